@@ -1,0 +1,582 @@
+"""Every event of the bus, defined once: its fields, its topic and the field that orders it.
+
+A record's value is the event as JSON (UTF-8), its key the value of ``key`` as text. Events are in the past tense, commands in
+the imperative. Optional fields are added freely; to rename, retype or remove one takes a new topic version. Readers ignore
+unknown fields. Every id is made by the writer and survives a resend, so that twice is once.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Final, Literal
+from uuid import UUID, uuid5
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+
+from contracts.drawing import MAX_SIDE, Strokes
+
+NAMESPACE: Final = UUID("6f1b2c8e-6a0d-5c57-9d0e-2f6c1a5e7b11")
+"""Of the ids that are derived from others with `uuid5`."""
+DIGITS: Final = 10
+BATCH_MODELS: Final = ("xgboost",)
+ONLINE_MODELS: Final = ("river",)
+"""Position is the partition of lessons.v1: append only."""
+
+Digit = Annotated[int, Field(ge=0, le=9)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Probabilities = Annotated[list[Probability], Field(min_length=DIGITS, max_length=DIGITS)]
+PlayerId = Annotated[str, Field(min_length=1, max_length=64)]
+ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+Version = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+def now() -> datetime:
+    """The time, UTC and aware."""
+    return datetime.now(UTC)
+
+
+class Event(BaseModel):
+    """What all events have: a type, the time of writing, and where they go."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="null"
+    )
+
+    topic: ClassVar[str]
+    key: ClassVar[str]
+    """The field that orders the partition."""
+
+    type: str
+    at: AwareDatetime = Field(default_factory=now)
+    """When it was written, UTC."""
+
+    def record_key(self) -> bytes:
+        """The record's key on the bus."""
+        return str(getattr(self, self.key)).encode()
+
+    def record_value(self) -> bytes:
+        """The record's value on the bus: JSON, UTF-8."""
+        return self.model_dump_json().encode()
+
+    def partition(self) -> int | None:
+        """The partition that it must go to; None: the one that its key hashes to."""
+        return None
+
+
+# --- way 1, ANSWER ---------------------------------------------------------------------------------------------------
+
+
+class DrawingSubmitted(Event):
+    """A player drew, or is still drawing, a digit.
+
+    Written by api.play; read by streams (router, joiner). A final drawing is acknowledged to the player only after the broker
+    has it; a preview may be dropped when a later one is there. Twice is harmless: the first of a drawing_id counts.
+    """
+
+    topic: ClassVar[str] = "drawings.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["DrawingSubmitted"] = "DrawingSubmitted"
+    drawing_id: UUID
+    player_id: PlayerId
+    room: str | None = None
+    strokes: Strokes
+    width: Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)]
+    """Of the canvas, in CSS pixels."""
+    height: Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)]
+    final: bool
+    """False: the pen is still on its way; the guess is shown, never scored, never learned."""
+    asked: Digit | None = None
+    """The digit the player was asked to draw, if they were."""
+    probe: bool = False
+    """A question of the system to itself (is every model answering?); never final."""
+
+
+class Features(BaseModel):
+    """A drawing as the models read it: kept with the guess, so that nobody has to read it again."""
+
+    model_config = Event.model_config
+
+    raster: bytes
+    """28 x 28 pixels, row by row, one byte each; 0 is paper."""
+    embedding: bytes
+    """Little-endian float32, as many as the embedding network gives."""
+    reader: str
+    """Which raster derivation and which embedding network: ``raster-1/<digest>``."""
+
+
+class GuessMade(Event):
+    """One model's answer to one drawing.
+
+    Written by streams (router); read by api.relay and the joiner. Twice is harmless: the first of a `guess_id` counts.
+    """
+
+    topic: ClassVar[str] = "guesses.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["GuessMade"] = "GuessMade"
+    drawing_id: UUID
+    player_id: PlayerId
+    model: ModelName
+    version: Version
+    """The version that answered, as the endpoint itself said it."""
+    label: Digit
+    probabilities: Probabilities
+    final: bool
+    hops: dict[str, float]
+    """Milliseconds of each hop on the way, in order: ``bus_in``, ``read``, ``wait``, ``model``."""
+    table: str = ""
+    """The routing table that was in force: changes with every model-version event."""
+    features: Features | None = None
+    """The drawing as it was read; on the guesses of online models to final drawings only."""
+    fallback: str | None = None
+    """Why this model or version answered in the place of another; None: it was its turn."""
+
+    @property
+    def guess_id(self) -> UUID:
+        """One a drawing and model: a model answers a drawing once."""
+        return uuid5(NAMESPACE, f"guess/{self.drawing_id}/{self.model}")
+
+
+# --- way 2, LEARN ----------------------------------------------------------------------------------------------------
+
+
+class CorrectionGiven(Event):
+    """A player told us what they drew: a wrong guess put right, a right one confirmed, or an earlier word changed.
+
+    Written by api.play; read by the joiner. A player's last word on a drawing counts. Twice is harmless: a correction_id that
+    was seen has no effect.
+    """
+
+    topic: ClassVar[str] = "corrections.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["CorrectionGiven"] = "CorrectionGiven"
+    correction_id: UUID
+    drawing_id: UUID
+    player_id: PlayerId
+    label: Digit
+    """The digit intended, 0-9."""
+
+
+class CorrectionWithdrawn(Event):
+    """A player took their word back.
+
+    Written by api.play; read by the joiner. An id that names an earlier, already replaced correction changes nothing; any
+    other takes the drawing's label away.
+    """
+
+    topic: ClassVar[str] = "corrections.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["CorrectionWithdrawn"] = "CorrectionWithdrawn"
+    correction_id: UUID
+    """The correction that is taken back."""
+    drawing_id: UUID
+    player_id: PlayerId
+
+
+class ShownGuess(BaseModel):
+    """A guess as it stood when the player spoke."""
+
+    model_config = Event.model_config
+
+    model: ModelName
+    version: Version
+    label: Digit
+    probabilities: Probabilities
+    latency_ms: float
+    """From the API's receipt of the drawing to the guess."""
+
+
+class ExampleLabelled(Event):
+    """A drawing, the guesses on it, and the player's latest label: the hinge of the whole system.
+
+    Written by the joiner; read by whatever learns, measures or archives. The highest revision of a drawing_id replaces all
+    earlier ones; twice is harmless for that reason.
+    """
+
+    topic: ClassVar[str] = "examples.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["ExampleLabelled"] = "ExampleLabelled"
+    drawing_id: UUID
+    player_id: PlayerId
+    revision: Annotated[int, Field(ge=1)]
+    correction_id: UUID
+    """The word of the player that this revision stands on."""
+    label: Digit | None
+    """None: the player took their word back."""
+    asked: Digit | None = None
+    drawn_at: AwareDatetime
+    strokes: Strokes
+    width: float
+    height: float
+    features: Features | None
+    """As they were when the guess was made; None while no online model has answered."""
+    guesses: list[ShownGuess]
+
+
+class LessonTaught(Event):
+    """An example as one online model learns it.
+
+    Written by the scorer; read by the learner. One totally ordered partition per online model, so that the model is a pure
+    function of a prefix. Twice is harmless: the learner skips a lesson_id that it holds.
+    """
+
+    topic: ClassVar[str] = "lessons.v1"
+    key: ClassVar[str] = "model"
+
+    type: Literal["LessonTaught"] = "LessonTaught"
+    lesson_id: UUID
+    model: ModelName
+    drawing_id: UUID
+    correction_id: UUID
+    player_id: PlayerId
+    label: Digit
+    weight: Annotated[float, Field(ge=0, le=10)] = 1.0
+    embedding: bytes
+    reader: str
+    shown: list[ShownGuess]
+    """What the models had said of it: the batch models' lines of the receipt."""
+
+    def partition(self) -> int:
+        return ONLINE_MODELS.index(self.model)
+
+
+class Outcome(StrEnum):
+    """What a correction did."""
+
+    LEARNED = "learned"
+    WEIGHTED = "weighted"
+    QUARANTINED = "quarantined"
+    SUPERSEDED = "superseded"
+
+
+class ModelChange(BaseModel):
+    """How one model's belief in the player's label changed."""
+
+    version_before: Version
+    version_after: Version
+    p_before: Probability
+    p_after: Probability
+
+
+class CorrectionReceipt(Event):
+    """What a correction did.
+
+    Written by the learner, and by the scorer for a correction that teaches nothing; read by api.relay. Twice is harmless: the
+    first of a correction_id and outcome counts.
+    """
+
+    topic: ClassVar[str] = "receipts.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["CorrectionReceipt"] = "CorrectionReceipt"
+    correction_id: UUID
+    drawing_id: UUID
+    player_id: PlayerId
+    outcome: Outcome
+    models: dict[ModelName, ModelChange]
+
+
+LATENCY_BUCKETS_MS: Final = (5, 10, 20, 35, 50, 80, 120, 150, 250, 500, 1000)
+"""Upper bounds of the latency counts; one more count holds what is above the last."""
+
+
+WINDOW_S: Final = 10
+WINDOWS: Final = 360
+"""An hour of windows: window number modulo this is its slot on the compacted topic, so the topic does not grow."""
+
+
+class ScoresCounted(Event):
+    """How often a model was right, as counts: absolute for its `score_key`, so the newest replaces the one before.
+
+    Of two kinds: a total has a version and no window, a window has no version. Written by the scorer; read by api.watch, which
+    sums over source. Twice is harmless.
+    """
+
+    topic: ClassVar[str] = "metrics.v1"
+    key: ClassVar[str] = "score_key"
+
+    type: Literal["ScoresCounted"] = "ScoresCounted"
+    model: ModelName
+    version: Version | None
+    """A batch version, or the generation of an online model (see `generation`); None on a window."""
+    window: AwareDatetime | None
+    """Start of the `WINDOW_S` seconds in which the drawings were made; None on a total."""
+    source: int
+    """The partition of examples.v1 that was counted."""
+    n: Annotated[int, Field(ge=0)]
+    correct: Annotated[int, Field(ge=0)]
+    confusion: Annotated[list[int], Field(min_length=DIGITS * DIGITS, max_length=DIGITS * DIGITS)]
+    """Row: the player's label; column: the guess; flat, row by row."""
+    latency: Annotated[list[int], Field(min_length=len(LATENCY_BUCKETS_MS) + 1, max_length=len(LATENCY_BUCKETS_MS) + 1)]
+
+    @property
+    def score_key(self) -> str:
+        """What a later record replaces: the total of a version, or the window an hour before."""
+        if self.window is None:
+            return f"{self.model}/{self.source}/total/{self.version}"
+        return f"{self.model}/{self.source}/window/{int(self.window.timestamp()) // WINDOW_S % WINDOWS}"
+
+
+def generation(version: str) -> str:
+    """What a version is counted under: an online model's is ``<generation>+<lessons>``, and changes with every lesson."""
+    return version.split("+", 1)[0]
+
+
+# --- model versions: the router knows no other source ------------------------------------------------------------------
+
+
+class ModelEvent(Event):
+    """What the events of models.v1 have in common. The topic is compacted: each event names its own slot."""
+
+    topic: ClassVar[str] = "models.v1"
+    key: ClassVar[str] = "slot"
+
+    model: ModelName
+    version: Version
+
+    @property
+    def slot(self) -> str:
+        """The record's key: what a later event of the same slot replaces."""
+        raise NotImplementedError
+
+
+class ModelPublished(ModelEvent):
+    """A batch version exists: trained, evaluated, registered; not necessarily promoted.
+
+    Written by trainers.promote; read by api (library). Twice is harmless: the slot is the version.
+    """
+
+    type: Literal["ModelPublished"] = "ModelPublished"
+    title: str
+    digest: str
+    """sha256 of the artifact."""
+    artifact: str
+    """Where the artifact is: an S3 URI."""
+    lineage: dict[str, str]
+    """Training job, dataset, offsets, code, seed: what it takes to make it again."""
+    metrics: dict[str, float]
+    gate: str
+    """Why it may, or may not, be promoted."""
+
+    @property
+    def slot(self) -> str:
+        return f"{self.model}@{self.version}"
+
+
+class ModelPromoted(ModelEvent):
+    """From here on this version answers the players' drawings.
+
+    Written by trainers.promote after the endpoint serves it; read by the router and api.relay. Twice is harmless: it is the
+    whole entry of the routing table, not a change to it.
+    """
+
+    type: Literal["ModelPromoted"] = "ModelPromoted"
+    title: str
+    endpoint: str
+    """The SageMaker endpoint that serves it."""
+    variant: str
+    """The production variant that answers with it; the endpoint names it in each answer."""
+    previous: Version | None = None
+    note: str = ""
+
+    @property
+    def slot(self) -> str:
+        return self.model
+
+
+class ModelRolledBack(ModelPromoted):
+    """An earlier version answers again. The same entry, told differently."""
+
+    type: Literal["ModelRolledBack"] = "ModelRolledBack"  # type: ignore[assignment]
+
+
+class SnapshotTaken(ModelEvent):
+    """An online model as it is after a prefix of its lessons.
+
+    Written by the learner; read by the router. Twice is harmless: a reader keeps the highest offset.
+    """
+
+    type: Literal["SnapshotTaken"] = "SnapshotTaken"
+    title: str
+    offset: int
+    """The last offset of the model's lessons partition that is in it; -1: none, it is the base."""
+    lessons: int
+    digest: str
+    """sha256 of the learner's whole state, not of the weights alone."""
+    reader: str
+    """The features that it understands."""
+    weights: bytes
+    """Little-endian float32, shape (10, d + 1): a row per digit, the bias last."""
+
+    @property
+    def slot(self) -> str:
+        return self.model
+
+
+TRAINING_STEPS: Final = (
+    "queued", "archive", "dataset", "training", "evaluation", "gate", "endpoint", "done", "refused", "failed",
+)  # fmt: skip
+
+
+class TrainingAdvanced(ModelEvent):
+    """How far a rebuild has come; ``version`` is the one that is being made.
+
+    Written by the trainer; read by api.watch and `gamenight retrain`. Twice is harmless: the newest counts.
+    """
+
+    type: Literal["TrainingAdvanced"] = "TrainingAdvanced"
+    command_id: UUID
+    step: str
+    """One of `TRAINING_STEPS`; ``done``, ``refused`` (by the gate) and ``failed`` end it."""
+    fraction: Probability
+    """Of the whole rebuild."""
+    message: str = ""
+    log: list[str] = []
+    """New lines of the training job's log since the event before."""
+
+    @property
+    def slot(self) -> str:
+        return f"{self.model}/training"
+
+
+# --- OPERATE ---------------------------------------------------------------------------------------------------------
+
+
+class RetrainModel(Event):
+    """Rebuild a batch model from its base and all feedback so far.
+
+    Written by api.ops; read by the trainer. Twice is harmless: the training job is named after the command_id.
+    """
+
+    topic: ClassVar[str] = "commands.v1"
+    key: ClassVar[str] = "target"
+
+    type: Literal["RetrainModel"] = "RetrainModel"
+    command_id: UUID
+    target: ModelName
+    by: str
+    reason: str = ""
+
+
+class MessageRejected(Event):
+    """A message that could not be handled, whole, so that it can be repaired and replayed.
+
+    Written by whoever could not; read by the console and `gamenight rejected`. Twice is harmless: topic, partition and offset
+    name the message.
+    """
+
+    topic: ClassVar[str] = "rejected.v1"
+    key: ClassVar[str] = "source"
+
+    type: Literal["MessageRejected"] = "MessageRejected"
+    source: str
+    """The topic that it was on."""
+    source_partition: int
+    source_offset: int
+    source_key: bytes | None
+    value: bytes
+    stage: str
+    """Who could not handle it."""
+    error: str
+
+
+# --- topics ----------------------------------------------------------------------------------------------------------
+
+PLAYER_PARTITIONS: Final = 4
+"""Topics keyed by player_id have the same number, so that all of a player's events meet on one worker."""
+_DAY_MS: Final = 86_400_000
+
+
+class TopicSpec(BaseModel):
+    """How a topic is made, before anything is written to it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    partitions: int
+    retention_ms: int
+    """-1: for good."""
+    compacted: bool = False
+    description: str
+
+    def configs(self) -> dict[str, str]:
+        """Kafka's own settings for it."""
+        policy = "delete" if not self.compacted else "compact" if self.retention_ms < 0 else "compact,delete"
+        return {"cleanup.policy": policy, "retention.ms": str(self.retention_ms), "max.message.bytes": "1048588"}
+
+
+def _spec(name: str, partitions: int, days: int, description: str, compacted: bool = False) -> TopicSpec:
+    retention = days * _DAY_MS if days > 0 else -1
+    return TopicSpec(name=name, partitions=partitions, retention_ms=retention, compacted=compacted, description=description)
+
+
+TOPICS: Final[Mapping[str, TopicSpec]] = {
+    spec.name: spec
+    for spec in (
+        _spec("drawings.v1", PLAYER_PARTITIONS, 7, "what players drew, finished or not"),
+        _spec("guesses.v1", PLAYER_PARTITIONS, 7, "what the models said"),
+        _spec("corrections.v1", PLAYER_PARTITIONS, 7, "what the players said to that"),
+        _spec("examples.v1", PLAYER_PARTITIONS, 0, "drawing, guesses and label, joined: the truth that is kept for good"),
+        _spec("lessons.v1", 4, 0, "what each online model learned, in order; partition: its place in ONLINE_MODELS"),
+        _spec("receipts.v1", PLAYER_PARTITIONS, 7, "what each correction did"),
+        _spec("metrics.v1", 1, 0, "counts per model: totals of each version, and an hour of windows", compacted=True),
+        _spec("models.v1", 1, 0, "model-version events and snapshots", compacted=True),
+        _spec("commands.v1", 1, 7, "what operators asked for"),
+        _spec("rejected.v1", 1, 28, "messages that could not be handled, whole"),
+    )
+}
+
+EVENTS: Final[tuple[type[Event], ...]] = (
+    DrawingSubmitted,
+    GuessMade,
+    CorrectionGiven,
+    CorrectionWithdrawn,
+    ExampleLabelled,
+    LessonTaught,
+    CorrectionReceipt,
+    ScoresCounted,
+    ModelPublished,
+    ModelPromoted,
+    ModelRolledBack,
+    SnapshotTaken,
+    TrainingAdvanced,
+    RetrainModel,
+    MessageRejected,
+)
+
+
+class UnknownEvent(ValueError):
+    """A record that no event of its topic describes."""
+
+
+def _adapter(topic: str) -> TypeAdapter[Any]:
+    kinds = [event for event in EVENTS if event.topic == topic]
+    if len(kinds) == 1:
+        return TypeAdapter(kinds[0])
+    union: Any = kinds[0]
+    for kind in kinds[1:]:
+        union = union | kind
+    return TypeAdapter(Annotated[union, Field(discriminator="type")])
+
+
+_ADAPTERS: Final = {topic: _adapter(topic) for topic in TOPICS}
+
+
+def decode(topic: str, value: bytes) -> Event:
+    """The event that a record of ``topic`` carries.
+
+    Raises:
+        UnknownEvent: If the bytes are no event of this topic; the message says which field is wrong and why.
+    """
+    adapter = _ADAPTERS.get(topic)
+    if adapter is None:
+        raise UnknownEvent(f"no topic {topic!r}: contracts/events.py lists {', '.join(TOPICS)}")
+    try:
+        event: Event = adapter.validate_json(value)
+    except ValueError as wrong:
+        raise UnknownEvent(f"not an event of {topic}: {wrong}") from wrong
+    return event

@@ -1,0 +1,129 @@
+"""What the parts need of the world, as protocols: adapters are in producers/ (bus, blobs) and streams/ (endpoints)."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A message as it lies on a topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    timestamp_ms: int
+
+
+class Bus(Protocol):
+    """Where events are put. One implementation is Kafka, one is memory."""
+
+    def publish(self, event: Event) -> "Future[Record]":
+        """Send an event; the future is done when the broker has acknowledged it (acks=all), or failed.
+
+        The record of the result has the partition and offset, with an empty value.
+        """
+        ...
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until everything that was published is acknowledged."""
+        ...
+
+    def follow(self, topics: Sequence[str], since: Literal["start", "end"] | datetime) -> "Tail":
+        """Read topics as a bystander: every partition, no group, nothing committed."""
+        ...
+
+    def close(self) -> None:
+        """Flush, then let go of every connection and thread."""
+        ...
+
+
+class Tail(Protocol):
+    """A bystander's view of some topics."""
+
+    def poll(self, timeout_s: float) -> list[Record]:
+        """The records that came since, in order within each partition; empty after ``timeout_s`` without any."""
+        ...
+
+    def caught_up(self) -> bool:
+        """Whether everything that was on the topics when it was opened has been polled."""
+        ...
+
+    def close(self) -> None:
+        """Stop; a poll under way in another thread returns."""
+        ...
+
+
+class Blobs(Protocol):
+    """Objects by key, as S3 has them."""
+
+    def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> None:
+        """Store an object. Raises `BlobExists` where it must not be there yet."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """An object's bytes. Raises `NoSuchBlob`."""
+        ...
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """All keys under a prefix, in order."""
+        ...
+
+
+class NoSuchBlob(KeyError):
+    """There is no object under that key."""
+
+
+class BlobExists(FileExistsError):
+    """There is an object under that key already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint said of some rasters."""
+
+    probabilities: NDArray[np.float64]
+    """Shape (n, 10), rows sum to 1."""
+    variant: str
+    """The production variant that answered."""
+
+
+class Endpoint(Protocol):
+    """A place where a batch version answers."""
+
+    def predict(self, rasters: NDArray[np.uint8]) -> Answer:
+        """Ask about ``rasters``, shape (n, 784).
+
+        Raises:
+            EndpointDown: If it did not answer in time, or with an error, or with something that is no set of probabilities.
+        """
+        ...
+
+
+class EndpointDown(RuntimeError):
+    """An endpoint that did not answer, or not with probabilities."""
+
+
+class Cells(Protocol):
+    """The state of a fold: small values by key, kept in one transaction with the offsets they are folded up to."""
+
+    def get(self, key: str) -> bytes | None:
+        """The value, or None."""
+        ...
+
+    def put(self, key: str, value: bytes) -> None:
+        """Set a value."""
+        ...
+
+    def drop(self, key: str) -> None:
+        """Forget a value; nothing happens where there is none."""
+        ...

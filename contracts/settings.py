@@ -1,0 +1,151 @@
+"""Every setting of Game Night, read in this one place.
+
+A field's name in capitals with ``GAMENIGHT_`` before it is its environment variable, but for Kafka's and AWS's own names.
+Secrets that are not given are made by `gamenight up` and kept as files in ``<home>/secrets``.
+"""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+AwsService = Literal["sagemaker", "sagemaker-runtime", "s3", "dynamodb", "logs"]
+
+
+def _named(name: str, default: Any, description: str) -> Any:
+    return Field(default, validation_alias=AliasChoices(name), description=description)
+
+
+class Settings(BaseSettings):
+    """What can be set; each default works on one machine."""
+
+    model_config = SettingsConfigDict(env_prefix="GAMENIGHT_", extra="ignore", frozen=True, populate_by_name=True)
+
+    host: str = Field("127.0.0.1", description="address that the game is served at")
+    port: int = Field(8000, description="port of the game")
+    allowed_origins: str = Field("", description="origins besides the game's own that may open sockets, comma between")
+    home: Path = Field(Path(".gamenight"), description="folder of all data, logs and secrets")
+    tools: Path = Field(Path(".tools"), description="folder of what make installs besides .venv: jars, images, S3 server")
+
+    kafka_bootstrap_servers: str | None = _named(
+        "KAFKA_BOOTSTRAP_SERVERS", None, "an outside Kafka; not given: one is started here"
+    )
+    kafka_port: int = Field(9092, description="port of the broker that is started here")
+    kafka_controller_port: int = Field(9093, description="port of its controller")
+
+    aws_endpoint_url_sagemaker: str | None = _named(
+        "AWS_ENDPOINT_URL_SAGEMAKER", None, "an outside SageMaker; not given: the local one is started"
+    )
+    aws_endpoint_url_sagemaker_runtime: str | None = _named(
+        "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", None, "where its endpoints answer; goes with the one before"
+    )
+    aws_endpoint_url_logs: str | None = _named(
+        "AWS_ENDPOINT_URL_LOGS", None, "where its training jobs' logs are; goes with the one before"
+    )
+    aws_endpoint_url_s3: str | None = _named("AWS_ENDPOINT_URL_S3", None, "an outside S3; not given: one is started here")
+    aws_endpoint_url_dynamodb: str | None = _named(
+        "AWS_ENDPOINT_URL_DYNAMODB", None, "an outside DynamoDB; not given: DynamoDB Local is started"
+    )
+    aws_region: str = _named("AWS_REGION", "us-east-1", "region of all AWS services")
+    aws_access_key_id: str | None = _named("AWS_ACCESS_KEY_ID", None, "credentials; not given: made for the local services")
+    aws_secret_access_key: str | None = _named("AWS_SECRET_ACCESS_KEY", None, "goes with the one before")
+    sagemaker_port: int = Field(9094, description="port of the local SageMaker")
+    s3_port: int = Field(9095, description="port of the local S3 server")
+    dynamodb_port: int = Field(9096, description="port of DynamoDB Local")
+    bucket: str = Field("gamenight", description="S3 bucket of datasets, examples and model artifacts")
+    table: str = Field("ml-game-observations", description="DynamoDB table of observations")
+    role_arn: str = Field("arn:aws:iam::123456789012:role/gamenight", description="role that SageMaker jobs run under")
+    image_registry: str = Field("local/gamenight-", description="what stands before an algorithm's name in its image's URI")
+    training_instance: str = Field("ml.m5.large", description="instance type of training jobs")
+    serving_instance: str = Field("ml.m5.large", description="instance type of endpoints")
+
+    operator_token: str | None = Field(None, description="bearer token of operators; not given: made by up")
+    seat_secret: str | None = Field(None, description="secret that signs players' seats; not given: made by up")
+
+    stream_workers: Annotated[int, Field(ge=1, le=16)] = Field(1, description="router processes that up starts")
+    endpoint_timeout_ms: int = Field(2000, description="how long an endpoint may take to answer, in ms")
+    preview_stale_ms: int = Field(1000, description="age above which a preview is no longer answered, in ms")
+    archive_every_s: float = Field(60.0, description="longest time an example waits for the archive, in seconds")
+    held_back: float = Field(0.2, description="share of labelled drawings kept from training to judge it, 0..1")
+    feedback_weight: float = Field(3.0, description="weight of a player's drawing beside one of MNIST in training")
+    training_rounds: int = Field(75, description="boosting rounds of a rebuilt XGBoost")
+    seed: int = Field(20181103, description="seed of every draw of chance in training")
+    chromium: str | None = Field(None, description="path of the Chromium for the browser tests; not given: looked for")
+    log_level: str = Field("INFO", description="least level that is logged")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment; secrets on disk are read by `load`, which knows the home."""
+        return init_settings, env_settings
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """The settings of the environment, completed by the secrets that `gamenight up` has made, if it has."""
+        settings = cls(**given)
+        folder = settings.home / "secrets"
+        kept = {
+            name: (folder / name).read_text().strip()
+            for name in SECRETS
+            if getattr(settings, name) is None and (folder / name).is_file()
+        }
+        return settings.model_copy(update=kept) if kept else settings
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where Kafka is."""
+        return self.kafka_bootstrap_servers or f"127.0.0.1:{self.kafka_port}"
+
+    @cached_property
+    def endpoint_urls(self) -> dict[AwsService, str]:
+        """Where each AWS service is."""
+        local = f"http://127.0.0.1:{self.sagemaker_port}"
+        sagemaker = self.aws_endpoint_url_sagemaker
+        region = self.aws_region
+        return {
+            "sagemaker": sagemaker or local,
+            "sagemaker-runtime": self.aws_endpoint_url_sagemaker_runtime
+            or (f"https://runtime.sagemaker.{region}.amazonaws.com" if sagemaker else local),
+            "logs": self.aws_endpoint_url_logs or (f"https://logs.{region}.amazonaws.com" if sagemaker else local),
+            "s3": self.aws_endpoint_url_s3 or f"http://127.0.0.1:{self.s3_port}",
+            "dynamodb": self.aws_endpoint_url_dynamodb or f"http://127.0.0.1:{self.dynamodb_port}",
+        }
+
+    def aws(self, service: AwsService) -> dict[str, Any]:
+        """Keyword arguments of ``boto3.client`` for a service."""
+        return {
+            "endpoint_url": self.endpoint_urls[service],
+            "region_name": self.aws_region,
+            "aws_access_key_id": self.aws_access_key_id,
+            "aws_secret_access_key": self.aws_secret_access_key,
+        }
+
+    def image_uri(self, algorithm: str) -> str:
+        """The image that trains and serves an algorithm."""
+        return f"{self.image_registry}{algorithm}:1"
+
+    def environment(self) -> dict[str, str]:
+        """All settings as environment variables, for a child process."""
+        out = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if value is not None:
+                out[variable(name, field.validation_alias)] = str(value)
+        return out
+
+
+SECRETS = ("aws_access_key_id", "aws_secret_access_key", "operator_token", "seat_secret")
+"""Settings that `gamenight up` makes when they are not given."""
+
+
+def variable(name: str, alias: Any = None) -> str:
+    """The environment variable of a field."""
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"GAMENIGHT_{name.upper()}"

@@ -1,0 +1,1 @@
+"""The stream processors: pure decisions, and one seam to Faust (`streams.pipe`). `streams.app` is the whole topology."""
