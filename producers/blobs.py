@@ -1,0 +1,82 @@
+"""Objects by key, on S3 or in memory: datasets, examples and artifacts (way 3, REBUILD)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from contracts.ports import BlobExists, NoSuchBlob
+from contracts.settings import Settings
+
+
+class S3Blobs:
+    """The objects of one bucket."""
+
+    def __init__(self, settings: Settings, bucket: str | None = None) -> None:
+        """Name the bucket; nothing connects before the first call.
+
+        Args:
+            settings: Where S3 is, and the credentials.
+            bucket: Another bucket than ``settings.bucket``.
+        """
+        self.bucket = bucket or settings.bucket
+        retrying = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=30)
+        self._s3: Any = boto3.client("s3", config=retrying, **settings.aws("s3"))
+
+    def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> None:
+        """Store an object.
+
+        Raises:
+            BlobExists: If it must not be there yet, and is.
+        """
+        condition = {"IfNoneMatch": "*"} if only_if_absent else {}
+        try:
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=data, **condition)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 412:
+                raise BlobExists(f"s3://{self.bucket}/{key} is there already") from error
+            raise
+
+    def get(self, key: str) -> bytes:
+        """An object's bytes.
+
+        Raises:
+            NoSuchBlob: If there is none under that key.
+        """
+        try:
+            body: bytes = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except self._s3.exceptions.NoSuchKey as error:
+            raise NoSuchBlob(f"s3://{self.bucket}/{key}") from error
+        return body
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """All keys under a prefix, in the order of their UTF-8 bytes."""
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+            for item in page.get("Contents", ()):
+                yield item["Key"]
+
+
+class MemoryBlobs:
+    """Objects in a dictionary: for tests of what stands on a bucket."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._objects: dict[str, bytes] = {}
+
+    def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> None:
+        """Store an object. Raises `BlobExists` where it must not be there yet."""
+        if only_if_absent and key in self._objects:
+            raise BlobExists(f"{key} is there already")
+        self._objects[key] = bytes(data)
+
+    def get(self, key: str) -> bytes:
+        """An object's bytes. Raises `NoSuchBlob`."""
+        if key not in self._objects:
+            raise NoSuchBlob(key)
+        return self._objects[key]
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """All keys under a prefix, in the order of their UTF-8 bytes."""
+        yield from sorted((key for key in self._objects if key.startswith(prefix)), key=str.encode)

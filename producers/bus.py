@@ -1,0 +1,422 @@
+"""The bus behind a URL: ``kafka://host:port`` is the real one, ``memory://name`` the one of tests (all ways).
+
+`open_bus` chooses; both keep the promises of contracts.ports.Bus, and tests/contract/test_bus_scenarios.py holds both to one
+list of scenarios. Streams read through Faust; whoever only looks on (sockets, trainer, command line) follows topics here.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from itertools import chain
+from typing import Any, Final, Literal
+
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.errors import KafkaError
+from kafka.partitioner.default import murmur2
+from kafka.structs import TopicPartition
+
+from contracts.events import TOPICS, Event
+from contracts.ports import Bus, Record, Tail
+
+MAX_VALUE: Final = 1_000_000
+"""Bytes of the largest event: what every topic takes, less the frame around it."""
+MAX_UNACKNOWLEDGED: Final = 64 * 1024 * 1024
+"""Bytes that may wait for the broker's acknowledgement before publishing fails: kafka-python itself has no bound."""
+DELIVERY_S: Final = 120.0
+"""How long an event is tried for before its future fails; a broker that was killed is back in 3.3 s."""
+_CLOSE_S = 2.5
+_SLICE_S = 0.25  # how soon a poll sees that its tail was closed
+
+Since = Literal["start", "end"] | datetime
+
+
+class BusError(RuntimeError):
+    """The bus did not do what it was asked."""
+
+
+class BrokerAbsent(BusError):
+    """No broker answered in time."""
+
+
+class UnknownTopic(BusError):
+    """The broker has no such topic."""
+
+
+class EventTooLarge(BusError):
+    """An event over `MAX_VALUE` bytes."""
+
+
+class BusFull(BusError):
+    """More is waiting for acknowledgement than may wait."""
+
+
+class Undelivered(BusError):
+    """The broker refused an event, or was away for longer than `DELIVERY_S`."""
+
+
+class BusClosed(BusError):
+    """The bus was closed before."""
+
+
+def open_bus(url: str, topics: Collection[str] = tuple(TOPICS), *, deadline_s: float = 30.0) -> Bus:
+    """Connect to the bus that a URL names.
+
+    Args:
+        url: ``kafka://host:port[,host:port...]``, or ``memory://name``: one log a name, in this process only.
+        topics: What may be published and followed. On Kafka they must be there; producers.topics makes them.
+        deadline_s: How long to wait for a broker that is not up yet, in seconds.
+
+    Raises:
+        BrokerAbsent: If no broker answered before the deadline, or without one of the topics.
+        ValueError: If the URL is of no known kind.
+    """
+    scheme, _, place = url.partition("://")
+    if scheme == "kafka" and place:
+        return KafkaBus(place.split(","), topics, deadline_s)
+    if scheme == "memory" and place:
+        return MemoryBus(_memories.setdefault(place, _Memory()), topics)
+    raise ValueError(f"no bus at {url!r}: say kafka://host:port or memory://name")
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition that a key hashes to: Java's murmur2, as aiokafka and so Faust have it too."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def _place(event: Event, partitions: dict[str, int]) -> tuple[int, bytes, bytes]:
+    """Partition, key and value of an event.
+
+    Raises:
+        BusError: If it can be put nowhere.
+    """
+    if event.topic not in partitions:
+        raise UnknownTopic(f"no topic {event.topic!r} on this bus: it has {', '.join(sorted(partitions))}")
+    key, value = event.record_key(), event.record_value()
+    if len(value) > MAX_VALUE:
+        raise EventTooLarge(f"a {event.type} of {len(value)} bytes: an event has at most {MAX_VALUE}")
+    chosen = event.partition()
+    return partition_of(key, partitions[event.topic]) if chosen is None else chosen, key, value
+
+
+def _failed(error: BusError) -> "Future[Record]":
+    future: Future[Record] = Future()
+    future.set_exception(error)
+    return future
+
+
+# --- Kafka -----------------------------------------------------------------------------------------------------------
+
+
+class KafkaBus:
+    """Apache Kafka through kafka-python: idempotent, acks=all, retried until `DELIVERY_S`."""
+
+    def __init__(self, servers: Sequence[str], topics: Collection[str], deadline_s: float) -> None:
+        """Connect, and learn the partitions of every topic, so that no later publish waits for them."""
+        self._servers = list(servers)
+        self._lock = threading.Lock()
+        self._unacknowledged = 0
+        self._closed = False
+        deadline = time.monotonic() + deadline_s
+        self._producer = self._connect(deadline)
+        try:
+            self._partitions = self._learn(topics, deadline)
+        except BaseException:
+            self._producer.close(timeout=0)
+            raise
+        self._producer.config["max_block_ms"] = 0  # from here on a send that would wait fails instead
+
+    def _connect(self, deadline: float) -> Any:
+        # kafka-python hangs for 30 s when the broker is not there at its first try: the port is asked before.
+        while True:
+            for server in self._servers:
+                host, _, port = server.rpartition(":")
+                try:
+                    socket.create_connection((host, int(port)), timeout=1.0).close()
+                    return KafkaProducer(
+                        bootstrap_servers=self._servers,
+                        acks="all",
+                        enable_idempotence=True,
+                        linger_ms=0,
+                        delivery_timeout_ms=int(DELIVERY_S * 1000),
+                        request_timeout_ms=10_000,
+                        reconnect_backoff_max_ms=500,
+                        allow_auto_create_topics=False,
+                        metrics_enabled=False,
+                        bootstrap_timeout_ms=5_000,
+                        max_block_ms=1_000,
+                    )
+                except (OSError, KafkaError) as error:
+                    if time.monotonic() > deadline:
+                        raise BrokerAbsent(
+                            f"no Kafka at {server} ({error}): start it with `gamenight up`, or set KAFKA_BOOTSTRAP_SERVERS"
+                        ) from error
+                time.sleep(0.05)
+
+    def _learn(self, topics: Collection[str], deadline: float) -> dict[str, int]:
+        partitions: dict[str, int] = {}
+        for topic in topics:
+            while topic not in partitions:
+                try:
+                    partitions[topic] = len(self._producer.partitions_for(topic))
+                except KafkaError as error:
+                    if time.monotonic() > deadline:
+                        raise BrokerAbsent(
+                            f"Kafka at {','.join(self._servers)} has no topic {topic!r}: `python -m producers.topics` makes it"
+                        ) from error
+                    time.sleep(0.05)
+        return partitions
+
+    def publish(self, event: Event) -> "Future[Record]":
+        """Send an event without ever waiting; what goes wrong is the future's."""
+        try:
+            partition, key, value = _place(event, self._partitions)
+            self._reserve(len(value))
+        except BusError as error:
+            return _failed(error)
+        future: Future[Record] = Future()
+        future.set_running_or_notify_cancel()  # it is on its way: nobody can take it back
+        timestamp_ms = int(time.time() * 1000)
+
+        def acknowledged(metadata: Any) -> None:
+            self._release(len(value))
+            future.set_result(Record(event.topic, partition, metadata.offset, key, b"", timestamp_ms))
+
+        def refused(error: BaseException) -> None:
+            self._release(len(value))
+            future.set_exception(Undelivered(f"{event.type} not delivered to {event.topic}: {error}"))
+
+        try:
+            sent = self._producer.send(event.topic, value, key, partition=partition, timestamp_ms=timestamp_ms)
+        except (KafkaError, ValueError) as error:
+            refused(error)
+        else:
+            sent.add_callback(acknowledged)
+            sent.add_errback(refused)
+        return future
+
+    def _reserve(self, size: int) -> None:
+        with self._lock:
+            if self._closed:
+                raise BusClosed("the bus is closed")
+            if self._unacknowledged + size > MAX_UNACKNOWLEDGED:
+                raise BusFull(f"{self._unacknowledged} bytes wait for Kafka's acknowledgement: is it up?")
+            self._unacknowledged += size
+
+    def _release(self, size: int) -> None:
+        with self._lock:
+            self._unacknowledged -= size
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until everything that was published is acknowledged.
+
+        Raises:
+            Undelivered: If it was not within ``timeout_s``.
+        """
+        try:
+            self._producer.flush(timeout_s)
+        except KafkaError as error:
+            raise Undelivered(f"{self._unacknowledged} bytes not acknowledged after {timeout_s} s") from error
+
+    def follow(self, topics: Sequence[str], since: Since) -> Tail:
+        """Read topics as a bystander: every partition, no group, nothing committed."""
+        return _KafkaTail(self._servers, _known(topics, self._partitions), since)
+
+    def close(self) -> None:
+        """Flush for a short while, then let go of every connection and thread."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        try:
+            self._producer.flush(_CLOSE_S)
+        except KafkaError:
+            self._producer.close(timeout=0)  # what was not acknowledged fails its futures now
+        else:
+            self._producer.close(timeout=_CLOSE_S)
+
+
+class _KafkaTail:
+    """Reads with a consumer of its own; its offsets live and die with it."""
+
+    def __init__(self, servers: Sequence[str], partitions: dict[str, int], since: Since) -> None:
+        self._lock = threading.Lock()
+        self._closing = False
+        self._consumer = KafkaConsumer(
+            bootstrap_servers=servers,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # where retention has overtaken it; twice is harmless, never is not
+            fetch_min_bytes=1,  # the broker answers with the first byte: waiting is the broker's, not a timer's
+            fetch_max_wait_ms=500,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            max_poll_records=2000,
+            request_timeout_ms=10_000,
+            reconnect_backoff_max_ms=500,
+            allow_auto_create_topics=False,
+            metrics_enabled=False,
+            check_crcs=False,  # TCP on one machine; 30 % of a poll's time in Python
+        )
+        try:
+            assigned = [TopicPartition(topic, part) for topic, count in partitions.items() for part in range(count)]
+            self._consumer.assign(assigned)
+            ends = self._consumer.end_offsets(assigned)
+            starts = self._starts(assigned, ends, since)
+            for place, offset in starts.items():
+                self._consumer.seek(place, offset)
+            self._behind = {place: ends[place] for place in assigned if starts[place] < ends[place]}
+        except BaseException:
+            self._consumer.close(autocommit=False, timeout_ms=0)
+            raise
+
+    def _starts(self, assigned: list[Any], ends: dict[Any, int], since: Since) -> dict[Any, int]:
+        if since == "end":
+            return ends
+        if since == "start":
+            return dict(self._consumer.beginning_offsets(assigned))
+        found = self._consumer.offsets_for_times(dict.fromkeys(assigned, int(since.timestamp() * 1000)))
+        return {place: found[place].offset if found.get(place) else ends[place] for place in assigned}
+
+    def poll(self, timeout_s: float) -> list[Record]:
+        """The records that came since; empty after ``timeout_s`` without any, or once closed."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            with self._lock:
+                if self._closing:
+                    return []
+                wait_s = min(_SLICE_S, max(0.0, deadline - time.monotonic()))
+                batches = self._consumer.poll(timeout_ms=wait_s * 1000)
+                self._note(batches)
+            if batches or time.monotonic() >= deadline:
+                return [
+                    Record(r.topic, r.partition, r.offset, r.key, r.value or b"", r.timestamp)
+                    for r in chain.from_iterable(batches.values())
+                ]
+
+    def _note(self, batches: dict[Any, list[Any]]) -> None:
+        for place, batch in batches.items() if self._behind else ():
+            if batch[-1].offset + 1 >= self._behind.get(place, 0):
+                self._behind.pop(place, None)
+        if self._behind and not batches:  # compaction may have taken the last records: the position knows
+            for place in list(self._behind):
+                if (self._consumer.position(place, timeout_ms=100) or 0) >= self._behind[place]:
+                    del self._behind[place]
+
+    def caught_up(self) -> bool:
+        """Whether everything that was on the topics when it was opened has been polled."""
+        return not self._behind
+
+    def close(self) -> None:
+        """Stop; a poll under way in another thread returns."""
+        self._closing = True
+        with self._lock:
+            self._consumer.close(autocommit=False, timeout_ms=1000)
+
+
+def _known(topics: Iterable[str], partitions: dict[str, int]) -> dict[str, int]:
+    unknown = [topic for topic in topics if topic not in partitions]
+    if unknown:
+        raise UnknownTopic(f"no topic {unknown[0]!r} on this bus: it has {', '.join(sorted(partitions))}")
+    return {topic: partitions[topic] for topic in topics}
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+class _Memory:
+    """The log that all buses of one name share."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.logs: dict[tuple[str, int], list[Record]] = {}
+
+
+_memories: dict[str, _Memory] = {}
+
+
+class MemoryBus:
+    """Topics as lists: for tests of what stands on a bus."""
+
+    def __init__(self, memory: _Memory, topics: Collection[str]) -> None:
+        """Join the log that ``memory`` is."""
+        self._memory = memory
+        self._partitions = {topic: TOPICS[topic].partitions if topic in TOPICS else 1 for topic in topics}
+        self._closed = False
+
+    def publish(self, event: Event) -> "Future[Record]":
+        """Append an event; the future is done already."""
+        try:
+            partition, key, value = _place(event, self._partitions)
+            if self._closed:
+                raise BusClosed("the bus is closed")
+            if not 0 <= partition < self._partitions[event.topic]:
+                raise Undelivered(f"{event.topic} has no partition {partition}")
+        except BusError as error:
+            return _failed(error)
+        with self._memory.changed:
+            log = self._memory.logs.setdefault((event.topic, partition), [])
+            log.append(Record(event.topic, partition, len(log), key, value, int(time.time() * 1000)))
+            self._memory.changed.notify_all()
+            kept = log[-1]
+        future: Future[Record] = Future()
+        future.set_result(Record(kept.topic, kept.partition, kept.offset, key, b"", kept.timestamp_ms))
+        return future
+
+    def flush(self, timeout_s: float) -> None:
+        """Nothing waits here."""
+
+    def follow(self, topics: Sequence[str], since: Since) -> Tail:
+        """Read topics as a bystander."""
+        return _MemoryTail(self._memory, _known(topics, self._partitions), since)
+
+    def close(self) -> None:
+        """Take no more events; the log stays, as a broker's does."""
+        self._closed = True
+
+
+class _MemoryTail:
+    """A position in each list."""
+
+    def __init__(self, memory: _Memory, partitions: dict[str, int], since: Since) -> None:
+        self._memory = memory
+        self._closing = False
+        places = [(topic, part) for topic, count in partitions.items() for part in range(count)]
+        with memory.changed:
+            self._ends = {place: len(memory.logs.get(place, ())) for place in places}
+            self._next = {place: self._start(place, since) for place in places}
+
+    def _start(self, place: tuple[str, int], since: Since) -> int:
+        if since == "start":
+            return 0
+        if since == "end":
+            return self._ends[place]
+        least = int(since.timestamp() * 1000)
+        return next((r.offset for r in self._memory.logs.get(place, ()) if r.timestamp_ms >= least), self._ends[place])
+
+    def poll(self, timeout_s: float) -> list[Record]:
+        """The records that came since; empty after ``timeout_s`` without any, or once closed."""
+        with self._memory.changed:
+            self._memory.changed.wait_for(lambda: self._closing or self._waiting(), timeout_s)
+            if self._closing:
+                return []
+            out: list[Record] = []
+            for place in self._next:
+                new = self._memory.logs.get(place, [])[self._next[place] :]
+                self._next[place] += len(new)
+                out += new
+            return out
+
+    def _waiting(self) -> bool:
+        return any(len(self._memory.logs.get(place, ())) > at for place, at in self._next.items())
+
+    def caught_up(self) -> bool:
+        """Whether everything that was on the topics when it was opened has been polled."""
+        return all(self._next[place] >= end for place, end in self._ends.items())
+
+    def close(self) -> None:
+        """Stop; a poll under way in another thread returns."""
+        with self._memory.changed:
+            self._closing = True
+            self._memory.changed.notify_all()
