@@ -1,6 +1,6 @@
 """What the parts need of the world, as protocols: adapters are in producers/ (bus, blobs) and streams/ (endpoints)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +24,11 @@ class Record:
     timestamp_ms: int
 
 
+Since = Literal["start", "end"] | datetime | Mapping[int, int]
+"""Where reading begins. A mapping gives the first offset to read of each partition, for a reader that keeps its own place;
+a partition that it does not name is read from the start."""
+
+
 class Bus(Protocol):
     """Where events are put. One implementation is Kafka, one is memory."""
 
@@ -38,7 +43,7 @@ class Bus(Protocol):
         """Wait until everything that was published is acknowledged."""
         ...
 
-    def follow(self, topics: Sequence[str], since: Literal["start", "end"] | datetime) -> "Tail":
+    def follow(self, topics: Sequence[str], since: "Since") -> "Tail":
         """Read topics as a bystander: every partition, no group, nothing committed."""
         ...
 
