@@ -7,11 +7,10 @@ list of scenarios. Streams read through Faust; whoever only looks on (sockets, t
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from datetime import datetime
 from itertools import chain
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
@@ -19,7 +18,7 @@ from kafka.partitioner.default import murmur2
 from kafka.structs import TopicPartition
 
 from contracts.events import TOPICS, Event
-from contracts.ports import Bus, Record, Tail
+from contracts.ports import Bus, Record, Since, Tail
 
 MAX_VALUE: Final = 1_000_000
 """Bytes of the largest event: what every topic takes, less the frame around it."""
@@ -29,8 +28,6 @@ DELIVERY_S: Final = 120.0
 """How long an event is tried for before its future fails; a broker that was killed is back in 3.3 s."""
 _CLOSE_S = 2.5
 _SLICE_S = 0.25  # how soon a poll sees that its tail was closed
-
-Since = Literal["start", "end"] | datetime
 
 
 class BusError(RuntimeError):
@@ -276,6 +273,9 @@ class _KafkaTail:
             return ends
         if since == "start":
             return dict(self._consumer.beginning_offsets(assigned))
+        if isinstance(since, Mapping):
+            begin = self._consumer.beginning_offsets(assigned)
+            return {place: max(begin[place], since.get(place.partition, 0)) for place in assigned}
         found = self._consumer.offsets_for_times(dict.fromkeys(assigned, int(since.timestamp() * 1000)))
         return {place: found[place].offset if found.get(place) else ends[place] for place in assigned}
 
@@ -392,6 +392,8 @@ class _MemoryTail:
             return 0
         if since == "end":
             return self._ends[place]
+        if isinstance(since, Mapping):
+            return since.get(place[1], 0)
         least = int(since.timestamp() * 1000)
         return next((r.offset for r in self._memory.logs.get(place, ()) if r.timestamp_ms >= least), self._ends[place])
 
