@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
@@ -78,6 +79,7 @@ def open_bus(url: str, topics: Collection[str] = tuple(TOPICS), *, deadline_s: f
     raise ValueError(f"no bus at {url!r}: say kafka://host:port or memory://name")
 
 
+@lru_cache(maxsize=8192)
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition that a key hashes to: Java's murmur2, as aiokafka and so Faust have it too."""
     return int(murmur2(key) & 0x7FFFFFFF) % partitions
