@@ -1,0 +1,175 @@
+"""The state of one partition of a fold, on disk: cells, the offsets folded up to, and what is still to be published (way 2).
+
+One SQLite file, one transaction a step, so the three are never apart. WAL with ``synchronous=NORMAL``: a commit survives the
+death of the process; a power cut may take the last ones, never leaves half of one, and costs nothing either, since the offsets
+go back with the cells and the log is read again from there.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from contracts.events import Event
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS cells (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS offsets (topic TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, part INTEGER, key BLOB NOT NULL, value BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS owner (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class LedgerTaken(RuntimeError):
+    """Another worker has opened this ledger since: what this one knows is out of date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record that waits to be published."""
+
+    id: int
+    topic: str
+    partition: int | None
+    key: bytes
+    value: bytes
+
+
+class Ledger:
+    """Cells (see `contracts.ports.Cells`), offsets and outbox of one partition. For one thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, made if absent, and take it over: any other `Ledger` on it can no longer write."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(_SCHEMA)
+        row = self._db.execute(
+            "INSERT INTO owner VALUES (1, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch"
+        ).fetchall()
+        self._epoch = int(row[0][0])
+        self._offsets: dict[str, int] = dict(self._db.execute("SELECT topic, last FROM offsets"))
+        self._moved: set[str] = set()
+        self._changed: dict[str, bytes | None] = {}  # by this step
+        self._tried: dict[str, bytes | None] | None = None  # by the attempt under way
+        self._posted: list[Event] = []
+        self._sent = 0
+
+    # --- cells
+
+    def get(self, key: str) -> bytes | None:
+        """The value, or None."""
+        for layer in (self._tried, self._changed):
+            if layer is not None and key in layer:
+                return layer[key]
+        row = self._db.execute("SELECT value FROM cells WHERE key = ?", (key,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def put(self, key: str, value: bytes) -> None:
+        """Set a value."""
+        (self._changed if self._tried is None else self._tried)[key] = value
+
+    def drop(self, key: str) -> None:
+        """Forget a value; nothing happens where there is none."""
+        (self._changed if self._tried is None else self._tried)[key] = None
+
+    # --- steps
+
+    def offset(self, topic: str) -> int:
+        """The last offset of a topic that is folded in; -1: none."""
+        return self._offsets.get(topic, -1)
+
+    def move(self, topic: str, offset: int) -> None:
+        """Everything of a topic up to ``offset`` is folded in."""
+        self._offsets[topic] = offset
+        self._moved.add(topic)
+
+    def post(self, events: Iterable[Event]) -> None:
+        """Publish these once the step is committed."""
+        self._posted.extend(events)
+
+    @contextmanager
+    def step(self) -> Iterator[Self]:
+        """All that happens inside is written at its end in one transaction, or not at all.
+
+        Raises:
+            LedgerTaken: If another worker has opened the file since.
+        """
+        try:
+            yield self
+            self._write()
+        except BaseException:
+            self._offsets = dict(self._db.execute("SELECT topic, last FROM offsets"))
+            raise
+        finally:
+            self._moved, self._changed, self._posted = set(), {}, []
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Cells changed inside stay as they were if it raises."""
+        self._tried = {}
+        try:
+            yield
+            self._changed.update(self._tried)
+        finally:
+            self._tried = None
+
+    def _write(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            [epoch] = self._db.execute("SELECT epoch FROM owner").fetchone()
+            if epoch != self._epoch:
+                raise LedgerTaken("another worker has taken this partition over")
+            self._db.execute("DELETE FROM outbox WHERE id <= ?", (self._sent,))
+            self._db.executemany("DELETE FROM cells WHERE key = ?", [(k,) for k, v in self._changed.items() if v is None])
+            self._db.executemany(
+                "INSERT OR REPLACE INTO cells VALUES (?, ?)", [(k, v) for k, v in self._changed.items() if v is not None]
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO offsets VALUES (?, ?)", [(topic, self._offsets[topic]) for topic in self._moved]
+            )
+            self._db.executemany(
+                "INSERT INTO outbox (topic, part, key, value) VALUES (?, ?, ?, ?)",
+                [(e.topic, e.partition(), e.record_key(), e.record_value()) for e in self._posted],
+            )
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    # --- outbox
+
+    def outgoing(self) -> list[Outgoing]:
+        """What is committed and not known to be published, in order."""
+        rows = self._db.execute("SELECT id, topic, part, key, value FROM outbox WHERE id > ? ORDER BY id", (self._sent,))
+        return [Outgoing(*row) for row in rows]
+
+    def sent(self, outgoing: Sequence[Outgoing]) -> None:
+        """These have been acknowledged by the broker: they go with the next step, or when the ledger is closed."""
+        if outgoing:
+            self._sent = outgoing[-1].id
+
+    # --- the whole
+
+    def digest(self) -> str:
+        """sha256 of all cells: what a rebuilt state must come to again."""
+        digest = hashlib.sha256()
+        for key, value in self._db.execute("SELECT key, value FROM cells ORDER BY key"):
+            digest.update(f"{len(key)} {len(value)} {key} ".encode())
+            digest.update(value)
+        return digest.hexdigest()
+
+    def empty(self) -> None:
+        """Forget everything."""
+        self._db.executescript("DELETE FROM cells; DELETE FROM offsets; DELETE FROM outbox;")
+        self._offsets, self._sent = {}, 0
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.execute("DELETE FROM outbox WHERE id <= ?", (self._sent,))
+        self._db.close()

@@ -1,0 +1,310 @@
+"""The only seam to Faust: hands records to folds and takers, publishes what they say, then acknowledges (ways 1 and 2).
+
+Faust brings the groups, the rebalancing and the commits. What must be exact is not left to it: an agent only forwards, one task
+takes all that has gathered, the ledger (streams.ledger) decides what is new, and Kafka's own commit comes last. On assignment a
+fold's topics are read from where its ledger stands, so a state that was thrown away is folded again from the log.
+
+A message that cannot be handled becomes MessageRejected. A send that fails is not caught: the process ends with an error, the
+supervisor starts it again, and it reads again.
+"""
+
+import asyncio
+import os
+import signal
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
+
+import faust
+import structlog
+import uvloop
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from yarl import URL
+
+from contracts.events import TOPICS, Event
+from contracts.ports import Record
+from contracts.settings import Settings
+from streams.folding import Fold, advance, begin
+from streams.ledger import Ledger
+
+_log = structlog.get_logger()
+_T = TypeVar("_T")
+STEP: Final = 500
+"""Most records that a fold takes in one transaction: while it is under way nothing else in the process moves."""
+STOP_S: Final = 2.5
+"""Longest that an orderly stop may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """A record, and how to say that nobody needs to read it again."""
+
+    record: Record
+    ack: Callable[[], object]
+
+
+class Taker(Protocol):
+    """Takes records as they come, and acknowledges each when all that it causes is published."""
+
+    async def take(self, gathered: Sequence[Handed]) -> None:
+        """Take what has gathered; called again only when it returns, which is how it holds the flow back."""
+        ...
+
+
+Alongside = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Pipe:
+    """One process of the stream layer: a role, its folds and takers, and a producer."""
+
+    def __init__(self, settings: Settings, role: str) -> None:
+        """Build; nothing connects before `run`."""
+        self._settings = settings
+        self._app = _app(settings, role)
+        transport = _Transport([URL(f"aiokafka://{settings.bootstrap_servers}")], self._app)
+        transport.positions = self._positions
+        self._app.transport = self._app.producer_transport = transport
+        self._folding: list[_Folding] = []
+        self._alongside: list[Alongside] = []
+        self._app.on_partitions_revoked.connect(self._revoked, weak=False)
+
+    def fold(self, fold: Fold) -> None:
+        """Run a fold: its ledgers are in ``<home>/state/<name>/``, one a partition."""
+        counts = {TOPICS[topic].partitions for topic in fold.sources}
+        if len(counts) != 1:
+            raise ValueError(f"{fold.name} reads topics of different numbers of partitions: {', '.join(fold.sources)}")
+        folding = _Folding(fold, self._settings, self._send)
+        self._folding.append(folding)
+        self._forward(fold.sources, folding.gathered)
+        self.alongside(folding.run)
+
+    def hand(self, sources: Sequence[str], taker: Taker) -> None:
+        """Hand what comes on topics to a taker, in order, as much at a time as has gathered."""
+        gathered: asyncio.Queue[Handed] = asyncio.Queue(maxsize=4096)
+
+        async def run() -> None:
+            while True:
+                await taker.take(await _all(gathered))
+
+        self._forward(sources, gathered)
+        self.alongside(run)
+
+    def alongside(self, work: Alongside) -> None:
+        """Run a coroutine as long as the process; if it fails, the process does."""
+        self._alongside.append(work)
+
+    async def publish(self, events: Iterable[Event]) -> None:
+        """Send events, and wait until the broker has acknowledged all of them (acks=all).
+
+        Raises:
+            KafkaError: If one could not be sent: let it end the process.
+        """
+        pending = [await self._send(e.topic, e.record_key(), e.record_value(), e.partition()) for e in events]
+        if pending:
+            await asyncio.gather(*pending)
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT.
+
+        Raises:
+            SystemExit: With 1, if a part of it failed.
+        """
+        uvloop.run(self._run())
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        app = self._app
+        _log.info("starting")
+        await app.start()
+        working = [asyncio.create_task(work()) for work in self._alongside]
+        ends = [*working, asyncio.create_task(stopping.wait()), asyncio.create_task(app.wait_until_stopped())]
+        _log.info("started")
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        wrong = next((task.exception() for task in working if task.done() and not task.cancelled()), app.crash_reason)
+        failed = wrong is not None or not stopping.is_set()
+        if failed:
+            _log.error("failed, going down", exc_info=wrong)
+        # What is folded is in the ledgers and what is not acknowledged is read again, so a stop may be cut short.
+        loop.call_later(STOP_S, os._exit, 1 if failed else 0)
+        for folding in self._folding:
+            await folding.release()
+        for task in ends:
+            task.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
+        await app.stop()
+        _log.info("stopped")
+        raise SystemExit(1 if failed else 0)
+
+    def _forward(self, sources: Sequence[str], queue: "asyncio.Queue[Any]") -> None:
+        topic = self._app.topic(
+            *sources, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", internal=False
+        )
+
+        async def forward(stream: Any) -> None:
+            async for event in stream.noack().events():
+                message = event.message
+                if message.generation_id != self._app.consumer_generation_id:
+                    continue  # of an assignment that is over: its offset may be beyond what is read next
+                record = Record(
+                    message.topic,
+                    message.partition,
+                    message.offset,
+                    message.key,
+                    message.value,
+                    int(message.timestamp * 1000),
+                )
+                await queue.put(Handed(record, event.ack))
+
+        self._app.agent(topic, name=f"forward {' '.join(sources)}")(forward)
+
+    async def _send(self, topic: str, key: bytes, value: bytes, partition: int | None) -> Awaitable[object]:
+        sent: Awaitable[object] = await self._app.producer.send(topic, key, value, partition, None, None)
+        return sent
+
+    async def _revoked(self, *_: Any, **__: Any) -> None:
+        for folding in self._folding:
+            await folding.release()
+
+    def _positions(self, ends: Mapping[TP, int]) -> dict[TP, int]:
+        """The next offset of each assigned partition that a fold reads; of several folds, the least."""
+        wanted: dict[TP, int] = {}
+        for folding in self._folding:
+            mine = {tp: end for tp, end in ends.items() if tp.topic in folding.fold.sources}
+            for partition in {tp.partition for tp in mine}:
+                ledger = folding.take_up(partition, {tp.topic: end for tp, end in mine.items() if tp.partition == partition})
+                for tp in mine:
+                    if tp.partition == partition:
+                        offset = ledger.offset(tp.topic) + 1
+                        wanted[tp] = min(offset, wanted.get(tp, offset))
+        return wanted
+
+
+Send = Callable[[str, bytes, bytes, int | None], Coroutine[Any, Any, Awaitable[object]]]
+
+
+class _Folding:
+    """A fold at work: one ledger a partition that is assigned here."""
+
+    def __init__(self, fold: Fold, settings: Settings, send: Send) -> None:
+        self.fold = fold
+        self.gathered: asyncio.Queue[Handed | None] = asyncio.Queue(maxsize=4096)
+        """None: a ledger was opened, and may have something to say."""
+        self._folder = settings.home / "state" / fold.name
+        self._send = send
+        self._ledgers: dict[int, Ledger] = {}
+        self._working = asyncio.Lock()
+
+    def take_up(self, partition: int, ends: Mapping[str, int]) -> Ledger:
+        """The partition's ledger, opened if it is not. One that is ahead of the topics' ``ends`` is of another log: emptied."""
+        if partition not in self._ledgers:
+            ledger = Ledger(self._folder / f"{partition}.sqlite")
+            if any(ledger.offset(topic) >= end for topic, end in ends.items()):
+                _log.error("the state is ahead of its topics: folded again", fold=self.fold.name, partition=partition)
+                ledger.empty()
+            begin(ledger, self.fold, partition)
+            self._ledgers[partition] = ledger
+            if not self.gathered.full():
+                self.gathered.put_nowait(None)
+        return self._ledgers[partition]
+
+    async def release(self) -> None:
+        """Finish the step under way and let go of all partitions: their next owner may be another process."""
+        async with self._working:
+            while self._ledgers:
+                self._ledgers.popitem()[1].close()
+            while not self.gathered.empty():
+                self.gathered.get_nowait()
+
+    async def run(self) -> None:
+        """Fold what comes; say what it causes; acknowledge it."""
+        while True:
+            gathered = await _all(self.gathered)
+            async with self._working:
+                by_partition: dict[int, list[Handed]] = defaultdict(list)
+                for handed in filter(None, gathered):
+                    by_partition[handed.record.partition].append(handed)
+                mine = [(p, several) for p, several in by_partition.items() if p in self._ledgers]
+                for partition, several in mine:
+                    advance(self._ledgers[partition], self.fold, partition, [handed.record for handed in several])
+                await self._publish()
+                for _, several in mine:
+                    for handed in several:
+                        handed.ack()
+
+    async def _publish(self) -> None:
+        sent = {ledger: ledger.outgoing() for ledger in self._ledgers.values()}
+        pending = [
+            await self._send(out.topic, out.key, out.value, out.partition) for several in sent.values() for out in several
+        ]
+        if pending:
+            await asyncio.gather(*pending)
+        for ledger, several in sent.items():
+            ledger.sent(several)
+
+
+async def _all(queue: "asyncio.Queue[_T]") -> list[_T]:
+    """All that has gathered, at least one, at most `STEP`."""
+    several = [await queue.get()]
+    while len(several) < STEP and not queue.empty():
+        several.append(queue.get_nowait())
+    return several
+
+
+# --- Faust, as it is used here
+
+
+def _app(settings: Settings, role: str) -> faust.App:
+    """A Faust app without tables and web, that misses a killed worker within seconds."""
+    return faust.App(
+        f"gamenight-{role}",
+        broker=f"aiokafka://{settings.bootstrap_servers}",
+        datadir=str(settings.home / "state" / "faust"),
+        autodiscover=False,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        worker_redirect_stdouts=False,
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=1.0,
+        broker_rebalance_timeout=8.0,
+        broker_request_timeout=20.0,
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        producer_acks=-1,
+        producer_request_timeout=30.0,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+    )
+
+
+class _Consumer(driver.Consumer):
+    """Starts each partition where the ledger stands, not where Kafka's commit does."""
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        positions: dict[TP, int] = {TP(*tp): offset for tp, offset in (await super().seek_to_committed()).items()}
+        first = {TP(*tp): offset for tp, offset in (await self.earliest_offsets(*positions)).items()}
+        end = {TP(*tp): offset for tp, offset in (await self.highwaters(*positions)).items()}
+        transport: Any = self.transport
+        wanted = {tp: max(offset, first[tp]) for tp, offset in transport.positions(end).items()}
+        moves = {tp: offset for tp, offset in wanted.items() if offset != positions[tp]}
+        if moves:
+            await self._thread.seek_wait(moves)
+        return {**positions, **moves}
+
+
+class _Producer(driver.Producer):
+    """Idempotent: a resend within the producer does not double a record."""
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+
+class _Transport(driver.Transport):
+    Consumer = _Consumer
+    Producer = _Producer
+    positions: Callable[[Mapping[TP, int]], Mapping[TP, int]]
