@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
@@ -155,18 +155,19 @@ class KafkaBus:
                 time.sleep(0.05)
 
     def _learn(self, topics: Collection[str], deadline: float) -> dict[str, int]:
-        partitions: dict[str, int] = {}
-        for topic in topics:
-            while topic not in partitions:
-                try:
-                    partitions[topic] = len(self._producer.partitions_for(topic))
-                except KafkaError as error:
-                    if time.monotonic() > deadline:
-                        raise BrokerAbsent(
-                            f"Kafka at {','.join(self._servers)} has no topic {topic!r}: `python -m producers.topics` makes it"
-                        ) from error
-                    time.sleep(0.05)
-        return partitions
+        with ThreadPoolExecutor(max(1, len(topics))) as asking:  # one after another they cost a tenth of a second each
+            counts = asking.map(lambda topic: self._count(topic, deadline), topics)
+            return dict(zip(topics, counts, strict=True))
+
+    def _count(self, topic: str, deadline: float) -> int:
+        while True:
+            try:
+                return len(self._producer.partitions_for(topic))
+            except KafkaError as error:
+                if time.monotonic() > deadline:
+                    raise BrokerAbsent(
+                        f"Kafka at {','.join(self._servers)} has no topic {topic!r}: `python -m producers.topics` makes it"
+                    ) from error
 
     def publish(self, event: Event) -> "Future[Record]":
         """Send an event without ever waiting; what goes wrong is the future's."""
