@@ -1,0 +1,40 @@
+"""The SageMaker container contract, as this image uses it: where inputs lie, where results go.
+
+`SAGEMAKER_BASE_DIR` moves /opt/ml elsewhere and each `SM_*` variable moves one folder, so that the same `train` and
+`serve` run in a container, on SageMaker, and as a local process of an ordinary user.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def _place(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable) or Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")) / default)
+
+
+def channel(name: str) -> Path:
+    """The folder of an input channel; it is not there when the job has no such channel."""
+    return _place(f"SM_CHANNEL_{name.upper()}", f"input/data/{name}")
+
+
+def model_dir() -> Path:
+    """Where the model artifact's files are: written by training, read by serving."""
+    return _place("SM_MODEL_DIR", "model")
+
+
+def hyperparameters() -> dict[str, Any]:
+    """What the job was given; SageMaker hands over every value as a string."""
+    given = os.environ.get("SM_HPS")
+    if given is None:
+        file = _place("SM_INPUT_CONFIG_DIR", "input/config") / "hyperparameters.json"
+        given = file.read_text() if file.is_file() else "{}"
+    return dict(json.loads(given))
+
+
+def write_failure(reason: str) -> None:
+    """Say why the job failed; SageMaker shows the first 1,024 characters as its FailureReason."""
+    folder = _place("SM_OUTPUT_DIR", "output")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "failure").write_text(reason)
