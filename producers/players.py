@@ -189,6 +189,7 @@ class _Wire:
         self._seated = asyncio.Event()
         self._moved = asyncio.Event()
         self._looking: set[asyncio.TimerHandle] = set()
+        self._done = False
         self._saying: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -202,10 +203,13 @@ class _Wire:
                 if task.done():
                     task.result()
         finally:
+            self._done = True
             drawing.cancel()
-            holding.cancel()
             for handle in self._looking:
                 handle.cancel()
+            if self._socket is not None:
+                await self._socket.close()
+            holding.cancel()
             await asyncio.gather(drawing, holding, return_exceptions=True)
 
     async def tick(self) -> None:
@@ -264,6 +268,8 @@ class _Wire:
                         await self._hear(orjson.loads(await self._socket.recv(decode=False)))
                         wait_s = 0.05
             except ConnectionClosed as closed:
+                if self._done:
+                    return
                 code = closed.rcvd.code if closed.rcvd else "without a close frame"
                 self._tally.errors[f"socket closed, {code}"] += 1
             except InvalidStatus as refused:
