@@ -1,0 +1,95 @@
+"""The dataset: the same for every order of arrival, and never what it is judged on."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from producers.blobs import MemoryBlobs
+from trainers.dataset import (
+    Feedback,
+    Images,
+    assemble,
+    code_version,
+    from_npz,
+    is_held_back,
+    manifest,
+    read_mnist,
+    store,
+    stored,
+    usable,
+)
+
+BASE = Images(np.zeros((3, 784), np.uint8), np.array([1, 2, 3], np.uint8), np.ones(3, np.float32))
+
+
+def said(n: int, label: int | None = 7, revision: int = 1, ink: int | None = None, player: str = "ada") -> Feedback:
+    raster = (n if ink is None else ink).to_bytes(4) * 196
+    return Feedback(1000 + n, f"drawing-{n}", player, revision, label, raster)
+
+
+def test_the_latest_word_on_a_drawing_counts():
+    [kept] = usable([said(1, 3, revision=2), said(1, 7, revision=1)])
+    assert kept.label == 3
+
+
+def test_a_word_taken_back_and_a_drawing_that_nobody_read_teach_nothing():
+    assert usable([said(1), said(1, None, revision=2), Feedback(5, "d", "ada", 1, 4, None)]) == []
+
+
+def test_the_same_picture_counts_once_however_often_it_is_drawn():
+    first, replayed, contradicted = said(1, ink=9), said(2, ink=9), said(3, label=1, ink=9)
+    assert [first, contradicted] == usable([replayed, contradicted, first])
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_a_dataset_is_the_same_bytes_for_every_order_and_repetition(data):
+    history = [said(n % 12, label=(n * 7) % 10, revision=1 + n // 12) for n in range(30)]
+    shuffled = data.draw(st.permutations(history + history[: data.draw(st.integers(0, 30))]))
+    assert assemble(BASE, history, 0.3, 3.0).digest == assemble(BASE, shuffled, 0.3, 3.0).digest
+
+
+def test_what_is_held_back_is_never_trained_on_and_stays_held_back():
+    ids = [f"drawing-{n}" for n in range(4000)]
+    fifth = {drawing for drawing in ids if is_held_back(drawing, 0.2)}
+    assert 700 < len(fifth) < 900
+    assert fifth < {drawing for drawing in ids if is_held_back(drawing, 0.3)}
+    assert not any(is_held_back(drawing, 0.0) for drawing in ids)
+    assert all(is_held_back(drawing, 1.0) for drawing in ids)
+
+
+def test_players_drawings_weigh_as_told_beside_mnist():
+    made = assemble(BASE, [said(n) for n in range(50)], 0.2, 3.0)
+    assert made.feedback + len(made.holdout) == 50
+    assert 3 + made.feedback == len(made.train)
+    assert [1.0] * 3 + [3.0] * made.feedback == made.train.weights.tolist()
+    trained = {image.tobytes() for image in made.train.images}
+    assert not any(image.tobytes() in trained for image in made.holdout.images)
+
+
+def test_what_is_stored_reads_back_and_is_found_by_its_digest():
+    blobs = MemoryBlobs()
+    made = assemble(BASE, [said(n) for n in range(50)], 0.2, 3.0)
+    keys = ["examples/dt=2026-11-22/p1-000000000000-000000000049.parquet"]
+    there = store(blobs, made, keys, seed=1)
+    assert there.offsets == "1:50"
+    assert there == stored(manifest(made, keys, 1))
+    back = from_npz(blobs.get(there.train + "train.npz"))
+    assert np.array_equal(made.train.images, back.images)
+    assert np.array_equal(made.holdout.labels, from_npz(blobs.get(there.holdout)).labels)
+
+
+def test_no_feedback_at_all_is_mnist_alone():
+    made = assemble(BASE, [], 0.2, 3.0)
+    assert (len(made.train), len(made.holdout)) == (3, 0)
+    assert made.holdout.images.shape == (0, 784)
+
+
+def test_mnist_is_whole():
+    train, test = read_mnist("train"), read_mnist("t10k")
+    assert (len(train), len(test)) == (60_000, 10_000)
+    assert test.labels[:4].tolist() == [7, 2, 1, 0]
+
+
+def test_the_code_version_is_stable():
+    assert code_version() == code_version()

@@ -1,0 +1,240 @@
+"""Examples kept as Parquet on S3, in the order of the log (way 3, REBUILD).
+
+How far a partition is archived is said by the names of its objects and nowhere else, so there is no state to lose: whoever is
+killed between two objects goes on after the last one, and an object that is written twice has the same name. `catch_up` is the
+one way in which the trainer reads examples; `Archive` is one place that they go, trainers.observations the other.
+"""
+
+import io
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+from typing import Any, Final, Protocol
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from contracts.events import ExampleLabelled, MessageRejected, UnknownEvent, decode
+from contracts.ports import Blobs, Bus, Record
+
+TOPIC: Final = ExampleLabelled.topic
+PREFIX: Final = "examples/"
+MAX_EXAMPLES: Final = 1000
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""Bounds of one object, in examples and in bytes on the log: what one flush holds in memory."""
+
+_GUESS: Final = pa.struct(
+    [
+        ("model", pa.string()),
+        ("version", pa.string()),
+        ("label", pa.int8()),
+        ("probabilities", pa.list_(pa.float32())),
+        ("latency_ms", pa.float64()),
+    ]
+)
+_FIELDS: "Final[list[pa.Field[Any]]]" = [
+    pa.field("offset", pa.int64(), nullable=False),  # on its partition of examples.v1
+    pa.field("drawing_id", pa.string(), nullable=False),
+    pa.field("player_id", pa.string(), nullable=False),
+    pa.field("revision", pa.int32(), nullable=False),  # the highest of a drawing_id counts
+    pa.field("correction_id", pa.string(), nullable=False),
+    pa.field("label", pa.int8()),  # null: the player took their word back
+    pa.field("asked", pa.int8()),
+    pa.field("drawn_at", pa.timestamp("us", tz="UTC"), nullable=False),
+    pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
+    pa.field("raster", pa.binary()),  # 784 bytes, row by row, 0 is paper; null: no model has read it
+    pa.field("embedding", pa.list_(pa.float32())),
+    pa.field("reader", pa.string()),
+    pa.field("strokes", pa.string(), nullable=False),  # JSON, as the event has it
+    pa.field("width", pa.float64(), nullable=False),
+    pa.field("height", pa.float64(), nullable=False),
+    pa.field("guesses", pa.list_(_GUESS), nullable=False),
+]
+SCHEMA: Final = pa.schema(_FIELDS)
+"""The columns of every object: what an analyst finds, and what trainers.dataset reads."""
+
+_KEY = re.compile(r"^examples/dt=\d{4}-\d\d-\d\d/p(\d+)-(\d+)-(\d+)\.parquet$")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which offsets of a partition an object holds, both ends included."""
+
+    partition: int
+    first: int
+    last: int
+
+    def key(self, day: date) -> str:
+        """The object's name."""
+        return f"{PREFIX}dt={day.isoformat()}/p{self.partition}-{self.first:012d}-{self.last:012d}.parquet"
+
+
+def span_of(key: str) -> Span | None:
+    """What an object's name says it holds; None for a name that is none of the archive's."""
+    found = _KEY.match(key)
+    return Span(*(int(part) for part in found.groups())) if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An example where it lies on the log; None where the message could not be read."""
+
+    offset: int
+    example: ExampleLabelled | None
+
+
+class Sink(Protocol):
+    """A place that keeps examples and knows how far it has them."""
+
+    def places(self) -> dict[int, int]:
+        """The first offset that it has not, by partition; a partition that is missing has nothing yet."""
+        ...
+
+    def keep(self, partition: int, batch: Sequence[Placed]) -> None:
+        """Keep a batch, in the order of the log. Only what it kept counts as kept; raises when it could not."""
+        ...
+
+
+def catch_up(bus: Bus, sink: Sink, stop: threading.Event | None = None) -> int:
+    """Bring a sink to where the topic ended when this was called.
+
+    A message that is no example goes to `rejected` and is passed over. Twice is harmless: the sink says where it stands.
+
+    Args:
+        bus: Where examples are.
+        sink: Who is brought up to them.
+        stop: Ends it early, between two batches.
+
+    Returns:
+        How many messages it took.
+    """
+    taken = 0
+    tail = bus.follow([TOPIC], sink.places())
+    waiting: dict[int, list[Record]] = {}
+    try:
+        while not (stop and stop.is_set()):
+            finished = tail.caught_up()
+            for record in () if finished else tail.poll(1.0):
+                waiting.setdefault(record.partition, []).append(record)
+            for partition in sorted(waiting):
+                for batch in batches(waiting[partition], whole=not finished):
+                    sink.keep(partition, [_placed(bus, record) for record in batch])
+                    taken += len(batch)
+                    if stop and stop.is_set():
+                        return taken
+            if finished:
+                return taken
+    finally:
+        tail.close()
+    return taken
+
+
+def batches(waiting: list[Record], whole: bool) -> Iterator[list[Record]]:
+    """Take batches of at most `MAX_EXAMPLES` and `MAX_BYTES` off ``waiting``; the last may be smaller unless only ``whole``
+    ones are wanted. A record larger than the bound is a batch of its own."""
+    start, size = 0, 0
+    for at, record in enumerate(waiting):
+        if at > start and (at - start >= MAX_EXAMPLES or size + len(record.value) > MAX_BYTES):
+            yield waiting[start:at]
+            start, size = at, 0
+        size += len(record.value)
+    if not whole and start < len(waiting):
+        yield waiting[start:]
+        start = len(waiting)
+    del waiting[:start]
+
+
+def _placed(bus: Bus, record: Record) -> Placed:
+    try:
+        event = decode(record.topic, record.value)
+    except UnknownEvent as error:
+        bus.publish(
+            MessageRejected(
+                source=record.topic,
+                source_partition=record.partition,
+                source_offset=record.offset,
+                source_key=record.key,
+                value=record.value,
+                stage="trainers.archive",
+                error=str(error)[:2000],
+            )
+        ).result(30)
+        return Placed(record.offset, None)
+    assert isinstance(event, ExampleLabelled)
+    return Placed(record.offset, event)
+
+
+class Archive:
+    """All examples as objects under ``examples/``, one for each flush of a partition and day."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        """Name the bucket; it is listed at the first use."""
+        self._blobs = blobs
+        self._next: dict[int, int] | None = None
+
+    def places(self) -> dict[int, int]:
+        """The first offset that no object holds, by partition."""
+        if self._next is None:
+            spans = [span for key in self._blobs.keys(PREFIX) if (span := span_of(key))]
+            self._next = {}
+            for span in spans:
+                self._next[span.partition] = max(self._next.get(span.partition, 0), span.last + 1)
+        return dict(self._next)
+
+    def keep(self, partition: int, batch: Sequence[Placed]) -> None:
+        """Write a batch, a day at a time; a day is UTC, of the example's writing.
+
+        A message that could not be read is counted with the one before it, so that a place is never asked for twice.
+        """
+        places = self.places()
+        self._next = None  # a write may fail half-way: then the bucket is asked again
+        for day, run in _days(batch):
+            span = Span(partition, run[0].offset, run[-1].offset)
+            self._blobs.put(span.key(day), parquet([placed for placed in run if placed.example]))
+            places[partition] = span.last + 1
+        self._next = places
+
+
+def _days(batch: Sequence[Placed]) -> Iterator[tuple[date, list[Placed]]]:
+    day = next((placed.example.at.date() for placed in batch if placed.example), date(1970, 1, 1))
+    dated = []
+    for placed in batch:
+        day = placed.example.at.date() if placed.example else day
+        dated.append((day, placed))
+    for day, run in groupby(dated, key=lambda pair: pair[0]):
+        yield day, [placed for _, placed in run]
+
+
+def parquet(batch: Sequence[Placed]) -> bytes:
+    """Examples as a Parquet file of `SCHEMA`; the same examples give the same bytes."""
+    rows = [_row(placed.offset, placed.example) for placed in batch if placed.example]
+    out = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out, compression="zstd")
+    return out.getvalue()
+
+
+def _row(offset: int, example: ExampleLabelled) -> dict[str, Any]:
+    features = example.features
+    return {
+        "offset": offset,
+        "drawing_id": str(example.drawing_id),
+        "player_id": example.player_id,
+        "revision": example.revision,
+        "correction_id": str(example.correction_id),
+        "label": example.label,
+        "asked": example.asked,
+        "drawn_at": example.drawn_at,
+        "at": example.at,
+        "raster": features.raster if features else None,
+        "embedding": np.frombuffer(features.embedding, "<f4") if features else None,
+        "reader": features.reader if features else None,
+        "strokes": orjson.dumps(example.strokes).decode(),
+        "width": example.width,
+        "height": example.height,
+        "guesses": [guess.model_dump() for guess in example.guesses],
+    }

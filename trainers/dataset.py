@@ -1,0 +1,243 @@
+"""What a rebuild learns from, and what it is judged on: MNIST and the players' labelled drawings (way 3, REBUILD).
+
+The pure part makes the same bytes of the same examples, in whatever order and however often they come; the name of a dataset is
+the digest of those bytes. `read_archive`, `read_mnist` and `store` are the way to the world.
+"""
+
+import gzip
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from contracts.drawing import SIDE
+from contracts.events import DIGITS
+from contracts.ports import Blobs
+from trainers.archive import PREFIX, Span, span_of
+
+PIXELS: Final = SIDE * SIDE
+MNIST: Final = Path(__file__).parents[1] / "data" / "mnist"
+_COLUMNS: Final = ("drawing_id", "player_id", "revision", "label", "drawn_at", "raster")
+_READERS: Final = 8  # objects fetched at a time
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Feedback:
+    """A player's drawing with their latest word on it."""
+
+    drawn_at_us: int
+    """Microseconds since 1970, UTC."""
+    drawing_id: str
+    player_id: str
+    revision: int
+    label: int | None
+    """None: the player took their word back."""
+    raster: bytes | None
+    """784 pixels; None: no model has read the drawing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Rasters with their labels and weights."""
+
+    images: NDArray[np.uint8]
+    """Shape (n, 784)."""
+    labels: NDArray[np.uint8]
+    weights: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Everything of one rebuild."""
+
+    train: Images
+    holdout: Images
+    """Players' drawings that no version was ever trained on."""
+    feedback: int
+    """Players' drawings among those to train on."""
+    players: Mapping[str, int]
+    """Drawings of each player, both parts together."""
+    train_bytes: bytes = field(repr=False)
+    holdout_bytes: bytes = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of what is trained on and what is held back."""
+        return hashlib.sha256(self.train_bytes + self.holdout_bytes).hexdigest()
+
+
+# --- pure ------------------------------------------------------------------------------------------------------------
+
+
+def is_held_back(drawing_id: str, share: float) -> bool:
+    """Whether a drawing is kept from training: by a hash of its id, so for ever; a larger share only adds."""
+    return int.from_bytes(hashlib.sha256(f"held back/{drawing_id}".encode()).digest()[:8]) < share * 2**64
+
+
+def usable(examples: Iterable[Feedback]) -> list[Feedback]:
+    """What can be learned from: the latest word on each drawing, if it has a label and pixels, each picture once.
+
+    The same pixels with the same label are kept once however many drawings they came as, the earliest of them, so that a
+    replayed drawing neither counts double nor stands on both sides of the split.
+    """
+    latest: dict[str, Feedback] = {}
+    for example in examples:
+        if example.drawing_id not in latest or latest[example.drawing_id].revision < example.revision:
+            latest[example.drawing_id] = example
+    once: dict[tuple[bytes, int], Feedback] = {}
+    for example in sorted(latest.values()):
+        if example.label is not None and example.raster is not None and len(example.raster) == PIXELS:
+            once.setdefault((example.raster, example.label), example)
+    return sorted(once.values(), key=lambda example: example.drawing_id)
+
+
+def assemble(mnist: Images, examples: Iterable[Feedback], held_back: float, weight: float) -> Dataset:
+    """The dataset of a rebuild: all of MNIST's training images, and the players' drawings that are not held back.
+
+    Args:
+        mnist: The base, each of weight 1 or as given.
+        examples: Every revision of every example, in any order.
+        held_back: Share of drawings kept from training, 0..1.
+        weight: Of a player's drawing beside one of MNIST.
+    """
+    feedback = usable(examples)
+    kept = _images([example for example in feedback if not is_held_back(example.drawing_id, held_back)], weight)
+    holdout = _images([example for example in feedback if is_held_back(example.drawing_id, held_back)], 1.0)
+    train = Images(
+        np.concatenate([mnist.images, kept.images]),
+        np.concatenate([mnist.labels, kept.labels]),
+        np.concatenate([mnist.weights, kept.weights]),
+    )
+    players = Counter(example.player_id for example in feedback)
+    return Dataset(train, holdout, len(kept), dict(sorted(players.items())), to_npz(train), to_npz(holdout))
+
+
+def _images(examples: Sequence[Feedback], weight: float) -> Images:
+    pixels = b"".join(example.raster or b"" for example in examples)
+    return Images(
+        np.frombuffer(pixels, np.uint8).reshape(-1, PIXELS),
+        np.array([example.label for example in examples], np.uint8),
+        np.full(len(examples), weight, np.float32),
+    )
+
+
+def to_npz(data: Images) -> bytes:
+    """``images``, ``labels`` and ``weights`` as an npz file. Numpy gives every member the same date: same data, same bytes."""
+    out = io.BytesIO()
+    np.savez(out, images=data.images, labels=data.labels, weights=data.weights)
+    return out.getvalue()
+
+
+def from_npz(raw: bytes) -> Images:
+    """The reverse of `to_npz`."""
+    with np.load(io.BytesIO(raw), allow_pickle=False) as found:
+        return Images(found["images"], found["labels"], found["weights"])
+
+
+def offsets(spans: Iterable[Span]) -> dict[int, int]:
+    """The first offset of each partition that is not in a set of objects."""
+    out: dict[int, int] = {}
+    for span in spans:
+        out[span.partition] = max(out.get(span.partition, 0), span.last + 1)
+    return dict(sorted(out.items()))
+
+
+def manifest(dataset: Dataset, keys: Sequence[str], seed: int) -> dict[str, Any]:
+    """What a dataset was made of, for its place on S3 and for the lineage of what is trained on it."""
+    holdout = np.bincount(dataset.holdout.labels, minlength=DIGITS).tolist()
+    train = np.bincount(dataset.train.labels, minlength=DIGITS).tolist()
+    return {
+        "digest": dataset.digest,
+        "train": {"n": len(dataset.train), "labels": train, "feedback": dataset.feedback},
+        "holdout": {"n": len(dataset.holdout), "labels": holdout},
+        "players": dict(dataset.players),
+        "objects": list(keys),
+        "offsets": {str(part): to for part, to in offsets(span for span in map(span_of, keys) if span).items()},
+        "code": code_version(),
+        "seed": seed,
+    }
+
+
+# --- the world -------------------------------------------------------------------------------------------------------
+
+
+def read_mnist(part: str, folder: Path = MNIST) -> Images:
+    """MNIST's ``train`` (60,000) or ``t10k`` (10,000) images, each of weight 1."""
+    images = _idx(folder / f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, PIXELS)
+    labels = _idx(folder / f"{part}-labels-idx1-ubyte.gz", 8)
+    return Images(images, labels, np.ones(len(labels), np.float32))
+
+
+def _idx(path: Path, header: int) -> NDArray[np.uint8]:
+    return np.frombuffer(gzip.decompress(path.read_bytes()), np.uint8, offset=header)
+
+
+def read_archive(blobs: Blobs) -> tuple[list[Feedback], list[str]]:
+    """Every archived revision of every example, and the keys of the objects that they are in."""
+    keys = [key for key in blobs.keys(PREFIX) if span_of(key)]
+    with ThreadPoolExecutor(_READERS) as pool:
+        return [example for found in pool.map(lambda key: _read(blobs.get(key)), keys) for example in found], keys
+
+
+def _read(raw: bytes) -> list[Feedback]:
+    table = pq.read_table(io.BytesIO(raw), columns=list(_COLUMNS))
+    columns = {name: table[name] for name in _COLUMNS}
+    columns["drawn_at"] = pc.cast(columns["drawn_at"], "int64")
+    rows = zip(*(columns[name].to_pylist() for name in _COLUMNS), strict=True)
+    return [Feedback(at, drawing, player, revision, label, raster) for drawing, player, revision, label, at, raster in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where a dataset is."""
+
+    digest: str
+    train: str
+    """Key prefix of the channel that is trained on."""
+    holdout: str
+    """Key of the drawings that were held back."""
+    offsets: str
+    """``0:120,1:96``: how far each partition of examples.v1 is in it."""
+    feedback: int
+    """Players' drawings that are trained on."""
+
+
+def store(blobs: Blobs, dataset: Dataset, keys: Sequence[str], seed: int) -> Stored:
+    """Put a dataset under its digest, the manifest last; where that is there already, nothing is sent again."""
+    prefix = f"datasets/{dataset.digest}"
+    told = manifest(dataset, keys, seed)
+    if not any(key == f"{prefix}/manifest.json" for key in blobs.keys(f"{prefix}/")):
+        blobs.put(f"{prefix}/train/train.npz", dataset.train_bytes)
+        blobs.put(f"{prefix}/holdout/holdout.npz", dataset.holdout_bytes)
+        blobs.put(f"{prefix}/manifest.json", json.dumps(told, indent=1).encode())
+    return stored(told)
+
+
+def stored(told: Mapping[str, Any]) -> Stored:
+    """Where the dataset of a manifest is."""
+    prefix = f"datasets/{told['digest']}"
+    reached = ",".join(f"{part}:{to}" for part, to in told["offsets"].items())
+    return Stored(told["digest"], f"{prefix}/train/", f"{prefix}/holdout/holdout.npz", reached, told["train"]["feedback"])
+
+
+def code_version() -> str:
+    """The version of this code: the project's, and a digest of everything under trainers/."""
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return f"{version('gamenight')}+{digest.hexdigest()[:12]}"

@@ -1,0 +1,85 @@
+"""Whether a candidate may answer the players (way 3, REBUILD). Pure.
+
+A version reaches players only if it keeps what is known (MNIST's test images) and is no worse for those who corrected it (the
+held-back drawings). Both versions are asked the same pictures through the same serving code, so they are compared picture by
+picture: what both get right, or both wrong, says nothing, and the rest is a coin that must not be loaded against the candidate.
+"""
+
+from dataclasses import dataclass
+from math import comb
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEAST_MNIST: Final = 0.985
+"""Below this a candidate is broken, whatever the champion is."""
+MNIST_SLACK: Final = 0.001
+"""How far below the champion a candidate may be on MNIST: ten pictures of 10,000, what another seed does too."""
+LEAST_HELD_BACK: Final = 30
+"""Fewer held-back drawings than this say nothing."""
+LIKELY: Final = 0.05
+"""A loss that chance alone gives less often than this is a loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Which pictures a version got right."""
+
+    mnist: NDArray[np.bool_]
+    """One each of MNIST's 10,000 test images."""
+    held_back: NDArray[np.bool_]
+    """One each of the held-back drawings."""
+
+    def metrics(self) -> dict[str, float]:
+        """Counts and shares, as ModelPublished has them."""
+        out = {"mnist_n": float(self.mnist.size), "mnist_correct": float(self.mnist.sum()), "mnist_accuracy": _mean(self.mnist)}
+        out |= {"held_back_n": float(self.held_back.size), "held_back_correct": float(self.held_back.sum())}
+        return out | ({"held_back_accuracy": _mean(self.held_back)} if self.held_back.size else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says."""
+
+    passed: bool
+    reason: str
+
+
+def judge(candidate: Marks, champion: Marks) -> Verdict:
+    """Whether the candidate may take the champion's place, and why, or why not.
+
+    Refused if its MNIST accuracy is under `LEAST_MNIST`, or more than `MNIST_SLACK` under the champion's; or if, of at least
+    `LEAST_HELD_BACK` held-back drawings, it loses to the champion by more than chance (one-sided sign test, `LIKELY`).
+    """
+    mnist, before = _mean(candidate.mnist), _mean(champion.mnist)
+    against = f"MNIST {mnist:.2%} against {before:.2%}"
+    if mnist < LEAST_MNIST:
+        return Verdict(False, f"refused: {against}, at least {LEAST_MNIST:.1%} is needed")
+    if round(mnist - before, 9) < -MNIST_SLACK:
+        return Verdict(False, f"refused: {against}, more than {MNIST_SLACK * 100:.1f} points lost")
+    n = candidate.held_back.size
+    if n < LEAST_HELD_BACK:
+        return Verdict(True, f"passed: {against}; {n} held-back drawings are too few to judge by")
+    won = int((candidate.held_back & ~champion.held_back).sum())
+    lost = int((champion.held_back & ~candidate.held_back).sum())
+    against += (
+        f"; {n} held-back drawings {_mean(candidate.held_back):.1%} against {_mean(champion.held_back):.1%}"
+        f" ({won} won, {lost} lost)"
+    )
+    if lost > won and by_chance(lost, won + lost) < LIKELY:
+        return Verdict(False, f"refused: {against}: worse by more than chance")
+    return Verdict(True, f"passed: {against}")
+
+
+def by_chance(at_least: int, tosses: int) -> float:
+    """How likely a fair coin is to fall on one side that often, or oftener.
+
+    >>> by_chance(5, 5)
+    0.03125
+    """
+    return sum(comb(tosses, k) for k in range(at_least, tosses + 1)) / float(2**tosses)
+
+
+def _mean(hits: NDArray[np.bool_]) -> float:
+    return float(hits.mean()) if hits.size else 0.0

@@ -1,0 +1,137 @@
+"""What was seen of each drawing, one item each, in DynamoDB: for whoever asks about one drawing (way 3, REBUILD).
+
+An item is written only over a lower revision, so twice, late and out of order end in the same table. How far each partition
+is in the table stands in the table itself, as the items ``examples.v1/<partition>``: a table that was thrown away fills
+again from the log.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
+
+import boto3
+import structlog
+from botocore.config import Config
+
+from contracts.events import PLAYER_PARTITIONS, ExampleLabelled
+from contracts.settings import Settings
+from trainers.archive import TOPIC, Placed
+
+MAX_WRITES: Final = 100
+"""Items of one transaction: DynamoDB's own bound."""
+_FAILED = "ConditionalCheckFailed"
+
+log = structlog.get_logger()
+
+
+def ensure_table(settings: Settings) -> None:
+    """Create the table of observations if it is not there, and wait until it can be written."""
+    dynamodb = boto3.client("dynamodb", **settings.aws("dynamodb"))
+    try:
+        dynamodb.create_table(
+            TableName=settings.table,
+            KeySchema=[{"AttributeName": "drawing_id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "drawing_id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    except dynamodb.exceptions.ResourceInUseException:
+        return
+    dynamodb.get_waiter("table_exists").wait(TableName=settings.table, WaiterConfig={"Delay": 1})
+
+
+class Observations:
+    """The table, as a sink of examples."""
+
+    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+        """Name the table; nothing connects before the first call.
+
+        Args:
+            settings: Where DynamoDB is, and the table's name.
+            stop: Ends a wait for a throttling table.
+        """
+        self._table = settings.table
+        self._stop = stop
+        patient = Config(retries={"mode": "adaptive", "max_attempts": 8}, connect_timeout=5, read_timeout=15)
+        self._dynamodb: Any = boto3.client("dynamodb", config=patient, **settings.aws("dynamodb"))
+
+    def places(self) -> dict[int, int]:
+        """The first offset that is not in the table, by partition."""
+        keys = [{"drawing_id": {"S": _place_key(partition)}} for partition in range(PLAYER_PARTITIONS)]
+        answer = self._dynamodb.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
+        items = answer["Responses"][self._table]
+        return {int(item["drawing_id"]["S"].rpartition("/")[2]): int(item["next_offset"]["N"]) for item in items}
+
+    def keep(self, partition: int, batch: Sequence[Placed]) -> None:
+        """Write the newest revision of each drawing of a batch, then how far the partition is."""
+        newest = newest_of([placed.example for placed in batch if placed.example])
+        for start in range(0, len(newest), MAX_WRITES):
+            self._write(newest[start : start + MAX_WRITES])
+        self._dynamodb.put_item(
+            TableName=self._table,
+            Item={"drawing_id": {"S": _place_key(partition)}, "next_offset": {"N": str(batch[-1].offset + 1)}},
+        )
+
+    def _write(self, examples: list[ExampleLabelled]) -> None:
+        """One transaction; what the table has already in a higher revision falls out of it, and the rest is tried again."""
+        while examples:
+            try:
+                self._dynamodb.transact_write_items(TransactItems=[self._put(example) for example in examples])
+            except self._dynamodb.exceptions.TransactionCanceledException as error:
+                reasons = [reason.get("Code", "None") for reason in error.response["CancellationReasons"]]
+                kept = [example for example, reason in zip(examples, reasons, strict=True) if reason != _FAILED]
+                if len(kept) == len(examples):  # throttled, or in conflict with another writer
+                    log.warning("observations wait", table=self._table, why=sorted(set(reasons) - {"None"}))
+                    if self._stop.wait(0.5):
+                        raise
+                examples = kept
+            else:
+                return
+
+    def _put(self, example: ExampleLabelled) -> dict[str, Any]:
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": item(example),
+                "ConditionExpression": "attribute_not_exists(drawing_id) OR revision < :revision",
+                "ExpressionAttributeValues": {":revision": {"N": str(example.revision)}},
+            }
+        }
+
+
+def newest_of(examples: Sequence[ExampleLabelled]) -> list[ExampleLabelled]:
+    """The highest revision of each drawing, in the order in which the drawings came first."""
+    newest: dict[object, ExampleLabelled] = {}
+    for example in examples:
+        if example.drawing_id not in newest or newest[example.drawing_id].revision < example.revision:
+            newest[example.drawing_id] = example
+    return list(newest.values())
+
+
+def item(example: ExampleLabelled) -> dict[str, Any]:
+    """An observation as DynamoDB has it: no label means that the player took their word back."""
+    out: dict[str, Any] = {
+        "drawing_id": {"S": str(example.drawing_id)},
+        "player_id": {"S": example.player_id},
+        "correction_id": {"S": str(example.correction_id)},
+        "revision": {"N": str(example.revision)},
+        "drawn_at": {"S": example.drawn_at.isoformat()},
+        "guesses": {
+            "M": {
+                guess.model: {
+                    "M": {
+                        "version": {"S": guess.version},
+                        "label": {"N": str(guess.label)},
+                        "confidence": {"N": f"{guess.probabilities[guess.label]:.6f}"},
+                        "latency_ms": {"N": f"{guess.latency_ms:.3f}"},
+                    }
+                }
+                for guess in example.guesses
+            }
+        },
+    }
+    digits = {"label": example.label, "asked": example.asked}
+    return out | {name: {"N": str(digit)} for name, digit in digits.items() if digit is not None}
+
+
+def _place_key(partition: int) -> str:
+    return f"{TOPIC}/{partition}"
