@@ -1,0 +1,469 @@
+// @ts-check
+/** The game's page: pad, models and socket, wired together. */
+
+import { h, say, svg, the } from "../lib/dom.js";
+import { hue } from "../lib/models.js";
+import { Socket, described } from "../lib/socket.js";
+import { remember, remembered } from "../lib/store.js";
+import { uuid } from "../lib/uuid.js";
+import { Card } from "./cards.js";
+import { Outbox } from "./outbox.js";
+import { Pad } from "./pad.js";
+import { lines, summary } from "./receipts.js";
+import { favourite, questions, round, tally } from "./rounds.js";
+import { fitted, path, simplified } from "./strokes.js";
+
+/**
+ * @typedef {import("../lib/protocol.js").Guess} Guess
+ * @typedef {import("../lib/protocol.js").Model} Model
+ * @typedef {import("../lib/protocol.js").PlayFrame} PlayFrame
+ * @typedef {import("../lib/protocol.js").Receipt} Receipt
+ * @typedef {import("./rounds.js").Round} Round
+ */
+
+/** After the last pen-up the drawing is finished. */
+const IDLE_MS = 700;
+/** A stroke this soon after that still belongs to the drawing: crossed sevens take their time. */
+const SECOND_THOUGHT_MS = 1200;
+const PREVIEW_EVERY_MS = 125;
+/** With more than this waiting to leave, in bytes, previews would only make it worse. */
+const BACKLOG = 32 * 1024;
+const SPEAK_AFTER_MS = 600;
+const TOAST_MS = 7000;
+const PAST = 24;
+/** Errors that pass: the frame stays in the outbox. */
+const PASSING = new Set(["unavailable", "busy", "not_saved"]);
+
+const page = {
+  another: the("another", HTMLButtonElement),
+  cards: the("cards", HTMLElement),
+  clear: the("clear", HTMLButtonElement),
+  confirm: the("confirm", HTMLButtonElement),
+  connection: the("connection", HTMLElement),
+  digits: the("digits", HTMLElement),
+  free: the("free", HTMLInputElement),
+  name: the("name", HTMLInputElement),
+  past: the("past", HTMLElement),
+  pastSection: the("past-section", HTMLElement),
+  prompt: the("prompt", HTMLElement),
+  receipt: the("receipt", HTMLElement),
+  receiptLines: the("receipt-lines", HTMLElement),
+  spoken: the("spoken", HTMLElement),
+  status: the("status", HTMLElement),
+  toasts: the("toasts", HTMLElement),
+  withdraw: the("withdraw", HTMLButtonElement),
+};
+
+/** @type {Map<string, Model>} */ const models = new Map();
+/** @type {Map<string, Card>} */ const cards = new Map();
+/** @type {Round[]} */ const rounds = [];
+/** @type {Round | null} */ let current = null;
+const outbox = new Outbox();
+const nextQuestion = questions();
+/** @type {number | null} */ let asked = null;
+let joined = false;
+let finishedAt = -Infinity;
+/** @type {number | undefined} */ let idleTimer;
+/** @type {number | undefined} */ let previewTimer;
+/** @type {number | undefined} */ let speakTimer;
+let previewAt = -Infinity;
+/** Previews on their way, by id: the number tells which is newer. @type {Map<string, number>} */
+const previews = new Map();
+/** The newest preview that a model has answered. @type {Map<string, number>} */
+const answered = new Map();
+let previewCount = 0;
+
+const pad = new Pad(the("pad", HTMLCanvasElement), { onStart: begin, onMove: previewSoon, onLift: lifted });
+const paper = /** @type {HTMLElement} */ (the("pad", HTMLCanvasElement).parentElement);
+
+const socket = new Socket("/ws/play", {
+  onOpen: () =>
+    socket.send({
+      type: "join",
+      name: page.name.value.trim() || "Guest",
+      room: new URLSearchParams(location.search).get("room"),
+      seat: remembered("seat"),
+    }),
+  onState: (state) => {
+    joined &&= state.name === "open";
+    page.connection.dataset.state = state.name === "open" && !joined ? "connecting" : state.name;
+    say(page.connection, state.name === "open" && !joined ? "Joining …" : described(state));
+    showStatus();
+  },
+  onFrame: receive,
+});
+
+// --- frames ---------------------------------------------------------------------------------------------------------
+
+/** @param {PlayFrame} frame */
+function receive(frame) {
+  switch (frame.type) {
+    case "joined":
+      joined = true;
+      remember("seat", frame.seat);
+      for (const model of frame.models) meet(model);
+      page.connection.dataset.state = "live";
+      say(page.connection, "Live");
+      for (const waiting of outbox.pending) socket.send(waiting);
+      showStatus();
+      return;
+    case "saved":
+      outbox.settle(frame.drawing_id);
+      showStatus();
+      return;
+    case "guess":
+      guessed(frame);
+      return;
+    case "receipt":
+      received(frame);
+      return;
+    case "model":
+      changed(frame);
+      return;
+    case "room":
+      return;
+    case "error":
+      failed(frame);
+      return;
+    default:
+      throw new Error(`the server sent a frame that this page does not know: ${/** @type {any} */ (frame).type}`);
+  }
+}
+
+/** @param {Guess} guess */
+function guessed(guess) {
+  const known = models.get(guess.model);
+  meet({ model: guess.model, title: known?.title ?? guess.model, version: guess.version, kind: known?.kind });
+  const card = /** @type {Card} */ (cards.get(guess.model));
+  const one = rounds.find(({ id }) => id === guess.drawing_id);
+  if (one) {
+    one.guesses.set(guess.model, guess);
+    if (one === current) {
+      card.show(guess, true);
+      card.judge(one.label, guess);
+      showAnswers();
+      speakSoon(one);
+    }
+    if (one.label !== null) showPast();
+    return;
+  }
+  const number = previews.get(guess.drawing_id);
+  if (number === undefined || current || pad.empty || number < (answered.get(guess.model) ?? 0)) return;
+  answered.set(guess.model, number);
+  card.show(guess, false);
+}
+
+/** @param {Receipt} receipt */
+function received(receipt) {
+  outbox.settle(receipt.correction_id);
+  if (receipt.outcome === "superseded") outbox.settle(`withdraw ${receipt.correction_id}`);
+  for (const [model, { version_after: version }] of Object.entries(receipt.models)) {
+    const known = models.get(model);
+    if (known) meet({ ...known, version });
+  }
+  const one = rounds.find(({ correction }) => correction === receipt.correction_id);
+  if (!one || one.label === null) return;
+  one.receipt = receipt;
+  if (one === current) showReceipt();
+}
+
+/** @param {import("../lib/protocol.js").ModelChanged} change */
+function changed({ model, version, event, note, title }) {
+  const name = title ?? models.get(model)?.title ?? model;
+  if (event === "published") {
+    toast(`${name} ${version} was trained${note ? `: ${note}` : ""}`, model);
+    return;
+  }
+  meet({ model, version, title: name });
+  toast(event === "promoted" ? `${name} ${version} now answers` : `${name} is back at version ${version}`, model);
+}
+
+/** @param {import("../lib/protocol.js").Failure} failure */
+function failed({ code, message, drawing_id: drawing }) {
+  if (drawing && !PASSING.has(code)) {
+    outbox.settle(drawing);
+    for (const { id, correction } of rounds) if (id === drawing && correction) outbox.settle(correction);
+  }
+  toast(message, null);
+  showStatus();
+}
+
+/** A model is there, or answers with another version. @param {Model} model */
+function meet(model) {
+  models.set(model.model, model);
+  let card = cards.get(model.model);
+  if (!card) {
+    card = new Card(model.model);
+    card.count(tally(rounds, model.model));
+    cards.set(model.model, card);
+    page.cards.append(card.element);
+  }
+  card.name(model);
+}
+
+// --- drawing --------------------------------------------------------------------------------------------------------
+
+/** The pen touches the pad. */
+function begin() {
+  clearTimeout(idleTimer);
+  if (!current) return;
+  if (current.label === null && performance.now() - finishedAt < SECOND_THOUGHT_MS) {
+    rounds.splice(rounds.indexOf(current), 1);
+    leave();
+  } else {
+    wipe();
+  }
+}
+
+function lifted() {
+  previewSoon();
+  clearTimeout(idleTimer);
+  idleTimer = setTimeout(finish, IDLE_MS);
+  showAnswers();
+}
+
+function previewSoon() {
+  showPaper();
+  previewTimer ??= setTimeout(preview, Math.max(0, previewAt + PREVIEW_EVERY_MS - performance.now()));
+}
+
+function preview() {
+  previewTimer = undefined;
+  if (current || pad.empty || !joined || socket.backlog > BACKLOG) return;
+  previewAt = performance.now();
+  const id = uuid();
+  previews.set(id, ++previewCount);
+  if (previews.size > 32) previews.delete(/** @type {string} */ (previews.keys().next().value));
+  socket.send(draw(id, fitted(pad.strokes.map((stroke) => simplified(stroke, 1))), false));
+}
+
+/** The drawing is finished: it goes out under an id of its own, until the server says that it is kept. */
+function finish() {
+  clearTimeout(idleTimer);
+  clearTimeout(previewTimer);
+  previewTimer = undefined;
+  if (current || pad.empty || pad.penDown) return;
+  const id = uuid();
+  const frame = draw(id, fitted(pad.strokes), true);
+  outbox.add(id, frame);
+  if (joined) socket.send(frame);
+  current = round(id, pad.strokes, pad.side, asked);
+  rounds.push(current);
+  finishedAt = performance.now();
+  previews.clear();
+  for (const card of cards.values()) card.wait();
+  showPaper();
+  showAnswers();
+  showStatus();
+}
+
+/** @param {string} id @param {import("./strokes.js").Stroke[]} strokes @param {boolean} final */
+function draw(id, strokes, final) {
+  return { type: "draw", drawing_id: id, strokes, width: pad.side, height: pad.side, final, asked };
+}
+
+/** An empty pad for a new drawing. */
+function wipe() {
+  clearTimeout(idleTimer);
+  pad.clear();
+  leave();
+  for (const card of cards.values()) card.clear();
+  showPaper();
+  showAnswers();
+}
+
+/** The finished drawing is no longer the one on the pad. */
+function leave() {
+  clearTimeout(speakTimer);
+  current = null;
+  page.receipt.hidden = true;
+  showStatus();
+}
+
+// --- the player's word -----------------------------------------------------------------------------------------------
+
+/** @param {number} label */
+function correct(label) {
+  finish();
+  if (!current || current.label === label) return;
+  const first = current.label === null;
+  current.label = label;
+  current.correction = uuid();
+  current.receipt = null;
+  tell(current.correction, { type: "correct", drawing_id: current.id, correction_id: current.correction, label });
+  if (first) ask();
+  judged();
+}
+
+function withdraw() {
+  if (!current?.correction) return;
+  const { id, correction } = current;
+  tell(`withdraw ${correction}`, { type: "withdraw", drawing_id: id, correction_id: correction });
+  current.label = current.correction = current.receipt = null;
+  judged();
+}
+
+/** @param {string} id @param {object} frame */
+function tell(id, frame) {
+  outbox.add(id, frame);
+  if (joined) socket.send(frame);
+}
+
+/** The verdict on the current drawing is another. */
+function judged() {
+  for (const [model, card] of cards) card.judge(current?.label ?? null, current?.guesses.get(model));
+  showPaper();
+  showAnswers();
+  showReceipt();
+  showPast();
+}
+
+/** What Enter would do now: finish the drawing, or say what it most likely is. */
+function confirm() {
+  if (!current) {
+    finish();
+    return;
+  }
+  const likely = expected(current);
+  if (current.label === null && likely !== null) correct(likely);
+}
+
+/** @param {Round} one */
+function expected(one) {
+  return one.asked ?? favourite(one.guesses.values());
+}
+
+function ask() {
+  asked = page.free.checked ? null : nextQuestion();
+  page.another.hidden = page.free.checked;
+  if (asked === null) page.prompt.replaceChildren("Draw any digit");
+  else page.prompt.replaceChildren("Draw a ", h("b", {}, String(asked)));
+}
+
+// --- showing ----------------------------------------------------------------------------------------------------------
+
+function showPaper() {
+  paper.dataset.state = pad.empty ? "empty" : current?.label === null || !current ? "drawing" : "answered";
+}
+
+function showAnswers() {
+  const ready = !pad.empty;
+  const label = current?.label ?? null;
+  const likely = current ? expected(current) : null;
+  const text = !current ? "Done" : label !== null ? `It is a ${label}` : likely === null ? "…" : `Yes, it is a ${likely}`;
+  say(/** @type {Element} */ (page.confirm.firstChild), text);
+  page.confirm.disabled = !ready || (current !== null && (label !== null || likely === null));
+  for (const [digit, { button, votes }] of digits.entries()) {
+    button.disabled = !ready;
+    button.setAttribute("aria-pressed", String(label === digit));
+    const voters = [...(current?.guesses.values() ?? [])].filter((guess) => guess.label === digit);
+    votes.replaceChildren(...voters.map(({ model }) => h("i", { "data-hue": hue(model) })));
+  }
+}
+
+function showStatus() {
+  const waiting = outbox.pending.length > 0;
+  if (!joined && waiting) say(page.status, "Not sent yet: it goes out when the game is back");
+  else if (!current) say(page.status, "");
+  else say(page.status, waiting && current.label === null ? "Sending …" : "Saved");
+}
+
+function showReceipt() {
+  const one = current;
+  page.receipt.hidden = !one || one.label === null;
+  if (!one || one.label === null) return;
+  const { label, receipt } = one;
+  if (!receipt) {
+    page.receiptLines.replaceChildren(h("p", { class: "quiet" }, `You said ${label}. The models are being told …`));
+    return;
+  }
+  const told = lines(receipt, label, (model) => models.get(model)?.title ?? model).map((line) => {
+    const before = h("i", { class: "before" });
+    const after = h("i", { class: "after" });
+    const change = h("div", { class: "change", "aria-hidden": "true" }, after, before);
+    change.style.setProperty("--before", String(line.before));
+    change.style.setProperty("--after", String(line.after));
+    const note = h("p", { class: "quiet small" }, line.note);
+    return h("div", { class: "line", "data-hue": hue(line.model), "data-model": line.model }, h("p", {}, line.text), change, note);
+  });
+  const whole = receipt.outcome === "learned" ? [] : [h("p", {}, summary(receipt))];
+  page.receiptLines.replaceChildren(...whole, ...told);
+}
+
+function showPast() {
+  for (const [model, card] of cards) card.count(tally(rounds, model));
+  const labelled = rounds.filter(({ label }) => label !== null);
+  page.pastSection.hidden = labelled.length === 0;
+  page.past.replaceChildren(...labelled.slice(-PAST).reverse().map(pastDrawing));
+}
+
+/** @param {Round} one */
+function pastDrawing({ strokes, label, guesses }) {
+  const marks = [...guesses.values()].map((guess) =>
+    h("b", { "data-hue": hue(guess.model), title: `${guess.model}: ${guess.label}` }, guess.label === label ? "✓" : String(guess.label)),
+  );
+  const told = [...guesses.values()].map((guess) => `${guess.model} said ${guess.label}`).join(", ");
+  const picture = svg("svg", { viewBox: "0 0 60 60", role: "img", "aria-label": `A ${label}; ${told}` });
+  picture.append(svg("path", { d: path(strokes, 60, 8) }));
+  return h("li", {}, picture, h("div", { class: "marks", "aria-hidden": "true" }, ...marks));
+}
+
+/** Tell screen readers once, when the models have answered. @param {Round} one */
+function speakSoon(one) {
+  clearTimeout(speakTimer);
+  speakTimer = setTimeout(() => {
+    const told = [...one.guesses.values()].map(({ model, label, confidence }) =>
+      `${models.get(model)?.title ?? model}: ${label}, ${Math.round(confidence * 100)} per cent`);
+    say(page.spoken, told.join("; "));
+  }, SPEAK_AFTER_MS);
+}
+
+/** @param {string} text @param {string | null} model None: something went wrong. */
+function toast(text, model) {
+  const close = h("button", { type: "button", "aria-label": "Dismiss" }, "✕");
+  const note = h("div", { class: model ? "toast" : "toast failure", ...(model && { "data-hue": hue(model) }) }, h("p", {}, text), close);
+  const gone = setTimeout(() => note.remove(), TOAST_MS);
+  close.addEventListener("click", () => {
+    clearTimeout(gone);
+    note.remove();
+  });
+  page.toasts.append(note);
+  if (page.toasts.childElementCount > 4) page.toasts.firstElementChild?.remove();
+}
+
+// --- controls ----------------------------------------------------------------------------------------------------------
+
+const digits = Array.from({ length: 10 }, (_, digit) => {
+  const votes = h("span", { class: "votes", "aria-hidden": "true" });
+  const button = h("button", { type: "button", "aria-pressed": "false", disabled: true }, String(digit), votes);
+  button.addEventListener("click", () => correct(digit));
+  page.digits.append(button);
+  return { button, votes };
+});
+
+page.clear.addEventListener("click", wipe);
+page.confirm.addEventListener("click", confirm);
+page.withdraw.addEventListener("click", withdraw);
+page.another.addEventListener("click", ask);
+page.free.addEventListener("change", () => {
+  remember("free", page.free.checked ? "yes" : "no");
+  ask();
+});
+page.name.addEventListener("change", () => {
+  remember("name", page.name.value.trim());
+  socket.renew();
+});
+addEventListener("keydown", (event) => {
+  if (event.target === page.name || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (/^[0-9]$/.test(event.key) && !event.repeat) correct(Number(event.key));
+  else if (event.key === "Escape" || event.key === "Backspace") wipe();
+  else if (event.key === "Enter" && !(event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement)) confirm();
+  else return;
+  event.preventDefault();
+});
+
+page.name.value = remembered("name") ?? "";
+page.free.checked = remembered("free") === "yes";
+ask();
+showPaper();
+showAnswers();

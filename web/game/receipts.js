@@ -1,0 +1,49 @@
+// @ts-check
+/** What a correction did, in words. Pure. */
+
+import { percent, versions } from "../lib/format.js";
+
+/**
+ * @typedef {import("../lib/protocol.js").Receipt} Receipt
+ * @typedef {{model: string, text: string, note: string, before: number, after: number, learned: boolean}} Line
+ */
+
+const SUMMARIES = {
+  learned: "Learned.",
+  weighted: "Learned, with less weight than most.",
+  quarantined: "Set aside: the models did not learn from it.",
+  superseded: "Replaced by your later word.",
+};
+
+/** One line on the whole.
+ * @param {Receipt} receipt
+ */
+export function summary(receipt) {
+  return SUMMARIES[receipt.outcome] ?? receipt.outcome;
+}
+
+/** A line for each model, those that learned first.
+ * @param {Receipt} receipt
+ * @param {number} label
+ * @param {(model: string) => string} title
+ * @returns {Line[]}
+ */
+export function lines(receipt, label, title) {
+  return Object.entries(receipt.models)
+    .map(([model, change]) => {
+      const learned = change.version_after !== change.version_before;
+      return {
+        model,
+        learned,
+        before: change.p_before,
+        after: change.p_after,
+        text: learned
+          ? `${title(model)} learned it: ${percent(change.p_before)} → ${percent(change.p_after)} for the ${label}`
+          : `${title(model)} gave the ${label} ${percent(change.p_before)}`,
+        note: learned
+          ? `version ${versions(change.version_before, change.version_after)}`
+          : `version ${change.version_before}, learns when it is rebuilt`,
+      };
+    })
+    .sort((a, b) => Number(b.learned) - Number(a.learned) || a.model.localeCompare(b.model));
+}

@@ -1,0 +1,28 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { lines, summary } from "./receipts.js";
+
+/** @type {import("../lib/protocol.js").Receipt} */
+const receipt = {
+  type: "receipt",
+  correction_id: "c",
+  drawing_id: "d",
+  outcome: "learned",
+  models: {
+    xgboost: { version_before: "base1", version_after: "base1", p_before: 0.03, p_after: 0.03 },
+    river: { version_before: "mnist1+41", version_after: "mnist1+42", p_before: 0.12, p_after: 0.81 },
+  },
+};
+
+test("a receipt tells first who learned, how its belief moved and which version came of it", () => {
+  const [river, xgboost] = lines(receipt, 7, (model) => model);
+  assert.equal(river.text, "river learned it: 12 % → 81 % for the 7");
+  assert.equal(river.note, "version mnist1+41 → +42");
+  assert.equal(xgboost.text, "xgboost gave the 7 3 %");
+  assert.match(xgboost.note, /rebuilt/);
+});
+
+test("a correction that taught nothing says so", () => {
+  assert.match(summary({ ...receipt, outcome: "quarantined" }), /did not learn/);
+  assert.match(summary({ ...receipt, outcome: "superseded" }), /later word/);
+});

@@ -1,0 +1,78 @@
+// @ts-check
+/** The drawings of this visit and what became of them: guesses, labels, who was right. Pure. */
+
+/**
+ * @typedef {import("../lib/protocol.js").Guess} Guess
+ * @typedef {import("../lib/protocol.js").Receipt} Receipt
+ * @typedef {import("./strokes.js").Stroke} Stroke
+ *
+ * @typedef {object} Round One finished drawing.
+ * @property {string} id The drawing_id.
+ * @property {Stroke[]} strokes
+ * @property {number} side Of the pad, in CSS pixels.
+ * @property {number | null} asked
+ * @property {Map<string, Guess>} guesses By model.
+ * @property {string | null} correction The id of the player's last word on it.
+ * @property {number | null} label The player's last word on it.
+ * @property {Receipt | null} receipt Of that word.
+ *
+ * @typedef {{n: number, right: number, streak: number}} Tally
+ */
+
+/** @param {string} id @param {Stroke[]} strokes @param {number} side @param {number | null} asked @returns {Round} */
+export function round(id, strokes, side, asked) {
+  return { id, strokes, side, asked, guesses: new Map(), correction: null, label: null, receipt: null };
+}
+
+/** How a model did on the drawings that the player has labelled.
+ * @param {Round[]} rounds In the order drawn.
+ * @param {string} model
+ * @returns {Tally} `streak`: right ones in a row, up to the last.
+ */
+export function tally(rounds, model) {
+  const sum = { n: 0, right: 0, streak: 0 };
+  for (const { label, guesses } of rounds) {
+    const guess = guesses.get(model);
+    if (label === null || !guess) continue;
+    const right = guess.label === label;
+    sum.n += 1;
+    sum.right += right ? 1 : 0;
+    sum.streak = right ? sum.streak + 1 : 0;
+  }
+  return sum;
+}
+
+/** The digit that the models together hold most likely.
+ * @param {Iterable<Guess>} guesses
+ * @returns {number | null} None without guesses.
+ */
+export function favourite(guesses) {
+  const sums = new Array(10).fill(0);
+  let any = false;
+  for (const { probabilities } of guesses) {
+    any = true;
+    probabilities.forEach((p, digit) => (sums[digit] += Math.log(Math.max(p, 1e-6))));
+  }
+  return any ? sums.indexOf(Math.max(...sums)) : null;
+}
+
+/** Digits to ask for: each of the ten once before one comes again, and never the same twice in a row.
+ * @param {() => number} chance In 0..1.
+ * @returns {() => number}
+ */
+export function questions(chance = Math.random) {
+  /** @type {number[]} */ let bag = [];
+  let last = -1;
+  return () => {
+    if (bag.length === 0) {
+      bag = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+      for (let i = 9; i > 0; i -= 1) {
+        const j = Math.floor(chance() * (i + 1));
+        [bag[i], bag[j]] = [bag[j], bag[i]];
+      }
+      if (bag[9] === last) bag.reverse();
+    }
+    last = /** @type {number} */ (bag.pop());
+    return last;
+  };
+}

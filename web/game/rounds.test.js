@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Outbox } from "./outbox.js";
+import { favourite, questions, round, tally } from "./rounds.js";
+
+/** @param {string} model @param {number} label @param {number} p */
+function guess(model, label, p = 0.9) {
+  const probabilities = new Array(10).fill((1 - p) / 9);
+  probabilities[label] = p;
+  return /** @type {import("../lib/protocol.js").Guess} */ ({ type: "guess", model, label, probabilities });
+}
+
+/** @param {number | null} label @param {number} guessed */
+function labelled(label, guessed) {
+  const one = round("d", [], 400, null);
+  one.label = label;
+  one.guesses.set("river", guess("river", guessed));
+  return one;
+}
+
+test("a streak ends with a wrong guess and starts again", () => {
+  assert.deepEqual(tally([labelled(1, 1), labelled(2, 7), labelled(3, 3), labelled(4, 4)], "river"), { n: 4, right: 3, streak: 2 });
+});
+
+test("a drawing without the player's word counts for nobody", () => {
+  assert.deepEqual(tally([labelled(1, 1), labelled(null, 7)], "river"), { n: 1, right: 1, streak: 1 });
+});
+
+test("a model that did not answer is neither right nor wrong", () => {
+  assert.deepEqual(tally([labelled(1, 1)], "xgboost"), { n: 0, right: 0, streak: 0 });
+});
+
+test("the favourite is what the models together hold most likely", () => {
+  assert.equal(favourite([guess("a", 1, 0.5), guess("b", 7, 0.99)]), 7);
+  assert.equal(favourite([]), null);
+});
+
+test("every digit is asked for once before any comes again, and none twice in a row", () => {
+  const ask = questions();
+  let last = -1;
+  for (let turn = 0; turn < 20; turn += 1) {
+    const ten = Array.from({ length: 10 }, ask);
+    assert.deepEqual([...ten].sort(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert.notEqual(ten[0], last);
+    last = ten[9];
+  }
+});
+
+test("what was not acknowledged is sent again in its first order, what was is not", () => {
+  const outbox = new Outbox();
+  outbox.add("a", { type: "draw" });
+  outbox.add("b", { type: "draw", final: true });
+  outbox.add("c", { type: "correct" });
+  assert.equal(outbox.settle("b"), true);
+  assert.equal(outbox.settle("b"), false);
+  assert.deepEqual(outbox.pending, [{ type: "draw" }, { type: "correct" }]);
+});

@@ -1,0 +1,53 @@
+// @ts-check
+/** Numbers as people read them. */
+
+/** A share as per cent: whole numbers, but never 100 for less than all, nor 0 for more than nothing.
+ * @param {number} share In 0..1.
+ * @returns {string}
+ */
+export function percent(share) {
+  const rounded = Math.round(share * 100);
+  if (rounded === 100 && share < 0.9995) return ">99 %";
+  if (rounded === 0 && share > 0.0005) return "<1 %";
+  return `${rounded} %`;
+}
+
+/** A share as per cent with one decimal, for what was measured on many.
+ * @param {number} share In 0..1.
+ */
+export function percent1(share) {
+  return `${(share * 100).toFixed(1)} %`;
+}
+
+/** A time in ms.
+ * @param {number} ms
+ */
+export function duration(ms) {
+  if (ms < 10) return `${ms.toFixed(1)} ms`;
+  return ms < 10_000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+}
+
+/** A count with thin spaces between thousands.
+ * @param {number} n
+ */
+export function count(n) {
+  return String(n).replace(/\B(?=(\d{3})+$)/g, "\u2009");
+}
+
+/** How a version went on: of an online model, "mnist1+41 → +42"; of another, "2 → 3".
+ * @param {string} before
+ * @param {string} after
+ */
+export function versions(before, after) {
+  if (before === after) return after;
+  const [generation, lessons] = after.split("+");
+  return lessons !== undefined && before.startsWith(`${generation}+`) ? `${before} → +${lessons}` : `${before} → ${after}`;
+}
+
+/** One "drawing", two "drawings".
+ * @param {number} n
+ * @param {string} noun
+ */
+export function plural(n, noun) {
+  return `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { count, duration, percent, plural, versions } from "./format.js";
+import { hue } from "./models.js";
+import { backoff, described } from "./socket.js";
+import { uuid } from "./uuid.js";
+
+test("a share is never rounded to certainty", () => {
+  assert.deepEqual([1, 0.997, 0.5, 0.004, 0].map(percent), ["100 %", ">99 %", "50 %", "<1 %", "0 %"]);
+});
+
+test("a version that goes on shows only what changed", () => {
+  assert.equal(versions("mnist1+41", "mnist1+42"), "mnist1+41 → +42");
+  assert.equal(versions("2", "3"), "2 → 3");
+  assert.equal(versions("mnist1+9", "mnist2+0"), "mnist1+9 → mnist2+0");
+  assert.equal(versions("base1", "base1"), "base1");
+});
+
+test("numbers read as people write them", () => {
+  assert.deepEqual([count(7), count(1234567)], ["7", "1\u2009234\u2009567"]);
+  assert.deepEqual([plural(1, "drawing"), plural(0, "drawing")], ["1 drawing", "0 drawings"]);
+  assert.deepEqual([duration(3.14159), duration(123.4), duration(12_345)], ["3.1 ms", "123 ms", "12.3 s"]);
+});
+
+test("each failure waits longer, up to a limit, and never all clients at once", () => {
+  assert.deepEqual([1, 2, 3, 20].map((failures) => backoff(failures, 1006, 1)), [250, 500, 1000, 8000]);
+  assert.equal(backoff(20, 1006, 0), 4000);
+});
+
+test("a client that was thrown out for abuse waits long at once", () => {
+  assert.equal(backoff(1, 1008, 0), 15_000);
+});
+
+test("the state of the connection is said in words, with the server's reason", () => {
+  assert.equal(described({ name: "open" }), "Live");
+  assert.match(described({ name: "waiting", retryMs: 500, reason: "restarting" }), /restarting/);
+});
+
+test("a drawing's id is a UUID without a secure context too", () => {
+  const insecure = /** @type {Crypto} */ ({ getRandomValues: (/** @type {any} */ array) => crypto.getRandomValues(array) });
+  const pattern = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+  assert.match(uuid(), pattern);
+  assert.match(uuid(insecure), pattern);
+  assert.notEqual(uuid(insecure), uuid(insecure));
+});
+
+test("known models have colours of their own", () => {
+  assert.notEqual(hue("river"), hue("xgboost"));
+  assert.ok(hue("something-new") >= 1 && hue("something-new") <= 6);
+});

@@ -1,0 +1,16 @@
+// @ts-check
+/** A model's colour: the same on every page, whatever order models arrive in. */
+
+const KNOWN = ["river", "xgboost", "tensorflow", "kmeans", "yours", "mxnet"];
+
+/** The number of a model's colour, as base.css has them; models that nobody knows share what is left by their name.
+ * @param {string} model
+ * @returns {number} 1 to 6.
+ */
+export function hue(model) {
+  const place = KNOWN.indexOf(model);
+  if (place >= 0) return place + 1;
+  let sum = 0;
+  for (const letter of model) sum = (sum * 31 + letter.charCodeAt(0)) % 6;
+  return sum + 1;
+}
