@@ -1,0 +1,132 @@
+"""Strokes become the raster that MNIST would show."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.drawing import SIDE, EmptyDrawing, OversizedDrawing, check_limits, rasterize, rasterize_all
+
+SEVEN = [[[10.0, 10.0], [90.0, 12.0], [40.0, 120.0]], [[30.0, 60.0], [75.0, 58.0]]]
+points = st.tuples(st.floats(-500, 3000), st.floats(-500, 3000)).map(list)
+drawings = st.lists(st.lists(points, min_size=1, max_size=20), min_size=1, max_size=4)
+
+GOLDEN = """
+............................
+............................
+............................
+............................
+............................
+............................
+......-------...............
+.....################+......
+.....-################......
+...................##-......
+..................+##.......
+..................##-.......
+.................-##........
+.................##-........
+................-##.........
+.........-----++##+.........
+.........##########.........
+.........####++##+-.........
+..............-##...........
+..............+#+...........
+..............##-...........
+.............+##............
+.............##-............
+............+##.............
+............##-.............
+...........-##..............
+...........##-..............
+..........-##...............
+""".strip().splitlines()
+
+
+def plainly(strokes: list[list[list[float]]]) -> np.ndarray:
+    """The definition, one pixel and one segment at a time."""
+    at = np.concatenate([np.array(stroke, dtype=float)[:, :2] for stroke in strokes])
+    extent = (at.max(axis=0) - at.min(axis=0)).max()
+    scale = 20 / extent if extent > 0 else 1.0
+    middle = (at.max(axis=0) + at.min(axis=0)) / 2
+    paths = [(np.array(stroke, dtype=float)[:, :2] - middle) * scale + 14.5 for stroke in strokes]
+    grid = np.stack(np.meshgrid(np.arange(SIDE) + 0.5, np.arange(SIDE) + 0.5), axis=-1)
+
+    def coverage(shift: np.ndarray) -> np.ndarray:
+        nearest = np.full((SIDE, SIDE), np.inf)
+        for path in paths:
+            for a, b in zip(path[:-1], path[1:], strict=True) if len(path) > 1 else [(path[0], path[0])]:
+                d = b - a
+                along = np.clip(((grid - a - shift) @ d) / max(d @ d, 1e-12), 0, 1)[..., None]
+                nearest = np.minimum(nearest, np.linalg.norm(grid - a - shift - along * d, axis=-1))
+        return np.clip(1.6 - nearest, 0, 1)
+
+    ink = coverage(np.zeros(2))
+    mass = np.array([(ink * grid[..., 0]).sum(), (ink * grid[..., 1]).sum()]) / ink.sum()
+    return coverage(14.5 - mass) * 255
+
+
+def test_a_seven_looks_as_it_always_did():
+    assert GOLDEN == ["".join(".-+#"[value // 64] for value in row) for row in rasterize(SEVEN).tolist()]
+
+
+@given(drawings)
+@settings(max_examples=25, deadline=None)
+def test_ink_is_the_distance_to_the_pen_path(strokes):
+    # Points nearer than 0.15 px are merged, which moves the path by less than that: 38 levels of 255.
+    assert np.abs(rasterize(strokes) - plainly(strokes)).max() < 40
+
+
+def test_ink_is_exact_where_no_points_are_merged():
+    assert np.abs(rasterize(SEVEN) - plainly(SEVEN)).max() <= 1
+
+
+@given(st.lists(drawings, min_size=1, max_size=5))
+@settings(max_examples=25, deadline=None)
+def test_drawings_together_come_out_as_each_alone(several):
+    together = rasterize_all(several)
+
+    assert all((alone == rasterize(strokes)).all() for alone, strokes in zip(together, several, strict=True))
+
+
+@given(drawings, st.sampled_from([0.25, 2.0, 16.0]), st.sampled_from([-256.0, 0.0, 1024.0]))
+@settings(max_examples=25, deadline=None)
+def test_neither_the_size_nor_the_place_on_the_canvas_matters(strokes, zoom, move):
+    whole = [[[float(round(x)), float(round(y))] for x, y in stroke] for stroke in strokes]  # so that moving is exact
+    moved = [[[x * zoom + move, y * zoom + move] for x, y in stroke] for stroke in whole]
+
+    extent = np.ptp([point for stroke in whole for point in stroke], axis=0).max()
+    if extent > 0:
+        assert np.abs(rasterize(whole).astype(int) - rasterize(moved)).max() <= 1
+
+
+def test_a_dot_is_a_dot_in_the_middle():
+    raster = rasterize([[[500.0, 3.0]]])
+
+    rows, columns = np.nonzero(raster)
+    assert raster.max() == 255
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (13, 15, 13, 15)
+
+
+def test_time_is_no_coordinate():
+    assert (rasterize(SEVEN) == rasterize([[[x, y, 1e12] for x, y in stroke] for stroke in SEVEN])).all()
+
+
+def test_the_longest_side_of_the_path_is_twenty_pixels():
+    rows, _ = np.nonzero(rasterize([[[0.0, 0.0], [0.0, 900.0]]]) > 127)
+
+    assert rows.max() - rows.min() + 1 in (22, 23)  # 20 of the path, and the pen at both ends
+
+
+@pytest.mark.parametrize("strokes", [[], [[]]])
+def test_a_drawing_without_a_point_is_refused(strokes):
+    with pytest.raises(EmptyDrawing):
+        rasterize(strokes)
+    with pytest.raises(EmptyDrawing):
+        check_limits(strokes)
+
+
+@pytest.mark.parametrize("strokes", [[[[1.0, 1.0]]] * 65, [[[1.0, 1.0]] * 4097]])
+def test_a_drawing_over_the_limits_is_refused(strokes):
+    with pytest.raises(OversizedDrawing):
+        check_limits(strokes)
