@@ -230,6 +230,9 @@ class Drawn:
     """What a person is about to send: previews with the time of each, then the finished drawing."""
 
     drawing_id: str
+    index: int
+    """Of the whole run."""
+    label: int
     previews: list[tuple[float, bytes]]
     """Seconds after pen down at human pace, and the frame."""
     frame: bytes
@@ -290,8 +293,7 @@ class Person:
             previews.append((fraction * duration_s, self._frame(_new_id(), inked.until(fraction), inked, final=False)))
         drawing_id = _new_id()
         frame = self._frame(drawing_id, inked.strokes, inked, final=True)
-        self._open[drawing_id] = _Open(index, written.label, frame, math.inf, math.inf)
-        return Drawn(drawing_id, previews, frame, duration_s)
+        return Drawn(drawing_id, index, written.label, previews, frame, duration_s)
 
     def _frame(self, drawing_id: str, strokes: list[list[list[float]]], inked: Inked, final: bool) -> bytes:
         return orjson.dumps(
@@ -308,9 +310,7 @@ class Person:
 
     def pen_up(self, drawn: Drawn, at: float) -> list[bytes]:
         """The frames of the finished drawing, sent at this time."""
-        held = self._open[drawn.drawing_id]
-        held.sent_at = at
-        held.retry_at = at + _RETRY_S
+        self._open[drawn.drawing_id] = _Open(drawn.index, drawn.label, drawn.frame, at, at + _RETRY_S)
         self._tally.seen["drawn"] += 1
         return self._perhaps_twice(drawn.frame)
 
@@ -447,7 +447,7 @@ class Person:
         """
         frames = []
         for held in self._open.values():
-            if held.sent_at > at or not (everything or held.retry_at <= at):
+            if not (everything or held.retry_at <= at):
                 continue
             missing = not held.saved or (everything and not self._answered(held))
             if missing:

@@ -97,7 +97,7 @@ class SimulationReport(BaseModel):
     @property
     def whole(self) -> bool:
         """Whether every drawing was saved, answered by every model and receipted, as far as the players saw."""
-        return self.seen.get("unfinished", 0) == 0 and self.seen.get("saved", 0) == self.drawings
+        return self.seen.get("unfinished", 0) == 0 and self.seen.get("saved", 0) == self.seen.get("drawn", 0)
 
     def to_json(self) -> str:
         """For machines."""
@@ -132,10 +132,17 @@ class SimulationReport(BaseModel):
         return Group(*parts)
 
 
-async def simulate(options: SimulationOptions, progress: Progress | None = None) -> SimulationReport:
+async def simulate(
+    options: SimulationOptions, progress: Progress | None = None, enough: asyncio.Event | None = None
+) -> SimulationReport:
     """Play, until every drawing is through or given up.
 
     The report has the ids that `producers.audit.audit` looks for on the log.
+
+    Args:
+        options: Who plays, and how.
+        progress: Is told how far it has come.
+        enough: Once it is set, nobody begins another drawing.
 
     Raises:
         NoGame: If nobody answers at the address.
@@ -144,7 +151,9 @@ async def simulate(options: SimulationOptions, progress: Progress | None = None)
     await _knock(url)
     tally = Tally(options.drawings)
     pens = list(handwriting(options.data).values())
-    wires = [_Wire(Person(i, options, pens[i % len(pens)], tally), url, options, i, tally) for i in range(options.players)]
+    enough = enough or asyncio.Event()
+    people = [Person(i, options, pens[i % len(pens)], tally) for i in range(options.players)]
+    wires = [_Wire(person, i, url, options, tally, enough) for i, person in enumerate(people)]
     loop = asyncio.get_running_loop()
     started, began = now(), loop.time()
     playing = asyncio.gather(*(wire.play() for wire in wires))
@@ -179,8 +188,11 @@ async def _knock(url: str) -> None:
 class _Wire:
     """A player's socket: carries what the person says, and holds on to the game when the socket drops."""
 
-    def __init__(self, person: Person, url: str, options: SimulationOptions, number: int, tally: Tally) -> None:
+    def __init__(
+        self, person: Person, number: int, url: str, options: SimulationOptions, tally: Tally, enough: asyncio.Event
+    ) -> None:
         self._person = person
+        self._enough = enough
         self._url = url
         self._options = options
         self._tally = tally
@@ -227,6 +239,8 @@ class _Wire:
             if pace:
                 await self._until(due)
                 due += pace * self._chance.uniform(0.5, 1.5)
+            if self._enough.is_set():
+                break
             down = self._loop.time()
             for after_s, frame in drawn.previews:
                 if pace:

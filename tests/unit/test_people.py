@@ -28,10 +28,6 @@ def guess(drawing_id: str, model: str, label: int, probability: float = 0.9) -> 
     }  # fmt: skip
 
 
-def label_of(somebody: Person, drawing_id: str) -> int:
-    return somebody._open[drawing_id].label
-
-
 def test_thirty_people_wrote_about_250_digits_each():
     assert len(PENS) == 30
     assert all(200 < len(written) < 300 for written in PENS.values())
@@ -69,7 +65,7 @@ def test_a_wrong_consensus_is_put_right_and_a_right_one_confirmed():
     for offset in (1, 0):
         drawn = next(somebody.draws())
         somebody.pen_up(drawn, 1.0)
-        truth = label_of(somebody, drawn.drawing_id)
+        truth = drawn.label
         somebody.hear(guess(drawn.drawing_id, "xgboost", (truth + offset) % 10, 0.95), 1.1)
         ready = somebody.hear(guess(drawn.drawing_id, "river", truth, 0.6), 1.2)
         assert ready == (drawn.drawing_id, 0.0)
@@ -90,7 +86,7 @@ def test_what_is_not_acknowledged_is_sent_again_with_the_same_ids_until_it_is():
     assert somebody.again(5.0) == [frame]
     somebody.hear({"type": "saved", "drawing_id": drawn.drawing_id}, 5.1)
     assert somebody.again(60.0) == []
-    truth = label_of(somebody, drawn.drawing_id)
+    truth = drawn.label
     for model in ("xgboost", "river"):
         somebody.hear(guess(drawn.drawing_id, model, truth), 60.0)
     [word] = somebody.judge(drawn.drawing_id, 60.0)
@@ -120,7 +116,7 @@ def test_frames_that_come_twice_are_counted_once():
     somebody = person(tally)
     drawn = next(somebody.draws())
     somebody.pen_up(drawn, 0.0)
-    truth = label_of(somebody, drawn.drawing_id)
+    truth = drawn.label
 
     for _ in range(2):
         somebody.hear({"type": "saved", "drawing_id": drawn.drawing_id}, 0.1)

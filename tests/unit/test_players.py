@@ -1,5 +1,6 @@
 """Simulated players on a socket, against a game that answers by the protocol and sometimes hangs up."""
 
+import asyncio
 from collections import Counter
 from contextlib import asynccontextmanager
 
@@ -97,3 +98,17 @@ async def test_at_a_pace_of_its_own_a_player_does_not_wait_for_answers():
 async def test_nobody_at_the_address_is_said_in_one_line():
     with pytest.raises(NoGame, match="gamenight up"):
         await simulate(options("http://127.0.0.1:9"))
+
+
+async def test_when_it_is_enough_nobody_begins_another_drawing():
+    game, enough = Game(), asyncio.Event()
+
+    def stop_at_ten(done, _):
+        if done >= 10:
+            enough.set()
+
+    async with playing(game) as url:
+        report = await simulate(options(url, drawings=100_000, speed=40.0), stop_at_ten, enough)
+
+    assert report.whole
+    assert 10 <= report.seen["drawn"] < 1000
