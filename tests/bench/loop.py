@@ -8,15 +8,10 @@ import asyncio
 import os
 import platform
 import random
-import socket
 import subprocess
-import sys
-import tempfile
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -34,85 +29,9 @@ from producers.audit import audit
 from producers.bus import open_bus
 from producers.people import Inked, SimulationOptions, Spread, handwriting, ink
 from producers.players import SimulationReport, simulate
-
-ROOT = Path(__file__).parent.parent.parent
-PORTS = ("port", "kafka_port", "kafka_controller_port", "sagemaker_port", "s3_port", "dynamodb_port")
+from tests.product import ROOT, Product, product
 
 console = Console(stderr=True)
-
-
-# --- the product -------------------------------------------------------------------------------------------------------
-
-
-class Product:
-    """The game, started as its users start it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.url = f"http://127.0.0.1:{settings.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log = settings.home / "bench-up.log"
-
-    def start(self, patience_s: float = 120.0) -> float:
-        """Start it; gives the seconds until a drawing would be answered by every model."""
-        self.settings.home.mkdir(parents=True, exist_ok=True)
-        began = time.monotonic()
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("gamenight")), "up"],
-                cwd=ROOT,
-                env={**os.environ, **self.settings.environment()},
-                stdout=log,
-                stderr=log,
-            )
-        while not self.playable():
-            if self._process.poll() is not None or time.monotonic() - began > patience_s:
-                raise RuntimeError(f"not playable after {time.monotonic() - began:.0f} s: see {self._log}")
-            time.sleep(0.02)
-        return time.monotonic() - began
-
-    def playable(self) -> bool:
-        """Whether /healthz says 200."""
-        try:
-            with urllib.request.urlopen(f"{self.url}/healthz", timeout=2) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def stop(self) -> float:
-        """Stop it as Ctrl-C does; gives the seconds it took."""
-        if self._process is None:
-            return 0.0
-        began = time.monotonic()
-        self._process.send_signal(2)
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-        self._process = None
-        return time.monotonic() - began
-
-
-@contextmanager
-def product(home: Path | None) -> Iterator[Product]:
-    """The game in a fresh home, or in the one given, on ports of its own."""
-    with tempfile.TemporaryDirectory(prefix="gamenight-bench-", ignore_cleanup_errors=True) as fresh:
-        folder = (home or Path(fresh)).resolve()
-        settings = Settings(home=folder, tools=(ROOT / ".tools").resolve(), log_level="WARNING", **free_ports())
-        running = Product(settings)
-        try:
-            yield running
-        finally:
-            running.stop()
-
-
-def free_ports() -> dict[str, Any]:
-    """A free port for each setting that names one."""
-    doors = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-    ports = {name: door.getsockname()[1] for name, door in zip(PORTS, doors, strict=True)}
-    for door in doors:
-        door.close()
-    return ports
 
 
 # --- rows --------------------------------------------------------------------------------------------------------------
