@@ -1,5 +1,6 @@
 """The whole game, started as its users start it: for the bench and for tests that kill, or look at, the running product."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -10,13 +11,20 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import orjson
+import psutil
 
 from contracts.settings import Settings
+from producers.people import SimulationOptions
+from producers.players import NoGame, simulate
 
-ROOT = Path(__file__).parent.parent
+ROOT: Final = Path(__file__).parent.parent
+PROCESSES: Final = ("api", "router", "learning", "trainer", "sagemaker", "endpoint", "kafka", "s3", "dynamodb")
+"""All that may be killed; the endpoint is xgboost's own process."""
 _PORTS = ("port", "kafka_port", "kafka_controller_port", "sagemaker_port", "s3_port", "dynamodb_port")
 
 
@@ -55,6 +63,40 @@ class Product:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+    def pid(self, process: str) -> int | None:
+        """The process's id as the supervisor says it; the endpoint is a child of the local SageMaker. None: it is not there."""
+        children = orjson.loads((self.settings.home / "run" / "state.json").read_bytes())["components"]
+        if process != "endpoint":
+            return children.get(process, {}).get("pid")
+        try:
+            below = psutil.Process(children["sagemaker"]["pid"]).children(recursive=True)
+            return next((child.pid for child in below if "serve" in " ".join(child.cmdline())), None)
+        except psutil.NoSuchProcess:
+            return None
+
+    async def kill(self, process: str, patience_s: float = 30.0) -> float:
+        """kill -9; gives the seconds until it runs again and a drawing begun after that was answered by every model."""
+        before = self.pid(process)
+        assert before is not None, f"{process} does not run"
+        os.kill(before, signal.SIGKILL)
+        killed = time.monotonic()
+        async with asyncio.timeout(patience_s):
+            while self.pid(process) in (before, None):
+                await asyncio.sleep(0.05)
+            await self.answers()
+        return time.monotonic() - killed
+
+    async def answers(self) -> None:
+        """Returns once a drawing that was begun after the call has been answered by every model."""
+        silent = {"correct_probability": 0, "confirm_probability": 0, "previews": 0, "duplicates": 0}
+        options = SimulationOptions(url=self.url, players=1, drawings=1, speed=0, patience_s=20, **silent)
+        while True:
+            with suppress(NoGame):
+                report = await simulate(options)
+                if report.seen.get("answered by every model") and await asyncio.to_thread(self.playable):
+                    return
+            await asyncio.sleep(0.05)
 
     def stop(self) -> float:
         """Stop it as Ctrl-C does; gives the seconds it took."""

@@ -29,7 +29,7 @@ from producers.audit import audit
 from producers.bus import open_bus
 from producers.people import Inked, SimulationOptions, Spread, handwriting, ink
 from producers.players import SimulationReport, simulate
-from tests.product import ROOT, Product, product
+from tests.product import PROCESSES, ROOT, Product, product
 
 console = Console(stderr=True)
 
@@ -210,6 +210,30 @@ def row_training(game: Product, seed: int) -> Row:
     }
 
 
+def row_kill(game: Product, seed: int) -> Row:
+    """kill -9 to playable again, twice each, with six players playing: a new pid, and a drawing that every model answered."""
+    return asyncio.run(_kills(game, seed))
+
+
+async def _kills(game: Product, seed: int) -> Row:
+    enough = asyncio.Event()
+    options = SimulationOptions(url=game.url, players=6, drawings=1_000_000, speed=6, seed=seed, patience_s=60)
+    playing = asyncio.create_task(simulate(options, enough=enough))
+    since = now()
+    seconds: dict[str, list[float]] = {}
+    for process in PROCESSES * 2:
+        await asyncio.sleep(3)
+        seconds.setdefault(process, []).append(round(await game.kill(process, 60), 2))
+    enough.set()
+    report = await playing
+    bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
+    try:
+        found = await audit(bus, report.saved, report.receipted, since=since)
+    finally:
+        bus.close()
+    return {"seconds": seconds, "seen": report.seen, "errors": report.errors, "audit": found.model_dump()}
+
+
 ROWS: dict[str, Callable[[Product, int], Row]] = {
     "start": row_start,
     "one": row_one,
@@ -217,6 +241,7 @@ ROWS: dict[str, Callable[[Product, int], Row]] = {
     "correction": row_correction,
     "loop": row_loop,
     "training": row_training,
+    "kill": row_kill,
 }
 
 
