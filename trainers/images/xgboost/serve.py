@@ -182,7 +182,9 @@ def create_app(model: Model) -> Callable[..., Awaitable[None]]:
             case method, path:
                 raise Refused(404, f"no {method} {path}: this image has GET /ping and POST /invocations")
 
-    async def app(scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]) -> None:
+    async def app(
+        scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
         if scope["type"] != "http":
             return
         try:
