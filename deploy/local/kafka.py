@@ -1,0 +1,94 @@
+"""Apache Kafka, the real broker, as one KRaft node with its data under ``<home>/kafka``."""
+
+import base64
+import subprocess
+import uuid
+from pathlib import Path
+
+from contracts.settings import Settings
+from deploy.local import java
+from deploy.local.component import Component, listens
+from producers.topics import create_topics
+
+LOGGING = (
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSS",
+)
+
+
+def component(settings: Settings) -> Component:
+    """The broker; when it is ready, the topics are there."""
+    return Component(
+        name="kafka",
+        argv=command(settings.tools / "jars" / "kafka", properties_file(settings.home)),
+        ports={"GAMENIGHT_KAFKA_PORT": settings.kafka_port, "GAMENIGHT_KAFKA_CONTROLLER_PORT": settings.kafka_controller_port},
+        prepare=lambda: prepare(settings),
+        ready=lambda: listens(settings.kafka_port),
+        settle=lambda: create_topics(settings.bootstrap_servers),
+    )
+
+
+def command(jars: Path, properties: Path) -> tuple[str, ...]:
+    """The command line that runs the broker; the class archive is made with the same one."""
+    return java.command(jars, "kafka.Kafka", str(properties.absolute()), options=("-Xmx512m", *LOGGING))
+
+
+def properties_file(home: Path) -> Path:
+    """Where the broker's settings are written."""
+    return home / "kafka" / "server.properties"
+
+
+def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
+    """The broker's settings: one node, nothing replicated, quick to come back after kill -9."""
+    alone = {
+        f"{topic}.{name}": value
+        for topic in ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
+        for name, value in (("replication.factor", "1"), ("min.isr", "1"), ("num.partitions", "4"))
+        if (topic, name) != ("offsets.topic", "min.isr")
+    }
+    return alone | {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "log.dirs": str(data.absolute()),
+        "auto.create.topics.enable": "false",
+        "group.initial.rebalance.delay.ms": "0",
+        # After kill -9 the old session must end before the node may register again: 12 s with the defaults, 3 s with these.
+        "broker.session.timeout.ms": "1500",
+        "broker.heartbeat.interval.ms": "500",
+        # Small machine, few partitions: sizes that keep an idle broker small.
+        "log.segment.bytes": str(128 << 20),
+        "log.cleaner.dedupe.buffer.size": str(16 << 20),
+        "group.min.session.timeout.ms": "1000",
+    }
+
+
+def prepare(settings: Settings) -> None:
+    """Write the settings, and format the data folder the first time."""
+    file, data = properties_file(settings.home), settings.home / "kafka" / "data"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_properties(file, data, settings.kafka_port, settings.kafka_controller_port)
+    if not (data / "meta.properties").is_file():
+        format_storage(settings.tools / "jars" / "kafka", file)
+
+
+def write_properties(file: Path, data: Path, port: int, controller_port: int) -> None:
+    """Write the broker's settings in the form that it reads."""
+    file.write_text("".join(f"{key}={value}\n" for key, value in properties(data, port, controller_port).items()))
+
+
+def format_storage(jars: Path, file: Path) -> None:
+    """Give the data folder its cluster id, as Kafka demands before the first start."""
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    arguments = ("format", "--ignore-formatted", "-t", cluster, "-c", str(file.absolute()))
+    done = subprocess.run(
+        java.command(jars, "kafka.tools.StorageTool", *arguments, options=LOGGING), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"Kafka could not format {file.parent}: {(done.stderr or done.stdout).strip().splitlines()[-1:]}")

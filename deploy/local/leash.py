@@ -1,0 +1,24 @@
+"""Runs a command that dies with the process that started it, even when that is killed with -9.
+
+``python -I -S leash.py PARENT_PID COMMAND...`` asks the kernel for it and then becomes the command, so that no process is
+left in between. The kernel sends the signal when the thread that started it ends: start it from one that outlives it. Where
+the kernel cannot do it (not Linux), it runs without.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+if __name__ == "__main__":
+    parent, command = int(sys.argv[1]), sys.argv[2:]
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked
+        sys.exit(1)
+    try:
+        os.execvp(command[0], command)  # noqa: S606
+    except OSError as error:
+        sys.exit(f"{command[0]}: {error.strerror}")

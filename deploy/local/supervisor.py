@@ -1,0 +1,309 @@
+"""Starts processes, watches them, starts those again that die, and stops them all.
+
+One thread a process: it waits for what the process needs, starts it on a leash (so that it dies with us, whatever kills us),
+and sleeps until it ends. `running` is the same for tests.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from contracts.settings import Settings
+from deploy.local.component import Component
+from deploy.local.components import components
+from deploy.local.keys import with_secrets
+
+FIRST_PAUSE_S = 0.2
+LONGEST_PAUSE_S = 5.0
+SETTLED_AFTER_S = 30.0
+"""A process that lived so long is started again at once when it dies."""
+LARGEST_LOG = 8 << 20
+"""Bytes; a larger log file is put aside when its process is started."""
+STOP_S = 4.5
+"""Within which everything is stopped."""
+
+Phase = Literal["waiting", "starting", "ready", "down", "stopped"]
+LEASH = Path(__file__).with_name("leash.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How it stands with a process."""
+
+    name: str
+    phase: Phase = "waiting"
+    pid: int | None = None
+    started_at: str | None = None
+    """UTC, ISO 8601."""
+    took_s: float | None = None
+    """From its start to ready, in seconds."""
+    restarts: int = 0
+    note: str = ""
+    """Why it is down."""
+
+
+class AlreadyRunning(RuntimeError):
+    """Another supervisor has this home."""
+
+
+class StartFailed(RuntimeError):
+    """A process did not become ready."""
+
+
+class Supervisor:
+    """Keeps processes running from `start` until `stop`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Sequence[Component],
+        told: Callable[[Standing], None] = lambda _: None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Nothing is started yet.
+
+        Args:
+            settings: Handed to every process by its environment.
+            parts: What to start, each after all that it needs.
+            told: Called with every change, from several threads, one at a time.
+            environment: The environment besides the settings; None: our own.
+        """
+        self._settings = settings
+        self._parts = list(parts)
+        self._told = told
+        self._environment = dict(os.environ if environment is None else environment) | settings.environment()
+        self._standings = {part.name: Standing(part.name) for part in parts}
+        self._ready = {part.name: threading.Event() for part in parts}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopping = threading.Event()
+        self._changing = threading.RLock()
+        self._keepers = [threading.Thread(target=self._keep, args=(part,), name=part.name, daemon=True) for part in parts]
+        self._run = settings.home / "run"
+
+    @property
+    def standings(self) -> list[Standing]:
+        """How it stands with each process."""
+        with self._changing:
+            return list(self._standings.values())
+
+    def pid(self, name: str) -> int:
+        """The process id of a process that runs."""
+        return self._processes[name].pid
+
+    def start(self) -> None:
+        """Begin to start all, several at a time as far as their needs allow; returns at once."""
+        for folder in (self._run, self._settings.home / "logs"):
+            folder.mkdir(parents=True, exist_ok=True)
+        for keeper in self._keepers:
+            keeper.start()
+
+    def wait_until_ready(self, timeout_s: float = 90.0) -> None:
+        """Wait for all processes.
+
+        Raises:
+            StartFailed: If one is not ready in time, or died three times before it was ready.
+        """
+        deadline = time.monotonic() + timeout_s
+        for part in self._parts:
+            while not self._ready[part.name].wait(0.05):
+                standing = self._standings[part.name]
+                if standing.restarts >= 3 or time.monotonic() > deadline:
+                    raise StartFailed(
+                        f"{part.name} does not start: {standing.note or 'not ready in time'}; see {self.log(part.name)}"
+                    )
+
+    def stop(self) -> None:
+        """Stop all within `STOP_S`, each before those that it needs; what does not end by itself is killed."""
+        self._stopping.set()
+        began = time.monotonic()
+        waves = stopping_order(self._parts)
+        for number, wave in enumerate(waves, 1):
+            for name in wave:
+                self._signal(name, signal.SIGTERM)
+            deadline = began + STOP_S * number / len(waves)
+            for name in wave:
+                process = self._processes.get(name)
+                if process is not None:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(max(0.0, deadline - time.monotonic()))
+                self._kill_group(name)
+                self._note(name, phase="stopped", pid=None)
+        for keeper in self._keepers:
+            if keeper.ident is not None:
+                keeper.join(2)
+        with contextlib.suppress(FileNotFoundError):
+            (self._run / "state.json").unlink()
+
+    def log(self, name: str) -> Path:
+        """Where a process's output goes."""
+        return self._settings.home / "logs" / f"{name}.log"
+
+    def _keep(self, part: Component) -> None:
+        pause = FIRST_PAUSE_S
+        for need in part.needs:
+            while not self._ready[need].wait(0.5):
+                if self._stopping.is_set():
+                    return
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                why = self._live(part)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed, and it is said
+                self._kill_group(part.name)
+                why = f"{type(error).__name__}: {error}"
+            if self._stopping.is_set():
+                return
+            pause = FIRST_PAUSE_S if time.monotonic() - began > SETTLED_AFTER_S else pause
+            restarts = self._standings[part.name].restarts + 1
+            self._note(part.name, phase="down", pid=None, restarts=restarts, note=why)
+            self._stopping.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _live(self, part: Component) -> str:
+        """One life of a process, from its start to its end; says how it ended."""
+        began = time.monotonic()
+        self._note(part.name, phase="starting", took_s=None)
+        part.prepare()
+        process = self._spawn(part)
+        if process is None:
+            return ""
+        self._note(part.name, pid=process.pid, started_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
+        while process.poll() is None and not part.ready():
+            if time.monotonic() - began > part.patience_s:
+                self._kill_group(part.name)
+                process.wait()
+                return f"not ready in {part.patience_s:.0f} s"
+            time.sleep(0.05)
+        if process.poll() is None:
+            if not self._ready[part.name].is_set():
+                part.settle()
+            self._note(part.name, phase="ready", took_s=round(time.monotonic() - began, 2), note="")
+            self._ready[part.name].set()
+        code = process.wait()
+        self._kill_group(part.name)
+        return f"ended with {_exit_name(code)}"
+
+    def _spawn(self, part: Component) -> subprocess.Popen[bytes] | None:
+        log = self.log(part.name)
+        if log.is_file() and log.stat().st_size > LARGEST_LOG:
+            log.replace(log.with_suffix(".log.1"))
+        leash = (sys.executable, "-I", "-S", str(LEASH), str(os.getpid()))
+        with self._changing, log.open("ab") as output:
+            if self._stopping.is_set():
+                return None
+            process = subprocess.Popen(
+                [*leash, *part.argv],
+                env={**self._environment, **part.env},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us; we stop them in order
+            )
+            self._processes[part.name] = process
+        return process
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        with self._changing:
+            process = self._processes.get(name)
+        if process is not None and process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    def _kill_group(self, name: str) -> None:
+        process = self._processes.get(name)
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def _note(self, name: str, **changes: object) -> None:
+        with self._changing:
+            standing = replace(self._standings[name], **changes)  # type: ignore[arg-type]
+            self._standings[name] = standing
+            write_state(self._run / "state.json", list(self._standings.values()))
+            if not self._stopping.is_set() or standing.phase == "stopped":
+                self._told(standing)
+
+
+def stopping_order(parts: Sequence[Component]) -> list[list[str]]:
+    """Waves of names: each is stopped before those that it needs, and Kafka, where everything is kept, last of all."""
+    needed_by = {part.name: [other.name for other in parts if part.name in other.needs] for part in parts}
+    depths: dict[str, int] = {}
+    for part in reversed(parts):
+        depths[part.name] = 1 + max((depths[name] for name in needed_by[part.name]), default=-1)
+    if "kafka" in depths:
+        depths["kafka"] = max(depths.values())
+    return [[name for name, depth in depths.items() if depth == wave] for wave in sorted(set(depths.values()))]
+
+
+def write_state(path: Path, standings: Sequence[Standing]) -> None:
+    """Leave word of how it stands, for `gamenight doctor`; whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_suffix(".new")
+    scratch.write_text(json.dumps({"pid": os.getpid(), "components": [asdict(standing) for standing in standings]}, indent=1))
+    scratch.replace(path)
+
+
+@contextlib.contextmanager
+def only_one(home: Path) -> Iterator[None]:
+    """Hold the home's lock; it is let go when this process ends, however it ends.
+
+    Raises:
+        AlreadyRunning: If another process has it; the message names its pid.
+    """
+    (home / "run").mkdir(parents=True, exist_ok=True)
+    with (home / "run" / "lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise AlreadyRunning(f"Game Night already runs on {home} (process {file.read().strip() or 'unknown'})") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _exit_name(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+@contextlib.contextmanager
+def running(settings: Settings, names: Sequence[str], timeout_s: float = 90.0) -> Iterator[Supervisor]:
+    """Some of the processes, ready, until the block ends; for tests.
+
+    Args:
+        settings: Their home and ports; secrets that are missing are made.
+        names: Which ones; what they need and is not named is taken to be there.
+        timeout_s: How long they may take to become ready, in seconds.
+
+    Raises:
+        StartFailed: If one does not become ready.
+    """
+    settings = with_secrets(settings)
+    chosen = [part for part in components(settings) if part.name in names]
+    if missing := set(names) - {part.name for part in chosen}:
+        raise ValueError(f"nothing here is called {', '.join(sorted(missing))}")
+    parts = [replace(part, needs=tuple(need for need in part.needs if need in names)) for part in chosen]
+    supervisor = Supervisor(settings, parts)
+    supervisor.start()
+    try:
+        supervisor.wait_until_ready(timeout_s)
+        yield supervisor
+    finally:
+        supervisor.stop()

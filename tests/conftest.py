@@ -1,0 +1,41 @@
+"""What tests share: settings of their own home and ports, and the real services behind them, started once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contracts.settings import Settings
+from deploy.local.archive import free_ports
+from deploy.local.keys import with_secrets
+from deploy.local.supervisor import running
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def fresh_settings(home: Path) -> Settings:
+    """Settings on an empty home, with ports that nobody has, and secrets made."""
+    ports = ("port", "kafka_port", "kafka_controller_port", "sagemaker_port", "s3_port", "dynamodb_port")
+    return with_secrets(
+        Settings(home=home, tools=ROOT / ".tools", **dict(zip(ports, free_ports(len(ports)), strict=True)))  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings on a fresh home and free ports, the same for the whole session."""
+    return fresh_settings(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def kafka(settings: Settings) -> Iterator[str]:
+    """The address of a real broker with the topics made."""
+    with running(settings, ["kafka"]):
+        yield settings.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def local_aws(settings: Settings) -> Iterator[Settings]:
+    """The settings, with S3, DynamoDB and SageMaker running where they say."""
+    with running(settings, ["s3", "dynamodb", "sagemaker"]):
+        yield settings
