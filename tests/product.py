@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import orjson
 import psutil
 
 from contracts.settings import Settings
+from deploy.local.archive import free_ports
 from producers.people import SimulationOptions
 from producers.players import NoGame, simulate
 
@@ -66,11 +66,12 @@ class Product:
 
     def pid(self, process: str) -> int | None:
         """The process's id as the supervisor says it; the endpoint is a child of the local SageMaker. None: it is not there."""
-        children = orjson.loads((self.settings.home / "run" / "state.json").read_bytes())["components"]
-        if process != "endpoint":
-            return children.get(process, {}).get("pid")
+        standings = orjson.loads((self.settings.home / "run" / "state.json").read_bytes())["components"]
+        pids: dict[str, int | None] = {one["name"]: one["pid"] for one in standings if one["phase"] == "ready"}
+        if process != "endpoint" or pids.get("sagemaker") is None:
+            return pids.get(process)
         try:
-            below = psutil.Process(children["sagemaker"]["pid"]).children(recursive=True)
+            below = psutil.Process(pids["sagemaker"]).children(recursive=True)
             return next((child.pid for child in below if "serve" in " ".join(child.cmdline())), None)
         except psutil.NoSuchProcess:
             return None
@@ -118,17 +119,13 @@ def product(home: Path | None = None, **given: Any) -> Iterator[Product]:
     """The game, not yet started, in a fresh home or in the one given, on free ports; stopped at the end."""
     with tempfile.TemporaryDirectory(prefix="gamenight-", ignore_cleanup_errors=True) as fresh:
         folder = (home or Path(fresh)).resolve()
-        settings = Settings(home=folder, tools=ROOT / ".tools", **{"log_level": "WARNING", **_free_ports(), **given})
+        settings = Settings(
+            home=folder,
+            tools=ROOT / ".tools",
+            **{"log_level": "WARNING", **dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True)), **given},
+        )
         running = Product(settings)
         try:
             yield running
         finally:
             running.stop()
-
-
-def _free_ports() -> dict[str, int]:
-    doors = [socket.create_server(("127.0.0.1", 0)) for _ in _PORTS]
-    ports = {name: door.getsockname()[1] for name, door in zip(_PORTS, doors, strict=True)}
-    for door in doors:
-        door.close()
-    return ports
