@@ -18,6 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
+SIDE = 28
 SIZE = 64
 """Of the embedding."""
 LENGTH = 4.0
@@ -43,7 +44,7 @@ def augmented(images: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
     dx, dy = rng.uniform(-SHIFT, SHIFT, (2, n))
     a, b = np.cos(turn) / wide, (slant - np.sin(turn)) / wide
     d, e = np.sin(turn) / high, np.cos(turn) / high
-    centre = 13.5
+    centre = (SIDE - 1) / 2
     zero = np.zeros(n)
     matrix = np.stack(
         [a, b, centre - a * centre - b * centre + dx, d, e, centre - d * centre - e * centre + dy, zero, zero], axis=1
@@ -51,7 +52,7 @@ def augmented(images: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=tf.constant(matrix, tf.float32),
-        output_shape=[28, 28],
+        output_shape=[SIDE, SIDE],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
@@ -61,7 +62,7 @@ def augmented(images: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
 def network() -> tuple[tf.keras.Model, tf.keras.Model]:
     """The classifier that is trained, and the part of it that gives the embedding."""
     layers = tf.keras.layers
-    image = x = layers.Input((28, 28, 1))
+    image = x = layers.Input((SIDE, SIDE, 1))
     for filters, window, stride, padding in ((24, 5, 2, "valid"), (32, 3, 1, "valid"), (64, 3, 2, "same"), (64, 3, 1, "valid")):
         x = layers.Conv2D(filters, window, stride, padding, use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
@@ -100,7 +101,9 @@ def train(images: np.ndarray, labels: np.ndarray, seed: int) -> tuple[tf.keras.M
         for first in range(0, len(order) - BATCH + 1, BATCH):
             rows = order[first : first + BATCH]
             total += float(step(augmented(tf.constant(scaled[rows]), rng), tf.constant(one_hot[rows])))
-        print(f"epoch {epoch + 1}/{EPOCHS} loss {total / (len(order) // BATCH):.4f} {time.monotonic() - began:.0f} s", flush=True)
+        print(
+            f"epoch {epoch + 1}/{EPOCHS} loss {total / (len(order) // BATCH):.4f} {time.monotonic() - began:.0f} s", flush=True
+        )
     optimizer.finalize_variable_values(classifier.trainable_variables)
     # Batch normalisation saw the unaveraged weights: let it see the averaged ones, on unchanged images.
     for first in range(0, 30_000, 500):
@@ -111,15 +114,30 @@ def train(images: np.ndarray, labels: np.ndarray, seed: int) -> tuple[tf.keras.M
 def exported(embedding: tf.keras.Model, mean: np.ndarray, scale: np.ndarray) -> bytes:
     """The embedding as a LiteRT file: one raster (1, 784) of bytes in, one standardised vector of length 4 out.
 
-    One row at a time: a drawing's embedding is then the same, bit for bit, whatever it is asked together with.
+    One row at a time: a drawing's embedding is then the same, bit for bit, whatever it is asked together with. Batch
+    normalisation is folded into the convolutions before it, and all weights are constants, kept as float16.
     """
+    convolutions, dense = [], None
+    for layer in embedding.layers:
+        if isinstance(layer, tf.keras.layers.Conv2D):
+            convolutions.append([layer.kernel.numpy(), None, layer.strides[0], layer.padding.upper()])
+        elif isinstance(layer, tf.keras.layers.BatchNormalization):
+            factor = layer.gamma.numpy() / np.sqrt(layer.moving_variance.numpy() + layer.epsilon)
+            convolutions[-1][0] = convolutions[-1][0] * factor
+            convolutions[-1][1] = layer.beta.numpy() - layer.moving_mean.numpy() * factor
+        elif isinstance(layer, tf.keras.layers.Dense):
+            dense = layer.kernel.numpy(), layer.bias.numpy()
 
-    @tf.function(input_signature=[tf.TensorSpec((1, 784), tf.uint8)])
+    @tf.function(input_signature=[tf.TensorSpec((1, SIDE * SIDE), tf.uint8)])
     def embed(raster: tf.Tensor) -> tf.Tensor:
-        image = tf.reshape(tf.cast(raster, tf.float32) / 255.0, (1, 28, 28, 1))
-        return LENGTH * tf.math.l2_normalize((embedding(image, training=False) - mean) * scale, axis=1, epsilon=1e-12)
+        x = tf.reshape(tf.cast(raster, tf.float32) / 255.0, (1, SIDE, SIDE, 1))
+        for kernel, bias, stride, padding in convolutions:
+            x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, tf.constant(kernel), stride, padding), tf.constant(bias)))
+        x = tf.nn.relu(tf.matmul(tf.reshape(x, (1, -1)), tf.constant(dense[0])) + tf.constant(dense[1]))
+        x = (x - tf.constant(mean)) * tf.constant(scale)
+        return LENGTH * x / tf.sqrt(tf.reduce_sum(x * x, axis=1, keepdims=True) + 1e-12)
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([embed.get_concrete_function()], embedding)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([embed.get_concrete_function()])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     return converter.convert()

@@ -1,0 +1,53 @@
+"""The frozen network that turns a raster into the features of the online models (way 1, ANSWER).
+
+Trained once on MNIST alone by trainers/images/embedding, and the same for ever after: every lesson ever taught is in its terms.
+Another network is another `reader`.
+"""
+
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from contracts.drawing import READER, SIDE
+
+BASE: Final = Path(__file__).with_name("base")
+"""The artefacts in the repository that models start from."""
+
+
+class Embedding:
+    """The network, loaded. For one thread at a time."""
+
+    def __init__(self, path: Path = BASE / "embedding.tflite") -> None:
+        """Load the network; some milliseconds."""
+        content = path.read_bytes()
+        self.reader = f"{READER}/{sha256(content).hexdigest()[:8]}"
+        """What its features are read with, for `contracts.events.Features`."""
+        self._network = Interpreter(model_content=content, num_threads=1)
+        self._network.allocate_tensors()
+        [given], [made] = self._network.get_input_details(), self._network.get_output_details()
+        self._input, self._output = given["index"], made["index"]
+        self.size = int(made["shape"][1])
+        """Of one embedding."""
+
+    def embed(self, rasters: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the network sees in each raster: standardised over MNIST and scaled to length 4.
+
+        One row at a time, so a drawing's features do not depend, bit for bit, on what they were asked together with.
+
+        Args:
+            rasters: Shape (n, 784), 0 is paper, 255 is ink.
+
+        Returns:
+            Shape (n, size).
+        """
+        rows = np.ascontiguousarray(rasters, np.uint8).reshape(-1, 1, SIDE * SIDE)
+        out = np.empty((len(rows), self.size), np.float32)
+        for i, row in enumerate(rows):
+            self._network.set_tensor(self._input, row)
+            self._network.invoke()
+            out[i] = self._network.get_tensor(self._output)[0]
+        return out

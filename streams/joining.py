@@ -1,0 +1,268 @@
+"""Joins a drawing, the guesses on it and the player's word to an example (way 2, LEARN). Pure: events in, events out.
+
+The three come on three topics, so in any order: whatever is there waits for the rest. What is kept of a drawing is its story,
+the events themselves; an example is only a view of it, so every order of arrival ends in the same example. Twice is harmless:
+a drawing_id, guess_id or correction_id that the story holds adds nothing to it.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Annotated, Final
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from contracts.events import (
+    CorrectionGiven,
+    CorrectionReceipt,
+    CorrectionWithdrawn,
+    DrawingSubmitted,
+    Event,
+    ExampleLabelled,
+    GuessMade,
+    Outcome,
+    ShownGuess,
+)
+from contracts.ports import Cells
+
+FORGET_AFTER: Final = timedelta(days=7)
+"""Without news of a drawing, by the time of the events: as long as the topics keep them."""
+MAX_WORDS: Final = 64
+"""On one drawing."""
+_QUEUE: Final = "queue"
+
+Word = Annotated[CorrectionGiven | CorrectionWithdrawn, Field(discriminator="type")]
+
+
+class JoiningError(ValueError):
+    """An event that cannot be part of its drawing's story."""
+
+
+class AnotherPlayersDrawing(JoiningError):
+    """The event's player is not the one who made the drawing."""
+
+
+class TooManyWords(JoiningError):
+    """The player has changed their mind on one drawing more often than anyone does."""
+
+
+class Story(BaseModel):
+    """What is known of one drawing: each event once, in the order of its own topic."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    news: AwareDatetime
+    """When the newest of the events was written."""
+    drawing: DrawingSubmitted | None = None
+    guesses: list[GuessMade] = []
+    words: list[Word] = []
+
+    def add(self, event: DrawingSubmitted | GuessMade | CorrectionGiven | CorrectionWithdrawn) -> bool:
+        """Take an event into the story; whether that changed it.
+
+        Raises:
+            AnotherPlayersDrawing: If it is by another player than the drawing.
+            TooManyWords: If the story is full.
+        """
+        if self.drawing is not None and event.player_id != self.drawing.player_id:
+            raise AnotherPlayersDrawing(f"drawing {event.drawing_id} is not by player {event.player_id}")
+        match event:
+            case DrawingSubmitted():
+                if self.drawing is not None:
+                    return False
+                # What others said of it while it was not there was never theirs to say.
+                self.guesses = [guess for guess in self.guesses if guess.player_id == event.player_id]
+                self.words = [word for word in self.words if word.player_id == event.player_id]
+                self.drawing = event
+            case GuessMade():
+                if any(guess.model == event.model and guess.player_id == event.player_id for guess in self.guesses):
+                    return False
+                self.guesses.append(event)
+            case _:
+                if not _is_news(self._words_of(event.player_id), event):
+                    return False
+                if len(self.words) >= MAX_WORDS:
+                    raise TooManyWords(f"drawing {event.drawing_id} has {MAX_WORDS} corrections already")
+                self.words.append(event)
+        self.news = max(self.news, event.at)
+        return True
+
+    def standing(self, player_id: str) -> CorrectionGiven | None:
+        """The player's word that stands; None: they have said nothing, or taken it back."""
+        words = self._words_of(player_id)
+        return words[-1] if words and isinstance(words[-1], CorrectionGiven) else None
+
+    def example(self) -> ExampleLabelled | None:
+        """The story as an example; None while the drawing or the player's word is missing.
+
+        The revision is the number of events it stands on: it grows with each, and is the same in whatever order they came.
+        """
+        if self.drawing is None or not self.words:
+            return None
+        drawing, word = self.drawing, self.words[-1]
+        return ExampleLabelled(
+            drawing_id=drawing.drawing_id,
+            player_id=drawing.player_id,
+            revision=1 + len(self.guesses) + len(self.words),
+            correction_id=word.correction_id,
+            label=word.label if isinstance(word, CorrectionGiven) else None,
+            asked=drawing.asked,
+            drawn_at=drawing.at,
+            strokes=drawing.strokes,
+            width=drawing.width,
+            height=drawing.height,
+            features=next((guess.features for guess in self.guesses if guess.features is not None), None),
+            guesses=[_shown(guess) for guess in self.guesses],
+        )
+
+    def _words_of(self, player_id: str) -> list[Word]:
+        return [word for word in self.words if word.player_id == player_id]
+
+
+def _is_news(words: list[Word], word: Word) -> bool:
+    """Whether a player's word changes anything after their earlier ones."""
+    if isinstance(word, CorrectionGiven):
+        return all(earlier.correction_id != word.correction_id for earlier in words)
+    same = [earlier for earlier in words if earlier.correction_id == word.correction_id]
+    return not same or (same[-1] is words[-1] and isinstance(same[-1], CorrectionGiven))
+
+
+def _shown(guess: GuessMade) -> ShownGuess:
+    return ShownGuess(
+        model=guess.model,
+        version=guess.version,
+        label=guess.label,
+        probabilities=guess.probabilities,
+        latency_ms=sum(guess.hops.values()),
+    )
+
+
+class _Queue(BaseModel):
+    """The stories in the order in which they may be forgotten: entries ``first`` to ``end`` - 1."""
+
+    first: int = 0
+    end: int = 0
+    due: AwareDatetime | None = None
+    """When the first entry is to be looked at; None: there is none."""
+
+
+class _Entry(BaseModel):
+    drawing_id: UUID
+    due: AwareDatetime
+
+
+class Joiner:
+    """The fold from drawings, guesses and corrections to examples; and the receipt of a word that no longer stands."""
+
+    name = "joiner"
+    sources = ("drawings.v1", "guesses.v1", "corrections.v1")
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Nothing: all of it is in the cells."""
+        return ()
+
+    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+        """The example's new revision, if the event is news and drawing and word are there; receipts of words it replaces.
+
+        Previews and probes are no part of any story.
+
+        Raises:
+            JoiningError: If the event cannot be part of its drawing's story.
+        """
+        match event:
+            case DrawingSubmitted() if event.final and not event.probe:
+                return self._tell(cells, event)
+            case GuessMade() if event.final:
+                return self._tell(cells, event)
+            case CorrectionGiven() | CorrectionWithdrawn():
+                return self._tell(cells, event)
+            case _:
+                return ()
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Nothing: all of it is in the cells."""
+        return ()
+
+    def _tell(
+        self, cells: Cells, event: DrawingSubmitted | GuessMade | CorrectionGiven | CorrectionWithdrawn
+    ) -> Iterable[Event]:
+        key = _story_key(event.drawing_id)
+        kept = cells.get(key)
+        story = Story(news=event.at) if kept is None else Story.model_validate_json(kept)
+        before = story.standing(event.player_id)
+        if not story.add(event):
+            return ()
+        cells.put(key, story.model_dump_json().encode())
+        _forget_old(cells, event.at, new=event.drawing_id if kept is None else None)
+        said: list[Event] = []
+        if isinstance(event, CorrectionGiven | CorrectionWithdrawn):
+            said += _superseded(before, event)
+        example = story.example()
+        if example is not None:
+            said.append(example)
+        return said
+
+
+def _superseded(before: CorrectionGiven | None, word: Word) -> Iterator[CorrectionReceipt]:
+    """A receipt for the word that stood until now, and for the one that a withdrawal names."""
+    gone = [before.correction_id] if before is not None else []
+    if isinstance(word, CorrectionWithdrawn) and word.correction_id not in gone:
+        gone.append(word.correction_id)
+    for correction_id in gone:
+        yield CorrectionReceipt(
+            correction_id=correction_id,
+            drawing_id=word.drawing_id,
+            player_id=word.player_id,
+            outcome=Outcome.SUPERSEDED,
+            models={},
+        )
+
+
+def _story_key(drawing_id: UUID) -> str:
+    return f"story/{drawing_id}"
+
+
+def _forget_old(cells: Cells, now: datetime, new: UUID | None) -> None:
+    """Forget up to two stories without news for `FORGET_AFTER`, and queue a new one: so their number stays bounded.
+
+    Each story is in the queue once. One that has had news by the time it is looked at goes to the end again.
+    """
+    kept = cells.get(_QUEUE)
+    queue = _Queue() if kept is None else _Queue.model_validate_json(kept)
+    seen = queue.model_copy()
+    if new is not None:
+        _enqueue(cells, queue, _Entry(drawing_id=new, due=now + FORGET_AFTER))
+    for _ in range(2):
+        if queue.due is None or queue.due > now:
+            break
+        entry = _dequeue(cells, queue)
+        story = cells.get(_story_key(entry.drawing_id))
+        if story is not None:
+            due = Story.model_validate_json(story).news + FORGET_AFTER
+            if due > now:
+                _enqueue(cells, queue, _Entry(drawing_id=entry.drawing_id, due=due))
+            else:
+                cells.drop(_story_key(entry.drawing_id))
+    if queue != seen:
+        cells.put(_QUEUE, queue.model_dump_json().encode())
+
+
+def _enqueue(cells: Cells, queue: _Queue, entry: _Entry) -> None:
+    cells.put(f"{_QUEUE}/{queue.end}", entry.model_dump_json().encode())
+    queue.end += 1
+    queue.due = queue.due or entry.due
+
+
+def _dequeue(cells: Cells, queue: _Queue) -> _Entry:
+    entry = _entry(cells, queue.first)
+    cells.drop(f"{_QUEUE}/{queue.first}")
+    queue.first += 1
+    queue.due = _entry(cells, queue.first).due if queue.first < queue.end else None
+    return entry
+
+
+def _entry(cells: Cells, place: int) -> _Entry:
+    kept = cells.get(f"{_QUEUE}/{place}")
+    if kept is None:
+        raise LookupError(f"the joiner's queue has no entry {place}: its cells are damaged")
+    return _Entry.model_validate_json(kept)

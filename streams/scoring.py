@@ -1,0 +1,236 @@
+"""Counts how often each model was right, and makes lessons of examples (way 2, LEARN). Pure: events in, events out.
+
+Scored is the guess that was shown, never a new one. What a drawing has added to the counts is kept with it, so a later revision
+takes it out again and puts its own in. Twice is harmless: a revision at or below the one that is counted changes nothing.
+"""
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+from uuid import UUID, uuid5
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from contracts.events import (
+    DIGITS,
+    LATENCY_BUCKETS_MS,
+    NAMESPACE,
+    ONLINE_MODELS,
+    WINDOW_S,
+    WINDOWS,
+    Event,
+    ExampleLabelled,
+    LessonTaught,
+    ScoresCounted,
+    ShownGuess,
+    generation,
+)
+from contracts.ports import Cells
+
+_INDEX: Final = "totals"
+_CELLS_OF_CONFUSION: Final = DIGITS * DIGITS
+
+
+class Total(NamedTuple):
+    """A version's counts over all time."""
+
+    model: str
+    version: str
+
+    @property
+    def cell(self) -> str:
+        """Where they are kept."""
+        return f"total/{self.model}/{self.version}"
+
+
+class Slot(NamedTuple):
+    """A model's counts over some seconds of the last hour."""
+
+    model: str
+    number: int
+    """Of the window, modulo `WINDOWS`."""
+
+    @property
+    def cell(self) -> str:
+        """Where they are kept."""
+        return f"window/{self.model}/{self.number}"
+
+
+class Marked(NamedTuple):
+    """A shown guess, ready to be counted."""
+
+    model: str
+    version: str
+    """Its `generation`."""
+    label: int
+    bucket: int
+    """Of the latency."""
+
+
+class Counted(BaseModel):
+    """What of a drawing is in the counts, and what has been taught of it."""
+
+    revision: int = 0
+    label: int | None = None
+    window: int = 0
+    """Number of the `WINDOW_S` seconds in which it was drawn, since the epoch."""
+    guesses: list[Marked] = []
+    taught: list[UUID] = []
+    """Corrections that have become lessons."""
+
+
+class Tally:
+    """Counts of one total or one window, as one array: the window, n, correct, confusion, latency."""
+
+    def __init__(self, kept: bytes | None) -> None:
+        """The counts of a cell; zeros where it is empty."""
+        size = 3 + _CELLS_OF_CONFUSION + len(LATENCY_BUCKETS_MS) + 1
+        self._counts: NDArray[np.int64] = np.zeros(size, np.int64) if kept is None else np.frombuffer(kept, np.int64).copy()
+
+    @property
+    def window(self) -> int:
+        """Number of the window that is counted; 0 on a total."""
+        return int(self._counts[0])
+
+    def restart(self, window: int) -> None:
+        """Count a newer window from nothing."""
+        self._counts[:] = 0
+        self._counts[0] = window
+
+    def move(self, guess: Marked, before: int | None, after: int | None) -> None:
+        """Count a guess under the label ``after`` and no longer under ``before``; None: under none."""
+        for label, times in ((before, -1), (after, 1)):
+            if label is not None:
+                self._counts[1] += times
+                self._counts[2] += times * (label == guess.label)
+                self._counts[3 + label * DIGITS + guess.label] += times
+                self._counts[3 + _CELLS_OF_CONFUSION + guess.bucket] += times
+
+    def cell(self) -> bytes:
+        """The counts, as they are kept."""
+        return self._counts.tobytes()
+
+    def scores(self, model: str, version: str | None, source: int) -> ScoresCounted:
+        """The counts, as they are published."""
+        counts = self._counts.tolist()
+        return ScoresCounted(
+            model=model,
+            version=version,
+            window=datetime.fromtimestamp(counts[0] * WINDOW_S, UTC) if version is None else None,
+            source=source,
+            n=counts[1],
+            correct=counts[2],
+            confusion=counts[3 : 3 + _CELLS_OF_CONFUSION],
+            latency=counts[3 + _CELLS_OF_CONFUSION :],
+        )
+
+
+class Scorer:
+    """The fold from examples to scores and lessons."""
+
+    name = "scorer"
+    sources = ("examples.v1",)
+
+    def __init__(self) -> None:
+        """Nothing counted."""
+        self._changed: dict[int, dict[Total | Slot, None]] = {}
+        """By partition, what `settle` has to say: a set in the order of change."""
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """The totals again: they are absolute, so this costs nothing but a few messages."""
+        self._changed[partition] = {}
+        return [_scores(cells, total, partition) for total in _totals(cells)]
+
+    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+        """Count an example's newest revision; its lessons, the first time that a correction's label and features are there."""
+        if not isinstance(event, ExampleLabelled):
+            return ()
+        cell = f"example/{event.drawing_id}"
+        kept = cells.get(cell)
+        before = Counted() if kept is None else Counted.model_validate_json(kept)
+        if event.revision <= before.revision:
+            return ()
+        lessons = [] if event.correction_id in before.taught else list(_lessons(event))
+        after = Counted(
+            revision=event.revision,
+            label=event.label,
+            window=int(event.drawn_at.timestamp()) // WINDOW_S,
+            guesses=[_marked(guess) for guess in event.guesses],
+            taught=[*before.taught, event.correction_id] if lessons else before.taught,
+        )
+        cells.put(cell, after.model_dump_json().encode())
+        self._changed[partition].update(dict.fromkeys(_recount(cells, before, after)))
+        return lessons
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """The counts that changed, each once however many examples changed them."""
+        changed, self._changed[partition] = self._changed[partition], {}
+        return [_scores(cells, counts, partition) for counts in changed]
+
+
+def _marked(guess: ShownGuess) -> Marked:
+    bucket = bisect_left(LATENCY_BUCKETS_MS, guess.latency_ms)
+    return Marked(guess.model, generation(guess.version), guess.label, bucket)
+
+
+def _recount(cells: Cells, before: Counted, after: Counted) -> Iterator[Total | Slot]:
+    """Move a drawing's guesses from the label before to the label after; gives the counts that it touches.
+
+    A guess that is there stays as it is, since a model answers a drawing once: only labels change, and guesses are added. A
+    guess takes its window's place on the topic even while there is no label: which windows are there must not depend on
+    whether a label came and went.
+    """
+    for guess in after.guesses:
+        was = guess in before.guesses
+        if was and before.label == after.label:
+            continue
+        total = Total(guess.model, guess.version)
+        kept = cells.get(total.cell)
+        if kept is None:
+            cells.put(_INDEX, json.dumps([*_totals(cells), total]).encode())
+        tally = Tally(kept)
+        tally.move(guess, before.label if was else None, after.label)
+        cells.put(total.cell, tally.cell())
+        yield total
+        slot = Slot(guess.model, after.window % WINDOWS)
+        tally = Tally(cells.get(slot.cell))
+        if after.window < tally.window:
+            continue  # an hour has passed over it
+        if after.window > tally.window:
+            tally.restart(after.window)
+            was = False
+        tally.move(guess, before.label if was else None, after.label)
+        cells.put(slot.cell, tally.cell())
+        yield slot
+
+
+def _lessons(example: ExampleLabelled) -> Iterator[LessonTaught]:
+    """One for each online model; none while label or features are missing."""
+    if example.label is None or example.features is None:
+        return
+    for model in ONLINE_MODELS:
+        yield LessonTaught(
+            lesson_id=uuid5(NAMESPACE, f"lesson/{example.correction_id}/{model}"),
+            model=model,
+            drawing_id=example.drawing_id,
+            correction_id=example.correction_id,
+            player_id=example.player_id,
+            label=example.label,
+            embedding=example.features.embedding,
+            reader=example.features.reader,
+            shown=example.guesses,
+        )
+
+
+def _totals(cells: Cells) -> list[Total]:
+    kept = cells.get(_INDEX)
+    return [] if kept is None else [Total(*pair) for pair in json.loads(kept)]
+
+
+def _scores(cells: Cells, counts: Total | Slot, partition: int) -> ScoresCounted:
+    version = counts.version if isinstance(counts, Total) else None
+    return Tally(cells.get(counts.cell)).scores(counts.model, version, partition)

@@ -1,0 +1,148 @@
+"""Builders of events, and a fold's cells in memory: a test says what matters to it and nothing else.
+
+Names stand for ids: ``drawing("d1")`` has the same drawing_id in every test. ``at`` is seconds after `BEGAN`.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import numpy as np
+
+from contracts.events import (
+    NAMESPACE,
+    CorrectionGiven,
+    CorrectionWithdrawn,
+    DrawingSubmitted,
+    Event,
+    ExampleLabelled,
+    Features,
+    GuessMade,
+    LessonTaught,
+    ShownGuess,
+)
+from streams.folding import Fold
+
+BEGAN: Final = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+READER: Final = "raster-1/00000000"
+
+
+def named(name: str) -> UUID:
+    """The id that a name stands for."""
+    return uuid5(NAMESPACE, f"test/{name}")
+
+
+def seconds(at: float) -> datetime:
+    """A time, in seconds after `BEGAN`."""
+    return BEGAN + timedelta(seconds=at)
+
+
+def drawing(name: str = "d1", *, player: str = "ada", at: float = 0, final: bool = True, **fields: Any) -> DrawingSubmitted:
+    """A drawing of one stroke."""
+    given: dict[str, Any] = {"strokes": [[[10, 10, 0], [10, 90, 160]]], "width": 300, "height": 300}
+    return DrawingSubmitted(drawing_id=named(name), player_id=player, final=final, at=seconds(at), **given | fields)
+
+
+def probabilities(label: int, p: float = 0.91) -> list[float]:
+    """``p`` for the label, the rest shared out evenly."""
+    return [p if digit == label else (1 - p) / 9 for digit in range(10)]
+
+
+def features(seed: int = 0, reader: str = READER) -> Features:
+    """A drawing as it was read: noise, of the right sizes."""
+    rng = np.random.default_rng(seed)
+    embedding = rng.normal(size=64)
+    embedding *= 4 / np.linalg.norm(embedding)
+    return Features(raster=rng.bytes(784), embedding=embedding.astype("<f4").tobytes(), reader=reader)
+
+
+def guess(
+    name: str = "d1", label: int = 7, *, model: str = "river", player: str = "ada", at: float = 0.02, **fields: Any
+) -> GuessMade:
+    """A model's answer; an online model's has features."""
+    online = model == "river"
+    given: dict[str, Any] = {
+        "version": "mnist1+0" if online else "base1",
+        "probabilities": probabilities(label),
+        "final": True,
+        "hops": {"bus_in": 4.0, "read": 1.0, "wait": 0.5, "model": 2.5},
+        "features": features() if online else None,
+    }
+    return GuessMade(drawing_id=named(name), player_id=player, model=model, label=label, at=seconds(at), **given | fields)
+
+
+def correction(name: str = "d1", label: int = 1, *, word: str = "c1", player: str = "ada", at: float = 2) -> CorrectionGiven:
+    """The player's word; ``word`` names its correction_id."""
+    return CorrectionGiven(correction_id=named(word), drawing_id=named(name), player_id=player, label=label, at=seconds(at))
+
+
+def withdrawal(name: str = "d1", *, word: str = "c1", player: str = "ada", at: float = 3) -> CorrectionWithdrawn:
+    """The player takes a word back."""
+    return CorrectionWithdrawn(correction_id=named(word), drawing_id=named(name), player_id=player, at=seconds(at))
+
+
+def shown(label: int = 7, *, model: str = "river", version: str | None = None, latency_ms: float = 8.0) -> ShownGuess:
+    """A guess as it stands in an example."""
+    version = version or ("mnist1+0" if model == "river" else "base1")
+    return ShownGuess(model=model, version=version, label=label, probabilities=probabilities(label), latency_ms=latency_ms)
+
+
+def example(
+    name: str = "d1", label: int | None = 1, *, revision: int = 3, word: str = "c1", at: float = 0, **fields: Any
+) -> ExampleLabelled:
+    """A labelled drawing, guessed by river as a 7."""
+    given: dict[str, Any] = {
+        "player_id": "ada",
+        "strokes": [[[10, 10], [10, 90]]],
+        "width": 300,
+        "height": 300,
+        "features": features(),
+        "guesses": [shown()],
+    }
+    return ExampleLabelled(
+        drawing_id=named(name),
+        revision=revision,
+        correction_id=named(word),
+        label=label,
+        drawn_at=seconds(at),
+        **given | fields,
+    )
+
+
+def lesson(name: str = "l1", label: int = 1, *, seed: int = 0, reader: str = READER, **fields: Any) -> LessonTaught:
+    """A lesson for river."""
+    read = features(seed)
+    given: dict[str, Any] = {"model": "river", "player_id": "ada", "embedding": read.embedding, "shown": []}
+    return LessonTaught(
+        lesson_id=named(name),
+        drawing_id=named(f"drawing of {name}"),
+        correction_id=named(f"correction of {name}"),
+        label=label,
+        reader=reader,
+        **given | fields,
+    )
+
+
+class MemoryCells(dict[str, bytes]):
+    """Cells in memory; ``cells.copy()`` is what a restarted worker finds on disk."""
+
+    def put(self, key: str, value: bytes) -> None:
+        """Set a value."""
+        self[key] = value
+
+    def drop(self, key: str) -> None:
+        """Forget a value."""
+        self.pop(key, None)
+
+    def copy(self) -> "MemoryCells":
+        """The same cells, to go on with separately."""
+        return MemoryCells(self)
+
+
+def folded(fold: Fold, history: Iterable[Event], cells: MemoryCells | None = None, first: int = 0) -> list[Event]:
+    """All that a fold says to a history in one batch, offsets from ``first``; not what it says when it is opened."""
+    cells = MemoryCells() if cells is None else cells
+    list(fold.open(cells, 0))
+    said = [heard for offset, event in enumerate(history, first) for heard in fold.decide(cells, event, 0, offset)]
+    return [*said, *fold.settle(cells, 0)]

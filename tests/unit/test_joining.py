@@ -1,0 +1,159 @@
+"""The joiner: drawings, guesses and the player's words, in any order, to examples."""
+
+from uuid import UUID
+
+import pytest
+
+from contracts.events import CorrectionReceipt, Event, ExampleLabelled, Outcome
+from streams.joining import FORGET_AFTER, MAX_WORDS, AnotherPlayersDrawing, Joiner, TooManyWords
+from tests.histories import MemoryCells, correction, drawing, features, folded, guess, named, withdrawal
+
+WEEK = FORGET_AFTER.total_seconds()
+
+
+def examples(history: list[Event], cells: MemoryCells | None = None) -> list[ExampleLabelled]:
+    return [said for said in folded(Joiner(), history, cells) if isinstance(said, ExampleLabelled)]
+
+
+def superseded(history: list[Event]) -> list[UUID]:
+    receipts = [said for said in folded(Joiner(), history) if isinstance(said, CorrectionReceipt)]
+    assert all(receipt.outcome is Outcome.SUPERSEDED and receipt.models == {} for receipt in receipts)
+    return [receipt.correction_id for receipt in receipts]
+
+
+def test_a_correction_makes_an_example_of_the_drawing_and_the_guesses_shown():
+    history = [drawing(asked=1), guess(label=7), guess(label=1, model="xgboost"), correction(label=1)]
+
+    [example] = examples(history)
+
+    assert (1, named("c1"), 1) == (example.label, example.correction_id, example.asked)
+    assert [(shown.model, shown.label) for shown in example.guesses] == [("river", 7), ("xgboost", 1)]
+    assert example.guesses[0].latency_ms == 8.0
+    assert example.features == features()
+    assert example.drawn_at == history[0].at
+
+
+def test_a_drawing_without_a_word_is_no_example():
+    assert examples([drawing(), guess()]) == []
+
+
+def test_a_late_guess_completes_the_example_with_a_higher_revision():
+    first, second = examples([drawing(), correction(), guess()])
+
+    assert (first.guesses, first.features) == ([], None)
+    assert [shown.model for shown in second.guesses] == ["river"]
+    assert second.features is not None
+    assert second.revision > first.revision
+
+
+def test_a_correction_that_comes_before_its_drawing_waits_for_it():
+    [example] = examples([correction(label=4), guess(), drawing()])
+
+    assert example.label == 4
+    assert len(example.guesses) == 1
+
+
+def test_the_last_word_counts_and_the_one_before_gets_its_receipt():
+    history = [drawing(), guess(), correction(label=1, word="c1"), correction(label=2, word="c2")]
+
+    assert [example.label for example in examples(history)] == [1, 2]
+    assert superseded(history) == [named("c1")]
+
+
+def test_a_word_taken_back_takes_the_label_away():
+    history = [drawing(), correction(label=1), withdrawal()]
+
+    assert [example.label for example in examples(history)] == [1, None]
+    assert superseded(history) == [named("c1")]
+
+
+def test_taking_back_a_word_that_was_replaced_changes_nothing():
+    history = [drawing(), correction(label=1, word="c1"), correction(label=2, word="c2"), withdrawal(word="c1")]
+
+    assert [example.label for example in examples(history)] == [1, 2]
+    assert superseded(history) == [named("c1")]
+
+
+def test_taking_back_an_unknown_word_takes_the_label_away():
+    history = [drawing(), correction(label=1, word="c1"), withdrawal(word="c9")]
+
+    assert [example.label for example in examples(history)] == [1, None]
+    assert superseded(history) == [named("c1"), named("c9")]
+
+
+def test_a_word_that_was_taken_back_does_not_come_back_with_a_resend():
+    history = [drawing(), correction(word="c1"), withdrawal(word="c1"), correction(word="c1"), withdrawal(word="c1")]
+
+    assert [example.label for example in examples(history)] == [1, None]
+
+
+def test_twice_is_once():
+    once = [drawing(), guess(), guess(model="xgboost"), correction()]
+    twice = [event for event in once for _ in range(2)] + once
+
+    assert [example.model_dump(exclude={"at"}) for example in examples(twice)] == [
+        example.model_dump(exclude={"at"}) for example in examples(once)
+    ]
+
+
+def test_the_first_guess_of_a_model_counts_because_it_was_the_one_shown():
+    [example] = examples([drawing(), guess(label=7), guess(label=1, version="mnist1+9"), correction()])
+
+    assert [(shown.label, shown.version) for shown in example.guesses] == [(7, "mnist1+0")]
+
+
+def test_previews_and_probes_are_no_part_of_it():
+    history = [drawing(final=False), guess(final=False), drawing("d2", probe=True), correction(), correction("d2", word="c2")]
+
+    assert examples(history) == []
+
+
+def test_a_word_on_another_players_drawing_is_rejected():
+    with pytest.raises(AnotherPlayersDrawing):
+        folded(Joiner(), [drawing(player="ada"), correction(player="bob")])
+
+
+def test_a_word_on_another_players_drawing_has_no_effect_when_it_comes_first_either():
+    history = [correction(label=9, player="bob", word="b"), drawing(player="ada"), correction(label=1, player="ada", word="a")]
+
+    [example] = examples(history)
+
+    assert (1, named("a")) == (example.label, example.correction_id)
+
+
+def test_nobody_changes_their_mind_for_ever():
+    history = [drawing(), *(correction(label=n % 10, word=f"c{n}") for n in range(MAX_WORDS))]
+    cells = MemoryCells()
+    folded(Joiner(), history, cells)
+
+    with pytest.raises(TooManyWords):
+        folded(Joiner(), [correction(word="one more")], cells)
+
+
+def test_a_drawing_without_news_for_a_week_is_forgotten():
+    cells = MemoryCells()
+    folded(Joiner(), [drawing("old"), drawing("older word", at=1), correction("older word", at=WEEK - 5)], cells)
+
+    folded(Joiner(), [drawing("new", at=WEEK + 2)], cells)
+
+    assert f"story/{named('old')}" not in cells
+    assert f"story/{named('older word')}" in cells
+
+
+def test_what_is_kept_is_bounded_by_a_week_of_drawings():
+    cells, joiner = MemoryCells(), Joiner()
+    hour = 3600.0
+
+    folded(joiner, [drawing(f"d{n}", at=n * hour) for n in range(1000)], cells)
+
+    a_week = int(WEEK / hour) + 1
+    assert 2 * a_week + 1 >= len(cells)  # a story and its place in the queue each
+
+
+def test_a_restart_between_any_two_events_changes_nothing():
+    history = [correction(), drawing(), guess(), withdrawal(), correction(label=3, word="c2")]
+    cells = MemoryCells()
+
+    restarted = [said for event in history for said in folded(Joiner(), [event], cells)]
+
+    assert [type(said) for said in restarted] == [type(said) for said in folded(Joiner(), history)]
