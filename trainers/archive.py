@@ -1,32 +1,27 @@
 """Examples kept as Parquet on S3, in the order of the log (way 3, REBUILD).
 
 How far a partition is archived is said by the names of its objects and nowhere else, so there is no state to lose: whoever is
-killed between two objects goes on after the last one, and an object that is written twice has the same name. `catch_up` is the
-one way in which the trainer reads examples; `Archive` is one place that they go, trainers.observations the other.
+killed between two objects goes on after the last one, and an object that is written twice has the same name.
 """
 
 import io
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from contracts.events import ExampleLabelled, MessageRejected, UnknownEvent, decode
-from contracts.ports import Blobs, Bus, Record
+from contracts.events import ExampleLabelled
+from contracts.ports import Blobs
+from trainers.intake import Placed
 
-TOPIC: Final = ExampleLabelled.topic
 PREFIX: Final = "examples/"
-MAX_EXAMPLES: Final = 1000
-MAX_BYTES: Final = 4 * 1024 * 1024
-"""Bounds of one object, in examples and in bytes on the log: what one flush holds in memory."""
 
 _GUESS: Final = pa.struct(
     [
@@ -78,95 +73,6 @@ def span_of(key: str) -> Span | None:
     """What an object's name says it holds; None for a name that is none of the archive's."""
     found = _KEY.match(key)
     return Span(*(int(part) for part in found.groups())) if found else None
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """An example where it lies on the log; None where the message could not be read."""
-
-    offset: int
-    example: ExampleLabelled | None
-
-
-class Sink(Protocol):
-    """A place that keeps examples and knows how far it has them."""
-
-    def places(self) -> dict[int, int]:
-        """The first offset that it has not, by partition; a partition that is missing has nothing yet."""
-        ...
-
-    def keep(self, partition: int, batch: Sequence[Placed]) -> None:
-        """Keep a batch, in the order of the log. Only what it kept counts as kept; raises when it could not."""
-        ...
-
-
-def catch_up(bus: Bus, sink: Sink, stop: threading.Event | None = None) -> int:
-    """Bring a sink to where the topic ended when this was called.
-
-    A message that is no example goes to `rejected` and is passed over. Twice is harmless: the sink says where it stands.
-
-    Args:
-        bus: Where examples are.
-        sink: Who is brought up to them.
-        stop: Ends it early, between two batches.
-
-    Returns:
-        How many messages it took.
-    """
-    taken = 0
-    tail = bus.follow([TOPIC], sink.places())
-    waiting: dict[int, list[Record]] = {}
-    try:
-        while not (stop and stop.is_set()):
-            finished = tail.caught_up()
-            for record in () if finished else tail.poll(1.0):
-                waiting.setdefault(record.partition, []).append(record)
-            for partition in sorted(waiting):
-                for batch in batches(waiting[partition], whole=not finished):
-                    sink.keep(partition, [_placed(bus, record) for record in batch])
-                    taken += len(batch)
-                    if stop and stop.is_set():
-                        return taken
-            if finished:
-                return taken
-    finally:
-        tail.close()
-    return taken
-
-
-def batches(waiting: list[Record], whole: bool) -> Iterator[list[Record]]:
-    """Take batches of at most `MAX_EXAMPLES` and `MAX_BYTES` off ``waiting``; the last may be smaller unless only ``whole``
-    ones are wanted. A record larger than the bound is a batch of its own."""
-    start, size = 0, 0
-    for at, record in enumerate(waiting):
-        if at > start and (at - start >= MAX_EXAMPLES or size + len(record.value) > MAX_BYTES):
-            yield waiting[start:at]
-            start, size = at, 0
-        size += len(record.value)
-    if not whole and start < len(waiting):
-        yield waiting[start:]
-        start = len(waiting)
-    del waiting[:start]
-
-
-def _placed(bus: Bus, record: Record) -> Placed:
-    try:
-        event = decode(record.topic, record.value)
-    except UnknownEvent as error:
-        bus.publish(
-            MessageRejected(
-                source=record.topic,
-                source_partition=record.partition,
-                source_offset=record.offset,
-                source_key=record.key,
-                value=record.value,
-                stage="trainers.archive",
-                error=str(error)[:2000],
-            )
-        ).result(30)
-        return Placed(record.offset, None)
-    assert isinstance(event, ExampleLabelled)
-    return Placed(record.offset, event)
 
 
 class Archive:

@@ -47,6 +47,10 @@ class Standing:
         """Which version answers; None while none was ever promoted."""
         return self._champions.get(model)
 
+    def training(self, model: str) -> TrainingAdvanced | None:
+        """How far the last rebuild of a model has come; None if there was none."""
+        return self._training.get(model)
+
     def due(self) -> list[RetrainModel]:
         """The commands that are not done, in the order given; the first may have been begun."""
         out: list[RetrainModel] = []

@@ -1,0 +1,63 @@
+"""How a candidate does beside the champion: both asked the same pictures, by the code that would serve them (way 3, REBUILD).
+
+A temporary endpoint with a variant each is asked MNIST's 10,000 test images and the held-back drawings; the endpoint of the
+players is left alone.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import ModelPublished
+from trainers.dataset import Images
+from trainers.gate import Marks
+from trainers.serving import Serving, endpoint_of
+from trainers.standing import variant_of
+
+BATCH: Final = 500
+
+
+def compare(
+    serving: Serving,
+    candidate: ModelPublished,
+    champion: ModelPublished,
+    mnist: Images,
+    held_back: Images,
+    tell: Callable[[float], None],
+) -> tuple[Marks, Marks]:
+    """The marks of the candidate and of the champion.
+
+    Args:
+        serving: Where the temporary endpoint is made; it is deleted afterwards.
+        candidate: The version that asks to be promoted.
+        champion: The version that answers the players now.
+        mnist: MNIST's test images.
+        held_back: Drawings that neither was trained on; may be empty.
+        tell: Called with the share that is done, 0..1.
+    """
+    endpoint = f"{endpoint_of(candidate.model)}-judge"
+    versions = [candidate, champion]
+    serving.serve(endpoint, versions)
+    steps = len(versions) * (len(mnist) + len(held_back))
+    asked = 0
+
+    def right(version: ModelPublished, data: Images) -> NDArray[np.bool_]:
+        nonlocal asked
+        hits = np.zeros(len(data), np.bool_)
+        variant = variant_of(version.version)
+        for start in range(0, len(data), BATCH):
+            part = slice(start, start + BATCH)
+            answer = serving.ask(endpoint, data.images[part], variant, variant)
+            hits[part] = answer.argmax(axis=1) == data.labels[part]
+            asked += len(answer)
+            tell(asked / steps)
+        return hits
+
+    try:
+        serving.ready(endpoint, versions)
+        marks = [Marks(right(version, mnist), right(version, held_back)) for version in versions]
+    finally:
+        serving.retire(endpoint, versions)
+    return marks[0], marks[1]

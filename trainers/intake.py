@@ -1,0 +1,112 @@
+"""Examples as they come off the log, handed in batches to whoever keeps them (way 3, REBUILD).
+
+A sink says how far it has come, and where it says so lies with what it keeps: in the names of the archive's objects, in the
+table of observations itself. So each can be thrown away and fills again from the log, and none waits for another.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from contracts.events import ExampleLabelled, MessageRejected, UnknownEvent, decode
+from contracts.ports import Bus, Record
+
+TOPIC: Final = ExampleLabelled.topic
+MAX_EXAMPLES: Final = 1000
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""Bounds of a batch, in examples and in bytes on the log: what a sink has in memory."""
+ACKNOWLEDGED_S: Final = 150.0
+"""How long the broker may take to acknowledge an event, in seconds: more than the bus tries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An example where it lies on the log; None where the message could not be read."""
+
+    offset: int
+    example: ExampleLabelled | None
+
+
+class Sink(Protocol):
+    """A place that keeps examples and knows how far it has them."""
+
+    def places(self) -> dict[int, int]:
+        """The first offset that it has not, by partition; a partition that is missing has nothing yet."""
+        ...
+
+    def keep(self, partition: int, batch: Sequence[Placed]) -> None:
+        """Keep a batch, in the order of the log. Only what it kept counts as kept; raises when it could not."""
+        ...
+
+
+def catch_up(bus: Bus, sink: Sink, stop: threading.Event | None = None) -> int:
+    """Bring a sink to where the topic ended when this was called.
+
+    A message that is no example goes to `rejected` and is passed over. Twice is harmless: the sink says where it stands.
+
+    Args:
+        bus: Where examples are.
+        sink: Who is brought up to them.
+        stop: Ends it early, between two batches.
+
+    Returns:
+        How many messages it took.
+    """
+    taken = 0
+    tail = bus.follow([TOPIC], sink.places())
+    waiting: dict[int, list[Record]] = {}
+    try:
+        while not (stop and stop.is_set()):
+            finished = tail.caught_up()
+            for record in () if finished else tail.poll(1.0):
+                waiting.setdefault(record.partition, []).append(record)
+            for partition in sorted(waiting):
+                for batch in batches(waiting[partition], whole=not finished):
+                    sink.keep(partition, [_placed(bus, record) for record in batch])
+                    taken += len(batch)
+                    if stop and stop.is_set():
+                        return taken
+            if finished:
+                return taken
+    finally:
+        tail.close()
+    return taken
+
+
+def batches(waiting: list[Record], whole: bool) -> Iterator[list[Record]]:
+    """Take batches of at most `MAX_EXAMPLES` and `MAX_BYTES` off ``waiting``; the last may be smaller unless only ``whole``
+    ones are wanted. A record larger than the bound is a batch of its own."""
+    start, size = 0, 0
+    for at, record in enumerate(waiting):
+        if at > start and (at - start >= MAX_EXAMPLES or size + len(record.value) > MAX_BYTES):
+            yield waiting[start:at]
+            start, size = at, 0
+        size += len(record.value)
+    if not whole and start < len(waiting):
+        yield waiting[start:]
+        start = len(waiting)
+    del waiting[:start]
+
+
+def _placed(bus: Bus, record: Record) -> Placed:
+    try:
+        event = decode(record.topic, record.value)
+    except UnknownEvent as error:
+        bus.publish(rejection(record, "trainers.intake", error)).result(ACKNOWLEDGED_S)
+        return Placed(record.offset, None)
+    assert isinstance(event, ExampleLabelled)
+    return Placed(record.offset, event)
+
+
+def rejection(record: Record, stage: str, error: Exception) -> MessageRejected:
+    """What is said of a message that cannot be read."""
+    return MessageRejected(
+        source=record.topic,
+        source_partition=record.partition,
+        source_offset=record.offset,
+        source_key=record.key,
+        value=record.value,
+        stage=stage,
+        error=str(error)[:2000],
+    )

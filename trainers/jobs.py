@@ -1,0 +1,282 @@
+"""Training jobs: begun through the SageMaker SDK, followed through boto3 (way 3, REBUILD).
+
+The SDK takes 1 GB and 6 to 11 s to import, so it runs as ``python -m trainers.jobs``, a process of its own that is started
+while the dataset is still being made, reads one request (a line of JSON) and answers with one. Nobody else imports
+``sagemaker``.
+
+A job's name is made of the command that asked for it, so a trainer that was killed finds the job again and SageMaker itself
+refuses a second one. A process that loses its trainer before it got a request ends, since its input ends.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from contracts.settings import Settings
+
+SDK_CONFIG: Final = Path(__file__).with_name("sdk.yaml")
+LOG_GROUP: Final = "/aws/sagemaker/TrainingJobs"
+POLL_S: Final = 0.5
+PATIENT: Final = Config(retries={"mode": "standard", "max_attempts": 10}, connect_timeout=5, read_timeout=60)
+"""For calls to SageMaker that would rather wait than fail: it may be restarting."""
+_MAX_NAME: Final = 63
+_ROUND = re.compile(r"\bround=(\d+)/(\d+)\b")
+
+
+class JobFailed(RuntimeError):
+    """A training job that could not be begun, or did not complete; the message says why."""
+
+
+Pause = Callable[[float], None]
+"""Waits for so many seconds; raises when the trainer is to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A job to be begun."""
+
+    name: str
+    image: str
+    train: str
+    """S3 URI of the channel ``train``."""
+    output: str
+    """S3 URI under which the artifact goes."""
+    hyperparameters: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A job as it is."""
+
+    status: str
+    """InProgress, Completed, Failed, Stopping or Stopped."""
+    stage: str = ""
+    """SageMaker's finer status: Starting, Downloading, Training, Uploading ..."""
+    fraction: float = 0.0
+    """Of its boosting rounds, as the log tells; 0 where it does not."""
+    log: list[str] = field(default_factory=list)
+    """The lines since the progress before."""
+    train: str = ""
+    """S3 URI of its data."""
+    artifact: str = ""
+    """S3 URI of its model; empty until it completed."""
+    failure: str = ""
+
+
+def job_name(model: str, command_id: UUID) -> str:
+    """The one name of the job that a command asks for.
+
+    It has all of the 63 characters that a name may have, because the SDK adds the time of day to the name that it is given, and
+    cuts the end off: so it adds nothing.
+    """
+    base = f"gamenight-{model}-{command_id}"
+    return f"{base}-{hashlib.sha256(base.encode()).hexdigest()}"[:_MAX_NAME]
+
+
+# --- beginning -------------------------------------------------------------------------------------------------------
+
+
+class Submitter:
+    """The SDK, warming up in a process of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start it; it imports for some seconds."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "trainers.jobs"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **settings.environment(), **sdk_environment(settings)},
+        )
+
+    def submit(self, request: Request, pause: Pause) -> None:
+        """Begin the job, or find that it was begun before.
+
+        Raises:
+            JobFailed: If SageMaker refused it, or the SDK broke.
+        """
+        assert self._process.stdin
+        assert self._process.stdout
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(asdict(request)) + "\n")
+            self._process.stdin.close()
+        while self._process.poll() is None:
+            pause(0.1)
+        answer = self._process.stdout.read().splitlines()
+        if self._process.returncode or not answer:
+            raise JobFailed(f"the SageMaker SDK ended with {self._process.returncode}: its output is in the trainer's log")
+        error = json.loads(answer[-1])["error"]
+        if error:
+            raise JobFailed(f"SageMaker did not take the job: {error}")
+
+    def close(self) -> None:
+        """End the process, whatever it is at."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+
+def sdk_environment(settings: Settings) -> dict[str, str]:
+    """What the SDK reads from the environment: where the services are, and that it shall not look for any other."""
+    urls = {f"AWS_ENDPOINT_URL_{name.upper().replace('-', '_')}": url for name, url in settings.endpoint_urls.items()}
+    keys = {"AWS_ACCESS_KEY_ID": settings.aws_access_key_id, "AWS_SECRET_ACCESS_KEY": settings.aws_secret_access_key}
+    out = {
+        **urls,
+        **{name: value for name, value in keys.items() if value},
+        "AWS_REGION": settings.aws_region,
+        "AWS_DEFAULT_REGION": settings.aws_region,
+        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(SDK_CONFIG),
+    }
+    if settings.aws_endpoint_url_sagemaker is None:  # the local one has neither IAM nor STS: nothing may ask Amazon's
+        nowhere = settings.endpoint_urls["sagemaker"]
+        out |= {"AWS_ENDPOINT_URL_STS": nowhere, "AWS_ENDPOINT_URL_IAM": nowhere, "SAGEMAKER_VALIDATE_ROLE": "false"}
+    return out
+
+
+def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
+    """Begin the job of the request that is read after the import; the error, or None.
+
+    Twice is harmless: the second is refused by its name, and that is no error here.
+    """
+    import sagemaker.train.model_trainer as trainer
+    from sagemaker.core.helper.session_helper import Session
+    from sagemaker.core.shapes import StoppingCondition
+    from sagemaker.core.training.configs import Compute, InputData, OutputDataConfig
+
+    line = read()
+    if not line:
+        return "no request came"
+    request = Request(**json.loads(line))
+    session = Session(boto_session=boto3.Session(region_name=settings.aws_region), default_bucket=settings.bucket)
+    made = trainer.ModelTrainer(
+        sagemaker_session=session,
+        role=settings.role_arn,
+        base_job_name=request.name,
+        training_image=request.image,
+        hyperparameters=request.hyperparameters,
+        compute=Compute(instance_type=settings.training_instance, instance_count=1, volume_size_in_gb=10),
+        stopping_condition=StoppingCondition(max_runtime_in_seconds=3600),
+        output_data_config=OutputDataConfig(s3_output_path=request.output),
+    )
+    try:
+        made.train([InputData(channel_name="train", data_source=request.train)], wait=False, logs=False)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceInUse":
+            return None
+        return str(error)
+    return None
+
+
+# --- following -------------------------------------------------------------------------------------------------------
+
+
+class Jobs:
+    """The training jobs of one SageMaker."""
+
+    def __init__(self, settings: Settings, pause: Pause) -> None:
+        """Name it; nothing connects before the first call."""
+        self._pause = pause
+        self._sagemaker: Any = boto3.client("sagemaker", config=PATIENT, **settings.aws("sagemaker"))
+        self._logs: Any = boto3.client("logs", config=PATIENT, **settings.aws("logs"))
+
+    def find(self, name: str) -> Progress | None:
+        """A job as it is, without its log; None if there is none of that name."""
+        try:
+            return _progress(self._sagemaker.describe_training_job(TrainingJobName=name), [], 0.0)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
+                return None
+            raise
+
+    def follow(self, name: str) -> Iterator[Progress]:
+        """A job as it goes on, whenever it has something to say, at most once in `POLL_S`; the last is how it completed.
+
+        Raises:
+            JobFailed: If it did not complete.
+        """
+        lines = self._lines(name)
+        fraction, stage = 0.0, ""
+        while True:
+            described = self._sagemaker.describe_training_job(TrainingJobName=name)  # before the log: so no last line is missed
+            new = next(lines)
+            fraction = max([fraction, *(done for line in new if (done := fraction_of(line)) is not None)])
+            now = _progress(described, new, fraction)
+            if now.status in ("Failed", "Stopped"):
+                raise JobFailed(f"training job {name} {now.status.lower()}: {now.failure or 'without a reason'}")
+            if new or now.stage != stage or now.status == "Completed":
+                stage = now.stage
+                yield now
+            if now.status == "Completed":
+                return
+            self._pause(POLL_S)
+
+    def _lines(self, name: str) -> Iterator[list[str]]:
+        """The new lines of a job's log, each time they are asked for; a log that is not there yet is empty."""
+        tokens: dict[str, str] = {}
+        while True:
+            out: list[str] = []
+            with contextlib.suppress(self._logs.exceptions.ResourceNotFoundException):
+                found = self._logs.describe_log_streams(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/")
+                for stream in sorted(stream["logStreamName"] for stream in found["logStreams"]):
+                    out += self._page(stream, tokens)
+            yield out
+
+    def _page(self, stream: str, tokens: dict[str, str]) -> list[str]:
+        out: list[str] = []
+        while True:
+            since = {"nextToken": tokens[stream]} if stream in tokens else {"startFromHead": True}
+            page = self._logs.get_log_events(logGroupName=LOG_GROUP, logStreamName=stream, **since)
+            out += [event["message"] for event in page["events"]]
+            reached, tokens[stream] = tokens.get(stream), page["nextForwardToken"]
+            if not page["events"] or tokens[stream] == reached:
+                return out
+
+
+def fraction_of(line: str) -> float | None:
+    """How far a line of the log says that the training is; None if it does not say.
+
+    >>> fraction_of("round=30/75 train-mlogloss=0.2")
+    0.4
+    """
+    found = _ROUND.search(line)
+    return int(found[1]) / max(1, int(found[2])) if found else None
+
+
+def _progress(described: dict[str, Any], log: list[str], fraction: float) -> Progress:
+    return Progress(
+        described["TrainingJobStatus"],
+        described.get("SecondaryStatus", ""),
+        fraction,
+        log,
+        described["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"],
+        described.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
+        described.get("FailureReason", ""),
+    )
+
+
+def main() -> None:
+    """Answer on standard output; whatever the SDK prints goes to standard error."""
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    error = submit_with_sdk(Settings.load(), sys.stdin.readline)
+    print(json.dumps({"error": error}), file=answer, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""One rebuild of a batch model, from the command to the version that answers (way 3, REBUILD).
+
+archive > dataset > training job > evaluation > gate > registry > endpoint. Every step finds out whether it was taken
+before: the dataset by its digest, the job by its name, the version by its command in the registry. So a rebuild that was
+interrupted anywhere is resumed by carrying out the same command again.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from contracts.events import BATCH_MODELS, ModelPublished, RetrainModel, TrainingAdvanced
+from contracts.ports import Blobs, Bus
+from contracts.settings import Settings
+from trainers import dataset, evaluate, gate, jobs
+from trainers.jobs import Pause, Progress
+from trainers.promote import TITLES, promote, say
+from trainers.registry import Registered, Registry
+from trainers.serving import Serving
+from trainers.standing import Standing, next_version
+
+SHARES: Final = {
+    "queued": 0.0, "archive": 0.01, "dataset": 0.03, "training": 0.1, "evaluation": 0.8, "gate": 0.94, "endpoint": 0.95,
+}  # fmt: skip
+"""How much of a rebuild is done when a step begins; training advances from its own to that of evaluation."""
+MAX_LOG: Final = 200
+"""Lines of the job's log in one event."""
+
+log = structlog.get_logger()
+
+
+class UnknownModel(ValueError):
+    """A command for a model that is not rebuilt."""
+
+
+class Rebuilder:
+    """Carries out RetrainModel."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        bus: Bus,
+        blobs: Blobs,
+        archive_now: Callable[[], int],
+        standing: Standing,
+        serving: Serving,
+        pause: Pause,
+    ) -> None:
+        """Bring together what a rebuild needs.
+
+        Args:
+            settings: Rounds, weights, seed, images.
+            bus: Where progress is told.
+            blobs: The bucket.
+            archive_now: Brings the archive up to the log's end, and says how many examples that were.
+            standing: The log, folded.
+            serving: The endpoints.
+            pause: Waits; raises when the trainer is to stop.
+        """
+        self._settings = settings
+        self._bus = bus
+        self._blobs = blobs
+        self._archive_now = archive_now
+        self._standing = standing
+        self._serving = serving
+        self._pause = pause
+        self._registry = Registry(settings, blobs)
+        self._jobs = jobs.Jobs(settings, pause)
+
+    def carry_out(self, command: RetrainModel) -> None:
+        """Rebuild, and promote if the gate lets it pass.
+
+        Raises:
+            Exception: Whatever keeps it from ending; the caller tells it with `failed`.
+        """
+        model = command.target
+        if model not in BATCH_MODELS:
+            raise UnknownModel(f"no batch model {model!r}: there is {', '.join(BATCH_MODELS)}")
+        registered = self._registry.versions(model)
+        mine = [found for found in registered if found.command_id == str(command.command_id)]
+        taken = [*self._standing.published(model), *(found.published.version for found in registered)]
+        version = mine[0].published.version if mine else next_version(taken)
+        tell = Teller(self._bus, self._standing, command, version)
+        tell.step("queued", f"{model} {version}, asked for by {command.by}")
+        found = mine[0] if mine else self._made(command, version, tell)
+        say(self._bus, self._standing, found.published)
+        if not found.approved:
+            tell.end("refused", found.published.gate)
+            return
+        tell.step("endpoint", "the endpoint takes the new version; the old one answers meanwhile")
+        promote(self._bus, self._standing, self._serving, found.published, found.published.gate)
+        tell.end("done", f"{model} {version} answers: {found.published.gate}")
+
+    def failed(self, command: RetrainModel, error: Exception) -> None:
+        """Tell that a rebuild could not be carried out."""
+        last = self._standing.training(command.target)
+        version = last.version if last and last.command_id == command.command_id else "none"
+        Teller(self._bus, self._standing, command, version).end("failed", f"{type(error).__name__}: {error}"[:1000])
+
+    def _made(self, command: RetrainModel, version: str, tell: "Teller") -> Registered:
+        """The version of this command: trained, judged and registered."""
+        champion = self._champion(command.target)
+        name = jobs.job_name(command.target, command.command_id)
+        if not self._jobs.find(name):
+            self._begin(command, name, tell)
+        done = self._trained(name, tell)
+        told = json.loads(self._blobs.get(_key(done.train).removesuffix("train/") + "manifest.json"))
+        data = dataset.stored(told)
+        digest = hashlib.sha256(self._blobs.get(_key(done.artifact))).hexdigest()
+        settings = self._settings
+        candidate = ModelPublished(
+            model=command.target,
+            version=version,
+            title=TITLES[command.target],
+            digest=digest,
+            artifact=done.artifact,
+            lineage={
+                "training_job": name,
+                "dataset": data.train,
+                "dataset_digest": data.digest,
+                "offsets": data.offsets,
+                "feedback": str(data.feedback),
+                "image": settings.image_uri(command.target),
+                "rounds": str(settings.training_rounds),
+                "seed": str(settings.seed),
+                "code": dataset.code_version(),
+                "command": str(command.command_id),
+                "by": command.by,
+                "champion": champion.version,
+            },
+            metrics={},
+            gate="",
+        )
+        tell.step("evaluation", f"{version} and {champion.version} are asked MNIST's test images and the held-back drawings")
+        held_back = dataset.from_npz(self._blobs.get(data.holdout))
+        begin, end = SHARES["evaluation"], SHARES["gate"]
+        marks, before = evaluate.compare(
+            self._serving,
+            candidate,
+            champion,
+            dataset.read_mnist("t10k"),
+            held_back,
+            lambda share: tell.onward("evaluation", begin + share * (end - begin)),
+        )
+        verdict = gate.judge(marks, before)
+        tell.step("gate", verdict.reason)
+        published = candidate.model_copy(update={"metrics": marks.metrics(), "gate": verdict.reason})
+        self._registry.register(published, verdict.passed, command.command_id)
+        return Registered(published, verdict.passed, str(command.command_id))
+
+    def _champion(self, model: str) -> ModelPublished:
+        promoted = self._standing.champion(model)
+        assert promoted, "ensure_base has promoted a version of every batch model"
+        return self._standing.published(model)[promoted.version]
+
+    def _begin(self, command: RetrainModel, name: str, tell: "Teller") -> None:
+        """Make the dataset and begin the training job; the SDK is imported meanwhile."""
+        settings = self._settings
+        submitter = jobs.Submitter(settings)
+        try:
+            tell.step("archive", "examples up to now go to the archive")
+            taken = self._archive_now()
+            self._pause(0)  # the archive stops in the middle when the trainer is to stop
+            tell.step("dataset", f"{taken} examples archived; the dataset is made of MNIST and all feedback")
+            examples, keys = dataset.read_archive(self._blobs)
+            made = dataset.assemble(dataset.read_mnist("train"), examples, settings.held_back, settings.feedback_weight)
+            there = dataset.store(self._blobs, made, keys, settings.seed)
+            tell.step(
+                "training", f"{len(made.train)} drawings, {made.feedback} of them players'; {len(made.holdout)} held back"
+            )
+            submitter.submit(
+                jobs.Request(
+                    name,
+                    settings.image_uri(command.target),
+                    f"s3://{settings.bucket}/{there.train}",
+                    f"s3://{settings.bucket}/models/{command.target}",
+                    {"rounds": str(settings.training_rounds), "seed": str(settings.seed)},
+                ),
+                self._pause,
+            )
+        finally:
+            submitter.close()
+
+    def _trained(self, name: str, tell: "Teller") -> Progress:
+        begin, end = SHARES["training"], SHARES["evaluation"]
+        for now in self._jobs.follow(name):
+            tell.onward("training", begin + now.fraction * (end - begin), f"{name}: {now.stage or now.status}", now.log)
+        return now
+
+
+class Teller:
+    """Tells how far one rebuild has come."""
+
+    def __init__(self, bus: Bus, standing: Standing, command: RetrainModel, version: str) -> None:
+        """Name the rebuild."""
+        self._bus = bus
+        self._standing = standing
+        self._command = command
+        self._version = version
+        self._began = self._told = time.monotonic()
+
+    def step(self, step: str, message: str) -> None:
+        """A step begins."""
+        self._say(step, SHARES[step], message)
+
+    def onward(self, step: str, fraction: float, message: str = "", lines: list[str] | None = None) -> None:
+        """A step goes on; told at most twice a second, but lines of a log are always told."""
+        if lines or time.monotonic() - self._told >= jobs.POLL_S:
+            self._say(step, fraction, message, lines)
+
+    def end(self, step: str, message: str) -> None:
+        """The rebuild has ended: done, refused or failed."""
+        self._say(step, 1.0, message)
+
+    def _say(self, step: str, fraction: float, message: str, lines: list[str] | None = None) -> None:
+        self._told = time.monotonic()
+        if not lines:
+            log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
+        say(
+            self._bus,
+            self._standing,
+            TrainingAdvanced(
+                model=self._command.target,
+                version=self._version,
+                command_id=self._command.command_id,
+                step=step,
+                fraction=fraction,
+                message=message,
+                log=[line[:500] for line in (lines or [])[-MAX_LOG:]],
+            ),
+        )
+
+
+def _key(uri: str) -> str:
+    """The key of an S3 URI."""
+    return urlsplit(uri).path.lstrip("/")
