@@ -52,7 +52,7 @@ export class Card {
     guess.probabilities.forEach((p, digit) => {
       const { column, number } = this.#bars[digit];
       column.style.setProperty("--share", p.toFixed(4));
-      column.classList.toggle("top", digit === guess.label);
+      column.classList.toggle("best", digit === guess.label);
       say(number, p >= 0.005 ? String(Math.round(p * 100)) : "");
     });
   }
@@ -69,7 +69,7 @@ export class Card {
     say(this.#latency, "");
     for (const { column, number } of this.#bars) {
       column.style.setProperty("--share", "0");
-      column.classList.remove("top");
+      column.classList.remove("best");
       say(number, "");
     }
     this.judge(null, null);

@@ -16,9 +16,9 @@ const receipt = {
 
 test("a receipt tells first who learned, how its belief moved and which version came of it", () => {
   const [river, xgboost] = lines(receipt, 7, (model) => model);
-  assert.equal(river.text, "river learned it: 12 % → 81 % for the 7");
+  assert.equal(river.text.replaceAll("\u00a0", " "), "river learned it: 12 % → 81 % for the 7");
   assert.equal(river.note, "version mnist1+41 → +42");
-  assert.equal(xgboost.text, "xgboost gave the 7 3 %");
+  assert.equal(xgboost.text.replaceAll("\u00a0", " "), "xgboost gave the 7 3 %");
   assert.match(xgboost.note, /rebuilt/);
 });
 

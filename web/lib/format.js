@@ -1,5 +1,5 @@
 // @ts-check
-/** Numbers as people read them. */
+/** Numbers as people read them; a number and its unit never part at the end of a line. */
 
 /** A share as per cent: whole numbers, but never 100 for less than all, nor 0 for more than nothing.
  * @param {number} share In 0..1.
@@ -7,24 +7,24 @@
  */
 export function percent(share) {
   const rounded = Math.round(share * 100);
-  if (rounded === 100 && share < 0.9995) return ">99 %";
-  if (rounded === 0 && share > 0.0005) return "<1 %";
-  return `${rounded} %`;
+  if (rounded === 100 && share < 0.9995) return ">99\u00a0%";
+  if (rounded === 0 && share > 0.0005) return "<1\u00a0%";
+  return `${rounded}\u00a0%`;
 }
 
 /** A share as per cent with one decimal, for what was measured on many.
  * @param {number} share In 0..1.
  */
 export function percent1(share) {
-  return `${(share * 100).toFixed(1)} %`;
+  return `${(share * 100).toFixed(1)}\u00a0%`;
 }
 
 /** A time in ms.
  * @param {number} ms
  */
 export function duration(ms) {
-  if (ms < 10) return `${ms.toFixed(1)} ms`;
-  return ms < 10_000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
+  if (ms < 10) return `${ms.toFixed(1)}\u00a0ms`;
+  return ms < 10_000 ? `${Math.round(ms)}\u00a0ms` : `${(ms / 1000).toFixed(1)}\u00a0s`;
 }
 
 /** A count with thin spaces between thousands.

@@ -1,0 +1,161 @@
+// @ts-check
+/** The dashboard's page: a snapshot, then changes, drawn at most once a frame. */
+
+import { h, say, the } from "../lib/dom.js";
+import { count } from "../lib/format.js";
+import { hue } from "../lib/models.js";
+import { Socket, described } from "../lib/socket.js";
+import { Chart } from "./chart.js";
+import { trailing } from "./counts.js";
+import { confusion, digits, latency, tile, versions } from "./tables.js";
+import { Job } from "./training.js";
+
+/**
+ * @typedef {import("../lib/protocol.js").Model} Model
+ * @typedef {import("../lib/protocol.js").Score} Score
+ * @typedef {import("../lib/protocol.js").Training} Training
+ * @typedef {import("../lib/protocol.js").WatchFrame} WatchFrame
+ */
+
+const CHANGES = 8;
+
+const page = {
+  changes: the("changes", HTMLElement),
+  chooser: the("chooser", HTMLElement),
+  confusion: the("confusion", HTMLElement),
+  connection: the("connection", HTMLElement),
+  digits: the("digits", HTMLElement),
+  drawings: the("drawings", HTMLElement),
+  labelled: the("labelled", HTMLElement),
+  latency: the("latency", HTMLElement),
+  online: the("online", HTMLElement),
+  tiles: the("tiles", HTMLElement),
+  training: the("training", HTMLElement),
+  versions: the("versions", HTMLElement),
+  while: the("while", HTMLSelectElement),
+};
+const chart = new Chart(the("chart", HTMLElement));
+
+/** @type {Map<string, Model>} */ const models = new Map();
+/** @type {Map<string, Score>} */ const scores = new Map();
+/** @type {Map<string, Job>} */ const jobs = new Map();
+/** @type {string | null} */ let chosen = null;
+let frame = 0;
+
+new Socket("/ws/watch", {
+  onOpen: () => {},
+  onState: (state) => {
+    page.connection.dataset.state = state.name === "open" ? "live" : state.name;
+    say(page.connection, described(state));
+  },
+  onFrame: receive,
+});
+
+/** @param {WatchFrame} frame */
+function receive(frame) {
+  switch (frame.type) {
+    case "snapshot":
+      models.clear();
+      scores.clear();
+      for (const model of frame.models) models.set(model.model, model);
+      for (const [model, score] of Object.entries(frame.scores)) scores.set(model, score);
+      for (const [model, training] of Object.entries(frame.training)) trained(model, training, []);
+      counted(frame.online, frame.drawings);
+      showTraining();
+      break;
+    case "scores":
+      for (const [model, score] of Object.entries(frame.scores)) scores.set(model, score);
+      break;
+    case "model":
+      changed(frame);
+      break;
+    case "training":
+      trained(frame.model, frame, frame.log ?? []);
+      showTraining();
+      return;
+    case "online":
+      counted(frame.online, frame.drawings);
+      return;
+    default:
+      throw new Error(`the server sent a frame that this page does not know: ${/** @type {any} */ (frame).type}`);
+  }
+  showSoon();
+}
+
+/** @param {number} online @param {number} drawings */
+function counted(online, drawings) {
+  say(page.online, count(online));
+  say(page.drawings, count(drawings));
+}
+
+/** @param {import("../lib/protocol.js").ModelChanged} change */
+function changed({ model, version, event, note, title }) {
+  const known = models.get(model);
+  const name = title ?? known?.title ?? model;
+  if (event !== "published") models.set(model, { ...known, model, version, title: name });
+  const did = { published: "was trained", promoted: "now answers", "rolled-back": "answers again" }[event];
+  const time = h("time", {}, new Date().toLocaleTimeString([], { hourCycle: "h23", hour: "2-digit", minute: "2-digit" }));
+  const line = h("li", { class: "dot", "data-hue": hue(model) }, time, `${name} ${version} ${did}${note ? `: ${note}` : ""}`);
+  page.changes.querySelector(".quiet")?.remove();
+  page.changes.prepend(line);
+  if (page.changes.childElementCount > CHANGES) page.changes.lastElementChild?.remove();
+}
+
+/** @param {string} model @param {Training} training @param {string[]} log */
+function trained(model, training, log) {
+  let job = jobs.get(model);
+  if (!job) {
+    job = new Job(model);
+    jobs.set(model, job);
+  }
+  job.show(models.get(model)?.title ?? model, training, log);
+}
+
+function showTraining() {
+  if (jobs.size === 0) page.training.replaceChildren(h("p", { class: "quiet small" }, "Nothing is being rebuilt. An operator starts it with: gamenight retrain"));
+  else if (page.training.childElementCount !== jobs.size || page.training.querySelector("p.quiet:only-child")) {
+    page.training.replaceChildren(...[...jobs.values()].map(({ element }) => element));
+  }
+}
+
+function showSoon() {
+  frame ||= requestAnimationFrame(show);
+}
+
+function show() {
+  frame = 0;
+  const scored = [...models.values()].map((model) => ({ model, score: scores.get(model.model) ?? none() }));
+  say(page.labelled, count(Math.max(0, ...scored.map(({ score }) => score.n))));
+  page.tiles.replaceChildren(...scored.map(tile));
+  const whileS = Number(page.while.value);
+  chart.show(scored.map(({ model, score }) => ({ model: model.model, title: model.title, samples: trailing(score.recent, whileS) })));
+  page.digits.replaceChildren(...digits(scored));
+  page.versions.replaceChildren(...versions(scored));
+  page.latency.replaceChildren(...latency(scored));
+  showChooser();
+  const one = scored.find(({ model }) => model.model === chosen);
+  if (one) page.confusion.replaceChildren(...confusion(one));
+}
+
+/** The models to choose from; rebuilt only when they change, so that the keyboard's focus stays. */
+function showChooser() {
+  const names = [...models.keys()];
+  if (chosen === null || !models.has(chosen)) chosen = names[0] ?? null;
+  if (page.chooser.dataset.models === names.join()) return;
+  page.chooser.dataset.models = names.join();
+  page.chooser.replaceChildren(...[...models.values()].map(({ model, title }) => {
+    const radio = h("input", { type: "radio", name: "model", value: model, checked: model === chosen });
+    radio.addEventListener("change", () => {
+      chosen = model;
+      showSoon();
+    });
+    return h("label", { "data-hue": hue(model) }, radio, title);
+  }));
+}
+
+/** @returns {Score} */
+function none() {
+  return { n: 0, correct: 0, confusion: new Array(100).fill(0), latency: new Array(12).fill(0), versions: {}, recent: [] };
+}
+
+page.while.addEventListener("change", showSoon);

@@ -1,0 +1,163 @@
+// @ts-check
+/** The dashboard's tables and tiles: from scores to elements. */
+
+import { h, svg } from "../lib/dom.js";
+import { count, percent, percent1 } from "../lib/format.js";
+import { hue } from "../lib/models.js";
+import { LATENCY_MS, perDigit, quantile, wilson } from "./counts.js";
+
+/**
+ * @typedef {import("../lib/protocol.js").Model} Model
+ * @typedef {import("../lib/protocol.js").Score} Score
+ * @typedef {{model: Model, score: Score}} Scored
+ */
+
+const DIGITS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+/** A share of wrong guesses that is as red as it gets. */
+const REDDEST = 0.35;
+/** From this shade on a cell's text is light. */
+const LOUD = 0.55;
+
+/** @param {Scored} scored */
+export function tile({ model, score }) {
+  const interval = wilson(score);
+  return h(
+    "article",
+    { class: "card tile", "data-hue": hue(model.model), "data-model": model.model },
+    h("header", {}, h("h2", {}, model.title), h("span", { class: "version quiet small", title: `version ${model.version}` }, model.version)),
+    h("p", { class: "share" }, interval ? percent1(interval.share) : "–"),
+    h(
+      "dl",
+      {},
+      ...fact("between", interval ? `${percent1(interval.low)} and ${percent1(interval.high)}` : "–"),
+      ...fact("right", `${count(score.correct)} of ${count(score.n)}`),
+      ...fact("answers in", latencies(score)),
+    ),
+  );
+}
+
+/** Accuracy per digit, a row for each model.
+ * @param {Scored[]} scored
+ */
+export function digits(scored) {
+  const head = h("tr", {}, h("th", {}), ...DIGITS.map((digit) => h("th", { scope: "col" }, String(digit))));
+  const rows = scored.map(({ model, score }) => h("tr", { "data-hue": hue(model.model) }, named(model), ...perDigit(score.confusion).map(digitCell)));
+  return [h("thead", {}, head), h("tbody", {}, ...rows)];
+}
+
+/** @param {import("./counts.js").Counted} counted */
+function digitCell(counted) {
+  const interval = wilson(counted);
+  if (!interval) return h("td", { class: "quiet" }, "–");
+  const wrong = Math.min(1, (1 - interval.share) / REDDEST);
+  const cell = h("td", { class: wrong > LOUD ? "loud" : "", title: `${percent1(interval.low)} to ${percent1(interval.high)}` }, percent(interval.share), h("small", {}, count(counted.n)));
+  cell.style.setProperty("--wrong", wrong.toFixed(3));
+  return cell;
+}
+
+/** What one model took for what.
+ * @param {Scored} scored
+ */
+export function confusion({ model, score }) {
+  const meant = perDigit(score.confusion);
+  const head = h("tr", {}, h("th", {}), ...DIGITS.map((digit) => h("th", { scope: "col" }, String(digit))));
+  const rows = DIGITS.map((row) =>
+    h("tr", { "data-hue": hue(model.model) }, h("th", { scope: "row" }, String(row)), ...DIGITS.map((column) => {
+      const n = score.confusion[row * 10 + column];
+      const share = meant[row].n ? n / meant[row].n : 0;
+      const shade = row === column ? share : Math.min(1, Math.sqrt(share / REDDEST));
+      const kind = `${row === column ? "right" : ""} ${shade > LOUD ? "loud" : ""}`.trim();
+      const cell = h("td", { class: kind, title: `${row} taken for ${column}: ${n} of ${meant[row].n}` }, n ? count(n) : "");
+      cell.style.setProperty("--share", shade.toFixed(3));
+      return cell;
+    })),
+  );
+  return [h("thead", {}, head), h("tbody", {}, ...rows)];
+}
+
+/** Every version that has been judged, on one axis.
+ * @param {Scored[]} scored
+ */
+export function versions(scored) {
+  const all = scored.flatMap(({ model, score }) =>
+    Object.entries(score.versions).sort(byAge).map(([version, counted]) => ({ model, version, counted, interval: wilson(counted) })),
+  );
+  const from = Math.min(0.9, ...all.flatMap(({ interval }) => (interval ? [Math.floor(interval.low * 20) / 20] : [])));
+  const head = h("tr", {}, h("th", {}), h("th", {}), h("th", {}, "judged"), h("th", {}, "right"), h("th", { class: "range" }, `${percent(from)} to 100 %`));
+  const rows = all.map(({ model, version, counted, interval }) => {
+    const serving = model.version.split("+")[0] === version;
+    return h(
+      "tr",
+      { "data-hue": hue(model.model), "data-version": version },
+      named(model),
+      h("td", {}, version, serving ? " " : "", ...(serving ? [h("span", { class: "badge" }, "answers")] : [])),
+      h("td", {}, count(counted.n)),
+      h("td", {}, interval ? percent1(interval.share) : "–"),
+      h("td", { class: "range" }, ...(interval ? [range(interval, from)] : [])),
+    );
+  });
+  return [h("thead", {}, head), h("tbody", {}, ...rows)];
+}
+
+/** Base versions, which have words for names, before those that are numbered.
+ * @param {[string, unknown]} a @param {[string, unknown]} b
+ */
+function byAge([a], [b]) {
+  return Number(/^\d/.test(a)) - Number(/^\d/.test(b)) || a.localeCompare(b, "en", { numeric: true });
+}
+
+/** @param {import("./counts.js").Interval} interval @param {number} from */
+function range({ share, low, high }, from) {
+  /** @param {number} value */
+  const x = (value) => `${(((value - from) / (1 - from)) * 100).toFixed(2)}%`;
+  return svg(
+    "svg",
+    { role: "img", "aria-label": `between ${percent1(low)} and ${percent1(high)}` },
+    svg("line", { class: "axis", x1: "0%", x2: "100%", y1: 8, y2: 8 }),
+    svg("line", { class: "interval", x1: x(low), x2: x(high), y1: 8, y2: 8 }),
+    svg("circle", { cx: x(share), cy: 8, r: 5 }),
+  );
+}
+
+/** How long guesses took, a histogram for each model.
+ * @param {Scored[]} scored
+ */
+export function latency(scored) {
+  return scored.map(({ model, score }) => {
+    const most = Math.max(1, ...score.latency);
+    const columns = score.latency.map((n, i) => {
+      const column = h("i", { title: `${i < LATENCY_MS.length ? `up to ${LATENCY_MS[i]}` : `over ${LATENCY_MS.at(-1)}`} ms: ${count(n)}` });
+      column.style.height = `${(n / most) * 100}%`;
+      return column;
+    });
+    const bounds = [...LATENCY_MS.map(String), "ms"].map((bound) => h("span", {}, bound));
+    return h(
+      "div",
+      { class: "histogram", "data-hue": hue(model.model) },
+      h("p", {}, h("span", { class: "dot" }, model.title), h("span", { class: "quiet" }, latencies(score))),
+      h("div", { class: "columns", "aria-hidden": "true" }, ...columns),
+      h("div", { class: "bounds", "aria-hidden": "true" }, ...bounds),
+    );
+  });
+}
+
+/** @param {Score} score */
+function latencies({ latency: buckets }) {
+  const [half, most] = [quantile(buckets, 0.5), quantile(buckets, 0.95)];
+  return half === null || most === null ? "–" : `half ${bound(half)}, 95 % ${bound(most)}`;
+}
+
+/** @param {number} ms */
+function bound(ms) {
+  return ms === Infinity ? `> ${LATENCY_MS.at(-1)} ms` : `≤ ${Math.ceil(ms)} ms`;
+}
+
+/** @param {string} term @param {string} text */
+function fact(term, text) {
+  return [h("dt", {}, term), h("dd", {}, text)];
+}
+
+/** @param {Model} model */
+function named(model) {
+  return h("th", { scope: "row", class: "dot", "data-hue": hue(model.model) }, model.title);
+}
