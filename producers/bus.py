@@ -221,8 +221,16 @@ class KafkaBus:
             raise Undelivered(f"{self._unacknowledged} bytes not acknowledged after {timeout_s} s") from error
 
     def follow(self, topics: Sequence[str], since: Since) -> Tail:
-        """Read topics as a bystander: every partition, no group, nothing committed."""
-        return _KafkaTail(self._servers, _known(topics, self._partitions), since)
+        """Read topics as a bystander: every partition, no group, nothing committed.
+
+        Raises:
+            BusError: If there is no such topic, or the broker is away.
+        """
+        partitions = _known(topics, self._partitions)
+        try:
+            return _KafkaTail(self._servers, partitions, since)
+        except KafkaError as error:
+            raise BusError(f"{', '.join(topics)} cannot be read: {error}") from error
 
     def close(self) -> None:
         """Flush for a short while, then let go of every connection and thread."""
@@ -290,8 +298,11 @@ class _KafkaTail:
                 if self._closing:
                     return []
                 wait_s = min(_SLICE_S, max(0.0, deadline - time.monotonic()))
-                batches = self._consumer.poll(timeout_ms=wait_s * 1000)
-                self._note(batches)
+                try:
+                    batches = self._consumer.poll(timeout_ms=wait_s * 1000)
+                    self._note(batches)
+                except KafkaError as error:
+                    raise BusError(f"reading failed: {error}") from error
             if batches or time.monotonic() >= deadline:
                 return [
                     Record(r.topic, r.partition, r.offset, r.key, r.value or b"", r.timestamp)

@@ -1,0 +1,111 @@
+"""The API put together: players and watchers on sockets, operators and pages over HTTP (all ways). The wiring on one screen."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import structlog
+from fastapi import FastAPI
+from fastapi.routing import APIWebSocketRoute
+from starlette.websockets import WebSocket
+
+from api.asyncapi import document
+from api.game import Game
+from api.health import Health
+from api.meters import Meters
+from api.ops import router
+from api.pages import WEB, Policy, add_pages
+from api.recent import Recent
+from api.relay import Relay
+from api.seats import Seats
+from api.sockets import INTERNAL_ERROR, Line, deny, from_here, origins
+from api.watch import Board, Watchers
+from contracts.ports import Bus
+from contracts.settings import Settings
+
+MAX_SOCKETS = 2000
+"""Of all kinds; one more is refused with 503."""
+READY_S = 30.0
+"""How long reading the bus from where it must be read may take at a start, in seconds."""
+
+log = structlog.get_logger(__name__)
+
+
+class NotReady(RuntimeError):
+    """The bus could not be read at the start."""
+
+
+def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable[[], float] = time.monotonic) -> FastAPI:
+    """The API on a bus. Nothing runs before the app is started; whoever opened the bus closes it.
+
+    Args:
+        settings: Must have a `seat_secret`.
+        bus: Open.
+        web: Folder of the pages.
+        clock: Monotonic, in seconds.
+
+    Raises:
+        ValueError: If there is no secret to sign seats with.
+    """
+    if not settings.seat_secret:
+        raise ValueError("no seat secret: `gamenight up` makes one, or set GAMENIGHT_SEAT_SECRET")
+    meters, recent, board = Meters(), Recent(), Board()
+    game = Game(bus, recent, Seats(settings.seat_secret), board.answering, meters, clock)
+    health = Health(bus, lambda: relay.trouble, clock)
+    relay = Relay(bus, recent, board, game, health, meters)
+    watchers = Watchers(board, lambda: game.online, lambda: relay.drawings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        relay.start()
+        deadline = clock() + READY_S
+        while not relay.ready:  # before that, a player's earlier drawings would be unknown
+            if clock() > deadline:
+                relay.stop()
+                raise NotReady(f"the bus was not read within {READY_S:.0f} s: {relay.trouble or 'too much is on it'}")
+            await asyncio.sleep(0.02)
+        ticking = [asyncio.create_task(game.tick()), asyncio.create_task(watchers.tick())]
+        log.info("started", models=[model.model for model in board.answering()])
+        yield
+        for task in ticking:
+            task.cancel()
+        await asyncio.to_thread(relay.stop)
+        log.info("stopped")
+
+    app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.include_router(router(settings, bus, board, health, meters))
+    known = origins(settings.allowed_origins) | {f"http://{settings.host}:{settings.port}"}
+    open_lines: set[Line] = set()
+
+    def socket(path: str, talk: Callable[[Line], Awaitable[None]]) -> APIWebSocketRoute:
+        async def serve(socket: WebSocket) -> None:
+            if not from_here(socket.headers, known):
+                await deny(socket, 403, "this page is not the game's: add its origin to GAMENIGHT_ALLOWED_ORIGINS")
+                return
+            if len(open_lines) >= MAX_SOCKETS:
+                await deny(socket, 503, f"{MAX_SOCKETS} sockets are open: come again later")
+                return
+            await socket.accept()
+            line = Line(socket)
+            open_lines.add(line)
+            meters.sockets.labels(path).inc()
+            try:
+                await talk(line)
+            except Exception:
+                log.exception("socket failed", path=path)
+                line.close(INTERNAL_ERROR, "a fault of the server")
+            finally:
+                await line.finish()
+                open_lines.discard(line)
+                meters.sockets.labels(path).dec()
+                meters.closes.labels(str(line.code)).inc()
+
+        return APIWebSocketRoute(path, serve)
+
+    app.router.routes += [socket("/ws/play", game.play), socket("/ws/watch", watchers.watch)]
+    add_pages(app, web, app.openapi(), document(app.version))
+    app.add_middleware(Policy)
+    return app

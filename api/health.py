@@ -1,0 +1,127 @@
+"""Healthy means that a drawing was just answered by every model that ought to run: by asking (way 1; decision 0005)."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+from uuid import UUID, uuid4
+
+from contracts.events import BATCH_MODELS, ONLINE_MODELS, DrawingSubmitted, GuessMade
+from contracts.ports import Bus
+
+EXPECTED: Final = frozenset((*BATCH_MODELS, *ONLINE_MODELS))
+FRESH_S: Final = 2.0
+"""So old may a drawing be that every model answered."""
+CACHED_S: Final = 1.0
+"""A probe counts for so long."""
+WITHIN_S: Final = 1.6
+"""So long may a probe's answers take; with all around it the answer to the question stays under 2 s."""
+
+_SEVEN = [[[90.0, 80.0], [190.0, 80.0], [130.0, 220.0]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a drawing would be answered."""
+
+    healthy: bool
+    missing: list[str]
+    """The models that did not answer."""
+    reason: str
+
+
+class Health:
+    """Asks the question that players ask, when somebody wants to know and no player just did."""
+
+    def __init__(self, bus: Bus, reading: Callable[[], str], clock: Callable[[], float]) -> None:
+        """Ask over ``bus``.
+
+        Args:
+            bus: Where the probe is put.
+            reading: Says what is wrong with this process's own reading of the bus; empty: nothing.
+            clock: Monotonic, in seconds.
+        """
+        self.player_id = f"probe-{uuid4()}"
+        self._bus = bus
+        self._reading = reading
+        self._clock = clock
+        self._answers: dict[UUID, set[str]] = {}
+        self._in_place: dict[str, str] = {}
+        self._all_answered_at = -inf
+        self._verdict: Verdict | None = None
+        self._verdict_at = -inf
+        self._asking: asyncio.Task[Verdict] | None = None
+        self._answered = asyncio.Event()
+
+    def heard(self, guess: GuessMade) -> None:
+        """Take note of a guess, to a probe of this process or to a finished drawing."""
+        if not guess.final and guess.player_id != self.player_id:
+            return
+        if guess.fallback is not None:
+            self._in_place[guess.model] = guess.fallback
+            return
+        self._in_place.pop(guess.model, None)
+        answers = self._answers.setdefault(guess.drawing_id, set())
+        answers.add(guess.model)
+        if answers >= EXPECTED:
+            del self._answers[guess.drawing_id]
+            self._all_answered_at = self._clock()
+            self._answered.set()
+        elif len(self._answers) > 1000:
+            del self._answers[next(iter(self._answers))]
+
+    async def check(self) -> Verdict:
+        """The answer, within 2 seconds; many who ask at once share one probe."""
+        now = self._clock()
+        if self._verdict is not None and now - self._verdict_at < CACHED_S:
+            return self._verdict
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._asking)
+
+    async def _ask(self) -> Verdict:
+        verdict = await self._look()
+        if verdict.healthy:
+            self._verdict, self._verdict_at = verdict, self._clock()
+        else:
+            self._verdict = None
+        return verdict
+
+    async def _look(self) -> Verdict:
+        wrong = self._reading()
+        if wrong:
+            return Verdict(False, sorted(EXPECTED), wrong)
+        if self._clock() - self._all_answered_at < FRESH_S:
+            return Verdict(True, [], "players' drawings are answered by every model")
+        probe = DrawingSubmitted(
+            drawing_id=uuid4(), player_id=self.player_id, strokes=_SEVEN, width=280, height=280, final=False, probe=True
+        )
+        began = self._clock()
+        self._answers[probe.drawing_id] = set()
+        self._answered.clear()
+        kept = asyncio.wrap_future(self._bus.publish(probe))
+        try:
+            async with asyncio.timeout(WITHIN_S):
+                await asyncio.shield(kept)
+                while self._all_answered_at < began:
+                    self._answered.clear()
+                    await self._answered.wait()
+        except TimeoutError:
+            pass
+        except RuntimeError as failure:
+            return Verdict(False, sorted(EXPECTED), f"Kafka refuses drawings: {failure}")
+        finally:
+            answers = self._answers.pop(probe.drawing_id, set(EXPECTED))
+        if self._all_answered_at >= began:
+            return Verdict(True, [], "a probe was answered by every model")
+        if not kept.done():
+            kept.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, so asyncio is not worried
+            return Verdict(False, sorted(EXPECTED), f"Kafka did not acknowledge a probe within {WITHIN_S} s: is it up?")
+        missing = sorted(EXPECTED - answers)
+        if not answers:
+            return Verdict(False, missing, f"no model answered a probe within {WITHIN_S} s: is the router up?")
+        why = "; ".join(self._in_place[model] for model in missing if model in self._in_place)
+        return Verdict(
+            False, missing, f"{', '.join(missing)} did not answer a probe within {WITHIN_S} s{': ' if why else ''}{why}"
+        )

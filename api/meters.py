@@ -1,0 +1,33 @@
+"""What /metrics counts, for Prometheus; in seconds and plain counts."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_LATENCY_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.08, 0.12, 0.15, 0.25, 0.5, 1.0, 2.5)
+
+
+class Meters:
+    """The meters of one app, in a registry of their own, so that two apps in one process do not meet."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        registry = CollectorRegistry()
+        self.registry = registry
+        self.frames = Counter("gamenight_frames", "Frames that players sent", registry=registry)
+        self.errors = Counter("gamenight_errors", "Error frames, by code", ["code"], registry=registry)
+        self.sockets = Gauge("gamenight_sockets", "Open sockets", ["path"], registry=registry)
+        self.closes = Counter("gamenight_closes", "Closed sockets, by close code", ["code"], registry=registry)
+        self.saved = Histogram(
+            "gamenight_saved_seconds", "From a final drawing to its acknowledgement", registry=registry, buckets=_LATENCY_S
+        )
+        self.guess = Histogram(
+            "gamenight_guess_seconds",
+            "From a final drawing to a model's guess on it",
+            ["model"],
+            registry=registry,
+            buckets=_LATENCY_S,
+        )
+        self.lag = Gauge(
+            "gamenight_bus_lag_seconds", "Age of the newest record of a topic when it was read", ["topic"], registry=registry
+        )
+        self.rejected = Counter("gamenight_records_rejected", "Records that could not be read", ["topic"], registry=registry)
+        self.audited = Counter("gamenight_operator_requests", "Operators' requests, by status", ["status"], registry=registry)

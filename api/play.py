@@ -1,0 +1,347 @@
+"""The player's side of /ws/play as a pure core: frames and times in, actions out; no socket, bus or clock (ways 1 and 2).
+
+A `Session` is one socket's conversation; the `Lobby` is what the sessions of this process share. api.game gives them
+sockets and the bus. A mistake is answered by an error frame and the socket stays open; abuse ends it with 1008.
+"""
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID, uuid4
+
+from api.frames import (
+    ROOM_LENGTH,
+    ROOM_LETTERS,
+    AnsweringModel,
+    Correct,
+    Draw,
+    Error,
+    Join,
+    Joined,
+    Mistake,
+    RoomChanged,
+    Saved,
+    Withdraw,
+    parse,
+)
+from api.recent import Recent
+from api.seats import BadSeat, Place, Seats
+from contracts.events import CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event
+
+FRAMES_A_SECOND: Final = 240
+"""Sustained; a simulated player that draws as fast as answers come makes about 200."""
+BURST: Final = 480
+"""Frames that may come at once."""
+BYTES_A_FRAME: Final = 8192
+"""A frame counts once more for each of these."""
+MISTAKES: Final = 20
+"""In `MISTAKES_S`: so many close the socket."""
+MISTAKES_S: Final = 10.0
+JOIN_S: Final = 30.0
+"""How long a socket may stay without joining."""
+SLOW_S: Final = 3.0
+"""After this a player is told that the log has not acknowledged something yet."""
+MAX_ROOM: Final = 64
+"""Players in a room: each that comes or goes is told to all of them."""
+
+POLICY: Final = 1008
+
+
+# --- actions -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send a frame to this socket."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send a frame to every socket in a room."""
+
+    room: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Publish an event; then call `Session.put_done` with it."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Write a line into the log: something was refused."""
+
+    code: str
+    message: str
+    drawing_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End the socket."""
+
+    code: int
+    reason: str
+
+
+Action = Say | Tell | Put | Refuse | Close
+
+
+# --- what sessions share -----------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Lobby:
+    """The sessions by player and by room, and what is remembered of their drawings."""
+
+    recent: Recent
+    seats: Seats
+    answering: Callable[[], list[AnsweringModel]]
+    """The models that answer now."""
+    players: dict[str, set["Session"]] = field(default_factory=dict)
+    rooms: dict[str, set["Session"]] = field(default_factory=dict)
+
+    def enter(self, session: "Session") -> None:
+        """Put a joined session where frames for its player and its room find it."""
+        self.players.setdefault(session.player_id, set()).add(session)
+        self.rooms.setdefault(session.room, set()).add(session)
+
+    def leave(self, session: "Session") -> None:
+        """Take a session out again; nothing happens where it never joined."""
+        for group, key in ((self.players, session.player_id), (self.rooms, session.room)):
+            if key in group:
+                group[key].discard(session)
+                if not group[key]:
+                    del group[key]
+
+    def crowd(self, room: str) -> set[str]:
+        """The ids of the players in a room."""
+        return {session.player_id for session in self.rooms.get(room, ())}
+
+    def room_changed(self, room: str) -> Tell:
+        """Tell a room who is in it."""
+        names = {session.player_id: session.name for session in self.rooms.get(room, ())}
+        return Tell(room, RoomChanged(room=room, players=sorted(names.values())).text())
+
+    def new_room(self) -> str:
+        """The name of a room that nobody is in."""
+        while True:
+            room = "".join(secrets.choice(ROOM_LETTERS) for _ in range(ROOM_LENGTH))
+            if room not in self.rooms:
+                return room
+
+
+# --- a conversation ----------------------------------------------------------------------------------------------------
+
+
+class Session:
+    """One socket's conversation. ``now`` is always in seconds of one monotonic clock."""
+
+    def __init__(self, lobby: Lobby, now: float) -> None:
+        """Begin; nobody has joined yet."""
+        self.player_id = ""
+        self.name = ""
+        self.room = ""
+        self.closed = False
+        self._lobby = lobby
+        self._began = now
+        self._tokens = float(BURST)
+        self._refilled = now
+        self._mistakes: deque[float] = deque(maxlen=MISTAKES)
+        self._waiting: dict[UUID, tuple[float, UUID]] = {}  # drawing or correction -> when it was put, its drawing
+        self._preview_under_way = False
+        self._next_preview: DrawingSubmitted | None = None
+
+    def receive(self, data: str | bytes, now: float) -> list[Action]:
+        """What to do about a frame.
+
+        Args:
+            data: Text, or bytes of a binary frame.
+            now: When it came.
+        """
+        if self.closed:
+            return []
+        try:
+            self._pace(len(data), now)
+            message = parse(data)
+            return list(self._act(message, now))
+        except Mistake as mistake:
+            return list(self._mistaken(mistake, now))
+
+    def _act(self, message: Join | Draw | Correct | Withdraw, now: float) -> Iterator[Action]:
+        if isinstance(message, Join):
+            yield from self._join(message)
+        elif not self.player_id:
+            raise Mistake("not_joined", 'say {"type":"join",...} first', message.drawing_id)
+        elif isinstance(message, Draw):
+            yield from self._draw(message, now)
+        else:
+            yield from self._correct(message, now)
+
+    def _pace(self, size: int, now: float) -> None:
+        self._tokens = min(float(BURST), self._tokens + (now - self._refilled) * FRAMES_A_SECOND)
+        self._refilled = now
+        cost = 1 + size // BYTES_A_FRAME
+        if self._tokens < cost:
+            raise Mistake("too_fast", f"over {FRAMES_A_SECOND} frames a second: this one was dropped")
+        self._tokens -= cost
+
+    def _mistaken(self, mistake: Mistake, now: float) -> Iterator[Action]:
+        yield Refuse(mistake.code, mistake.message, mistake.drawing_id)
+        yield Say(Error(code=mistake.code, message=mistake.message, drawing_id=mistake.drawing_id).text())
+        self._mistakes.append(now)
+        if len(self._mistakes) == MISTAKES and now - self._mistakes[0] < MISTAKES_S:
+            self.closed = True
+            yield Close(POLICY, f"{MISTAKES} errors within {MISTAKES_S:.0f} s")
+
+    # join
+
+    def _join(self, join: Join) -> Iterator[Action]:
+        if self.player_id:
+            raise Mistake("already_joined", f"this socket is {self.name!r} in {self.room} already: open another one")
+        player_id, room = str(uuid4()), join.room
+        if join.seat is not None:
+            try:
+                place = self._lobby.seats.read(join.seat)
+            except BadSeat as wrong:
+                raise Mistake("bad_seat", str(wrong)) from None
+            player_id, room = place.player_id, join.room or place.room
+        room = room or self._lobby.new_room()
+        crowd = self._lobby.crowd(room)
+        if len(crowd) >= MAX_ROOM and player_id not in crowd:
+            raise Mistake("room_full", f"{room} has {MAX_ROOM} players: join another one, or null for a new one")
+        self.player_id, self.name, self.room = player_id, join.name, room
+        self._lobby.enter(self)
+        seat = self._lobby.seats.sign(Place(player_id, room))
+        yield Say(Joined(player_id=player_id, seat=seat, room=room, models=self._lobby.answering()).text())
+        yield self._lobby.room_changed(room)
+
+    # draw
+
+    def _draw(self, draw: Draw, now: float) -> Iterator[Action]:
+        recent = self._lobby.recent
+        known = recent.drawing(draw.drawing_id)
+        if known is not None:
+            if known.player_id != self.player_id:
+                raise Mistake("taken", "another player has used this drawing_id: make a new one", draw.drawing_id)
+            if draw.final and known.kept:  # twice is once: the first strokes stand
+                yield Say(Saved(drawing_id=draw.drawing_id).text())
+                yield from map(Say, known.guesses.values())
+            return
+        event = DrawingSubmitted(
+            drawing_id=draw.drawing_id,
+            player_id=self.player_id,
+            room=self.room,
+            strokes=draw.strokes,
+            width=draw.width,
+            height=draw.height,
+            final=draw.final,
+            asked=draw.asked,
+        )
+        if draw.final:
+            recent.add_drawing(draw.drawing_id, self.player_id, now)
+            self._next_preview = None
+            yield self._keep(draw.drawing_id, event, now)
+        elif self._preview_under_way:
+            self._next_preview = event  # the one that it replaces is stale
+        else:
+            self._preview_under_way = True
+            yield Put(event)
+
+    # correct, withdraw
+
+    def _correct(self, word: Correct | Withdraw, now: float) -> Iterator[Action]:
+        recent = self._lobby.recent
+        drawing = recent.drawing(word.drawing_id)
+        if drawing is None or drawing.player_id != self.player_id:
+            message = "no finished drawing of yours has this id, or it is over 15 minutes old"
+            raise Mistake("unknown_drawing", message, word.drawing_id)
+        if isinstance(word, Withdraw):
+            withdrawn = CorrectionWithdrawn(
+                correction_id=word.correction_id, drawing_id=word.drawing_id, player_id=self.player_id
+            )
+            yield self._keep(word.correction_id, withdrawn, now)
+            return
+        known = recent.correction(word.correction_id)
+        if known is not None:  # twice is once: its receipt again, if there is one yet
+            if known.player_id == self.player_id:
+                yield from map(Say, known.receipts.values())
+            return
+        recent.add_correction(word.correction_id, self.player_id)
+        given = CorrectionGiven(
+            correction_id=word.correction_id, drawing_id=word.drawing_id, player_id=self.player_id, label=word.label
+        )
+        yield self._keep(word.correction_id, given, now)
+
+    # acknowledgement
+
+    def _keep(self, key: UUID, event: DrawingSubmitted | CorrectionGiven | CorrectionWithdrawn, now: float) -> Put:
+        self._waiting[key] = (now, event.drawing_id)
+        return Put(event)
+
+    def put_done(self, event: Event, failure: str | None) -> list[Action]:
+        """What to do when an event that was `Put` is kept, or will never be.
+
+        Args:
+            event: The one that was put.
+            failure: Why the bus did not take it; None: it is acknowledged.
+
+        Returns:
+            For this socket; a `Saved` is for all sockets of its player.
+        """
+        recent = self._lobby.recent
+        if isinstance(event, DrawingSubmitted) and not event.final:
+            following, self._next_preview = self._next_preview, None
+            self._preview_under_way = following is not None and failure is None
+            return [Put(following)] if following is not None and failure is None else []
+        if isinstance(event, DrawingSubmitted):
+            self._waiting.pop(event.drawing_id, None)
+            if failure is None:
+                recent.add_drawing(event.drawing_id, event.player_id).kept = True
+                return [Say(Saved(drawing_id=event.drawing_id).text())]
+            recent.drop_drawing(event.drawing_id)
+            return list(_lost(event.drawing_id, "drawing", failure))
+        if isinstance(event, CorrectionGiven | CorrectionWithdrawn):
+            self._waiting.pop(event.correction_id, None)
+            if failure is not None:
+                if isinstance(event, CorrectionGiven):
+                    recent.drop_correction(event.correction_id)
+                return list(_lost(event.drawing_id, "word", failure))
+        return []
+
+    def tick(self, now: float) -> list[Action]:
+        """What to do because time has passed; call it about twice a second."""
+        if self.closed:
+            return []
+        if not self.player_id and now - self._began > JOIN_S:
+            self.closed = True
+            return [Close(POLICY, f"no join within {JOIN_S:.0f} s")]
+        late = [key for key, (since, _) in self._waiting.items() if now - since > SLOW_S]
+        actions: list[Action] = []
+        for key in late:
+            since, drawing_id = self._waiting.pop(key)
+            message = f"not acknowledged after {now - since:.0f} s; it is still being tried, nothing needs to be sent again"
+            actions.append(Refuse("unavailable", message, drawing_id))
+            actions.append(Say(Error(code="unavailable", message=message, drawing_id=drawing_id).text()))
+        return actions
+
+    def leave(self) -> list[Action]:
+        """The socket is gone: what to tell the others."""
+        self.closed = True
+        if not self.player_id:
+            return []
+        self._lobby.leave(self)
+        return [self._lobby.room_changed(self.room)] if self.room in self._lobby.rooms else []
+
+
+def _lost(drawing_id: UUID, what: str, failure: str) -> Iterator[Action]:
+    message = f"this {what} could not be kept: send it again with the same id"
+    yield Refuse("unavailable", f"{message} ({failure})", drawing_id)
+    yield Say(Error(code="unavailable", message=message, drawing_id=drawing_id).text())

@@ -1,0 +1,139 @@
+"""What the API remembers of the last quarter of an hour: whose drawing it is, whether it is kept, what came of it (ways 1, 2).
+
+A fold over drawings, guesses and receipts, so it is the same again after a restart. Pure and bounded: the oldest goes first.
+Twice is harmless: this is where what comes twice from the bus is seen to have come before.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+from api.frames import Guess, Receipt
+from contracts.events import CorrectionReceipt, GuessMade
+
+MAX_DRAWINGS: Final = 30_000
+MAX_CORRECTIONS: Final = 30_000
+SPAN_S: Final = 900
+"""How far back it is folded at a start, in seconds."""
+
+
+@dataclass(slots=True)
+class Drawing:
+    """A finished drawing."""
+
+    player_id: str
+    received_at: float | None = None
+    """When this process had the frame, in seconds of its monotonic clock; None: another one had it."""
+    kept: bool = False
+    """The broker has acknowledged it."""
+    guesses: dict[str, str] = field(default_factory=dict)
+    """The frame of each model's answer."""
+
+
+@dataclass(slots=True)
+class Correction:
+    """A player's word."""
+
+    player_id: str
+    receipts: dict[str, str] = field(default_factory=dict)
+    """The frame of each outcome."""
+
+
+class Recent:
+    """Finished drawings and corrections by id, the newest of them."""
+
+    def __init__(self, max_drawings: int = MAX_DRAWINGS, max_corrections: int = MAX_CORRECTIONS) -> None:
+        """Start empty."""
+        self._drawings: OrderedDict[UUID, Drawing] = OrderedDict()
+        self._corrections: OrderedDict[UUID, Correction] = OrderedDict()
+        self._max_drawings = max_drawings
+        self._max_corrections = max_corrections
+
+    def drawing(self, drawing_id: UUID) -> Drawing | None:
+        """What is known of a finished drawing; None: nothing."""
+        return self._drawings.get(drawing_id)
+
+    def add_drawing(self, drawing_id: UUID, player_id: str, received_at: float | None = None) -> Drawing:
+        """Remember a finished drawing; one that is known stays as it is."""
+        drawing = self._drawings.get(drawing_id)
+        if drawing is None:
+            drawing = self._drawings[drawing_id] = Drawing(player_id, received_at)
+            if len(self._drawings) > self._max_drawings:
+                self._drawings.popitem(last=False)
+        return drawing
+
+    def drop_drawing(self, drawing_id: UUID) -> None:
+        """Forget a drawing that was not kept, so that it can be sent again."""
+        drawing = self._drawings.get(drawing_id)
+        if drawing is not None and not drawing.kept:
+            del self._drawings[drawing_id]
+
+    def correction(self, correction_id: UUID) -> Correction | None:
+        """What is known of a correction; None: nothing."""
+        return self._corrections.get(correction_id)
+
+    def add_correction(self, correction_id: UUID, player_id: str) -> Correction:
+        """Remember a correction."""
+        correction = self._corrections.get(correction_id)
+        if correction is None:
+            correction = self._corrections[correction_id] = Correction(player_id)
+            if len(self._corrections) > self._max_corrections:
+                self._corrections.popitem(last=False)
+        return correction
+
+    def drop_correction(self, correction_id: UUID) -> None:
+        """Forget a correction that was not kept, so that it can be sent again."""
+        correction = self._corrections.get(correction_id)
+        if correction is not None and not correction.receipts:
+            del self._corrections[correction_id]
+
+    def guessed(self, guess: GuessMade, bus_out_ms: float, now: float) -> Guess | None:
+        """The frame for a guess off the bus.
+
+        Args:
+            guess: As it was on the bus.
+            bus_out_ms: From its writing to here.
+            now: Of the clock that `Drawing.received_at` is of, in seconds.
+
+        Returns:
+            None where it came before, or is on an unfinished drawing that is finished by now.
+        """
+        drawing = self._drawings.get(guess.drawing_id)
+        if drawing is not None and drawing.player_id != guess.player_id:
+            return None
+        if drawing is not None and (not guess.final or guess.model in drawing.guesses):
+            return None
+        hops = {name: round(ms, 2) for name, ms in guess.hops.items()} | {"bus_out": round(bus_out_ms, 2)}
+        if guess.final and drawing is not None and drawing.received_at is not None:
+            hops["total"] = round((now - drawing.received_at) * 1000, 2)
+        frame = Guess(
+            drawing_id=guess.drawing_id,
+            model=guess.model,
+            version=guess.version,
+            label=guess.label,
+            confidence=round(guess.probabilities[guess.label], 5),
+            probabilities=[round(p, 5) for p in guess.probabilities],
+            final=guess.final,
+            hops=hops,
+            fallback=guess.fallback,
+        )
+        if guess.final:
+            drawing = drawing or self.add_drawing(guess.drawing_id, guess.player_id)  # answered, so it is on the log
+            drawing.kept = True
+            drawing.guesses[guess.model] = frame.text()
+        return frame
+
+    def receipted(self, receipt: CorrectionReceipt) -> Receipt | None:
+        """The frame for a receipt off the bus; None where it came before."""
+        correction = self.add_correction(receipt.correction_id, receipt.player_id)
+        if correction.player_id != receipt.player_id or receipt.outcome in correction.receipts:
+            return None
+        frame = Receipt(
+            correction_id=receipt.correction_id,
+            drawing_id=receipt.drawing_id,
+            outcome=receipt.outcome,
+            models=dict(receipt.models),
+        )
+        correction.receipts[receipt.outcome] = frame.text()
+        return frame

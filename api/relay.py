@@ -1,0 +1,168 @@
+"""From the bus to sockets: reads what the API must know and hands it to the event loop (ways 1 and 2).
+
+Two threads, since polling blocks: one for the live topics from a quarter of an hour ago, one for the state of models and scores
+from the start. Twice is harmless: Recent and Board see that it came before. A record that cannot be read is logged and passed
+over; a topic that cannot be read is opened again where it was left.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import orjson
+import structlog
+
+from api.game import Game
+from api.health import Health
+from api.meters import Meters
+from api.recent import SPAN_S, Recent
+from api.watch import Board
+from contracts.events import (
+    CorrectionReceipt,
+    DrawingSubmitted,
+    Event,
+    GuessMade,
+    ModelEvent,
+    ScoresCounted,
+    UnknownEvent,
+    decode,
+    now,
+)
+from contracts.ports import Bus, Record, Since
+
+LIVE: Final = (DrawingSubmitted.topic, GuessMade.topic, CorrectionReceipt.topic)
+STATE: Final = (ScoresCounted.topic, ModelEvent.topic)
+_POLL_S = 1.0
+_AGAIN_S = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class Relay:
+    """The API's eyes on the bus."""
+
+    def __init__(self, bus: Bus, recent: Recent, board: Board, game: Game, health: Health, meters: Meters) -> None:
+        """Join the parts; `start` begins to read."""
+        self._bus = bus
+        self._recent = recent
+        self._board = board
+        self._game = game
+        self._health = health
+        self._meters = meters
+        self._stopping = threading.Event()
+        self._caught_up: dict[Sequence[str], threading.Event] = {LIVE: threading.Event(), STATE: threading.Event()}
+        self._troubles: dict[Sequence[str], str] = {}
+        self._threads: list[threading.Thread] = []
+        self.drawings = 0
+        """Finished drawings that came since this process has caught up."""
+
+    def start(self) -> None:
+        """Begin to read; call it on the event loop."""
+        loop = asyncio.get_running_loop()
+        since = now() - timedelta(seconds=SPAN_S)
+        for topics, first in ((LIVE, since), (STATE, "start")):
+            thread = threading.Thread(target=self._read, args=(loop, topics, first), name=f"relay-{topics[0]}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything that was on the topics at the start is folded."""
+        return all(event.is_set() for event in self._caught_up.values())
+
+    @property
+    def trouble(self) -> str:
+        """Why the bus cannot be read now; empty: it can."""
+        return "; ".join(self._troubles.values())
+
+    def stop(self) -> None:
+        """Stop reading; waits for the threads."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(timeout=2.0)
+
+    # --- in the threads
+
+    def _read(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str], since: Since) -> None:
+        while not self._stopping.is_set():
+            try:
+                since = self._follow(loop, topics, since)
+            except RuntimeError as wrong:
+                if loop.is_closed():
+                    return
+                self._troubles[topics] = f"reading {', '.join(topics)} failed: {wrong}"
+                log.error("reading failed, opened again", topics=topics, error=str(wrong))
+                self._stopping.wait(_AGAIN_S)
+
+    def _follow(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str], since: Since) -> Since:
+        tail = self._bus.follow(topics, since)
+        self._troubles.pop(topics, None)
+        caught_up = self._caught_up[topics]
+        try:
+            while not self._stopping.is_set():
+                live = caught_up.is_set()
+                records = tail.poll(_POLL_S)
+                if records:
+                    loop.call_soon_threadsafe(self._take, self._events(records), live)
+                    since = datetime.fromtimestamp(records[-1].timestamp_ms / 1000, UTC)
+                if not live and tail.caught_up():
+                    loop.call_soon_threadsafe(caught_up.set)
+            return since
+        finally:
+            tail.close()
+
+    def _events(self, records: Sequence[Record]) -> list[Event | tuple[UUID, str]]:
+        newest: dict[str, int] = {}
+        events: list[Event | tuple[UUID, str]] = []
+        for record in records:
+            newest[record.topic] = record.timestamp_ms
+            try:
+                if record.topic == DrawingSubmitted.topic:
+                    events += _final(record.value)
+                else:
+                    events.append(decode(record.topic, record.value))
+            except (UnknownEvent, ValueError, KeyError) as wrong:
+                self._meters.rejected.labels(record.topic).inc()
+                place = f"{record.topic}/{record.partition}/{record.offset}"
+                log.warning("message rejected", record=place, error=str(wrong)[:300])
+        for topic, at_ms in newest.items():
+            self._meters.lag.labels(topic).set(max(0.0, time.time() - at_ms / 1000))
+        return events
+
+    # --- on the event loop
+
+    def _take(self, events: list[Event | tuple[UUID, str]], live: bool) -> None:
+        for event in events:
+            match event:
+                case GuessMade():
+                    self._guess(event)
+                case CorrectionReceipt():
+                    receipt = self._recent.receipted(event)
+                    if receipt is not None:
+                        self._game.deliver(event.player_id, receipt.text())
+                case (drawing_id, player_id):
+                    self._recent.add_drawing(drawing_id, player_id).kept = True
+                    self.drawings += live
+                case Event():
+                    change = self._board.apply(event)
+                    if change is not None and live:
+                        self._game.broadcast(change.text())
+
+    def _guess(self, guess: GuessMade) -> None:
+        self._health.heard(guess)
+        bus_out_ms = max(0.0, (now() - guess.at).total_seconds() * 1000)
+        frame = self._recent.guessed(guess, bus_out_ms, time.monotonic())
+        if frame is not None:
+            self._game.deliver(guess.player_id, frame.text())
+            if "total" in frame.hops:
+                self._meters.guess.labels(guess.model).observe(frame.hops["total"] / 1000)
+
+
+def _final(value: bytes) -> list[tuple[UUID, str]]:
+    """Id and player of a finished drawing; nothing of an unfinished one: its strokes are not looked at here."""
+    drawing = orjson.loads(value)
+    return [(UUID(drawing["drawing_id"]), str(drawing["player_id"]))] if drawing["final"] else []

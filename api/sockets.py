@@ -1,0 +1,202 @@
+"""Sockets that always end with a close frame and never hold memory without bound (all ways).
+
+`Line` is one accepted socket with a bounded queue of frames to send; `Protocol` is uvicorn's with two faults mended;
+`from_here` says which pages may open a socket.
+"""
+
+import asyncio
+import ipaddress
+from collections import deque
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+from websockets.protocol import State
+
+MAX_WAITING: Final = 512
+"""Frames that may wait for a socket whose other end does not read; one more closes it."""
+CLOSE_S: Final = 1.0
+"""How long the other end has to take a close frame before the connection is cut, in seconds."""
+
+POLICY: Final = 1008
+INTERNAL_ERROR: Final = 1011
+_CUT: Final = "gamenight.cut"
+_QUIET: Final = frozenset({1000, 1001, 1005, 1006, 1012})
+
+log = structlog.get_logger(__name__)
+
+
+class Line:
+    """One accepted socket: `listen` for what it says, `send` without waiting, `finish` in any case."""
+
+    def __init__(self, socket: WebSocket) -> None:
+        """Take an accepted socket."""
+        self._socket = socket
+        self._waiting: deque[str] = deque()
+        self._wake = asyncio.Event()
+        self._end: tuple[int, str] | None = None
+        self._patience = asyncio.timeout(None)
+        self._writer = asyncio.create_task(self._write())
+        self.code = 1006
+        """How it ended."""
+
+    def send(self, text: str) -> None:
+        """Queue a frame. A socket whose queue is full is closed instead: its other end does not read."""
+        if self._end is not None:
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            self._waiting.clear()
+            self.close(POLICY, f"{MAX_WAITING} frames were not read")
+            return
+        self._waiting.append(text)
+        self._wake.set()
+
+    def close(self, code: int, reason: str) -> None:
+        """End the socket after what is queued."""
+        if self._end is None:
+            self._end = (code, reason)
+            self._wake.set()
+            self._patience.reschedule(asyncio.get_running_loop().time() + CLOSE_S)
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                while self._waiting:
+                    await self._socket.send_text(self._waiting.popleft())
+                if self._end is not None:
+                    await self._socket.close(*self._end)
+                    return
+                self._wake.clear()
+                await self._wake.wait()
+        except (WebSocketDisconnect, RuntimeError):
+            return  # it is gone; the reader sees that too
+
+    async def listen(self, hear: Callable[[str | bytes], None]) -> None:
+        """Call ``hear`` with all that the other end says, until it, or `close`, ends it. Bytes are a binary frame."""
+        with suppress(TimeoutError):
+            async with self._patience:
+                while self._end is None:
+                    message = await self._socket.receive()
+                    if message["type"] == "websocket.disconnect":
+                        self.code = message.get("code") or 1005
+                        return
+                    text = message.get("text")
+                    hear(text if text is not None else message.get("bytes") or b"")
+
+    async def finish(self) -> None:
+        """Send what is queued and the close frame, if the other end takes them in time; then cut."""
+        if self._end is not None:
+            self.code = self._end[0]
+            await asyncio.wait([self._writer], timeout=CLOSE_S)
+        self._writer.cancel()
+        cut = self._socket.scope["extensions"].get(_CUT)
+        if cut is not None:
+            cut["cut"](*(self._end or (1000, "")))
+        if self.code not in _QUIET:
+            log.warning("socket ended", code=self.code, reason=self._end[1] if self._end else "", path=self._socket.url.path)
+
+
+class Protocol(WebSocketsSansIOProtocol):
+    """uvicorn's sockets, ended properly.
+
+    uvicorn closes the connection at once when a frame breaks the protocol: unread bytes then make the kernel reset it, and
+    the close frame is lost on its way. And it waits for ever for a peer that never reads. So: read on for a moment, then cut.
+    """
+
+    _lingering = False
+
+    def handle_connect(self, event: Request) -> None:
+        """Begin a socket, and let the app `cut` it."""
+        super().handle_connect(event)
+        if self.handshake_initiated and not self.handshake_complete:
+            self.scope["extensions"][_CUT] = {"cut": self.cut}
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; what comes after a broken frame is read and forgotten."""
+        if not self._lingering:
+            super().data_received(data)
+
+    def handle_parser_exception(self) -> None:
+        """Send the close frame that says what was broken."""
+        self._lingering = True
+        self.stop_keepalive()
+        assert self.conn.close_sent is not None
+        end = self.conn.close_sent
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": end.code, "reason": end.reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.transport.resume_reading()
+        self._cut_later()
+
+    def keepalive_timeout(self) -> None:
+        """Give up a peer that does not answer pings."""
+        super().keepalive_timeout()
+        self._cut_later()
+
+    def cut(self, code: int, reason: str) -> None:
+        """End the connection, with a close frame if none was sent, and whether or not the peer still reads."""
+        if self.disconnected:
+            return
+        if self.conn.state is State.OPEN:
+            self.stop_keepalive()
+            self.conn.send_close(code, reason)
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.close_sent = True
+        self._cut_later()
+
+    def _cut_later(self) -> None:
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(CLOSE_S, self.transport.abort)
+
+
+def from_here(headers: Headers, known_origins: Collection[str]) -> bool:
+    """Whether the page that opens a socket is one of ours.
+
+    No Origin is a program, not a page: it has no player's place in a network to abuse. A page's Origin must be the address
+    that it asked for; and unless that is a literal IP address or localhost, it must be a known one, or a stranger's name that
+    points to this machine would pass.
+
+    Args:
+        headers: Of the handshake.
+        known_origins: Such as ``https://game.example``.
+    """
+    origin = headers.get("origin")
+    if origin is None or origin in known_origins:
+        return True
+    try:
+        page = urlsplit(origin)
+        host = page.hostname or ""
+    except ValueError:
+        return False
+    if page.scheme not in {"http", "https"} or page.netloc.lower() != headers.get("host", "").lower():
+        return False
+    return host == "localhost" or _is_address(host)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def origins(setting: str) -> frozenset[str]:
+    """The origins of the setting: commas between."""
+    return frozenset(part.strip().rstrip("/") for part in setting.split(",") if part.strip())
+
+
+async def deny(socket: WebSocket, status: int, why: str) -> None:
+    """Refuse a handshake with an HTTP answer."""
+    log.warning("socket refused", status=status, why=why, path=socket.url.path, origin=socket.headers.get("origin", "")[:200])
+    headers: Any = [(b"content-type", b"text/plain; charset=utf-8")]
+    await socket.receive()
+    await socket.send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await socket.send({"type": "websocket.http.response.body", "body": why.encode()})
