@@ -58,6 +58,19 @@ class S3Blobs:
                 yield item["Key"]
 
 
+def ensure_bucket(settings: Settings) -> None:
+    """Make the bucket if it is not there."""
+    s3: Any = boto3.client("s3", **settings.aws("s3"))
+    try:
+        s3.head_bucket(Bucket=settings.bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
+            raise
+        region = settings.aws_region
+        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        s3.create_bucket(Bucket=settings.bucket, **where)  # us-east-1 is the one region that must not be named
+
+
 class MemoryBlobs:
     """Objects in a dictionary: for tests of what stands on a bucket."""
 

@@ -4,20 +4,17 @@ The endpoint first, the event afterwards: who hears ModelPromoted can ask the en
 way to playable, so nothing here imports more than boto3.
 """
 
-import contextlib
 import hashlib
 import json
-import tarfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import boto3
 import structlog
-from botocore.exceptions import ClientError
 
 from contracts.events import Event, ModelPromoted, ModelPublished
 from contracts.ports import Blobs, Bus
 from contracts.settings import Settings
+from producers.blobs import ensure_bucket
 from trainers.intake import ACKNOWLEDGED_S
 from trainers.observations import ensure_table
 from trainers.registry import Registry
@@ -99,19 +96,6 @@ def ensure_base(settings: Settings, bus: Bus, blobs: Blobs, standing: Standing, 
         promote(bus, standing, serving, known[version], note)
 
 
-def ensure_bucket(settings: Settings) -> None:
-    """Create the bucket if it is not there."""
-    s3 = boto3.client("s3", **settings.aws("s3"))
-    try:
-        s3.head_bucket(Bucket=settings.bucket)
-    except ClientError:
-        where: dict[str, Any] = {}
-        if settings.aws_region != "us-east-1":
-            where["CreateBucketConfiguration"] = {"LocationConstraint": settings.aws_region}
-        with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou):
-            s3.create_bucket(Bucket=settings.bucket, **where)
-
-
 def base_version(settings: Settings, blobs: Blobs, model: str) -> ModelPublished:
     """The version that is in the repository, its artifact put on S3."""
     path = Path(__file__).parent / "images" / model / "base" / "model.tar.gz"
@@ -120,20 +104,14 @@ def base_version(settings: Settings, blobs: Blobs, model: str) -> ModelPublished
     key = f"models/{model}/{BASE}-{digest[:8]}/model.tar.gz"
     if not any(blobs.keys(key)):
         blobs.put(key, artifact)
-    with tarfile.open(path) as tar:
-        about = tar.extractfile("about.json")
-        told: dict[str, Any] = json.loads(about.read()) if about else {}
+    told = json.loads(path.with_name("base.json").read_bytes())
     return ModelPublished(
         model=model,
         version=BASE,
         title=TITLES[model],
         digest=digest,
         artifact=f"s3://{settings.bucket}/{key}",
-        lineage={
-            "source": "the repository",
-            "drawings": str(told.get("drawings", "")),
-            "features": str(told.get("features", "")),
-        },
-        metrics={name: float(value) for name, value in told.get("metrics", {}).items()},
+        lineage={"source": "the repository", "command": told["command"], "data": told["data"]},
+        metrics={"mnist_accuracy": told["mnist_test_accuracy"], "mnist_n": 10_000.0},
         gate="passed: the base model of the repository",
     )

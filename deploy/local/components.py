@@ -6,7 +6,9 @@ from collections.abc import Callable
 from contracts.settings import Settings
 from deploy.local import dynamodb, kafka, s3
 from deploy.local.component import Component, answers
+from producers.blobs import ensure_bucket
 from producers.topics import create_topics
+from trainers.observations import ensure_table
 
 _BASES: dict[str, Callable[[Settings], Component]] = {
     "kafka": kafka.component,
@@ -30,8 +32,8 @@ def settle_outside(settings: Settings) -> None:
     """Make topics, bucket and table in the parts that are not started here, where they are absent."""
     made: dict[str, Callable[[], None]] = {
         "kafka": lambda: create_topics(settings.bootstrap_servers),
-        "s3": lambda: s3.create_bucket(settings),
-        "dynamodb": lambda: dynamodb.create_table(settings),
+        "s3": lambda: ensure_bucket(settings),
+        "dynamodb": lambda: ensure_table(settings),
     }
     for name in outside(settings):
         if name in made:

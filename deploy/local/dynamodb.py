@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import boto3
-from botocore.exceptions import ClientError
-
 from contracts.settings import Settings
 from deploy.local import java
 from deploy.local.component import Component, answers
+from trainers.observations import ensure_table
 
 
 def component(settings: Settings) -> Component:
@@ -19,7 +17,7 @@ def component(settings: Settings) -> Component:
         ports={"GAMENIGHT_DYNAMODB_PORT": settings.dynamodb_port},
         prepare=lambda: data.mkdir(parents=True, exist_ok=True),
         ready=lambda: answers(f"http://127.0.0.1:{settings.dynamodb_port}/"),
-        settle=lambda: create_table(settings),
+        settle=lambda: ensure_table(settings),
     )
 
 
@@ -28,25 +26,3 @@ def command(jars: Path, port: int, data: Path) -> tuple[str, ...]:
     configuration = Path(__file__).with_suffix(".xml")
     given = (f"-Dgamenight.port={port}", f"-Dgamenight.data={data.absolute()}", f"-Djava.library.path={jars.absolute()}")
     return java.command(jars, "org.eclipse.jetty.xml.XmlConfiguration", str(configuration), options=("-Xmx256m", *given))
-
-
-def create_table(settings: Settings) -> None:
-    """Make the table of observations if it is not there: by player, then by drawing and model."""
-    client = boto3.client("dynamodb", **settings.aws("dynamodb"))
-    try:
-        client.create_table(
-            TableName=settings.table,
-            KeySchema=[
-                {"AttributeName": "player_id", "KeyType": "HASH"},
-                {"AttributeName": "observation", "KeyType": "RANGE"},
-            ],
-            AttributeDefinitions=[
-                {"AttributeName": "player_id", "AttributeType": "S"},
-                {"AttributeName": "observation", "AttributeType": "S"},
-            ],
-            BillingMode="PAY_PER_REQUEST",
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceInUseException":
-            raise
-    client.get_waiter("table_exists").wait(TableName=settings.table, WaiterConfig={"Delay": 1, "MaxAttempts": 60})

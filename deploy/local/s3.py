@@ -1,11 +1,9 @@
 """An S3 server (ministack, in an environment of its own) with its objects under ``<home>/s3`` and the bucket in it."""
 
-import boto3
-from botocore.exceptions import ClientError
-
 from contracts.settings import Settings
 from deploy.local.component import Component, answers
 from deploy.local.java import NotInstalled
+from producers.blobs import ensure_bucket
 
 
 def component(settings: Settings) -> Component:
@@ -32,22 +30,5 @@ def component(settings: Settings) -> Component:
         ports={"GAMENIGHT_S3_PORT": settings.s3_port},
         prepare=lambda: data.mkdir(parents=True, exist_ok=True),
         ready=lambda: answers(f"http://127.0.0.1:{settings.s3_port}/_ministack/health"),
-        settle=lambda: create_bucket(settings),
+        settle=lambda: ensure_bucket(settings),
     )
-
-
-def create_bucket(settings: Settings) -> None:
-    """Make the bucket if it is not there."""
-    client = boto3.client("s3", **settings.aws("s3"))
-    try:
-        client.head_bucket(Bucket=settings.bucket)
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
-            raise
-        if settings.aws_region == "us-east-1":  # the one region that must not be named
-            client.create_bucket(Bucket=settings.bucket)
-        else:
-            client.create_bucket(
-                Bucket=settings.bucket,
-                CreateBucketConfiguration={"LocationConstraint": settings.aws_region},  # type: ignore[typeddict-item]
-            )
