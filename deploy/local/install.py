@@ -60,8 +60,8 @@ class Jar:
 
 def read_lock(text: str) -> list[Jar]:
     """The jars that a lock names: a line each, the coordinate and the sha256."""
-    lines = [line.split() for line in text.splitlines() if line and not line.startswith("#")]
-    return [Jar(*coordinate.split(":"), digest) for coordinate, digest in lines]
+    lines = [line.replace(" ", ":").split(":") for line in text.splitlines() if line and not line.startswith("#")]
+    return [Jar(*fields) for fields in lines]
 
 
 def verify(path: Path, jar: Jar) -> None:
@@ -226,11 +226,12 @@ def steps(tools: Path) -> list[Step]:
         lock, folder = _lock_file(name), tools / "jars" / name
 
         def make(say: Say) -> None:
-            from deploy.local.archive import make_archive
-
             install_jars(lock.read_text(), folder, download, say)
-            say("class archive")
-            make_archive(name, folder)
+            if name == "kafka":
+                from deploy.local.archive import make_archive
+
+                say("class archive")
+                make_archive(folder)
 
         return Step(f"{name} jars", (lock, Path(java.__file__)), folder, make)
 

