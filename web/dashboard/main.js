@@ -67,7 +67,8 @@ function receive(frame) {
       for (const [model, score] of Object.entries(frame.scores)) scores.set(model, score);
       break;
     case "model":
-      changed(frame);
+      if (frame.event === "learned") models.set(frame.model, { ...models.get(frame.model), ...frame });
+      else changed(frame);
       break;
     case "training":
       trained(frame.model, frame, frame.log ?? []);

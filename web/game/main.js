@@ -28,11 +28,14 @@ const SECOND_THOUGHT_MS = 1200;
 const PREVIEW_EVERY_MS = 125;
 /** With more than this waiting to leave, in bytes, previews would only make it worse. */
 const BACKLOG = 32 * 1024;
+const NAMELESS = "Guest";
 const SPEAK_AFTER_MS = 600;
 const TOAST_MS = 7000;
 const PAST = 24;
+/** What is not answered for is sent again after this, besides after each reconnect. */
+const PATIENCE_MS = 6000;
 /** Errors that pass: the frame stays in the outbox. */
-const PASSING = new Set(["unavailable", "busy", "not_saved"]);
+const PASSING = new Set(["unavailable", "too_fast", "not_joined"]);
 
 const page = {
   another: the("another", HTMLButtonElement),
@@ -47,6 +50,7 @@ const page = {
   pastSection: the("past-section", HTMLElement),
   prompt: the("prompt", HTMLElement),
   receipt: the("receipt", HTMLElement),
+  room: the("room", HTMLElement),
   receiptLines: the("receipt-lines", HTMLElement),
   spoken: the("spoken", HTMLElement),
   status: the("status", HTMLElement),
@@ -62,6 +66,8 @@ const outbox = new Outbox();
 const nextQuestion = questions();
 /** @type {number | null} */ let asked = null;
 let joined = false;
+/** Whether this connection was refused once for its name, room or seat. */
+let refused = false;
 let finishedAt = -Infinity;
 /** @type {number | undefined} */ let idleTimer;
 /** @type {number | undefined} */ let previewTimer;
@@ -77,13 +83,10 @@ const pad = new Pad(the("pad", HTMLCanvasElement), { onStart: begin, onMove: pre
 const paper = /** @type {HTMLElement} */ (the("pad", HTMLCanvasElement).parentElement);
 
 const socket = new Socket("/ws/play", {
-  onOpen: () =>
-    socket.send({
-      type: "join",
-      name: page.name.value.trim() || "Guest",
-      room: new URLSearchParams(location.search).get("room"),
-      seat: remembered("seat"),
-    }),
+  onOpen: () => {
+    refused = false;
+    join(page.name.value.trim() || NAMELESS, new URLSearchParams(location.search).get("room"), remembered("seat"));
+  },
   onState: (state) => {
     joined &&= state.name === "open";
     page.connection.dataset.state = state.name === "open" && !joined ? "connecting" : state.name;
@@ -92,6 +95,16 @@ const socket = new Socket("/ws/play", {
   },
   onFrame: receive,
 });
+
+/** @param {string} name @param {string | null} room @param {string | null} seat */
+function join(name, room, seat) {
+  socket.send({ type: "join", name, room, seat });
+}
+
+/** @param {number} patience In ms: what was sent later than that before now is given time. */
+function resend(patience) {
+  if (joined) for (const frame of outbox.due(performance.now(), patience)) socket.send(frame);
+}
 
 // --- frames ---------------------------------------------------------------------------------------------------------
 
@@ -104,7 +117,7 @@ function receive(frame) {
       for (const model of frame.models) meet(model);
       page.connection.dataset.state = "live";
       say(page.connection, "Live");
-      for (const waiting of outbox.pending) socket.send(waiting);
+      resend(0);
       showStatus();
       return;
     case "saved":
@@ -121,6 +134,7 @@ function receive(frame) {
       changed(frame);
       return;
     case "room":
+      say(page.room, frame.players.length > 1 ? `${frame.room}: ${frame.players.join(", ")}` : frame.room);
       return;
     case "error":
       failed(frame);
@@ -180,6 +194,10 @@ function changed({ model, version, event, note, title }) {
 
 /** @param {import("../lib/protocol.js").Failure} failure */
 function failed({ code, message, drawing_id: drawing }) {
+  if (!joined && !refused) {
+    refused = true;
+    join(NAMELESS, null, null);
+  }
   if (drawing && !PASSING.has(code)) {
     outbox.settle(drawing);
     for (const { id, correction } of rounds) if (id === drawing && correction) outbox.settle(correction);
@@ -245,8 +263,7 @@ function finish() {
   if (current || pad.empty || pad.penDown) return;
   const id = uuid();
   const frame = draw(id, fitted(pad.strokes), true);
-  outbox.add(id, frame);
-  if (joined) socket.send(frame);
+  tell(id, frame);
   current = round(id, pad.strokes, pad.side, asked);
   rounds.push(current);
   finishedAt = performance.now();
@@ -306,7 +323,7 @@ function withdraw() {
 /** @param {string} id @param {object} frame */
 function tell(id, frame) {
   outbox.add(id, frame);
-  if (joined) socket.send(frame);
+  resend(PATIENCE_MS);
 }
 
 /** The verdict on the current drawing is another. */
@@ -362,7 +379,7 @@ function showAnswers() {
 }
 
 function showStatus() {
-  const waiting = outbox.pending.length > 0;
+  const waiting = !outbox.empty;
   if (!joined && waiting) say(page.status, "Not sent yet: it goes out when the game is back");
   else if (!current) say(page.status, "");
   else say(page.status, waiting && current.label === null ? "Sending …" : "Saved");
@@ -462,6 +479,7 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+setInterval(() => resend(PATIENCE_MS), PATIENCE_MS / 2);
 page.name.value = remembered("name") ?? "";
 page.free.checked = remembered("free") === "yes";
 ask();

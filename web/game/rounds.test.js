@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Outbox } from "./outbox.js";
 import { favourite, questions, round, tally } from "./rounds.js";
 
 /** @param {string} model @param {number} label @param {number} p */
@@ -44,14 +43,4 @@ test("every digit is asked for once before any comes again, and none twice in a 
     assert.notEqual(ten[0], last);
     last = ten[9];
   }
-});
-
-test("what was not acknowledged is sent again in its first order, what was is not", () => {
-  const outbox = new Outbox();
-  outbox.add("a", { type: "draw" });
-  outbox.add("b", { type: "draw", final: true });
-  outbox.add("c", { type: "correct" });
-  assert.equal(outbox.settle("b"), true);
-  assert.equal(outbox.settle("b"), false);
-  assert.deepEqual(outbox.pending, [{ type: "draw" }, { type: "correct" }]);
 });

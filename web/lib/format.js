@@ -27,11 +27,11 @@ export function duration(ms) {
   return ms < 10_000 ? `${Math.round(ms)}\u00a0ms` : `${(ms / 1000).toFixed(1)}\u00a0s`;
 }
 
-/** A count with thin spaces between thousands.
+/** A count with narrow spaces between thousands.
  * @param {number} n
  */
 export function count(n) {
-  return String(n).replace(/\B(?=(\d{3})+$)/g, "\u2009");
+  return String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
 /** How a version went on: of an online model, "mnist1+41 → +42"; of another, "2 → 3".

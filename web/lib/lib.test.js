@@ -20,7 +20,7 @@ test("a version that goes on shows only what changed", () => {
 });
 
 test("numbers read as people write them", () => {
-  assert.deepEqual([count(7), count(1234567)], ["7", "1\u2009234\u2009567"]);
+  assert.deepEqual([count(7), count(1234567)], ["7", "1\u202f234\u202f567"]);
   assert.deepEqual([plural(1, "drawing"), plural(0, "drawing")], ["1 drawing", "0 drawings"]);
   assert.deepEqual([3.14159, 123.4, 12_345].map((ms) => plain(duration(ms))), ["3.1 ms", "123 ms", "12.3 s"]);
 });

@@ -7,12 +7,13 @@
  * @typedef {{type: "joined", player_id: string, seat: string, room: string | null, models: Model[]}} Joined
  * @typedef {{type: "saved", drawing_id: string}} Saved
  * @typedef {{type: "guess", drawing_id: string, model: string, version: string, label: number, confidence: number,
- *   probabilities: number[], hops: Record<string, number>, fallback?: string | null}} Guess
+ *   probabilities: number[], final: boolean, hops: Record<string, number>, fallback?: string | null}} Guess
  * @typedef {{type: "receipt", correction_id: string, drawing_id: string,
  *   outcome: "learned" | "weighted" | "quarantined" | "superseded", models: Record<string, Change>}} Receipt
  * @typedef {{type: "model", model: string, version: string, event: "published" | "promoted" | "rolled-back",
- *   note?: string, title?: string}} ModelChanged
- * @typedef {{type: "room"}} Room
+ *   note: string, title?: string}} ModelChanged
+ * @typedef {{type: "model", event: "learned"} & Model} ModelLearned
+ * @typedef {{type: "room", room: string, players: string[]}} Room
  * @typedef {{type: "error", code: string, message: string, drawing_id?: string | null}} Failure
  * @typedef {Joined | Saved | Guess | Receipt | ModelChanged | Room | Failure} PlayFrame
  *
@@ -30,7 +31,7 @@
  * @typedef {{type: "scores", scores: Record<string, Score>}} Scores
  * @typedef {{type: "training", model: string, log?: string[]} & Training} TrainingAdvanced
  * @typedef {{type: "online", online: number, drawings: number}} Online
- * @typedef {Snapshot | Scores | ModelChanged | TrainingAdvanced | Online} WatchFrame
+ * @typedef {Snapshot | Scores | ModelChanged | ModelLearned | TrainingAdvanced | Online} WatchFrame
  */
 
 export {};
