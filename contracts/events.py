@@ -163,7 +163,7 @@ class CorrectionWithdrawn(Event):
     """A player took their word back.
 
     Written by api.play; read by the joiner. An id that names an earlier, already replaced correction changes nothing; any
-    other takes the drawing's label away.
+    other takes the drawing's label away. Twice is harmless: an id that is taken back stays so.
     """
 
     topic: ClassVar[str] = "corrections.v1"
@@ -265,8 +265,8 @@ class ModelChange(BaseModel):
 class CorrectionReceipt(Event):
     """What a correction did.
 
-    Written by the learner, and by the scorer for a correction that teaches nothing; read by api.relay. Twice is harmless: the
-    first of a correction_id and outcome counts.
+    Written by the learner, and by the joiner for a correction that is replaced or taken back; read by api.relay. Twice is
+    harmless: the first of a correction_id and outcome counts.
     """
 
     topic: ClassVar[str] = "receipts.v1"
@@ -389,7 +389,10 @@ class ModelPromoted(ModelEvent):
 
 
 class ModelRolledBack(ModelPromoted):
-    """An earlier version answers again. The same entry, told differently."""
+    """An earlier version answers again: the same entry, told differently.
+
+    Written by trainers.promote; read by the router and api.relay. Twice is harmless, as with ModelPromoted.
+    """
 
     type: Literal["ModelRolledBack"] = "ModelRolledBack"  # type: ignore[assignment]
 

@@ -1,0 +1,329 @@
+"""What a bus promises, run by every bus there is: a fake that skips a scenario is no fake."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import ClassVar
+from uuid import uuid4
+
+import pytest
+
+from contracts.events import CorrectionGiven, DrawingSubmitted, Event, LessonTaught, decode
+from contracts.ports import Bus, Record, Tail
+from producers import bus as buses
+from producers.bus import BusClosed, BusError, BusFull, EventTooLarge, UnknownTopic, open_bus, partition_of
+
+Opener = Callable[[], Bus]
+DEADLINE_S = 20.0
+
+
+@pytest.fixture(params=["memory", "kafka"])
+def opener(request: pytest.FixtureRequest) -> Iterator[Opener]:
+    """Opens buses on one log; they are closed afterwards."""
+    url = f"memory://{uuid4()}" if request.param == "memory" else f"kafka://{request.getfixturevalue('kafka')}"
+    opened: list[Bus] = []
+
+    def open_another() -> Bus:
+        opened.append(open_bus(url))
+        return opened[-1]
+
+    yield open_another
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def bus(opener: Opener) -> Bus:
+    return opener()
+
+
+@pytest.fixture
+def player() -> str:
+    """A player of this test alone: other tests share the log."""
+    return str(uuid4())
+
+
+def drawing(player: str, x: float = 1) -> DrawingSubmitted:
+    return DrawingSubmitted(drawing_id=uuid4(), player_id=player, strokes=[[[x, 1]]], width=9, height=9, final=True)
+
+
+def correction(player: str) -> CorrectionGiven:
+    return CorrectionGiven(correction_id=uuid4(), drawing_id=uuid4(), player_id=player, label=3)
+
+
+def polled(tail: Tail, player: str, n: int) -> list[Record]:
+    """The first ``n`` records of a player, or fewer at the deadline."""
+    deadline, found = time.monotonic() + DEADLINE_S, []
+    while len(found) < n and time.monotonic() < deadline:
+        found += [record for record in tail.poll(0.2) if record.key == player.encode()]
+    return found
+
+
+def events(records: list[Record]) -> list[Event]:
+    return [decode(record.topic, record.value) for record in records]
+
+
+def test_who_follows_sees_what_is_published_afterwards(bus, player):
+    tail = bus.follow(["drawings.v1"], "end")
+    sent = drawing(player)
+
+    bus.publish(sent)
+
+    assert events(polled(tail, player, 1)) == [sent]
+    tail.close()
+
+
+def test_what_is_published_right_after_following_from_the_end_is_seen_without_a_poll_in_between(bus, player):
+    for _ in range(5):
+        tail = bus.follow(["drawings.v1"], "end")
+        sent = drawing(player)
+        bus.publish(sent).result(DEADLINE_S)
+        assert events(polled(tail, player, 1)) == [sent]
+        tail.close()
+
+
+def test_from_the_end_nothing_earlier_is_seen(bus, player):
+    bus.publish(drawing(player)).result(DEADLINE_S)
+    tail = bus.follow(["drawings.v1"], "end")
+    assert tail.caught_up()
+    later = drawing(player)
+
+    bus.publish(later)
+
+    assert events(polled(tail, player, 1)) == [later]
+    tail.close()
+
+
+def test_from_the_start_everything_is_seen_in_the_order_of_the_partition(bus, player):
+    sent = [drawing(player, x) for x in range(50)]
+    for each in sent:
+        bus.publish(each)
+    bus.flush(DEADLINE_S)
+
+    tail = bus.follow(["drawings.v1"], "start")
+
+    assert events(polled(tail, player, 50)) == sent
+    tail.close()
+
+
+def test_from_a_time_what_is_older_is_not_seen(bus, player):
+    bus.publish(drawing(player)).result(DEADLINE_S)
+    old = bus.publish(drawing(player)).result(DEADLINE_S)
+    since = datetime.fromtimestamp((old.timestamp_ms + 1) / 1000, UTC)
+    while datetime.now(UTC) <= since:
+        time.sleep(0.001)
+    newer = drawing(player)
+    bus.publish(newer).result(DEADLINE_S)
+
+    tail = bus.follow(["drawings.v1"], since)
+
+    assert events(polled(tail, player, 1)) == [newer]
+    tail.close()
+
+
+def test_from_a_time_to_come_only_what_is_published_later_is_seen(bus, player):
+    bus.publish(drawing(player)).result(DEADLINE_S)
+    tail = bus.follow(["drawings.v1"], datetime(2100, 1, 1, tzinfo=UTC))
+    assert tail.caught_up()
+    later = drawing(player)
+
+    bus.publish(later)
+
+    assert events(polled(tail, player, 1)) == [later]
+    tail.close()
+
+
+def test_from_kept_offsets_a_reader_goes_on_where_it_was(bus, player):
+    first = bus.publish(drawing(player)).result(DEADLINE_S)
+    missed = drawing(player)
+    bus.publish(missed).result(DEADLINE_S)
+
+    tail = bus.follow(["drawings.v1"], {first.partition: first.offset + 1})
+
+    assert events(polled(tail, player, 1)) == [missed]
+    tail.close()
+
+
+def test_a_reader_has_caught_up_when_it_has_polled_what_was_there(bus, player):
+    for _ in range(3):
+        bus.publish(drawing(player)).result(DEADLINE_S)
+    tail = bus.follow(["drawings.v1"], "start")
+    assert not tail.caught_up()
+    found: list[Record] = []
+
+    deadline = time.monotonic() + DEADLINE_S
+    while not tail.caught_up() and time.monotonic() < deadline:
+        found += tail.poll(0.2)
+
+    assert tail.caught_up()
+    assert len([record for record in found if record.key == player.encode()]) == 3
+    tail.close()
+
+
+def test_two_readers_see_the_same(bus, player):
+    tails = [bus.follow(["drawings.v1"], "end") for _ in range(2)]
+    sent = [drawing(player) for _ in range(3)]
+
+    for each in sent:
+        bus.publish(each)
+
+    assert [events(polled(tail, player, 3)) for tail in tails] == [sent, sent]
+    for tail in tails:
+        tail.close()
+
+
+def test_several_topics_are_followed_by_one_reader(bus, player):
+    tail = bus.follow(["drawings.v1", "corrections.v1"], "end")
+
+    bus.publish(drawing(player))
+    bus.publish(correction(player))
+
+    assert {record.topic for record in polled(tail, player, 2)} == {"drawings.v1", "corrections.v1"}
+    tail.close()
+
+
+def test_the_acknowledgement_says_where_the_event_lies(bus, player):
+    tail = bus.follow(["drawings.v1"], "end")
+
+    kept = [bus.publish(drawing(player)).result(DEADLINE_S) for _ in range(2)]
+
+    found = polled(tail, player, 2)
+    assert [(r.topic, r.partition, r.offset, r.timestamp_ms) for r in kept] == [
+        (r.topic, r.partition, r.offset, r.timestamp_ms) for r in found
+    ]
+    assert kept[1].offset > kept[0].offset
+    tail.close()
+
+
+def test_all_events_of_a_player_meet_on_the_partition_of_their_hash(bus, player):
+    kept = [bus.publish(event).result(DEADLINE_S) for event in (drawing(player), drawing(player), correction(player))]
+
+    assert {record.partition for record in kept} == {partition_of(player.encode(), 4)}
+
+
+def test_an_event_that_names_its_partition_goes_there(bus):
+    lesson = LessonTaught(
+        lesson_id=uuid4(),
+        model="river",
+        drawing_id=uuid4(),
+        correction_id=uuid4(),
+        player_id="p",
+        label=1,
+        embedding=b"",
+        reader="r",
+        shown=[],
+    )
+
+    assert bus.publish(lesson).result(DEADLINE_S).partition == 0
+
+
+def test_what_was_published_is_there_when_the_bus_is_opened_again(opener, player):
+    first = opener()
+    sent = drawing(player)
+    first.publish(sent)
+    first.close()
+
+    tail = opener().follow(["drawings.v1"], "start")
+
+    assert events(polled(tail, player, 1)) == [sent]
+    tail.close()
+
+
+def test_publishing_never_raises_but_its_future_does(bus, player):
+    class Stray(Event):
+        topic: ClassVar[str] = "stray.v1"
+        key: ClassVar[str] = "type"
+        type: str = "Stray"
+
+    huge = drawing(player).model_copy(update={"room": "x" * buses.MAX_VALUE})
+
+    assert isinstance(bus.publish(Stray()).exception(DEADLINE_S), UnknownTopic)
+    assert isinstance(bus.publish(huge).exception(DEADLINE_S), EventTooLarge)
+    assert bus.publish(drawing(player)).exception(DEADLINE_S) is None
+
+
+def test_a_partition_that_is_not_there_is_refused(bus):
+    class Lost(DrawingSubmitted):
+        def partition(self) -> int:
+            return 99
+
+    lost = Lost(drawing_id=uuid4(), player_id="p", strokes=[[[1, 1]]], width=9, height=9, final=True)
+
+    assert isinstance(bus.publish(lost).exception(DEADLINE_S), BusError)
+
+
+def test_the_largest_event_that_is_allowed_passes(bus, player):
+    tail = bus.follow(["drawings.v1"], "end")
+    room = "x" * (buses.MAX_VALUE - len(drawing(player).model_copy(update={"room": ""}).record_value()))
+    largest = drawing(player).model_copy(update={"room": room})
+    assert len(largest.record_value()) == buses.MAX_VALUE
+
+    bus.publish(largest).result(DEADLINE_S)
+
+    assert len(polled(tail, player, 1)) == 1
+    tail.close()
+
+
+def test_a_closed_bus_takes_nothing(bus, player):
+    bus.close()
+
+    assert isinstance(bus.publish(drawing(player)).exception(DEADLINE_S), BusClosed)
+    bus.close()
+
+
+def test_an_unknown_topic_cannot_be_followed(bus):
+    with pytest.raises(UnknownTopic, match=r"stray\.v1"):
+        bus.follow(["stray.v1"], "start")
+
+
+def test_a_poll_without_news_returns_empty_after_its_timeout(bus):
+    tail = bus.follow(["commands.v1"], "end")
+    assert tail.poll(0.05) == []
+    tail.close()
+
+
+def test_closing_a_reader_ends_the_poll_of_another_thread(bus):
+    tail = bus.follow(["commands.v1"], "end")
+    done: list[list[Record]] = []
+    polling = threading.Thread(target=lambda: done.append(tail.poll(DEADLINE_S)))
+    polling.start()
+
+    tail.close()
+    polling.join(5)
+
+    assert not polling.is_alive()
+    assert done == [[]]
+    assert tail.poll(DEADLINE_S) == []
+
+
+def test_publishing_from_many_threads_loses_nothing(bus, player):
+    tail = bus.follow(["drawings.v1"], "end")
+    sent: list[DrawingSubmitted] = []
+
+    def publish() -> None:
+        for _ in range(25):
+            each = drawing(player)
+            sent.append(each)
+            bus.publish(each)
+
+    threads = [threading.Thread(target=publish) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    found = events(polled(tail, player, 100))
+    assert {event.drawing_id for event in found} == {event.drawing_id for event in sent}
+    tail.close()
+
+
+def test_when_too_much_waits_for_kafka_publishing_fails_instead_of_growing(kafka, player, monkeypatch):
+    monkeypatch.setattr(buses, "MAX_UNACKNOWLEDGED", 100)
+    bus = open_bus(f"kafka://{kafka}")
+
+    assert isinstance(bus.publish(drawing(player)).exception(DEADLINE_S), BusFull)
+
+    monkeypatch.undo()
+    assert bus.publish(drawing(player)).exception(DEADLINE_S) is None
+    bus.close()

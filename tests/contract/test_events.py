@@ -1,0 +1,220 @@
+"""The promises of contracts/events.py: what was ever written can be read, and every event knows where it goes.
+
+golden/ has one record of each event as it was first published. They are never changed: a field that is added has a default, and
+a change that breaks one of them takes a new topic version beside the old.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.events import (
+    BATCH_MODELS,
+    EVENTS,
+    ONLINE_MODELS,
+    PLAYER_PARTITIONS,
+    TOPICS,
+    WINDOW_S,
+    WINDOWS,
+    Event,
+    LessonTaught,
+    ScoresCounted,
+    UnknownEvent,
+    decode,
+    generation,
+)
+from tests.histories import correction, drawing, guess, lesson, seconds, shown
+
+GOLDEN = Path(__file__).with_name("golden")
+everyone = pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
+
+
+def golden(kind: type[Event]) -> dict[str, Any]:
+    """The first record of an event, as JSON."""
+    read: dict[str, Any] = json.loads((GOLDEN / f"{kind.__name__}.json").read_text())
+    return read
+
+
+def read(kind: type[Event], record: dict[str, Any]) -> Event:
+    return decode(kind.topic, json.dumps(record).encode())
+
+
+def counted(at: float) -> ScoresCounted:
+    """A window of river's, that starts ``at`` seconds."""
+    counts = {"n": 0, "correct": 0, "confusion": [0] * 100, "latency": [0] * 12}
+    return ScoresCounted(model="river", version=None, window=seconds(at), source=2, **counts)
+
+
+# --- what was written can be read
+
+
+@everyone
+def test_a_record_of_the_first_day_can_be_read(kind):
+    event = read(kind, golden(kind))
+
+    assert type(event) is kind
+    assert json.loads(event.record_value()) | golden(kind) == json.loads(event.record_value())
+
+
+def test_every_event_has_a_golden_record_and_no_record_is_an_orphan():
+    assert {kind.__name__ for kind in EVENTS} == {path.stem for path in GOLDEN.iterdir()}
+
+
+@everyone
+def test_a_reader_of_the_bus_ignores_fields_that_it_does_not_know(kind):
+    assert read(kind, golden(kind) | {"a_field_of_next_year": {"deep": [1]}}) == read(kind, golden(kind))
+
+
+@everyone
+def test_a_field_with_a_default_may_be_missing(kind):
+    optional = {name for name, field in kind.model_fields.items() if not field.is_required()} - {"type"}
+
+    assert type(read(kind, {name: value for name, value in golden(kind).items() if name not in optional})) is kind
+
+
+@everyone
+def test_a_missing_required_field_is_named(kind):
+    required = next(name for name, field in kind.model_fields.items() if field.is_required())
+
+    with pytest.raises(UnknownEvent, match=required):
+        read(kind, {name: value for name, value in golden(kind).items() if name != required})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"{", b"null", b"[]", b'{"type":"Surprise"}', b"[" * 20_000, b"\xff\xfe", b'{"type":"CorrectionGiven","label":NaN}'],
+)
+@pytest.mark.parametrize("topic", TOPICS)
+def test_bytes_that_are_no_event_are_refused_and_nothing_worse(topic, value):
+    with pytest.raises(UnknownEvent):
+        decode(topic, value)
+
+
+def test_a_topic_that_is_not_ours_is_refused():
+    with pytest.raises(UnknownEvent, match="no topic"):
+        decode("drawings.v0", drawing().record_value())
+
+
+def test_an_event_on_another_topic_is_refused():
+    with pytest.raises(UnknownEvent):
+        decode("drawings.v1", guess().record_value())
+
+
+@pytest.mark.parametrize("label", [-1, 10, 1.5, "seven", None])
+def test_a_label_is_a_digit(label):
+    with pytest.raises(UnknownEvent, match="label"):
+        decode("corrections.v1", json.dumps(json.loads(correction().record_value()) | {"label": label}).encode())
+
+
+@everyone
+def test_a_time_without_a_zone_is_refused(kind):
+    with pytest.raises(UnknownEvent, match="at"):
+        read(kind, golden(kind) | {"at": "2026-11-22T12:00:05"})
+
+
+# --- every event knows where it goes
+
+
+@everyone
+def test_an_event_goes_to_a_topic_of_the_table_with_the_key_it_names(kind):
+    event = read(kind, golden(kind))
+
+    assert kind.topic in TOPICS
+    assert event.record_key() == str(getattr(event, kind.key)).encode() != b""
+
+
+@everyone
+def test_an_event_that_chooses_its_partition_chooses_one_that_exists(kind):
+    partition = read(kind, golden(kind)).partition()
+
+    assert partition is None or 0 <= partition < TOPICS[kind.topic].partitions
+
+
+@everyone
+def test_an_event_says_who_writes_it_and_why_twice_is_harmless(kind):
+    said = " ".join((kind.__doc__ or "").split())
+
+    assert "Written by" in said
+    assert "Twice is harmless" in said
+
+
+def test_topics_keyed_by_player_have_the_same_partitions_so_that_a_players_events_meet():
+    keyed = {kind.topic for kind in EVENTS if kind.key == "player_id"}
+
+    assert keyed == {"drawings.v1", "guesses.v1", "corrections.v1", "examples.v1", "receipts.v1"}
+    assert {TOPICS[topic].partitions for topic in keyed} == {PLAYER_PARTITIONS}
+
+
+def test_every_topic_carries_an_event():
+    assert set(TOPICS) == {kind.topic for kind in EVENTS}
+
+
+def test_a_compacted_topic_keeps_its_newest_records_for_good():
+    kept = {name: spec.configs() for name, spec in TOPICS.items() if spec.compacted}
+
+    assert set(kept) == {"metrics.v1", "models.v1"}
+    assert {(configs["cleanup.policy"], configs["retention.ms"]) for configs in kept.values()} == {("compact", "-1")}
+
+
+def test_examples_and_lessons_are_kept_for_good_and_what_players_sent_for_days():
+    assert {name for name, spec in TOPICS.items() if spec.retention_ms < 0} == {
+        "examples.v1",
+        "lessons.v1",
+        "metrics.v1",
+        "models.v1",
+    }
+
+
+def test_each_online_model_has_a_partition_of_lessons_to_itself():
+    taught = [lesson(model=model).partition() for model in ONLINE_MODELS]
+
+    assert taught == list(range(len(ONLINE_MODELS)))
+    assert len(ONLINE_MODELS) <= TOPICS[LessonTaught.topic].partitions
+    assert not set(ONLINE_MODELS) & set(BATCH_MODELS)
+
+
+def test_a_model_answers_a_drawing_once():
+    assert guess(label=1).guess_id == guess(label=7, version="mnist1+9", at=9).guess_id
+    assert guess(model="river").guess_id != guess(model="xgboost").guess_id
+    assert guess("d1").guess_id != guess("d2").guess_id
+
+
+def test_what_is_later_in_a_models_slot_replaces_what_is_there():
+    slots = {name: read(kind, golden(kind)).record_key() for name, kind in by_name().items() if kind.topic == "models.v1"}
+
+    assert slots["ModelPromoted"] == slots["ModelRolledBack"] == b"xgboost"
+    assert slots["ModelPublished"] == b"xgboost@3"
+    assert slots["SnapshotTaken"] == b"river"
+    assert slots["TrainingAdvanced"] == b"xgboost/training"
+
+
+def test_a_window_of_scores_replaces_the_one_an_hour_before_and_no_other():
+    assert counted(0).record_key() == counted(WINDOW_S * WINDOWS).record_key()
+    assert len({counted(n * WINDOW_S).record_key() for n in range(WINDOWS)}) == WINDOWS
+
+
+def test_totals_of_versions_stand_side_by_side():
+    total = counted(0).model_copy(update={"window": None, "version": "base1"})
+
+    assert total.record_key() == b"river/2/total/base1"
+
+
+def test_an_online_model_is_counted_under_its_generation_and_a_batch_model_under_its_version():
+    assert generation("mnist1+1234") == "mnist1"
+    assert generation("base1") == "base1"
+
+
+def test_bytes_survive_the_way_as_they_are():
+    told = guess()
+    assert told.features is not None
+
+    back = decode("guesses.v1", told.record_value())
+
+    assert back == told
+    assert shown() == type(shown()).model_validate_json(shown().model_dump_json())
+
+
+def by_name() -> dict[str, type[Event]]:
+    return {kind.__name__: kind for kind in EVENTS}
