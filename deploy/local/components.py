@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from contracts.settings import Settings
 from deploy.local import dynamodb, kafka, s3
@@ -88,6 +89,4 @@ def _python(module: str, *arguments: str) -> tuple[str, ...]:
 
 
 def _without(part: Component, here: set[str]) -> Component:
-    from dataclasses import replace
-
     return replace(part, needs=tuple(need for need in part.needs if need in here))

@@ -22,7 +22,7 @@ def component(settings: Settings) -> Component:
 
 
 def command(jars: Path, port: int, data: Path) -> tuple[str, ...]:
-    """The command line that runs the server; the class archive is made with the same one."""
+    """The command line that runs the server; its own main class would bind to every address."""
     configuration = Path(__file__).with_suffix(".xml")
     given = (f"-Dgamenight.port={port}", f"-Dgamenight.data={data.absolute()}", f"-Djava.library.path={jars.absolute()}")
     return java.command(jars, "org.eclipse.jetty.xml.XmlConfiguration", str(configuration), options=("-Xmx256m", *given))

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from contracts.settings import Settings
 from deploy.local.component import Component
@@ -55,6 +55,11 @@ class Standing:
 
 class AlreadyRunning(RuntimeError):
     """Another supervisor has this home."""
+
+    def __init__(self, home: Path, pid: int) -> None:
+        """``pid`` is 0 where it is not known yet."""
+        super().__init__(f"Game Night already runs on {home} (process {pid}): stop it with Ctrl-C there, or kill {pid}")
+        self.pid = pid
 
 
 class StartFailed(RuntimeError):
@@ -204,7 +209,7 @@ class Supervisor:
                 return None
             process = subprocess.Popen(
                 [*leash, *part.argv],
-                env={**self._environment, **part.env},
+                env={**self._environment, "GAMENIGHT_COMPONENT": part.name, **part.env},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -254,6 +259,24 @@ def write_state(path: Path, standings: Sequence[Standing]) -> None:
     scratch.replace(path)
 
 
+def read_state(home: Path) -> dict[str, Any] | None:
+    """What `write_state` left in a home; None: nothing, or nothing that can be read."""
+    try:
+        state = json.loads((home / "run" / "state.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def holder(home: Path) -> int | None:
+    """The process id of the supervisor that has this home; None: nobody has it."""
+    try:
+        with only_one(home):
+            return None
+    except AlreadyRunning as running_one:
+        return running_one.pid
+
+
 @contextlib.contextmanager
 def only_one(home: Path) -> Iterator[None]:
     """Hold the home's lock; it is let go when this process ends, however it ends.
@@ -267,7 +290,7 @@ def only_one(home: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise AlreadyRunning(f"Game Night already runs on {home} (process {file.read().strip() or 'unknown'})") from None
+            raise AlreadyRunning(home, int(file.read().strip() or 0)) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

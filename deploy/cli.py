@@ -1,0 +1,248 @@
+"""The command ``gamenight``: for people by default, with ``--json`` for machines; an error is one line that says what to do.
+
+Nothing heavy is imported before a command needs it.
+"""
+
+import asyncio
+import shutil
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from contracts.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
+
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except _told() as error:
+        errors.print(f"[red]{error}[/]", soft_wrap=True)
+        sys.exit(1)
+
+
+def _told() -> tuple[type[Exception], ...]:
+    """The errors whose message is the one line that says what to do."""
+    from pydantic import ValidationError
+
+    from deploy.local.java import NotInstalled
+    from deploy.local.supervisor import AlreadyRunning
+    from deploy.local.up import PortsTaken
+    from producers.topics import BrokerUnreachable, TopicsDiffer
+
+    return NotInstalled, AlreadyRunning, PortsTaken, BrokerUnreachable, TopicsDiffer, NoGame, ValidationError
+
+
+class NoGame(RuntimeError):
+    """The game does not answer as it should."""
+
+
+@app.command()
+def up() -> None:
+    """Start everything, watch it, and stop it with Ctrl-C."""
+    from deploy.local.up import up as run
+
+    run(Settings.load(), console)
+
+
+@app.command()
+def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Empty the home: all drawings, models and secrets of this machine are gone."""
+    from deploy.local.doctor import FOLDERS
+    from deploy.local.supervisor import only_one
+
+    home = Settings.load().home
+    there = [home / name for name in FOLDERS if (home / name).exists()]
+    if not there:
+        console.print(f"{home} is empty already")
+        return
+    with only_one(home):
+        if not yes:
+            typer.confirm(f"Empty {home.absolute()}? Drawings, corrections, models and secrets in it are gone then", abort=True)
+        for folder in there:
+            shutil.rmtree(folder)
+    console.print(f"{home} is empty")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what runs, since when and with what lag, and what to do about what does not; exit status 1 if something is amiss."""
+    from rich.table import Table
+
+    from deploy.local.doctor import examine
+
+    found = examine(Settings.load())
+    if as_json:
+        print(found.model_dump_json(indent=2))
+        raise typer.Exit(0 if found.playable and not found.advice else 1)
+    parts = Table("process", "is", "pid", "since", "restarts", "MB", "")
+    for part in found.parts:
+        color = {"ready": "green", "outside": "cyan", "down": "red"}.get(part.phase, "yellow")
+        numbers = (str(part.pid or ""), _ago(part.since), str(part.restarts), str(part.memory_mb or ""))
+        parts.add_row(part.name, f"[{color}]{part.phase}[/]", *numbers, part.note)
+    console.print(parts)
+    if found.lag:
+        lags = Table("consumer group", "behind, by topic")
+        for group, topics in found.lag.items():
+            lags.add_row(group, "  ".join(f"{topic} {behind}" for topic, behind in topics.items()))
+        console.print(lags)
+    if found.disk_mb:
+        console.print("on disk, MB: " + "  ".join(f"{name} {size:.0f}" for name, size in found.disk_mb.items()))
+    console.print("[green]playable[/]" if found.playable else f"[red]not playable[/]: {found.reason}")
+    for advice in found.advice:
+        console.print(f"[yellow]- {advice}[/]", soft_wrap=True)
+    raise typer.Exit(0 if found.playable and not found.advice else 1)
+
+
+def _ago(since: str | None) -> str:
+    if since is None:
+        return ""
+    seconds = int((datetime.now(UTC) - datetime.fromisoformat(since)).total_seconds())
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the models that answer, and their versions."""
+    import orjson
+    from rich.table import Table
+
+    listed = _asked("GET", "/api/models").json()
+    if as_json:
+        print(orjson.dumps(listed, option=orjson.OPT_INDENT_2).decode())
+        return
+    table = Table("model", "kind", "answers now", "versions", "newest: gate")
+    for model in listed:
+        versions = [version["version"] for version in model["versions"]]
+        gate = model["versions"][-1]["gate"] if model["versions"] else ""
+        table.add_row(f"{model['model']}: {model['title']}", model["kind"], model["version"], " ".join(versions[-8:]), gate)
+    console.print(table)
+
+
+@app.command()
+def retrain(
+    target: Annotated[str, typer.Argument(help="The batch model to rebuild.")] = "xgboost",
+    reason: Annotated[str, typer.Option(help="Kept with the command.")] = "",
+    wait: Annotated[bool, typer.Option(help="Show how far it is, until it is done.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Rebuild a model from its base and all feedback; exit status 1 if that failed, 2 if the gate refused the result."""
+    from deploy.retraining import follow
+
+    settings = Settings.load()
+    if settings.operator_token is None:
+        raise NoGame("there is no operator token yet: start the game with make play, or set GAMENIGHT_OPERATOR_TOKEN")
+
+    def order() -> str:
+        return str(_asked("POST", "/api/ops/retrain", {"target": target, "reason": reason}).json()["command_id"])
+
+    if not wait:
+        command_id = order()
+        print(f'{{"command_id": "{command_id}"}}' if as_json else f"ordered: {command_id}; /watch shows how far it is")
+        return
+    raise typer.Exit(follow(_url(settings), order, console, as_json))
+
+
+@app.command()
+def simulate(
+    players: Annotated[int, typer.Option(min=1, max=1000, help="Who play at the same time.")] = 30,
+    drawings: Annotated[int, typer.Option(min=1, help="Over all players.")] = 6000,
+    speed: Annotated[float, typer.Option(min=0, help="1: human pace, N: N times that, 0: as fast as answers come.")] = 1.0,
+    correct: Annotated[float, typer.Option(min=0, max=1, help="Probability that a wrong guess is corrected.")] = 0.9,
+    confirm: Annotated[float, typer.Option(min=0, max=1, help="Probability that a right guess is confirmed.")] = 0.9,
+    delay: Annotated[float, typer.Option(min=0, help="Seconds from the guesses to the player's word, at human pace.")] = 1.0,
+    error_rate: Annotated[float, typer.Option(min=0, max=1, help="Probability that a player's label is wrong.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Of all chance.")] = 20181103,
+    url: Annotated[str | None, typer.Option(help="Of the game; not given: the one of the settings.")] = None,
+    audit: Annotated[bool, typer.Option(help="Read the log afterwards: is all there, and once?")] = True,
+    as_json: Json = False,
+) -> None:
+    """Let people play who draw as the writers of data/pen did; exit status 1 if anything was lost or doubled."""
+    from producers.people import SimulationOptions
+
+    options = SimulationOptions(
+        url=url or _url(Settings.load()),
+        players=players,
+        drawings=drawings,
+        speed=speed,
+        correct_probability=correct,
+        confirm_probability=confirm,
+        delay_s=delay,
+        error_rate=error_rate,
+        seed=seed,
+    )
+    raise typer.Exit(asyncio.run(_simulate(options, audit, as_json)))
+
+
+async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
+    import signal
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from producers import audit, bus, players
+
+    enough = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, enough.set)
+    columns = (TextColumn("drawings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=errors) as progress:
+            task = progress.add_task("drawings", total=options.drawings)
+            report = await players.simulate(
+                options, lambda done, total: progress.update(task, completed=done, total=total), enough
+            )
+    except players.NoGame as error:
+        raise NoGame(str(error)) from error
+    if with_audit:
+        log = await asyncio.to_thread(bus.open_bus, f"kafka://{Settings.load().bootstrap_servers}")
+        try:
+            found = await audit.audit(log, report.saved, report.receipted, since=report.started)
+        finally:
+            await asyncio.to_thread(log.close)
+        report = report.model_copy(update={"audit": found})
+    if as_json:
+        print(report.to_json())
+    else:
+        console.print(report.to_table())
+    return 0 if report.whole and (report.audit is None or report.audit.clean) else 1
+
+
+def _url(settings: Settings) -> str:
+    from deploy.local.components import game_url
+
+    return game_url(settings)
+
+
+def _asked(method: str, path: str, body: dict[str, Any] | None = None) -> "httpx.Response":
+    import httpx
+
+    settings = Settings.load()
+    headers = {"Authorization": f"Bearer {settings.operator_token}"} if body is not None else {}
+    try:
+        response = httpx.request(method, f"{_url(settings)}{path}", json=body, headers=headers, timeout=10, trust_env=False)
+    except httpx.TransportError as error:
+        raise NoGame(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
+    if response.is_error:
+        raise NoGame(f"the game refused with {response.status_code}: {_detail(response)}")
+    return response
+
+
+def _detail(response: "httpx.Response") -> str:
+    try:
+        detail = response.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        return response.text[:200]
+    return str(detail if isinstance(detail, str) else detail[0].get("msg", detail))

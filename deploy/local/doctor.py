@@ -1,0 +1,152 @@
+"""`gamenight doctor`: what runs, since when, how far each consumer is behind, and what to do about what does not."""
+
+from collections import defaultdict
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError
+from pydantic import BaseModel
+
+from contracts.settings import Settings
+from deploy.local.components import game_url, outside
+from deploy.local.supervisor import holder, read_state
+from deploy.local.up import health
+from producers.topics import BrokerUnreachable, open_admin
+
+FOLDERS = ("kafka", "s3", "dynamodb", "sagemaker", "state", "logs", "secrets", "run")
+"""What the game keeps in its home; `gamenight reset` takes these and nothing else."""
+
+
+class Part(BaseModel):
+    """One process, or the outside service in its place."""
+
+    name: str
+    phase: str
+    pid: int | None = None
+    since: str | None = None
+    restarts: int = 0
+    memory_mb: int | None = None
+    """Resident, with its children."""
+    note: str = ""
+
+
+class Findings(BaseModel):
+    """All that was found; ``advice`` is empty when all is well."""
+
+    up_pid: int | None
+    parts: list[Part]
+    playable: bool
+    reason: str
+    """Why it is not playable, as /healthz says it."""
+    lag: dict[str, dict[str, int]]
+    """Messages that are not yet committed, by consumer group and topic."""
+    disk_mb: dict[str, float]
+    advice: list[str]
+
+
+def examine(settings: Settings) -> Findings:
+    """Look at everything; nothing is changed."""
+    pid = holder(settings.home)
+    parts = _parts(settings, pid)
+    playable, reason = _playable(settings)
+    lag, broker = _lag(settings)
+    advice = []
+    if pid is None:
+        advice.append(f"nothing runs on {settings.home}: start it with make play")
+    else:
+        for part in parts:
+            log = settings.home / "logs" / f"{part.name}.log"
+            if part.phase == "down":
+                advice.append(f"{part.name} {part.note} and is started again by itself; the cause is at the end of {log}")
+            elif part.phase == "starting" or part.phase == "waiting":
+                advice.append(f"{part.name} is {part.phase}: ask again in a few seconds, or see {log}")
+            elif part.restarts >= 3:
+                advice.append(f"{part.name} died {part.restarts} times: the causes are in {log}")
+        if broker:
+            advice.append(broker)
+        if not playable and not advice:
+            advice.append(f"{reason}: see the logs of api, router and learning in {settings.home / 'logs'}")
+    for group, topics in lag.items():
+        behind = sum(topics.values())
+        if behind > 1000:
+            advice.append(
+                f"{group} is {behind} messages behind: it catches up by itself, or set GAMENIGHT_STREAM_WORKERS higher"
+            )
+    return Findings(
+        up_pid=pid, parts=parts, playable=playable, reason=reason, lag=lag, disk_mb=_disk(settings.home), advice=advice
+    )
+
+
+def _parts(settings: Settings, pid: int | None) -> list[Part]:
+    found = [
+        Part(name=name, phase="outside", note=f"{value} ({setting})") for name, (setting, value) in outside(settings).items()
+    ]
+    state = read_state(settings.home)
+    if pid is None or state is None:
+        return found
+    for one in state["components"]:
+        memory = _memory_mb(one["pid"]) if one["pid"] else None
+        found.append(
+            Part(
+                name=one["name"],
+                phase=one["phase"],
+                pid=one["pid"],
+                since=one["started_at"],
+                restarts=one["restarts"],
+                memory_mb=memory,
+                note=one["note"],
+            )
+        )
+    return found
+
+
+def _memory_mb(pid: int) -> int | None:
+    try:
+        process = psutil.Process(pid)
+        return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)]) >> 20
+    except psutil.Error:
+        return None
+
+
+def _playable(settings: Settings) -> tuple[bool, str]:
+    _, reason = health(game_url(settings))
+    return not reason, reason
+
+
+def _lag(settings: Settings) -> tuple[dict[str, dict[str, int]], str]:
+    """The lag by group and topic, and what is wrong with the broker."""
+    try:
+        admin = open_admin(settings.bootstrap_servers, timeout_s=1.0)
+    except (BrokerUnreachable, KafkaError) as error:
+        return {}, str(error)
+    try:
+        lag: dict[str, dict[str, int]] = {}
+        groups = [group["group_id"] for group in admin.list_groups()]
+        committed = admin.list_group_offsets(groups) if groups else {}
+        places = {place for offsets in committed.values() for place in offsets}
+        ends = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.LATEST)) if places else {}
+        for group, offsets in committed.items():
+            behind: defaultdict[str, int] = defaultdict(int)
+            for place, at in offsets.items():
+                if at.offset >= 0 and place in ends:
+                    behind[place.topic] += max(0, ends[place].offset - at.offset)
+            lag[group] = dict(sorted(behind.items()))
+        return lag, ""
+    except KafkaError as error:
+        return {}, f"Kafka does not say how far its readers are ({error})"
+    finally:
+        admin.close()
+
+
+def _disk(home: Path) -> dict[str, float]:
+    return {name: round(_size(home / name) / 1e6, 1) for name in FOLDERS if (home / name).is_dir()}
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            total += path.lstat().st_blocks * 512
+    return total

@@ -1,0 +1,184 @@
+"""`gamenight up`: everything on one machine, from the check of the ports to the last process stopped."""
+
+import errno
+import signal
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psutil
+import structlog
+from rich.console import Console
+
+from contracts.settings import Settings
+from deploy.local.component import Component
+from deploy.local.components import components, game_url, outside, settle_outside
+from deploy.local.keys import with_secrets
+from deploy.local.supervisor import Standing, Supervisor, only_one, read_state
+
+HEALTHY_WITHIN_S = 60.0
+"""After this the game is shown although it says that something is missing."""
+FORMER_GONE_S = 3.0
+"""How long the processes of a supervisor that was killed may take to be gone."""
+
+
+class PortsTaken(RuntimeError):
+    """Ports that we need are somebody else's; the message names each with its setting."""
+
+
+def up(settings: Settings, console: Console) -> None:
+    """Run the game until Ctrl-C or SIGTERM.
+
+    Raises:
+        AlreadyRunning: If it runs on this home.
+        PortsTaken: Before anything is started.
+        NotInstalled: If make has not been run.
+    """
+    stop = threading.Event()
+    with only_one(settings.home):
+        settings = with_secrets(settings)
+        parts = components(settings)
+        _let_go(settings.home)
+        taken = taken_ports(parts)
+        if taken:
+            raise PortsTaken("\n".join(taken))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: stop.set())
+        with _journal(settings.home) as log:
+            _run(settings, parts, stop, console, log)
+
+
+def _run(settings: Settings, parts: Sequence[Component], stop: threading.Event, console: Console, log: Any) -> None:
+    began = time.monotonic()
+    waiting = {part.name for part in parts}
+    for name, (setting, value) in outside(settings).items():
+        console.print(f"  [cyan]{name}[/] is {value} ({setting})")
+
+    def told(standing: Standing) -> None:
+        log.info(standing.phase, component=standing.name, pid=standing.pid, restarts=standing.restarts, note=standing.note)
+        if standing.phase == "ready":
+            waiting.discard(standing.name)
+            console.print(f"  [green]✓[/] {standing.name:<10} {standing.took_s:5.1f} s{' again' if standing.restarts else ''}")
+        elif standing.phase == "down":
+            waiting.add(standing.name)
+            where = settings.home / "logs" / f"{standing.name}.log"
+            console.print(f"  [red]✗[/] {standing.name} is down ({standing.note}) and is started again; see {where}")
+
+    supervisor = Supervisor(settings, parts, told)
+    supervisor.start()
+    try:
+        with console.status("") as status:
+            settle_outside(settings)
+            while waiting and not stop.wait(0.1):
+                status.update(f"waiting for {', '.join(part.name for part in parts if part.name in waiting)}")
+            healthy_by = time.monotonic() + HEALTHY_WITHIN_S
+            verdict = "not asked"
+            while not stop.is_set() and time.monotonic() < healthy_by:
+                verdict = health(game_url(settings))[1]
+                if not verdict:
+                    break
+                status.update(f"waiting for the game: {verdict}")
+                stop.wait(0.2)
+        if not stop.is_set():
+            url = game_url(settings)
+            log.info("playable" if not verdict else "started", seconds=round(time.monotonic() - began, 2), reason=verdict)
+            if verdict:
+                console.print(f"\n[yellow]It runs, but {verdict}: gamenight doctor says more.[/]")
+            console.print(
+                f"\n[bold]Play at {url}[/]  watch at {url}/watch  ({time.monotonic() - began:.1f} s)  Ctrl-C stops it\n"
+            )
+        stop.wait()
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # it stops already
+        began = time.monotonic()
+        supervisor.stop()
+        log.info("stopped", seconds=round(time.monotonic() - began, 2))
+        console.print(f"stopped in {time.monotonic() - began:.1f} s; everything is kept in {settings.home}")
+
+
+def health(url: str, timeout_s: float = 4.0) -> tuple[bool, str]:
+    """Whether /healthz answers at all, and what is missing; empty: nothing."""
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=timeout_s):  # noqa: S310 - our own address
+            return True, ""
+    except urllib.error.HTTPError as error:
+        with suppress(ValueError, KeyError):
+            return True, str(orjson.loads(error.read())["reason"])
+        return True, f"it answers with status {error.code}"
+    except OSError as error:
+        return False, f"nothing answers at {url} ({getattr(error, 'reason', error)})"
+
+
+def taken_ports(parts: Sequence[Component]) -> list[str]:
+    """A line for each port that cannot be ours: who has it where that can be seen, and the setting that moves it."""
+    wanted = [(port, setting, part) for part in parts for setting, port in part.ports.items()]
+    lines = []
+    for place, (port, setting, part) in enumerate(wanted):
+        clash = next((other for other in wanted[:place] if other[0] == port), None)
+        if clash is not None:
+            lines.append(f"port {port} is given twice, to {clash[2].name} and {part.name}: set {setting} to another one")
+        elif not _is_free(port, part.host):
+            lines.append(f"port {port} for {part.name} is taken{_by_whom(port)}: set {setting} to another one, or stop that")
+    return lines
+
+
+def _is_free(port: int, host: str) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is merely being closed does not count
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise PortsTaken(f"{host}:{port} cannot be opened ({error.strerror})") from None
+    return True
+
+
+def _by_whom(port: int) -> str:
+    with suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,) and connection.pid:
+                return f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
+    return ""
+
+
+def _let_go(home: Path) -> None:
+    """Wait for what a supervisor left behind that was killed: the kernel is ending it."""
+    deadline = time.monotonic() + FORMER_GONE_S
+    for standing in (read_state(home) or {}).get("components", ()):
+        while standing["pid"] and _is_ours(standing["pid"], standing["name"]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def _is_ours(pid: int, name: str) -> bool:
+    try:
+        return psutil.Process(pid).environ().get("GAMENIGHT_COMPONENT") == name
+    except psutil.Error:
+        return False
+
+
+class _journal:  # noqa: N801 - used as a function
+    """The supervisor's own log, as JSON lines like everybody's."""
+
+    def __init__(self, home: Path) -> None:
+        (home / "logs").mkdir(parents=True, exist_ok=True)
+        self._file = (home / "logs" / "up.log").open("a", buffering=1)
+
+    def __enter__(self) -> Any:
+        processors: list[structlog.typing.Processor] = [
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ]
+        return structlog.wrap_logger(structlog.WriteLogger(self._file), processors=processors).bind(service="up")
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
