@@ -178,7 +178,13 @@ def _answering(event: ModelPromoted | SnapshotTaken) -> Frame:
 
 
 def _training(event: TrainingAdvanced) -> Frame:
-    return {"version": event.version, "step": event.step, "fraction": event.fraction, "message": event.message}
+    return {
+        "command_id": str(event.command_id),
+        "version": event.version,
+        "step": event.step,
+        "fraction": event.fraction,
+        "message": event.message,
+    }
 
 
 class Watchers:
