@@ -1,12 +1,24 @@
 """What a store of objects promises, run by every one there is."""
 
+from collections.abc import Iterator
 from uuid import uuid4
 
 import boto3
 import pytest
 
 from contracts.ports import BlobExists, Blobs, NoSuchBlob
+from contracts.settings import Settings
+from deploy.local.supervisor import running
 from producers.blobs import MemoryBlobs, S3Blobs
+from tests.conftest import fresh_settings
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings on an S3 server of its own."""
+    settings = fresh_settings(tmp_path_factory.mktemp("s3"))
+    with running(settings, ["s3"]):
+        yield settings
 
 
 @pytest.fixture(params=["memory", "s3"])
@@ -14,7 +26,7 @@ def blobs(request: pytest.FixtureRequest) -> Blobs:
     """An empty store."""
     if request.param == "memory":
         return MemoryBlobs()
-    settings = request.getfixturevalue("local_aws")
+    settings = request.getfixturevalue("s3")
     bucket = f"test-{uuid4()}"
     boto3.client("s3", **settings.aws("s3")).create_bucket(Bucket=bucket)
     return S3Blobs(settings, bucket)
