@@ -1,0 +1,81 @@
+"""Endpoint configs: which models an endpoint serves, and in what shares. Endpoints go from one to another."""
+
+import time
+from typing import Any, Final
+
+from deploy.local.sagemaker.errors import invalid
+from deploy.local.sagemaker.listing import Listing
+from deploy.local.sagemaker.models import Models
+from deploy.local.sagemaker.names import Names
+from deploy.local.sagemaker.state import State
+from deploy.local.sagemaker.tags import Tags
+from deploy.local.sagemaker.wire import Document
+
+KIND: Final = "endpoint-config"
+_LISTING: Final = Listing("EndpointConfigName")
+
+
+class Configs:
+    """Every endpoint config."""
+
+    def __init__(self, state: State, names: Names, models: Models, tags: Tags) -> None:
+        """Configs of models that there are."""
+        self._state = state
+        self._names = names
+        self._models = models
+        self._tags = tags
+
+    def operations(self) -> dict[str, Any]:
+        """What is answered here."""
+        return {
+            "CreateEndpointConfig": self.create,
+            "DescribeEndpointConfig": self.describe,
+            "ListEndpointConfigs": self.page,
+            "DeleteEndpointConfig": self.delete,
+        }
+
+    async def create(self, request: Document) -> Document:
+        """Put variants together."""
+        name = request["EndpointConfigName"]
+        arn = self._names.arn(KIND, name)
+        if self._state.get(KIND, name):
+            raise invalid(f'Cannot create already existing endpoint configuration "{arn}".')
+        if request.get("ShadowProductionVariants") or request.get("AsyncInferenceConfig"):
+            raise invalid("Shadow variants and asynchronous inference are not on this machine")
+        variants = request.get("ProductionVariants", [])
+        names = [variant["VariantName"] for variant in variants]
+        if not names or len(set(names)) != len(names):
+            raise invalid("ProductionVariants need one variant at least, and each a name of its own")
+        for variant in variants:
+            if "ModelName" not in variant or "ServerlessConfig" in variant:
+                raise invalid(f"Variant {variant['VariantName']}: only instances that serve a ModelName are on this machine")
+            self._models.get(variant["ModelName"])
+        if sum(variant.get("InitialVariantWeight", 1.0) for variant in variants) <= 0:
+            raise invalid("At least one production variant must have a weight above 0")
+        document = {**request, "EndpointConfigArn": arn, "CreationTime": time.time()}
+        self._tags.hang(arn, request.get("Tags"))
+        self._state.put(KIND, name, document)
+        return {"EndpointConfigArn": arn}
+
+    async def describe(self, request: Document) -> Document:
+        """A config."""
+        return self.get(request["EndpointConfigName"])
+
+    async def page(self, request: Document) -> Document:
+        """Configs, newest first."""
+        configs, token = _LISTING.page(self._state.all(KIND), request)
+        return {"EndpointConfigs": configs, "NextToken": token}
+
+    async def delete(self, request: Document) -> Document:
+        """Forget a config; endpoints that were made from it go on."""
+        document = self.get(request["EndpointConfigName"])
+        self._state.drop(KIND, document["EndpointConfigName"])
+        self._tags.forget(document["EndpointConfigArn"])
+        return {}
+
+    def get(self, name: str) -> Document:
+        """A config by name."""
+        document = self._state.get(KIND, name)
+        if document is None:
+            raise invalid(f'Could not find endpoint configuration "{self._names.arn(KIND, name)}".')
+        return document

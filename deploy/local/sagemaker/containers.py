@@ -1,0 +1,199 @@
+"""Runs images as processes: an image is a folder of trainers/images with a Python of its own.
+
+Each process sees its own folder as /opt/ml where the kernel lets us (a mount namespace), so that the SDK's own scripts run
+unmodified; elsewhere SAGEMAKER_BASE_DIR names the folder. All die with this service, even when it is killed with -9.
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from deploy.local import leash
+from deploy.local.sagemaker.errors import invalid
+
+IMAGES: Final = Path(__file__).resolve().parents[3] / "trainers" / "images"
+_MOUNTED: Final = 'mount --bind "$0" /opt/ml && exec "$@"'
+MARK: Final = "LOCAL_SAGEMAKER_HOME"
+"""The variable by which a process is known as one of ours."""
+_LONGEST_LINE: Final = 256 * 1024
+"""Bytes, as CloudWatch has it; a longer line is cut into several."""
+
+Say = Callable[[str], None]
+"""Told each line that a process prints."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An algorithm's folder, and the Python that runs it."""
+
+    uri: str
+    folder: Path
+    python: Path
+
+    def script(self, name: str) -> tuple[str, ...]:
+        """The command that `docker run IMAGE train` or `serve` would run."""
+        return str(self.python), "-u", str(self.folder / f"{name}.py")
+
+
+class Images:
+    """The images that can be run here."""
+
+    def __init__(self, registry: str, tools: Path) -> None:
+        """Images of a registry, with their environments under ``tools/images``."""
+        self._registry = registry
+        self._tools = tools
+
+    def find(self, uri: str) -> Image:
+        """The image that a URI names.
+
+        Raises:
+            AwsError: ValidationException, if there is none, or its environment is not installed.
+        """
+        name, _, tag = uri.removeprefix(self._registry).rpartition(":")
+        folder = IMAGES / name
+        if not uri.startswith(self._registry) or "/" in name or not tag or not (folder / "serve.py").is_file():
+            known = ", ".join(f"{self._registry}{path.parent.name}:1" for path in sorted(IMAGES.glob("*/serve.py")))
+            raise invalid(f"Unable to find image {uri}: this machine has {known}")
+        python = (self._tools / "images" / name / "bin" / "python").absolute()
+        if not python.exists():
+            raise invalid(f"Image {uri} is not installed: run `python -m deploy.local.install`")
+        return Image(uri, folder, python)
+
+
+class Process:
+    """A running process with its folder, and what it has started in turn."""
+
+    def __init__(self, process: asyncio.subprocess.Process, say: Say) -> None:
+        """Take over a process that was started; its output goes to ``say``."""
+        self._process = process
+        self._pump = asyncio.create_task(_pump(process, say))
+
+    @property
+    def pid(self) -> int:
+        """Its id, which is its group's too."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative: the signal that ended it."""
+        return self._process.returncode
+
+    async def wait(self) -> int:
+        """Its exit code, once it and its output have ended."""
+        code = await self._process.wait()
+        self._signal(signal.SIGKILL)  # what it left running would keep the output open
+        await self._pump
+        return code
+
+    async def stop(self, patience_s: float) -> int:
+        """Ask it to end; make it, if it has not after ``patience_s`` seconds."""
+        self._signal(signal.SIGTERM)
+        try:
+            return await asyncio.wait_for(asyncio.shield(self.wait()), patience_s)
+        except TimeoutError:
+            self._signal(signal.SIGKILL)
+            return await self.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+async def start(
+    command: Sequence[str],
+    image: Image,
+    folder: Path,
+    environment: Mapping[str, str],
+    say: Say,
+    *,
+    home: Path,
+    nice: int = 0,
+) -> Process:
+    """Start an image's command with its folder as /opt/ml.
+
+    Args:
+        command: What to run.
+        image: Its Python is first on the PATH.
+        folder: What it sees as /opt/ml.
+        environment: Besides the few variables that every process gets.
+        say: Told each line that it prints.
+        home: The folder of this service, by which `reap` knows the process.
+        nice: How far it steps back from others: training must not slow the game.
+    """
+    folder = folder.absolute()
+    base = {name: os.environ[name] for name in ("HOME", "LANG", "TZ", "TMPDIR", "OMP_NUM_THREADS") if name in os.environ}
+    base |= {
+        "PATH": f"{image.python.parent}:{os.environ.get('PATH', os.defpath)}",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        MARK: str(home.absolute()),
+    }
+    wrapped = list(command)
+    if can_mount():
+        wrapped = ["unshare", "-m", "--propagation", "private", "sh", "-c", _MOUNTED, str(folder), *wrapped]
+    else:
+        base["SAGEMAKER_BASE_DIR"] = str(folder)
+    if nice:
+        wrapped = ["nice", "-n", str(nice), *wrapped]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *wrapped),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=folder,
+        env=base | dict(environment),
+        start_new_session=True,
+    )
+    return Process(process, say)
+
+
+async def _pump(process: asyncio.subprocess.Process, say: Say) -> None:
+    assert process.stdout is not None
+    rest = b""
+    while chunk := await process.stdout.read(65536):
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > _LONGEST_LINE:
+            lines, rest = [*lines, rest], b""
+        for line in lines:
+            say(line.decode(errors="replace").rstrip("\r"))
+    if rest:
+        say(rest.decode(errors="replace"))
+
+
+@functools.cache
+def can_mount() -> bool:
+    """Whether a process can be given a folder as /opt/ml."""
+    try:
+        Path("/opt/ml").mkdir(parents=True, exist_ok=True)
+        trial = ["unshare", "-m", "--propagation", "private", "sh", "-c", _MOUNTED, "/", "true"]
+        return subprocess.run(trial, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def reap(home: Path) -> int:
+    """End what an earlier service of this home has left, and say how many processes that were.
+
+    The kernel ends what we started when we die; what that had started in turn is found by the mark in its environment.
+    """
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == str(home.absolute()):
+                found.append(process)
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(found, timeout=5)
+    return len(found)

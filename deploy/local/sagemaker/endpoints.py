@@ -1,0 +1,392 @@
+"""Endpoints: made, changed without a lost request (new servers first, then the switch, then the old ones drain), ended."""
+
+import asyncio
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Coroutine, Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import structlog
+
+from deploy.local.sagemaker import logs
+from deploy.local.sagemaker.configs import Configs
+from deploy.local.sagemaker.containers import Images
+from deploy.local.sagemaker.errors import AwsError, invalid
+from deploy.local.sagemaker.invoking import Invoking, Variant
+from deploy.local.sagemaker.listing import Listing
+from deploy.local.sagemaker.logs import Logs
+from deploy.local.sagemaker.models import Models
+from deploy.local.sagemaker.names import Names
+from deploy.local.sagemaker.objects import Objects, ObjectsFailed
+from deploy.local.sagemaker.servers import Server, ServerFailed
+from deploy.local.sagemaker.state import State
+from deploy.local.sagemaker.tags import Tags
+from deploy.local.sagemaker.wire import Document
+
+KIND: Final = "endpoint"
+_LISTING: Final = Listing("EndpointName", "EndpointStatus")
+_BUSY: Final = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
+
+log = structlog.get_logger()
+
+
+class Endpoints:
+    """Every endpoint: its document here, its servers in `Invoking`."""
+
+    def __init__(
+        self,
+        state: State,
+        names: Names,
+        images: Images,
+        objects: Objects,
+        kept: Logs,
+        tags: Tags,
+        models: Models,
+        configs: Configs,
+        invoking: Invoking,
+        session: aiohttp.ClientSession,
+        home: Path,
+    ) -> None:
+        """Servers work in folders under ``home/endpoints``."""
+        self._state = state
+        self._names = names
+        self._images = images
+        self._objects = objects
+        self._logs = kept
+        self._tags = tags
+        self._models = models
+        self._configs = configs
+        self._invoking = invoking
+        self._session = session
+        self._home = home
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._draining: set[asyncio.Task[None]] = set()
+
+    def operations(self) -> dict[str, Any]:
+        """What is answered here."""
+        return {
+            "CreateEndpoint": self.create,
+            "DescribeEndpoint": self.describe,
+            "ListEndpoints": self.page,
+            "UpdateEndpoint": self.update,
+            "UpdateEndpointWeightsAndCapacities": self.update_weights,
+            "DeleteEndpoint": self.delete,
+        }
+
+    async def create(self, request: Document) -> Document:
+        """Start the servers of a config."""
+        name = request["EndpointName"]
+        arn = self._names.arn(KIND, name)
+        if self._state.get(KIND, name):
+            raise invalid(f'Cannot create already existing endpoint "{arn}".')
+        now = time.time()
+        plan = self._plan(name, request["EndpointConfigName"])
+        document = {
+            "EndpointName": name,
+            "EndpointArn": arn,
+            "EndpointConfigName": request["EndpointConfigName"],
+            "CreationTime": now,
+            "_Variants": plan,
+        }
+        self._tags.hang(arn, request.get("Tags"))
+        self._keep(document, "Creating")
+        self._begin(name, self._bring_up(document))
+        return {"EndpointArn": arn}
+
+    async def describe(self, request: Document) -> Document:
+        """An endpoint."""
+        return self._get(request["EndpointName"])
+
+    async def page(self, request: Document) -> Document:
+        """Endpoints, newest first."""
+        endpoints, token = _LISTING.page(self._state.all(KIND), request)
+        return {"Endpoints": endpoints, "NextToken": token}
+
+    async def update(self, request: Document) -> Document:
+        """Go over to another config."""
+        document = self._unoccupied(request["EndpointName"])
+        config = request["EndpointConfigName"]
+        plan = self._plan(document["EndpointName"], config)
+        if request.get("RetainAllVariantProperties"):
+            excluded = {one["VariantPropertyType"] for one in request.get("ExcludeRetainedVariantProperties", [])}
+            _retain(document["_Variants"], plan, excluded)
+        self._keep(document, "Updating", _Pending=config)
+        self._begin(document["EndpointName"], self._go_over(document, config, plan))
+        return {"EndpointArn": document["EndpointArn"]}
+
+    async def update_weights(self, request: Document) -> Document:
+        """Change shares at once, and numbers of servers without a lost request."""
+        document = self._unoccupied(request["EndpointName"])
+        name = document["EndpointName"]
+        plan = [dict(variant) for variant in document["_Variants"]]
+        by_name = {variant["VariantName"]: variant for variant in plan}
+        for wish in request["DesiredWeightsAndCapacities"]:
+            variant = by_name.get(wish["VariantName"])
+            if variant is None:
+                raise invalid(f"Variant {wish['VariantName']} not found for endpoint {name}")
+            variant["Weight"] = wish.get("DesiredWeight", variant["Weight"])
+            variant["Count"] = wish.get("DesiredInstanceCount", variant["Count"])
+        if sum(variant["Weight"] for variant in plan) <= 0 or any(variant["Count"] < 1 for variant in plan):
+            raise invalid("At least one variant must have a weight above 0, and each one instance")
+        document["_Variants"] = plan
+        self._keep(document, "Updating")
+        self._begin(name, self._resize(document))
+        return {"EndpointArn": document["EndpointArn"]}
+
+    async def delete(self, request: Document) -> Document:
+        """Answer no more, and end the servers."""
+        document = self._get(request["EndpointName"])
+        name = document["EndpointName"]
+        running = self._tasks.get(name)
+        self._keep(document, "Deleting")
+        self._begin(name, self._bring_down(document, running))
+        return {}
+
+    def recover(self) -> None:
+        """Start the servers of all endpoints again; requests wait for them meanwhile."""
+        known = set()
+        for document in self._state.all(KIND):
+            name = document["EndpointName"]
+            if document["EndpointStatus"] == "Deleting":
+                self._state.drop(KIND, name)
+                continue
+            known |= {variant["Folder"] for variant in document["_Variants"]}
+            if document["EndpointStatus"] == "Creating":
+                self._begin(name, self._bring_up(document))
+            else:
+                self._begin(name, self._bring_back(document))
+        for folder in self._home.glob("endpoints/*/*"):
+            if str(folder.relative_to(self._home)) not in known:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    async def close(self) -> None:
+        """End all servers; the endpoints stay and come back at the next start."""
+        tasks = [*self._tasks.values(), *self._draining]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        variants = [variant for several in self._invoking.serving.values() for variant in several]
+        self._invoking.serving.clear()
+        await asyncio.gather(*(server.end() for variant in variants for server in variant.servers))
+
+    def _get(self, name: str) -> Document:
+        document = self._state.get(KIND, name)
+        if document is None:
+            raise invalid(f'Could not find endpoint "{self._names.arn(KIND, name)}".')
+        return document
+
+    def _unoccupied(self, name: str) -> Document:
+        document = self._get(name)
+        if document["EndpointStatus"] in _BUSY:
+            raise invalid(f'Cannot update in-progress endpoint "{document["EndpointArn"]}".')
+        if document["EndpointStatus"] != "InService":
+            raise invalid(f'Cannot update endpoint "{document["EndpointArn"]}" in status {document["EndpointStatus"]}.')
+        return document
+
+    def _plan(self, endpoint: str, config: str) -> list[Document]:
+        """What has to run for a config, each variant with a folder of its own."""
+        plan = []
+        for variant in self._configs.get(config)["ProductionVariants"]:
+            container = self._models.container(self._models.get(variant["ModelName"]))
+            plan.append(
+                {
+                    "VariantName": variant["VariantName"],
+                    "ModelName": variant["ModelName"],
+                    "Weight": variant.get("InitialVariantWeight", 1.0),
+                    "Count": variant.get("InitialInstanceCount", 1),
+                    "Folder": f"endpoints/{endpoint}/{uuid.uuid4().hex[:12]}",
+                    **container,
+                }
+            )
+        return plan
+
+    def _keep(self, document: Document, status: str, **members: Any) -> None:
+        document |= {"EndpointStatus": status, "LastModifiedTime": time.time(), **members}
+        document["ProductionVariants"] = [_summary(variant, document["CreationTime"]) for variant in document["_Variants"]]
+        self._state.put(KIND, document["EndpointName"], document)
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks[name] = asyncio.create_task(work, name=f"endpoint {name}")
+
+        def done(task: asyncio.Task[None]) -> None:
+            if self._tasks.get(name) is task:
+                del self._tasks[name]
+            if not task.cancelled() and task.exception():
+                log.error("endpoint task failed", endpoint=name, exc_info=task.exception())
+
+        task.add_done_callback(done)
+
+    async def _bring_up(self, document: Document) -> None:
+        name = document["EndpointName"]
+        try:
+            variants = await self._deploy(name, document["_Variants"])
+        except (ServerFailed, ObjectsFailed, AwsError, OSError) as failed:
+            log.error("endpoint failed", endpoint=name, reason=str(failed))
+            self._keep(document, "Failed", FailureReason=str(failed))
+            return
+        self._invoking.serving[name] = variants
+        self._keep(document, "InService")
+        log.info("endpoint in service", endpoint=name, variants=[variant.name for variant in variants])
+
+    async def _go_over(self, document: Document, config: str, plan: list[Document]) -> None:
+        name = document["EndpointName"]
+        try:
+            variants = await self._deploy(name, plan)
+        except (ServerFailed, ObjectsFailed, AwsError, OSError) as failed:
+            log.error("endpoint stays as it was", endpoint=name, reason=str(failed))
+            self._keep(document, "InService", FailureReason=str(failed), _Pending=None)
+            return
+        old = self._invoking.serving[name]
+        self._invoking.serving[name] = variants  # the switch: from here on nobody is sent to the old ones
+        document.pop("FailureReason", None)
+        self._keep(document, "InService", EndpointConfigName=config, _Variants=plan, _Pending=None)
+        log.info("endpoint went over", endpoint=name, config=config, variants=[variant.name for variant in variants])
+        for variant in old:
+            self._drain(variant.servers, variant.folder)
+
+    async def _resize(self, document: Document) -> None:
+        name = document["EndpointName"]
+        for planned, variant in zip(document["_Variants"], self._invoking.serving[name], strict=True):
+            variant.weight = planned["Weight"]
+            more = planned["Count"] - len(variant.servers)
+            if more > 0:
+                servers = [self._server(name, planned, index) for index in range(len(variant.servers), planned["Count"])]
+                try:
+                    await _start_all(servers)
+                except ServerFailed as failed:
+                    planned["Count"] = len(variant.servers)
+                    self._keep(document, "InService", FailureReason=str(failed))
+                    return
+                variant.servers.extend(servers)
+            elif more < 0:
+                surplus = variant.servers[more:]
+                del variant.servers[more:]
+                self._drain(surplus, None)
+        self._keep(document, "InService")
+
+    async def _bring_back(self, document: Document) -> None:
+        """Start an endpoint again that was in service; its model is still on disk."""
+        name = document["EndpointName"]
+        try:
+            variants = tuple(self._variant(name, planned) for planned in document["_Variants"])
+            self._invoking.serving[name] = variants
+            await _start_all([server for variant in variants for server in variant.servers])
+        except (ServerFailed, AwsError, OSError) as failed:
+            log.error("endpoint does not come back", endpoint=name, reason=str(failed))
+            self._invoking.serving.pop(name, None)
+            self._keep(document, "Failed", FailureReason=str(failed))
+            return
+        log.info("endpoint is back", endpoint=name)
+        document.pop("FailureReason", None)
+        if config := document.get("_Pending"):
+            try:
+                plan = self._plan(name, config)
+            except AwsError as gone:
+                self._keep(document, "InService", FailureReason=str(gone), _Pending=None)
+                return
+            self._keep(document, "Updating")
+            await self._go_over(document, config, plan)
+        else:
+            self._keep(document, "InService")
+
+    async def _bring_down(self, document: Document, running: asyncio.Task[None] | None) -> None:
+        name = document["EndpointName"]
+        if running:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        variants = self._invoking.serving.pop(name, ())
+        await asyncio.gather(*(server.stop() for variant in variants for server in variant.servers))
+        shutil.rmtree(self._home / "endpoints" / name, ignore_errors=True)
+        self._state.drop(KIND, name)
+        self._tags.forget(document["EndpointArn"])
+        log.info("endpoint deleted", endpoint=name)
+
+    async def _deploy(self, endpoint: str, plan: Iterable[Document]) -> tuple[Variant, ...]:
+        """Running servers for a plan; none is left when one of them fails."""
+        variants = []
+        try:
+            for planned in plan:
+                model = self._home / planned["Folder"] / "model"
+                if planned["ModelDataUrl"]:
+                    await asyncio.to_thread(self._objects.download_model, planned["ModelDataUrl"], model)
+                else:
+                    model.mkdir(parents=True, exist_ok=True)
+                variants.append(self._variant(endpoint, planned))
+            await _start_all([server for variant in variants for server in variant.servers])
+        except BaseException:
+            for planned in plan:
+                shutil.rmtree(self._home / planned["Folder"], ignore_errors=True)
+            raise
+        return tuple(variants)
+
+    def _variant(self, endpoint: str, planned: Document) -> Variant:
+        servers = [self._server(endpoint, planned, index) for index in range(planned["Count"])]
+        return Variant(planned["VariantName"], planned["Weight"], self._home / planned["Folder"], servers)
+
+    def _server(self, endpoint: str, planned: Document, index: int) -> Server:
+        """One of a variant's servers, with /opt/ml of its own and the variant's model in it."""
+        folder = self._home / planned["Folder"]
+        place = folder / f"instance-{index}"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(folder / "model", place / "model", copy_function=os.link)
+        stream = f"{planned['VariantName']}/i-{folder.name}-{index}"
+        say = self._logs.writer(f"{logs.ENDPOINTS}/{endpoint}", stream)
+        environment = {"AWS_REGION": self._names.region, **planned["Environment"]}
+        image = self._images.find(planned["Image"])
+        return Server(image, place, environment, say, home=self._home, session=self._session)
+
+    def _drain(self, servers: Iterable[Server], folder: Path | None) -> None:
+        async def drain() -> None:
+            await asyncio.gather(*(server.stop() for server in servers))
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+
+        task = asyncio.create_task(drain())
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
+
+
+async def _start_all(servers: Iterable[Server]) -> None:
+    """Start servers side by side; when one fails, the others are ended.
+
+    Raises:
+        ServerFailed: If one did not become ready.
+    """
+    servers = list(servers)
+    done = await asyncio.gather(*(server.start() for server in servers), return_exceptions=True)
+    failed = [error for error in done if isinstance(error, BaseException)]
+    if failed:
+        await asyncio.gather(*(server.end() for server in servers))
+        if isinstance(failed[0], ServerFailed):
+            raise ServerFailed(
+                "The primary container did not pass the ping health check."
+                f" Please check CloudWatch logs for this endpoint: {failed[0]}"
+            ) from failed[0]
+        raise failed[0]
+
+
+def _retain(old: list[Document], plan: list[Document], excluded: set[str]) -> None:
+    """Take over the shares and numbers that variants of the same name have now."""
+    before = {variant["VariantName"]: variant for variant in old}
+    for planned in plan:
+        if kept := before.get(planned["VariantName"]):
+            if "DesiredWeight" not in excluded:
+                planned["Weight"] = kept["Weight"]
+            if "DesiredInstanceCount" not in excluded:
+                planned["Count"] = kept["Count"]
+
+
+def _summary(variant: Document, since: float) -> Document:
+    image = {"SpecifiedImage": variant["Image"], "ResolvedImage": variant["Image"], "ResolutionTime": since}
+    return {
+        "VariantName": variant["VariantName"],
+        "DeployedImages": [image],
+        "CurrentWeight": variant["Weight"],
+        "DesiredWeight": variant["Weight"],
+        "CurrentInstanceCount": variant["Count"],
+        "DesiredInstanceCount": variant["Count"],
+    }

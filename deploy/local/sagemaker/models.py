@@ -1,0 +1,103 @@
+"""Models: an image, where its artifact is, and environment variables, under a name."""
+
+import time
+from typing import Any, Final
+
+from deploy.local.sagemaker.containers import Images
+from deploy.local.sagemaker.errors import invalid
+from deploy.local.sagemaker.listing import Listing
+from deploy.local.sagemaker.names import Names
+from deploy.local.sagemaker.packages import Packages
+from deploy.local.sagemaker.state import State
+from deploy.local.sagemaker.tags import Tags
+from deploy.local.sagemaker.wire import Document
+
+KIND: Final = "model"
+_LISTING: Final = Listing("ModelName")
+
+
+class Models:
+    """Every model."""
+
+    def __init__(self, state: State, names: Names, images: Images, packages: Packages, tags: Tags) -> None:
+        """Models of images that this machine has, or of model packages."""
+        self._state = state
+        self._names = names
+        self._images = images
+        self._packages = packages
+        self._tags = tags
+
+    def operations(self) -> dict[str, Any]:
+        """What is answered here."""
+        return {
+            "CreateModel": self.create,
+            "DescribeModel": self.describe,
+            "ListModels": self.page,
+            "DeleteModel": self.delete,
+        }
+
+    async def create(self, request: Document) -> Document:
+        """Name a container."""
+        name = request["ModelName"]
+        arn = self._names.arn(KIND, name)
+        if self._state.get(KIND, name):
+            raise invalid(f'Cannot create already existing model "{arn}".')
+        document = {
+            "EnableNetworkIsolation": False,
+            **request,
+            "ModelArn": arn,
+            "CreationTime": time.time(),
+            "DeploymentRecommendation": None,
+        }
+        self.container(document)
+        self._tags.hang(arn, request.get("Tags"))
+        self._state.put(KIND, name, document)
+        return {"ModelArn": arn}
+
+    async def describe(self, request: Document) -> Document:
+        """A model."""
+        return self.get(request["ModelName"])
+
+    async def page(self, request: Document) -> Document:
+        """Models, newest first."""
+        models, token = _LISTING.page(self._state.all(KIND), request)
+        return {"Models": models, "NextToken": token}
+
+    async def delete(self, request: Document) -> Document:
+        """Forget a model; endpoints that serve it go on."""
+        document = self.get(request["ModelName"])
+        self._state.drop(KIND, document["ModelName"])
+        self._tags.forget(document["ModelArn"])
+        return {}
+
+    def get(self, name: str) -> Document:
+        """A model by name."""
+        document = self._state.get(KIND, name)
+        if document is None:
+            raise invalid(f'Could not find model "{self._names.arn(KIND, name)}".')
+        return document
+
+    def container(self, model: Document) -> Document:
+        """What to run of a model: Image, ModelDataUrl or None, Environment.
+
+        Raises:
+            AwsError: ValidationException, if it is a pipeline, or its image or package is not here.
+        """
+        several = model.get("Containers", [])
+        if len(several) > 1:
+            raise invalid("Inference pipelines of several containers are not on this machine: give one container")
+        given = model.get("PrimaryContainer") or (several[0] if several else None)
+        if given is None:
+            raise invalid("A model needs a PrimaryContainer")
+        if "ModelPackageName" in given:
+            package = self._packages.get(given["ModelPackageName"])
+            given = package["InferenceSpecification"]["Containers"][0] | given
+        if "Image" not in given:
+            raise invalid("The container needs an Image or a ModelPackageName")
+        self._images.find(given["Image"])
+        source = given.get("ModelDataSource", {}).get("S3DataSource", {})
+        return {
+            "Image": given["Image"],
+            "ModelDataUrl": given.get("ModelDataUrl") or source.get("S3Uri"),
+            "Environment": given.get("Environment", {}),
+        }

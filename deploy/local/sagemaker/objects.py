@@ -1,0 +1,133 @@
+"""What jobs and models read from S3 and write to it. Blocking: called in threads."""
+
+import gzip
+import io
+import shutil
+import tarfile
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contracts.settings import Settings
+
+
+class ObjectsFailed(RuntimeError):
+    """S3 did not give or take something; the message is for a FailureReason."""
+
+
+class Objects:
+    """S3, as the settings say where it is."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Nothing connects yet."""
+        self._settings = settings
+
+    @cached_property
+    def _client(self) -> Any:
+        return boto3.client("s3", **self._settings.aws("s3"))
+
+    def download_prefix(self, uri: str, folder: Path) -> int:
+        """Bring all objects under a prefix into a folder, and say how many bytes that were.
+
+        Raises:
+            ObjectsFailed: If there are none, or S3 is not there.
+        """
+        bucket, prefix = split(uri)
+        total = 0
+        try:
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                for entry in page.get("Contents", []):
+                    relative = within(prefix, entry["Key"])
+                    if relative is None:
+                        continue
+                    file = folder / relative
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    self._client.download_file(bucket, entry["Key"], str(file))
+                    total += entry["Size"]
+        except (BotoCoreError, ClientError, OSError) as error:
+            raise ObjectsFailed(f"ClientError: Data download failed: {uri}: {error}") from error
+        if not any(folder.rglob("*")):
+            raise ObjectsFailed(f"ClientError: No S3 objects found under S3 URL {uri!r} given in input data source.")
+        return total
+
+    def download_model(self, uri: str, folder: Path) -> None:
+        """Unpack a model.tar.gz into a folder, or bring the objects under a prefix there.
+
+        Raises:
+            ObjectsFailed: If it is not there or no archive.
+        """
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        if not uri.endswith((".tar.gz", ".tgz")):
+            self.download_prefix(uri, folder)
+            return
+        bucket, key = split(uri)
+        packed = io.BytesIO()
+        try:
+            self._client.download_fileobj(bucket, key, packed)
+            packed.seek(0)
+            with tarfile.open(fileobj=packed, mode="r:gz") as archive:
+                archive.extractall(folder, filter="data")  # refuses what would lie outside of the folder
+        except (BotoCoreError, ClientError) as error:
+            raise ObjectsFailed(f"Could not find model data at {uri}: {error}") from error
+        except (OSError, EOFError, tarfile.TarError) as error:
+            raise ObjectsFailed(f"Failed to extract model data archive from {uri}: {error}") from error
+
+    def upload_archive(self, folder: Path, uri: str) -> None:
+        """Put a folder's files there as one .tar.gz, the same bytes for the same files.
+
+        Raises:
+            ObjectsFailed: If S3 does not take it.
+        """
+        bucket, key = split(uri)
+        try:
+            self._client.put_object(Bucket=bucket, Key=key, Body=packed(folder))
+        except (BotoCoreError, ClientError, OSError) as error:
+            raise ObjectsFailed(f"ClientError: Artifact upload failed: {uri}: {error}") from error
+
+    def upload_folder(self, folder: Path, uri: str) -> None:
+        """Put a folder's files under a prefix.
+
+        Raises:
+            ObjectsFailed: If S3 does not take them.
+        """
+        bucket, prefix = split(uri)
+        try:
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                self._client.upload_file(str(file), bucket, f"{prefix.rstrip('/')}/{file.relative_to(folder).as_posix()}")
+        except (BotoCoreError, ClientError, OSError) as error:
+            raise ObjectsFailed(f"ClientError: Artifact upload failed: {uri}: {error}") from error
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Bucket and key of an s3:// address."""
+    parts = urlsplit(uri, allow_fragments=False)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ObjectsFailed(f"ClientError: {uri!r} is no S3 address")
+    return parts.netloc, parts.path.lstrip("/")
+
+
+def within(prefix: str, key: str) -> PurePosixPath | None:
+    """Where an object under a prefix lies in its channel; None for what is no file, or would lie outside."""
+    rest = key.removeprefix(prefix)
+    if rest == "" or not (rest.startswith("/") or prefix.endswith("/") or prefix == ""):
+        rest = key.rpartition("/")[2]  # the prefix is a whole key, or ends within a name
+    relative = PurePosixPath(rest.lstrip("/"))
+    return None if key.endswith("/") or not relative.name or ".." in relative.parts else relative
+
+
+def packed(folder: Path) -> bytes:
+    """A folder as .tar.gz: files in order, no times, no owners."""
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            entry.size = path.stat().st_size
+            entry.mode = 0o644
+            with path.open("rb") as file:
+                archive.addfile(entry, file)
+    return gzip.compress(tar.getvalue(), mtime=0)

@@ -1,0 +1,160 @@
+"""A serving process: started, watched, started again when it dies, and drained before it ends."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import structlog
+
+from deploy.local.sagemaker import containers
+from deploy.local.sagemaker.containers import Image, Process, Say
+
+PATIENCE_S: Final = 120.0
+"""How long a server may take until it answers /ping."""
+_DRAIN_S: Final = 60.0
+_STOP_S: Final = 3.0
+_FIRST_PAUSE_S: Final = 0.2
+_LONGEST_PAUSE_S: Final = 5.0
+_CALM_S: Final = 60.0  # a server that ran for so long is started again without delay
+
+log = structlog.get_logger()
+
+
+class ServerFailed(Exception):
+    """A server that did not become ready; the message says why."""
+
+
+class Server:
+    """One instance of a variant."""
+
+    def __init__(
+        self,
+        image: Image,
+        folder: Path,
+        environment: Mapping[str, str],
+        say: Say,
+        *,
+        home: Path,
+        session: aiohttp.ClientSession,
+    ) -> None:
+        """Not started yet.
+
+        Args:
+            image: What serves.
+            folder: What it sees as /opt/ml; the model is in it.
+            environment: The model's variables.
+            say: Told each line that it prints.
+            home: The folder of this service.
+            session: Keeps connections to it alive.
+        """
+        self.ready = asyncio.Event()
+        """Whether it can be asked now."""
+        self.under_way = 0
+        """Requests that it has not answered yet."""
+        self._image = image
+        self._folder = folder
+        self._environment = environment
+        self._say = say
+        self._home = home
+        self._session = session
+        self._process: Process | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.url = ""
+
+    @property
+    def pid(self) -> int | None:
+        """The process that answers now."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Start it, and return when it answers.
+
+        Raises:
+            ServerFailed: If it ends before, or takes too long.
+        """
+        await self._launch()
+        self._watch = asyncio.create_task(self._keep_running())
+
+    async def stop(self) -> None:
+        """Let it answer what it has been asked, then end it."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), _DRAIN_S)
+        await self.end()
+
+    async def end(self) -> None:
+        """End it now."""
+        self.ready.clear()
+        if self._watch:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        if self._process and self._process.exit_code is None:
+            await self._process.stop(_STOP_S)
+
+    def enter(self) -> None:
+        """A request goes to it."""
+        self.under_way += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        """A request has been answered, or given up."""
+        self.under_way -= 1
+        if not self.under_way:
+            self._idle.set()
+
+    async def _launch(self) -> None:
+        port = _free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        environment = {**self._environment, "SAGEMAKER_BIND_TO_PORT": str(port)}
+        command = self._image.script("serve")
+        process = self._process = await containers.start(
+            command, self._image, self._folder, environment, self._say, home=self._home
+        )
+        ended = asyncio.create_task(process.wait())
+        ready = asyncio.create_task(self._answers())
+        try:
+            await asyncio.wait({ended, ready}, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+            if not ready.done():
+                why = f"it ended with code {process.exit_code}" if ended.done() else f"no answer in {PATIENCE_S:.0f} s"
+                raise ServerFailed(why)
+        except BaseException:
+            ready.cancel()
+            if process.exit_code is None:
+                await process.stop(0)
+            raise
+        self.ready.set()
+
+    async def _answers(self) -> None:
+        while True:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with self._session.get(f"{self.url}/ping", timeout=aiohttp.ClientTimeout(2)) as response:
+                    if response.status == 200:
+                        return
+            await asyncio.sleep(0.02)
+
+    async def _keep_running(self) -> None:
+        pause = _FIRST_PAUSE_S
+        clock = asyncio.get_running_loop().time
+        while True:
+            assert self._process is not None
+            began = clock()
+            code = await self._process.wait()
+            self.ready.clear()
+            log.warning("server ended, starting it again", folder=str(self._folder), code=code)
+            pause = _FIRST_PAUSE_S if clock() - began > _CALM_S else min(2 * pause, _LONGEST_PAUSE_S)
+            await asyncio.sleep(pause)
+            try:
+                await self._launch()
+            except ServerFailed as failed:
+                log.error("server does not start", folder=str(self._folder), reason=str(failed))
+
+
+def _free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        return int(trial.getsockname()[1])

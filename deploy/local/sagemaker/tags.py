@@ -1,0 +1,69 @@
+"""Tags of any resource, by its ARN."""
+
+from typing import Any, Final
+
+from deploy.local.sagemaker.errors import invalid
+from deploy.local.sagemaker.state import State
+from deploy.local.sagemaker.wire import Document
+
+_MOST: Final = 50
+
+
+class Tags:
+    """Keys and values that users hang on resources."""
+
+    def __init__(self, state: State) -> None:
+        """Kept with the other documents."""
+        self._state = state
+
+    def operations(self) -> dict[str, Any]:
+        """What is answered here."""
+        return {"AddTags": self.add, "ListTags": self.page, "DeleteTags": self.delete}
+
+    def hang(self, arn: str, tags: list[Document] | None) -> None:
+        """Hang tags on a resource as it is made.
+
+        Raises:
+            AwsError: ValidationException, if they are more than a resource may have.
+        """
+        if tags:
+            self._keep(arn, {tag["Key"]: tag["Value"] for tag in tags})
+
+    def forget(self, arn: str) -> None:
+        """Drop all tags of a resource that is deleted."""
+        self._state.drop("tags", arn)
+
+    async def add(self, request: Document) -> Document:
+        """Add tags, or change their values."""
+        arn = request["ResourceArn"]
+        kept = self._of(arn) | {tag["Key"]: tag["Value"] for tag in request["Tags"]}
+        self._keep(arn, kept)
+        return {"Tags": _listed(kept)}
+
+    async def page(self, request: Document) -> Document:
+        """A resource's tags."""
+        listed = _listed(self._of(request["ResourceArn"]))
+        token, size = request.get("NextToken", "0"), request.get("MaxResults", _MOST)
+        if not token.isdigit():
+            raise invalid("Invalid NextToken")
+        start = int(token)
+        more = len(listed) > start + size
+        return {"Tags": listed[start : start + size], "NextToken": str(start + size) if more else None}
+
+    async def delete(self, request: Document) -> Document:
+        """Take tags off."""
+        arn = request["ResourceArn"]
+        self._keep(arn, {key: value for key, value in self._of(arn).items() if key not in request["TagKeys"]})
+        return {}
+
+    def _of(self, arn: str) -> dict[str, str]:
+        return dict(self._state.get("tags", arn) or {})
+
+    def _keep(self, arn: str, tags: dict[str, str]) -> None:
+        if len(tags) > _MOST:
+            raise invalid(f"A resource has at most {_MOST} tags")
+        self._state.put("tags", arn, tags)
+
+
+def _listed(tags: dict[str, str]) -> list[Document]:
+    return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]

@@ -1,0 +1,376 @@
+"""Training jobs: inputs from S3, the image's `train` as a process, the model to S3, and all that can be asked meanwhile."""
+
+import asyncio
+import json
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from deploy.local.sagemaker import containers, logs
+from deploy.local.sagemaker.containers import Image, Images, Process
+from deploy.local.sagemaker.errors import AwsError, in_use, invalid, not_found
+from deploy.local.sagemaker.listing import Listing
+from deploy.local.sagemaker.logs import Logs
+from deploy.local.sagemaker.names import Names
+from deploy.local.sagemaker.objects import Objects, ObjectsFailed
+from deploy.local.sagemaker.state import State
+from deploy.local.sagemaker.tags import Tags
+from deploy.local.sagemaker.wire import Document
+
+KIND: Final = "training-job"
+GRACE_S: Final = 120.0
+"""Between SIGTERM and SIGKILL, as SageMaker has it."""
+_NICE: Final = 10
+_DAY_S: Final = 86400
+_FAILURE_LENGTH: Final = 1024
+_MESSAGES: Final = {
+    "Starting": "Preparing the instances for training",
+    "Downloading": "Downloading the training image and input data",
+    "Training": "Training image download completed. Training in progress.",
+    "Uploading": "Uploading generated training model",
+    "Completed": "Training job completed",
+    "Failed": "Training job failed",
+    "Stopping": "Stopping the training job",
+    "Stopped": "Training job stopped",
+    "MaxRuntimeExceeded": "Training job stopped, as it ran for longer than MaxRuntimeInSeconds",
+}
+_LISTING: Final = Listing("TrainingJobName", "TrainingJobStatus")
+
+log = structlog.get_logger()
+
+
+class JobFailed(Exception):
+    """A job that ends as Failed; the message is its FailureReason."""
+
+
+class _Run:
+    """What is known of a job only while it runs."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.task: asyncio.Task[None] | None = None
+        self.process: Process | None = None
+        self.stopping = asyncio.Event()
+        self.metrics: dict[str, Document] = {}
+        definitions = document["AlgorithmSpecification"].get("MetricDefinitions", [])
+        self._definitions = [(one["Name"], re.compile(one["Regex"])) for one in definitions]
+
+    def read(self, line: str) -> None:
+        """Take the metrics out of a line that the job printed."""
+        for name, pattern in self._definitions:
+            found = pattern.search(line)
+            if found and found.groups():
+                with suppress(ValueError, TypeError):
+                    self.metrics[name] = {"MetricName": name, "Value": float(found.group(1)), "Timestamp": time.time()}
+
+
+class TrainingJobs:
+    """Every training job, running or not."""
+
+    def __init__(
+        self, state: State, names: Names, images: Images, objects: Objects, kept: Logs, tags: Tags, home: Path
+    ) -> None:
+        """Jobs work in folders under ``home/jobs``."""
+        self._state = state
+        self._names = names
+        self._images = images
+        self._objects = objects
+        self._logs = kept
+        self._tags = tags
+        self._home = home
+        self._runs: dict[str, _Run] = {}
+
+    def operations(self) -> dict[str, Any]:
+        """What is answered here."""
+        return {
+            "CreateTrainingJob": self.create,
+            "DescribeTrainingJob": self.describe,
+            "ListTrainingJobs": self.page,
+            "StopTrainingJob": self.stop,
+            "DeleteTrainingJob": self.delete,
+        }
+
+    async def create(self, request: Document) -> Document:
+        """Start a job."""
+        name = request["TrainingJobName"]
+        arn = self._names.arn(KIND, name)
+        if self._state.get(KIND, name):
+            raise in_use(
+                "Training job names must be unique within an AWS account and region,"
+                f" and a training job with this name already exists ({arn})"
+            )
+        self._refuse_what_is_absent(request)
+        now = time.time()
+        document = {
+            **request,
+            "TrainingJobArn": arn,
+            "TrainingJobStatus": "InProgress",
+            "SecondaryStatus": "Starting",
+            "SecondaryStatusTransitions": [],
+            "CreationTime": now,
+            "LastModifiedTime": now,
+            "StoppingCondition": {"MaxRuntimeInSeconds": _DAY_S} | request.get("StoppingCondition", {}),
+            "EnableNetworkIsolation": request.get("EnableNetworkIsolation", False),
+            "EnableInterContainerTrafficEncryption": request.get("EnableInterContainerTrafficEncryption", False),
+            "EnableManagedSpotTraining": request.get("EnableManagedSpotTraining", False),
+        }
+        self._tags.hang(arn, request.get("Tags"))
+        self._move(document, "InProgress", "Starting")
+        self._launch(document)
+        return {"TrainingJobArn": arn}
+
+    async def describe(self, request: Document) -> Document:
+        """A job, with the metrics as they are now."""
+        document = self._get(request["TrainingJobName"])
+        run = self._runs.get(document["TrainingJobName"])
+        if run and run.metrics:
+            document["FinalMetricDataList"] = list(run.metrics.values())
+        return document
+
+    async def page(self, request: Document) -> Document:
+        """Jobs, newest first."""
+        jobs, token = _LISTING.page(self._state.all(KIND), request)
+        return {"TrainingJobSummaries": jobs, "NextToken": token}
+
+    async def stop(self, request: Document) -> Document:
+        """Ask a job to end: SIGTERM, and SIGKILL after two minutes; what it has put into its model folder is kept."""
+        document = self._get(request["TrainingJobName"])
+        run = self._runs.get(document["TrainingJobName"])
+        if document["TrainingJobStatus"] not in ("InProgress", "Stopping") or run is None:
+            raise invalid(
+                "The request was rejected because the training job is in status " + document["TrainingJobStatus"] + "."
+            )
+        if document["TrainingJobStatus"] == "InProgress":
+            self._move(run.document, "Stopping", "Stopping")
+            run.stopping.set()
+        return {}
+
+    async def delete(self, request: Document) -> Document:
+        """Forget a job that has ended."""
+        document = self._get(request["TrainingJobName"])
+        if document["TrainingJobStatus"] in ("InProgress", "Stopping"):
+            raise in_use(
+                f"Training job {document['TrainingJobName']} is in status {document['TrainingJobStatus']}: stop it first"
+            )
+        self._state.drop(KIND, document["TrainingJobName"])
+        self._tags.forget(document["TrainingJobArn"])
+        return {}
+
+    def recover(self) -> None:
+        """Run jobs that a killed service has left once more from their inputs, under their names: who waits gets the model."""
+        for document in self._state.all(KIND):
+            if document["TrainingJobStatus"] == "InProgress":
+                log.warning("training job runs again", job=document["TrainingJobName"])
+                document["_Restarts"] = document.get("_Restarts", 0) + 1
+                self._move(document, "InProgress", "Starting", "The service was interrupted: the job starts anew")
+                self._launch(document)
+            elif document["TrainingJobStatus"] == "Stopping":
+                self._end(document, "Stopped", "Stopped")
+
+    async def close(self) -> None:
+        """End all processes; the jobs stay as they are and run again at the next start."""
+        tasks = [run.task for run in self._runs.values() if run.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _refuse_what_is_absent(self, request: Document) -> None:
+        algorithm = request.get("AlgorithmSpecification", {})
+        if "TrainingImage" not in algorithm:
+            raise invalid("AlgorithmSpecification needs a TrainingImage: marketplace algorithms are not on this machine")
+        self._images.find(algorithm["TrainingImage"])
+        for definition in algorithm.get("MetricDefinitions", []):
+            try:
+                re.compile(definition["Regex"])
+            except re.error as wrong:
+                raise invalid(f"Regex of metric {definition['Name']}: {wrong}") from wrong
+        if request.get("ResourceConfig", {}).get("InstanceCount", 1) != 1:
+            raise AwsError("ResourceLimitExceeded", "This machine is one instance: set InstanceCount to 1")
+        for channel in request.get("InputDataConfig", []):
+            source = channel["DataSource"].get("S3DataSource")
+            mode = channel.get("InputMode") or algorithm.get("TrainingInputMode", "File")
+            if source is None or source["S3DataType"] != "S3Prefix" or mode == "Pipe":
+                raise invalid(
+                    f"Channel {channel['ChannelName']}: only S3DataSource of type S3Prefix in mode File is on this machine"
+                )
+
+    def _get(self, name: str) -> Document:
+        document = self._state.get(KIND, name)
+        if document is None:
+            raise not_found("Requested resource not found.")
+        return document
+
+    def _launch(self, document: Document) -> None:
+        name = document["TrainingJobName"]
+        run = self._runs[name] = _Run(document)
+        run.task = asyncio.create_task(self._run(run), name=f"training job {name}")
+        run.task.add_done_callback(lambda _: self._runs.pop(name, None))
+
+    def _move(self, document: Document, status: str, secondary: str, message: str | None = None) -> None:
+        """Go on to another status, and keep it."""
+        now = time.time()
+        transitions = document["SecondaryStatusTransitions"]
+        if transitions:
+            transitions[-1].setdefault("EndTime", now)
+        told = message or _MESSAGES[secondary]
+        transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": told})
+        document |= {"TrainingJobStatus": status, "SecondaryStatus": secondary, "LastModifiedTime": now}
+        self._state.put(KIND, document["TrainingJobName"], document)
+
+    def _advance(self, document: Document, secondary: str) -> None:
+        """Go on with a job, unless it has been asked to stop meanwhile."""
+        if document["TrainingJobStatus"] == "InProgress":
+            self._move(document, "InProgress", secondary)
+
+    def _end(self, document: Document, status: str, secondary: str, reason: str | None = None) -> None:
+        now = time.time()
+        seconds = max(1, round(now - document.get("TrainingStartTime", now)))
+        document |= {"TrainingEndTime": now, "TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
+        if reason:
+            document["FailureReason"] = reason[:_FAILURE_LENGTH]
+        run = self._runs.get(document["TrainingJobName"])
+        if run and run.metrics:
+            document["FinalMetricDataList"] = list(run.metrics.values())
+        self._move(document, status, secondary, reason)
+        log.info("training job ended", job=document["TrainingJobName"], status=status, secondary=secondary, reason=reason)
+
+    async def _run(self, run: _Run) -> None:
+        document = run.document
+        folder = self._home / "jobs" / document["TrainingJobName"]
+        try:
+            outcome = await self._work(document, run, folder)
+        except (JobFailed, ObjectsFailed, AwsError) as failed:
+            stopped = run.stopping.is_set()
+            self._end(document, *(("Stopped", "Stopped") if stopped else ("Failed", "Failed", str(failed))))
+        except OSError as error:
+            self._end(document, "Failed", "Failed", f"InternalServerError: {error}")
+        else:
+            self._end(document, "Completed" if outcome == "Completed" else "Stopped", outcome)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def _work(self, document: Document, run: _Run, folder: Path) -> str:
+        """Do the job, and say how it ended: Completed, Stopped or MaxRuntimeExceeded.
+
+        Raises:
+            JobFailed: If the image's `train` failed.
+            ObjectsFailed: If S3 did not give the inputs or take the model.
+        """
+        image = self._images.find(document["AlgorithmSpecification"]["TrainingImage"])
+        self._advance(document, "Downloading")
+        await asyncio.to_thread(self._prepare, document, folder)
+        outcome = "Stopped"
+        if not run.stopping.is_set():
+            document["TrainingStartTime"] = time.time()
+            self._advance(document, "Training")
+            outcome = await self._train(document, run, folder, image)
+        if any((folder / "model").iterdir()):
+            self._advance(document, "Uploading")
+            document["ModelArtifacts"] = {"S3ModelArtifacts": await asyncio.to_thread(self._upload, document, folder)}
+        return outcome
+
+    def _prepare(self, document: Document, folder: Path) -> None:
+        """Lay out /opt/ml: configuration and channels."""
+        shutil.rmtree(folder, ignore_errors=True)
+        for part in ("input/config", "input/data", "model", "output/data", "checkpoints"):
+            (folder / part).mkdir(parents=True)
+        channels = document.get("InputDataConfig", [])
+        for channel in channels:
+            source = channel["DataSource"]["S3DataSource"]
+            self._objects.download_prefix(source["S3Uri"], folder / "input" / "data" / channel["ChannelName"])
+        _write_configuration(document, folder / "input" / "config")
+
+    async def _train(self, document: Document, run: _Run, folder: Path, image: Image) -> str:
+        name = document["TrainingJobName"]
+        write = self._logs.writer(logs.TRAINING, f"{name}/algo-1-{int(time.time())}")
+
+        def say(line: str) -> None:
+            write(line)
+            run.read(line)
+
+        algorithm = document["AlgorithmSpecification"]
+        command = (*algorithm.get("ContainerEntrypoint", image.script("train")), *algorithm.get("ContainerArguments", ()))
+        process = run.process = await containers.start(
+            command, image, folder, self._environment(document), say, home=self._home, nice=_NICE
+        )
+        ended = asyncio.create_task(process.wait())
+        asked = asyncio.create_task(run.stopping.wait())
+        try:
+            limit = document["StoppingCondition"]["MaxRuntimeInSeconds"]
+            await asyncio.wait({ended, asked}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                await process.stop(GRACE_S)
+                return "Stopped" if asked.done() else "MaxRuntimeExceeded"
+            if code := await ended:
+                raise JobFailed(_reason(folder, code))
+            return "Completed"
+        finally:
+            asked.cancel()
+            if process.exit_code is None:
+                await process.stop(0)
+            await ended
+
+    def _environment(self, document: Document) -> dict[str, str]:
+        return {
+            "TRAINING_JOB_NAME": document["TrainingJobName"],
+            "TRAINING_JOB_ARN": document["TrainingJobArn"],
+            "AWS_REGION": self._names.region,
+            **document.get("Environment", {}),
+        }
+
+    def _upload(self, document: Document, folder: Path) -> str:
+        output = document["OutputDataConfig"]
+        base = f"{output['S3OutputPath'].rstrip('/')}/{document['TrainingJobName']}/output"
+        if any((folder / "output" / "data").iterdir()):
+            self._objects.upload_archive(folder / "output" / "data", f"{base}/output.tar.gz")
+        if output.get("CompressionType") == "NONE":
+            self._objects.upload_folder(folder / "model", f"{base}/model/")
+            return f"{base}/model/"
+        self._objects.upload_archive(folder / "model", f"{base}/model.tar.gz")
+        return f"{base}/model.tar.gz"
+
+
+def _write_configuration(document: Document, folder: Path) -> None:
+    resources = document.get("ResourceConfig", {})
+    files: Mapping[str, Document] = {
+        "hyperparameters.json": document.get("HyperParameters", {}),
+        "inputdataconfig.json": {
+            channel["ChannelName"]: {
+                "TrainingInputMode": channel.get("InputMode", "File"),
+                "S3DistributionType": channel["DataSource"]["S3DataSource"].get("S3DataDistributionType", "FullyReplicated"),
+                "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+                "ContentType": channel.get("ContentType", ""),
+            }
+            for channel in document.get("InputDataConfig", [])
+        },
+        "resourceconfig.json": {
+            "current_host": "algo-1",
+            "current_instance_type": resources.get("InstanceType", "ml.m5.large"),
+            "current_group_name": "homogeneousCluster",
+            "hosts": ["algo-1"],
+            "instance_groups": [
+                {
+                    "instance_group_name": "homogeneousCluster",
+                    "instance_type": resources.get("InstanceType", "ml.m5.large"),
+                    "hosts": ["algo-1"],
+                }
+            ],
+            "network_interface_name": "lo",
+        },
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+
+
+def _reason(folder: Path, code: int) -> str:
+    """What SageMaker says of a `train` that failed: what it has written itself, cut to leave room for the exit code."""
+    file = folder / "output" / "failure"
+    told = file.read_text(errors="replace").strip() if file.is_file() else "Please use the logs for what it printed"
+    ending = f", exit code: {code if code >= 0 else 128 - code}"
+    return f"AlgorithmError: {told}"[: _FAILURE_LENGTH - len(ending)] + ending

@@ -1,0 +1,154 @@
+"""AWS's JSON, checked and shaped by botocore's own service models: nothing of the API is written down here twice."""
+
+import functools
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import botocore.session
+from botocore.model import OperationModel, ServiceModel
+
+from deploy.local.sagemaker.errors import AwsError
+
+Document = dict[str, Any]
+"""A request, an answer or a resource, as JSON has it: timestamps are seconds since 1970."""
+
+TARGETS: Final = {"SageMaker": "sagemaker", "Logs_20140328": "logs"}
+"""Prefix of X-Amz-Target -> service."""
+
+Shape = Any
+"""One of botocore's shapes; its kinds have members that their common base has not. None: nothing is expected."""
+
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "structure": (dict,),
+    "map": (dict,),
+    "list": (list,),
+    "string": (str,),
+    "character": (str,),
+    "blob": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "long": (int,),
+    "float": (int, float),
+    "double": (int, float),
+    "timestamp": (int, float),
+}
+
+
+@functools.cache
+def service(name: str) -> ServiceModel:
+    """Botocore's model of a service."""
+    return botocore.session.get_session().get_service_model(name)
+
+
+def operation(target: str) -> OperationModel:
+    """The operation that an X-Amz-Target names.
+
+    Raises:
+        AwsError: UnknownOperationException, if AWS has no such operation either.
+    """
+    prefix, _, name = target.rpartition(".")
+    if prefix not in TARGETS or name not in service(TARGETS[prefix]).operation_names:
+        raise AwsError("UnknownOperationException", f"Unknown operation {target or 'without X-Amz-Target'}")
+    return service(TARGETS[prefix]).operation_model(name)
+
+
+def checked(model: OperationModel, request: Any) -> Document:
+    """A request with the members that the operation knows.
+
+    Raises:
+        AwsError: SerializationException or ValidationException, naming every member that is wrong and why.
+    """
+    shape = model.input_shape
+    if shape is None:
+        return {}
+    if not isinstance(request, dict):
+        raise AwsError("SerializationException", "the request is no JSON object")
+    problems = list(_problems(shape, request, ""))
+    if problems:
+        plural = "s" if len(problems) > 1 else ""
+        raise AwsError("ValidationException", f"{len(problems)} validation error{plural} detected: {'; '.join(problems)}")
+    return dict(shaped(shape, request))
+
+
+def shaped(shape: Shape, value: Any) -> Any:
+    """A value with the members that its shape knows, and no others; what is None is left out."""
+    match shape.type_name if shape else None:
+        case "structure":
+            members = shape.members
+            return {name: shaped(members[name], item) for name, item in value.items() if name in members and item is not None}
+        case "list":
+            return [shaped(shape.member, item) for item in value]
+        case "map":
+            return {name: shaped(shape.value, item) for name, item in value.items()}
+        case None:
+            return {}
+        case _:
+            return value
+
+
+def _problems(shape: Shape, given: object, path: str) -> Iterator[str]:
+    kind: str = shape.type_name
+    if not isinstance(given, _TYPES[kind]) or (isinstance(given, bool) and kind != "boolean"):
+        raise AwsError("SerializationException", f"{path or 'the request'} is {type(given).__name__}, not {kind}")
+    value: Any = given
+    match kind:
+        case "structure":
+            for name in shape.required_members:
+                if value.get(name) is None:
+                    yield f"Value null at '{_below(path, name)}' failed to satisfy constraint: Member must not be null"
+            for name, item in value.items():
+                if name in shape.members and item is not None:
+                    yield from _problems(shape.members[name], item, _below(path, name))
+        case "list":
+            yield from _length(shape, value, path)
+            for index, item in enumerate(value, 1):
+                yield from _problems(shape.member, item, f"{path}.{index}.member")
+        case "map":
+            yield from _length(shape, value, path)
+            for name, item in value.items():
+                yield from _problems(shape.key, name, f"{path}.key")
+                yield from _problems(shape.value, item, f"{path}.{name}.member")
+        case "string":
+            yield from _length(shape, value, path)
+            allowed, pattern = shape.metadata.get("enum"), shape.metadata.get("pattern")
+            if allowed and value not in allowed:
+                yield f"{_at(value, path)}: Member must satisfy enum value set: [{', '.join(allowed)}]"
+            if pattern and not _matches(pattern, value):
+                yield f"{_at(value, path)}: Member must satisfy regular expression pattern: {pattern}"
+        case "integer" | "long" | "float" | "double":
+            low, high = shape.metadata.get("min"), shape.metadata.get("max")
+            if low is not None and value < low:
+                yield f"{_at(value, path)}: Member must have value greater than or equal to {low}"
+            if high is not None and value > high:
+                yield f"{_at(value, path)}: Member must have value less than or equal to {high}"
+
+
+def _length(shape: Shape, value: Any, path: str) -> Iterator[str]:
+    low, high = shape.metadata.get("min"), shape.metadata.get("max")
+    if low is not None and len(value) < low:
+        yield f"{_at(value, path)}: Member must have length greater than or equal to {low}"
+    if high is not None and len(value) > high:
+        yield f"{_at(value, path)}: Member must have length less than or equal to {high}"
+
+
+def _below(path: str, name: str) -> str:
+    name = name[0].lower() + name[1:]
+    return f"{path}.{name}" if path else name
+
+
+def _at(value: Any, path: str) -> str:
+    return f"Value '{value}' at '{path}' failed to satisfy constraint"
+
+
+def _matches(pattern: str, value: str) -> bool:
+    compiled = _compiled(pattern)
+    return compiled is None or compiled.fullmatch(value) is not None
+
+
+@functools.cache
+def _compiled(pattern: str) -> "re.Pattern[str] | None":
+    try:
+        return re.compile(pattern)
+    except re.error:  # the few with Java's own classes, \p{L}: those stay unchecked
+        return None
