@@ -1,0 +1,134 @@
+"""Real Chromium for the end-to-end tests, and visits that notice what a page must never do."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+
+from contracts.settings import Settings
+from deploy.local.archive import free_ports
+from tests.e2e.stage import Stage
+
+FLAGS: Final = (
+    "--no-sandbox",  # Chromium's own refuses to run as root, which CI is
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-default-browser-check",
+)
+NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def chromium() -> str | None:
+    """The browser of the setting, else one on the PATH, else Debian's; None: there is none."""
+    given = Settings.load().chromium
+    candidates = [given] if given else [*(shutil.which(name) for name in NAMES), "/usr/bin/chromium"]
+    return next((path for path in candidates if path and Path(path).is_file()), None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium without a window. It ends with the module: Playwright's loop would be in the way of asynchronous tests."""
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium: apt-get install chromium, or name one by GAMENIGHT_CHROMIUM")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    """The API on a bus in memory, with models that do as told."""
+    [port] = free_ports(1)
+    running = Stage(port)
+    running.open()
+    yield running
+    running.close()
+
+
+@dataclass
+class Visit:
+    """A page, and what it did wrong: errors in the console, and addresses of other hosts."""
+
+    page: Page
+    expected: str = ""
+    """A part of the errors that the test itself brings about."""
+    errors: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self._error(str(error)))
+        self.page.on("request", self._request)
+        self.page.add_init_script(
+            "addEventListener('securitypolicyviolation', (e) => console.error(`CSP: ${e.violatedDirective} ${e.blockedURI}`))"
+        )
+
+    def _console(self, message: ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self._error(message.text)
+
+    def _error(self, text: str) -> None:
+        if not self.expected or self.expected not in text:
+            self.errors.append(text)
+
+    def _request(self, request: Request) -> None:
+        if urlsplit(request.url).hostname != "127.0.0.1" and not request.url.startswith("data:"):
+            self.strangers.append(request.url)
+
+    def guess(self, model: str) -> Any:
+        """The digit that a model's card shows, once it answers the finished drawing."""
+        return self.page.locator(f'article[data-model="{model}"][data-state="final"] .digit')
+
+    def draw(self, points: list[tuple[float, float]]) -> None:
+        """Draw one stroke by mouse.
+
+        Args:
+            points: In 0..1 of the pad, from its top left corner.
+        """
+        box = self.page.locator("#pad").bounding_box()
+        assert box is not None
+        places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*place, steps=10)
+        self.page.mouse.up()
+
+
+SEVEN: Final = [(0.28, 0.2), (0.72, 0.2), (0.42, 0.82)]
+ONE: Final = [(0.5, 0.15), (0.5, 0.85)]
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
+    """Opens pages, each as a visitor of its own; at the end none may have done what a page must never do."""
+    visits: list[Visit] = []
+    contexts: list[BrowserContext] = []
+
+    def opened(url: str, *, context: BrowserContext | None = None, expected: str = "", **options: Any) -> Visit:
+        if context is None:
+            context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
+            contexts.append(context)
+        one = Visit(context.new_page(), expected)
+        visits.append(one)
+        one.page.set_default_timeout(15_000)
+        one.page.goto(url)
+        one.page.locator('#connection[data-state="live"]').wait_for()
+        return one
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert [error for one in visits for error in one.errors] == []
+    assert [url for one in visits for url in one.strangers] == []

@@ -1,0 +1,309 @@
+"""The pages in real Chromium, on the real API, with models that say what the test tells them to."""
+
+import json
+import re
+from collections.abc import Callable
+
+from playwright.sync_api import expect
+
+from contracts.events import TrainingAdvanced
+from tests.e2e.conftest import ONE, SEVEN, Visit
+from tests.e2e.stage import Stage, eventually
+
+Visits = Callable[..., Visit]
+PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
+NBSP = "\u00a0"
+
+
+def test_a_drawing_is_guessed_corrected_by_a_key_and_the_receipt_says_who_learned(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.draw(SEVEN)
+    expect(game.guess("river")).to_have_text("1")
+    expect(game.guess("xgboost")).to_have_text("1")
+    expect(game.page.locator("#status")).to_have_text("Saved")
+
+    game.page.keyboard.press("7")
+
+    river = game.page.locator('#receipt .line[data-model="river"]')
+    expect(river).to_contain_text(f"River learned it: 1{NBSP}% → 81{NBSP}%")
+    expect(river).to_contain_text("mnist1+41 → +42")
+    expect(game.page.locator('article[data-model="river"]')).to_contain_text("0 of 1 right")
+    expect(game.page.locator("#past li")).to_have_count(1)
+    [correction] = stage.corrections
+    assert (correction.drawing_id, correction.label) == (stage.drawings[0].drawing_id, 7)
+
+
+def test_guesses_are_shown_while_the_pen_is_still_down(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    box = game.page.locator("#pad").bounding_box()
+    assert box is not None
+    game.page.mouse.move(box["x"] + 100, box["y"] + 100)
+    game.page.mouse.down()
+    for step in range(10):
+        game.page.mouse.move(box["x"] + 100 + 20 * step, box["y"] + 100 + 9 * step)
+
+    expect(game.page.locator('article[data-model="river"][data-state="preview"] .digit')).to_have_text("1")
+    assert stage.drawings == []
+    assert stage.previews >= 1
+
+
+def test_enter_finishes_and_then_confirms_what_was_asked(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    asked = int(game.page.locator("#prompt b").inner_text())
+    game.draw(SEVEN)
+    game.page.keyboard.press("Enter")
+    expect(game.guess("river")).to_have_text("1")
+    game.page.keyboard.press("Enter")
+
+    correction = eventually(lambda: stage.corrections, "a correction")[0]
+    assert (stage.drawings[0].asked, correction.label) == (asked, asked)
+    expect(game.page.locator("#prompt b")).not_to_have_text(str(asked))
+
+
+def test_drawing_freely_asks_for_nothing_and_is_remembered(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.page.get_by_text("Draw freely").click()
+    expect(game.page.locator("#prompt")).to_have_text("Draw any digit")
+    game.page.reload()
+    expect(game.page.locator("#prompt")).to_have_text("Draw any digit")
+    game.draw(ONE)
+    expect(game.page.locator("#confirm")).to_contain_text("Yes, it is a 1")
+    assert stage.drawings[0].asked is None
+
+
+def test_a_finger_draws_as_a_mouse_does(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url, **PHONE)
+    box = game.page.locator("#pad").bounding_box()
+    assert box is not None
+    touch = game.page.context.new_cdp_session(game.page)
+    for step in range(12):
+        at = {"x": box["x"] + box["width"] * (0.3 + 0.03 * step), "y": box["y"] + box["height"] * (0.2 + 0.05 * step)}
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove" if step else "touchStart", "touchPoints": [at]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    expect(game.guess("river")).to_have_text("1")
+    game.page.locator("#digits button", has_text="4").tap()
+    expect(game.page.locator("#receipt .line")).to_have_count(2)
+    assert len(stage.drawings[0].strokes[0]) == 12
+    assert game.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_keyboard_alone_plays(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.page.locator("#pad").focus()
+    for key in ["ArrowUp"] * 10 + ["Space"] + ["ArrowDown"] * 15 + ["Space", "Enter"]:
+        game.page.keyboard.press(key)
+
+    expect(game.guess("river")).to_have_text("1")
+    expect(game.page.locator("#spoken")).to_contain_text("River: 1, 91 per cent")
+    game.page.keyboard.press("1")
+    expect(game.page.locator('article[data-model="river"]')).to_contain_text("1 of 1 right")
+    [[*stroke]] = stage.drawings[0].strokes
+    assert stroke[0][0] == stroke[-1][0]
+    assert stroke[-1][1] > stroke[0][1]
+
+
+def test_what_was_drawn_and_said_while_the_game_was_away_arrives_once_when_it_is_back(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url, expected="WebSocket connection to")
+    stage.vanish()
+    expect(game.page.locator('#connection[data-state="waiting"]')).to_be_visible()
+    game.draw(SEVEN)
+    game.page.keyboard.press("7")
+    expect(game.page.locator("#status")).to_contain_text("Not sent yet")
+
+    stage.serve()
+
+    expect(game.page.locator("#receipt .line")).to_have_count(2)
+    expect(game.page.locator("#status")).to_have_text("Saved")
+    assert len(stage.drawings) == 1
+    assert [correction.label for correction in stage.corrections] == [7]
+
+
+def test_a_player_keeps_their_seat_through_a_reload(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.draw(ONE)
+    expect(game.guess("river")).to_have_text("1")
+    game.page.reload()
+    game.page.locator('#connection[data-state="live"]').wait_for()
+    game.draw(ONE)
+    expect(game.guess("river")).to_have_text("1")
+
+    first, second = stage.drawings
+    assert first.player_id == second.player_id
+    assert first.drawing_id != second.drawing_id
+
+
+def test_a_seat_that_the_server_does_not_know_is_replaced(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.page.evaluate("localStorage.setItem('gamenight.seat', 'of another server')")
+    game.page.reload()
+
+    expect(game.page.locator('#connection[data-state="live"]')).to_be_visible()
+    assert game.page.evaluate("localStorage.getItem('gamenight.seat')") != "of another server"
+
+
+def test_another_word_replaces_the_first_and_it_can_be_taken_back(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.draw(ONE)
+    expect(game.guess("river")).to_have_text("1")
+    game.page.keyboard.press("7")
+    expect(game.page.locator('article[data-model="river"]')).to_contain_text("0 of 1 right")
+    game.page.keyboard.press("1")
+    expect(game.page.locator('article[data-model="river"]')).to_contain_text("1 of 1 right")
+    eventually(lambda: len(stage.corrections) == 2, "both words")
+
+    game.page.get_by_role("button", name="Take it back").click()
+
+    expect(game.page.locator('article[data-model="river"]')).to_contain_text("no verdict yet")
+    expect(game.page.locator("#receipt")).to_be_hidden()
+
+
+def test_a_stroke_that_comes_late_still_belongs_to_the_drawing(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.draw(SEVEN)
+    game.page.keyboard.press("Enter")
+    game.draw([(0.35, 0.5), (0.65, 0.5)])
+    eventually(lambda: len(stage.drawings) == 2, "both drawings")
+
+    assert [len(drawing.strokes) for drawing in stage.drawings] == [1, 2]
+    assert stage.drawings[0].drawing_id != stage.drawings[1].drawing_id
+
+
+def test_a_wild_scribble_is_made_to_fit(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.page.evaluate(
+        """() => {
+          const pad = document.getElementById("pad"), box = pad.getBoundingClientRect();
+          const told = (type, x, y) => pad.dispatchEvent(new PointerEvent(type,
+            { pointerId: 1, button: 0, clientX: box.left + x, clientY: box.top + y, bubbles: true, isPrimary: true }));
+          pad.setPointerCapture = () => {};
+          let seed = 7;
+          const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647 * 400;
+          for (let stroke = 0; stroke < 70; stroke += 1) {
+            told("pointerdown", random(), random());
+            for (let point = 0; point < 90; point += 1) told("pointermove", random(), random());
+            told("pointerup", random(), random());
+          }
+        }"""
+    )
+    game.page.keyboard.press("Enter")
+
+    expect(game.guess("river")).to_have_text("1")
+    [drawing] = stage.drawings
+    assert len(drawing.strokes) == 64
+    assert sum(map(len, drawing.strokes)) <= 4096
+    expect(game.page.locator(".toast")).to_have_count(0)
+
+
+def test_a_new_version_is_told_and_answers_the_next_drawing(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.draw(ONE)
+    expect(game.guess("xgboost")).to_have_text("1")
+    stage.promote("2", note="99.0 % on MNIST")
+
+    expect(game.page.locator(".toast")).to_contain_text("XGBoost 2 now answers")
+    game.page.keyboard.press("1")
+    game.draw(ONE)
+    expect(game.guess("xgboost")).to_have_text("1")
+    expect(game.page.locator('article[data-model="xgboost"] .version')).to_have_text("2")
+
+
+def test_a_frame_of_an_unknown_type_throws_and_the_game_goes_on(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url, expected="does not know: surprise")
+    thrown: list[str] = []
+    game.page.on("pageerror", lambda error: thrown.append(str(error)))
+
+    def extended(socket: object) -> None:
+        server = socket.connect_to_server()  # type: ignore[attr-defined]
+        server.on_message(lambda text: [socket.send(json.dumps({"type": "surprise"})), socket.send(text)])  # type: ignore[attr-defined]
+
+    game.page.route_web_socket("**/ws/play", extended)
+    game.page.reload()
+    game.page.locator('#connection[data-state="live"]').wait_for()
+    game.draw(ONE)
+
+    expect(game.guess("river")).to_have_text("1")
+    assert any("surprise" in error for error in thrown)
+
+
+def test_names_are_text_whatever_is_in_them(stage: Stage, visit: Visits) -> None:
+    first = visit(stage.url)
+    room = first.page.locator("#room")
+    expect(room).to_have_text(re.compile("[A-Z]{4}"))
+    second = visit(f"{stage.url}/?room={room.inner_text()}")
+    second.page.locator("#name").fill("<img src=x onerror=throw>")
+    second.page.locator("#name").press("Tab")
+
+    expect(room).to_contain_text("<img src=x onerror=throw>")
+    assert first.page.locator("#room img").count() == 0
+
+
+def test_the_dashboard_moves_without_a_reload(stage: Stage, visit: Visits) -> None:
+    stage.score("river", 7, [7, 1])
+    watch = visit(f"{stage.url}/watch")
+    tile = watch.page.locator('.tile[data-model="river"]')
+    expect(tile).to_contain_text(f"50.0{NBSP}%")
+    expect(tile).to_contain_text(f"9.5{NBSP}% and 90.5{NBSP}%")
+
+    stage.score("river", 7, [7] * 9 + [1])
+
+    expect(tile).to_contain_text(f"90.0{NBSP}%")
+    expect(watch.page.locator("#digits tbody tr", has_text="River").locator("td").nth(7)).to_contain_text(f"90{NBSP}%")
+    expect(watch.page.locator("#versions")).to_contain_text("mnist1")
+    watch.page.get_by_role("radio", name="River").check()
+    expect(watch.page.locator("#confusion tbody tr").nth(7).locator("td").nth(1)).to_have_text("1")
+    expect(watch.page.locator("#chart .line")).to_have_count(1)
+
+
+def test_a_rebuild_is_followed_step_by_step_with_its_log(stage: Stage, visit: Visits) -> None:
+    watch = visit(f"{stage.url}/watch")
+    expect(watch.page.locator("#training")).to_contain_text("Nothing is being rebuilt")
+    command = stage.drawings  # nobody drew: the dashboard needs no player
+    assert command == []
+    for step, fraction, log in (("training", 0.4, ["[0] merror 0.12"]), ("gate", 0.9, ["[1] merror 0.08"])):
+        stage.publish(
+            TrainingAdvanced(
+                model="xgboost",
+                version="2",
+                command_id="6f1b2c8e-6a0d-5c57-9d0e-2f6c1a5e7b11",
+                step=step,
+                fraction=fraction,
+                log=log,
+            )
+        )
+    job = watch.page.locator('.job[data-model="xgboost"]')
+    expect(job.locator('[data-state="now"]')).to_have_text("gate")
+    expect(job.locator(".log")).to_have_text("[0] merror 0.12\n[1] merror 0.08")
+    stage.promote("2", note="99.0 % on MNIST")
+    expect(watch.page.locator("#changes")).to_contain_text("XGBoost 2 now answers: 99.0 % on MNIST")
+
+
+def test_the_dashboard_comes_back_with_the_game(stage: Stage, visit: Visits) -> None:
+    watch = visit(f"{stage.url}/watch", expected="WebSocket connection to")
+    stage.vanish()
+    expect(watch.page.locator('#connection[data-state="waiting"]')).to_be_visible()
+    stage.score("river", 7, [7])
+    stage.serve()
+    expect(watch.page.locator('.tile[data-model="river"]')).to_contain_text("1 of 1")
+
+
+def test_dark_mode_forced_colours_and_still_motion_are_honoured(stage: Stage, visit: Visits) -> None:
+    light = visit(stage.url)
+    dark = visit(stage.url, color_scheme="dark", reduced_motion="reduce")
+    forced = visit(stage.url, forced_colors="active")
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert light.page.evaluate(background) != dark.page.evaluate(background)
+    assert dark.page.evaluate("getComputedStyle(document.querySelector('.bar .fill')).transitionDuration") == "0s"
+    forced.draw(ONE)
+    expect(forced.guess("river")).to_have_text("1")
+
+
+def test_everything_that_can_be_pressed_is_reached_by_tab(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.draw(ONE)
+    expect(game.guess("river")).to_have_text("1")
+    reached = set()
+    for _ in range(30):
+        game.page.keyboard.press("Tab")
+        reached.add(game.page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
+    assert {"name", "another", "free", "pad", "clear", "confirm", *"0123456789"} <= reached
