@@ -1,0 +1,542 @@
+"""The player's conversation without a network: frames in, actions out."""
+
+import itertools
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+
+from api import play
+from api.frames import MAX_FRAME, AnsweringModel
+from api.play import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
+from api.recent import Recent
+from api.seats import Place, Seats
+from contracts.events import CorrectionGiven, CorrectionReceipt, CorrectionWithdrawn, DrawingSubmitted, Outcome
+from tests.histories import guess, named
+
+
+@dataclass
+class Player:
+    """One socket, and what was sent to it and put on the bus because of it."""
+
+    lobby: Lobby
+    now: float = 1000.0
+    heard: list[dict[str, Any]] = field(default_factory=list)
+    told: list[dict[str, Any]] = field(default_factory=list)
+    put: list[Any] = field(default_factory=list)
+    closed: Close | None = None
+
+    def __post_init__(self) -> None:
+        self.session = Session(self.lobby, self.now)
+
+    def say(self, message: Any) -> list[dict[str, Any]]:
+        """Send a frame; returns what this socket hears at once."""
+        data = message if isinstance(message, str | bytes) else orjson.dumps(message).decode()
+        return self.carry_out(self.session.receive(data, self.now))
+
+    def carry_out(self, actions: list[Action]) -> list[dict[str, Any]]:
+        before = len(self.heard)
+        for action in actions:
+            match action:
+                case Say(text):
+                    self.heard.append(orjson.loads(text))
+                case Tell(_, text):
+                    self.told.append(orjson.loads(text))
+                case Put(event):
+                    self.put.append(event)
+                case Close():
+                    self.closed = action
+                case Refuse():
+                    pass
+        return self.heard[before:]
+
+    def join(self, name: str = "Ada", room: str | None = None, seat: str | None = None) -> dict[str, Any]:
+        [joined] = self.say({"type": "join", "name": name, "room": room, "seat": seat})
+        return joined
+
+    def draw(self, name: str = "d1", final: bool = True, **fields: Any) -> list[dict[str, Any]]:
+        frame = {"strokes": [[[10, 10, 0], [10.5, 90, 16]]], "width": 300, "height": 200, "final": final, "asked": None}
+        return self.say({"type": "draw", "drawing_id": str(named(name)), **(frame | fields)})
+
+    def correct(self, name: str = "d1", label: int = 1, word: str = "c1") -> list[dict[str, Any]]:
+        return self.say({"type": "correct", "drawing_id": str(named(name)), "correction_id": str(named(word)), "label": label})
+
+    def kept(self, event: Any) -> list[dict[str, Any]]:
+        """The broker has acknowledged an event."""
+        return self.carry_out(self.session.put_done(event, None))
+
+    def saved(self, name: str = "d1") -> None:
+        """Draw, and have it acknowledged."""
+        self.draw(name)
+        self.kept(self.put[-1])
+
+
+@pytest.fixture
+def lobby() -> Lobby:
+    models = [AnsweringModel(model="river", version="mnist1+0", title="River")]
+    return Lobby(Recent(), Seats("secret"), lambda: models)
+
+
+@pytest.fixture
+def ada(lobby: Lobby) -> Player:
+    player = Player(lobby)
+    player.join()
+    return player
+
+
+def errors(frames: list[dict[str, Any]]) -> list[str]:
+    return [frame["code"] for frame in frames if frame["type"] == "error"]
+
+
+# --- join --------------------------------------------------------------------------------------------------------------
+
+
+def test_who_joins_gets_a_player_id_a_seat_a_room_and_the_models(lobby):
+    joined = Player(lobby).join("Ada")
+
+    assert UUID(joined["player_id"])
+    assert lobby.seats.read(joined["seat"]) == Place(joined["player_id"], joined["room"])
+    assert len(joined["room"]) == 4
+    assert joined["models"] == [{"model": "river", "version": "mnist1+0", "title": "River"}]
+
+
+def test_two_who_ask_for_no_room_get_different_ones(lobby):
+    assert Player(lobby).join()["room"] != Player(lobby).join()["room"]
+
+
+def test_a_seat_makes_a_new_socket_the_same_player_in_the_same_room(lobby):
+    first = Player(lobby).join()
+
+    again = Player(lobby).join(seat=first["seat"])
+
+    assert (again["player_id"], again["room"]) == (first["player_id"], first["room"])
+
+
+def test_a_seat_and_a_room_are_the_same_player_in_that_room(lobby):
+    first = Player(lobby).join()
+
+    again = Player(lobby).join(seat=first["seat"], room="kqzf")
+
+    assert (again["player_id"], again["room"]) == (first["player_id"], "KQZF")
+
+
+@pytest.mark.parametrize("seat", ["", "x", "WyJhIiwiYiJd.YQ.YQ", Seats("another secret").sign(Place("p", "KQZF"))])
+def test_a_seat_that_is_not_ours_is_refused_and_joining_without_one_works_then(lobby, seat):
+    player = Player(lobby)
+
+    [error] = player.say({"type": "join", "name": "Ada", "room": None, "seat": seat})
+
+    assert error["code"] == "bad_seat"
+    assert "join with seat null" in error["message"]
+    assert player.join()["type"] == "joined"
+
+
+def test_a_seat_of_over_thirty_days_ago_is_refused(lobby, monkeypatch):
+    seat = Player(lobby).join()["seat"]
+    monkeypatch.setattr("api.seats.VALID_S", -1)
+
+    assert errors(Player(lobby).say({"type": "join", "name": "Ada", "seat": seat})) == ["bad_seat"]
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 33, "a\nb", "a\x00", "\u202eada", "a\u2028b", 7, None])
+def test_a_name_that_cannot_be_shown_is_refused(lobby, name):
+    assert errors(Player(lobby).say({"type": "join", "name": name})) == ["invalid"]
+
+
+@pytest.mark.parametrize("name", ["x" * 32, "Żółć", "李小龍", "👩‍🔬", " Ada "])
+def test_a_name_that_can_be_shown_is_taken(lobby, name):
+    player = Player(lobby)
+    player.join(name)
+    assert player.told[-1]["players"] == [name.strip()]
+
+
+@pytest.mark.parametrize("room", ["", "AEIO", "KQZ", "KQZFF", "KQ1F", "К QZ"])
+def test_a_room_that_could_not_have_been_given_is_refused(lobby, room):
+    assert errors(Player(lobby).say({"type": "join", "name": "Ada", "room": room})) == ["invalid"]
+
+
+def test_a_second_join_on_one_socket_is_refused(ada):
+    assert errors(ada.say({"type": "join", "name": "Bob"})) == ["already_joined"]
+
+
+def test_a_room_is_told_who_comes_and_who_goes(lobby):
+    ada, bob = Player(lobby), Player(lobby)
+    room = ada.join("Ada")["room"]
+    bob.join("Bob", room)
+    ada.carry_out(ada.session.leave())
+
+    assert [frame["players"] for frame in ada.told] == [["Ada"], ["Bob"]]
+    assert [frame["players"] for frame in bob.told] == [["Ada", "Bob"]]
+    assert bob.session.leave() == []  # nobody is left to be told
+    assert (lobby.players, lobby.rooms) == ({}, {})
+
+
+def test_a_player_with_two_sockets_is_named_once_and_stays_until_both_are_gone(lobby):
+    ada = Player(lobby)
+    seat = ada.join()["seat"]
+    twin = Player(lobby)
+    twin.join(seat=seat)
+    assert twin.told[-1]["players"] == ["Ada"]
+
+    [tell] = ada.session.leave()
+
+    assert orjson.loads(tell.text)["players"] == ["Ada"]
+
+
+def test_a_full_room_takes_nobody_else(lobby, monkeypatch):
+    monkeypatch.setattr(play, "MAX_ROOM", 2)
+    seat = Player(lobby).join(room="KQZF")["seat"]
+    Player(lobby).join(room="KQZF")
+
+    assert errors(Player(lobby).say({"type": "join", "name": "Cy", "room": "KQZF"})) == ["room_full"]
+    assert Player(lobby).join(seat=seat)["room"] == "KQZF"
+
+
+# --- draw --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_drawing_is_put_and_saved_only_when_it_is_acknowledged(ada):
+    assert ada.draw("d1", asked=7) == []
+    [event] = ada.put
+
+    assert isinstance(event, DrawingSubmitted)
+    assert (event.drawing_id, event.player_id, event.room) == (named("d1"), ada.session.player_id, ada.session.room)
+    assert (event.strokes, event.asked, event.final) == ([[[10, 10, 0], [10.5, 90, 16]]], 7, True)
+    assert ada.kept(event) == [{"type": "saved", "drawing_id": str(named("d1"))}]
+
+
+def test_the_same_drawing_again_is_acknowledged_again_and_changes_nothing(ada):
+    ada.saved("d1")
+
+    assert ada.draw("d1", strokes=[[[1, 1]]]) == [{"type": "saved", "drawing_id": str(named("d1"))}]
+    assert len(ada.put) == 1
+
+
+def test_the_same_drawing_again_before_the_acknowledgement_is_saved_once_it_comes(ada):
+    ada.draw("d1")
+    assert ada.draw("d1") == []
+    assert len(ada.put) == 1
+    assert [frame["type"] for frame in ada.kept(ada.put[0])] == ["saved"]
+
+
+def test_the_same_drawing_again_brings_the_guesses_on_it_again(ada):
+    ada.saved("d1")
+    ada.lobby.recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now)
+
+    assert [frame["type"] for frame in ada.draw("d1")] == ["saved", "guess"]
+
+
+def test_a_drawing_that_another_process_had_before_a_restart_is_acknowledged_from_the_log(ada):
+    ada.lobby.recent.add_drawing(named("d1"), ada.session.player_id).kept = True
+
+    assert [frame["type"] for frame in ada.draw("d1")] == ["saved"]
+    assert ada.put == []
+
+
+def test_a_drawing_that_could_not_be_kept_can_be_sent_again(ada):
+    ada.draw("d1")
+    [error] = ada.carry_out(ada.session.put_done(ada.put[0], "the buffer is full"))
+    assert (error["code"], error["drawing_id"]) == ("unavailable", str(named("d1")))
+    assert "send it again" in error["message"]
+
+    ada.draw("d1")
+
+    assert len(ada.put) == 2
+
+
+def test_a_drawing_id_of_another_player_is_refused(ada):
+    ada.saved("d1")
+    eve = Player(ada.lobby)
+    eve.join("Eve")
+
+    assert errors(eve.draw("d1")) == ["taken"]
+    assert errors(eve.draw("d1", final=False)) == ["taken"]
+    assert eve.put == []
+
+
+def test_previews_are_put_but_never_saved(ada):
+    ada.draw("d1", final=False)
+
+    assert [event.final for event in ada.put] == [False]
+    assert ada.kept(ada.put[0]) == []
+
+
+def test_only_the_newest_preview_waits_while_one_is_under_way(ada):
+    for x in range(5):
+        ada.draw("d1", final=False, strokes=[[[x, 1]]])
+    assert [event.strokes for event in ada.put] == [[[[0, 1]]]]
+
+    ada.kept(ada.put[0])
+    assert [event.strokes for event in ada.put[1:]] == [[[[4, 1]]]]
+
+    ada.kept(ada.put[1])
+    ada.draw("d1", final=False, strokes=[[[9, 1]]])
+    assert len(ada.put) == 3
+
+
+def test_a_preview_is_dropped_when_the_finished_drawing_is_there(ada):
+    ada.draw("d1", final=False)
+    ada.draw("d1", final=False)
+    ada.draw("d1")
+    assert ada.draw("d1", final=False) == []
+
+    ada.kept(ada.put[0])
+
+    assert [event.final for event in ada.put] == [False, True]
+
+
+def test_previews_go_on_after_one_could_not_be_put(ada):
+    ada.draw("d1", final=False)
+    assert ada.carry_out(ada.session.put_done(ada.put[0], "full")) == []
+    ada.draw("d1", final=False)
+    assert len(ada.put) == 2
+
+
+def test_a_player_is_told_once_that_the_log_is_slow_and_still_gets_saved_when_it_comes(ada):
+    ada.draw("d1")
+    ada.now += play.SLOW_S + 0.1
+
+    [error] = ada.carry_out(ada.session.tick(ada.now))
+
+    assert (error["code"], error["drawing_id"]) == ("unavailable", str(named("d1")))
+    assert ada.session.tick(ada.now + 60) == []
+    assert [frame["type"] for frame in ada.kept(ada.put[0])] == ["saved"]
+
+
+# --- correct, withdraw -------------------------------------------------------------------------------------------------
+
+
+def test_a_correction_of_ones_own_drawing_is_put(ada):
+    ada.saved("d1")
+
+    assert ada.correct("d1", 4) == []
+
+    event = ada.put[-1]
+    assert isinstance(event, CorrectionGiven)
+    assert (event.correction_id, event.drawing_id, event.label) == (named("c1"), named("d1"), 4)
+    assert event.player_id == ada.session.player_id
+
+
+def test_a_correction_again_is_not_put_again_and_brings_its_receipt_again(ada):
+    ada.saved("d1")
+    ada.correct("d1")
+    assert ada.correct("d1") == []
+    receipt = CorrectionReceipt(
+        correction_id=named("c1"),
+        drawing_id=named("d1"),
+        player_id=ada.session.player_id,
+        outcome=Outcome.LEARNED,
+        models={},
+    )
+    assert ada.lobby.recent.receipted(receipt) is not None
+
+    [frame] = ada.correct("d1")
+
+    assert (frame["type"], frame["correction_id"], frame["outcome"]) == ("receipt", str(named("c1")), "learned")
+    assert len([event for event in ada.put if isinstance(event, CorrectionGiven)]) == 1
+
+
+def test_a_correction_that_could_not_be_kept_can_be_sent_again(ada):
+    ada.saved("d1")
+    ada.correct("d1")
+    [error] = ada.carry_out(ada.session.put_done(ada.put[-1], "full"))
+    assert (error["code"], error["drawing_id"]) == ("unavailable", str(named("d1")))
+
+    ada.correct("d1")
+
+    assert len([event for event in ada.put if isinstance(event, CorrectionGiven)]) == 2
+
+
+def test_a_withdrawal_is_put(ada):
+    ada.saved("d1")
+    ada.correct("d1")
+
+    ada.say({"type": "withdraw", "drawing_id": str(named("d1")), "correction_id": str(named("c1"))})
+
+    event = ada.put[-1]
+    assert isinstance(event, CorrectionWithdrawn)
+    assert (event.correction_id, event.drawing_id) == (named("c1"), named("d1"))
+
+
+def test_a_word_on_a_drawing_that_is_not_ones_own_or_not_finished_is_refused(ada):
+    ada.saved("d1")
+    ada.draw("d2", final=False)
+    eve = Player(ada.lobby)
+    eve.join("Eve")
+
+    [refused] = eve.correct("d1")
+
+    assert (refused["code"], refused["drawing_id"]) == ("unknown_drawing", str(named("d1")))
+    assert errors(ada.correct("d2")) == ["unknown_drawing"]
+    assert errors(ada.correct("never drawn")) == ["unknown_drawing"]
+
+
+def test_the_receipt_of_another_players_correction_is_not_told(ada):
+    ada.saved("d1")
+    ada.correct("d1", word="c1")
+    receipt = CorrectionReceipt(
+        correction_id=named("c1"), drawing_id=named("d1"), player_id=ada.session.player_id, outcome="learned", models={}
+    )
+    ada.lobby.recent.receipted(receipt)
+    eve = Player(ada.lobby)
+    eve.join("Eve")
+    eve.saved("of eve")
+
+    assert eve.correct("of eve", word="c1") == []
+
+
+# --- mistakes and abuse ------------------------------------------------------------------------------------------------
+
+ID = str(uuid4())
+DRAW: dict[str, Any] = {
+    "type": "draw", "drawing_id": ID, "strokes": [[[1, 1]]], "width": 9, "height": 9, "final": True, "asked": None,
+}  # fmt: skip
+CORRECT: dict[str, Any] = {"type": "correct", "drawing_id": ID, "correction_id": ID, "label": 1}
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"\x00\x01", "not_text"),
+        (b'{"type":"draw"}', "not_text"),
+        ("", "not_json"),
+        ("hello", "not_json"),
+        ("NaN", "not_json"),
+        ('{"type":"draw","width":Infinity}', "not_json"),
+        ("[" * 20_000, "not_json"),
+        ("[" * 20_000 + "]" * 20_000, "not_json"),
+        ('{"a":' * 20_000, "not_json"),
+        (r'{"type":"\ud800"}', "not_json"),
+        ("[]", "not_json"),
+        ("7", "not_json"),
+        ("null", "not_json"),
+        ("{}", "unknown_type"),
+        ('{"type":null}', "unknown_type"),
+        ('{"type":["draw"]}', "unknown_type"),
+        ('{"type":"saved"}', "unknown_type"),
+        ('{"type":"__class__"}', "unknown_type"),
+        (DRAW | {"foo": 1}, "unknown_field"),
+        (DRAW | {"player_id": "somebody else"}, "unknown_field"),
+        (CORRECT | {"weight": 100}, "unknown_field"),
+        ({**DRAW, "strokes": []}, "invalid"),
+        ({**DRAW, "strokes": [[]]}, "invalid"),
+        ({**DRAW, "strokes": [[[1]]]}, "invalid"),
+        ({**DRAW, "strokes": [[[1, 2, 3, 4]]]}, "invalid"),
+        ({**DRAW, "strokes": [[["1", 2]]]}, "invalid"),
+        ({**DRAW, "strokes": [[[True, 2]]]}, "invalid"),
+        ({**DRAW, "strokes": [[[None, 2]]]}, "invalid"),
+        ({**DRAW, "strokes": [[[1e13, 2]]]}, "invalid"),
+        ({**DRAW, "strokes": [[[1, -9000]]]}, "invalid"),
+        ({**DRAW, "strokes": [[[1, 1]]] * 65}, "invalid"),
+        ({**DRAW, "strokes": [[[1, 1]] * 2049] * 2}, "invalid"),
+        ({**DRAW, "width": 0}, "invalid"),
+        ({**DRAW, "width": 1e9}, "invalid"),
+        ({**DRAW, "height": "9"}, "invalid"),
+        ({**DRAW, "final": 1}, "invalid"),
+        ({**DRAW, "asked": 10}, "invalid"),
+        ({**DRAW, "drawing_id": "1"}, "invalid"),
+        ({**DRAW, "drawing_id": 1}, "invalid"),
+        ({"type": "draw"}, "invalid"),
+        ({**CORRECT, "label": 10}, "invalid"),
+        ({**CORRECT, "label": -1}, "invalid"),
+        ({**CORRECT, "label": 1.5}, "invalid"),
+        ({**CORRECT, "label": "1"}, "invalid"),
+        ({**CORRECT, "label": True}, "invalid"),
+        ('{"type":"correct","drawing_id":"%s","correction_id":"%s","label":%s}' % (ID, ID, "9" * 400), "not_json"),  # noqa: UP031
+        ('{"type":"correct","drawing_id":"%s","correction_id":"%s","label":%s}' % (ID, ID, "9" * 40), "invalid"),  # noqa: UP031
+        (CORRECT, "unknown_drawing"),
+    ],
+    ids=itertools.count(),
+)
+def test_a_mistake_is_answered_by_an_error_frame_and_the_socket_stays_open(ada, frame, code):
+    [error] = ada.say(frame)
+
+    assert (error["type"], error["code"]) == ("error", code)
+    assert 0 < len(error["message"]) < 1000
+    assert ada.put == []
+    ada.draw("afterwards")
+    assert len(ada.put) == 1
+
+
+def test_an_unknown_field_is_named_and_so_are_the_known_ones(ada):
+    [error] = ada.say(DRAW | {"colour": "red"})
+
+    assert "'colour'" in error["message"]
+    assert "drawing_id, strokes, width, height, final, asked" in error["message"]
+    assert error["drawing_id"] == ID
+
+
+def test_an_error_says_which_field_is_wrong(ada):
+    [error] = ada.say({**CORRECT, "label": 12})
+    assert error["message"] == "label: Input should be less than or equal to 9"
+
+
+def test_many_wrong_fields_make_a_short_message(ada):
+    [error] = ada.say({**DRAW, "strokes": [[["x"]] * 4000], **{f"field{i}" * 20: i for i in range(100)}})
+    assert len(error["message"]) < 1000
+
+
+def test_before_joining_nothing_else_is_taken(lobby):
+    player = Player(lobby)
+
+    assert errors(player.say(DRAW)) == ["not_joined"]
+    assert errors(player.say(CORRECT)) == ["not_joined"]
+    assert player.join()["type"] == "joined"
+
+
+def test_a_socket_that_does_not_join_is_closed(lobby):
+    player = Player(lobby)
+    assert player.session.tick(player.now + play.JOIN_S - 1) == []
+
+    player.carry_out(player.session.tick(player.now + play.JOIN_S + 1))
+
+    assert player.closed is not None
+    assert player.closed.code == 1008
+
+
+def test_twenty_mistakes_within_ten_seconds_close_the_socket(ada):
+    for _ in range(play.MISTAKES - 1):
+        assert errors(ada.say("oops")) == ["not_json"]
+    assert ada.closed is None
+
+    assert errors(ada.say("oops")) == ["not_json"]
+
+    assert ada.closed is not None
+    assert (ada.closed.code, ada.closed.reason) == (1008, "20 errors within 10 s")
+    assert ada.say("oops") == []
+
+
+def test_twenty_mistakes_in_a_longer_time_do_not(ada):
+    for _ in range(100):
+        ada.now += 0.6
+        ada.say("oops")
+    assert ada.closed is None
+
+
+def test_a_player_who_draws_as_fast_as_answers_come_is_never_too_fast(ada):
+    for i in range(2000):
+        ada.now += 1 / 200
+        assert ada.draw(f"d{i}") == []
+
+
+def test_a_flood_is_dropped_and_then_closed(ada):
+    heard = list(itertools.chain.from_iterable(ada.draw(f"d{i}") for i in range(play.BURST + play.MISTAKES)))
+
+    assert set(errors(heard)) == {"too_fast"}
+    assert ada.closed is not None
+    assert ada.closed.code == 1008
+    assert len(ada.put) <= play.BURST
+
+
+def test_large_frames_count_as_many(ada):
+    large = "x" * (MAX_FRAME - 1)
+    heard = list(itertools.chain.from_iterable(ada.say(large) for _ in range(play.BURST)))
+    assert "too_fast" in errors(heard) or ada.closed is not None
+
+
+def test_a_socket_that_is_gone_gets_nothing_more(ada):
+    ada.session.leave()
+    assert ada.say(DRAW) == []
+    assert ada.session.tick(ada.now + 100) == []

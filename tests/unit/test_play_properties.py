@@ -1,0 +1,90 @@
+"""Whatever a stranger sends is answered by an error frame or ends the socket; it never raises."""
+
+from uuid import UUID
+
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from api.frames import ERROR_CODES, MESSAGES
+from api.play import Close, Lobby, Put, Say, Session
+from api.recent import Recent
+from api.seats import Seats
+from contracts.events import DrawingSubmitted, decode
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=20,
+)
+FIELDS = sorted({name for model in MESSAGES.values() for name in model.model_fields})
+NEARLY = st.fixed_dictionaries(
+    {"type": st.sampled_from(list(MESSAGES))},
+    optional={name: JSON | st.uuids().map(str) | st.integers(0, 9) for name in FIELDS if name != "type"},
+)
+
+
+def conversation() -> Session:
+    session = Session(Lobby(Recent(), Seats("secret"), list), 0.0)
+    session.receive('{"type":"join","name":"Ada","room":null,"seat":null}', 0.0)
+    return session
+
+
+def answered(session: Session, data: str | bytes) -> list[dict[str, object]]:
+    """The frames that answer; the rest of the actions must be such as can be carried out."""
+    actions = session.receive(data, 1.0)
+    for action in actions:
+        if isinstance(action, Put):
+            assert decode(action.event.topic, action.event.record_value()) == action.event
+    assert any(isinstance(action, Say | Put | Close) for action in actions)
+    return [orjson.loads(action.text) for action in actions if isinstance(action, Say)]
+
+
+@given(data=st.binary(max_size=2000))
+def test_any_bytes_are_an_error(data):
+    assert [frame["code"] for frame in answered(conversation(), data)] == ["not_text"]
+
+
+@given(text=st.text(max_size=2000))
+def test_any_text_is_an_error(text):
+    [frame] = answered(conversation(), text)
+    assert frame["type"] == "error"
+    assert frame["code"] in ERROR_CODES
+
+
+@given(value=JSON)
+def test_any_json_is_an_error(value):
+    [frame] = answered(conversation(), orjson.dumps(value).decode())
+    assert frame["code"] in ERROR_CODES
+
+
+@settings(max_examples=300)
+@given(message=NEARLY)
+def test_anything_like_a_message_is_an_error_or_an_event(message):
+    for frame in answered(conversation(), orjson.dumps(message).decode()):
+        assert frame["type"] == "error"
+        assert frame["code"] in ERROR_CODES
+
+
+@given(depth=st.integers(1, 1022), close=st.booleans())
+def test_brackets_of_any_depth_are_an_error(depth, close):
+    nested = "[" * depth + ("]" * depth if close else "")
+    for text in (nested, f'{{"type":"draw","strokes":{nested}}}', f'{{"type":"draw","more":{nested}}}'):
+        [frame] = answered(conversation(), text)
+        assert frame["code"] in ERROR_CODES
+
+
+@given(
+    drawing_id=st.uuids(),
+    strokes=st.lists(
+        st.lists(st.tuples(st.floats(-8192, 16384), st.floats(-8192, 16384)), min_size=1, max_size=5), min_size=1, max_size=5
+    ),
+    side=st.floats(0.1, 8192),
+)
+def test_every_legal_drawing_becomes_an_event_with_the_same_strokes(drawing_id: UUID, strokes, side):
+    frame = {"type": "draw", "drawing_id": str(drawing_id), "strokes": strokes, "width": side, "height": side, "final": True}
+    [action] = conversation().receive(orjson.dumps(frame).decode(), 1.0)
+
+    assert isinstance(action, Put)
+    assert isinstance(action.event, DrawingSubmitted)
+    assert action.event.strokes == [[list(point) for point in stroke] for stroke in strokes]
