@@ -63,18 +63,19 @@ def up() -> None:
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Empty the home: all drawings, models and secrets of this machine are gone."""
     from deploy.local.doctor import FOLDERS
-    from deploy.local.supervisor import only_one
+    from deploy.local.supervisor import AlreadyRunning, holder
 
     home = Settings.load().home
     there = [home / name for name in FOLDERS if (home / name).exists()]
     if not there:
         console.print(f"{home} is empty already")
         return
-    with only_one(home):
-        if not yes:
-            typer.confirm(f"Empty {home.absolute()}? Drawings, corrections, models and secrets in it are gone then", abort=True)
-        for folder in there:
-            shutil.rmtree(folder)
+    if (pid := holder(home)) is not None:
+        raise AlreadyRunning(home, pid)
+    if not yes:
+        typer.confirm(f"Empty {home.absolute()}? Drawings, corrections, models and secrets in it are gone then", abort=True)
+    for folder in there:
+        shutil.rmtree(folder)
     console.print(f"{home} is empty")
 
 
@@ -102,9 +103,9 @@ def doctor(as_json: Json = False) -> None:
         console.print(lags)
     if found.disk_mb:
         console.print("on disk, MB: " + "  ".join(f"{name} {size:.0f}" for name, size in found.disk_mb.items()))
-    console.print("[green]playable[/]" if found.playable else f"[red]not playable[/]: {found.reason}")
+    console.print("[green]playable[/]" if found.playable else f"[red]not playable[/]: {found.reason}", soft_wrap=True)
     for advice in found.advice:
-        console.print(f"[yellow]- {advice}[/]", soft_wrap=True)
+        console.print(f"- {advice}", style="yellow", markup=False, soft_wrap=True)
     raise typer.Exit(0 if found.playable and not found.advice else 1)
 
 

@@ -11,11 +11,6 @@ def nothing() -> None:
     """Do nothing."""
 
 
-def at_once() -> bool:
-    """A process without a door is taken as ready when it runs."""
-    return True
-
-
 @dataclass(frozen=True, slots=True)
 class Component:
     """A process that `gamenight up` starts and watches."""
@@ -31,8 +26,8 @@ class Component:
     """Components that must be ready before it is started; it is stopped before them."""
     prepare: Callable[[], None] = nothing
     """Called before every start."""
-    ready: Callable[[], bool] = at_once
-    """Whether it answers; asked again and again until it does."""
+    ready: Callable[[], bool] | None = None
+    """Whether it answers; asked again and again until it does. None: it has no door, and is ready when it has lived a while."""
     settle: Callable[[], None] = nothing
     """Called when it answers first, before those who need it are started: makes its topics, bucket or table."""
     patience_s: float = 60.0

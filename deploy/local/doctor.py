@@ -59,7 +59,7 @@ def examine(settings: Settings) -> Findings:
         for part in parts:
             log = settings.home / "logs" / f"{part.name}.log"
             if part.phase == "down":
-                advice.append(f"{part.name} {part.note} and is started again by itself; the cause is at the end of {log}")
+                advice.append(f"{part.name} {part.note} and is started again by itself: {_last_line(log)} ({log})")
             elif part.phase == "starting" or part.phase == "waiting":
                 advice.append(f"{part.name} is {part.phase}: ask again in a few seconds, or see {log}")
             elif part.restarts >= 3:
@@ -100,6 +100,14 @@ def _parts(settings: Settings, pid: int | None) -> list[Part]:
             )
         )
     return found
+
+
+def _last_line(log: Path) -> str:
+    try:
+        lines = log.read_bytes()[-4096:].decode(errors="replace").split("\n")
+    except OSError:
+        return "it left no log"
+    return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "its log is empty")
 
 
 def _memory_mb(pid: int) -> int | None:

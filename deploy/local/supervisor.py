@@ -28,6 +28,8 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 SETTLED_AFTER_S = 30.0
 """A process that lived so long is started again at once when it dies."""
+DOORLESS_READY_S = 1.0
+"""A process that nobody can ask is taken as ready when it has lived so long."""
 LARGEST_LOG = 8 << 20
 """Bytes; a larger log file is put aside when its process is started."""
 STOP_S = 4.5
@@ -184,7 +186,7 @@ class Supervisor:
         if process is None:
             return ""
         self._note(part.name, pid=process.pid, started_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
-        while process.poll() is None and not part.ready():
+        while process.poll() is None and not (part.ready() if part.ready else time.monotonic() - began > DOORLESS_READY_S):
             if time.monotonic() - began > part.patience_s:
                 self._kill_group(part.name)
                 process.wait()
@@ -271,10 +273,13 @@ def read_state(home: Path) -> dict[str, Any] | None:
 def holder(home: Path) -> int | None:
     """The process id of the supervisor that has this home; None: nobody has it."""
     try:
-        with only_one(home):
-            return None
-    except AlreadyRunning as running_one:
-        return running_one.pid
+        with (home / "run" / "lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        return int((home / "run" / "lock").read_text().strip() or 0)
+    return None
 
 
 @contextlib.contextmanager

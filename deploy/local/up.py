@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,8 @@ from deploy.local.supervisor import Standing, Supervisor, only_one, read_state
 
 HEALTHY_WITHIN_S = 60.0
 """After this the game is shown although it says that something is missing."""
+LOUD_FAILURES = 3
+"""So often in a row a failure to start is shown."""
 FORMER_GONE_S = 3.0
 """How long the processes of a supervisor that was killed may take to be gone."""
 
@@ -41,7 +44,6 @@ def up(settings: Settings, console: Console) -> None:
         PortsTaken: Before anything is started.
         NotInstalled: If make has not been run.
     """
-    stop = threading.Event()
     with only_one(settings.home):
         settings = with_secrets(settings)
         parts = components(settings)
@@ -49,59 +51,62 @@ def up(settings: Settings, console: Console) -> None:
         taken = taken_ports(parts)
         if taken:
             raise PortsTaken("\n".join(taken))
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: stop.set())
         with _journal(settings.home) as log:
-            _run(settings, parts, stop, console, log)
+            _run(settings, parts, console, log)
 
 
-def _run(settings: Settings, parts: Sequence[Component], stop: threading.Event, console: Console, log: Any) -> None:
+def _run(settings: Settings, parts: Sequence[Component], console: Console, log: Any) -> None:
     began = time.monotonic()
     waiting = {part.name for part in parts}
-    for name, (setting, value) in outside(settings).items():
-        console.print(f"  [cyan]{name}[/] is {value} ({setting})")
+    failures: Counter[str] = Counter()
 
     def told(standing: Standing) -> None:
         log.info(standing.phase, component=standing.name, pid=standing.pid, restarts=standing.restarts, note=standing.note)
         if standing.phase == "ready":
             waiting.discard(standing.name)
+            failures.pop(standing.name, None)
             console.print(f"  [green]✓[/] {standing.name:<10} {standing.took_s:5.1f} s{' again' if standing.restarts else ''}")
         elif standing.phase == "down":
             waiting.add(standing.name)
-            where = settings.home / "logs" / f"{standing.name}.log"
-            console.print(f"  [red]✗[/] {standing.name} is down ({standing.note}) and is started again; see {where}")
+            failures[standing.name] += 1
+            if failures[standing.name] <= LOUD_FAILURES:
+                last = failures[standing.name] == LOUD_FAILURES
+                again = "is tried again until it runs; no more is said of it" if last else "is started again"
+                where = settings.home / "logs" / f"{standing.name}.log"
+                console.print(f"  [red]✗[/] {standing.name} is down ({standing.note}) and {again}; see {where}", soft_wrap=True)
 
     supervisor = Supervisor(settings, parts, told)
-    supervisor.start()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
+        for name, (setting, value) in outside(settings).items():
+            console.print(f"  [cyan]{name}[/] is {value} ({setting})")
+        supervisor.start()
         with console.status("") as status:
             settle_outside(settings)
-            while waiting and not stop.wait(0.1):
+            while waiting:
                 status.update(f"waiting for {', '.join(part.name for part in parts if part.name in waiting)}")
+                time.sleep(0.05)
             healthy_by = time.monotonic() + HEALTHY_WITHIN_S
-            verdict = "not asked"
-            while not stop.is_set() and time.monotonic() < healthy_by:
-                verdict = health(game_url(settings))[1]
-                if not verdict:
-                    break
-                status.update(f"waiting for the game: {verdict}")
-                stop.wait(0.2)
-        if not stop.is_set():
-            url = game_url(settings)
-            log.info("playable" if not verdict else "started", seconds=round(time.monotonic() - began, 2), reason=verdict)
-            if verdict:
-                console.print(f"\n[yellow]It runs, but {verdict}: gamenight doctor says more.[/]")
-            console.print(
-                f"\n[bold]Play at {url}[/]  watch at {url}/watch  ({time.monotonic() - began:.1f} s)  Ctrl-C stops it\n"
-            )
-        stop.wait()
+            while (missing := health(game_url(settings))[1]) and time.monotonic() < healthy_by:
+                status.update(f"waiting for the game: {missing}")
+                time.sleep(0.1)
+        seconds = time.monotonic() - began
+        log.info("started" if missing else "playable", seconds=round(seconds, 2), reason=missing)
+        if missing:
+            console.print(f"\n[yellow]It runs, but {missing}: gamenight doctor says more.[/]", soft_wrap=True)
+        url = game_url(settings)
+        console.print(f"\n[bold]Play at {url}[/]  watch at {url}/watch  ({seconds:.1f} s)  Ctrl-C stops it\n", soft_wrap=True)
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        pass
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # it stops already
         began = time.monotonic()
         supervisor.stop()
         log.info("stopped", seconds=round(time.monotonic() - began, 2))
-        console.print(f"stopped in {time.monotonic() - began:.1f} s; everything is kept in {settings.home}")
+        console.print(f"stopped in {time.monotonic() - began:.1f} s; everything is kept in {settings.home}", soft_wrap=True)
 
 
 def health(url: str, timeout_s: float = 4.0) -> tuple[bool, str]:
@@ -174,11 +179,9 @@ class _journal:  # noqa: N801 - used as a function
         self._file = (home / "logs" / "up.log").open("a", buffering=1)
 
     def __enter__(self) -> Any:
-        processors: list[structlog.typing.Processor] = [
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ]
-        return structlog.wrap_logger(structlog.WriteLogger(self._file), processors=processors).bind(service="up")
+        stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+        writer = structlog.WriteLogger(self._file)
+        return structlog.wrap_logger(writer, processors=[stamp, structlog.processors.JSONRenderer()]).bind(service="up")
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
