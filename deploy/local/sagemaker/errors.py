@@ -25,11 +25,6 @@ def invalid(message: str) -> AwsError:
     return AwsError("ValidationException", message)
 
 
-def not_found(message: str) -> AwsError:
-    """For the few operations that tell a missing resource from an invalid request."""
-    return AwsError("ResourceNotFound", message)
-
-
 def in_use(message: str) -> AwsError:
     """For a name that is taken."""
     return AwsError("ResourceInUse", message)

@@ -14,7 +14,7 @@ import structlog
 
 from deploy.local.sagemaker import containers, logs
 from deploy.local.sagemaker.containers import Image, Images, Process
-from deploy.local.sagemaker.errors import AwsError, in_use, invalid, not_found
+from deploy.local.sagemaker.errors import AwsError, in_use, invalid
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.names import Names
@@ -203,7 +203,7 @@ class TrainingJobs:
     def _get(self, name: str) -> Document:
         document = self._state.get(KIND, name)
         if document is None:
-            raise not_found("Requested resource not found.")
+            raise invalid("Requested resource not found.")
         return document
 
     def _launch(self, document: Document) -> None:
