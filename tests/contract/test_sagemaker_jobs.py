@@ -51,7 +51,9 @@ def test_its_log_is_read_page_by_page_through_cloudwatch(cloud: Cloud) -> None:
     assert [line.split()[0] for line in lines if line.startswith("round=")] == [f"round={n}/4" for n in (1, 2, 3, 4)]
     last = cloud.logs.get_log_events(**where, limit=1)["events"]
     assert last[0]["message"] == lines[-1]
-    found = cloud.logs.filter_log_events(logGroupName=group, logStreamNames=[stream["logStreamName"]], filterPattern='"round=4/4"')
+    found = cloud.logs.filter_log_events(
+        logGroupName=group, logStreamNames=[stream["logStreamName"]], filterPattern='"round=4/4"'
+    )
     assert len(found["events"]) == 1
 
 
