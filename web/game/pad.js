@@ -1,13 +1,15 @@
 // @ts-check
 /** The square that is drawn on, by mouse, finger, pen or keys. Strokes are its data; the pixels are made from them. */
 
-import { MAX_POINTS, MAX_STROKES, moved, points, scaled, simplified } from "./strokes.js";
+import { MAX_POINTS, MAX_STROKES, moved, scaled } from "./strokes.js";
 
 /** @typedef {import("./strokes.js").Stroke} Stroke */
 
 /** Of the pen, as a share of the pad's side. */
 const PEN_WIDTH = 0.042;
 const KEY_STEP = 0.02;
+/** More than may be sent: what is sent is made to fit. Beyond it the pen leaves no trace. */
+const FULL = 4 * MAX_POINTS;
 /** @type {Record<string, [number, number]>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -18,6 +20,7 @@ export class Pad {
   #keyPenShown = false;
   #keyPenDown = false;
   #startedAt = 0;
+  #points = 0;
   #side = 0;
   #frame = 0;
   #canvas;
@@ -64,6 +67,7 @@ export class Pad {
 
   clear() {
     this.strokes = [];
+    this.#points = 0;
     this.#pointer = null;
     this.#keyPenDown = false;
     this.#paintSoon();
@@ -155,10 +159,10 @@ export class Pad {
   /** @param {number} x @param {number} y @param {number} time In ms of the events' clock. */
   #add(x, y, time) {
     const stroke = /** @type {Stroke} */ (this.strokes.at(-1));
-    if (!moved(stroke, x, y)) return;
-    if (this.strokes.length === 1 && stroke.length === 0) this.#startedAt = time;
-    if (points(this.strokes) >= MAX_POINTS) this.strokes = this.strokes.map((each) => simplified(each, 1));
-    this.strokes[this.strokes.length - 1].push([x, y, Math.max(0, time - this.#startedAt)]);
+    if (!moved(stroke, x, y) || this.#points >= FULL) return;
+    if (this.#points === 0) this.#startedAt = time;
+    this.#points += 1;
+    stroke.push([x, y, Math.max(0, time - this.#startedAt)]);
     this.#paintSoon();
   }
 
