@@ -247,3 +247,7 @@ def _detail(response: "httpx.Response") -> str:
     except (ValueError, KeyError, TypeError):
         return response.text[:200]
     return str(detail if isinstance(detail, str) else detail[0].get("msg", detail))
+
+
+if __name__ == "__main__":
+    main()

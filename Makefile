@@ -1,0 +1,77 @@
+# Game Night. A bare machine needs python3 (3.11 or later, with venv) and make; everything else is installed beside this file.
+
+PYTHON ?= python3
+BIN := .venv/bin
+TOOLS := $(or $(GAMENIGHT_TOOLS),.tools)
+UV := $(BIN)/uv
+INSTALL := $(UV) pip install --python $(BIN)/python --require-hashes --compile-bytecode
+
+# uv, pip and jgo each bring certificates of their own; where the machine has its own, those are the right ones.
+export UV_SYSTEM_CERTS := 1
+CERTIFICATES := $(or $(SSL_CERT_FILE),$(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt)))
+ifneq ($(CERTIFICATES),)
+export SSL_CERT_FILE := $(CERTIFICATES)
+export PIP_CERT := $(CERTIFICATES)
+export REQUESTS_CA_BUNDLE := $(CERTIFICATES)
+endif
+
+.PHONY: play setup test setup-dev check bench lock clean
+
+play: setup  ## set up, then run the game until Ctrl-C
+	@$(BIN)/python -m deploy.cli up
+
+setup: .venv/main.stamp
+	@$(BIN)/python -m deploy.local.install --tools $(TOOLS)
+
+test: setup setup-dev  ## set up, then pass every test
+	@$(BIN)/python -m deploy.local.browser
+	$(BIN)/python -m pytest
+
+check: setup-dev  ## the quick loop
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/unit tests/contract
+	@if command -v node >/dev/null; then node --test web; else echo "node is not there: the tests of web/ were skipped"; fi
+
+bench: setup setup-dev  ## measure; see docs/benchmarks.md
+	$(BIN)/python -m tests.bench.loop
+
+setup-dev: .venv/dev.stamp
+
+.venv/uv.stamp: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Game Night needs Python 3.11 or later; $(PYTHON) is `$(PYTHON) -V 2>&1`. Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "Python's venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	@echo "making .venv"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+.venv/main.stamp: .venv/uv.stamp requirements/main.txt pyproject.toml
+	@echo "installing what the game runs on (1 GB, a minute or two)"
+	@$(INSTALL) -r requirements/main.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --offline --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/main.stamp requirements/dev.txt
+	@echo "installing what the tests need besides"
+	@$(INSTALL) -r requirements/dev.txt
+	@touch $@
+
+# Locks: exact versions with hashes, for every platform, and no addresses.
+COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 $(UPGRADE)
+INS := $(wildcard requirements/*.in trainers/images/*/requirements.in)
+
+lock: setup-dev  ## resolve all requirements anew (UPGRADE=--upgrade for newer versions)
+	@for file in $(INS); do \
+	  echo "$$file"; \
+	  $(COMPILE) $$file `test $$file != requirements/dev.in || echo -c requirements/main.txt` -o $${file%.in}.txt || exit 1; \
+	done
+	@$(BIN)/python -m deploy.local.install --lock
+
+clean:  ## remove what was installed; the game's data stay in .gamenight (gamenight reset)
+	rm -rf .venv $(TOOLS) .mypy_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
