@@ -4,6 +4,7 @@ Three threads, each a loop that can die with the process at any time: the archiv
 breaks ends the process, and the supervisor starts it again; what it was at is on the log.
 """
 
+import contextvars
 import os
 import signal
 import sys
@@ -145,7 +146,8 @@ class Trainer:
             raise Stopped
 
     def _start(self, name: str, loop: Callable[[], None]) -> None:
-        thread = threading.Thread(target=self._guarded, args=(loop,), daemon=True, name=name)
+        context = contextvars.copy_context()  # so that its log lines say which service
+        thread = threading.Thread(target=context.run, args=(self._guarded, loop), daemon=True, name=name)
         self._threads.append(thread)
         thread.start()
 

@@ -72,9 +72,8 @@ class Registry:
         about = {"version": version, "card": card, "command_id": str(command_id or ""), **published.lineage}
         self._sagemaker.create_model_package(
             ModelPackageGroupName=group(model),
-            ModelPackageDescription=f"{published.title} {version}",
+            ModelPackageDescription=f"{published.title} {version}, {published.gate}"[:1024],
             ModelApprovalStatus="Approved" if approved else "Rejected",
-            ApprovalDescription=published.gate[:1024],
             InferenceSpecification={
                 "Containers": [{"Image": self._settings.image_uri(model), "ModelDataUrl": published.artifact}],
                 "SupportedContentTypes": ["application/x-npy", "application/json"],

@@ -1,0 +1,335 @@
+"""The rebuild on real services: Kafka, S3, DynamoDB, the local SageMaker with real jobs and endpoints, the genuine SDK.
+
+The trainer is the real process. Only its MNIST is a small part of the real one, so that a job takes seconds, and its gate is
+open where a test is about what comes after the gate.
+"""
+
+import gzip
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import boto3
+import numpy as np
+import pytest
+
+from contracts.events import (
+    Event,
+    ExampleLabelled,
+    Features,
+    ModelPromoted,
+    ModelPublished,
+    RetrainModel,
+    ShownGuess,
+    decode,
+    now,
+)
+from contracts.ports import Bus, Tail
+from contracts.settings import Settings
+from producers.blobs import S3Blobs
+from producers.bus import open_bus
+from trainers.archive import PREFIX
+from trainers.dataset import Images, read_archive, read_mnist
+from trainers.observations import ensure_table
+from trainers.standing import Standing
+
+DEADLINE_S = 120.0
+ROOT = Path(__file__).parents[2]
+OPEN_GATE = "import trainers.gate as gate; gate.LEAST_MNIST = 0.0; gate.MNIST_SLACK = 1.0; gate.LIKELY = 0.0;"
+SHUT_GATE = ""
+MAIN = """
+import sys; from pathlib import Path
+{gate}
+import trainers.dataset; trainers.dataset.read_mnist.__defaults__ = (Path(sys.argv[1]),)
+import runpy; runpy.run_module("trainers", run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def bus(kafka: str) -> Iterator[Bus]:
+    made = open_bus(f"kafka://{kafka}")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def little(local_aws: Settings) -> Settings:
+    """Settings of a rebuild that takes seconds."""
+    return local_aws.model_copy(update={"training_rounds": 4, "archive_every_s": 0.5, "held_back": 0.5, "log_level": "INFO"})
+
+
+@pytest.fixture(scope="module")
+def some_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first 3,000 training and 500 test images."""
+    folder = tmp_path_factory.mktemp("mnist")
+    for part, count in (("train", 3000), ("t10k", 500)):
+        data = read_mnist(part)
+        for kind, body, header in (("images-idx3", data.images, 16), ("labels-idx1", data.labels, 8)):
+            raw = bytes(header) + body[:count].tobytes()
+            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(gzip.compress(raw, 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def digits() -> Images:
+    return read_mnist("train")
+
+
+class Trainer:
+    """`python -m trainers`, as the supervisor runs it."""
+
+    def __init__(self, settings: Settings, mnist: Path, gate: str) -> None:
+        self._log = settings.home / "logs" / "trainer-test.log"
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, **settings.environment()}
+        command = [sys.executable, "-c", MAIN.format(gate=gate), str(mnist)]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+
+    def until(self, what: str, condition: Callable[[], Any]) -> Any:
+        """What ``condition`` gives, once it is true."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not (found := condition()):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"not: {what}\n{self._log.read_text()[-6000:]}")
+        return found
+
+
+@contextmanager
+def trainer(settings: Settings, mnist: Path, gate: str = OPEN_GATE) -> Iterator[Trainer]:
+    running = Trainer(settings, mnist, gate)
+    try:
+        yield running
+        running.process.terminate()
+        assert running.process.wait(10) in (0, -signal.SIGKILL)
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+class Log:
+    """models.v1, from its start."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._tail: Tail = bus.follow(["models.v1"], "start")
+        self.standing = Standing()
+        self.events: list[Event] = []
+
+    def read(self) -> "Log":
+        for record in self._tail.poll(0.2):
+            event = decode(record.topic, record.value)
+            self.standing.hear(event)
+            self.events.append(event)
+        return self
+
+    def ended(self, command_id: UUID) -> str | None:
+        """How a rebuild ended; None while it has not."""
+        steps = self.steps(command_id)
+        return steps[-1] if steps and steps[-1] in ("done", "refused", "failed") else None
+
+    def steps(self, command_id: UUID) -> list[str]:
+        return [event.step for event in self.read().events if getattr(event, "command_id", None) == command_id]  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def log(bus: Bus) -> Iterator[Log]:
+    made = Log(bus)
+    yield made
+    made._tail.close()
+
+
+def labelled(
+    digits: Images, n: int, *, player: str = "ada", revision: int = 1, drawing_id: UUID | None = None
+) -> ExampleLabelled:
+    return ExampleLabelled(
+        drawing_id=drawing_id or uuid4(),
+        player_id=player,
+        revision=revision,
+        correction_id=uuid4(),
+        label=int(digits.labels[n]),
+        drawn_at=now() - timedelta(seconds=3),
+        strokes=[[[1.0, 2.0], [3.0, 4.0]]],
+        width=300,
+        height=300,
+        features=Features(raster=digits.images[n].tobytes(), embedding=np.zeros(64, "<f4").tobytes(), reader="raster-1/test"),
+        guesses=[ShownGuess(model="xgboost", version="base1", label=1, probabilities=[0.1] * 10, latency_ms=9.0)],
+    )
+
+
+def retrain(bus: Bus, model: str = "xgboost") -> RetrainModel:
+    command = RetrainModel(command_id=uuid4(), target=model, by="test", reason="a test")
+    bus.publish(command).result(30)
+    return command
+
+
+def asked(settings: Settings, image: np.ndarray) -> tuple[str, int]:
+    """The variant that answers a drawing, and the digit it says."""
+    runtime = boto3.client("sagemaker-runtime", **settings.aws("sagemaker-runtime"))
+    body = io.BytesIO()
+    np.save(body, image.reshape(1, 784))
+    answer = runtime.invoke_endpoint(
+        EndpointName="gamenight-xgboost", Body=body.getvalue(), ContentType="application/x-npy", Accept="application/x-npy"
+    )
+    return answer["InvokedProductionVariant"], int(np.load(io.BytesIO(answer["Body"].read()), allow_pickle=False).argmax())
+
+
+def observed(settings: Settings, drawing_id: UUID) -> dict[str, Any]:
+    dynamodb = boto3.client("dynamodb", **settings.aws("dynamodb"))
+    found = dynamodb.get_item(TableName=settings.table, Key={"drawing_id": {"S": str(drawing_id)}}, ConsistentRead=True)
+    return dict(found.get("Item", {}))
+
+
+def test_a_base_answers_before_anything_was_ever_trained(little, bus, some_mnist, log, digits):
+    with trainer(little, some_mnist) as running:
+        champion = running.until("a champion", lambda: log.read().standing.champion("xgboost"))
+        assert champion.version in log.standing.published("xgboost")
+        assert asked(little, digits.images[0]) == (champion.variant, 5)
+
+
+def test_feedback_becomes_a_version_that_answers(little, bus, some_mnist, log, digits):
+    examples = [labelled(digits, n, player=f"p{n % 9}") for n in range(40_000, 40_120)]
+    for example in examples:
+        bus.publish(example)
+    corrected = labelled(digits, 40_000, player="p4", revision=2, drawing_id=examples[0].drawing_id)
+    bus.publish(corrected).result(30)
+
+    with trainer(little, some_mnist) as running:
+        running.until("the base", lambda: log.read().standing.champion("xgboost"))
+        before = log.standing.champion("xgboost")
+        command = retrain(bus)
+        assert running.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
+
+        promoted = log.standing.champion("xgboost")
+        assert isinstance(promoted, ModelPromoted)
+        assert promoted.version.isdigit()
+        assert promoted.previous == before.version
+        assert asked(little, digits.images[0])[0] == promoted.variant
+        assert {"archive", "dataset", "training", "evaluation", "gate", "endpoint"} < set(log.steps(command.command_id))
+        assert any("round=4/4" in line for event in log.events for line in getattr(event, "log", ()))
+
+        published = log.standing.published("xgboost")[promoted.version]
+        blobs = S3Blobs(little)
+        assert blobs.get(published.artifact.split("/", 3)[3])
+        assert published.lineage["training_job"].startswith(f"gamenight-xgboost-{command.command_id}")
+        assert published.metrics["mnist_n"] == 500
+        assert published.metrics["held_back_n"] >= 30
+        assert approval(little, promoted.version) == "Approved"
+
+        found, _ = read_archive(blobs)
+        assert {str(example.drawing_id) for example in examples} <= {feedback.drawing_id for feedback in found}
+        seen = running.until("the observation", lambda: observed(little, corrected.drawing_id))
+        running.until("its correction", lambda: observed(little, corrected.drawing_id)["revision"]["N"] == "2")
+        assert seen["guesses"]["M"]["xgboost"]["M"]["version"] == {"S": "base1"}
+
+
+def approval(settings: Settings, version: str) -> str:
+    sagemaker = boto3.client("sagemaker", **settings.aws("sagemaker"))
+    for found in sagemaker.list_model_packages(ModelPackageGroupName="gamenight-xgboost")["ModelPackageSummaryList"]:
+        package = sagemaker.describe_model_package(ModelPackageName=found["ModelPackageArn"])
+        if package["CustomerMetadataProperties"]["version"] == version:
+            return str(package["ModelApprovalStatus"])
+    return "unknown"
+
+
+def test_a_trainer_killed_in_the_middle_resumes_its_one_job(little, bus, some_mnist, log):
+    longer = little.model_copy(update={"training_rounds": 60})
+    with trainer(longer, some_mnist) as killed:
+        killed.until("the base", lambda: log.read().standing.champion("xgboost"))
+        command = retrain(bus)
+        sagemaker = boto3.client("sagemaker", **little.aws("sagemaker"))
+
+        def jobs() -> list[Any]:
+            return list(sagemaker.list_training_jobs(NameContains=str(command.command_id))["TrainingJobSummaries"])
+
+        killed.until("a job", jobs)
+        killed.process.kill()
+        killed.process.wait()
+    assert log.ended(command.command_id) is None
+
+    with trainer(longer, some_mnist) as resumed:
+        assert resumed.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
+        assert len(jobs()) == 1
+        made = [p for p in log.standing.published("xgboost").values() if p.lineage.get("command") == str(command.command_id)]
+        assert [log.standing.champion("xgboost").version] == [p.version for p in made]
+
+
+def test_a_version_that_forgot_is_refused_and_the_champion_stays(little, bus, some_mnist, log, digits):
+    with trainer(little, some_mnist, gate=SHUT_GATE) as running:
+        before = running.until("the champion", lambda: log.read().standing.champion("xgboost"))
+        command = retrain(bus)
+        assert running.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "refused"
+
+        [made] = [p for p in log.standing.published("xgboost").values() if p.lineage.get("command") == str(command.command_id)]
+        assert isinstance(made, ModelPublished)
+        assert made.gate.startswith("refused: MNIST")
+        assert approval(little, made.version) == "Rejected"
+        assert log.standing.champion("xgboost").version == before.version
+        assert asked(little, digits.images[0])[0] == before.variant
+
+
+def test_a_command_for_a_model_that_is_not_rebuilt_fails_with_a_reason_and_stops_nothing(little, bus, some_mnist, log):
+    with trainer(little, some_mnist) as running:
+        command = retrain(bus, "kmeans")
+        assert running.until("the end", lambda: log.ended(command.command_id)) == "failed"
+        assert "no batch model 'kmeans'" in log.events[-1].message
+
+
+def test_a_table_that_was_thrown_away_fills_again_from_the_log(little, bus, some_mnist, digits):
+    example = labelled(digits, 7)
+    bus.publish(example).result(30)
+    with trainer(little, some_mnist) as running:
+        running.until("the observation", lambda: observed(little, example.drawing_id))
+    dynamodb = boto3.client("dynamodb", **little.aws("dynamodb"))
+    dynamodb.delete_table(TableName=little.table)
+    ensure_table(little)
+    with trainer(little, some_mnist) as running:
+        running.until("the observation", lambda: observed(little, example.drawing_id))
+
+
+def test_an_endpoint_that_serves_another_version_is_repaired(little, bus, some_mnist, log, digits):
+    sagemaker = boto3.client("sagemaker", **little.aws("sagemaker"))
+    with trainer(little, some_mnist) as running:
+        champion = running.until("the champion", lambda: log.read().standing.champion("xgboost"))
+    sagemaker.delete_endpoint(EndpointName="gamenight-xgboost")
+    with trainer(little, some_mnist) as running:
+        again = boto3.client("sagemaker", **little.aws("sagemaker"))
+        running.until("the endpoint", lambda: _in_service(again))
+    assert asked(little, digits.images[0])[0] == champion.variant
+
+
+def _in_service(sagemaker: Any) -> bool:
+    try:
+        return bool(sagemaker.describe_endpoint(EndpointName="gamenight-xgboost")["EndpointStatus"] == "InService")
+    except sagemaker.exceptions.ClientError:
+        return False
+
+
+def test_the_archive_has_every_example_once(little, bus, some_mnist, digits):
+    blobs = S3Blobs(little)
+    before = len(list(blobs.keys(PREFIX)))
+    examples = [labelled(digits, n, player=f"once-{n % 5}") for n in range(50)]
+    for example in examples:
+        bus.publish(example)
+    bus.flush(30)
+    ids = sorted(str(example.drawing_id) for example in examples)
+
+    def kept() -> list[str]:
+        found, _ = read_archive(blobs)
+        return sorted(feedback.drawing_id for feedback in found if feedback.player_id.startswith("once-"))
+
+    with trainer(little, some_mnist) as running:
+        running.until("the archive", lambda: len(list(blobs.keys(PREFIX))) > before)
+        running.process.kill()
+        running.process.wait()
+    with trainer(little, some_mnist) as running:
+        running.until("all of them", lambda: len(kept()) >= len(ids))
+    assert kept() == ids
