@@ -21,10 +21,15 @@ class Fold(Protocol):
     a copy that `open` reads and `settle` writes.
     """
 
-    name: str
-    """Of its state files."""
-    sources: tuple[str, ...]
-    """The topics that it reads; all have the same number of partitions, and partition n of all of them meets on one worker."""
+    @property
+    def name(self) -> str:
+        """Of its state files."""
+        ...
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The topics that it reads, of one number of partitions; partition n of all of them meets on one worker."""
+        ...
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Take up a partition: nothing in memory of it is valid any more. Gives what is worth saying again."""

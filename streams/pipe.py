@@ -11,6 +11,7 @@ supervisor starts it again, and it reads again.
 import asyncio
 import os
 import signal
+import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,6 +120,7 @@ class Pipe:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         app = self._app
+        (self._settings.home / "state" / "faust").mkdir(parents=True, exist_ok=True)
         _log.info("starting")
         await app.start()
         working = [asyncio.create_task(work()) for work in self._alongside]
@@ -130,7 +132,9 @@ class Pipe:
         if failed:
             _log.error("failed, going down", exc_info=wrong)
         # What is folded is in the ledgers and what is not acknowledged is read again, so a stop may be cut short.
-        loop.call_later(STOP_S, os._exit, 1 if failed else 0)
+        overdue = threading.Timer(STOP_S, os._exit, [1 if failed else 0])
+        overdue.daemon = True
+        overdue.start()
         for folding in self._folding:
             await folding.release()
         for task in ends:

@@ -1,0 +1,21 @@
+"""A process of the stream layer: ``python -m streams router`` or ``python -m streams learning``."""
+
+import argparse
+
+from contracts.settings import Settings
+from producers import logs
+from streams.app import ROLES
+
+
+def main() -> None:
+    """Work in a role until SIGTERM."""
+    arguments = argparse.ArgumentParser(prog="python -m streams", description="Answers drawings, or learns from corrections.")
+    arguments.add_argument("role", choices=sorted(ROLES))
+    role = arguments.parse_args().role
+    settings = Settings.load()
+    logs.configure(settings, role)
+    ROLES[role](settings).run()
+
+
+if __name__ == "__main__":
+    main()

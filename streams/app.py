@@ -1,0 +1,54 @@
+"""The whole topology of the stream layer, on one screen.
+
+    drawings.v1 ──────> router ──> guesses.v1            models.v1 ──> router's table
+    drawings.v1, guesses.v1, corrections.v1 ──> joiner ──> examples.v1, receipts.v1
+    examples.v1 ──> scorer ──> metrics.v1, lessons.v1, receipts.v1
+    lessons.v1  ──> learner ─> models.v1 (snapshots), receipts.v1
+    whatever cannot be handled ──> rejected.v1
+
+Two roles, each in as many processes as there is work, at most one a partition. The topics of one role have the same number of
+partitions and one consumer group, so that partition n of all of them is always with the same process.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+
+from contracts.events import ONLINE_MODELS
+from contracts.settings import Settings
+from producers.bus import open_bus
+from streams.answering import Router
+from streams.embedding import Embedding
+from streams.endpoints import sagemaker_endpoints
+from streams.joining import Joiner
+from streams.learning import Learner, load_base
+from streams.models import Models
+from streams.pipe import Pipe
+from streams.routing import Online, Table
+from streams.scoring import Scorer
+
+
+def router(settings: Settings) -> Pipe:
+    """Way 1: answers drawings."""
+    pipe = Pipe(settings, "router")
+    embedding = Embedding()
+    base = load_base()
+    start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
+    models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader)
+    answers = Router(settings, embedding, models, sagemaker_endpoints(settings), pipe.publish)
+    pipe.alongside(partial(models.follow, partial(open_bus, f"kafka://{settings.bootstrap_servers}", ["models.v1"])))
+    pipe.alongside(answers.run)
+    pipe.hand(["drawings.v1"], answers)
+    return pipe
+
+
+def learning(settings: Settings) -> Pipe:
+    """Way 2: joins, scores and learns."""
+    pipe = Pipe(settings, "learning")
+    pipe.fold(Joiner())
+    pipe.fold(Scorer())
+    pipe.fold(Learner(load_base()))
+    return pipe
+
+
+ROLES: Mapping[str, Callable[[Settings], Pipe]] = MappingProxyType({"router": router, "learning": learning})

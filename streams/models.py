@@ -1,0 +1,66 @@
+"""The routing table of a process, kept up with models.v1 as a bystander (way 1, ANSWER)."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from contracts.events import SnapshotTaken, UnknownEvent, decode
+from contracts.ports import Bus, Record
+from streams.routing import Table
+
+_log = structlog.get_logger()
+_POLL_S: Final = 0.25
+
+
+class Models:
+    """The table in force. It is replaced whole, never changed."""
+
+    def __init__(self, base: Table, reader: str) -> None:
+        """Start from ``base``; snapshots of other features than ``reader``'s are left out."""
+        self.table = base
+        self.ready = asyncio.Event()
+        """Set once all that models.v1 held at the start is in the table."""
+        self.changed = asyncio.Event()
+        """Set at every change of a batch model; whoever waits for it clears it."""
+        self._reader = reader
+
+    async def follow(self, connect: Callable[[], Bus]) -> None:
+        """Read models.v1 from its start, for ever."""
+        bus = await asyncio.to_thread(connect)
+        tail = await asyncio.to_thread(bus.follow, ["models.v1"], "start")
+        try:
+            while True:
+                self.learn(await asyncio.to_thread(tail.poll, _POLL_S))
+                if not self.ready.is_set() and tail.caught_up():
+                    self.ready.set()
+                    _log.info("models known", table=self.table.digest, versions=self._versions())
+        finally:
+            tail.close()
+            bus.close()
+
+    def learn(self, records: Sequence[Record]) -> None:
+        """Take what came; of each key, the newest record counts."""
+        before = table = self.table
+        for record in {record.key: record for record in records}.values():
+            try:
+                event = decode(record.topic, record.value)
+                if not isinstance(event, SnapshotTaken) or self._readable(event):
+                    table = table.after(event)
+            except (UnknownEvent, ValueError) as wrong:
+                _log.error("no model event", offset=record.offset, error=str(wrong)[:500])
+        self.table = table
+        if table.batch != before.batch:
+            self.changed.set()
+            if self.ready.is_set():
+                _log.info("models changed", table=table.digest, versions=self._versions())
+
+    def _readable(self, snapshot: SnapshotTaken) -> bool:
+        if snapshot.reader != self._reader:
+            _log.error("snapshot of other features", model=snapshot.model, reader=snapshot.reader, ours=self._reader)
+        return snapshot.reader == self._reader
+
+    def _versions(self) -> dict[str, str]:
+        both = [*self.table.batch.items(), *self.table.online.items()]
+        return {model: route.version for model, route in both}

@@ -1,0 +1,65 @@
+"""A process with one small fold, for the tests that kill it: tallies what each player does, and says the tally of each drawing.
+
+python tests/integration/tallying.py      (settings from the environment, as every process of the game)
+"""
+
+import json
+from collections.abc import Iterable
+
+from contracts.events import CorrectionGiven, DrawingSubmitted, Event, GuessMade
+from contracts.ports import Cells
+from contracts.settings import Settings
+from producers import logs
+from streams.pipe import Pipe
+
+POISON_WIDTH = 13.0
+"""A drawing of this width makes the fold fail after it has written."""
+
+
+class Tally:
+    """How many drawings and corrections each player made, in which order; memory holds the total, as a learner's weights."""
+
+    name = "tally"
+    sources = ("drawings.v1", "corrections.v1")
+
+    def __init__(self) -> None:
+        self._totals: dict[int, int] = {}
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        self._totals[partition] = int(cells.get("total") or b"0")
+        return ()
+
+    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+        assert isinstance(event, DrawingSubmitted | CorrectionGiven)
+        key = f"{event.topic}/{event.player_id}"
+        order = [*json.loads(cells.get(key) or b"[]"), str(event.drawing_id)]
+        cells.put(key, json.dumps(order).encode())
+        if isinstance(event, DrawingSubmitted):
+            if event.width == POISON_WIDTH:
+                raise ValueError("thirteen")
+            made = GuessMade(
+                drawing_id=event.drawing_id,
+                player_id=event.player_id,
+                model="tally",
+                version=str(len(order)),
+                label=0,
+                probabilities=[0.1] * 10,
+                final=event.final,
+                hops={},
+            )
+            self._totals[partition] += 1
+            return (made,)
+        self._totals[partition] += 1
+        return ()
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        cells.put("total", str(self._totals[partition]).encode())
+        return ()
+
+
+if __name__ == "__main__":
+    settings = Settings.load()
+    logs.configure(settings, "tally")
+    pipe = Pipe(settings, "tally")
+    pipe.fold(Tally())
+    pipe.run()
