@@ -1,6 +1,7 @@
 """``python -m api``: the API as a process."""
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from api.app import create_app
 from api.frames import MAX_FRAME
@@ -13,16 +14,13 @@ GRACE_S = 1
 """How long open requests may take to end when the process is stopped, in seconds."""
 
 
-def main() -> None:
-    """Serve until told to stop; then every socket gets a close frame (1012), and what was published is flushed."""
-    settings = Settings.load()
-    configure(settings, "api")
-    bus = open_bus(f"kafka://{settings.bootstrap_servers}")
-    try:
-        uvicorn.run(
-            create_app(settings, bus),
-            host=settings.host,
-            port=settings.port,
+def server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
+    """What serves an app: told to stop, it gives every socket a close frame (1012)."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
             loop="uvloop",
             http="httptools",
             ws=Protocol,
@@ -36,6 +34,16 @@ def main() -> None:
             server_header=False,
             proxy_headers=False,
         )
+    )
+
+
+def main() -> None:
+    """Serve until told to stop; then flush what was published."""
+    settings = Settings.load()
+    configure(settings, "api")
+    bus = open_bus(f"kafka://{settings.bootstrap_servers}")
+    try:
+        server(create_app(settings, bus), settings.host, settings.port).run()
     finally:
         bus.close()
 

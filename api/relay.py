@@ -101,16 +101,17 @@ class Relay:
     def _follow(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str], since: Since) -> Since:
         tail = self._bus.follow(topics, since)
         self._troubles.pop(topics, None)
-        caught_up = self._caught_up[topics]
+        folded = self._caught_up[topics]
+        live = folded.is_set()
         try:
             while not self._stopping.is_set():
-                live = caught_up.is_set()
-                records = tail.poll(_POLL_S)
+                if not live and tail.caught_up():
+                    live = True
+                    loop.call_soon_threadsafe(folded.set)
+                records = tail.poll(_POLL_S if live else 0.05)
                 if records:
                     loop.call_soon_threadsafe(self._take, self._events(records), live)
                     since = datetime.fromtimestamp(records[-1].timestamp_ms / 1000, UTC)
-                if not live and tail.caught_up():
-                    loop.call_soon_threadsafe(caught_up.set)
             return since
         finally:
             tail.close()

@@ -5,13 +5,14 @@ from uuid import uuid4
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.events import DrawingSubmitted
 from producers.bus import BrokerAbsent, open_bus, partition_of
 
 
+@settings(deadline=None)
 @given(key=st.binary(max_size=200), partitions=st.integers(1, 64))
 def test_a_key_goes_to_the_partition_that_faust_would_choose(key, partitions):
     chosen = DefaultPartitioner()(key, list(range(partitions)), list(range(partitions)))

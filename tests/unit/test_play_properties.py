@@ -40,11 +40,13 @@ def answered(session: Session, data: str | bytes) -> list[dict[str, object]]:
     return [orjson.loads(action.text) for action in actions if isinstance(action, Say)]
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=2000))
 def test_any_bytes_are_an_error(data):
     assert [frame["code"] for frame in answered(conversation(), data)] == ["not_text"]
 
 
+@settings(deadline=None)
 @given(text=st.text(max_size=2000))
 def test_any_text_is_an_error(text):
     [frame] = answered(conversation(), text)
@@ -52,13 +54,14 @@ def test_any_text_is_an_error(text):
     assert frame["code"] in ERROR_CODES
 
 
+@settings(deadline=None)
 @given(value=JSON)
 def test_any_json_is_an_error(value):
     [frame] = answered(conversation(), orjson.dumps(value).decode())
     assert frame["code"] in ERROR_CODES
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(message=NEARLY)
 def test_anything_like_a_message_is_an_error_or_an_event(message):
     for frame in answered(conversation(), orjson.dumps(message).decode()):
@@ -66,6 +69,7 @@ def test_anything_like_a_message_is_an_error_or_an_event(message):
         assert frame["code"] in ERROR_CODES
 
 
+@settings(deadline=None)
 @given(depth=st.integers(1, 1022), close=st.booleans())
 def test_brackets_of_any_depth_are_an_error(depth, close):
     nested = "[" * depth + ("]" * depth if close else "")
@@ -74,6 +78,7 @@ def test_brackets_of_any_depth_are_an_error(depth, close):
         assert frame["code"] in ERROR_CODES
 
 
+@settings(deadline=None)
 @given(
     drawing_id=st.uuids(),
     strokes=st.lists(

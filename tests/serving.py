@@ -1,0 +1,124 @@
+"""The API on a real socket, in a thread of the test; and a player on it who says frames and hears frames."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import orjson
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from api.__main__ import server
+from api.app import create_app
+from contracts.ports import Bus
+from contracts.settings import Settings
+from deploy.local.archive import free_ports
+from tests.histories import named
+
+DEADLINE_S = 20.0
+SECRETS: dict[str, Any] = {"seat_secret": "secret", "operator_token": "token"}
+
+
+@contextmanager
+def serving(bus: Bus, **settings: Any) -> Iterator[str]:
+    """The address, as ``127.0.0.1:port``, of the API on a bus; stopped afterwards."""
+    [port] = free_ports(1)
+    given = Settings(**(SECRETS | {"port": port} | settings))
+    running = server(create_app(given, bus), "127.0.0.1", port)
+    thread = threading.Thread(target=running.run, name="api")
+    thread.start()
+    try:
+        eventually(lambda: running.started or not thread.is_alive())
+        assert running.started
+        yield f"127.0.0.1:{port}"
+    finally:
+        running.should_exit = True
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
+
+
+class Player:
+    """A socket that has joined."""
+
+    def __init__(self, socket: ClientConnection, seat: str | None = None, room: str | None = None, name: str = "Ada") -> None:
+        self.socket = socket
+        self.say({"type": "join", "name": name, "room": room, "seat": seat})
+        joined = self.next("joined")
+        self.player_id, self.seat, self.room = joined["player_id"], joined["seat"], joined["room"]
+
+    def say(self, message: dict[str, Any] | str | bytes) -> None:
+        """Send a frame."""
+        self.socket.send(orjson.dumps(message).decode() if isinstance(message, dict) else message)
+
+    def hear(self) -> dict[str, Any]:
+        """The next frame."""
+        frame: dict[str, Any] = orjson.loads(self.socket.recv(DEADLINE_S))
+        return frame
+
+    def next(self, kind: str) -> dict[str, Any]:
+        """The next frame that tells no room; it must be of this type."""
+        while True:
+            frame = self.hear()
+            if frame["type"] != "room":
+                assert frame["type"] == kind, frame
+                return frame
+
+    def draw(self, name: str, final: bool = True) -> None:
+        """Send a drawing; ``name`` stands for its id."""
+        strokes = [[[60, 60, 0], [60, 200, 160]]]
+        self.say(
+            {"type": "draw", "drawing_id": str(named(name)), "strokes": strokes, "width": 280, "height": 280, "final": final}
+        )
+
+    def saved(self, name: str) -> None:
+        """Send a drawing and wait until it is kept; guesses may come before."""
+        self.draw(name)
+        while (frame := self.hear())["type"] != "saved":
+            assert frame["type"] in {"guess", "room"}, frame
+        assert frame["drawing_id"] == str(named(name))
+
+    def fence(self) -> None:
+        """Nothing but rooms was under way to this socket."""
+        self.say("fence")
+        assert self.next("error")["code"] == "not_json"
+
+
+def opened(address: str, path: str = "/ws/play", **kwargs: Any) -> connect:
+    """A socket; use it in a ``with``."""
+    return connect(f"ws://{address}{path}", proxy=None, compression=None, **kwargs)
+
+
+@contextmanager
+def playing(address: str, seat: str | None = None, room: str | None = None, name: str = "Ada") -> Iterator[Player]:
+    """A socket that has joined; closed afterwards."""
+    with opened(address) as socket:
+        yield Player(socket, seat, room, name)
+
+
+def closing(socket: ClientConnection) -> tuple[int, str]:
+    """Code and reason of the close frame that ends a socket; what is said before is passed over."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        try:
+            socket.recv(DEADLINE_S)
+        except ConnectionClosed as end:
+            if end.rcvd is None:
+                raise AssertionError("the socket was dropped without a close frame") from end
+            return end.rcvd.code, end.rcvd.reason
+    raise AssertionError("the socket was not closed")
+
+
+def get(address: str, path: str, **kwargs: Any) -> httpx.Response:
+    """Ask over HTTP."""
+    return httpx.get(f"http://{address}{path}", timeout=DEADLINE_S, trust_env=False, **kwargs)
+
+
+def eventually(condition: Callable[[], Any]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)

@@ -1,0 +1,236 @@
+"""From the bus to sockets, on the bus in memory: each player's own, once, and nothing of anybody else's."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+import pytest
+
+from api.recent import Recent
+from contracts.events import (
+    CorrectionGiven,
+    CorrectionReceipt,
+    DrawingSubmitted,
+    Event,
+    ModelPromoted,
+    Outcome,
+    ScoresCounted,
+    decode,
+    now,
+)
+from contracts.ports import Bus
+from producers.bus import open_bus
+from tests.histories import guess, named
+from tests.serving import DEADLINE_S, eventually, get, opened, playing, serving
+
+
+@pytest.fixture
+def bus() -> Bus:
+    return open_bus(f"memory://{uuid4()}")
+
+
+def receipt(player_id: str, word: str = "c1", drawing: str = "d1", outcome: Outcome = Outcome.LEARNED) -> CorrectionReceipt:
+    return CorrectionReceipt(
+        correction_id=named(word), drawing_id=named(drawing), player_id=player_id, outcome=outcome, models={}
+    )
+
+
+def test_a_guess_goes_to_its_own_player_only(bus):
+    with serving(bus) as address, playing(address) as ada, playing(address) as bob:
+        ada.draw("of ada")
+        assert ada.next("saved")["drawing_id"] == str(named("of ada"))
+
+        bus.publish(guess("of ada", 7, player=ada.player_id))
+        bus.publish(receipt(ada.player_id, drawing="of ada"))
+
+        heard = ada.next("guess")
+        assert (heard["drawing_id"], heard["model"], heard["label"]) == (str(named("of ada")), "river", 7)
+        assert ada.next("receipt")["outcome"] == "learned"
+        bob.fence()
+
+
+def test_a_guess_says_its_hops_up_to_this_socket(bus):
+    with serving(bus) as address, playing(address) as ada:
+        ada.draw("d1")
+        ada.next("saved")
+
+        bus.publish(guess("d1", 7, player=ada.player_id).model_copy(update={"at": now()}))
+
+        hops = ada.next("guess")["hops"]
+        assert list(hops) == ["bus_in", "read", "wait", "model", "bus_out", "total"]
+        assert 0 <= hops["bus_out"] <= hops["total"] < DEADLINE_S * 1000
+
+
+def test_what_comes_twice_from_the_bus_is_told_once(bus):
+    with serving(bus) as address, playing(address) as ada:
+        for _ in range(3):
+            bus.publish(guess("d1", 7, player=ada.player_id))
+            bus.publish(receipt(ada.player_id))
+        bus.publish(guess("d1", 3, model="xgboost", player=ada.player_id))
+        bus.publish(receipt(ada.player_id, outcome=Outcome.SUPERSEDED))
+
+        told = [ada.hear() for _ in range(5)]
+
+        assert sorted(frame["type"] for frame in told) == ["guess", "guess", "receipt", "receipt", "room"]
+        ada.fence()
+
+
+def test_every_socket_of_a_player_is_told(bus):
+    with serving(bus) as address, playing(address) as one, playing(address, one.seat) as two:
+        assert one.player_id == two.player_id
+
+        one.draw("d1")
+        one.next("saved")
+        assert two.next("saved")["drawing_id"] == str(named("d1"))
+        bus.publish(guess("d1", 7, player=one.player_id))
+
+        assert one.next("guess") == two.next("guess")
+
+
+def test_a_record_that_cannot_be_read_stops_nothing(bus):
+    class Broken(DrawingSubmitted):
+        topic = "guesses.v1"
+
+        def record_value(self) -> bytes:
+            return b'{"type":"GuessMade","label":77}'
+
+    class Nonsense(DrawingSubmitted):
+        def record_value(self) -> bytes:
+            return b"\xff\xfe"
+
+    with serving(bus) as address, playing(address) as ada:
+        for kind in (Broken, Nonsense):
+            bus.publish(
+                kind(drawing_id=uuid4(), player_id=ada.player_id, strokes=[[[1, 1]]], width=9, height=9, final=True)
+            ).result()
+
+        bus.publish(guess("d1", 7, player=ada.player_id))
+
+        ada.next("guess")
+        eventually(lambda: get(address, "/metrics").text.count("gamenight_records_rejected_total{topic=") == 2)
+
+
+def test_a_promotion_is_told_to_every_player_and_one_of_the_past_is_not(bus):
+    def promoted(version: str) -> ModelPromoted:
+        return ModelPromoted(model="xgboost", version=version, title="XGBoost", endpoint="e", variant="v")
+
+    bus.publish(promoted("1")).result()
+    with serving(bus) as address, playing(address) as ada:
+        bus.publish(promoted("2"))
+
+        told = ada.next("model")
+
+        assert (told["model"], told["version"], told["event"]) == ("xgboost", "2", "promoted")
+        eventually(lambda: [model["version"] for model in get(address, "/api/models").json()] == ["2"])
+
+
+def test_after_a_restart_drawings_receipts_and_seats_of_before_are_known(bus):
+    with serving(bus) as address, playing(address) as ada:
+        ada.draw("d1")
+        ada.next("saved")
+    bus.publish(guess("d1", 7, player=ada.player_id)).result()
+    bus.publish(receipt(ada.player_id)).result()
+
+    with serving(bus) as address, playing(address, ada.seat) as again:
+        assert again.player_id == ada.player_id
+        again.draw("d1")
+        assert again.next("saved")["drawing_id"] == str(named("d1"))
+        assert again.next("guess")["label"] == 7
+        word = {"type": "correct", "drawing_id": str(named("d1")), "label": 1}
+        again.say(word | {"correction_id": str(named("c1"))})
+        assert again.next("receipt")["correction_id"] == str(named("c1"))
+        again.say(word | {"correction_id": str(named("c2"))})
+        eventually(lambda: [event.correction_id for event in on(bus, "corrections.v1")] == [named("c2")])
+    assert len(on(bus, "drawings.v1")) == 1
+
+
+def test_a_watcher_gets_a_snapshot_and_then_what_changes(bus):
+    def counted(n: int) -> ScoresCounted:
+        return ScoresCounted(
+            model="river",
+            version="mnist1",
+            window=None,
+            source=0,
+            n=n,
+            correct=n,
+            confusion=[n] + [0] * 99,
+            latency=[n] + [0] * 11,
+        )
+
+    bus.publish(counted(4)).result()
+    with serving(bus) as address, opened(address, "/ws/watch") as watcher:
+        first = orjson.loads(watcher.recv(DEADLINE_S))
+        assert (first["type"], first["scores"]["river"]["n"], first["online"]) == ("snapshot", 4, 0)
+        bus.publish(counted(5))
+        frame = {}
+        while frame.get("type") != "scores":
+            frame = orjson.loads(watcher.recv(DEADLINE_S))
+        assert frame["scores"]["river"]["n"] == 5
+        with playing(address) as ada:
+            ada.draw("d1")
+            while (frame.get("online"), frame.get("drawings")) != (1, 1):
+                frame = orjson.loads(watcher.recv(DEADLINE_S))
+
+
+def test_a_watcher_who_speaks_is_told_to_listen(bus):
+    with serving(bus) as address, opened(address, "/ws/watch") as watcher:
+        orjson.loads(watcher.recv(DEADLINE_S))
+        watcher.send("hello")
+        frame = orjson.loads(watcher.recv(DEADLINE_S))
+        while frame["type"] != "error":
+            frame = orjson.loads(watcher.recv(DEADLINE_S))
+        assert frame["code"] == "read_only"
+
+
+# --- the fold that sees twice --------------------------------------------------------------------------------------------
+
+
+def test_a_guess_on_a_preview_is_told_every_time_until_the_finished_drawing_is_there():
+    recent = Recent()
+    preview = guess("d1", 7, final=False)
+
+    assert recent.guessed(preview, 0, 0) is not None
+    assert recent.guessed(preview, 0, 0) is not None
+    recent.add_drawing(named("d1"), "ada")
+    assert recent.guessed(preview, 0, 0) is None
+    assert recent.guessed(guess("d1", 7), 0, 0) is not None
+
+
+def test_a_guess_on_another_players_drawing_is_nobodys():
+    recent = Recent()
+    recent.add_drawing(named("d1"), "ada")
+    assert recent.guessed(guess("d1", 7, player="eve"), 0, 0) is None
+
+
+def test_the_oldest_are_forgotten_first():
+    recent = Recent(max_drawings=3, max_corrections=2)
+    ids = [UUID(int=i) for i in range(5)]
+    for each in ids:
+        recent.add_drawing(each, "ada")
+        recent.add_correction(each, "ada")
+
+    assert [recent.drawing(each) is not None for each in ids] == [False, False, True, True, True]
+    assert [recent.correction(each) is not None for each in ids] == [False, False, False, True, True]
+
+
+def test_the_total_is_told_only_by_the_process_that_had_the_frame():
+    recent = Recent()
+    recent.add_drawing(named("d1"), "ada", received_at=10.0)
+
+    mine = recent.guessed(guess("d1", 7), 1.0, now=10.025)
+    other = recent.guessed(guess("d2", 7), 1.0, now=10.025)
+
+    assert mine is not None
+    assert other is not None
+    assert mine.hops["total"] == 25.0
+    assert "total" not in other.hops
+
+
+def on(bus: Bus, topic: str) -> list[Any]:
+    """All events of a topic."""
+    tail = bus.follow([topic], now() - timedelta(days=1))
+    events: list[Event] = [decode(record.topic, record.value) for record in tail.poll(0)]
+    tail.close()
+    assert all(isinstance(event, DrawingSubmitted | CorrectionGiven) for event in events)
+    return events
