@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -157,7 +158,7 @@ class Router:
                 except Exception as wrong:  # noqa: BLE001 it is the one
                     del questions[place]
                     rasters = np.delete(rasters, place, axis=0)
-                    self._reject(question.record, "router", wrong, lambda question=question: self._close(question))
+                    self._reject(question.record, "router", wrong, partial(self._close, question))
         done = time.perf_counter()
         for question, raster in zip(questions, rasters.reshape(-1, SIDE * SIDE), strict=True):
             question.raster, question.read_ms, question.read_at = raster, (done - start) * 1000, done
@@ -196,7 +197,7 @@ class Router:
         """A model will not answer: a line in the log, and for final drawings the message to `rejected`."""
         if question.drawing.final:
             wrong = EndpointDown(f"no answer of {model} in {GIVE_UP_S:.0f} s: {why}")
-            self._reject(question.record, f"router/{model}", wrong, lambda: self._close(question, model))
+            self._reject(question.record, f"router/{model}", wrong, partial(self._close, question, model))
         else:
             self._close(question, model)
 

@@ -62,5 +62,5 @@ class Models:
         return snapshot.reader == self._reader
 
     def _versions(self) -> dict[str, str]:
-        both = [*self.table.batch.items(), *self.table.online.items()]
-        return {model: route.version for model, route in both}
+        batch = {model: route.version for model, route in self.table.batch.items()}
+        return batch | {model: online.version for model, online in self.table.online.items()}

@@ -10,14 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import DIGITS, DrawingSubmitted, Event, ModelPromoted, SnapshotTaken
-
-_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +23,7 @@ class Route:
 
     version: str
     endpoint: str
-    versions: Mapping[str, str] = _NOTHING
+    versions: Mapping[str, str] = field(default_factory=dict)
     """The version behind each production variant that was ever promoted on it."""
 
     def version_of(self, variant: str) -> str:
