@@ -18,6 +18,8 @@ export class Card {
   #version = h("span", { class: "version quiet small" });
   #latency = h("span", { class: "latency quiet small" });
   #tally = h("p", { class: "tally small" });
+  /** The version that would answer now. */
+  #answering = "";
   #bars = Array.from({ length: 10 }, (_, digit) => bar(digit));
   element;
 
@@ -37,8 +39,14 @@ export class Card {
   /** @param {Model} model */
   name({ title, model, version }) {
     say(this.#title, title || model);
+    this.#answering = version;
+    if (this.element.dataset.state === "empty") this.#by(version, null);
+  }
+
+  /** Whose answer is shown. @param {string} version @param {string | null | undefined} fallback */
+  #by(version, fallback) {
     say(this.#version, version);
-    this.#version.title = `version ${version}`;
+    this.#version.title = fallback ? `version ${version}: ${fallback}` : `version ${version}`;
   }
 
   /** @param {Guess} guess @param {boolean} final Whether it is on the finished drawing. */
@@ -47,8 +55,7 @@ export class Card {
     say(this.#digit, String(guess.label));
     say(this.#confidence, percent(guess.confidence));
     say(this.#latency, guess.hops.total === undefined ? "" : duration(guess.hops.total));
-    say(this.#version, guess.version);
-    this.#version.title = guess.fallback ? `version ${guess.version}: ${guess.fallback}` : `version ${guess.version}`;
+    this.#by(guess.version, guess.fallback);
     guess.probabilities.forEach((p, digit) => {
       const { column, number } = this.#bars[digit];
       column.style.setProperty("--share", p.toFixed(4));
@@ -67,6 +74,7 @@ export class Card {
     say(this.#digit, "?");
     say(this.#confidence, "");
     say(this.#latency, "");
+    this.#by(this.#answering, null);
     for (const { column, number } of this.#bars) {
       column.style.setProperty("--share", "0");
       column.classList.remove("best");

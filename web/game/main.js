@@ -11,7 +11,7 @@ import { Outbox } from "./outbox.js";
 import { Pad } from "./pad.js";
 import { lines, summary } from "./receipts.js";
 import { favourite, questions, round, tally } from "./rounds.js";
-import { fitted, path, simplified } from "./strokes.js";
+import { extent, fitted, path, simplified } from "./strokes.js";
 
 /**
  * @typedef {import("../lib/protocol.js").Guess} Guess
@@ -21,6 +21,8 @@ import { fitted, path, simplified } from "./strokes.js";
  * @typedef {import("./rounds.js").Round} Round
  */
 
+/** Ink that is smaller than this share of the pad is a slip of the pen. */
+const LEAST = 0.06;
 /** After the last pen-up the drawing is finished. */
 const IDLE_MS = 700;
 /** A stroke this soon after that still belongs to the drawing: crossed sevens take their time. */
@@ -261,6 +263,11 @@ function finish() {
   clearTimeout(previewTimer);
   previewTimer = undefined;
   if (current || pad.empty || pad.penDown) return;
+  if (extent(pad.strokes) < LEAST * pad.side) {
+    wipe();
+    say(page.status, "Too small: draw it larger");
+    return;
+  }
   const id = uuid();
   const frame = draw(id, fitted(pad.strokes), true);
   tell(id, frame);

@@ -96,12 +96,22 @@ export function path(strokes, side, margin) {
   const all = strokes.flat();
   const [left, right] = range(all.map(([x]) => x));
   const [top, bottom] = range(all.map(([, y]) => y));
-  const extent = Math.max(right - left, bottom - top);
-  const scale = extent > 0 ? (side - 2 * margin) / extent : 1;
+  const longer = extent(strokes);
+  const scale = longer > 0 ? (side - 2 * margin) / longer : 1;
   /** @param {Point} point */
   const place = ([x, y]) =>
     `${(side / 2 + (x - (left + right) / 2) * scale).toFixed(1)} ${(side / 2 + (y - (top + bottom) / 2) * scale).toFixed(1)}`;
   return strokes.map((stroke) => `M${stroke.map(place).join("L")}${stroke.length === 1 ? "h0" : ""}`).join("");
+}
+
+/** The longer side of what is drawn, in CSS pixels.
+ * @param {Stroke[]} strokes
+ */
+export function extent(strokes) {
+  const all = strokes.flat();
+  const [left, right] = range(all.map(([x]) => x));
+  const [top, bottom] = range(all.map(([, y]) => y));
+  return Math.max(right - left, bottom - top);
 }
 
 /** @param {number[]} values @returns {[number, number]} */

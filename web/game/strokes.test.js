@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MAX_BYTES, MAX_POINTS, MAX_STROKES, fitted, moved, path, points, scaled, simplified } from "./strokes.js";
+import { MAX_BYTES, MAX_POINTS, MAX_STROKES, extent, fitted, moved, path, points, scaled, simplified } from "./strokes.js";
 
 /** @param {number} n @param {(i: number) => [number, number]} at */
 const stroke = (n, at) => Array.from({ length: n }, (_, i) => /** @type {[number, number, number]} */ ([...at(i), i * 4]));
@@ -40,6 +40,11 @@ test("points that lie together are kept once", () => {
 
 test("a drawing grows with its pad and keeps its times", () => {
   assert.deepEqual(scaled([[[10, 20, 5]]], 1.5), [[[15, 30, 5]]]);
+});
+
+test("a drawing is as large as its longer side", () => {
+  assert.equal(extent([[[10, 10, 0], [15, 90, 9]], [[12, 50, 20]]]), 80);
+  assert.equal(extent([[[10, 10, 0]]]), 0);
 });
 
 test("a small picture of a drawing lies centred in its square", () => {

@@ -1,0 +1,68 @@
+"""The promise of the whole: draw, be guessed, correct, see it learned and counted, rebuild, be answered by the new version."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import ONE, SEVEN, Visit
+from tests.product import ROOT, Product, product
+
+REBUILD_S = 420
+"""A rebuild of xgboost takes 60 to 120 s of two cores that do nothing else."""
+
+
+@pytest.fixture(scope="module")
+def game() -> Iterator[Product]:
+    with product() as running:
+        running.start()
+        yield running
+
+
+@pytest.mark.timeout(REBUILD_S + 180)
+def test_a_player_corrects_sees_it_learned_and_counted_and_is_answered_by_the_rebuilt_version(
+    game: Product, visit: Callable[..., Visit]
+) -> None:
+    play, watch = visit(game.url), visit(f"{game.url}/watch")
+    river, xgboost = (play.page.locator(f'article[data-model="{model}"]') for model in ("river", "xgboost"))
+    tile = watch.page.locator('.tile[data-model="river"]')
+    expect(tile).to_contain_text("0 of 0")
+
+    play.draw(SEVEN)
+    expect(play.guess("river")).to_have_text("7")
+    expect(play.guess("xgboost")).to_have_text("7")
+    expect(xgboost.locator(".version")).to_have_text("base1")
+    generation, lessons = river.locator(".version").inner_text().split("+")
+
+    play.page.keyboard.press("1")  # said to be a one: so both were wrong
+    learned = play.page.locator('#receipt .line[data-model="river"]')
+    expect(learned).to_contain_text("learned it")
+    expect(learned).to_contain_text(f"{generation}+{lessons} → +{int(lessons) + 1}")
+    expect(river).to_contain_text("0 of 1 right")
+    expect(tile).to_contain_text("0 of 1")
+
+    play.draw(SEVEN)
+    expect(play.guess("river")).to_have_text("7")
+    play.page.keyboard.press("7")
+    expect(tile).to_contain_text("1 of 2")
+    expect(tile).to_contain_text("50.0")
+    expect(watch.page.locator('#versions tr[data-version="base1"]')).to_contain_text("50.0")
+
+    command = [str(Path(sys.executable).with_name("gamenight")), "retrain", "xgboost", "--json"]
+    environment = {**os.environ, **game.settings.environment()}
+    rebuilt = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=REBUILD_S, check=False)
+    assert rebuilt.returncode == 0, rebuilt.stdout[-3000:] + rebuilt.stderr[-3000:]
+
+    expect(watch.page.locator('.job[data-model="xgboost"] [data-state="now"]')).to_have_text("done")
+    expect(watch.page.locator("#changes")).to_contain_text("now answers")
+    version = watch.page.locator('.tile[data-model="xgboost"] .version').inner_text()
+    assert version != "base1"
+    play.draw(ONE)
+    expect(play.guess("xgboost")).to_have_text("1")
+    expect(xgboost.locator(".version")).to_have_text(version)
+    play.page.keyboard.press("1")
+    expect(watch.page.locator(f'#versions tr[data-version="{version}"]')).to_contain_text("answers")
