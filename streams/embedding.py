@@ -16,6 +16,8 @@ from contracts.drawing import READER, SIDE
 
 BASE: Final = Path(__file__).with_name("base")
 """The artefacts in the repository that models start from."""
+LENGTH: Final = 4.0
+"""Of every embedding, as a vector."""
 
 
 class Embedding:

@@ -28,12 +28,12 @@ from contracts.events import (
     SnapshotTaken,
 )
 from contracts.ports import Cells
-from streams.embedding import BASE
+from streams.embedding import BASE, LENGTH
 
-RATE: Final = 0.05
-"""Of learning: at it one lesson moves the logit of its label by 0.85 of what it lacked, since an embedding is 4 long."""
-REHEARSED: Final = 2
-"""Samples of the base that follow each lesson, so that what the base knew is kept."""
+RATE: Final = 0.1
+"""Of learning: at it one lesson moves the logit of its label by 1.7 times what its probability lacked of 1."""
+REHEARSAL_WEIGHT: Final = 0.5
+"""Of the one sample of the base that follows each lesson, so that what the base knew is kept."""
 TITLE: Final = "River, learns from every correction"
 _STATE: Final = "state"
 
@@ -50,7 +50,7 @@ class Softmax(Classifier):
     """Softmax regression by gradient descent, as a river classifier that keeps its weights in one array.
 
     The same arithmetic as ``river.linear_model.SoftmaxRegression(optim.SGD(rate))`` with a bias, and the same numbers; see
-    docs/decisions/0003-online-learner.md for why it is written again.
+    docs/decisions/0004-online-learner.md for why it is written again.
 
     Examples:
         >>> model = Softmax(size=2)
@@ -60,11 +60,12 @@ class Softmax(Classifier):
         7
     """
 
-    def __init__(self, size: int = 64, rate: float = RATE, weights: NDArray[np.float64] | None = None) -> None:
-        """A model of ``size`` features that knows nothing, or what ``weights``, shape (10, size + 1), bias last, know."""
+    def __init__(self, size: int = 64, rate: float = RATE, initial: NDArray[np.float64] | None = None) -> None:
+        """A model of ``size`` features that starts from ``initial``: shape (10, size + 1), bias last; None is zeros."""
         self.size = size
         self.rate = rate
-        self.weights = np.zeros((DIGITS, size + 1)) if weights is None else weights
+        self.initial = initial
+        self.weights = np.zeros((DIGITS, size + 1)) if initial is None else initial.copy()
 
     @property
     def _multiclass(self) -> bool:
@@ -199,7 +200,7 @@ class Learner:
             self._states[partition] = replace(before, offset=offset)
             return ()
         row = self._row(event)
-        model = Softmax(len(row) - 1, weights=before.weights.copy())
+        model = Softmax(len(row) - 1, initial=before.weights)
         p_before = float(model.probabilities(row)[event.label])
         learned = event.weight > 0
         if learned:
@@ -244,15 +245,14 @@ class Learner:
         if len(lesson.embedding) != 4 * size:
             raise UnreadableFeatures(f"{len(lesson.embedding)} bytes are no embedding of {size} float32")
         row = np.append(np.frombuffer(lesson.embedding, "<f4").astype(np.float64), 1.0)
-        if not np.isfinite(row).all():
-            raise UnreadableFeatures("the embedding is not finite")
+        if not np.linalg.norm(row[:-1]) <= LENGTH * 1.01:  # so written, it refuses NaN
+            raise UnreadableFeatures("the embedding is longer than any that the network gives")
         return row
 
     def _rehearse(self, model: Softmax, lessons: int) -> None:
-        """Learn the base's next samples again; which ones depends on the number of lessons alone."""
-        for i in range(lessons * REHEARSED, (lessons + 1) * REHEARSED):
-            i %= len(self._base.labels)
-            model.learn(self._base.rehearsal[i], int(self._base.labels[i]))
+        """Learn the base's next sample again; which one depends on the number of lessons alone."""
+        i = lessons % len(self._base.labels)
+        model.learn(self._base.rehearsal[i], int(self._base.labels[i]), REHEARSAL_WEIGHT)
 
     def _version(self, state: State) -> str:
         return f"{self._base.generation}+{state.lessons}"

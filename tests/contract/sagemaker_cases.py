@@ -21,7 +21,7 @@ ROLE = "arn:aws:iam::123456789012:role/gamenight"
 
 
 def digits(count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Two kinds of drawings that anything can tell apart: upright bars are 1, lying ones are 7. Shape (count, 784), (count,)."""
+    """Two kinds of drawings that anything can tell apart, bars: upright are 1, lying are 7. Shapes (count, 784), (count,)."""
     rng = np.random.default_rng(seed)
     labels = np.where(rng.random(count) < 0.5, 1, 7).astype(np.uint8)
     images = np.zeros((count, 28, 28), np.uint8)

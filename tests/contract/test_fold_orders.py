@@ -1,0 +1,168 @@
+"""Twice is once, and in any order: the joiner and the scorer end the same however their topics were interleaved and resent.
+
+What is promised: whatever keeps each player's own order on each topic ends in the same labels, counts and lessons' ids of what
+stands. Only how often an example is revised on the way depends on the order.
+"""
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
+
+from contracts.events import CorrectionReceipt, Event, ExampleLabelled, LessonTaught, ScoresCounted
+from streams.joining import Joiner
+from streams.learning import Learner, load_base
+from streams.scoring import Scorer
+from tests.histories import MemoryCells, correction, drawing, features, folded, guess, named, withdrawal
+
+PLAYERS = ("ada", "bob")
+DRAWINGS = ("d1", "d2", "d3")
+
+
+@st.composite
+def topics(draw: st.DrawFn) -> list[list[Event]]:
+    """What some players put on each topic, in the order in which they did."""
+    drawings, guesses, words = [], [], []
+    for player in PLAYERS:
+        for n, name in enumerate(f"{player}'s {name}" for name in DRAWINGS[: draw(st.integers(1, 3))]):
+            at = draw(st.sampled_from([0, 5, 12, 3600, 3605]))
+            drawings.append(drawing(name, player=player, at=at + n))
+            for model in draw(st.sampled_from([[], ["river"], ["xgboost"], ["river", "xgboost"], ["xgboost", "river"]])):
+                version = {"river": f"mnist1+{n}", "xgboost": draw(st.sampled_from(["base1", "2"]))}[model]
+                guesses.append(guess(name, draw(st.integers(0, 9)), model=model, version=version, player=player))
+            for number in draw(st.lists(st.integers(0, 2), max_size=4)):
+                word = f"{name}, word {number}"
+                if draw(st.booleans()):
+                    words.append(correction(name, draw(st.integers(0, 9)), word=word, player=player))
+                else:
+                    words.append(withdrawal(name, word=word, player=player))
+    return [drawings, guesses, words]
+
+
+def arrival(data: DataObject, lanes: list[list[Event]]) -> list[Event]:
+    """The topics in some interleaving that keeps each one's order, with some records resent later."""
+    places = data.draw(st.permutations([lane for lane, events in enumerate(lanes) for _ in events]))
+    waiting = [iter(events) for events in lanes]
+    arrived: list[Event] = []
+    for lane in places:
+        arrived.append(next(waiting[lane]))
+        if data.draw(st.integers(0, 3)) == 0:
+            arrived.append(data.draw(st.sampled_from(arrived)))
+    return arrived
+
+
+def said_of(event: Event) -> dict[str, Any]:
+    """An event without the time at which it was written."""
+    return event.model_dump(mode="json", exclude={"at"})
+
+
+def ended(history: list[Event]) -> dict[str, Any]:
+    """What stands after a history: examples, counts, and whose words' receipts went out."""
+    joined = folded(Joiner(), history)
+    examples = {str(event.drawing_id): said_of(event) for event in joined if isinstance(event, ExampleLabelled)}
+    counts = {event.score_key: said_of(event) for event in folded(Scorer(), joined) if isinstance(event, ScoresCounted)}
+    receipts = sorted(str(event.correction_id) for event in joined if isinstance(event, CorrectionReceipt))
+    return {"examples": examples, "counts": counts, "receipts": receipts}
+
+
+@settings(max_examples=80, deadline=None)
+@given(lanes=topics(), data=st.data())
+def test_labels_counts_and_receipts_are_the_same_in_whatever_order_the_topics_come(lanes, data):
+    in_order = [event for events in lanes for event in events]
+
+    assert ended(arrival(data, lanes)) == ended(in_order)
+
+
+@settings(max_examples=40, deadline=None)
+@given(lanes=topics(), data=st.data())
+def test_revisions_of_a_drawing_rise_whatever_comes_when(lanes, data):
+    last: dict[Any, int] = {}
+
+    for event in folded(Joiner(), arrival(data, lanes)):
+        if isinstance(event, ExampleLabelled):
+            assert event.revision > last.get(event.drawing_id, 0)
+            last[event.drawing_id] = event.revision
+
+
+@settings(max_examples=40, deadline=None)
+@given(lanes=topics(), data=st.data())
+def test_the_counts_are_those_of_the_examples_that_stand(lanes, data):
+    joined = folded(Joiner(), arrival(data, lanes))
+    standing = {event.drawing_id: event for event in joined if isinstance(event, ExampleLabelled)}.values()
+    scores = [event for event in folded(Scorer(), joined) if isinstance(event, ScoresCounted) and event.version]
+
+    shown = [(example.label, seen.label) for example in standing if example.label is not None for seen in example.guesses]
+
+    assert sum(event.n for event in scores) == len(shown) == sum(sum(event.latency) for event in scores)
+    assert sum(event.correct for event in scores) == sum(label == guessed for label, guessed in shown)
+
+
+@settings(max_examples=40, deadline=None)
+@given(lanes=topics(), data=st.data())
+def test_a_correction_is_a_lesson_once_at_most(lanes, data):
+    history = arrival(data, lanes)
+
+    taught = [event for event in folded(Scorer(), folded(Joiner(), [*history, *history])) if isinstance(event, LessonTaught)]
+
+    assert len({lesson.correction_id for lesson in taught}) == len(taught)
+
+
+@settings(max_examples=40, deadline=None)
+@given(lanes=topics(), data=st.data())
+def test_every_label_that_stands_has_been_taught(lanes, data):
+    joined = folded(Joiner(), arrival(data, lanes))
+    standing = {event.drawing_id: event for event in joined if isinstance(event, ExampleLabelled)}.values()
+
+    taught = {event.correction_id for event in folded(Scorer(), joined) if isinstance(event, LessonTaught)}
+
+    assert taught >= {example.correction_id for example in standing if example.label is not None and example.features}
+
+
+@settings(max_examples=40, deadline=None)
+@given(lanes=topics(), data=st.data())
+def test_a_restart_after_any_event_changes_nothing(lanes, data):
+    history = arrival(data, lanes)
+    for make, source in ((Joiner, history), (Scorer, folded(Joiner(), history))):
+        cells = MemoryCells()
+
+        restarted = [event for heard in source for event in folded(make(), [heard], cells)]
+
+        at_once = MemoryCells()
+        folded(make(), source, at_once)
+        assert newest(restarted) == newest(folded(make(), source))
+        assert cells == at_once
+
+
+def newest(said: list[Event]) -> dict[str, Any]:
+    """The last word on each subject."""
+    return {f"{event.type} {identity(event)}": said_of(event) for event in said}
+
+
+def identity(event: Event) -> str:
+    match event:
+        case ExampleLabelled():
+            return str(event.drawing_id)
+        case ScoresCounted():
+            return event.score_key
+        case LessonTaught():
+            return str(event.lesson_id)
+        case _:
+            return str(getattr(event, "correction_id", event.type))
+
+
+def test_one_drawing_goes_the_whole_way_to_a_receipt():
+    base = load_base()
+    read = features(reader=base.reader)
+    history = [drawing(), guess(features=read), guess(model="xgboost"), correction(label=1)]
+
+    examples = folded(Joiner(), history)
+    scored = folded(Scorer(), examples)
+    learned = folded(Learner(base), [event for event in scored if isinstance(event, LessonTaught)])
+
+    [receipt] = [event for event in learned if isinstance(event, CorrectionReceipt)]
+    assert receipt.correction_id == named("c1")
+    assert set(receipt.models) == {"river", "xgboost"}
+    assert receipt.models["river"].p_after > receipt.models["river"].p_before
+    assert json.loads(receipt.record_value())["outcome"] == "learned"
