@@ -3,7 +3,7 @@
 
 import { h, say, the } from "../lib/dom.js";
 import { count } from "../lib/format.js";
-import { hue } from "../lib/models.js";
+import { hue, short } from "../lib/models.js";
 import { Socket, described } from "../lib/socket.js";
 import { Chart } from "./chart.js";
 import { trailing } from "./counts.js";
@@ -96,7 +96,7 @@ function changed({ model, version, event, note, title }) {
   if (event !== "published") models.set(model, { ...known, model, version, title: name });
   const did = { published: "was trained", promoted: "now answers", "rolled-back": "answers again" }[event];
   const time = h("time", {}, new Date().toLocaleTimeString([], { hourCycle: "h23", hour: "2-digit", minute: "2-digit" }));
-  const line = h("li", { class: "dot", "data-hue": hue(model) }, time, `${name} ${version} ${did}${note ? `: ${note}` : ""}`);
+  const line = h("li", { class: "dot", "data-hue": hue(model) }, time, `${short({ model, title: name }, model)} ${version} ${did}${note ? `: ${note}` : ""}`);
   page.changes.querySelector(".quiet")?.remove();
   page.changes.prepend(line);
   if (page.changes.childElementCount > CHANGES) page.changes.lastElementChild?.remove();
@@ -109,7 +109,7 @@ function trained(model, training, log) {
     job = new Job(model);
     jobs.set(model, job);
   }
-  job.show(models.get(model)?.title ?? model, training, log);
+  job.show(short(models.get(model), model), training, log);
 }
 
 function showTraining() {
@@ -129,7 +129,7 @@ function show() {
   say(page.labelled, count(Math.max(0, ...scored.map(({ score }) => score.n))));
   page.tiles.replaceChildren(...scored.map(tile));
   const whileS = Number(page.while.value);
-  chart.show(scored.map(({ model, score }) => ({ model: model.model, title: model.title, samples: trailing(score.recent, whileS) })));
+  chart.show(scored.map(({ model, score }) => ({ model: model.model, title: short(model, model.model), samples: trailing(score.recent, whileS) })));
   page.digits.replaceChildren(...digits(scored));
   page.versions.replaceChildren(...versions(scored));
   page.latency.replaceChildren(...latency(scored));
@@ -150,7 +150,7 @@ function showChooser() {
       chosen = model;
       showSoon();
     });
-    return h("label", { "data-hue": hue(model) }, radio, title);
+    return h("label", { "data-hue": hue(model) }, radio, short({ model, title }, model));
   }));
 }
 

@@ -3,7 +3,7 @@
 
 import { h, svg } from "../lib/dom.js";
 import { count, percent, percent1 } from "../lib/format.js";
-import { hue } from "../lib/models.js";
+import { hue, short } from "../lib/models.js";
 import { LATENCY_MS, perDigit, quantile, wilson } from "./counts.js";
 
 /**
@@ -24,7 +24,7 @@ export function tile({ model, score }) {
   return h(
     "article",
     { class: "card tile", "data-hue": hue(model.model), "data-model": model.model },
-    h("header", {}, h("h2", {}, model.title), h("span", { class: "version quiet small", title: `version ${model.version}` }, model.version)),
+    h("header", {}, h("h2", { title: model.title }, short(model, model.model)), h("span", { class: "version quiet small", title: `version ${model.version}` }, model.version)),
     h("p", { class: "share" }, interval ? percent1(interval.share) : "–"),
     h(
       "dl",
@@ -134,7 +134,7 @@ export function latency(scored) {
     return h(
       "div",
       { class: "histogram", "data-hue": hue(model.model) },
-      h("p", {}, h("span", { class: "dot" }, model.title), h("span", { class: "quiet" }, latencies(score))),
+      h("p", {}, h("span", { class: "dot" }, short(model, model.model)), h("span", { class: "quiet" }, latencies(score))),
       h("div", { class: "columns", "aria-hidden": "true" }, ...columns),
       h("div", { class: "bounds", "aria-hidden": "true" }, ...bounds),
     );
@@ -159,5 +159,5 @@ function fact(term, text) {
 
 /** @param {Model} model */
 function named(model) {
-  return h("th", { scope: "row", class: "dot", "data-hue": hue(model.model) }, model.title);
+  return h("th", { scope: "row", class: "dot", "data-hue": hue(model.model) }, short(model, model.model));
 }

@@ -3,7 +3,7 @@
 
 import { h, say } from "../lib/dom.js";
 import { duration, percent } from "../lib/format.js";
-import { hue } from "../lib/models.js";
+import { hue, short } from "../lib/models.js";
 
 /**
  * @typedef {import("../lib/protocol.js").Guess} Guess
@@ -37,10 +37,11 @@ export class Card {
   }
 
   /** @param {Model} model */
-  name({ title, model, version }) {
-    say(this.#title, title || model);
-    this.#answering = version;
-    if (this.element.dataset.state === "empty") this.#by(version, null);
+  name(model) {
+    say(this.#title, short(model, model.model));
+    this.#title.title = model.title;
+    this.#answering = model.version;
+    if (this.element.dataset.state === "empty") this.#by(model.version, null);
   }
 
   /** Whose answer is shown. @param {string} version @param {string | null | undefined} fallback */

@@ -2,7 +2,7 @@
 /** The game's page: pad, models and socket, wired together. */
 
 import { h, say, svg, the } from "../lib/dom.js";
-import { hue } from "../lib/models.js";
+import { hue, short } from "../lib/models.js";
 import { Socket, described } from "../lib/socket.js";
 import { remember, remembered } from "../lib/store.js";
 import { uuid } from "../lib/uuid.js";
@@ -185,12 +185,13 @@ function received(receipt) {
 
 /** @param {import("../lib/protocol.js").ModelChanged} change */
 function changed({ model, version, event, note, title }) {
-  const name = title ?? models.get(model)?.title ?? model;
+  const known = { ...models.get(model), model, version, ...(title && { title }) };
+  const name = short(known, model);
   if (event === "published") {
     toast(`${name} ${version} was trained${note ? `: ${note}` : ""}`, model);
     return;
   }
-  meet({ model, version, title: name });
+  meet({ title: model, ...known });
   toast(event === "promoted" ? `${name} ${version} now answers` : `${name} is back at version ${version}`, model);
 }
 
@@ -401,7 +402,7 @@ function showReceipt() {
     page.receiptLines.replaceChildren(h("p", { class: "quiet" }, `You said ${label}. The models are being told …`));
     return;
   }
-  const told = lines(receipt, label, (model) => models.get(model)?.title ?? model).map((line) => {
+  const told = lines(receipt, label, (model) => short(models.get(model), model)).map((line) => {
     const before = h("i", { class: "before" });
     const after = h("i", { class: "after" });
     const change = h("div", { class: "change", "aria-hidden": "true" }, after, before);
@@ -437,7 +438,7 @@ function speakSoon(one) {
   clearTimeout(speakTimer);
   speakTimer = setTimeout(() => {
     const told = [...one.guesses.values()].map(({ model, label, confidence }) =>
-      `${models.get(model)?.title ?? model}: ${label}, ${Math.round(confidence * 100)} per cent`);
+      `${short(models.get(model), model)}: ${label}, ${Math.round(confidence * 100)} per cent`);
     say(page.spoken, told.join("; "));
   }, SPEAK_AFTER_MS);
 }

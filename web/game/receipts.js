@@ -1,7 +1,7 @@
 // @ts-check
 /** What a correction did, in words. Pure. */
 
-import { percent, versions } from "../lib/format.js";
+import { change as changed, percent, versions } from "../lib/format.js";
 
 /**
  * @typedef {import("../lib/protocol.js").Receipt} Receipt
@@ -38,7 +38,7 @@ export function lines(receipt, label, title) {
         before: change.p_before,
         after: change.p_after,
         text: learned
-          ? `${title(model)} learned it: ${percent(change.p_before)} → ${percent(change.p_after)} for the ${label}`
+          ? `${title(model)} learned it: ${changed(change.p_before, change.p_after)} for the ${label}`
           : `${title(model)} gave the ${label} ${percent(change.p_before)}`,
         note: learned
           ? `version ${versions(change.version_before, change.version_after)}`

@@ -19,6 +19,15 @@ export function percent1(share) {
   return `${(share * 100).toFixed(1)}\u00a0%`;
 }
 
+/** How a share changed, with a decimal where whole numbers would look alike.
+ * @param {number} before In 0..1.
+ * @param {number} after In 0..1.
+ */
+export function change(before, after) {
+  const [from, to] = [percent(before), percent(after)];
+  return from === to ? `${percent1(before)} → ${percent1(after)}` : `${from} → ${to}`;
+}
+
 /** A time in ms.
  * @param {number} ms
  */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { count, duration, percent, plural, versions } from "./format.js";
-import { hue } from "./models.js";
+import { change, count, duration, percent, plural, versions } from "./format.js";
+import { hue, short } from "./models.js";
 import { backoff, described } from "./socket.js";
 import { uuid } from "./uuid.js";
 
@@ -10,6 +10,16 @@ const plain = (text) => text.replaceAll("\u00a0", " ");
 
 test("a share is never rounded to certainty", () => {
   assert.deepEqual([1, 0.997, 0.5, 0.004, 0].map((share) => plain(percent(share))), ["100 %", ">99 %", "50 %", "<1 %", "0 %"]);
+});
+
+test("a change that whole numbers would hide is shown with a decimal", () => {
+  assert.equal(plain(change(0.12, 0.81)), "12 % → 81 %");
+  assert.equal(plain(change(0.9912, 0.9938)), "99.1 % → 99.4 %");
+});
+
+test("a model is called by its title up to the comma, or by its name", () => {
+  assert.equal(short({ model: "river", title: "River, learns from every correction" }, "river"), "River");
+  assert.equal(short(undefined, "yours"), "yours");
 });
 
 test("a version that goes on shows only what changed", () => {

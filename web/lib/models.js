@@ -1,5 +1,5 @@
 // @ts-check
-/** A model's colour: the same on every page, whatever order models arrive in. */
+/** What a model is called, and its colour: the same on every page, whatever order models arrive in. */
 
 const KNOWN = ["river", "xgboost", "tensorflow", "kmeans", "yours", "mxnet"];
 
@@ -13,4 +13,13 @@ export function hue(model) {
   let sum = 0;
   for (const letter of model) sum = (sum * 31 + letter.charCodeAt(0)) % 6;
   return sum + 1;
+}
+
+/** A model's name where there is little room: its title up to the first comma.
+ * @param {{model: string, title?: string} | undefined} known
+ * @param {string} model
+ * @returns {string}
+ */
+export function short(known, model) {
+  return known?.title?.split(",", 1)[0] || model;
 }
