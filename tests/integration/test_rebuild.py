@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,7 +40,10 @@ from producers.blobs import S3Blobs
 from producers.bus import open_bus
 from trainers.archive import PREFIX
 from trainers.dataset import Images, read_archive, read_mnist
-from trainers.observations import ensure_table
+from trainers.intake import Placed, catch_up
+from trainers.observations import Observations, ensure_table
+from trainers.promote import ensure_base
+from trainers.serving import Serving
 from trainers.standing import Standing
 
 DEADLINE_S = 120.0
@@ -88,7 +92,7 @@ class Trainer:
     """`python -m trainers`, as the supervisor runs it."""
 
     def __init__(self, settings: Settings, mnist: Path, gate: str) -> None:
-        self._log = settings.home / "logs" / "trainer-test.log"
+        self._log = settings.home / "logs" / f"trainer-{uuid4()}.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, **settings.environment()}
         command = [sys.executable, "-c", MAIN.format(gate=gate), str(mnist)]
@@ -103,11 +107,17 @@ class Trainer:
                 pytest.fail(f"not: {what}\n{self._log.read_text()[-6000:]}")
         return found
 
+    def answers(self) -> bool:
+        """Whether it has seen to it that a base answers."""
+        return "base answers" in self._log.read_text()
+
 
 @contextmanager
 def trainer(settings: Settings, mnist: Path, gate: str = OPEN_GATE) -> Iterator[Trainer]:
+    """A trainer that has begun its work; it is stopped at the end, and says that it went well."""
     running = Trainer(settings, mnist, gate)
     try:
+        running.until("a base that answers", running.answers)
         yield running
         running.process.terminate()
         assert running.process.wait(10) in (0, -signal.SIGKILL)
@@ -123,6 +133,8 @@ class Log:
         self._tail: Tail = bus.follow(["models.v1"], "start")
         self.standing = Standing()
         self.events: list[Event] = []
+        while not self._tail.caught_up():
+            self.read()
 
     def read(self) -> "Log":
         for record in self._tail.poll(0.2):
@@ -188,25 +200,29 @@ def observed(settings: Settings, drawing_id: UUID) -> dict[str, Any]:
     return dict(found.get("Item", {}))
 
 
-def test_a_base_answers_before_anything_was_ever_trained(little, bus, some_mnist, log, digits):
-    with trainer(little, some_mnist) as running:
-        champion = running.until("a champion", lambda: log.read().standing.champion("xgboost"))
+class TestATrainerAtWork:
+    """What is asked of one and the same trainer."""
+
+    @pytest.fixture(scope="class")
+    def at_work(self, little: Settings, kafka: str, some_mnist: Path) -> Iterator[Trainer]:
+        with trainer(little, some_mnist) as running:
+            yield running
+
+    def test_a_base_answers_before_anything_was_ever_trained(self, little, at_work, log, digits):
+        champion = at_work.until("a champion", lambda: log.read().standing.champion("xgboost"))
         assert champion.version in log.standing.published("xgboost")
         assert asked(little, digits.images[0]) == (champion.variant, 5)
 
+    def test_feedback_becomes_a_version_that_answers(self, little, bus, at_work, log, digits):
+        examples = [labelled(digits, n, player=f"p{n % 9}") for n in range(40_000, 40_120)]
+        for example in examples:
+            bus.publish(example)
+        corrected = labelled(digits, 40_000, player="p4", revision=2, drawing_id=examples[0].drawing_id)
+        bus.publish(corrected).result(30)
+        before = at_work.until("the base", lambda: log.read().standing.champion("xgboost"))
 
-def test_feedback_becomes_a_version_that_answers(little, bus, some_mnist, log, digits):
-    examples = [labelled(digits, n, player=f"p{n % 9}") for n in range(40_000, 40_120)]
-    for example in examples:
-        bus.publish(example)
-    corrected = labelled(digits, 40_000, player="p4", revision=2, drawing_id=examples[0].drawing_id)
-    bus.publish(corrected).result(30)
-
-    with trainer(little, some_mnist) as running:
-        running.until("the base", lambda: log.read().standing.champion("xgboost"))
-        before = log.standing.champion("xgboost")
         command = retrain(bus)
-        assert running.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
+        assert at_work.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
 
         promoted = log.standing.champion("xgboost")
         assert isinstance(promoted, ModelPromoted)
@@ -226,9 +242,14 @@ def test_feedback_becomes_a_version_that_answers(little, bus, some_mnist, log, d
 
         found, _ = read_archive(blobs)
         assert {str(example.drawing_id) for example in examples} <= {feedback.drawing_id for feedback in found}
-        seen = running.until("the observation", lambda: observed(little, corrected.drawing_id))
-        running.until("its correction", lambda: observed(little, corrected.drawing_id)["revision"]["N"] == "2")
+        at_work.until("the correction", lambda: observed(little, corrected.drawing_id).get("revision") == {"N": "2"})
+        seen = observed(little, corrected.drawing_id)
         assert seen["guesses"]["M"]["xgboost"]["M"]["version"] == {"S": "base1"}
+
+    def test_a_command_for_a_model_that_is_not_rebuilt_fails_with_a_reason_and_stops_nothing(self, bus, at_work, log):
+        command = retrain(bus, "kmeans")
+        assert at_work.until("the end", lambda: log.ended(command.command_id)) == "failed"
+        assert "no batch model 'kmeans'" in log.standing.training("kmeans").message
 
 
 def approval(settings: Settings, version: str) -> str:
@@ -276,41 +297,48 @@ def test_a_version_that_forgot_is_refused_and_the_champion_stays(little, bus, so
         assert asked(little, digits.images[0])[0] == before.variant
 
 
-def test_a_command_for_a_model_that_is_not_rebuilt_fails_with_a_reason_and_stops_nothing(little, bus, some_mnist, log):
-    with trainer(little, some_mnist) as running:
-        command = retrain(bus, "kmeans")
-        assert running.until("the end", lambda: log.ended(command.command_id)) == "failed"
-        assert "no batch model 'kmeans'" in log.events[-1].message
-
-
-def test_a_table_that_was_thrown_away_fills_again_from_the_log(little, bus, some_mnist, digits):
+def test_a_table_that_was_thrown_away_fills_again_from_the_log(little, bus, digits):
     example = labelled(digits, 7)
     bus.publish(example).result(30)
-    with trainer(little, some_mnist) as running:
-        running.until("the observation", lambda: observed(little, example.drawing_id))
     dynamodb = boto3.client("dynamodb", **little.aws("dynamodb"))
     dynamodb.delete_table(TableName=little.table)
     ensure_table(little)
-    with trainer(little, some_mnist) as running:
-        running.until("the observation", lambda: observed(little, example.drawing_id))
+    assert catch_up(bus, Observations(little, threading.Event())) > 0
+    assert observed(little, example.drawing_id)["revision"] == {"N": "1"}
 
 
-def test_an_endpoint_that_serves_another_version_is_repaired(little, bus, some_mnist, log, digits):
+def test_an_older_revision_never_replaces_a_newer_one(little, digits):
+    sink = Observations(little, threading.Event())
+    drawings = [uuid4() for _ in range(150)]
+    for revision in (2, 1, 3, 2):
+        told = [labelled(digits, n, revision=revision, drawing_id=drawing) for n, drawing in enumerate(drawings)]
+        sink.keep(0, [Placed(n, example) for n, example in enumerate(told)])
+    assert {observed(little, drawing)["revision"]["N"] for drawing in drawings} == {"3"}
+
+
+def test_an_endpoint_that_is_gone_or_serves_another_version_is_repaired(little, some_mnist, log, digits):
     sagemaker = boto3.client("sagemaker", **little.aws("sagemaker"))
     with trainer(little, some_mnist) as running:
         champion = running.until("the champion", lambda: log.read().standing.champion("xgboost"))
     sagemaker.delete_endpoint(EndpointName="gamenight-xgboost")
-    with trainer(little, some_mnist) as running:
-        again = boto3.client("sagemaker", **little.aws("sagemaker"))
-        running.until("the endpoint", lambda: _in_service(again))
-    assert asked(little, digits.images[0])[0] == champion.variant
+    with trainer(little, some_mnist):
+        assert asked(little, digits.images[0])[0] == champion.variant
+
+    base = log.standing.published("xgboost")["base1"]
+    serving = Serving(little, time.sleep)
+    serving.serve("gamenight-xgboost", [base])
+    serving.ready("gamenight-xgboost", [base])
+    assert champion.variant != "base1"
+    with trainer(little, some_mnist):
+        assert asked(little, digits.images[0])[0] == champion.variant
 
 
-def _in_service(sagemaker: Any) -> bool:
-    try:
-        return bool(sagemaker.describe_endpoint(EndpointName="gamenight-xgboost")["EndpointStatus"] == "InService")
-    except sagemaker.exceptions.ClientError:
-        return False
+def test_a_log_that_was_thrown_away_is_told_again_by_the_registry(little, log):
+    forgotten = open_bus(f"memory://{uuid4()}")
+    standing = Standing()
+    ensure_base(little, forgotten, S3Blobs(little), standing, Serving(little, time.sleep))
+    assert standing.published("xgboost") == log.standing.published("xgboost")
+    assert standing.champion("xgboost").version == log.standing.champion("xgboost").version
 
 
 def test_the_archive_has_every_example_once(little, bus, some_mnist, digits):
