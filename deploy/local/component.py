@@ -1,8 +1,7 @@
 """What the supervisor knows of a process: how it is started, when it is ready, and what it must wait for."""
 
+import http.client
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -23,7 +22,11 @@ class Component:
     """The ports that it opens on the host, by the environment variable of the setting."""
     host: str = "127.0.0.1"
     needs: tuple[str, ...] = ()
-    """Components that must be ready before it is started; it is stopped before them."""
+    """Components that must be ready before it is started."""
+    tier: int = 0
+    """What stands on others has a higher one than they, and is stopped before them."""
+    nice: int = 0
+    """How much it stands back for the others; 0..19."""
     prepare: Callable[[], None] = nothing
     """Called before every start."""
     ready: Callable[[], bool] | None = None
@@ -43,12 +46,15 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-def answers(url: str) -> bool:
+def answers(port: int, path: str = "/", host: str = "127.0.0.1") -> bool:
     """Whether an HTTP server says anything below 500 there."""
-    try:
-        with urllib.request.urlopen(url, timeout=2) as response:  # noqa: S310 - our own address
-            return bool(response.status < 500)
-    except urllib.error.HTTPError as error:
-        return error.code < 500
-    except OSError:
+    if not listens(port, host):
         return False
+    connection = http.client.HTTPConnection(host, port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

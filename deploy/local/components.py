@@ -7,9 +7,6 @@ from dataclasses import replace
 from contracts.settings import Settings
 from deploy.local import dynamodb, kafka, s3
 from deploy.local.component import Component, answers
-from producers.blobs import ensure_bucket
-from producers.topics import create_topics
-from trainers.observations import ensure_table
 
 _BASES: dict[str, Callable[[Settings], Component]] = {
     "kafka": kafka.component,
@@ -32,9 +29,9 @@ def outside(settings: Settings) -> dict[str, tuple[str, str]]:
 def settle_outside(settings: Settings) -> None:
     """Make topics, bucket and table in the parts that are not started here, where they are absent."""
     made: dict[str, Callable[[], None]] = {
-        "kafka": lambda: create_topics(settings.bootstrap_servers),
-        "s3": lambda: ensure_bucket(settings),
-        "dynamodb": lambda: ensure_table(settings),
+        "kafka": lambda: kafka.make_topics(settings),
+        "s3": lambda: s3.create_bucket(settings),
+        "dynamodb": lambda: dynamodb.create_table(settings),
     }
     for name in outside(settings):
         if name in made:
@@ -49,15 +46,14 @@ def components(settings: Settings) -> list[Component]:
     """
     replaced = outside(settings)
     bases = [make(settings) for name, make in _BASES.items() if name not in replaced]
-    local = f"http://127.0.0.1:{settings.sagemaker_port}"
     if "sagemaker" not in replaced:
         bases.append(
             Component(
                 name="sagemaker",
                 argv=_python("deploy.local.sagemaker"),
                 ports={"GAMENIGHT_SAGEMAKER_PORT": settings.sagemaker_port},
-                needs=("s3",),
-                ready=lambda: answers(f"{local}/ping"),
+                tier=1,
+                ready=lambda: answers(settings.sagemaker_port, "/ping"),
             )
         )
     routers = ["router", *(f"router-{number}" for number in range(2, settings.stream_workers + 1))]
@@ -68,25 +64,25 @@ def components(settings: Settings) -> list[Component]:
             host=settings.host,
             ports={"GAMENIGHT_PORT": settings.port},
             needs=("kafka",),
-            ready=lambda: answers(f"{game_url(settings)}/api/models"),
+            ready=lambda: answers(settings.port, "/api/models", local_host(settings)),
         ),
         *(Component(name=name, argv=_python("streams", "router"), needs=("kafka",)) for name in routers),
         Component(name="learning", argv=_python("streams", "learning"), needs=("kafka",)),
-        Component(name="trainer", argv=_python("trainers"), needs=("kafka", "s3", "dynamodb", "sagemaker")),
+        Component(name="trainer", argv=_python("trainers"), needs=("kafka", "s3", "sagemaker")),
     ]
     here = {part.name for part in [*bases, *services]}
-    return [_without(part, here) for part in [*bases, *services]]
+    return [*bases, *(replace(part, tier=2, needs=tuple(need for need in part.needs if need in here)) for part in services)]
+
+
+def local_host(settings: Settings) -> str:
+    """The address at which this machine itself reaches the game."""
+    return "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
 
 
 def game_url(settings: Settings) -> str:
     """Where the game is for a browser on this machine."""
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
-    return f"http://{host}:{settings.port}"
+    return f"http://{local_host(settings)}:{settings.port}"
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module, *arguments)
-
-
-def _without(part: Component, here: set[str]) -> Component:
-    return replace(part, needs=tuple(need for need in part.needs if need in here))

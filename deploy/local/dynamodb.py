@@ -5,7 +5,6 @@ from pathlib import Path
 from contracts.settings import Settings
 from deploy.local import java
 from deploy.local.component import Component, answers
-from trainers.observations import ensure_table
 
 
 def component(settings: Settings) -> Component:
@@ -16,9 +15,17 @@ def component(settings: Settings) -> Component:
         argv=command(settings.tools / "jars" / "dynamodb", settings.dynamodb_port, data),
         ports={"GAMENIGHT_DYNAMODB_PORT": settings.dynamodb_port},
         prepare=lambda: data.mkdir(parents=True, exist_ok=True),
-        ready=lambda: answers(f"http://127.0.0.1:{settings.dynamodb_port}/"),
-        settle=lambda: ensure_table(settings),
+        ready=lambda: answers(settings.dynamodb_port),
+        settle=lambda: create_table(settings),
+        nice=10,  # nobody waits for it while people play
     )
+
+
+def create_table(settings: Settings) -> None:
+    """Make the table of observations if it is not there."""
+    from trainers.observations import ensure_table  # boto3 takes half a second to import: meanwhile the others start
+
+    ensure_table(settings)
 
 
 def command(jars: Path, port: int, data: Path) -> tuple[str, ...]:

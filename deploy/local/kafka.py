@@ -8,7 +8,6 @@ from pathlib import Path
 from contracts.settings import Settings
 from deploy.local import java
 from deploy.local.component import Component, listens
-from producers.topics import create_topics
 
 LOGGING = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -25,7 +24,7 @@ def component(settings: Settings) -> Component:
         ports={"GAMENIGHT_KAFKA_PORT": settings.kafka_port, "GAMENIGHT_KAFKA_CONTROLLER_PORT": settings.kafka_controller_port},
         prepare=lambda: prepare(settings),
         ready=lambda: listens(settings.kafka_port),
-        settle=lambda: create_topics(settings.bootstrap_servers),
+        settle=lambda: make_topics(settings),
     )
 
 
@@ -92,3 +91,10 @@ def format_storage(jars: Path, file: Path) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"Kafka could not format {file.parent}: {(done.stderr or done.stdout).strip().splitlines()[-1:]}")
+
+
+def make_topics(settings: Settings) -> None:
+    """Make the topics that are not there."""
+    from producers.topics import create_topics  # takes a while to import: meanwhile the broker starts
+
+    create_topics(settings.bootstrap_servers)

@@ -3,7 +3,6 @@
 from contracts.settings import Settings
 from deploy.local.component import Component, answers
 from deploy.local.java import NotInstalled
-from producers.blobs import ensure_bucket
 
 
 def component(settings: Settings) -> Component:
@@ -29,6 +28,13 @@ def component(settings: Settings) -> Component:
         },
         ports={"GAMENIGHT_S3_PORT": settings.s3_port},
         prepare=lambda: data.mkdir(parents=True, exist_ok=True),
-        ready=lambda: answers(f"http://127.0.0.1:{settings.s3_port}/_ministack/health"),
-        settle=lambda: ensure_bucket(settings),
+        ready=lambda: answers(settings.s3_port, "/_ministack/health"),
+        settle=lambda: create_bucket(settings),
     )
+
+
+def create_bucket(settings: Settings) -> None:
+    """Make the bucket if it is not there."""
+    from producers.blobs import ensure_bucket  # boto3 takes half a second to import: meanwhile the others start
+
+    ensure_bucket(settings)

@@ -218,6 +218,9 @@ class Supervisor:
                 start_new_session=True,  # Ctrl-C is for us; we stop them in order
             )
             self._processes[part.name] = process
+        if part.nice:
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, part.nice)
         return process
 
     def _signal(self, name: str, number: signal.Signals) -> None:
@@ -243,14 +246,11 @@ class Supervisor:
 
 
 def stopping_order(parts: Sequence[Component]) -> list[list[str]]:
-    """Waves of names: each is stopped before those that it needs, and Kafka, where everything is kept, last of all."""
-    needed_by = {part.name: [other.name for other in parts if part.name in other.needs] for part in parts}
-    depths: dict[str, int] = {}
-    for part in reversed(parts):
-        depths[part.name] = 1 + max((depths[name] for name in needed_by[part.name]), default=-1)
-    if "kafka" in depths:
-        depths["kafka"] = max(depths.values())
-    return [[name for name, depth in depths.items() if depth == wave] for wave in sorted(set(depths.values()))]
+    """Waves of names, the highest tier first, and Kafka, where everything is kept, after all others."""
+    waves = [[part.name for part in parts if part.tier == tier] for tier in sorted({part.tier for part in parts}, reverse=True)]
+    return [wave for wave in [[name for name in wave if name != "kafka"] for wave in waves] if wave] + (
+        [["kafka"]] if any("kafka" in wave for wave in waves) else []
+    )
 
 
 def write_state(path: Path, standings: Sequence[Standing]) -> None:

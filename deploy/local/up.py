@@ -1,6 +1,7 @@
 """`gamenight up`: everything on one machine, from the check of the ports to the last process stopped."""
 
 import errno
+import json
 import signal
 import socket
 import threading
@@ -10,12 +11,10 @@ import urllib.request
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import orjson
 import psutil
-import structlog
 from rich.console import Console
 
 from contracts.settings import Settings
@@ -36,6 +35,21 @@ class PortsTaken(RuntimeError):
     """Ports that we need are somebody else's; the message names each with its setting."""
 
 
+class Journal:
+    """The supervisor's own log, as JSON lines like everybody's."""
+
+    def __init__(self, home: Path) -> None:
+        """Append to ``up.log`` among the logs of a home."""
+        (home / "logs").mkdir(parents=True, exist_ok=True)
+        self._path = home / "logs" / "up.log"
+
+    def tell(self, event: str, **facts: object) -> None:
+        """Write a line."""
+        line = {"event": event, **facts, "service": "up", "timestamp": datetime.now(UTC).isoformat()}
+        with self._path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
 def up(settings: Settings, console: Console) -> None:
     """Run the game until Ctrl-C or SIGTERM.
 
@@ -51,17 +65,16 @@ def up(settings: Settings, console: Console) -> None:
         taken = taken_ports(parts)
         if taken:
             raise PortsTaken("\n".join(taken))
-        with _journal(settings.home) as log:
-            _run(settings, parts, console, log)
+        _run(settings, parts, console, Journal(settings.home))
 
 
-def _run(settings: Settings, parts: Sequence[Component], console: Console, log: Any) -> None:
+def _run(settings: Settings, parts: Sequence[Component], console: Console, log: Journal) -> None:
     began = time.monotonic()
     waiting = {part.name for part in parts}
     failures: Counter[str] = Counter()
 
     def told(standing: Standing) -> None:
-        log.info(standing.phase, component=standing.name, pid=standing.pid, restarts=standing.restarts, note=standing.note)
+        log.tell(standing.phase, component=standing.name, pid=standing.pid, restarts=standing.restarts, note=standing.note)
         if standing.phase == "ready":
             waiting.discard(standing.name)
             failures.pop(standing.name, None)
@@ -92,7 +105,7 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
                 status.update(f"waiting for the game: {missing}")
                 time.sleep(0.1)
         seconds = time.monotonic() - began
-        log.info("started" if missing else "playable", seconds=round(seconds, 2), reason=missing)
+        log.tell("started" if missing else "playable", seconds=round(seconds, 2), reason=missing)
         if missing:
             console.print(f"\n[yellow]It runs, but {missing}: gamenight doctor says more.[/]", soft_wrap=True)
         url = game_url(settings)
@@ -105,7 +118,7 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
             signal.signal(number, signal.SIG_IGN)  # it stops already
         began = time.monotonic()
         supervisor.stop()
-        log.info("stopped", seconds=round(time.monotonic() - began, 2))
+        log.tell("stopped", seconds=round(time.monotonic() - began, 2))
         console.print(f"stopped in {time.monotonic() - began:.1f} s; everything is kept in {settings.home}", soft_wrap=True)
 
 
@@ -116,7 +129,7 @@ def health(url: str, timeout_s: float = 4.0) -> tuple[bool, str]:
             return True, ""
     except urllib.error.HTTPError as error:
         with suppress(ValueError, KeyError):
-            return True, str(orjson.loads(error.read())["reason"])
+            return True, str(json.loads(error.read())["reason"])
         return True, f"it answers with status {error.code}"
     except OSError as error:
         return False, f"nothing answers at {url} ({getattr(error, 'reason', error)})"
@@ -169,19 +182,3 @@ def _is_ours(pid: int, name: str) -> bool:
         return psutil.Process(pid).environ().get("GAMENIGHT_COMPONENT") == name
     except psutil.Error:
         return False
-
-
-class _journal:  # noqa: N801 - used as a function
-    """The supervisor's own log, as JSON lines like everybody's."""
-
-    def __init__(self, home: Path) -> None:
-        (home / "logs").mkdir(parents=True, exist_ok=True)
-        self._file = (home / "logs" / "up.log").open("a", buffering=1)
-
-    def __enter__(self) -> Any:
-        stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-        writer = structlog.WriteLogger(self._file)
-        return structlog.wrap_logger(writer, processors=[stamp, structlog.processors.JSONRenderer()]).bind(service="up")
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
