@@ -84,7 +84,7 @@ class Line:
                 while self._end is None:
                     message = await self._socket.receive()
                     if message["type"] == "websocket.disconnect":
-                        self.code = message.get("code") or 1005
+                        self.code = int(message.get("code") or 1005)
                         return
                     text = message.get("text")
                     hear(text if text is not None else message.get("bytes") or b"")

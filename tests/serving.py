@@ -1,5 +1,6 @@
 """The API on a real socket, in a thread of the test; and a player on it who says frames and hears frames."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from typing import Any
 
 import httpx
 import orjson
+import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -22,6 +24,10 @@ DEADLINE_S = 20.0
 SECRETS: dict[str, Any] = {"seat_secret": "secret", "operator_token": "token"}
 
 
+SERVERS: dict[str, uvicorn.Server] = {}
+"""By address: set ``should_exit`` to stop one as SIGTERM would."""
+
+
 @contextmanager
 def serving(bus: Bus, **settings: Any) -> Iterator[str]:
     """The address, as ``127.0.0.1:port``, of the API on a bus; stopped afterwards."""
@@ -33,6 +39,7 @@ def serving(bus: Bus, **settings: Any) -> Iterator[str]:
     try:
         eventually(lambda: running.started or not thread.is_alive())
         assert running.started
+        SERVERS[f"127.0.0.1:{port}"] = running
         yield f"127.0.0.1:{port}"
     finally:
         running.should_exit = True
@@ -43,8 +50,10 @@ def serving(bus: Bus, **settings: Any) -> Iterator[str]:
 class Player:
     """A socket that has joined."""
 
-    def __init__(self, socket: ClientConnection, seat: str | None = None, room: str | None = None, name: str = "Ada") -> None:
-        self.socket = socket
+    def __init__(
+        self, connection: ClientConnection, seat: str | None = None, room: str | None = None, name: str = "Ada"
+    ) -> None:
+        self.socket = connection
         self.say({"type": "join", "name": name, "room": room, "seat": seat})
         joined = self.next("joined")
         self.player_id, self.seat, self.room = joined["player_id"], joined["seat"], joined["room"]
@@ -86,24 +95,27 @@ class Player:
         assert self.next("error")["code"] == "not_json"
 
 
-def opened(address: str, path: str = "/ws/play", **kwargs: Any) -> connect:
-    """A socket; use it in a ``with``."""
-    return connect(f"ws://{address}{path}", proxy=None, compression=None, **kwargs)
+def opened(address: str, path: str = "/ws/play", host: str | None = None, **kwargs: Any) -> connect:
+    """A socket; use it in a ``with``. ``host`` is what it calls the server, where that is not the address."""
+    if host is not None:
+        name, port = address.split(":")
+        kwargs["sock"] = socket.create_connection((name, int(port)))
+    return connect(f"ws://{host or address}{path}", proxy=None, compression=None, max_queue=None, **kwargs)
 
 
 @contextmanager
 def playing(address: str, seat: str | None = None, room: str | None = None, name: str = "Ada") -> Iterator[Player]:
     """A socket that has joined; closed afterwards."""
-    with opened(address) as socket:
-        yield Player(socket, seat, room, name)
+    with opened(address) as connection:
+        yield Player(connection, seat, room, name)
 
 
-def closing(socket: ClientConnection) -> tuple[int, str]:
+def closing(connection: ClientConnection) -> tuple[int, str]:
     """Code and reason of the close frame that ends a socket; what is said before is passed over."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         try:
-            socket.recv(DEADLINE_S)
+            connection.recv(DEADLINE_S)
         except ConnectionClosed as end:
             if end.rcvd is None:
                 raise AssertionError("the socket was dropped without a close frame") from end
