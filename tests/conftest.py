@@ -1,5 +1,6 @@
 """What tests share: settings of their own home and ports, and the real services behind them, started once."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,22 @@ from deploy.local.keys import with_secrets
 from deploy.local.supervisor import running
 
 ROOT = Path(__file__).resolve().parents[1]
+
+_must_run: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Where CI is set, a skipped test against the real thing counts as failed: otherwise nothing would have been tested."""
+    real = report.nodeid.startswith(("tests/integration/", "tests/e2e/"))
+    if report.skipped and real and os.environ.get("CI"):
+        _must_run.append(report.nodeid)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run for what was skipped and must not be."""
+    if _must_run:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print(f"\nskipped, which CI takes for failed: {', '.join(_must_run)}")
 
 
 def fresh_settings(home: Path) -> Settings:

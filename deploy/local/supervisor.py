@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,9 @@ LARGEST_LOG = 8 << 20
 """Bytes; a larger log file is put aside when its process is started."""
 STOP_S = 4.5
 """Within which everything is stopped."""
+
+FIRST_WAVE = 0.5
+"""Share of that time that is all theirs who are stopped first: they have most to bring to an end."""
 
 Phase = Literal["waiting", "starting", "ready", "down", "stopped"]
 LEASH = Path(__file__).with_name("leash.py")
@@ -76,7 +79,7 @@ class Supervisor:
         settings: Settings,
         parts: Sequence[Component],
         told: Callable[[Standing], None] = lambda _: None,
-        environment: Mapping[str, str] | None = None,
+        state: Path | None = None,
     ) -> None:
         """Nothing is started yet.
 
@@ -84,19 +87,19 @@ class Supervisor:
             settings: Handed to every process by its environment.
             parts: What to start, each after all that it needs.
             told: Called with every change, from several threads, one at a time.
-            environment: The environment besides the settings; None: our own.
+            state: Where word is left of how it stands; None: nowhere.
         """
         self._settings = settings
         self._parts = list(parts)
         self._told = told
-        self._environment = dict(os.environ if environment is None else environment) | settings.environment()
+        self._state = state
+        self._environment = {**os.environ, **settings.environment()}
         self._standings = {part.name: Standing(part.name) for part in parts}
         self._ready = {part.name: threading.Event() for part in parts}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = threading.Event()
         self._changing = threading.RLock()
         self._keepers = [threading.Thread(target=self._keep, args=(part,), name=part.name, daemon=True) for part in parts]
-        self._run = settings.home / "run"
 
     @property
     def standings(self) -> list[Standing]:
@@ -110,8 +113,7 @@ class Supervisor:
 
     def start(self) -> None:
         """Begin to start all, several at a time as far as their needs allow; returns at once."""
-        for folder in (self._run, self._settings.home / "logs"):
-            folder.mkdir(parents=True, exist_ok=True)
+        self.log("").parent.mkdir(parents=True, exist_ok=True)
         for keeper in self._keepers:
             keeper.start()
 
@@ -138,7 +140,7 @@ class Supervisor:
         for number, wave in enumerate(waves, 1):
             for name in wave:
                 self._signal(name, signal.SIGTERM)
-            deadline = began + STOP_S * number / len(waves)
+            deadline = began + STOP_S * (FIRST_WAVE + (1 - FIRST_WAVE) * number / len(waves))
             for name in wave:
                 process = self._processes.get(name)
                 if process is not None:
@@ -149,8 +151,8 @@ class Supervisor:
         for keeper in self._keepers:
             if keeper.ident is not None:
                 keeper.join(2)
-        with contextlib.suppress(FileNotFoundError):
-            (self._run / "state.json").unlink()
+        if self._state is not None:
+            self._state.unlink(missing_ok=True)
 
     def log(self, name: str) -> Path:
         """Where a process's output goes."""
@@ -240,7 +242,8 @@ class Supervisor:
         with self._changing:
             standing = replace(self._standings[name], **changes)  # type: ignore[arg-type]
             self._standings[name] = standing
-            write_state(self._run / "state.json", list(self._standings.values()))
+            if self._state is not None:
+                write_state(self._state, list(self._standings.values()))
             if not self._stopping.is_set() or standing.phase == "stopped":
                 self._told(standing)
 
@@ -261,10 +264,15 @@ def write_state(path: Path, standings: Sequence[Standing]) -> None:
     scratch.replace(path)
 
 
+def state_file(home: Path) -> Path:
+    """Where `gamenight up` leaves word of how it stands."""
+    return home / "run" / "state.json"
+
+
 def read_state(home: Path) -> dict[str, Any] | None:
     """What `write_state` left in a home; None: nothing, or nothing that can be read."""
     try:
-        state = json.loads((home / "run" / "state.json").read_bytes())
+        state = json.loads(state_file(home).read_bytes())
     except (OSError, ValueError):
         return None
     return state if isinstance(state, dict) else None

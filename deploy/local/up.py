@@ -21,7 +21,7 @@ from contracts.settings import Settings
 from deploy.local.component import Component
 from deploy.local.components import components, game_url, outside, settle_outside
 from deploy.local.keys import with_secrets
-from deploy.local.supervisor import Standing, Supervisor, only_one, read_state
+from deploy.local.supervisor import Standing, Supervisor, only_one, read_state, state_file
 
 HEALTHY_WITHIN_S = 60.0
 """After this the game is shown although it says that something is missing."""
@@ -88,7 +88,7 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
                 where = settings.home / "logs" / f"{standing.name}.log"
                 console.print(f"  [red]✗[/] {standing.name} is down ({standing.note}) and {again}; see {where}", soft_wrap=True)
 
-    supervisor = Supervisor(settings, parts, told)
+    supervisor = Supervisor(settings, parts, told, state_file(settings.home))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     try:
