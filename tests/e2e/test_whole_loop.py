@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from tests.e2e.conftest import ONE, SEVEN, Visit
 from tests.product import ROOT, Product, product
 
-REBUILD_S = 420
+REBUILD_S = 600
 """A rebuild of xgboost takes 60 to 120 s of two cores that do nothing else."""
 
 

@@ -22,6 +22,8 @@ const BOTTOM = 26;
 const NAME_GAP = 16;
 const GAP_S = 180;
 const SHORTEST_S = 300;
+/** A share of fewer than so many does not stretch the axis: the first drawings are right or wrong by chance. */
+const FEW = 20;
 
 export class Chart {
   /** @type {Series[]} */ #series = [];
@@ -62,7 +64,9 @@ export class Chart {
   #range() {
     const times = this.#series.flatMap(({ samples }) => [samples[0].at, /** @type {Sample} */ (samples.at(-1)).at]);
     const to = Math.max(...times);
-    const low = Math.min(1, ...this.#series.flatMap(({ samples }) => samples.map(({ share }) => share)));
+    const all = this.#series.flatMap(({ samples }) => samples);
+    const solid = all.filter(({ n }) => n >= FEW);
+    const low = Math.min(1, ...(solid.length ? solid : all).map(({ share }) => share));
     return { from: Math.min(to - SHORTEST_S, ...times), to, low: Math.min(0.9, Math.max(0, Math.floor((low - 0.02) * 20) / 20)) };
   }
 

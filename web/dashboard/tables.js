@@ -75,17 +75,19 @@ export function confusion({ model, score }) {
   return [h("thead", {}, head), h("tbody", {}, ...rows)];
 }
 
-/** Every version that has been judged, on one axis.
+/** Every version that answers or has been judged, on one axis.
  * @param {Scored[]} scored
  */
 export function versions(scored) {
   const all = scored.flatMap(({ model, score }) =>
-    Object.entries(score.versions).sort(byAge).map(([version, counted]) => ({ model, version, counted, interval: wilson(counted) })),
+    Object.entries({ [generation(model.version)]: { n: 0, correct: 0 }, ...score.versions })
+      .sort(byAge)
+      .map(([version, counted]) => ({ model, version, counted, interval: wilson(counted) })),
   );
   const from = Math.min(0.9, ...all.flatMap(({ interval }) => (interval ? [Math.floor(interval.low * 20) / 20] : [])));
   const head = h("tr", {}, h("th", {}), h("th", {}), h("th", {}, "judged"), h("th", {}, "right"), h("th", { class: "range" }, `${percent(from)} to 100 %`));
   const rows = all.map(({ model, version, counted, interval }) => {
-    const serving = model.version.split("+")[0] === version;
+    const serving = generation(model.version) === version;
     return h(
       "tr",
       { "data-hue": hue(model.model), "data-version": version },
@@ -97,6 +99,11 @@ export function versions(scored) {
     );
   });
   return [h("thead", {}, head), h("tbody", {}, ...rows)];
+}
+
+/** What a version is counted under: an online model's "mnist1+41" under "mnist1". @param {string} version */
+function generation(version) {
+  return version.split("+", 1)[0];
 }
 
 /** Base versions, which have words for names, before those that are numbered.
