@@ -42,7 +42,7 @@ class Settings(BaseSettings):
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", None, "where its endpoints answer; goes with the one before"
     )
     aws_endpoint_url_logs: str | None = _named(
-        "AWS_ENDPOINT_URL_LOGS", None, "where its training jobs' logs are; goes with the one before"
+        "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", None, "where its training jobs' logs are; goes with the one before"
     )
     aws_endpoint_url_s3: str | None = _named("AWS_ENDPOINT_URL_S3", None, "an outside S3; not given: one is started here")
     aws_endpoint_url_dynamodb: str | None = _named(

@@ -135,6 +135,7 @@ class Submitter:
 def sdk_environment(settings: Settings) -> dict[str, str]:
     """What the SDK reads from the environment: where the services are, and that it shall not look for any other."""
     urls = {f"AWS_ENDPOINT_URL_{name.upper().replace('-', '_')}": url for name, url in settings.endpoint_urls.items()}
+    urls["AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"] = urls.pop("AWS_ENDPOINT_URL_LOGS")  # as botocore names it
     keys = {"AWS_ACCESS_KEY_ID": settings.aws_access_key_id, "AWS_SECRET_ACCESS_KEY": settings.aws_secret_access_key}
     out = {
         **urls,
