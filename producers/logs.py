@@ -37,4 +37,5 @@ def configure(settings: Settings, service: str) -> None:
     root.setLevel(settings.log_level)
     for chatty in ("kafka", "aiokafka", "botocore", "urllib3", "uvicorn.access", "faust", "mode"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # it warns whenever the machine was busy for 0.1 s
     structlog.contextvars.bind_contextvars(service=service)

@@ -46,7 +46,8 @@ from trainers.promote import ensure_base
 from trainers.serving import Serving
 from trainers.standing import Standing
 
-DEADLINE_S = 120.0
+pytestmark = pytest.mark.timeout(600)  # several trainers, each with an SDK that imports for seconds
+DEADLINE_S = 300.0
 ROOT = Path(__file__).parents[2]
 OPEN_GATE = "import trainers.gate as gate; gate.LEAST_MNIST = 0.0; gate.MNIST_SLACK = 1.0; gate.LIKELY = 0.0;"
 SHUT_GATE = ""
@@ -152,6 +153,13 @@ class Log:
         return [event.step for event in self.read().events if getattr(event, "command_id", None) == command_id]  # type: ignore[attr-defined]
 
 
+@pytest.fixture(scope="class")
+def at_work(little: Settings, kafka: str, some_mnist: Path) -> Iterator[Trainer]:
+    """One trainer for a class of tests; there is never more than one."""
+    with trainer(little, some_mnist) as running:
+        yield running
+
+
 @pytest.fixture
 def log(bus: Bus) -> Iterator[Log]:
     made = Log(bus)
@@ -202,11 +210,6 @@ def observed(settings: Settings, drawing_id: UUID) -> dict[str, Any]:
 
 class TestATrainerAtWork:
     """What is asked of one and the same trainer."""
-
-    @pytest.fixture(scope="class")
-    def at_work(self, little: Settings, kafka: str, some_mnist: Path) -> Iterator[Trainer]:
-        with trainer(little, some_mnist) as running:
-            yield running
 
     def test_a_base_answers_before_anything_was_ever_trained(self, little, at_work, log, digits):
         champion = at_work.until("a champion", lambda: log.read().standing.champion("xgboost"))
