@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin take the cores that the game runs on
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import container
 import features
