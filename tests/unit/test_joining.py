@@ -121,6 +121,12 @@ def test_a_word_on_another_players_drawing_has_no_effect_when_it_comes_first_eit
     assert (1, named("a")) == (example.label, example.correction_id)
 
 
+def test_another_players_guess_is_no_part_of_the_drawing():
+    [example] = examples([guess(label=9, player="bob"), guess(label=7), drawing(), correction()])
+
+    assert [shown.label for shown in example.guesses] == [7]
+
+
 def test_nobody_changes_their_mind_for_ever():
     history = [drawing(), *(correction(label=n % 10, word=f"c{n}") for n in range(MAX_WORDS))]
     cells = MemoryCells()

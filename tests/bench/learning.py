@@ -1,0 +1,147 @@
+"""Measures the learning path alone, without a bus: ``python -m tests.bench.learning``.
+
+People's handwriting goes through joiner, scorer and learner on real ledgers, in random order, some labels wrong. Each drawing is
+guessed from the newest snapshot first, as the router does. Prints accuracy, what of MNIST is kept, and CPU time a drawing.
+"""
+
+import json
+import random
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from contracts.drawing import rasterize
+from contracts.events import (
+    CorrectionGiven,
+    DrawingSubmitted,
+    Event,
+    Features,
+    GuessMade,
+    LessonTaught,
+    SnapshotTaken,
+    decode,
+    now,
+)
+from contracts.ports import Record
+from producers.people import PEN_DATA, handwriting
+from streams.embedding import Embedding
+from streams.folding import Fold, advance, begin
+from streams.joining import Joiner
+from streams.learning import Learner, load_base
+from streams.ledger import Ledger
+from streams.scoring import Scorer
+from streams.warm import idx
+from tests.histories import named
+
+
+class Stage:
+    """A fold on a ledger of its own, and the CPU time that it has taken."""
+
+    def __init__(self, fold: Fold, path: Path) -> None:
+        """Open it on partition 0."""
+        self.fold, self.ledger, self.cpu_s, self._sent = fold, Ledger(path), 0.0, 0
+        begin(self.ledger, fold, 0)
+
+    def tell(self, events: list[Event]) -> list[Event]:
+        """Fold a batch in; what it said, as another process would read it."""
+        records = [Record(e.topic, 0, self._sent + i, None, e.record_value(), 0) for i, e in enumerate(events)]
+        self._sent += len(records)
+        began = time.process_time()
+        advance(self.ledger, self.fold, 0, records)
+        outgoing = self.ledger.outgoing()
+        self.ledger.sent(outgoing)
+        self.cpu_s += time.process_time() - began
+        return [decode(record.topic, record.value) for record in outgoing]
+
+
+def guessed(drawing: DrawingSubmitted, probabilities: NDArray[np.float64], version: str, **fields: Any) -> GuessMade:
+    """A model's guess, as the router would make it."""
+    return GuessMade(
+        drawing_id=drawing.drawing_id,
+        player_id=drawing.player_id,
+        version=version,
+        label=int(probabilities.argmax()),
+        probabilities=probabilities.tolist(),
+        final=True,
+        hops={"bus_in": 4.0, "read": 1.0, "wait": 0.5, "model": 0.5},
+        **fields,
+    )
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    raised = np.exp(logits - logits.max())
+    return np.asarray(raised / raised.sum())
+
+
+def played(
+    drawings: int, batch: int, error_rate: float, seed: int, folder: Path, tick: Callable[[], None]
+) -> tuple[list[bool], SnapshotTaken, dict[str, float], Embedding]:
+    """Whether each guess was right, the last snapshot, and CPU seconds of each stage."""
+    rng = random.Random(seed)
+    written = [one for person in handwriting(PEN_DATA).values() for one in person]
+    rng.shuffle(written)
+    network, learner = Embedding(), Learner(load_base())
+    joiner, scorer, lessons = (Stage(fold, folder / f"{fold.name}.sqlite") for fold in (Joiner(), Scorer(), learner))
+    [snapshot] = [event for event in learner.open(lessons.ledger, 0) if isinstance(event, SnapshotTaken)]
+    right: list[bool] = []
+    waiting = deque(written[:drawings])
+    while waiting:
+        told: list[Event] = []
+        weights = np.frombuffer(snapshot.weights, "<f4").astype(np.float64).reshape(10, -1)
+        for one in [waiting.popleft() for _ in range(min(batch, len(waiting)))]:
+            name = f"bench {len(right)}"
+            strokes = [[list(point) for point in stroke] for stroke in one.strokes]
+            drawing = DrawingSubmitted(
+                drawing_id=named(name), player_id=one.writer, strokes=strokes, width=1000, height=1000, final=True, at=now()
+            )
+            raster = rasterize(drawing.strokes)
+            [embedding] = network.embed(raster.reshape(1, -1))
+            answer = softmax(weights @ np.append(embedding, 1.0))
+            right.append(int(answer.argmax()) == one.label)
+            read = Features(raster=raster.tobytes(), embedding=embedding.tobytes(), reader=network.reader)
+            label = rng.randrange(10) if rng.random() < error_rate else one.label
+            told += [
+                drawing,
+                guessed(drawing, answer, snapshot.version, model="river", features=read),
+                guessed(drawing, answer, "base1", model="xgboost"),
+                CorrectionGiven(correction_id=named(f"word {name}"), drawing_id=named(name), player_id=one.writer, label=label),
+            ]
+            tick()
+        examples = joiner.tell(told)
+        taught = [event for event in scorer.tell(examples) if isinstance(event, LessonTaught)]
+        snapshot = [event for event in lessons.tell(list(taught)) if isinstance(event, SnapshotTaken)][-1]
+    return right, snapshot, {stage.fold.name: stage.cpu_s for stage in (joiner, scorer, lessons)}, network
+
+
+def main(
+    drawings: Annotated[int, typer.Option(help="how many are drawn")] = 6000,
+    batch: Annotated[int, typer.Option(help="how many gather in each step of the folds")] = 4,
+    error_rate: Annotated[float, typer.Option(help="share of labels that are some digit or other")] = 0.015,
+    seed: Annotated[int, typer.Option(help="of order and errors")] = 20181103,
+) -> None:
+    """Play, then ask the last snapshot about MNIST test."""
+    with tempfile.TemporaryDirectory() as folder, typer.progressbar(length=drawings, label="drawings") as bar:
+        right, snapshot, cpu_s, network = played(drawings, batch, error_rate, seed, Path(folder), lambda: bar.update(1))
+    mnist = network.embed(idx(Path("data/mnist/t10k-images-idx3-ubyte.gz")).reshape(-1, 784))
+    weights = np.frombuffer(snapshot.weights, "<f4").reshape(10, -1)
+    kept = (mnist @ weights[:, :-1].T + weights[:, -1]).argmax(axis=1) == idx(Path("data/mnist/t10k-labels-idx1-ubyte.gz"))
+    tenth = max(1, len(right) // 10)
+    told = {
+        "accuracy": {"first_tenth": np.mean(right[:tenth]), "last_tenth": np.mean(right[-tenth:]), "all": np.mean(right)},
+        "mnist_test": kept.mean(),
+        "cpu_ms_a_drawing": {name: 1000 * seconds / len(right) for name, seconds in cpu_s.items()},
+        "version": snapshot.version,
+        "digest": snapshot.digest,
+    }
+    print(json.dumps(told, indent=2))
+
+
+if __name__ == "__main__":
+    typer.run(main)
