@@ -1,7 +1,7 @@
 """Measures the learning path alone, without a bus: ``python -m tests.bench.learning``.
 
-People's handwriting goes through joiner, scorer and learner on real ledgers, in random order, some labels wrong. Each drawing is
-guessed from the newest snapshot first, as the router does. Prints accuracy, what of MNIST is kept, and CPU time a drawing.
+People's handwriting goes through joiner, scorer and learner on real ledgers, in random order, with a few labels wrong. Each
+drawing is guessed from the newest snapshot first, as the router does. Prints accuracy, what of MNIST is kept, and CPU time.
 """
 
 import json

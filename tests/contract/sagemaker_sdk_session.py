@@ -1,0 +1,100 @@
+"""What a user of the genuine SageMaker SDK does, in a process of its own: the SDK takes 1 GB and warns a lot.
+
+`python -m tests.contract.sagemaker_sdk_session DATA_URI MODEL_BODY_FILE`, with the environment of `trainers.jobs.sdk_environment`.
+Prints one line of JSON with what came out.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import boto3
+from sagemaker.core.helper.session_helper import Session
+from sagemaker.core.resources import Endpoint, EndpointConfig, Model, ModelPackage, ModelPackageGroup, TrainingJob
+from sagemaker.core.shapes import (
+    ContainerDefinition,
+    ContainersItem,
+    InferenceSpecification,
+    ProductionVariant,
+    StoppingCondition,
+)
+from sagemaker.core.training.configs import Compute, InputData, OutputDataConfig
+from sagemaker.train.model_trainer import ModelTrainer
+
+from contracts.settings import Settings
+
+NPY = "application/x-npy"
+
+
+def main(data: str, rasters: Path) -> dict[str, Any]:
+    """Train, register, serve, ask, change and delete."""
+    settings = Settings.load()
+    session = boto3.Session(region_name=settings.aws_region)
+    trainer = ModelTrainer(
+        sagemaker_session=Session(boto_session=session, default_bucket=settings.bucket),
+        role=settings.role_arn,
+        base_job_name="sdk",
+        training_image=settings.image_uri("xgboost"),
+        hyperparameters={"rounds": 3, "eta": 0.3},
+        compute=Compute(instance_type=settings.training_instance, instance_count=1, volume_size_in_gb=1),
+        stopping_condition=StoppingCondition(max_runtime_in_seconds=300),
+        output_data_config=OutputDataConfig(s3_output_path=f"s3://{settings.bucket}/sdk"),
+    )
+    trainer.train([InputData(channel_name="train", data_source=data)], wait=True, logs=True)
+    name = trainer._latest_training_job.training_job_name
+    job = TrainingJob.get(name, session=session)
+    artifact = job.model_artifacts.s3_model_artifacts
+    image = settings.image_uri("xgboost")
+
+    group = ModelPackageGroup.create(model_package_group_name=f"sdk-{uuid4()}", session=session)
+    package = ModelPackage.create(
+        model_package_group_name=group.model_package_group_name,
+        inference_specification=InferenceSpecification(
+            containers=[ContainersItem(image=image, model_data_url=artifact)],
+            supported_content_types=[NPY],
+            supported_response_mime_types=[NPY],
+        ),
+        model_approval_status="PendingManualApproval",
+        session=session,
+    )
+    package.update(model_approval_status="Approved")
+
+    Model.create(
+        model_name=name,
+        primary_container=ContainerDefinition(image=image, model_data_url=artifact),
+        execution_role_arn=settings.role_arn,
+        session=session,
+    )
+    for version in ("v1", "v2"):
+        EndpointConfig.create(
+            endpoint_config_name=f"{name}-{version}"[-63:],
+            production_variants=[
+                ProductionVariant(
+                    variant_name=version, model_name=name, initial_instance_count=1, instance_type=settings.serving_instance
+                )
+            ],
+            session=session,
+        )
+    endpoint = Endpoint.create(endpoint_name=name, endpoint_config_name=f"{name}-v1"[-63:], session=session)
+    endpoint.wait_for_status("InService", poll=1, timeout=120)
+    first = endpoint.invoke(body=rasters.read_bytes(), content_type=NPY, accept=NPY)
+    endpoint.endpoint_config_name = f"{name}-v2"[-63:]
+    endpoint.update()
+    endpoint.wait_for_status("InService", poll=1, timeout=120)
+    second = endpoint.invoke(body=rasters.read_bytes(), content_type=NPY, accept=NPY)
+    (rasters.parent / "answer.npy").write_bytes(second.body.read())
+    endpoint.delete()
+    endpoint.wait_for_delete(poll=1, timeout=60)
+    return {
+        "status": job.training_job_status,
+        "artifact": artifact,
+        "variants": [first.invoked_production_variant, second.invoked_production_variant],
+        "approval": ModelPackage.get(package.model_package_arn, session=session).model_approval_status,
+        "listed": name in [one.training_job_name for one in TrainingJob.get_all(session=session, status_equals="Completed")],
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1], Path(sys.argv[2]))))
