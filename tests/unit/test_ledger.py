@@ -1,0 +1,228 @@
+"""The ledger keeps cells, offsets and outbox together; a step of a fold takes records to it exactly once."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, decode
+from contracts.ports import Cells, Record
+from streams.folding import MAX_REJECTED_BYTES, advance, begin, rejected
+from streams.ledger import Ledger, LedgerTaken
+from tests.histories import drawing, guess
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "0.sqlite"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    ledger = Ledger(path)
+    yield ledger
+    ledger.close()
+
+
+class Echo:
+    """Guesses every drawing, and counts; a drawing by mallory is too much for it."""
+
+    name = "echo"
+    sources = ("drawings.v1",)
+
+    def __init__(self) -> None:
+        self.settled = 0
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        return [guess("hello")] if cells.get("count") else []
+
+    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+        assert isinstance(event, DrawingSubmitted)
+        cells.put("count", b"%d" % (int(cells.get("count") or b"0") + 1))
+        yield guess().model_copy(update={"drawing_id": event.drawing_id})
+        if event.player_id == "mallory":
+            raise RuntimeError("mallory")
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        self.settled += 1
+        cells.put("settled", b"yes")
+        return ()
+
+
+def record(offset: int, event: Event | None = None, value: bytes | None = None) -> Record:
+    return Record("drawings.v1", 0, offset, b"ada", value or (event or drawing()).record_value(), 0)
+
+
+def test_what_a_step_writes_is_there_after_it(ledger: Ledger, path: Path):
+    with ledger.step():
+        ledger.put("a", b"1")
+        ledger.put("b", b"2")
+        ledger.drop("b")
+        ledger.move("drawings.v1", 7)
+        ledger.post([drawing()])
+        assert (ledger.get("a"), ledger.get("b")) == (b"1", None), "and within it"
+
+    again = Ledger(path)
+    assert (again.get("a"), again.get("b"), again.offset("drawings.v1"), again.offset("guesses.v1")) == (b"1", None, 7, -1)
+    [outgoing] = again.outgoing()
+    assert decode(outgoing.topic, outgoing.value) == drawing()
+    assert outgoing.key == b"ada"
+    again.close()
+
+
+def test_a_step_that_fails_leaves_nothing(ledger: Ledger):
+    with ledger.step():
+        ledger.put("a", b"1")
+        ledger.move("drawings.v1", 1)
+    with pytest.raises(OSError, match="disk"), ledger.step():  # noqa: PT012
+        ledger.put("a", b"2")
+        ledger.move("drawings.v1", 2)
+        ledger.post([drawing()])
+        raise OSError("disk")
+
+    assert (ledger.get("a"), ledger.offset("drawings.v1"), ledger.outgoing()) == (b"1", 1, [])
+
+
+def test_an_attempt_that_fails_takes_its_own_cells_back(ledger: Ledger):
+    with ledger.step():
+        ledger.put("a", b"1")
+        with pytest.raises(ValueError, match="no"), ledger.attempt():  # noqa: PT012
+            ledger.put("a", b"2")
+            ledger.drop("b")
+            assert ledger.get("a") == b"2"
+            raise ValueError("no")
+        with ledger.attempt():
+            ledger.put("c", b"3")
+
+    assert (ledger.get("a"), ledger.get("c")) == (b"1", b"3")
+
+
+def test_who_was_overtaken_can_no_longer_write(path: Path):
+    old, new = Ledger(path), Ledger(path)
+    with new.step():
+        new.put("a", b"new")
+
+    with pytest.raises(LedgerTaken), old.step():
+        old.put("a", b"old")
+
+    assert new.get("a") == b"new"
+    old.close()
+    new.close()
+
+
+def test_the_outbox_is_sent_again_until_it_is_known_to_be_sent(ledger: Ledger, path: Path):
+    with ledger.step():
+        ledger.post([drawing("d1"), drawing("d2")])
+    first = ledger.outgoing()
+    again = Ledger(path)
+    assert again.outgoing() == first, "a process that died did not say so"
+
+    again.sent(first)
+
+    assert again.outgoing() == []
+    again.close()
+    third = Ledger(path)
+    assert third.outgoing() == []
+    third.close()
+
+
+def test_the_digest_is_of_the_cells_and_not_of_their_history(tmp_path: Path):
+    one, two = Ledger(tmp_path / "1"), Ledger(tmp_path / "2")
+    with one.step():
+        one.put("a", b"1")
+        one.put("b", b"2")
+    with two.step():
+        two.put("b", b"2")
+        two.put("x", b"9")
+    with two.step():
+        two.put("a", b"1")
+        two.drop("x")
+
+    assert one.digest() == two.digest()
+    with two.step():
+        two.put("a", b"2")
+    assert one.digest() != two.digest()
+    one.close()
+    two.close()
+
+
+def test_an_emptied_ledger_is_as_new(ledger: Ledger):
+    with ledger.step():
+        ledger.put("a", b"1")
+        ledger.move("drawings.v1", 7)
+        ledger.post([drawing()])
+
+    ledger.empty()
+
+    assert (ledger.get("a"), ledger.offset("drawings.v1"), ledger.outgoing()) == (None, -1, [])
+
+
+def test_a_record_that_comes_twice_is_folded_once(ledger: Ledger):
+    fold = Echo()
+    advance(ledger, fold, 0, [record(0), record(1)])
+    advance(ledger, fold, 0, [record(0), record(1), record(2), record(2)])
+
+    assert ledger.get("count") == b"3"
+    assert len(ledger.outgoing()) == 3
+
+
+def test_nothing_new_settles_nothing(ledger: Ledger):
+    fold = Echo()
+    advance(ledger, fold, 0, [record(0)])
+    advance(ledger, fold, 0, [record(0)])
+
+    assert fold.settled == 1
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6))
+def test_however_it_gathers_it_comes_to_the_same(tmp_path_factory: pytest.TempPathFactory, batches: list[int]):
+    folder = tmp_path_factory.mktemp("ledgers")
+    together, apart = Ledger(folder / "together"), Ledger(folder / "apart")
+    records = [record(i, drawing(f"d{i}")) for i in range(sum(batches))]
+
+    advance(together, Echo(), 0, records)
+    done = 0
+    for n in batches:
+        advance(apart, Echo(), 0, records[: done + n])  # all before once more
+        done += n
+
+    assert together.digest() == apart.digest()
+    ids = [decode(out.topic, out.value).drawing_id for out in together.outgoing()]  # type: ignore[attr-defined]
+    assert ids == [decode(out.topic, out.value).drawing_id for out in apart.outgoing()]  # type: ignore[attr-defined]
+    together.close()
+    apart.close()
+
+
+def test_one_bad_message_is_rejected_and_stops_nothing(ledger: Ledger):
+    advance(ledger, Echo(), 0, [record(0, value=b'{"type":"?"}'), record(1, drawing(player="mallory")), record(2)])
+
+    said = [decode(out.topic, out.value) for out in ledger.outgoing()]
+    assert [type(event) for event in said] == [MessageRejected, MessageRejected, GuessMade]
+    assert ledger.get("count") == b"1", "what mallory's drawing wrote and said is taken back"
+    assert ledger.offset("drawings.v1") == 2
+    unread, failed = said[:2]
+    assert isinstance(unread, MessageRejected)
+    assert isinstance(failed, MessageRejected)
+    assert (unread.value, unread.source_offset, unread.stage) == (b'{"type":"?"}', 0, "echo")
+    assert failed.error == "RuntimeError: mallory"
+
+
+def test_a_rejected_message_fits_on_its_topic():
+    event = rejected(record(0, value=b"x" * 1_000_000), "echo", ValueError("y" * 5000))
+
+    assert len(event.value) == MAX_REJECTED_BYTES
+    assert "of 1000000 bytes" in event.error
+    assert len(event.record_value()) < 1_000_000
+
+
+def test_a_partition_that_is_taken_up_says_what_is_worth_saying_again(ledger: Ledger):
+    begin(ledger, Echo(), 0)
+    assert ledger.outgoing() == []
+    advance(ledger, Echo(), 0, [record(0)])
+    ledger.sent(ledger.outgoing())
+
+    begin(ledger, Echo(), 0)
+
+    assert len(ledger.outgoing()) == 1

@@ -1,0 +1,141 @@
+"""Which version answers which drawing: the routing table as a fold over models.v1, and which drawings nobody waits for."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.events import DrawingSubmitted, ModelPromoted, ModelRolledBack, SnapshotTaken
+from streams.routing import Lately, Route, Table, online, rounded, superseded
+from tests.histories import BEGAN, drawing
+
+STALE = timedelta(seconds=1)
+
+
+def promoted(version: str, kind: type[ModelPromoted] = ModelPromoted, endpoint: str = "gamenight-xgboost") -> ModelPromoted:
+    variant = f"v{version}" if version.isdigit() else version
+    return kind(model="xgboost", version=version, title="XGBoost", endpoint=endpoint, variant=variant)
+
+
+def snapshot(offset: int, favourite: int = 0) -> SnapshotTaken:
+    weights = np.zeros((10, 5), "<f4")
+    weights[favourite, -1] = 9
+    return SnapshotTaken(
+        model="river",
+        version=f"mnist1+{offset}",
+        title="River",
+        offset=offset,
+        lessons=offset,
+        digest="",
+        reader="raster-1/00000000",
+        weights=weights.tobytes(),
+    )
+
+
+def folded(*events: ModelPromoted | SnapshotTaken) -> Table:
+    table = Table()
+    for event in events:
+        table = table.after(event)
+    return table
+
+
+def test_a_promotion_is_the_whole_entry():
+    table = folded(promoted("base1"), promoted("2", endpoint="elsewhere"))
+
+    assert (table.batch["xgboost"].version, table.batch["xgboost"].endpoint) == ("2", "elsewhere")
+
+
+def test_a_roll_back_is_the_same_entry_told_differently():
+    assert folded(promoted("1"), promoted("2"), promoted("1", ModelRolledBack)).batch["xgboost"].version == "1"
+
+
+def test_a_table_is_never_changed_only_replaced():
+    before = folded(promoted("1"), snapshot(4))
+
+    after = before.after(promoted("2")).after(snapshot(5))
+
+    assert (before.batch["xgboost"].version, before.online["river"].offset) == ("1", 4)
+    assert (after.batch["xgboost"].version, after.online["river"].offset) == ("2", 5)
+
+
+def test_twice_is_once_and_the_name_of_a_table_is_of_its_versions():
+    once, twice = folded(promoted("1"), snapshot(3)), folded(snapshot(3), promoted("1"), promoted("1"), snapshot(3))
+
+    assert once.digest == twice.digest
+    assert len({once.digest, once.after(promoted("2")).digest, once.after(snapshot(4)).digest}) == 3
+
+
+@given(st.permutations([1, 5, 7, 9]))
+def test_the_snapshot_of_the_highest_offset_answers_whatever_the_order(offsets: list[int]):
+    assert folded(*map(snapshot, offsets)).online["river"].offset == 9
+
+
+def test_the_version_is_the_one_that_answered_not_the_one_that_should():
+    route = folded(promoted("1"), promoted("2")).batch["xgboost"]
+
+    assert [route.version_of(variant) for variant in ("v1", "v2")] == ["1", "2"]
+
+
+def test_a_version_that_answers_before_it_is_promoted_goes_by_its_variant():
+    route = Route("base1", "gamenight-xgboost", {"base1": "base1"})
+
+    assert [route.version_of(variant) for variant in ("v12", "base2", "vega")] == ["12", "base2", "vega"]
+
+
+def test_an_online_model_answers_with_probabilities():
+    shares = online(snapshot(1, favourite=8)).answer(np.ones((3, 4), np.float32))
+
+    assert shares.shape == (3, 10)
+    assert shares.argmax(axis=1).tolist() == [8, 8, 8]
+    assert shares.sum(axis=1) == pytest.approx([1, 1, 1])
+
+
+@pytest.mark.parametrize("weights", [b"", b"\0" * 4 * 10, b"\0" * 44, np.full((10, 5), np.nan, "<f4").tobytes()])
+def test_weights_that_cannot_answer_are_refused(weights: bytes):
+    with pytest.raises(ValueError, match=r"weights|reshape|buffer"):
+        online(snapshot(1).model_copy(update={"weights": weights}))
+
+
+def preview(name: str, player: str = "ada", at: float = 0) -> DrawingSubmitted:
+    return drawing(name, player=player, at=at, final=False)
+
+
+def test_only_the_newest_preview_of_a_player_is_answered():
+    drawings = [preview("a"), preview("b", "bob"), preview("c"), preview("d")]
+
+    assert superseded(drawings, BEGAN, STALE) == {0, 2}
+
+
+def test_a_preview_is_overtaken_by_the_final_drawing_but_never_the_other_way_round():
+    drawings = [preview("a"), drawing("b"), drawing("c"), preview("d")]
+
+    assert superseded(drawings, BEGAN, STALE) == {0}
+
+
+def test_a_stale_preview_is_dropped_and_a_stale_final_drawing_is_not():
+    assert superseded([preview("a"), drawing("b", player="bob")], BEGAN + 2 * STALE, STALE) == {0}
+
+
+def test_a_probe_is_always_answered():
+    probes = [drawing(name, final=False, probe=True) for name in "ab"]
+
+    assert superseded([*probes, preview("c")], BEGAN, STALE) == set()
+    assert superseded(probes, BEGAN + 2 * STALE, STALE) == set()
+
+
+def test_lately_forgets_the_oldest():
+    lately = Lately(2)
+    for name in "aba":
+        lately.add(name)
+    lately.add("c")
+
+    assert [name in lately for name in "abc"] == [True, False, True]
+
+
+@given(st.lists(st.floats(0, 1), min_size=10, max_size=10).filter(lambda shares: sum(shares) > 0.1))
+def test_rounding_keeps_probabilities_probabilities(shares: list[float]):
+    total = sum(shares)
+
+    assert sum(rounded(share / total for share in shares)) == pytest.approx(1, abs=1e-5)
