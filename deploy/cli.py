@@ -28,23 +28,29 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 def main() -> None:
     """Run the command line."""
+    from pydantic import ValidationError
+
     try:
         app()
+    except ValidationError as wrong:
+        for error in wrong.errors():
+            name = str(error["loc"][0])
+            setting = name if name.isupper() else f"GAMENIGHT_{name.upper()}"
+            errors.print(f"{setting}={error['input']!r}: {error['msg']}", style="red", markup=False, soft_wrap=True)
+        sys.exit(1)
     except _told() as error:
-        errors.print(f"[red]{error}[/]", soft_wrap=True)
+        errors.print(str(error), style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
 
 def _told() -> tuple[type[Exception], ...]:
     """The errors whose message is the one line that says what to do."""
-    from pydantic import ValidationError
-
     from deploy.local.java import NotInstalled
     from deploy.local.supervisor import AlreadyRunning
     from deploy.local.up import PortsTaken
     from producers.topics import BrokerUnreachable, TopicsDiffer
 
-    return NotInstalled, AlreadyRunning, PortsTaken, BrokerUnreachable, TopicsDiffer, NoGame, ValidationError
+    return NotInstalled, AlreadyRunning, PortsTaken, BrokerUnreachable, TopicsDiffer, NoGame
 
 
 class NoGame(RuntimeError):
@@ -155,7 +161,10 @@ def retrain(
         command_id = order()
         print(f'{{"command_id": "{command_id}"}}' if as_json else f"ordered: {command_id}; /watch shows how far it is")
         return
-    raise typer.Exit(follow(_url(settings), order, console, as_json))
+    try:
+        raise typer.Exit(follow(_url(settings), order, console, as_json))
+    except OSError as error:
+        raise NoGame(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
 
 
 @app.command()
@@ -200,7 +209,7 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, enough.set)
     columns = (TextColumn("drawings"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=errors) as progress:
+        with Progress(*columns, console=errors, transient=True) as progress:
             task = progress.add_task("drawings", total=options.drawings)
             report = await players.simulate(
                 options, lambda done, total: progress.update(task, completed=done, total=total), enough
