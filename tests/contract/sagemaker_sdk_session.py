@@ -1,7 +1,7 @@
 """What a user of the genuine SageMaker SDK does, in a process of its own: the SDK takes 1 GB and warns a lot.
 
-`python -m tests.contract.sagemaker_sdk_session DATA_URI MODEL_BODY_FILE`, with the environment of `trainers.jobs.sdk_environment`.
-Prints one line of JSON with what came out.
+`python -m tests.contract.sagemaker_sdk_session DATA_URI MODEL_BODY_FILE`, with the environment of
+`trainers.jobs.sdk_environment`. Prints one line of JSON with what came out.
 """
 
 import json
@@ -15,8 +15,6 @@ from sagemaker.core.helper.session_helper import Session
 from sagemaker.core.resources import Endpoint, EndpointConfig, Model, ModelPackage, ModelPackageGroup, TrainingJob
 from sagemaker.core.shapes import (
     ContainerDefinition,
-    ContainersItem,
-    InferenceSpecification,
     ProductionVariant,
     StoppingCondition,
 )
@@ -49,16 +47,17 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
     image = settings.image_uri("xgboost")
 
     group = ModelPackageGroup.create(model_package_group_name=f"sdk-{uuid4()}", session=session)
-    package = ModelPackage.create(
-        model_package_group_name=group.model_package_group_name,
-        inference_specification=InferenceSpecification(
-            containers=[ContainersItem(image=image, model_data_url=artifact)],
-            supported_content_types=[NPY],
-            supported_response_mime_types=[NPY],
-        ),
-        model_approval_status="PendingManualApproval",
-        session=session,
+    # ModelPackage.create of sagemaker 3.27 reads a ModelPackageName from the answer, which AWS does not give either.
+    registered = session.client("sagemaker").create_model_package(
+        ModelPackageGroupName=group.model_package_group_name,
+        InferenceSpecification={
+            "Containers": [{"Image": image, "ModelDataUrl": artifact}],
+            "SupportedContentTypes": [NPY],
+            "SupportedResponseMIMETypes": [NPY],
+        },
+        ModelApprovalStatus="PendingManualApproval",
     )
+    package = ModelPackage.get(registered["ModelPackageArn"], session=session)
     package.update(model_approval_status="Approved")
 
     Model.create(

@@ -1,0 +1,164 @@
+"""The local SageMaker under load, and after kill -9 of itself and of its servers."""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contracts.settings import Settings
+from deploy.local.sagemaker.containers import MARK
+from deploy.local.supervisor import Supervisor, running
+from tests.conftest import fresh_settings
+from tests.contract.sagemaker_cases import Cloud, eventually, read_npy
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return fresh_settings(tmp_path_factory.mktemp("sagemaker"))
+
+
+@pytest.fixture(scope="module")
+def supervisor(settings: Settings) -> Iterator[Supervisor]:
+    with running(settings, ["s3", "sagemaker"]) as supervisor:
+        yield supervisor
+    assert not ours(settings), "nothing is left when all is stopped"
+
+
+@pytest.fixture
+def cloud(settings: Settings, supervisor: Supervisor) -> Cloud:
+    return Cloud(settings)
+
+
+def ours(settings: Settings) -> dict[int, str]:
+    """Processes that this home's SageMaker has started: process id -> command line."""
+    found = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == str((settings.home / "sagemaker").absolute()):
+                if process.status() != psutil.STATUS_ZOMBIE:
+                    found[process.pid] = " ".join(process.cmdline())
+    return found
+
+
+def asking(cloud: Cloud, endpoint: str, until: Callable[[], Any]) -> list[str]:
+    """The variants that answered, asked by four at once until something is done; every one must have been answered."""
+    done = threading.Event()
+    answered: list[str] = []
+    failures: list[BaseException] = []
+
+    def ask() -> None:
+        mine = Cloud(cloud.settings)
+        try:
+            while not done.is_set():
+                answer = mine.ask(endpoint, np.zeros((2, 784), np.uint8))
+                assert read_npy(answer["Body"]).shape == (2, 10)
+                answered.append(answer["InvokedProductionVariant"])
+        except BaseException as failure:  # noqa: BLE001 - raised again in the test
+            failures.append(failure)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        until()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not failures, failures
+    return answered
+
+
+def test_an_update_under_load_loses_no_request(cloud: Cloud, settings: Settings) -> None:
+    endpoint = cloud.endpoint(v0=1)
+
+    def update() -> None:
+        for number in (1, 2, 3):
+            cloud.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=cloud.config(**{f"v{number}": 1}))
+            cloud.in_service(endpoint)
+            assert cloud.ask(endpoint)["InvokedProductionVariant"] == f"v{number}"
+
+    answered = asking(cloud, endpoint, update)
+
+    assert set(answered) >= {"v0", "v1", "v2"}
+    assert len(answered) > 20
+    cloud.sagemaker.delete_endpoint(EndpointName=endpoint)
+    eventually(lambda: not ours(settings))
+
+
+def test_a_killed_server_is_started_again_and_requests_wait_for_it(cloud: Cloud, settings: Settings) -> None:
+    endpoint = cloud.endpoint(v1=1)
+    [first] = ours(settings)
+
+    def kill() -> None:
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: ours(settings) and first not in ours(settings))
+        cloud.ask(endpoint)
+
+    assert set(asking(cloud, endpoint, kill)) == {"v1"}
+    cloud.sagemaker.delete_endpoint(EndpointName=endpoint)
+    eventually(lambda: not ours(settings))
+
+
+def test_after_kill_9_endpoints_answer_jobs_end_and_nothing_is_orphaned(
+    cloud: Cloud, settings: Settings, supervisor: Supervisor
+) -> None:
+    endpoint = cloud.endpoint(v1=1)
+    cloud.sagemaker.add_tags(
+        ResourceArn=cloud.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointArn"],
+        Tags=[{"Key": "kept", "Value": "yes"}],
+    )
+    job = cloud.train(rounds=300, max_depth=2)
+    eventually(lambda: cloud.job(job)["SecondaryStatus"] == "Training" and len(ours(settings)) == 2)
+    before = ours(settings)
+
+    os.kill(supervisor.pid("sagemaker"), signal.SIGKILL)
+
+    eventually(lambda: not before.keys() & ours(settings).keys())
+
+    def answered() -> bool:
+        with contextlib.suppress(ClientError, BotoCoreError):
+            return bool(cloud.ask(endpoint)["InvokedProductionVariant"] == "v1")
+        return False
+
+    eventually(answered)
+    assert cloud.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"] == "InService"
+    ended = cloud.ended(job)
+    assert ended["TrainingJobStatus"] == "Completed"
+    assert cloud.s3.list_objects_v2(Bucket=settings.bucket, Prefix=f"tests/output/{job}/")["KeyCount"] == 1
+    told = [transition["StatusMessage"] for transition in ended["SecondaryStatusTransitions"]]
+    assert "The service was interrupted: the job starts anew" in told
+    arn = cloud.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointArn"]
+    assert cloud.sagemaker.list_tags(ResourceArn=arn)["Tags"] == [{"Key": "kept", "Value": "yes"}]
+    cloud.sagemaker.delete_endpoint(EndpointName=endpoint)
+    eventually(lambda: not ours(settings))
+
+
+def test_an_update_that_was_interrupted_is_done_after_the_restart(
+    cloud: Cloud, settings: Settings, supervisor: Supervisor
+) -> None:
+    endpoint = cloud.endpoint(v1=1)
+    config = cloud.config(v2=1)
+    cloud.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config)
+
+    os.kill(supervisor.pid("sagemaker"), signal.SIGKILL)
+
+    def done() -> bool:
+        with contextlib.suppress(ClientError, BotoCoreError):
+            described = cloud.sagemaker.describe_endpoint(EndpointName=endpoint)
+            return (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", config)
+        return False
+
+    eventually(done)
+    assert cloud.ask(endpoint)["InvokedProductionVariant"] == "v2"
+    cloud.sagemaker.delete_endpoint(EndpointName=endpoint)
+    eventually(lambda: not ours(settings))
