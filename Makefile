@@ -27,7 +27,7 @@ test: setup setup-dev  ## set up, then pass every test
 	@$(BIN)/python -m deploy.local.browser
 	$(BIN)/python -m pytest
 
-check: setup-dev  ## the quick loop
+check: setup setup-dev  ## the quick loop
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -252,9 +252,9 @@ def _images() -> Iterator[Path]:
             yield serve.parent
 
 
-def install(tools: Path) -> None:
+def install(tools: Path, with_jars: bool = True) -> None:
     """Make what is not there yet, several things at a time, and show how far each is."""
-    waiting = [step for step in steps(tools) if not step.is_done()]
+    waiting = [step for step in steps(tools) if not step.is_done() and (with_jars or step.made.parent.name != "jars")]
     if not waiting:
         return
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -279,13 +279,14 @@ def main() -> None:
     """Install, or with ``--lock`` resolve the jars anew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--lock", action="store_true", help="resolve the jars anew and write their locks")
+    parser.add_argument("--without-jars", action="store_true", help="leave out Kafka and DynamoDB: others start them")
     parser.add_argument("--tools", type=Path, default=Path(".tools"), help="where everything goes")
     arguments = parser.parse_args()
     try:
         if arguments.lock:
             write_locks(print)
         else:
-            install(arguments.tools)
+            install(arguments.tools, with_jars=not arguments.without_jars)
     except InstallFailed as failed:
         sys.exit(f"{failed}")
 
