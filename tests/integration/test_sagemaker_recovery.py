@@ -43,9 +43,9 @@ def ours(settings: Settings) -> dict[int, str]:
     found = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == str((settings.home / "sagemaker").absolute()):
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    found[process.pid] = " ".join(process.cmdline())
+            mine = process.environ().get(MARK) == str((settings.home / "sagemaker").absolute())
+            if mine and process.status() != psutil.STATUS_ZOMBIE:
+                found[process.pid] = " ".join(process.cmdline())
     return found
 
 

@@ -87,7 +87,6 @@ class Packages:
             self._state.put(GROUP, name, kept)
             document |= {"ModelPackageVersion": version, "ModelApprovalStatus": request.get("ModelApprovalStatus", _PENDING)}
             arn = self._names.arn(PACKAGE, f"{name}/{version}")
-            document["ModelPackageName"] = name
         elif name := request.get("ModelPackageName"):
             arn = self._names.arn(PACKAGE, name)
             if self._state.get(PACKAGE, arn):

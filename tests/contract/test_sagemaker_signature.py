@@ -1,0 +1,81 @@
+"""The server's half of AWS Signature Version 4, held against botocore's signer; and what runs where nothing can be mounted."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from hypothesis import given
+from hypothesis import strategies as st
+from multidict import CIMultiDict
+
+from deploy.local.sagemaker import containers, signature
+from deploy.local.sagemaker.containers import Image
+from deploy.local.sagemaker.errors import AwsError
+
+KEY, SECRET = "AKIAEXAMPLE", "s3cr3t/with+signs"
+
+
+def signed(method: str, url: str, body: bytes, **headers: str) -> AWSRequest:
+    request = AWSRequest(method=method, url=url, data=body, headers={"Host": urlsplit(url).netloc, **headers})
+    SigV4Auth(Credentials(KEY, SECRET), "sagemaker", "us-east-1").add_auth(request)
+    return request
+
+
+def verify(request: AWSRequest, body: bytes, now: datetime | None = None) -> None:
+    url = urlsplit(request.url)
+    target = f"{url.path}?{url.query}" if url.query else url.path
+    signature.verify(request.method, target, CIMultiDict(request.headers.items()), body, key=KEY, secret=SECRET, now=now)
+
+
+@given(
+    body=st.binary(max_size=100),
+    path=st.sampled_from(["/", "/endpoints/a-b/invocations", "/with%20space/%2Fslash~"]),
+    query=st.sampled_from(["", "?b=2&a=1", "?a=%20x&empty="]),
+    header=st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20),
+)
+def test_what_botocore_signs_passes(body: bytes, path: str, query: str, header: str) -> None:
+    verify(signed("POST", f"http://127.0.0.1:9094{path}{query}", body, **{"X-Amz-Target": f"a  {header}"}), body)
+
+
+@pytest.mark.parametrize("change", ["body", "path", "header", "late", "secret"])
+def test_what_was_changed_under_way_or_is_too_old_is_refused(change: str) -> None:
+    request, body, now = signed("POST", "http://127.0.0.1:9094/a", b"x", **{"X-Amz-Target": "a"}), b"x", datetime.now(UTC)
+    match change:
+        case "body":
+            body = b"y"
+        case "path":
+            request.url += "b"
+        case "header":
+            request.headers.replace_header("X-Amz-Target", "b")
+        case "late":
+            now += timedelta(minutes=6)
+        case "secret":
+            SigV4Auth(Credentials(KEY, "another"), "sagemaker", "us-east-1").add_auth(request)
+    with pytest.raises(AwsError) as refused:
+        verify(request, body, now)
+    assert (refused.value.code, refused.value.status) == ("InvalidSignatureException", 403)
+
+
+async def test_where_nothing_can_be_mounted_a_variable_names_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, "can_mount", lambda: False)
+    lines: list[str] = []
+    image = Image("any:1", tmp_path, Path("/usr/bin/python3"))
+
+    process = await containers.start(
+        ["sh", "-c", 'echo "$SAGEMAKER_BASE_DIR $GIVEN"; pwd; exit 3'],
+        image,
+        tmp_path,
+        {"GIVEN": "yes"},
+        lines.append,
+        home=tmp_path,
+    )
+
+    assert await asyncio.wait_for(process.wait(), 20) == 3
+    assert lines == [f"{tmp_path} yes", str(tmp_path)]

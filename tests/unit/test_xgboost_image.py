@@ -1,0 +1,242 @@
+"""The XGBoost image: its features, how it trains, and what its server takes and refuses."""
+
+import hashlib
+import io
+import json
+import sys
+import tarfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+IMAGE = Path(__file__).resolve().parents[2] / "trainers" / "images" / "xgboost"
+
+
+class Image:
+    """The image's modules, loaded as the image loads them: by their bare names."""
+
+    container: ModuleType
+    features: ModuleType
+    train: ModuleType
+    serve: ModuleType
+
+
+@pytest.fixture(scope="module")
+def image() -> Image:
+    names = ("container", "features", "train", "serve")
+    before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    sys.path.insert(0, str(IMAGE))
+    loaded = Image()
+    for name in names:
+        setattr(loaded, name, __import__(name))
+    sys.path.remove(str(IMAGE))
+    for name in names:
+        del sys.modules[name]
+    sys.modules.update(before)
+    return loaded
+
+
+@pytest.fixture
+def opt_ml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("SM_CHANNEL_TRAIN", "SM_CHANNEL_VALIDATION", "SM_MODEL_DIR", "SM_HPS", "SM_OUTPUT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def base_model(tmp_path_factory: pytest.TempPathFactory, image: Image) -> Any:
+    folder = tmp_path_factory.mktemp("base")
+    with tarfile.open(IMAGE / "base" / "model.tar.gz") as archive:
+        archive.extractall(folder / "model", filter="data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAGEMAKER_BASE_DIR", str(folder))
+        patch.delenv("SM_MODEL_DIR", raising=False)
+        return image.serve.Model()
+
+
+def bar(lean: float, side: int = 28) -> np.ndarray[Any, Any]:
+    """A pen stroke that leans: its x grows by ``lean`` for each row."""
+    picture = np.zeros((side, side), np.uint8)
+    for y in range(4, 24):
+        x = 13.5 + lean * (y - 13.5)
+        picture[y, int(x) : int(x) + 2] = 255
+    return picture.reshape(1, -1)
+
+
+def npy(array: np.ndarray[Any, Any]) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+def test_a_leaning_stroke_is_made_upright(image: Image) -> None:
+    def spread(ink: np.ndarray[Any, Any]) -> float:
+        columns = ink.sum(axis=0)
+        middle = (columns @ np.arange(28)) / columns.sum()
+        return float((columns @ (np.arange(28) - middle) ** 2) / columns.sum())
+
+    upright = image.features.deskew(bar(0.5))[0]
+
+    assert spread(upright) < spread(bar(0.5).reshape(28, 28) / 255) / 5
+    assert upright.sum() == pytest.approx(bar(0.5).sum() / 255, rel=1e-3), "no ink is lost"
+
+
+def test_features_do_not_depend_on_what_else_is_in_the_batch(image: Image) -> None:
+    rng = np.random.default_rng(7)
+    images = (rng.integers(0, 256, (150, 784)) * (rng.random((150, 784)) < 0.2)).astype(np.uint8)
+
+    together = image.features.features(images)
+    alone = np.concatenate([image.features.features(images[i : i + 1]) for i in range(150)])
+
+    assert (together.shape, together.dtype) == ((150, image.features.FEATURES), np.float32)
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+def test_a_blank_and_a_full_sheet_have_finite_features(image: Image, ink: int) -> None:
+    found = image.features.features(np.full((2, 784), ink, np.uint8))
+    assert np.isfinite(found).all()
+
+
+def test_the_base_model_is_what_its_description_says() -> None:
+    described = json.loads((IMAGE / "base" / "base.json").read_text())
+    packed = (IMAGE / "base" / "model.tar.gz").read_bytes()
+    assert hashlib.sha256(packed).hexdigest() == described["sha256"]
+    assert described["mnist_test_accuracy"] >= 0.989
+    assert len(packed) <= 2 * 2**20
+
+
+def test_training_follows_the_container_contract(
+    image: Image, opt_ml: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.concatenate([bar(lean) for lean in np.linspace(-0.5, 0.5, 40)] + [bar(0).reshape(28, 28).T.reshape(1, -1)] * 40)
+    labels = np.repeat(np.array([1, 7], np.uint8), 40)
+    for channel in ("train", "validation"):
+        (opt_ml / "input" / "data" / channel).mkdir(parents=True)
+        np.savez(opt_ml / "input" / "data" / channel / "a.npz", images=images, labels=labels)
+    (opt_ml / "input" / "config").mkdir()
+    (opt_ml / "input" / "config" / "hyperparameters.json").write_text('{"rounds": "3", "nthread": "1", "subsample": "1"}')
+
+    image.train.main()
+
+    rounds = [line for line in capsys.readouterr().out.splitlines() if line.startswith("round=")]
+    assert [line.split()[0] for line in rounds] == ["round=1/3", "round=2/3", "round=3/3"]
+    assert "validation-accuracy=1.00000" in rounds[-1]
+    about = json.loads((opt_ml / "model" / "about.json").read_text())
+    assert about["hyperparameters"]["rounds"] == 3
+    monkeypatch.setenv("SM_MODEL_DIR", str(opt_ml / "model"))
+    answer = image.serve.Model()._answer(images)
+    assert (answer.argmax(axis=1) == labels).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"depth": "5"}, "unknown hyperparameter 'depth'"),
+        ({"rounds": "many"}, "rounds is 'many', not of type int"),
+        ({"eta": "nan"}, "above 0 and at most 1"),
+        ({"rounds": "0"}, "at least 1"),
+    ],
+)
+def test_a_wrong_hyperparameter_is_refused_by_name(image: Image, given: dict[str, str], told: str) -> None:
+    with pytest.raises(image.train.BadInput, match=told):
+        image.train.Hyperparameters.read(given)
+
+
+def test_npy_and_json_bodies_round_trip(image: Image) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (3, 784)).astype(np.uint8)
+    assert (image.serve.read_npy(npy(images)) == images).all()
+    assert (image.serve.read_json(json.dumps({"instances": images.tolist()}).encode()) == images).all()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\x93NUMPY",
+        npy(np.zeros((1, 784))),
+        npy(np.zeros((0, 784), np.uint8)),
+        npy(np.zeros(784, np.uint8)),
+        npy(np.zeros((784, 784), np.uint8, order="F")),
+        npy(np.zeros((2, 784), np.uint8))[:-1],
+        npy(np.zeros((2, 784), np.uint8)) + b"0",
+        npy(np.zeros((1, 784), np.uint8)).replace(b"(1, 784)", b"(9**9,1)"),
+        npy(np.array([print], dtype=object)),
+    ],
+)
+def test_a_body_that_is_no_array_of_rasters_is_refused(image: Image, body: bytes) -> None:
+    with pytest.raises(image.serve.Refused) as refused:
+        image.serve.read_npy(body)
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{}", b'{"instances": []}', b'{"instances": [[1]]}', b'{"instances": "abc"}', b"[" * 100_000]
+    + [json.dumps({"instances": [[pixel] * 784]}).encode() for pixel in (256, -1, 0.5, "1", None, 10**30)],
+)
+def test_json_that_is_no_rasters_is_refused(image: Image, body: bytes) -> None:
+    with pytest.raises(image.serve.Refused):
+        image.serve.read_json(body)
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_at_all_break_the_readers(image: Image, body: bytes) -> None:
+    for prefix in (b"", b"\x93NUMPY\x01\x00", b'{"instances":'):
+        for read in (image.serve.read_npy, image.serve.read_json):
+            with pytest.raises(image.serve.Refused):
+                read(prefix + body)
+
+
+async def test_a_big_batch_is_answered_as_its_rows_are(image: Image, base_model: Any) -> None:
+    images = np.concatenate([bar(lean) for lean in np.linspace(-1, 1, 150)])
+    together = await base_model.answer(images)
+    np.testing.assert_allclose(together, np.concatenate([base_model._answer(images[i : i + 1]) for i in range(150)]), atol=1e-5)
+    np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
+
+
+def test_answers_are_those_of_xgboost_s_own_function(image: Image, base_model: Any) -> None:
+    images = np.concatenate([bar(lean) for lean in (-0.4, 0, 0.4)])
+    expected = base_model._booster.inplace_predict(image.features.features(images))
+    np.testing.assert_array_equal(base_model._answer(images), expected)
+
+
+async def test_the_application_speaks_the_contract(image: Image, base_model: Any) -> None:
+    async def ask(method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+
+        listed = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        await image.serve.create_app(base_model)(
+            {"type": "http", "method": method, "path": path, "headers": listed}, receive, send
+        )
+        return sent[0]["status"], sent[1]["body"]
+
+    one = npy(bar(0))
+    assert (await ask("GET", "/ping"))[0] == 200
+    status, answered = await ask("POST", "/invocations", one, content_type=image.serve.NPY)
+    assert (status, np.load(io.BytesIO(answered), allow_pickle=False).shape) == (200, (1, 10))
+    status, answered = await ask("POST", "/invocations", one, content_type=image.serve.NPY, accept="application/json")
+    assert (status, np.shape(json.loads(answered)["predictions"])) == (200, (1, 10))
+    assert (await ask("POST", "/invocations", one, content_type="text/csv"))[0] == 415
+    assert (await ask("POST", "/invocations", one))[0] == 415
+    assert (await ask("POST", "/invocations", one, content_type=image.serve.NPY, accept="image/png"))[0] == 406
+    assert (await ask("GET", "/models"))[0] == 404
+
+
+def test_a_model_grown_on_other_features_is_not_served(image: Image, opt_ml: Path) -> None:
+    (opt_ml / "model").mkdir()
+    (opt_ml / "model" / "about.json").write_text('{"features": "another-1"}')
+    with pytest.raises(ValueError, match="the model reads another-1"):
+        image.serve.Model()
