@@ -19,7 +19,7 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS cells (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS offsets (topic TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, part INTEGER, key BLOB NOT NULL, value BLOB NOT NULL);
+    id INTEGER PRIMARY KEY, topic TEXT NOT NULL, part INTEGER, key BLOB NOT NULL, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS owner (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -58,7 +58,10 @@ class Ledger:
         self._changed: dict[str, bytes | None] = {}  # by this step
         self._tried: dict[str, bytes | None] | None = None  # by the attempt under way
         self._posted: list[Event] = []
-        self._sent = 0
+        rows = self._db.execute("SELECT id, topic, part, key, value FROM outbox ORDER BY id")
+        self._unsent = [Outgoing(*row) for row in rows]
+        self._last_id = self._unsent[-1].id if self._unsent else 0
+        self._sent = 0  # the highest id that was published and is still in the file; 0: none
 
     # --- cells
 
@@ -125,34 +128,47 @@ class Ledger:
             [epoch] = self._db.execute("SELECT epoch FROM owner").fetchone()
             if epoch != self._epoch:
                 raise LedgerTaken("another worker has taken this partition over")
-            self._db.execute("DELETE FROM outbox WHERE id <= ?", (self._sent,))
-            self._db.executemany("DELETE FROM cells WHERE key = ?", [(k,) for k, v in self._changed.items() if v is None])
-            self._db.executemany(
-                "INSERT OR REPLACE INTO cells VALUES (?, ?)", [(k, v) for k, v in self._changed.items() if v is not None]
-            )
+            self._write_cells()
             self._db.executemany(
                 "INSERT OR REPLACE INTO offsets VALUES (?, ?)", [(topic, self._offsets[topic]) for topic in self._moved]
             )
-            self._db.executemany(
-                "INSERT INTO outbox (topic, part, key, value) VALUES (?, ?, ?, ?)",
-                [(e.topic, e.partition(), e.record_key(), e.record_value()) for e in self._posted],
-            )
+            if self._sent:
+                self._db.execute("DELETE FROM outbox WHERE id <= ?", (self._sent,))
+            posted = [
+                Outgoing(number, event.topic, event.partition(), event.record_key(), event.record_value())
+                for number, event in enumerate(self._posted, self._last_id + 1)
+            ]
+            if posted:
+                self._db.executemany(
+                    "INSERT INTO outbox VALUES (?, ?, ?, ?, ?)", [(o.id, o.topic, o.partition, o.key, o.value) for o in posted]
+                )
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+        self._sent = 0
+        self._unsent += posted
+        self._last_id += len(posted)
+
+    def _write_cells(self) -> None:
+        dropped = [(key,) for key, value in self._changed.items() if value is None]
+        put = [(key, value) for key, value in self._changed.items() if value is not None]
+        if dropped:
+            self._db.executemany("DELETE FROM cells WHERE key = ?", dropped)
+        if put:
+            self._db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?)", put)
 
     # --- outbox
 
     def outgoing(self) -> list[Outgoing]:
         """What is committed and not known to be published, in order."""
-        rows = self._db.execute("SELECT id, topic, part, key, value FROM outbox WHERE id > ? ORDER BY id", (self._sent,))
-        return [Outgoing(*row) for row in rows]
+        return list(self._unsent)
 
     def sent(self, outgoing: Sequence[Outgoing]) -> None:
         """These have been acknowledged by the broker: they go with the next step, or when the ledger is closed."""
         if outgoing:
             self._sent = outgoing[-1].id
+            self._unsent = [waiting for waiting in self._unsent if waiting.id > self._sent]
 
     # --- the whole
 
@@ -167,9 +183,10 @@ class Ledger:
     def empty(self) -> None:
         """Forget everything."""
         self._db.executescript("DELETE FROM cells; DELETE FROM offsets; DELETE FROM outbox;")
-        self._offsets, self._sent = {}, 0
+        self._offsets, self._unsent, self._sent = {}, [], 0
 
     def close(self) -> None:
         """Let go of the file."""
-        self._db.execute("DELETE FROM outbox WHERE id <= ?", (self._sent,))
+        mine = (self._sent, self._epoch)
+        self._db.execute("DELETE FROM outbox WHERE id <= ? AND (SELECT epoch FROM owner) = ?", mine)
         self._db.close()

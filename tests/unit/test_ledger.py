@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, decode
@@ -176,6 +176,7 @@ def test_nothing_new_settles_nothing(ledger: Ledger):
     assert fold.settled == 1
 
 
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=6))
 def test_however_it_gathers_it_comes_to_the_same(tmp_path_factory: pytest.TempPathFactory, batches: list[int]):
     folder = tmp_path_factory.mktemp("ledgers")

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.events import DrawingSubmitted, ModelPromoted, ModelRolledBack, SnapshotTaken
@@ -67,6 +67,7 @@ def test_twice_is_once_and_the_name_of_a_table_is_of_its_versions():
     assert len({once.digest, once.after(promoted("2")).digest, once.after(snapshot(4)).digest}) == 3
 
 
+@settings(deadline=None)
 @given(st.permutations([1, 5, 7, 9]))
 def test_the_snapshot_of_the_highest_offset_answers_whatever_the_order(offsets: list[int]):
     assert folded(*map(snapshot, offsets)).online["river"].offset == 9
@@ -134,6 +135,7 @@ def test_lately_forgets_the_oldest():
     assert [name in lately for name in "abc"] == [True, False, True]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=10, max_size=10).filter(lambda shares: sum(shares) > 0.1))
 def test_rounding_keeps_probabilities_probabilities(shares: list[float]):
     total = sum(shares)
