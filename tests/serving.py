@@ -43,6 +43,7 @@ def serving(bus: Bus, **settings: Any) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         running.should_exit = True
+        SERVERS.pop(f"127.0.0.1:{port}", None)
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
 
