@@ -18,7 +18,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 PEN_DATA: Final = Path(__file__).parent.parent / "data" / "pen" / "pendigits-30-writers.jsonl.gz"
-TENTHS: Final = 10
+BLOCKS: Final = 1000
+"""Of a run, in which right guesses are counted: fine enough for the first and last tenth of one that was cut short."""
 
 _PACE_S = 4.0  # a drawing each, at human pace
 _LOOK_S = 2.0  # after this a person stops waiting for the models that have not answered
@@ -182,7 +183,7 @@ class Tally:
     outcomes: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     right: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """Of a model in a tenth: guesses that named the digit drawn."""
+    """Of a model in a block of the run: guesses that named the digit drawn."""
     guessed: Counter[tuple[str, int]] = field(default_factory=Counter)
     latency: dict[str, Spread] = field(default_factory=dict)
     hops: dict[tuple[str, str], Spread] = field(default_factory=dict)
@@ -197,9 +198,9 @@ class Tally:
 
     def guess(self, model: str, index: int, right: bool) -> None:
         """Count a model's first answer to a finished drawing."""
-        tenth = index * TENTHS // self.drawings
-        self.guessed[model, tenth] += 1
-        self.right[model, tenth] += right
+        block = index * BLOCKS // self.drawings
+        self.guessed[model, block] += 1
+        self.right[model, block] += right
 
 
 # --- a person ----------------------------------------------------------------------------------------------------------

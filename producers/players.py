@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from contracts.events import now
 from producers.audit import AuditReport
-from producers.people import TENTHS, Person, SimulationOptions, Tally, handwriting
+from producers.people import Person, SimulationOptions, Tally, handwriting
 
 Progress = Callable[[int, int], None]
 """Called with the drawings that are through and the drawings of the whole run, a few times a second."""
@@ -97,7 +97,7 @@ class SimulationReport(BaseModel):
     @property
     def whole(self) -> bool:
         """Whether every drawing was saved, answered by every model and receipted, as far as the players saw."""
-        return self.seen.get("unfinished", 0) == 0 and self.seen.get("saved", 0) == self.seen.get("drawn", 0)
+        return self.seen.get("unfinished", 0) == 0 and self.seen.get("saved", 0) == self.drawings
 
     def to_json(self) -> str:
         """For machines."""
@@ -114,8 +114,7 @@ class SimulationReport(BaseModel):
         )
         for model in sorted(self.last_tenth):
             hops = "  ".join(f"{hop} {ms:.1f}" for hop, ms in self.hops_ms.get(model, {}).items())
-            first = self.first_tenth[model].text if model in self.first_tenth else "none"
-            models.add_row(model, first, self.last_tenth[model].text, hops)
+            models.add_row(model, self.first_tenth[model].text, self.last_tenth[model].text, hops)
         times = Table("ms from sending to", "n", "p50", "p95", "p99", "most")
         for what, spread in self.latency_ms.items():
             times.add_row(what, str(spread.n), *(f"{ms:.1f}" for ms in (spread.p50, spread.p95, spread.p99, spread.most)))
@@ -323,25 +322,30 @@ class _Wire:
 
 
 def _report(options: SimulationOptions, tally: Tally, started: datetime, seconds: float) -> SimulationReport:
-    def accuracy(tenth: int) -> dict[str, Share]:
-        return {
-            model: Share(correct=tally.right[model, at], n=n) for (model, at), n in sorted(tally.guessed.items()) if at == tenth
-        }
+    blocks = 1 + max((block for _, block in tally.guessed), default=0)
+    tenth = max(1, blocks // 10)
+
+    def accuracy(first: int, end: int) -> dict[str, Share]:
+        shares: dict[str, Share] = {}
+        for model in sorted({model for model, _ in tally.guessed}):
+            n, right = (sum(counts[model, block] for block in range(first, end)) for counts in (tally.guessed, tally.right))
+            shares[model] = Share(correct=right, n=n)
+        return shares
 
     hops: dict[str, dict[str, float]] = {}
     for (model, hop), spread in tally.hops.items():
         hops.setdefault(model, {})[hop] = round(spread.quantile(0.5), 2)
     return SimulationReport(
         players=options.players,
-        drawings=options.drawings,
+        drawings=tally.seen["drawn"],
         speed=options.speed,
         seed=options.seed,
         started=started,
         seconds=round(seconds, 2),
-        drawings_per_second=round(options.drawings / seconds, 2),
+        drawings_per_second=round(tally.seen["drawn"] / seconds, 2),
         seen={what: n for what, n in tally.seen.items() if n},
-        first_tenth=accuracy(0),
-        last_tenth=accuracy(TENTHS - 1),
+        first_tenth=accuracy(0, tenth),
+        last_tenth=accuracy(blocks - tenth, blocks),
         latency_ms={
             what: Latency(
                 n=spread.n,

@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 import psutil
@@ -26,6 +26,15 @@ ROOT: Final = Path(__file__).parent.parent
 PROCESSES: Final = ("api", "router", "learning", "trainer", "sagemaker", "endpoint", "kafka", "s3", "dynamodb")
 """All that may be killed; the endpoint is xgboost's own process."""
 _PORTS = ("port", "kafka_port", "kafka_controller_port", "sagemaker_port", "s3_port", "dynamodb_port")
+
+
+class Recovery(NamedTuple):
+    """Seconds after a kill until a new drawing ..."""
+
+    playable: float
+    """... was answered by every model."""
+    learning: float
+    """... was labelled, and the label receipted."""
 
 
 class Product:
@@ -76,27 +85,31 @@ class Product:
         except psutil.NoSuchProcess:
             return None
 
-    async def kill(self, process: str, patience_s: float = 30.0) -> float:
-        """kill -9; gives the seconds until it runs again and a drawing begun after that was answered by every model."""
+    async def kill(self, process: str, patience_s: float = 60.0) -> "Recovery":
+        """kill -9, and wait until the process runs again, and people can play and teach again."""
         before = self.pid(process)
         assert before is not None, f"{process} does not run"
         os.kill(before, signal.SIGKILL)
         killed = time.monotonic()
-        async with asyncio.timeout(patience_s):
-            while self.pid(process) in (before, None):
-                await asyncio.sleep(0.05)
-            await self.answers()
-        return time.monotonic() - killed
+        try:
+            async with asyncio.timeout(patience_s):
+                while self.pid(process) in (before, None):
+                    await asyncio.sleep(0.05)
+                ends = await asyncio.gather(self._through(teaching=False), self._through(teaching=True))
+        except TimeoutError as late:
+            standings = (self.settings.home / "run" / "state.json").read_text()
+            raise TimeoutError(f"not playable {patience_s:.0f} s after kill -9 of {process}: {standings}") from late
+        return Recovery(*(round(end - killed, 2) for end in ends))
 
-    async def answers(self) -> None:
-        """Returns once a drawing that was begun after the call has been answered by every model."""
-        silent = {"correct_probability": 0, "confirm_probability": 0, "previews": 0, "duplicates": 0}
-        options = SimulationOptions(url=self.url, players=1, drawings=1, speed=0, patience_s=20, **silent)
+    async def _through(self, teaching: bool) -> float:
+        """When a drawing begun after the call was answered by every model, and, with ``teaching``, its label receipted."""
+        word = {"correct_probability": teaching, "confirm_probability": teaching, "previews": 0, "duplicates": 0}
+        options = SimulationOptions(url=self.url, players=1, drawings=1, speed=0, patience_s=30, **word)
         while True:
             with suppress(NoGame):
                 report = await simulate(options)
-                if report.seen.get("answered by every model") and await asyncio.to_thread(self.playable):
-                    return
+                if report.whole and await asyncio.to_thread(self.playable):
+                    return time.monotonic()
             await asyncio.sleep(0.05)
 
     def stop(self) -> float:

@@ -211,7 +211,7 @@ def row_training(game: Product, seed: int) -> Row:
 
 
 def row_kill(game: Product, seed: int) -> Row:
-    """kill -9 to playable again, twice each, with six players playing: a new pid, and a drawing that every model answered."""
+    """kill -9 to playable again, and to learning again, twice each, with six players playing."""
     return asyncio.run(_kills(game, seed))
 
 
@@ -220,10 +220,10 @@ async def _kills(game: Product, seed: int) -> Row:
     options = SimulationOptions(url=game.url, players=6, drawings=1_000_000, speed=6, seed=seed, patience_s=60)
     playing = asyncio.create_task(simulate(options, enough=enough))
     since = now()
-    seconds: dict[str, list[float]] = {}
+    seconds: dict[str, list[Row]] = {}
     for process in PROCESSES * 2:
         await asyncio.sleep(3)
-        seconds.setdefault(process, []).append(round(await game.kill(process, 60), 2))
+        seconds.setdefault(process, []).append((await game.kill(process))._asdict())
     enough.set()
     report = await playing
     bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
