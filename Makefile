@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TOOLS := $(or $(GAMENIGHT_TOOLS),.tools)
 UV := $(BIN)/uv
-INSTALL := $(UV) pip install --python $(BIN)/python --require-hashes --compile-bytecode
+INSTALL := $(UV) pip install --python $(BIN)/python --require-hashes
 
 # uv, pip and jgo each bring certificates of their own; where the machine has its own, those are the right ones.
 export UV_SYSTEM_CERTS := 1

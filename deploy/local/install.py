@@ -173,7 +173,6 @@ def make_environment(folder: Path, requirements: Path, say: Say) -> None:
         "install",
         "--quiet",
         "--require-hashes",
-        "--compile-bytecode",
         "--python",
         str(folder / "bin/python"),
     ]
