@@ -47,7 +47,10 @@ def follow(url: str, order: Callable[[], str], console: Console, as_json: bool) 
                     task, description=str(frame["step"]), completed=float(str(frame["fraction"])), message=str(frame["message"])
                 )
 
-            return _listen(socket, command_id, show, console)
+            status = _listen(socket, command_id, show, console)
+        last = progress.tasks[0]
+        console.print(f"{last.description}: {last.fields['message']}", markup=False, highlight=False, soft_wrap=True)
+        return status
 
 
 def _listen(socket: ClientConnection, command_id: str, show: Callable[[dict[str, object]], None], console: Console) -> int:

@@ -32,7 +32,7 @@ DOORLESS_READY_S = 1.0
 """A process that nobody can ask is taken as ready when it has lived so long."""
 LARGEST_LOG = 8 << 20
 """Bytes; a larger log file is put aside when its process is started."""
-STOP_S = 4.5
+STOP_S = 4.2
 """Within which everything is stopped."""
 
 FIRST_WAVE = 0.5
