@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 
-from playwright.sync_api import expect
+from playwright.sync_api import WebSocketRoute, expect
 
 from contracts.events import TrainingAdvanced
 from tests.e2e.conftest import ONE, SEVEN, Visit
@@ -222,9 +222,9 @@ def test_a_frame_of_an_unknown_type_throws_and_the_game_goes_on(stage: Stage, vi
     thrown: list[str] = []
     game.page.on("pageerror", lambda error: thrown.append(str(error)))
 
-    def extended(socket: object) -> None:
-        server = socket.connect_to_server()  # type: ignore[attr-defined]
-        server.on_message(lambda text: [socket.send(json.dumps({"type": "surprise"})), socket.send(text)])  # type: ignore[attr-defined]
+    def extended(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        server.on_message(lambda text: [socket.send(json.dumps({"type": "surprise"})), socket.send(text)])
 
     game.page.route_web_socket("**/ws/play", extended)
     game.page.reload()
@@ -233,6 +233,24 @@ def test_a_frame_of_an_unknown_type_throws_and_the_game_goes_on(stage: Stage, vi
 
     expect(game.guess("river")).to_have_text("1")
     assert any("surprise" in error for error in thrown)
+
+
+def test_a_drawing_that_is_refused_is_told_once_and_not_sent_again(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+
+    def spoiled(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        socket.on_message(lambda text: server.send(str(text).replace('"type":"draw"', '"type":"draw","colour":"red"')))
+
+    game.page.route_web_socket("**/ws/play", spoiled)
+    game.page.reload()
+    game.page.locator('#connection[data-state="live"]').wait_for()
+    game.draw(ONE)
+
+    expect(game.page.locator(".toast")).to_contain_text("unknown field 'colour'")
+    expect(game.page.locator("#status")).to_have_text("Not kept")
+    expect(game.page.locator(".toast")).to_have_count(1)
+    assert stage.drawings == []
 
 
 def test_names_are_text_whatever_is_in_them(stage: Stage, visit: Visits) -> None:

@@ -81,8 +81,9 @@ const previews = new Map();
 const answered = new Map();
 let previewCount = 0;
 
-const pad = new Pad(the("pad", HTMLCanvasElement), { onStart: begin, onMove: previewSoon, onLift: lifted });
-const paper = /** @type {HTMLElement} */ (the("pad", HTMLCanvasElement).parentElement);
+const canvas = the("pad", HTMLCanvasElement);
+const pad = new Pad(canvas, { onStart: begin, onMove: previewSoon, onLift: lifted });
+const paper = /** @type {HTMLElement} */ (canvas.parentElement);
 
 const socket = new Socket("/ws/play", {
   onOpen: () => {
@@ -123,8 +124,7 @@ function receive(frame) {
       showStatus();
       return;
     case "saved":
-      outbox.settle(frame.drawing_id);
-      showStatus();
+      kept(frame.drawing_id);
       return;
     case "guess":
       guessed(frame);
@@ -144,6 +144,13 @@ function receive(frame) {
     default:
       throw new Error(`the server sent a frame that this page does not know: ${/** @type {any} */ (frame).type}`);
   }
+}
+
+/** @param {string} drawing */
+function kept(drawing) {
+  outbox.settle(drawing);
+  for (const one of rounds) one.saved ||= one.id === drawing;
+  showStatus();
 }
 
 /** @param {Guess} guess */
@@ -201,10 +208,8 @@ function failed({ code, message, drawing_id: drawing }) {
     refused = true;
     join(NAMELESS, null, null);
   }
-  if (drawing && !PASSING.has(code)) {
-    outbox.settle(drawing);
-    for (const { id, correction } of rounds) if (id === drawing && correction) outbox.settle(correction);
-  }
+  if (drawing && previews.has(drawing)) return;
+  if (drawing && !PASSING.has(code)) outbox.drop(drawing);
   toast(message, null);
   showStatus();
 }
@@ -328,7 +333,7 @@ function withdraw() {
   judged();
 }
 
-/** @param {string} id @param {object} frame */
+/** @param {string} id @param {import("./outbox.js").Frame} frame */
 function tell(id, frame) {
   outbox.add(id, frame);
   resend(PATIENCE_MS);
@@ -384,13 +389,14 @@ function showAnswers() {
     const voters = [...(current?.guesses.values() ?? [])].filter((guess) => guess.label === digit);
     votes.replaceChildren(...voters.map(({ model }) => h("i", { "data-hue": hue(model) })));
   }
+  const focused = document.activeElement;
+  if (focused instanceof HTMLButtonElement && focused.disabled) canvas.focus({ preventScroll: true });
 }
 
 function showStatus() {
-  const waiting = !outbox.empty;
-  if (!joined && waiting) say(page.status, "Not sent yet: it goes out when the game is back");
+  if (!joined && !outbox.empty) say(page.status, "Not sent yet: it goes out when the game is back");
   else if (!current) say(page.status, "");
-  else say(page.status, waiting && current.label === null ? "Sending …" : "Saved");
+  else say(page.status, current.saved ? "Saved" : outbox.empty ? "Not kept" : "Sending …");
 }
 
 function showReceipt() {
@@ -482,7 +488,7 @@ addEventListener("keydown", (event) => {
   if (event.target === page.name || event.ctrlKey || event.metaKey || event.altKey) return;
   if (/^[0-9]$/.test(event.key) && !event.repeat) correct(Number(event.key));
   else if (event.key === "Escape" || event.key === "Backspace") wipe();
-  else if (event.key === "Enter" && !(event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement)) confirm();
+  else if (event.key === "Enter" && !event.repeat && !(event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement)) confirm();
   else return;
   event.preventDefault();
 });

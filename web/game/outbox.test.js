@@ -28,6 +28,12 @@ test("what was sent just now is not due yet", () => {
   assert.deepEqual(outbox.due(6000, 5000), [a, b, c]);
 });
 
+test("what is about a drawing that the server refuses goes with it", () => {
+  const outbox = filled();
+  outbox.drop("a");
+  assert.deepEqual(outbox.due(0, 0), [b]);
+});
+
 test("it is empty when all is settled", () => {
   const outbox = filled();
   for (const id of ["a", "b", "word on a"]) outbox.settle(id);

@@ -11,6 +11,7 @@
  * @property {Stroke[]} strokes
  * @property {number} side Of the pad, in CSS pixels.
  * @property {number | null} asked
+ * @property {boolean} saved Whether the server has said that it is kept.
  * @property {Map<string, Guess>} guesses By model.
  * @property {string | null} correction The id of the player's last word on it.
  * @property {number | null} label The player's last word on it.
@@ -21,7 +22,7 @@
 
 /** @param {string} id @param {Stroke[]} strokes @param {number} side @param {number | null} asked @returns {Round} */
 export function round(id, strokes, side, asked) {
-  return { id, strokes, side, asked, guesses: new Map(), correction: null, label: null, receipt: null };
+  return { id, strokes, side, asked, saved: false, guesses: new Map(), correction: null, label: null, receipt: null };
 }
 
 /** How a model did on the drawings that the player has labelled.
