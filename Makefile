@@ -15,6 +15,9 @@ export PIP_CERT := $(CERTIFICATES)
 export REQUESTS_CA_BUNDLE := $(CERTIFICATES)
 endif
 
+# Libraries are compiled at their first import and never again; with this set it would be at every start, 4 s of CPU a process.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: play setup test setup-dev check bench lock clean
 
 play: setup  ## set up, then run the game until Ctrl-C
