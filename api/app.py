@@ -56,7 +56,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     game = Game(bus, recent, Seats(settings.seat_secret), board.answering, meters, clock)
     health = Health(bus, lambda: relay.trouble, clock)
     relay = Relay(bus, recent, board, game, health, meters)
-    watchers = Watchers(board, lambda: game.online, lambda: relay.drawings)
+    watchers = Watchers(board, lambda: game.online, lambda: recent.total)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -67,6 +67,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
                 relay.stop()
                 raise NotReady(f"the bus was not read within {READY_S:.0f} s: {relay.trouble or 'too much is on it'}")
             await asyncio.sleep(0.02)
+        recent.total = 0  # watchers are told of the drawings since the start
         ticking = [asyncio.create_task(game.tick()), asyncio.create_task(watchers.tick())]
         log.info("started", models=[model.model for model in board.answering()])
         yield

@@ -48,6 +48,8 @@ class Recent:
         self._drawings: OrderedDict[UUID, Drawing] = OrderedDict()
         self._corrections: OrderedDict[UUID, Correction] = OrderedDict()
         self._max_drawings = max_drawings
+        self.total = 0
+        """Finished drawings, the forgotten ones too."""
         self._max_corrections = max_corrections
 
     def drawing(self, drawing_id: UUID) -> Drawing | None:
@@ -59,6 +61,7 @@ class Recent:
         drawing = self._drawings.get(drawing_id)
         if drawing is None:
             drawing = self._drawings[drawing_id] = Drawing(player_id, received_at)
+            self.total += 1
             if len(self._drawings) > self._max_drawings:
                 self._drawings.popitem(last=False)
         return drawing

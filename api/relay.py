@@ -1,8 +1,9 @@
 """From the bus to sockets: reads what the API must know and hands it to the event loop (ways 1 and 2).
 
-Two threads, since polling blocks: one for the live topics from a quarter of an hour ago, one for the state of models and scores
-from the start. Twice is harmless: Recent and Board see that it came before. A record that cannot be read is logged and passed
-over; a topic that cannot be read is opened again where it was left.
+A thread for each reader, since polling blocks: guesses and receipts from a quarter of an hour ago; models and scores from the
+start; and the drawings of that quarter of an hour, once: a later one is known from its player, or from the guess on it, and
+reading them all would delay the guesses. Twice is harmless: Recent and Board see that it came before. A record that cannot be
+read is logged and passed over; a topic that cannot be read is opened again where it was left.
 """
 
 import asyncio
@@ -34,7 +35,8 @@ from contracts.events import (
 )
 from contracts.ports import Bus, Record, Since
 
-LIVE: Final = (DrawingSubmitted.topic, GuessMade.topic, CorrectionReceipt.topic)
+LIVE: Final = (GuessMade.topic, CorrectionReceipt.topic)
+PAST: Final = (DrawingSubmitted.topic,)
 STATE: Final = (ScoresCounted.topic, ModelEvent.topic)
 _POLL_S = 1.0
 _AGAIN_S = 0.5
@@ -54,17 +56,16 @@ class Relay:
         self._health = health
         self._meters = meters
         self._stopping = threading.Event()
-        self._caught_up: dict[Sequence[str], threading.Event] = {LIVE: threading.Event(), STATE: threading.Event()}
+        self._caught_up: dict[Sequence[str], threading.Event] = {topics: threading.Event() for topics in (PAST, LIVE, STATE)}
+        self._since: dict[Sequence[str], Since] = {}
         self._troubles: dict[Sequence[str], str] = {}
         self._threads: list[threading.Thread] = []
-        self.drawings = 0
-        """Finished drawings that came since this process has caught up."""
 
     def start(self) -> None:
         """Begin to read; call it on the event loop."""
         loop = asyncio.get_running_loop()
         since = now() - timedelta(seconds=SPAN_S)
-        for topics, first in ((LIVE, since), (STATE, "start")):
+        for topics, first in ((PAST, since), (LIVE, since), (STATE, "start")):
             thread = threading.Thread(target=self._read, args=(loop, topics, first), name=f"relay-{topics[0]}", daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -88,9 +89,11 @@ class Relay:
     # --- in the threads
 
     def _read(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str], since: Since) -> None:
+        self._since[topics] = since
         while not self._stopping.is_set():
             try:
-                since = self._follow(loop, topics, since)
+                self._follow(loop, topics)
+                return
             except RuntimeError as wrong:
                 if loop.is_closed():
                     return
@@ -98,8 +101,9 @@ class Relay:
                 log.error("reading failed, opened again", topics=topics, error=str(wrong))
                 self._stopping.wait(_AGAIN_S)
 
-    def _follow(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str], since: Since) -> Since:
-        tail = self._bus.follow(topics, since)
+    def _follow(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str]) -> None:
+        """Read until told to stop, or up to the present where only the past is asked for."""
+        tail = self._bus.follow(topics, self._since[topics])
         self._troubles.pop(topics, None)
         folded = self._caught_up[topics]
         live = folded.is_set()
@@ -108,11 +112,12 @@ class Relay:
                 if not live and tail.caught_up():
                     live = True
                     loop.call_soon_threadsafe(folded.set)
+                    if topics == PAST:
+                        return
                 records = tail.poll(_POLL_S if live else 0.05)
                 if records:
                     loop.call_soon_threadsafe(self._take, self._events(records), live)
-                    since = datetime.fromtimestamp(records[-1].timestamp_ms / 1000, UTC)
-            return since
+                    self._since[topics] = datetime.fromtimestamp(records[-1].timestamp_ms / 1000, UTC)
         finally:
             tail.close()
 
@@ -147,7 +152,6 @@ class Relay:
                         self._game.deliver(event.player_id, receipt.text())
                 case (drawing_id, player_id):
                     self._recent.add_drawing(drawing_id, player_id).kept = True
-                    self.drawings += live
                 case Event():
                     change = self._board.apply(event)
                     if change is not None and live:

@@ -99,16 +99,27 @@ def test_a_record_that_cannot_be_read_stops_nothing(bus):
         def record_value(self) -> bytes:
             return b"\xff\xfe"
 
+    nonsense = Nonsense(drawing_id=uuid4(), player_id="ada", strokes=[[[1, 1]]], width=9, height=9, final=True)
+    bus.publish(nonsense).result()
     with serving(bus) as address, playing(address) as ada:
-        for kind in (Broken, Nonsense):
-            bus.publish(
-                kind(drawing_id=uuid4(), player_id=ada.player_id, strokes=[[[1, 1]]], width=9, height=9, final=True)
-            ).result()
+        bus.publish(Broken(**(nonsense.model_dump() | {"player_id": ada.player_id}))).result()
 
         bus.publish(guess("d1", 7, player=ada.player_id))
 
         ada.next("guess")
         eventually(lambda: get(address, "/metrics").text.count("gamenight_records_rejected_total{topic=") == 2)
+
+
+def test_a_drawing_that_another_process_had_is_known_from_the_guess_on_it(bus):
+    with serving(bus) as address, playing(address) as ada:
+        bus.publish(guess("d1", 7, player=ada.player_id))
+        ada.next("guess")
+
+        ada.draw("d1")
+
+        assert ada.next("saved")["drawing_id"] == str(named("d1"))
+        assert ada.next("guess")["label"] == 7
+    assert on(bus, "drawings.v1") == []
 
 
 def test_a_promotion_is_told_to_every_player_and_one_of_the_past_is_not(bus):
