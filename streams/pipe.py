@@ -9,13 +9,17 @@ supervisor starts it again, and it reads again.
 """
 
 import asyncio
+import fcntl
 import os
 import signal
+import socket
 import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any, Final, Protocol, TypeVar
 
 import faust
 import structlog
@@ -36,6 +40,8 @@ STEP: Final = 500
 """Most records that a fold takes in one transaction: while it is under way nothing else in the process moves."""
 _TURNS: Final = 12
 """Of the event loop, in which Faust brings at least one message if it has any."""
+_PLACES: Final = 64
+"""Most processes of a role in one home."""
 STOP_S: Final = 2.0
 """Longest that an orderly stop may take."""
 
@@ -65,6 +71,7 @@ class Pipe:
     def __init__(self, settings: Settings, role: str) -> None:
         """Build; nothing connects before `run`."""
         self._settings = settings
+        self._role = role
         self._app = _app(settings, role)
         transport = _Transport([URL(f"aiokafka://{settings.bootstrap_servers}")], self._app)
         transport.positions = self._positions
@@ -123,7 +130,9 @@ class Pipe:
             loop.add_signal_handler(number, stopping.set)
         app = self._app
         (self._settings.home / "state" / "faust").mkdir(parents=True, exist_ok=True)
-        _log.info("starting")
+        place = _place(self._settings.home / "state" / "faust", self._role)
+        app.conf.consumer_group_instance_id = place.name
+        _log.info("starting", member=place.name)
         await app.start()
         working = [asyncio.create_task(work()) for work in self._alongside]
         ends = [*working, asyncio.create_task(stopping.wait()), asyncio.create_task(app.wait_until_stopped())]
@@ -269,6 +278,32 @@ async def _all(queue: "asyncio.Queue[_T]") -> list[_T]:
             idle = 0
             several.append(queue.get_nowait())
     return several
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A name among the processes of a role that nobody else has while this one lives."""
+
+    name: str
+    lock: IO[bytes]
+
+
+def _place(folder: Path, role: str) -> _Place:
+    """The first free place of a role in this home.
+
+    Who comes back under the name of one that was killed gets its partitions at once, where a stranger would have to wait until
+    the group has missed the dead: 3 s instead of 9. The lock ends with the process, however it ends.
+    """
+    for number in range(_PLACES):
+        lock = (folder / f"{role}-{number}.lock").open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+        else:
+            here = sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+            return _Place(f"{role}-{number}-{here}-{socket.gethostname()}", lock)
+    raise RuntimeError(f"{_PLACES} processes of the role {role} run in this home already")
 
 
 # --- Faust, as it is used here
