@@ -1,5 +1,6 @@
 """``python -m api``: the API as a process."""
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -7,8 +8,10 @@ from api.app import create_app
 from api.frames import MAX_FRAME
 from api.sockets import Protocol
 from contracts.settings import Settings
-from producers.bus import open_bus
+from producers.bus import BusError, open_bus
 from producers.logs import configure
+
+log = structlog.get_logger(__name__)
 
 GRACE_S = 1
 """How long open requests may take to end when the process is stopped, in seconds."""
@@ -41,7 +44,11 @@ def main() -> None:
     """Serve until told to stop; then flush what was published."""
     settings = Settings.load()
     configure(settings, "api")
-    bus = open_bus(f"kafka://{settings.bootstrap_servers}")
+    try:
+        bus = open_bus(f"kafka://{settings.bootstrap_servers}")
+    except BusError as absent:
+        log.error("not started", why=str(absent))
+        raise SystemExit(1) from None
     try:
         server(create_app(settings, bus), settings.host, settings.port).run()
     finally:
