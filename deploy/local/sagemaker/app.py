@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import aiohttp
 import structlog
 from aiohttp import web
 
@@ -16,7 +15,7 @@ from deploy.local.sagemaker.configs import Configs
 from deploy.local.sagemaker.containers import Images, reap
 from deploy.local.sagemaker.endpoints import Endpoints
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.sagemaker.invoking import MAX_BYTES, TIMEOUT_S, Invoking
+from deploy.local.sagemaker.invoking import MAX_BYTES, Invoking
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.models import Models
 from deploy.local.sagemaker.names import Names
@@ -35,7 +34,7 @@ log = structlog.get_logger()
 class Sagemaker:
     """The service behind the door."""
 
-    def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: Settings) -> None:
         """Build all parts, with their state under ``<home>/sagemaker``; nothing runs yet."""
         home = (settings.home / "sagemaker").absolute()
         home.mkdir(parents=True, exist_ok=True)
@@ -49,11 +48,9 @@ class Sagemaker:
         packages = Packages(self.state, names, tags)
         models = Models(self.state, names, images, packages, tags)
         configs = Configs(self.state, names, models, tags)
-        self.invoking = Invoking(names, session)
+        self.invoking = Invoking(names)
         self.jobs = TrainingJobs(self.state, names, images, objects, logs, tags, home)
-        self.endpoints = Endpoints(
-            self.state, names, images, objects, logs, tags, models, configs, self.invoking, session, home
-        )
+        self.endpoints = Endpoints(self.state, names, images, objects, logs, tags, models, configs, self.invoking, home)
         parts = (self.jobs, models, configs, self.endpoints, packages, tags)
         self.operations = {
             "sagemaker": {name: operation for part in parts for name, operation in part.operations().items()},
@@ -131,20 +128,17 @@ def create_app(settings: Settings) -> web.Application:
 @asynccontextmanager
 async def sagemaker(settings: Settings) -> AsyncIterator[Sagemaker]:
     """The service, with what a killed one has left taken up again; all its processes end with it."""
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=300)  # the servers keep theirs for longer
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
-        service = Sagemaker(settings, session)
-        reaped = reap(service.home)
-        service.endpoints.recover()
-        service.jobs.recover()
-        log.info("ready", operations=sum(map(len, service.operations.values())), orphans=reaped)
-        try:
-            yield service
-        finally:
-            await service.jobs.close()
-            await service.endpoints.close()
-            service.state.close()
+    service = Sagemaker(settings)
+    orphans = reap(service.home)
+    service.endpoints.recover()
+    service.jobs.recover()
+    log.info("ready", operations=sum(map(len, service.operations.values())), orphans=orphans)
+    try:
+        yield service
+    finally:
+        await service.jobs.close()
+        await service.endpoints.close()
+        service.state.close()
 
 
 def _told(error: AwsError, identity: str) -> web.Response:

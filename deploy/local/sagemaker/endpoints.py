@@ -9,7 +9,6 @@ from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
 import structlog
 
 from deploy.local.sagemaker import logs
@@ -48,7 +47,6 @@ class Endpoints:
         models: Models,
         configs: Configs,
         invoking: Invoking,
-        session: aiohttp.ClientSession,
         home: Path,
     ) -> None:
         """Servers work in folders under ``home/endpoints``."""
@@ -61,7 +59,6 @@ class Endpoints:
         self._models = models
         self._configs = configs
         self._invoking = invoking
-        self._session = session
         self._home = home
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._draining: set[asyncio.Task[None]] = set()
@@ -337,7 +334,7 @@ class Endpoints:
         say = self._logs.writer(f"{logs.ENDPOINTS}/{endpoint}", stream)
         environment = {"AWS_REGION": self._names.region, **planned["Environment"]}
         image = self._images.find(planned["Image"])
-        return Server(image, place, environment, say, home=self._home, session=self._session)
+        return Server(image, place, environment, say, home=self._home)
 
     def _drain(self, servers: Iterable[Server], folder: Path | None) -> None:
         async def drain() -> None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import aiohttp
-
 from deploy.local.sagemaker import logs
 from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.servers import Server
+from deploy.local.sagemaker.upstream import UpstreamLost, UpstreamRefused
 
 MAX_BYTES: Final = 25 * 2**20
 """Largest body of a request, as SageMaker has it."""
@@ -50,11 +49,10 @@ class Answered:
 class Invoking:
     """The endpoints that answer now: one complete table, changed an endpoint at a time."""
 
-    def __init__(self, names: Names, session: aiohttp.ClientSession) -> None:
+    def __init__(self, names: Names) -> None:
         """No endpoint yet."""
         self.serving: dict[str, tuple[Variant, ...]] = {}
         self._names = names
-        self._session = session
         self._random = random.Random()
 
     async def invoke(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> Answered:
@@ -69,38 +67,40 @@ class Invoking:
         for unsupported in ("Target-Model", "Target-Container-Hostname", "Inference-Component"):
             if f"X-Amzn-SageMaker-{unsupported}" in headers:
                 raise _refused(f"{unsupported} is not on this machine: endpoints have one model a variant")
-        again = True
+        lost = 0
+        deadline = asyncio.get_running_loop().time() + _WAIT_S
         while True:
-            variant, server = await self._ready(endpoint, target)
+            variant, server = await self._ready(endpoint, target, deadline)
             server.enter()  # no await since it was found ready: an update cannot have ended it
             try:
-                async with self._session.post(f"{server.url}/invocations", data=body, headers=handed) as response:
-                    answer = await response.read()
-                    if response.status >= 300:
-                        raise self._model_error(endpoint, variant, response.status, answer.decode(errors="replace"))
-                    given = {"Content-Type": response.headers.get("Content-Type", "application/octet-stream")}
-                    if _ATTRIBUTES in response.headers:
-                        given[_ATTRIBUTES] = response.headers[_ATTRIBUTES]
-                    return Answered(answer, {"x-Amzn-Invoked-Production-Variant": variant.name, **given})
+                response = await server.upstream.ask("POST", "/invocations", handed, body, TIMEOUT_S)
             except TimeoutError as error:
                 told = "Your invocation timed out while waiting for a response from container primary."
                 raise self._model_error(endpoint, variant, 0, told) from error
-            except aiohttp.ClientError as error:  # it died under the request; predictions can be asked again
-                if not again:
+            except UpstreamRefused:  # it has died, and that is not known yet: `_ready` waits for the next one
+                await asyncio.sleep(0.01)
+            except UpstreamLost as error:  # it died under the request: that is asked again, but not what kills every server
+                lost += 1
+                if lost > 1:
                     raise self._model_error(endpoint, variant, 0, f"The container did not answer: {error}") from error
-                again = False
+            else:
+                if response.status >= 300:
+                    raise self._model_error(endpoint, variant, response.status, response.body.decode(errors="replace"))
+                given = {"Content-Type": response.headers.get("content-type", "application/octet-stream")}
+                if attributes := response.headers.get(_ATTRIBUTES.lower()):
+                    given[_ATTRIBUTES] = attributes
+                return Answered(response.body, {"x-Amzn-Invoked-Production-Variant": variant.name, **given})
             finally:
                 server.leave()
 
-    async def _ready(self, endpoint: str, target: str | None) -> tuple[Variant, Server]:
-        deadline = asyncio.get_running_loop().time() + _WAIT_S
+    async def _ready(self, endpoint: str, target: str | None, deadline: float) -> tuple[Variant, Server]:
         while True:
             variant = self._choose(endpoint, target)
             server = variant.server()
-            if server:
-                return variant, server
             if asyncio.get_running_loop().time() > deadline:
                 raise AwsError("ModelNotReadyException", f"No server of variant {variant.name} is ready.", 429)
+            if server:
+                return variant, server
             await asyncio.sleep(0.01)
 
     def _choose(self, endpoint: str, target: str | None) -> Variant:

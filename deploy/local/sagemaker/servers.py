@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import aiohttp
 import structlog
 
 from deploy.local.sagemaker import containers
 from deploy.local.sagemaker.containers import Image, Process, Say
+from deploy.local.sagemaker.upstream import Upstream, UpstreamLost
 
 PATIENCE_S: Final = 120.0
 """How long a server may take until it answers /ping."""
 _DRAIN_S: Final = 60.0
-_STOP_S: Final = 3.0
+_STOP_S: Final = 1.5
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
 _CALM_S: Final = 60.0  # a server that ran for so long is started again without delay
@@ -39,7 +39,6 @@ class Server:
         say: Say,
         *,
         home: Path,
-        session: aiohttp.ClientSession,
     ) -> None:
         """Not started yet.
 
@@ -49,7 +48,6 @@ class Server:
             environment: The model's variables.
             say: Told each line that it prints.
             home: The folder of this service.
-            session: Keeps connections to it alive.
         """
         self.ready = asyncio.Event()
         """Whether it can be asked now."""
@@ -60,12 +58,12 @@ class Server:
         self._environment = environment
         self._say = say
         self._home = home
-        self._session = session
         self._process: Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
-        self.url = ""
+        self.upstream = Upstream(0)
+        """How it is asked."""
 
     @property
     def pid(self) -> int | None:
@@ -93,6 +91,7 @@ class Server:
         if self._watch:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
+        self.upstream.close()
         if self._process and self._process.exit_code is None:
             await self._process.stop(_STOP_S)
 
@@ -109,7 +108,8 @@ class Server:
 
     async def _launch(self) -> None:
         port = _free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.upstream.close()
+        self.upstream = Upstream(port)
         environment = {**self._environment, "SAGEMAKER_BIND_TO_PORT": str(port)}
         command = self._image.script("serve")
         process = self._process = await containers.start(
@@ -122,6 +122,7 @@ class Server:
             if not ready.done():
                 why = f"it ended with code {process.exit_code}" if ended.done() else f"no answer in {PATIENCE_S:.0f} s"
                 raise ServerFailed(why)
+            await ready  # whatever went wrong in asking is told here
         except BaseException:
             ready.cancel()
             if process.exit_code is None:
@@ -131,10 +132,9 @@ class Server:
 
     async def _answers(self) -> None:
         while True:
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                async with self._session.get(f"{self.url}/ping", timeout=aiohttp.ClientTimeout(2)) as response:
-                    if response.status == 200:
-                        return
+            with contextlib.suppress(UpstreamLost, TimeoutError):
+                if (await self.upstream.ask("GET", "/ping", {}, b"", timeout_s=2)).status == 200:
+                    return
             await asyncio.sleep(0.02)
 
     async def _keep_running(self) -> None:

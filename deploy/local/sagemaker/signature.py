@@ -75,9 +75,14 @@ def verify(
         )
 
 
+@functools.lru_cache(maxsize=256)
+def _when(stamp: str) -> datetime:
+    return datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
 def _check_time(stamp: str, day: str, now: datetime) -> None:
     try:
-        when = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        when = _when(stamp)
     except ValueError:
         raise AwsError("IncompleteSignatureException", "X-Amz-Date is missing or no date", 403) from None
     if not stamp.startswith(day) or abs((now - when).total_seconds()) > MAX_SKEW_S:

@@ -1,0 +1,138 @@
+"""A serving process as the proxy talks to it: HTTP/1.1 over connections that stay open. Leaner than a general client: this
+is on the way of every guess."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import httptools
+
+
+class UpstreamLost(ConnectionError):
+    """The connection broke, or what came over it was no HTTP."""
+
+
+class UpstreamRefused(UpstreamLost):
+    """There is no server: nothing was sent."""
+
+
+@dataclass(slots=True)
+class Response:
+    """What a serving process answered."""
+
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    """By lower-case name."""
+    body: bytes = b""
+
+
+class _Connection(asyncio.Protocol):
+    """One request at a time; the parser calls the ``on_`` methods."""
+
+    def __init__(self) -> None:
+        self.open = True
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[Response] | None = None
+        self._response = Response()
+        self._parts: list[bytes] = []
+        self._parser = httptools.HttpResponseParser(self)
+
+    async def ask(self, request: bytes) -> Response:
+        """Send a whole request and wait for the whole response.
+
+        Raises:
+            UpstreamLost: If it does not come.
+        """
+        if self._transport is None or not self.open:
+            raise UpstreamLost("the connection is closed")
+        self._response, self._parts = Response(), []
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        try:
+            return await self._waiter
+        finally:
+            if not self._waiter.done() or self._waiter.cancelled():
+                self.close()  # the answer may still come: nobody else must get it
+            self._waiter = None
+
+    def close(self) -> None:
+        """Close it."""
+        self.open = False
+        if self._transport:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as wrong:
+            self._fail(UpstreamLost(f"no HTTP: {wrong}"))
+            self.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.open = False
+        self._fail(UpstreamLost(str(error or "the connection was closed")))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        self._response.status = self._parser.get_status_code()
+        self._response.body = b"".join(self._parts)
+        if not self._parser.should_keep_alive():
+            self.close()
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(self._response)
+
+    def _fail(self, error: UpstreamLost) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_exception(error)
+
+
+class Upstream:
+    """A serving process on a port of this machine."""
+
+    def __init__(self, port: int) -> None:
+        """Nothing connects yet."""
+        self._port = port
+        self._idle: list[_Connection] = []
+
+    async def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Response:
+        """Ask over a connection that is free, or a new one.
+
+        Raises:
+            UpstreamRefused: If there is no server.
+            UpstreamLost: If it went away before it had answered.
+            TimeoutError: If it took too long.
+        """
+        given = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{given}Content-Length: {len(body)}\r\n\r\n"
+        async with asyncio.timeout(timeout_s):
+            connection = await self._connection()
+            response = await connection.ask(head.encode("latin-1") + body)
+        if connection.open:
+            self._idle.append(connection)
+        return response
+
+    def close(self) -> None:
+        """Close the connections that are free; the others close when they are done."""
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    async def _connection(self) -> _Connection:
+        while self._idle:
+            connection = self._idle.pop()  # the one used last is the least likely to have been closed
+            if connection.open:
+                return connection
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(_Connection, "127.0.0.1", self._port)
+        except OSError as error:
+            raise UpstreamRefused(str(error)) from error
+        return connection
