@@ -4,6 +4,7 @@ Nothing heavy is imported before a command needs it.
 """
 
 import asyncio
+import os
 import shutil
 import sys
 from datetime import UTC, datetime
@@ -63,6 +64,8 @@ def up() -> None:
     from deploy.local.up import up as run
 
     run(Settings.load(), console)
+    sys.stdout.flush()
+    os._exit(0)  # all is stopped and said: the interpreter's own clearing up would keep the person waiting
 
 
 @app.command()

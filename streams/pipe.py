@@ -24,6 +24,7 @@ from typing import IO, Any, Final, Protocol, TypeVar
 import faust
 import structlog
 import uvloop
+from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from yarl import URL
@@ -116,11 +117,7 @@ class Pipe:
             await asyncio.gather(*pending)
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT.
-
-        Raises:
-            SystemExit: With 1, if a part of it failed.
-        """
+        """Work until SIGTERM or SIGINT, and end the process: with 1, if a part of it failed."""
         uvloop.run(self._run())
 
     async def _run(self) -> None:
@@ -133,7 +130,11 @@ class Pipe:
         place = _place(self._settings.home / "state" / "faust", self._role)
         app.conf.consumer_group_instance_id = place.name
         _log.info("starting", member=place.name)
-        await app.start()
+        try:
+            await app.start()
+        except KafkaError as absent:
+            _log.error("no broker", at=self._settings.bootstrap_servers, error=str(absent))
+            raise SystemExit(1) from absent
         working = [asyncio.create_task(work()) for work in self._alongside]
         ends = [*working, asyncio.create_task(stopping.wait()), asyncio.create_task(app.wait_until_stopped())]
         _log.info("started")
@@ -153,7 +154,7 @@ class Pipe:
         await asyncio.gather(*ends, return_exceptions=True)
         await app.stop()
         _log.info("stopped")
-        raise SystemExit(1 if failed else 0)
+        os._exit(1 if failed else 0)  # threads that wait for Kafka have nothing to bring to an end, and would take 2 s for it
 
     def _forward(self, sources: Sequence[str], queue: "asyncio.Queue[Any]") -> None:
         topic = self._app.topic(
