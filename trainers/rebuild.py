@@ -8,7 +8,7 @@ interrupted anywhere is resumed by carrying out the same command again.
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -202,25 +202,27 @@ class Teller:
         self._standing = standing
         self._command = command
         self._version = version
-        self._began = self._told = time.monotonic()
+        self._told = time.monotonic()
+        self._message = ""
 
     def step(self, step: str, message: str) -> None:
         """A step begins."""
+        self._message = message
+        log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         self._say(step, SHARES[step], message)
 
-    def onward(self, step: str, fraction: float, message: str = "", lines: list[str] | None = None) -> None:
+    def onward(self, step: str, fraction: float, message: str = "", lines: Sequence[str] = ()) -> None:
         """A step goes on; told at most twice a second, but lines of a log are always told."""
         if lines or time.monotonic() - self._told >= jobs.POLL_S:
-            self._say(step, fraction, message, lines)
+            self._say(step, fraction, message or self._message, lines)
 
     def end(self, step: str, message: str) -> None:
         """The rebuild has ended: done, refused or failed."""
+        log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         self._say(step, 1.0, message)
 
-    def _say(self, step: str, fraction: float, message: str, lines: list[str] | None = None) -> None:
+    def _say(self, step: str, fraction: float, message: str, lines: Sequence[str] = ()) -> None:
         self._told = time.monotonic()
-        if not lines:
-            log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         say(
             self._bus,
             self._standing,
@@ -231,7 +233,7 @@ class Teller:
                 step=step,
                 fraction=fraction,
                 message=message,
-                log=[line[:500] for line in (lines or [])[-MAX_LOG:]],
+                log=[line[:500] for line in lines[-MAX_LOG:]],
             ),
         )
 
