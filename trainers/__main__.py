@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from trainers.rebuild import Rebuilder
 
 RETRY_S = 2.0
-STOP_S = 2.0
+STOP_S = 1.0
 NICE = 5  # archives and datasets are made while people play
 
 log = structlog.get_logger()

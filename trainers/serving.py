@@ -86,6 +86,7 @@ class Serving:
         Raises:
             ServingFailed: If another variant answered, or not with probabilities.
         """
+        self._pause(0)
         body = io.BytesIO()
         np.save(body, rasters)
         target = {"TargetVariant": variant} if variant else {}
