@@ -1,0 +1,78 @@
+"""What the seam to Faust decides by itself; the rest is tested on a real broker."""
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from contracts.events import Event
+from contracts.ports import Cells
+from contracts.settings import Settings
+from streams import pipe
+from streams.ledger import Ledger
+
+
+class Quiet:
+    """A fold that says nothing."""
+
+    name = "quiet"
+
+    def __init__(self, *sources: str) -> None:
+        self.sources = sources
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        return ()
+
+    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+        return ()
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        return ()
+
+
+async def never(topic: str, key: bytes, value: bytes, partition: int | None) -> asyncio.Future[object]:
+    raise AssertionError("nothing is sent here")
+
+
+def test_a_fold_of_topics_that_cannot_meet_on_one_worker_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"quiet.*drawings\.v1, metrics\.v1"):
+        pipe.Pipe(Settings(home=tmp_path), "test").fold(Quiet("drawings.v1", "metrics.v1"))
+
+
+@pytest.mark.parametrize(("end", "kept"), [(8, 7), (7, -1)])
+def test_a_state_that_is_ahead_of_its_topic_is_of_another_log_and_folded_again(tmp_path: Path, end: int, kept: int):
+    ledger = Ledger(tmp_path / "state" / "quiet" / "0.sqlite")
+    with ledger.step():
+        ledger.move("drawings.v1", 7)
+    ledger.close()
+
+    taken = pipe._Folding(Quiet("drawings.v1"), Settings(home=tmp_path), never).take_up(0, {"drawings.v1": end})
+
+    assert taken.offset("drawings.v1") == kept
+    taken.close()
+
+
+def test_processes_of_a_role_have_names_of_their_own_and_a_dead_ones_is_given_again(tmp_path: Path):
+    first, second = pipe._place(tmp_path, "router"), pipe._place(tmp_path, "router")
+    first.lock.close()  # as the death of a process does
+
+    third = pipe._place(tmp_path, "router")
+
+    assert first.name == third.name != second.name
+    second.lock.close()
+    third.lock.close()
+
+
+async def test_a_step_takes_what_comes_while_it_gathers_and_no_more_than_it_may():
+    queue: asyncio.Queue[int] = asyncio.Queue()
+
+    async def bring() -> None:
+        for number in range(pipe.STEP + 10):
+            await asyncio.sleep(0)
+            queue.put_nowait(number)
+
+    bringing = asyncio.create_task(bring())
+    assert await pipe._all(queue) == list(range(pipe.STEP))
+    await bringing
+    assert await pipe._all(queue) == list(range(pipe.STEP, pipe.STEP + 10))
