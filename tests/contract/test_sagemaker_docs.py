@@ -1,0 +1,30 @@
+"""The table in docs/sagemaker-local.md names what there is, and nothing else."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from contracts.settings import Settings
+from deploy.local.sagemaker import wire
+from deploy.local.sagemaker.app import Sagemaker
+
+TABLE = (Path(__file__).resolve().parents[2] / "docs" / "sagemaker-local.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Sagemaker:
+    return Sagemaker(Settings(home=tmp_path_factory.mktemp("home")))
+
+
+def test_the_table_names_every_operation_and_no_other(service: Sagemaker) -> None:
+    rows = re.findall(r"^\| (.+?) \| (?:yes|partly) \|", TABLE, re.M)
+    named = {name for row in rows for name in row.split(", ")}
+    there = {name for operations in service.operations.values() for name in operations} | {"InvokeEndpoint"}
+    assert named == there
+    service.state.close()
+
+
+def test_every_operation_is_one_of_aws(service: Sagemaker) -> None:
+    for name, operations in service.operations.items():
+        assert set(operations) <= set(wire.service(name).operation_names)
