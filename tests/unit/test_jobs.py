@@ -1,0 +1,39 @@
+"""Names and progress of training jobs."""
+
+import re
+from uuid import UUID
+
+import pytest
+
+from contracts.settings import Settings
+from trainers.jobs import fraction_of, job_name, sdk_environment
+
+COMMAND = UUID("6f1b2c8e-6a0d-5c57-9d0e-2f6c1a5e7b11")
+
+
+@pytest.mark.parametrize("model", ["xgboost", "tensorflow", "mxnet"])
+def test_a_job_has_one_name_that_leaves_no_room_for_the_time_of_day(model):
+    name = job_name(model, COMMAND)
+    assert len(name) == 63
+    assert str(COMMAND) in name
+    assert name == job_name(model, COMMAND)
+    assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name)
+
+
+def test_a_line_of_the_log_tells_how_far_the_training_is():
+    assert fraction_of("round=30/75 train-mlogloss=0.2") == 0.4
+    assert fraction_of("drawings train=60000 validation=0") is None
+
+
+def test_the_sdk_asks_nobody_outside_when_sagemaker_is_local():
+    environment = sdk_environment(Settings(sagemaker_port=1))
+    local = "http://127.0.0.1:1"
+    asked = [environment[f"AWS_ENDPOINT_URL_{name}"] for name in ("SAGEMAKER", "SAGEMAKER_RUNTIME", "LOGS", "STS", "IAM")]
+    assert asked == [local] * 5
+    assert environment["SAGEMAKER_VALIDATE_ROLE"] == "false"
+
+
+def test_the_sdk_validates_its_role_on_aws():
+    environment = sdk_environment(Settings(aws_endpoint_url_sagemaker="https://api.sagemaker.eu-west-1.amazonaws.com"))
+    assert "SAGEMAKER_VALIDATE_ROLE" not in environment
+    assert "AWS_ENDPOINT_URL_STS" not in environment
