@@ -7,16 +7,18 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import boto3
 import numpy as np
 import psutil
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from contracts.settings import Settings
 from deploy.local.sagemaker.containers import MARK
 from deploy.local.supervisor import Supervisor, running
 from tests.conftest import fresh_settings
-from tests.contract.sagemaker_cases import Cloud, eventually, read_npy
+from tests.contract.sagemaker_cases import NPY, Cloud, eventually, npy, read_npy
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -106,6 +108,30 @@ def test_a_killed_server_is_started_again_and_requests_wait_for_it(cloud: Cloud,
 
     assert set(asking(cloud, endpoint, kill)) == {"v1"}
     cloud.sagemaker.delete_endpoint(EndpointName=endpoint)
+    eventually(lambda: not ours(settings))
+
+
+def test_a_hung_server_costs_its_own_callers_only_and_answers_when_it_goes_on(cloud: Cloud, settings: Settings) -> None:
+    hung = cloud.endpoint(v1=1)
+    [process] = ours(settings)
+    other = cloud.endpoint(v1=1)
+    impatient = boto3.client(
+        "sagemaker-runtime",
+        config=Config(read_timeout=1, retries={"total_max_attempts": 1}),
+        **settings.aws("sagemaker-runtime"),
+    )
+    os.kill(process, signal.SIGSTOP)
+    try:
+        with pytest.raises(ReadTimeoutError):
+            impatient.invoke_endpoint(EndpointName=hung, Body=npy(np.zeros((1, 784), np.uint8)), ContentType=NPY)
+        assert cloud.ask(other)["InvokedProductionVariant"] == "v1"
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+    assert cloud.ask(hung)["InvokedProductionVariant"] == "v1"
+    assert process in ours(settings)
+    for endpoint in (hung, other):
+        cloud.sagemaker.delete_endpoint(EndpointName=endpoint)
     eventually(lambda: not ours(settings))
 
 

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import platform
+import resource
 import subprocess
 import tarfile
 import tempfile
@@ -78,6 +79,7 @@ def main() -> None:
         "data": "MNIST, 60,000 training images; the 10,000 test images only watched",
         "command": f"python trainers/images/make_base.py {arguments.algorithm}",
         "seconds": round(seconds),
+        "cpu_seconds": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
     }
     (base / "base.json").write_text(json.dumps(described, indent=2) + "\n")

@@ -15,7 +15,12 @@ from producers import logs
 
 async def serve(settings: Settings) -> None:
     """Serve on this machine only, until SIGTERM or Ctrl-C."""
-    runner = web.AppRunner(create_app(settings), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        create_app(settings),
+        access_log=None,
+        shutdown_timeout=1.0,
+        handler_cancellation=True,  # who has given up waiting must not keep a hung server's queue full
+    )
     await runner.setup()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -19,6 +19,10 @@ _DRAIN_S: Final = 60.0
 _STOP_S: Final = 1.5
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
+_PULSE_S: Final = 10.0
+"""Between two looks whether a server still answers /ping, and how long that may take."""
+_MISSES: Final = 3
+"""In a row, after which it is taken to hang."""
 _CALM_S: Final = 60.0  # a server that ran for so long is started again without delay
 
 log = structlog.get_logger()
@@ -137,13 +141,29 @@ class Server:
                     return
             await asyncio.sleep(0.02)
 
+    async def _ended(self, process: Process) -> int:
+        """The exit code of a process, once it has ended; one that answers no /ping for long is made to."""
+        ended = asyncio.create_task(process.wait())
+        missed = 0
+        while not ended.done():
+            await asyncio.wait({ended}, timeout=_PULSE_S)
+            try:
+                await self.upstream.ask("GET", "/ping", {}, b"", timeout_s=_PULSE_S)
+                missed = 0
+            except (UpstreamLost, TimeoutError):
+                missed += 1
+            if missed == _MISSES and not ended.done():
+                log.warning("server hangs, ending it", folder=str(self._folder), pid=process.pid)
+                await process.stop(0)
+        return ended.result()
+
     async def _keep_running(self) -> None:
         pause = _FIRST_PAUSE_S
         clock = asyncio.get_running_loop().time
         while True:
             assert self._process is not None
             began = clock()
-            code = await self._process.wait()
+            code = await self._ended(self._process)
             self.ready.clear()
             log.warning("server ended, starting it again", folder=str(self._folder), code=code)
             pause = _FIRST_PAUSE_S if clock() - began > _CALM_S else min(2 * pause, _LONGEST_PAUSE_S)
