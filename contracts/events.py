@@ -508,8 +508,15 @@ class TopicSpec(BaseModel):
 
     def configs(self) -> dict[str, str]:
         """Kafka's own settings for it."""
-        policy = "delete" if not self.compacted else "compact" if self.retention_ms < 0 else "compact,delete"
-        return {"cleanup.policy": policy, "retention.ms": str(self.retention_ms), "max.message.bytes": "1048588"}
+        configs = {"retention.ms": str(self.retention_ms), "max.message.bytes": "1048588", "cleanup.policy": "delete"}
+        if self.compacted:  # only closed segments are compacted: small ones keep what a late reader reads first short
+            configs |= {
+                "cleanup.policy": "compact" if self.retention_ms < 0 else "compact,delete",
+                "segment.bytes": "16777216",
+                "segment.ms": "600000",
+                "min.cleanable.dirty.ratio": "0.2",
+            }
+        return configs
 
 
 def _spec(name: str, partitions: int, days: int, description: str, compacted: bool = False) -> TopicSpec:
