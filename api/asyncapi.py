@@ -40,6 +40,13 @@ def document(version: str) -> dict[str, Any]:
         "description": f"The game: JSON text frames of at most {MAX_FRAME} bytes.",
         "messages": _refs([*from_player, *_TO_PLAYER]),
     }
+    channels["watch"] = {
+        "address": "/ws/watch",
+        "servers": [{"$ref": "#/servers/game"}],
+        "description": "The dashboard: a `snapshot` of models, scores, rebuilds and players; then `scores` of what changed "
+        "(absolute counts), `model`, `training` and `online`, at most five times a second. It takes no messages.",
+        "messages": {},
+    }
     return {
         "asyncapi": "3.0.0",
         "info": {

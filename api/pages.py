@@ -149,10 +149,10 @@ def _asyncapi_page(api: dict[str, Any]) -> str:
         f"<h1>Game Night: events and sockets</h1><p>{escape(api['info']['description'])}</p>"
         "<p>Machines read <a href='/asyncapi.json'>/asyncapi.json</a>.</p>"
     ]
-    for name, channel in api["channels"].items():
+    for channel in api["channels"].values():
         parts.append(f"<h2><code>{escape(channel['address'])}</code></h2><p>{escape(channel['description'])}</p>")
         partitions = channel.get("bindings", {}).get("kafka", {}).get("partitions")
-        parts.append(f"<p>{partitions} partitions</p>" if name != "play" else "")
+        parts.append(f"<p>{partitions} partitions</p>" if partitions else "")
         for message in channel["messages"]:
             parts.append(f"<h3 id='{escape(message)}'>{escape(message)}</h3><p>{escape(messages[message]['description'])}</p>")
             parts.append(f"<details><summary>fields</summary>{_fields(schemas[message])}{_json(schemas[message])}</details>")

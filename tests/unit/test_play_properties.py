@@ -61,7 +61,7 @@ def test_any_json_is_an_error(value):
     assert frame["code"] in ERROR_CODES
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(message=NEARLY)
 def test_anything_like_a_message_is_an_error_or_an_event(message):
     for frame in answered(conversation(), orjson.dumps(message).decode()):
