@@ -1,7 +1,7 @@
 // @ts-check
 /** What a correction did, in words. Pure. */
 
-import { change as changed, percent, versions } from "../lib/format.js";
+import { change as changed, percent, percent1, versions } from "../lib/format.js";
 
 /**
  * @typedef {import("../lib/protocol.js").Receipt} Receipt
@@ -22,6 +22,13 @@ export function summary(receipt) {
   return SUMMARIES[receipt.outcome] ?? receipt.outcome;
 }
 
+/** @param {string} name @param {number} label @param {import("../lib/protocol.js").Change} change @param {boolean} learned */
+function told(name, label, { p_before: before, p_after: after }, learned) {
+  if (!learned) return `${name} gave the ${label} ${percent(before)}`;
+  if (percent1(before) === percent1(after)) return `${name} knew it already: ${percent1(after)} for the ${label}`;
+  return `${name} learned it: ${changed(before, after)} for the ${label}`;
+}
+
 /** A line for each model, those that learned first.
  * @param {Receipt} receipt
  * @param {number} label
@@ -37,9 +44,7 @@ export function lines(receipt, label, title) {
         learned,
         before: change.p_before,
         after: change.p_after,
-        text: learned
-          ? `${title(model)} learned it: ${changed(change.p_before, change.p_after)} for the ${label}`
-          : `${title(model)} gave the ${label} ${percent(change.p_before)}`,
+        text: told(title(model), label, change, learned),
         note: learned
           ? `version ${versions(change.version_before, change.version_after)}`
           : `version ${change.version_before}, learns when it is rebuilt`,

@@ -22,6 +22,12 @@ test("a receipt tells first who learned, how its belief moved and which version 
   assert.match(xgboost.note, /rebuilt/);
 });
 
+test("a model that was sure already is not said to have learned", () => {
+  const sure = { version_before: "mnist1+41", version_after: "mnist1+42", p_before: 0.99912, p_after: 0.99931 };
+  const [river] = lines({ ...receipt, models: { river: sure } }, 7, (model) => model);
+  assert.equal(river.text.replaceAll("\u00a0", " "), "river knew it already: 99.9 % for the 7");
+});
+
 test("a correction that taught nothing says so", () => {
   assert.match(summary({ ...receipt, outcome: "quarantined" }), /did not learn/);
   assert.match(summary({ ...receipt, outcome: "superseded" }), /later word/);
