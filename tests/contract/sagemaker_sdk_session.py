@@ -1,7 +1,8 @@
 """What a user of the genuine SageMaker SDK does, in a process of its own: the SDK takes 1 GB and warns a lot.
 
 `python -m tests.contract.sagemaker_sdk_session DATA_URI MODEL_BODY_FILE`, with the environment of
-`trainers.jobs.sdk_environment`. Prints one line of JSON with what came out.
+`trainers.jobs.sdk_environment`. What came out is in outcome.json and answer.npy beside that file: the SDK prints
+what it likes.
 """
 
 import json
@@ -96,4 +97,4 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], Path(sys.argv[2]))))
+    Path(sys.argv[2]).with_name("outcome.json").write_text(json.dumps(main(sys.argv[1], Path(sys.argv[2]))))

@@ -31,7 +31,7 @@ def test_the_sdk_trains_registers_serves_asks_changes_and_deletes(local_aws: Set
     )
 
     assert done.returncode == 0, done.stderr[-3000:]
-    came = json.loads(done.stdout.splitlines()[-1])
+    came = json.loads((tmp_path / "outcome.json").read_text())
     assert (came["status"], came["approval"], came["listed"]) == ("Completed", "Approved", True)
     assert came["variants"] == ["v1", "v2"]
     assert came["artifact"].startswith(f"s3://{local_aws.bucket}/sdk/")
