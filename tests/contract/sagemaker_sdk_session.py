@@ -6,6 +6,7 @@ what it likes.
 """
 
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ NPY = "application/x-npy"
 
 def main(data: str, rasters: Path) -> dict[str, Any]:
     """Train, register, serve, ask, change and delete."""
+    logging.basicConfig(level=logging.INFO)  # the SDK shows the job's log as an application's log
     settings = Settings.load()
     session = boto3.Session(region_name=settings.aws_region)
     trainer = ModelTrainer(

@@ -1,7 +1,8 @@
 """Makes the base version of an algorithm from MNIST with the image's own `train`.
 
 `python trainers/images/make_base.py xgboost` writes base/model.tar.gz, the same bytes from the same data, seed and packages on
-the same kind of machine, and base/base.json, which says what it is: digest, accuracy on MNIST's test images, hyperparameters, command.
+the same kind of machine, and base/base.json, which says what it is: digest, accuracy on MNIST's test images, hyperparameters
+and command.
 """
 
 import argparse
