@@ -80,9 +80,13 @@ def row_one(game: Product, seed: int) -> Row:
 
 
 def row_hundred(game: Product, seed: int) -> Row:
-    """A hundred players at human pace, 25 drawings a second with two previews each, whether answered or not."""
-    play(game, "100 players, warming up", seed + 1, players=100, drawings=400, speed=1)
-    return latencies(play(game, "100 players", seed, players=100, drawings=2500, speed=1))
+    """A hundred players at human pace, 25 drawings a second, whether answered or not; then with two previews each as well."""
+    measured: Row = {}
+    for previews in (0, 2):
+        play(game, "100 players, warming up", seed + 1, players=100, drawings=400, speed=1, previews=previews)
+        report = play(game, "100 players", seed, players=100, drawings=2500, speed=1, previews=previews)
+        measured[f"{previews} previews a drawing"] = latencies(report)
+    return measured
 
 
 def row_correction(game: Product, seed: int, corrections: int = 200) -> Row:
