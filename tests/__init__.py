@@ -1,1 +1,1 @@
-"""Tests: unit (pure), contract (every adapter), integration (real parts), e2e (a browser), bench (measures, asserts nothing)."""
+"""Tests: unit (pure), contract (every adapter), integration (real parts), e2e (a browser), bench (measures only)."""
