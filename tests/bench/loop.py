@@ -156,21 +156,21 @@ async def _until(wire: ClientConnection, wanted: Callable[[Row], bool]) -> Row:
 
 def row_loop(game: Product, seed: int) -> Row:
     """30 players, 6,000 drawings, then the audit of the log."""
-    since = now()
     report = play(game, "30 players, 6,000 drawings", seed, players=30, drawings=6000, speed=3)
     bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
     try:
-        found = asyncio.run(audit(bus, report.saved, report.receipted, since=since))
+        found = asyncio.run(audit(bus, report.saved, report.receipted, since="start"))
     finally:
         bus.close()
     console.print(report.model_copy(update={"audit": found}).to_table())
     return {
         "first tenth": {model: share.text for model, share in report.first_tenth.items()},
         "last tenth": {model: share.text for model, share in report.last_tenth.items()},
-        "saved": report.seen.get("saved", 0),
+        "drawings saved": report.seen.get("saved", 0),
         "answered by every model": report.seen.get("answered by every model", 0),
         "lost": sum(found.lost.values()),
         "doubled": sum(found.doubled.values()),
+        "totals that differ from the examples": found.scores_differ,
         "receipts": report.receipts,
         **latencies(report),
     }
@@ -223,7 +223,6 @@ async def _kills(game: Product, seed: int) -> Row:
     enough = asyncio.Event()
     options = SimulationOptions(url=game.url, players=6, drawings=1_000_000, speed=6, seed=seed, patience_s=60)
     playing = asyncio.create_task(simulate(options, enough=enough))
-    since = now()
     seconds: dict[str, list[Row]] = {}
     for process in PROCESSES * 2:
         await asyncio.sleep(3)
@@ -232,7 +231,7 @@ async def _kills(game: Product, seed: int) -> Row:
     report = await playing
     bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
     try:
-        found = await audit(bus, report.saved, report.receipted, since=since)
+        found = await audit(bus, report.saved, report.receipted, since="start")
     finally:
         bus.close()
     return {"seconds": seconds, "seen": report.seen, "errors": report.errors, "audit": found.model_dump()}
