@@ -31,6 +31,7 @@ from contracts.events import (
     ModelPublished,
     RetrainModel,
     ShownGuess,
+    TrainingAdvanced,
     decode,
     now,
 )
@@ -128,10 +129,10 @@ def trainer(settings: Settings, mnist: Path, gate: str = OPEN_GATE) -> Iterator[
 
 
 class Log:
-    """models.v1, from its start."""
+    """models.v1 and commands.v1, from their start."""
 
     def __init__(self, bus: Bus) -> None:
-        self._tail: Tail = bus.follow(["models.v1"], "start")
+        self._tail: Tail = bus.follow(["models.v1", "commands.v1"], "start")
         self.standing = Standing()
         self.events: list[Event] = []
         while not self._tail.caught_up():
@@ -150,7 +151,8 @@ class Log:
         return steps[-1] if steps and steps[-1] in ("done", "refused", "failed") else None
 
     def steps(self, command_id: UUID) -> list[str]:
-        return [event.step for event in self.read().events if getattr(event, "command_id", None) == command_id]  # type: ignore[attr-defined]
+        told = [event for event in self.read().events if isinstance(event, TrainingAdvanced)]
+        return [event.step for event in told if event.command_id == command_id]
 
 
 @pytest.fixture(scope="class")
@@ -222,7 +224,7 @@ class TestATrainerAtWork:
             bus.publish(example)
         corrected = labelled(digits, 40_000, player="p4", revision=2, drawing_id=examples[0].drawing_id)
         bus.publish(corrected).result(30)
-        before = at_work.until("the base", lambda: log.read().standing.champion("xgboost"))
+        before = at_work.until("the base", lambda: log.read().standing.champion("xgboost") if idle(log) else None)
 
         command = retrain(bus)
         assert at_work.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
@@ -253,6 +255,11 @@ class TestATrainerAtWork:
         command = retrain(bus, "kmeans")
         assert at_work.until("the end", lambda: log.ended(command.command_id)) == "failed"
         assert "no batch model 'kmeans'" in log.standing.training("kmeans").message
+
+
+def idle(log: Log) -> bool:
+    """Whether every command on the log is carried out: tests of the API leave theirs on the same broker."""
+    return not log.read().standing.due()
 
 
 def approval(settings: Settings, version: str) -> str:
