@@ -1,17 +1,15 @@
 """Real Chromium for the end-to-end tests, and visits that notice what a page must never do."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
-from contracts.settings import Settings
 from deploy.local.archive import free_ports
+from deploy.local.browser import find
 from tests.e2e.stage import Stage
 
 FLAGS: Final = (
@@ -24,20 +22,12 @@ FLAGS: Final = (
     "--no-first-run",
     "--no-default-browser-check",
 )
-NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-def chromium() -> str | None:
-    """The browser of the setting, else one on the PATH, else Debian's; None: there is none."""
-    given = Settings.load().chromium
-    candidates = [given] if given else [*(shutil.which(name) for name in NAMES), "/usr/bin/chromium"]
-    return next((path for path in candidates if path and Path(path).is_file()), None)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium without a window. It ends with the module: Playwright's loop would be in the way of asynchronous tests."""
-    path = chromium()
+    path = find()
     if path is None:
         pytest.skip("no Chromium: apt-get install chromium, or name one by GAMENIGHT_CHROMIUM")
     with sync_playwright() as playwright:

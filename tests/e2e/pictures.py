@@ -10,7 +10,8 @@ from typing import Final
 
 from playwright.sync_api import FloatRect, Page, sync_playwright
 
-from tests.e2e.conftest import FLAGS, chromium
+from deploy.local.browser import find
+from tests.e2e.conftest import FLAGS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DRAWINGS: Final = 9
@@ -64,7 +65,7 @@ def main(url: str) -> None:
     images = ROOT / "docs" / "images"
     images.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=find(), args=list(FLAGS))
         page = browser.new_page(viewport={"width": 1280, "height": 940})
         page.goto(url)
         page.locator("#name").fill("Ada")
