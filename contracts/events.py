@@ -11,16 +11,24 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final, Literal
 from uuid import UUID, uuid5
 
+from annotated_types import Len
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
-from contracts.drawing import MAX_SIDE, Strokes
+from contracts.drawing import MAX_SIDE, MAX_STROKES, Stroke, Strokes
 
 NAMESPACE: Final = UUID("6f1b2c8e-6a0d-5c57-9d0e-2f6c1a5e7b11")
 """Of the ids that are derived from others with `uuid5`."""
 DIGITS: Final = 10
-BATCH_MODELS: Final = ("xgboost",)
+BATCH_MODELS: Final = ("xgboost", "tensorflow", "mxnet", "kmeans")
+"""Trained on SageMaker, each answering at an endpoint of its own."""
 ONLINE_MODELS: Final = ("river",)
-"""Position is the partition of lessons.v1: append only."""
+"""Learn from lessons.v1. Position is the partition there: append only."""
+PERSONAL_MODEL: Final = "yours"
+"""Each player's own: what they have taught, over what `river` knows."""
+BLEND: Final = "everyone"
+"""Not a model of its own: what all that answered in time say together."""
+MODELS: Final = (BLEND, *BATCH_MODELS, *ONLINE_MODELS, PERSONAL_MODEL)
+"""All that guess, in the order in which they are shown."""
 
 Digit = Annotated[int, Field(ge=0, le=9)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -80,7 +88,8 @@ class DrawingSubmitted(Event):
     drawing_id: UUID
     player_id: PlayerId
     room: str | None = None
-    strokes: Strokes
+    strokes: Annotated[list[Stroke], Len(0, MAX_STROKES)]
+    """Empty where `raster` is given."""
     width: Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)]
     """Of the canvas, in CSS pixels."""
     height: Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)]
@@ -89,7 +98,11 @@ class DrawingSubmitted(Event):
     asked: Digit | None = None
     """The digit the player was asked to draw, if they were."""
     probe: bool = False
-    """A question of the system to itself (is every model answering?); never final."""
+    """A question that is no part of the game, of the system to itself or of an app; never final, always answered."""
+    raster: Annotated[bytes, Field(min_length=784, max_length=784)] | None = None
+    """Given in the place of strokes: 28 x 28 pixels, row by row, one byte each, 0 is paper. Of probes only."""
+    models: list[ModelName] | None = None
+    """Who is asked; None: all that answer. Of probes only."""
 
 
 class Features(BaseModel):
@@ -103,6 +116,10 @@ class Features(BaseModel):
     """Little-endian float32, as many as the embedding network gives."""
     reader: str
     """Which raster derivation and which embedding network: ``raster-1/<digest>``."""
+
+
+Role = Literal["champion", "canary", "shadow"]
+"""Of the version that answers: the model's own; a candidate that answers some players in its place; one that nobody sees."""
 
 
 class GuessMade(Event):
@@ -131,11 +148,40 @@ class GuessMade(Event):
     """The drawing as it was read; on the guesses of online models to final drawings only."""
     fallback: str | None = None
     """Why this model or version answered in the place of another; None: it was its turn."""
+    role: Role = "champion"
+    """Of the version. A shadow's guess is scored, and never shown."""
+    lead: ModelName | None = None
+    """The model that this player is shown first for this drawing, by the policy in force."""
+    lead_after: int | None = None
+    """Where a bandit has picked `lead`: the number of the player's labelled drawings that it knew of, so that the pick can be
+    made again from the log."""
+    left_out: dict[ModelName, str] = {}
+    """On a blend: who is not in it, and why."""
 
     @property
     def guess_id(self) -> UUID:
-        """One a drawing and model: a model answers a drawing once."""
-        return uuid5(NAMESPACE, f"guess/{self.drawing_id}/{self.model}")
+        """One a drawing, model and part: a model answers a drawing once, and its shadow once."""
+        return uuid5(NAMESPACE, f"guess/{self.drawing_id}/{self.model}{'/shadow' if self.role == 'shadow' else ''}")
+
+
+class GuessMissed(Event):
+    """A model that was asked of a drawing and did not answer within its budget, or rests after failures.
+
+    Written by streams (router); read by api.relay. Only of final drawings and probes. Twice is harmless: a guess that is there
+    stands, whichever comes first.
+    """
+
+    topic: ClassVar[str] = "guesses.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["GuessMissed"] = "GuessMissed"
+    drawing_id: UUID
+    player_id: PlayerId
+    model: ModelName
+    final: bool
+    resting: bool
+    """Whether it rests: it was not even asked, and is tried again by itself; False: it was too slow for this drawing."""
+    why: str
 
 
 # --- way 2, LEARN ----------------------------------------------------------------------------------------------------
@@ -187,6 +233,8 @@ class ShownGuess(BaseModel):
     probabilities: Probabilities
     latency_ms: float
     """From the API's receipt of the drawing to the guess."""
+    shadow: bool = False
+    """It was not shown: counted for its version, and for nothing else."""
 
 
 class ExampleLabelled(Event):
@@ -265,8 +313,8 @@ class ModelChange(BaseModel):
 class CorrectionReceipt(Event):
     """What a correction did.
 
-    Written by the learner, and by the joiner for a correction that is replaced or taken back; read by api.relay. Twice is
-    harmless: the first of a correction_id and outcome counts.
+    Written by the learner and by the personal fold, each for its models, and by the joiner for a correction that is replaced or
+    taken back; read by api.relay. Twice is harmless: the first of a correction_id, outcome and stage counts.
     """
 
     topic: ClassVar[str] = "receipts.v1"
@@ -278,6 +326,8 @@ class CorrectionReceipt(Event):
     player_id: PlayerId
     outcome: Outcome
     models: dict[ModelName, ModelChange]
+    stage: Literal["learner", "personal", "joiner"] = "learner"
+    """Who wrote it."""
 
 
 LATENCY_BUCKETS_MS: Final = (5, 10, 20, 35, 50, 80, 120, 150, 250, 500, 1000)
@@ -321,6 +371,28 @@ class ScoresCounted(Event):
         return f"{self.model}/{self.source}/window/{int(self.window.timestamp()) // WINDOW_S % WINDOWS}"
 
 
+SHADOW: Final = "/shadow"
+"""Stands behind a version whose guesses were counted but not shown."""
+
+
+def variant_of(version: str) -> str:
+    """The production variant that serves a version: a number is not enough of a name for SageMaker.
+
+    >>> variant_of("3"), variant_of("base1")
+    ('v3', 'base1')
+    """
+    return f"v{version}" if version.isdigit() else version
+
+
+def version_of(variant: str) -> str:
+    """The version that a production variant serves.
+
+    >>> version_of("v3"), version_of("base1")
+    ('3', 'base1')
+    """
+    return variant[1:] if variant[:1] == "v" and variant[1:].isdigit() else variant
+
+
 def generation(version: str) -> str:
     """What a version is counted under: an online model's is ``<generation>+<lessons>``, and changes with every lesson."""
     return version.split("+", 1)[0]
@@ -361,6 +433,10 @@ class ModelPublished(ModelEvent):
     metrics: dict[str, float]
     gate: str
     """Why it may, or may not, be promoted."""
+    approved: bool = True
+    """Whether the gate lets it reach players."""
+    arn: str = ""
+    """Of its model package."""
 
     @property
     def slot(self) -> str:
@@ -381,6 +457,7 @@ class ModelPromoted(ModelEvent):
     variant: str
     """The production variant that answers with it; the endpoint names it in each answer."""
     previous: Version | None = None
+    """The last good version: kept on the endpoint as a variant without traffic, and asked when this one fails."""
     note: str = ""
 
     @property
@@ -395,6 +472,90 @@ class ModelRolledBack(ModelPromoted):
     """
 
     type: Literal["ModelRolledBack"] = "ModelRolledBack"  # type: ignore[assignment]
+
+
+class CandidateSet(ModelEvent):
+    """A version stands beside the champion of its model: as a canary it answers a share of the players, as a shadow nobody.
+
+    Written by trainers.promote after the endpoint serves it as a variant without traffic; read by the router and api. One a
+    model. Twice is harmless: it is the whole entry.
+    """
+
+    type: Literal["CandidateSet"] = "CandidateSet"
+    role: Literal["canary", "shadow", "none"]
+    """None: no candidate any more."""
+    share: Probability = 0.0
+    """Of the players, whom a canary answers; who they are depends on player, model and version alone."""
+    endpoint: str = ""
+    variant: str = ""
+    note: str = ""
+
+    @property
+    def slot(self) -> str:
+        return f"{self.model}/candidate"
+
+
+Part = Literal["shown", "shadow", "off"]
+
+
+class PolicySet(Event):
+    """Who guesses, and who is shown first: the whole policy of the routing.
+
+    Written by trainers.promote; read by the router and api. Twice is harmless: it replaces the one before.
+    """
+
+    topic: ClassVar[str] = "models.v1"
+    key: ClassVar[str] = "slot"
+
+    type: Literal["PolicySet"] = "PolicySet"
+    lead: Literal["bandit"] | ModelName
+    """The champion among the models, which every player is shown first; ``bandit``: for each player the one that their labels
+    speak for."""
+    parts: dict[ModelName, Part] = {}
+    """Of models that are not simply shown: a shadow is asked and scored and never shown, who is off is not asked."""
+    by: str = ""
+    note: str = ""
+
+    @property
+    def slot(self) -> str:
+        """The record's key."""
+        return "policy"
+
+
+class VariantSeen(BaseModel):
+    """A production variant, as SageMaker describes it."""
+
+    model_config = Event.model_config
+
+    variant: str
+    version: Version
+    weight: float
+    """Its share of the traffic that names no variant is this over the sum."""
+    instances: int
+    instance_type: str
+
+
+class EndpointSeen(ModelEvent):
+    """An endpoint as it is: what a cloud console shows of it. ``version`` is the one that takes the traffic, or ``none``.
+
+    Written by trainers.serving, whenever it has changed; read by api. Twice is harmless: the newest counts.
+    """
+
+    type: Literal["EndpointSeen"] = "EndpointSeen"
+    endpoint: str
+    arn: str = ""
+    status: str
+    """SageMaker's own word, or ``Unavailable``: it cannot be here, and ``reason`` says why."""
+    reason: str = ""
+    created: AwareDatetime | None = None
+    modified: AwareDatetime | None = None
+    variants: list[VariantSeen] = []
+    cost_per_hour_usd: float | None = None
+    """By AWS's list price of its instances; None: not known."""
+
+    @property
+    def slot(self) -> str:
+        return f"{self.model}/endpoint"
 
 
 class SnapshotTaken(ModelEvent):
@@ -463,6 +624,100 @@ class RetrainModel(Event):
     target: ModelName
     by: str
     reason: str = ""
+    base: bool = False
+    """From MNIST alone: players' drawings are left out."""
+
+
+class PromoteModel(Event):
+    """Let a version that the gate has approved answer the players.
+
+    Written by api.ops; read by the trainer. Twice is harmless: what is so already is left.
+    """
+
+    topic: ClassVar[str] = "commands.v1"
+    key: ClassVar[str] = "target"
+
+    type: Literal["PromoteModel"] = "PromoteModel"
+    command_id: UUID
+    target: ModelName
+    version: Version
+    by: str
+    reason: str = ""
+
+
+class RollBackModel(Event):
+    """Let an earlier version answer again.
+
+    Written by api.ops, and by the router when a version fails its first calls, with an id made of model and version; read by
+    the trainer. Twice is harmless: a command_id that is settled is not carried out again.
+    """
+
+    topic: ClassVar[str] = "commands.v1"
+    key: ClassVar[str] = "target"
+
+    type: Literal["RollBackModel"] = "RollBackModel"
+    command_id: UUID
+    target: ModelName
+    version: Version | None = None
+    """The one that shall answer; None: the last good one."""
+    failed: Version | None = None
+    """The one that shall not: nothing is done if it is not the champion (any more)."""
+    by: str
+    reason: str = ""
+
+
+class TryVersion(Event):
+    """Put a version beside its model's champion, as a canary or a shadow, or take the one that is there away.
+
+    Written by api.ops; read by the trainer. Twice is harmless: what is so already is left.
+    """
+
+    topic: ClassVar[str] = "commands.v1"
+    key: ClassVar[str] = "target"
+
+    type: Literal["TryVersion"] = "TryVersion"
+    command_id: UUID
+    target: ModelName
+    version: Version | None = None
+    """None: where `role` is none."""
+    role: Literal["canary", "shadow", "none"]
+    share: Probability = 0.0
+    by: str
+    reason: str = ""
+
+
+class SetPolicy(Event):
+    """Change who guesses and who is shown first; what is left out stays as it is.
+
+    Written by api.ops; read by the trainer. Twice is harmless: what is so already is left.
+    """
+
+    topic: ClassVar[str] = "commands.v1"
+    key: ClassVar[str] = "target"
+
+    type: Literal["SetPolicy"] = "SetPolicy"
+    command_id: UUID
+    target: Literal["policy"] = "policy"
+    lead: Literal["bandit"] | ModelName | None = None
+    parts: dict[ModelName, Part] = {}
+    by: str
+    reason: str = ""
+
+
+class CommandSettled(Event):
+    """A command is carried out, or will not be.
+
+    Written by the trainer, of all commands but RetrainModel, whose TrainingAdvanced say more; read by api. Twice is harmless.
+    """
+
+    topic: ClassVar[str] = "commands.v1"
+    key: ClassVar[str] = "target"
+
+    type: Literal["CommandSettled"] = "CommandSettled"
+    command_id: UUID
+    target: str
+    outcome: Literal["done", "refused", "failed"]
+    message: str
 
 
 class MessageRejected(Event):
@@ -543,6 +798,7 @@ TOPICS: Final[Mapping[str, TopicSpec]] = {
 EVENTS: Final[tuple[type[Event], ...]] = (
     DrawingSubmitted,
     GuessMade,
+    GuessMissed,
     CorrectionGiven,
     CorrectionWithdrawn,
     ExampleLabelled,
@@ -552,9 +808,17 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     ModelPublished,
     ModelPromoted,
     ModelRolledBack,
+    CandidateSet,
+    PolicySet,
+    EndpointSeen,
     SnapshotTaken,
     TrainingAdvanced,
     RetrainModel,
+    PromoteModel,
+    RollBackModel,
+    TryVersion,
+    SetPolicy,
+    CommandSettled,
     MessageRejected,
 )
 

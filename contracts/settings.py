@@ -63,9 +63,15 @@ class Settings(BaseSettings):
 
     operator_token: str | None = Field(None, description="bearer token of operators; not given: made by up")
     seat_secret: str | None = Field(None, description="secret that signs players' seats; not given: made by up")
+    api_keys: str | None = Field(
+        None, description="keys of apps for /api/predict, as name:key, comma between; not given: one is made by up"
+    )
+    predictions_per_minute: int = Field(600, description="how many predictions an app may ask for in a minute")
 
     stream_workers: Annotated[int, Field(ge=1, le=16)] = Field(1, description="router processes that up starts")
-    endpoint_timeout_ms: int = Field(2000, description="how long an endpoint may take to answer, in ms")
+    endpoint_timeout_ms: int = Field(1000, description="how long an endpoint may take to answer one call, in ms")
+    guess_budget_ms: int = Field(2000, description="how long a drawing waits for a model, all tries together, in ms")
+    blend_deadline_ms: int = Field(250, description="how long `everyone` waits for the models that it blends, in ms")
     preview_stale_ms: int = Field(1000, description="age above which a preview is no longer answered, in ms")
     archive_every_s: float = Field(60.0, description="longest time an example waits for the archive, in seconds")
     held_back: float = Field(0.2, description="share of labelled drawings kept from training to judge it, 0..1")
@@ -142,7 +148,7 @@ class Settings(BaseSettings):
         return out
 
 
-SECRETS = ("aws_access_key_id", "aws_secret_access_key", "operator_token", "seat_secret")
+SECRETS = ("aws_access_key_id", "aws_secret_access_key", "operator_token", "seat_secret", "api_keys")
 """Settings that `gamenight up` makes when they are not given."""
 
 

@@ -12,6 +12,7 @@ _MADE: dict[str, Callable[[], str]] = {
     "aws_secret_access_key": lambda: secrets.token_urlsafe(30),
     "operator_token": lambda: secrets.token_urlsafe(24),
     "seat_secret": lambda: secrets.token_urlsafe(32),
+    "api_keys": lambda: f"app:{secrets.token_urlsafe(24)}",
 }
 
 
