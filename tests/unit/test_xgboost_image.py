@@ -22,19 +22,21 @@ class Image:
 
     container: ModuleType
     features: ModuleType
+    serving: ModuleType
+    training: ModuleType
     train: ModuleType
     serve: ModuleType
 
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    names = ("container", "features", "train", "serve")
+    names = ("container", "features", "serving", "training", "train", "serve")
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
-    sys.path.insert(0, str(IMAGE))
+    sys.path[:0] = [str(IMAGE), str(IMAGE.parent / "contract")]
     loaded = Image()
     for name in names:
         setattr(loaded, name, __import__(name))
-    sys.path.remove(str(IMAGE))
+    del sys.path[:2]
     for name in names:
         del sys.modules[name]
     sys.modules.update(before)
@@ -131,7 +133,7 @@ def test_training_follows_the_container_contract(
     about = json.loads((opt_ml / "model" / "about.json").read_text())
     assert about["hyperparameters"]["rounds"] == 3
     monkeypatch.setenv("SM_MODEL_DIR", str(opt_ml / "model"))
-    answer = image.serve.Model()._answer(images)
+    answer = image.serve.Model()(images)
     assert (answer.argmax(axis=1) == labels).all()
 
 
@@ -145,14 +147,14 @@ def test_training_follows_the_container_contract(
     ],
 )
 def test_a_wrong_hyperparameter_is_refused_by_name(image: Image, given: dict[str, str], told: str) -> None:
-    with pytest.raises(image.train.BadInput, match=told):
-        image.train.Hyperparameters.read(given)
+    with pytest.raises(image.training.BadInput, match=told):
+        image.training.hyperparameters(image.train.Hyperparameters, given)
 
 
 def test_npy_and_json_bodies_round_trip(image: Image) -> None:
     images = np.random.default_rng(1).integers(0, 256, (3, 784)).astype(np.uint8)
-    assert (image.serve.read_npy(npy(images)) == images).all()
-    assert (image.serve.read_json(json.dumps({"instances": images.tolist()}).encode()) == images).all()
+    assert (image.serving.read_npy(npy(images)) == images).all()
+    assert (image.serving.read_json(json.dumps({"instances": images.tolist()}).encode()) == images).all()
 
 
 @pytest.mark.parametrize(
@@ -171,8 +173,8 @@ def test_npy_and_json_bodies_round_trip(image: Image) -> None:
     ],
 )
 def test_a_body_that_is_no_array_of_rasters_is_refused(image: Image, body: bytes) -> None:
-    with pytest.raises(image.serve.Refused) as refused:
-        image.serve.read_npy(body)
+    with pytest.raises(image.serving.Refused) as refused:
+        image.serving.read_npy(body)
     assert refused.value.status == 400
 
 
@@ -182,29 +184,29 @@ def test_a_body_that_is_no_array_of_rasters_is_refused(image: Image, body: bytes
     + [json.dumps({"instances": [[pixel] * 784]}).encode() for pixel in (256, -1, 0.5, "1", None, 10**30)],
 )
 def test_json_that_is_no_rasters_is_refused(image: Image, body: bytes) -> None:
-    with pytest.raises(image.serve.Refused):
-        image.serve.read_json(body)
+    with pytest.raises(image.serving.Refused):
+        image.serving.read_json(body)
 
 
 @given(st.binary(max_size=300))
 def test_no_bytes_at_all_break_the_readers(image: Image, body: bytes) -> None:
     for prefix in (b"", b"\x93NUMPY\x01\x00", b'{"instances":'):
-        for read in (image.serve.read_npy, image.serve.read_json):
-            with pytest.raises(image.serve.Refused):
+        for read in (image.serving.read_npy, image.serving.read_json):
+            with pytest.raises(image.serving.Refused):
                 read(prefix + body)
 
 
 async def test_a_big_batch_is_answered_as_its_rows_are(image: Image, base_model: Any) -> None:
     images = np.concatenate([bar(lean) for lean in np.linspace(-1, 1, 150)])
-    together = await base_model.answer(images)
-    np.testing.assert_allclose(together, np.concatenate([base_model._answer(images[i : i + 1]) for i in range(150)]), atol=1e-5)
+    together = await image.serving.answer(base_model, images)
+    np.testing.assert_allclose(together, np.concatenate([base_model(images[i : i + 1]) for i in range(150)]), atol=1e-5)
     np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
 
 
 def test_answers_are_those_of_xgboost_s_own_function(image: Image, base_model: Any) -> None:
     images = np.concatenate([bar(lean) for lean in (-0.4, 0, 0.4)])
     expected = base_model._booster.inplace_predict(image.features.features(images))
-    np.testing.assert_array_equal(base_model._answer(images), expected)
+    np.testing.assert_array_equal(base_model(images), expected)
 
 
 async def test_the_application_speaks_the_contract(image: Image, base_model: Any) -> None:
@@ -218,25 +220,25 @@ async def test_the_application_speaks_the_contract(image: Image, base_model: Any
             sent.append(message)
 
         listed = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-        await image.serve.create_app(base_model)(
+        await image.serving.create_app(base_model)(
             {"type": "http", "method": method, "path": path, "headers": listed}, receive, send
         )
         return sent[0]["status"], sent[1]["body"]
 
     one = npy(bar(0))
     assert (await ask("GET", "/ping"))[0] == 200
-    status, answered = await ask("POST", "/invocations", one, content_type=image.serve.NPY)
+    status, answered = await ask("POST", "/invocations", one, content_type=image.serving.NPY)
     assert (status, np.load(io.BytesIO(answered), allow_pickle=False).shape) == (200, (1, 10))
-    status, answered = await ask("POST", "/invocations", one, content_type=image.serve.NPY, accept="application/json")
+    status, answered = await ask("POST", "/invocations", one, content_type=image.serving.NPY, accept="application/json")
     assert (status, np.shape(json.loads(answered)["predictions"])) == (200, (1, 10))
     assert (await ask("POST", "/invocations", one, content_type="text/csv"))[0] == 415
     assert (await ask("POST", "/invocations", one))[0] == 415
-    assert (await ask("POST", "/invocations", one, content_type=image.serve.NPY, accept="image/png"))[0] == 406
+    assert (await ask("POST", "/invocations", one, content_type=image.serving.NPY, accept="image/png"))[0] == 406
     assert (await ask("GET", "/models"))[0] == 404
 
 
 def test_a_model_grown_on_other_features_is_not_served(image: Image, opt_ml: Path) -> None:
     (opt_ml / "model").mkdir()
-    (opt_ml / "model" / "about.json").write_text('{"features": "another-1"}')
+    (opt_ml / "model" / "about.json").write_text('{"algorithm": "xgboost", "features": "another-1"}')
     with pytest.raises(ValueError, match="the model reads another-1"):
         image.serve.Model()

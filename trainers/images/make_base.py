@@ -63,7 +63,7 @@ def main() -> None:
         write_channel(place / "input" / "data" / "train", "train")
         write_channel(place / "input" / "data" / "validation", "t10k")
         began = time.monotonic()
-        environment = os.environ | {"SAGEMAKER_BASE_DIR": scratch}
+        environment = os.environ | {"SAGEMAKER_BASE_DIR": scratch, "PYTHONPATH": str(image.parent / "contract")}
         subprocess.run([python, image / "train.py"], env=environment, check=True)
         seconds = time.monotonic() - began
         about = json.loads((place / "model" / "about.json").read_text())

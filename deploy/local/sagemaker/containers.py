@@ -134,6 +134,7 @@ async def start(
     base = {name: os.environ[name] for name in ("HOME", "LANG", "TZ", "TMPDIR", "OMP_NUM_THREADS") if name in os.environ}
     base |= {
         "PATH": f"{image.python.parent}:{os.environ.get('PATH', os.defpath)}",
+        "PYTHONPATH": str(IMAGES / "contract"),  # as the Dockerfiles set it
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",

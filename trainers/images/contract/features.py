@@ -1,6 +1,6 @@
-"""What XGBoost reads of a drawing: its gradients, after the slant is taken out (way 1 and way 3).
+"""What XGBoost and K-Means read of a drawing: its gradients, after the slant is taken out (way 1 and way 3).
 
-The same code runs in training and in serving, so that a tree meets the numbers it was grown on.
+The same code runs in training and in serving, so that a model meets the numbers that it was made from.
 """
 
 from typing import Final

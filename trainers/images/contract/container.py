@@ -1,4 +1,4 @@
-"""The SageMaker container contract, as this image uses it: where inputs lie, where results go.
+"""The SageMaker container contract, as the images use it: where inputs lie, where results go.
 
 `SAGEMAKER_BASE_DIR` moves /opt/ml elsewhere and each `SM_*` variable moves one folder, so that the same `train` and
 `serve` run in a container, on SageMaker, and as a local process of an ordinary user.
@@ -7,7 +7,10 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+PIXELS: Final = 784
+"""Of a raster: 28 rows of 28, 0 is paper and 255 is ink."""
 
 
 def _place(variable: str, default: str) -> Path:
@@ -22,6 +25,20 @@ def channel(name: str) -> Path:
 def model_dir() -> Path:
     """Where the model artifact's files are: written by training, read by serving."""
     return _place("SM_MODEL_DIR", "model")
+
+
+def about(algorithm: str, reads: str) -> dict[str, Any]:
+    """What the model artifact says of itself.
+
+    Raises:
+        ValueError: If it was made by another algorithm, or reads something else of a drawing.
+    """
+    told: dict[str, Any] = json.loads((model_dir() / "about.json").read_text())
+    if told.get("algorithm") != algorithm:
+        raise ValueError(f"the model was made by {told.get('algorithm')}, this image is {algorithm}")
+    if told.get("features") != reads:
+        raise ValueError(f"the model reads {told.get('features')}, this image computes {reads}")
+    return told
 
 
 def hyperparameters() -> dict[str, Any]:

@@ -1,0 +1,166 @@
+"""What every image's `train` does alike: reads channels and hyperparameters, describes the model, says why it failed.
+
+A channel holds .npz files with `images` uint8 (n, 784), `labels` uint8 (n,) and, where drawings differ in worth,
+`weights` float32 (n,). An image adds a dataclass of its hyperparameters and a function that makes the model's files.
+"""
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import container
+import numpy as np
+from numpy.typing import NDArray
+
+MACHINES = ("nthread",)
+"""Hyperparameters that say how fast the machine is used, and nothing of the model."""
+
+
+class BadInput(ValueError):
+    """Hyperparameters or data that no model can be made from."""
+
+
+# --- hyperparameters -------------------------------------------------------------------------------------------------
+
+
+def count(default: int, least: int = 1) -> Any:
+    """A hyperparameter that is a whole number of at least ``least``."""
+    return field(default=default, metadata={"holds": lambda value: value >= least, "told": f"at least {least}"})
+
+
+def share(default: float) -> Any:
+    """A hyperparameter above 0 and at most 1."""
+    return field(default=default, metadata={"holds": lambda value: 0 < value <= 1, "told": "above 0 and at most 1"})
+
+
+Given = TypeVar("Given")
+
+
+def hyperparameters(kind: type[Given], given: Mapping[str, Any]) -> Given:
+    """The values given, each as the type it should be; ``kind`` is a dataclass of `count` and `share`.
+
+    Raises:
+        BadInput: If a name is unknown or a value is no number or out of range.
+    """
+    known = {known.name: known for known in fields(kind)}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name.startswith("sagemaker_"):  # put there by the SDK for its own scripts
+            continue
+        if name not in known:
+            raise BadInput(f"unknown hyperparameter {name!r}: this image has {', '.join(known)}")
+        expected: Any = known[name].type
+        try:
+            values[name] = expected(value)
+        except (TypeError, ValueError):
+            raise BadInput(f"hyperparameter {name} is {value!r}, not of type {expected.__name__}") from None
+        if not known[name].metadata["holds"](values[name]):
+            raise BadInput(f"hyperparameter {name} is {value!r}: it should be {known[name].metadata['told']}")
+    return kind(**values)
+
+
+# --- channels --------------------------------------------------------------------------------------------------------
+
+
+class Drawings(NamedTuple):
+    """A channel's drawings."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    weights: NDArray[np.float32]
+
+
+def read(folder: Path) -> Drawings:
+    """All drawings of a channel, its files in the order of their names.
+
+    Raises:
+        BadInput: If there are none, or a file is not of the form that the module describes.
+    """
+    parts = [_drawings(file) for file in sorted(folder.rglob("*.npz"))]
+    if not parts:
+        raise BadInput(f"the channel {folder.name!r} has no .npz file")
+    drawings = Drawings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    if not drawings.weights.any():
+        raise BadInput(f"the channel {folder.name!r} has no drawing of a weight above 0")
+    return drawings
+
+
+def _drawings(file: Path) -> Drawings:
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            images, labels = arrays["images"], arrays["labels"]
+            weights = arrays["weights"] if "weights" in arrays else np.ones(len(labels), np.float32)
+    except (KeyError, ValueError, OSError) as wrong:
+        raise BadInput(f"{file.name}: {wrong}") from wrong
+    rows = len(labels)
+    if images.dtype != np.uint8 or images.shape != (rows, container.PIXELS):
+        raise BadInput(f"{file.name}: images are {images.dtype} {images.shape}, not uint8 ({rows}, {container.PIXELS})")
+    if labels.dtype != np.uint8 or labels.ndim != 1 or (rows and labels.max() > 9):
+        raise BadInput(f"{file.name}: labels are not uint8 of one dimension, 0 to 9")
+    if weights.shape != (rows,) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise BadInput(f"{file.name}: weights are not {rows} finite numbers of at least 0")
+    return Drawings(images, labels, weights.astype(np.float32))
+
+
+# --- the job ---------------------------------------------------------------------------------------------------------
+
+
+def tell(step: str, done: int, of: int, metrics: Mapping[str, float]) -> None:
+    """Print how far it is, a line that the trainer reads: `epoch=3/5 train-loss=0.04321 ...`."""
+    print(f"{step}={done}/{of} {' '.join(f'{name}={value:.5f}' for name, value in metrics.items())}", flush=True)
+
+
+def carry_out(
+    algorithm: str,
+    reads: str,
+    kind: type[Given],
+    make: Callable[[Drawings, Drawings | None, Given, Path], dict[str, float]],
+    packages: Mapping[str, str],
+) -> None:
+    """Train as the container contract says: the image's files, and about.json, which says what they are.
+
+    Args:
+        algorithm: The image's name.
+        reads: The name of what the model is shown of a drawing; serving refuses a model that reads anything else.
+        kind: Dataclass of the hyperparameters.
+        make: Given the drawings of the channels `train` and `validation` (None: no such channel), the hyperparameters and
+            the folder of the model: makes its files, and returns its last metrics.
+        packages: Versions that the model depends on.
+
+    Raises:
+        BadInput: If there is nothing to make a model from.
+    """
+    began = time.monotonic()
+    given = hyperparameters(kind, container.hyperparameters())
+    drawings = read(container.channel("train"))
+    watched = read(container.channel("validation")) if container.channel("validation").is_dir() else None
+    print(f"drawings train={len(drawings.labels)} validation={len(watched.labels) if watched else 0}", flush=True)
+    folder = container.model_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = make(drawings, watched, given, folder)
+    about = {
+        "algorithm": algorithm,
+        "features": reads,
+        "hyperparameters": {name: value for name, value in asdict(given).items() if name not in MACHINES},
+        "drawings": len(drawings.labels),
+        "metrics": metrics,
+        **packages,
+        "numpy": np.__version__,
+    }
+    (folder / "about.json").write_text(json.dumps(about, indent=2) + "\n")
+    print(f"done seconds={time.monotonic() - began:.1f}", flush=True)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run ``main``; whatever goes wrong becomes the job's FailureReason."""
+    try:
+        main()
+    except Exception as failure:  # noqa: BLE001 - whatever it was
+        traceback.print_exc()
+        container.write_failure(f"{type(failure).__name__}: {failure}")
+        sys.exit(1)
