@@ -48,6 +48,10 @@ class Fold(Protocol):
         """Write what memory holds to the cells: called once a step, in its transaction. Gives what is said once a step."""
         ...
 
+    def close(self, partition: int) -> None:
+        """Let go of a partition, whose cells can be read no more: another process may have it from here on."""
+        ...
+
 
 def begin(ledger: Ledger, fold: Fold, partition: int) -> None:
     """Take up a partition where its ledger says."""

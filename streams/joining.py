@@ -183,6 +183,9 @@ class Joiner:
         """Nothing: all of it is in the cells."""
         return ()
 
+    def close(self, partition: int) -> None:
+        """Nothing: all of it is in the cells."""
+
     def _tell(
         self, cells: Cells, event: DrawingSubmitted | GuessMade | CorrectionGiven | CorrectionWithdrawn
     ) -> Iterable[Event]:

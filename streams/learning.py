@@ -238,6 +238,10 @@ class Learner:
         cells.put(_STATE, self._states[partition].cell())
         return (self._snapshot(partition),)
 
+    def close(self, partition: int) -> None:
+        """Forget the model."""
+        self._states.pop(partition, None)
+
     def _row(self, lesson: LessonTaught) -> NDArray[np.float64]:
         if lesson.reader != self._base.reader:
             raise UnreadableFeatures(f"read with {lesson.reader}, learned is {self._base.reader}")

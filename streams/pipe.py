@@ -232,7 +232,9 @@ class _Folding:
         """Finish the step under way and let go of all partitions: their next owner may be another process."""
         async with self._working:
             while self._ledgers:
-                self._ledgers.popitem()[1].close()
+                partition, ledger = self._ledgers.popitem()
+                self.fold.close(partition)
+                ledger.close()
             while not self.gathered.empty():
                 self.gathered.get_nowait()
 

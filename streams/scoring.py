@@ -171,6 +171,9 @@ class Scorer:
         changed, self._changed[partition] = self._changed[partition], {}
         return [_scores(cells, counts, partition) for counts in changed]
 
+    def close(self, partition: int) -> None:
+        """Nothing: all of it is in the cells."""
+
 
 def _marked(guess: ShownGuess) -> Marked:
     bucket = bisect_left(LATENCY_BUCKETS_MS, guess.latency_ms)

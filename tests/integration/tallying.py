@@ -56,6 +56,9 @@ class Tally:
         cells.put("total", str(self._totals[partition]).encode())
         return ()
 
+    def close(self, partition: int) -> None:
+        """Nothing to let go of."""
+
 
 if __name__ == "__main__":
     settings = Settings.load()

@@ -50,6 +50,9 @@ class Echo:
         cells.put("settled", b"yes")
         return ()
 
+    def close(self, partition: int) -> None:
+        """Nothing to let go of."""
+
 
 def record(offset: int, event: Event | None = None, value: bytes | None = None) -> Record:
     return Record("drawings.v1", 0, offset, b"ada", value or (event or drawing()).record_value(), 0)

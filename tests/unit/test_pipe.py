@@ -30,6 +30,9 @@ class Quiet:
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
         return ()
 
+    def close(self, partition: int) -> None:
+        """Nothing to let go of."""
+
 
 async def never(topic: str, key: bytes, value: bytes, partition: int | None) -> asyncio.Future[object]:
     raise AssertionError("nothing is sent here")
