@@ -103,10 +103,14 @@ class Answer:
 
 
 class Endpoint(Protocol):
-    """A place where a batch version answers."""
+    """A place where the versions of a batch model answer."""
 
-    def predict(self, rasters: NDArray[np.uint8]) -> Answer:
+    async def predict(self, rasters: NDArray[np.uint8], variant: str | None = None) -> Answer:
         """Ask about ``rasters``, shape (n, 784).
+
+        Args:
+            rasters: Drawings.
+            variant: The production variant that shall answer; None: whichever has the traffic.
 
         Raises:
             EndpointDown: If it did not answer in time, or with an error, or with something that is no set of probabilities.
@@ -116,6 +120,10 @@ class Endpoint(Protocol):
 
 class EndpointDown(RuntimeError):
     """An endpoint that did not answer, or not with probabilities."""
+
+
+class EndpointSilent(EndpointDown):
+    """An endpoint that was given all its time and said nothing."""
 
 
 class Cells(Protocol):

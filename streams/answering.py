@@ -1,42 +1,50 @@
 """The router at work: each drawing is read once, asked of every model, and answered as the answers come (way 1, ANSWER).
 
-What it decides is in streams.routing. An online model answers here, at once. A batch model is asked through its endpoint: what
-has gathered while a call was under way goes out as one call, so batches grow with the load and cost nobody time without it.
-A final drawing is acknowledged on the bus when every model's guess to it is; a process that dies before is asked again, and
-who reads guesses takes the first of a guess_id.
+What it decides is in streams.routing, whom it asks over a network in streams.asking. The online models answer here, at once;
+the blend when all that it waits for have answered, or at its deadline. A final drawing is acknowledged on the bus when each
+model's guess to it is, or is given up; a process that dies before is asked again, and who reads guesses takes the first of a
+guess_id.
 """
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Final, Protocol
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from contracts.drawing import SIDE, rasterize_all
-from contracts.events import BATCH_MODELS, DrawingSubmitted, Event, Features, GuessMade, UnknownEvent, decode, now
-from contracts.ports import Answer, Endpoint, EndpointDown, Record
+from contracts.events import (
+    BATCH_MODELS,
+    BLEND,
+    NAMESPACE,
+    PERSONAL_MODEL,
+    DrawingSubmitted,
+    Event,
+    Features,
+    GuessMade,
+    GuessMissed,
+    Role,
+    RollBackModel,
+    UnknownEvent,
+    decode,
+    now,
+)
+from contracts.ports import Endpoint, Record
 from contracts.settings import Settings
+from streams.asking import Asker, Question, Said
+from streams.blending import VERSION, blended, opinions
 from streams.folding import rejected
 from streams.models import Models
 from streams.routing import Lately, Table, rounded, superseded
 
 _log = structlog.get_logger()
-MOST_A_CALL: Final = 256
-MOST_WAITING: Final = 10_000
-"""Final drawings that may wait for one model; the oldest is given up for the next."""
-GIVE_UP_S: Final = 60.0
-"""How long a final drawing waits for a model whose endpoint is down."""
-_FIRST_PAUSE_S: Final = 0.05
-_LONGEST_PAUSE_S: Final = 1.0
+_FEATURES_OF: Final = "river"  # its guess carries them: once a drawing is enough
 
 Publish = Callable[[Iterable[Event]], Awaitable[None]]
 
@@ -51,6 +59,20 @@ class Reader(Protocol):
         ...
 
 
+class Personal(Protocol):
+    """What is known of each player: see streams.personal."""
+
+    def answer(
+        self, partition: int, player_id: str, embeddings: NDArray[np.float32], shared: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], str]:
+        """Probabilities, shape (n, 10), of embeddings, shape (n, d), to which the model of all says ``shared``; the version."""
+        ...
+
+    def pick(self, partition: int, player_id: str, arms: Sequence[str]) -> tuple[str, int]:
+        """The model that the player's labels speak for, and how many labelled drawings that stands on."""
+        ...
+
+
 class Handed(Protocol):
     """A record, and how to say that nobody needs to read it again: see streams.pipe."""
 
@@ -58,23 +80,6 @@ class Handed(Protocol):
     def record(self) -> Record: ...
     @property
     def ack(self) -> Callable[[], object]: ...
-
-
-@dataclass(eq=False, slots=True)
-class Question:
-    """A drawing that is being answered."""
-
-    drawing: DrawingSubmitted
-    record: Record
-    acks: list[Callable[[], object]]
-    """One for each time that it came."""
-    open: set[str]
-    """The models that have not answered."""
-    bus_in_ms: float
-    raster: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
-    read_ms: float = 0.0
-    read_at: float = 0.0
-    """When it had been read, on the monotonic clock."""
 
 
 class Router:
@@ -86,23 +91,28 @@ class Router:
         reader: Reader,
         models: Models,
         endpoint: Callable[[str], Endpoint],
+        personal: Personal,
         publish: Publish,
         batch_models: Sequence[str] = BATCH_MODELS,
     ) -> None:
         """Build; `run` must be running for anything to be published."""
         self._reader = reader
         self._models = models
+        self._personal = personal
         self._publish = publish
         self._stale = timedelta(milliseconds=settings.preview_stale_ms)
+        self._deadline_s = settings.blend_deadline_ms / 1000
+        self._budget_s = settings.guess_budget_ms / 1000
         self._lately = Lately(20_000)
         self._pending: dict[UUID, Question] = {}
         self._saying: asyncio.TaskGroup | None = None
-        self._askers = [_Asker(model, models, endpoint, self._answered, self._given_up) for model in batch_models]
+        self._champions = {model: Asker(model, False, models, endpoint, self) for model in batch_models}
+        self._candidates = {model: Asker(model, True, models, endpoint, self) for model in batch_models}
 
     async def run(self) -> None:
         """Ask and publish, for ever; ends with the first send that fails."""
         async with asyncio.TaskGroup() as self._saying:
-            for asker in self._askers:
+            for asker in (*self._champions.values(), *self._candidates.values()):
                 self._saying.create_task(asker.run())
 
     async def take(self, gathered: Sequence[Handed]) -> None:
@@ -111,9 +121,17 @@ class Router:
         questions = self._questions(gathered)
         if questions:
             self._read(questions)
-            self._answer_online(questions, self._models.table)
-            for asker in self._askers:
-                asker.add(questions)
+        if questions:
+            table = self._models.table
+            asked = self._assign(questions, table)
+            self._answer_online(questions, table)
+            for asker, theirs in asked.items():
+                asker.add(theirs)
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._deadline_s, self._blend_late, questions)
+            loop.call_later(self._budget_s, self._give_up, questions)
+
+    # --- what is asked
 
     def _questions(self, gathered: Sequence[Handed]) -> list[Question]:
         """What is to be answered: not what is no drawing, nobody waits for, or is being answered already."""
@@ -122,7 +140,7 @@ class Router:
             try:
                 drawing = decode(handed.record.topic, handed.record.value)
             except UnknownEvent as wrong:
-                self._reject(handed.record, "router", wrong, handed.ack)
+                self._reject(handed.record, wrong, handed.ack)
                 continue
             if isinstance(drawing, DrawingSubmitted):
                 drawings.append((drawing, handed))
@@ -136,9 +154,7 @@ class Router:
                 handed.ack()
             else:
                 bus_in_ms = max(0.0, (time_now - drawing.at).total_seconds() * 1000)
-                online = self._models.table.online
-                models = {*online, *(asker.model for asker in self._askers)}
-                question = Question(drawing, handed.record, [handed.ack], models, bus_in_ms)
+                question = Question(drawing, handed.record, [handed.ack], bus_in_ms)
                 if drawing.final:
                     self._lately.add(drawing.drawing_id)
                     self._pending[drawing.drawing_id] = question
@@ -148,68 +164,270 @@ class Router:
     def _read(self, questions: list[Question]) -> None:
         """Give each its raster; reject what cannot be drawn."""
         start = time.perf_counter()
+        drawn = [question for question in questions if question.drawing.raster is None]
         try:
-            rasters = rasterize_all([question.drawing.strokes for question in questions])
+            rasters = rasterize_all([question.drawing.strokes for question in drawn])
         except Exception:  # noqa: BLE001 one bad drawing stops no other: find it
-            rasters = np.zeros((len(questions), SIDE, SIDE), np.uint8)
-            for place, question in reversed(list(enumerate(questions))):
+            rasters = np.zeros((len(drawn), SIDE, SIDE), np.uint8)
+            for place, question in reversed(list(enumerate(drawn))):
                 try:
                     rasters[place] = rasterize_all([question.drawing.strokes])[0]
                 except Exception as wrong:  # noqa: BLE001 it is the one
-                    del questions[place]
+                    del drawn[place]
+                    questions.remove(question)
                     rasters = np.delete(rasters, place, axis=0)
-                    self._reject(question.record, "router", wrong, partial(self._close, question))
+                    self._reject(question.record, wrong, partial(self._settle, question))
+        for question, raster in zip(drawn, rasters.reshape(-1, SIDE * SIDE), strict=True):
+            question.raster = raster
         done = time.perf_counter()
-        for question, raster in zip(questions, rasters.reshape(-1, SIDE * SIDE), strict=True):
-            question.raster, question.read_ms, question.read_at = raster, (done - start) * 1000, done
+        for question in questions:
+            if question.drawing.raster is not None:
+                question.raster = np.frombuffer(question.drawing.raster, np.uint8)
+            question.read_ms, question.read_at = (done - start) * 1000, done
+
+    def _assign(self, questions: Sequence[Question], table: Table) -> dict[Asker, list[Question]]:
+        """Who is asked what, by one table: sets what each question waits for."""
+        asked: dict[Asker, list[Question]] = {}
+        batch = [model for model in self._champions if model in table.batch and table.part(model) != "off"]
+        here = [*table.online, *(model for model in (PERSONAL_MODEL, BLEND) if table.part(model) != "off")]
+        shown = [model for model in (*batch, *here) if table.part(model) == "shown"]
+        for question in questions:
+            drawing = question.drawing
+            wanted = None if drawing.models is None or BLEND in drawing.models else set(drawing.models)
+            question.open = {model for model in (*batch, *here) if wanted is None or model in wanted}
+            question.blending = set() if BLEND in question.open else None
+            self._lead(question, table, shown)
+            for model in batch:
+                if model not in question.open:
+                    continue
+                asker, candidate = self._champions[model], table.candidate(model)
+                if candidate is not None and candidate.answers(model, drawing.player_id):
+                    asker = self._candidates[model]
+                elif candidate is not None and candidate.shadow and drawing.final:
+                    question.open.add(f"{model}/shadow")
+                    asked.setdefault(self._candidates[model], []).append(question)
+                asked.setdefault(asker, []).append(question)
+                if question.blending is None or model not in shown:
+                    continue
+                if asker.resting is not None:
+                    question.left_out[model] = "resting"
+                elif asker.overdue(self._deadline_s):
+                    question.left_out[model] = "late"
+                else:
+                    question.blending.add(model)
+        return asked
+
+    def _lead(self, question: Question, table: Table, shown: Sequence[str]) -> None:
+        """The model that the player is shown first: by the policy, but none that will not answer."""
+        lead: str | None = table.lead
+        after = None
+        if lead == "bandit":
+            arms = sorted(shown)
+            lead, after = self._personal.pick(question.record.partition, question.drawing.player_id, arms)
+        asker = self._champions.get(lead or "")
+        if lead not in shown or (asker is not None and asker.resting is not None):
+            lead = BLEND if BLEND in shown else next(iter(shown), None)
+        question.lead, question.lead_after = lead, after
+
+    # --- the models that answer here
 
     def _answer_online(self, questions: Sequence[Question], table: Table) -> None:
-        if not questions:
-            return
         start = time.perf_counter()
         embeddings = self._reader.embed(np.stack([question.raster for question in questions]))
+        guesses: list[GuessMade] = []
+        closed: list[tuple[Question, str]] = []
+
+        def say(question: Question, model: str, version: str, shares: NDArray[np.float64], place: int | None) -> None:
+            if model in question.open:
+                features = None if place is None else self._features(question, embeddings[place])
+                role: Role = "champion" if table.part(model) == "shown" else "shadow"
+                model_ms = (time.perf_counter() - start) * 1000
+                guesses.append(_guess(question, model, version, shares, role, table, 0.0, model_ms, None, features))
+                closed.append((question, model))
+
+        shared = np.full((len(questions), 10), 0.1)
         for model, online in table.online.items():
             answers = online.answer(embeddings)
-            model_ms = (time.perf_counter() - start) * 1000
-            guesses = []
-            for question, shares, embedding in zip(questions, answers, embeddings, strict=True):
-                features = None
-                if question.drawing.final:
-                    features = Features(
-                        raster=question.raster.tobytes(),
-                        embedding=embedding.astype("<f4").tobytes(),
-                        reader=self._reader.reader,
-                    )
-                guesses.append(_guess(question, model, online.version, shares, table, 0.0, model_ms, features))
-            self._say(model, questions, guesses)
+            if model == _FEATURES_OF:
+                shared = answers
+            for place, question in enumerate(questions):
+                say(question, model, online.version, answers[place], place if model == _FEATURES_OF else None)
+        own = shared.copy()
+        for place, question in enumerate(questions):
+            at = slice(place, place + 1)
+            partition, player = question.record.partition, question.drawing.player_id
+            own[at], version = self._personal.answer(partition, player, embeddings[at], shared[at])
+            say(question, PERSONAL_MODEL, version, own[place], None)
+        # In the blend a player's own model stands for river too, which it is made of: both would count river twice.
+        for question, opinion in zip(questions, opinions(own), strict=True):
+            question.total += opinion
+            question.voices += 1
+        alone = [question for question in questions if question.blending is not None and not question.blending]
+        self._say([*guesses, *self._blend(alone, table)], [*closed, *((question, BLEND) for question in alone)])
 
-    def _answered(self, model: str, questions: Sequence[Question], answer: Answer, asked_at: float, model_ms: float) -> None:
-        """A batch model has answered: the table that is in force now knows best which version that was."""
+    def _features(self, question: Question, embedding: NDArray[np.float32]) -> Features | None:
+        if not question.drawing.final:
+            return None
+        return Features.model_construct(
+            raster=question.raster.tobytes(), embedding=embedding.astype("<f4").tobytes(), reader=self._reader.reader
+        )
+
+    def _blend(self, questions: Sequence[Question], table: Table) -> list[GuessMade]:
+        """The guesses of `everyone` on these, with what has answered so far."""
+        if not questions:
+            return []
+        total = np.stack([question.total for question in questions])
+        shares = blended(total, np.array([question.voices for question in questions], np.float64))
+        role: Role = "champion" if table.part(BLEND) == "shown" else "shadow"
+        done = time.perf_counter()
+        guesses = []
+        for question, row in zip(questions, shares, strict=True):
+            question.blending = None
+            guesses.append(
+                _guess(question, BLEND, VERSION, row, role, table, (done - question.read_at) * 1000, 0.0, None, None)
+            )
+        return guesses
+
+    def _blend_late(self, questions: Sequence[Question]) -> None:
+        """The blend's deadline has come: who has not answered is left out."""
+        late = [question for question in questions if question.blending]
+        for question in late:
+            question.left_out |= dict.fromkeys(question.blending or (), "late")
+        self._say(self._blend(late, self._models.table), [(question, BLEND) for question in late])
+
+    # --- the models that are asked: see streams.asking.Hearing
+
+    def answered(self, asker: Asker, questions: Sequence[Question], said: Said) -> None:
+        """A batch model has answered: its guesses, and those of blends that waited for it alone."""
         table = self._models.table
-        version = table.batch[model].version_of(answer.variant)
-        guesses = [
-            _guess(question, model, version, shares, table, (asked_at - question.read_at) * 1000, model_ms, None)
-            for question, shares in zip(questions, answer.probabilities, strict=True)
-        ]
-        self._say(model, questions, guesses)
+        guesses: list[GuessMade] = []
+        closed: list[tuple[Question, str]] = []
+        ready: list[Question] = []
+        for question, shares, opinion in zip(questions, said.probabilities, opinions(said.probabilities), strict=True):
+            key = asker.key(question)
+            if key not in question.open:
+                continue  # given up meanwhile
+            fallback = said.fallback or question.notes.get(asker.model)
+            wait_ms = (said.asked_at - question.read_at) * 1000
+            guesses.append(
+                _guess(question, asker.model, said.version, shares, said.role, table, wait_ms, said.model_ms, fallback, None)
+            )
+            closed.append((question, key))
+            if said.role != "shadow" and question.blending is not None:
+                question.total += opinion
+                question.voices += 1
+                question.left_out.pop(asker.model, None)  # it was not waited for, and is here in time
+                question.blending.discard(asker.model)
+                if not question.blending:
+                    ready.append(question)
+        self._say([*guesses, *self._blend(ready, table)], [*closed, *((question, BLEND) for question in ready)])
 
-    def _given_up(self, model: str, question: Question, why: str) -> None:
-        """A model will not answer: a line in the log, and for final drawings the message to `rejected`."""
-        if question.drawing.final:
-            wrong = EndpointDown(f"no answer of {model} in {GIVE_UP_S:.0f} s: {why}")
-            self._reject(question.record, f"router/{model}", wrong, partial(self._close, question, model))
+    def missed(self, asker: Asker, question: Question, why: str) -> None:
+        """A model will not answer a question: the champion does in the place of a canary, nobody in that of a shadow."""
+        key = asker.key(question)
+        if key not in question.open:
+            return
+        if asker.beside and key == asker.model:
+            question.notes[asker.model] = f"the canary did not answer: {why}"[:300]
+            champion = self._champions[asker.model]
+            if champion.resting is not None and question.blending is not None:
+                self._leave_out(question, asker.model, "resting")
+            champion.add([question])
+            return
+        if asker.beside or not question.urgent:
+            self._close(question, key)
         else:
-            self._close(question, model)
+            self._miss(question, key, asker.resting is not None, why)
+        self._leave_out(question, asker.model, "resting" if asker.resting is not None else "late")
 
-    def _say(self, model: str, questions: Sequence[Question], guesses: Sequence[GuessMade]) -> None:
+    def took_out(self, model: str, version: str, why: str) -> None:
+        """A version has failed its first calls: it is rolled back for everybody."""
+        _log.error("version failed its first calls", model=model, version=version, error=why[:500])
+        command = RollBackModel(
+            command_id=uuid5(NAMESPACE, f"failed/{model}/{version}"),
+            target=model,
+            failed=version,
+            by="router",
+            reason=f"version {version} failed its first calls: {why}"[:500],
+        )
+        self._send([command], lambda: None)
+
+    def _leave_out(self, question: Question, model: str, why: str) -> None:
+        """The blend of a question waits no longer for a model."""
+        if question.blending is None or model not in question.blending:
+            return
+        question.left_out[model] = why
+        question.blending.discard(model)
+        if not question.blending:
+            self._say(self._blend([question], self._models.table), [(question, BLEND)])
+
+    def _give_up(self, questions: Sequence[Question]) -> None:
+        """The budget is used up: who has not answered by now does not count."""
+        for question in questions:
+            for key in question.open - {BLEND, PERSONAL_MODEL, *self._models.table.online}:
+                asker = self._champions.get(key)
+                if asker is None or not question.urgent:
+                    self._close(question, key)
+                else:
+                    why = asker.resting or f"no answer in {self._budget_s:g} s"
+                    self._miss(question, key, asker.resting is not None, why)
+
+    def rests(self, asker: Asker, question: Question) -> None:
+        """The blend goes on without one that rests."""
+        self._leave_out(question, asker.model, "resting")
+
+    def dropped(self, question: Question) -> None:
+        """Nobody waits for an answer to a preview any more."""
+        question.blending = None
+        question.open.clear()
+        self._settle(question)
+
+    # --- what is said
+
+    def _miss(self, question: Question, model: str, resting: bool, why: str) -> None:
+        drawing = question.drawing
+        missed = GuessMissed(
+            drawing_id=drawing.drawing_id,
+            player_id=drawing.player_id,
+            model=model,
+            final=drawing.final,
+            resting=resting,
+            why=why[:500],
+        )
+        self._say([missed], [(question, model)])
+
+    def _close(self, question: Question, model: str) -> None:
+        """A model does not answer, and nobody needs to know."""
+        question.open.discard(model)
+        self._settle(question)
+
+    def _say(self, events: Sequence[Event], closed: Sequence[tuple[Question, str]]) -> None:
+        """Publish; those whose events these are have then answered, and are not waited for from now on."""
+        if not events:
+            return
+        for question, model in closed:
+            question.open.discard(model)
+            question.saying += 1
+
         def said() -> None:
-            for question in questions:
-                self._close(question, model)
+            for question, _ in closed:
+                question.saying -= 1
+                self._settle(question)
 
-        self._send(guesses, said)
+        self._send(events, said)
 
-    def _reject(self, record: Record, stage: str, wrong: Exception, done: Callable[[], object]) -> None:
-        self._send([rejected(record, stage, wrong)], done)
+    def _settle(self, question: Question) -> None:
+        """Acknowledge a drawing on which there is nothing more to be said."""
+        if question.open or question.saying:
+            return
+        if self._pending.get(question.drawing.drawing_id) is question:
+            del self._pending[question.drawing.drawing_id]
+        for ack in question.acks:
+            ack()
+        question.acks.clear()
+
+    def _reject(self, record: Record, wrong: Exception, done: Callable[[], object]) -> None:
+        self._send([rejected(record, "router", wrong)], done)
 
     def _send(self, events: Sequence[Event], done: Callable[[], object]) -> None:
         async def send() -> None:
@@ -220,147 +438,40 @@ class Router:
             raise RuntimeError("the router is not running")
         self._saying.create_task(send())
 
-    def _close(self, question: Question, model: str | None = None) -> None:
-        """A model has answered, or all will not; the last one acknowledges."""
-        if model is None:
-            question.open.clear()
-        question.open.discard(model or "")
-        if not question.open:
-            if self._pending.get(question.drawing.drawing_id) is question:
-                del self._pending[question.drawing.drawing_id]
-            for ack in question.acks:
-                ack()
-            question.acks.clear()
-
 
 def _guess(
     question: Question,
     model: str,
     version: str,
     shares: NDArray[np.float64],
+    role: Role,
     table: Table,
     wait_ms: float,
     model_ms: float,
+    fallback: str | None,
     features: Features | None,
 ) -> GuessMade:
-    hops = {"bus_in": question.bus_in_ms, "read": question.read_ms, "wait": wait_ms, "model": model_ms}
-    return GuessMade(
-        drawing_id=question.drawing.drawing_id,
-        player_id=question.drawing.player_id,
+    """A guess, not validated once more: all of it is from here."""
+    drawing = question.drawing
+    return GuessMade.model_construct(
+        drawing_id=drawing.drawing_id,
+        player_id=drawing.player_id,
         model=model,
         version=version,
         label=int(shares.argmax()),
         probabilities=rounded(shares),
-        final=question.drawing.final,
-        hops={hop: round(ms, 3) for hop, ms in hops.items()},
+        final=drawing.final,
+        hops={
+            "bus_in": round(question.bus_in_ms, 3),
+            "read": round(question.read_ms, 3),
+            "wait": round(wait_ms, 3),
+            "model": round(model_ms, 3),
+        },
         table=table.digest,
         features=features,
+        fallback=fallback,
+        role=role,
+        lead=question.lead,
+        lead_after=question.lead_after,
+        left_out=question.left_out if model == BLEND else {},
     )
-
-
-class _Asker:
-    """Asks one batch model, one call at a time."""
-
-    def __init__(
-        self,
-        model: str,
-        models: Models,
-        endpoint: Callable[[str], Endpoint],
-        answered: Callable[[str, Sequence[Question], Answer, float, float], None],
-        given_up: Callable[[str, Question, str], None],
-    ) -> None:
-        self.model = model
-        self._models = models
-        self._open = endpoint
-        self._endpoints: dict[str, Endpoint] = {}
-        self._answered = answered
-        self._given_up = given_up
-        self._finals: deque[Question] = deque()
-        self._probes: deque[Question] = deque()
-        self._previews: dict[str, Question] = {}  # the newest of each player
-        self._wake = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"ask-{model}")
-        self._down_since: float | None = None
-
-    def add(self, questions: Sequence[Question]) -> None:
-        """Have these asked, final ones first; a preview takes the place of the one before."""
-        for question in questions:
-            player = question.drawing.player_id
-            if question.drawing.probe:
-                self._probes.append(question)
-                continue
-            before = self._previews.pop(player, None)
-            if before is not None:
-                self._given_up(self.model, before, "newer strokes came")
-            if question.drawing.final:
-                self._finals.append(question)
-            else:
-                self._previews[player] = question
-        while len(self._finals) > MOST_WAITING:
-            self._given_up(self.model, self._finals.popleft(), f"over {MOST_WAITING} are waiting")
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Ask what has gathered, again and again."""
-        pause_s = 0.0
-        while True:
-            await self._wake.wait()
-            questions = self._next()
-            if not questions:
-                self._wake.clear()
-                continue
-            try:
-                await self._ask(questions)
-                pause_s = 0.0
-            except EndpointDown as down:
-                self._keep(questions, str(down))
-                pause_s = min(_LONGEST_PAUSE_S, max(_FIRST_PAUSE_S, pause_s * 2))
-                await self._pause(pause_s)
-
-    def _next(self) -> list[Question]:
-        questions: list[Question] = []
-        for waiting in (self._finals, self._probes):
-            while waiting and len(questions) < MOST_A_CALL:
-                questions.append(waiting.popleft())
-        while self._previews and len(questions) < MOST_A_CALL:
-            questions.append(self._previews.pop(next(iter(self._previews))))
-        return questions
-
-    async def _ask(self, questions: Sequence[Question]) -> None:
-        route = self._models.table.batch.get(self.model)
-        if route is None:
-            raise EndpointDown(f"no version of {self.model} is promoted")
-        if route.endpoint not in self._endpoints:
-            self._endpoints[route.endpoint] = self._open(route.endpoint)
-        rasters = np.stack([question.raster for question in questions])
-        asked_at = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._thread, self._endpoints[route.endpoint].predict, rasters)
-        model_ms = (time.perf_counter() - asked_at) * 1000
-        if self._down_since is not None:
-            _log.info("endpoint is back", model=self.model, away_s=round(time.perf_counter() - self._down_since, 1))
-            self._down_since = None
-        self._answered(self.model, questions, answer, asked_at, model_ms)
-
-    def _keep(self, questions: Sequence[Question], why: str) -> None:
-        """Final drawings are asked again, until it is too late; what nobody waits for is not."""
-        if self._down_since is None:
-            self._down_since = time.perf_counter()
-            _log.error("endpoint is down, final drawings wait for it", model=self.model, error=why)
-        late = time.perf_counter() - GIVE_UP_S
-        again = []
-        for question in questions:
-            if question.drawing.final and question.read_at > late:
-                again.append(question)
-            else:
-                self._given_up(self.model, question, why)
-        self._finals.extendleft(reversed(again))
-
-    async def _pause(self, pause_s: float) -> None:
-        """Wait, but not beyond a change of the models."""
-        self._models.changed.clear()
-        try:
-            async with asyncio.timeout(pause_s):
-                await self._models.changed.wait()
-        except TimeoutError:
-            return

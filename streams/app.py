@@ -1,6 +1,7 @@
 """The whole topology of the stream layer, on one screen.
 
     drawings.v1 ──────> router ──> guesses.v1            models.v1 ──> router's table
+    examples.v1 ──────> personal ──> receipts.v1         (in the router's process, which answers from it)
     drawings.v1, guesses.v1, corrections.v1 ──> joiner ──> examples.v1, receipts.v1
     examples.v1 ──> scorer ──> metrics.v1, lessons.v1, receipts.v1
     lessons.v1  ──> learner ─> models.v1 (snapshots), receipts.v1
@@ -23,6 +24,7 @@ from streams.endpoints import sagemaker_endpoints
 from streams.joining import Joiner
 from streams.learning import Learner, load_base
 from streams.models import Models
+from streams.personal import Personal
 from streams.pipe import Pipe
 from streams.routing import Online, Table
 from streams.scoring import Scorer
@@ -35,7 +37,9 @@ def router(settings: Settings) -> Pipe:
     base = load_base()
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
     models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader)
-    answers = Router(settings, embedding, models, sagemaker_endpoints(settings), pipe.publish)
+    personal = Personal(embedding.reader)
+    answers = Router(settings, embedding, models, sagemaker_endpoints(settings), personal, pipe.publish)
+    pipe.fold(personal)
     pipe.alongside(partial(models.follow, partial(open_bus, f"kafka://{settings.bootstrap_servers}", ["models.v1"])))
     pipe.alongside(answers.run)
     pipe.hand(["drawings.v1"], answers)

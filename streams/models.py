@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -22,8 +23,6 @@ class Models:
         self.table = base
         self.ready = asyncio.Event()
         """Set once all that models.v1 held at the start is in the table."""
-        self.changed = asyncio.Event()
-        """Set at every change of a batch model; whoever waits for it clears it."""
         self._reader = reader
 
     async def follow(self, connect: Callable[[], Bus]) -> None:
@@ -51,10 +50,13 @@ class Models:
             except (UnknownEvent, ValueError) as wrong:
                 _log.error("no model event", offset=record.offset, error=str(wrong)[:500])
         self.table = table
-        if table.batch != before.batch:
-            self.changed.set()
-            if self.ready.is_set():
-                _log.info("models changed", table=table.digest, versions=self._versions())
+        if self.ready.is_set() and replace(table, online={}) != replace(before, online={}):
+            _log.info("models changed", table=table.digest, versions=self._versions())
+
+    def take_out(self, model: str, version: str, why: str) -> bool:
+        """Let the last good version answer in the place of one that fails; whether that changed anything."""
+        before, self.table = self.table, self.table.without(model, version, why)
+        return self.table is not before
 
     def _readable(self, snapshot: SnapshotTaken) -> bool:
         if snapshot.reader != self._reader:

@@ -5,7 +5,7 @@ The table is immutable and swapped whole: a drawing is answered by one table, an
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -14,7 +14,19 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import DIGITS, DrawingSubmitted, Event, ModelPromoted, SnapshotTaken
+from contracts.events import (
+    BLEND,
+    DIGITS,
+    CandidateSet,
+    DrawingSubmitted,
+    Event,
+    ModelPromoted,
+    Part,
+    PolicySet,
+    SnapshotTaken,
+    variant_of,
+    version_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +37,44 @@ class Route:
     endpoint: str
     versions: Mapping[str, str] = field(default_factory=dict)
     """The version behind each production variant that was ever promoted on it."""
+    previous: str | None = None
+    """The last good version, which answers on the same endpoint when it is asked by name."""
+    failed: str | None = None
+    """Why `version` is taken out and `previous` answers; None: it is not."""
 
     def version_of(self, variant: str) -> str:
         """The version that answers as a production variant.
 
         One that is not promoted yet is on its way to it: its endpoint is updated first, then it is promoted. Its variant's name
-        says its version: ``v3`` is version 3, ``base1`` is version base1.
+        says its version.
         """
-        known = self.versions.get(variant)
-        return known or (variant[1:] if variant[:1] == "v" and variant[1:].isdigit() else variant)
+        return self.versions.get(variant) or version_of(variant)
+
+    @property
+    def target(self) -> str | None:
+        """The variant to ask for; None: the one that has the traffic."""
+        return variant_of(self.previous) if self.failed is not None and self.previous is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A version beside its model's champion."""
+
+    version: str
+    variant: str
+    endpoint: str
+    shadow: bool
+    share: float
+    """Of the players, whom it answers; a shadow answers nobody."""
+
+    def answers(self, model: str, player_id: str) -> bool:
+        """Whether it is this player's: always the same for the same player, model and version."""
+        return not self.shadow and share_of(f"{model}/{self.version}/{player_id}") < self.share
+
+
+def share_of(text: str) -> float:
+    """A number in 0..1 that looks random and is the same for the same text, on every machine."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 @dataclass(frozen=True)
@@ -56,10 +97,15 @@ class Online:
 
 @dataclass(frozen=True)
 class Table:
-    """Who answers: a fold over models.v1."""
+    """Who answers whom: a fold over models.v1. One that is in force is never changed; the next takes its place whole."""
 
     batch: Mapping[str, Route] = field(default_factory=dict)
     online: Mapping[str, Online] = field(default_factory=dict)
+    candidates: Mapping[str, Candidate] = field(default_factory=dict)
+    lead: str = BLEND
+    """The model that players are shown first; ``bandit``: it is picked for each."""
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    """Of models that are not simply shown."""
 
     def after(self, event: Event) -> "Table":
         """The table once an event is known. Twice is harmless, and events that do not concern it leave it as it is.
@@ -67,23 +113,56 @@ class Table:
         Raises:
             ValueError: If a snapshot's weights have no shape that could answer.
         """
-        if isinstance(event, ModelPromoted):  # or rolled back, which is the same entry
-            before = self.batch.get(event.model)
-            versions = {**(before.versions if before else {}), event.variant: event.version}
-            route = Route(event.version, event.endpoint, MappingProxyType(versions))
-            return replace(self, batch={**self.batch, event.model: route})
-        if isinstance(event, SnapshotTaken):
-            known = self.online.get(event.model)
-            if known is not None and known.offset > event.offset:
-                return self
-            return replace(self, online={**self.online, event.model: online(event)})
+        match event:
+            case ModelPromoted():  # or rolled back, which is the same entry
+                before = self.batch.get(event.model)
+                versions = {**(before.versions if before else {}), event.variant: event.version}
+                failed = (
+                    before.failed if before and (before.version, before.previous) == (event.version, event.previous) else None
+                )
+                route = Route(event.version, event.endpoint, MappingProxyType(versions), event.previous, failed)
+                return replace(self, batch={**self.batch, event.model: route})
+            case SnapshotTaken():
+                known = self.online.get(event.model)
+                if known is not None and known.offset > event.offset:
+                    return self
+                return replace(self, online={**self.online, event.model: online(event)})
+            case CandidateSet():
+                others = {model: candidate for model, candidate in self.candidates.items() if model != event.model}
+                if event.role == "none":
+                    return replace(self, candidates=others)
+                candidate = Candidate(event.version, event.variant, event.endpoint, event.role == "shadow", event.share)
+                return replace(self, candidates={**others, event.model: candidate})
+            case PolicySet():
+                return replace(self, lead=event.lead, parts=dict(event.parts))
         return self
+
+    def without(self, model: str, version: str, why: str) -> "Table":
+        """The table once a version has failed: the last good one answers. The same table if it is not the champion."""
+        route = self.batch.get(model)
+        if route is None or route.version != version or route.previous is None or route.failed is not None:
+            return self
+        return replace(self, batch={**self.batch, model: replace(route, failed=why)})
+
+    def part(self, model: str) -> Part:
+        """What a model does."""
+        return self.parts.get(model, "shown")
+
+    def candidate(self, model: str) -> Candidate | None:
+        """Who stands beside a model's champion; nobody beside one that is itself not shown."""
+        candidate, route = self.candidates.get(model), self.batch.get(model)
+        if candidate is None or route is None or route.version == candidate.version or self.part(model) != "shown":
+            return None
+        return candidate
 
     @cached_property
     def digest(self) -> str:
-        """A short name of it: the same versions have the same."""
-        lines = [f"{m}={r.version}" for m, r in self.batch.items()] + [f"{m}={o.version}" for m, o in self.online.items()]
-        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:8]
+        """A short name of it: the same versions, candidates and policy have the same."""
+        lines = [f"{m}={r.version}{'-' if r.failed is not None else ''}" for m, r in self.batch.items()]
+        lines += [f"{m}={o.version}" for m, o in self.online.items()]
+        lines += [f"{m}+{c.version}*{0 if c.shadow else c.share}" for m, c in self.candidates.items()]
+        lines += [f"{m}:{part}" for m, part in self.parts.items() if part != "shown"]
+        return hashlib.sha256("\n".join([self.lead, *sorted(lines)]).encode()).hexdigest()[:8]
 
 
 def online(snapshot: SnapshotTaken) -> Online:
@@ -135,6 +214,6 @@ class Lately:
             self._seen.popitem(last=False)
 
 
-def rounded(probabilities: Iterable[float]) -> list[float]:
+def rounded(probabilities: NDArray[np.float64]) -> list[float]:
     """Probabilities as they are published: six digits, which is what a guess is good for."""
-    return [round(float(p), 6) for p in probabilities]
+    return [round(p, 6) for p in probabilities.tolist()]

@@ -1,17 +1,23 @@
-"""What an endpoint says is checked before anyone sees it, and whatever goes wrong is one error."""
+"""What an endpoint says is checked before anyone sees it, whatever goes wrong is one error, and every request is signed."""
 
+import asyncio
 import io
-from typing import Any, cast
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
+from aiohttp import web
 
-from contracts.ports import EndpointDown
+from contracts.ports import EndpointDown, EndpointSilent
 from contracts.settings import Settings
-from streams.endpoints import NPY, SageMakerEndpoint, sagemaker_endpoints
+from deploy.local.archive import free_ports
+from deploy.local.sagemaker import signature
+from streams.endpoints import NPY, Runtime, SageMakerEndpoint
 
-RASTERS = np.zeros((2, 784), np.uint8)
+RASTERS = np.arange(2 * 784).reshape(2, 784).astype(np.uint8)
+KEY, SECRET = "AKIATEST", "not so secret"
 
 
 def npy(array: Any) -> bytes:
@@ -20,37 +26,63 @@ def npy(array: Any) -> bytes:
     return body.getvalue()
 
 
-class Runtime:
-    """The one operation of the client that is used."""
+class Service:
+    """A sagemaker-runtime that says what the test wants, to requests that are signed."""
 
-    def __init__(self, said: bytes | Exception) -> None:
-        self.said = said
-        self.asked: dict[str, Any] = {}
+    def __init__(self) -> None:
+        self.said = npy(np.full((2, 10), 0.1, np.float32))
+        self.status = 200
+        self.held = False
+        self.asked: list[tuple[web.Request, bytes]] = []
 
-    def invoke_endpoint(self, **asked: Any) -> dict[str, Any]:
-        self.asked = asked
-        if isinstance(self.said, Exception):
-            raise self.said
-        return {"Body": io.BytesIO(self.said), "InvokedProductionVariant": "v7"}
+    async def answer(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        signature.verify(request.method, request.raw_path, request.headers, body, key=KEY, secret=SECRET)
+        self.asked.append((request, body))
+        while self.held:
+            await asyncio.sleep(0.01)
+        return web.Response(status=self.status, body=self.said, headers={"x-Amzn-Invoked-Production-Variant": "v7"})
 
 
-def endpoint(runtime: Runtime) -> SageMakerEndpoint:
-    return SageMakerEndpoint(cast(Any, runtime), "gamenight-xgboost")
+@asynccontextmanager
+async def serving(**given: Any) -> AsyncIterator[tuple[Service, SageMakerEndpoint]]:
+    service = Service()
+    app = web.Application()
+    app.router.add_post("/endpoints/{name}/invocations", service.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    [port] = free_ports(1)
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    runtime = Runtime(Settings(sagemaker_port=port, aws_access_key_id=KEY, aws_secret_access_key=SECRET, **given))
+    try:
+        yield service, SageMakerEndpoint(runtime, "gamenight-xgboost")
+    finally:
+        service.held = False
+        await runtime.close()
+        await runner.cleanup()
 
 
-def test_an_endpoint_is_asked_in_numpys_format_and_tells_its_variant():
-    runtime = Runtime(npy(np.full((2, 10), 0.1, np.float32)))
+async def test_an_endpoint_is_asked_in_numpys_format_and_tells_its_variant():
+    async with serving() as (service, endpoint):
+        answer = await endpoint.predict(RASTERS)
 
-    answer = endpoint(runtime).predict(RASTERS)
-
+    [(request, body)] = service.asked
     assert answer.variant == "v7"
     assert answer.probabilities.sum(axis=1) == pytest.approx([1, 1])
-    assert (runtime.asked["EndpointName"], runtime.asked["ContentType"], runtime.asked["Accept"]) == (
-        "gamenight-xgboost",
+    assert (request.path, request.headers["Content-Type"], request.headers["Accept"]) == (
+        "/endpoints/gamenight-xgboost/invocations",
         NPY,
         NPY,
     )
-    assert (np.load(io.BytesIO(runtime.asked["Body"])) == RASTERS).all()
+    assert "X-Amzn-SageMaker-Target-Variant" not in request.headers
+    assert (np.load(io.BytesIO(body)) == RASTERS).all()
+
+
+async def test_a_variant_can_be_asked_for_by_name():
+    async with serving() as (service, endpoint):
+        await endpoint.predict(RASTERS, "v2")
+
+    assert service.asked[0][0].headers["X-Amzn-SageMaker-Target-Variant"] == "v2"
 
 
 @pytest.mark.parametrize(
@@ -68,25 +100,32 @@ def test_an_endpoint_is_asked_in_numpys_format_and_tells_its_variant():
         npy(np.full((2, 10), 0.1))[:-8],
     ],
 )
-def test_what_is_no_set_of_probabilities_is_no_answer(said: bytes):
-    with pytest.raises(EndpointDown, match="gamenight-xgboost"):
-        endpoint(Runtime(said)).predict(RASTERS)
+async def test_what_is_no_set_of_probabilities_is_no_answer(said: bytes):
+    async with serving() as (service, endpoint):
+        service.said = said
+        with pytest.raises(EndpointDown, match="gamenight-xgboost"):
+            await endpoint.predict(RASTERS)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        ClientError({"Error": {"Code": "ModelError", "Message": "it broke"}}, "InvokeEndpoint"),
-        ReadTimeoutError(endpoint_url="http://127.0.0.1"),
-    ],
-)
-def test_an_endpoint_that_fails_or_hangs_is_down(error: Exception):
-    with pytest.raises(EndpointDown, match="gamenight-xgboost"):
-        endpoint(Runtime(error)).predict(RASTERS)
+async def test_an_endpoint_that_fails_says_why_in_awss_words():
+    async with serving() as (service, endpoint):
+        service.status, service.said = 424, b'{"Code":"ModelError","OriginalMessage":"the trees fell"}'
+        with pytest.raises(EndpointDown, match="424 the trees fell"):
+            await endpoint.predict(RASTERS)
 
 
-def test_nobody_at_the_door_is_down_too():
-    opened = sagemaker_endpoints(Settings(sagemaker_port=9, aws_access_key_id="a", aws_secret_access_key="b"))
+async def test_an_endpoint_that_hangs_is_silent():
+    async with serving(endpoint_timeout_ms=50) as (service, endpoint):
+        service.held = True
+        with pytest.raises(EndpointSilent, match="said nothing"):
+            await endpoint.predict(RASTERS)
 
-    with pytest.raises(EndpointDown):
-        opened("gamenight-xgboost").predict(RASTERS)
+
+async def test_nobody_at_the_door_is_down_and_not_silent():
+    runtime = Runtime(Settings(sagemaker_port=9, aws_access_key_id="a", aws_secret_access_key="b"))
+
+    with pytest.raises(EndpointDown) as down:
+        await SageMakerEndpoint(runtime, "gamenight-xgboost").predict(RASTERS)
+    await runtime.close()
+
+    assert not isinstance(down.value, EndpointSilent)

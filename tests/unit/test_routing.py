@@ -1,14 +1,15 @@
 """Which version answers which drawing: the routing table as a fold over models.v1, and which drawings nobody waits for."""
 
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.events import DrawingSubmitted, ModelPromoted, ModelRolledBack, SnapshotTaken
-from streams.routing import Lately, Route, Table, online, rounded, superseded
+from contracts.events import CandidateSet, DrawingSubmitted, ModelPromoted, ModelRolledBack, PolicySet, SnapshotTaken
+from streams.routing import Candidate, Lately, Route, Table, online, rounded, superseded
 from tests.histories import BEGAN, drawing
 
 STALE = timedelta(seconds=1)
@@ -140,4 +141,54 @@ def test_lately_forgets_the_oldest():
 def test_rounding_keeps_probabilities_probabilities(shares: list[float]):
     total = sum(shares)
 
-    assert sum(rounded(share / total for share in shares)) == pytest.approx(1, abs=1e-5)
+    assert sum(rounded(np.array(shares) / total)) == pytest.approx(1, abs=1e-5)
+
+
+# --- candidates and policy
+
+
+def tried(version: str, role: Any, share: float = 0.0) -> CandidateSet:
+    return CandidateSet(model="xgboost", version=version, role=role, share=share, endpoint="e", variant=f"v{version}")
+
+
+def test_a_candidate_stands_beside_the_champion_until_it_is_taken_away_or_promoted():
+    table = folded(promoted("1"), tried("2", "canary", 0.5))
+
+    assert table.candidate("xgboost") is not None
+    assert table.after(tried("2", "none")).candidate("xgboost") is None
+    assert table.after(promoted("2")).candidate("xgboost") is None
+    assert folded(tried("2", "canary", 0.5)).candidate("xgboost") is None, "without a champion there is no beside"
+
+
+@settings(deadline=None)
+@given(st.text(min_size=1, max_size=20), st.floats(0, 1), st.floats(0, 1))
+def test_a_player_whom_a_canary_answers_stays_its_when_its_share_grows(player: str, share: float, more: float):
+    small, large = (Candidate("2", "v2", "e", False, each) for each in sorted((share, more)))
+
+    assert not small.answers("xgboost", player) or large.answers("xgboost", player)
+
+
+def test_a_shadow_answers_nobody():
+    assert not Candidate("2", "v2", "e", True, 1.0).answers("xgboost", "ada")
+
+
+def test_a_version_that_failed_is_out_until_another_is_promoted():
+    table = folded(ModelPromoted(model="xgboost", version="2", title="", endpoint="e", variant="v2", previous="1"))
+    without = table.without("xgboost", "2", "it broke")
+
+    assert (without.batch["xgboost"].target, without.batch["xgboost"].failed) == ("v1", "it broke")
+    assert without.digest != table.digest
+    assert table.without("xgboost", "1", "?") is table, "it is not the champion"
+    assert folded(promoted("1")).without("xgboost", "1", "?").batch["xgboost"].failed is None, (
+        "nobody could answer in its place"
+    )
+    assert without.after(promoted("1")).batch["xgboost"].target is None
+
+
+def test_a_policy_replaces_the_one_before_whole():
+    first = folded(promoted("1"), PolicySet(lead="bandit", parts={"kmeans": "off"}))
+    second = first.after(PolicySet(lead="xgboost", parts={"mxnet": "shadow"}))
+
+    assert (first.lead, first.part("kmeans"), first.part("mxnet")) == ("bandit", "off", "shown")
+    assert (second.lead, second.part("kmeans"), second.part("mxnet")) == ("xgboost", "shown", "shadow")
+    assert len({first.digest, second.digest, folded(promoted("1")).digest}) == 3
