@@ -11,7 +11,6 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
-from multidict import CIMultiDict
 
 from deploy.local.sagemaker import containers, signature
 from deploy.local.sagemaker.containers import Image
@@ -29,7 +28,15 @@ def signed(method: str, url: str, body: bytes, **headers: str) -> AWSRequest:
 def verify(request: AWSRequest, body: bytes, now: datetime | None = None) -> None:
     url = urlsplit(request.url)
     target = f"{url.path}?{url.query}" if url.query else url.path
-    signature.verify(request.method, target, CIMultiDict(request.headers.items()), body, key=KEY, secret=SECRET, now=now)
+    signature.verify(
+        request.method,
+        target,
+        {name.lower(): value for name, value in request.headers.items()},
+        body,
+        key=KEY,
+        secret=SECRET,
+        now=now,
+    )
 
 
 @given(

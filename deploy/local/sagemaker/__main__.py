@@ -6,31 +6,27 @@ import signal
 import sys
 
 import uvloop
-from aiohttp import web
 
 from contracts.settings import Settings
-from deploy.local.sagemaker.app import create_app
+from deploy.local.sagemaker.app import answering, refused, sagemaker
+from deploy.local.sagemaker.door import Door
+from deploy.local.sagemaker.upstream import MAX_BYTES
 from producers import logs
 
 
 async def serve(settings: Settings) -> None:
     """Serve on this machine only, until SIGTERM or Ctrl-C."""
-    runner = web.AppRunner(
-        create_app(settings),
-        access_log=None,
-        shutdown_timeout=1.0,
-        handler_cancellation=True,  # who has given up waiting must not keep a hung server's queue full
-    )
-    await runner.setup()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    try:
-        await web.TCPSite(runner, "127.0.0.1", settings.sagemaker_port, reuse_address=True).start()
-        gc.freeze()  # what is there now stays: collections while requests run need not walk it
-        await ended.wait()
-    finally:
-        await runner.cleanup()
+    async with sagemaker(settings) as service:
+        door = Door(answering(service, settings), MAX_BYTES, refused)
+        try:
+            await door.open("127.0.0.1", settings.sagemaker_port)
+            gc.freeze()  # what is there now stays: collections while requests run need not walk it
+            await ended.wait()
+        finally:
+            await door.close(patience_s=1.0)
 
 
 def main() -> None:

@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import structlog
-from aiohttp import web
 
 from contracts.settings import Settings
 from deploy.local.sagemaker import signature, wire
 from deploy.local.sagemaker.configs import Configs
 from deploy.local.sagemaker.containers import Images, reap
+from deploy.local.sagemaker.door import Handle, Request, Response
 from deploy.local.sagemaker.endpoints import Endpoints
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.sagemaker.invoking import MAX_BYTES, Invoking
+from deploy.local.sagemaker.invoking import Invoking
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.models import Models
 from deploy.local.sagemaker.names import Names
@@ -74,55 +74,48 @@ class Sagemaker:
         return dict(wire.shaped(model.output_shape, await operation(wire.checked(model, given))))
 
 
-def create_app(settings: Settings) -> web.Application:
-    """The server's application.
+def answering(service: Sagemaker, settings: Settings) -> Handle:
+    """What answers every request that comes in by the door.
 
     Args:
+        service: What is behind it.
         settings: Must have the access key and the secret: what is not signed with them is refused.
+
+    Raises:
+        ValueError: If they have not.
     """
     key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
     if not key or not secret:
         raise ValueError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set: `gamenight up` makes them")
-    built: list[Sagemaker] = []
 
-    async def life(app: web.Application) -> AsyncIterator[None]:
-        async with sagemaker(settings) as service:
-            built.append(service)
-            yield
-
-    async def handle(request: web.Request) -> web.Response:
-        if request.method == "GET" and request.path == "/ping":
-            return web.Response(text="healthy\n")
-        identity = str(uuid.uuid4())
+    async def handle(request: Request) -> Response:
+        if request.target == "/ping" and request.method == "GET":
+            return Response(200, {"Content-Type": "text/plain"}, b"healthy\n")
+        headers = {"x-amzn-RequestId": str(uuid.uuid4())}
+        path = request.target.partition("?")[0]
         try:
-            body = await request.read()
-            signature.verify(request.method, request.raw_path, request.headers, body, key=key, secret=secret)
-            if request.method == "POST" and request.path == "/":
-                answer = await built[0].answer(request.headers.get("X-Amz-Target", ""), body)
-                headers = {"x-amzn-RequestId": identity, "Content-Type": _AMZ_JSON}
-                return web.Response(body=json.dumps(answer).encode(), headers=headers)
-            match request.path.split("/"):
+            signature.verify(request.method, request.target, request.headers, request.body, key=key, secret=secret)
+            match path.split("/"):
                 case ["", "endpoints", endpoint, "invocations"] if request.method == "POST":
-                    answered = await built[0].invoking.invoke(endpoint, request.headers, body)
-                    return web.Response(body=answered.body, headers={"x-amzn-RequestId": identity, **answered.headers})
-                case _:
-                    raise AwsError(
-                        "UnknownOperationException",
-                        f"{request.method} {request.path} is not on this machine: {DOCUMENTED}",
-                        404,
-                    )
+                    answered = await service.invoking.invoke(endpoint, request.headers, request.body)
+                    return Response(200, headers | answered.headers, answered.body)
+                case ["", ""] if request.method == "POST":
+                    answer = await service.answer(request.headers.get("x-amz-target", ""), request.body)
+                    return Response(200, headers | {"Content-Type": _AMZ_JSON}, json.dumps(answer).encode())
+            name = wire.runtime_operation(request.method, path) or f"{request.method} {path}"
+            raise AwsError("UnknownOperationException", f"{name} is not on this machine: {DOCUMENTED}", 404)
         except AwsError as error:
-            return _told(error, identity)
-        except web.HTTPRequestEntityTooLarge:
-            return _told(AwsError("ValidationError", f"The body is over {MAX_BYTES} bytes", 413), identity)
+            return _told(error, headers)
         except Exception:
-            log.exception("request failed", target=request.headers.get("X-Amz-Target"), path=request.path)
-            return _told(AwsError("InternalFailure", "The local SageMaker failed: its log says why", 500), identity)
+            log.exception("request failed", target=request.headers.get("x-amz-target"), path=path)
+            return _told(AwsError("InternalFailure", "The local SageMaker failed: its log says why", 500), headers)
 
-    app = web.Application(client_max_size=MAX_BYTES)
-    app.router.add_route("*", "/{anything:.*}", handle)
-    app.cleanup_ctx.append(life)
-    return app
+    return handle
+
+
+def refused(status: int, why: str) -> Response:
+    """What is said of a request that is no HTTP, or too big."""
+    return _told(AwsError("ValidationError", why, status), {})
 
 
 @asynccontextmanager
@@ -141,8 +134,8 @@ async def sagemaker(settings: Settings) -> AsyncIterator[Sagemaker]:
         service.state.close()
 
 
-def _told(error: AwsError, identity: str) -> web.Response:
+def _told(error: AwsError, headers: dict[str, str]) -> Response:
     """An error as both of boto3's parsers read it: JSON 1.1 from the body, REST from the header."""
     told: dict[str, Any] = {"__type": error.code, "Message": str(error), "message": str(error), **error.details}
-    headers = {"x-amzn-RequestId": identity, "x-amzn-ErrorType": error.code, "Content-Type": _AMZ_JSON}
-    return web.Response(status=error.status, body=json.dumps(told).encode(), headers=headers)
+    given = {**headers, "x-amzn-ErrorType": error.code, "Content-Type": _AMZ_JSON}
+    return Response(error.status, given, json.dumps(told).encode())

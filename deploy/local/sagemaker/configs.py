@@ -40,13 +40,15 @@ class Configs:
         arn = self._names.arn(KIND, name)
         if self._state.get(KIND, name):
             raise invalid(f'Cannot create already existing endpoint configuration "{arn}".')
-        if request.get("ShadowProductionVariants") or request.get("AsyncInferenceConfig"):
-            raise invalid("Shadow variants and asynchronous inference are not on this machine")
-        variants = request.get("ProductionVariants", [])
-        names = [variant["VariantName"] for variant in variants]
-        if not names or len(set(names)) != len(names):
+        if request.get("AsyncInferenceConfig"):
+            raise invalid("Asynchronous inference is not on this machine")
+        variants, shadows = request.get("ProductionVariants", []), request.get("ShadowProductionVariants", [])
+        names = [variant["VariantName"] for variant in (*variants, *shadows)]
+        if not variants or len(set(names)) != len(names):
             raise invalid("ProductionVariants need one variant at least, and each a name of its own")
-        for variant in variants:
+        if shadows and (len(variants), len(shadows)) != (1, 1):
+            raise invalid("With ShadowProductionVariants there is one production variant and one shadow variant")
+        for variant in (*variants, *shadows):
             if "ModelName" not in variant or "ServerlessConfig" in variant:
                 raise invalid(f"Variant {variant['VariantName']}: only instances that serve a ModelName are on this machine")
             self._models.get(variant["ModelName"])

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,13 +21,17 @@ from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.models import Models
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects, ObjectsFailed
-from deploy.local.sagemaker.servers import Server, ServerFailed
+from deploy.local.sagemaker.servers import PATIENCE_S, Server, ServerFailed
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.wire import Document
 
 KIND: Final = "endpoint"
 _LISTING: Final = Listing("EndpointName", "EndpointStatus")
+_MOVING: Final = ("Creating", "Updating", "Deleting")
+"""Those of an endpoint's statuses that its variants have too."""
+_SAME: Final = ("VariantName", "Count", "Image", "ModelDataUrl", "Environment", "Shadow")
+"""What two plans of a variant must have in common for its servers to go on."""
 _BUSY: Final = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
 
 log = structlog.get_logger()
@@ -95,8 +99,11 @@ class Endpoints:
         return {"EndpointArn": arn}
 
     async def describe(self, request: Document) -> Document:
-        """An endpoint."""
-        return self._get(request["EndpointName"])
+        """An endpoint, with what it goes over to."""
+        document = self._get(request["EndpointName"])
+        if pending := document.get("_Pending"):
+            document["PendingDeploymentSummary"] = {"EndpointConfigName": pending, "StartTime": document["LastModifiedTime"]}
+        return document
 
     async def page(self, request: Document) -> Document:
         """Endpoints, newest first."""
@@ -107,10 +114,15 @@ class Endpoints:
         """Go over to another config."""
         document = self._unoccupied(request["EndpointName"])
         config = request["EndpointConfigName"]
+        deployment = request.get("DeploymentConfig", {})
+        if "BlueGreenUpdatePolicy" in deployment and "RollingUpdatePolicy" in deployment:
+            raise invalid("A DeploymentConfig has a BlueGreenUpdatePolicy or a RollingUpdatePolicy, not both")
         plan = self._plan(document["EndpointName"], config)
         if request.get("RetainAllVariantProperties"):
             excluded = {one["VariantPropertyType"] for one in request.get("ExcludeRetainedVariantProperties", [])}
             _retain(document["_Variants"], plan, excluded)
+        if deployment:
+            document["LastDeploymentConfig"] = deployment
         self._keep(document, "Updating", _Pending=config)
         self._begin(document["EndpointName"], self._go_over(document, config, plan))
         return {"EndpointArn": document["EndpointArn"]}
@@ -125,6 +137,7 @@ class Endpoints:
             variant = by_name.get(wish["VariantName"])
             if variant is None:
                 raise invalid(f"Variant {wish['VariantName']} not found for endpoint {name}")
+            variant["Current"] = [variant["Weight"], variant["Count"]]
             variant["Weight"] = wish.get("DesiredWeight", variant["Weight"])
             variant["Count"] = wish.get("DesiredInstanceCount", variant["Count"])
         if sum(variant["Weight"] for variant in plan) <= 0 or any(variant["Count"] < 1 for variant in plan):
@@ -186,8 +199,10 @@ class Endpoints:
 
     def _plan(self, endpoint: str, config: str) -> list[Document]:
         """What has to run for a config, each variant with a folder of its own."""
+        described = self._configs.get(config)
+        shadows = described.get("ShadowProductionVariants", [])
         plan = []
-        for variant in self._configs.get(config)["ProductionVariants"]:
+        for variant in (*described["ProductionVariants"], *shadows):
             container = self._models.container(self._models.get(variant["ModelName"]))
             plan.append(
                 {
@@ -195,6 +210,8 @@ class Endpoints:
                     "ModelName": variant["ModelName"],
                     "Weight": variant.get("InitialVariantWeight", 1.0),
                     "Count": variant.get("InitialInstanceCount", 1),
+                    "Shadow": variant in shadows,
+                    "Patience": variant.get("ContainerStartupHealthCheckTimeoutInSeconds", PATIENCE_S),
                     "Folder": f"endpoints/{endpoint}/{uuid.uuid4().hex[:12]}",
                     **container,
                 }
@@ -203,7 +220,12 @@ class Endpoints:
 
     def _keep(self, document: Document, status: str, **members: Any) -> None:
         document |= {"EndpointStatus": status, "LastModifiedTime": time.time(), **members}
-        document["ProductionVariants"] = [_summary(variant, document["CreationTime"]) for variant in document["_Variants"]]
+        if status == "InService":
+            for variant in document["_Variants"]:
+                variant.pop("Current", None)
+        for member, shadow in (("ProductionVariants", False), ("ShadowProductionVariants", True)):
+            of_kind = [variant for variant in document["_Variants"] if variant.get("Shadow", False) == shadow]
+            document[member] = [_summary(variant, document) for variant in of_kind] or None
         self._state.put(KIND, document["EndpointName"], document)
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -232,7 +254,8 @@ class Endpoints:
     async def _go_over(self, document: Document, config: str, plan: list[Document]) -> None:
         name = document["EndpointName"]
         try:
-            variants = await self._deploy(name, plan)
+            kept = await self._unchanged(document["_Variants"], self._invoking.serving[name], plan)
+            variants = await self._deploy(name, plan, kept)
         except (ServerFailed, ObjectsFailed, AwsError, OSError) as failed:
             log.error("endpoint stays as it was", endpoint=name, reason=str(failed))
             self._keep(document, "InService", FailureReason=str(failed), _Pending=None)
@@ -243,7 +266,29 @@ class Endpoints:
         self._keep(document, "InService", EndpointConfigName=config, _Variants=plan, _Pending=None)
         log.info("endpoint went over", endpoint=name, config=config, variants=[variant.name for variant in variants])
         for variant in old:
-            self._drain(variant.servers, variant.folder)
+            if variant.folder not in kept:
+                self._drain(variant.servers, variant.folder)
+
+    async def _unchanged(
+        self, before: list[Document], serving: tuple[Variant, ...], plan: list[Document]
+    ) -> dict[Path, list[Server]]:
+        """Servers of variants that an update leaves as they are, by folder: they go on. The plan gets those folders.
+
+        Where AWS would start all anew, nobody can tell the difference: an artifact that was written anew is fetched anew.
+        """
+        kept = {}
+        for planned in plan:
+            for old, variant in zip(before, serving, strict=True):
+                same = all(old.get(member) == planned[member] for member in _SAME)
+                if same and all(server.ready.is_set() and not server.missed for server in variant.servers):
+                    artifact = await self._artifact(planned)
+                    if old.get("Artifact") == artifact:
+                        planned |= {"Folder": old["Folder"], "Artifact": artifact}
+                        kept[variant.folder] = variant.servers
+        return kept
+
+    async def _artifact(self, planned: Document) -> str:
+        return await asyncio.to_thread(self._objects.etag, planned["ModelDataUrl"]) if planned["ModelDataUrl"] else ""
 
     async def _resize(self, document: Document) -> None:
         name = document["EndpointName"]
@@ -302,27 +347,36 @@ class Endpoints:
         self._tags.forget(document["EndpointArn"])
         log.info("endpoint deleted", endpoint=name)
 
-    async def _deploy(self, endpoint: str, plan: Iterable[Document]) -> tuple[Variant, ...]:
-        """Running servers for a plan; none is left when one of them fails."""
+    async def _deploy(
+        self, endpoint: str, plan: Iterable[Document], kept: Mapping[Path, list[Server]] | None = None
+    ) -> tuple[Variant, ...]:
+        """Running servers for a plan, some of which run already; of the new ones none is left when one of them fails."""
+        kept = kept or {}
         variants = []
+        fresh = [planned for planned in plan if self._home / planned["Folder"] not in kept]
         try:
             for planned in plan:
-                model = self._home / planned["Folder"] / "model"
+                folder = self._home / planned["Folder"]
+                if folder in kept:
+                    variants.append(_variant(planned, folder, kept[folder]))
+                    continue
+                model = folder / "model"
+                planned["Artifact"] = await self._artifact(planned)
                 if planned["ModelDataUrl"]:
                     await asyncio.to_thread(self._objects.download_model, planned["ModelDataUrl"], model)
                 else:
                     model.mkdir(parents=True, exist_ok=True)
                 variants.append(self._variant(endpoint, planned))
-            await _start_all([server for variant in variants for server in variant.servers])
+            await _start_all([server for variant in variants if variant.folder not in kept for server in variant.servers])
         except BaseException:
-            for planned in plan:
+            for planned in fresh:
                 shutil.rmtree(self._home / planned["Folder"], ignore_errors=True)
             raise
         return tuple(variants)
 
     def _variant(self, endpoint: str, planned: Document) -> Variant:
         servers = [self._server(endpoint, planned, index) for index in range(planned["Count"])]
-        return Variant(planned["VariantName"], planned["Weight"], self._home / planned["Folder"], servers)
+        return _variant(planned, self._home / planned["Folder"], servers)
 
     def _server(self, endpoint: str, planned: Document, index: int) -> Server:
         """One of a variant's servers, with /opt/ml of its own and the variant's model in it."""
@@ -334,7 +388,7 @@ class Endpoints:
         say = self._logs.writer(f"{logs.ENDPOINTS}/{endpoint}", stream)
         environment = {"AWS_REGION": self._names.region, **planned["Environment"]}
         image = self._images.find(planned["Image"])
-        return Server(image, place, environment, say, home=self._home)
+        return Server(image, place, environment, say, home=self._home, patience_s=planned.get("Patience", PATIENCE_S))
 
     def _drain(self, servers: Iterable[Server], folder: Path | None) -> None:
         async def drain() -> None:
@@ -377,13 +431,22 @@ def _retain(old: list[Document], plan: list[Document], excluded: set[str]) -> No
                 planned["Count"] = kept["Count"]
 
 
-def _summary(variant: Document, since: float) -> Document:
-    image = {"SpecifiedImage": variant["Image"], "ResolvedImage": variant["Image"], "ResolutionTime": since}
+def _variant(planned: Document, folder: Path, servers: list[Server]) -> Variant:
+    return Variant(planned["VariantName"], planned["Weight"], folder, servers, planned.get("Shadow", False))
+
+
+def _summary(variant: Document, document: Document) -> Document:
+    """A variant as DescribeEndpoint shows it: as it is, and as it shall be."""
+    image = {"SpecifiedImage": variant["Image"], "ResolvedImage": variant["Image"], "ResolutionTime": document["CreationTime"]}
+    weight, count = variant.get("Current", (variant["Weight"], variant["Count"]))
+    status = document["EndpointStatus"]
+    moving = [{"Status": status, "StartTime": document["LastModifiedTime"]}] if status in _MOVING else None
     return {
         "VariantName": variant["VariantName"],
         "DeployedImages": [image],
-        "CurrentWeight": variant["Weight"],
+        "VariantStatus": moving,
+        "CurrentWeight": weight,
         "DesiredWeight": variant["Weight"],
-        "CurrentInstanceCount": variant["Count"],
+        "CurrentInstanceCount": count,
         "DesiredInstanceCount": variant["Count"],
     }

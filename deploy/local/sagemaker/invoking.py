@@ -1,11 +1,15 @@
 """InvokeEndpoint: chooses a variant by weight and a server of it, hands the request over and the answer back."""
 
 import asyncio
+import contextlib
 import random
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import structlog
 
 from deploy.local.sagemaker import logs
 from deploy.local.sagemaker.errors import AwsError
@@ -13,13 +17,19 @@ from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.servers import Server
 from deploy.local.sagemaker.upstream import UpstreamLost, UpstreamRefused
 
-MAX_BYTES: Final = 25 * 2**20
-"""Largest body of a request, as SageMaker has it."""
 TIMEOUT_S: Final = 60.0
 """How long a model may take, as SageMaker has it."""
 _WAIT_S: Final = 10.0  # for a server that is starting again: better late than lost
-_ATTRIBUTES: Final = "X-Amzn-SageMaker-Custom-Attributes"
-_HANDED_ON: Final = ("Content-Type", "Accept", _ATTRIBUTES, "X-Amzn-SageMaker-Inference-Id", "X-Amzn-SageMaker-Session-Id")
+_LOOK_S: Final = 0.25  # between two looks at the table of who waits: an update may have changed it
+_MOST_UNDER_WAY: Final = 256
+"""Requests to one endpoint at a time: one that hangs must not fill the proxy."""
+_MOST_MIRRORED: Final = 8
+"""Requests to one shadow variant at a time; those above are not mirrored."""
+_ATTRIBUTES: Final = "x-amzn-sagemaker-custom-attributes"
+_HANDED_ON: Final = ("content-type", "accept", _ATTRIBUTES, "x-amzn-sagemaker-inference-id", "x-amzn-sagemaker-session-id")
+_ABSENT: Final = ("target-model", "target-container-hostname", "inference-component")
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -31,11 +41,21 @@ class Variant:
     folder: Path
     """Where its model is."""
     servers: list[Server] = field(default_factory=list)
+    shadow: bool = False
+    """Asked beside the others, and its answers thrown away."""
 
     def server(self) -> Server | None:
-        """The least busy of those that are ready, or None."""
+        """The least busy of those that are ready, before those that have not answered /ping; or None."""
+        if len(self.servers) == 1:
+            return self.servers[0] if self.servers[0].ready.is_set() else None
         ready = [server for server in self.servers if server.ready.is_set()]
-        return min(ready, key=lambda server: server.under_way, default=None)
+        return min(ready, key=lambda server: (server.missed, server.under_way), default=None)
+
+    async def stir(self, within_s: float) -> None:
+        """Wait until its first server is ready again, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self.servers[0].ready.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +63,7 @@ class Answered:
     """A model's answer."""
 
     body: bytes
-    headers: Mapping[str, str]
+    headers: dict[str, str]
 
 
 class Invoking:
@@ -54,79 +74,122 @@ class Invoking:
         self.serving: dict[str, tuple[Variant, ...]] = {}
         self._names = names
         self._random = random.Random()
+        self._under_way: Counter[str] = Counter()
+        self._mirrored: set[asyncio.Task[None]] = set()
 
     async def invoke(self, endpoint: str, headers: Mapping[str, str], body: bytes) -> Answered:
         """Ask an endpoint.
 
+        Args:
+            endpoint: Its name.
+            headers: The request's, by lower-case name.
+            body: The request's.
+
         Raises:
             AwsError: ValidationError for an endpoint or variant that is not there, ModelError for what the model refused
-                or failed at, ModelNotReadyException when no server is up.
+                or failed at, ModelNotReadyException when no server is up, ServiceUnavailable when too many wait already.
         """
         handed = {name: headers[name] for name in _HANDED_ON if name in headers}
-        target = headers.get("X-Amzn-SageMaker-Target-Variant")
-        for unsupported in ("Target-Model", "Target-Container-Hostname", "Inference-Component"):
-            if f"X-Amzn-SageMaker-{unsupported}" in headers:
-                raise _refused(f"{unsupported} is not on this machine: endpoints have one model a variant")
+        target = headers.get("x-amzn-sagemaker-target-variant")
+        for absent in _ABSENT:
+            if f"x-amzn-sagemaker-{absent}" in headers:
+                raise _refused(f"{absent} is not on this machine: endpoints have one model a variant")
+        self._choose(endpoint, target)  # what is not there is said at once
+        if self._under_way[endpoint] >= _MOST_UNDER_WAY:
+            raise AwsError("ServiceUnavailable", f"Endpoint {endpoint} has {_MOST_UNDER_WAY} requests under way already.", 503)
+        self._under_way[endpoint] += 1
+        try:
+            if target is None:
+                self._mirror(endpoint, handed, body)
+            return await self._answer(endpoint, target, handed, body)
+        finally:
+            self._under_way[endpoint] -= 1
+
+    async def _answer(self, endpoint: str, target: str | None, handed: Mapping[str, str], body: bytes) -> Answered:
         lost = 0
-        deadline = asyncio.get_running_loop().time() + _WAIT_S
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _WAIT_S
         while True:
-            variant, server = await self._ready(endpoint, target, deadline)
+            variant = self._choose(endpoint, target)
+            server = variant.server()
+            if server is None:
+                if clock() > deadline:
+                    raise AwsError("ModelNotReadyException", f"No server of variant {variant.name} is ready.", 429)
+                await variant.stir(_LOOK_S)
+                continue
             server.enter()  # no await since it was found ready: an update cannot have ended it
             try:
                 response = await server.upstream.ask("POST", "/invocations", handed, body, TIMEOUT_S)
             except TimeoutError as error:
                 told = "Your invocation timed out while waiting for a response from container primary."
-                raise self._model_error(endpoint, variant, 0, told) from error
-            except UpstreamRefused:  # it has died, and that is not known yet: `_ready` waits for the next one
-                await asyncio.sleep(0.01)
+                raise self._model_error(endpoint, 0, told) from error
+            except UpstreamRefused as error:  # it has died, and that is not known yet: it will be another one
+                if clock() > deadline:
+                    raise AwsError("ModelNotReadyException", f"No server of variant {variant.name} is ready.", 429) from error
+                await asyncio.sleep(0.02)
             except UpstreamLost as error:  # it died under the request: that is asked again, but not what kills every server
                 lost += 1
                 if lost > 1:
-                    raise self._model_error(endpoint, variant, 0, f"The container did not answer: {error}") from error
+                    raise self._model_error(endpoint, 0, f"The container did not answer: {error}") from error
             else:
                 if response.status >= 300:
-                    raise self._model_error(endpoint, variant, response.status, response.body.decode(errors="replace"))
+                    raise self._model_error(endpoint, response.status, response.body.decode(errors="replace"))
                 given = {"Content-Type": response.headers.get("content-type", "application/octet-stream")}
-                if attributes := response.headers.get(_ATTRIBUTES.lower()):
+                if attributes := response.headers.get(_ATTRIBUTES):
                     given[_ATTRIBUTES] = attributes
                 return Answered(response.body, {"x-Amzn-Invoked-Production-Variant": variant.name, **given})
             finally:
                 server.leave()
 
-    async def _ready(self, endpoint: str, target: str | None, deadline: float) -> tuple[Variant, Server]:
-        while True:
-            variant = self._choose(endpoint, target)
-            server = variant.server()
-            if asyncio.get_running_loop().time() > deadline:
-                raise AwsError("ModelNotReadyException", f"No server of variant {variant.name} is ready.", 429)
-            if server:
-                return variant, server
-            await asyncio.sleep(0.01)
-
     def _choose(self, endpoint: str, target: str | None) -> Variant:
-        variants = self.serving.get(endpoint)
-        if variants is None:
-            raise _refused(f"Endpoint {endpoint} of account {self._names.account} not found.")
+        try:
+            variants = self.serving[endpoint]
+        except KeyError:
+            raise _refused(f"Endpoint {endpoint} of account {self._names.account} not found.") from None
         if target is not None:
             for variant in variants:
-                if variant.name == target:
+                if variant.name == target and not variant.shadow:
                     return variant
-            raise _refused(f"Variant {target} not found for Endpoint {endpoint}")
+            raise _refused(f"Variant {target} not found for Endpoint {endpoint} of account {self._names.account}.")
         if len(variants) == 1:
             return variants[0]
-        return self._random.choices(variants, [variant.weight for variant in variants])[0]
+        shown = [variant for variant in variants if not variant.shadow]
+        return self._random.choices(shown, [variant.weight for variant in shown])[0]
 
-    def _model_error(self, endpoint: str, variant: Variant, status: int, message: str) -> AwsError:
+    def _mirror(self, endpoint: str, handed: Mapping[str, str], body: bytes) -> None:
+        """Ask the shadow variant too, for its share of the requests; what it answers, and whether, is nobody's business."""
+        first, *others = self.serving[endpoint]
+        for shadow in others:
+            server = shadow.server() if shadow.shadow else None
+            if server is None or server.under_way >= _MOST_MIRRORED:
+                continue
+            if self._random.random() * first.weight < shadow.weight:
+                task = asyncio.create_task(_ask_and_forget(server, handed, body))
+                self._mirrored.add(task)
+                task.add_done_callback(self._mirrored.discard)
+
+    def _model_error(self, endpoint: str, status: int, message: str) -> AwsError:
         side = "client" if 400 <= status < 500 else "server"
-        group = self._names.log_group(f"{logs.ENDPOINTS}/{endpoint}")
+        group = f"{logs.ENDPOINTS}/{endpoint}"
         return AwsError(
             "ModelError",
-            f'Received {side} error ({status}) from {variant.name} with message "{message}".',
+            f'Received {side} error ({status}) from primary with message "{message}".'
+            f" See {group} in account {self._names.account} for more information.",
             424,
             OriginalStatusCode=status,
             OriginalMessage=message,
-            LogStreamArn=group,
+            LogStreamArn=self._names.log_group(group),
         )
+
+
+async def _ask_and_forget(server: Server, handed: Mapping[str, str], body: bytes) -> None:
+    server.enter()
+    try:
+        await server.upstream.ask("POST", "/invocations", handed, body, TIMEOUT_S)
+    except (UpstreamLost, TimeoutError) as error:
+        log.debug("shadow variant did not answer", error=str(error))
+    finally:
+        server.leave()
 
 
 def _refused(message: str) -> AwsError:

@@ -77,6 +77,19 @@ class Objects:
         except (OSError, EOFError, tarfile.TarError) as error:
             raise ObjectsFailed(f"Failed to extract model data archive from {uri}: {error}") from error
 
+    def etag(self, uri: str) -> str:
+        """What changes when an object is written anew; of a prefix, of all objects under it.
+
+        Raises:
+            ObjectsFailed: If it is not there.
+        """
+        bucket, key = split(uri)
+        try:
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
+            return "".join(entry["Key"] + entry["ETag"] for page in pages for entry in page.get("Contents", []))
+        except (BotoCoreError, ClientError) as error:
+            raise ObjectsFailed(f"Could not find model data at {uri}: {error}") from error
+
     def upload_archive(self, folder: Path, uri: str) -> None:
         """Put a folder's files there as one .tar.gz, the same bytes for the same files.
 

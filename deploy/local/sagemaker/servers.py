@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+import psutil
 import structlog
 
 from deploy.local.sagemaker import containers
@@ -14,15 +15,19 @@ from deploy.local.sagemaker.containers import Image, Process, Say
 from deploy.local.sagemaker.upstream import Upstream, UpstreamLost
 
 PATIENCE_S: Final = 120.0
-"""How long a server may take until it answers /ping."""
+"""How long a server may take until it answers /ping, unless its variant says otherwise."""
 _DRAIN_S: Final = 60.0
 _STOP_S: Final = 1.5
 _FIRST_PAUSE_S: Final = 0.2
-_LONGEST_PAUSE_S: Final = 5.0
-_PULSE_S: Final = 10.0
-"""Between two looks whether a server still answers /ping, and how long that may take."""
+_LONGEST_PAUSE_S: Final = 2.0
+PULSE_S: Final = 2.0
+"""Between two looks whether a server still answers /ping, and how long that may take, as SageMaker has it."""
 _MISSES: Final = 3
-"""In a row, after which it is taken to hang."""
+"""In a row and without working meanwhile, after which it is taken to hang."""
+_BUSY: Final = 0.05
+"""Share of a core above which a server that answers no /ping is at work: a long invocation on its one thread."""
+_MOST_MISSES: Final = 20
+"""In a row, working or not: longer than an invocation may take."""
 _CALM_S: Final = 60.0  # a server that ran for so long is started again without delay
 
 log = structlog.get_logger()
@@ -43,6 +48,7 @@ class Server:
         say: Say,
         *,
         home: Path,
+        patience_s: float,
     ) -> None:
         """Not started yet.
 
@@ -52,16 +58,20 @@ class Server:
             environment: The model's variables.
             say: Told each line that it prints.
             home: The folder of this service.
+            patience_s: How long it may take until it answers /ping.
         """
         self.ready = asyncio.Event()
         """Whether it can be asked now."""
         self.under_way = 0
         """Requests that it has not answered yet."""
+        self.missed = 0
+        """How many /ping in a row it has not answered."""
         self._image = image
         self._folder = folder
         self._environment = environment
         self._say = say
         self._home = home
+        self._patience_s = patience_s
         self._process: Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
@@ -122,9 +132,9 @@ class Server:
         ended = asyncio.create_task(process.wait())
         ready = asyncio.create_task(self._answers())
         try:
-            await asyncio.wait({ended, ready}, timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ended, ready}, timeout=self._patience_s, return_when=asyncio.FIRST_COMPLETED)
             if not ready.done():
-                why = f"it ended with code {process.exit_code}" if ended.done() else f"no answer in {PATIENCE_S:.0f} s"
+                why = f"it ended with code {process.exit_code}" if ended.done() else f"no answer in {self._patience_s:.0f} s"
                 raise ServerFailed(why)
             await ready  # whatever went wrong in asking is told here
         except BaseException:
@@ -142,17 +152,20 @@ class Server:
             await asyncio.sleep(0.02)
 
     async def _ended(self, process: Process) -> int:
-        """The exit code of a process, once it has ended; one that answers no /ping for long is made to."""
+        """The exit code of a process, once it has ended; one that hangs is made to."""
         ended = asyncio.create_task(process.wait())
-        missed = 0
+        self.missed = idle = 0
+        worked_s = 0.0
         while not ended.done():
-            await asyncio.wait({ended}, timeout=_PULSE_S)
+            await asyncio.wait({ended}, timeout=PULSE_S)
             try:
-                await self.upstream.ask("GET", "/ping", {}, b"", timeout_s=_PULSE_S)
-                missed = 0
+                await self.upstream.ask("GET", "/ping", {}, b"", timeout_s=PULSE_S)
+                self.missed = idle = 0
             except (UpstreamLost, TimeoutError):
-                missed += 1
-            if missed == _MISSES and not ended.done():
+                before, worked_s = worked_s, _cpu_s(process.pid)
+                self.missed += 1
+                idle = idle + 1 if self.missed == 1 or worked_s - before < _BUSY * 2 * PULSE_S else 0
+            if (idle == _MISSES or self.missed == _MOST_MISSES) and not ended.done():
                 log.warning("server hangs, ending it", folder=str(self._folder), pid=process.pid)
                 await process.stop(0)
         return ended.result()
@@ -172,6 +185,15 @@ class Server:
                 await self._launch()
             except ServerFailed as failed:
                 log.error("server does not start", folder=str(self._folder), reason=str(failed))
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time that a process and those that it started have taken."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+        return sum(time.user + time.system for time in times)
+    return 0.0
 
 
 def _free_port() -> int:

@@ -29,7 +29,7 @@ def verify(
     Args:
         method: HTTP method.
         target: Path and query, as they came over the wire.
-        headers: By any-case name.
+        headers: By lower-case name.
         body: The whole body.
         key: Our access key id.
         secret: Our secret access key.
@@ -38,7 +38,7 @@ def verify(
     Raises:
         AwsError: If it is not signed, or with another key, or too long ago, or was changed under way.
     """
-    given = headers.get("Authorization")
+    given = headers.get("authorization")
     if given is None:
         raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", 403)
     match = _AUTHORIZATION.fullmatch(given)
@@ -47,25 +47,15 @@ def verify(
     who, day, region, service, signed, signature = match.groups()
     if not hmac.compare_digest(who, key):
         raise AwsError("UnrecognizedClientException", "The security token included in the request is invalid.", 403)
-    stamp = headers.get("X-Amz-Date", "")
+    stamp = headers.get("x-amz-date", "")
     _check_time(stamp, day, now or datetime.now(UTC))
     digest = hashlib.sha256(body).hexdigest()
-    url = urlsplit(target)
     names = signed.split(";")
-    canonical = "\n".join(
-        (
-            method,
-            quote(url.path or "/", safe="/~"),
-            _query(url.query),
-            *(f"{name}:{' '.join(headers.get(name, '').split())}" for name in names),
-            "",
-            signed,
-            digest,
-        )
-    )
+    given_headers = [f"{name}:{' '.join(headers.get(name, '').split())}" for name in names]
+    canonical = "\n".join((method, _canonical(target), *given_headers, "", signed, digest))
     hashed = hashlib.sha256(canonical.encode()).hexdigest()
     text = f"AWS4-HMAC-SHA256\n{stamp}\n{day}/{region}/{service}/aws4_request\n{hashed}"
-    expected = hmac.new(_signing_key(secret, day, region, service), text.encode(), hashlib.sha256).hexdigest()
+    expected = hmac.digest(_signing_key(secret, day, region, service), text.encode(), "sha256").hex()
     if "host" not in names or not hmac.compare_digest(expected, signature):
         raise AwsError(
             "InvalidSignatureException",
@@ -89,6 +79,13 @@ def _check_time(stamp: str, day: str, now: datetime) -> None:
         raise AwsError("InvalidSignatureException", f"Signature expired: {stamp} is not within 5 min of the clock here", 403)
 
 
+@functools.lru_cache(maxsize=256)
+def _canonical(target: str) -> str:
+    """Path and query as they are signed, a line each."""
+    url = urlsplit(target)
+    return f"{quote(url.path or '/', safe='/~')}\n{_query(url.query)}"
+
+
 def _query(query: str) -> str:
     pairs = (
         f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in parse_qsl(query, keep_blank_values=True)
@@ -100,5 +97,5 @@ def _query(query: str) -> str:
 def _signing_key(secret: str, *parts: str) -> bytes:
     made = f"AWS4{secret}".encode()
     for part in (*parts, "aws4_request"):
-        made = hmac.new(made, part.encode(), hashlib.sha256).digest()
+        made = hmac.digest(made, part.encode(), "sha256")
     return made

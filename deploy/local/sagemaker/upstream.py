@@ -4,9 +4,12 @@ is on the way of every guess."""
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Final, cast
 
 import httptools
+
+MAX_BYTES: Final = 25 * 2**20
+"""Largest body, of a request as of an answer, as SageMaker has it."""
 
 
 class UpstreamLost(ConnectionError):
@@ -36,23 +39,28 @@ class _Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[Response] | None = None
         self._response = Response()
         self._parts: list[bytes] = []
+        self._size = 0
         self._parser = httptools.HttpResponseParser(self)
 
-    async def ask(self, request: bytes) -> Response:
+    async def ask(self, request: bytes, timeout_s: float) -> Response:
         """Send a whole request and wait for the whole response.
 
         Raises:
             UpstreamLost: If it does not come.
+            TimeoutError: If it takes too long.
         """
         if self._transport is None or not self.open:
             raise UpstreamLost("the connection is closed")
-        self._response, self._parts = Response(), []
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._response, self._parts, self._size = Response(), [], 0
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        late = loop.call_later(timeout_s, self._fail, TimeoutError(f"no answer in {timeout_s:g} s"))
         self._transport.write(request)
         try:
             return await self._waiter
         finally:
-            if not self._waiter.done() or self._waiter.cancelled():
+            late.cancel()
+            if self._waiter.cancelled() or self._waiter.exception():
                 self.close()  # the answer may still come: nobody else must get it
             self._waiter = None
 
@@ -80,6 +88,9 @@ class _Connection(asyncio.Protocol):
         self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size > MAX_BYTES:
+            raise ValueError(f"the answer is over {MAX_BYTES} bytes")  # the parser gives up with it
         self._parts.append(body)
 
     def on_message_complete(self) -> None:
@@ -90,7 +101,7 @@ class _Connection(asyncio.Protocol):
         if self._waiter and not self._waiter.done():
             self._waiter.set_result(self._response)
 
-    def _fail(self, error: UpstreamLost) -> None:
+    def _fail(self, error: UpstreamLost | TimeoutError) -> None:
         if self._waiter and not self._waiter.done():
             self._waiter.set_exception(error)
 
@@ -113,9 +124,8 @@ class Upstream:
         """
         given = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{given}Content-Length: {len(body)}\r\n\r\n"
-        async with asyncio.timeout(timeout_s):
-            connection = await self._connection()
-            response = await connection.ask(head.encode("latin-1") + body)
+        connection = await self._connection()
+        response = await connection.ask(head.encode("latin-1") + body, timeout_s)
         if connection.open:
             self._idle.append(connection)
         return response

@@ -53,6 +53,16 @@ def operation(target: str) -> OperationModel:
     return service(TARGETS[prefix]).operation_model(name)
 
 
+def runtime_operation(method: str, path: str) -> str | None:
+    """The operation of the runtime that a path belongs to, such as InvokeEndpointAsync; None: AWS has none there either."""
+    model = service("sagemaker-runtime")
+    for name in model.operation_names:
+        asked = model.operation_model(name).http
+        if method == asked["method"] and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", asked["requestUri"]), path):
+            return str(name)
+    return None
+
+
 def checked(model: OperationModel, request: Any) -> Document:
     """A request with the members that the operation knows.
 

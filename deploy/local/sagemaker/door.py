@@ -1,0 +1,194 @@
+"""HTTP/1.1 as the service's callers speak it. Leaner than a general server: this is on the way of every guess."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Final, cast
+
+import httptools
+
+MAX_HEAD_BYTES: Final = 64 * 1024
+_MOST_WAITING: Final = 8  # requests sent before the one before was answered; then we read no more for a while
+_REASONS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+
+
+@dataclass(slots=True)
+class Request:
+    """What a caller sent."""
+
+    method: str
+    target: str
+    """Path and query as they came over the wire."""
+    headers: dict[str, str]
+    """By lower-case name; several of one name are joined by commas."""
+    body: bytes
+    keep: bool = True
+    """Whether the caller wants the connection to stay."""
+
+
+@dataclass(slots=True, frozen=True)
+class Response:
+    """What the caller gets."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Handle = Callable[[Request], Awaitable[Response]]
+"""Answers a request; cancelled when its caller has gone."""
+
+
+@dataclass(slots=True)
+class Door:
+    """A listening socket and the connections that came in by it."""
+
+    handle: Handle
+    max_bytes: int
+    """Largest body."""
+    refuse: Callable[[int, str], Response]
+    """What is said of a request that cannot be handled: HTTP status, why."""
+    connections: "set[_Connection]" = field(default_factory=set)
+    _server: asyncio.Server | None = None
+
+    async def open(self, host: str, port: int) -> None:
+        """Listen.
+
+        Raises:
+            OSError: If somebody else does.
+        """
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Connection(self), host, port, backlog=1024, reuse_address=True)
+
+    async def close(self, patience_s: float) -> None:
+        """Let nobody in any more; who is being answered has so long to get it."""
+        if self._server is None:
+            return
+        self._server.close()
+        tasks = [connection.task for connection in self.connections if connection.task]
+        if tasks:
+            await asyncio.wait(tasks, timeout=patience_s)
+        for connection in list(self.connections):
+            connection.close()
+
+
+class _Connection(asyncio.Protocol):
+    """One request at a time, in their order; the parser calls the ``on_`` methods."""
+
+    def __init__(self, door: Door) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self._door = door
+        self._transport: asyncio.Transport
+        self._parser = httptools.HttpRequestParser(self)
+        self._waiting: deque[Request] = deque()
+        self._target = b""
+        self._headers: dict[str, str] = {}
+        self._parts: list[bytes] = []
+        self._head = self._size = 0
+        self._in_head = True
+
+    def close(self) -> None:
+        """Close it, once what was written is sent."""
+        self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass
+        self._door.connections.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._door.connections.discard(self)
+        self._waiting.clear()
+        if self.task:
+            self.task.cancel()  # who has given up waiting must not keep a hung server's queue full
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._refuse(400, "this is no HTTP")
+            return
+        if self._in_head:
+            self._head += len(data)
+            if self._head > MAX_HEAD_BYTES:
+                self._refuse(431, "the headers are too long")
+
+    def pause_writing(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
+
+    def on_message_begin(self) -> None:
+        self._target, self._headers, self._parts = b"", {}, []
+        self._head = self._size = 0
+        self._in_head = True
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key, told = name.decode("ascii").lower(), value.decode("latin-1")
+        self._headers[key] = f"{self._headers[key]},{told}" if key in self._headers else told
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if "expect" in self._headers:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size <= self._door.max_bytes:
+            self._parts.append(body)
+        elif not self._transport.is_closing():
+            self._parts.clear()
+            self._refuse(413, f"The body is over {self._door.max_bytes} bytes")
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        if self._transport.is_closing():
+            return
+        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        method = self._parser.get_method().decode("ascii")
+        request = Request(method, self._target.decode("ascii"), self._headers, body, self._parser.should_keep_alive())
+        if self.task is None:
+            self._begin(request)
+            return
+        self._waiting.append(request)
+        if len(self._waiting) >= _MOST_WAITING:
+            self._transport.pause_reading()
+
+    def _begin(self, request: Request) -> None:
+        self.task = asyncio.get_running_loop().create_task(self._answer(request))
+
+    async def _answer(self, request: Request) -> None:
+        response = await self._door.handle(request)
+        self.task = None
+        if self._transport.is_closing():
+            return
+        self._write(response, request.keep)
+        if not request.keep:
+            self.close()
+        elif self._waiting:
+            self._begin(self._waiting.popleft())
+            self._transport.resume_reading()
+
+    def _refuse(self, status: int, why: str) -> None:
+        self._write(self._door.refuse(status, why), keep=False)
+        self.close()
+
+    def _write(self, response: Response, keep: bool) -> None:
+        given = "".join([f"{name}: {value}\r\n" for name, value in response.headers.items()])
+        ending = "\r\n" if keep else "Connection: close\r\n\r\n"
+        date = _date(int(time.time()))
+        head = f"{_REASONS[response.status]}{given}Date: {date}\r\nContent-Length: {len(response.body)}\r\n{ending}"
+        self._transport.write(head.encode("latin-1") + response.body)
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
