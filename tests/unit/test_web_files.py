@@ -13,7 +13,7 @@ SCRIPTS = sorted(path for path in WEB.rglob("*.js") if not path.name.endswith(".
 STYLES = sorted(WEB.rglob("*.css"))
 EVERYTHING = [*PAGES, *SCRIPTS, *STYLES, *sorted(WEB.rglob("*.svg"))]
 SVG = "http://www.w3.org/2000/svg"
-ROUTES = {"/", "/watch"}
+ROUTES = {"/", "/watch", "/library", "/endpoints"}
 """Of the API: addresses of pages, not of files."""
 
 

@@ -3,10 +3,11 @@
 
 import { h, say, the } from "../lib/dom.js";
 import { count } from "../lib/format.js";
-import { hue, short } from "../lib/models.js";
+import { byPlace, hue, short } from "../lib/models.js";
 import { Socket, described } from "../lib/socket.js";
 import { Chart } from "./chart.js";
 import { trailing } from "./counts.js";
+import { happened } from "./happenings.js";
 import { confusion, digits, latency, tile, versions } from "./tables.js";
 import { Job } from "./training.js";
 
@@ -67,8 +68,7 @@ function receive(frame) {
       for (const [model, score] of Object.entries(frame.scores)) scores.set(model, score);
       break;
     case "model":
-      if (frame.event === "learned") models.set(frame.model, { ...models.get(frame.model), ...frame });
-      else changed(frame);
+      changed(frame);
       break;
     case "training":
       trained(frame.model, frame, frame.log ?? []);
@@ -90,15 +90,15 @@ function counted(online, drawings) {
 }
 
 /** @param {import("../lib/protocol.js").ModelChanged} change */
-function changed({ model, version, event, note, title }) {
-  const known = models.get(model);
-  const name = title ?? known?.title ?? model;
-  if (event !== "published") models.set(model, { ...known, model, version, title: name });
-  const did = { published: "was trained", promoted: "now answers", "rolled-back": "answers again" }[event];
+function changed({ type, event, note, ...model }) {
+  const before = models.get(model.model);
+  const version = event === "published" ? (before?.version ?? null) : model.version;
+  models.set(model.model, { ...before, ...model, version });
+  const told = happened({ type, event, note, ...model }, short({ ...before, ...model }, model.model));
+  if (!told) return;
   const time = h("time", {}, new Date().toLocaleTimeString([], { hourCycle: "h23", hour: "2-digit", minute: "2-digit" }));
-  const line = h("li", { class: "dot", "data-hue": hue(model) }, time, `${short({ model, title: name }, model)} ${version} ${did}${note ? `: ${note}` : ""}`);
   page.changes.querySelector(".quiet")?.remove();
-  page.changes.prepend(line);
+  page.changes.prepend(h("li", { class: "dot", "data-hue": hue(model.model) }, time, told));
   if (page.changes.childElementCount > CHANGES) page.changes.lastElementChild?.remove();
 }
 
@@ -125,7 +125,7 @@ function showSoon() {
 
 function show() {
   frame = 0;
-  const scored = [...models.values()].map((model) => ({ model, score: scores.get(model.model) ?? none() }));
+  const scored = [...models.values()].sort((a, b) => byPlace(a.model, b.model)).map((model) => ({ model, score: scores.get(model.model) ?? none() }));
   say(page.labelled, count(Math.max(0, ...scored.map(({ score }) => score.n))));
   page.tiles.replaceChildren(...scored.map(tile));
   const whileS = Number(page.while.value);
@@ -140,17 +140,17 @@ function show() {
 
 /** The models to choose from; rebuilt only when they change, so that the keyboard's focus stays. */
 function showChooser() {
-  const names = [...models.keys()];
+  const names = [...models.keys()].sort(byPlace);
   if (chosen === null || !models.has(chosen)) chosen = names[0] ?? null;
   if (page.chooser.dataset.models === names.join()) return;
   page.chooser.dataset.models = names.join();
-  page.chooser.replaceChildren(...[...models.values()].map(({ model, title }) => {
+  page.chooser.replaceChildren(...names.map((model) => {
     const radio = h("input", { type: "radio", name: "model", value: model, checked: model === chosen });
     radio.addEventListener("change", () => {
       chosen = model;
       showSoon();
     });
-    return h("label", { "data-hue": hue(model) }, radio, short({ model, title }, model));
+    return h("label", { "data-hue": hue(model) }, radio, short(models.get(model), model));
   }));
 }
 

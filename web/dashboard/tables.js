@@ -18,21 +18,24 @@ const REDDEST = 0.35;
 /** From this shade on a cell's text is light. */
 const LOUD = 0.55;
 
+/** What stands behind a version whose guesses were counted and not shown (contracts/events.py). */
+const SHADOW = "/shadow";
+
 /** @param {Scored} scored */
 export function tile({ model, score }) {
   const interval = wilson(score);
+  const why = model.unavailable || model.resting;
+  const mark = model.unavailable ? "not here" : model.resting ? "resting" : model.part && model.part !== "shown" ? model.part : model.lead ? "first" : "";
+  const facts = interval
+    ? [h("p", {}, `${percent1(interval.low)} to ${percent1(interval.high)}`), h("p", {}, `${count(score.correct)} of ${count(score.n)} right`), h("p", {}, latencies(score))]
+    : [h("p", {}, "0 of 0 right")];
   return h(
     "article",
-    { class: "card tile", "data-hue": hue(model.model), "data-model": model.model },
-    h("header", {}, h("h2", { title: model.title }, short(model, model.model)), h("span", { class: "version quiet small", title: `version ${model.version}` }, model.version)),
+    { class: "card tile", "data-hue": hue(model.model), "data-model": model.model, "data-state": why ? "away" : "here" },
+    h("header", {}, h("h2", { title: model.title }, short(model, model.model)), ...(mark ? [h("span", { class: "badge" }, mark)] : [])),
+    h("p", { class: "version quiet small", title: `version ${model.version}` }, model.version ?? "\u00a0"),
     h("p", { class: "share" }, interval ? percent1(interval.share) : "–"),
-    h(
-      "dl",
-      {},
-      ...fact("between", interval ? `${percent1(interval.low)} and ${percent1(interval.high)}` : "–"),
-      ...fact("right", `${count(score.correct)} of ${count(score.n)}`),
-      ...fact("answers in", latencies(score)),
-    ),
+    h("div", { class: "facts small" }, ...facts, ...(why ? [h("p", { class: "why", title: why }, why)] : [])),
   );
 }
 
@@ -80,19 +83,20 @@ export function confusion({ model, score }) {
  */
 export function versions(scored) {
   const all = scored.flatMap(({ model, score }) =>
-    Object.entries({ [generation(model.version)]: { n: 0, correct: 0 }, ...score.versions })
+    Object.entries({ ...(model.version && { [generation(model.version)]: { n: 0, correct: 0 } }), ...score.versions })
       .sort(byAge)
       .map(([version, counted]) => ({ model, version, counted, interval: wilson(counted) })),
   );
   const from = Math.min(0.9, ...all.flatMap(({ interval }) => (interval ? [Math.floor(interval.low * 20) / 20] : [])));
   const head = h("tr", {}, h("th", {}), h("th", {}), h("th", {}, "judged"), h("th", {}, "right"), h("th", { class: "range" }, `${percent(from)} to 100 %`));
   const rows = all.map(({ model, version, counted, interval }) => {
-    const serving = generation(model.version) === version;
+    const shadow = version.endsWith(SHADOW);
+    const mark = shadow ? "shadow" : model.version && generation(model.version) === version ? "answers" : "";
     return h(
       "tr",
-      { "data-hue": hue(model.model), "data-version": version },
+      { "data-hue": hue(model.model), "data-version": version, class: shadow ? "shadow" : "" },
       named(model),
-      h("td", {}, version, serving ? " " : "", ...(serving ? [h("span", { class: "badge" }, "answers")] : [])),
+      h("td", {}, shadow ? version.slice(0, -SHADOW.length) : version, ...(mark ? [" ", h("span", { class: "badge" }, mark)] : [])),
       h("td", {}, count(counted.n)),
       h("td", {}, interval ? percent1(interval.share) : "–"),
       h("td", { class: "range" }, ...(interval ? [range(interval, from)] : [])),

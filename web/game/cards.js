@@ -1,25 +1,35 @@
 // @ts-check
-/** What each model says, as a card: its guess, a bar for each digit, who it is, how it has done in this visit. */
+/** What each model says, as a card: its guess, a bar for each digit, who it is, how it stands, how it has done in this visit. */
 
 import { h, say } from "../lib/dom.js";
 import { duration, percent } from "../lib/format.js";
 import { hue, short } from "../lib/models.js";
+import { shownVersion } from "./guessers.js";
 
 /**
  * @typedef {import("../lib/protocol.js").Guess} Guess
  * @typedef {import("../lib/protocol.js").Model} Model
+ * @typedef {import("./guessers.js").Standing} Standing
  * @typedef {import("./rounds.js").Tally} Tally
  */
 
+/** In what it shows nothing is built anew, so that guesses many times a second move nothing but bars. */
 export class Card {
-  #digit = h("output", { class: "digit" }, "?");
+  #digit = h("output", { class: "digit", "aria-live": "off" }, "?");
   #confidence = h("span", { class: "confidence" });
+  #level = h("div", { class: "level", "aria-hidden": "true" }, h("i"));
   #title = h("h3");
   #version = h("span", { class: "version quiet small" });
   #latency = h("span", { class: "latency quiet small" });
-  #tally = h("p", { class: "tally small" });
-  /** The version that would answer now. */
-  #answering = "";
+  #mark = h("span", { class: "badge" });
+  #note = h("p", { class: "note small" });
+  #verdict = h("span");
+  #verdictWord = h("span", { class: "word" });
+  #count = h("span");
+  #right = h("span", { class: "word" }, " right");
+  #more = h("span", { class: "more" });
+  /** Whether an answer is to be seen. */
+  #showing = false;
   #bars = Array.from({ length: 10 }, (_, digit) => bar(digit));
   element;
 
@@ -29,10 +39,11 @@ export class Card {
     this.element = h(
       "article",
       { class: "card guess", "data-hue": hue(model), "data-model": model, "data-state": "empty" },
-      h("header", {}, this.#title, this.#version, this.#latency),
-      h("div", { class: "answer" }, this.#digit, this.#confidence),
+      h("header", {}, this.#title, this.#version, this.#mark),
+      h("div", { class: "answer" }, this.#digit, this.#confidence, this.#latency, this.#level),
       bars,
-      this.#tally,
+      h("p", { class: "tally small" }, h("b", {}, this.#verdict, this.#verdictWord), this.#count, this.#right, this.#more),
+      this.#note,
     );
   }
 
@@ -40,69 +51,64 @@ export class Card {
   name(model) {
     say(this.#title, short(model, model.model));
     this.#title.title = model.title;
-    this.#answering = model.version;
-    if (this.element.dataset.state === "empty") this.#by(model.version, null);
+    this.#by(model.model, model.version);
   }
 
-  /** Whose answer is shown. @param {string} version @param {string | null | undefined} fallback */
-  #by(version, fallback) {
-    say(this.#version, version);
-    this.#version.title = fallback ? `version ${version}: ${fallback}` : `version ${version}`;
+  /** @param {string} model @param {string | null} version */
+  #by(model, version) {
+    say(this.#version, shownVersion(model, version));
+    this.#version.title = version === null ? "" : `version ${version}`;
   }
 
-  /** @param {Guess} guess @param {boolean} final Whether it is on the finished drawing. */
-  show(guess, final) {
-    this.element.dataset.state = final ? "final" : "preview";
-    say(this.#digit, String(guess.label));
-    say(this.#confidence, percent(guess.confidence));
-    say(this.#latency, guess.hops.total === undefined ? "" : duration(guess.hops.total));
-    this.#by(guess.version, guess.fallback);
-    guess.probabilities.forEach((p, digit) => {
-      const { column, number } = this.#bars[digit];
+  /** How it stands to the drawing on the pad, and its guess if it has one.
+   * @param {Standing} standing
+   * @param {Guess | undefined} guess
+   */
+  show({ state, mark, note }, guess) {
+    this.element.dataset.state = state;
+    say(this.#mark, mark);
+    this.#mark.hidden = mark === "";
+    say(this.#note, note);
+    this.#note.title = note;
+    const answered = guess && (state === "final" || state === "preview");
+    if (state === "waiting" && this.#showing) return; // what it said of a part stays, dimmed, until it has seen the whole
+    this.#showing = Boolean(answered);
+    say(this.#digit, answered ? String(guess.label) : state === "waiting" ? "…" : state === "empty" ? "?" : "–");
+    say(this.#confidence, answered ? percent(guess.confidence) : "");
+    this.#level.style.setProperty("--share", answered ? guess.confidence.toFixed(4) : "0");
+    say(this.#latency, answered && guess.hops.total !== undefined ? duration(guess.hops.total) : "");
+    if (answered) this.#by(guess.model, guess.version);
+    this.#bars.forEach(({ column, number }, digit) => {
+      const p = answered ? guess.probabilities[digit] : 0;
       column.style.setProperty("--share", p.toFixed(4));
-      column.classList.toggle("best", digit === guess.label);
+      column.classList.toggle("best", Boolean(answered) && digit === guess?.label);
       say(number, p >= 0.005 ? String(Math.round(p * 100)) : "");
     });
   }
 
-  /** The drawing is gone, or was finished and is being asked about. */
-  wait() {
-    if (this.element.dataset.state !== "empty") this.element.dataset.state = "preview";
-  }
-
-  clear() {
-    this.element.dataset.state = "empty";
-    say(this.#digit, "?");
-    say(this.#confidence, "");
-    say(this.#latency, "");
-    this.#by(this.#answering, null);
-    for (const { column, number } of this.#bars) {
-      column.style.setProperty("--share", "0");
-      column.classList.remove("best");
-      say(number, "");
-    }
-    this.judge(null, null);
-  }
-
   /** Whether its guess was right, once the player has said what it is.
    * @param {number | null} label
-   * @param {Guess | undefined | null} guess
+   * @param {Guess | undefined} guess
    */
   judge(label, guess) {
-    this.element.dataset.verdict = label === null || !guess ? "" : guess.label === label ? "right" : "wrong";
+    const verdict = label === null || !guess ? "" : guess.label === label ? "right" : "wrong";
+    this.element.dataset.verdict = verdict;
+    say(this.#verdict, { right: "✓", wrong: "✗", "": "" }[verdict]);
+    say(this.#verdictWord, verdict && ` ${verdict}`);
     this.#bars.forEach(({ column }, digit) => column.classList.toggle("meant", digit === label));
   }
 
   /** @param {Tally} tally */
   count({ n, right, streak }) {
-    const row = streak > 1 ? ` · ${streak} in a row` : "";
-    say(this.#tally, n === 0 ? "no verdict yet" : `${right} of ${n} right, ${percent(right / n)}${row}`);
+    say(this.#count, n === 0 ? "no verdict yet" : `${right} of ${n}`);
+    this.#right.hidden = n === 0;
+    say(this.#more, n === 0 ? "" : `, ${percent(right / n)}${streak > 1 ? ` · ${streak} in a row` : ""}`);
   }
 }
 
 /** @param {number} digit */
 function bar(digit) {
   const number = h("span", { class: "number" });
-  const column = h("div", { class: "bar" }, number, h("div", { class: "track" }, h("div", { class: "fill" })), String(digit));
+  const column = h("div", { class: "bar" }, number, h("div", { class: "track" }, h("div", { class: "fill" })), h("span", { class: "which" }, String(digit)));
   return { column, number };
 }

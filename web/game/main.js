@@ -2,14 +2,15 @@
 /** The game's page: pad, models and socket, wired together. */
 
 import { h, say, svg, the } from "../lib/dom.js";
-import { hue, short } from "../lib/models.js";
+import { byPlace, hue, short } from "../lib/models.js";
 import { Socket, described } from "../lib/socket.js";
 import { remember, remembered } from "../lib/store.js";
 import { uuid } from "../lib/uuid.js";
 import { Card } from "./cards.js";
+import { Lead, agreement, listed, standing } from "./guessers.js";
 import { Outbox } from "./outbox.js";
 import { Pad } from "./pad.js";
-import { lines, summary } from "./receipts.js";
+import { lines, merged, summary } from "./receipts.js";
 import { favourite, questions, round, tally } from "./rounds.js";
 import { extent, fitted, path, simplified } from "./strokes.js";
 
@@ -40,6 +41,7 @@ const PATIENCE_MS = 6000;
 const PASSING = new Set(["unavailable", "too_fast", "not_joined"]);
 
 const page = {
+  agreement: the("agreement", HTMLElement),
   another: the("another", HTMLButtonElement),
   cards: the("cards", HTMLElement),
   clear: the("clear", HTMLButtonElement),
@@ -47,6 +49,7 @@ const page = {
   connection: the("connection", HTMLElement),
   digits: the("digits", HTMLElement),
   free: the("free", HTMLInputElement),
+  lead: the("lead", HTMLElement),
   name: the("name", HTMLInputElement),
   past: the("past", HTMLElement),
   pastSection: the("past-section", HTMLElement),
@@ -77,8 +80,9 @@ let finishedAt = -Infinity;
 let previewAt = -Infinity;
 /** Previews on their way, by id: the number tells which is newer. @type {Map<string, number>} */
 const previews = new Map();
-/** The newest preview that a model has answered. @type {Map<string, number>} */
+/** The newest preview that a model has answered, and its answer. @type {Map<string, {number: number, guess: Guess}>} */
 const answered = new Map();
+const lead = new Lead();
 let previewCount = 0;
 
 const canvas = the("pad", HTMLCanvasElement);
@@ -117,7 +121,10 @@ function receive(frame) {
     case "joined":
       joined = true;
       remember("seat", frame.seat);
-      for (const model of frame.models) meet(model);
+      lead.obey(frame.models);
+      models.clear();
+      for (const model of frame.models) models.set(model.model, model);
+      showModels();
       page.connection.dataset.state = "live";
       say(page.connection, "Live");
       resend(0);
@@ -128,6 +135,9 @@ function receive(frame) {
       return;
     case "guess":
       guessed(frame);
+      return;
+    case "missed":
+      missed(frame);
       return;
     case "receipt":
       received(frame);
@@ -155,25 +165,39 @@ function kept(drawing) {
 
 /** @param {Guess} guess */
 function guessed(guess) {
-  const known = models.get(guess.model);
-  meet({ model: guess.model, title: known?.title ?? guess.model, version: guess.version, kind: known?.kind });
-  const card = /** @type {Card} */ (cards.get(guess.model));
   const one = rounds.find(({ id }) => id === guess.drawing_id);
-  if (one) {
-    one.guesses.set(guess.model, guess);
-    if (one === current) {
-      card.show(guess, true);
-      card.judge(one.label, guess);
-      showAnswers();
-      speakSoon(one);
-    }
-    if (one.label !== null) showPast();
-    return;
-  }
   const number = previews.get(guess.drawing_id);
-  if (number === undefined || current || pad.empty || number < (answered.get(guess.model) ?? 0)) return;
-  answered.set(guess.model, number);
-  card.show(guess, false);
+  if (!one && (number === undefined || current || pad.empty || number < (answered.get(guess.model)?.number ?? 0))) return;
+  const known = models.get(guess.model);
+  const { model } = guess;
+  const version = known && (guess.fallback || guess.role === "canary") ? known.version : guess.version;
+  models.set(model, { title: model, ...known, model, version });
+  if (one) {
+    one.guesses.set(model, guess);
+    one.missed.delete(model);
+  } else {
+    answered.set(model, { number: /** @type {number} */ (number), guess });
+  }
+  if ((one === current || !one) && lead.hear(guess)) showModels();
+  else if (!cards.has(model)) showModels();
+  else if (one === current || !one) showCard(model);
+  if (!one) return;
+  if (one === current) {
+    showAnswers();
+    speakSoon(one);
+  }
+  if (one.label !== null) showPast();
+}
+
+/** @param {import("../lib/protocol.js").Missed} missed */
+function missed(missed) {
+  const one = rounds.find(({ id }) => id === missed.drawing_id);
+  if (!one || one.guesses.has(missed.model)) return;
+  one.missed.set(missed.model, missed);
+  if (one !== current) return;
+  showCard(missed.model);
+  showAnswers();
+  speakSoon(one);
 }
 
 /** @param {Receipt} receipt */
@@ -182,24 +206,26 @@ function received(receipt) {
   if (receipt.outcome === "superseded") outbox.settle(`withdraw ${receipt.correction_id}`);
   for (const [model, { version_after: version }] of Object.entries(receipt.models)) {
     const known = models.get(model);
-    if (known) meet({ ...known, version });
+    if (known?.kind === "online" || known?.kind === "personal") models.set(model, { ...known, version });
   }
   const one = rounds.find(({ correction }) => correction === receipt.correction_id);
   if (!one || one.label === null) return;
-  one.receipt = receipt;
+  one.receipt = merged(one.receipt, receipt);
   if (one === current) showReceipt();
 }
 
 /** @param {import("../lib/protocol.js").ModelChanged} change */
-function changed({ model, version, event, note, title }) {
-  const known = { ...models.get(model), model, version, ...(title && { title }) };
-  const name = short(known, model);
-  if (event === "published") {
-    toast(`${name} ${version} was trained${note ? `: ${note}` : ""}`, model);
-    return;
-  }
-  meet({ title: model, ...known });
-  toast(event === "promoted" ? `${name} ${version} now answers` : `${name} is back at version ${version}`, model);
+function changed({ type, event, note, ...model }) {
+  const known = models.get(model.model);
+  const name = short({ ...known, ...model }, model.model);
+  const version = event === "published" ? (known?.version ?? null) : (model.version ?? known?.version ?? null);
+  models.set(model.model, { ...known, ...model, version });
+  if (event === "policy" && model.lead) lead.obey([model]);
+  showModels();
+  if (model.part && model.part !== "shown") return;
+  if (event === "published") toast(`${name} ${model.version} was trained${note ? `: ${note}` : ""}`, model.model);
+  if (event === "promoted") toast(`${name} ${model.version} now answers`, model.model);
+  if (event === "rolled-back") toast(`${name} is back at version ${model.version}`, model.model);
 }
 
 /** @param {import("../lib/protocol.js").Failure} failure */
@@ -214,17 +240,55 @@ function failed({ code, message, drawing_id: drawing }) {
   showStatus();
 }
 
-/** A model is there, or answers with another version. @param {Model} model */
-function meet(model) {
-  models.set(model.model, model);
-  let card = cards.get(model.model);
-  if (!card) {
-    card = new Card(model.model);
-    card.count(tally(rounds, model.model));
-    cards.set(model.model, card);
-    page.cards.append(card.element);
+// --- cards ----------------------------------------------------------------------------------------------------------
+
+/** Those who guess are others, or another one is shown first: the one card changes its place, the rest keep their order. */
+function showModels() {
+  const shown = [...models.values()].filter(({ part }) => part === undefined || part === "shown").map(({ model }) => model).sort(byPlace);
+  for (const [model, card] of cards) {
+    if (shown.includes(model)) continue;
+    card.element.remove();
+    cards.delete(model);
   }
-  card.name(model);
+  for (const model of shown) {
+    if (!cards.has(model)) {
+      const card = new Card(model);
+      card.count(tally(rounds, model));
+      cards.set(model, card);
+    }
+    showCard(model);
+  }
+  const first = lead.of(shown);
+  place(page.lead, shown.filter((model) => model === first));
+  place(page.cards, shown.filter((model) => model !== first));
+}
+
+/** Put cards in their place, those that are there already are left alone. @param {HTMLElement} where @param {string[]} names */
+function place(where, names) {
+  names.forEach((model, i) => {
+    const { element } = /** @type {Card} */ (cards.get(model));
+    if (where.children[i] !== element) where.insertBefore(element, where.children[i] ?? null);
+  });
+}
+
+/** @param {string} model */
+function showCard(model) {
+  const card = cards.get(model);
+  const known = models.get(model);
+  if (!card || !known) return;
+  const guess = current ? current.guesses.get(model) : answered.get(model)?.guess;
+  card.name(known);
+  card.show(standing(known, guess, current?.missed.get(model), current !== null, named), guess);
+  card.judge(current?.label ?? null, current ? guess : undefined);
+}
+
+function showCards() {
+  for (const model of cards.keys()) showCard(model);
+}
+
+/** @param {string} model */
+function named(model) {
+  return short(models.get(model), model);
 }
 
 // --- drawing --------------------------------------------------------------------------------------------------------
@@ -281,7 +345,8 @@ function finish() {
   rounds.push(current);
   finishedAt = performance.now();
   previews.clear();
-  for (const card of cards.values()) card.wait();
+  answered.clear();
+  showCards();
   showPaper();
   showAnswers();
   showStatus();
@@ -297,7 +362,8 @@ function wipe() {
   clearTimeout(idleTimer);
   pad.clear();
   leave();
-  for (const card of cards.values()) card.clear();
+  answered.clear();
+  showCards();
   showPaper();
   showAnswers();
 }
@@ -341,7 +407,7 @@ function tell(id, frame) {
 
 /** The verdict on the current drawing is another. */
 function judged() {
-  for (const [model, card] of cards) card.judge(current?.label ?? null, current?.guesses.get(model));
+  showCards();
   showPaper();
   showAnswers();
   showReceipt();
@@ -386,9 +452,11 @@ function showAnswers() {
   for (const [digit, { button, votes }] of digits.entries()) {
     button.disabled = !ready;
     button.setAttribute("aria-pressed", String(label === digit));
-    const voters = [...(current?.guesses.values() ?? [])].filter((guess) => guess.label === digit);
-    votes.replaceChildren(...voters.map(({ model }) => h("i", { "data-hue": hue(model) })));
+    const voters = [...(current?.guesses.values() ?? [])].filter((guess) => guess.label === digit && guess.model !== "everyone");
+    votes.replaceChildren(...voters.map(({ model }) => model).sort(byPlace).map((model) => h("i", { "data-hue": hue(model) })));
   }
+  const agreed = current ? agreement([...current.guesses.values()]) : null;
+  say(page.agreement, agreed ? `${agreed.n} of ${agreed.of} see a ${agreed.digit}` : "");
   const focused = document.activeElement;
   if (focused instanceof HTMLButtonElement && focused.disabled) canvas.focus({ preventScroll: true });
 }
@@ -408,14 +476,15 @@ function showReceipt() {
     page.receiptLines.replaceChildren(h("p", { class: "quiet" }, `You said ${label}. The models are being told …`));
     return;
   }
-  const told = lines(receipt, label, (model) => short(models.get(model), model)).map((line) => {
+  const told = lines(receipt, label, named).map((line) => {
     const before = h("i", { class: "before" });
     const after = h("i", { class: "after" });
     const change = h("div", { class: "change", "aria-hidden": "true" }, after, before);
     change.style.setProperty("--before", String(line.before));
     change.style.setProperty("--after", String(line.after));
     const note = h("p", { class: "quiet small" }, line.note);
-    return h("div", { class: "line", "data-hue": hue(line.model), "data-model": line.model }, h("p", {}, line.text), change, note);
+    const kind = line.learned ? "line learned" : "line";
+    return h("div", { class: kind, "data-hue": hue(line.model), "data-model": line.model }, h("p", {}, line.text), change, note);
   });
   const whole = receipt.outcome === "learned" ? [] : [h("p", {}, summary(receipt))];
   page.receiptLines.replaceChildren(...whole, ...told);
@@ -430,22 +499,31 @@ function showPast() {
 
 /** @param {Round} one */
 function pastDrawing({ strokes, label, guesses }) {
-  const marks = [...guesses.values()].map((guess) =>
-    h("b", { "data-hue": hue(guess.model), title: `${guess.model}: ${guess.label}` }, guess.label === label ? "✓" : String(guess.label)),
-  );
-  const told = [...guesses.values()].map((guess) => `${guess.model} said ${guess.label}`).join(", ");
+  const all = [...guesses.values()].sort((a, b) => byPlace(a.model, b.model));
+  const marks = all.map((guess) => h("i", { "data-hue": hue(guess.model), "data-right": guess.label === label, title: `${named(guess.model)}: ${guess.label}` }));
+  const told = all.map((guess) => `${named(guess.model)} said ${guess.label}`).join(", ");
   const picture = svg("svg", { viewBox: "0 0 60 60", role: "img", "aria-label": `A ${label}; ${told}` });
   picture.append(svg("path", { d: path(strokes, 60, 8) }));
-  return h("li", {}, picture, h("div", { class: "marks", "aria-hidden": "true" }, ...marks));
+  const right = all.filter((guess) => guess.label === label).length;
+  return h("li", {}, picture, h("div", { class: "marks", "aria-hidden": "true" }, ...marks), h("span", { class: "quiet", "aria-hidden": "true" }, `${right} of ${all.length}`));
 }
 
-/** Tell screen readers once, when the models have answered. @param {Round} one */
+/** Tell screen readers once, when the models have answered: what the one that is shown first says, and how many agree.
+ * @param {Round} one
+ */
 function speakSoon(one) {
   clearTimeout(speakTimer);
   speakTimer = setTimeout(() => {
-    const told = [...one.guesses.values()].map(({ model, label, confidence }) =>
-      `${short(models.get(model), model)}: ${label}, ${Math.round(confidence * 100)} per cent`);
-    say(page.spoken, told.join("; "));
+    const first = lead.of([...cards.keys()].sort(byPlace));
+    const guess = first ? one.guesses.get(first) : undefined;
+    const others = [...one.guesses.values()].filter(({ model }) => model !== first && model !== "everyone");
+    const agree = others.filter(({ label }) => label === guess?.label).length;
+    const absent = [...one.missed.keys()].sort(byPlace).map(named);
+    say(page.spoken, [
+      guess ? `${named(guess.model)}: ${guess.label}, ${Math.round(guess.confidence * 100)} per cent` : "",
+      guess && others.length ? `${agree} of ${others.length} others agree` : "",
+      absent.length ? `no answer from ${listed(absent)}` : "",
+    ].filter(Boolean).join("; "));
   }, SPEAK_AFTER_MS);
 }
 

@@ -2,6 +2,8 @@
 /** What a correction did, in words. Pure. */
 
 import { change as changed, percent, percent1, versions } from "../lib/format.js";
+import { byPlace } from "../lib/models.js";
+import { lessons } from "./guessers.js";
 
 /**
  * @typedef {import("../lib/protocol.js").Receipt} Receipt
@@ -22,11 +24,30 @@ export function summary(receipt) {
   return SUMMARIES[receipt.outcome] ?? receipt.outcome;
 }
 
+/** What all who wrote of one correction have said together: those who learn tell one by one, in any order.
+ * @param {Receipt | null} before
+ * @param {Receipt} next
+ * @returns {Receipt}
+ */
+export function merged(before, next) {
+  if (!before || before.correction_id !== next.correction_id) return next;
+  const outcome = [before.outcome, next.outcome].find((each) => each !== "learned") ?? "learned";
+  return { ...next, outcome, models: { ...before.models, ...next.models } };
+}
+
 /** @param {string} name @param {number} label @param {import("../lib/protocol.js").Change} change @param {boolean} learned */
 function told(name, label, { p_before: before, p_after: after }, learned) {
-  if (!learned) return `${name} gave the ${label} ${percent(before)}`;
+  if (!learned) return `${name} gave ${percent(before)} to the ${label}`;
   if (percent1(before) === percent1(after)) return `${name} knew it already: ${percent1(after)} for the ${label}`;
   return `${name} learned it: ${changed(before, after)} for the ${label}`;
+}
+
+/** @param {string} model @param {import("../lib/protocol.js").Change} change @param {boolean} learned */
+function noted(model, { version_before: before, version_after: after }, learned) {
+  if (model === "everyone") return "changes as they do";
+  if (model === "yours" && learned) return `knows ${lessons(after)} of your drawings`;
+  if (learned) return `version ${versions(before, after)}`;
+  return model === "yours" ? "learned nothing from it" : `${before}, learns when rebuilt`;
 }
 
 /** A line for each model, those that learned first.
@@ -39,16 +60,8 @@ export function lines(receipt, label, title) {
   return Object.entries(receipt.models)
     .map(([model, change]) => {
       const learned = change.version_after !== change.version_before;
-      return {
-        model,
-        learned,
-        before: change.p_before,
-        after: change.p_after,
-        text: told(title(model), label, change, learned),
-        note: learned
-          ? `version ${versions(change.version_before, change.version_after)}`
-          : `version ${change.version_before}, learns when it is rebuilt`,
-      };
+      const text = told(title(model), label, change, learned);
+      return { model, learned, before: change.p_before, after: change.p_after, text, note: noted(model, change, learned) };
     })
-    .sort((a, b) => Number(b.learned) - Number(a.learned) || a.model.localeCompare(b.model));
+    .sort((a, b) => Number(b.learned) - Number(a.learned) || byPlace(a.model, b.model));
 }

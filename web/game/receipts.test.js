@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { lines, summary } from "./receipts.js";
+import { lines, merged, summary } from "./receipts.js";
 
 /** @type {import("../lib/protocol.js").Receipt} */
 const receipt = {
@@ -18,7 +18,7 @@ test("a receipt tells first who learned, how its belief moved and which version 
   const [river, xgboost] = lines(receipt, 7, (model) => model);
   assert.equal(river.text.replaceAll("\u00a0", " "), "river learned it: 12 % → 81 % for the 7");
   assert.equal(river.note, "version mnist1+41 → +42");
-  assert.equal(xgboost.text.replaceAll("\u00a0", " "), "xgboost gave the 7 3 %");
+  assert.equal(xgboost.text.replaceAll("\u00a0", " "), "xgboost gave 3 % to the 7");
   assert.match(xgboost.note, /rebuilt/);
 });
 
@@ -31,4 +31,23 @@ test("a model that was sure already is not said to have learned", () => {
 test("a correction that taught nothing says so", () => {
   assert.match(summary({ ...receipt, outcome: "quarantined" }), /did not learn/);
   assert.match(summary({ ...receipt, outcome: "superseded" }), /later word/);
+});
+
+test("the learner and the player's own model tell one by one, and are shown together", () => {
+  const own = { version_before: "own1+0", version_after: "own1+1", p_before: 0.12, p_after: 0.97 };
+  const second = /** @type {const} */ ({ ...receipt, models: { yours: own } });
+  for (const [first, next] of [[receipt, second], [second, receipt]]) {
+    const both = merged(merged(null, first), next);
+    assert.deepEqual(lines(both, 7, (model) => model).map(({ model }) => model), ["river", "yours", "xgboost"]);
+  }
+  assert.equal(lines(second, 7, () => "Yours")[0].note, "knows 1 of your drawings");
+});
+
+test("a receipt of another correction begins anew", () => {
+  const other = /** @type {const} */ ({ ...receipt, correction_id: "c2", models: {} });
+  assert.deepEqual(merged(receipt, other), other);
+});
+
+test("what is said of the whole outlives a plain word that comes after it", () => {
+  assert.equal(merged({ ...receipt, outcome: "superseded" }, receipt).outcome, "superseded");
 });

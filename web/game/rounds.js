@@ -3,6 +3,7 @@
 
 /**
  * @typedef {import("../lib/protocol.js").Guess} Guess
+ * @typedef {import("../lib/protocol.js").Missed} Missed
  * @typedef {import("../lib/protocol.js").Receipt} Receipt
  * @typedef {import("./strokes.js").Stroke} Stroke
  *
@@ -13,6 +14,7 @@
  * @property {number | null} asked
  * @property {boolean} saved Whether the server has said that it is kept.
  * @property {Map<string, Guess>} guesses By model.
+ * @property {Map<string, Missed>} missed Who did not answer, by model.
  * @property {string | null} correction The id of the player's last word on it.
  * @property {number | null} label The player's last word on it.
  * @property {Receipt | null} receipt Of that word.
@@ -22,7 +24,7 @@
 
 /** @param {string} id @param {Stroke[]} strokes @param {number} side @param {number | null} asked @returns {Round} */
 export function round(id, strokes, side, asked) {
-  return { id, strokes, side, asked, saved: false, guesses: new Map(), correction: null, label: null, receipt: null };
+  return { id, strokes, side, asked, saved: false, guesses: new Map(), missed: new Map(), correction: null, label: null, receipt: null };
 }
 
 /** How a model did on the drawings that the player has labelled.
@@ -43,14 +45,15 @@ export function tally(rounds, model) {
   return sum;
 }
 
-/** The digit that the models together hold most likely.
+/** The digit that the models together hold most likely: what the blend says, or what comes of multiplying where it is not there.
  * @param {Iterable<Guess>} guesses
  * @returns {number | null} None without guesses.
  */
 export function favourite(guesses) {
   const sums = new Array(10).fill(0);
   let any = false;
-  for (const { probabilities } of guesses) {
+  for (const { model, label, probabilities } of guesses) {
+    if (model === "everyone") return label;
     any = true;
     probabilities.forEach((p, digit) => (sums[digit] += Math.log(Math.max(p, 1e-6))));
   }

@@ -31,6 +31,7 @@ test("a model that did not answer is neither right nor wrong", () => {
 
 test("the favourite is what the models together hold most likely", () => {
   assert.equal(favourite([guess("a", 1, 0.5), guess("b", 7, 0.99)]), 7);
+  assert.equal(favourite([guess("a", 1, 0.5), guess("b", 7, 0.99), guess("everyone", 1, 0.5)]), 1);
   assert.equal(favourite([]), null);
 });
 

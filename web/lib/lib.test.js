@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { change, count, duration, percent, plural, versions } from "./format.js";
-import { hue, short } from "./models.js";
+import { byPlace, hue, short } from "./models.js";
 import { backoff, described } from "./socket.js";
 import { uuid } from "./uuid.js";
 
@@ -55,6 +55,10 @@ test("a drawing's id is a UUID without a secure context too", () => {
   assert.match(uuid(), pattern);
   assert.match(uuid(insecure), pattern);
   assert.notEqual(uuid(insecure), uuid(insecure));
+});
+
+test("models stand in one order, the unknown ones last", () => {
+  assert.deepEqual(["zeta", "yours", "alpha", "river", "everyone", "xgboost"].sort(byPlace), ["everyone", "xgboost", "river", "yours", "alpha", "zeta"]);
 });
 
 test("known models have colours of their own", () => {

@@ -1,28 +1,57 @@
 // @ts-check
-/** The frames of /ws/play and /ws/watch, as types; the server's side is in api/. Nothing runs here.
+/** The frames of /ws/play and /ws/watch and the answers of /api/models and /api/endpoints, as types; the server's side is in
+ * api/. Nothing runs here.
  *
- * @typedef {{model: string, version: string, title: string, kind?: "batch" | "online"}} Model
+ * @typedef {"batch" | "online" | "personal" | "blend"} Kind
+ * @typedef {"shown" | "shadow" | "off"} Part
+ *
+ * @typedef {object} Model One that may guess.
+ * @property {string} model
+ * @property {string | null} version The one that answers; null: its guesses carry it, or there is none yet.
+ * @property {string} title
+ * @property {boolean} [lead] Whether every player is shown it first.
+ * @property {Kind} [kind]
+ * @property {Part} [part]
+ * @property {string | null} [resting] Why it rests; null: it does not.
+ * @property {string | null} [unavailable] Why it cannot be here; null: it can.
+ *
  * @typedef {{version_before: string, version_after: string, p_before: number, p_after: number}} Change
  *
  * @typedef {{type: "joined", player_id: string, seat: string, room: string | null, models: Model[]}} Joined
  * @typedef {{type: "saved", drawing_id: string}} Saved
- * @typedef {{type: "guess", drawing_id: string, model: string, version: string, label: number, confidence: number,
- *   probabilities: number[], final: boolean, hops: Record<string, number>, fallback?: string | null}} Guess
+ *
+ * @typedef {object} Guess
+ * @property {"guess"} type
+ * @property {string} drawing_id
+ * @property {string} model
+ * @property {string} version
+ * @property {number} label
+ * @property {number} confidence
+ * @property {number[]} probabilities
+ * @property {boolean} final
+ * @property {Record<string, number>} hops
+ * @property {string | null} [fallback] Why this version answered in the place of another.
+ * @property {"champion" | "canary"} [role]
+ * @property {string | null} [lead] The model that this player is shown first.
+ * @property {Record<string, string>} [left_out] On a blend: who is not in it, and why.
+ *
+ * @typedef {{type: "missed", drawing_id: string, model: string, resting: boolean, why: string}} Missed
  * @typedef {{type: "receipt", correction_id: string, drawing_id: string,
- *   outcome: "learned" | "weighted" | "quarantined" | "superseded", models: Record<string, Change>}} Receipt
- * @typedef {{type: "model", model: string, version: string, event: "published" | "promoted" | "rolled-back",
- *   note: string, title?: string}} ModelChanged
- * @typedef {{type: "model", event: "learned"} & Model} ModelLearned
+ *   outcome: "learned" | "weighted" | "quarantined" | "superseded", models: Record<string, Change>}} Receipt One of those that
+ *   write of a correction.
+ * @typedef {"published" | "promoted" | "rolled-back" | "canary" | "shadow" | "untried" | "policy" | "resting" | "back" |
+ *   "available" | "unavailable" | "learned" | "endpoint"} Happening
+ * @typedef {{type: "model", event: Happening, note: string} & Model} ModelChanged The whole model after the change.
  * @typedef {{type: "room", room: string, players: string[]}} Room
  * @typedef {{type: "error", code: string, message: string, drawing_id?: string | null}} Failure
- * @typedef {Joined | Saved | Guess | Receipt | ModelChanged | Room | Failure} PlayFrame
+ * @typedef {Joined | Saved | Guess | Missed | Receipt | ModelChanged | Room | Failure} PlayFrame
  *
  * @typedef {object} Score Counts since the start, absolute.
  * @property {number} n
  * @property {number} correct
  * @property {number[]} confusion 100 counts, row: the player's label, column: the guess.
  * @property {number[]} latency 12 counts; LATENCY_MS has their upper bounds.
- * @property {Record<string, {n: number, correct: number}>} versions
+ * @property {Record<string, {n: number, correct: number}>} versions A shadow's count stands under `<version>/shadow`.
  * @property {[number, number, number][]} recent Windows of ten seconds: start (Unix seconds), n, correct.
  *
  * @typedef {{version: string, step: string, fraction: number, message: string}} Training
@@ -31,7 +60,7 @@
  * @typedef {{type: "scores", scores: Record<string, Score>}} Scores
  * @typedef {{type: "training", model: string, log?: string[]} & Training} TrainingAdvanced
  * @typedef {{type: "online", online: number, drawings: number}} Online
- * @typedef {Snapshot | Scores | ModelChanged | ModelLearned | TrainingAdvanced | Online} WatchFrame
+ * @typedef {Snapshot | Scores | ModelChanged | TrainingAdvanced | Online} WatchFrame
  */
 
 export {};
