@@ -268,7 +268,7 @@ class Router:
     def _features(self, question: Question, embedding: NDArray[np.float32]) -> Features | None:
         if not question.drawing.final:
             return None
-        return Features.model_construct(
+        return Features(
             raster=question.raster.tobytes(), embedding=embedding.astype("<f4").tobytes(), reader=self._reader.reader
         )
 
@@ -451,9 +451,9 @@ def _guess(
     fallback: str | None,
     features: Features | None,
 ) -> GuessMade:
-    """A guess, not validated once more: all of it is from here."""
+    """A guess of one model on one drawing."""
     drawing = question.drawing
-    return GuessMade.model_construct(
+    return GuessMade(
         drawing_id=drawing.drawing_id,
         player_id=drawing.player_id,
         model=model,

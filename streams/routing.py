@@ -216,4 +216,5 @@ class Lately:
 
 def rounded(probabilities: NDArray[np.float64]) -> list[float]:
     """Probabilities as they are published: six digits, which is what a guess is good for."""
-    return [round(p, 6) for p in probabilities.tolist()]
+    six: list[float] = probabilities.round(6).tolist()
+    return six
