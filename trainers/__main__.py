@@ -1,7 +1,9 @@
-"""``python -m trainers``: sees that a base answers, archives examples, carries out commands (way 3, REBUILD).
+"""``python -m trainers``: sees that every batch model answers, archives examples, carries out commands (way 3, REBUILD).
 
-Three threads, each a loop that can die with the process at any time: the archive, the observations, the commands. A loop that
-breaks ends the process, and the supervisor starts it again; what it was at is on the log.
+Threads, each a loop that can die with the process at any time: the archive, the observations, the commands as they come, the
+rebuilds one after another, what changes who answers (a thread a model, so that nothing waits for a rebuild or for another
+model's endpoint), the watch over the endpoints. A loop that breaks ends the process, and the supervisor starts it again; what
+it was at is on the log.
 """
 
 import contextvars
@@ -11,30 +13,41 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.events import RetrainModel, UnknownEvent, decode
+from contracts.events import BATCH_MODELS, RetrainModel, UnknownEvent, decode
 from contracts.ports import Bus, Record, Tail
 from contracts.settings import Settings
 from producers import logs
-from producers.blobs import S3Blobs
+from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import BusError, open_bus
+from trainers.bases import Bases
 from trainers.intake import ACKNOWLEDGED_S, catch_up, rejection
-from trainers.promote import ensure_base
+from trainers.observations import ensure_table
+from trainers.promote import Promoter
+from trainers.registry import Registry
 from trainers.serving import Serving
-from trainers.standing import Standing
+from trainers.standing import Command, Standing
+from trainers.steering import Steering
+from trainers.watching import LOOK_S, Watch
 
 if TYPE_CHECKING:
     from trainers.rebuild import Rebuilder
 
 RETRY_S = 2.0
 STOP_S = 1.0
+BASES_S = 20.0
+"""How long everything else waits for the models to answer: what takes longer may answer later."""
 NICE = 5  # archives and datasets are made while people play
 
 log = structlog.get_logger()
+
+
+T = TypeVar("T")
 
 
 class Stopped(Exception):
@@ -65,24 +78,42 @@ class Trainer:
         self._stop = stop
         self._bus: Bus | None = None
         self._threads: list[threading.Thread] = []
+        self._standing = Standing()
+        self._heard = threading.Condition()
+        self._bringing: set[str] = set()
         self.broken = False
         """Whether a loop broke."""
 
     def start(self) -> None:
-        """Make a base answer, then start the loops; in threads, so that a signal is heard at any time."""
+        """Make the models answer, then start the loops; in threads, so that a signal is heard at any time."""
         self._start("begin", self._begin)
 
     def _begin(self) -> None:
         settings, began = self._settings, time.monotonic()
         bus = self._bus = open_bus(f"kafka://{settings.bootstrap_servers}")
-        blobs = S3Blobs(settings)
-        serving = Serving(settings, self.pause)
-        standing = Standing()
-        tail = bus.follow(["models.v1", "commands.v1"], "start")
-        while not tail.caught_up():
-            self._hear(bus, standing, tail.poll(1.0))
-        ensure_base(settings, bus, blobs, standing, serving)
-        log.info("base answers", seconds=round(time.monotonic() - began, 2))
+        blobs, serving, registry = S3Blobs(settings), Serving(settings, self.pause), Registry(settings, S3Blobs(settings))
+        standing, commands = self._standing, bus.follow(["commands.v1"], "start")
+        self._catch_up(bus, commands)
+        models = bus.follow(["models.v1"], "start")  # only up to now: from here on nobody else writes what concerns us
+        self._catch_up(bus, models)
+        models.close()
+        promoter = Promoter(bus, standing, serving)
+        bases = Bases(settings, blobs, standing, serving, promoter, registry)
+        ensure_bucket(settings)
+        for model in BATCH_MODELS:
+            self._bring(bases, model)
+        ensure_table(settings)  # while the endpoints start
+        while self._bringing and time.monotonic() - began < BASES_S:
+            self.pause(0.02)
+        answer = [model for model in BATCH_MODELS if model not in self._bringing and standing.champion(model)]
+        log.info("bases answer", models=answer, seconds=round(time.monotonic() - began, 2))
+
+        steering = Steering(standing, promoter)
+        watch = Watch(standing, serving, promoter, lambda model: self._bring(bases, model), bases.signs)
+        self._start("hear", lambda: self._listen(bus, commands))
+        for target in (*BATCH_MODELS, None):
+            self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
+        self._start("watch", lambda: self._look(watch))
 
         # Not before: pyarrow and numpy's friends are not on the way to playable.
         from trainers.archive import Archive
@@ -97,10 +128,30 @@ class Trainer:
             with one_at_a_time:
                 return catch_up(bus, archive, self._stop)
 
-        rebuilder = Rebuilder(settings, bus, blobs, archive_now, standing, serving, self.pause)
+        rebuilder = Rebuilder(settings, bus, blobs, archive_now, standing, serving, promoter, registry, self.pause)
         self._start("archive", lambda: self._keep(archive_now))
         self._start("observations", lambda: self._keep(lambda: catch_up(bus, observations, self._stop)))
-        self._start("commands", lambda: self._obey(bus, tail, standing, rebuilder))
+        self._start("rebuilds", lambda: self._rebuild(rebuilder))
+
+    def _bring(self, bases: Bases, model: str) -> None:
+        """Begin to make a model answer, in a thread of its own; nothing is done where that is under way."""
+        if model in self._bringing:
+            return
+        self._bringing.add(model)
+
+        def bring() -> None:
+            try:
+                bases.bring(model)
+            finally:
+                self._bringing.discard(model)
+
+        self._start(f"bring {model}", bring)
+
+    def _look(self, watch: Watch) -> None:
+        """See how the endpoints are, again and again."""
+        while not self._stop.is_set():
+            watch.look()
+            self.pause(LOOK_S)
 
     def _keep(self, keep: Callable[[], int]) -> None:
         """Bring a sink up to the log, again and again; an outage delays it, and loses nothing."""
@@ -115,30 +166,66 @@ class Trainer:
                 log.info("examples kept", sink=threading.current_thread().name, n=taken)
             self.pause(self._settings.archive_every_s)
 
-    def _obey(self, bus: Bus, tail: Tail, standing: Standing, rebuilder: "Rebuilder") -> None:
-        """Carry out commands, one after another; a failed one is told, and the next is taken."""
+    def _listen(self, bus: Bus, tail: Tail) -> None:
+        """Hear commands as they come."""
         while not self._stop.is_set():
-            due = standing.due()
-            if not due:
-                self._hear(bus, standing, tail.poll(1.0))
-                continue
+            self._hear(bus, tail.poll(1.0))
+
+    def _steer(self, steering: Steering, target: str | None) -> None:
+        """Carry out what changes who answers, of one model, or of whatever is none; in the order asked for."""
+
+        def mine() -> list[Command]:
+            return [command for command in self._standing.unsettled() if _steered_by(command) == target]
+
+        while True:
+            command = self._next(mine)
             try:
-                rebuilder.carry_out(due[0])
+                steering.settle(command)
             except (Stopped, BusError):
                 raise
             except Exception as error:
-                log.exception("rebuild failed", model=due[0].target, command_id=str(due[0].command_id))
-                rebuilder.failed(due[0], error)
+                log.exception("command failed", command=command.type, target=target, command_id=str(command.command_id))
+                steering.failed(command, error)
 
-    @staticmethod
-    def _hear(bus: Bus, standing: Standing, records: list[Record]) -> None:
+    def _rebuild(self, rebuilder: "Rebuilder") -> None:
+        """Carry out rebuilds, one after another; a failed one is told, and the next is taken."""
+        while True:
+            command = self._next(self._standing.due)
+            try:
+                rebuilder.carry_out(command)
+            except (Stopped, BusError):
+                raise
+            except Exception as error:
+                log.exception("rebuild failed", model=command.target, command_id=str(command.command_id))
+                rebuilder.failed(command, error)
+
+    def _next(self, due: Callable[[], list[T]]) -> T:
+        """The first that is due, once something is."""
+        while True:
+            with self._heard:
+                commands = due()
+                if not commands:
+                    self._heard.wait(1.0)
+            self.pause(0)
+            if commands:
+                return commands[0]
+
+    def _catch_up(self, bus: Bus, tail: Tail) -> None:
+        while not tail.caught_up():
+            self._hear(bus, tail.poll(1.0))
+            self.pause(0)
+
+    def _hear(self, bus: Bus, records: list[Record]) -> None:
         for record in records:
             try:
-                standing.hear(decode(record.topic, record.value))
+                self._standing.hear(decode(record.topic, record.value))
             except UnknownEvent as error:
                 if record.topic == RetrainModel.topic:
                     bus.publish(rejection(record, "trainers", error)).result(ACKNOWLEDGED_S)
                 log.warning("message rejected", topic=record.topic, offset=record.offset, error=str(error))
+        if records:
+            with self._heard:
+                self._heard.notify_all()
 
     def pause(self, seconds: float) -> None:
         """Wait. Raises `Stopped` when the trainer is to stop."""
@@ -168,6 +255,10 @@ class Trainer:
             thread.join(max(0.0, deadline - time.monotonic()))
         if self._bus:
             self._bus.close()
+
+
+def _steered_by(command: Command) -> str | None:
+    return command.target if command.target in BATCH_MODELS else None
 
 
 if __name__ == "__main__":

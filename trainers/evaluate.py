@@ -10,11 +10,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import ModelPublished
+from contracts.events import ModelPublished, variant_of
 from trainers.dataset import Images
 from trainers.gate import Marks
 from trainers.serving import Serving, endpoint_of
-from trainers.standing import variant_of
 
 BATCH: Final = 500
 
@@ -22,25 +21,25 @@ BATCH: Final = 500
 def compare(
     serving: Serving,
     candidate: ModelPublished,
-    champion: ModelPublished,
+    champion: ModelPublished | None,
     mnist: Images,
     held_back: Images,
     tell: Callable[[float], None],
-) -> tuple[Marks, Marks]:
-    """The marks of the candidate and of the champion.
+) -> tuple[Marks, Marks | None]:
+    """The marks of the candidate and of the champion; None where there is no champion yet.
 
     Args:
         serving: Where the temporary endpoint is made; it is deleted afterwards.
         candidate: The version that asks to be promoted.
-        champion: The version that answers the players now.
+        champion: The version that answers the players now; None where none does.
         mnist: MNIST's test images.
         held_back: Drawings that neither was trained on; may be empty.
         tell: Called with the share that is done, 0..1.
     """
     endpoint = f"{endpoint_of(candidate.model)}-judge"
-    versions = [candidate, champion]
-    serving.serve(endpoint, versions)
-    steps = len(versions) * (len(mnist) + len(held_back))
+    others = [champion] if champion else []
+    serving.serve(endpoint, candidate, others)
+    steps = (1 + len(others)) * (len(mnist) + len(held_back))
     asked = 0
 
     def right(version: ModelPublished, data: Images) -> NDArray[np.bool_]:
@@ -49,15 +48,15 @@ def compare(
         variant = variant_of(version.version)
         for start in range(0, len(data), BATCH):
             part = slice(start, start + BATCH)
-            answer = serving.ask(endpoint, data.images[part], variant, variant)
+            answer = serving.ask(endpoint, data.images[part], variant)
             hits[part] = answer.argmax(axis=1) == data.labels[part]
             asked += len(answer)
             tell(asked / steps)
         return hits
 
     try:
-        serving.ready(endpoint, versions)
-        marks = [Marks(right(version, mnist), right(version, held_back)) for version in versions]
+        serving.ready(endpoint, candidate, others)
+        marks, *before = [Marks(right(version, mnist), right(version, held_back)) for version in (candidate, *others)]
     finally:
-        serving.retire(endpoint, versions)
-    return marks[0], marks[1]
+        serving.retire(endpoint, candidate, others)
+    return marks, before[0] if before else None

@@ -33,7 +33,7 @@ POLL_S: Final = 0.5
 PATIENT: Final = Config(retries={"mode": "standard", "max_attempts": 10}, connect_timeout=5, read_timeout=60)
 """For calls to SageMaker that would rather wait than fail: it may be restarting."""
 _MAX_NAME: Final = 63
-_ROUND = re.compile(r"\bround=(\d+)/(\d+)\b")
+_PASS = re.compile(r"\b(?:round|epoch|step)=(\d+)/(\d+)\b")
 
 
 class JobFailed(RuntimeError):
@@ -66,13 +66,16 @@ class Progress:
     stage: str = ""
     """SageMaker's finer status: Starting, Downloading, Training, Uploading ..."""
     fraction: float = 0.0
-    """Of its boosting rounds, as the log tells; 0 where it does not."""
+    """Of its rounds or epochs, as the log tells; 0 where it does not."""
     log: list[str] = field(default_factory=list)
     """The lines since the progress before."""
     train: str = ""
     """S3 URI of its data."""
     artifact: str = ""
     """S3 URI of its model; empty until it completed."""
+    hyperparameters: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    """For which AWS would bill."""
     failure: str = ""
 
 
@@ -254,8 +257,10 @@ def fraction_of(line: str) -> float | None:
 
     >>> fraction_of("round=30/75 train-mlogloss=0.2")
     0.4
+    >>> fraction_of("epoch=1/4 loss=0.31")
+    0.25
     """
-    found = _ROUND.search(line)
+    found = _PASS.search(line)
     return int(found[1]) / max(1, int(found[2])) if found else None
 
 
@@ -267,6 +272,8 @@ def _progress(described: dict[str, Any], log: list[str], fraction: float) -> Pro
         log,
         described["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"],
         described.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
+        described.get("HyperParameters", {}),
+        float(described.get("BillableTimeInSeconds", described.get("TrainingTimeInSeconds", 0))),
         described.get("FailureReason", ""),
     )
 

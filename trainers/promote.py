@@ -1,29 +1,34 @@
-"""Which version answers the players, made true and said (way 3, REBUILD).
+"""Which version answers the players, and which stands beside it: made true, then said (way 3, REBUILD).
 
-The endpoint first, the event afterwards: who hears ModelPromoted can ask the endpoint at once. `ensure_base` stands on the
-way to playable, so nothing here imports more than boto3.
+A model's endpoint has its champion, with all the traffic, and without any the last good version and the candidate, so that a
+rollback only shifts weights. The order is what matters: a version is on the endpoint, and has answered, before an event names
+it; and it stays until another event has replaced the one that names it. What no event names any more goes later (`tidy`), since
+taking it off starts the others anew. One change of a model's endpoint at a time; each can be taken again.
 """
 
-import hashlib
-import json
-from pathlib import Path
-from typing import Final
+import threading
+from datetime import timedelta
+from typing import Final, Literal
 
 import structlog
 
-from contracts.events import Event, ModelPromoted, ModelPublished
-from contracts.ports import Blobs, Bus
-from contracts.settings import Settings
-from producers.blobs import ensure_bucket
+from contracts.events import (
+    BATCH_MODELS,
+    CandidateSet,
+    Event,
+    ModelPromoted,
+    ModelPublished,
+    ModelRolledBack,
+    now,
+    variant_of,
+)
+from contracts.ports import Bus
 from trainers.intake import ACKNOWLEDGED_S
-from trainers.observations import ensure_table
-from trainers.registry import Registry
-from trainers.serving import Serving, endpoint_of
-from trainers.standing import Standing, variant_of, version_of
+from trainers.serving import Serving, ServingFailed, endpoint_of
+from trainers.standing import Standing
 
-BASE: Final = "base1"
-"""The version that is in the repository."""
-TITLES: Final = {"xgboost": "XGBoost"}
+TIDY_AFTER: Final = timedelta(minutes=10)
+"""How long a version that nothing names any more stays on its endpoint: meanwhile it is rolled back to within a second."""
 
 log = structlog.get_logger()
 
@@ -34,84 +39,171 @@ def say(bus: Bus, standing: Standing, event: Event) -> None:
     standing.hear(event)
 
 
-def promote(bus: Bus, standing: Standing, serving: Serving, published: ModelPublished, note: str) -> None:
-    """Let a version answer the players: the endpoint is changed without a gap, asked once, and then the log is told.
+class Promoter:
+    """Changes who answers."""
 
-    Twice is harmless: what is so already is left, and not said again.
-    """
-    endpoint = endpoint_of(published.model)
-    serving.serve(endpoint, [published])
-    serving.ready(endpoint, [published])
-    before = standing.champion(published.model)
-    if before and before.version == published.version:
-        return
-    event = ModelPromoted(
-        model=published.model,
-        version=published.version,
-        title=published.title,
-        endpoint=endpoint,
-        variant=variant_of(published.version),
-        previous=before.version if before else None,
-        note=note,
-    )
-    say(bus, standing, event)
-    log.info("promoted", model=published.model, version=published.version, previous=event.previous)
+    def __init__(self, bus: Bus, standing: Standing, serving: Serving) -> None:
+        """Bring together the log, what it says, and the endpoints."""
+        self._bus = bus
+        self._standing = standing
+        self._serving = serving
+        self._locks = {model: threading.RLock() for model in BATCH_MODELS}
+
+    def say(self, event: Event) -> None:
+        """Publish an event, and take it in."""
+        say(self._bus, self._standing, event)
+
+    def promote(self, published: ModelPublished, note: str, *, back: bool = False) -> ModelPromoted:
+        """Let a version answer the players; the event that says so.
+
+        Twice is harmless: what is so already is left, and not said again.
+
+        Args:
+            published: The version.
+            note: Why, for people.
+            back: It is an earlier version, because the one that answers now shall not.
+
+        Raises:
+            ServingFailed: If the endpoint does not come to serve it; then all is as before.
+        """
+        model, version = published.model, published.version
+        with self._locks[model]:
+            champion = self._standing.champion(model)
+            if champion and champion.version == version:
+                self._stand(published, self._named(model))
+                return champion
+            good = self._standing.before(model, version, None if back or not champion else champion.version)
+            self._go_over(published, self._named(model), good)
+            stands = self._serving.weights(endpoint_of(model))
+            kind = ModelRolledBack if back else ModelPromoted
+            event = kind(
+                model=model,
+                version=version,
+                title=published.title,
+                endpoint=endpoint_of(model),
+                variant=variant_of(version),
+                previous=good.version if good and variant_of(good.version) in stands else None,
+                note=note,
+            )
+            self.say(event)
+            candidate = self._standing.candidate(model)
+            if candidate and candidate.version == version:
+                self._untry(candidate, "it answers everybody now")
+            log.info("rolled back" if back else "promoted", model=model, version=version, previous=event.previous)
+            return event
+
+    def stand(self, model: str) -> None:
+        """Make a model's endpoint serve all that the log names, and say it where the last good version cannot be served.
+
+        Raises:
+            ServingFailed: If the champion does not come to answer.
+        """
+        with self._locks[model]:
+            champion = self._standing.champion(model)
+            assert champion, f"no version of {model} was ever promoted"
+            self._stand(self._standing.published(model)[champion.version], self._named(model))
+            stands = self._serving.weights(endpoint_of(model))
+            if champion.previous and variant_of(champion.previous) not in stands:
+                self.say(champion.model_copy(update={"previous": None, "at": now()}))
+            candidate = self._standing.candidate(model)
+            if candidate and candidate.variant not in stands:
+                self._untry(candidate, "it cannot be served any more")
+
+    def try_beside(self, published: ModelPublished, role: Literal["canary", "shadow"], share: float, note: str) -> None:
+        """Put a version beside its champion.
+
+        Raises:
+            ServingFailed: If the endpoint does not come to serve it; then all is as before.
+        """
+        model = published.model
+        with self._locks[model]:
+            champion = self._standing.champion(model)
+            assert champion, f"no version of {model} was ever promoted"
+            endpoint = endpoint_of(model)
+            if variant_of(published.version) in self._serving.weights(endpoint):
+                self._serving.ask_blank(endpoint, published)
+            else:
+                first = self._standing.published(model)[champion.version]
+                beside = _without(first, [published, *self._named(model)])
+                self._serving.serve(endpoint, first, beside)
+                self._serving.ready(endpoint, first, beside)
+            told = {"endpoint": endpoint, "variant": variant_of(published.version), "note": note}
+            self.say(CandidateSet(model=model, version=published.version, role=role, share=share, **told))
+            log.info("candidate", model=model, version=published.version, role=role, share=share)
+
+    def untry(self, model: str, note: str) -> CandidateSet | None:
+        """Take the candidate away; which it was."""
+        with self._locks[model]:
+            candidate = self._standing.candidate(model)
+            if candidate:
+                self._untry(candidate, note)
+            return candidate
+
+    def tidy(self, model: str) -> None:
+        """Take off what no event names any more, if the last change is long enough ago. A rebuild under way is let pass."""
+        champion = self._standing.champion(model)
+        said = [event for event in (champion, self._standing.candidate(model)) if event]
+        if champion is None or any(now() - event.at < TIDY_AFTER for event in said):
+            return
+        if not self._locks[model].acquire(blocking=False):
+            return
+        try:
+            first = self._standing.published(model)[champion.version]
+            beside = _without(first, self._named(model))
+            extra = self._serving.weights(endpoint_of(model)).keys() - {variant_of(one.version) for one in (first, *beside)}
+            if extra:
+                self._serving.serve(endpoint_of(model), first, beside, only=True)
+                self._serving.ready(endpoint_of(model), first, beside)
+                log.info("tidied", model=model, gone=sorted(extra))
+        finally:
+            self._locks[model].release()
+
+    def _named(self, model: str) -> list[ModelPublished]:
+        """The versions that the log names: they must be on the endpoint."""
+        champion, candidate = self._standing.champion(model), self._standing.candidate(model)
+        names = [champion.version, champion.previous] if champion else []
+        names += [candidate.version] if candidate else []
+        published = self._standing.published(model)
+        return [published[name] for name in dict.fromkeys(names) if name in published]
+
+    def _untry(self, candidate: CandidateSet, note: str) -> None:
+        gone = {"role": "none", "share": 0.0, "endpoint": "", "variant": "", "note": note, "at": now()}
+        self.say(candidate.model_copy(update=gone))
+
+    def _stand(self, first: ModelPublished, named: list[ModelPublished]) -> None:
+        """The endpoint serves a version and others beside it, or, if that cannot be, it alone."""
+        endpoint, beside = endpoint_of(first.model), _without(first, named)
+        try:
+            self._serving.serve(endpoint, first, beside)
+            self._serving.ready(endpoint, first, beside)
+        except ServingFailed as failed:
+            if not beside:
+                raise
+            log.error("served alone", model=first.model, version=first.version, error=str(failed))
+            self._serving.serve(endpoint, first, only=True)
+            self._serving.ready(endpoint, first)
+
+    def _go_over(self, target: ModelPublished, named: list[ModelPublished], good: ModelPublished | None) -> None:
+        """The endpoint serves another version: brought up beside the one that answers, asked, then given the traffic."""
+        endpoint = endpoint_of(target.model)
+        has = self._serving.weights(endpoint)
+        if named and variant_of(named[0].version) in has and variant_of(target.version) not in has:
+            first, beside = named[0], _without(named[0], [target, *named, *([good] if good else [])])
+            try:
+                self._serving.serve(endpoint, first, beside)
+                self._serving.ready(endpoint, first, beside)
+            except ServingFailed as failed:  # what answers now may be what does not start: the new one must not need it
+                log.error("not side by side", model=target.model, version=target.version, error=str(failed))
+            has = self._serving.weights(endpoint)
+        if variant_of(target.version) in has:
+            self._serving.ask_blank(endpoint, target)
+            self._serving.serve(endpoint, target)
+            self._serving.ready(endpoint, target)
+        else:
+            self._stand(target, named)
 
 
-# --- at the trainer's start ------------------------------------------------------------------------------------------
-
-
-def ensure_base(settings: Settings, bus: Bus, blobs: Blobs, standing: Standing, serving: Serving) -> None:
-    """See that every batch model answers: with the version that the log names, else with the endpoint's, else with the base.
-
-    Makes the bucket and the table, registers the base, publishes again from the registry what a lost log has forgotten, and
-    repairs an endpoint that serves another version. Twice is harmless.
-
-    Args:
-        settings: Where everything is.
-        bus: The log that is told.
-        blobs: The bucket.
-        standing: The log so far, folded.
-        serving: The endpoints.
-    """
-    ensure_bucket(settings)
-    registry = Registry(settings, blobs)
-    for model in TITLES:
-        if not standing.published(model):
-            for found in registry.versions(model):
-                say(bus, standing, found.published)
-        base = base_version(settings, blobs, model)
-        if BASE not in standing.published(model):
-            registry.register(base, approved=True)
-            say(bus, standing, base)
-        known = standing.published(model)
-        champion = standing.champion(model)
-        served = [version for variant in serving.variants(endpoint_of(model)) if (version := version_of(variant)) in known]
-        version = champion.version if champion and champion.version in known else [*served, BASE][0]
-        note = "the endpoint serves it" if version in served else "the base model of the repository"
-        if served and version not in served:
-            log.warning("endpoint repaired", model=model, version=version, served=served)
-        serving.serve(endpoint_of(model), [known[version]])
-        ensure_table(settings)  # while the endpoint starts
-        promote(bus, standing, serving, known[version], note)
-
-
-def base_version(settings: Settings, blobs: Blobs, model: str) -> ModelPublished:
-    """The version that is in the repository, its artifact put on S3."""
-    path = Path(__file__).parent / "images" / model / "base" / "model.tar.gz"
-    artifact = path.read_bytes()
-    digest = hashlib.sha256(artifact).hexdigest()
-    key = f"models/{model}/{BASE}-{digest[:8]}/model.tar.gz"
-    if not any(blobs.keys(key)):
-        blobs.put(key, artifact)
-    told = json.loads(path.with_name("base.json").read_bytes())
-    return ModelPublished(
-        model=model,
-        version=BASE,
-        title=TITLES[model],
-        digest=digest,
-        artifact=f"s3://{settings.bucket}/{key}",
-        lineage={"source": "the repository", "command": told["command"], "data": told["data"]},
-        metrics={"mnist_accuracy": told["mnist_test_accuracy"], "mnist_n": 10_000.0},
-        gate="passed: the base model of the repository",
-    )
+def _without(first: ModelPublished, others: list[ModelPublished]) -> list[ModelPublished]:
+    """Each of the others once, and the first not among them."""
+    by_version = {other.version: other for other in others if other.version != first.version}
+    return list(by_version.values())

@@ -17,9 +17,10 @@ import structlog
 from contracts.events import BATCH_MODELS, ModelPublished, RetrainModel, TrainingAdvanced
 from contracts.ports import Blobs, Bus
 from contracts.settings import Settings
-from trainers import dataset, evaluate, gate, jobs
+from trainers import dataset, economics, evaluate, gate, jobs
+from trainers.bases import about
 from trainers.jobs import Pause, Progress
-from trainers.promote import TITLES, promote, say
+from trainers.promote import Promoter, say
 from trainers.registry import Registered, Registry
 from trainers.serving import Serving
 from trainers.standing import Standing, next_version
@@ -49,6 +50,8 @@ class Rebuilder:
         archive_now: Callable[[], int],
         standing: Standing,
         serving: Serving,
+        promoter: Promoter,
+        registry: Registry,
         pause: Pause,
     ) -> None:
         """Bring together what a rebuild needs.
@@ -60,6 +63,8 @@ class Rebuilder:
             archive_now: Brings the archive up to the log's end, and says how many examples that were.
             standing: The log, folded.
             serving: The endpoints.
+            promoter: Lets a version answer.
+            registry: Where versions are kept.
             pause: Waits; raises when the trainer is to stop.
         """
         self._settings = settings
@@ -69,7 +74,8 @@ class Rebuilder:
         self._standing = standing
         self._serving = serving
         self._pause = pause
-        self._registry = Registry(settings, blobs)
+        self._promoter = promoter
+        self._registry = registry
         self._jobs = jobs.Jobs(settings, pause)
 
     def carry_out(self, command: RetrainModel) -> None:
@@ -89,11 +95,11 @@ class Rebuilder:
         tell.step("queued", f"{model} {version}, asked for by {command.by}")
         found = mine[0] if mine else self._made(command, version, tell)
         say(self._bus, self._standing, found.published)
-        if not found.approved:
+        if not found.published.approved:
             tell.end("refused", found.published.gate)
             return
         tell.step("endpoint", "the endpoint takes the new version; the old one answers meanwhile")
-        promote(self._bus, self._standing, self._serving, found.published, found.published.gate)
+        self._promoter.promote(found.published, found.published.gate)
         tell.end("done", f"{model} {version} answers: {found.published.gate}")
 
     def failed(self, command: RetrainModel, error: Exception) -> None:
@@ -116,7 +122,7 @@ class Rebuilder:
         candidate = ModelPublished(
             model=command.target,
             version=version,
-            title=TITLES[command.target],
+            title=about(command.target).title,
             digest=digest,
             artifact=done.artifact,
             lineage={
@@ -126,17 +132,19 @@ class Rebuilder:
                 "offsets": data.offsets,
                 "feedback": str(data.feedback),
                 "image": settings.image_uri(command.target),
-                "rounds": str(settings.training_rounds),
+                "hyperparameters": json.dumps(done.hyperparameters, sort_keys=True),
                 "seed": str(settings.seed),
                 "code": dataset.code_version(),
                 "command": str(command.command_id),
                 "by": command.by,
-                "champion": champion.version,
+                "champion": champion.version if champion else "none",
+                "learned_from": "MNIST alone" if command.base else "MNIST and the players' drawings",
             },
             metrics={},
             gate="",
         )
-        tell.step("evaluation", f"{version} and {champion.version} are asked MNIST's test images and the held-back drawings")
+        both = f"{version} and {champion.version} are" if champion else f"{version} is"
+        tell.step("evaluation", f"{both} asked MNIST's test images and the held-back drawings")
         held_back = dataset.from_npz(self._blobs.get(data.holdout))
         begin, end = SHARES["evaluation"], SHARES["gate"]
         marks, before = evaluate.compare(
@@ -147,27 +155,26 @@ class Rebuilder:
             held_back,
             lambda share: tell.onward("evaluation", begin + share * (end - begin)),
         )
-        verdict = gate.judge(marks, before)
+        verdict = gate.judge(command.target, marks, before)
         tell.step("gate", verdict.reason)
-        published = candidate.model_copy(update={"metrics": marks.metrics(), "gate": verdict.reason})
-        self._registry.register(published, verdict.passed, command.command_id)
-        return Registered(published, verdict.passed, str(command.command_id))
+        metrics = {**marks.metrics(), "training_seconds": done.seconds}
+        cost = economics.of_job(settings.training_instance, done.seconds)
+        if cost is not None:
+            metrics["training_cost_usd"] = cost
+        published = candidate.model_copy(update={"metrics": metrics, "gate": verdict.reason, "approved": verdict.passed})
+        published = self._registry.register(published, command.command_id)
+        return Registered(published, str(command.command_id))
 
-    def _champion(self, model: str) -> ModelPublished:
+    def _champion(self, model: str) -> ModelPublished | None:
         promoted = self._standing.champion(model)
-        assert promoted, "ensure_base has promoted a version of every batch model"
-        return self._standing.published(model)[promoted.version]
+        return self._standing.published(model)[promoted.version] if promoted else None
 
     def _begin(self, command: RetrainModel, name: str, tell: "Teller") -> None:
         """Make the dataset and begin the training job; the SDK is imported meanwhile."""
         settings = self._settings
         submitter = jobs.Submitter(settings)
         try:
-            tell.step("archive", "examples up to now go to the archive")
-            taken = self._archive_now()
-            self._pause(0)  # the archive stops in the middle when the trainer is to stop
-            tell.step("dataset", f"{taken} examples archived; the dataset is made of MNIST and all feedback")
-            examples, keys = dataset.read_archive(self._blobs)
+            examples, keys = ([], []) if command.base else self._feedback(tell)
             made = dataset.assemble(dataset.read_mnist("train"), examples, settings.held_back, settings.feedback_weight)
             there = dataset.store(self._blobs, made, keys, settings.seed)
             tell.step(
@@ -179,12 +186,25 @@ class Rebuilder:
                     settings.image_uri(command.target),
                     f"s3://{settings.bucket}/{there.train}",
                     f"s3://{settings.bucket}/models/{command.target}",
-                    {"rounds": str(settings.training_rounds), "seed": str(settings.seed)},
+                    self._hyperparameters(command.target),
                 ),
                 self._pause,
             )
         finally:
             submitter.close()
+
+    def _feedback(self, tell: "Teller") -> tuple[list[dataset.Feedback], list[str]]:
+        """All that players have said so far, and the objects that it is in."""
+        tell.step("archive", "examples up to now go to the archive")
+        taken = self._archive_now()
+        self._pause(0)  # the archive stops in the middle when the trainer is to stop
+        tell.step("dataset", f"{taken} examples archived; the dataset is made of MNIST and all feedback")
+        return dataset.read_archive(self._blobs)
+
+    def _hyperparameters(self, model: str) -> dict[str, str]:
+        """As the image asks for them; the number of XGBoost's rounds is a setting."""
+        rounds = {"rounds": str(self._settings.training_rounds)} if model == "xgboost" else {}
+        return {**about(model).hyperparameters, **rounds, "seed": str(self._settings.seed)}
 
     def _trained(self, name: str, tell: "Teller") -> Progress:
         begin, end = SHARES["training"], SHARES["evaluation"]

@@ -24,7 +24,6 @@ class Registered:
     """A version in the registry."""
 
     published: ModelPublished
-    approved: bool
     command_id: str
     """The command that it was made for; empty for a base."""
 
@@ -60,20 +59,21 @@ class Registry:
         for arn in arns:
             package = self._sagemaker.describe_model_package(ModelPackageName=arn)
             told = package["CustomerMetadataProperties"]
-            published = ModelPublished.model_validate_json(self._blobs.get(told["card"]))
-            yield Registered(published, package["ModelApprovalStatus"] == "Approved", told.get("command_id", ""))
+            card = ModelPublished.model_validate_json(self._blobs.get(told["card"]))
+            approved = package["ModelApprovalStatus"] == "Approved"
+            yield Registered(card.model_copy(update={"arn": arn, "approved": approved}), told.get("command_id", ""))
 
-    def register(self, published: ModelPublished, approved: bool, command_id: UUID | None = None) -> None:
-        """Add a version: its card on S3 first, then the package that points there."""
+    def register(self, published: ModelPublished, command_id: UUID | None = None) -> ModelPublished:
+        """Add a version: its card on S3 first, then the package that points there, whose ARN is in what comes back."""
         model, version = published.model, published.version
         card = f"models/{model}/cards/{version}.json"
         self._blobs.put(card, published.record_value())
         self._ensure_group(model)
         about = {"version": version, "card": card, "command_id": str(command_id or ""), **published.lineage}
-        self._sagemaker.create_model_package(
+        package = self._sagemaker.create_model_package(
             ModelPackageGroupName=group(model),
             ModelPackageDescription=f"{published.title} {version}, {published.gate}"[:1024],
-            ModelApprovalStatus="Approved" if approved else "Rejected",
+            ModelApprovalStatus="Approved" if published.approved else "Rejected",
             InferenceSpecification={
                 "Containers": [{"Image": self._settings.image_uri(model), "ModelDataUrl": published.artifact}],
                 "SupportedContentTypes": ["application/x-npy", "application/json"],
@@ -86,6 +86,7 @@ class Registry:
             },
             CustomerMetadataProperties={name: value[:256] for name, value in about.items() if value},
         )
+        return published.model_copy(update={"arn": package["ModelPackageArn"]})
 
     def _ensure_group(self, model: str) -> None:
         try:

@@ -4,8 +4,10 @@ Models and endpoint configurations are immutable and named after what they hold,
 there is left as it is. A production variant is named after its version, and so every answer says which version gave it.
 """
 
+import hashlib
 import io
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import boto3
@@ -13,14 +15,16 @@ import numpy as np
 from botocore.exceptions import ClientError
 from numpy.typing import NDArray
 
-from contracts.events import ModelPublished
+from contracts.events import EndpointSeen, ModelPublished, VariantSeen, variant_of, version_of
 from contracts.settings import Settings
+from trainers import economics
 from trainers.jobs import PATIENT, Pause
-from trainers.standing import variant_of
 
 NPY: Final = "application/x-npy"
 MAX_WAIT_S: Final = 1800.0
 """How long an endpoint may take to come into service: on AWS it is minutes, here a second or two."""
+BLANK: Final = np.zeros((1, 784), np.uint8)
+_CHANGING: Final = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 
 
 class ServingFailed(RuntimeError):
@@ -42,46 +46,55 @@ class Serving:
         self._sagemaker: Any = boto3.client("sagemaker", config=PATIENT, **settings.aws("sagemaker"))
         self._runtime: Any = boto3.client("sagemaker-runtime", config=PATIENT, **settings.aws("sagemaker-runtime"))
 
-    def serve(self, endpoint: str, versions: Sequence[ModelPublished]) -> None:
-        """Begin to make an endpoint serve these versions, the traffic shared evenly; nothing is done where it does already.
+    def serve(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished] = (), *, only: bool = False) -> None:
+        """Begin to make an endpoint serve some versions, all traffic to the first; nothing is done where it does already.
 
-        `ready` waits for it. Twice is harmless.
+        Where all of them are on the endpoint only weights change, at once; else all of its servers are started anew beside the
+        old ones. `ready` waits for it. Twice is harmless.
+
+        Args:
+            endpoint: Where.
+            first: Who answers what names no variant.
+            others: Who answers only by name.
+            only: Take off whatever else is there; without it that stays until the servers are started anew.
         """
-        config = self._config(endpoint, versions)
-        there = self._describe(endpoint)
-        if there and there["EndpointStatus"] in ("Failed", "Deleting"):
-            self._delete(endpoint)
-            there = None
+        wanted = {variant_of(version.version): float(version is first) for version in (first, *others)}
+        there = self._steady(endpoint)
         if there is None:
-            self._sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=config)
-        elif there["EndpointConfigName"] != config:
-            if there["EndpointStatus"] != "InService":
-                self._settled(endpoint)
+            self._sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=self._config(endpoint, first, others))
+            return
+        has = _weights(there)
+        if not wanted.keys() <= has.keys() or (only and wanted.keys() != has.keys()):
+            config = self._config(endpoint, first, others)
             self._sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config)
+        elif any(weight != wanted.get(variant, 0.0) for variant, weight in has.items()):
+            shifted = [{"VariantName": variant, "DesiredWeight": wanted.get(variant, 0.0)} for variant in has]
+            self._sagemaker.update_endpoint_weights_and_capacities(EndpointName=endpoint, DesiredWeightsAndCapacities=shifted)
 
-    def ready(self, endpoint: str, versions: Sequence[ModelPublished]) -> None:
-        """Wait until an endpoint serves these versions, and has answered as each of them.
+    def ready(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished] = ()) -> None:
+        """Wait until an endpoint serves these versions, all traffic to the first, and has answered as each of them.
 
         Raises:
             ServingFailed: If it does not come to that.
         """
         there = self._settled(endpoint)
-        if there["EndpointStatus"] != "InService" or there["EndpointConfigName"] != self._config_name(endpoint, versions):
+        has = _weights(there)
+        wanted = [variant_of(version.version) for version in (first, *others)]
+        if there["EndpointStatus"] != "InService" or any(has.get(one, -1.0) != float(one == wanted[0]) for one in wanted):
+            why = there.get("FailureReason", "no reason given")
             raise ServingFailed(
-                f"endpoint {endpoint} is {there['EndpointStatus']}: {there.get('FailureReason', 'no reason given')}"
+                f"endpoint {endpoint} is {there['EndpointStatus']}, and does not serve {', '.join(wanted)}: {why}"
             )
-        blank = np.zeros((1, 784), np.uint8)
-        for version in versions:
-            self.ask(endpoint, blank, variant_of(version.version) if len(versions) > 1 else None, variant_of(version.version))
+        for version in (first, *others):
+            self.ask_blank(endpoint, version)
 
-    def ask(self, endpoint: str, rasters: NDArray[np.uint8], variant: str | None, expected: str) -> NDArray[np.float32]:
+    def ask(self, endpoint: str, rasters: NDArray[np.uint8], variant: str) -> NDArray[np.float32]:
         """Probabilities of some rasters, shape (n, 10).
 
         Args:
             endpoint: Who is asked.
             rasters: Shape (n, 784).
-            variant: The production variant that shall answer; None leaves it to the endpoint.
-            expected: The variant that must have answered.
+            variant: The production variant that shall answer.
 
         Raises:
             ServingFailed: If another variant answered, or not with probabilities.
@@ -89,30 +102,72 @@ class Serving:
         self._pause(0)
         body = io.BytesIO()
         np.save(body, rasters)
-        target = {"TargetVariant": variant} if variant else {}
         answer = self._runtime.invoke_endpoint(
-            EndpointName=endpoint, Body=body.getvalue(), ContentType=NPY, Accept=NPY, **target
+            EndpointName=endpoint, Body=body.getvalue(), ContentType=NPY, Accept=NPY, TargetVariant=variant
         )
-        if answer["InvokedProductionVariant"] != expected:
-            raise ServingFailed(f"endpoint {endpoint} answered as {answer['InvokedProductionVariant']}, not as {expected}")
+        if answer["InvokedProductionVariant"] != variant:
+            raise ServingFailed(f"endpoint {endpoint} answered as {answer['InvokedProductionVariant']}, not as {variant}")
         found: NDArray[np.float32] = np.load(io.BytesIO(answer["Body"].read()), allow_pickle=False)
-        if found.shape != (len(rasters), 10):
-            raise ServingFailed(f"endpoint {endpoint} answered {found.shape} to {len(rasters)} drawings")
+        if found.shape != (len(rasters), 10) or not np.isfinite(found).all():
+            raise ServingFailed(f"endpoint {endpoint} answered {len(rasters)} drawings with what are no probabilities")
         return found
 
-    def variants(self, endpoint: str) -> list[str]:
-        """The production variants of an endpoint, as its configuration has them; none if it is not there."""
+    def ask_blank(self, endpoint: str, version: ModelPublished) -> None:
+        """See that a version answers. Raises `ServingFailed`, or what the endpoint says."""
+        self.ask(endpoint, BLANK, variant_of(version.version))
+
+    def weights(self, endpoint: str) -> dict[str, float]:
+        """The production variants of an endpoint that is in service, with their weights; none if it is not."""
+        there = self._describe(endpoint)
+        if there and there["EndpointStatus"] in _CHANGING:
+            there = self._settled(endpoint)
+        return _weights(there) if there and there["EndpointStatus"] == "InService" else {}
+
+    def stamps(self) -> dict[str, tuple[str, datetime]]:
+        """Status and time of the last change of every endpoint of this game: all at once, so cheap to ask for."""
+        pages = self._sagemaker.get_paginator("list_endpoints").paginate(
+            NameContains=endpoint_of(""), PaginationConfig={"PageSize": 100}
+        )
+        return {
+            one["EndpointName"]: (one["EndpointStatus"], one["LastModifiedTime"]) for page in pages for one in page["Endpoints"]
+        }
+
+    def seen(self, model: str) -> EndpointSeen | None:
+        """A model's endpoint as it is now; None if it is not there."""
+        endpoint = endpoint_of(model)
         there = self._describe(endpoint)
         if there is None:
-            return []
-        config = self._sagemaker.describe_endpoint_config(EndpointConfigName=there["EndpointConfigName"])
-        return [variant["VariantName"] for variant in config["ProductionVariants"]]
+            return None
+        config = self._there(self._sagemaker.describe_endpoint_config, EndpointConfigName=there["EndpointConfigName"]) or {}
+        kinds = {one["VariantName"]: one.get("InstanceType", "") for one in config.get("ProductionVariants", ())}
+        variants = [
+            VariantSeen(
+                variant=one["VariantName"],
+                version=version_of(one["VariantName"]),
+                weight=one.get("CurrentWeight", 0.0),
+                instances=one.get("CurrentInstanceCount", 0),
+                instance_type=kinds.get(one["VariantName"], ""),
+            )
+            for one in there.get("ProductionVariants", ())
+        ]
+        return EndpointSeen(
+            model=model,
+            version=next((one.version for one in variants if one.weight > 0), "none"),
+            endpoint=endpoint,
+            arn=there["EndpointArn"],
+            status=there["EndpointStatus"],
+            reason=there.get("FailureReason", ""),
+            created=there["CreationTime"],
+            modified=there["LastModifiedTime"],
+            variants=variants,
+            cost_per_hour_usd=economics.per_hour((one.instance_type, one.instances) for one in variants),
+        )
 
-    def retire(self, endpoint: str, versions: Sequence[ModelPublished]) -> None:
+    def retire(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished] = ()) -> None:
         """Delete an endpoint and its configuration; the models stay."""
         if self._describe(endpoint):
             self._delete(endpoint)
-        self._sagemaker.delete_endpoint_config(EndpointConfigName=self._config_name(endpoint, versions))
+        self._sagemaker.delete_endpoint_config(EndpointConfigName=_config_name(endpoint, first, others))
 
     def _delete(self, endpoint: str) -> None:
         if (self._describe(endpoint) or {}).get("EndpointStatus") != "Deleting":
@@ -122,13 +177,23 @@ class Serving:
                 return
         raise ServingFailed(f"endpoint {endpoint} is still being deleted after {MAX_WAIT_S:.0f} s")
 
+    def _steady(self, endpoint: str) -> dict[str, Any] | None:
+        """An endpoint that can be changed; None if there is none, or was only one that had failed: that is deleted."""
+        there = self._describe(endpoint)
+        if there and there["EndpointStatus"] in _CHANGING:
+            there = self._settled(endpoint)
+        if there and there["EndpointStatus"] != "InService":
+            self._delete(endpoint)
+            return None
+        return there
+
     def _settled(self, endpoint: str) -> dict[str, Any]:
         """An endpoint, once it is no longer changing."""
         for _ in self._patiently():
             there = self._describe(endpoint)
             if there is None:
                 raise ServingFailed(f"endpoint {endpoint} was deleted meanwhile")
-            if there["EndpointStatus"] not in ("Creating", "Updating", "SystemUpdating", "RollingBack"):
+            if there["EndpointStatus"] not in _CHANGING:
                 return there
         raise ServingFailed(f"endpoint {endpoint} is not in service after {MAX_WAIT_S:.0f} s")
 
@@ -152,12 +217,12 @@ class Serving:
             raise
         return found
 
-    def _config(self, endpoint: str, versions: Sequence[ModelPublished]) -> str:
+    def _config(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished]) -> str:
         """The name of the configuration that serves these versions; made, with its models, where it is not there."""
-        name = self._config_name(endpoint, versions)
+        name = _config_name(endpoint, first, others)
         if self._there(self._sagemaker.describe_endpoint_config, EndpointConfigName=name):
             return name
-        for version in versions:
+        for version in (first, *others):
             if not self._there(self._sagemaker.describe_model, ModelName=_model_name(version)):
                 self._sagemaker.create_model(
                     ModelName=_model_name(version),
@@ -172,17 +237,22 @@ class Serving:
                     "ModelName": _model_name(version),
                     "InitialInstanceCount": 1,
                     "InstanceType": self._settings.serving_instance,
-                    "InitialVariantWeight": 1.0,
+                    "InitialVariantWeight": float(version is first),
                 }
-                for version in versions
+                for version in (first, *others)
             ],
         )
         return name
 
-    @staticmethod
-    def _config_name(endpoint: str, versions: Sequence[ModelPublished]) -> str:
-        names = [f"{variant_of(version.version)}-{version.digest[:8]}" for version in versions]
-        return "-".join([endpoint, *names])[:63]
+
+def _weights(there: dict[str, Any]) -> dict[str, float]:
+    return {one["VariantName"]: float(one["CurrentWeight"]) for one in there.get("ProductionVariants", ())}
+
+
+def _config_name(endpoint: str, first: ModelPublished, others: Sequence[ModelPublished]) -> str:
+    """At most 63 characters, and another for everything that is in it."""
+    names = [_model_name(first), *sorted(_model_name(version) for version in others)]
+    return f"{endpoint}-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:12]}"
 
 
 def _model_name(version: ModelPublished) -> str:

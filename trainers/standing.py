@@ -1,18 +1,38 @@
-"""What the log says about batch models: versions, champions, and the commands still to be done (way 3, REBUILD). Pure.
+"""What the log says about batch models: versions, champions, candidates, policy, and what is still to be done (way 3, REBUILD).
 
-A fold over models.v1 and commands.v1, in whatever order the two come. It needs no offsets of its own and no consumer group:
-commands are carried out one after another, so the last TrainingAdvanced of a model tells how far its commands are done. A
-trainer that was killed in the middle finds its command still due.
+Pure: a fold over models.v1 and commands.v1, in whatever order the two come, read by several threads. It needs no offsets of its
+own and no consumer group. Rebuilds are carried out one after another, so the last TrainingAdvanced of a model tells how far its
+rebuilds are done; every other command is due until its CommandSettled is there. So a trainer that was killed in the middle
+finds its command still due.
 """
 
+import threading
 from collections.abc import Iterable
 from typing import Final
 from uuid import UUID
 
-from contracts.events import Event, ModelPromoted, ModelPublished, RetrainModel, TrainingAdvanced
+from contracts.events import (
+    BLEND,
+    CandidateSet,
+    CommandSettled,
+    EndpointSeen,
+    Event,
+    ModelPromoted,
+    ModelPublished,
+    PolicySet,
+    PromoteModel,
+    RetrainModel,
+    RollBackModel,
+    SetPolicy,
+    TrainingAdvanced,
+    TryVersion,
+)
 
 ENDED: Final = ("done", "refused", "failed")
 """Steps that end a rebuild."""
+Command = PromoteModel | RollBackModel | TryVersion | SetPolicy
+"""What is carried out at once, however long a rebuild takes."""
+DEFAULT_POLICY: Final = PolicySet(lead=BLEND)
 
 
 class Standing:
@@ -20,64 +40,123 @@ class Standing:
 
     def __init__(self, history: Iterable[Event] = ()) -> None:
         """Start with a history, or with nothing."""
+        self._lock = threading.RLock()
         self._published: dict[str, dict[str, ModelPublished]] = {}
         self._champions: dict[str, ModelPromoted] = {}
+        self._candidates: dict[str, CandidateSet] = {}
+        self._endpoints: dict[str, EndpointSeen] = {}
+        self._policy = DEFAULT_POLICY
         self._training: dict[str, TrainingAdvanced] = {}
-        self._commands: dict[UUID, RetrainModel] = {}
+        self._rebuilds: dict[UUID, RetrainModel] = {}
+        self._commands: dict[UUID, Command] = {}
+        self._settled: dict[UUID, CommandSettled] = {}
         for event in history:
             self.hear(event)
 
     def hear(self, event: Event) -> None:
         """Take in an event; those of no concern change nothing."""
-        match event:
-            case ModelPublished():
-                self._published.setdefault(event.model, {})[event.version] = event
-            case ModelPromoted():  # and ModelRolledBack, which is one
-                self._champions[event.model] = event
-            case TrainingAdvanced():
-                self._training[event.model] = event
-            case RetrainModel():
-                self._commands.setdefault(event.command_id, event)
+        with self._lock:
+            match event:
+                case ModelPublished():
+                    self._published.setdefault(event.model, {})[event.version] = event
+                case ModelPromoted():  # and ModelRolledBack, which is one
+                    self._champions[event.model] = event
+                case CandidateSet():
+                    self._candidates[event.model] = event
+                case EndpointSeen():
+                    self._endpoints[event.model] = event
+                case PolicySet():
+                    self._policy = event
+                case TrainingAdvanced():
+                    self._training[event.model] = event
+                case RetrainModel():
+                    self._rebuilds.setdefault(event.command_id, event)
+                case PromoteModel() | RollBackModel() | TryVersion() | SetPolicy():
+                    self._commands.setdefault(event.command_id, event)
+                case CommandSettled():
+                    self._settled.setdefault(event.command_id, event)
 
     def published(self, model: str) -> dict[str, ModelPublished]:
         """All versions of a model that exist, by version."""
-        return dict(self._published.get(model, {}))
+        with self._lock:
+            return dict(self._published.get(model, {}))
 
     def champion(self, model: str) -> ModelPromoted | None:
         """Which version answers; None while none was ever promoted."""
         return self._champions.get(model)
 
+    def candidate(self, model: str) -> CandidateSet | None:
+        """Which version stands beside the champion, as a canary or a shadow; None: none does."""
+        found = self._candidates.get(model)
+        return found if found and found.role != "none" else None
+
+    def endpoint(self, model: str) -> EndpointSeen | None:
+        """How a model's endpoint was last seen."""
+        return self._endpoints.get(model)
+
+    def policy(self) -> PolicySet:
+        """Who guesses, and who is shown first."""
+        return self._policy
+
     def training(self, model: str) -> TrainingAdvanced | None:
         """How far the last rebuild of a model has come; None if there was none."""
         return self._training.get(model)
 
+    def failed(self, model: str) -> set[str]:
+        """The versions that somebody has taken for broken, and nobody has asked to promote again since."""
+        out: set[str] = set()
+        with self._lock:
+            for command in self._commands.values():
+                match command:
+                    case RollBackModel(target=target, failed=str() as version) if target == model:
+                        out.add(version)
+                    case PromoteModel(target=target, version=version) if target == model and self._done(command):
+                        out.discard(version)
+        return out
+
+    def last_good(self, model: str) -> ModelPublished | None:
+        """The version that shall answer when the champion shall not; None: there is none.
+
+        The one that the champion names, else the newest that the gate let pass before the champion was made; never one that
+        failed.
+        """
+        champion = self.champion(model)
+        if champion is None:
+            return None
+        return self.before(model, champion.version, champion.previous)
+
+    def before(self, model: str, version: str, named: str | None = None) -> ModelPublished | None:
+        """The last good version before one: the one that is ``named``, if it is any good."""
+        published, failed = self.published(model), self.failed(model)
+        good = {name: one for name, one in published.items() if one.approved and name not in failed and name != version}
+        if named in good:
+            return good[named]
+        older = [one for one in good.values() if version in published and one.at < published[version].at]
+        return max(older, key=lambda one: one.at, default=None)
+
     def due(self) -> list[RetrainModel]:
-        """The commands that are not done, in the order given; the first may have been begun."""
+        """The rebuilds that are not done, in the order given; the first may have been begun."""
         out: list[RetrainModel] = []
-        for target in {command.target for command in self._commands.values()}:
-            commands = [command for command in self._commands.values() if command.target == target]
-            last = self._training.get(target)
-            done = 0
-            if last and last.command_id in self._commands:
-                at = next((i for i, command in enumerate(commands) if command.command_id == last.command_id), -1)
-                done = at + (last.step in ENDED)
-            out += commands[max(done, 0) :]
-        order = list(self._commands)
+        with self._lock:
+            order = list(self._rebuilds)
+            for target in {command.target for command in self._rebuilds.values()}:
+                commands = [command for command in self._rebuilds.values() if command.target == target]
+                last = self._training.get(target)
+                done = 0
+                if last and last.command_id in self._rebuilds:
+                    at = next((i for i, command in enumerate(commands) if command.command_id == last.command_id), -1)
+                    done = at + (last.step in ENDED)
+                out += commands[max(done, 0) :]
         return sorted(out, key=lambda command: order.index(command.command_id))
 
+    def unsettled(self) -> list[Command]:
+        """The other commands that are not settled, in the order given."""
+        with self._lock:
+            return [command for command in self._commands.values() if command.command_id not in self._settled]
 
-def variant_of(version: str) -> str:
-    """The production variant that serves a version: a number is not enough of a name for SageMaker.
-
-    >>> variant_of("3"), variant_of("base1")
-    ('v3', 'base1')
-    """
-    return f"v{version}" if version.isdigit() else version
-
-
-def version_of(variant: str) -> str:
-    """The version that a production variant serves."""
-    return variant[1:] if variant[:1] == "v" and variant[1:].isdigit() else variant
+    def _done(self, command: Command) -> bool:
+        settled = self._settled.get(command.command_id)
+        return settled is not None and settled.outcome == "done"
 
 
 def next_version(taken: Iterable[str]) -> str:
@@ -87,3 +166,22 @@ def next_version(taken: Iterable[str]) -> str:
     '3'
     """
     return str(max((int(version) for version in taken if version.isdigit()), default=0) + 1)
+
+
+def next_base(taken: Iterable[str]) -> str:
+    """The name of a base that differs from those taken.
+
+    >>> next_base(["base1", "7"]), next_base([])
+    ('base2', 'base1')
+    """
+    numbers = [int(version[4:]) for version in taken if is_base(version)]
+    return f"base{max(numbers, default=0) + 1}"
+
+
+def is_base(version: str) -> bool:
+    """Whether a version came with the repository.
+
+    >>> is_base("base2"), is_base("2")
+    (True, False)
+    """
+    return version[:4] == "base" and version[4:].isdigit()

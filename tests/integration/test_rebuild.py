@@ -40,10 +40,12 @@ from contracts.settings import Settings
 from producers.blobs import S3Blobs
 from producers.bus import open_bus
 from trainers.archive import PREFIX
+from trainers.bases import Bases
 from trainers.dataset import Images, read_archive, read_mnist
 from trainers.intake import Placed, catch_up
 from trainers.observations import Observations, ensure_table
-from trainers.promote import ensure_base
+from trainers.promote import Promoter
+from trainers.registry import Registry
 from trainers.serving import Serving
 from trainers.standing import Standing
 
@@ -111,7 +113,7 @@ class Trainer:
 
     def answers(self) -> bool:
         """Whether it has seen to it that a base answers."""
-        return "base answers" in self._log.read_text()
+        return "bases answer" in self._log.read_text()
 
 
 @contextmanager
@@ -252,9 +254,9 @@ class TestATrainerAtWork:
         assert seen["guesses"]["M"]["xgboost"]["M"]["version"] == {"S": "base1"}
 
     def test_a_command_for_a_model_that_is_not_rebuilt_fails_with_a_reason_and_stops_nothing(self, bus, at_work, log):
-        command = retrain(bus, "kmeans")
+        command = retrain(bus, "river")
         assert at_work.until("the end", lambda: log.ended(command.command_id)) == "failed"
-        assert "no batch model 'kmeans'" in log.standing.training("kmeans").message
+        assert "no batch model 'river'" in log.standing.training("river").message
 
 
 def idle(log: Log) -> bool:
@@ -336,8 +338,8 @@ def test_an_endpoint_that_is_gone_or_serves_another_version_is_repaired(little, 
 
     base = log.standing.published("xgboost")["base1"]
     serving = Serving(little, time.sleep)
-    serving.serve("gamenight-xgboost", [base])
-    serving.ready("gamenight-xgboost", [base])
+    serving.serve("gamenight-xgboost", base, only=True)
+    serving.ready("gamenight-xgboost", base)
     assert champion.variant != "base1"
     with trainer(little, some_mnist):
         assert asked(little, digits.images[0])[0] == champion.variant
@@ -346,7 +348,9 @@ def test_an_endpoint_that_is_gone_or_serves_another_version_is_repaired(little, 
 def test_a_log_that_was_thrown_away_is_told_again_by_the_registry(little, log):
     forgotten = open_bus(f"memory://{uuid4()}")
     standing = Standing()
-    ensure_base(little, forgotten, S3Blobs(little), standing, Serving(little, time.sleep))
+    blobs, serving = S3Blobs(little), Serving(little, time.sleep)
+    promoter, registry = Promoter(forgotten, standing, serving), Registry(little, blobs)
+    assert Bases(little, blobs, standing, serving, promoter, registry).bring("xgboost")
     assert standing.published("xgboost") == log.standing.published("xgboost")
     assert standing.champion("xgboost").version == log.standing.champion("xgboost").version
 

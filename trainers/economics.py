@@ -1,0 +1,55 @@
+"""What endpoints and training jobs would cost on AWS (way 3, REBUILD). Pure.
+
+List prices of SageMaker in us-east-1, on demand, in US dollars an hour, as of 2025; other regions are up to half as much again
+dearer, and who has a savings plan pays less. Good for comparing, not for an invoice.
+"""
+
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Final
+
+PER_HOUR_USD: Final = MappingProxyType(
+    {
+        "ml.t2.medium": 0.056,
+        "ml.t2.large": 0.111,
+        "ml.t2.xlarge": 0.223,
+        "ml.m5.large": 0.115,
+        "ml.m5.xlarge": 0.23,
+        "ml.m5.2xlarge": 0.461,
+        "ml.m5.4xlarge": 0.922,
+        "ml.c5.large": 0.102,
+        "ml.c5.xlarge": 0.204,
+        "ml.c5.2xlarge": 0.408,
+        "ml.c5.4xlarge": 0.816,
+        "ml.g4dn.xlarge": 0.736,
+        "ml.g5.xlarge": 1.408,
+    }
+)
+"""Of one instance, for training and for real-time inference alike."""
+
+
+def per_hour(instances: Iterable[tuple[str, int]]) -> float | None:
+    """Dollars an hour of instances, each type with its number; None where a price is not known.
+
+    >>> per_hour([("ml.m5.large", 2), ("ml.c5.large", 1)])
+    0.332
+    >>> per_hour([("ml.p9.huge", 1)]) is None
+    True
+    """
+    total = 0.0
+    for kind, count in instances:
+        price = PER_HOUR_USD.get(kind)
+        if price is None:
+            return None
+        total += price * count
+    return round(total, 6)
+
+
+def of_job(instance_type: str, seconds: float) -> float | None:
+    """Dollars of a training job on one instance; None where the price is not known.
+
+    >>> of_job("ml.m5.large", 90)
+    0.002875
+    """
+    price = PER_HOUR_USD.get(instance_type)
+    return None if price is None else round(price * seconds / 3600, 6)

@@ -1,0 +1,205 @@
+"""Operators' commands on who answers: refused with a reason, or carried out and settled at once (way 3, REBUILD).
+
+`refusal` is pure and says what the log speaks against; `Steering` does what is left. Twice is harmless: a command that is
+settled is not due any more (trainers.standing), and what is so already is left as it is.
+"""
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import structlog
+
+from contracts.events import (
+    BATCH_MODELS,
+    MODELS,
+    CommandSettled,
+    ModelPublished,
+    PolicySet,
+    PromoteModel,
+    RollBackModel,
+    SetPolicy,
+    TryVersion,
+)
+from trainers.promote import Promoter
+from trainers.standing import Command, Standing
+
+MAX_MESSAGE: Final = 1000
+
+log = structlog.get_logger()
+
+
+def refusal(standing: Standing, command: Command) -> str | None:
+    """Why a command will not be carried out, for people; None if nothing on the log speaks against it."""
+    if isinstance(command, SetPolicy):
+        return _against_policy(standing, command)
+    if command.target not in BATCH_MODELS:
+        return f"no batch model {command.target!r}: there is {', '.join(BATCH_MODELS)}"
+    match command:
+        case PromoteModel():
+            return _against_version(standing, command.target, command.version, approved=True)
+        case RollBackModel():
+            return _against_rollback(standing, command)
+        case TryVersion():
+            return _against_trial(standing, command)
+
+
+def _against_version(standing: Standing, model: str, version: str, *, approved: bool) -> str | None:
+    published = standing.published(model)
+    if version not in published:
+        there = ", ".join(published) or "none yet"
+        return f"{model} has no version {version}: there is {there}"
+    if approved and not published[version].approved:
+        return f"the gate did not let {model} {version} pass: {published[version].gate}"
+    return None
+
+
+def _against_rollback(standing: Standing, command: RollBackModel) -> str | None:
+    model, champion = command.target, standing.champion(command.target)
+    if champion is None:
+        return f"no version of {model} answers"
+    if command.failed is not None and command.failed != champion.version:
+        return None
+    if command.version is not None:
+        if command.version == command.failed:
+            return f"{model} {command.version} is the one that failed"
+        return _against_version(standing, model, command.version, approved=True)
+    if standing.last_good(model) is None:
+        return f"{model} has no earlier version that is any good: {champion.version} stays"
+    return None
+
+
+def _against_trial(standing: Standing, command: TryVersion) -> str | None:
+    if command.role == "none":
+        return None
+    model, champion = command.target, standing.champion(command.target)
+    if champion is None:
+        return f"no version of {model} answers that another could stand beside"
+    if command.version is None:
+        there = ", ".join(standing.published(model)) or "none yet"
+        return f"which version of {model}? There is {there}"
+    if command.version == champion.version:
+        return f"{model} {command.version} answers everybody already"
+    return _against_version(standing, model, command.version, approved=command.role == "canary")
+
+
+def _against_policy(standing: Standing, command: SetPolicy) -> str | None:
+    lead, parts = command.lead or standing.policy().lead, {**standing.policy().parts, **command.parts}
+    unknown = [model for model in (*([] if lead == "bandit" else [lead]), *command.parts) if model not in MODELS]
+    if unknown:
+        return f"no model {unknown[0]!r}: there is {', '.join(MODELS)}"
+    if lead != "bandit" and parts.get(lead, "shown") != "shown":
+        why = {"off": "is off", "shadow": "is a shadow"}[parts[lead]]
+        return f"{lead} is shown first, and so cannot be one that {why}: choose another lead, or show it"
+    if all(parts.get(model, "shown") != "shown" for model in MODELS):
+        return "somebody must be shown: all models are off or shadows"
+    return None
+
+
+def parts_after(before: Mapping[str, str], command: SetPolicy) -> dict[str, str]:
+    """The parts of all models that are not simply shown, once a command is carried out."""
+    return {model: part for model, part in {**before, **command.parts}.items() if part != "shown"}
+
+
+class Steering:
+    """Carries out what changes who answers."""
+
+    def __init__(self, standing: Standing, promoter: Promoter) -> None:
+        """Bring together what the log says, and who can change it."""
+        self._standing = standing
+        self._promoter = promoter
+
+    def settle(self, command: Command) -> CommandSettled:
+        """Carry a command out, or refuse it, and say so."""
+        began = time.monotonic()
+        against = refusal(self._standing, command)
+        if against is None:
+            return self._say(command, "done", self._carry_out(command), began)
+        return self._say(command, "refused", against, began)
+
+    def failed(self, command: Command, error: Exception) -> CommandSettled:
+        """Say that a command could not be carried out."""
+        return self._say(command, "failed", f"{type(error).__name__}: {error}", time.monotonic())
+
+    def _say(self, command: Command, outcome: str, message: str, began: float) -> CommandSettled:
+        settled = CommandSettled.model_validate(
+            {
+                "command_id": command.command_id,
+                "target": command.target,
+                "outcome": outcome,
+                "message": message[:MAX_MESSAGE],
+            }
+        )
+        self._promoter.say(settled)
+        took = round(time.monotonic() - began, 3)
+        log.info("command settled", command=command.type, target=command.target, outcome=outcome, message=message, seconds=took)
+        return settled
+
+    def _carry_out(self, command: Command) -> str:
+        match command:
+            case PromoteModel():
+                return self._promote(command)
+            case RollBackModel():
+                return self._roll_back(command)
+            case TryVersion():
+                return self._try(command)
+            case SetPolicy():
+                return self._set_policy(command)
+
+    def _version(self, model: str, version: str) -> ModelPublished:
+        return self._standing.published(model)[version]
+
+    def _promote(self, command: PromoteModel) -> str:
+        model, version = command.target, command.version
+        before = self._standing.champion(model)
+        event = self._promoter.promote(self._version(model, version), _note(command))
+        if before and before.version == version:
+            return f"{model} {version} answers already"
+        behind = f", and {event.previous} stands by" if event.previous else ""
+        return f"{model} {version} answers{behind}"
+
+    def _roll_back(self, command: RollBackModel) -> str:
+        model, champion = command.target, self._standing.champion(command.target)
+        assert champion
+        if command.failed is not None and command.failed != champion.version:
+            return f"nothing to do: {model} {champion.version} answers, not {command.failed}"
+        good = self._version(model, command.version) if command.version else self._standing.last_good(model)
+        assert good
+        if good.version == champion.version:
+            return f"{model} {good.version} answers already"
+        self._promoter.promote(good, _note(command), back=True)
+        return f"{model} {good.version} answers again, in the place of {champion.version}"
+
+    def _try(self, command: TryVersion) -> str:
+        model = command.target
+        if command.role == "none" or command.version is None:
+            gone = self._promoter.untry(model, _note(command))
+            return f"{model} {gone.version} is no candidate any more" if gone else f"{model} has no candidate"
+        share = command.share if command.role == "canary" else 0.0
+        before = self._standing.candidate(model)
+        if before and (before.version, before.role, before.share) == (command.version, command.role, share):
+            return f"{model} {command.version} is that already"
+        self._promoter.try_beside(self._version(model, command.version), command.role, share, _note(command))
+        if command.role == "canary":
+            return f"{model} {command.version} answers {share:.0%} of the players"
+        return f"{model} {command.version} is asked, scored, and not shown"
+
+    def _set_policy(self, command: SetPolicy) -> str:
+        before = self._standing.policy()
+        event = PolicySet.model_validate(
+            {
+                "lead": command.lead or before.lead,
+                "parts": parts_after(before.parts, command),
+                "by": command.by,
+                "note": command.reason,
+            }
+        )
+        if (event.lead, event.parts) == (before.lead, before.parts):
+            return "it is so already"
+        self._promoter.say(event)
+        parts = "".join(f", {model} {'off' if part == 'off' else 'a shadow'}" for model, part in event.parts.items())
+        return f"shown first: {event.lead}{parts}"
+
+
+def _note(command: PromoteModel | RollBackModel | TryVersion) -> str:
+    return f"{command.by}: {command.reason}" if command.reason else f"asked for by {command.by}"
