@@ -13,8 +13,10 @@ from fastapi.routing import APIWebSocketRoute
 from starlette.websockets import WebSocket
 
 from api.asyncapi import document
+from api.board import Board
 from api.game import Game
 from api.health import Health
+from api.live import Live
 from api.meters import Meters
 from api.ops import router
 from api.pages import WEB, Policy, add_pages
@@ -22,7 +24,7 @@ from api.recent import Recent
 from api.relay import Relay
 from api.seats import Seats
 from api.sockets import INTERNAL_ERROR, Line, deny, from_here, origins
-from api.watch import Board, Watchers
+from api.watch import Watchers
 from contracts.ports import Bus
 from contracts.settings import Settings
 
@@ -52,10 +54,10 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     """
     if not settings.seat_secret:
         raise ValueError("no seat secret: `gamenight up` makes one, or set GAMENIGHT_SEAT_SECRET")
-    meters, recent, board = Meters(), Recent(), Board()
-    game = Game(bus, recent, Seats(settings.seat_secret), board.answering, meters, clock)
-    health = Health(bus, lambda: relay.trouble, clock)
-    relay = Relay(bus, recent, board, game, health, meters)
+    meters, recent, board, live = Meters(), Recent(), Board(), Live()
+    game = Game(bus, recent, Seats(settings.seat_secret), board.states, meters, clock)
+    health = Health(bus, lambda: board.expected, lambda: relay.trouble, clock)
+    relay = Relay(bus, recent, board, live, game, health, meters)
     watchers = Watchers(board, lambda: game.online, lambda: recent.total)
 
     @asynccontextmanager
@@ -68,8 +70,8 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
                 raise NotReady(f"the bus was not read within {READY_S:.0f} s: {relay.trouble or 'too much is on it'}")
             await asyncio.sleep(0.02)
         recent.total = 0  # watchers are told of the drawings since the start
-        ticking = [asyncio.create_task(game.tick()), asyncio.create_task(watchers.tick())]
-        log.info("started", models=[model.model for model in board.answering()])
+        ticking = [asyncio.create_task(tick) for tick in (game.tick(), watchers.tick(), relay.tick())]
+        log.info("started", models=list(board.answering))
         yield
         for task in ticking:
             task.cancel()
@@ -77,7 +79,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
         log.info("stopped")
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.include_router(router(settings, bus, board, health, meters))
+    app.include_router(router(settings, bus, board, live, health, meters))
     known = origins(settings.allowed_origins) | {f"http://{settings.host}:{settings.port}"}
     open_lines: set[Line] = set()
 

@@ -6,10 +6,10 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.frames import ERROR_CODES, MAX_FRAME, MESSAGES, Error, Guess, Joined, ModelChanged, Receipt, RoomChanged, Saved
+from api.frames import ERROR_CODES, MAX_FRAME, MESSAGES, Error, Guess, Joined, Missed, ModelChanged, Receipt, RoomChanged, Saved
 from contracts.events import EVENTS, TOPICS
 
-_TO_PLAYER: Final[tuple[type[BaseModel], ...]] = (Joined, Saved, Guess, Receipt, ModelChanged, RoomChanged, Error)
+_TO_PLAYER: Final[tuple[type[BaseModel], ...]] = (Joined, Saved, Guess, Missed, Receipt, ModelChanged, RoomChanged, Error)
 _REF: Final = "#/components/schemas/{model}"
 
 
@@ -44,7 +44,8 @@ def document(version: str) -> dict[str, Any]:
         "address": "/ws/watch",
         "servers": [{"$ref": "#/servers/game"}],
         "description": "The dashboard: a `snapshot` of models, scores, rebuilds and players; then `scores` of what changed "
-        "(absolute counts), `model`, `training` and `online`, at most five times a second. It takes no messages.",
+        "(absolute counts), `model` (as players are told, and `learned` and `endpoint` besides), `training` and `online`, at "
+        "most five times a second. It takes no messages.",
         "messages": {},
     }
     return {

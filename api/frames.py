@@ -13,7 +13,14 @@ import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from contracts.drawing import MAX_SIDE, Strokes, check_limits
-from contracts.events import DIGITS, Digit, ModelChange, Outcome
+from contracts.events import (
+    DIGITS,
+    Digit,
+    GuessMade,
+    ModelChange,
+    Outcome,
+    Part,
+)
 
 MAX_FRAME: Final = 65_536
 """Bytes of the largest frame; a larger one closes the socket with 1009."""
@@ -190,12 +197,24 @@ class _FromServer(BaseModel):
         return self.model_dump_json(exclude_none=self.omitted)
 
 
-class AnsweringModel(BaseModel):
-    """A model that answers drawings now."""
+class ModelState(BaseModel):
+    """A model as it stands now."""
+
+    model_config = ConfigDict(frozen=True)
 
     model: str
-    version: str
+    version: str | None
+    """The one that answers; None: there is none yet, or each guess says it (`yours`, `everyone`)."""
     title: str
+    kind: Literal["batch", "online", "personal", "blend"]
+    part: Part
+    """By the policy: players are shown no guess of a model that is not ``shown``."""
+    lead: bool
+    """The policy shows it first; none has it: a bandit picks for each player, and each guess says whom."""
+    resting: str | None = None
+    """Why it is not asked at the moment; it is tried again by itself."""
+    unavailable: str | None = None
+    """Why there is none."""
 
 
 class Joined(_FromServer):
@@ -206,7 +225,8 @@ class Joined(_FromServer):
     seat: str
     """Signed; give it in the next `join` to be the same player. Good for 30 days."""
     room: str
-    models: list[AnsweringModel]
+    models: list[ModelState]
+    """All there are, in the order in which they are shown."""
 
 
 class Saved(_FromServer):
@@ -235,25 +255,57 @@ class Guess(_FromServer):
     """Milliseconds: the router's hops, then `bus_out`; and `total` since this API had the frame, on finished drawings."""
     fallback: str | None = None
     """Why this model or version answered in the place of another."""
+    role: Literal["champion", "canary"]
+    """Of the version: the model's own, or one that is tried on some players."""
+    lead: str | None = None
+    """The model that this player is shown first for this drawing."""
+    left_out: Annotated[dict[str, str], Field(min_length=1)] | None = None
+    """On the blend: who is not in it, and why."""
+
+
+class Missed(_FromServer):
+    """A model that gives no answer to a finished drawing; if one comes after all, it counts."""
+
+    type: Literal["missed"] = "missed"
+    drawing_id: UUID
+    model: str
+    resting: bool
+    """Whether it was not even asked, after failures; it is tried again by itself."""
+    why: str
 
 
 class Receipt(_FromServer):
-    """What a correction did."""
+    """What a correction did to some models: one of the shared ones, one of the player's own, told when each has learned."""
 
     type: Literal["receipt"] = "receipt"
     correction_id: UUID
     drawing_id: UUID
     outcome: Outcome
+    stage: Literal["learner", "personal", "joiner"]
+    """Who wrote it: a correction has one receipt of each that has something to say."""
     models: dict[str, ModelChange]
 
 
-class ModelChanged(_FromServer):
-    """A version exists, answers from now on, or answers again."""
+ModelNews = Literal[
+    "published",
+    "promoted",
+    "rolled-back",
+    "canary",
+    "shadow",
+    "untried",
+    "policy",
+    "resting",
+    "back",
+    "available",
+    "unavailable",
+]
+
+
+class ModelChanged(ModelState, _FromServer):
+    """Something changed about a model: the whole state after it. A ``published`` version does not answer yet."""
 
     type: Literal["model"] = "model"
-    model: str
-    version: str
-    event: Literal["published", "promoted", "rolled-back"]
+    event: ModelNews
     note: str
 
 
@@ -274,6 +326,34 @@ class Error(_FromServer):
     code: str
     message: str
     drawing_id: UUID | None = None
+
+
+def guess_text(guess: GuessMade, hops: Mapping[str, float]) -> str:
+    """The `Guess` frame of a guess, as text; built by hand, since it is most of what the API does.
+
+    Args:
+        guess: As it was on the bus: checked, and its probabilities rounded.
+        hops: In ms, up to this socket.
+    """
+    frame: dict[str, Any] = {
+        "type": "guess",
+        "drawing_id": guess.drawing_id,
+        "model": guess.model,
+        "version": guess.version,
+        "label": guess.label,
+        "confidence": guess.probabilities[guess.label],
+        "probabilities": guess.probabilities,
+        "final": guess.final,
+        "hops": hops,
+        "role": guess.role,
+    }
+    if guess.fallback is not None:
+        frame["fallback"] = guess.fallback
+    if guess.lead is not None:
+        frame["lead"] = guess.lead
+    if guess.left_out:
+        frame["left_out"] = guess.left_out
+    return orjson.dumps(frame).decode()
 
 
 ERROR_CODES: Final[Mapping[str, str]] = {

@@ -7,7 +7,7 @@ from typing import assert_never
 
 import structlog
 
-from api.frames import AnsweringModel
+from api.frames import ModelState
 from api.meters import Meters
 from api.play import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
 from api.recent import Recent
@@ -29,7 +29,7 @@ class Game:
         bus: Bus,
         recent: Recent,
         seats: Seats,
-        answering: Callable[[], list[AnsweringModel]],
+        models: Callable[[], list[ModelState]],
         meters: Meters,
         clock: Callable[[], float],
     ) -> None:
@@ -39,12 +39,12 @@ class Game:
             bus: Where drawings and corrections are put.
             recent: What is remembered of them.
             seats: Signs and reads seats.
-            answering: The models that answer now.
+            models: All models as they stand.
             meters: Counts what happens.
             clock: Monotonic, in seconds.
         """
         self._bus = bus
-        self._lobby = Lobby(recent, seats, answering)
+        self._lobby = Lobby(recent, seats, models)
         self._lines: dict[Session, Line] = {}
         self._meters = meters
         self._clock = clock
@@ -83,6 +83,10 @@ class Game:
         """Send a frame to every socket of one player, and to nobody else."""
         for session in self._lobby.players.get(player_id, ()):
             self._lines[session].send(text)
+
+    def plays(self, player_id: str) -> bool:
+        """Whether a player has a socket here."""
+        return player_id in self._lobby.players
 
     def broadcast(self, text: str) -> None:
         """Send a frame to every player."""

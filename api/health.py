@@ -7,10 +7,9 @@ from math import inf
 from typing import Final
 from uuid import UUID, uuid4
 
-from contracts.events import BATCH_MODELS, ONLINE_MODELS, DrawingSubmitted, GuessMade
+from contracts.events import DrawingSubmitted, GuessMade, GuessMissed
 from contracts.ports import Bus
 
-EXPECTED: Final = frozenset((*BATCH_MODELS, *ONLINE_MODELS))
 FRESH_S: Final = 2.0
 """So old may a drawing be that every model answered."""
 CACHED_S: Final = 1.0
@@ -34,42 +33,56 @@ class Verdict:
 class Health:
     """Asks the question that players ask, when somebody wants to know and no player just did."""
 
-    def __init__(self, bus: Bus, reading: Callable[[], str], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, bus: Bus, expected: Callable[[], frozenset[str]], reading: Callable[[], str], clock: Callable[[], float]
+    ) -> None:
         """Ask over ``bus``.
 
         Args:
             bus: Where the probe is put.
+            expected: The models that ought to answer.
             reading: Says what is wrong with this process's own reading of the bus; empty: nothing.
             clock: Monotonic, in seconds.
         """
         self.player_id = f"probe-{uuid4()}"
         self._bus = bus
+        self._expected = expected
         self._reading = reading
         self._clock = clock
         self._answers: dict[UUID, set[str]] = {}
-        self._in_place: dict[str, str] = {}
+        self._missed: set[str] = set()
+        self._why: dict[str, str] = {}
         self._all_answered_at = -inf
         self._verdict: Verdict | None = None
         self._verdict_at = -inf
         self._asking: asyncio.Task[Verdict] | None = None
-        self._answered = asyncio.Event()
+        self._heard = asyncio.Event()
 
     def heard(self, guess: GuessMade) -> None:
         """Take note of a guess, to a probe of this process or to a finished drawing."""
-        if not guess.final and guess.player_id != self.player_id:
+        if guess.role == "shadow" or not (guess.final or guess.player_id == self.player_id):
             return
         if guess.fallback is not None:
-            self._in_place[guess.model] = guess.fallback
+            self._why[guess.model] = guess.fallback
             return
-        self._in_place.pop(guess.model, None)
+        self._why.pop(guess.model, None)
         answers = self._answers.setdefault(guess.drawing_id, set())
         answers.add(guess.model)
-        if answers >= EXPECTED:
+        if answers >= self._expected():
             del self._answers[guess.drawing_id]
             self._all_answered_at = self._clock()
-            self._answered.set()
+            self._heard.set()
+        elif not guess.final:
+            self._heard.set()
         elif len(self._answers) > 1000:
             del self._answers[next(iter(self._answers))]
+
+    def missed(self, miss: GuessMissed) -> None:
+        """Take note that a model gives no answer, to a probe of this process or to a finished drawing."""
+        self._why[miss.model] = f"{miss.model} rests: {miss.why}" if miss.resting else f"{miss.model}: {miss.why}"
+        if miss.player_id == self.player_id:
+            self._missed.add(miss.model)
+            self._heard.set()
 
     async def check(self) -> Verdict:
         """The answer, within 2 seconds; many who ask at once share one probe."""
@@ -89,39 +102,40 @@ class Health:
         return verdict
 
     async def _look(self) -> Verdict:
+        expected = self._expected()
         wrong = self._reading()
         if wrong:
-            return Verdict(False, sorted(EXPECTED), wrong)
+            return Verdict(False, sorted(expected), wrong)
         if self._clock() - self._all_answered_at < FRESH_S:
             return Verdict(True, [], "players' drawings are answered by every model")
         probe = DrawingSubmitted(
             drawing_id=uuid4(), player_id=self.player_id, strokes=_SEVEN, width=280, height=280, final=False, probe=True
         )
         began = self._clock()
-        self._answers[probe.drawing_id] = set()
-        self._answered.clear()
+        answers = self._answers[probe.drawing_id] = set()
+        self._missed.clear()
         kept = asyncio.wrap_future(self._bus.publish(probe))
         try:
             async with asyncio.timeout(WITHIN_S):
                 await asyncio.shield(kept)
-                while self._all_answered_at < began:
-                    self._answered.clear()
-                    await self._answered.wait()
+                while self._all_answered_at < began and not (self._missed and answers | self._missed >= expected):
+                    self._heard.clear()
+                    await self._heard.wait()
         except TimeoutError:
             pass
         except RuntimeError as failure:
-            return Verdict(False, sorted(EXPECTED), f"Kafka refuses drawings: {failure}")
+            return Verdict(False, sorted(expected), f"Kafka refuses drawings: {failure}")
         finally:
-            answers = self._answers.pop(probe.drawing_id, set(EXPECTED))
+            self._answers.pop(probe.drawing_id, None)
         if self._all_answered_at >= began:
             return Verdict(True, [], "a probe was answered by every model")
         if not kept.done():
             kept.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, so asyncio is not worried
-            return Verdict(False, sorted(EXPECTED), f"Kafka did not acknowledge a probe within {WITHIN_S} s: is it up?")
-        missing = sorted(EXPECTED - answers)
+            return Verdict(False, sorted(expected), f"Kafka did not acknowledge a probe within {WITHIN_S} s: is it up?")
+        missing = sorted(expected - answers)
         if not answers:
             return Verdict(False, missing, f"no model answered a probe within {WITHIN_S} s: is the router up?")
-        why = "; ".join(self._in_place[model] for model in missing if model in self._in_place)
+        why = "; ".join(self._why[model] for model in missing if model in self._why)
         return Verdict(
             False, missing, f"{', '.join(missing)} did not answer a probe within {WITHIN_S} s{': ' if why else ''}{why}"
         )

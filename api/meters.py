@@ -31,3 +31,11 @@ class Meters:
         )
         self.rejected = Counter("gamenight_records_rejected", "Records that could not be read", ["topic"], registry=registry)
         self.audited = Counter("gamenight_operator_requests", "Operators' requests, by status", ["status"], registry=registry)
+        self._guess_of: dict[str, Histogram] = {}
+
+    def guessed(self, model: str, seconds: float) -> None:
+        """Count a guess; remembers each model's meter, since looking it up costs as much as counting."""
+        meter = self._guess_of.get(model)
+        if meter is None:
+            meter = self._guess_of[model] = self.guess.labels(model)
+        meter.observe(seconds)

@@ -15,9 +15,11 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from api.board import Board
 from api.health import Health
+from api.library import EndpointState, LibraryModel, RoutingState, endpoints, library, routing
+from api.live import Live
 from api.meters import Meters
-from api.watch import Board
 from contracts.events import BATCH_MODELS, RetrainModel
 from contracts.ports import Bus
 from contracts.settings import Settings
@@ -58,7 +60,7 @@ class Healthy(BaseModel):
     reason: str
 
 
-def router(settings: Settings, bus: Bus, board: Board, health: Health, meters: Meters) -> APIRouter:
+def router(settings: Settings, bus: Bus, board: Board, live: Live, health: Health, meters: Meters) -> APIRouter:
     """The HTTP routes that are not pages."""
     routes = APIRouter()
     bearer = HTTPBearer(auto_error=False, description="settings.operator_token")
@@ -103,9 +105,19 @@ def router(settings: Settings, bus: Bus, board: Board, health: Health, meters: M
         return Accepted(command_id=str(command.command_id))
 
     @routes.get("/api/models", tags=["queries"])
-    async def models() -> list[dict[str, Any]]:
-        """The models that answer now, with all versions that exist."""
-        return board.models()
+    async def models() -> list[LibraryModel]:
+        """The model library: every model with all its versions, what they are made of, and how often each was right."""
+        return library(board)
+
+    @routes.get("/api/endpoints", tags=["queries"])
+    async def endpoint_states() -> list[EndpointState]:
+        """The endpoint of every batch model, as it was last seen: variants, cost, latency, and whether it rests."""
+        return endpoints(board, live)
+
+    @routes.get("/api/routing", tags=["queries"])
+    async def routing_state() -> RoutingState:
+        """Who guesses, who is shown first, which versions are tried, and the routing tables that guesses name."""
+        return routing(board, live)
 
     @routes.get("/api/scores", tags=["queries"])
     async def scores() -> dict[str, Any]:

@@ -74,7 +74,7 @@ def add_pages(app: Starlette, web: Path, openapi: dict[str, Any], asyncapi: dict
 
     Args:
         app: Gets the routes.
-        web: Has game/, dashboard/ and lib/; a page that is not there yet answers 404 and says so.
+        web: Has game/, dashboard/, library/, endpoints/ and lib/; a page that is not there yet answers 404 and says so.
         openapi: Of the HTTP routes.
         asyncapi: Of the bus and the sockets.
     """
@@ -102,6 +102,8 @@ def add_pages(app: Starlette, web: Path, openapi: dict[str, Any], asyncapi: dict
         [
             Route("/", page(web / "game" / "index.html")),
             Route("/watch", page(web / "dashboard" / "index.html")),
+            Route("/library", page(web / "library" / "index.html")),
+            Route("/endpoints", page(web / "endpoints" / "index.html")),
             Route("/docs", fixed(HTMLResponse(_openapi_page(openapi)))),
             Route("/asyncapi", fixed(HTMLResponse(_asyncapi_page(asyncapi)))),
             Route("/asyncapi.json", fixed(JSONResponse(asyncapi))),

@@ -14,13 +14,13 @@ from uuid import UUID, uuid4
 from api.frames import (
     ROOM_LENGTH,
     ROOM_LETTERS,
-    AnsweringModel,
     Correct,
     Draw,
     Error,
     Join,
     Joined,
     Mistake,
+    ModelState,
     RoomChanged,
     Saved,
     Withdraw,
@@ -103,8 +103,8 @@ class Lobby:
 
     recent: Recent
     seats: Seats
-    answering: Callable[[], list[AnsweringModel]]
-    """The models that answer now."""
+    models: Callable[[], list[ModelState]]
+    """All models as they stand."""
     players: dict[str, set["Session"]] = field(default_factory=dict)
     rooms: dict[str, set["Session"]] = field(default_factory=dict)
 
@@ -220,7 +220,7 @@ class Session:
         self.player_id, self.name, self.room = player_id, join.name, room
         self._lobby.enter(self)
         seat = self._lobby.seats.sign(Place(player_id, room))
-        yield Say(Joined(player_id=player_id, seat=seat, room=room, models=self._lobby.answering()).text())
+        yield Say(Joined(player_id=player_id, seat=seat, room=room, models=self._lobby.models()).text())
         yield self._lobby.room_changed(room)
 
     # draw
@@ -233,7 +233,7 @@ class Session:
                 raise Mistake("taken", "another player has used this drawing_id: make a new one", draw.drawing_id)
             if draw.final and known.kept:  # twice is once: the first strokes stand
                 yield Say(Saved(drawing_id=draw.drawing_id).text())
-                yield from map(Say, known.guesses.values())
+                yield from map(Say, (*known.guesses.values(), *known.misses.values()))
             return
         event = DrawingSubmitted(
             drawing_id=draw.drawing_id,
@@ -270,7 +270,7 @@ class Session:
             yield self._keep(word.correction_id, withdrawn, now)
             return
         known = recent.correction(word.correction_id)
-        if known is not None:  # twice is once: its receipt again, if there is one yet
+        if known is not None:  # twice is once: its receipts again, if there are any yet
             if known.player_id == self.player_id:
                 yield from map(Say, known.receipts.values())
             return

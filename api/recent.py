@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from api.frames import Guess, Receipt
-from contracts.events import CorrectionReceipt, GuessMade
+from api.frames import Missed, Receipt, guess_text
+from contracts.events import CorrectionReceipt, GuessMade, GuessMissed
 
 MAX_DRAWINGS: Final = 30_000
 MAX_CORRECTIONS: Final = 30_000
@@ -29,6 +29,8 @@ class Drawing:
     """The broker has acknowledged it."""
     guesses: dict[str, str] = field(default_factory=dict)
     """The frame of each model's answer."""
+    misses: dict[str, str] = field(default_factory=dict)
+    """The frame of each model that gave none so far."""
 
 
 @dataclass(slots=True)
@@ -36,8 +38,17 @@ class Correction:
     """A player's word."""
 
     player_id: str
-    receipts: dict[str, str] = field(default_factory=dict)
-    """The frame of each outcome."""
+    receipts: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The frame of each outcome and stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A guess, as its player is told it."""
+
+    text: str
+    total_ms: float | None
+    """From the frame that this process had to here; None: another process had it, or the drawing is not finished."""
 
 
 class Recent:
@@ -91,7 +102,7 @@ class Recent:
         if correction is not None and not correction.receipts:
             del self._corrections[correction_id]
 
-    def guessed(self, guess: GuessMade, bus_out_ms: float, now: float) -> Guess | None:
+    def guessed(self, guess: GuessMade, bus_out_ms: float, now: float) -> Told | None:
         """The frame for a guess off the bus.
 
         Args:
@@ -103,40 +114,48 @@ class Recent:
             None where it came before, or is on an unfinished drawing that is finished by now.
         """
         drawing = self._drawings.get(guess.drawing_id)
-        if drawing is not None and drawing.player_id != guess.player_id:
+        if drawing is not None and (drawing.player_id != guess.player_id or not guess.final or guess.model in drawing.guesses):
             return None
-        if drawing is not None and (not guess.final or guess.model in drawing.guesses):
-            return None
-        hops = {name: round(ms, 2) for name, ms in guess.hops.items()} | {"bus_out": round(bus_out_ms, 2)}
+        hops = {name: _hundredths(ms) for name, ms in guess.hops.items()}
+        hops["bus_out"] = _hundredths(bus_out_ms)
+        total_ms = None
         if guess.final and drawing is not None and drawing.received_at is not None:
-            hops["total"] = round((now - drawing.received_at) * 1000, 2)
-        frame = Guess(
-            drawing_id=guess.drawing_id,
-            model=guess.model,
-            version=guess.version,
-            label=guess.label,
-            confidence=round(guess.probabilities[guess.label], 5),
-            probabilities=[round(p, 5) for p in guess.probabilities],
-            final=guess.final,
-            hops=hops,
-            fallback=guess.fallback,
-        )
+            hops["total"] = total_ms = _hundredths((now - drawing.received_at) * 1000)
+        text = guess_text(guess, hops)
         if guess.final:
             drawing = drawing or self.add_drawing(guess.drawing_id, guess.player_id)  # answered, so it is on the log
             drawing.kept = True
-            drawing.guesses[guess.model] = frame.text()
-        return frame
+            drawing.guesses[guess.model] = text
+            drawing.misses.pop(guess.model, None)
+        return Told(text, total_ms)
 
-    def receipted(self, receipt: CorrectionReceipt) -> Receipt | None:
+    def missed(self, miss: GuessMissed) -> str | None:
+        """The frame for a miss off the bus; None where it, or a guess, came before."""
+        drawing = self.add_drawing(miss.drawing_id, miss.player_id)
+        if drawing.player_id != miss.player_id or miss.model in drawing.guesses or miss.model in drawing.misses:
+            return None
+        drawing.kept = True
+        frame = Missed(drawing_id=miss.drawing_id, model=miss.model, resting=miss.resting, why=miss.why)
+        drawing.misses[miss.model] = text = frame.text()
+        return text
+
+    def receipted(self, receipt: CorrectionReceipt) -> str | None:
         """The frame for a receipt off the bus; None where it came before."""
         correction = self.add_correction(receipt.correction_id, receipt.player_id)
-        if correction.player_id != receipt.player_id or receipt.outcome in correction.receipts:
+        identity = (receipt.outcome.value, receipt.stage)
+        if correction.player_id != receipt.player_id or identity in correction.receipts:
             return None
         frame = Receipt(
             correction_id=receipt.correction_id,
             drawing_id=receipt.drawing_id,
             outcome=receipt.outcome,
+            stage=receipt.stage,
             models=dict(receipt.models),
         )
-        correction.receipts[receipt.outcome] = frame.text()
-        return frame
+        correction.receipts[identity] = text = frame.text()
+        return text
+
+
+def _hundredths(ms: float) -> float:
+    """To two digits, in a tenth of the time that ``round`` takes."""
+    return int(ms * 100 + 0.5) / 100

@@ -17,16 +17,19 @@ from uuid import UUID
 import orjson
 import structlog
 
+from api.board import Board
+from api.frames import ModelChanged
 from api.game import Game
 from api.health import Health
+from api.live import Live
 from api.meters import Meters
 from api.recent import SPAN_S, Recent
-from api.watch import Board
 from contracts.events import (
     CorrectionReceipt,
     DrawingSubmitted,
     Event,
     GuessMade,
+    GuessMissed,
     ModelEvent,
     ScoresCounted,
     UnknownEvent,
@@ -38,6 +41,7 @@ from contracts.ports import Bus, Record, Since
 LIVE: Final = (GuessMade.topic, CorrectionReceipt.topic)
 PAST: Final = (DrawingSubmitted.topic,)
 STATE: Final = (ScoresCounted.topic, ModelEvent.topic)
+TICK_S: Final = 0.5
 _POLL_S = 1.0
 _AGAIN_S = 0.5
 
@@ -47,11 +51,12 @@ log = structlog.get_logger(__name__)
 class Relay:
     """The API's eyes on the bus."""
 
-    def __init__(self, bus: Bus, recent: Recent, board: Board, game: Game, health: Health, meters: Meters) -> None:
+    def __init__(self, bus: Bus, recent: Recent, board: Board, live: Live, game: Game, health: Health, meters: Meters) -> None:
         """Join the parts; `start` begins to read."""
         self._bus = bus
         self._recent = recent
         self._board = board
+        self._live = live
         self._game = game
         self._health = health
         self._meters = meters
@@ -141,30 +146,54 @@ class Relay:
 
     # --- on the event loop
 
+    async def tick(self) -> None:
+        """Let time pass for the models that rest, for ever."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._tell(self._board.tick(now()), True)
+
     def _take(self, events: list[Event | tuple[UUID, str]], live: bool) -> None:
+        time_now, clock_now = now(), time.monotonic()
         for event in events:
             match event:
                 case GuessMade():
-                    self._guess(event)
+                    self._guessed(event, (time_now - event.at).total_seconds() * 1000, clock_now, live)
+                case GuessMissed():
+                    self._missed(event, live)
                 case CorrectionReceipt():
                     receipt = self._recent.receipted(event)
                     if receipt is not None:
-                        self._game.deliver(event.player_id, receipt.text())
+                        self._game.deliver(event.player_id, receipt)
                 case (drawing_id, player_id):
                     self._recent.add_drawing(drawing_id, player_id).kept = True
                 case Event():
-                    change = self._board.apply(event)
-                    if change is not None and live:
-                        self._game.broadcast(change.text())
+                    self._tell(self._board.apply(event), live)
 
-    def _guess(self, guess: GuessMade) -> None:
+    def _guessed(self, guess: GuessMade, bus_out_ms: float, clock_now: float, live: bool) -> None:
         self._health.heard(guess)
-        bus_out_ms = max(0.0, (now() - guess.at).total_seconds() * 1000)
-        frame = self._recent.guessed(guess, bus_out_ms, time.monotonic())
-        if frame is not None:
-            self._game.deliver(guess.player_id, frame.text())
-            if "total" in frame.hops:
-                self._meters.guess.labels(guess.model).observe(frame.hops["total"] / 1000)
+        self._live.heard(guess)
+        self._tell(self._board.guessed(guess), live)
+        if guess.role == "shadow" or guess.model in self._board.hidden:
+            return
+        if not (guess.final or self._game.plays(guess.player_id)):  # of another process's player, or of no player
+            return
+        told = self._recent.guessed(guess, max(0.0, bus_out_ms), clock_now)
+        if told is not None:
+            self._game.deliver(guess.player_id, told.text)
+            if told.total_ms is not None:
+                self._meters.guessed(guess.model, told.total_ms / 1000)
+
+    def _missed(self, miss: GuessMissed, live: bool) -> None:
+        self._health.missed(miss)
+        self._tell(self._board.missed(miss), live)
+        if miss.final and miss.model not in self._board.hidden:
+            text = self._recent.missed(miss)
+            if text is not None:
+                self._game.deliver(miss.player_id, text)
+
+    def _tell(self, changes: Sequence[ModelChanged], live: bool) -> None:
+        for change in changes if live else ():
+            self._game.broadcast(change.text())
 
 
 def _final(value: bytes) -> list[tuple[UUID, str]]:

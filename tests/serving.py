@@ -58,6 +58,7 @@ class Player:
         self.say({"type": "join", "name": name, "room": room, "seat": seat})
         joined = self.next("joined")
         self.player_id, self.seat, self.room = joined["player_id"], joined["seat"], joined["room"]
+        self.models = joined["models"]
 
     def say(self, message: dict[str, Any] | str | bytes) -> None:
         """Send a frame."""

@@ -10,7 +10,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.events import EVENTS, TOPICS, DrawingSubmitted, ModelPromoted, RetrainModel, decode, now
+from contracts.events import EVENTS, MODELS, TOPICS, DrawingSubmitted, ModelPromoted, RetrainModel, decode, now
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.histories import guess
@@ -56,9 +56,9 @@ def answering(bus: Bus, *models: str, **fields: str) -> Iterator[None]:
 
 
 def test_healthy_means_that_every_model_has_answered_a_drawing(bus, address):
-    with answering(bus, "xgboost", "river"):
+    with answering(bus, *MODELS):
         eventually(lambda: get(address, "/healthz").status_code == 200)
-    assert get(address, "/healthz").json()["missing"] in ([], ["river", "xgboost"])
+    assert get(address, "/healthz").json()["missing"] in ([], sorted(MODELS))
 
 
 def test_without_a_router_it_says_so_within_two_seconds(bus, address):
@@ -68,13 +68,13 @@ def test_without_a_router_it_says_so_within_two_seconds(bus, address):
 
     assert answer.json() == {
         "status": "unavailable",
-        "missing": ["river", "xgboost"],
+        "missing": sorted(MODELS),
         "reason": "no model answered a probe within 1.6 s: is the router up?",
     }
 
 
 def test_a_model_that_does_not_answer_is_named(bus, address):
-    with answering(bus, "river"):
+    with answering(bus, *(set(MODELS) - {"xgboost"})):
         eventually(lambda: get(address, "/healthz").json()["missing"] == ["xgboost"])
         answer = get(address, "/healthz")
     assert answer.status_code == 503
@@ -82,13 +82,13 @@ def test_a_model_that_does_not_answer_is_named(bus, address):
 
 
 def test_an_answer_in_the_place_of_another_does_not_count(bus, address):
-    with answering(bus, "xgboost", "river", fallback="the endpoint is down"):
+    with answering(bus, *MODELS, fallback="the endpoint is down"):
         eventually(lambda: get(address, "/healthz").status_code == 503)
-        eventually(lambda: get(address, "/healthz").json()["missing"] == ["river", "xgboost"])
+        eventually(lambda: get(address, "/healthz").json()["missing"] == sorted(MODELS))
 
 
 def test_players_never_see_a_probe(bus, address):
-    with answering(bus, "xgboost", "river"), playing(address) as player:
+    with answering(bus, *MODELS), playing(address) as player:
         eventually(lambda: get(address, "/healthz").status_code == 200)
         player.fence()
 

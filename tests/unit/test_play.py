@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from api import play
-from api.frames import MAX_FRAME, AnsweringModel
+from api.frames import MAX_FRAME, ModelState
 from api.play import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
 from api.recent import Recent
 from api.seats import Place, Seats
@@ -75,7 +75,7 @@ class Player:
 
 @pytest.fixture
 def lobby() -> Lobby:
-    models = [AnsweringModel(model="river", version="mnist1+0", title="River")]
+    models = [ModelState(model="river", version="mnist1+0", title="River", kind="online", part="shown", lead=False)]
     return Lobby(Recent(), Seats("secret"), lambda: models)
 
 
@@ -99,7 +99,18 @@ def test_who_joins_gets_a_player_id_a_seat_a_room_and_the_models(lobby):
     assert UUID(joined["player_id"])
     assert lobby.seats.read(joined["seat"]) == Place(joined["player_id"], joined["room"])
     assert len(joined["room"]) == 4
-    assert joined["models"] == [{"model": "river", "version": "mnist1+0", "title": "River"}]
+    assert joined["models"] == [
+        {
+            "model": "river",
+            "version": "mnist1+0",
+            "title": "River",
+            "kind": "online",
+            "part": "shown",
+            "lead": False,
+            "resting": None,
+            "unavailable": None,
+        }
+    ]
 
 
 def test_two_who_ask_for_no_room_get_different_ones(lobby):

@@ -7,14 +7,17 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
+from api.frames import Guess
 from api.recent import Recent
 from contracts.events import (
     CorrectionGiven,
     CorrectionReceipt,
     DrawingSubmitted,
     Event,
+    GuessMissed,
     ModelPromoted,
     Outcome,
+    PolicySet,
     ScoresCounted,
     decode,
     now,
@@ -76,6 +79,89 @@ def test_what_comes_twice_from_the_bus_is_told_once(bus):
         ada.fence()
 
 
+def test_a_correction_has_a_receipt_of_each_who_learned_and_all_of_them_again_when_it_is_repeated(bus):
+    with serving(bus) as address, playing(address) as ada:
+        ada.draw("d1")
+        ada.next("saved")
+        word = {"type": "correct", "drawing_id": str(named("d1")), "correction_id": str(named("c1")), "label": 1}
+        ada.say(word)
+        eventually(lambda: on(bus, "corrections.v1"))
+        for stage in ("learner", "personal", "learner", "personal"):
+            bus.publish(receipt(ada.player_id).model_copy(update={"stage": stage}))
+
+        assert [ada.next("receipt")["stage"] for _ in range(2)] == ["learner", "personal"]
+        ada.fence()
+        ada.say(word)
+        assert [ada.next("receipt")["stage"] for _ in range(2)] == ["learner", "personal"]
+
+
+def test_a_model_that_gives_no_answer_is_told_and_one_that_comes_after_all_counts(bus):
+    def missed(resting: bool, model: str = "xgboost", final: bool = True) -> GuessMissed:
+        return GuessMissed(
+            drawing_id=named("d1"), player_id=ada.player_id, model=model, final=final, resting=resting, why="too slow"
+        )
+
+    with serving(bus) as address, playing(address) as ada:
+        ada.draw("d1")
+        ada.next("saved")
+        bus.publish(missed(False))
+        bus.publish(missed(False))
+        bus.publish(missed(False, "mxnet", final=False))
+
+        told = ada.next("missed")
+        assert (told["drawing_id"], told["model"], told["resting"], told["why"]) == (
+            str(named("d1")), "xgboost", False, "too slow"
+        )  # fmt: skip
+        ada.fence()
+        ada.draw("d1")
+        assert [ada.hear()["type"], ada.hear()["type"]] == ["saved", "missed"]
+        bus.publish(guess("d1", 7, model="xgboost", player=ada.player_id))
+        assert ada.next("guess")["model"] == "xgboost"
+        ada.draw("d1")
+        assert [ada.hear()["type"], ada.hear()["type"]] == ["saved", "guess"]
+        ada.fence()
+
+
+def test_what_is_tried_in_the_shadow_never_comes_to_players(bus):
+    with serving(bus) as address, playing(address) as ada:
+        bus.publish(PolicySet(lead="everyone", parts={"kmeans": "shadow"}))
+        assert ada.next("model")["part"] == "shadow"
+        ada.draw("d1")
+        ada.next("saved")
+        for fields in ({"model": "xgboost", "role": "shadow"}, {"model": "kmeans"}):
+            bus.publish(guess("d1", 3, player=ada.player_id, **fields))
+        bus.publish(guess("d1", 7, model="xgboost", player=ada.player_id, role="canary", lead="xgboost"))
+
+        told = ada.next("guess")
+        assert (told["model"], told["label"], told["role"], told["lead"]) == ("xgboost", 7, "canary", "xgboost")
+        ada.fence()
+
+
+def test_everyone_says_who_is_left_out(bus):
+    with serving(bus) as address, playing(address) as ada:
+        bus.publish(guess("d1", 7, model="everyone", player=ada.player_id, left_out={"mxnet": "late"}))
+        told = ada.next("guess")
+
+        assert told["left_out"] == {"mxnet": "late"}
+        assert not {"fallback", "lead"} & set(told)
+        assert set(told) <= set(Guess.model_fields)
+        Guess.model_validate(told)
+
+
+def test_players_hear_that_a_model_rests_and_that_it_is_back(bus):
+    rests = {"drawing_id": named("d1"), "model": "river", "final": True, "resting": True, "why": "refused"}
+    with serving(bus) as address, playing(address) as ada:
+        bus.publish(GuessMissed(player_id="somebody", **rests))
+        resting = ada.next("model")
+        assert (resting["model"], resting["event"], resting["resting"]) == ("river", "resting", "refused")
+        with playing(address) as bob:
+            assert {m["model"]: m["resting"] for m in bob.models if m["resting"]} == {"river": "refused"}
+        later = guess("d2", player="somebody").model_copy(update={"at": now() + timedelta(seconds=2)})
+        bus.publish(later)
+        assert (back := ada.next("model"))["event"] == "back"
+        assert back["resting"] is None
+
+
 def test_every_socket_of_a_player_is_told(bus):
     with serving(bus) as address, playing(address) as one, playing(address, one.seat) as two:
         assert one.player_id == two.player_id
@@ -133,7 +219,7 @@ def test_a_promotion_is_told_to_every_player_and_one_of_the_past_is_not(bus):
         told = ada.next("model")
 
         assert (told["model"], told["version"], told["event"]) == ("xgboost", "2", "promoted")
-        eventually(lambda: [model["version"] for model in get(address, "/api/models").json()] == ["2"])
+        eventually(lambda: {m["model"]: m["version"] for m in get(address, "/api/models").json()}["xgboost"] == "2")
 
 
 def test_after_a_restart_drawings_receipts_and_seats_of_before_are_known(bus):
@@ -234,8 +320,9 @@ def test_the_total_is_told_only_by_the_process_that_had_the_frame():
 
     assert mine is not None
     assert other is not None
-    assert mine.hops["total"] == 25.0
-    assert "total" not in other.hops
+    assert (mine.total_ms, orjson.loads(mine.text)["hops"]["total"]) == (25.0, 25.0)
+    assert other.total_ms is None
+    assert "total" not in orjson.loads(other.text)["hops"]
 
 
 def on(bus: Bus, topic: str) -> list[Any]:

@@ -5,19 +5,25 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from api.watch import Board
+from api.board import Board
+from api.frames import ModelChanged
 from contracts.events import (
+    MODELS,
     WINDOW_S,
     WINDOWS,
+    CandidateSet,
+    EndpointSeen,
     Event,
+    GuessMissed,
     ModelPromoted,
     ModelPublished,
     ModelRolledBack,
+    PolicySet,
     ScoresCounted,
     SnapshotTaken,
     TrainingAdvanced,
 )
-from tests.histories import BEGAN
+from tests.histories import BEGAN, guess, named, seconds
 
 START = int(BEGAN.timestamp())
 
@@ -116,25 +122,37 @@ def test_the_fold_is_the_same_for_every_order_of_slots():
 def test_the_models_that_answer_are_the_last_promoted_and_the_newest_snapshots():
     shown = board(published("base1"), promoted("base1"), snapshot(0), published("2"), snapshot(3))
 
-    assert [(m.model, m.version) for m in shown.answering()] == [("xgboost", "base1"), ("river", "mnist1+3")]
-    assert [(m["model"], m["kind"], [v["version"] for v in m["versions"]]) for m in shown.models()] == [
-        ("xgboost", "batch", ["base1", "2"]),
-        ("river", "online", []),
+    answering = [(m.model, m.version) for m in shown.states() if m.version]
+    assert answering == [("xgboost", "base1"), ("river", "mnist1+3")]
+
+
+def test_every_model_is_told_of_in_the_order_in_which_they_are_shown():
+    states = board(promoted("base1"), snapshot(0), promoted("1", "svm")).states()
+
+    assert [(state.model, state.kind, state.title) for state in states] == [
+        ("everyone", "blend", "Everyone"),
+        ("xgboost", "batch", "XGBoost"),
+        ("tensorflow", "batch", "tensorflow"),
+        ("mxnet", "batch", "mxnet"),
+        ("kmeans", "batch", "kmeans"),
+        ("river", "online", "River"),
+        ("yours", "personal", "Yours"),
+        ("svm", "batch", "XGBoost"),
     ]
 
 
 def test_an_older_snapshot_changes_nothing():
-    assert board(snapshot(3), snapshot(1)).answering()[0].version == "mnist1+3"
+    assert board(snapshot(3), snapshot(1)).state("river").version == "mnist1+3"
 
 
 def test_players_are_told_of_versions_but_not_of_every_lesson():
     shown = board()
 
-    assert shown.apply(snapshot(1)) is None
-    assert shown.apply(scores()) is None
-    told = [shown.apply(event) for event in (published("2"), promoted("2"), rolled_back("base1"))]
+    assert shown.apply(snapshot(1)) == []
+    assert shown.apply(scores()) == []
+    told = [change for event in (published("2"), promoted("2"), rolled_back("base1")) for change in shown.apply(event)]
 
-    assert [(change.version, change.event, change.note) for change in told if change] == [
+    assert [(change.version, change.event, change.note) for change in told] == [
         ("2", "published", "ok"),
         ("2", "promoted", "better"),
         ("base1", "rolled-back", "worse"),
@@ -149,7 +167,7 @@ def test_a_snapshot_shows_all_there_is():
     shown = board(promoted("base1"), scores("xgboost"), training("training", 0.4)).snapshot(online=3, drawings=9)
 
     assert shown["type"] == "snapshot"
-    assert shown["models"] == [{"model": "xgboost", "version": "base1", "title": "XGBoost", "kind": "batch"}]
+    assert {m["model"]: m["version"] for m in shown["models"] if m["version"]} == {"xgboost": "base1"}
     assert set(shown["scores"]) == {"xgboost"}
     assert (shown["online"], shown["drawings"]) == (3, 9)
     assert (
@@ -189,3 +207,132 @@ def test_a_rebuild_is_told_step_by_step_with_its_log():
 def test_many_lessons_between_two_looks_are_told_as_one():
     shown = board(*(snapshot(i) for i in range(50)))
     assert [frame["version"] for frame in shown.changes()] == ["mnist1+49"]
+
+
+# --- policy, candidates, endpoints, rest ---------------------------------------------------------------------------------
+
+
+def events_of(changes: list[ModelChanged]) -> list[tuple[str, str]]:
+    return [(change.model, change.event) for change in changes]
+
+
+def seen(model: str = "mxnet", status: str = "Unavailable", at: float = 0, **fields: Any) -> EndpointSeen:
+    reason = "its image runs on Linux x86-64 only" if status == "Unavailable" else ""
+    given = {"version": "none", "endpoint": f"gamenight-{model}", "reason": reason, "at": seconds(at)}
+    return EndpointSeen(model=model, status=status, **given | fields)
+
+
+def candidate(role: str = "canary", version: str = "2", share: float = 0.1) -> CandidateSet:
+    return CandidateSet(model="xgboost", version=version, role=role, share=share, endpoint="e", variant="v2")
+
+
+def miss(model: str = "xgboost", *, at: float = 0, resting: bool = True, name: str = "d1") -> GuessMissed:
+    why = "connection refused" if resting else "no answer within 2000 ms"
+    return GuessMissed(
+        drawing_id=named(name), player_id="ada", model=model, final=True, resting=resting, why=why, at=seconds(at)
+    )
+
+
+def test_a_policy_is_told_of_the_models_that_it_changes():
+    shown = board(promoted("base1"), snapshot(0))
+    policy = PolicySet(lead="xgboost", parts={"river": "shadow", "kmeans": "off"}, by="ada", note="xgboost leads")
+
+    changes = shown.apply(policy)
+
+    assert events_of(changes) == [("everyone", "policy"), ("xgboost", "policy"), ("kmeans", "policy"), ("river", "policy")]
+    assert [(change.part, change.lead) for change in changes] == [
+        ("shown", False), ("shown", True), ("off", False), ("shadow", False)
+    ]  # fmt: skip
+    assert shown.hidden == {"river", "kmeans"}
+    assert shown.apply(policy) == []
+
+
+def test_while_a_bandit_leads_no_model_does():
+    assert [state.model for state in board(PolicySet(lead="bandit")).states() if state.lead] == []
+    assert [state.model for state in board().states() if state.lead] == ["everyone"]
+
+
+def test_a_candidate_is_told_when_it_comes_and_when_it_goes():
+    shown = board(promoted("base1"))
+
+    told = [shown.apply(event) for event in (candidate(), candidate(), candidate("shadow"), candidate("none"))]
+
+    assert [[(c.version, c.event, c.note) for c in changes] for changes in told] == [
+        [("base1", "canary", "version 2 answers 10% of the players")],
+        [],
+        [("base1", "shadow", "version 2 is asked and scored, and not shown")],
+        [("base1", "untried", "version 2 is not tried any more")],
+    ]
+
+
+def test_a_model_that_cannot_be_here_says_why_until_it_can():
+    shown = board()
+    assert shown.state("mxnet").unavailable == "it is being started"
+
+    gone = shown.apply(seen(at=0))
+    back = shown.apply(promoted("base1", "mxnet"))
+
+    assert [(c.event, c.unavailable) for c in gone] == [("unavailable", "its image runs on Linux x86-64 only")]
+    assert [(c.event, c.unavailable) for c in back] == [("promoted", None)]
+
+
+def test_expected_is_who_can_be_here_and_is_not_off():
+    shown = board()
+    assert shown.expected == set(MODELS)
+
+    shown.apply(seen("mxnet"))
+    shown.apply(seen("kmeans", "Failed"))
+    shown.apply(PolicySet(lead="river", parts={"tensorflow": "off", "yours": "shadow"}))
+
+    assert shown.expected == {"everyone", "xgboost", "river", "yours"}
+    shown.apply(seen("kmeans", "InService", at=1))
+    shown.apply(promoted("base1", "kmeans"))
+    assert shown.expected == {"everyone", "xgboost", "kmeans", "river", "yours"}
+
+
+def test_a_promoted_model_whose_endpoint_fails_is_still_expected():
+    assert "xgboost" in board(promoted("base1"), seen("xgboost", "Failed", at=1e9)).expected
+
+
+def test_a_model_rests_from_the_first_that_missed_it_until_it_answers_again():
+    shown = board(promoted("base1"))
+
+    told = [shown.missed(miss(at=0)), shown.missed(miss(at=3)), shown.guessed(guess(model="xgboost", at=4.5))]
+
+    assert [events_of(changes) for changes in told] == [[("xgboost", "resting")], [], [("xgboost", "back")]]
+    assert told[0][0].resting == "connection refused"
+    assert shown.state("xgboost").resting is None
+
+
+def test_routers_that_do_not_agree_make_no_flicker():
+    shown = board(promoted("base1"))
+    told = []
+    for at in range(40):
+        told += shown.missed(miss(at=at / 10, name=f"d{at}"))
+        told += shown.guessed(guess(f"e{at}", model="xgboost", at=at / 10 + 0.05))
+
+    assert events_of(told) == [("xgboost", "resting")]
+
+
+def test_a_rest_that_nobody_speaks_of_any_more_is_over():
+    shown = board(promoted("base1"))
+    shown.missed(miss(at=0))
+
+    assert shown.tick(seconds(4)) == []
+    assert events_of(shown.tick(seconds(5.5))) == [("xgboost", "back")]
+
+
+def test_a_model_that_was_late_does_not_rest_and_a_shadow_says_nothing_of_it():
+    shown = board(promoted("base1"))
+    assert shown.missed(miss(resting=False)) == []
+    shown.missed(miss(at=0))
+    assert shown.guessed(guess(model="xgboost", role="shadow", at=3)) == []
+
+
+def test_what_a_shadow_said_counts_for_its_version_alone():
+    shown = board(
+        scores("xgboost", version="3", n=10, correct=9), scores("xgboost", version="4/shadow", n=10, correct=1)
+    ).scores()["xgboost"]
+
+    assert (shown["n"], shown["correct"], shown["confusion"][0], sum(shown["latency"])) == (10, 9, 10, 10)
+    assert shown["versions"] == {"3": {"n": 10, "correct": 9}, "4/shadow": {"n": 10, "correct": 1}}
