@@ -3,8 +3,12 @@
 The three come on three topics, so in any order: whatever is there waits for the rest. What is kept of a drawing is its story,
 the events themselves; an example is only a view of it, so every order of arrival ends in the same example. Twice is harmless:
 a drawing_id, guess_id or correction_id that the story holds adds nothing to it.
+
+A drawing has some ten events, most of them within some milliseconds: the stories that had news lately are kept in memory, each
+is written once a step, and of the revisions that a step would make only the last is published.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Final
@@ -29,6 +33,8 @@ FORGET_AFTER: Final = timedelta(days=7)
 """Without news of a drawing, by the time of the events: as long as the topics keep them."""
 MAX_WORDS: Final = 64
 """On one drawing."""
+STORIES_IN_MEMORY: Final = 256
+"""Of a partition, 30 KB each: as many drawings as come in some seconds."""
 _QUEUE: Final = "queue"
 
 Word = Annotated[CorrectionGiven | CorrectionWithdrawn, Field(discriminator="type")]
@@ -75,7 +81,7 @@ class Story(BaseModel):
                 self.words = [word for word in self.words if word.player_id == event.player_id]
                 self.drawing = event
             case GuessMade():
-                if any(guess.model == event.model and guess.player_id == event.player_id for guess in self.guesses):
+                if any(_same_guess(guess, event) for guess in self.guesses):
                     return False
                 self.guesses.append(event)
             case _:
@@ -127,6 +133,11 @@ def _is_news(words: list[Word], word: Word) -> bool:
     return not same or (same[-1] is words[-1] and isinstance(same[-1], CorrectionGiven))
 
 
+def _same_guess(one: GuessMade, other: GuessMade) -> bool:
+    """Of one drawing: whether they have one `guess_id`, told without making it, and one player."""
+    return (one.model, one.role == "shadow", one.player_id) == (other.model, other.role == "shadow", other.player_id)
+
+
 def _shown(guess: GuessMade) -> ShownGuess:
     return ShownGuess(
         model=guess.model,
@@ -134,6 +145,7 @@ def _shown(guess: GuessMade) -> ShownGuess:
         label=guess.label,
         probabilities=guess.probabilities,
         latency_ms=sum(guess.hops.values()),
+        shadow=guess.role == "shadow",
     )
 
 
@@ -151,58 +163,102 @@ class _Entry(BaseModel):
     due: AwareDatetime
 
 
+class _Memory:
+    """What is in memory of a partition: copies of cells, and what the step under way has changed of them."""
+
+    def __init__(self, queue: bytes | None) -> None:
+        self.queue = _Queue() if queue is None else _Queue.model_validate_json(queue)
+        self.stories: OrderedDict[UUID, Story] = OrderedDict()
+        """Those that had news lately, the latest last."""
+        self.changed: dict[UUID, Story] = {}
+        """By this step, in the order of their latest news."""
+
+    def story(self, cells: Cells, drawing_id: UUID) -> Story | None:
+        """What is known of a drawing; None: nothing."""
+        story = self.stories.get(drawing_id)
+        if story is None and (kept := cells.get(_story_key(drawing_id))) is not None:
+            story = Story.model_validate_json(kept)
+        return story
+
+    def told(self, drawing_id: UUID, story: Story) -> None:
+        """A story has had news."""
+        self.stories[drawing_id] = story
+        self.stories.move_to_end(drawing_id)
+        self.changed.pop(drawing_id, None)
+        self.changed[drawing_id] = story
+
+    def settled(self) -> dict[UUID, Story]:
+        """The stories that are to be written; those that had no news for longest are let go of."""
+        changed, self.changed = self.changed, {}
+        while len(self.stories) > STORIES_IN_MEMORY:
+            self.stories.popitem(last=False)
+        return changed
+
+
 class Joiner:
     """The fold from drawings, guesses and corrections to examples; and the receipt of a word that no longer stands."""
 
     name = "joiner"
     sources = ("drawings.v1", "guesses.v1", "corrections.v1")
 
+    def __init__(self) -> None:
+        """Nothing is here."""
+        self._partitions: dict[int, _Memory] = {}
+
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Nothing: all of it is in the cells."""
+        """Nothing to say; stories are read when they are asked for."""
+        self._partitions[partition] = _Memory(cells.get(_QUEUE))
         return ()
 
     def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
-        """The example's new revision, if the event is news and drawing and word are there; receipts of words it replaces.
+        """Take an event into its drawing's story; gives the receipts of words that it replaces.
 
-        Previews and probes are no part of any story.
+        Previews and probes are no part of any story, and neither is a guess that was missed.
 
         Raises:
             JoiningError: If the event cannot be part of its drawing's story.
         """
         match event:
             case DrawingSubmitted() if event.final and not event.probe:
-                return self._tell(cells, event)
+                return self._tell(cells, event, partition)
             case GuessMade() if event.final:
-                return self._tell(cells, event)
+                return self._tell(cells, event, partition)
             case CorrectionGiven() | CorrectionWithdrawn():
-                return self._tell(cells, event)
+                return self._tell(cells, event, partition)
             case _:
                 return ()
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Nothing: all of it is in the cells."""
-        return ()
+        """The examples of which this step had news, where drawing and word are there: the last revision of each."""
+        memory = self._partitions[partition]
+        said = []
+        for drawing_id, story in memory.settled().items():
+            cells.put(_story_key(drawing_id), story.model_dump_json().encode())
+            if (example := story.example()) is not None:
+                said.append(example)
+        cells.put(_QUEUE, memory.queue.model_dump_json().encode())
+        return said
 
     def close(self, partition: int) -> None:
-        """Nothing: all of it is in the cells."""
+        """Forget the partition."""
+        self._partitions.pop(partition, None)
 
     def _tell(
-        self, cells: Cells, event: DrawingSubmitted | GuessMade | CorrectionGiven | CorrectionWithdrawn
+        self, cells: Cells, event: DrawingSubmitted | GuessMade | CorrectionGiven | CorrectionWithdrawn, partition: int
     ) -> Iterable[Event]:
-        key = _story_key(event.drawing_id)
-        kept = cells.get(key)
-        story = Story(news=event.at) if kept is None else Story.model_validate_json(kept)
+        memory = self._partitions[partition]
+        known = memory.story(cells, event.drawing_id)
+        story = Story(news=event.at) if known is None else known
         before = story.standing(event.player_id)
         if not story.add(event):
             return ()
-        cells.put(key, story.model_dump_json().encode())
-        _forget_old(cells, event.at, new=event.drawing_id if kept is None else None)
+        memory.told(event.drawing_id, story)
+        if known is None:
+            _enqueue(cells, memory.queue, _Entry(drawing_id=event.drawing_id, due=event.at + FORGET_AFTER))
         said: list[Event] = []
         if isinstance(event, CorrectionGiven | CorrectionWithdrawn):
             said += _superseded(before, event)
-        example = story.example()
-        if example is not None:
-            said.append(example)
+        said += _forget_old(cells, memory, event.at)
         return said
 
 
@@ -218,6 +274,7 @@ def _superseded(before: CorrectionGiven | None, word: Word) -> Iterator[Correcti
             player_id=word.player_id,
             outcome=Outcome.SUPERSEDED,
             models={},
+            stage="joiner",
         )
 
 
@@ -225,29 +282,26 @@ def _story_key(drawing_id: UUID) -> str:
     return f"story/{drawing_id}"
 
 
-def _forget_old(cells: Cells, now: datetime, new: UUID | None) -> None:
-    """Forget up to two stories without news for `FORGET_AFTER`, and queue a new one: so their number stays bounded.
+def _forget_old(cells: Cells, memory: _Memory, now: datetime) -> Iterator[ExampleLabelled]:
+    """Forget up to two stories without news for `FORGET_AFTER`: so their number stays bounded. Gives examples still to be told.
 
     Each story is in the queue once. One that has had news by the time it is looked at goes to the end again.
     """
-    kept = cells.get(_QUEUE)
-    queue = _Queue() if kept is None else _Queue.model_validate_json(kept)
-    seen = queue.model_copy()
-    if new is not None:
-        _enqueue(cells, queue, _Entry(drawing_id=new, due=now + FORGET_AFTER))
     for _ in range(2):
-        if queue.due is None or queue.due > now:
+        if memory.queue.due is None or memory.queue.due > now:
             break
-        entry = _dequeue(cells, queue)
-        story = cells.get(_story_key(entry.drawing_id))
-        if story is not None:
-            due = Story.model_validate_json(story).news + FORGET_AFTER
-            if due > now:
-                _enqueue(cells, queue, _Entry(drawing_id=entry.drawing_id, due=due))
-            else:
-                cells.drop(_story_key(entry.drawing_id))
-    if queue != seen:
-        cells.put(_QUEUE, queue.model_dump_json().encode())
+        drawing_id = _dequeue(cells, memory.queue).drawing_id
+        story = memory.story(cells, drawing_id)
+        if story is None:
+            continue
+        due = story.news + FORGET_AFTER
+        if due > now:
+            _enqueue(cells, memory.queue, _Entry(drawing_id=drawing_id, due=due))
+            continue
+        cells.drop(_story_key(drawing_id))
+        memory.stories.pop(drawing_id, None)
+        if memory.changed.pop(drawing_id, None) is not None and (example := story.example()) is not None:
+            yield example
 
 
 def _enqueue(cells: Cells, queue: _Queue, entry: _Entry) -> None:

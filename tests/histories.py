@@ -19,6 +19,7 @@ from contracts.events import (
     ExampleLabelled,
     Features,
     GuessMade,
+    GuessMissed,
     LessonTaught,
     ShownGuess,
 )
@@ -60,7 +61,7 @@ def features(seed: int = 0, reader: str = READER) -> Features:
 def guess(
     name: str = "d1", label: int = 7, *, model: str = "river", player: str = "ada", at: float = 0.02, **fields: Any
 ) -> GuessMade:
-    """A model's answer; an online model's has features."""
+    """A model's answer; river's has features."""
     online = model == "river"
     given: dict[str, Any] = {
         "version": "mnist1+0" if online else "base1",
@@ -70,6 +71,12 @@ def guess(
         "features": features() if online else None,
     }
     return GuessMade(drawing_id=named(name), player_id=player, model=model, label=label, at=seconds(at), **given | fields)
+
+
+def missed(name: str = "d1", *, model: str = "xgboost", player: str = "ada", at: float = 0.3, **fields: Any) -> GuessMissed:
+    """A model that was too slow for a drawing."""
+    given: dict[str, Any] = {"final": True, "resting": False, "why": "no answer within 250 ms"}
+    return GuessMissed(drawing_id=named(name), player_id=player, model=model, at=seconds(at), **given | fields)
 
 
 def correction(name: str = "d1", label: int = 1, *, word: str = "c1", player: str = "ada", at: float = 2) -> CorrectionGiven:
@@ -82,10 +89,13 @@ def withdrawal(name: str = "d1", *, word: str = "c1", player: str = "ada", at: f
     return CorrectionWithdrawn(correction_id=named(word), drawing_id=named(name), player_id=player, at=seconds(at))
 
 
-def shown(label: int = 7, *, model: str = "river", version: str | None = None, latency_ms: float = 8.0) -> ShownGuess:
+def shown(
+    label: int = 7, *, model: str = "river", version: str | None = None, latency_ms: float = 8.0, shadow: bool = False
+) -> ShownGuess:
     """A guess as it stands in an example."""
     version = version or ("mnist1+0" if model == "river" else "base1")
-    return ShownGuess(model=model, version=version, label=label, probabilities=probabilities(label), latency_ms=latency_ms)
+    said = probabilities(label)
+    return ShownGuess(model=model, version=version, label=label, probabilities=said, latency_ms=latency_ms, shadow=shadow)
 
 
 def example(
@@ -140,9 +150,19 @@ class MemoryCells(dict[str, bytes]):
         return MemoryCells(self)
 
 
-def folded(fold: Fold, history: Iterable[Event], cells: MemoryCells | None = None, first: int = 0) -> list[Event]:
-    """All that a fold says to a history in one batch, offsets from ``first``; not what it says when it is opened."""
+def folded(
+    fold: Fold, history: Iterable[Event], cells: MemoryCells | None = None, first: int = 0, step: int | None = None
+) -> list[Event]:
+    """All that a fold says to a history, offsets from ``first``; not what it says when it is opened.
+
+    ``step``: events folded in at a time; None: all in one.
+    """
     cells = MemoryCells() if cells is None else cells
     list(fold.open(cells, 0))
-    said = [heard for offset, event in enumerate(history, first) for heard in fold.decide(cells, event, 0, offset)]
-    return [*said, *fold.settle(cells, 0)]
+    said: list[Event] = []
+    waiting = list(enumerate(history, first))
+    while waiting:
+        now, waiting = waiting[:step], waiting[len(waiting) if step is None else step :]
+        said += [heard for offset, event in now for heard in fold.decide(cells, event, 0, offset)]
+        said += fold.settle(cells, 0)
+    return said

@@ -5,19 +5,21 @@ from uuid import UUID
 import pytest
 
 from contracts.events import CorrectionReceipt, Event, ExampleLabelled, Outcome
+from streams import joining
 from streams.joining import FORGET_AFTER, MAX_WORDS, AnotherPlayersDrawing, Joiner, TooManyWords
-from tests.histories import MemoryCells, correction, drawing, features, folded, guess, named, withdrawal
+from tests.histories import MemoryCells, correction, drawing, features, folded, guess, missed, named, withdrawal
 
 WEEK = FORGET_AFTER.total_seconds()
 
 
-def examples(history: list[Event], cells: MemoryCells | None = None) -> list[ExampleLabelled]:
-    return [said for said in folded(Joiner(), history, cells) if isinstance(said, ExampleLabelled)]
+def examples(history: list[Event], step: int | None = 1) -> list[ExampleLabelled]:
+    return [said for said in folded(Joiner(), history, step=step) if isinstance(said, ExampleLabelled)]
 
 
 def superseded(history: list[Event]) -> list[UUID]:
     receipts = [said for said in folded(Joiner(), history) if isinstance(said, CorrectionReceipt)]
     assert all(receipt.outcome is Outcome.SUPERSEDED and receipt.models == {} for receipt in receipts)
+    assert {receipt.stage for receipt in receipts} <= {"joiner"}
     return [receipt.correction_id for receipt in receipts]
 
 
@@ -96,6 +98,38 @@ def test_twice_is_once():
     ]
 
 
+def test_of_the_revisions_that_a_step_would_make_only_the_last_is_published():
+    history = [drawing(), guess(), correction(label=1), guess(model="xgboost"), correction("d2"), drawing("d2")]
+
+    several, [first, second] = examples(history), examples(history, step=None)
+
+    assert len(several) == 3
+    assert [said.model_dump(exclude={"at"}) for said in (first, second)] == [
+        said.model_dump(exclude={"at"}) for said in several[1:]
+    ]
+
+
+def test_a_shadow_is_kept_beside_its_model_and_marked():
+    history = [drawing(), guess(label=7, model="xgboost"), guess(label=1, model="xgboost", role="shadow"), correction()]
+
+    [example] = examples([*history, guess(label=2, model="xgboost", role="shadow")])
+
+    assert [(shown.label, shown.shadow) for shown in example.guesses] == [(7, False), (1, True)]
+
+
+def test_a_canary_answers_in_the_place_of_its_champion():
+    [example] = examples([drawing(), guess(model="xgboost", role="canary", version="2"), guess(model="xgboost"), correction()])
+
+    assert [(shown.version, shown.shadow) for shown in example.guesses] == [("2", False)]
+
+
+def test_a_missed_guess_is_no_part_of_the_story():
+    [example] = examples([drawing(), missed(), correction()])
+
+    assert example.guesses == []
+    assert examples([correction(), missed(), drawing(), missed(), guess(model="xgboost")])[-1].guesses[0].model == "xgboost"
+
+
 def test_the_first_guess_of_a_model_counts_because_it_was_the_one_shown():
     [example] = examples([drawing(), guess(label=7), guess(label=1, version="mnist1+9"), correction()])
 
@@ -156,10 +190,30 @@ def test_what_is_kept_is_bounded_by_a_week_of_drawings():
     assert 2 * a_week + 1 >= len(cells)  # a story and its place in the queue each
 
 
+def test_an_example_that_is_forgotten_in_the_step_that_made_it_is_still_told():
+    history = [drawing("old"), correction("old", at=1), drawing("new", at=WEEK + 2)]
+
+    assert [example.drawing_id for example in examples(history, step=None)] == [named("old")]
+
+
 def test_a_restart_between_any_two_events_changes_nothing():
     history = [correction(), drawing(), guess(), withdrawal(), correction(label=3, word="c2")]
-    cells = MemoryCells()
+    cells, whole = MemoryCells(), MemoryCells()
 
     restarted = [said for event in history for said in folded(Joiner(), [event], cells)]
+    straight = folded(Joiner(), history, whole, step=1)
 
-    assert [type(said) for said in restarted] == [type(said) for said in folded(Joiner(), history)]
+    assert [said.model_dump(exclude={"at"}) for said in restarted] == [said.model_dump(exclude={"at"}) for said in straight]
+    assert cells == whole
+
+
+def test_however_the_events_were_gathered_into_steps_the_state_is_the_same(monkeypatch):
+    monkeypatch.setattr(joining, "STORIES_IN_MEMORY", 2)
+    history = [event for n in range(6) for event in (drawing(f"d{n}", at=n), guess(f"d{n}"), correction(f"d{n}", word=f"c{n}"))]
+    history += [guess(f"d{n}", model="xgboost") for n in range(6)] + [drawing("late", at=WEEK + 4), guess("late", at=WEEK + 9)]
+    states = []
+    for step in (1, 3, 4, None):
+        states.append(MemoryCells())
+        folded(Joiner(), history, states[-1], step=step)
+
+    assert states.count(states[0]) == len(states)

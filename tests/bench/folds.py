@@ -1,0 +1,73 @@
+"""Measures what the folds of way 2 cost a drawing, without a bus: ``python -m tests.bench.folds``.
+
+Drawings with a guess of every model and a word each go through joiner, scorer, learner and personal on real ledgers, in steps
+of as many records as gather under load. Prints CPU time of each fold, in microseconds a drawing, and the drawings a second that
+one process could take.
+"""
+
+import json
+import random
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from contracts.events import MODELS, ONLINE_MODELS, Event, ExampleLabelled, LessonTaught
+from streams.joining import Joiner
+from streams.learning import Learner, load_base
+from streams.personal import Personal
+from streams.scoring import Scorer
+from tests.bench.learning import Stage
+from tests.histories import correction, drawing, features, guess
+
+STROKE = [[20 + 3 * n, 40 + 2 * (n % 40), 12 * n] for n in range(60)]
+
+
+def played(drawings: int, players: int, a_second: int, reader: str, seed: int) -> list[Event]:
+    """Drawings, guesses and words as they come on the bus, by time."""
+    chance = random.Random(seed)
+    timed: list[tuple[float, Event]] = []
+    for n in range(drawings):
+        name, at, player = f"fold {n}", n / a_second, f"player {chance.randrange(players)}"
+        timed.append((at, drawing(name, player=player, at=at, strokes=[STROKE, STROKE[:40]])))
+        for model in MODELS:
+            then = at + chance.uniform(0.01, 0.06)
+            read = features(n, reader) if model in ONLINE_MODELS else None
+            timed.append((then, guess(name, n % 10, model=model, player=player, at=then, features=read)))
+        then = at + chance.uniform(1, 3)
+        timed.append((then, correction(name, n % 10, word=f"word {n}", player=player, at=then)))
+    return [event for _, event in sorted(timed, key=lambda one: one[0])]
+
+
+def main(
+    drawings: Annotated[int, typer.Option(help="how many are drawn")] = 3000,
+    players: Annotated[int, typer.Option(help="by how many")] = 100,
+    a_second: Annotated[int, typer.Option(help="how many a second, which says how they mix")] = 300,
+    step: Annotated[int, typer.Option(help="records that a fold takes at a time")] = 100,
+    seed: Annotated[int, typer.Option(help="of times and players")] = 20181103,
+) -> None:
+    """Fold it all."""
+    base = load_base()
+    events = played(drawings, players, a_second, base.reader, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        folds = (Joiner(), Scorer(), Learner(base), Personal(base.reader))
+        joiner, scorer, learner, personal = stages = [Stage(fold, Path(folder) / f"{fold.name}.sqlite") for fold in folds]
+        published = 0
+        with typer.progressbar(range(0, len(events), step), label="steps") as steps:
+            for first in steps:
+                examples = [e for e in joiner.tell(events[first : first + step]) if isinstance(e, ExampleLabelled)]
+                published += len(examples)
+                taught = [event for event in scorer.tell(list(examples)) if isinstance(event, LessonTaught)]
+                learner.tell(list(taught))
+                personal.tell(list(examples))
+    told = {
+        "us_a_drawing": {stage.fold.name: round(1e6 * stage.cpu_s / drawings) for stage in stages},
+        "drawings_a_second_of_the_learning_process": round(drawings / sum(s.cpu_s for s in (joiner, scorer, learner))),
+        "examples_a_drawing": published / drawings,
+    }
+    print(json.dumps(told, indent=2))
+
+
+if __name__ == "__main__":
+    typer.run(main)
