@@ -1,0 +1,56 @@
+"""Typical drawings and what they were called: what training makes and serving answers from."""
+
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import features
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Clusters in the space of the principal components, everything in units of the data's own spread."""
+
+    mean: NDArray[np.float32]
+    """Of the features, shape (392,)."""
+    axes: NDArray[np.float32]
+    """Features to components, shape (392, components)."""
+    centroids: NDArray[np.float32]
+    """Shape (clusters, components)."""
+    labels: NDArray[np.float32]
+    """How often each digit was meant near each centroid, as shares of the whole; above 0; shape (clusters, 10)."""
+    softness: NDArray[np.float32]
+    """Squared distance over which a centroid's say falls by e; shape ()."""
+
+    @cached_property
+    def _half_lengths(self) -> NDArray[np.float32]:
+        return (self.centroids**2).sum(axis=1) / 2
+
+    def save(self, file: Path) -> None:
+        """Write an .npz."""
+        np.savez(file, **asdict(self))
+
+    @classmethod
+    def load(cls, file: Path) -> "Clusters":
+        """Read an .npz."""
+        with np.load(file, allow_pickle=False) as arrays:
+            return cls(**{field.name: arrays[field.name].astype(np.float32) for field in fields(cls)})
+
+    def answer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The digits of all centroids, each counted by how near it is.
+
+        Args:
+            images: Shape (n, 784), 0 is paper.
+
+        Returns:
+            Probabilities, shape (n, 10).
+        """
+        points = (features.features(images) - self.mean) @ self.axes
+        say = points @ self.centroids.T
+        say -= self._half_lengths
+        say *= 2 / self.softness
+        say -= say.max(axis=1, keepdims=True)
+        found = np.exp(say, out=say) @ self.labels
+        return found / found.sum(axis=1, keepdims=True)

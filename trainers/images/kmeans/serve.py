@@ -1,0 +1,20 @@
+"""Answers which digit a drawing is, from the typical drawings that are like it (way 1, ANSWER)."""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import container
+import features
+import serving
+from clusters import Clusters
+
+
+def load() -> serving.Model:
+    """The clusters of the model's folder, ready to answer."""
+    container.about("kmeans", features.NAME)
+    return Clusters.load(container.model_dir() / "clusters.npz").answer
+
+
+if __name__ == "__main__":
+    serving.run(load())

@@ -1,0 +1,112 @@
+"""Finds typical drawings by k-means, and what each of them was called (way 3, REBUILD).
+
+Features are projected on their principal components, centroids are found without the labels, and then each centroid is
+told how the drawings nearest to it were labelled. numpy alone. Progress is a line a round of the form
+`round=3/15 train-distance=0.17321 ...`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import features
+import numpy as np
+import training
+from clusters import Clusters
+from numpy.typing import NDArray
+from training import Drawings
+
+_ROWS = 2000  # at a time: the distances of a pass stay in the cache
+_DOUBT = 0.05
+"""Drawings of each digit that every centroid is taken to have seen beforehand."""
+
+Table = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """What can be set, with the values that the base model was made with."""
+
+    clusters: int = training.count(1000)
+    components: int = training.count(80)
+    """Principal components that distances are measured in."""
+    rounds: int = training.count(15)
+    softness: float = training.share(0.03)
+    """Squared distance over which a centroid's say falls by e; 1 is the data's mean squared distance from their mean."""
+    seed: int = training.count(20181103, least=0)
+
+
+def find(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -> tuple[Clusters, dict[str, float]]:
+    """Clusters, and their last metrics; a line a round goes to standard output."""
+    rng = np.random.default_rng(given.seed)
+    weights = drawings.weights / drawings.weights.mean()
+    mean, axes, points = _components(features.features(drawings.images), weights, given.components)
+    chosen = rng.choice(len(points), min(given.clusters, int((weights > 0).sum())), replace=False, p=weights / weights.sum())
+    centroids = points[chosen]
+    for step in range(given.rounds):
+        nearest, distance = _nearest(points, centroids)
+        metrics = {"train-distance": float((weights * distance).mean())}
+        centroids = _moved(points, weights, centroids, nearest, distance)
+        if step + 1 < given.rounds:
+            training.tell("round", step + 1, given.rounds, metrics)
+    nearest, _ = _nearest(points, centroids)
+    labels = np.full((len(centroids), 10), _DOUBT)
+    np.add.at(labels, (nearest, drawings.labels), weights)
+    halves = (array.astype(np.float16) for array in (mean, axes, centroids))
+    found = Clusters(*halves, (labels / labels.sum()).astype(np.float32), np.float32(given.softness))
+    if watched:
+        parts = [found.answer(watched.images[first : first + _ROWS]) for first in range(0, len(watched.labels), _ROWS)]
+        metrics["validation-accuracy"] = float((np.concatenate(parts).argmax(axis=1) == watched.labels).mean())
+    training.tell("round", given.rounds, given.rounds, metrics)
+    return found, metrics
+
+
+def _components(table: Table, weights: Table, count: int) -> tuple[Table, Table, Table]:
+    """Mean, axes of the largest variances, and the points along them, so scaled that their mean squared length is 1."""
+    mean = (weights @ table) / weights.sum()
+    table = table - mean
+    scatter = (table * weights[:, None]).T @ table
+    axes = np.linalg.eigh(scatter.astype(np.float64))[1][:, ::-1][:, :count].astype(np.float32)
+    points = table @ axes
+    scale = 1 / np.sqrt((weights * np.einsum("nk,nk->n", points, points)).mean() + 1e-12)
+    return mean, axes * scale, points * scale
+
+
+def _nearest(points: Table, centroids: Table) -> tuple[NDArray[np.intp], Table]:
+    """The centroid nearest to each point, and its squared distance."""
+    lengths = np.einsum("kc,kc->k", centroids, centroids)
+    nearest = np.empty(len(points), np.intp)
+    distance = np.einsum("nc,nc->n", points, points)
+    for first in range(0, len(points), _ROWS):
+        part = lengths - 2 * points[first : first + _ROWS] @ centroids.T
+        nearest[first : first + _ROWS] = part.argmin(axis=1)
+        distance[first : first + _ROWS] += part.min(axis=1)
+    return nearest, np.maximum(distance, 0)
+
+
+def _moved(points: Table, weights: Table, centroids: Table, nearest: NDArray[np.intp], distance: Table) -> Table:
+    """Each centroid in the middle of its points; one that lost all of them goes to a point that is far from its own."""
+    size = np.bincount(nearest, weights, len(centroids))
+    order = np.argsort(nearest, kind="stable")
+    ends = np.concatenate([[0], np.cumsum(np.bincount(nearest, minlength=len(centroids)))])
+    weighted = (points * weights[:, None])[order]
+    sums = np.concatenate([np.zeros((1, points.shape[1])), np.cumsum(weighted, axis=0, dtype=np.float64)])
+    moved = (sums[ends[1:]] - sums[ends[:-1]]) / np.maximum(size, 1e-12)[:, None]
+    empty = np.flatnonzero(size == 0)
+    moved[empty] = points[np.argsort(weights * distance)[::-1][: len(empty)]]
+    return moved.astype(np.float32)
+
+
+def make(drawings: Drawings, watched: Drawings | None, given: Hyperparameters, folder: Path) -> dict[str, float]:
+    """Find the clusters into a folder; their last metrics."""
+    found, metrics = find(drawings, watched, given)
+    found.save(folder / "clusters.npz")
+    return metrics
+
+
+def main() -> None:
+    """Train as the container contract says."""
+    training.carry_out("kmeans", features.NAME, Hyperparameters, make, {})
+
+
+if __name__ == "__main__":
+    training.run(main)

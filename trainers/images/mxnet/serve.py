@@ -1,0 +1,48 @@
+"""Answers which digit a drawing is, from a network that MXNet trained (way 1, ANSWER)."""
+
+import os
+from typing import Final
+
+# One thread, and none besides for the engine: a call is over when it returns.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
+
+import container
+import network
+import numpy as np
+import serving
+from numpy.typing import NDArray
+from predictor import Predictor
+
+SIZES: Final = (16, 4, 1)
+"""Numbers of rows that the network is bound to; any other is made up of them."""
+
+
+class Model:
+    """A trained network, ready to answer."""
+
+    def __init__(self) -> None:
+        """Load it."""
+        container.about("mxnet", "raster-1")
+        symbol, numbers = network.symbol(), (container.model_dir() / "model.params").read_bytes()
+        self._predictors = {rows: Predictor(symbol, numbers, (rows, 1, network.SIDE, network.SIDE), 10) for rows in SIZES}
+
+    def __call__(self, images: serving.Raster) -> NDArray[np.float32]:
+        """Probabilities, shape (n, 10)."""
+        scaled = images * np.float32(1 / 255)
+        parts, first = [], 0
+        while first < len(scaled):
+            rows = next(rows for rows in SIZES if rows <= len(scaled) - first)
+            parts.append(self._predictors[rows].answer(scaled[first : first + rows]))
+            first += rows
+        return np.concatenate(parts)
+
+
+def load() -> serving.Model:
+    """The network of the model's folder, ready to answer."""
+    return Model()
+
+
+if __name__ == "__main__":
+    serving.run(load())
