@@ -14,6 +14,7 @@ import httptools
 
 MAX_HEAD_BYTES: Final = 64 * 1024
 _MOST_WAITING: Final = 8  # requests sent before the one before was answered; then we read no more for a while
+_LINGER_S: Final = 2.0
 _REASONS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 
@@ -91,6 +92,7 @@ class _Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._head = self._size = 0
         self._in_head = True
+        self._refused = False
 
     def close(self) -> None:
         """Close it, once what was written is sent."""
@@ -107,6 +109,8 @@ class _Connection(asyncio.Protocol):
             self.task.cancel()  # who has given up waiting must not keep a hung server's queue full
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
@@ -144,13 +148,13 @@ class _Connection(asyncio.Protocol):
         self._size += len(body)
         if self._size <= self._door.max_bytes:
             self._parts.append(body)
-        elif not self._transport.is_closing():
+        elif not self._refused:
             self._parts.clear()
             self._refuse(413, f"The body is over {self._door.max_bytes} bytes")
 
     def on_message_complete(self) -> None:
         self._in_head = True
-        if self._transport.is_closing():
+        if self._refused:
             return
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         method = self._parser.get_method().decode("ascii")
@@ -168,7 +172,7 @@ class _Connection(asyncio.Protocol):
     async def _answer(self, request: Request) -> None:
         response = await self._door.handle(request)
         self.task = None
-        if self._transport.is_closing():
+        if self._refused:
             return
         self._write(response, request.keep)
         if not request.keep:
@@ -178,8 +182,11 @@ class _Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _refuse(self, status: int, why: str) -> None:
+        """Say so; what still comes is thrown away for a while, or the caller would be cut off before it has read why."""
+        self._refused = True
         self._write(self._door.refuse(status, why), keep=False)
-        self.close()
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(_LINGER_S, self._transport.abort)
 
     def _write(self, response: Response, keep: bool) -> None:
         given = "".join([f"{name}: {value}\r\n" for name, value in response.headers.items()])
