@@ -73,6 +73,13 @@ class Product:
         except (urllib.error.URLError, OSError):
             return False
 
+    def processes(self) -> list[psutil.Process]:
+        """All that run, the supervisor first."""
+        if self._process is None:
+            return []
+        root = psutil.Process(self._process.pid)
+        return [root, *root.children(recursive=True)]
+
     def pid(self, process: str) -> int | None:
         """The process's id as the supervisor says it; the endpoint is a child of the local SageMaker. None: it is not there."""
         standings = orjson.loads((self.settings.home / "run" / "state.json").read_bytes())["components"]
@@ -81,7 +88,8 @@ class Product:
             return pids.get(process)
         try:
             below = psutil.Process(pids["sagemaker"]).children(recursive=True)
-            return next((child.pid for child in below if "serve" in " ".join(child.cmdline())), None)
+            served = (child for child in below if "images/xgboost/serve" in " ".join(child.cmdline()))
+            return next((child.pid for child in served), None)
         except psutil.NoSuchProcess:
             return None
 
