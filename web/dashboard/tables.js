@@ -1,8 +1,9 @@
 // @ts-check
 /** The dashboard's tables and tiles: from scores to elements. */
 
-import { h, svg } from "../lib/dom.js";
+import { h } from "../lib/dom.js";
 import { count, percent, percent1 } from "../lib/format.js";
+import { axisFrom, intervalBar } from "../lib/interval.js";
 import { hue, short } from "../lib/models.js";
 import { LATENCY_MS, perDigit, quantile, wilson } from "./counts.js";
 
@@ -87,7 +88,7 @@ export function versions(scored) {
       .sort(byAge)
       .map(([version, counted]) => ({ model, version, counted, interval: wilson(counted) })),
   );
-  const from = Math.min(0.9, ...all.flatMap(({ interval }) => (interval ? [Math.floor(interval.low * 20) / 20] : [])));
+  const from = axisFrom(all.map(({ interval }) => interval));
   const head = h("tr", {}, h("th", {}), h("th", {}), h("th", {}, "judged"), h("th", {}, "right"), h("th", { class: "range" }, `${percent(from)} to 100 %`));
   const rows = all.map(({ model, version, counted, interval }) => {
     const shadow = version.endsWith(SHADOW);
@@ -99,7 +100,7 @@ export function versions(scored) {
       h("td", {}, shadow ? version.slice(0, -SHADOW.length) : version, ...(mark ? [" ", h("span", { class: "badge" }, mark)] : [])),
       h("td", {}, count(counted.n)),
       h("td", {}, interval ? percent1(interval.share) : "–"),
-      h("td", { class: "range" }, ...(interval ? [range(interval, from)] : [])),
+      h("td", { class: "range" }, ...(interval ? [intervalBar(interval, from)] : [])),
     );
   });
   return [h("thead", {}, head), h("tbody", {}, ...rows)];
@@ -115,19 +116,6 @@ function generation(version) {
  */
 function byAge([a], [b]) {
   return Number(/^\d/.test(a)) - Number(/^\d/.test(b)) || a.localeCompare(b, "en", { numeric: true });
-}
-
-/** @param {import("./counts.js").Interval} interval @param {number} from */
-function range({ share, low, high }, from) {
-  /** @param {number} value */
-  const x = (value) => `${(((value - from) / (1 - from)) * 100).toFixed(2)}%`;
-  return svg(
-    "svg",
-    { role: "img", "aria-label": `between ${percent1(low)} and ${percent1(high)}` },
-    svg("line", { class: "axis", x1: "0%", x2: "100%", y1: 8, y2: 8 }),
-    svg("line", { class: "interval", x1: x(low), x2: x(high), y1: 8, y2: 8 }),
-    svg("circle", { cx: x(share), cy: 8, r: 5 }),
-  );
 }
 
 /** How long guesses took, a histogram for each model.

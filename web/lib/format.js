@@ -36,6 +36,13 @@ export function duration(ms) {
   return ms < 10_000 ? `${Math.round(ms)}\u00a0ms` : `${(ms / 1000).toFixed(1)}\u00a0s`;
 }
 
+/** A day and a time of day, as short as can be: "22 Nov, 21:30".
+ * @param {string} iso
+ */
+export function time(iso) {
+  return new Date(iso).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+}
+
 /** A count with narrow spaces between thousands.
  * @param {number} n
  */

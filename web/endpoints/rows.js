@@ -1,0 +1,81 @@
+// @ts-check
+/** The endpoints' elements: a card for each, with who answers at it. */
+
+import { copyable } from "../lib/copy.js";
+import { h } from "../lib/dom.js";
+import { count, duration, percent, time } from "../lib/format.js";
+import { hue } from "../lib/models.js";
+import { cost, health, trouble } from "./facts.js";
+
+/**
+ * @typedef {import("./facts.js").Endpoint} Endpoint
+ * @typedef {import("./facts.js").Variant} Variant
+ */
+
+/** @param {Endpoint} endpoint */
+export function cardOf(endpoint) {
+  const { word, kind } = health(endpoint);
+  const why = trouble(endpoint);
+  const { latency } = endpoint;
+  return h(
+    "article",
+    { class: "card endpoint", "data-hue": hue(endpoint.model), "data-model": endpoint.model, "data-kind": kind },
+    h(
+      "header",
+      {},
+      h("h2", {}, endpoint.title),
+      h("code", { class: "quiet small" }, endpoint.endpoint),
+      h("span", { class: "status", "data-kind": kind }, word),
+    ),
+    ...(why ? [h("p", { class: "why small" }, why)] : []),
+    h(
+      "dl",
+      { class: "facts small" },
+      ...fact("Answers in", latency ? `half ${duration(latency.p50_ms)}, 95 % ${duration(latency.p95_ms)} (n = ${count(latency.n)})` : "–"),
+      ...fact("Price on AWS", endpoint.cost_per_hour_usd === null ? "–" : cost(endpoint.cost_per_hour_usd)),
+      ...fact("Created", when(endpoint.created)),
+      ...fact("Modified", when(endpoint.modified)),
+      ...(endpoint.arn ? fact("ARN", copyable(endpoint.arn, endpoint.arn, `the ARN of ${endpoint.endpoint}`)) : []),
+    ),
+    ...(endpoint.variants.length ? [shares(endpoint.variants), table(endpoint.variants)] : []),
+  );
+}
+
+/** Who answers how many of the players. @param {Variant[]} variants */
+function shares(variants) {
+  const parts = variants.filter(({ players }) => players > 0).map(({ version, role, players }) => {
+    const part = h("span", { "data-role": role, title: `version ${version}: ${percent(players)} of the players` }, `${version} · ${percent(players)}`);
+    part.style.flexGrow = String(players);
+    return part;
+  });
+  const told = variants.map(({ version, players }) => `version ${version} answers ${percent(players)}`).join(", ");
+  return h("div", { class: "shares", role: "img", "aria-label": `Of the players: ${told}` }, ...parts);
+}
+
+/** @param {Variant[]} variants */
+function table(variants) {
+  const head = ["Variant", "Version", "Role", "Weight", "Players", "Instances"].map((name) => h("th", { scope: "col" }, name));
+  const rows = variants.map(({ variant, version, role, weight, players, instances, instance_type: type }) =>
+    h(
+      "tr",
+      { "data-variant": variant },
+      h("th", { scope: "row" }, h("code", {}, variant)),
+      h("td", {}, version),
+      h("td", {}, h("span", { class: "badge", "data-kind": role }, role)),
+      h("td", {}, String(Number(weight.toFixed(3)))),
+      h("td", {}, percent(players)),
+      h("td", {}, `${instances} × ${type}`),
+    ),
+  );
+  return h("div", { class: "scroll" }, h("table", { class: "small" }, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows)));
+}
+
+/** @param {string | null} at */
+function when(at) {
+  return at ? h("time", { datetime: at, title: at }, time(at)) : "–";
+}
+
+/** @param {string} term @param {Node | string} told */
+function fact(term, told) {
+  return [h("div", {}, h("dt", {}, term), h("dd", {}, told))];
+}

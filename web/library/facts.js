@@ -1,0 +1,94 @@
+// @ts-check
+/** What the library says of models and their versions, in words. Pure. */
+
+import { count, percent, percent1 } from "../lib/format.js";
+
+/**
+ * @typedef {import("../lib/protocol.js").Model} Model
+ * @typedef {import("../lib/interval.js").Interval} Interval
+ *
+ * @typedef {{n: number, correct: number, share: number | null, low: number | null, high: number | null}} Live
+ *
+ * @typedef {object} Version
+ * @property {string} version
+ * @property {"champion" | "previous" | "canary" | "shadow" | "approved" | "refused"} status
+ * @property {string | null} created
+ * @property {string} arn
+ * @property {string} digest
+ * @property {string} artifact
+ * @property {Record<string, string>} lineage
+ * @property {Record<string, number>} metrics
+ * @property {string} gate
+ * @property {Live} live
+ * @property {Live} as_shadow
+ *
+ * @typedef {{version: string, role: "canary" | "shadow", share: number, note: string, at: string}} Candidate
+ * @typedef {Model & {previous: string | null, candidate: Candidate | null, live: Live, versions: Version[]}} Shelf
+ */
+
+const KINDS = {
+  batch: "Trained on SageMaker, answers at an endpoint",
+  online: "Learns from every correction, within a second",
+  personal: "Each player's own: River, and what they have taught",
+  blend: "What all that answer in time say together",
+};
+
+/** @param {Model} model */
+export function kind(model) {
+  return model.kind ? KINDS[model.kind] : "";
+}
+
+/** What part a model has among the others.
+ * @param {Model} model
+ * @returns {{word: string, kind: string}}
+ */
+export function role({ part, lead }) {
+  if (part === "shadow") return { word: "shadow", kind: "shadow" };
+  if (part === "off") return { word: "off", kind: "off" };
+  return lead ? { word: "lead", kind: "lead" } : { word: "shown", kind: "shown" };
+}
+
+/** What a version is to its model; a base version says so besides.
+ * @param {Version} version
+ * @param {Candidate | null} candidate
+ */
+export function status({ version, status: word }, candidate) {
+  const share = word === "canary" && candidate?.version === version ? ` ${percent(candidate.share)}` : "";
+  return `${word}${share}`;
+}
+
+/** Whether a version was made from MNIST alone. @param {string} version */
+export function isBase(version) {
+  return version.startsWith("base");
+}
+
+/** @param {Live} live @returns {Interval | null} None where nothing was counted. */
+export function interval({ share, low, high }) {
+  return share === null || low === null || high === null ? null : { share, low, high };
+}
+
+/** @param {Live} live */
+export function judged(live) {
+  return live.n === 0 ? "not judged yet" : `n = ${count(live.n)}`;
+}
+
+/** A measure with its unit: names of shares say so, times are in seconds.
+ * @param {string} name
+ * @param {number} value
+ */
+export function measure(name, value) {
+  if (/accuracy|share|agree/.test(name) && value >= 0 && value <= 1) return percent1(value);
+  if (/(^|_)(s|seconds)$/.test(name)) return `${value.toFixed(1)}\u00a0s`;
+  if (/_ms$/.test(name)) return `${value.toFixed(1)}\u00a0ms`;
+  return Number.isInteger(value) ? count(value) : String(Number(value.toPrecision(4)));
+}
+
+/** A measure's name as people read it. @param {string} name */
+export function words(name) {
+  return name.replace(/_(s|ms|seconds)$/, "").replaceAll("_", " ").replace(/\bmnist\b/, "MNIST");
+}
+
+/** Versions, the newest first; what has no date stands last. @param {Version[]} versions */
+export function newestFirst(versions) {
+  return [...versions].sort((a, b) => (b.created ?? "").localeCompare(a.created ?? ""));
+}

@@ -1,0 +1,27 @@
+// @ts-check
+/** The library's page: every model, every version, as they are now. */
+
+import { say, the } from "../lib/dom.js";
+import { plural } from "../lib/format.js";
+import { fresh } from "../lib/fresh.js";
+import { axisFrom } from "../lib/interval.js";
+import { keyed } from "../lib/keyed.js";
+import { byPlace, short } from "../lib/models.js";
+import { interval } from "./facts.js";
+import { shelfOf } from "./shelves.js";
+
+/** @typedef {import("./facts.js").Shelf} Shelf */
+
+const shelves = the("shelves", HTMLElement);
+const summary = the("summary", HTMLElement);
+
+fresh("/api/models", the("connection", HTMLElement), (/** @type {Shelf[]} */ answer) => {
+  const models = [...answer].sort((a, b) => byPlace(a.model, b.model));
+  const all = models.flatMap(({ live, versions }) => [live, ...versions.flatMap((version) => [version.live, version.as_shadow])]);
+  const from = axisFrom(all.map(interval));
+  const lead = models.find((model) => model.lead);
+  const first = lead ? `${short(lead, lead.model)} is shown first` : "a bandit picks whom each player is shown first";
+  say(summary, `${plural(models.length, "model")}, ${plural(models.reduce((sum, { versions }) => sum + versions.length, 0), "version")}; ${first}.`);
+  say(the("axis", HTMLElement), `${Math.round(from * 100)} to 100\u00a0%`);
+  keyed(shelves, models.map((shelf) => ({ shelf, from })), ({ shelf }) => shelf.model, (each) => shelfOf(each.shelf, each.from));
+});

@@ -1,0 +1,95 @@
+// @ts-check
+/** The library's elements: a shelf for each model, a line for each version, its papers behind it. */
+
+import { copyable } from "../lib/copy.js";
+import { h } from "../lib/dom.js";
+import { percent1, time } from "../lib/format.js";
+import { intervalBar } from "../lib/interval.js";
+import { hue } from "../lib/models.js";
+import { interval, isBase, judged, kind, measure, newestFirst, role, status, words } from "./facts.js";
+
+/**
+ * @typedef {import("./facts.js").Live} Live
+ * @typedef {import("./facts.js").Shelf} Shelf
+ * @typedef {import("./facts.js").Version} Version
+ */
+
+/** @param {Shelf} shelf @param {number} from Where the axis of shares begins. */
+export function shelfOf(shelf, from) {
+  const { word, kind: part } = role(shelf);
+  const why = shelf.unavailable || shelf.resting;
+  const head = h(
+    "header",
+    {},
+    h("h2", {}, shelf.title),
+    h("span", { class: "badge role", "data-kind": part }, word),
+    ...(shelf.unavailable ? [h("span", { class: "badge", "data-kind": "away" }, "not here")] : []),
+    ...(shelf.resting ? [h("span", { class: "badge", "data-kind": "away" }, "resting")] : []),
+    h("p", { class: "quiet small kind" }, kind(shelf)),
+    live("players' verdict", shelf.live, from),
+  );
+  const columns = ["Version", "Status", "Created", "Players' verdict", "As shadow", "Digest"].map((name) => h("span", {}, name));
+  const lines = newestFirst(shelf.versions).map((version) => versionOf(shelf, version, from));
+  return h(
+    "article",
+    { class: "card shelf", "data-hue": hue(shelf.model), "data-model": shelf.model },
+    head,
+    ...(why ? [h("p", { class: "why small" }, why)] : []),
+    ...(lines.length ? [h("div", { class: "columns small quiet", "aria-hidden": "true" }, ...columns)] : [h("p", { class: "quiet small" }, "No version yet.")]),
+    ...lines,
+  );
+}
+
+/** @param {Shelf} shelf @param {Version} version @param {number} from */
+function versionOf({ model, candidate }, version, from) {
+  const created = version.created ? h("time", { datetime: version.created, title: version.created }, time(version.created)) : "–";
+  const name = h("b", { class: "name" }, version.version, ...(isBase(version.version) ? [" ", h("span", { class: "badge" }, "base")] : []));
+  return h(
+    "details",
+    { class: "version", "data-name": version.version, "data-status": version.status, "data-version": version.version },
+    h(
+      "summary",
+      {},
+      name,
+      h("span", {}, h("span", { class: "badge", "data-kind": version.status }, status(version, candidate))),
+      h("span", { class: "created small" }, created),
+      live("live", version.live, from),
+      live("as shadow", version.as_shadow, from),
+      h("code", { class: "digest" }, version.digest ? version.digest.slice(0, 12) : "–"),
+    ),
+    papers(model, version),
+  );
+}
+
+/** @param {string} what @param {Live} counted @param {number} from */
+function live(what, counted, from) {
+  const found = interval(counted);
+  const title = found ? `${what}: ${percent1(found.share)}, between ${percent1(found.low)} and ${percent1(found.high)}` : "";
+  if (!found) return h("span", { class: "live small quiet", "data-what": what }, what === "as shadow" ? "–" : judged(counted));
+  return h("span", { class: "live", "data-what": what, title }, h("b", {}, percent1(found.share)), intervalBar(found, from), h("span", { class: "small quiet" }, judged(counted)));
+}
+
+/** All there is on a version. @param {string} model @param {Version} version */
+function papers(model, { version, arn, digest, artifact, gate, lineage, metrics }) {
+  const name = `${model} ${version}`;
+  return h(
+    "dl",
+    { class: "papers small" },
+    ...fact("Gate", gate),
+    ...fact("ARN", arn && copyable(arn, arn, `the ARN of ${name}`)),
+    ...fact("Digest", digest && copyable(digest, `sha256:${digest.slice(0, 24)}…`, `the digest of ${name}`)),
+    ...fact("Artifact", artifact && copyable(artifact, artifact, `where ${name} is`)),
+    ...fact("Metrics", pairs(Object.entries(metrics).map(([key, value]) => [words(key), measure(key, value)]))),
+    ...fact("Lineage", pairs(Object.entries(lineage).map(([key, value]) => [words(key), value]))),
+  );
+}
+
+/** @param {[string, string][]} entries */
+function pairs(entries) {
+  return entries.length && h("ul", { class: "pairs" }, ...entries.map(([key, value]) => h("li", {}, h("span", { class: "quiet" }, `${key} `), h("span", {}, value))));
+}
+
+/** @param {string} term @param {Node | string | 0} told Nothing where there is nothing to tell. */
+function fact(term, told) {
+  return told ? [h("dt", {}, term), h("dd", {}, told)] : [];
+}
