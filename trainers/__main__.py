@@ -109,7 +109,7 @@ class Trainer:
         log.info("bases answer", models=answer, seconds=round(time.monotonic() - began, 2))
 
         steering = Steering(standing, promoter)
-        watch = Watch(standing, serving, promoter, lambda model: self._bring(bases, model), bases.signs)
+        watch = Watch(standing, serving, promoter, bases.worth_trying, partial(self._bring, bases))
         self._start("hear", lambda: self._listen(bus, commands))
         for target in (*BATCH_MODELS, None):
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))

@@ -6,6 +6,7 @@ nobody from playing: its endpoint is shown as unavailable with the reason, and i
 
 import hashlib
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,8 @@ from trainers.serving import Serving, ServingFailed, endpoint_of
 from trainers.standing import Standing, is_base, next_base
 
 IMAGES: Final = Path(__file__).parent / "images"
+RETRY_S: Final = 60.0
+"""How long after it could not be served a model is tried again; at once, where there is a sign that it can be."""
 
 log = structlog.get_logger()
 
@@ -61,6 +64,7 @@ class Bases:
         self._serving = serving
         self._promoter = promoter
         self._registry = registry
+        self._tried: dict[str, tuple[float, tuple[float, ...]]] = {}
 
     def bring(self, model: str) -> bool:
         """Make a model answer: with the version that the log names, else with the endpoint's, else with the base.
@@ -71,6 +75,7 @@ class Bases:
         Returns:
             Whether it answers.
         """
+        self._tried[model] = time.monotonic(), self._signs(model)
         try:
             self._bring(model)
         except (NoBase, ServingFailed, ClientError, BotoCoreError) as error:
@@ -78,8 +83,13 @@ class Bases:
             return False
         return True
 
-    def signs(self, model: str) -> tuple[float, ...]:
-        """Changes when there is reason to try again: the base came into the repository, or the image was installed."""
+    def worth_trying(self, model: str) -> bool:
+        """Whether a model that does not answer is to be brought again: a minute has passed, or the reason may be gone."""
+        tried, signs = self._tried.get(model, (-RETRY_S, ()))
+        return time.monotonic() - tried > RETRY_S or signs != self._signs(model)
+
+    def _signs(self, model: str) -> tuple[float, ...]:
+        """Changes when the base came into the repository, or the image was installed."""
         places = (IMAGES / model / "base" / "model.tar.gz", self._settings.tools / "images" / f"{model}.stamp")
         return tuple(place.stat().st_mtime if place.exists() else 0.0 for place in places)
 

@@ -3,7 +3,6 @@
 One list of all endpoints every few seconds says which have changed; only those are looked at.
 """
 
-import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -17,8 +16,6 @@ from trainers.serving import Serving, ServingFailed, endpoint_of
 from trainers.standing import Standing
 
 LOOK_S: Final = 2.0
-RETRY_S: Final = 60.0
-"""How long after it could not be served a model is tried again; at once, when there is a sign that it can be."""
 
 log = structlog.get_logger()
 
@@ -31,8 +28,8 @@ class Watch:
         standing: Standing,
         serving: Serving,
         promoter: Promoter,
+        worth_trying: Callable[[str], bool],
         bring: Callable[[str], None],
-        signs: Callable[[str], tuple[float, ...]],
     ) -> None:
         """Bring together what it looks at.
 
@@ -40,16 +37,15 @@ class Watch:
             standing: What was said last.
             serving: The endpoints.
             promoter: Says, and tidies.
+            worth_trying: Whether a model that does not answer is to be brought again.
             bring: Begins to make a model answer; nothing is done where that is under way.
-            signs: Changes when there is reason to try a model again.
         """
         self._standing = standing
         self._serving = serving
         self._promoter = promoter
+        self._worth_trying = worth_trying
         self._bring = bring
-        self._signs = signs
         self._looked: dict[str, tuple[str, datetime]] = {}
-        self._tried = {model: (time.monotonic(), signs(model)) for model in BATCH_MODELS}
 
     def look(self) -> None:
         """Look once; an outage of SageMaker passes, and is seen in what the endpoints answer."""
@@ -75,12 +71,7 @@ class Watch:
                 self._promoter.say(seen)
             self._looked[model] = stamp
         if self._standing.champion(model) is None or stamp is None or stamp[0] == "Failed":
-            self._try_again(model)
+            if self._worth_trying(model):
+                self._bring(model)
         elif stamp[0] == "InService":
             self._promoter.tidy(model)
-
-    def _try_again(self, model: str) -> None:
-        tried, signs = self._tried[model]
-        if time.monotonic() - tried > RETRY_S or signs != self._signs(model):
-            self._tried[model] = time.monotonic(), self._signs(model)
-            self._bring(model)
