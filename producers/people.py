@@ -1,7 +1,8 @@
 """How a simulated player writes, looks and speaks, without a socket or a clock: frames and times in, frames out (ways 1 and 2).
 
-The handwriting is that of the 30 people of data/pen. A person knows what they drew, and judges the models by the consensus that
-they see: the digit on which all guesses together put most probability. `producers.players` gives them a socket.
+The handwriting is that of the 30 people of data/pen. A person knows what they drew, and judges the models by the guess that
+they are shown first; while that one is not there, by the digit on which all guesses together put most probability.
+`producers.players` gives them a socket.
 """
 
 import gzip
@@ -23,6 +24,8 @@ BLOCKS: Final = 1000
 
 _PACE_S = 4.0  # a drawing each, at human pace
 _LOOK_S = 2.0  # after this a person stops waiting for the models that have not answered
+FIRST: Final = "shown first"
+"""In the place of a model: whichever led."""
 _RETRY_S = 4.0  # without an acknowledgement a message is sent again, with the same ids; doubled every time
 _MS_A_POINT = 12.0
 _PEN_LIFT_MS = 180.0
@@ -180,6 +183,8 @@ class Tally:
     """That will be made."""
     seen: Counter[str] = field(default_factory=Counter)
     """Plain counts: drawn, saved, previews, answered, corrected, ..."""
+    missed: Counter[str] = field(default_factory=Counter)
+    """Of a model: finished drawings to which it gave no answer, by the word of the game."""
     outcomes: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     right: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -218,6 +223,10 @@ class _Open:
     retries: int = 0
     saved: bool = False
     guesses: dict[str, int] = field(default_factory=dict)
+    missed: set[str] = field(default_factory=set)
+    """Models that gave no answer."""
+    lead: str | None = None
+    """Who is shown first."""
     consensus: list[float] = field(default_factory=lambda: [0.0] * 10)
     judged: bool = False
     correction_id: str | None = None
@@ -261,10 +270,13 @@ class Person:
         self._pen = list(pen)
         self._chance.shuffle(self._pen)
         self._tally = tally
-        self._models: tuple[str, ...] = ()
+        self._models: set[str] = set()
+        """Those that are to answer."""
         self._seat: str | None = None
         self._open: dict[str, _Open] = {}
         self._by_correction: dict[str, str] = {}
+        self._untold: dict[str, float] = {}
+        """When the corrections were given of which `yours` has not said yet what they did."""
         self._indices = iter(range(number, options.drawings, options.players))
         self._made = 0
 
@@ -340,16 +352,32 @@ class Person:
                 self._hear_saved(frame["drawing_id"], at)
             case "receipt":
                 self._hear_receipt(frame, at)
+            case "missed":
+                return self._hear_missed(frame, at)
             case "joined":
                 self._seat = frame["seat"]
-                self._models = tuple(model["model"] for model in frame["models"])
-            case "model" | "room":
-                self._tally.seen[f"{frame['type']} frames"] += 1
+                self._models = set()
+                self._expect(frame["models"])
+            case "model":
+                self._tally.seen["model frames"] += 1
+                self._expect([frame])
+            case "room":
+                self._tally.seen["room frames"] += 1
             case "error":
                 self._tally.errors[frame["code"]] += 1
             case other:
                 self._tally.errors[f"unknown frame {other}"] += 1
         return None
+
+    def _expect(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Wait for the models that are there and shown, and for no other."""
+        for state in states:
+            if state.get("unavailable") is None and state.get("part", "shown") == "shown":
+                self._models.add(state["model"])
+            else:
+                self._models.discard(state["model"])
+        for drawing_id, held in list(self._open.items()):
+            self._perhaps_through(drawing_id, held)
 
     def _hear_saved(self, drawing_id: str, at: float) -> None:
         held = self._open.get(drawing_id)
@@ -373,21 +401,39 @@ class Person:
             return None
         if not held.guesses:
             self._tally.took("first guess", at - held.sent_at)
+        late = self._answered(held)  # given up by the game, and there after all
         held.guesses[model] = frame["label"]
         for digit, probability in enumerate(frame["probabilities"]):
             held.consensus[digit] += probability
         self._tally.guess(model, held.index, frame["label"] == held.label)
+        held.lead = frame.get("lead", held.lead)
+        if model == held.lead:
+            self._tally.guess(FIRST, held.index, frame["label"] == held.label)
         for hop, ms in frame["hops"].items():
             self._tally.hops.setdefault((model, hop), Spread()).add(ms)
+        if late:
+            return None
         if self._answered(held):
-            self._tally.seen["answered by every model"] += 1
-            self._tally.took("all guesses", at - held.sent_at)
-            self._perhaps_through(drawing_id, held)
-            return None if held.judged else (drawing_id, self._delay())
+            return self._all_answered(drawing_id, held, at)
         return (drawing_id, _LOOK_S + self._delay()) if len(held.guesses) == 1 else None
 
+    def _hear_missed(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
+        drawing_id, model = frame["drawing_id"], frame["model"]
+        held = self._open.get(drawing_id)
+        if held is None or model in held.missed or model in held.guesses:
+            return None
+        held.missed.add(model)
+        self._tally.missed[model] += 1
+        return self._all_answered(drawing_id, held, at) if self._answered(held) else None
+
+    def _all_answered(self, drawing_id: str, held: _Open, at: float) -> tuple[str, float] | None:
+        self._tally.seen["answered by every model" if not held.missed else "answered, but not by every model"] += 1
+        self._tally.took("all guesses", at - held.sent_at)
+        self._perhaps_through(drawing_id, held)
+        return None if held.judged else (drawing_id, self._delay())
+
     def _answered(self, held: _Open) -> bool:
-        return bool(self._models) and all(model in held.guesses for model in self._models)
+        return bool(self._models) and held.guesses.keys() | held.missed >= self._models
 
     def _delay(self) -> float:
         speed = self._options.speed
@@ -399,7 +445,7 @@ class Person:
         if held is None or held.judged:
             return []
         held.judged = True
-        shown = held.consensus.index(max(held.consensus))
+        shown = held.guesses.get(held.lead or "", held.consensus.index(max(held.consensus)))
         says = self._options.confirm_probability if shown == held.label else self._options.correct_probability
         if self._chance.random() >= says:
             self._perhaps_through(drawing_id, held)
@@ -417,9 +463,14 @@ class Person:
             {"type": "correct", "drawing_id": drawing_id, "correction_id": held.correction_id, "label": label}
         )
         self._by_correction[held.correction_id] = drawing_id
+        self._untold[held.correction_id] = at
         return self._perhaps_twice(held.correction)
 
     def _hear_receipt(self, frame: Mapping[str, Any], at: float) -> None:
+        if frame.get("stage") == "personal":
+            if (given_at := self._untold.pop(frame["correction_id"], None)) is not None:
+                self._tally.took("receipt of yours", at - given_at)
+            return
         drawing_id = self._by_correction.pop(frame["correction_id"], None)
         held = self._open.get(drawing_id) if drawing_id else None
         if drawing_id is None or held is None:
@@ -475,6 +526,7 @@ class Person:
                 self._tally.seen["answers not seen"] += 1
             if held.correction_id is not None and not held.receipted:
                 self._by_correction.pop(held.correction_id, None)
+                self._untold.pop(held.correction_id, None)
                 self._tally.seen["receipts not seen"] += 1
 
 

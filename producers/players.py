@@ -19,9 +19,9 @@ from rich.table import Table
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from contracts.events import now
+from contracts.events import MODELS, now
 from producers.audit import AuditReport
-from producers.people import Person, SimulationOptions, Tally, handwriting
+from producers.people import FIRST, Person, SimulationOptions, Tally, handwriting
 
 Progress = Callable[[int, int], None]
 """Called with the drawings that are through and the drawings of the whole run, a few times a second."""
@@ -77,14 +77,17 @@ class SimulationReport(BaseModel):
     seen: dict[str, int]
     """Plain counts: drawn, saved, answered by every model, corrected, confirmed, unfinished, sent again, reconnects, ..."""
     first_tenth: dict[str, Share]
-    """By model, against the digit that was drawn, whatever the player said of it."""
+    """By model, and of whichever was shown first, against the digit that was drawn, whatever the player said of it."""
     last_tenth: dict[str, Share]
     latency_ms: dict[str, Latency]
-    """From the moment a frame is sent: saved, first guess, all guesses (of a finished drawing); receipt (of a correction)."""
+    """From the moment a frame is sent: saved, first guess, all guesses (of a finished drawing); receipt, receipt of yours (of a
+    correction)."""
     hops_ms: dict[str, dict[str, float]]
     """By model, the median of each hop as the guess frames say it."""
     receipts: dict[str, int]
-    """By outcome."""
+    """By outcome, those of `yours` left out."""
+    missed: dict[str, int] = {}
+    """By model: finished drawings to which it gave no answer, since it rested or was too slow."""
     errors: dict[str, int]
     """By code: error frames, and sockets that were lost."""
     audit: AuditReport | None = None
@@ -96,7 +99,7 @@ class SimulationReport(BaseModel):
 
     @property
     def whole(self) -> bool:
-        """Whether every drawing was saved, answered by every model and receipted, as far as the players saw."""
+        """Whether every drawing was saved, answered by every model (or said to be missed), and receipted, so far as was seen."""
         return self.seen.get("unfinished", 0) == 0 and self.seen.get("saved", 0) == self.drawings
 
     def to_json(self) -> str:
@@ -112,7 +115,7 @@ class SimulationReport(BaseModel):
         models = Table(
             "model", "first tenth right", "last tenth right", "median of each hop, ms", title=head, title_justify="left"
         )
-        for model in sorted(self.last_tenth):
+        for model in self.last_tenth:
             hops = "  ".join(f"{hop} {ms:.1f}" for hop, ms in self.hops_ms.get(model, {}).items())
             models.add_row(model, self.first_tenth[model].text, self.last_tenth[model].text, hops)
         times = Table("ms from sending to", "n", "p50", "p95", "p99", "most")
@@ -121,6 +124,8 @@ class SimulationReport(BaseModel):
         counts = Table("what the players saw", "n")
         for what, n in self.seen.items():
             counts.add_row(what, str(n))
+        for what, n in self.missed.items():
+            counts.add_row(f"missed by {what}", str(n))
         for what, n in self.receipts.items():
             counts.add_row(f"receipts: {what}", str(n))
         for what, n in self.errors.items():
@@ -327,7 +332,8 @@ def _report(options: SimulationOptions, tally: Tally, started: datetime, seconds
 
     def accuracy(first: int, end: int) -> dict[str, Share]:
         shares: dict[str, Share] = {}
-        for model in sorted({model for model, _ in tally.guessed}):
+        guessed = {model for model, _ in tally.guessed}
+        for model in sorted(guessed, key=lambda one: (one != FIRST, MODELS.index(one) if one in MODELS else len(MODELS), one)):
             n, right = (sum(counts[model, block] for block in range(first, end)) for counts in (tally.guessed, tally.right))
             shares[model] = Share(correct=right, n=n)
         return shares
@@ -356,6 +362,7 @@ def _report(options: SimulationOptions, tally: Tally, started: datetime, seconds
         },
         hops_ms=hops,
         receipts=dict(tally.outcomes),
+        missed=dict(tally.missed),
         errors=dict(tally.errors),
         saved=frozenset(tally.saved),
         receipted=tally.receipted,

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from contracts.drawing import MAX_SIDE, check_limits, rasterize
-from producers.people import Person, SimulationOptions, Spread, Tally, handwriting, ink
+from producers.people import FIRST, Person, SimulationOptions, Spread, Tally, handwriting, ink
 
 PENS = handwriting()
 SURE = {"correct_probability": 1.0, "confirm_probability": 1.0, "error_rate": 0.0, "duplicates": 0.0, "speed": 0.0}
@@ -74,6 +74,76 @@ def test_a_wrong_consensus_is_put_right_and_a_right_one_confirmed():
 
         assert orjson.loads(frame)["label"] == truth
     assert (tally.seen["corrected"], tally.seen["confirmed"]) == (1, 1)
+
+
+def test_a_person_judges_by_the_guess_that_they_are_shown_first():
+    tally = Tally(1)
+    somebody = person(tally)
+    drawn = next(somebody.draws())
+    somebody.pen_up(drawn, 1.0)
+    wrong = (drawn.label + 1) % 10
+    somebody.hear(guess(drawn.drawing_id, "xgboost", wrong, 0.95) | {"lead": "river"}, 1.1)
+    somebody.hear(guess(drawn.drawing_id, "river", drawn.label, 0.4) | {"lead": "river"}, 1.2)
+
+    somebody.judge(drawn.drawing_id, 1.3)
+
+    assert tally.seen["confirmed"] == 1
+    assert (tally.guessed[FIRST, 0], tally.right[FIRST, 0]) == (1, 1)
+
+
+def test_a_missed_guess_ends_the_waiting_and_is_counted():
+    tally = Tally(1)
+    somebody = person(tally)
+    drawn = next(somebody.draws())
+    somebody.pen_up(drawn, 1.0)
+    somebody.hear(guess(drawn.drawing_id, "river", drawn.label), 1.1)
+    miss = {"type": "missed", "drawing_id": drawn.drawing_id, "model": "xgboost", "resting": True, "why": "tired"}
+
+    ready = [somebody.hear(miss, 1.2) for _ in range(2)]
+
+    assert ready == [(drawn.drawing_id, 0.0), None]
+    assert tally.missed == {"xgboost": 1}
+    assert (tally.seen["answered by every model"], tally.seen["answered, but not by every model"]) == (0, 1)
+
+
+def test_nobody_waits_for_a_model_that_is_not_there_or_not_shown():
+    tally = Tally(2)
+    somebody = person(tally)
+    states = [
+        {"model": "mxnet", "part": "shown", "unavailable": "not on this machine"},
+        {"model": "kmeans", "part": "shadow", "unavailable": None},
+        {"model": "river", "part": "shown", "unavailable": None},
+    ]
+    somebody.hear({"type": "joined", "seat": "seat-1", "models": states}, 0.0)
+    first, second = somebody.draws()
+    somebody.pen_up(first, 1.0)
+    somebody.hear(guess(first.drawing_id, "river", first.label), 1.1)
+    assert tally.seen["answered by every model"] == 1
+
+    somebody.hear({"type": "model", "event": "available", **states[0], "unavailable": None}, 2.0)
+    somebody.pen_up(second, 3.0)
+    somebody.hear(guess(second.drawing_id, "river", second.label), 3.1)
+
+    assert tally.seen["answered by every model"] == 1
+
+
+def test_a_correction_is_through_with_the_learners_receipt_and_that_of_yours_is_timed_whenever_it_comes():
+    tally = Tally(2)
+    somebody = person(tally)
+    for order in (("personal", "learner"), ("learner", "personal")):
+        drawn = next(somebody.draws())
+        somebody.pen_up(drawn, 0.0)
+        somebody.hear({"type": "saved", "drawing_id": drawn.drawing_id}, 0.1)
+        for model in ("xgboost", "river"):
+            somebody.hear(guess(drawn.drawing_id, model, drawn.label), 0.2)
+        [word] = somebody.judge(drawn.drawing_id, 1.0)
+        receipt = {"type": "receipt", "correction_id": orjson.loads(word)["correction_id"], "outcome": "learned"}
+        for stage in order:
+            somebody.hear(receipt | {"stage": stage}, 1.1)
+            assert somebody.waiting == (stage == "personal" == order[0])
+
+    assert {what: tally.latency[what].n for what in ("receipt", "receipt of yours")} == {"receipt": 2, "receipt of yours": 2}
+    assert tally.outcomes == {"learned": 2}
 
 
 def test_what_is_not_acknowledged_is_sent_again_with_the_same_ids_until_it_is():
