@@ -2,13 +2,14 @@
 
 A message may lie on the log more than once: writers send again, and readers count an id once. So repeats are told, and are no
 fault; a fault is what is missing, or an effect that happened twice under two ids, or counts that are not those of the examples.
+A guess that the router says was missed is neither: it is told apart.
 """
 
 import asyncio
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -17,15 +18,23 @@ from rich.table import Table
 
 from contracts.events import (
     BATCH_MODELS,
+    MODELS,
     ONLINE_MODELS,
+    PERSONAL_MODEL,
+    SHADOW,
     CorrectionGiven,
     CorrectionReceipt,
     DrawingSubmitted,
+    EndpointSeen,
     ExampleLabelled,
     GuessMade,
+    GuessMissed,
     LessonTaught,
     MessageRejected,
+    ModelPromoted,
+    ModelRolledBack,
     Outcome,
+    PolicySet,
     ScoresCounted,
     UnknownEvent,
     decode,
@@ -37,6 +46,7 @@ TOPICS_READ: Final = (
     "drawings.v1", "guesses.v1", "corrections.v1", "examples.v1", "lessons.v1", "receipts.v1", "metrics.v1", "rejected.v1",
 )  # fmt: skip
 _SHOWN = 20  # faults that are told one by one; all are counted
+_GRACE = timedelta(seconds=10)  # from a model's first promotion to its first answer
 
 
 class AuditReport(BaseModel):
@@ -54,6 +64,10 @@ class AuditReport(BaseModel):
     """Effects that happened twice, by kind; all 0 when all is well."""
     scores_differ: int | None
     """Totals of metrics.v1 that are not those of the examples; None: only a part of the log was read."""
+    missed: dict[str, int] = {}
+    """By model, of the acknowledged drawings: guesses that were given up, because it was too slow or rested."""
+    absent: list[str] = []
+    """Models that could not be here, of which nothing was expected."""
     repeats: dict[str, int]
     """Messages that are there again under the same id: harmless, and worth knowing."""
     rejected: int
@@ -76,6 +90,10 @@ class AuditReport(BaseModel):
         for kind, counts in (("lost", self.lost), ("doubled", self.doubled), ("repeated, harmless", self.repeats)):
             for what, n in counts.items():
                 table.add_row(f"{kind}: {what}", str(n))
+        for model, n in self.missed.items():
+            table.add_row(f"missed, and said so: {model}", str(n))
+        for model in self.absent:
+            table.add_row(f"not available: {model}", "")
         if self.scores_differ is not None:
             table.add_row("totals that differ from the examples", str(self.scores_differ))
         table.add_row("rejected messages", str(self.rejected))
@@ -91,7 +109,7 @@ class Auditor:
         self,
         drawings: Collection[UUID],
         corrections: Mapping[UUID, UUID],
-        models: Collection[str] = (*BATCH_MODELS, *ONLINE_MODELS),
+        models: Collection[str] = MODELS,
         whole: bool = False,
     ) -> None:
         """An auditor of what players were told.
@@ -99,7 +117,8 @@ class Auditor:
         Args:
             drawings: Finished drawings that were acknowledged.
             corrections: Corrections that were receipted, and the drawing of each.
-            models: Those that must have answered each drawing.
+            models: Those that must have answered each drawing, or be said to have missed it. A batch model need not until it is
+                there, and one that the policy turned off need not.
             whole: The log is read from its start, so that the totals of metrics.v1 can be compared with the examples.
         """
         self._drawings = frozenset(drawings)
@@ -107,14 +126,21 @@ class Auditor:
         self._models = frozenset(models)
         self._whole = whole
         self._submitted: Counter[UUID] = Counter()
+        self._drawn_at: dict[UUID, datetime] = {}
         self._guessed: Counter[tuple[UUID, str]] = Counter()
+        self._shadows: Counter[tuple[UUID, str]] = Counter()
+        self._missed: set[tuple[UUID, str]] = set()
+        self._promoted: dict[str, datetime] = {}  # the first time
+        self._status: dict[str, str] = {}
+        self._not_shown: set[str] = set()
+        self._off: set[str] = set()
         self._given: Counter[UUID] = Counter()
         self._exampled: set[UUID] = set()
         self._examples: dict[UUID, ExampleLabelled] = {}
         self._revisions: Counter[tuple[UUID, int]] = Counter()
         self._lessons: dict[tuple[UUID, str], set[UUID]] = {}
         self._lesson_copies: Counter[UUID] = Counter()
-        self._receipts: dict[UUID, set[Outcome]] = {}
+        self._receipts: dict[UUID, set[tuple[Outcome, str]]] = {}
         self._receipt_copies = 0
         self._totals: dict[str, ScoresCounted] = {}
         self._rejected = 0
@@ -130,8 +156,11 @@ class Auditor:
         match event:
             case DrawingSubmitted(final=True):
                 self._submitted[event.drawing_id] += 1
+                self._drawn_at.setdefault(event.drawing_id, event.at)
             case GuessMade(final=True):
-                self._guessed[event.drawing_id, event.model] += 1
+                (self._shadows if event.role == "shadow" else self._guessed)[event.drawing_id, event.model] += 1
+            case GuessMissed(final=True):
+                self._missed.add((event.drawing_id, event.model))
             case CorrectionGiven():
                 self._given[event.correction_id] += 1
             case ExampleLabelled():
@@ -140,15 +169,60 @@ class Auditor:
                 self._lessons.setdefault((event.correction_id, event.model), set()).add(event.lesson_id)
                 self._lesson_copies[event.lesson_id] += 1
             case CorrectionReceipt():
-                outcomes = self._receipts.setdefault(event.correction_id, set())
-                self._receipt_copies += event.outcome in outcomes
-                outcomes.add(event.outcome)
+                told = self._receipts.setdefault(event.correction_id, set())
+                self._receipt_copies += (event.outcome, event.stage) in told
+                told.add((event.outcome, event.stage))
             case ScoresCounted(window=None):
                 self._totals[event.score_key] = event
             case MessageRejected():
                 self._rejected += 1
+            case ModelPromoted() | ModelRolledBack():
+                self._promoted[event.model] = min(event.at, self._promoted.get(event.model, event.at))
+            case EndpointSeen():
+                self._status[event.model] = event.status
+            case PolicySet():
+                self._off |= {model for model, part in event.parts.items() if part == "off"}
+                self._not_shown |= event.parts.keys()
             case _:
                 pass
+
+    def _begun(self) -> dict[str, datetime]:
+        """Of each model that said anything: when the first drawing was made of which it did."""
+        begun: dict[str, datetime] = {}
+        for drawing, model in self._guessed.keys() | self._shadows.keys() | self._missed:
+            if (at := self._drawn_at.get(drawing)) is not None:
+                begun[model] = min(at, begun.get(model, at))
+        return begun
+
+    def _absent(self, begun: Mapping[str, datetime]) -> set[str]:
+        """Models of which nothing is there, and that could not be."""
+        silent = self._models & set(BATCH_MODELS) - begun.keys()
+        return {model for model in silent if self._status.get(model) in {"Unavailable", "Failed"}}
+
+    def _unanswered(self) -> Iterable[str]:
+        """What a model should have said, and did not.
+
+        A batch model is expected from the first drawing on that it answered, or from `_GRACE` after its first promotion,
+        whichever is earlier; one that a policy ever turned off is not, and one that it ever made a shadow may answer as such.
+        """
+        begun = self._begun()
+        since = {
+            model: min(at, self._promoted[model] + _GRACE) if model in self._promoted else at
+            for model, at in begun.items()
+            if model in BATCH_MODELS
+        }
+        for drawing in self._drawings:
+            at = self._drawn_at.get(drawing)
+            for model in self._models - self._absent(begun) - self._off:
+                if (drawing, model) in self._guessed or (drawing, model) in self._missed:
+                    continue
+                if model in self._not_shown and (drawing, model) in self._shadows:
+                    continue
+                if at is None or model not in since or at >= since[model]:
+                    yield f"{drawing} by {model}"
+
+    def _outcomes(self, correction: UUID, stage: str) -> set[Outcome]:
+        return {outcome for outcome, who in self._receipts.get(correction, ()) if who == stage}
 
     def _read_example(self, event: ExampleLabelled) -> None:
         self._exampled.add(event.correction_id)
@@ -166,30 +240,34 @@ class Auditor:
             faults.extend(f"{kind}: {one}" for one in several)
             return len(several)
 
+        taught = [c for c in self._receipts if self._outcomes(c, "learner") & {Outcome.LEARNED, Outcome.WEIGHTED}]
+        replaced = {c for c in self._receipts if Outcome.SUPERSEDED in self._outcomes(c, "joiner")}
         lost = {
             "drawings": count("drawing not on the log", (d for d in self._drawings if d not in self._submitted)),
-            "guesses": count(
-                "drawing not answered",
-                (f"{d} by {m}" for d in self._drawings for m in self._models if (d, m) not in self._guessed),
-            ),
+            "guesses": count("drawing not answered", self._unanswered()),
             "corrections": count("correction not on the log", (c for c in self._corrections if c not in self._given)),
-            "examples": count("correction without an example", (c for c in self._corrections if c not in self._exampled)),
-            "receipts": count("correction without a receipt", (c for c in self._given if c not in self._receipts)),
+            "examples": count(
+                "correction without an example",
+                (c for c in self._corrections if c not in self._exampled and c not in replaced),
+            ),
+            "receipts": count(
+                "correction without a receipt",
+                (c for c in self._given if not (self._outcomes(c, "learner") or c in replaced)),
+            ),
+            "receipts of yours": count(
+                "learned by all players' model, and not by the player's own",
+                (c for c in taught if PERSONAL_MODEL in self._models and not self._outcomes(c, "personal")),
+            ),
             "lessons": count(
                 "learned without a lesson",
-                (
-                    f"{c} of {m}"
-                    for c, outcomes in self._receipts.items()
-                    for m in ONLINE_MODELS
-                    if outcomes & {Outcome.LEARNED, Outcome.WEIGHTED} and (c, m) not in self._lessons
-                ),
+                (f"{c} of {m}" for c in taught for m in ONLINE_MODELS if (c, m) not in self._lessons),
             ),
         }
         doubled = {
             "lessons": count("lesson taught twice", (f"{c} of {m}" for (c, m), ids in self._lessons.items() if len(ids) > 1)),
             "receipts": count(
                 "correction with two outcomes",
-                (c for c, outcomes in self._receipts.items() if len(outcomes - {Outcome.SUPERSEDED}) > 1),
+                (c for c in self._receipts for stage in ("learner", "personal") if len(self._outcomes(c, stage)) > 1),
             ),
         }
         differ = count("totals that differ", self._wrong_totals()) if self._whole else None
@@ -199,9 +277,11 @@ class Auditor:
             lost=lost,
             doubled=doubled,
             scores_differ=differ,
+            missed=dict(sorted(Counter(m for d, m in self._missed - self._guessed.keys() if d in self._drawings).items())),
+            absent=sorted(self._absent(self._begun())),
             repeats={
                 "drawings": _again(self._submitted),
-                "guesses": _again(self._guessed),
+                "guesses": _again(self._guessed) + _again(self._shadows),
                 "corrections": _again(self._given),
                 "examples": _again(self._revisions),
                 "lessons": _again(self._lesson_copies),
@@ -225,7 +305,7 @@ class Auditor:
             if example.label is None:
                 continue
             for guess in example.guesses:
-                name = guess.model, generation(guess.version)
+                name = guess.model, generation(guess.version) + SHADOW * guess.shadow
                 expected[*name, "n"] += 1
                 expected[*name, "correct"] += guess.label == example.label
                 expected[*name, "confusion"] += 1
@@ -246,7 +326,7 @@ async def audit(
     corrections: Mapping[UUID, UUID],
     *,
     since: Literal["start"] | datetime,
-    models: Collection[str] = (*BATCH_MODELS, *ONLINE_MODELS),
+    models: Collection[str] = MODELS,
     wait_s: float = 20.0,
 ) -> AuditReport:
     """What the log says of what players were told.
@@ -256,20 +336,21 @@ async def audit(
         drawings: Finished drawings that were acknowledged.
         corrections: Corrections that were receipted, and the drawing of each.
         since: A time before the first of them; from the start the totals of metrics.v1 are compared too.
-        models: Those that must have answered each drawing.
+        models: Those that must have answered each drawing, or be said to have missed it.
         wait_s: How long what is missing may still come.
     """
     auditor = Auditor(drawings, corrections, models, whole=since == "start")
-    tail = bus.follow(TOPICS_READ, since)
+    tails = [bus.follow(TOPICS_READ, since), bus.follow(["models.v1"], "start")]
     deadline = time.monotonic() + wait_s
     try:
         while True:
-            records = await asyncio.to_thread(tail.poll, 0.2)
+            records = [record for tail in tails for record in await asyncio.to_thread(tail.poll, 0.2)]
             for record in records:
                 auditor.read(record)
-            if not records and tail.caught_up():
+            if not records and all(tail.caught_up() for tail in tails):
                 report = auditor.report()
                 if report.clean or time.monotonic() > deadline:
                     return report
     finally:
-        tail.close()
+        for tail in tails:
+            tail.close()

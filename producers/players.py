@@ -99,7 +99,7 @@ class SimulationReport(BaseModel):
 
     @property
     def whole(self) -> bool:
-        """Whether every drawing was saved, answered by every model (or said to be missed), and receipted, so far as was seen."""
+        """Whether every drawing was saved, answered by every model (or said to be missed) and receipted, as far as seen."""
         return self.seen.get("unfinished", 0) == 0 and self.seen.get("saved", 0) == self.drawings
 
     def to_json(self) -> str:

@@ -1,6 +1,6 @@
 """What the audit finds on a log: what is missing, what happened twice, and counts that are wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from uuid import UUID, uuid4
 
 import pytest
@@ -10,10 +10,13 @@ from contracts.events import (
     CorrectionGiven,
     CorrectionReceipt,
     DrawingSubmitted,
+    EndpointSeen,
     Event,
     ExampleLabelled,
     GuessMade,
+    GuessMissed,
     LessonTaught,
+    PolicySet,
     ScoresCounted,
     ShownGuess,
     now,
@@ -22,6 +25,7 @@ from contracts.ports import Record
 from producers.audit import Auditor, AuditReport, audit
 from producers.bus import open_bus
 
+TWO = ("xgboost", "river")
 STROKES = [[[1.0, 1.0], [5.0, 5.0]]]
 FLAT = [0.1] * 10
 
@@ -40,7 +44,8 @@ def history(drawing: UUID, correction: UUID, label: int = 3) -> Iterator[Event]:
         **said, revision=1, label=label, drawn_at=now(), strokes=STROKES, width=9, height=9, features=None, guesses=shown
     )
     yield LessonTaught(**said, lesson_id=uuid4(), model="river", label=label, embedding=b"", reader="r", shown=[])
-    yield CorrectionReceipt(**said, outcome="learned", models={})
+    for stage in ("learner", "personal"):
+        yield CorrectionReceipt(**said, outcome="learned", models={}, stage=stage)
     for guess in shown:
         right = int(label == 3)
         confusion = [0] * 100
@@ -51,8 +56,8 @@ def history(drawing: UUID, correction: UUID, label: int = 3) -> Iterator[Event]:
         )  # fmt: skip
 
 
-def audited(events: list[Event], drawing: UUID, correction: UUID) -> AuditReport:
-    auditor = Auditor({drawing}, {correction: drawing}, whole=True)
+def audited(events: list[Event], drawing: UUID, correction: UUID, models: Sequence[str] = (*TWO, "yours")) -> AuditReport:
+    auditor = Auditor({drawing}, {correction: drawing}, models, whole=True)
     for offset, event in enumerate(events):
         auditor.read(Record(event.topic, 0, offset, event.record_key(), event.record_value(), 0))
     return auditor.report()
@@ -63,7 +68,7 @@ DRAWING, CORRECTION = uuid4(), uuid4()
 
 @pytest.mark.parametrize("label", [3, 7])
 def test_a_whole_history_is_clean(label):
-    report = audited(list(history(DRAWING, CORRECTION, label)), DRAWING, CORRECTION)
+    report = audited(list(history(DRAWING, CORRECTION, label)), DRAWING, CORRECTION, TWO)
 
     assert report.clean
     assert report.faults == []
@@ -83,7 +88,7 @@ def test_a_whole_history_is_clean(label):
 def test_what_is_missing_is_found(absent, kind):
     events = [event for event in history(DRAWING, CORRECTION) if not isinstance(event, absent)]
 
-    report = audited(events, DRAWING, CORRECTION)
+    report = audited(events, DRAWING, CORRECTION, TWO)
 
     assert report.lost[kind] > 0
     assert not report.clean
@@ -92,10 +97,104 @@ def test_what_is_missing_is_found(absent, kind):
 def test_the_same_message_again_is_a_repeat_and_no_fault():
     events = list(history(DRAWING, CORRECTION))
 
-    report = audited(events + events, DRAWING, CORRECTION)
+    report = audited(events + events, DRAWING, CORRECTION, TWO)
 
     assert report.clean
-    assert report.repeats == {"drawings": 1, "guesses": 2, "corrections": 1, "examples": 1, "lessons": 1, "receipts": 1}
+    assert report.repeats == {"drawings": 1, "guesses": 2, "corrections": 1, "examples": 1, "lessons": 1, "receipts": 2}
+
+
+def of(model: str) -> dict[str, object]:
+    return {"drawing_id": DRAWING, "player_id": "p", "model": model}
+
+
+def test_a_missed_guess_is_told_apart_and_is_not_lost():
+    events = list(history(DRAWING, CORRECTION))
+    miss = GuessMissed(**of("mxnet"), final=True, resting=True, why="3 failures in a row")
+
+    assert audited(events, DRAWING, CORRECTION, (*TWO, "mxnet")).lost["guesses"] == 1
+    report = audited([*events, miss, miss], DRAWING, CORRECTION, (*TWO, "mxnet"))
+
+    assert report.clean
+    assert report.missed == {"mxnet": 1}
+
+
+def test_a_guess_that_is_there_stands_whatever_was_said_to_be_missed():
+    events = list(history(DRAWING, CORRECTION))
+    miss = GuessMissed(**of("xgboost"), final=True, resting=False, why="too slow")
+
+    assert audited([*events, miss], DRAWING, CORRECTION, TWO).missed == {}
+
+
+@pytest.mark.parametrize(("status", "lost"), [("Unavailable", 0), ("Failed", 0), ("InService", 1)])
+def test_a_model_that_cannot_be_here_is_not_expected(status, lost):
+    seen = EndpointSeen(model="mxnet", version="none", endpoint="gamenight-mxnet", status=status, reason="no wheel")
+
+    report = audited([*history(DRAWING, CORRECTION), seen], DRAWING, CORRECTION, (*TWO, "mxnet"))
+
+    assert report.lost["guesses"] == lost
+    assert report.absent == ([] if lost else ["mxnet"])
+
+
+def test_a_batch_model_is_expected_from_its_first_word_on():
+    first, second = uuid4(), uuid4()
+    events: list[Event] = []
+    for drawing in (first, second):
+        events += [event for event in history(drawing, uuid4()) if isinstance(event, DrawingSubmitted | GuessMade)]
+    guessed = {event.drawing_id: event for event in events if isinstance(event, GuessMade) and event.model == "xgboost"}
+
+    lost = []
+    for absent in ([first], [first, second], [second]):
+        told = [event for event in events if event not in [guessed[drawing] for drawing in absent]]
+        auditor = Auditor({first, second}, {}, TWO)
+        for offset, event in enumerate(told):
+            auditor.read(Record(event.topic, 0, offset, event.record_key(), event.record_value(), 0))
+        lost.append(auditor.report().lost["guesses"])
+
+    assert lost == [0, 2, 1]
+
+
+def test_a_shadow_stands_for_a_model_only_where_the_policy_made_it_one():
+    events = list(history(DRAWING, CORRECTION))
+    shadow = GuessMade(**of("mxnet"), version="2", label=3, probabilities=FLAT, final=True, hops={}, role="shadow")
+    policy = PolicySet(lead="everyone", parts={"mxnet": "shadow"})
+
+    assert audited([*events, shadow], DRAWING, CORRECTION, (*TWO, "mxnet")).lost["guesses"] == 1
+    assert audited([*events, shadow, policy], DRAWING, CORRECTION, (*TWO, "mxnet")).clean
+
+
+def test_a_model_that_is_off_is_not_expected():
+    events = [*history(DRAWING, CORRECTION), PolicySet(lead="everyone", parts={"mxnet": "off"})]
+
+    assert audited(events, DRAWING, CORRECTION, (*TWO, "mxnet")).clean
+
+
+def test_shadows_are_counted_apart_from_the_version_that_was_shown():
+    events = list(history(DRAWING, CORRECTION))
+    [at] = [n for n, event in enumerate(events) if isinstance(event, ExampleLabelled)]
+    shadow = ShownGuess(model="xgboost", version="2", label=7, probabilities=FLAT, latency_ms=1, shadow=True)
+    events[at] = events[at].model_copy(update={"guesses": [*events[at].guesses, shadow]})
+
+    report = audited(events, DRAWING, CORRECTION, TWO)
+
+    assert report.scores_differ == 2  # n and confusion
+    assert any("xgboost 2/shadow" in fault for fault in report.faults)
+
+
+def test_a_correction_that_only_the_model_of_all_has_learned_is_a_loss():
+    events = [e for e in history(DRAWING, CORRECTION) if not (isinstance(e, CorrectionReceipt) and e.stage == "personal")]
+
+    assert audited(events, DRAWING, CORRECTION, TWO).clean
+    assert audited(events, DRAWING, CORRECTION).lost["receipts of yours"] == 1
+
+
+def test_a_word_that_was_replaced_before_it_became_an_example_is_no_loss():
+    said = {"drawing_id": DRAWING, "player_id": "p", "correction_id": CORRECTION}
+    begun = [e for e in history(DRAWING, CORRECTION) if isinstance(e, DrawingSubmitted | GuessMade | CorrectionGiven)]
+
+    assert audited(begun, DRAWING, CORRECTION, TWO).lost["receipts"] == 1
+    replaced = CorrectionReceipt(**said, outcome="superseded", models={}, stage="joiner")
+
+    assert audited([*begun, replaced], DRAWING, CORRECTION, TWO).clean
 
 
 def test_a_second_lesson_of_a_correction_is_doubled():
@@ -103,6 +202,16 @@ def test_a_second_lesson_of_a_correction_is_doubled():
     again = next(event for event in history(DRAWING, CORRECTION) if isinstance(event, LessonTaught))
 
     assert audited([*events, again], DRAWING, CORRECTION).doubled["lessons"] == 1
+
+
+def test_two_outcomes_of_one_stage_are_doubled_and_a_replaced_word_is_not():
+    events = list(history(DRAWING, CORRECTION))
+    said = {"drawing_id": DRAWING, "player_id": "p", "correction_id": CORRECTION, "models": {}}
+    replaced = CorrectionReceipt(**said, outcome="superseded", stage="joiner")
+    again = CorrectionReceipt(**said, outcome="quarantined", stage="learner")
+
+    assert audited([*events, replaced], DRAWING, CORRECTION, TWO).clean
+    assert audited([*events, again], DRAWING, CORRECTION, TWO).doubled["receipts"] == 1
 
 
 def test_a_drawing_that_was_counted_twice_differs_from_the_examples():
@@ -117,12 +226,14 @@ def test_a_drawing_that_was_counted_twice_differs_from_the_examples():
 
 
 async def test_the_audit_reads_the_log_itself():
+    began = now()
     bus = open_bus("memory://audit")
     try:
         for event in history(DRAWING, CORRECTION):
             bus.publish(event).result(5)
 
-        assert (await audit(bus, {DRAWING}, {CORRECTION: DRAWING}, since="start")).clean
-        assert not (await audit(bus, {DRAWING, uuid4()}, {}, since="start", wait_s=0)).clean
+        assert (await audit(bus, {DRAWING}, {CORRECTION: DRAWING}, since="start", models=TWO)).clean
+        assert (await audit(bus, {DRAWING}, {CORRECTION: DRAWING}, since=began, models=TWO)).clean
+        assert not (await audit(bus, {DRAWING, uuid4()}, {}, since="start", models=TWO, wait_s=0)).clean
     finally:
         bus.close()
