@@ -12,6 +12,7 @@ import numpy as np
 
 from contracts.events import (
     NAMESPACE,
+    CommandSettled,
     CorrectionGiven,
     CorrectionWithdrawn,
     DrawingSubmitted,
@@ -21,7 +22,10 @@ from contracts.events import (
     GuessMade,
     GuessMissed,
     LessonTaught,
+    ModelPromoted,
+    ModelPublished,
     ShownGuess,
+    variant_of,
 )
 from streams.folding import Fold
 
@@ -132,6 +136,33 @@ def lesson(name: str = "l1", label: int = 1, *, seed: int = 0, reader: str = REA
         reader=reader,
         **given | fields,
     )
+
+
+def published(version: str, at: float = 0, *, model: str = "xgboost", **fields: Any) -> ModelPublished:
+    """A version of a batch model; approved, unless told otherwise."""
+    given: dict[str, Any] = {
+        "title": "XGBoost",
+        "digest": "d",
+        "artifact": "s3://b/k",
+        "lineage": {},
+        "metrics": {},
+        "gate": "g",
+    }
+    return ModelPublished(model=model, version=version, at=seconds(at), **given | fields)
+
+
+def promoted(
+    version: str, previous: str | None = None, kind: type[ModelPromoted] = ModelPromoted, *, model: str = "xgboost"
+) -> ModelPromoted:
+    """A version answers, and another stands by."""
+    given = {"title": "XGBoost", "endpoint": f"gamenight-{model}", "variant": variant_of(version)}
+    return kind(model=model, version=version, previous=previous, **given)
+
+
+def settled(command: Any, outcome: str = "done") -> CommandSettled:
+    """A command is carried out."""
+    told = {"command_id": command.command_id, "target": command.target, "outcome": outcome, "message": ""}
+    return CommandSettled.model_validate(told)
 
 
 class MemoryCells(dict[str, bytes]):

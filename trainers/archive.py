@@ -30,6 +30,7 @@ _GUESS: Final = pa.struct(
         ("label", pa.int8()),
         ("probabilities", pa.list_(pa.float32())),
         ("latency_ms", pa.float64()),
+        ("shadow", pa.bool_()),
     ]
 )
 _FIELDS: "Final[list[pa.Field[Any]]]" = [

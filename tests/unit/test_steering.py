@@ -1,0 +1,299 @@
+"""Commands on who answers: what is refused and why, and what the others do."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from contracts.events import (
+    CandidateSet,
+    CommandSettled,
+    Event,
+    ModelPromoted,
+    ModelPublished,
+    ModelRolledBack,
+    PolicySet,
+    PromoteModel,
+    RollBackModel,
+    SetPolicy,
+    TryVersion,
+    decode,
+    variant_of,
+)
+from contracts.ports import Bus
+from producers.bus import open_bus
+from tests.histories import promoted, published, settled
+from trainers.promote import Promoter
+from trainers.serving import ServingFailed
+from trainers.standing import Standing
+from trainers.steering import Steering, parts_after, refusal
+
+ALL = "everyone, xgboost, tensorflow, mxnet, kmeans, river, yours"
+VERSIONS = [published("base1", 0), published("1", 1), published("2", 2), published("3", 3, approved=False), published("4", 4)]
+
+
+class Endpoints:
+    """Serving in memory: an endpoint is its variants with their weights. Versions can be made to fail."""
+
+    def __init__(self, *broken: str) -> None:
+        self.broken = set(broken)
+        self.variants: dict[str, float] = {}
+        self.started: list[list[str]] = []
+        """What was started anew, at each time."""
+
+    def serve(self, endpoint: str, first: ModelPublished, others: Iterable[ModelPublished] = (), *, only: bool = False) -> None:
+        wanted = {variant_of(one.version): float(one is first) for one in (first, *others)}
+        if not wanted.keys() <= self.variants.keys() or (only and wanted.keys() != self.variants.keys()):
+            self.started.append(sorted(wanted))
+            if not self.broken & wanted.keys():
+                self.variants = wanted
+        else:
+            self.variants = {variant: wanted.get(variant, 0.0) for variant in self.variants}
+
+    def ready(self, endpoint: str, first: ModelPublished, others: Iterable[ModelPublished] = ()) -> None:
+        for one in (first, *others):
+            if self.variants.get(variant_of(one.version)) != float(one is first):
+                raise ServingFailed(f"{endpoint} does not serve {one.version}")
+
+    def ask_blank(self, endpoint: str, version: ModelPublished) -> None:
+        if variant_of(version.version) in self.broken:
+            raise ServingFailed(f"{version.version} does not answer")
+
+    def weights(self, endpoint: str) -> dict[str, float]:
+        return dict(self.variants)
+
+
+class Desk:
+    """An operator's desk: commands in, events out."""
+
+    def __init__(self, *history: Event, broken: Iterable[str] = ()) -> None:
+        self.standing = Standing([*VERSIONS, *history])
+        self.endpoints = Endpoints(*broken)
+        self._bus: Bus = open_bus(f"memory://{uuid4()}")
+        self.promoter = Promoter(self._bus, self.standing, self.endpoints)  # type: ignore[arg-type]
+        self._steering = Steering(self.standing, self.promoter)
+        champion = self.standing.champion("xgboost")
+        if champion:
+            self.endpoints.variants[champion.variant] = 1.0
+            if champion.previous:
+                self.endpoints.variants[variant_of(champion.previous)] = 0.0
+
+    def obey(self, command: Any) -> CommandSettled:
+        self.standing.hear(command)
+        return self._steering.settle(command)
+
+    def said(self) -> list[Event]:
+        """What was published, but for the settlements."""
+        tail = self._bus.follow(["models.v1"], "start")
+        out = []
+        while not tail.caught_up():
+            out += [decode(record.topic, record.value) for record in tail.poll(0.0)]
+        tail.close()
+        return out
+
+
+def promote(version: str, target: str = "xgboost") -> PromoteModel:
+    return PromoteModel(command_id=uuid4(), target=target, version=version, by="ada")
+
+
+def roll_back(**fields: Any) -> RollBackModel:
+    return RollBackModel(command_id=uuid4(), target="xgboost", by="ada", **fields)
+
+
+def attempt(role: str, version: str | None = None, share: float = 0.0) -> TryVersion:
+    told: dict[str, Any] = {"command_id": uuid4(), "target": "xgboost", "by": "ada"}
+    return TryVersion.model_validate({**told, "role": role, "version": version, "share": share})
+
+
+def policy(**fields: Any) -> SetPolicy:
+    return SetPolicy(command_id=uuid4(), by="ada", **fields)
+
+
+AT_FOUR = Standing([*VERSIONS, promoted("4", "2")])
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        (promote("9"), "xgboost has no version 9: there is base1, 1, 2, 3, 4"),
+        (promote("1", "kmeans"), "kmeans has no version 1: there is none yet"),
+        (promote("1", "river"), "no batch model 'river': there is xgboost, tensorflow, mxnet, kmeans"),
+        (promote("3"), "the gate did not let xgboost 3 pass: g"),
+        (roll_back(version="3"), "the gate did not let xgboost 3 pass: g"),
+        (roll_back(version="8"), "xgboost has no version 8: there is base1, 1, 2, 3, 4"),
+        (roll_back(version="4", failed="4"), "xgboost 4 is the one that failed"),
+        (attempt("canary", "3", 0.1), "the gate did not let xgboost 3 pass: g"),
+        (attempt("canary", "4", 0.1), "xgboost 4 answers everybody already"),
+        (attempt("shadow"), "which version of xgboost? There is base1, 1, 2, 3, 4"),
+        (attempt("shadow", "x"), "xgboost has no version x: there is base1, 1, 2, 3, 4"),
+        (policy(lead="nobody"), f"no model 'nobody': there is {ALL}"),
+        (policy(parts={"nobody": "off"}), f"no model 'nobody': there is {ALL}"),
+        (
+            policy(lead="mxnet", parts={"mxnet": "off"}),
+            "mxnet is shown first, and so cannot be one that is off: choose another lead, or show it",
+        ),
+        (
+            policy(parts={"everyone": "shadow"}),
+            "everyone is shown first, and so cannot be one that is a shadow: choose another lead, or show it",
+        ),
+        (
+            policy(lead="bandit", parts=dict.fromkeys(ALL.split(", "), "off")),
+            "somebody must be shown: all models are off or shadows",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_with_the_reason(command, why):
+    assert refusal(AT_FOUR, command) == why
+
+
+@pytest.mark.parametrize(
+    "command",
+    [promote("2"), roll_back(), roll_back(version="1"), roll_back(failed="1"), attempt("none"), attempt("shadow", "3")],
+)
+def test_what_can_be_is_not(command):
+    assert refusal(AT_FOUR, command) is None
+
+
+def test_the_first_version_of_all_cannot_be_rolled_back_from():
+    standing = Standing([*VERSIONS, promoted("base1")])
+    assert refusal(standing, roll_back()) == "xgboost has no earlier version that is any good: base1 stays"
+    assert refusal(Standing(VERSIONS), roll_back()) == "no version of xgboost answers"
+    assert refusal(Standing(VERSIONS), attempt("shadow", "1")).startswith("no version of xgboost answers")
+
+
+def test_a_promotion_names_the_one_before_which_stays_on_the_endpoint():
+    desk = Desk(promoted("1", "base1"))
+    assert desk.obey(promote("2")).message == "xgboost 2 answers, and 1 stands by"
+    [event] = desk.said()
+    assert (event.type, event.version, event.previous, event.note) == ("ModelPromoted", "2", "1", "asked for by ada")
+    assert desk.endpoints.variants == {"v2": 1.0, "v1": 0.0, "base1": 0.0}
+    assert desk.endpoints.started == [["base1", "v1", "v2"]]
+
+
+def test_what_answers_already_is_not_said_again():
+    desk = Desk(promoted("2", "1"))
+    assert desk.obey(promote("2")).message == "xgboost 2 answers already"
+    assert desk.obey(roll_back(version="2")).message == "xgboost 2 answers already"
+    assert desk.obey(roll_back(failed="1")).message == "nothing to do: xgboost 2 answers, not 1"
+    assert desk.said() == []
+
+
+def test_a_rollback_starts_nothing_anew():
+    desk = Desk(promoted("2", "1"))
+    assert desk.obey(roll_back()).message == "xgboost 1 answers again, in the place of 2"
+    [event] = desk.said()
+    assert isinstance(event, ModelRolledBack)
+    assert desk.endpoints.variants == {"v2": 0.0, "v1": 1.0}
+    assert desk.endpoints.started == []
+    assert event.previous is None, "base1 is no longer on the endpoint"
+
+
+def test_going_back_twice_goes_further_back():
+    desk = Desk(promoted("4", "2"))
+    desk.obey(roll_back())
+    desk.obey(roll_back())
+    assert desk.standing.champion("xgboost").version == "1"
+    desk.obey(roll_back())
+    assert desk.standing.champion("xgboost").version == "base1"
+    assert desk.obey(roll_back()).outcome == "refused"
+
+
+def test_a_version_that_failed_is_passed_over_by_whoever_goes_back():
+    desk = Desk(promoted("2", "1"))
+    desk.obey(roll_back(failed="2"))
+    desk.obey(promote("4"))
+    assert desk.standing.champion("xgboost").previous == "1"
+    desk.obey(roll_back())
+    assert desk.standing.champion("xgboost").version == "1"
+
+
+def test_a_champion_that_does_not_start_keeps_no_better_one_away():
+    desk = Desk(promoted("2", "1"), broken=["v2"])
+    assert desk.obey(promote("4")).outcome == "done"
+    assert desk.endpoints.variants == {"v4": 1.0}
+    [event] = desk.said()
+    assert event.previous is None
+
+
+def test_a_version_that_does_not_start_changes_nothing():
+    desk = Desk(promoted("2", "1"), broken=["v4"])
+    for command in (promote("4"), attempt("canary", "4", 0.2)):
+        with pytest.raises(ServingFailed):
+            desk.obey(command)
+    assert desk.endpoints.variants == {"v2": 1.0, "v1": 0.0}
+    assert desk.said() == []
+
+
+def test_a_candidate_is_on_the_endpoint_without_traffic_before_it_is_told():
+    desk = Desk(promoted("2", "1"))
+    assert desk.obey(attempt("canary", "4", 0.2)).message == "xgboost 4 answers 20% of the players"
+    [event] = desk.said()
+    assert (event.role, event.share, event.variant) == ("canary", 0.2, "v4")
+    assert desk.endpoints.variants == {"v2": 1.0, "v1": 0.0, "v4": 0.0}
+
+    assert desk.obey(attempt("shadow", "3")).message == "xgboost 3 is asked, scored, and not shown"
+    assert "v4" in desk.endpoints.variants, "whoever has not heard yet still asks it"
+    desk.obey(attempt("shadow", "3"))
+    assert len(desk.said()) == 2
+
+
+def test_the_last_good_version_can_be_a_candidate_without_a_start():
+    desk = Desk(promoted("2", "1"))
+    desk.obey(attempt("shadow", "1"))
+    assert desk.endpoints.started == []
+
+
+def test_a_candidate_that_is_promoted_is_one_no_more_and_that_is_said_afterwards():
+    desk = Desk(promoted("2", "1"))
+    desk.obey(attempt("canary", "4", 0.2))
+    desk.obey(promote("4"))
+    assert [(type(event), event.version) for event in desk.said()[1:]] == [(ModelPromoted, "4"), (CandidateSet, "4")]
+    assert desk.standing.candidate("xgboost") is None
+    assert len(desk.endpoints.started) == 1
+
+
+def test_another_version_is_promoted_and_the_candidate_stays():
+    desk = Desk(promoted("2", "1"))
+    desk.obey(attempt("shadow", "3"))
+    desk.obey(promote("4"))
+    assert desk.standing.candidate("xgboost").version == "3"
+    assert {"v4", "v2", "v3"} <= desk.endpoints.variants.keys()
+
+
+def test_an_endpoint_is_tidied_once_what_it_has_too_much_is_old(monkeypatch):
+    desk = Desk(promoted("2", "1"))
+    desk.endpoints.variants["v4"] = 0.0
+    desk.promoter.tidy("xgboost")
+    assert desk.endpoints.started == []
+    monkeypatch.setattr("trainers.promote.TIDY_AFTER", timedelta(0))
+    desk.promoter.tidy("xgboost")
+    desk.promoter.tidy("xgboost")
+    assert desk.endpoints.started == [["v1", "v2"]]
+    assert desk.said() == []
+
+
+def test_a_last_good_version_that_cannot_be_served_any_more_is_named_no_longer():
+    desk = Desk(promoted("2", "1"), broken=["v1"])
+    desk.endpoints.variants = {}
+    desk.promoter.stand("xgboost")
+    [event] = desk.said()
+    assert (event.version, event.previous) == ("2", None)
+
+
+def test_a_policy_keeps_what_a_command_leaves_out():
+    desk = Desk()
+    desk.obey(policy(lead="bandit", parts={"kmeans": "shadow"}))
+    assert desk.obey(policy(parts={"mxnet": "off"})).message == "shown first: bandit, kmeans a shadow, mxnet off"
+    assert desk.obey(policy(lead="bandit", parts={"mxnet": "off"})).message == "it is so already"
+    assert [type(event) for event in desk.said()] == [PolicySet, PolicySet]
+    assert parts_after({"kmeans": "shadow"}, policy(parts={"kmeans": "shown", "river": "off"})) == {"river": "off"}
+
+
+def test_a_settled_command_is_due_no_more():
+    desk = Desk(promoted("2", "1"))
+    asked = roll_back()
+    desk.obey(asked)
+    assert desk.standing.unsettled() == []
+    assert Standing([asked, settled(asked)]).unsettled() == []
