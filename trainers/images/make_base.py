@@ -14,6 +14,7 @@ import os
 import platform
 import resource
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -53,11 +54,14 @@ def main() -> None:
     """Train, pack and describe."""
     parser = argparse.ArgumentParser(description="Make the base version of an algorithm from MNIST.")
     parser.add_argument("algorithm")
-    parser.add_argument("--python", type=Path, help="Python of the image's environment; not given: the one under .tools")
+    parser.add_argument("--python", type=Path, help="Python that trains; not given: that of the image's environment in .tools")
     arguments = parser.parse_args()
     image = ROOT / "trainers" / "images" / arguments.algorithm
     tools = Path(os.environ.get("GAMENIGHT_TOOLS", ROOT / ".tools"))
-    python = arguments.python or tools / "images" / arguments.algorithm / "bin" / "python"
+    kind = "-train" if (image / "requirements-train.txt").is_file() else ""
+    python = arguments.python or tools / "images" / f"{arguments.algorithm}{kind}" / "bin" / "python"
+    if not python.exists():
+        sys.exit(f"{python} is not there: python -m deploy.local.install --training {arguments.algorithm}")
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         write_channel(place / "input" / "data" / "train", "train")
@@ -77,6 +81,7 @@ def main() -> None:
         "mnist_test_accuracy": round(about["metrics"]["validation-accuracy"], 4),
         "hyperparameters": about["hyperparameters"],
         "drawings": about["drawings"],
+        "packages": {name: about[name] for name in (arguments.algorithm, "numpy") if name in about},
         "data": "MNIST, 60,000 training images; the 10,000 test images only watched",
         "command": f"python trainers/images/make_base.py {arguments.algorithm}",
         "seconds": round(seconds),

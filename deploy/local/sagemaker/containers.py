@@ -12,16 +12,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import psutil
 
-from deploy.local import leash
+from deploy.local import install, leash
+from deploy.local.install import IMAGES
 from deploy.local.sagemaker.errors import invalid
 
-IMAGES: Final = Path(__file__).resolve().parents[3] / "trainers" / "images"
 _MOUNTED: Final = 'mount --bind "$0" /opt/ml && exec "$@"'
 MARK: Final = "LOCAL_SAGEMAKER_HOME"
 """The variable by which a process is known as one of ours."""
@@ -45,13 +45,30 @@ class Image:
         return str(self.python), "-u", str(self.folder / f"{name}.py")
 
 
+class NotInstalled(Exception):
+    """An image whose training environment could not be made; the message says why and what to do."""
+
+
 class Images:
     """The images that can be run here."""
 
     def __init__(self, registry: str, tools: Path) -> None:
         """Images of a registry, with their environments under ``tools/images``."""
         self._registry = registry
-        self._tools = tools
+        self._tools = tools.absolute()
+        self._making: dict[str, asyncio.Task[None]] = {}
+
+    def name(self, uri: str) -> str:
+        """The image that a URI names, installed or not.
+
+        Raises:
+            AwsError: ValidationException, if there is none.
+        """
+        name, _, tag = uri.removeprefix(self._registry).rpartition(":")
+        if not uri.startswith(self._registry) or "/" in name or not tag or not (IMAGES / name / "serve.py").is_file():
+            known = ", ".join(f"{self._registry}{path.parent.name}:1" for path in sorted(IMAGES.glob("*/serve.py")))
+            raise invalid(f"Unable to find image {uri}: this machine has {known}")
+        return name
 
     def find(self, uri: str) -> Image:
         """The image that a URI names.
@@ -59,15 +76,54 @@ class Images:
         Raises:
             AwsError: ValidationException, if there is none, or its environment is not installed.
         """
-        name, _, tag = uri.removeprefix(self._registry).rpartition(":")
-        folder = IMAGES / name
-        if not uri.startswith(self._registry) or "/" in name or not tag or not (folder / "serve.py").is_file():
-            known = ", ".join(f"{self._registry}{path.parent.name}:1" for path in sorted(IMAGES.glob("*/serve.py")))
-            raise invalid(f"Unable to find image {uri}: this machine has {known}")
-        python = (self._tools / "images" / name / "bin" / "python").absolute()
+        name = self.name(uri)
+        folder = self._tools / "images" / name
+        unavailable, python = folder.with_name(f"{name}.unavailable"), folder / "bin" / "python"
+        if unavailable.is_file():
+            raise invalid(f"Image {uri} is not installed: {unavailable.read_text().strip()}")
         if not python.exists():
             raise invalid(f"Image {uri} is not installed: run `python -m deploy.local.install`")
-        return Image(uri, folder, python)
+        return Image(uri, IMAGES / name, python)
+
+    async def for_training(self, image: Image, say: Say) -> Image:
+        """The image with what its `train` needs, made when it is asked for the first time: as an image that is pulled.
+
+        Cancelling it leaves the making to others who wait for it.
+
+        Args:
+            image: As it serves.
+            say: Told what takes so long.
+
+        Raises:
+            NotInstalled: If it could not be made.
+        """
+        name = image.folder.name
+        step = install.training_step(self._tools, name)
+        if step is None:
+            return image
+        if not step.is_done():
+            say(f"making the training environment of {name}: once, and it can take minutes")
+            if name not in self._making:
+                self._making[name] = asyncio.create_task(self._make(name))
+                self._making[name].add_done_callback(lambda _: self._making.pop(name))
+            await asyncio.shield(self._making[name])
+            say(f"the training environment of {name} is made")
+        return replace(image, python=step.made / "bin" / "python")
+
+    async def _make(self, name: str) -> None:
+        command = (sys.executable, "-m", "deploy.local.install", "--tools", str(self._tools), "--training", name)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *command),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=install.ROOT,
+        )
+        _, told = await process.communicate()
+        if process.returncode:
+            reason = told.decode(errors="replace").strip() or f"the installation ended with {process.returncode}"
+            again = f"`python -m deploy.local.install --training {name}` tries by itself"
+            raise NotInstalled(f"The training environment of {name} could not be made ({again}): {reason}")
 
 
 class Process:

@@ -94,7 +94,7 @@ class Models:
             given = package["InferenceSpecification"]["Containers"][0] | given
         if "Image" not in given:
             raise invalid("The container needs an Image or a ModelPackageName")
-        self._images.find(given["Image"])
+        self._images.name(given["Image"])  # one that is not installed fails its endpoint, which says why
         source = given.get("ModelDataSource", {}).get("S3DataSource", {})
         return {
             "Image": given["Image"],

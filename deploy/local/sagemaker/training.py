@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 
 from deploy.local.sagemaker import containers, logs
-from deploy.local.sagemaker.containers import Image, Images, Process
+from deploy.local.sagemaker.containers import Image, Images, NotInstalled, Process, Say
 from deploy.local.sagemaker.errors import AwsError, in_use, invalid
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.logs import Logs
@@ -294,6 +294,9 @@ class TrainingJobs:
             write(line)
             run.read(line)
 
+        image = await self._trainable(run, image, say)
+        if run.stopping.is_set():
+            return "Stopped"
         algorithm = document["AlgorithmSpecification"]
         command = (*algorithm.get("ContainerEntrypoint", image.script("train")), *algorithm.get("ContainerArguments", ()))
         process = run.process = await containers.start(
@@ -315,6 +318,19 @@ class TrainingJobs:
             if process.exit_code is None:
                 await process.stop(0)
             await ended
+
+    async def _trainable(self, run: _Run, image: Image, say: Say) -> Image:
+        """The image with all that training needs; the image as it is, if the job is asked to stop meanwhile."""
+        made = asyncio.create_task(self._images.for_training(image, say))
+        asked = asyncio.create_task(run.stopping.wait())
+        try:
+            await asyncio.wait({made, asked}, return_when=asyncio.FIRST_COMPLETED)
+            return made.result() if made.done() else image
+        except NotInstalled as missing:
+            raise JobFailed(str(missing)) from missing
+        finally:
+            made.cancel()
+            asked.cancel()
 
     def _environment(self, document: Document) -> dict[str, str]:
         return {

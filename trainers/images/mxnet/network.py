@@ -39,5 +39,11 @@ def symbol() -> str:
     numbers = [i for i, made in enumerate(nodes) if made["op"] == "null"]
     ends = [*range(len(nodes) + 1)]
     return json.dumps(
-        {"nodes": nodes, "arg_nodes": numbers, "node_row_ptr": ends, "heads": [[x, 0, 0]], "attrs": {"mxnet_version": ["int", 10901]}}
+        {
+            "nodes": nodes,
+            "arg_nodes": numbers,
+            "node_row_ptr": ends,
+            "heads": [[x, 0, 0]],
+            "attrs": {"mxnet_version": ["int", 10901]},
+        }
     )

@@ -61,7 +61,9 @@ class Predictor:
     def answer(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the network makes of as many rows as it is bound to."""
         self._given.reshape(rows.shape)[:] = rows
-        self._call("MXPredSetInput", self._handle, b"data", self._given.ctypes.data_as(_FLOATS), ctypes.c_uint(self._given.size))
+        self._call(
+            "MXPredSetInput", self._handle, b"data", self._given.ctypes.data_as(_FLOATS), ctypes.c_uint(self._given.size)
+        )
         self._call("MXPredForward", self._handle)
         made = self._made
         self._call("MXPredGetOutput", self._handle, ctypes.c_uint(0), made.ctypes.data_as(_FLOATS), ctypes.c_uint(made.size))

@@ -70,7 +70,9 @@ def fit(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) ->
         for first in range(0, count, BATCH):
             rows = order[first : first + BATCH]
             images = augmentation.augmented(drawings.images[rows], rng)[..., None]
-            losses.append(step(tf.constant(images), tf.constant(drawings.labels[rows].astype(np.int32)), tf.constant(worth[rows])))
+            losses.append(
+                step(tf.constant(images), tf.constant(drawings.labels[rows].astype(np.int32)), tf.constant(worth[rows]))
+            )
         metrics = {"train-loss": float(np.mean([float(loss) for loss in losses]))}
         if watched:
             metrics["validation-accuracy"] = accuracy(model, watched)
