@@ -501,7 +501,7 @@ Part = Literal["shown", "shadow", "off"]
 class PolicySet(Event):
     """Who guesses, and who is shown first: the whole policy of the routing.
 
-    Written by trainers.promote; read by the router and api. Twice is harmless: it replaces the one before.
+    Written by trainers.steering; read by the router and api. Twice is harmless: it replaces the one before.
     """
 
     topic: ClassVar[str] = "models.v1"
@@ -538,7 +538,7 @@ class VariantSeen(BaseModel):
 class EndpointSeen(ModelEvent):
     """An endpoint as it is: what a cloud console shows of it. ``version`` is the one that takes the traffic, or ``none``.
 
-    Written by trainers.serving, whenever it has changed; read by api. Twice is harmless: the newest counts.
+    Written by trainers.watching, whenever it has changed; read by api. Twice is harmless: the newest counts.
     """
 
     type: Literal["EndpointSeen"] = "EndpointSeen"

@@ -90,7 +90,8 @@ class Bases:
 
     def _signs(self, model: str) -> tuple[float, ...]:
         """Changes when the base came into the repository, or the image was installed."""
-        places = (IMAGES / model / "base" / "model.tar.gz", self._settings.tools / "images" / f"{model}.stamp")
+        images = self._settings.tools / "images"
+        places = (IMAGES / model / "base" / "model.tar.gz", images / f"{model}.stamp", images / f"{model}.unavailable")
         return tuple(place.stat().st_mtime if place.exists() else 0.0 for place in places)
 
     def _bring(self, model: str) -> None:
