@@ -18,6 +18,7 @@ from river.base import Classifier
 from river.base.typing import ClfTarget, FeatureName
 
 from contracts.events import (
+    BATCH_MODELS,
     DIGITS,
     ONLINE_MODELS,
     CorrectionReceipt,
@@ -291,5 +292,5 @@ def _unchanged(lesson: LessonTaught) -> dict[str, ModelChange]:
             p_after=guess.probabilities[lesson.label],
         )
         for guess in lesson.shown
-        if guess.model not in ONLINE_MODELS
+        if guess.model in BATCH_MODELS and not guess.shadow
     }

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from contracts.events import (
+    BATCH_MODELS,
     DIGITS,
     LATENCY_BUCKETS_MS,
     NAMESPACE,
     ONLINE_MODELS,
+    SHADOW,
     WINDOW_S,
     WINDOWS,
     Event,
@@ -65,10 +67,15 @@ class Marked(NamedTuple):
 
     model: str
     version: str
-    """Its `generation`."""
+    """Its `generation`; with `SHADOW`, if nobody was shown it."""
     label: int
     bucket: int
     """Of the latency."""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether nobody was shown it: it counts for its version, and not among what the players of the last hour saw."""
+        return self.version.endswith(SHADOW)
 
 
 class Counted(BaseModel):
@@ -137,13 +144,13 @@ class Scorer:
 
     def __init__(self) -> None:
         """Nothing counted."""
-        self._changed: dict[int, dict[Total | Slot, None]] = {}
-        """By partition, what `settle` has to say: a set in the order of change."""
+        self._steps: dict[int, dict[Total | Slot, Tally]] = {}
+        """By partition, the counts that the step under way has changed, in the order of change."""
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """The totals again: they are absolute, so this costs nothing but a few messages."""
-        self._changed[partition] = {}
-        return [_scores(cells, total, partition) for total in _totals(cells)]
+        self._steps[partition] = {}
+        return [_scores(Tally(cells.get(total.cell)), total, partition) for total in _totals(cells)]
 
     def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
         """Count an example's newest revision; its lessons, the first time that a correction's label and features are there."""
@@ -163,25 +170,32 @@ class Scorer:
             taught=[*before.taught, event.correction_id] if lessons else before.taught,
         )
         cells.put(cell, after.model_dump_json().encode())
-        self._changed[partition].update(dict.fromkeys(_recount(cells, before, after)))
+        _recount(cells, self._steps[partition], before, after)
         return lessons
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
         """The counts that changed, each once however many examples changed them."""
-        changed, self._changed[partition] = self._changed[partition], {}
-        return [_scores(cells, counts, partition) for counts in changed]
+        changed, self._steps[partition] = self._steps[partition], {}
+        known = _totals(cells)
+        new = [counts for counts in changed if isinstance(counts, Total) and counts not in known]
+        if new:
+            cells.put(_INDEX, json.dumps([*known, *new]).encode())
+        for counts, tally in changed.items():
+            cells.put(counts.cell, tally.cell())
+        return [_scores(tally, counts, partition) for counts, tally in changed.items()]
 
     def close(self, partition: int) -> None:
-        """Nothing: all of it is in the cells."""
+        """Forget the partition."""
+        self._steps.pop(partition, None)
 
 
 def _marked(guess: ShownGuess) -> Marked:
     bucket = bisect_left(LATENCY_BUCKETS_MS, guess.latency_ms)
-    return Marked(guess.model, generation(guess.version), guess.label, bucket)
+    return Marked(guess.model, generation(guess.version) + SHADOW * guess.shadow, guess.label, bucket)
 
 
-def _recount(cells: Cells, before: Counted, after: Counted) -> Iterator[Total | Slot]:
-    """Move a drawing's guesses from the label before to the label after; gives the counts that it touches.
+def _recount(cells: Cells, step: dict[Total | Slot, Tally], before: Counted, after: Counted) -> None:
+    """Move a drawing's guesses from the label before to the label after, in the counts of the step.
 
     A guess that is there stays as it is, since a model answers a drawing once: only labels change, and guesses are added. A
     guess takes its window's place on the topic even while there is no label: which windows are there must not depend on
@@ -192,29 +206,27 @@ def _recount(cells: Cells, before: Counted, after: Counted) -> Iterator[Total | 
         if was and before.label == after.label:
             continue
         total = Total(guess.model, guess.version)
-        kept = cells.get(total.cell)
-        if kept is None:
-            cells.put(_INDEX, json.dumps([*_totals(cells), total]).encode())
-        tally = Tally(kept)
-        tally.move(guess, before.label if was else None, after.label)
-        cells.put(total.cell, tally.cell())
-        yield total
+        if total not in step:
+            step[total] = Tally(cells.get(total.cell))
+        step[total].move(guess, before.label if was else None, after.label)
+        if guess.hidden:
+            continue
         slot = Slot(guess.model, after.window % WINDOWS)
-        tally = Tally(cells.get(slot.cell))
+        tally = step[slot] if slot in step else Tally(cells.get(slot.cell))
         if after.window < tally.window:
             continue  # an hour has passed over it
+        step[slot] = tally
         if after.window > tally.window:
             tally.restart(after.window)
             was = False
         tally.move(guess, before.label if was else None, after.label)
-        cells.put(slot.cell, tally.cell())
-        yield slot
 
 
 def _lessons(example: ExampleLabelled) -> Iterator[LessonTaught]:
     """One for each online model; none while label or features are missing."""
     if example.label is None or example.features is None:
         return
+    shown = [guess for guess in example.guesses if guess.model in BATCH_MODELS and not guess.shadow]
     for model in ONLINE_MODELS:
         yield LessonTaught(
             lesson_id=uuid5(NAMESPACE, f"lesson/{example.correction_id}/{model}"),
@@ -225,7 +237,7 @@ def _lessons(example: ExampleLabelled) -> Iterator[LessonTaught]:
             label=example.label,
             embedding=example.features.embedding,
             reader=example.features.reader,
-            shown=example.guesses,
+            shown=shown,
         )
 
 
@@ -234,6 +246,5 @@ def _totals(cells: Cells) -> list[Total]:
     return [] if kept is None else [Total(*pair) for pair in json.loads(kept)]
 
 
-def _scores(cells: Cells, counts: Total | Slot, partition: int) -> ScoresCounted:
-    version = counts.version if isinstance(counts, Total) else None
-    return Tally(cells.get(counts.cell)).scores(counts.model, version, partition)
+def _scores(tally: Tally, counts: Total | Slot, partition: int) -> ScoresCounted:
+    return tally.scores(counts.model, counts.version if isinstance(counts, Total) else None, partition)

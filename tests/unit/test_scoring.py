@@ -47,6 +47,47 @@ def test_versions_of_a_batch_model_are_counted_apart():
     assert total(history, "xgboost", "3").correct == 0
 
 
+def test_a_shadow_is_counted_for_its_version_and_in_no_window():
+    history = [example(label=7, guesses=[shown(1, model="xgboost"), shown(7, model="xgboost", version="4", shadow=True)])]
+
+    counted = scores(history)
+
+    assert {key for key in counted if "/total/" in key} == {"xgboost/0/total/base1", "xgboost/0/total/4/shadow"}
+    assert counted["xgboost/0/total/4/shadow"].correct == 1
+    assert [(said.n, said.correct) for key, said in counted.items() if "/window/" in key] == [(1, 0)]
+
+
+def test_the_blend_and_each_players_own_model_are_counted_like_all_others():
+    guesses = [shown(7, model="everyone", version="blend1"), shown(1, model="yours", version="own1+12")]
+
+    history = [example(label=1, guesses=guesses)]
+
+    assert (total(history, "everyone", "blend1").n, total(history, "everyone", "blend1").correct) == (1, 0)
+    assert (total(history, "yours", "own1").n, total(history, "yours", "own1").correct) == (1, 1)
+
+
+def test_a_lesson_carries_what_batch_models_showed_and_nothing_else():
+    guesses = [shown(model=model, version="1") for model in ("everyone", "xgboost", "river", "yours")]
+    guesses.append(shown(model="kmeans", version="2", shadow=True))
+
+    [lesson] = lessons([example(guesses=guesses)])
+
+    assert [guess.model for guess in lesson.shown] == ["xgboost"]
+
+
+def test_however_the_examples_were_gathered_into_steps_the_state_is_the_same():
+    history = [
+        example(f"d{n}", n % 3, word=f"c{n}", at=n * HOUR / 4, guesses=[shown(1), shown(2, model="yours")]) for n in range(9)
+    ]
+    history += [example(f"d{n}", 1, word=f"again{n}", revision=9, guesses=[shown(1)]) for n in range(9)]
+    states = []
+    for step in (1, 4, None):
+        states.append(MemoryCells())
+        folded(Scorer(), history, states[-1], step=step)
+
+    assert states.count(states[0]) == len(states)
+
+
 def test_a_changed_label_moves_the_guess_and_a_withdrawn_one_takes_it_out():
     first, changed = example(label=1, revision=3), example(label=7, revision=4, word="c2")
     withdrawn = example(label=None, revision=5, word="c2")
