@@ -40,6 +40,7 @@ check: setup setup-dev  ## the quick loop
 
 bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.loop
+	$(BIN)/python -m tests.bench.serving
 
 setup-dev: .venv/dev.stamp
 
