@@ -1,8 +1,10 @@
 """What the SageMaker tests share: small data, clients, and jobs and endpoints made of them."""
 
+import contextlib
 import io
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -10,6 +12,7 @@ from uuid import uuid4
 import boto3
 import numpy as np
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from numpy.typing import NDArray
 
 from contracts.settings import Settings
@@ -17,7 +20,6 @@ from producers.blobs import ensure_bucket
 
 NPY = "application/x-npy"
 BASE = Path(__file__).resolve().parents[2] / "trainers" / "images" / "xgboost" / "base" / "model.tar.gz"
-ROLE = "arn:aws:iam::123456789012:role/gamenight"
 
 
 def digits(count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -52,7 +54,7 @@ def read_npy(body: bytes) -> NDArray[Any]:
     return array
 
 
-def eventually(what: Callable[[], Any], within_s: float = 90.0) -> Any:
+def eventually(what: Callable[[], Any], within_s: float = 90.0, every_s: float = 0.05) -> Any:
     """The first true answer, asked for again and again.
 
     Raises:
@@ -62,53 +64,95 @@ def eventually(what: Callable[[], Any], within_s: float = 90.0) -> Any:
     while not (answer := what()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"still {answer!r} after {within_s} s")
-        time.sleep(0.05)
+        time.sleep(every_s)
     return answer
 
 
 class Cloud:
-    """Genuine boto3 clients, and the few things that nearly every test makes with them."""
+    """Genuine boto3 clients, and the few things that nearly every test makes with them.
+
+    All that is made bears the run's suffix and is deleted by `clean_up`. The local SageMaker or Amazon's: where the
+    settings name one that runs elsewhere, waits are as long as Amazon's machines take to come.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        """Nothing connects before the first call."""
         self.settings = settings
-        once = Config(retries={"total_max_attempts": 1}, read_timeout=30)
+        outside = settings.aws_endpoint_url_sagemaker is not None
+        self.patience_s, self.pause_s = (2400.0, 2.0) if outside else (90.0, 0.05)
+        self.run = uuid4().hex[:8]
+        self._made: list[tuple[str, str]] = []
+        once = Config(retries={"total_max_attempts": 5 if outside else 1}, read_timeout=70 if outside else 30)
         self.sagemaker: Any = boto3.client("sagemaker", config=once, **settings.aws("sagemaker"))
         self.runtime: Any = boto3.client("sagemaker-runtime", config=once, **settings.aws("sagemaker-runtime"))
         self.logs: Any = boto3.client("logs", config=once, **settings.aws("logs"))
         self.s3: Any = boto3.client("s3", **settings.aws("s3"))
 
     @property
+    def account(self) -> str:
+        """Number of the account."""
+        return self.settings.role_arn.split(":")[4]
+
+    @property
+    def image(self) -> str:
+        """The image that trains and serves in the cases."""
+        return self.settings.image_uri("xgboost")
+
+    @property
+    def keys(self) -> Any:
+        """The credentials that requests are signed with."""
+        return boto3.Session(self.settings.aws_access_key_id, self.settings.aws_secret_access_key).get_credentials()
+
+    @cached_property
     def base(self) -> str:
         """Where the base model is in S3; it is put there at the first call."""
-        key = "tests/base/model.tar.gz"
+        return self.object("base/model.tar.gz", BASE.read_bytes())
+
+    def name(self, kind: str) -> str:
+        """A new name, by which the resource is deleted at the end."""
+        made = f"gn-{self.run}-{kind}-{len(self._made)}"
+        self._made.append((kind, made))
+        return made
+
+    def object(self, key: str, data: bytes) -> str:
+        """Put an object into S3; its URI."""
         ensure_bucket(self.settings)
-        self.s3.put_object(Bucket=self.settings.bucket, Key=key, Body=BASE.read_bytes())
+        key = f"conformance/{self.run}/{key}"
+        self.s3.put_object(Bucket=self.settings.bucket, Key=key, Body=data)
         return f"s3://{self.settings.bucket}/{key}"
 
     def put(self, data: bytes) -> str:
         """Put a channel's file into a folder of its own in S3; the URI of that folder."""
-        ensure_bucket(self.settings)
-        folder = f"tests/{uuid4()}/"
-        self.s3.put_object(Bucket=self.settings.bucket, Key=f"{folder}data.npz", Body=data)
-        return f"s3://{self.settings.bucket}/{folder}"
+        return self.object(f"data/{uuid4()}/data.npz", data).removesuffix("data.npz")
 
-    def train(self, data: str | None = None, seconds: int = 120, metrics: dict[str, str] | None = None, **given: Any) -> str:
+    @property
+    def output(self) -> str:
+        """Where jobs put their models."""
+        return f"s3://{self.settings.bucket}/conformance/{self.run}/output"
+
+    def until(self, what: Callable[[], Any]) -> Any:
+        """The first true answer, as patient as this SageMaker needs."""
+        return eventually(what, self.patience_s, self.pause_s)
+
+    def job_request(self, data: str | None = None, seconds: int = 600, **given: Any) -> dict[str, Any]:
+        """What CreateTrainingJob is given, without a name. ``given`` are hyperparameters."""
+        return {
+            "RoleArn": self.settings.role_arn,
+            "AlgorithmSpecification": {"TrainingImage": self.image, "TrainingInputMode": "File"},
+            "HyperParameters": {"rounds": "3", "nthread": "1"} | {key: str(value) for key, value in given.items()},
+            "InputDataConfig": [channel("train", data or self.put(npz()))],
+            "OutputDataConfig": {"S3OutputPath": self.output},
+            "ResourceConfig": {"InstanceType": self.settings.training_instance, "InstanceCount": 1, "VolumeSizeInGB": 1},
+            "StoppingCondition": {"MaxRuntimeInSeconds": seconds},
+        }
+
+    def train(self, data: str | None = None, seconds: int = 600, metrics: dict[str, str] | None = None, **given: Any) -> str:
         """Begin a training job; its name. ``given`` are hyperparameters."""
-        name = f"job-{uuid4()}"
-        self.sagemaker.create_training_job(
-            TrainingJobName=name,
-            RoleArn=ROLE,
-            AlgorithmSpecification={
-                "TrainingImage": self.settings.image_uri("xgboost"),
-                "TrainingInputMode": "File",
-                "MetricDefinitions": [{"Name": key, "Regex": regex} for key, regex in (metrics or {}).items()],
-            },
-            HyperParameters={"rounds": "3", "nthread": "1"} | {key: str(value) for key, value in given.items()},
-            InputDataConfig=[channel("train", data or self.put(npz()))],
-            OutputDataConfig={"S3OutputPath": f"s3://{self.settings.bucket}/tests/output"},
-            ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-            StoppingCondition={"MaxRuntimeInSeconds": seconds},
-        )
+        name = self.name("job")
+        request = self.job_request(data, seconds, **given)
+        definitions = [{"Name": key, "Regex": regex} for key, regex in (metrics or {}).items()]
+        request["AlgorithmSpecification"]["MetricDefinitions"] = definitions
+        self.sagemaker.create_training_job(TrainingJobName=name, **request)
         return name
 
     def job(self, name: str) -> dict[str, Any]:
@@ -117,40 +161,60 @@ class Cloud:
 
     def ended(self, name: str) -> dict[str, Any]:
         """A job once it has ended."""
-        eventually(lambda: self.job(name)["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"))
+        self.until(lambda: self.job(name)["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"))
         return self.job(name)
 
     def model(self, data: str | None = None, **environment: str) -> str:
         """A model of the image; its name."""
-        name = f"model-{uuid4()}"
-        container = {"Image": self.settings.image_uri("xgboost"), "ModelDataUrl": data or self.base, "Environment": environment}
-        self.sagemaker.create_model(ModelName=name, ExecutionRoleArn=ROLE, PrimaryContainer=container)
+        name = self.name("model")
+        container = {"Image": self.image, "ModelDataUrl": data or self.base, "Environment": environment}
+        self.sagemaker.create_model(ModelName=name, ExecutionRoleArn=self.settings.role_arn, PrimaryContainer=container)
+        return name
+
+    def variant(self, name: str, model: str, weight: float = 1.0, count: int = 1) -> dict[str, Any]:
+        """A production variant."""
+        return {
+            "VariantName": name,
+            "ModelName": model,
+            "InitialInstanceCount": count,
+            "InstanceType": self.settings.serving_instance,
+            "InitialVariantWeight": weight,
+        }
+
+    def config_of(self, *variants: dict[str, Any], **given: Any) -> str:
+        """An endpoint config; its name."""
+        name = self.name("config")
+        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=list(variants), **given)
         return name
 
     def config(self, **weights: float) -> str:
-        """An endpoint config with a variant for each keyword; its name."""
-        name = f"config-{uuid4()}"
+        """An endpoint config with a variant of the base model for each keyword; its name."""
         model = self.model()
-        self.sagemaker.create_endpoint_config(
-            EndpointConfigName=name,
-            ProductionVariants=[variant(key, model, weight) for key, weight in weights.items()],
-        )
+        return self.config_of(*(self.variant(key, model, weight) for key, weight in weights.items()))
+
+    def begun(self, config: str) -> str:
+        """An endpoint that is being made; its name."""
+        name = self.name("endpoint")
+        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
         return name
 
     def endpoint(self, **weights: float) -> str:
         """An endpoint in service; its name."""
-        name = f"endpoint-{uuid4()}"
-        self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=self.config(**(weights or {"v1": 1})))
+        name = self.begun(self.config(**(weights or {"v1": 1})))
         self.in_service(name)
         return name
 
     def in_service(self, name: str) -> dict[str, Any]:
         """An endpoint once it has ended what it was at."""
         done = ("InService", "Failed")
-        eventually(lambda: self.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] in done)
+        self.until(lambda: self.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] in done)
         described = dict(self.sagemaker.describe_endpoint(EndpointName=name))
         assert described["EndpointStatus"] == "InService", described
         return described
+
+    def delete(self, endpoint: str) -> None:
+        """Begin to delete an endpoint."""
+        self.sagemaker.delete_endpoint(EndpointName=endpoint)
 
     def ask(self, endpoint: str, images: NDArray[Any] | None = None, **given: Any) -> dict[str, Any]:
         """An endpoint's answer as boto3 gives it, the body read."""
@@ -159,19 +223,55 @@ class Cloud:
         answer = dict(self.runtime.invoke_endpoint(EndpointName=endpoint, **arguments))
         return answer | {"Body": answer["Body"].read()}
 
+    def group(self) -> str:
+        """A model package group; its name."""
+        name = self.name("group")
+        self.sagemaker.create_model_package_group(ModelPackageGroupName=name, ModelPackageGroupDescription="conformance")
+        return name
+
+    def package(self, group: str, **given: Any) -> str:
+        """A package of the base model; its ARN."""
+        specification = {
+            "Containers": [{"Image": self.image, "ModelDataUrl": self.base}],
+            "SupportedContentTypes": [NPY],
+            "SupportedResponseMIMETypes": [NPY],
+        }
+        made = self.sagemaker.create_model_package(ModelPackageGroupName=group, InferenceSpecification=specification, **given)
+        return str(made["ModelPackageArn"])
+
+    def clean_up(self) -> None:
+        """Delete all that was made, the last first; what is gone already is passed over."""
+        sagemaker = self.sagemaker
+        packages = sagemaker.get_paginator("list_model_packages")
+
+        def group(name: str) -> None:
+            for page in packages.paginate(ModelPackageGroupName=name):
+                for package in page["ModelPackageSummaryList"]:
+                    sagemaker.delete_model_package(ModelPackageName=package["ModelPackageArn"])
+            sagemaker.delete_model_package_group(ModelPackageGroupName=name)
+
+        def endpoint(name: str) -> None:
+            busy = ("Creating", "Updating")
+            self.until(lambda: sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] not in busy)
+            sagemaker.delete_endpoint(EndpointName=name)
+
+        ways: dict[str, Callable[[str], Any]] = {
+            "endpoint": endpoint,
+            "config": lambda name: sagemaker.delete_endpoint_config(EndpointConfigName=name),
+            "model": lambda name: sagemaker.delete_model(ModelName=name),
+            "group": group,
+            "job": lambda name: sagemaker.stop_training_job(TrainingJobName=name),
+        }
+        for kind, name in reversed(self._made):
+            with contextlib.suppress(ClientError):
+                ways[kind](name)
+        pages = self.s3.get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=self.settings.bucket, Prefix=f"conformance/{self.run}/"):
+            for entry in page.get("Contents", []):
+                self.s3.delete_object(Bucket=self.settings.bucket, Key=entry["Key"])
+
 
 def channel(name: str, uri: str) -> dict[str, Any]:
     """An input channel."""
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
-
-
-def variant(name: str, model: str, weight: float = 1.0, count: int = 1) -> dict[str, Any]:
-    """A production variant."""
-    return {
-        "VariantName": name,
-        "ModelName": model,
-        "InitialInstanceCount": count,
-        "InstanceType": "ml.m5.large",
-        "InitialVariantWeight": weight,
-    }

@@ -160,7 +160,7 @@ def test_after_kill_9_endpoints_answer_jobs_end_and_nothing_is_orphaned(
     assert cloud.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"] == "InService"
     ended = cloud.ended(job)
     assert ended["TrainingJobStatus"] == "Completed"
-    assert cloud.s3.list_objects_v2(Bucket=settings.bucket, Prefix=f"tests/output/{job}/")["KeyCount"] == 1
+    assert cloud.s3.list_objects_v2(Bucket=settings.bucket, Prefix=f"conformance/{cloud.run}/output/{job}/")["KeyCount"] == 1
     told = [transition["StatusMessage"] for transition in ended["SecondaryStatusTransitions"]]
     assert "The service was interrupted: the job starts anew" in told
     arn = cloud.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointArn"]

@@ -1,0 +1,83 @@
+"""What is only so of the local SageMaker: what it refuses because this machine has it not, and who is kept out."""
+
+import http.client
+import json
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from contracts.settings import Settings
+from tests.contract.sagemaker_cases import Cloud, channel
+
+
+@pytest.fixture(scope="module")
+def here(local_aws: Settings) -> Cloud:
+    return Cloud(local_aws)
+
+
+def test_an_operation_that_is_absent_is_named(here: Cloud) -> None:
+    with pytest.raises(ClientError, match=r"UnknownOperationException.*ListApps is not on this machine"):
+        here.sagemaker.list_apps()
+    with pytest.raises(ClientError, match=r"UnknownOperationException.*InvokeEndpointAsync is not on this machine"):
+        here.runtime.invoke_endpoint_async(EndpointName="x", InputLocation="s3://bucket/key")
+
+
+def test_an_unsigned_request_is_refused_and_so_is_nonsense(here: Cloud) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", here.settings.sagemaker_port)
+    for path in ("/", "/endpoints/any/invocations", "/anything"):
+        connection.request("POST", path, b"{}", {"X-Amz-Target": "SageMaker.ListModels"})
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())["__type"]) == (403, "MissingAuthenticationTokenException")
+    connection.request("POST", "/", b"{}", {"X-Amz-Target": "SageMaker.ListModels", "Authorization": "Basic abc"})
+    assert json.loads(connection.getresponse().read())["__type"] == "IncompleteSignatureException"
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"AlgorithmSpecification": {"TrainingImage": "elsewhere/image:1", "TrainingInputMode": "File"}}, "find image"),
+        ({"InputDataConfig": [channel("train", "s3://b/data/") | {"InputMode": "Pipe"}]}, "mode File"),
+        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}}, "one instance"),
+    ],
+)
+def test_a_job_that_this_machine_cannot_do_is_refused_at_once(here: Cloud, change: dict[str, Any], told: str) -> None:
+    with pytest.raises(ClientError, match=told):
+        here.sagemaker.create_training_job(TrainingJobName="never", **(here.job_request(data="s3://b/data/") | change))
+
+
+def test_an_endpoint_that_this_machine_cannot_serve_is_refused_at_once(here: Cloud) -> None:
+    serverless = {
+        "VariantName": "v1",
+        "ModelName": here.model(),
+        "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1},
+    }
+    with pytest.raises(ClientError, match="only instances"):
+        here.config_of(serverless)
+    with pytest.raises(ClientError, match="Asynchronous inference"):
+        here.config_of(
+            here.variant("v1", here.model()), AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": "s3://bucket/output"}}
+        )
+    with pytest.raises(ClientError, match="several containers"):
+        here.sagemaker.create_model(
+            ModelName="pipeline",
+            ExecutionRoleArn=here.settings.role_arn,
+            Containers=[{"Image": here.image}, {"Image": here.image}],
+        )
+
+
+def test_an_endpoint_says_what_it_goes_over_to(here: Cloud) -> None:
+    name = here.endpoint(v1=1)
+    config = here.config(v2=1)
+
+    here.sagemaker.update_endpoint(EndpointName=name, EndpointConfigName=config)
+
+    described = here.sagemaker.describe_endpoint(EndpointName=name)
+    assert described["EndpointStatus"] == "Updating"
+    assert described["PendingDeploymentSummary"]["EndpointConfigName"] == config
+    assert described["ProductionVariants"][0]["VariantStatus"][0]["Status"] == "Updating"
+    described = here.in_service(name)
+    assert "PendingDeploymentSummary" not in described
+    assert "VariantStatus" not in described["ProductionVariants"][0]
+    here.delete(name)
