@@ -14,26 +14,42 @@ from api.app import create_app
 from api.frames import MAX_FRAME
 from api.sockets import Protocol
 from contracts.events import (
+    BLEND,
     LATENCY_BUCKETS_MS,
+    PERSONAL_MODEL,
+    SHADOW,
+    CandidateSet,
     CorrectionGiven,
     CorrectionReceipt,
     DrawingSubmitted,
+    EndpointSeen,
     Event,
     GuessMade,
+    GuessMissed,
     ModelChange,
     ModelPromoted,
+    ModelPublished,
     Outcome,
+    PolicySet,
     ScoresCounted,
     SnapshotTaken,
+    VariantSeen,
     decode,
     generation,
     now,
+    variant_of,
 )
 from contracts.settings import Settings
 from producers.bus import open_bus
 from tests.histories import features, probabilities
 
 PATIENCE_S: Final = 10.0
+TITLES: Final = {"xgboost": "XGBoost", "tensorflow": "TensorFlow CNN", "mxnet": "MXNet CNN", "kmeans": "K-Means"}
+GUESSERS: Final = (BLEND, "xgboost", "tensorflow", "kmeans", "river", PERSONAL_MODEL)
+"""Who answers at the start: mxnet is not here."""
+NOT_HERE: Final = "MXNet is there for Linux on x86-64 only"
+INSTANCE: Final = "ml.m5.large"
+PRICE_USD: Final = 0.115
 
 
 def eventually(holds: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
@@ -51,8 +67,17 @@ class Stage:
     """Serves the pages at `url`; `says` is what each model answers to the next drawing."""
 
     port: int
-    says: dict[str, int] = field(default_factory=lambda: {"xgboost": 1, "river": 1})
-    versions: dict[str, str] = field(default_factory=lambda: {"xgboost": "base1", "river": "mnist1+41"})
+    says: dict[str, int] = field(default_factory=lambda: dict.fromkeys(GUESSERS, 1))
+    misses: dict[str, tuple[bool, str]] = field(default_factory=dict)
+    """Who does not answer finished drawings: whether it rests, and why."""
+    told: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What a model's guesses say besides: role, fallback, version."""
+    lead: str = BLEND
+    versions: dict[str, str] = field(
+        default_factory=lambda: (
+            {BLEND: "blend1", "river": "mnist1+41", PERSONAL_MODEL: "own1+0"} | dict.fromkeys(TITLES, "base1")
+        )
+    )
     drawings: list[DrawingSubmitted] = field(default_factory=list)
     """Finished ones, as they were kept."""
     previews: int = 0
@@ -68,8 +93,10 @@ class Stage:
         self._serving: threading.Thread | None = None
 
     def open(self) -> None:
-        """Put two models on the bus, begin to answer, and serve."""
-        self.promote("base1")
+        """Put all models on the bus, begin to answer, and serve."""
+        for model in ("xgboost", "tensorflow", "kmeans"):
+            self.promote("base1", model=model)
+        self.publish(EndpointSeen(model="mxnet", version="none", endpoint="", status="Unavailable", reason=NOT_HERE))
         self.publish(
             SnapshotTaken(
                 model="river", version="mnist1+41", title="River", offset=40, lessons=41, digest="", reader="", weights=b""
@@ -115,21 +142,78 @@ class Stage:
         """Put an event on the bus."""
         self._bus.publish(event).result(PATIENCE_S)
 
-    def promote(self, version: str, note: str = "") -> None:
-        """Let another version of xgboost answer."""
-        self.versions["xgboost"] = version
-        self.publish(ModelPromoted(model="xgboost", version=version, title="XGBoost", endpoint="e", variant=version, note=note))
+    def promote(self, version: str, note: str = "", *, model: str = "xgboost", previous: str | None = None) -> None:
+        """Let another version of a batch model answer."""
+        self.versions[model] = version
+        self.publish(
+            ModelPromoted(
+                model=model,
+                version=version,
+                title=TITLES[model],
+                endpoint=f"gamenight-{model}",
+                variant=variant_of(version),
+                previous=previous,
+                note=note,
+            )
+        )
 
-    def score(self, model: str, label: int, guesses: list[int]) -> None:
+    def train(self, version: str, *, model: str = "xgboost", approved: bool = True) -> None:
+        """Put a version of a batch model into the library."""
+        self.publish(
+            ModelPublished(
+                model=model,
+                version=version,
+                title=TITLES[model],
+                digest=version.encode().hex().ljust(64, "0"),
+                artifact=f"s3://gamenight/models/{model}/{version}/model.tar.gz",
+                lineage={"training_job": f"gamenight-{model}-{version}", "seed": "7"},
+                metrics={"mnist_accuracy": 0.991},
+                gate="passed: MNIST 99.1 %" if approved else "refused: MNIST 97.0 %",
+                approved=approved,
+                arn=f"arn:aws:sagemaker:eu-central-1:000000000000:model-package/gamenight-{model}/{version}",
+            )
+        )
+
+    def candidate(self, version: str, role: Any, share: float = 0.0, *, model: str = "xgboost") -> None:
+        """Put a version beside a model's champion."""
+        self.publish(CandidateSet(model=model, version=version, role=role, share=share, endpoint=f"gamenight-{model}"))
+
+    def policy(self, lead: str, **parts: Any) -> None:
+        """Say who is shown first, and who is not simply shown."""
+        self.lead = lead
+        self.publish(PolicySet(lead=lead, parts=parts))
+
+    def endpoint(self, *versions: str, model: str = "xgboost", status: str = "InService") -> None:
+        """Show an endpoint with versions, of which the first takes the traffic."""
+        variants = [
+            VariantSeen(variant=variant_of(v), version=v, weight=float(v == versions[0]), instances=1, instance_type=INSTANCE)
+            for v in versions
+        ]
+        self.publish(
+            EndpointSeen(
+                model=model,
+                version=versions[0],
+                endpoint=f"gamenight-{model}",
+                arn=f"arn:aws:sagemaker:eu-central-1:000000000000:endpoint/gamenight-{model}",
+                status=status,
+                created=now(),
+                modified=now(),
+                variants=variants,
+                cost_per_hour_usd=PRICE_USD * len(versions),
+            )
+        )
+
+    def score(self, model: str, label: int, guesses: list[int], *, version: str | None = None, shadow: bool = False) -> None:
         """Count guesses at drawings of one digit: absolute, as the scorer does."""
         confusion = [0] * 100
         for guess in guesses:
             confusion[label * 10 + guess] += 1
         latency = [0, 0, len(guesses), *[0] * (len(LATENCY_BUCKETS_MS) - 2)]
         counts = {"n": len(guesses), "correct": guesses.count(label), "confusion": confusion, "latency": latency}
-        version = generation(self.versions[model])
-        self.publish(ScoresCounted(model=model, version=version, window=None, source=0, **counts))
-        self.publish(ScoresCounted(model=model, version=None, window=now().replace(microsecond=0), source=0, **counts))
+        counted = generation(version or self.versions[model]) + (SHADOW if shadow else "")
+        self.publish(ScoresCounted(model=model, version=counted, window=None, source=0, **counts))
+        if not shadow:
+            self.publish(ScoresCounted(model=model, version=None, window=now().replace(microsecond=0), source=0, **counts))
 
     def _answer(self) -> None:
         with_all = self._bus.follow([DrawingSubmitted.topic, CorrectionGiven.topic], "start")
@@ -148,38 +232,63 @@ class Stage:
         else:
             self.previews += 1
         for model, label in self.says.items():
-            self.publish(
-                GuessMade(
-                    drawing_id=drawing.drawing_id,
-                    player_id=drawing.player_id,
-                    model=model,
-                    version=self.versions[model],
-                    label=label,
-                    probabilities=probabilities(label),
-                    final=drawing.final,
-                    hops={"bus_in": 1.0, "read": 0.5, "wait": 0.2, "model": 1.5},
-                    features=features() if model == "river" and drawing.final else None,
+            if drawing.final and model in self.misses:
+                resting, why = self.misses[model]
+                self.publish(
+                    GuessMissed(
+                        drawing_id=drawing.drawing_id,
+                        player_id=drawing.player_id,
+                        model=model,
+                        final=True,
+                        resting=resting,
+                        why=why,
+                    )
                 )
+            elif drawing.final or not self.misses.get(model, (False, ""))[0]:
+                self._say(drawing, model, label)
+
+    def _say(self, drawing: DrawingSubmitted, model: str, label: int) -> None:
+        left_out = {model: "resting" if resting else "late" for model, (resting, _) in self.misses.items()}
+        said: dict[str, Any] = {
+            "version": self.versions[model],
+            "probabilities": probabilities(label),
+            "hops": {"bus_in": 1.0, "read": 0.5, "wait": 0.2, "model": 1.5},
+            "features": features() if model == "river" and drawing.final else None,
+            "left_out": left_out if model == BLEND and drawing.final else {},
+            "lead": self.lead,
+        }
+        self.publish(
+            GuessMade(
+                drawing_id=drawing.drawing_id,
+                player_id=drawing.player_id,
+                model=model,
+                label=label,
+                final=drawing.final,
+                **said | self.told.get(model, {}),
             )
+        )
 
     def _learn(self, correction: CorrectionGiven) -> None:
         self.corrections.append(correction)
-        before = self.versions["river"]
-        after = f"mnist1+{int(before.split('+')[1]) + 1}"
-        self.versions["river"] = after
         known = {model: probabilities(label)[correction.label] for model, label in self.says.items()}
-        xgboost = self.versions["xgboost"]
-        self.publish(
-            CorrectionReceipt(
-                correction_id=correction.correction_id,
-                drawing_id=correction.drawing_id,
-                player_id=correction.player_id,
-                outcome=Outcome.LEARNED,
-                models={
-                    "river": ModelChange(version_before=before, version_after=after, p_before=known["river"], p_after=0.81),
-                    "xgboost": ModelChange(
-                        version_before=xgboost, version_after=xgboost, p_before=known["xgboost"], p_after=known["xgboost"]
-                    ),
-                },
+        changes = {}
+        for model in ("river", PERSONAL_MODEL):
+            before = self.versions[model]
+            self.versions[model] = f"{generation(before)}+{int(before.split('+')[1]) + 1}"
+            p_after = 0.81 if model == "river" else 0.97
+            changes[model] = ModelChange(
+                version_before=before, version_after=self.versions[model], p_before=known[model], p_after=p_after
             )
-        )
+        base, p = self.versions["xgboost"], known["xgboost"]
+        changes["xgboost"] = ModelChange(version_before=base, version_after=base, p_before=p, p_after=p)
+        for stage, models in (("personal", (PERSONAL_MODEL,)), ("learner", ("river", "xgboost"))):
+            self.publish(
+                CorrectionReceipt(
+                    correction_id=correction.correction_id,
+                    drawing_id=correction.drawing_id,
+                    player_id=correction.player_id,
+                    outcome=Outcome.LEARNED,
+                    stage=stage,
+                    models={model: changes[model] for model in models},
+                )
+            )

@@ -4,15 +4,21 @@ import json
 import re
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import WebSocketRoute, expect
 
 from contracts.events import TrainingAdvanced
 from tests.e2e.conftest import ONE, SEVEN, Visit
-from tests.e2e.stage import Stage, eventually
+from tests.e2e.stage import NOT_HERE, Stage, eventually
 
 Visits = Callable[..., Visit]
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 NBSP = "\u00a0"
+
+
+def cards(game: Visit, where: str) -> list[str]:
+    """The models whose cards stand in a place, in order."""
+    return [str(card.get_attribute("data-model")) for card in game.page.locator(f"{where} article").all()]
 
 
 def test_a_drawing_is_guessed_corrected_by_a_key_and_the_receipt_says_who_learned(stage: Stage, visit: Visits) -> None:
@@ -27,6 +33,10 @@ def test_a_drawing_is_guessed_corrected_by_a_key_and_the_receipt_says_who_learne
     river = game.page.locator('#receipt .line[data-model="river"]')
     expect(river).to_contain_text(f"River learned it: 1{NBSP}% → 81{NBSP}%")
     expect(river).to_contain_text("mnist1+41 → +42")
+    yours = game.page.locator('#receipt .line[data-model="yours"]')
+    expect(yours).to_contain_text(f"Yours learned it: 1{NBSP}% → 97{NBSP}%")
+    expect(yours).to_contain_text("knows 1 of your drawings")
+    expect(game.page.locator('#receipt .line[data-model="xgboost"]')).to_contain_text(f"XGBoost gave 1{NBSP}% to the 7")
     expect(game.page.locator('article[data-model="river"]')).to_contain_text("0 of 1 right")
     expect(game.page.locator("#past li")).to_have_count(1)
     [correction] = stage.corrections
@@ -83,7 +93,7 @@ def test_a_finger_draws_as_a_mouse_does(stage: Stage, visit: Visits) -> None:
 
     expect(game.guess("river")).to_have_text("1")
     game.page.locator("#digits button", has_text="4").tap()
-    expect(game.page.locator("#receipt .line")).to_have_count(2)
+    expect(game.page.locator("#receipt .line")).to_have_count(3)
     assert len(stage.drawings[0].strokes[0]) == 12
     assert game.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -95,7 +105,7 @@ def test_the_keyboard_alone_plays(stage: Stage, visit: Visits) -> None:
         game.page.keyboard.press(key)
 
     expect(game.guess("river")).to_have_text("1")
-    expect(game.page.locator("#spoken")).to_contain_text("River: 1, 91 per cent")
+    expect(game.page.locator("#spoken")).to_have_text("Everyone: 1, 91 per cent; 5 of 5 others agree")
     game.page.keyboard.press("1")
     expect(game.page.locator('article[data-model="river"]')).to_contain_text("1 of 1 right")
     [[*stroke]] = stage.drawings[0].strokes
@@ -113,7 +123,7 @@ def test_what_was_drawn_and_said_while_the_game_was_away_arrives_once_when_it_is
 
     stage.serve()
 
-    expect(game.page.locator("#receipt .line")).to_have_count(2)
+    expect(game.page.locator("#receipt .line")).to_have_count(3)
     expect(game.page.locator("#status")).to_have_text("Saved")
     assert len(stage.drawings) == 1
     assert [correction.label for correction in stage.corrections] == [7]
@@ -270,7 +280,7 @@ def test_the_dashboard_moves_without_a_reload(stage: Stage, visit: Visits) -> No
     watch = visit(f"{stage.url}/watch")
     tile = watch.page.locator('.tile[data-model="river"]')
     expect(tile).to_contain_text(f"50.0{NBSP}%")
-    expect(tile).to_contain_text(f"9.5{NBSP}% and 90.5{NBSP}%")
+    expect(tile).to_contain_text(f"9.5{NBSP}% to 90.5{NBSP}%")
 
     stage.score("river", 7, [7] * 9 + [1])
 
@@ -310,6 +320,224 @@ def test_the_dashboard_comes_back_with_the_game(stage: Stage, visit: Visits) -> 
     stage.score("river", 7, [7])
     stage.serve()
     expect(watch.page.locator('.tile[data-model="river"]')).to_contain_text("1 of 1")
+
+
+def test_seven_guess_and_the_one_that_leads_is_large_and_first(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.draw(ONE)
+    for model in ("everyone", "xgboost", "tensorflow", "kmeans", "river", "yours"):
+        expect(game.guess(model)).to_have_text("1")
+    assert cards(game, "#lead") == ["everyone"]
+    assert cards(game, "#cards") == ["xgboost", "tensorflow", "mxnet", "kmeans", "river", "yours"]
+    expect(game.page.locator("#agreement")).to_have_text("5 of 5 see a 1")
+    lead, other = (game.page.locator(f'article[data-model="{model}"]').bounding_box() for model in ("everyone", "river"))
+    assert lead is not None
+    assert other is not None
+    assert lead["width"] > 2 * other["width"]
+
+
+def test_whom_the_policy_or_a_bandit_puts_first_is_first_from_the_next_finished_drawing(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    stage.policy("river")
+    expect(game.page.locator('#lead article[data-model="river"]')).to_be_visible()
+    stage.policy("bandit")
+    stage.lead = "kmeans"
+    game.draw(ONE)
+    expect(game.page.locator('#lead article[data-model="kmeans"][data-state="final"]')).to_be_visible()
+    assert cards(game, "#cards") == ["everyone", "xgboost", "tensorflow", "mxnet", "river", "yours"]
+
+
+def test_no_card_moves_while_guesses_stream_in(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.draw(ONE)
+    expect(game.guess("yours")).to_have_text("1")
+    game.page.keyboard.press("Escape")
+    places = """[...document.querySelectorAll("article.guess")].map((card) => {
+      const { x, y, width, height } = card.getBoundingClientRect();
+      return [card.dataset.model, x, y, width, height].join(" ");
+    })"""
+    before = game.page.evaluate(places)
+    stage.lead = "river"  # of previews, nobody moves for them
+    box = game.page.locator("#pad").bounding_box()
+    assert box is not None
+    game.page.mouse.move(box["x"] + 100, box["y"] + 100)
+    game.page.mouse.down()
+    game.page.mouse.move(box["x"] + 300, box["y"] + 300, steps=10)
+    for model in ("xgboost", "river", "yours"):
+        expect(game.page.locator(f'article[data-model="{model}"][data-state="preview"] .digit')).to_have_text("1")
+    assert game.page.evaluate(places) == before
+    assert game.page.evaluate("scrollX + scrollY") == 0
+
+
+def test_who_rests_says_why_and_comes_back(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    stage.misses["kmeans"] = (True, "3 failures in a row")
+    stage.misses["tensorflow"] = (False, "no answer within 250 ms")
+    game.draw(ONE)
+    kmeans, tensorflow = (game.page.locator(f'article[data-model="{model}"]') for model in ("kmeans", "tensorflow"))
+    expect(kmeans).to_have_attribute("data-state", "resting")
+    expect(kmeans.locator(".note")).to_have_text("3 failures in a row")
+    expect(tensorflow).to_have_attribute("data-state", "late")
+    expect(tensorflow.locator(".note")).to_have_text("no answer within 250 ms")
+    expect(game.page.locator('article[data-model="everyone"] .note')).to_have_text(
+        "without K-Means (resting) and TensorFlow CNN (late)"
+    )
+    expect(game.page.locator("#spoken")).to_contain_text("no answer from TensorFlow CNN and K-Means")
+
+    stage.misses.clear()
+    game.page.keyboard.press("Escape")
+    expect(kmeans).to_have_attribute("data-state", "empty")
+    game.draw(ONE)
+    expect(game.guess("kmeans")).to_have_text("1")
+    expect(game.page.locator('article[data-model="everyone"] .note')).to_have_text("all who answer, together")
+
+
+def test_who_cannot_be_here_says_why(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.draw(ONE)
+    expect(game.guess("river")).to_have_text("1")
+    mxnet = game.page.locator('article[data-model="mxnet"]')
+    expect(mxnet).to_have_attribute("data-state", "unavailable")
+    expect(mxnet.locator(".note")).to_have_text(NOT_HERE)
+
+    stage.says["mxnet"] = 1
+    stage.promote("base1", model="mxnet")
+    game.page.keyboard.press("Escape")
+    game.draw(ONE)
+    expect(game.guess("mxnet")).to_have_text("1")
+
+
+def test_a_canary_and_a_stand_in_are_marked(stage: Stage, visit: Visits) -> None:
+    stage.told = {
+        "xgboost": {"role": "canary", "version": "4"},
+        "tensorflow": {"fallback": "version 3 failed its first calls", "version": "2"},
+    }
+    game = visit(stage.url)
+    game.draw(ONE)
+    expect(game.page.locator('article[data-model="xgboost"] .badge')).to_have_text("early")
+    expect(game.page.locator('article[data-model="xgboost"] .note')).to_have_text("you see version 4 early")
+    expect(game.page.locator('article[data-model="tensorflow"] .note')).to_have_text(
+        "version 2 stands in: version 3 failed its first calls"
+    )
+
+
+def test_players_own_model_tells_how_many_of_their_drawings_it_knows(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    note = game.page.locator('article[data-model="yours"] .note')
+    game.draw(ONE)
+    expect(game.guess("yours")).to_have_text("1")
+    expect(note).to_have_text("as River, until your first word")
+    game.page.keyboard.press("7")
+    expect(game.page.locator('#receipt .line[data-model="yours"]')).to_contain_text("knows 1 of your drawings")
+    game.draw(ONE)
+    expect(note).to_have_text("knows 1 drawing of yours")
+
+
+def test_no_player_sees_a_shadow(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    expect(game.page.locator('article[data-model="tensorflow"]')).to_be_visible()
+    stage.policy("everyone", tensorflow="shadow", kmeans="off")
+    expect(game.page.locator('article[data-model="tensorflow"]')).to_have_count(0)
+    game.draw(ONE)
+    expect(game.guess("river")).to_have_text("1")
+    assert cards(game, "#cards") == ["xgboost", "mxnet", "river", "yours"]
+    game.page.reload()
+    expect(game.page.locator('article[data-model="river"]')).to_be_visible()
+    assert cards(game, "#cards") == ["xgboost", "mxnet", "river", "yours"]
+
+
+def test_the_library_shows_what_every_version_is_and_how_it_does(stage: Stage, visit: Visits) -> None:
+    for version, approved in (("1", True), ("2", True), ("3", True), ("4", False)):
+        stage.train(version, approved=approved)
+    stage.promote("2", previous="1")
+    stage.candidate("3", "canary", 0.1)
+    stage.score("xgboost", 7, [7] * 9 + [1])
+    stage.score("xgboost", 7, [7] * 4 + [1], version="3", shadow=True)
+    library = visit(f"{stage.url}/library")
+
+    shelf = library.page.locator('.shelf[data-model="xgboost"]')
+    statuses = [shelf.locator(f'.version[data-version="{version}"]').get_attribute("data-status") for version in "1234"]
+    assert statuses == ["previous", "champion", "canary", "refused"]
+    expect(shelf.locator('.version[data-version="3"] summary')).to_contain_text(f"canary 10{NBSP}%")
+    expect(shelf.locator('.version[data-version="2"] [data-what="live"]')).to_contain_text(f"90.0{NBSP}%")
+    expect(shelf.locator('.version[data-version="2"] [data-what="live"]')).to_contain_text("n = 10")
+    expect(shelf.locator('.version[data-version="3"] [data-what="as shadow"]')).to_contain_text(f"80.0{NBSP}%")
+    expect(library.page.locator('.shelf[data-model="everyone"] .role')).to_have_text("lead")
+    expect(library.page.locator('.shelf[data-model="mxnet"]')).to_contain_text(NOT_HERE)
+
+    library.page.keyboard.press("Tab")
+    shelf.locator('.version[data-version="2"] summary').focus()
+    library.page.keyboard.press("Enter")
+    papers = shelf.locator('.version[data-version="2"] .papers')
+    expect(papers).to_contain_text("model-package/gamenight-xgboost/2")
+    expect(papers).to_contain_text(f"MNIST accuracy 99.1{NBSP}%")
+    expect(papers).to_contain_text("seed 7")
+
+    stage.candidate("3", "shadow")
+    stage.policy("river")
+    expect(shelf.locator('.version[data-version="3"]')).to_have_attribute("data-status", "shadow")
+    expect(library.page.locator('.shelf[data-model="river"] .role')).to_have_text("lead")
+    expect(papers).to_be_visible()  # what was opened stays open, and what was reached stays reached
+    assert library.page.evaluate("document.activeElement.parentElement.dataset.version") == "2"
+
+
+def test_the_endpoints_show_who_answers_at_what_price_and_who_is_not_here(stage: Stage, visit: Visits) -> None:
+    stage.promote("2", previous="1")
+    stage.candidate("3", "canary", 0.1)
+    stage.endpoint("2", "1", "3")
+    page = visit(f"{stage.url}/endpoints").page
+
+    xgboost = page.locator('.endpoint[data-model="xgboost"]')
+    expect(xgboost.locator(".status")).to_have_text("InService")
+    expect(xgboost).to_contain_text("$0.345 an hour, $251.85 a month")
+    expect(page.locator("#price")).to_contain_text("Here it runs on your machine")
+    cells = [row.locator("th, td").all_inner_texts()[:5] for row in xgboost.locator("tbody tr").all()]
+    assert cells == [
+        ["v2", "2", "champion", "1", f"90{NBSP}%"],
+        ["v1", "1", "previous", "0", f"0{NBSP}%"],
+        ["v3", "3", "canary", "0", f"10{NBSP}%"],
+    ]
+    expect(xgboost.locator(".shares span")).to_have_text([f"2 · 90{NBSP}%", f"3 · 10{NBSP}%"])
+    mxnet = page.locator('.endpoint[data-model="mxnet"]')
+    expect(mxnet.locator(".status")).to_have_text("Unavailable")
+    expect(mxnet).to_contain_text(NOT_HERE)
+
+    stage.endpoint("2", "1", status="Updating")
+    expect(xgboost.locator(".status")).to_have_text("Updating")
+    expect(xgboost.locator("tbody tr")).to_have_count(2)
+
+
+def test_a_name_that_is_too_long_to_type_is_copied_by_a_button(stage: Stage, visit: Visits) -> None:
+    stage.endpoint("base1")
+    console = visit(f"{stage.url}/endpoints", permissions=["clipboard-read", "clipboard-write"])
+    console.page.get_by_role("button", name="Copy the ARN of gamenight-xgboost").click()
+    expect(console.page.locator('.endpoint[data-model="xgboost"] .copy')).to_have_text("Copied")
+    assert console.page.evaluate("navigator.clipboard.readText()").endswith(":endpoint/gamenight-xgboost")
+
+
+def test_the_watch_page_marks_shadows_and_who_is_not_here(stage: Stage, visit: Visits) -> None:
+    stage.score("xgboost", 7, [7, 7, 1])
+    stage.score("xgboost", 7, [7, 7, 7], version="4", shadow=True)
+    watch = visit(f"{stage.url}/watch")
+    expect(watch.page.locator('#versions tr[data-version="4/shadow"]')).to_contain_text("shadow")
+    expect(watch.page.locator('.tile[data-model="xgboost"]')).to_contain_text("2 of 3")
+    expect(watch.page.locator(".tile")).to_have_count(7)
+    expect(watch.page.locator('.tile[data-model="mxnet"] .badge')).to_have_text("not here")
+    expect(watch.page.locator('.tile[data-model="mxnet"]')).to_contain_text(NOT_HERE)
+
+
+@pytest.mark.parametrize("path", ["/", "/watch", "/library", "/endpoints"])
+def test_a_page_fits_a_phone_and_leads_to_the_others(stage: Stage, visit: Visits, path: str) -> None:
+    stage.train("2")
+    stage.endpoint("2", "base1")
+    stage.score("river", 7, [7, 7, 1])
+    phone = visit(f"{stage.url}{path}", **PHONE)
+    expect(phone.page.locator(".card").first).to_be_visible()
+    assert phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert phone.page.locator("nav a").all_inner_texts() == ["Play", "Watch", "Library", "Endpoints"]
+    expect(phone.page.locator("nav [aria-current]")).to_have_attribute("href", path)
+    for link in phone.page.locator("nav a").all():
+        expect(link).to_be_in_viewport(ratio=1)
 
 
 def test_dark_mode_forced_colours_and_still_motion_are_honoured(stage: Stage, visit: Visits) -> None:
