@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -23,10 +24,10 @@ async def echo(request: Request) -> Response:
 
 
 @asynccontextmanager
-async def opened(handle: Handle = echo) -> AsyncIterator[tuple[int, Door]]:
+async def opened(handle: Handle = echo, max_bytes: int = MAX_BYTES) -> AsyncIterator[tuple[int, Door]]:
     """A door on a port of its own."""
     [port] = free_ports(1)
-    door = Door(handle, MAX_BYTES, refused)
+    door = Door(handle, max_bytes, refused)
     await door.open("127.0.0.1", port)
     try:
         yield port, door
@@ -79,6 +80,17 @@ async def test_a_body_in_chunks_is_put_together() -> None:
 
     async with opened() as (port, _):
         assert json.loads(await asyncio.to_thread(ask, port))["body"] == "one two"
+
+
+async def test_the_end_of_a_large_body_is_not_taken_for_a_head() -> None:
+    async def size(request: Request) -> Response:
+        return Response(200, {}, str(len(request.body)).encode())
+
+    async with opened(size, 20 * MAX_HEAD_BYTES) as (port, _), connected(port) as (reader, writer):
+        body = b"x" * 10 * MAX_HEAD_BYTES
+        for _ in range(3):
+            writer.write(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            assert await answer(reader) == (200, ANY, str(len(body)).encode())
 
 
 async def test_who_asks_before_sending_a_body_is_told_to_go_on() -> None:

@@ -92,6 +92,7 @@ class _Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._head = self._size = 0
         self._in_head = True
+        self._completed = False
         self._refused = False
 
     def close(self) -> None:
@@ -111,12 +112,13 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        self._completed = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._refuse(400, "this is no HTTP")
             return
-        if self._in_head:
+        if self._in_head and not self._completed:  # else these bytes were the end of a body
             self._head += len(data)
             if self._head > MAX_HEAD_BYTES:
                 self._refuse(431, "the headers are too long")
@@ -153,7 +155,7 @@ class _Connection(asyncio.Protocol):
             self._refuse(413, f"The body is over {self._door.max_bytes} bytes")
 
     def on_message_complete(self) -> None:
-        self._in_head = True
+        self._in_head = self._completed = True
         if self._refused:
             return
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
