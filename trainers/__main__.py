@@ -235,7 +235,7 @@ class Trainer:
     def _start(self, name: str, loop: Callable[[], None]) -> None:
         context = contextvars.copy_context()  # so that its log lines say which service
         thread = threading.Thread(target=context.run, args=(self._guarded, loop), daemon=True, name=name)
-        self._threads.append(thread)
+        self._threads = [one for one in self._threads if one.is_alive()] + [thread]
         thread.start()
 
     def _guarded(self, loop: Callable[[], None]) -> None:

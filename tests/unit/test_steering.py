@@ -12,7 +12,6 @@ from contracts.events import (
     CommandSettled,
     Event,
     ModelPromoted,
-    ModelPublished,
     ModelRolledBack,
     PolicySet,
     PromoteModel,
@@ -24,6 +23,7 @@ from contracts.events import (
 )
 from contracts.ports import Bus
 from producers.bus import open_bus
+from tests.endpoints import MemoryServing
 from tests.histories import promoted, published, settled
 from trainers.promote import Promoter
 from trainers.serving import ServingFailed
@@ -34,43 +34,12 @@ ALL = "everyone, xgboost, tensorflow, mxnet, kmeans, river, yours"
 VERSIONS = [published("base1", 0), published("1", 1), published("2", 2), published("3", 3, approved=False), published("4", 4)]
 
 
-class Endpoints:
-    """Serving in memory: an endpoint is its variants with their weights. Versions can be made to fail."""
-
-    def __init__(self, *broken: str) -> None:
-        self.broken = set(broken)
-        self.variants: dict[str, float] = {}
-        self.started: list[list[str]] = []
-        """What was started anew, at each time."""
-
-    def serve(self, endpoint: str, first: ModelPublished, others: Iterable[ModelPublished] = (), *, only: bool = False) -> None:
-        wanted = {variant_of(one.version): float(one is first) for one in (first, *others)}
-        if not wanted.keys() <= self.variants.keys() or (only and wanted.keys() != self.variants.keys()):
-            self.started.append(sorted(wanted))
-            if not self.broken & wanted.keys():
-                self.variants = wanted
-        else:
-            self.variants = {variant: wanted.get(variant, 0.0) for variant in self.variants}
-
-    def ready(self, endpoint: str, first: ModelPublished, others: Iterable[ModelPublished] = ()) -> None:
-        for one in (first, *others):
-            if self.variants.get(variant_of(one.version)) != float(one is first):
-                raise ServingFailed(f"{endpoint} does not serve {one.version}")
-
-    def ask_blank(self, endpoint: str, version: ModelPublished) -> None:
-        if variant_of(version.version) in self.broken:
-            raise ServingFailed(f"{version.version} does not answer")
-
-    def weights(self, endpoint: str) -> dict[str, float]:
-        return dict(self.variants)
-
-
 class Desk:
     """An operator's desk: commands in, events out."""
 
     def __init__(self, *history: Event, broken: Iterable[str] = ()) -> None:
         self.standing = Standing([*VERSIONS, *history])
-        self.endpoints = Endpoints(*broken)
+        self.endpoints = MemoryServing(*broken)
         self._bus: Bus = open_bus(f"memory://{uuid4()}")
         self.promoter = Promoter(self._bus, self.standing, self.endpoints)  # type: ignore[arg-type]
         self._steering = Steering(self.standing, self.promoter)

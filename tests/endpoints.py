@@ -1,0 +1,77 @@
+"""SageMaker's endpoints in memory, for tests of what trainers.promote, bases and watching make of them."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from contracts.events import EndpointSeen, ModelPublished, VariantSeen, variant_of, version_of
+from tests.histories import seconds
+from trainers.serving import ServingFailed
+
+
+class MemoryServing:
+    """`trainers.serving.Serving` of one model: its variants with their weights. Versions can be made to fail."""
+
+    def __init__(self, *broken: str) -> None:
+        self.broken = set(broken)
+        """Variants that do not start."""
+        self.refuses: Exception | None = None
+        """What CreateModel says."""
+        self.variants: dict[str, float] = {}
+        self.started: list[list[str]] = []
+        """The variants of each update that was more than one of weights."""
+        self.status = "InService"
+        self.reason = ""
+        self.changed = 0
+        self.looked = 0
+        self.down: Exception | None = None
+        """What every look at the endpoints says."""
+
+    def serve(self, endpoint: str, first: ModelPublished, others: Iterable[ModelPublished] = (), *, only: bool = False) -> None:
+        wanted = {variant_of(one.version): float(one is first) for one in (first, *others)}
+        self.changed += 1
+        if wanted.keys() <= self.variants.keys() and not (only and wanted.keys() != self.variants.keys()):
+            self.variants = {variant: wanted.get(variant, 0.0) for variant in self.variants}
+            return
+        if self.refuses:
+            raise self.refuses
+        self.started.append(sorted(wanted))
+        if not self.broken & wanted.keys():
+            self.variants = wanted
+
+    def ready(self, endpoint: str, first: ModelPublished, others: Iterable[ModelPublished] = ()) -> None:
+        if self.status != "InService":
+            raise ServingFailed(f"{endpoint} is {self.status}")
+        for one in (first, *others):
+            if self.variants.get(variant_of(one.version)) != float(one is first):
+                raise ServingFailed(f"{endpoint} does not serve {one.version}")
+
+    def ask_blank(self, endpoint: str, version: ModelPublished) -> None:
+        if variant_of(version.version) in self.broken:
+            raise ServingFailed(f"{version.version} does not answer")
+
+    def weights(self, endpoint: str) -> dict[str, float]:
+        return dict(self.variants) if self.status == "InService" else {}
+
+    def stamps(self) -> dict[str, tuple[str, datetime]]:
+        if self.down:
+            raise self.down
+        return {"gamenight-xgboost": (self.status, seconds(self.changed))} if self.variants else {}
+
+    def seen(self, model: str) -> EndpointSeen | None:
+        self.looked += 1
+        if model != "xgboost" or not self.variants:
+            return None
+        return EndpointSeen(
+            model=model,
+            version=next(version_of(variant) for variant, weight in self.variants.items() if weight),
+            endpoint="gamenight-xgboost",
+            status=self.status,
+            reason=self.reason,
+            modified=seconds(self.changed),
+            variants=[
+                VariantSeen(
+                    variant=variant, version=version_of(variant), weight=weight, instances=1, instance_type="ml.m5.large"
+                )
+                for variant, weight in self.variants.items()
+            ],
+        )
