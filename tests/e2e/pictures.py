@@ -54,14 +54,14 @@ def play(page: Page, label: int, strokes: Strokes) -> bool:
         page.mouse.up()
     page.keyboard.press("Enter")
     guess = page.locator('article[data-model="river"][data-state="final"] .digit').inner_text()
-    page.locator('article[data-model="xgboost"][data-state="final"]').wait_for()
+    page.locator("article.guess:is([data-state=waiting], [data-state=preview])").first.wait_for(state="detached")
     page.keyboard.press(str(label))
     page.locator("#receipt .line").first.wait_for()
     return guess != str(label)
 
 
 def main(url: str) -> None:
-    """Write docs/images/game.png and docs/images/watch.png."""
+    """Write game.png, watch.png, library.png and endpoints.png into docs/images."""
     images = ROOT / "docs" / "images"
     images.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
@@ -82,6 +82,10 @@ def main(url: str) -> None:
         page.locator("#chart .line").first.wait_for()
         page.wait_for_timeout(500)
         page.screenshot(path=images / "watch.png", full_page=True, clip=WATCH)
+        for name, shown in (("library", ".shelf"), ("endpoints", ".endpoint")):
+            page.goto(f"{url}/{name}")
+            page.locator(shown).first.wait_for()
+            page.screenshot(path=images / f"{name}.png", full_page=True)
         browser.close()
 
 

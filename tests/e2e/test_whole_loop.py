@@ -50,7 +50,7 @@ def test_a_player_corrects_sees_it_learned_and_counted_and_is_answered_by_the_re
     play.page.keyboard.press("7")
     expect(tile).to_contain_text("1 of 2")
     expect(tile).to_contain_text("50.0")
-    expect(watch.page.locator('#versions tr[data-version="base1"]')).to_contain_text("50.0")
+    expect(watch.page.locator('#versions tr[data-model="xgboost"][data-version="base1"]')).to_contain_text("50.0")
 
     command = [str(Path(sys.executable).with_name("gamenight")), "retrain", "xgboost", "--json"]
     environment = {**os.environ, **game.settings.environment()}
@@ -65,4 +65,4 @@ def test_a_player_corrects_sees_it_learned_and_counted_and_is_answered_by_the_re
     expect(play.guess("xgboost")).to_have_text("1")
     expect(xgboost.locator(".version")).to_have_text(version)
     play.page.keyboard.press("1")
-    expect(watch.page.locator(f'#versions tr[data-version="{version}"]')).to_contain_text("answers")
+    expect(watch.page.locator(f'#versions tr[data-model="xgboost"][data-version="{version}"]')).to_contain_text("answers")

@@ -33,8 +33,8 @@ export function tile({ model, score }) {
   return h(
     "article",
     { class: "card tile", "data-hue": hue(model.model), "data-model": model.model, "data-state": why ? "away" : "here" },
-    h("header", {}, h("h2", { title: model.title }, short(model, model.model)), ...(mark ? [h("span", { class: "badge" }, mark)] : [])),
-    h("p", { class: "version quiet small", title: `version ${model.version}` }, model.version ?? "\u00a0"),
+    h("h2", { title: model.title }, short(model, model.model)),
+    h("p", { class: "standing quiet small" }, h("span", { class: "version" }, model.version ?? "\u00a0"), ...(mark ? [h("span", { class: "badge" }, mark)] : [])),
     h("p", { class: "share" }, interval ? percent1(interval.share) : "–"),
     h("div", { class: "facts small" }, ...facts, ...(why ? [h("p", { class: "why", title: why }, why)] : [])),
   );
@@ -95,7 +95,7 @@ export function versions(scored) {
     const mark = shadow ? "shadow" : model.version && generation(model.version) === version ? "answers" : "";
     return h(
       "tr",
-      { "data-hue": hue(model.model), "data-version": version, class: shadow ? "shadow" : "" },
+      { "data-hue": hue(model.model), "data-model": model.model, "data-version": version, class: shadow ? "shadow" : "" },
       named(model),
       h("td", {}, shadow ? version.slice(0, -SHADOW.length) : version, ...(mark ? [" ", h("span", { class: "badge" }, mark)] : [])),
       h("td", {}, count(counted.n)),

@@ -16,7 +16,6 @@ import { cost, health, trouble } from "./facts.js";
 export function cardOf(endpoint) {
   const { word, kind } = health(endpoint);
   const why = trouble(endpoint);
-  const { latency } = endpoint;
   return h(
     "article",
     { class: "card endpoint", "data-hue": hue(endpoint.model), "data-model": endpoint.model, "data-kind": kind },
@@ -28,16 +27,22 @@ export function cardOf(endpoint) {
       h("span", { class: "status", "data-kind": kind }, word),
     ),
     ...(why ? [h("p", { class: "why small" }, why)] : []),
-    h(
-      "dl",
-      { class: "facts small" },
-      ...fact("Answers in", latency ? `half ${duration(latency.p50_ms)}, 95 % ${duration(latency.p95_ms)} (n = ${count(latency.n)})` : "–"),
-      ...fact("Price on AWS", endpoint.cost_per_hour_usd === null ? "–" : cost(endpoint.cost_per_hour_usd)),
-      ...fact("Created", when(endpoint.created)),
-      ...fact("Modified", when(endpoint.modified)),
-      ...(endpoint.arn ? fact("ARN", copyable(endpoint.arn, endpoint.arn, `the ARN of ${endpoint.endpoint}`)) : []),
-    ),
+    ...(endpoint.created || endpoint.variants.length ? [facts(endpoint)] : []),
     ...(endpoint.variants.length ? [shares(endpoint.variants), table(endpoint.variants)] : []),
+  );
+}
+
+/** @param {Endpoint} endpoint */
+function facts({ endpoint, arn, created, modified, latency, cost_per_hour_usd: price }) {
+  const told = latency ? `half in ${duration(latency.p50_ms)}, 95\u00a0% in ${duration(latency.p95_ms)} (n = ${count(latency.n)})` : "not asked of late";
+  return h(
+    "dl",
+    { class: "facts small" },
+    fact("Answers", told),
+    fact("Price on AWS", cost(price)),
+    fact("Created", when(created)),
+    fact("Modified", when(modified)),
+    ...(arn ? [fact("ARN", copyable(arn, arn, `the ARN of ${endpoint}`))] : []),
   );
 }
 
@@ -77,5 +82,5 @@ function when(at) {
 
 /** @param {string} term @param {Node | string} told */
 function fact(term, told) {
-  return [h("div", {}, h("dt", {}, term), h("dd", {}, told))];
+  return h("div", {}, h("dt", {}, term), h("dd", {}, told));
 }

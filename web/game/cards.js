@@ -28,6 +28,7 @@ export class Card {
   #count = h("span");
   #right = h("span", { class: "word" }, " right");
   #more = h("span", { class: "more" });
+  #tally = h("p", { class: "tally small" }, h("b", {}, this.#verdict, this.#verdictWord), this.#count, this.#right, this.#more);
   /** Whether an answer is to be seen. */
   #showing = false;
   #bars = Array.from({ length: 10 }, (_, digit) => bar(digit));
@@ -42,7 +43,7 @@ export class Card {
       h("header", {}, this.#title, this.#version, this.#mark),
       h("div", { class: "answer" }, this.#digit, this.#confidence, this.#latency, this.#level),
       bars,
-      h("p", { class: "tally small" }, h("b", {}, this.#verdict, this.#verdictWord), this.#count, this.#right, this.#more),
+      this.#tally,
       this.#note,
     );
   }
@@ -102,6 +103,7 @@ export class Card {
   count({ n, right, streak }) {
     say(this.#count, n === 0 ? "no verdict yet" : `${right} of ${n}`);
     this.#right.hidden = n === 0;
+    this.#tally.dataset.n = String(n);
     say(this.#more, n === 0 ? "" : `, ${percent(right / n)}${streak > 1 ? ` · ${streak} in a row` : ""}`);
   }
 }

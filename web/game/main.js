@@ -178,9 +178,9 @@ function guessed(guess) {
   } else {
     answered.set(model, { number: /** @type {number} */ (number), guess });
   }
-  if ((one === current || !one) && lead.hear(guess)) showModels();
-  else if (!cards.has(model)) showModels();
-  else if (one === current || !one) showCard(model);
+  const here = one === current || !one;
+  if ((here && lead.hear(guess)) || !cards.has(model)) showModels();
+  else if (here) showCard(model);
   if (!one) return;
   if (one === current) {
     showAnswers();
@@ -261,6 +261,7 @@ function showModels() {
   const first = lead.of(shown);
   place(page.lead, shown.filter((model) => model === first));
   place(page.cards, shown.filter((model) => model !== first));
+  showAnswers();
 }
 
 /** Put cards in their place, those that are there already are left alone. @param {HTMLElement} where @param {string[]} names */
@@ -456,7 +457,9 @@ function showAnswers() {
     votes.replaceChildren(...voters.map(({ model }) => model).sort(byPlace).map((model) => h("i", { "data-hue": hue(model) })));
   }
   const agreed = current ? agreement([...current.guesses.values()]) : null;
-  say(page.agreement, agreed ? `${agreed.n} of ${agreed.of} see a ${agreed.digit}` : "");
+  const picked = models.size > 0 && [...models.values()].every((model) => model.lead === false);
+  const told = [agreed ? `${agreed.n} of ${agreed.of} see a ${agreed.digit}` : "", picked ? "shown first: whom your labels speak for" : ""];
+  say(page.agreement, told.filter(Boolean).join(" · "));
   const focused = document.activeElement;
   if (focused instanceof HTMLButtonElement && focused.disabled) canvas.focus({ preventScroll: true });
 }

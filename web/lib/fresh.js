@@ -24,20 +24,13 @@ export function fresh(address, connection, show) {
     if (asking) return;
     asking = true;
     clearTimeout(timer);
-    try {
-      const response = await fetch(address, { cache: "no-store" });
-      if (!response.ok) throw new Error(`the server said ${response.status}`);
-      const text = await response.text();
-      if (text !== before) show(JSON.parse(text));
-      before = text;
-      tell("live", "Live");
-    } catch (wrong) {
-      if (!(wrong instanceof TypeError || /^the server said/.test(String(/** @type {any} */ (wrong)?.message)))) throw wrong;
-      tell("waiting", "Offline, trying again");
-    } finally {
-      asking = false;
-      again(EVERY_MS);
-    }
+    const text = await answered(address);
+    asking = false;
+    again(EVERY_MS);
+    tell(text === null ? "waiting" : "live", text === null ? "Offline, trying again" : "Live");
+    if (text === null || text === before) return;
+    before = text;
+    show(JSON.parse(text));
   }
 
   /** @param {number} ms */
@@ -59,4 +52,14 @@ export function fresh(address, connection, show) {
   });
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && ask());
   ask();
+}
+
+/** What the server answers; null: nothing that could be shown. @param {string} address */
+async function answered(address) {
+  try {
+    const response = await fetch(address, { cache: "no-store" });
+    return response.ok ? await response.text() : null;
+  } catch {
+    return null; // the network is away, and the page says so
+  }
 }
