@@ -42,7 +42,7 @@ bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.loop
 	$(BIN)/python -m tests.bench.serving
 
-setup-dev: .venv/dev.stamp
+setup-dev: .venv/dev.stamp $(TOOLS)/awscli.stamp
 
 .venv/uv.stamp: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -65,9 +65,15 @@ setup-dev: .venv/dev.stamp
 	@$(INSTALL) -r requirements/dev.txt
 	@touch $@
 
+$(TOOLS)/awscli.stamp: .venv/uv.stamp requirements/awscli.txt
+	@echo "installing the AWS command line, which a test asks the local SageMaker with"
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(TOOLS)/awscli
+	@$(UV) pip install --quiet --python $(TOOLS)/awscli/bin/python --require-hashes -r requirements/awscli.txt
+	@touch $@
+
 # Locks: exact versions with hashes, for every platform, and no addresses.
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 $(UPGRADE)
-INS := $(wildcard requirements/*.in trainers/images/*/requirements.in)
+INS := $(wildcard requirements/*.in trainers/images/*/requirements*.in)
 
 lock: setup-dev  ## resolve all requirements anew (UPGRADE=--upgrade for newer versions)
 	@for file in $(INS); do \

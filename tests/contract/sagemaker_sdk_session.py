@@ -20,12 +20,22 @@ from sagemaker.core.shapes import (
     ProductionVariant,
     StoppingCondition,
 )
-from sagemaker.core.training.configs import Compute, InputData, OutputDataConfig
+from sagemaker.core.training.configs import Compute, InputData, OutputDataConfig, SourceCode
 from sagemaker.train.model_trainer import ModelTrainer
 
 from contracts.settings import Settings
 
 NPY = "application/x-npy"
+SCRIPT = """
+import argparse, json, os
+parser = argparse.ArgumentParser()
+parser.add_argument("--depth", type=int)
+depth = parser.parse_args().depth
+print("script mode, depth", depth, os.listdir(os.environ["SM_CHANNEL_TRAIN"]))
+with open(os.path.join(os.environ["SM_MODEL_DIR"], "model.json"), "w") as file:
+    json.dump({"depth": depth}, file)
+"""
+"""A user's own training script: the image gives the Python, the SDK's own driver runs it."""
 
 
 def main(data: str, rasters: Path) -> dict[str, Any]:
@@ -33,24 +43,38 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
     logging.basicConfig(level=logging.INFO)  # the SDK shows the job's log as an application's log
     settings = Settings.load()
     session = boto3.Session(region_name=settings.aws_region)
-    trainer = ModelTrainer(
-        sagemaker_session=Session(boto_session=session, default_bucket=settings.bucket),
-        role=settings.role_arn,
-        base_job_name="sdk",
-        training_image=settings.image_uri("xgboost"),
-        hyperparameters={"rounds": 3, "eta": 0.3},
-        compute=Compute(instance_type=settings.training_instance, instance_count=1, volume_size_in_gb=1),
-        stopping_condition=StoppingCondition(max_runtime_in_seconds=300),
-        output_data_config=OutputDataConfig(s3_output_path=f"s3://{settings.bucket}/sdk"),
+    source = rasters.parent / "source"
+    source.mkdir()
+    (source / "mine.py").write_text(SCRIPT)
+    trainer, scripted = (
+        ModelTrainer(
+            sagemaker_session=Session(boto_session=session, default_bucket=settings.bucket),
+            role=settings.role_arn,
+            base_job_name=name,
+            training_image=settings.image_uri("xgboost"),
+            hyperparameters=hyperparameters,
+            source_code=code,
+            compute=Compute(instance_type=settings.training_instance, instance_count=1, volume_size_in_gb=30),
+            stopping_condition=StoppingCondition(max_runtime_in_seconds=900),
+            output_data_config=OutputDataConfig(s3_output_path=f"s3://{settings.bucket}/sdk"),
+        )
+        for name, hyperparameters, code in (
+            ("sdk", {"rounds": 3, "eta": 0.3}, None),
+            ("sdk-script", {"depth": 3}, SourceCode(source_dir=str(source), entry_script="mine.py")),
+        )
     )
+    scripted.train([InputData(channel_name="train", data_source=data)], wait=False, logs=False)
     trainer.train([InputData(channel_name="train", data_source=data)], wait=True, logs=True)
     name = trainer._latest_training_job.training_job_name
     job = TrainingJob.get(name, session=session)
     artifact = job.model_artifacts.s3_model_artifacts
+    script = TrainingJob.get(scripted._latest_training_job.training_job_name, session=session)
+    script.wait(poll=1)
+    script.refresh()
     image = settings.image_uri("xgboost")
 
     group = ModelPackageGroup.create(model_package_group_name=f"sdk-{uuid4()}", session=session)
-    # ModelPackage.create of sagemaker 3.27 reads a ModelPackageName from the answer, which AWS does not give either.
+    # ModelPackage.create and delete of sagemaker 3.27 read a ModelPackageName from the answer, which AWS does not give either.
     registered = session.client("sagemaker").create_model_package(
         ModelPackageGroupName=group.model_package_group_name,
         InferenceSpecification={
@@ -80,21 +104,38 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
             session=session,
         )
     endpoint = Endpoint.create(endpoint_name=name, endpoint_config_name=f"{name}-v1"[-63:], session=session)
-    endpoint.wait_for_status("InService", poll=1, timeout=120)
+    endpoint.wait_for_status("InService", poll=1, timeout=1800)
     first = endpoint.invoke(body=rasters.read_bytes(), content_type=NPY, accept=NPY)
     endpoint.endpoint_config_name = f"{name}-v2"[-63:]
     endpoint.update()
-    endpoint.wait_for_status("InService", poll=1, timeout=120)
+    endpoint.wait_for_status("InService", poll=1, timeout=1800)
     second = endpoint.invoke(body=rasters.read_bytes(), content_type=NPY, accept=NPY)
     (rasters.parent / "answer.npy").write_bytes(second.body.read())
+    listed = {
+        "TrainingJob": [one.training_job_name for one in TrainingJob.get_all(session=session, status_equals="Completed")],
+        "Endpoint": [one.endpoint_name for one in Endpoint.get_all(session=session, name_contains=name)],
+        "EndpointConfig": [one.endpoint_config_name for one in EndpointConfig.get_all(session=session, name_contains=name)],
+        "Model": [one.model_name for one in Model.get_all(session=session, name_contains=name)],
+        "ModelPackage": [
+            one.model_package_arn
+            for one in ModelPackage.get_all(session=session, model_package_group_name=group.model_package_group_name)
+        ],
+    }
     endpoint.delete()
-    endpoint.wait_for_delete(poll=1, timeout=60)
+    endpoint.wait_for_delete(poll=1, timeout=900)
+    for version in ("v1", "v2"):
+        EndpointConfig.get(f"{name}-{version}"[-63:], session=session).delete()
+    Model.get(name, session=session).delete()
+    approval = ModelPackage.get(package.model_package_arn, session=session).model_approval_status
+    session.client("sagemaker").delete_model_package(ModelPackageName=package.model_package_arn)
+    group.delete()
     return {
         "status": job.training_job_status,
         "artifact": artifact,
         "variants": [first.invoked_production_variant, second.invoked_production_variant],
-        "approval": ModelPackage.get(package.model_package_arn, session=session).model_approval_status,
-        "listed": name in [one.training_job_name for one in TrainingJob.get_all(session=session, status_equals="Completed")],
+        "approval": approval,
+        "script": [script.training_job_status, script.hyper_parameters["depth"]],
+        "listed": {kind: len(found) for kind, found in listed.items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""The genuine SageMaker SDK against the local SageMaker: what `sagemaker_sdk_session` did, judged."""
+"""Conformance: the genuine SageMaker SDK against SageMaker: what `sagemaker_sdk_session` did, judged."""
 
 import json
 import os
@@ -9,21 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contracts.settings import Settings
 from tests.contract.sagemaker_cases import Cloud, digits, npy, npz
 from trainers.jobs import sdk_environment
 
 
 @pytest.mark.timeout(300)
-def test_the_sdk_trains_registers_serves_asks_changes_and_deletes(local_aws: Settings, tmp_path: Path) -> None:
-    cloud = Cloud(local_aws)
+def test_the_sdk_trains_registers_serves_asks_changes_and_deletes(cloud: Cloud, tmp_path: Path) -> None:
+    settings = cloud.settings
     images, labels = digits(20, seed=1)
     rasters = tmp_path / "rasters.npy"
     rasters.write_bytes(npy(images))
 
     done = subprocess.run(
         [sys.executable, "-m", "tests.contract.sagemaker_sdk_session", cloud.put(npz()), str(rasters)],
-        env={**os.environ, **local_aws.environment(), **sdk_environment(local_aws)},
+        env={**os.environ, **settings.environment(), **sdk_environment(settings)},
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -32,9 +31,11 @@ def test_the_sdk_trains_registers_serves_asks_changes_and_deletes(local_aws: Set
 
     assert done.returncode == 0, done.stderr[-3000:]
     came = json.loads((tmp_path / "outcome.json").read_text())
-    assert (came["status"], came["approval"], came["listed"]) == ("Completed", "Approved", True)
+    assert (came["status"], came["approval"], came["script"]) == ("Completed", "Approved", ["Completed", "3"])
+    assert came["listed"].pop("TrainingJob") >= 2
+    assert came["listed"] == {"Endpoint": 1, "EndpointConfig": 2, "Model": 1, "ModelPackage": 1}
     assert came["variants"] == ["v1", "v2"]
-    assert came["artifact"].startswith(f"s3://{local_aws.bucket}/sdk/")
+    assert came["artifact"].startswith(f"s3://{settings.bucket}/sdk/")
     answered = np.load(tmp_path / "answer.npy", allow_pickle=False)
     assert (answered.argmax(axis=1) == labels).all()
     assert "round=3/3" in done.stdout + done.stderr, "the SDK shows the job's log"

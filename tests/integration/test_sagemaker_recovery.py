@@ -1,6 +1,7 @@
 """The local SageMaker under load, and after kill -9 of itself and of its servers."""
 
 import contextlib
+import gzip
 import os
 import signal
 import threading
@@ -18,7 +19,7 @@ from contracts.settings import Settings
 from deploy.local.sagemaker.containers import MARK
 from deploy.local.supervisor import Supervisor, running
 from tests.conftest import fresh_settings
-from tests.contract.sagemaker_cases import NPY, Cloud, eventually, npy, read_npy
+from tests.contract.sagemaker_cases import BASE, NPY, Cloud, eventually, npy, read_npy
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -78,6 +79,11 @@ def asking(cloud: Cloud, endpoint: str, until: Callable[[], Any]) -> list[str]:
             thread.join()
     assert not failures, failures
     return answered
+
+
+def packed_anew(archive: bytes) -> bytes:
+    """The same files in other bytes."""
+    return gzip.compress(gzip.decompress(archive), 1)
 
 
 def test_an_update_under_load_loses_no_request(cloud: Cloud, settings: Settings) -> None:
@@ -187,4 +193,58 @@ def test_an_update_that_was_interrupted_is_done_after_the_restart(
     eventually(done)
     assert cloud.ask(endpoint)["InvokedProductionVariant"] == "v2"
     cloud.sagemaker.delete_endpoint(EndpointName=endpoint)
+    eventually(lambda: not ours(settings))
+
+
+def test_an_update_leaves_the_servers_of_unchanged_variants_alone(cloud: Cloud, settings: Settings) -> None:
+    model = cloud.model(cloud.object("mine/model.tar.gz", BASE.read_bytes()))
+    endpoint = cloud.begun(cloud.config_of(cloud.variant("v1", model)))
+    cloud.in_service(endpoint)
+    [first] = ours(settings)
+
+    def add_candidate() -> None:
+        config = cloud.config_of(cloud.variant("v1", model), cloud.variant("v2", cloud.model(), 0))
+        cloud.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config)
+        cloud.in_service(endpoint)
+
+    assert set(asking(cloud, endpoint, add_candidate)) == {"v1"}
+    assert first in ours(settings)
+    assert len(ours(settings)) == 2
+    assert cloud.ask(endpoint, TargetVariant="v2")["InvokedProductionVariant"] == "v2"
+
+    cloud.object("mine/model.tar.gz", packed_anew(BASE.read_bytes()))
+    cloud.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=cloud.config_of(cloud.variant("v1", model)))
+    cloud.in_service(endpoint)
+    eventually(lambda: first not in ours(settings))  # an artifact that was written anew is fetched anew
+    assert cloud.ask(endpoint)["InvokedProductionVariant"] == "v1"
+    cloud.delete(endpoint)
+    eventually(lambda: not ours(settings))
+
+
+@pytest.mark.parametrize("harm", [signal.SIGKILL, signal.SIGSTOP])
+def test_one_endpoint_that_dies_or_hangs_again_and_again_is_not_felt_by_another(
+    cloud: Cloud, settings: Settings, harm: signal.Signals
+) -> None:
+    bad = cloud.endpoint(v1=1)
+    [process] = ours(settings)
+    good = cloud.endpoint(v1=1)
+    [serving] = ours(settings).keys() - {process}
+
+    def harm_it() -> None:
+        for _ in range(3 if harm == signal.SIGKILL else 1):
+            [victim] = eventually(lambda: ours(settings).keys() - {serving})
+            os.kill(victim, harm)
+            eventually(lambda before=victim: before not in ours(settings))
+
+    assert set(asking(cloud, good, harm_it)) == {"v1"}
+
+    def answered() -> bool:
+        with contextlib.suppress(ClientError):
+            return bool(cloud.ask(bad)["InvokedProductionVariant"] == "v1")
+        return False
+
+    eventually(answered)
+    assert serving in ours(settings)
+    for endpoint in (bad, good):
+        cloud.delete(endpoint)
     eventually(lambda: not ours(settings))
