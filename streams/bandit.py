@@ -62,7 +62,7 @@ def outcomes(labels: NDArray[Any], said: NDArray[Any]) -> tuple[Floats, Floats]:
     Returns:
         n and correct, shape (arms,) each.
     """
-    weights: Floats = DISCOUNT ** np.arange(len(labels) - 1, -1, -1)
+    weights = np.power(DISCOUNT, np.arange(len(labels) - 1, -1, -1), dtype=np.float64)
     n: Floats = weights @ (said >= 0)
     correct: Floats = weights @ (said == labels[:, None])
     return n, correct

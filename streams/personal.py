@@ -124,12 +124,13 @@ class Player:
 
     def _know(self) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
         """Unit embeddings, votes (m, 10) and how much of a say the shared model has; in the order in which they were drawn."""
-        rows = _in_order(self.rows[_remembered(self.rows)])
-        units = rows["embedding"] / np.linalg.norm(rows["embedding"], axis=1, keepdims=True)
-        votes = np.zeros((len(rows), DIGITS), np.float32)
-        votes[np.arange(len(rows)), rows["label"]] = VOTE
-        weights = FADING ** np.arange(len(rows) - 1, -1, -1)
-        r = (weights @ rows["hit"] + _TRUST) / (weights.sum() + _TRUST)
+        at = _in_order(self.rows, _remembered(self.rows))
+        embeddings = self.rows["embedding"][at]
+        units = embeddings / np.sqrt(np.einsum("md,md->m", embeddings, embeddings))[:, None]
+        votes = np.zeros((len(at), DIGITS), np.float32)
+        votes[np.arange(len(at)), self.rows["label"][at]] = VOTE
+        weights = FADING ** np.arange(len(at) - 1, -1, -1)
+        r = (weights @ self.rows["hit"][at] + _TRUST) / (weights.sum() + _TRUST)
         return units, votes, float(r * r)
 
 
@@ -137,8 +138,10 @@ def _remembered(rows: Rows) -> NDArray[np.bool_]:
     return np.asarray((rows["label"] != _NONE) & rows["read"])
 
 
-def _in_order(rows: Rows) -> Rows:
-    return np.asarray(rows[np.lexsort((rows["low"], rows["high"], rows["at"]))])
+def _in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Where these rows are, by the time at which they were drawn."""
+    [at] = np.nonzero(which)
+    return np.asarray(at[np.lexsort((rows["low"][at], rows["high"][at], rows["at"][at]))])
 
 
 _NOBODY: Final = np.empty(0, _ROW)
@@ -246,14 +249,16 @@ class Personal:
             row["word"], row["told"] = was["word"], was["told"]
         learns = bool(_remembered(row)[0]) and not row["told"][0]
         row["told"] |= learns
-        rows = np.concatenate([before.rows[:place], row, before.rows[place + 1 :]])
+        rows = np.empty(max(len(before.rows), place + 1), _ROW)
+        rows[: len(before.rows)] = before.rows
+        rows[place] = row[0]
         means = here.means.counting(was["label"], was["said"], -1).counting(row["label"], row["said"], 1)
         belief = before.belief
         if news:
             means = means.another_word()
             words = 1 if belief is None else belief.words + 1
-            labelled = _in_order(rows[rows["label"] != _NONE])
-            belief = Belief(words, *outcomes(labelled["label"], labelled["said"]), means.in_force)
+            labelled = _in_order(rows, rows["label"] != _NONE)
+            belief = Belief(words, *outcomes(rows["label"][labelled], rows["said"][labelled]), means.in_force)
         after = Player(rows, belief)
         said = [_receipt(event, before, after)] if learns else []
         _write(cells, event.player_id, after, place)

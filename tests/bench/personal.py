@@ -1,0 +1,132 @@
+"""Measures what a player's own model is worth, without a bus: ``python -m tests.bench.personal``.
+
+The people of data/pen are players, one memory each, over the base that `river` starts from and that learns nothing here. Three
+questions: a digit that is read wrong, after some corrections of it and of nothing else; symbols of their own, each digit
+standing for another; and a whole sitting with labels given. Then what an answer and a label cost.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from producers.people import handwriting
+from streams.personal import KEPT, Personal
+from tests.histories import READER, MemoryCells, example, features, folded
+from tests.writers import Drawings, drawings
+
+EUROPEAN = ("28", "19", "16")
+"""Writers whose 1 is read right in 1 of 2 or fewer."""
+DRAWS = 10
+"""Of which drawings are labelled."""
+
+
+def right(own: Personal, one: Drawings, labels: np.ndarray, asked: Sequence[int]) -> float:
+    """The share of drawings that a player's own model reads as these labels."""
+    at = list(asked)
+    return float((own.answer(0, "p", one.embeddings[at], one.shared[at])[0].argmax(axis=1) == labels[at]).mean())
+
+
+def taught(one: Drawings, labels: np.ndarray, at: Sequence[int]) -> Personal:
+    """A player's own model after these drawings were labelled."""
+    own = Personal(one.reader)
+    folded(own, [one.example("p", n, int(labels[n])) for n in at], MemoryCells())
+    return own
+
+
+def misread(digit: int, corrections: int, others_each: int, chance: np.random.Generator) -> tuple[float, float]:
+    """Accuracy on the digit and on the others, on drawings without a label.
+
+    After so many corrections of the digit, and for each of them labels of so many drawings of other digits.
+    """
+    here, others = [], []
+    for writer in EUROPEAN:
+        one = drawings(writer)
+        such = np.flatnonzero(one.labels == digit)
+        rest = np.flatnonzero(one.labels != digit)
+        wrong = [n for n in such if one.shared[n].argmax() != digit]
+        for _ in range(DRAWS):
+            told = chance.choice(wrong, min(corrections, len(wrong)), replace=False)
+            besides = chance.choice(rest, others_each * len(told), replace=False)
+            own = taught(one, one.labels, chance.permutation(np.concatenate([told, besides]).astype(int)))
+            here.append(right(own, one, one.labels, sorted(set(such) - set(told))))
+            others.append(right(own, one, one.labels, sorted(set(rest) - set(besides))))
+    return float(np.mean(here)), float(np.mean(others))
+
+
+def own_symbols(count: int, chance: np.random.Generator) -> float:
+    """Accuracy on what is left, after so many labels, of people for whom each digit stands for another."""
+    scores = []
+    for writer in sorted(handwriting()):
+        one = drawings(writer)
+        labels = np.roll(chance.permutation(10), 1)[one.labels]
+        order = chance.permutation(len(labels))
+        scores.append(right(taught(one, labels, order[:count]), one, labels, order[count:]))
+    return float(np.mean(scores))
+
+
+def sitting(writer: str, chance: np.random.Generator, says: float) -> tuple[float, float]:
+    """Accuracy over everything that a writer wrote, each guessed first and then labelled with this chance: shared, own."""
+    one, own, cells = drawings(writer), Personal(drawings(writer).reader), MemoryCells()
+    list(own.open(cells, 0))
+    order = chance.permutation(len(one.labels))
+    hits = 0.0
+    for offset, n in enumerate(order.tolist()):
+        hits += right(own, one, one.labels, [n])
+        if chance.random() < says:
+            list(own.decide(cells, one.example("p", n, at=offset), 0, offset))
+    return float((one.shared.argmax(axis=1) == one.labels).mean()), hits / len(order)
+
+
+def microseconds(what: Callable[[], object], times: int = 1000) -> float:
+    """The median time of a call."""
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        what()
+        took.append(time.perf_counter() - began)
+    return round(1e6 * float(np.median(took)), 1)
+
+
+def costs() -> dict[str, float]:
+    """Of one call, with a full memory and with none."""
+    own, cells = Personal(READER), MemoryCells()
+    many = [example(f"d{n}", n % 10, word=f"w{n}", at=n, features=features(n)) for n in range(KEPT + 400)]
+    folded(own, many[:KEPT], cells)
+    asked, shared = np.random.default_rng(1).normal(size=(8, 64)).astype("f4"), np.full((8, 10), 0.1)
+    newer = iter(many[KEPT:])
+    return {
+        "answer, nothing taught": microseconds(lambda: own.answer(0, "nobody", asked[:1], shared[:1])),
+        "answer, 256 drawings": microseconds(lambda: own.answer(0, "ada", asked[:1], shared[:1])),
+        "answer, 256 drawings, 8 at once": microseconds(lambda: own.answer(0, "ada", asked, shared)),
+        "pick": microseconds(lambda: own.pick(0, "ada", ("everyone", "river", "yours"))),
+        "label, 256 drawings": microseconds(lambda: list(own.decide(cells, next(newer), 0, 0)), 400),
+    }
+
+
+def main(seed: Annotated[int, typer.Option(help="of which drawings are labelled, and in what order")] = 20181103) -> None:
+    """Ask all three, and print percentages."""
+    chance = np.random.default_rng(seed)
+    told: dict[str, object] = {"us": costs()}
+    for besides in (0, 9):
+        told[f"european 1, after n corrections and {besides} other labels each: it, other digits"] = {
+            n: [round(100 * share, 1) for share in misread(1, n, besides, chance)] for n in (0, 1, 3, 5)
+        }
+    told["symbols of their own, after n labels"] = {n: round(100 * own_symbols(n, chance), 1) for n in (0, 10, 30, 60)}
+    for says in (1.0, 0.5):
+        sat = {writer: sitting(writer, chance, says) for writer in sorted(handwriting())}
+        shared, own = np.array(list(sat.values())).T * 100
+        told[f"a sitting of 250, {100 * says:.0f} % labelled: shared, own, the worst player's change, players who lost"] = [
+            round(float(shared.mean()), 2),
+            round(float(own.mean()), 2),
+            round(float((own - shared).min()), 1),
+            int((own < shared).sum()),
+        ]
+    print(json.dumps(told, indent=2))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,53 @@
+"""What the router reads in people's handwriting: the drawings of data/pen as embeddings, and what `river` said at birth."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.drawing import rasterize
+from contracts.events import ExampleLabelled, Features
+from producers.people import handwriting
+from streams.embedding import Embedding
+from streams.learning import load_base
+from tests.histories import example, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Drawings:
+    """One writer's drawings, in the order of the file."""
+
+    reader: str
+    embeddings: NDArray[np.float32]
+    """Shape (n, d)."""
+    shared: NDArray[np.float64]
+    """Shape (n, 10): the base that the online model starts from."""
+    labels: NDArray[np.int64]
+
+    def example(self, player: str, number: int, label: int | None = None, **fields: object) -> ExampleLabelled:
+        """A drawing by its number, labelled as what it is unless told otherwise, as river was shown to guess it."""
+        number = int(number)
+        said = self.shared[number].tolist()
+        river = shown(int(np.argmax(said))).model_copy(update={"probabilities": said})
+        read = Features(raster=b"", embedding=self.embeddings[number].tobytes(), reader=self.reader)
+        label = int(self.labels[number]) if label is None else label
+        given = {"word": f"{player} said {number}", "at": number, "player_id": player, "features": read, "guesses": [river]}
+        return example(f"{player} {number}", label, **given | fields)
+
+
+@cache
+def _network() -> Embedding:
+    return Embedding()
+
+
+@cache
+def drawings(writer: str) -> Drawings:
+    """All that a writer of data/pen wrote."""
+    base, network, written = load_base(), _network(), handwriting()[writer]
+    rasters = [rasterize([[list(point) for point in stroke] for stroke in one.strokes]) for one in written]
+    embeddings = network.embed(np.stack(rasters).reshape(len(rasters), -1))
+    logits = embeddings @ base.weights[:, :-1].T + base.weights[:, -1]
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    labels = np.array([one.label for one in written])
+    return Drawings(network.reader, embeddings, raised / raised.sum(axis=1, keepdims=True), labels)
