@@ -546,7 +546,8 @@ def test_dark_mode_forced_colours_and_still_motion_are_honoured(stage: Stage, vi
     forced = visit(stage.url, forced_colors="active")
     background = "getComputedStyle(document.body).backgroundColor"
     assert light.page.evaluate(background) != dark.page.evaluate(background)
-    assert dark.page.evaluate("getComputedStyle(document.querySelector('.bar .fill')).transitionDuration") == "0s"
+    moves = "getComputedStyle(document.querySelector('#free'), '::before').transitionDuration"
+    assert (light.page.evaluate(moves), dark.page.evaluate(moves)) == ("0.14s", "0s")
     forced.draw(ONE)
     expect(forced.guess("river")).to_have_text("1")
 

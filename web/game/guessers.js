@@ -41,8 +41,9 @@ function mark({ role, fallback }) {
 }
 
 /** @param {Model} model @param {Guess} guess @param {(model: string) => string} name */
-function noted({ model }, { version, role, fallback, left_out: missing = {} }, name) {
-  const without = Object.entries(missing).map(([each, why]) => `${name(each)} (${why})`);
+function noted({ model }, { version, role, fallback, final, left_out: missing = {} }, name) {
+  const told = Object.entries(missing).filter(([, why]) => final || why !== "late"); // many times a second, that would flicker
+  const without = told.map(([each, why]) => `${name(each)} (${why})`);
   if (without.length > 0) return `without ${listed(without)}`;
   if (fallback) return `version ${version} stands in: ${fallback}`;
   if (role === "canary") return `you see version ${version} early`;

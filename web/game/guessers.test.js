@@ -49,6 +49,11 @@ test("the blend says who is not in it and why", () => {
   assert.equal(note, "without MXNet CNN (resting) and K-Means (late)");
 });
 
+test("while the pen moves the blend does not say who is late", () => {
+  const early = guess("everyone", { final: false, left_out: { mxnet: "resting", kmeans: "late" } });
+  assert.equal(standing(known("everyone"), early, undefined, false, name).note, "without MXNet CNN (resting)");
+});
+
 test("a canary and a stand-in are marked", () => {
   const early = standing(known("xgboost"), guess("xgboost", { role: "canary", version: "4" }), undefined, true, name);
   assert.deepEqual([early.mark, early.note], ["early", "you see version 4 early"]);
