@@ -1,8 +1,8 @@
 """Endpoint configs: which models an endpoint serves, and in what shares. Endpoints go from one to another."""
 
-import time
 from typing import Any, Final
 
+from deploy.local.sagemaker import wire
 from deploy.local.sagemaker.errors import invalid
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.models import Models
@@ -54,7 +54,7 @@ class Configs:
             self._models.get(variant["ModelName"])
         if sum(variant.get("InitialVariantWeight", 1.0) for variant in variants) <= 0:
             raise invalid("At least one production variant must have a weight above 0")
-        document = {**request, "EndpointConfigArn": arn, "CreationTime": time.time()}
+        document = {**request, "EndpointConfigArn": arn, "CreationTime": wire.now()}
         self._tags.hang(arn, request.get("Tags"))
         self._state.put(KIND, name, document)
         return {"EndpointConfigArn": arn}

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 
-from deploy.local.sagemaker import logs
+from deploy.local.sagemaker import logs, wire
 from deploy.local.sagemaker.configs import Configs
 from deploy.local.sagemaker.containers import Images
 from deploy.local.sagemaker.errors import AwsError, invalid
@@ -84,7 +83,7 @@ class Endpoints:
         arn = self._names.arn(KIND, name)
         if self._state.get(KIND, name):
             raise invalid(f'Cannot create already existing endpoint "{arn}".')
-        now = time.time()
+        now = wire.now()
         plan = self._plan(name, request["EndpointConfigName"])
         document = {
             "EndpointName": name,
@@ -219,7 +218,7 @@ class Endpoints:
         return plan
 
     def _keep(self, document: Document, status: str, **members: Any) -> None:
-        document |= {"EndpointStatus": status, "LastModifiedTime": time.time(), **members}
+        document |= {"EndpointStatus": status, "LastModifiedTime": wire.now(), **members}
         if status == "InService":
             for variant in document["_Variants"]:
                 variant.pop("Current", None)

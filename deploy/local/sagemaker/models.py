@@ -1,8 +1,8 @@
 """Models: an image, where its artifact is, and environment variables, under a name."""
 
-import time
 from typing import Any, Final
 
+from deploy.local.sagemaker import wire
 from deploy.local.sagemaker.containers import Images
 from deploy.local.sagemaker.errors import invalid
 from deploy.local.sagemaker.listing import Listing
@@ -46,7 +46,7 @@ class Models:
             "EnableNetworkIsolation": False,
             **request,
             "ModelArn": arn,
-            "CreationTime": time.time(),
+            "CreationTime": wire.now(),
             "DeploymentRecommendation": None,
         }
         self.container(document)

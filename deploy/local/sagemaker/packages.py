@@ -1,9 +1,9 @@
 """The model registry: groups, and in each the numbered packages with their approval."""
 
 import re
-import time
 from typing import Any, Final
 
+from deploy.local.sagemaker import wire
 from deploy.local.sagemaker.errors import AwsError, invalid
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.names import Names
@@ -52,7 +52,7 @@ class Packages:
             **request,
             "ModelPackageGroupArn": arn,
             "ModelPackageGroupStatus": "Completed",
-            "CreationTime": time.time(),
+            "CreationTime": wire.now(),
             "CreatedBy": {},
         }
         self._tags.hang(arn, request.get("Tags"))
@@ -79,7 +79,7 @@ class Packages:
 
     async def create(self, request: Document) -> Document:
         """Register a package: in a group with the next number, or under a name of its own."""
-        document = {**request, "ModelPackageStatus": "Completed", "CreationTime": time.time(), "CreatedBy": {}}
+        document = {**request, "ModelPackageStatus": "Completed", "CreationTime": wire.now(), "CreatedBy": {}}
         if group := request.get("ModelPackageGroupName"):
             kept = self._group(group)
             name = document["ModelPackageGroupName"] = kept["ModelPackageGroupName"]
@@ -140,7 +140,7 @@ class Packages:
         noted = document.get("CustomerMetadataProperties", {}) | request.get("CustomerMetadataProperties", {})
         for name in request.get("CustomerMetadataPropertiesToRemove", []):
             noted.pop(name, None)
-        document |= {"CustomerMetadataProperties": noted, "LastModifiedTime": time.time(), "LastModifiedBy": {}}
+        document |= {"CustomerMetadataProperties": noted, "LastModifiedTime": wire.now(), "LastModifiedBy": {}}
         self._state.put(PACKAGE, document["ModelPackageArn"], document)
         return {"ModelPackageArn": document["ModelPackageArn"]}
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import shutil
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Final
 
 import structlog
 
-from deploy.local.sagemaker import containers, logs
+from deploy.local.sagemaker import containers, logs, wire
 from deploy.local.sagemaker.containers import Image, Images, NotInstalled, Process, Say
 from deploy.local.sagemaker.errors import AwsError, in_use, invalid
 from deploy.local.sagemaker.listing import Listing
@@ -67,7 +66,7 @@ class _Run:
             found = pattern.search(line)
             if found and found.groups():
                 with suppress(ValueError, TypeError):
-                    self.metrics[name] = {"MetricName": name, "Value": float(found.group(1)), "Timestamp": time.time()}
+                    self.metrics[name] = {"MetricName": name, "Value": float(found.group(1)), "Timestamp": wire.now()}
 
 
 class TrainingJobs:
@@ -106,7 +105,7 @@ class TrainingJobs:
                 f" and a training job with this name already exists ({arn})"
             )
         self._refuse_what_is_absent(request)
-        now = time.time()
+        now = wire.now()
         document = {
             **request,
             "TrainingJobArn": arn,
@@ -214,7 +213,7 @@ class TrainingJobs:
 
     def _move(self, document: Document, status: str, secondary: str, message: str | None = None) -> None:
         """Go on to another status, and keep it."""
-        now = time.time()
+        now = wire.now()
         transitions = document["SecondaryStatusTransitions"]
         if transitions:
             transitions[-1].setdefault("EndTime", now)
@@ -229,7 +228,7 @@ class TrainingJobs:
             self._move(document, "InProgress", secondary)
 
     def _end(self, document: Document, status: str, secondary: str, reason: str | None = None) -> None:
-        now = time.time()
+        now = wire.now()
         seconds = max(1, round(now - document.get("TrainingStartTime", now)))
         document |= {"TrainingEndTime": now, "TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
         if reason:
@@ -267,7 +266,7 @@ class TrainingJobs:
         await asyncio.to_thread(self._prepare, document, folder)
         outcome = "Stopped"
         if not run.stopping.is_set():
-            document["TrainingStartTime"] = time.time()
+            document["TrainingStartTime"] = wire.now()
             self._advance(document, "Training")
             outcome = await self._train(document, run, folder, image)
         if any((folder / "model").iterdir()):
@@ -288,7 +287,7 @@ class TrainingJobs:
 
     async def _train(self, document: Document, run: _Run, folder: Path, image: Image) -> str:
         name = document["TrainingJobName"]
-        write = self._logs.writer(logs.TRAINING, f"{name}/algo-1-{int(time.time())}")
+        write = self._logs.writer(logs.TRAINING, f"{name}/algo-1-{int(wire.now())}")
 
         def say(line: str) -> None:
             write(line)
