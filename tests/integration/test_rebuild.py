@@ -6,6 +6,7 @@ open where a test is about what comes after the gate.
 
 import gzip
 import io
+import json
 import os
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from contracts.events import (
     ModelPromoted,
     ModelPublished,
     RetrainModel,
+    SetPolicy,
     ShownGuess,
     TrainingAdvanced,
     decode,
@@ -40,14 +42,14 @@ from contracts.settings import Settings
 from producers.blobs import S3Blobs
 from producers.bus import open_bus
 from trainers.archive import PREFIX
-from trainers.bases import Bases
+from trainers.bases import Bases, about
 from trainers.dataset import Images, read_archive, read_mnist
 from trainers.intake import Placed, catch_up
 from trainers.observations import Observations, ensure_table
 from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving
-from trainers.standing import Standing
+from trainers.standing import ENDED, Standing, next_version
 
 pytestmark = pytest.mark.timeout(600)  # several trainers, each with an SDK that imports for seconds
 DEADLINE_S = 300.0
@@ -148,13 +150,16 @@ class Log:
         return self
 
     def ended(self, command_id: UUID) -> str | None:
-        """How a rebuild ended; None while it has not."""
-        steps = self.steps(command_id)
-        return steps[-1] if steps and steps[-1] in ("done", "refused", "failed") else None
+        """How a rebuild ended, and why where it failed; None while it has not."""
+        last = self.advanced(command_id)[-1:]
+        return next((f"failed: {one.message}" if one.step == "failed" else one.step for one in last if one.step in ENDED), None)
 
     def steps(self, command_id: UUID) -> list[str]:
+        return [event.step for event in self.advanced(command_id)]
+
+    def advanced(self, command_id: UUID) -> list[TrainingAdvanced]:
         told = [event for event in self.read().events if isinstance(event, TrainingAdvanced)]
-        return [event.step for event in told if event.command_id == command_id]
+        return [event for event in told if event.command_id == command_id]
 
 
 @pytest.fixture(scope="class")
@@ -189,8 +194,8 @@ def labelled(
     )
 
 
-def retrain(bus: Bus, model: str = "xgboost") -> RetrainModel:
-    command = RetrainModel(command_id=uuid4(), target=model, by="test", reason="a test")
+def retrain(bus: Bus, model: str = "xgboost", *, base: bool = False) -> RetrainModel:
+    command = RetrainModel(command_id=uuid4(), target=model, by="test", reason="a test", base=base)
     bus.publish(command).result(30)
     return command
 
@@ -255,8 +260,52 @@ class TestATrainerAtWork:
 
     def test_a_command_for_a_model_that_is_not_rebuilt_fails_with_a_reason_and_stops_nothing(self, bus, at_work, log):
         command = retrain(bus, "river")
-        assert at_work.until("the end", lambda: log.ended(command.command_id)) == "failed"
-        assert "no batch model 'river'" in log.standing.training("river").message
+        assert "no batch model 'river'" in at_work.until("the end", lambda: log.ended(command.command_id))
+
+    def test_a_rebuild_from_the_base_leaves_the_players_out_and_delays_nobody(self, little, bus, at_work, log, digits):
+        bus.publish(labelled(digits, 123)).result(30)
+        command = retrain(bus, base=True)
+        at_work.until("a rebuild under way", lambda: log.steps(command.command_id))
+        policy = SetPolicy(command_id=uuid4(), lead="bandit", by="test")
+        bus.publish(policy).result(30)
+        at_work.until("the policy", lambda: log.read().standing.policy().lead == "bandit")
+        assert log.ended(command.command_id) is None
+
+        assert at_work.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
+        published = log.standing.published("xgboost")[log.standing.champion("xgboost").version]
+        assert published.lineage["command"] == str(command.command_id)
+        assert published.lineage["learned_from"] == "MNIST alone"
+        assert (published.lineage["feedback"], published.lineage["offsets"]) == ("0", "")
+        assert published.metrics["held_back_n"] == 0
+        assert published.metrics["training_cost_usd"] > 0
+        assert published.approved
+        assert published.arn.startswith("arn:aws:sagemaker:")
+        assert "archive" not in log.steps(command.command_id)
+
+    @pytest.mark.parametrize("model", ["tensorflow", "mxnet", "kmeans"])
+    def test_every_batch_model_is_rebuilt_by_its_own_image(self, model, little, bus, at_work, log):
+        """Where the image cannot be installed on this machine, that is what is told, and there is nothing to rebuild."""
+        standing = at_work.until("a champion, or why not", lambda: answers_or_not(log, model))
+        if (before := standing.champion(model)) is None:
+            assert standing.endpoint(model).status == "Unavailable"
+            assert "not installed" in standing.endpoint(model).reason
+            return
+        command = retrain(bus, model, base=True)
+        assert at_work.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
+        champion = standing.champion(model)
+        assert (champion.version, champion.previous) == (next_version([]), before.version)
+        published = standing.published(model)[champion.version]
+        hyperparameters = json.loads(published.lineage["hyperparameters"])
+        assert hyperparameters == {**about(model).hyperparameters, "seed": str(little.seed)}
+        fractions = [event.fraction for event in log.advanced(command.command_id) if event.step == "training"]
+        assert len(set(fractions)) > 1, "the job's log tells how far it is"
+        assert about(model).title == published.title
+
+
+def answers_or_not(log: Log, model: str) -> Standing | None:
+    standing = log.read().standing
+    seen = standing.endpoint(model)
+    return standing if standing.champion(model) or (seen and seen.status == "Unavailable") else None
 
 
 def idle(log: Log) -> bool:
