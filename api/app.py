@@ -20,6 +20,7 @@ from api.live import Live
 from api.meters import Meters
 from api.ops import router
 from api.pages import WEB, Policy, add_pages
+from api.predict import SLACK_S, Predictor, predict_router
 from api.recent import Recent
 from api.relay import Relay
 from api.seats import Seats
@@ -57,7 +58,8 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     meters, recent, board, live = Meters(), Recent(), Board(), Live()
     game = Game(bus, recent, Seats(settings.seat_secret), board.states, meters, clock)
     health = Health(bus, lambda: board.expected, lambda: relay.trouble, clock)
-    relay = Relay(bus, recent, board, live, game, health, meters)
+    predictor = Predictor(bus, settings.guess_budget_ms / 1000 + SLACK_S)
+    relay = Relay(bus, recent, board, live, game, predictor, health, meters)
     watchers = Watchers(board, lambda: game.online, lambda: recent.total)
 
     @asynccontextmanager
@@ -76,10 +78,12 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
         for task in ticking:
             task.cancel()
         await asyncio.to_thread(relay.stop)
+        predictor.close()
         log.info("stopped")
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(router(settings, bus, board, live, health, meters))
+    app.include_router(predict_router(settings, board, predictor, meters, origins(settings.allowed_origins)))
     known = origins(settings.allowed_origins) | {f"http://{settings.host}:{settings.port}"}
     open_lines: set[Line] = set()
 

@@ -68,7 +68,8 @@ def _room(text: str) -> str:
     return room
 
 
-def _drawable(strokes: Strokes) -> Strokes:
+def drawable(strokes: Strokes) -> Strokes:
+    """The strokes, if they can be drawn; raises ValueError otherwise."""
     check_limits(strokes)
     for stroke in strokes:
         for point in stroke:
@@ -103,7 +104,7 @@ class Draw(_FromPlayer):
 
     type: Literal["draw"]
     drawing_id: Id
-    strokes: Annotated[Strokes, AfterValidator(_drawable)]
+    strokes: Annotated[Strokes, AfterValidator(drawable)]
     width: Side
     """Of the canvas, in CSS pixels."""
     height: Side

@@ -31,6 +31,7 @@ class Meters:
         )
         self.rejected = Counter("gamenight_records_rejected", "Records that could not be read", ["topic"], registry=registry)
         self.audited = Counter("gamenight_operator_requests", "Operators' requests, by status", ["status"], registry=registry)
+        self.predictions = Counter("gamenight_predictions", "Predictions for apps, by status", ["status"], registry=registry)
         self._guess_of: dict[str, Histogram] = {}
 
     def guessed(self, model: str, seconds: float) -> None:

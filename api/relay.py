@@ -23,6 +23,7 @@ from api.game import Game
 from api.health import Health
 from api.live import Live
 from api.meters import Meters
+from api.predict import Predictor
 from api.recent import SPAN_S, Recent
 from contracts.events import (
     CorrectionReceipt,
@@ -51,13 +52,24 @@ log = structlog.get_logger(__name__)
 class Relay:
     """The API's eyes on the bus."""
 
-    def __init__(self, bus: Bus, recent: Recent, board: Board, live: Live, game: Game, health: Health, meters: Meters) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        recent: Recent,
+        board: Board,
+        live: Live,
+        game: Game,
+        predictor: Predictor,
+        health: Health,
+        meters: Meters,
+    ) -> None:
         """Join the parts; `start` begins to read."""
         self._bus = bus
         self._recent = recent
         self._board = board
         self._live = live
         self._game = game
+        self._predictor = predictor
         self._health = health
         self._meters = meters
         self._stopping = threading.Event()
@@ -175,6 +187,8 @@ class Relay:
         self._tell(self._board.guessed(guess), live)
         if guess.role == "shadow" or guess.model in self._board.hidden:
             return
+        if not guess.final and self._predictor.heard(guess):
+            return
         if not (guess.final or self._game.plays(guess.player_id)):  # of another process's player, or of no player
             return
         told = self._recent.guessed(guess, max(0.0, bus_out_ms), clock_now)
@@ -186,6 +200,7 @@ class Relay:
     def _missed(self, miss: GuessMissed, live: bool) -> None:
         self._health.missed(miss)
         self._tell(self._board.missed(miss), live)
+        self._predictor.heard(miss)
         if miss.final and miss.model not in self._board.hidden:
             text = self._recent.missed(miss)
             if text is not None:

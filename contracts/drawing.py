@@ -26,6 +26,7 @@ _INK_BOX = 20.0  # MNIST scales a digit into a box of 20 x 20 pixels ...
 _CENTRE = 14.5  # ... and its mean centre of mass is 14.50 where a pixel's centre is at +0.5
 _PEN_WIDTH = 2.2
 _MIN_STEP = 0.15  # points nearer than this, in raster pixels, cannot be told apart
+_FAINT = 32  # of 255: less ink than this is paper's grain, or the soft edge of a stroke
 _CHUNK = 2048  # pieces of the path a pass: keeps the worst legal drawing inside the second-level cache
 
 Coordinate = Annotated[float, Field(ge=-MAX_SIDE, le=2 * MAX_SIDE, allow_inf_nan=False)]
@@ -117,6 +118,74 @@ def rasterize_all(drawings: Sequence[Sequence[Sequence[Sequence[float]]]], side:
     mass = np.stack([coverage.sum(axis=1) @ grid, coverage.sum(axis=2) @ grid], axis=1) / coverage.sum(axis=(1, 2))[:, None]
     coverage = pieces.coverage(_CENTRE * unit - mass)
     return np.rint(coverage * 255).astype(np.uint8)
+
+
+# --- images, of apps that have no strokes
+
+
+def ink(gray: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
+    """What is drawn on an image, whichever way round: the paper is what most of its edge is like.
+
+    Args:
+        gray: Shape (height, width); any brightness.
+
+    Returns:
+        The same shape, 0 is paper and 255 the strongest ink, and whether it was dark ink on light paper.
+
+    Raises:
+        EmptyDrawing: If nothing stands out from the paper.
+    """
+    edge = np.concatenate([gray[0], gray[-1], gray[1:-1, 0], gray[1:-1, -1]])
+    above = gray.astype(np.float32) - float(np.median(edge))
+    lighter, darker = np.clip(above, 0, None), np.clip(-above, 0, None)
+    dark = bool(np.square(darker).sum() > np.square(lighter).sum())
+    drawn = darker if dark else lighter
+    if drawn.max() < _FAINT:
+        raise EmptyDrawing("the image shows nothing: draw a digit, dark on light or light on dark")
+    strongest = float(drawn.max())
+    return np.rint(drawn * (255 / strongest) if strongest < 255 - _FAINT else drawn).astype(np.uint8), dark
+
+
+def framed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image of a digit as MNIST frames one: its longest side made 20 pixels, its centre of mass put in the middle.
+
+    One that is framed so already is left as it is.
+
+    Args:
+        image: Shape (height, width), any size; 0 is paper, 255 is ink.
+
+    Returns:
+        Shape ``(SIDE, SIDE)``.
+
+    Raises:
+        EmptyDrawing: If there is no ink.
+
+    Source:
+        LeCun et al., The MNIST database, "Details of the data".
+    """
+    drawn = np.where(image >= _FAINT, image, 0).astype(np.float32)
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    if not len(rows):
+        raise EmptyDrawing("the image shows nothing: draw a digit, dark on light or light on dark")
+    longest = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
+    mass = drawn.sum(dtype=np.float64)
+    y = float(drawn.sum(axis=1) @ (np.arange(len(drawn)) + 0.5) / mass)
+    x = float(drawn.sum(axis=0) @ (np.arange(drawn.shape[1]) + 0.5) / mass)
+    if image.shape == (SIDE, SIDE) and abs(longest - _INK_BOX) <= 1 and max(abs(x - _CENTRE), abs(y - _CENTRE)) <= 1:
+        return image
+    step = longest / _INK_BOX
+    small = _resampler(drawn.shape[0], y, step) @ drawn @ _resampler(drawn.shape[1], x, step).T
+    inked = small[small >= _FAINT]
+    strongest = float(np.percentile(inked, 80)) if len(inked) else float(small.max())
+    return np.rint(np.clip(small * (255 / strongest) if strongest < 255 else small, 0, 255)).astype(np.uint8)
+
+
+def _resampler(pixels: int, middle: float, step: float) -> NDArray[np.float32]:
+    """Shape (SIDE, pixels): each new pixel as a mean of old ones, nearer ones weighing more; ``middle`` comes to the centre."""
+    at = middle + (np.arange(SIDE) + 0.5 - _CENTRE) * step
+    reach = max(1.0, step)
+    shares = np.clip(1 - np.abs(at[:, None] - (np.arange(pixels) + 0.5)) / reach, 0, 1) / reach
+    return shares.astype(np.float32)
 
 
 def _segments(

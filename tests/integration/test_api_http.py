@@ -1,8 +1,6 @@
 """The API over HTTP with the real broker behind it: operators, health, pages and what machines read."""
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from uuid import UUID
 
 import httpx
@@ -10,10 +8,10 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.events import EVENTS, MODELS, TOPICS, DrawingSubmitted, ModelPromoted, RetrainModel, decode, now
+from contracts.events import EVENTS, MODELS, TOPICS, ModelPromoted, RetrainModel, decode
 from contracts.ports import Bus
 from producers.bus import open_bus
-from tests.histories import guess
+from tests.answering import answering
 from tests.serving import DEADLINE_S, eventually, get, opened, playing, serving
 
 
@@ -28,28 +26,6 @@ def bus(kafka: str) -> Iterator[Bus]:
 def address(bus: Bus) -> Iterator[str]:
     with serving(bus) as here:
         yield here
-
-
-@contextmanager
-def answering(bus: Bus, *models: str, **fields: str) -> Iterator[None]:
-    """These models answer every drawing, as the router would."""
-    tail, stop = bus.follow(["drawings.v1"], "end"), threading.Event()
-
-    def answer() -> None:
-        while not stop.is_set():
-            for record in tail.poll(0.1):
-                drawing = decode(record.topic, record.value)
-                assert isinstance(drawing, DrawingSubmitted)
-                for model in models:
-                    said = guess(model=model, player=drawing.player_id, final=drawing.final, **fields)
-                    bus.publish(said.model_copy(update={"drawing_id": drawing.drawing_id, "at": now()}))
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
-    tail.close()
 
 
 # --- health --------------------------------------------------------------------------------------------------------------

@@ -1,13 +1,18 @@
 """Strokes become the raster that MNIST would show."""
 
 import itertools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageDraw
 
-from contracts.drawing import SIDE, EmptyDrawing, OversizedDrawing, check_limits, rasterize, rasterize_all
+from contracts.drawing import SIDE, EmptyDrawing, OversizedDrawing, check_limits, framed, ink, rasterize, rasterize_all
+from streams.embedding import Embedding
+from streams.learning import load_base
+from trainers.dataset import read_mnist
 
 SEVEN = [[[10.0, 10.0], [90.0, 12.0], [40.0, 120.0]], [[30.0, 60.0], [75.0, 58.0]]]
 points = st.tuples(st.floats(-500, 3000), st.floats(-500, 3000)).map(list)
@@ -132,3 +137,82 @@ def test_a_drawing_without_a_point_is_refused(strokes):
 def test_a_drawing_over_the_limits_is_refused(strokes):
     with pytest.raises(OversizedDrawing):
         check_limits(strokes)
+
+
+# --- images --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mnist() -> tuple[np.ndarray, np.ndarray]:
+    """The first 200 of MNIST's test images, with their labels."""
+    images = read_mnist("t10k")
+    return np.asarray(images.images)[:200].reshape(-1, SIDE, SIDE), np.asarray(images.labels)[:200]
+
+
+@pytest.fixture(scope="module")
+def right() -> Callable[[Sequence[np.ndarray], np.ndarray], float]:
+    """How many of some rasters the base of river reads right, 0..1."""
+    network, weights = Embedding(), np.asarray(load_base().weights)
+
+    def share(rasters: Sequence[np.ndarray], labels: np.ndarray) -> float:
+        rows = network.embed(np.stack(rasters).reshape(-1, SIDE * SIDE))
+        return float(((rows @ weights[:, :-1].T + weights[:, -1]).argmax(axis=1) == labels).mean())
+
+    return share
+
+
+def test_an_image_of_mnist_is_framed_already(mnist):
+    assert all(np.array_equal(framed(ink(image)[0]), image) for image in mnist[0])
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light on dark", "dark on light"])
+@pytest.mark.parametrize("size", [20, 61, 103, 280])
+def test_a_digit_of_any_size_and_place_is_read_as_well_as_in_its_frame(mnist, right, size, dark):
+    images, labels = mnist
+    rasters = []
+    for i, image in enumerate(images):
+        scaled = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
+        sheet = np.zeros((size + 40, size + 90), np.uint8)
+        sheet[i % 40 : i % 40 + size, i % 90 : i % 90 + size] = scaled
+        drawn, was_dark = ink(255 - sheet if dark else sheet)
+        assert was_dark is dark
+        rasters.append(framed(drawn))
+
+    assert right(rasters, labels) >= right(images, labels) - 0.01
+
+
+@pytest.mark.parametrize("width", [1, 3, 9, 20])
+def test_thin_and_thick_pens_make_the_same_digit(width, right):
+    strokes = [[[30, 40], [150, 42], [70, 240]], [[60, 140], [130, 136]]]
+    sheet = Image.new("L", (280, 280), 255)
+    for stroke in strokes:
+        ImageDraw.Draw(sheet).line([tuple(point) for point in stroke], fill=0, width=width, joint="curve")
+
+    raster = framed(ink(np.asarray(sheet))[0])
+
+    assert right([raster], np.array([7])) == 1
+    assert raster.max() >= 200
+
+
+@pytest.mark.parametrize("paper", [0, 128, 255])
+def test_an_image_that_shows_nothing_is_refused(paper):
+    sheet = np.full((50, 40), paper, np.uint8)
+    sheet[20, 20] = paper + 9 if paper < 200 else paper - 9
+    with pytest.raises(EmptyDrawing):
+        ink(sheet)
+    with pytest.raises(EmptyDrawing):
+        framed(np.zeros((9, 9), np.uint8))
+
+
+def test_a_framed_image_has_a_box_of_20_pixels_and_its_mass_in_the_middle():
+    image = np.zeros((300, 200), np.uint8)
+    image[50:250, 20:40] = 255
+    image[200:250, 20:140] = 255
+
+    raster = framed(image)
+
+    rows = np.flatnonzero((raster > 127).any(axis=1))
+    assert len(rows) == 20
+    grid, mass = np.arange(SIDE) + 0.5, raster.astype(float)
+    assert mass.sum(axis=0) @ grid / mass.sum() == pytest.approx(14.5, abs=0.1)
+    assert mass.sum(axis=1) @ grid / mass.sum() == pytest.approx(14.5, abs=0.1)

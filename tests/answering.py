@@ -1,0 +1,56 @@
+"""A router for tests of the API: every drawing on a bus is answered by the models that are asked, always with one digit."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from contracts.events import MODELS, DrawingSubmitted, GuessMissed, decode, now
+from contracts.ports import Bus
+from tests.histories import guess
+
+
+@contextmanager
+def answering(
+    bus: Bus,
+    *models: str,
+    label: int = 7,
+    resting: tuple[str, ...] = (),
+    heard: list[DrawingSubmitted] | None = None,
+    **fields: str,
+) -> Iterator[None]:
+    """These models answer every drawing that asks them, as the router would.
+
+    Args:
+        bus: Where drawings come from, and guesses go to.
+        models: Who answers; none are all.
+        label: What they say.
+        resting: Who is missed instead.
+        heard: Takes the drawings.
+        fields: Of every guess.
+    """
+    tail, stop = bus.follow(["drawings.v1"], "end"), threading.Event()
+
+    def answer() -> None:
+        while not stop.is_set():
+            for record in tail.poll(0.1):
+                drawing = decode(record.topic, record.value)
+                assert isinstance(drawing, DrawingSubmitted)
+                if heard is not None:
+                    heard.append(drawing)
+                ids = {"drawing_id": drawing.drawing_id, "at": now()}
+                for model in resting:
+                    miss = {"player_id": drawing.player_id, "model": model, "final": drawing.final, "resting": True}
+                    bus.publish(GuessMissed(why="connection refused", **ids, **miss))
+                for model in models or MODELS:
+                    if model not in resting and (drawing.models is None or model in drawing.models):
+                        said = guess(label=label, model=model, player=drawing.player_id, final=drawing.final, **fields)
+                        bus.publish(said.model_copy(update=ids))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        tail.close()

@@ -1,0 +1,355 @@
+"""What app developers ask over HTTP, on the bus in memory with a router that says what it is told to."""
+
+import base64
+import io
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from api.keys import Bucket, Keys
+from api.pictures import MAX_PNG, BadPicture, read_png
+from contracts.drawing import EmptyDrawing
+from contracts.events import MODELS, DrawingSubmitted, EndpointSeen, PolicySet, SnapshotTaken
+from contracts.ports import Bus
+from producers.bus import open_bus
+from tests.answering import answering
+from tests.serving import DEADLINE_S, eventually, get, serving
+
+SEVEN = [[[20, 20], [80, 20], [45, 100]]]
+BAR = np.zeros((28, 28), np.uint8)
+BAR[4:24, 13:15] = 255
+
+
+@pytest.fixture
+def bus() -> Iterator[Bus]:
+    """A bus on which river and the batch models answer."""
+    opened = open_bus(f"memory://{uuid4()}")
+    for model in MODELS:
+        if model not in ("everyone", "yours"):
+            snapshot = SnapshotTaken(
+                model=model, version="1", title=model, offset=0, lessons=1, digest="d", reader="r", weights=b"\0" * 80
+            )
+            opened.publish(snapshot)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def address(bus: Bus) -> Iterator[str]:
+    with serving(bus, api_keys="shop:secret-1,till:secret-2", guess_budget_ms=500) as here:
+        yield here
+
+
+def png(pixels: Any, mode: str | None = None) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(np.asarray(pixels), mode).save(out, "PNG")
+    return out.getvalue()
+
+
+def ask(address: str, body: Any = None, *, key: str | None = "secret-1", **kwargs: Any) -> httpx.Response:
+    given = {"X-API-Key": key} if key else {}
+    kwargs = {"json": body} | kwargs if body is not None else kwargs
+    headers = given | kwargs.pop("headers", {})
+    url = f"http://{address}/api/predict"
+    return httpx.post(url, headers=headers, timeout=DEADLINE_S, trust_env=False, **kwargs)
+
+
+# --- what is asked -------------------------------------------------------------------------------------------------------
+
+
+def test_a_drawing_in_strokes_is_a_digit(bus, address):
+    heard: list[DrawingSubmitted] = []
+    with answering(bus, heard=heard):
+        answer = ask(address, {"strokes": SEVEN}).json()
+
+    assert (answer["digit"], answer["confidence"], answer["model"], answer["version"]) == (7, 0.91, "everyone", "base1")
+    assert len(answer["probabilities"]) == 10
+    assert list(answer["models"]) == ["everyone"]
+    assert (answer["left_out"], answer["ink"]) == ({}, None)
+    [asked] = heard
+    assert (asked.player_id, asked.probe, asked.final, asked.models, asked.raster) == ("app-shop", True, False, None, None)
+    assert answer["drawing_id"] == str(asked.drawing_id)
+
+
+@pytest.mark.parametrize(
+    ("body", "ink"),
+    [
+        ({"image": BAR.tolist()}, "light"),
+        ({"image": BAR.ravel().tolist()}, "light"),
+        ({"image": (BAR / 255).tolist()}, "light"),
+        ({"image": (255 - BAR).tolist()}, "dark"),
+        ({"png": base64.b64encode(png(BAR)).decode()}, "light"),
+        ({"png": "data:image/png;base64," + base64.b64encode(png(255 - BAR)).decode()}, "dark"),
+    ],
+    ids=["rows", "flat", "0 to 1", "dark", "png", "data url"],
+)
+def test_an_image_is_read_whichever_way_round_it_is(bus, address, body, ink):
+    heard: list[DrawingSubmitted] = []
+    with answering(bus, heard=heard):
+        answer = ask(address, body)
+
+    assert (answer.status_code, answer.json()["ink"]) == (200, ink)
+    assert heard[0].strokes == []
+    assert heard[0].raster == BAR.tobytes()
+
+
+def test_a_png_may_be_the_whole_body(bus, address):
+    heard: list[DrawingSubmitted] = []
+    with answering(bus, heard=heard):
+        answer = ask(address, content=png(BAR), headers={"Content-Type": "image/png"}, params={"models": "river,xgboost"})
+
+    assert list(answer.json()["models"]) == ["river", "xgboost"]
+    assert (heard[0].raster, heard[0].models) == (BAR.tobytes(), ["river", "xgboost"])
+
+
+@pytest.mark.parametrize(
+    ("wish", "asked", "answers"),
+    [
+        ("river", ["river"], ["river"]),
+        (["xgboost", "river"], ["xgboost", "river"], ["xgboost", "river"]),
+        (["river", "everyone", "river"], None, ["river", "everyone"]),
+        ("champion", None, ["everyone"]),
+        ("all", None, list(MODELS)),
+    ],
+    ids=str,
+)
+def test_who_is_asked_answers_and_the_first_of_them_says_the_digit(bus, address, wish, asked, answers):
+    heard: list[DrawingSubmitted] = []
+    with answering(bus, heard=heard):
+        answer = ask(address, {"strokes": SEVEN, "models": wish}).json()
+
+    assert list(answer["models"]) == answers
+    assert answer["model"] == answers[0]
+    assert heard[0].models == asked
+
+
+def test_the_champion_is_who_players_are_shown_first(bus, address):
+    bus.publish(PolicySet(lead="xgboost"))
+    eventually(lambda: get(address, "/api/routing").json()["lead"] == "xgboost")
+    with answering(bus):
+        assert ask(address, {"strokes": SEVEN}).json()["model"] == "xgboost"
+        bus.publish(PolicySet(lead="bandit"))
+        eventually(lambda: get(address, "/api/routing").json()["lead"] == "bandit")
+        assert ask(address, {"strokes": SEVEN}).json()["model"] == "everyone"
+
+
+# --- who does not answer -------------------------------------------------------------------------------------------------
+
+
+def test_who_rests_is_told_and_the_others_answer(bus, address):
+    with answering(bus, resting=("xgboost",)):
+        answer = ask(address, {"strokes": SEVEN, "models": ["xgboost", "river"]})
+
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["model"], told["models"]["xgboost"]) == ("river", {"error": "it rests: connection refused"})
+
+
+def test_when_all_rest_it_is_503_at_once_and_says_when_to_come_again(bus, address):
+    with answering(bus, resting=("xgboost",)):
+        answer = ask(address, {"strokes": SEVEN, "models": "xgboost"})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json()["missing"] == {"xgboost": "it rests: connection refused"}
+
+
+def test_nobody_in_time_is_504_and_somebody_in_time_is_an_answer(bus, address):
+    with answering(bus, "river"):
+        late = ask(address, {"strokes": SEVEN, "models": "kmeans"})
+        partly = ask(address, {"strokes": SEVEN, "models": ["kmeans", "river"]})
+
+    assert (late.status_code, late.json()["missing"]) == (504, {"kmeans": "it did not answer in time"})
+    assert "ask again" in late.json()["detail"]
+    assert (partly.status_code, partly.json()["model"]) == (200, "river")
+    assert partly.json()["models"]["kmeans"] == {"error": "it did not answer in time"}
+
+
+def test_who_cannot_be_here_or_is_not_shown_is_not_asked(bus, address):
+    heard: list[DrawingSubmitted] = []
+    bus.publish(
+        EndpointSeen(
+            model="mxnet", version="none", endpoint="gamenight-mxnet", status="Unavailable", reason="Linux x86-64 only"
+        )
+    )
+    bus.publish(PolicySet(lead="everyone", parts={"kmeans": "shadow"}))
+    eventually(lambda: get(address, "/api/routing").json()["parts"]["kmeans"] == "shadow")
+    with answering(bus, heard=heard):
+        answer = ask(address, {"strokes": SEVEN, "models": ["mxnet", "kmeans", "river"]}).json()
+        none = ask(address, {"strokes": SEVEN, "models": "mxnet"})
+
+    assert answer["models"]["mxnet"] == {"error": "Linux x86-64 only"}
+    assert answer["models"]["kmeans"] == {"error": "the policy does not show it (its part is shadow)"}
+    assert [drawing.models for drawing in heard] == [["river"]]
+    assert (none.status_code, "Linux x86-64 only" in none.json()["detail"]) == (503, True)
+
+
+def test_a_shadow_of_a_model_does_not_answer_for_it(bus, address):
+    with answering(bus, role="shadow"):
+        assert ask(address, {"strokes": SEVEN, "models": "river"}).status_code == 504
+
+
+# --- what is refused -----------------------------------------------------------------------------------------------------
+
+REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
+    "no JSON": ({"content": b"hello"}, 400, "no JSON"),
+    "no object": ({"content": b"[1]"}, 400, "JSON object"),
+    "NaN": ({"content": b'{"image":[NaN]}'}, 400, "no JSON"),
+    "20,000 brackets": ({"content": b"[" * 20_000}, 400, "no JSON"),
+    "no form": ({"json": {}}, 422, "exactly one of"),
+    "two forms": ({"json": {"strokes": SEVEN, "png": "x"}}, 422, "not strokes and png"),
+    "an unknown field": ({"json": {"strokes": SEVEN, "sudo": 1}}, 422, "sudo"),
+    "no points": ({"json": {"strokes": []}}, 422, "strokes"),
+    "65 strokes": ({"json": {"strokes": [[[1, 1]]] * 65}}, 422, "strokes"),
+    "5,000 points": ({"json": {"strokes": [[[1, 1]] * 2500] * 2}}, 422, "at most 4096"),
+    "off the canvas": ({"json": {"strokes": [[[1e12, 1]]]}}, 422, "strokes"),
+    "27 rows": ({"json": {"image": [[0] * 28] * 27}}, 422, "28 rows of 28"),
+    "783 numbers": ({"json": {"image": [0] * 783}}, 422, "784"),
+    "256": ({"json": {"image": [256] * 784}}, 422, "image"),
+    "words": ({"json": {"image": ["1"] * 784}}, 422, "image"),
+    "an empty image": ({"json": {"image": [0] * 784}}, 422, "shows nothing"),
+    "no base64": ({"json": {"png": "é"}}, 422, "base64"),
+    "a JPEG": ({"json": {"png": "data:image/jpeg;base64,AAAA"}}, 422, "data:image/png"),
+    "no PNG": ({"json": {"png": "AAAA"}}, 422, "not a PNG"),
+    "an unknown model": ({"json": {"strokes": SEVEN, "models": "gpt"}}, 422, "'gpt': ask one of everyone"),
+    "no models": ({"json": {"strokes": SEVEN, "models": []}}, 422, "models"),
+    "too much": ({"content": b"x" * 2_000_000}, 413, "at most"),
+    "too much, in parts": ({"content": (b"x" * 100_000 for _ in range(20))}, 413, "at most"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_read_is_refused_in_one_line(address, what):
+    given, status, told = REFUSED[what]
+
+    answer = ask(address, **given)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert told in answer.json()["detail"]
+    assert "\n" not in answer.json()["detail"]
+    assert answer.json()["status"] == status
+
+
+# --- keys ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_asked_for_and_a_wrong_one_is_refused(bus, address):
+    with answering(bus):
+        bearer = ask(address, {"strokes": SEVEN}, key=None, headers={"Authorization": "Bearer secret-2"})
+    nobody, stranger = ask(address, {"strokes": SEVEN}, key=None), ask(address, {"strokes": SEVEN}, key="secret")
+
+    assert bearer.status_code == 200
+    assert (nobody.status_code, nobody.headers["www-authenticate"]) == (401, "Bearer")
+    assert "X-API-Key" in nobody.json()["detail"]
+    assert stranger.status_code == 403
+
+
+def test_without_any_key_set_nobody_is_let_in(bus):
+    with serving(bus) as address:
+        answer = ask(address, {"strokes": SEVEN})
+    assert (answer.status_code, "GAMENIGHT_API_KEYS" in answer.json()["detail"]) == (503, True)
+
+
+def test_each_app_has_a_rate_of_its_own(bus):
+    with serving(bus, api_keys="shop:secret-1,till:secret-2", predictions_per_minute=2) as address, answering(bus):
+        first, second, third = (ask(address, {"strokes": SEVEN}) for _ in range(3))
+        other = ask(address, {"strokes": SEVEN}, key="secret-2")
+
+    assert [(r.status_code, r.headers["ratelimit-remaining"]) for r in (first, second)] == [(200, "1"), (200, "0")]
+    assert third.status_code == 429
+    assert 1 <= int(third.headers["retry-after"]) <= 30
+    assert "2 predictions a minute" in third.json()["detail"]
+    assert other.status_code == 200
+
+
+def test_a_bucket_fills_evenly_up_to_a_minute():
+    bucket = Bucket(60, 60.0, 0.0)
+    assert [bucket.take(0) for _ in range(61)] == [0.0] * 60 + [1.0]
+    assert bucket.take(0.5) == pytest.approx(0.5)
+    assert bucket.take(1.5) == 0
+    assert bucket.take(1000) == 0
+    assert bucket.headers()["RateLimit-Remaining"] == "59"
+
+
+@pytest.mark.parametrize("setting", ["secret", "a b:secret", "shop:", ":secret", "ä:x"])
+def test_keys_that_are_not_as_they_should_be_are_named(setting):
+    with pytest.raises(ValueError, match="GAMENIGHT_API_KEYS: write name:key"):
+        Keys(setting, 1, 0)
+
+
+def test_a_key_may_hold_a_colon():
+    keys = Keys("shop:a:b, till:c,", 1, 0)
+    assert [keys.app(key) for key in ("a:b", "c", "a", "")] == ["shop", "till", None, None]
+
+
+# --- pages of other origins ----------------------------------------------------------------------------------------------
+
+
+def test_a_page_of_a_known_origin_may_ask_and_another_may_not(bus):
+    page, stranger = {"Origin": "https://shop.example"}, {"Origin": "https://evil.example"}
+    with serving(bus, api_keys="shop:secret-1", allowed_origins="https://shop.example") as address, answering(bus):
+        url = f"http://{address}/api/predict"
+        asked = ask(address, {"strokes": SEVEN}, headers=page)
+        refused = ask(address, {}, headers=page)
+        other = ask(address, {"strokes": SEVEN}, headers=stranger)
+        before = [httpx.options(url, headers=origin, trust_env=False) for origin in (page, stranger)]
+
+    for answer in (asked, refused, before[0]):
+        assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+    assert "x-api-key" in before[0].headers["access-control-allow-headers"]
+    assert "access-control-allow-origin" not in other.headers
+    assert (before[0].status_code, before[1].status_code) == (204, 403)
+
+
+# --- pictures ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        png(BAR),
+        png(255 - BAR),
+        png(BAR.astype(np.uint16) * 257),
+        png(BAR > 0),
+        png(np.stack([BAR, BAR, BAR], -1)),
+        png(np.stack([255 - BAR, 255 - BAR, 255 - BAR, np.full_like(BAR, 255)], -1)),
+        png(np.stack([0 * BAR, 0 * BAR, 0 * BAR, BAR], -1)),
+        png(np.stack([255 - 0 * BAR, 255 - 0 * BAR, 255 - 0 * BAR, BAR], -1)),
+        png(np.stack([255 - BAR, np.full_like(BAR, 255)], -1), "LA"),
+    ],
+    ids=["gray", "inverted", "16 bit", "1 bit", "RGB", "RGBA", "black on nothing", "white on nothing", "LA"],
+)
+def test_every_kind_of_png_is_read(picture):
+    assert read_png(picture)[0].tolist() == BAR.tolist()
+
+
+def test_a_png_with_a_palette_is_read():
+    out = io.BytesIO()
+    Image.fromarray(255 - BAR).convert("P").save(out, "PNG", transparency=3)
+    assert read_png(out.getvalue())[0].tolist() == BAR.tolist()
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked():
+    bomb = png(np.zeros((2049, 10), np.uint8))
+    with pytest.raises(BadPicture, match="10 x 2049 pixels"):
+        read_png(bomb)
+    with pytest.raises(BadPicture, match="make it smaller"):
+        read_png(png(BAR) + b"\0" * MAX_PNG)
+
+
+def test_a_broken_png_is_refused_and_nothing_else_happens():
+    whole = png(np.random.default_rng(0).integers(0, 255, (40, 40), np.uint8))
+    rng = np.random.default_rng(1)
+    for i in range(400):
+        broken = bytearray(whole[: rng.integers(8, len(whole))] if i % 2 else whole)
+        for _ in range(int(rng.integers(1, 4))):
+            broken[int(rng.integers(8, len(broken)))] ^= int(rng.integers(1, 256))
+        try:
+            read_png(bytes(broken))
+        except (BadPicture, EmptyDrawing):
+            continue
