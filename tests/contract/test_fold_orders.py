@@ -1,12 +1,14 @@
-"""Twice is once, and in any order: the joiner and the scorer end the same however their topics were interleaved and resent.
+"""Twice is once, and in any order: the folds end the same however their topics were interleaved, resent and taken in steps.
 
-What is promised: whatever keeps each player's own order on each topic ends in the same labels, counts and lessons' ids of what
-stands. Only how often an example is revised on the way depends on the order.
+What is promised: whatever keeps each player's own order on each topic ends in the same labels, counts, lessons' ids of what
+stands, and answers of each player's own model. Only how often an example is revised on the way depends on order and steps.
 """
 
 import json
+from functools import partial
 from typing import Any
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
@@ -14,11 +16,15 @@ from hypothesis.strategies import DataObject
 from contracts.events import CorrectionReceipt, Event, ExampleLabelled, LessonTaught, ScoresCounted
 from streams.joining import Joiner
 from streams.learning import Learner, load_base
+from streams.personal import Personal
 from streams.scoring import Scorer
-from tests.histories import MemoryCells, correction, drawing, features, folded, guess, named, withdrawal
+from tests.histories import READER, MemoryCells, correction, drawing, features, folded, guess, missed, named, withdrawal
 
 PLAYERS = ("ada", "bob")
 DRAWINGS = ("d1", "d2", "d3")
+VERSIONS = {"river": ["mnist1+0", "mnist1+7"], "xgboost": ["base1", "2"], "yours": ["own1+0", "own1+3"], "everyone": ["blend1"]}
+STEPS = st.sampled_from([1, 2, 5, None])
+ASKED = np.frombuffer(features().embedding, "<f4")[None]
 
 
 @st.composite
@@ -29,9 +35,14 @@ def topics(draw: st.DrawFn) -> list[list[Event]]:
         for n, name in enumerate(f"{player}'s {name}" for name in DRAWINGS[: draw(st.integers(1, 3))]):
             at = draw(st.sampled_from([0, 5, 12, 3600, 3605]))
             drawings.append(drawing(name, player=player, at=at + n))
-            for model in draw(st.sampled_from([[], ["river"], ["xgboost"], ["river", "xgboost"], ["xgboost", "river"]])):
-                version = {"river": f"mnist1+{n}", "xgboost": draw(st.sampled_from(["base1", "2"]))}[model]
+            for model in draw(st.lists(st.sampled_from(list(VERSIONS)), unique=True)):
+                version = draw(st.sampled_from(VERSIONS[model]))
                 guesses.append(guess(name, draw(st.integers(0, 9)), model=model, version=version, player=player))
+                if model == "xgboost" and draw(st.booleans()):
+                    shadow = guess(name, draw(st.integers(0, 9)), model=model, version="3", player=player, role="shadow")
+                    guesses.append(shadow)
+            if draw(st.booleans()):
+                guesses.append(missed(name, model="mxnet", player=player))
             for number in draw(st.lists(st.integers(0, 2), max_size=4)):
                 word = f"{name}, word {number}"
                 if draw(st.booleans()):
@@ -58,29 +69,35 @@ def said_of(event: Event) -> dict[str, Any]:
     return event.model_dump(mode="json", exclude={"at"})
 
 
-def ended(history: list[Event]) -> dict[str, Any]:
-    """What stands after a history: examples, counts, and whose words' receipts went out."""
-    joined = folded(Joiner(), history)
+def ended(history: list[Event], step: int | None = None) -> dict[str, Any]:
+    """What stands after a history: examples, counts, whose words' receipts went out, and what is answered."""
+    joined = folded(Joiner(), history, step=step)
     examples = {str(event.drawing_id): said_of(event) for event in joined if isinstance(event, ExampleLabelled)}
     counts = {event.score_key: said_of(event) for event in folded(Scorer(), joined) if isinstance(event, ScoresCounted)}
     receipts = sorted(str(event.correction_id) for event in joined if isinstance(event, CorrectionReceipt))
-    return {"examples": examples, "counts": counts, "receipts": receipts}
+    own = Personal(READER)
+    folded(own, joined, step=step)
+    answers = {}
+    for player in PLAYERS:
+        p, version = own.answer(0, player, ASKED, np.full((1, 10), 0.1))
+        answers[player] = (version, p.tolist())
+    return {"examples": examples, "counts": counts, "receipts": receipts, "answers": answers}
 
 
 @settings(max_examples=80, deadline=None)
-@given(lanes=topics(), data=st.data())
-def test_labels_counts_and_receipts_are_the_same_in_whatever_order_the_topics_come(lanes, data):
+@given(lanes=topics(), data=st.data(), step=STEPS)
+def test_labels_counts_receipts_and_answers_are_the_same_in_whatever_order_and_steps_the_topics_come(lanes, data, step):
     in_order = [event for events in lanes for event in events]
 
-    assert ended(arrival(data, lanes)) == ended(in_order)
+    assert ended(arrival(data, lanes), step) == ended(in_order)
 
 
 @settings(max_examples=40, deadline=None)
-@given(lanes=topics(), data=st.data())
-def test_revisions_of_a_drawing_rise_whatever_comes_when(lanes, data):
+@given(lanes=topics(), data=st.data(), step=STEPS)
+def test_revisions_of_a_drawing_rise_whatever_comes_when(lanes, data, step):
     last: dict[Any, int] = {}
 
-    for event in folded(Joiner(), arrival(data, lanes)):
+    for event in folded(Joiner(), arrival(data, lanes), step=step):
         if isinstance(event, ExampleLabelled):
             assert event.revision > last.get(event.drawing_id, 0)
             last[event.drawing_id] = event.revision
@@ -100,13 +117,17 @@ def test_the_counts_are_those_of_the_examples_that_stand(lanes, data):
 
 
 @settings(max_examples=40, deadline=None)
-@given(lanes=topics(), data=st.data())
-def test_a_correction_is_a_lesson_once_at_most(lanes, data):
+@given(lanes=topics(), data=st.data(), step=STEPS)
+def test_a_correction_is_a_lesson_and_has_a_receipt_of_yours_once_at_most(lanes, data, step):
     history = arrival(data, lanes)
+    joined = folded(Joiner(), [*history, *history], step=step)
 
-    taught = [event for event in folded(Scorer(), folded(Joiner(), [*history, *history])) if isinstance(event, LessonTaught)]
+    taught = [event.correction_id for event in folded(Scorer(), joined) if isinstance(event, LessonTaught)]
+    told = [event.correction_id for event in folded(Personal(READER), joined) if isinstance(event, CorrectionReceipt)]
 
-    assert len({lesson.correction_id for lesson in taught}) == len(taught)
+    assert len(set(taught)) == len(taught)
+    assert len(set(told)) == len(told)
+    assert set(told) == set(taught)
 
 
 @settings(max_examples=40, deadline=None)
@@ -124,14 +145,15 @@ def test_every_label_that_stands_has_been_taught(lanes, data):
 @given(lanes=topics(), data=st.data())
 def test_a_restart_after_any_event_changes_nothing(lanes, data):
     history = arrival(data, lanes)
-    for make, source in ((Joiner, history), (Scorer, folded(Joiner(), history))):
+    examples = folded(Joiner(), history)
+    for make, source in ((Joiner, history), (Scorer, examples), (partial(Personal, READER), examples)):
         cells = MemoryCells()
 
         restarted = [event for heard in source for event in folded(make(), [heard], cells)]
 
         at_once = MemoryCells()
         folded(make(), source, at_once)
-        assert newest(restarted) == newest(folded(make(), source))
+        assert newest(restarted) == newest(folded(make(), source, step=1))
         assert cells == at_once
 
 
@@ -161,6 +183,9 @@ def test_one_drawing_goes_the_whole_way_to_a_receipt():
     scored = folded(Scorer(), examples)
     learned = folded(Learner(base), [event for event in scored if isinstance(event, LessonTaught)])
 
+    [own] = folded(Personal(base.reader), examples)
+
+    assert set(own.models) == {"yours"}
     [receipt] = [event for event in learned if isinstance(event, CorrectionReceipt)]
     assert receipt.correction_id == named("c1")
     assert set(receipt.models) == {"river", "xgboost"}
