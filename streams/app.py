@@ -14,6 +14,7 @@ partitions and one consumer group, so that partition n of all of them is always 
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Final
 
 from contracts.events import ONLINE_MODELS
 from contracts.settings import Settings
@@ -29,10 +30,15 @@ from streams.pipe import Pipe
 from streams.routing import Online, Table
 from streams.scoring import Scorer
 
+LINGER_MS: Final = 2
+"""How long a guess waits for others that are about to be said: a request to the broker costs as much as ten guesses."""
+GATHER_MS: Final = 20
+"""How long what is to be learned may gather: nobody waits for it as for a guess, and each hand-over has its price."""
+
 
 def router(settings: Settings) -> Pipe:
     """Way 1: answers drawings."""
-    pipe = Pipe(settings, "router")
+    pipe = Pipe(settings, "router", linger_ms=LINGER_MS)
     embedding = Embedding()
     base = load_base()
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
@@ -48,7 +54,7 @@ def router(settings: Settings) -> Pipe:
 
 def learning(settings: Settings) -> Pipe:
     """Way 2: joins, scores and learns."""
-    pipe = Pipe(settings, "learning")
+    pipe = Pipe(settings, "learning", gather_ms=GATHER_MS)
     pipe.fold(Joiner())
     pipe.fold(Scorer())
     pipe.fold(Learner(load_base()))

@@ -24,6 +24,9 @@ from typing import IO, Any, Final, Protocol, TypeVar
 import faust
 import structlog
 import uvloop
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -43,6 +46,8 @@ _TURNS: Final = 12
 """Of the event loop, in which Faust brings at least one message if it has any."""
 _PLACES: Final = 64
 """Most processes of a role in one home."""
+_GATHER_BYTES: Final = 1 << 18
+"""So much is handed over before its time."""
 STOP_S: Final = 2.0
 """Longest that an orderly stop may take."""
 
@@ -69,13 +74,21 @@ Alongside = Callable[[], Coroutine[Any, Any, None]]
 class Pipe:
     """One process of the stream layer: a role, its folds and takers, and a producer."""
 
-    def __init__(self, settings: Settings, role: str) -> None:
-        """Build; nothing connects before `run`."""
+    def __init__(self, settings: Settings, role: str, gather_ms: int = 0, linger_ms: int = 0) -> None:
+        """Build; nothing connects before `run`.
+
+        Args:
+            settings: Where Kafka and the home are.
+            role: Name of the consumer group.
+            gather_ms: How long the broker may hold back what has come, to hand over more at once; 0: not at all.
+            linger_ms: How long what is sent may wait for more.
+        """
         self._settings = settings
         self._role = role
-        self._app = _app(settings, role)
+        self._app = _app(settings, role, linger_ms)
         transport = _Transport([URL(f"aiokafka://{settings.bootstrap_servers}")], self._app)
         transport.positions = self._positions
+        transport.gather_ms = gather_ms
         self._app.transport = self._app.producer_transport = transport
         self._folding: list[_Folding] = []
         self._alongside: list[Alongside] = []
@@ -312,7 +325,7 @@ def _place(folder: Path, role: str) -> _Place:
 # --- Faust, as it is used here
 
 
-def _app(settings: Settings, role: str) -> faust.App:
+def _app(settings: Settings, role: str, linger_ms: int) -> faust.App:
     """A Faust app without tables and web, that misses a killed worker within seconds."""
     return faust.App(
         f"gamenight-{role}",
@@ -330,14 +343,47 @@ def _app(settings: Settings, role: str) -> faust.App:
         broker_commit_interval=1.0,
         consumer_auto_offset_reset="earliest",
         producer_acks=-1,
+        producer_linger=linger_ms / 1000,
         producer_request_timeout=30.0,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
     )
 
 
+class _SamePlace(RoundRobinPartitionAssignor):  # type: ignore[misc]
+    """Partition n of every topic to the same member, so that what belongs together meets."""
+
+    name = "same-place"
+
+    @classmethod
+    def assign(cls, cluster: ClusterMetadata, members: Mapping[str, Any]) -> dict[str, ConsumerProtocolMemberAssignment]:
+        places = sorted(members)
+        topics = sorted({topic for member in members.values() for topic in member.subscription})
+        partitions = {topic: sorted(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+        return {
+            member: ConsumerProtocolMemberAssignment(
+                cls.version, [(t, [n for n in partitions[t] if n % len(places) == place]) for t in topics], b""
+            )
+            for place, member in enumerate(places)
+        }
+
+
+class _ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Sets what Faust leaves no settings for, before the consumer is started."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._partition_assignment_strategy = [_SamePlace]
+        if transport.gather_ms:
+            consumer._fetch_min_bytes, consumer._fetch_max_wait_ms = _GATHER_BYTES, transport.gather_ms
+        return consumer
+
+
 class _Consumer(driver.Consumer):
     """Starts each partition where the ledger stands, not where Kafka's commit does."""
+
+    def _new_consumer_thread(self) -> Any:
+        return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         positions: dict[TP, int] = {TP(*tp): offset for tp, offset in (await super().seek_to_committed()).items()}
@@ -362,3 +408,4 @@ class _Transport(driver.Transport):
     Consumer = _Consumer
     Producer = _Producer
     positions: Callable[[Mapping[TP, int]], Mapping[TP, int]]
+    gather_ms: int

@@ -79,3 +79,17 @@ async def test_a_step_takes_what_comes_while_it_gathers_and_no_more_than_it_may(
     assert await pipe._all(queue) == list(range(pipe.STEP))
     await bringing
     assert await pipe._all(queue) == list(range(pipe.STEP, pipe.STEP + 10))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 5])
+def test_a_partition_of_every_topic_is_with_the_same_worker_and_none_is_with_nobody(workers: int):
+    class Cluster:
+        def partitions_for_topic(self, topic: str) -> set[int]:
+            return {0, 1, 2, 3}
+
+    members = {f"router-{n}": pipe._SamePlace.metadata(["drawings.v1", "examples.v1"]) for n in range(workers)}
+
+    given = {name: dict(one.assignment) for name, one in pipe._SamePlace.assign(Cluster(), members).items()}
+
+    assert all(one["drawings.v1"] == one["examples.v1"] for one in given.values())
+    assert sorted(n for one in given.values() for n in one["drawings.v1"]) == [0, 1, 2, 3]
