@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from contracts.settings import Settings
+from deploy.local.sagemaker.training import _AT_ONCE
 from tests.contract.sagemaker_cases import Cloud, channel
 
 
@@ -81,3 +82,17 @@ def test_an_endpoint_says_what_it_goes_over_to(here: Cloud) -> None:
     assert "PendingDeploymentSummary" not in described
     assert "VariantStatus" not in described["ProductionVariants"][0]
     here.delete(name)
+
+
+def test_more_jobs_than_the_machine_has_cores_for_wait_for_their_turn(here: Cloud) -> None:
+    running = [here.train(rounds=100_000) for _ in range(_AT_ONCE)]
+    pending, stopped = here.train(), here.train()
+    here.until(lambda: here.job(stopped)["SecondaryStatus"] == here.job(pending)["SecondaryStatus"] == "Pending")
+
+    here.sagemaker.stop_training_job(TrainingJobName=stopped)
+    assert here.job(stopped)["TrainingJobStatus"] == "Stopped"
+    for name in running:
+        here.sagemaker.stop_training_job(TrainingJobName=name)
+
+    assert here.ended(pending)["TrainingJobStatus"] == "Completed"
+    assert {here.ended(name)["TrainingJobStatus"] for name in running} == {"Stopped"}

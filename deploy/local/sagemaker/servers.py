@@ -183,7 +183,7 @@ class Server:
             await asyncio.sleep(pause)
             try:
                 await self._launch()
-            except ServerFailed as failed:
+            except (ServerFailed, OSError) as failed:
                 log.error("server does not start", folder=str(self._folder), reason=str(failed))
 
 

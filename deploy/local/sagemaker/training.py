@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -26,9 +27,12 @@ KIND: Final = "training-job"
 GRACE_S: Final = 120.0
 """Between SIGTERM and SIGKILL, as SageMaker has it."""
 _NICE: Final = 10
+_AT_ONCE: Final = max(2, os.cpu_count() or 1)
+"""Jobs that run at the same time; those above wait for their turn, as for an instance."""
 _DAY_S: Final = 86400
 _FAILURE_LENGTH: Final = 1024
 _MESSAGES: Final = {
+    "Pending": "Waiting for the jobs before it to end",
     "Starting": "Preparing the instances for training",
     "Downloading": "Downloading the training image and input data",
     "Training": "Training image download completed. Training in progress.",
@@ -84,6 +88,7 @@ class TrainingJobs:
         self._tags = tags
         self._home = home
         self._runs: dict[str, _Run] = {}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def operations(self) -> dict[str, Any]:
         """What is answered here."""
@@ -146,8 +151,12 @@ class TrainingJobs:
                 "The request was rejected because the training job is in status " + document["TrainingJobStatus"] + "."
             )
         if document["TrainingJobStatus"] == "InProgress":
+            pending = document["SecondaryStatus"] == "Pending"
             self._move(run.document, "Stopping", "Stopping")
             run.stopping.set()
+            if pending and run.task:  # it has nothing to end yet
+                run.task.cancel()
+                self._end(run.document, "Stopped", "Stopped")
         return {}
 
     async def delete(self, request: Document) -> Document:
@@ -243,7 +252,10 @@ class TrainingJobs:
         document = run.document
         folder = self._home / "jobs" / document["TrainingJobName"]
         try:
-            outcome = await self._work(document, run, folder)
+            if self._turns.locked():
+                self._advance(document, "Pending")
+            async with self._turns:
+                outcome = await self._work(document, run, folder)
         except (JobFailed, ObjectsFailed, AwsError) as failed:
             stopped = run.stopping.is_set()
             self._end(document, *(("Stopped", "Stopped") if stopped else ("Failed", "Failed", str(failed))))
@@ -262,14 +274,15 @@ class TrainingJobs:
             ObjectsFailed: If S3 did not give the inputs or take the model.
         """
         image = self._images.find(document["AlgorithmSpecification"]["TrainingImage"])
-        self._advance(document, "Downloading")
-        await asyncio.to_thread(self._prepare, document, folder)
+        if not run.stopping.is_set():
+            self._advance(document, "Downloading")
+            await asyncio.to_thread(self._prepare, document, folder)
         outcome = "Stopped"
         if not run.stopping.is_set():
             document["TrainingStartTime"] = wire.now()
             self._advance(document, "Training")
             outcome = await self._train(document, run, folder, image)
-        if any((folder / "model").iterdir()):
+        if any(folder.glob("model/*")):
             self._advance(document, "Uploading")
             document["ModelArtifacts"] = {"S3ModelArtifacts": await asyncio.to_thread(self._upload, document, folder)}
         return outcome
