@@ -140,30 +140,30 @@ class Promoter:
             return candidate
 
     def tidy(self, model: str) -> None:
-        """Take off what no event names any more, if the last change is long enough ago. A rebuild under way is let pass."""
-        champion = self._standing.champion(model)
+        """Take off what no event names any more, if the last change is long enough ago and no other is under way."""
+        champion, seen = self._standing.champion(model), self._standing.endpoint(model)
         said = [event for event in (champion, self._standing.candidate(model)) if event]
-        if champion is None or any(now() - event.at < TIDY_AFTER for event in said):
+        named = self._named(model)
+        extra = {one.version for one in seen.variants} - {one.version for one in named} if seen else set()
+        if not named or not extra or any(now() - event.at < TIDY_AFTER for event in said):
             return
         if not self._locks[model].acquire(blocking=False):
             return
         try:
-            first = self._standing.published(model)[champion.version]
-            beside = _without(first, self._named(model))
-            extra = self._serving.weights(endpoint_of(model)).keys() - {variant_of(one.version) for one in (first, *beside)}
-            if extra:
-                self._serving.serve(endpoint_of(model), first, beside, only=True)
-                self._serving.ready(endpoint_of(model), first, beside)
-                log.info("tidied", model=model, gone=sorted(extra))
+            first, *beside = self._named(model)
+            self._serving.serve(endpoint_of(model), first, beside, only=True)
+            self._serving.ready(endpoint_of(model), first, beside)
+            log.info("tidied", model=model, gone=sorted(extra))
         finally:
             self._locks[model].release()
 
     def _named(self, model: str) -> list[ModelPublished]:
-        """The versions that the log names: they must be on the endpoint."""
+        """The versions that the log names, the champion first: they must be on the endpoint."""
         champion, candidate = self._standing.champion(model), self._standing.candidate(model)
-        names = [champion.version, champion.previous] if champion else []
-        names += [candidate.version] if candidate else []
         published = self._standing.published(model)
+        if champion is None or champion.version not in published:
+            return []
+        names = (champion.version, champion.previous, candidate.version if candidate else None)
         return [published[name] for name in dict.fromkeys(names) if name in published]
 
     def _untry(self, candidate: CandidateSet, note: str) -> None:

@@ -22,6 +22,7 @@ from contracts.events import (
     TryVersion,
 )
 from trainers.promote import Promoter
+from trainers.serving import ServingFailed
 from trainers.standing import Command, Standing
 
 MAX_MESSAGE: Final = 1000
@@ -119,9 +120,10 @@ class Steering:
 
     def failed(self, command: Command, error: Exception) -> CommandSettled:
         """Say that a command could not be carried out."""
-        return self._say(command, "failed", f"{type(error).__name__}: {error}", time.monotonic())
+        told = str(error) if isinstance(error, ServingFailed) else f"{type(error).__name__}: {error}"
+        return self._say(command, "failed", told)
 
-    def _say(self, command: Command, outcome: str, message: str, began: float) -> CommandSettled:
+    def _say(self, command: Command, outcome: str, message: str, began: float | None = None) -> CommandSettled:
         settled = CommandSettled.model_validate(
             {
                 "command_id": command.command_id,
@@ -131,8 +133,8 @@ class Steering:
             }
         )
         self._promoter.say(settled)
-        took = round(time.monotonic() - began, 3)
-        log.info("command settled", command=command.type, target=command.target, outcome=outcome, message=message, seconds=took)
+        took = {} if began is None else {"seconds": round(time.monotonic() - began, 3)}
+        log.info("command settled", command=command.type, target=command.target, outcome=outcome, message=message, **took)
         return settled
 
     def _carry_out(self, command: Command) -> str:

@@ -234,10 +234,12 @@ def test_another_version_is_promoted_and_the_candidate_stays():
 def test_an_endpoint_is_tidied_once_what_it_has_too_much_is_old(monkeypatch):
     desk = Desk(promoted("2", "1"))
     desk.endpoints.variants["v4"] = 0.0
+    desk.standing.hear(desk.endpoints.seen("xgboost"))
     desk.promoter.tidy("xgboost")
     assert desk.endpoints.started == []
     monkeypatch.setattr("trainers.promote.TIDY_AFTER", timedelta(0))
     desk.promoter.tidy("xgboost")
+    desk.standing.hear(desk.endpoints.seen("xgboost"))
     desk.promoter.tidy("xgboost")
     assert desk.endpoints.started == [["v1", "v2"]]
     assert desk.said() == []
