@@ -38,6 +38,14 @@ class Cli:
             self.environment["AWS_SESSION_TOKEN"] = cloud.keys.token
 
     def __call__(self, service: str, *words: str, **environment: str) -> dict[str, object]:
+        """What a command prints, as JSON.
+
+        Raises:
+            Failed: If it did not end with 0.
+        """
+        return dict(json.loads(self.printed(service, *words, **environment) or "{}"))
+
+    def printed(self, service: str, *words: str, **environment: str) -> str:
         """What a command prints.
 
         Raises:
@@ -54,7 +62,7 @@ class Cli:
         )
         if done.returncode:
             raise Failed(done.stderr)
-        return dict(json.loads(done.stdout or "{}"))
+        return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +107,7 @@ def test_the_log_of_a_job_is_shown(cloud: Cloud, aws: Cli) -> None:
     [stream] = [one["logStreamName"] for one in streams]
     shown = aws("logs", "get-log-events", "--log-group-name", group, "--log-stream-name", stream, "--start-from-head")
     assert any("round=2/2" in event["message"] for event in shown["events"])  # type: ignore[attr-defined]
+    assert "round=2/2" in aws.printed("logs", "tail", group, "--log-stream-names", stream, "--since", "1d")
 
 
 def test_what_is_refused_is_said_in_aws_s_words(cloud: Cloud, aws: Cli, tmp_path: Path) -> None:

@@ -1,15 +1,16 @@
 """The table in docs/sagemaker-local.md names what there is, and nothing else."""
 
 import re
-from pathlib import Path
 
 import pytest
+from botocore import xform_name
 
 from contracts.settings import Settings
 from deploy.local.sagemaker import wire
 from deploy.local.sagemaker.app import Sagemaker
+from tests.conftest import ROOT
 
-TABLE = (Path(__file__).resolve().parents[2] / "docs" / "sagemaker-local.md").read_text()
+TABLE = (ROOT / "docs" / "sagemaker-local.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,16 @@ def test_the_table_names_every_operation_and_no_other(service: Sagemaker) -> Non
     there = {name for operations in service.operations.values() for name in operations} | {"InvokeEndpoint"}
     assert named == there
     service.state.close()
+
+
+def test_the_conformance_suite_calls_every_operation(service: Sagemaker) -> None:
+    named = re.findall(r"tests/contract/(?:test_sagemaker_\w+)\.py", TABLE[TABLE.index("## The conformance suite") :])
+    files = [*named, "tests/contract/sagemaker_cases.py"]
+    cases = "\n".join((ROOT / file).read_text() for file in files)
+    for operations in service.operations.values():
+        for name in operations:
+            assert xform_name(name) in cases, name
+    assert "invoke_endpoint" in cases
 
 
 def test_every_operation_is_one_of_aws(service: Sagemaker) -> None:
