@@ -1,0 +1,225 @@
+"""Every image, run by the Python of its own environment: what its server answers and refuses, and what its `train` makes."""
+
+import gzip
+import hashlib
+import http.client
+import io
+import json
+import os
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from deploy.local.archive import free_ports
+from deploy.local.install import ROOT
+
+IMAGES = ROOT / "trainers" / "images"
+TOOLS = Path(os.environ.get("GAMENIGHT_TOOLS", ROOT / ".tools"))
+BOUNDS = {"xgboost": 0.9895, "tensorflow": 0.9894, "mxnet": 0.9885, "kmeans": 0.968}
+"""Least accuracy on MNIST's 10,000 test images."""
+SMALL = {
+    "xgboost": {"rounds": 5, "nthread": 1},
+    "mxnet": {"epochs": 4},
+    "kmeans": {"clusters": 200, "rounds": 3},
+}
+"""Hyperparameters of a short training; tensorflow trains in tests/integration, where its environment is made."""
+NPY, JSON = "application/x-npy", "application/json"
+PATIENCE_S = 60.0
+
+
+def mnist(part: str, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def read(name: str, head: int) -> NDArray[np.uint8]:
+        return np.frombuffer(
+            gzip.decompress((ROOT / "data" / "mnist" / f"{part}-{name}.gz").read_bytes()), np.uint8, offset=head
+        )
+
+    return read("images-idx3-ubyte", 16).reshape(-1, 784)[:count], read("labels-idx1-ubyte", 8)[:count]
+
+
+def npy(array: NDArray[Any]) -> bytes:
+    out = io.BytesIO()
+    np.save(out, array)
+    return out.getvalue()
+
+
+def environment(**given: object) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SM_")}
+    named = {name: str(value) for name, value in given.items()}
+    return kept | {"PYTHONPATH": str(IMAGES / "contract"), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"} | named
+
+
+def script(algorithm: str, name: str) -> list[str]:
+    """The command of an image's `train` or `serve`; an image that this machine cannot have is skipped with its reason."""
+    unavailable = TOOLS / "images" / f"{algorithm}.unavailable"
+    if unavailable.is_file():
+        pytest.skip(unavailable.read_text())
+    return [str(TOOLS / "images" / algorithm / "bin" / "python"), str(IMAGES / algorithm / f"{name}.py")]
+
+
+@dataclass
+class Server:
+    """An image that serves a model."""
+
+    algorithm: str
+    port: int
+
+    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        status, body = self.ask("POST", "/invocations", npy(images), content_type=NPY)
+        assert status == 200, body
+        answered: NDArray[np.float32] = np.load(io.BytesIO(body), allow_pickle=False)
+        return answered
+
+
+def serving(algorithm: str, model: Path) -> Iterator[Server]:
+    [port] = free_ports(1)
+    made = environment(SM_MODEL_DIR=model, SAGEMAKER_BIND_TO_PORT=port)
+    with subprocess.Popen(script(algorithm, "serve"), env=made, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            server, deadline = Server(algorithm, port), time.monotonic() + PATIENCE_S
+            while True:
+                assert process.poll() is None, process.communicate()[1]
+                assert time.monotonic() < deadline, "no answer to /ping"
+                try:
+                    if server.ask("GET", "/ping")[0] == 200:
+                        break
+                except OSError:
+                    time.sleep(0.02)
+            yield server
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module", params=sorted(BOUNDS))
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Each image in turn, with its base model."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with tarfile.open(IMAGES / request.param / "base" / "model.tar.gz") as archive:
+        archive.extractall(folder, filter="data")
+    yield from serving(request.param, folder)
+
+
+def test_the_base_model_knows_mnist_s_digits(server: Server) -> None:
+    images, labels = mnist("t10k", 1000)
+    found = server.probabilities(images)
+    assert (found.shape, found.dtype) == ((1000, 10), np.float32)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+    assert (found.argmax(axis=1) == labels).mean() >= BOUNDS[server.algorithm] - 0.005
+
+
+def test_an_answer_does_not_depend_on_what_it_was_asked_with(server: Server) -> None:
+    images, _ = mnist("t10k", 150)
+    alone = np.concatenate([server.probabilities(images[i : i + 1]) for i in range(30)])
+    np.testing.assert_allclose(server.probabilities(images)[:30], alone, atol=1e-5)
+
+
+def test_json_and_npy_are_answered_alike(server: Server) -> None:
+    images, _ = mnist("t10k", 3)
+    status, body = server.ask("POST", "/invocations", json.dumps({"instances": images.tolist()}).encode(), content_type=JSON)
+    assert status == 200
+    np.testing.assert_allclose(json.loads(body)["predictions"], server.probabilities(images), atol=1e-6)
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+def test_a_blank_and_a_full_sheet_are_answered(server: Server, ink: int) -> None:
+    found = server.probabilities(np.full((2, 784), ink, np.uint8))
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("body", "content", "status"),
+    [
+        (b"", NPY, 400),
+        (npy(np.zeros((1, 784))), NPY, 400),
+        (npy(np.array([print], dtype=object)), NPY, 400),
+        (b'{"instances": [[1]]}', JSON, 400),
+        (b"1,2,3", "text/csv", 415),
+    ],
+)
+def test_what_is_no_raster_is_refused_and_the_server_goes_on(server: Server, body: bytes, content: str, status: int) -> None:
+    assert server.ask("POST", "/invocations", body, content_type=content)[0] == status
+    assert server.ask("GET", "/ping")[0] == 200
+
+
+@pytest.mark.parametrize("algorithm", sorted(BOUNDS))
+def test_the_base_model_is_what_its_description_says(algorithm: str) -> None:
+    described = json.loads((IMAGES / algorithm / "base" / "base.json").read_text())
+    packed = (IMAGES / algorithm / "base" / "model.tar.gz").read_bytes()
+    assert hashlib.sha256(packed).hexdigest() == described["sha256"]
+    assert described["mnist_test_accuracy"] >= BOUNDS[algorithm]
+    assert described["command"] == f"python trainers/images/make_base.py {algorithm}"
+    assert len(packed) <= 600_000
+
+
+@pytest.mark.parametrize("algorithm", sorted(BOUNDS))
+def test_an_image_says_what_it_is(algorithm: str) -> None:
+    told = json.loads((IMAGES / algorithm / "image.json").read_text())
+    assert told["title"]
+    assert told["about"].endswith(".")
+    assert all(isinstance(value, int | float) for value in told["hyperparameters"].values())
+    assert isinstance(told["platforms"], list)
+    assert (IMAGES / algorithm / "Dockerfile").is_file()
+
+
+def trained(algorithm: str, place: Path, **given: object) -> subprocess.CompletedProcess[str]:
+    made = environment(SAGEMAKER_BASE_DIR=place, SM_HPS=json.dumps({name: str(value) for name, value in given.items()}))
+    return subprocess.run(script(algorithm, "train"), env=made, capture_output=True, text=True, check=False)
+
+
+def channel(place: Path, count: int, doubtful: int = 0) -> None:
+    """The channel `train`: MNIST's first drawings, and ``doubtful`` of them again with another label and no weight."""
+    images, labels = mnist("train", count)
+    folder = place / "input" / "data" / "train"
+    folder.mkdir(parents=True)
+    weights = np.concatenate([np.full(count, 3, np.float32), np.zeros(doubtful, np.float32)])
+    wrong = ((labels[:doubtful] + 1) % 10).astype(np.uint8)
+    labels, images = np.concatenate([labels, wrong]), np.concatenate([images, images[:doubtful]])
+    np.savez(folder / "drawings.npz", images=images, labels=labels, weights=weights)
+
+
+@pytest.mark.parametrize("algorithm", sorted(SMALL))
+def test_what_training_makes_is_served_and_weights_count(algorithm: str, tmp_path: Path) -> None:
+    channel(tmp_path, 2000, doubtful=2000)
+
+    done = trained(algorithm, tmp_path, **SMALL[algorithm])
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    step = "epoch" if "epochs" in SMALL[algorithm] else "round"
+    of = SMALL[algorithm].get("epochs") or SMALL[algorithm]["rounds"]
+    steps = [line.split()[0] for line in done.stdout.splitlines() if line.startswith(f"{step}=")]
+    assert steps == [f"{step}={i}/{of}" for i in range(1, of + 1)]
+    about = json.loads((tmp_path / "model" / "about.json").read_text())
+    assert (about["algorithm"], about["drawings"]) == (algorithm, 4000)
+    images, labels = mnist("t10k", 500)
+    for server in serving(algorithm, tmp_path / "model"):
+        assert (server.probabilities(images).argmax(axis=1) == labels).mean() >= 0.85
+
+
+@pytest.mark.parametrize("algorithm", sorted(SMALL))
+def test_an_unknown_hyperparameter_is_the_job_s_failure_and_the_known_ones_are_named(algorithm: str, tmp_path: Path) -> None:
+    channel(tmp_path, 100)
+
+    done = trained(algorithm, tmp_path, depth=5)
+
+    assert done.returncode == 1
+    failure = (tmp_path / "output" / "failure").read_text()
+    assert failure.startswith("BadInput: unknown hyperparameter 'depth': this image has ")
+    assert "seed" in failure
