@@ -5,6 +5,7 @@ of as many records as gather under load. Prints CPU time of each fold, in micros
 one process could take.
 """
 
+import gc
 import json
 import random
 import tempfile
@@ -43,13 +44,15 @@ def played(drawings: int, players: int, a_second: int, reader: str, seed: int) -
 def main(
     drawings: Annotated[int, typer.Option(help="how many are drawn")] = 3000,
     players: Annotated[int, typer.Option(help="by how many")] = 100,
-    a_second: Annotated[int, typer.Option(help="how many a second, which says how they mix")] = 300,
+    a_second: Annotated[int, typer.Option(help="how many a second on a partition, which says how they mix")] = 75,
     step: Annotated[int, typer.Option(help="records that a fold takes at a time")] = 100,
     seed: Annotated[int, typer.Option(help="of times and players")] = 20181103,
 ) -> None:
     """Fold it all."""
     base = load_base()
     events = played(drawings, players, a_second, base.reader, seed)
+    gc.collect()
+    gc.freeze()  # what is on the bus is not in the heap of a fold
     with tempfile.TemporaryDirectory() as folder:
         folds = (Joiner(), Scorer(), Learner(base), Personal(base.reader))
         joiner, scorer, learner, personal = stages = [Stage(fold, Path(folder) / f"{fold.name}.sqlite") for fold in folds]
