@@ -165,6 +165,15 @@ def test_a_row_has_all_that_the_event_had():
     assert tuple(row["guesses"][0][name] for name in ("model", "label", "latency_ms")) == ("xgboost", 1, 8.5)
 
 
+def test_what_a_shadow_said_is_kept_beside_what_the_champion_said_and_known_as_its():
+    [seen] = example().guesses
+    event = example().model_copy(update={"guesses": [seen, seen.model_copy(update={"version": "2", "shadow": True})]})
+    [row] = pq.read_table(io.BytesIO(parquet([Placed(0, event)]))).to_pylist()
+    assert [(guess["version"], guess["shadow"]) for guess in row["guesses"]] == [("base1", False), ("2", True)]
+    kept = item(event)["guesses"]["M"]
+    assert {model: guess["M"]["version"]["S"] for model, guess in kept.items()} == {"xgboost": "base1", "xgboost/shadow": "2"}
+
+
 def test_a_batch_is_bounded_in_examples_and_in_bytes(monkeypatch):
     monkeypatch.setattr(intake, "MAX_EXAMPLES", 3)
     monkeypatch.setattr(intake, "MAX_BYTES", 100)

@@ -27,6 +27,13 @@ def said(n: int, label: int | None = 7, revision: int = 1, ink: int | None = Non
     return Feedback(1000 + n, f"drawing-{n}", player, revision, label, raster)
 
 
+def test_without_players_it_is_mnist_alone_and_always_the_same():
+    alone = assemble(BASE, [], 0.2, 3.0)
+    assert (len(alone.train), alone.feedback, len(alone.holdout)) == (3, 0, 0)
+    assert alone.digest == assemble(BASE, [], 0.5, 1.0).digest
+    assert stored(manifest(alone, [], 1)).offsets == ""
+
+
 def test_the_latest_word_on_a_drawing_counts():
     [kept] = usable([said(1, 3, revision=2), said(1, 7, revision=1)])
     assert kept.label == 3

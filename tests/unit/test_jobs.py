@@ -22,6 +22,8 @@ def test_a_job_has_one_name_that_leaves_no_room_for_the_time_of_day(model):
 
 def test_a_line_of_the_log_tells_how_far_the_training_is():
     assert fraction_of("round=30/75 train-mlogloss=0.2") == 0.4
+    assert fraction_of("epoch=3/4 train-loss=0.04321 train-accuracy=0.987") == 0.75
+    assert fraction_of("background=1/4") is None
     assert fraction_of("drawings train=60000 validation=0") is None
 
 

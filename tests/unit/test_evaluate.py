@@ -1,0 +1,66 @@
+"""How a candidate does beside the champion: both are asked the same, and nothing of it stays."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from contracts.events import ModelPublished, variant_of
+from tests.histories import published
+from trainers.dataset import Images
+from trainers.evaluate import compare
+from trainers.serving import ServingFailed
+
+
+class Judge:
+    """An endpoint where version 1 says 1 to everything, and version 2 says 2; others do not answer."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, list[str]] = {}
+        self.retired: list[str] = []
+
+    def serve(self, endpoint: str, first: ModelPublished, others: Iterable[ModelPublished] = ()) -> None:
+        self.there[endpoint] = [variant_of(one.version) for one in (first, *others)]
+
+    def ready(self, endpoint: str, *_: Any) -> None:
+        if not set(self.there[endpoint]) <= {"v1", "v2"}:
+            raise ServingFailed("it does not start")
+
+    def ask(self, endpoint: str, rasters: NDArray[np.uint8], variant: str) -> NDArray[np.float32]:
+        assert variant in self.there[endpoint]
+        return np.tile(np.eye(10, dtype=np.float32)[int(variant[1:])], (len(rasters), 1))
+
+    def retire(self, endpoint: str, *_: Any) -> None:
+        self.retired.append(endpoint)
+
+
+def pictures(*labels: int) -> Images:
+    n = len(labels)
+    return Images(np.zeros((n, 784), np.uint8), np.array(labels, np.uint8), np.ones(n, np.float32))
+
+
+def test_both_are_asked_every_picture_on_an_endpoint_of_their_own():
+    judge: Any = Judge()
+    told: list[float] = []
+    marks, before = compare(judge, published("2"), published("1"), pictures(1, 2, 2), pictures(1), told.append)
+    assert (marks.mnist.tolist(), marks.held_back.tolist()) == ([False, True, True], [False])
+    assert (before.mnist.tolist(), before.held_back.tolist()) == ([True, False, False], [True])
+    assert told[-1] == 1.0
+    assert judge.retired == ["gamenight-xgboost-judge"]
+
+
+def test_the_first_version_of_a_model_is_asked_alone():
+    judge: Any = Judge()
+    marks, before = compare(judge, published("1"), None, pictures(1, 2), pictures(), lambda share: None)
+    assert marks.mnist.tolist() == [True, False]
+    assert before is None
+    assert judge.there == {"gamenight-xgboost-judge": ["v1"]}
+
+
+def test_a_candidate_that_does_not_start_leaves_no_endpoint_behind():
+    judge: Any = Judge()
+    with pytest.raises(ServingFailed):
+        compare(judge, published("3"), published("1"), pictures(1), pictures(), lambda share: None)
+    assert judge.retired == ["gamenight-xgboost-judge"]
