@@ -19,6 +19,7 @@ from api.health import Health
 from api.live import Live
 from api.meters import Meters
 from api.ops import router
+from api.orders import Orders
 from api.pages import WEB, Policy, add_pages
 from api.predict import SLACK_S, Predictor, predict_router
 from api.recent import Recent
@@ -55,11 +56,11 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     """
     if not settings.seat_secret:
         raise ValueError("no seat secret: `gamenight up` makes one, or set GAMENIGHT_SEAT_SECRET")
-    meters, recent, board, live = Meters(), Recent(), Board(), Live()
+    meters, recent, board, live, orders = Meters(), Recent(), Board(), Live(), Orders()
     game = Game(bus, recent, Seats(settings.seat_secret), board.states, meters, clock)
     health = Health(bus, lambda: board.expected, lambda: relay.trouble, clock)
     predictor = Predictor(bus, settings.guess_budget_ms / 1000 + SLACK_S)
-    relay = Relay(bus, recent, board, live, game, predictor, health, meters)
+    relay = Relay(bus, recent, board, live, orders, game, predictor, health, meters)
     watchers = Watchers(board, lambda: game.online, lambda: recent.total)
 
     @asynccontextmanager
@@ -82,7 +83,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
         log.info("stopped")
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.include_router(router(settings, bus, board, live, health, meters))
+    app.include_router(router(settings, bus, board, live, orders, health, meters))
     app.include_router(predict_router(settings, board, predictor, meters, origins(settings.allowed_origins)))
     known = origins(settings.allowed_origins) | {f"http://{settings.host}:{settings.port}"}
     open_lines: set[Line] = set()

@@ -94,6 +94,8 @@ class Board:
             case SnapshotTaken():
                 self._learned(event)
                 return []
+        if event.topic != ModelPublished.topic:
+            return []
         before = {model: self.state(model) for model in self.known()}
         changes = self._told(self._take(event))
         self._restate()

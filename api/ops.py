@@ -1,31 +1,48 @@
 """The operators' door: commands over HTTP with a bearer token, each audited; read-only queries for everybody (way 3, OPERATE).
 
-`gamenight retrain` comes through here too: there is one door and one audit log.
+The command line comes through here too: there is one door and one audit log. A command is kept when it is answered; whoever
+carries it out says on the log what became of it, and `GET /api/ops/commands/{id}` tells.
 """
 
 import asyncio
 import secrets
-from typing import Annotated, Any
-from uuid import uuid4
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID, uuid4
 
 import structlog
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from api.board import Board
 from api.health import Health
 from api.library import EndpointState, LibraryModel, RoutingState, endpoints, library, routing
 from api.live import Live
 from api.meters import Meters
-from contracts.events import BATCH_MODELS, RetrainModel
+from api.orders import Command, Order, Orders
+from contracts.events import (
+    BATCH_MODELS,
+    MODELS,
+    ModelName,
+    Part,
+    Probability,
+    PromoteModel,
+    RetrainModel,
+    RollBackModel,
+    SetPolicy,
+    TryVersion,
+    Version,
+)
 from contracts.ports import Bus
 from contracts.settings import Settings
 
 WITHIN_S = 5.0
 """How long an operator waits for the log's acknowledgement, in seconds."""
+
+Handler = Callable[..., Any]
 
 log = structlog.get_logger(__name__)
 
@@ -36,14 +53,76 @@ def _trainable(target: str) -> str:
     return target
 
 
-class RetrainOrder(BaseModel):
-    """Rebuild a batch model from its base and all feedback so far."""
+def _known(model: str) -> str:
+    if model not in MODELS:
+        raise ValueError(f"no model {model[:40]!r}: there is {', '.join(MODELS)}")
+    return model
 
+
+Trainable = Annotated[ModelName, AfterValidator(_trainable)]
+Known = Annotated[ModelName, AfterValidator(_known)]
+
+
+class _Ordered(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    target: Annotated[str, AfterValidator(_trainable)] = Field(examples=list(BATCH_MODELS))
     reason: str = Field("", max_length=500)
     """Why; it is kept with the command."""
+
+
+class RetrainOrder(_Ordered):
+    """Rebuild a batch model from its base and all feedback so far."""
+
+    target: Trainable
+    base: bool = False
+    """From MNIST alone: players' drawings are left out."""
+
+
+class PromoteOrder(_Ordered):
+    """Let a version that the gate has approved answer the players."""
+
+    target: Trainable
+    version: Version
+
+
+class RollBackOrder(_Ordered):
+    """Let an earlier version answer again."""
+
+    target: Trainable
+    version: Version | None = None
+    """None: the last good one."""
+
+
+class TryOrder(_Ordered):
+    """Put a version beside its model's champion, or take the one that is there away."""
+
+    target: Trainable
+    role: Literal["canary", "shadow", "none"]
+    version: Version | None = None
+    """None: where `role` is none."""
+    share: Probability = 0.0
+    """Of the players, whom a canary answers: over 0, at most 1."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "TryOrder":
+        if self.role != "none" and self.version is None:
+            raise ValueError(f"a {self.role} has a version")
+        if (self.role == "canary") != (self.share > 0):
+            raise ValueError("a canary has a share of the players over 0, and nobody else has one")
+        return self
+
+
+class PolicyOrder(_Ordered):
+    """Change who guesses and who is shown first; what is left out stays as it is."""
+
+    lead: Literal["bandit"] | Known | None = None
+    parts: dict[Known, Part] = {}
+
+    @model_validator(mode="after")
+    def _something(self) -> "PolicyOrder":
+        if self.lead is None and not self.parts:
+            raise ValueError("say a lead, or parts, or both")
+        return self
 
 
 class Accepted(BaseModel):
@@ -60,7 +139,19 @@ class Healthy(BaseModel):
     reason: str
 
 
-def router(settings: Settings, bus: Bus, board: Board, live: Live, health: Health, meters: Meters) -> APIRouter:
+def _examples(*bodies: dict[str, Any]) -> dict[str, Any]:
+    named = {f"{number}": {"value": body} for number, body in enumerate(bodies, 1)}
+    return {"requestBody": {"content": {"application/json": {"examples": named}}}}
+
+
+_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"description": "No token"},
+    403: {"description": "A wrong token"},
+    503: {"description": "The log did not acknowledge the command, or no token is set"},
+}
+
+
+def router(settings: Settings, bus: Bus, board: Board, live: Live, orders: Orders, health: Health, meters: Meters) -> APIRouter:
     """The HTTP routes that are not pages."""
     routes = APIRouter()
     bearer = HTTPBearer(auto_error=False, description="settings.operator_token")
@@ -81,10 +172,8 @@ def router(settings: Settings, bus: Bus, board: Board, live: Live, health: Healt
         log.warning("audit: refused", status=status, why=why, by=who)
         return HTTPException(status, why, headers)
 
-    @routes.post("/api/ops/retrain", status_code=202, tags=["operators"])
-    async def retrain(order: RetrainOrder, by: Annotated[str, Depends(operator)]) -> Accepted:
-        """Rebuild a batch model. Returns when the command is kept; watch /ws/watch for how far it is."""
-        command = RetrainModel(command_id=uuid4(), target=order.target, by=by, reason=order.reason)
+    async def put(command: Command) -> Accepted:
+        """Return when the command is kept."""
         status = 202
         try:
             await asyncio.wait_for(asyncio.wrap_future(bus.publish(command)), WITHIN_S)
@@ -95,14 +184,58 @@ def router(settings: Settings, bus: Bus, board: Board, live: Live, health: Healt
         finally:
             meters.audited.labels(str(status)).inc()
             log.info(
-                "audit: retrain",
+                f"audit: {command.type}",
+                **command.model_dump(mode="json", exclude={"type", "at", "target"}, exclude_defaults=True),
                 model=command.target,
-                command_id=str(command.command_id),
-                by=by,
-                reason=command.reason,
                 status=status,
             )
+        orders.apply(command)
         return Accepted(command_id=str(command.command_id))
+
+    def ordering(path: str, *bodies: dict[str, Any]) -> Callable[[Handler], Handler]:
+        return routes.post(
+            f"/api/ops/{path}", status_code=202, tags=["operators"], responses=_REFUSALS, openapi_extra=_examples(*bodies)
+        )
+
+    Operator = Annotated[str, Depends(operator)]  # noqa: N806 - a type
+
+    @ordering("retrain", {"target": "xgboost", "reason": "a week of corrections"}, {"target": "mxnet", "base": True})
+    async def retrain(order: RetrainOrder, by: Operator) -> Accepted:
+        """Rebuild a batch model. /ws/watch, and the command's outcome, say how far it is."""
+        return await put(RetrainModel(command_id=uuid4(), by=by, **order.model_dump()))
+
+    @ordering("promote", {"target": "xgboost", "version": "3"})
+    async def promote(order: PromoteOrder, by: Operator) -> Accepted:
+        """Let a version that the gate has approved answer the players."""
+        return await put(PromoteModel(command_id=uuid4(), by=by, **order.model_dump()))
+
+    @ordering("rollback", {"target": "xgboost"}, {"target": "xgboost", "version": "base1", "reason": "it confuses 4 and 9"})
+    async def roll_back(order: RollBackOrder, by: Operator) -> Accepted:
+        """Let an earlier version answer again: the last good one, where none is named."""
+        return await put(RollBackModel(command_id=uuid4(), by=by, **order.model_dump()))
+
+    @ordering(
+        "try",
+        {"target": "xgboost", "version": "4", "role": "canary", "share": 0.1},
+        {"target": "xgboost", "version": "4", "role": "shadow"},
+        {"target": "xgboost", "role": "none"},
+    )
+    async def try_version(order: TryOrder, by: Operator) -> Accepted:
+        """Let a version answer a share of the players, or be asked and scored and never shown; or take it away again."""
+        return await put(TryVersion(command_id=uuid4(), by=by, **order.model_dump()))
+
+    @ordering("policy", {"lead": "bandit"}, {"lead": "xgboost", "parts": {"kmeans": "shadow", "mxnet": "off"}})
+    async def set_policy(order: PolicyOrder, by: Operator) -> Accepted:
+        """Change who guesses, and who is shown first."""
+        return await put(SetPolicy(command_id=uuid4(), by=by, **order.model_dump()))
+
+    @routes.get("/api/ops/commands/{command_id}", tags=["operators"], responses=_REFUSALS | {404: {"description": "None such"}})
+    async def command(command_id: UUID, _: Operator) -> Order:
+        """What became of a command."""
+        order = orders.order(command_id)
+        if order is None:
+            raise HTTPException(404, f"no command {command_id} in the last week")
+        return order
 
     @routes.get("/api/models", tags=["queries"])
     async def models() -> list[LibraryModel]:

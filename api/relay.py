@@ -1,9 +1,9 @@
 """From the bus to sockets: reads what the API must know and hands it to the event loop (ways 1 and 2).
 
-A thread for each reader, since polling blocks: guesses and receipts from a quarter of an hour ago; models and scores from the
-start; and the drawings of that quarter of an hour, once: a later one is known from its player, or from the guess on it, and
-reading them all would delay the guesses. Twice is harmless: Recent and Board see that it came before. A record that cannot be
-read is logged and passed over; a topic that cannot be read is opened again where it was left.
+A thread for each reader, since polling blocks: guesses and receipts from a quarter of an hour ago; models, scores and commands
+from the start; and the drawings of that quarter of an hour, once: a later one is known from its player, or from the guess on
+it, and reading them all would delay the guesses. Twice is harmless: Recent, Board and Orders see that it came before. A record
+that cannot be read is logged and passed over; a topic that cannot be read is opened again where it was left.
 """
 
 import asyncio
@@ -23,9 +23,11 @@ from api.game import Game
 from api.health import Health
 from api.live import Live
 from api.meters import Meters
+from api.orders import Orders
 from api.predict import Predictor
 from api.recent import SPAN_S, Recent
 from contracts.events import (
+    CommandSettled,
     CorrectionReceipt,
     DrawingSubmitted,
     Event,
@@ -41,7 +43,7 @@ from contracts.ports import Bus, Record, Since
 
 LIVE: Final = (GuessMade.topic, CorrectionReceipt.topic)
 PAST: Final = (DrawingSubmitted.topic,)
-STATE: Final = (ScoresCounted.topic, ModelEvent.topic)
+STATE: Final = (ScoresCounted.topic, ModelEvent.topic, CommandSettled.topic)
 TICK_S: Final = 0.5
 _POLL_S = 1.0
 _AGAIN_S = 0.5
@@ -58,6 +60,7 @@ class Relay:
         recent: Recent,
         board: Board,
         live: Live,
+        orders: Orders,
         game: Game,
         predictor: Predictor,
         health: Health,
@@ -68,6 +71,7 @@ class Relay:
         self._recent = recent
         self._board = board
         self._live = live
+        self._orders = orders
         self._game = game
         self._predictor = predictor
         self._health = health
@@ -179,6 +183,7 @@ class Relay:
                 case (drawing_id, player_id):
                     self._recent.add_drawing(drawing_id, player_id).kept = True
                 case Event():
+                    self._orders.apply(event)
                     self._tell(self._board.apply(event), live)
 
     def _guessed(self, guess: GuessMade, bus_out_ms: float, clock_now: float, live: bool) -> None:

@@ -127,26 +127,83 @@ def _ago(since: str | None) -> str:
 
 @app.command()
 def models(as_json: Json = False) -> None:
-    """List the models that answer, and their versions."""
-    import orjson
+    """List the models and their versions: who answers, what they are made of, how often players said that they were right."""
     from rich.table import Table
 
     listed = _asked("GET", "/api/models").json()
-    if as_json:
-        print(orjson.dumps(listed, option=orjson.OPT_INDENT_2).decode())
+    if _printed(listed, as_json):
         return
-    table = Table("model", "kind", "answers now", "versions", "newest: gate")
+    table = Table("model", "version", "status", "right, of players' drawings", "created", "digest", "ARN")
     for model in listed:
-        versions = [version["version"] for version in model["versions"]]
-        gate = model["versions"][-1]["gate"] if model["versions"] else ""
-        table.add_row(f"{model['model']}: {model['title']}", model["kind"], model["version"], " ".join(versions[-8:]), gate)
+        stands = model["unavailable"] or (f"rests: {model['resting']}" if model["resting"] else "")
+        name = f"[bold]{model['model']}[/]: {model['title']}" + (", [cyan]leads[/]" if model["lead"] else "")
+        if model["part"] != "shown":
+            name += f" [yellow]({model['part']})[/]"
+        table.add_row(name, model["version"] or "", f"[red]{stands}[/]", _accuracy(model["live"]))
+        for version in model["versions"]:
+            share = model["candidate"]["share"] if version["status"] == "canary" else 0
+            status = version["status"] + (f" {share:.0%}" if share else "")
+            shadow = f"  (as shadow {_accuracy(version['as_shadow'])})" if version["as_shadow"]["n"] else ""
+            created = (version["created"] or "")[:16].replace("T", " ")
+            right = _accuracy(version["live"]) + shadow
+            table.add_row("", version["version"], status, right, created, version["digest"][:12], version["arn"])
+        table.add_section()
     console.print(table)
 
 
 @app.command()
-def retrain(
+def endpoints(as_json: Json = False) -> None:
+    """List the batch models' endpoints: status, variants, cost per hour, latency, and who rests or cannot be here, and why."""
+    from rich.table import Table
+
+    listed = _asked("GET", "/api/endpoints").json()
+    if _printed(listed, as_json):
+        return
+    table = Table("endpoint", "status", "variant: weight, players", "instances", "$ / hour", "p50 / p95 ms", "")
+    for one in listed:
+        variants = [f"{v['variant']} ({v['role']}): {v['weight']:g}, {v['players']:.0%}" for v in one["variants"]]
+        instances = [f"{v['instances']} x {v['instance_type']}" for v in one["variants"]]
+        latency, cost = one["latency"], one["cost_per_hour_usd"]
+        color = {"InService": "green", "Unavailable": "yellow", "Unknown": "yellow", "Failed": "red"}.get(one["status"], "cyan")
+        table.add_row(
+            one["endpoint"] or one["model"],
+            f"[{color}]{one['status']}[/]",
+            "\n".join(variants),
+            "\n".join(instances),
+            "" if cost is None else f"{cost:.3f}",
+            f"{latency['p50_ms']:.1f} / {latency['p95_ms']:.1f}" if latency else "",
+            f"rests: {one['resting']}" if one["resting"] else one["unavailable"] or one["reason"],
+        )
+    console.print(table)
+
+
+def _printed(listed: Any, as_json: bool) -> bool:
+    """Print it for machines, if that is asked for."""
+    import orjson
+
+    if as_json:
+        print(orjson.dumps(listed, option=orjson.OPT_INDENT_2).decode())
+    return as_json
+
+
+def _accuracy(live: dict[str, Any]) -> str:
+    if not live["n"]:
+        return ""
+    return f"{live['share']:.1%} ({live['low']:.1%} to {live['high']:.1%}) of {live['n']}"
+
+
+# --- operators ---------------------------------------------------------------------------------------------------------
+
+Batch = Annotated[str, typer.Argument(help="A batch model, such as xgboost.")]
+Reason = Annotated[str, typer.Option(help="Kept with the command.")]
+
+
+@app.command("retrain")
+@app.command("train")
+def train(
     target: Annotated[str, typer.Argument(help="The batch model to rebuild.")] = "xgboost",
-    reason: Annotated[str, typer.Option(help="Kept with the command.")] = "",
+    base: Annotated[bool, typer.Option("--base", help="From MNIST alone, without players' drawings.")] = False,
+    reason: Reason = "",
     wait: Annotated[bool, typer.Option(help="Show how far it is, until it is done.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -154,20 +211,123 @@ def retrain(
     from deploy.retraining import follow
 
     settings = Settings.load()
-    if settings.operator_token is None:
-        raise NoGame("there is no operator token yet: start the game with make play, or set GAMENIGHT_OPERATOR_TOKEN")
-
-    def order() -> str:
-        return str(_asked("POST", "/api/ops/retrain", {"target": target, "reason": reason}).json()["command_id"])
-
+    body = {"target": target, "base": base, "reason": reason}
     if not wait:
-        command_id = order()
+        command_id = _ordered("retrain", body)
         print(f'{{"command_id": "{command_id}"}}' if as_json else f"ordered: {command_id}; /watch shows how far it is")
         return
+    _token(settings)
     try:
-        raise typer.Exit(follow(_url(settings), order, console, as_json))
+        raise typer.Exit(follow(_url(settings), lambda: _ordered("retrain", body), console, as_json))
     except OSError as error:
         raise NoGame(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
+
+
+@app.command()
+def promote(
+    model: Batch,
+    version: Annotated[str, typer.Argument(help="One that the gate has approved.")],
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Let a version answer the players; exit status 2 if it may not, 1 if that failed."""
+    _carry_out("promote", {"target": model, "version": version, "reason": reason}, as_json)
+
+
+@app.command()
+def rollback(
+    model: Batch,
+    version: Annotated[str | None, typer.Argument(help="Not given: the last good one.")] = None,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Let an earlier version answer again; exit status 2 if there is none, 1 if that failed."""
+    _carry_out("rollback", {"target": model, "version": version, "reason": reason}, as_json)
+
+
+@app.command()
+def canary(
+    model: Batch,
+    version: Annotated[str, typer.Argument(help="One that the gate has approved.")],
+    share: Annotated[float, typer.Option(min=0, max=1, help="Of the players, whom it answers.")] = 0.1,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Let a version answer a share of the players: always the same ones."""
+    _carry_out("try", {"target": model, "version": version, "role": "canary", "share": share, "reason": reason}, as_json)
+
+
+@app.command()
+def shadow(
+    model: Batch,
+    version: Annotated[str, typer.Argument(help="A version that is there.")],
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Ask a version about every drawing and score it on players' labels, but show it to nobody."""
+    _carry_out("try", {"target": model, "version": version, "role": "shadow", "reason": reason}, as_json)
+
+
+@app.command()
+def untry(model: Batch, reason: Reason = "", as_json: Json = False) -> None:
+    """Take a model's canary or shadow away."""
+    _carry_out("try", {"target": model, "role": "none", "reason": reason}, as_json)
+
+
+@app.command()
+def lead(
+    who: Annotated[str, typer.Argument(help="A model, or bandit: for each player the one that their labels speak for.")],
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Say which model players are shown first."""
+    _carry_out("policy", {"lead": who, "reason": reason}, as_json)
+
+
+@app.command()
+def part(
+    model: Annotated[str, typer.Argument(help="Any model.")],
+    part: Annotated[str, typer.Argument(help="shown; shadow: asked and scored, not shown; off: not asked.")],
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Say whether a model is shown, asked in the shadow, or off."""
+    _carry_out("policy", {"parts": {model: part}, "reason": reason}, as_json)
+
+
+SETTLED_S = 30.0
+"""How long a command is waited for; it may still be carried out afterwards."""
+_EXITS = {"done": 0, "refused": 2, "failed": 1}
+
+
+def _carry_out(path: str, body: dict[str, Any], as_json: bool) -> None:
+    """Order it, wait for what becomes of it, say that in one line, and exit with what it means."""
+    import time
+
+    command_id = _ordered(path, body)
+    deadline = time.monotonic() + SETTLED_S
+    while (order := _asked("GET", f"/api/ops/commands/{command_id}").json())["outcome"] == "pending":
+        if time.monotonic() > deadline:
+            raise NoGame(
+                f"command {command_id} is kept, but was not carried out within {SETTLED_S:.0f} s: see gamenight doctor"
+            )
+        time.sleep(0.1)
+    if not _printed(order, as_json):
+        color = "green" if order["outcome"] == "done" else "red"
+        console.print(f"[{color}]{order['outcome']}[/]:", end=" ")
+        console.print(order["message"], markup=False, soft_wrap=True)
+    raise typer.Exit(_EXITS[order["outcome"]])
+
+
+def _ordered(path: str, body: dict[str, Any]) -> str:
+    """The id of a command that is now on the log."""
+    return str(_asked("POST", f"/api/ops/{path}", body).json()["command_id"])
+
+
+def _token(settings: Settings) -> str:
+    if settings.operator_token is None:
+        raise NoGame("there is no operator token yet: start the game with make play, or set GAMENIGHT_OPERATOR_TOKEN")
+    return settings.operator_token
 
 
 @app.command()
@@ -243,7 +403,7 @@ def _asked(method: str, path: str, body: dict[str, Any] | None = None) -> "httpx
     import httpx
 
     settings = Settings.load()
-    headers = {"Authorization": f"Bearer {settings.operator_token}"} if body is not None else {}
+    headers = {"Authorization": f"Bearer {_token(settings)}"} if path.startswith("/api/ops/") else {}
     try:
         response = httpx.request(method, f"{_url(settings)}{path}", json=body, headers=headers, timeout=10, trust_env=False)
     except httpx.TransportError as error:

@@ -88,7 +88,7 @@ def test_an_operator_orders_a_rebuild_and_it_is_on_the_log_and_audited(bus, addr
     assert [(c.command_id, c.target, c.reason, c.by) for c in found] == [
         (UUID(answer.json()["command_id"]), "xgboost", "new corrections", "operator@127.0.0.1")
     ]
-    [line] = [line for line in lines if line["event"] == "audit: retrain"]
+    [line] = [line for line in lines if line["event"] == "audit: RetrainModel"]
     assert (line["command_id"], line["by"], line["status"]) == (answer.json()["command_id"], "operator@127.0.0.1", 202)
     tail.close()
 

@@ -118,19 +118,71 @@ def test_doctor_says_what_to_do_for_people_and_for_machines(gamenight: Gamenight
     assert any("make play" in advice for advice in found["advice"])
 
 
-class _Models(BaseHTTPRequestHandler):
-    listed: ClassVar = [{"model": "river", "title": "River", "kind": "online", "version": "mnist1+7", "versions": []}]
+COUNTED = {"n": 812, "correct": 790, "share": 0.9729, "low": 0.9593, "high": 0.982}
+NOTHING = {"n": 0, "correct": 0, "share": None, "low": None, "high": None}
+VERSION = {"created": "2026-11-22T12:00:00Z", "arn": "arn:aws:sagemaker:a:b:model-package/x/3", "digest": "d" * 64}
+ONE = {"model": "xgboost", "title": "XGBoost", "kind": "batch", "part": "shown", "lead": True, "resting": None}
+ENDPOINT = {
+    "model": "xgboost",
+    "endpoint": "gamenight-xgboost",
+    "status": "InService",
+    "reason": "",
+    "resting": "connection refused",
+    "unavailable": None,
+    "cost_per_hour_usd": 0.115,
+    "variants": [
+        {"variant": "v3", "role": "champion", "weight": 1.0, "players": 0.9, "instances": 1, "instance_type": "ml.m5.large"}
+    ],
+    "latency": {"n": 256, "p50_ms": 3.1, "p95_ms": 8.0},
+}
+
+
+class _Game(BaseHTTPRequestHandler):
+    """What is listed, and what becomes of commands: each in its own words."""
+
+    listed: ClassVar = {
+        "/api/models": [
+            ONE
+            | {
+                "version": "3",
+                "unavailable": None,
+                "candidate": {"share": 0.1},
+                "live": COUNTED,
+                "versions": [
+                    VERSION | {"version": "3", "status": "champion", "live": COUNTED, "as_shadow": NOTHING},
+                    VERSION | {"version": "4", "status": "canary", "live": NOTHING, "as_shadow": COUNTED},
+                ],
+            }
+        ],
+        "/api/endpoints": [ENDPOINT, ENDPOINT | {"endpoint": "", "model": "mxnet", "status": "Unavailable", "resting": None,
+                                                 "unavailable": "Linux x86-64 only", "variants": [], "latency": None,
+                                                 "cost_per_hour_usd": None}],
+    }  # fmt: skip
+    ordered: ClassVar[list[tuple[str, Any]]] = []
+    outcomes: ClassVar = {"done": "version 3 answers", "refused": "the gate did not approve 9", "failed": "no such endpoint"}
+    asked: ClassVar = {"n": 0}
 
     def do_GET(self) -> None:
-        body = json.dumps(self.listed if self.path == "/api/models" else {"reason": "xgboost did not answer"}).encode()
-        self.send_response(200 if self.path == "/api/models" else 503)
-        self.end_headers()
-        self.wfile.write(body)
+        if self.path.startswith("/api/ops/commands/"):
+            self.asked["n"] += 1
+            outcome = self.path.rpartition("/")[2] if self.asked["n"] % 2 == 0 else "pending"
+            self._say(200, {"outcome": outcome, "message": self.outcomes.get(outcome, "")})
+        else:
+            found = self.listed.get(self.path)
+            self._say(200 if found else 503, found or {"reason": "xgboost did not answer"})
 
     def do_POST(self) -> None:
-        self.send_response(403)
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.headers["Authorization"] != "Bearer right":
+            self._say(403, {"detail": "this token is not the operators'"})
+            return
+        self.ordered.append((self.path, body))
+        self._say(202, {"command_id": body["reason"]})
+
+    def _say(self, status: int, what: Any) -> None:
+        self.send_response(status)
         self.end_headers()
-        self.wfile.write(b'{"detail":"this token is not the operators\'"}')
+        self.wfile.write(json.dumps(what).encode())
 
     def log_message(self, *_: object) -> None:
         pass
@@ -139,7 +191,9 @@ class _Models(BaseHTTPRequestHandler):
 @pytest.fixture
 def game() -> Iterator[int]:
     """The port of something that answers like the game's API."""
-    server = HTTPServer(("127.0.0.1", 0), _Models)
+    _Game.ordered.clear()
+    _Game.asked["n"] = 0
+    server = HTTPServer(("127.0.0.1", 0), _Game)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield server.server_port
@@ -148,9 +202,78 @@ def game() -> Iterator[int]:
     server.server_close()
 
 
-def test_models_are_listed_for_people_and_for_machines(gamenight: Gamenight, game: int) -> None:
-    assert "mnist1+7" in gamenight("models", GAMENIGHT_PORT=game).stdout
-    assert json.loads(gamenight("models", "--json", GAMENIGHT_PORT=game).stdout) == _Models.listed
+def test_models_are_listed_for_people_and_for_machines(
+    gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+    said = gamenight("models", GAMENIGHT_PORT=game).stdout
+
+    for told in ("xgboost: XGBoost, leads", "97.3% (95.9% to 98.2%) of 812", "canary 10%", "as shadow 97.3%", "dddddddddddd"):
+        assert told in said
+    assert json.loads(gamenight("models", "--json", GAMENIGHT_PORT=game).stdout) == _Game.listed["/api/models"]
+
+
+def test_endpoints_are_listed_for_people_and_for_machines(
+    gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+    said = gamenight("endpoints", GAMENIGHT_PORT=game).stdout
+
+    for told in ("gamenight-xgboost", "InService", "v3 (champion): 1, 90%", "0.115", "3.1 / 8.0", "rests: connection refused"):
+        assert told in said
+    assert "Linux x86-64 only" in said
+    assert json.loads(gamenight("endpoints", "--json", GAMENIGHT_PORT=game).stdout) == _Game.listed["/api/endpoints"]
+
+
+@pytest.mark.parametrize(("outcome", "status"), [("done", 0), ("refused", 2), ("failed", 1)])
+def test_a_command_is_waited_for_and_its_exit_status_says_what_became_of_it(
+    gamenight: Gamenight, game: int, outcome: str, status: int
+) -> None:
+    given = {"GAMENIGHT_PORT": game, "GAMENIGHT_OPERATOR_TOKEN": "right"}
+    told = gamenight("promote", "xgboost", "3", "--reason", outcome, **given)
+    said = gamenight("promote", "xgboost", "3", "--reason", outcome, "--json", **given)
+
+    assert (told.returncode, told.stdout) == (status, f"{outcome}: {_Game.outcomes[outcome]}\n")
+    assert (said.returncode, json.loads(said.stdout)["outcome"]) == (status, outcome)
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "body"),
+    [
+        (["rollback", "xgboost"], "rollback", {"target": "xgboost", "version": None}),
+        (["rollback", "xgboost", "base1"], "rollback", {"target": "xgboost", "version": "base1"}),
+        (["canary", "kmeans", "4", "--share", "0.25"], "try",
+         {"target": "kmeans", "version": "4", "role": "canary", "share": 0.25}),
+        (["shadow", "kmeans", "4"], "try", {"target": "kmeans", "version": "4", "role": "shadow"}),
+        (["untry", "kmeans"], "try", {"target": "kmeans", "role": "none"}),
+        (["lead", "bandit"], "policy", {"lead": "bandit"}),
+        (["part", "mxnet", "off"], "policy", {"parts": {"mxnet": "off"}}),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_each_command_orders_what_it_says(
+    gamenight: Gamenight, game: int, command: list[str], path: str, body: dict[str, Any]
+) -> None:
+    done = gamenight(*command, "--reason", "done", GAMENIGHT_PORT=game, GAMENIGHT_OPERATOR_TOKEN="right")
+
+    assert done.returncode == 0
+    assert _Game.ordered == [(f"/api/ops/{path}", body | {"reason": "done"})]
+
+
+@pytest.mark.parametrize("name", ["train", "retrain"])
+def test_a_base_is_trained_by_either_name(gamenight: Gamenight, game: int, name: str) -> None:
+    given = {"GAMENIGHT_PORT": game, "GAMENIGHT_OPERATOR_TOKEN": "right"}
+    done = gamenight(name, "tensorflow", "--base", "--no-wait", "--reason", "ordered", "--json", **given)
+
+    assert json.loads(done.stdout) == {"command_id": "ordered"}
+    assert _Game.ordered == [("/api/ops/retrain", {"target": "tensorflow", "base": True, "reason": "ordered"})]
+
+
+def test_without_a_token_an_operators_command_says_where_one_comes_from(gamenight: Gamenight, game: int) -> None:
+    done = gamenight("lead", "bandit", GAMENIGHT_PORT=game)
+
+    assert done.returncode == 1
+    assert "GAMENIGHT_OPERATOR_TOKEN" in done.stderr
 
 
 def test_what_the_game_refuses_is_passed_on_in_its_words(gamenight: Gamenight, game: int) -> None:

@@ -1,0 +1,285 @@
+"""What operators order and ask, on the bus in memory with a trainer that settles what it is told to."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from api.library import Accuracy
+from api.orders import MAX_ORDERS, Orders
+from contracts.events import (
+    SHADOW,
+    CandidateSet,
+    CommandSettled,
+    EndpointSeen,
+    ModelPromoted,
+    ModelPublished,
+    PromoteModel,
+    RetrainModel,
+    ScoresCounted,
+    SnapshotTaken,
+    TrainingAdvanced,
+    VariantSeen,
+    decode,
+    now,
+)
+from contracts.ports import Bus
+from producers.bus import open_bus
+from tests.histories import guess
+from tests.serving import DEADLINE_S, eventually, get, serving
+
+
+@pytest.fixture
+def bus() -> Bus:
+    return open_bus(f"memory://{uuid4()}")
+
+
+@pytest.fixture
+def address(bus: Bus) -> Iterator[str]:
+    with serving(bus) as here:
+        yield here
+
+
+def order(address: str, path: str, body: Any, token: str = "token") -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.post(f"http://{address}/api/ops/{path}", json=body, headers=headers, timeout=DEADLINE_S, trust_env=False)
+
+
+def became(address: str, command_id: str) -> httpx.Response:
+    return get(address, f"/api/ops/commands/{command_id}", headers={"Authorization": "Bearer token"})
+
+
+def commands(bus: Bus) -> list[Any]:
+    tail = bus.follow(["commands.v1"], now() - timedelta(days=1))
+    found = [decode(record.topic, record.value) for record in tail.poll(0)]
+    tail.close()
+    return found
+
+
+# --- commands ------------------------------------------------------------------------------------------------------------
+
+ORDERS: list[tuple[str, dict[str, Any], str]] = [
+    ("retrain", {"target": "tensorflow", "base": True}, "RetrainModel"),
+    ("promote", {"target": "xgboost", "version": "3"}, "PromoteModel"),
+    ("rollback", {"target": "xgboost"}, "RollBackModel"),
+    ("rollback", {"target": "xgboost", "version": "base1"}, "RollBackModel"),
+    ("try", {"target": "xgboost", "version": "4", "role": "canary", "share": 0.1}, "TryVersion"),
+    ("try", {"target": "xgboost", "version": "4", "role": "shadow"}, "TryVersion"),
+    ("try", {"target": "xgboost", "role": "none"}, "TryVersion"),
+    ("policy", {"lead": "bandit"}, "SetPolicy"),
+    ("policy", {"parts": {"river": "shadow", "mxnet": "off"}}, "SetPolicy"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "kind"), ORDERS, ids=lambda value: value if isinstance(value, str) else "")
+def test_an_order_is_on_the_log_when_it_is_answered(bus, address, path, body, kind):
+    answer = order(address, path, body | {"reason": "a try"})
+
+    assert answer.status_code == 202
+    [command] = commands(bus)
+    assert (command.type, str(command.command_id), command.by) == (kind, answer.json()["command_id"], "operator@127.0.0.1")
+    assert command.model_dump().items() >= (body | {"reason": "a try"}).items()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("promote", {"target": "xgboost"}, "version"),
+        ("promote", {"target": "river", "version": "1"}, "no batch model 'river'"),
+        ("promote", {"target": "xgboost", "version": "3", "force": True}, "force"),
+        ("try", {"target": "xgboost", "role": "canary", "version": "4"}, "share of the players over 0"),
+        ("try", {"target": "xgboost", "role": "canary", "version": "4", "share": 2}, "share"),
+        ("try", {"target": "xgboost", "role": "shadow", "version": "4", "share": 0.1}, "share"),
+        ("try", {"target": "xgboost", "role": "shadow"}, "a shadow has a version"),
+        ("policy", {}, "say a lead, or parts"),
+        ("policy", {"lead": "gpt"}, "no model 'gpt'"),
+        ("policy", {"parts": {"gpt": "off"}}, "no model 'gpt'"),
+        ("policy", {"parts": {"river": "hidden"}}, "shadow"),
+    ],
+)
+def test_an_order_that_makes_no_sense_is_refused_by_name(bus, address, path, body, told):
+    answer = order(address, path, body)
+
+    assert answer.status_code == 422
+    assert told in answer.text
+    assert commands(bus) == []
+
+
+@pytest.mark.parametrize("path", ["promote", "rollback", "try", "policy"])
+def test_every_order_wants_the_token(bus, address, path):
+    assert order(address, path, {"lead": "bandit"}, token="another").status_code == 403
+    assert get(address, f"/api/ops/commands/{uuid4()}").status_code == 401
+    assert commands(bus) == []
+
+
+def test_what_became_of_a_command_is_told(bus, address):
+    command_id = order(address, "promote", {"target": "xgboost", "version": "3"}).json()["command_id"]
+    pending = became(address, command_id).json()
+
+    bus.publish(
+        CommandSettled(command_id=command_id, target="xgboost", outcome="refused", message="the gate did not approve 3")
+    )
+
+    assert (pending["outcome"], pending["type"], pending["target"]) == ("pending", "PromoteModel", "xgboost")
+    eventually(lambda: became(address, command_id).json()["outcome"] == "refused")
+    assert became(address, command_id).json()["message"] == "the gate did not approve 3"
+    assert became(address, str(uuid4())).status_code == 404
+    assert became(address, "nonsense").status_code == 422
+
+
+def test_how_far_a_rebuild_is_is_told(bus, address):
+    command_id = order(address, "retrain", {"target": "xgboost"}).json()["command_id"]
+
+    def advanced(step: str, fraction: float) -> TrainingAdvanced:
+        return TrainingAdvanced(
+            model="xgboost", version="2", command_id=command_id, step=step, fraction=fraction, message="on its way"
+        )
+
+    bus.publish(advanced("training", 0.4))
+    eventually(lambda: became(address, command_id).json()["step"] == "training")
+    assert became(address, command_id).json()["outcome"] == "pending"
+    bus.publish(advanced("done", 1))
+    eventually(lambda: became(address, command_id).json()["outcome"] == "done")
+
+
+def test_commands_of_before_a_restart_are_known(bus):
+    with serving(bus) as address:
+        command_id = order(address, "rollback", {"target": "xgboost"}).json()["command_id"]
+    bus.publish(CommandSettled(command_id=command_id, target="xgboost", outcome="done", message="base1 answers")).result()
+
+    with serving(bus) as address:
+        assert became(address, command_id).json()["message"] == "base1 answers"
+
+
+def test_word_of_a_command_may_come_before_it_and_the_oldest_are_forgotten():
+    orders, ids = Orders(), [UUID(int=i) for i in range(MAX_ORDERS + 1)]
+    orders.apply(CommandSettled(command_id=ids[0], target="xgboost", outcome="done", message=""))
+    for each in ids[:-1]:
+        orders.apply(PromoteModel(command_id=each, target="xgboost", version="3", by="ada"))
+    first = orders.order(ids[0])
+
+    orders.apply(RetrainModel(command_id=ids[-1], target="xgboost", by="ada"))
+
+    assert first is not None
+    assert first.outcome == "done"
+    assert [orders.order(each) is None for each in (ids[0], ids[1], ids[-1])] == [True, False, False]
+
+
+# --- the library, the endpoints, the routing -----------------------------------------------------------------------------
+
+
+def published(version: str, *, approved: bool = True) -> ModelPublished:
+    return ModelPublished(
+        model="xgboost",
+        version=version,
+        title="XGBoost",
+        digest="d" * 64,
+        artifact="s3://b/k",
+        lineage={"job": f"gamenight-{version}"},
+        metrics={"mnist_accuracy": 0.99},
+        gate="passed" if approved else "worse on what players drew",
+        approved=approved,
+        arn=f"arn:aws:sagemaker:us-east-1:123456789012:model-package/gamenight-xgboost/{version}",
+    )
+
+
+def counted(model: str, version: str, n: int, correct: int) -> ScoresCounted:
+    return ScoresCounted(
+        model=model, version=version, window=None, source=0, n=n, correct=correct, confusion=[n] + [0] * 99,
+        latency=[n] + [0] * 11,
+    )  # fmt: skip
+
+
+def told(bus: Bus) -> None:
+    """A history with a version of each kind."""
+    for version in ("base1", "2", "3", "4"):
+        bus.publish(published(version, approved=version != "3"))
+    champion = ModelPromoted(
+        model="xgboost", version="2", title="XGBoost", endpoint="gamenight-xgboost", variant="v2", previous="base1"
+    )
+    bus.publish(champion)
+    bus.publish(CandidateSet(model="xgboost", version="4", role="canary", share=0.1, endpoint="e", variant="v4"))
+    variants = [
+        VariantSeen(variant=variant, version=version, weight=weight, instances=1, instance_type="ml.m5.large")
+        for variant, version, weight in (("v2", "2", 1.0), ("base1", "base1", 0.0), ("v4", "4", 0.0))
+    ]
+    bus.publish(
+        EndpointSeen(
+            model="xgboost", version="2", endpoint="gamenight-xgboost", arn="arn:e", status="InService", created=now(),
+            variants=variants, cost_per_hour_usd=0.345,
+        )
+    )  # fmt: skip
+    bus.publish(
+        SnapshotTaken(
+            model="river", version="mnist1+12", title="River", offset=11, lessons=12, digest="r" * 64, reader="r",
+            weights=b"\0" * 80,
+        )
+    )  # fmt: skip
+    for counts in (
+        ("xgboost", "2", 100, 97),
+        ("xgboost", f"4{SHADOW}", 50, 49),
+        ("river", "mnist1", 10, 9),
+        ("yours", "own1", 4, 4),
+    ):
+        bus.publish(counted(*counts)).result()
+
+
+def test_the_library_names_every_version_with_what_became_of_it(bus):
+    told(bus)
+    with serving(bus) as address:
+        models = {model["model"]: model for model in get(address, "/api/models").json()}
+
+    xgboost = models["xgboost"]
+    assert [(v["version"], v["status"]) for v in xgboost["versions"]] == [
+        ("base1", "previous"), ("2", "champion"), ("3", "refused"), ("4", "canary")
+    ]  # fmt: skip
+    assert (xgboost["previous"], xgboost["candidate"]["version"], xgboost["candidate"]["share"]) == ("base1", "4", 0.1)
+    assert xgboost["versions"][1]["live"] == xgboost["live"]
+    assert xgboost["live"] == {"n": 100, "correct": 97, "share": 0.97, "low": 0.91548, "high": 0.98975}
+    assert (xgboost["versions"][3]["live"]["n"], xgboost["versions"][3]["as_shadow"]["n"]) == (0, 50)
+    assert xgboost["versions"][2]["gate"] == "worse on what players drew"
+    assert xgboost["versions"][2]["arn"].endswith("gamenight-xgboost/3")
+    [river] = models["river"]["versions"]
+    assert (river["version"], river["live"]["n"], river["lineage"]["lessons"]) == ("mnist1+12", 10, "12")
+    assert [(v["version"], v["live"]["n"]) for v in models["yours"]["versions"]] == [("own1", 4)]
+    assert models["mxnet"]["versions"] == []
+
+
+def test_the_endpoints_say_who_answers_whom_and_what_it_costs(bus):
+    told(bus)
+    with serving(bus) as address:
+        for i in range(20):
+            hops = {"bus_in": 1, "read": 1, "wait": 1, "model": 3.0 if i else 90.0}
+            bus.publish(guess(f"d{i}", model="xgboost", hops=hops, table="1a2b3c4d"))
+
+        def latency() -> Any:
+            return get(address, "/api/endpoints").json()[0]["latency"]
+
+        eventually(lambda: (latency() or {}).get("n") == 20)
+        endpoints, routing = get(address, "/api/endpoints").json(), get(address, "/api/routing").json()
+
+    assert [one["model"] for one in endpoints] == ["xgboost", "tensorflow", "mxnet", "kmeans"]
+    assert (endpoints[0]["status"], endpoints[0]["cost_per_hour_usd"]) == ("InService", 0.345)
+    assert [(v["variant"], v["role"], v["players"]) for v in endpoints[0]["variants"]] == [
+        ("v2", "champion", 0.9), ("base1", "previous", 0.0), ("v4", "canary", 0.1)
+    ]  # fmt: skip
+    assert endpoints[0]["latency"] == {"n": 20, "p50_ms": 3.0, "p95_ms": 3.0}
+    assert (endpoints[1]["status"], endpoints[1]["unavailable"]) == ("Unknown", "it is being started")
+    assert (routing["lead"], routing["parts"]["river"], routing["at"]) == ("everyone", "shown", None)
+    assert [(c["model"], c["version"], c["share"]) for c in routing["candidates"]] == [("xgboost", "4", 0.1)]
+    assert [(table["table"], table["guesses"]) for table in routing["tables"]] == [("1a2b3c4d", 20)]
+
+
+@pytest.mark.parametrize(
+    ("n", "correct", "low", "high"), [(10, 10, 0.72246, 1.0), (100, 50, 0.40383, 0.59617), (10, 0, 0.0, 0.27754)]
+)
+def test_the_interval_is_wilsons(n, correct, low, high):
+    found = Accuracy.of(n, correct)
+    assert (found.low, found.high) == (low, high)
+
+
+def test_of_nothing_there_is_no_share():
+    assert Accuracy.of(0, 0).model_dump() == {"n": 0, "correct": 0, "share": None, "low": None, "high": None}
