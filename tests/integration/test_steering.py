@@ -42,7 +42,7 @@ from contracts.events import (
 )
 from contracts.ports import Bus
 from contracts.settings import Settings
-from deploy.local.supervisor import running
+from deploy.local.supervisor import Supervisor, running
 from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import open_bus
 from tests.conftest import fresh_settings
@@ -60,7 +60,7 @@ BROKEN = "4"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Supervisor]]:
     """Services of their own, and a folder of tools without the image of xgboost."""
     home = tmp_path_factory.mktemp("steering")
     fresh = fresh_settings(home)
@@ -70,8 +70,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         if there.name != "images":
             (tools / there.name).symlink_to(there.resolve())
     settings = fresh.model_copy(update={"tools": tools})
-    with running(settings, ["kafka"]), running(settings, ["s3", "dynamodb", "sagemaker"]):
-        yield settings
+    with running(settings, ["kafka"]), running(settings, ["s3", "dynamodb", "sagemaker"]) as supervisor:
+        yield settings, supervisor
+
+
+@pytest.fixture(scope="module")
+def place(house: tuple[Settings, Supervisor]) -> Settings:
+    return house[0]
+
+
+@pytest.fixture(scope="module")
+def services(house: tuple[Settings, Supervisor]) -> Supervisor:
+    return house[1]
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +222,9 @@ class Trainer:
         champion = self.log.standing.champion("xgboost")
         assert champion
         return champion
+
+    def status(self) -> str:
+        return str(self.sagemaker.describe_endpoint(EndpointName=ENDPOINT)["EndpointStatus"])
 
     def weights(self) -> dict[str, float]:
         there = self.sagemaker.describe_endpoint(EndpointName=ENDPOINT)
@@ -412,6 +425,21 @@ def test_a_trainer_that_was_killed_finds_its_command_still_due(trainer, asking):
     [settled] = trainer.until("settled", lambda: trainer.settled(command))
     assert settled.outcome == "done"
     assert trainer.champion.version == before.previous
+
+
+def test_sagemaker_killed_in_the_middle_of_a_promotion_leaves_no_half_state(trainer, services):
+    before = trainer.champion.version
+    command = PromoteModel(command_id=uuid4(), target="xgboost", version="5", by="test")
+    trainer.bus.publish(command).result(30)
+    trainer.until("an update under way", lambda: trainer.status() == "Updating")
+    [service] = [one for one in services.standings if one.name == "sagemaker"]
+    os.kill(service.pid, signal.SIGKILL)
+    [settled] = trainer.until("settled", lambda: trainer.settled(command))
+    if settled.outcome != "done":
+        assert trainer.champion.version == before
+        assert trainer.promote("5").outcome == "done"
+    assert (trainer.champion.version, trainer.champion.previous) == ("5", before)
+    assert {"v5": 1.0, variant_of(before): 0.0}.items() <= trainer.weights().items()
 
 
 def test_an_endpoint_that_was_deleted_is_told_and_comes_back(trainer):
