@@ -33,10 +33,11 @@ def test_a_drawing_is_guessed_corrected_by_a_key_and_the_receipt_says_who_learne
     river = game.page.locator('#receipt .line[data-model="river"]')
     expect(river).to_contain_text(f"River learned it: 1{NBSP}% → 81{NBSP}%")
     expect(river).to_contain_text("mnist1+41 → +42")
+    expect(game.page.locator("#receipt-title")).to_have_text("What your word, 7, did")
     yours = game.page.locator('#receipt .line[data-model="yours"]')
     expect(yours).to_contain_text(f"Yours learned it: 1{NBSP}% → 97{NBSP}%")
     expect(yours).to_contain_text("knows 1 of your drawings")
-    expect(game.page.locator('#receipt .line[data-model="xgboost"]')).to_contain_text(f"XGBoost gave 1{NBSP}% to the 7")
+    expect(game.page.locator('#receipt .line[data-model="xgboost"]')).to_contain_text(f"XGBoost gave it 1{NBSP}%")
     expect(game.page.locator('article[data-model="river"]')).to_contain_text("0 of 1 right")
     expect(game.page.locator("#past li")).to_have_count(1)
     [correction] = stage.corrections

@@ -57,6 +57,7 @@ const page = {
   receipt: the("receipt", HTMLElement),
   room: the("room", HTMLElement),
   receiptLines: the("receipt-lines", HTMLElement),
+  receiptTitle: the("receipt-title", HTMLElement),
   spoken: the("spoken", HTMLElement),
   status: the("status", HTMLElement),
   toasts: the("toasts", HTMLElement),
@@ -475,17 +476,18 @@ function showReceipt() {
   page.receipt.hidden = !one || one.label === null;
   if (!one || one.label === null) return;
   const { label, receipt } = one;
+  say(page.receiptTitle, `What your word, ${label}, did`);
   if (!receipt) {
-    page.receiptLines.replaceChildren(h("p", { class: "quiet" }, `You said ${label}. The models are being told …`));
+    page.receiptLines.replaceChildren(h("p", { class: "quiet" }, "The models are being told …"));
     return;
   }
-  const told = lines(receipt, label, named).map((line) => {
+  const told = lines(receipt, named).map((line) => {
     const before = h("i", { class: "before" });
     const after = h("i", { class: "after" });
     const change = h("div", { class: "change", "aria-hidden": "true" }, after, before);
     change.style.setProperty("--before", String(line.before));
     change.style.setProperty("--after", String(line.after));
-    const note = h("p", { class: "quiet small" }, line.note);
+    const note = h("p", { class: "note quiet small" }, line.note);
     const kind = line.learned ? "line learned" : "line";
     return h("div", { class: kind, "data-hue": hue(line.model), "data-model": line.model }, h("p", {}, line.text), change, note);
   });

@@ -35,32 +35,31 @@ export function merged(before, next) {
   return { ...next, outcome, models: { ...before.models, ...next.models } };
 }
 
-/** @param {string} name @param {number} label @param {import("../lib/protocol.js").Change} change @param {boolean} learned */
-function told(name, label, { p_before: before, p_after: after }, learned) {
-  if (!learned) return `${name} gave ${percent(before)} to the ${label}`;
-  if (percent1(before) === percent1(after)) return `${name} knew it already: ${percent1(after)} for the ${label}`;
-  return `${name} learned it: ${changed(before, after)} for the ${label}`;
+/** @param {string} name @param {import("../lib/protocol.js").Change} change @param {boolean} learned */
+function told(name, { p_before: before, p_after: after }, learned) {
+  if (!learned) return `${name} gave it ${percent(before)}`;
+  if (percent1(before) === percent1(after)) return `${name} knew it already: ${percent1(after)}`;
+  return `${name} learned it: ${changed(before, after)}`;
 }
 
-/** @param {string} model @param {import("../lib/protocol.js").Change} change @param {boolean} learned */
+/** What comes of it, or will. @param {string} model @param {import("../lib/protocol.js").Change} change @param {boolean} learned */
 function noted(model, { version_before: before, version_after: after }, learned) {
   if (model === "everyone") return "changes as they do";
   if (model === "yours" && learned) return `knows ${lessons(after)} of your drawings`;
   if (learned) return `version ${versions(before, after)}`;
-  return model === "yours" ? "learned nothing from it" : `${before}, learns when rebuilt`;
+  return model === "yours" ? "learned nothing from it" : "learns when rebuilt";
 }
 
-/** A line for each model, those that learned first.
+/** A line for each model, those that learned first: how its belief in the player's digit changed.
  * @param {Receipt} receipt
- * @param {number} label
  * @param {(model: string) => string} title
  * @returns {Line[]}
  */
-export function lines(receipt, label, title) {
+export function lines(receipt, title) {
   return Object.entries(receipt.models)
     .map(([model, change]) => {
       const learned = change.version_after !== change.version_before;
-      const text = told(title(model), label, change, learned);
+      const text = told(title(model), change, learned);
       return { model, learned, before: change.p_before, after: change.p_after, text, note: noted(model, change, learned) };
     })
     .sort((a, b) => Number(b.learned) - Number(a.learned) || byPlace(a.model, b.model));

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { change, count, duration, percent, plural, versions } from "./format.js";
+import { axisFrom } from "./interval.js";
 import { byPlace, hue, short } from "./models.js";
 import { backoff, described } from "./socket.js";
 import { uuid } from "./uuid.js";
@@ -55,6 +56,12 @@ test("a drawing's id is a UUID without a secure context too", () => {
   assert.match(uuid(), pattern);
   assert.match(uuid(insecure), pattern);
   assert.notEqual(uuid(insecure), uuid(insecure));
+});
+
+test("an axis of shares holds what is known well, and is not stretched by a few drawings", () => {
+  const well = { share: 0.96, low: 0.93, high: 0.98 };
+  const few = { share: 0.5, low: 0.1, high: 0.9 };
+  assert.deepEqual([axisFrom([well, null]), axisFrom([{ ...well, low: 0.81 }, few]), axisFrom([few]), axisFrom([])], [0.9, 0.8, 0.1, 0.9]);
 });
 
 test("models stand in one order, the unknown ones last", () => {
