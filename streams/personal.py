@@ -255,7 +255,8 @@ class Personal:
         rows = np.empty(max(len(before.rows), place + 1), _ROW)
         rows[: len(before.rows)] = before.rows
         rows[place] = row[0]
-        means = here.means.counting(was["label"], was["said"], -1).counting(row["label"], row["said"], 1)
+        means = here.means.counting(was["label"], was["said"], -1) if len(was) else here.means
+        means = means.counting(row["label"], row["said"], 1)
         belief = before.belief
         if news:
             means = means.another_word()
