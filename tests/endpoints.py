@@ -14,6 +14,8 @@ class MemoryServing:
     def __init__(self, *broken: str) -> None:
         self.broken = set(broken)
         """Variants that do not start."""
+        self.mute: set[str] = set()
+        """Variants that start, and do not answer."""
         self.refuses: Exception | None = None
         """What CreateModel says."""
         self.variants: dict[str, float] = {}
@@ -44,9 +46,10 @@ class MemoryServing:
         for one in (first, *others):
             if self.variants.get(variant_of(one.version)) != float(one is first):
                 raise ServingFailed(f"{endpoint} does not serve {one.version}")
+            self.ask_blank(endpoint, one)
 
     def ask_blank(self, endpoint: str, version: ModelPublished) -> None:
-        if variant_of(version.version) in self.broken:
+        if variant_of(version.version) in self.broken | self.mute:
             raise ServingFailed(f"{version.version} does not answer")
 
     def weights(self, endpoint: str) -> dict[str, float]:

@@ -91,7 +91,8 @@ class Trainer:
     def _begin(self) -> None:
         settings, began = self._settings, time.monotonic()
         bus = self._bus = open_bus(f"kafka://{settings.bootstrap_servers}")
-        blobs, serving, registry = S3Blobs(settings), Serving(settings, self.pause), Registry(settings, S3Blobs(settings))
+        blobs, serving = S3Blobs(settings), Serving(settings, self.pause)
+        registry = Registry(settings, blobs)
         standing, commands = self._standing, bus.follow(["commands.v1"], "start")
         self._catch_up(bus, commands)
         models = bus.follow(["models.v1"], "start")  # only up to now: from here on nobody else writes what concerns us

@@ -89,6 +89,8 @@ class Promoter:
             candidate = self._standing.candidate(model)
             if candidate and candidate.version == version:
                 self._untry(candidate, "it answers everybody now")
+            elif candidate and candidate.variant not in stands:
+                self._untry(candidate, "it cannot be served any more")
             log.info("rolled back" if back else "promoted", model=model, version=version, previous=event.previous)
             return event
 
@@ -171,31 +173,33 @@ class Promoter:
         self.say(candidate.model_copy(update=gone))
 
     def _stand(self, first: ModelPublished, named: list[ModelPublished]) -> None:
-        """The endpoint serves a version and others beside it, or, if that cannot be, it alone."""
-        endpoint, beside = endpoint_of(first.model), _without(first, named)
-        try:
-            self._serving.serve(endpoint, first, beside)
-            self._serving.ready(endpoint, first, beside)
-        except ServingFailed as failed:
-            if not beside:
-                raise
-            log.error("served alone", model=first.model, version=first.version, error=str(failed))
-            self._serving.serve(endpoint, first, only=True)
-            self._serving.ready(endpoint, first)
+        """The endpoint serves a version and the others beside it, or as many of them as can be."""
+        endpoint, beside, every = endpoint_of(first.model), _without(first, named), True
+        while True:
+            try:
+                self._serving.serve(endpoint, first, beside, only=not every)
+                self._serving.ready(endpoint, first, beside)
+                return
+            except ServingFailed as failed:
+                if not beside:
+                    raise
+                log.error("left out", model=first.model, version=beside[-1].version, error=str(failed))
+                beside, every = beside[:-1], False
 
     def _go_over(self, target: ModelPublished, named: list[ModelPublished], good: ModelPublished | None) -> None:
         """The endpoint serves another version: brought up beside the one that answers, asked, then given the traffic."""
-        endpoint = endpoint_of(target.model)
+        endpoint, variant = endpoint_of(target.model), variant_of(target.version)
         has = self._serving.weights(endpoint)
-        if named and variant_of(named[0].version) in has and variant_of(target.version) not in has:
+        if variant not in has and named and variant_of(named[0].version) in has:
             first, beside = named[0], _without(named[0], [target, *named, *([good] if good else [])])
             try:
                 self._serving.serve(endpoint, first, beside)
                 self._serving.ready(endpoint, first, beside)
             except ServingFailed as failed:  # what answers now may be what does not start: the new one must not need it
                 log.error("not side by side", model=target.model, version=target.version, error=str(failed))
+                named = []
             has = self._serving.weights(endpoint)
-        if variant_of(target.version) in has:
+        if variant in has:
             self._serving.ask_blank(endpoint, target)
             self._serving.serve(endpoint, target)
             self._serving.ready(endpoint, target)

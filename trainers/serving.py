@@ -24,6 +24,8 @@ NPY: Final = "application/x-npy"
 MAX_WAIT_S: Final = 1800.0
 """How long an endpoint may take to come into service: on AWS it is minutes, here a second or two."""
 BLANK: Final = np.zeros((1, 784), np.uint8)
+_NO_ANSWER: Final = ("ModelError", "ModelNotReadyException", "ValidationError")
+"""What says that a variant is broken, or not there: SageMaker itself is well."""
 _CHANGING: Final = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 
 
@@ -97,14 +99,19 @@ class Serving:
             variant: The production variant that shall answer.
 
         Raises:
-            ServingFailed: If another variant answered, or not with probabilities.
+            ServingFailed: If it did not answer, or another variant did, or not with probabilities.
         """
         self._pause(0)
         body = io.BytesIO()
         np.save(body, rasters)
-        answer = self._runtime.invoke_endpoint(
-            EndpointName=endpoint, Body=body.getvalue(), ContentType=NPY, Accept=NPY, TargetVariant=variant
-        )
+        try:
+            answer = self._runtime.invoke_endpoint(
+                EndpointName=endpoint, Body=body.getvalue(), ContentType=NPY, Accept=NPY, TargetVariant=variant
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] in _NO_ANSWER:
+                raise ServingFailed(f"{variant} on endpoint {endpoint}: {error.response['Error']['Message']}") from error
+            raise
         if answer["InvokedProductionVariant"] != variant:
             raise ServingFailed(f"endpoint {endpoint} answered as {answer['InvokedProductionVariant']}, not as {variant}")
         found: NDArray[np.float32] = np.load(io.BytesIO(answer["Body"].read()), allow_pickle=False)
@@ -113,7 +120,7 @@ class Serving:
         return found
 
     def ask_blank(self, endpoint: str, version: ModelPublished) -> None:
-        """See that a version answers. Raises `ServingFailed`, or what the endpoint says."""
+        """See that a version answers. Raises `ServingFailed`."""
         self.ask(endpoint, BLANK, variant_of(version.version))
 
     def weights(self, endpoint: str) -> dict[str, float]:

@@ -179,11 +179,39 @@ def test_a_version_that_failed_is_passed_over_by_whoever_goes_back():
 
 
 def test_a_champion_that_does_not_start_keeps_no_better_one_away():
-    desk = Desk(promoted("2", "1"), broken=["v2"])
+    shadow = CandidateSet(model="xgboost", version="1", role="shadow", endpoint="gamenight-xgboost", variant="v1")
+    desk = Desk(promoted("2", "1"), shadow, broken=["v2"])
     assert desk.obey(promote("4")).outcome == "done"
     assert desk.endpoints.variants == {"v4": 1.0}
-    [event] = desk.said()
+    event, gone = desk.said()
     assert event.previous is None
+    assert (gone.type, gone.role) == ("CandidateSet", "none"), "nothing is named that is not there"
+
+
+def test_a_version_that_stands_by_and_does_not_answer_keeps_nobody_away():
+    desk = Desk(promoted("2", "1"))
+    desk.endpoints.mute = {"v1"}
+    assert desk.obey(promote("4")).outcome == "done"
+    assert desk.standing.champion("xgboost").previous == "2"
+
+
+def test_a_version_that_starts_and_does_not_answer_is_not_promoted():
+    desk = Desk(promoted("2", "1"))
+    desk.endpoints.mute = {"v4"}
+    with pytest.raises(ServingFailed):
+        desk.obey(promote("4"))
+    assert desk.endpoints.variants["v2"] == 1.0
+    assert desk.said() == []
+
+
+def test_a_candidate_that_cannot_be_served_any_more_does_not_take_the_last_good_version_with_it():
+    shadow = CandidateSet(model="xgboost", version="3", role="shadow", endpoint="gamenight-xgboost", variant="v3")
+    desk = Desk(promoted("2", "1"), shadow, broken=["v3"])
+    desk.endpoints.variants = {}
+    desk.promoter.stand("xgboost")
+    assert desk.endpoints.variants == {"v2": 1.0, "v1": 0.0}
+    [event] = desk.said()
+    assert (event.type, event.role) == ("CandidateSet", "none")
 
 
 def test_a_version_that_does_not_start_changes_nothing():
@@ -193,6 +221,7 @@ def test_a_version_that_does_not_start_changes_nothing():
             desk.obey(command)
     assert desk.endpoints.variants == {"v2": 1.0, "v1": 0.0}
     assert desk.said() == []
+    assert desk.endpoints.started == [["v1", "v2", "v4"], ["v4"], ["v1", "v2", "v4"]]
 
 
 def test_a_candidate_is_on_the_endpoint_without_traffic_before_it_is_told():
