@@ -26,7 +26,6 @@ from api.orders import Command, Order, Orders
 from contracts.events import (
     BATCH_MODELS,
     MODELS,
-    ModelName,
     Part,
     Probability,
     PromoteModel,
@@ -59,8 +58,8 @@ def _known(model: str) -> str:
     return model
 
 
-Trainable = Annotated[ModelName, AfterValidator(_trainable)]
-Known = Annotated[ModelName, AfterValidator(_known)]
+Trainable = Annotated[str, AfterValidator(_trainable)]
+Known = Annotated[str, AfterValidator(_known)]
 
 
 class _Ordered(BaseModel):

@@ -1,0 +1,108 @@
+"""The examples of docs/predict.md, run as they stand: against the API with a router that says seven."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from playwright.sync_api import sync_playwright
+
+from contracts.events import MODELS, SnapshotTaken
+from contracts.settings import Settings, variable
+from deploy.local.browser import find
+from producers.bus import open_bus
+from tests.answering import answering
+from tests.serving import DEADLINE_S, get, serving
+
+PAGE = (Path(__file__).parents[2] / "docs" / "predict.md").read_text()
+
+
+def snippet(language: str, address: str) -> str:
+    """The page's example in a language, with the address and the key filled in."""
+    [code] = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.M | re.S)
+    assert isinstance(code, str)
+    return code.replace("http://127.0.0.1:8000", f"http://{address}").replace("YOUR-KEY", "secret-1")
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    bus = open_bus(f"memory://{uuid4()}")
+    known = {"version": "1", "offset": 0, "lessons": 1, "digest": "d", "reader": "r", "weights": b"\0" * 80}
+    bus.publish(SnapshotTaken(model="river", title="River", **known))
+    with serving(bus, api_keys="shop:secret-1") as here, answering(bus):
+        yield here
+    bus.close()
+
+
+def test_the_example_in_python_prints_the_digit(address):
+    run = subprocess.run(
+        [sys.executable, "-c", snippet("python", address)], capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert (run.stderr, run.stdout.splitlines()) == ("", ["7 0.91", "everyone 7", "river 7"])
+
+
+def test_the_example_in_javascript_prints_the_digit_in_a_page_and_in_node(address):
+    code, node = snippet("js", address), shutil.which("node")
+
+    assert in_a_page(address, code) == ["7 0.91"]
+    if node is not None:
+        command = [node, "--input-type=module", "--eval", code]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        assert (run.stderr, run.stdout) == ("", "7 0.91\n")
+
+
+def in_a_page(address: str, code: str) -> list[str]:
+    """What some code says to the console of a page of the game."""
+    path = find()
+    if path is None:
+        pytest.skip("no Chromium: apt-get install chromium, or name one by GAMENIGHT_CHROMIUM")
+    said: list[str] = []
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        page = running.new_page()
+        page.goto(f"http://{address}/docs")
+        page.on("console", lambda message: said.append(message.text) if message.type == "log" else None)
+        page.evaluate(f"(async () => {{ {code} }})()")
+        running.close()
+    return said
+
+
+def test_the_example_for_the_shell_is_answered(address):
+    command = shlex.split(snippet("sh", address).replace("\\\n", " "))
+    url, options = command[1], list(zip(command[2::2], command[3::2], strict=True))
+    headers = dict(value.split(": ", 1) for option, value in options if option == "-H")
+    [body] = [value for option, value in options if option == "-d"]
+
+    assert httpx.post(url, headers=headers, content=body, timeout=DEADLINE_S, trust_env=False).json()["digit"] == 7
+    if shutil.which("curl"):
+        run = subprocess.run(["curl", "--silent", *command[1:]], capture_output=True, timeout=DEADLINE_S, check=False)
+        assert json.loads(run.stdout)["digit"] == 7
+
+
+def test_the_page_names_all_models_and_settings_and_every_field_of_an_answer(address):
+    schemas = get(address, "/openapi.json").json()["components"]["schemas"]
+    settings = {variable(name) for name in Settings.model_fields}
+
+    assert all(f'"{model}"' in PAGE or f"`{model}`" in PAGE for model in MODELS)
+    assert all(f'"{name}"' in PAGE for name in schemas["Prediction"]["properties"])
+    assert set(re.findall(r"`(GAMENIGHT_[A-Z_]+)`", PAGE)) <= settings
+
+
+def test_every_example_of_the_reference_is_answered(address):
+    post = get(address, "/openapi.json").json()["paths"]["/api/predict"]["post"]
+    examples = post["requestBody"]["content"]["application/json"]["examples"]
+    assert set(post["responses"]) >= {"200", "400", "401", "403", "413", "422", "429", "503", "504"}
+    for name, example in examples.items():
+        if name == "png":  # is cut short there
+            continue
+        headers = {"X-API-Key": "secret-1"}
+        url = f"http://{address}/api/predict"
+        answer = httpx.post(url, json=example["value"], headers=headers, timeout=DEADLINE_S, trust_env=False)
+        assert (answer.status_code, answer.json().get("digit")) == (200, 7), name
