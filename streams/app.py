@@ -45,7 +45,7 @@ def router(settings: Settings) -> Pipe:
     models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader)
     personal = Personal(embedding.reader)
     answers = Router(settings, embedding, models, sagemaker_endpoints(settings), personal, pipe.publish)
-    pipe.fold(personal)
+    pipe.fold(personal, step=20)  # a few ms: drawings are answered on the same loop
     pipe.alongside(partial(models.follow, partial(open_bus, f"kafka://{settings.bootstrap_servers}", ["models.v1"])))
     pipe.alongside(answers.run)
     pipe.hand(["drawings.v1"], answers)

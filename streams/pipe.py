@@ -94,12 +94,17 @@ class Pipe:
         self._alongside: list[Alongside] = []
         self._app.on_partitions_revoked.connect(self._revoked, weak=False)
 
-    def fold(self, fold: Fold) -> None:
-        """Run a fold: its ledgers are in ``<home>/state/<name>/``, one a partition."""
+    def fold(self, fold: Fold, step: int = STEP) -> None:
+        """Run a fold: its ledgers are in ``<home>/state/<name>/``, one a partition.
+
+        Args:
+            fold: What is folded.
+            step: Most records that it takes in one transaction.
+        """
         counts = {TOPICS[topic].partitions for topic in fold.sources}
         if len(counts) != 1:
             raise ValueError(f"{fold.name} reads topics of different numbers of partitions: {', '.join(fold.sources)}")
-        folding = _Folding(fold, self._settings, self._send)
+        folding = _Folding(fold, self._settings, self._send, step)
         self._folding.append(folding)
         self._forward(fold.sources, folding.gathered)
         self.alongside(folding.run)
@@ -219,8 +224,9 @@ Send = Callable[[str, bytes, bytes, int | None], Coroutine[Any, Any, Awaitable[o
 class _Folding:
     """A fold at work: one ledger a partition that is assigned here."""
 
-    def __init__(self, fold: Fold, settings: Settings, send: Send) -> None:
+    def __init__(self, fold: Fold, settings: Settings, send: Send, step: int) -> None:
         self.fold = fold
+        self._step = step
         self.gathered: asyncio.Queue[Handed | None] = asyncio.Queue(maxsize=4096)
         """None: a ledger was opened, and may have something to say."""
         self._folder = settings.home / "state" / fold.name
@@ -254,7 +260,7 @@ class _Folding:
     async def run(self) -> None:
         """Fold what comes; say what it causes; acknowledge it."""
         while True:
-            gathered = await _all(self.gathered)
+            gathered = await _all(self.gathered, self._step)
             async with self._working:
                 by_partition: dict[int, list[Handed]] = defaultdict(list)
                 for handed in filter(None, gathered):
@@ -278,15 +284,15 @@ class _Folding:
             ledger.sent(several)
 
 
-async def _all(queue: "asyncio.Queue[_T]") -> list[_T]:
-    """All that has gathered, at least one, at most `STEP`.
+async def _all(queue: "asyncio.Queue[_T]", most: int = STEP) -> list[_T]:
+    """All that has gathered, at least one, at most ``most``.
 
     Faust takes some turns of the loop to bring each message, and a step takes none until it is done: so that steps grow with
     the load, this waits until some turns have brought nothing more. Without load that is some 0.1 ms.
     """
     several = [await queue.get()]
     idle = 0
-    while idle < _TURNS and len(several) < STEP:
+    while idle < _TURNS and len(several) < most:
         if queue.empty():
             idle += 1
             await asyncio.sleep(0)
