@@ -153,8 +153,8 @@ class GuessMade(Event):
     lead: ModelName | None = None
     """The model that this player is shown first for this drawing, by the policy in force."""
     lead_after: int | None = None
-    """Where a bandit has picked `lead`: the number of the player's words (corrections with a label) that it knew of, so that the
-    pick can be made again from the log."""
+    """Where a bandit has picked `lead`: the number of the player's words (corrections with a label) that it knew of, so that
+    the pick can be made again from the log."""
     left_out: dict[ModelName, str] = {}
     """On a blend: who is not in it, and why."""
 

@@ -224,7 +224,7 @@ Send = Callable[[str, bytes, bytes, int | None], Coroutine[Any, Any, Awaitable[o
 class _Folding:
     """A fold at work: one ledger a partition that is assigned here."""
 
-    def __init__(self, fold: Fold, settings: Settings, send: Send, step: int) -> None:
+    def __init__(self, fold: Fold, settings: Settings, send: Send, step: int = STEP) -> None:
         self.fold = fold
         self._step = step
         self.gathered: asyncio.Queue[Handed | None] = asyncio.Queue(maxsize=4096)
