@@ -99,7 +99,7 @@ def test_the_log_of_a_job_is_shown(cloud: Cloud, aws: Cli) -> None:
     [stream] = [one["logStreamName"] for one in streams]
     shown = aws("logs", "get-log-events", "--log-group-name", group, "--log-stream-name", stream, "--start-from-head")
     assert any("round=2/2" in event["message"] for event in shown["events"])  # type: ignore[attr-defined]
-    found = aws("logs", "filter-log-events", "--log-group-name", group, "--filter-pattern", "round=2/2")
+    found = aws("logs", "filter-log-events", "--log-group-name", group, "--filter-pattern", '"round=2/2"')
     assert stream in [event["logStreamName"] for event in found["events"]]  # type: ignore[attr-defined]
 
 

@@ -138,7 +138,7 @@ class _Connection(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        key, told = name.decode("ascii").lower(), value.decode("latin-1")
+        key, told = header_name(name), value.decode("latin-1")
         self._headers[key] = f"{self._headers[key]},{told}" if key in self._headers else told
 
     def on_headers_complete(self) -> None:
@@ -196,6 +196,12 @@ class _Connection(asyncio.Protocol):
         date = _date(int(time.time()))
         head = f"{_REASONS[response.status]}{given}Date: {date}\r\nContent-Length: {len(response.body)}\r\n{ending}"
         self._transport.write(head.encode("latin-1") + response.body)
+
+
+@lru_cache(maxsize=256)
+def header_name(name: bytes) -> str:
+    """A header's name as it is looked up: callers send the same ones again and again."""
+    return name.decode("ascii").lower()
 
 
 @lru_cache(maxsize=2)

@@ -27,7 +27,9 @@ _MOST_MIRRORED: Final = 8
 """Requests to one shadow variant at a time; those above are not mirrored."""
 _ATTRIBUTES: Final = "x-amzn-sagemaker-custom-attributes"
 _HANDED_ON: Final = ("content-type", "accept", _ATTRIBUTES, "x-amzn-sagemaker-inference-id", "x-amzn-sagemaker-session-id")
-_ABSENT: Final = ("target-model", "target-container-hostname", "inference-component")
+_ABSENT: Final = {
+    f"x-amzn-sagemaker-{name}": name for name in ("target-model", "target-container-hostname", "inference-component")
+}
 
 log = structlog.get_logger()
 
@@ -91,8 +93,8 @@ class Invoking:
         """
         handed = {name: headers[name] for name in _HANDED_ON if name in headers}
         target = headers.get("x-amzn-sagemaker-target-variant")
-        for absent in _ABSENT:
-            if f"x-amzn-sagemaker-{absent}" in headers:
+        for header, absent in _ABSENT.items():
+            if header in headers:
                 raise _refused(f"{absent} is not on this machine: endpoints have one model a variant")
         self._choose(endpoint, target)  # what is not there is said at once
         if self._under_way[endpoint] >= _MOST_UNDER_WAY:

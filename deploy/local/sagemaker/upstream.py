@@ -8,6 +8,8 @@ from typing import Final, cast
 
 import httptools
 
+from deploy.local.sagemaker.door import header_name
+
 MAX_BYTES: Final = 25 * 2**20
 """Largest body, of a request as of an answer, as SageMaker has it."""
 
@@ -85,7 +87,7 @@ class _Connection(asyncio.Protocol):
         self._fail(UpstreamLost(str(error or "the connection was closed")))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._response.headers[header_name(name)] = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
