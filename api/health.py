@@ -136,6 +136,5 @@ class Health:
         if not answers:
             return Verdict(False, missing, f"no model answered a probe within {WITHIN_S} s: is the router up?")
         why = "; ".join(self._why[model] for model in missing if model in self._why)
-        return Verdict(
-            False, missing, f"{', '.join(missing)} did not answer a probe within {WITHIN_S} s{': ' if why else ''}{why}"
-        )
+        within = "" if answers | self._missed >= expected else f" within {WITHIN_S} s"
+        return Verdict(False, missing, f"{', '.join(missing)} did not answer a probe{within}{': ' if why else ''}{why}")

@@ -132,8 +132,12 @@ def _openapi_page(api: dict[str, Any]) -> str:
         for method, operation in methods.items():
             parts.append(f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2>")
             parts.append(f"<p>{escape(operation.get('description', operation.get('summary', '')))}</p>")
-            if operation.get("security"):
+            if "operators" in operation.get("tags", ()):
                 parts.append("<p>Wants <code>Authorization: Bearer &lt;operator token&gt;</code>.</p>")
+            elif operation.get("security"):
+                parts.append(
+                    "<p>Wants <code>X-API-Key: &lt;key&gt;</code>, or <code>Authorization: Bearer &lt;key&gt;</code>.</p>"
+                )
             if "requestBody" in operation:
                 parts.append(f"<h3>Body</h3>{_json(operation['requestBody']['content'])}")
             rows = "".join(

@@ -17,8 +17,9 @@ from uuid import UUID, uuid4
 import numpy as np
 import orjson
 import structlog
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
+from fastapi.security import APIKeyHeader, HTTPBearer
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -395,7 +396,17 @@ def predict_router(
         exposed = "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After"
         return {"Vary": "Origin", "Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": exposed}
 
-    @routes.post(PATH, tags=["apps"], response_model=Prediction, responses=_ANSWERS, openapi_extra=_OPENAPI)
+    @routes.post(
+        PATH,
+        tags=["apps"],
+        response_model=Prediction,
+        responses=_ANSWERS,
+        openapi_extra=_OPENAPI,
+        dependencies=[
+            Depends(APIKeyHeader(name="X-API-Key", auto_error=False)),
+            Depends(HTTPBearer(auto_error=False, description="the operators' token; of an app, its key")),
+        ],
+    )
     async def predict_route(request: Request) -> Response:
         """What digit is it? Give a drawing as strokes, as 28 x 28 numbers or as a PNG; the models that you name answer."""
         began = time.perf_counter()
@@ -487,7 +498,6 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     ),
 }
 _OPENAPI: Final[dict[str, Any]] = {
-    "security": [{"ApiKey": []}, {"HTTPBearer": []}],
     "parameters": [
         {
             "name": "models",

@@ -128,25 +128,30 @@ def _ago(since: str | None) -> str:
 @app.command()
 def models(as_json: Json = False) -> None:
     """List the models and their versions: who answers, what they are made of, how often players said that they were right."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     listed = _asked("GET", "/api/models").json()
     if _printed(listed, as_json):
         return
-    table = Table("model", "version", "status", "right, of players' drawings", "created", "digest", "ARN")
+    table = Table(
+        "model", "version", "status", "right, of players' drawings", "created", "digest", Column("ARN", overflow="fold")
+    )
     for model in listed:
-        stands = model["unavailable"] or (f"rests: {model['resting']}" if model["resting"] else "")
-        name = f"[bold]{model['model']}[/]: {model['title']}" + (", [cyan]leads[/]" if model["lead"] else "")
+        name = f"[bold]{model['model']}[/]" + (", [cyan]leads[/]" if model["lead"] else "")
         if model["part"] != "shown":
             name += f" [yellow]({model['part']})[/]"
-        table.add_row(name, model["version"] or "", f"[red]{stands}[/]", _accuracy(model["live"]))
+        stands = model["unavailable"] or (f"rests: {model['resting']}" if model["resting"] else "")
+        if stands or not model["versions"]:
+            table.add_row(name, model["version"] or "", f"[red]{stands}[/]")
+            name = ""
         for version in model["versions"]:
             share = model["candidate"]["share"] if version["status"] == "canary" else 0
             status = version["status"] + (f" {share:.0%}" if share else "")
             shadow = f"  (as shadow {_accuracy(version['as_shadow'])})" if version["as_shadow"]["n"] else ""
             created = (version["created"] or "")[:16].replace("T", " ")
             right = _accuracy(version["live"]) + shadow
-            table.add_row("", version["version"], status, right, created, version["digest"][:12], version["arn"])
+            table.add_row(name, version["version"], status, right, created, version["digest"][:12], version["arn"])
+            name = ""
         table.add_section()
     console.print(table)
 
