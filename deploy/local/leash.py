@@ -1,6 +1,6 @@
-"""Runs a command that dies with the process that started it, even when that is killed with -9.
+"""Runs a command that dies with the process that started it, even when that is killed with -9, and stands back if it should.
 
-``python -I -S leash.py PARENT_PID COMMAND...`` asks the kernel for it and then becomes the command, so that no process is
+``python -I -S leash.py PARENT_PID NICE COMMAND...`` asks the kernel for it and then becomes the command, so that no process is
 left in between. The kernel sends the signal when the thread that started it ends: start it from one that outlives it. Where
 the kernel cannot do it (not Linux), it runs without.
 """
@@ -13,7 +13,14 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 if __name__ == "__main__":
-    parent, command = int(sys.argv[1]), sys.argv[2:]
+    parent, nice, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    if nice:
+        os.nice(nice)
+        try:  # Linux weighs sessions against each other, and niceness only within one: where it does, the session stands back
+            with open("/proc/self/autogroup", "w") as group:
+                group.write(str(nice))
+        except OSError:
+            pass
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before we asked

@@ -207,7 +207,7 @@ class Supervisor:
         log = self.log(part.name)
         if log.is_file() and log.stat().st_size > LARGEST_LOG:
             log.replace(log.with_suffix(".log.1"))
-        leash = (sys.executable, "-I", "-S", str(LEASH), str(os.getpid()))
+        leash = (sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(part.nice))
         with self._changing, log.open("ab") as output:
             if self._stopping.is_set():
                 return None
@@ -220,9 +220,6 @@ class Supervisor:
                 start_new_session=True,  # Ctrl-C is for us; we stop them in order
             )
             self._processes[part.name] = process
-        if part.nice:
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, process.pid, part.nice)
         return process
 
     def _signal(self, name: str, number: signal.Signals) -> None:

@@ -113,7 +113,7 @@ class Images:
     async def _make(self, name: str) -> None:
         command = (sys.executable, "-m", "deploy.local.install", "--tools", str(self._tools), "--training", name)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *command),
+            *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), "0", *command),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -201,10 +201,8 @@ async def start(
         wrapped = ["unshare", "-m", "--propagation", "private", "sh", "-c", _MOUNTED, str(folder), *wrapped]
     else:
         base["SAGEMAKER_BASE_DIR"] = str(folder)
-    if nice:
-        wrapped = ["nice", "-n", str(nice), *wrapped]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *wrapped),
+        *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nice), *wrapped),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
