@@ -184,7 +184,8 @@ def make_environment(folder: Path, requirements: Path, say: Say, python: str = s
     _run([str(uv), "venv", "--quiet", "--no-python-downloads", "--python", python, str(folder)])
     say("packages")
     install = [str(uv), "pip", "install", "--quiet", "--require-hashes", "--python", str(folder / "bin/python")]
-    _run([*install, "-r", str(requirements)])
+    # Compiled once, here: an image's processes start often, and write no bytecode themselves.
+    _run([*install, "--compile-bytecode", "-r", str(requirements)])
 
 
 def _run(command: list[str]) -> None:
