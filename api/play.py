@@ -233,7 +233,7 @@ class Session:
                 raise Mistake("taken", "another player has used this drawing_id: make a new one", draw.drawing_id)
             if draw.final and known.kept:  # twice is once: the first strokes stand
                 yield Say(Saved(drawing_id=draw.drawing_id).text())
-                yield from map(Say, (*known.guesses.values(), *known.misses.values()))
+                yield from map(Say, known.frames())
             return
         event = DrawingSubmitted(
             drawing_id=draw.drawing_id,

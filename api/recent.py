@@ -4,7 +4,7 @@ A fold over drawings, guesses and receipts, so it is the same again after a rest
 Twice is harmless: this is where what comes twice from the bus is seen to have come before.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -14,6 +14,8 @@ from contracts.events import CorrectionReceipt, GuessMade, GuessMissed
 
 MAX_DRAWINGS: Final = 30_000
 MAX_CORRECTIONS: Final = 30_000
+MAX_TOLD: Final = 5_000
+"""Drawings whose frames are kept, to be told again: seven of half a kilobyte each. Of older ones it is known who answered."""
 SPAN_S: Final = 900
 """How far back it is folded at a start, in seconds."""
 
@@ -28,9 +30,18 @@ class Drawing:
     kept: bool = False
     """The broker has acknowledged it."""
     guesses: dict[str, str] = field(default_factory=dict)
-    """The frame of each model's answer."""
+    """The frame of each model's answer; empty: it is not kept any more."""
     misses: dict[str, str] = field(default_factory=dict)
     """The frame of each model that gave none so far."""
+
+    def frames(self) -> list[str]:
+        """What can be told of it again."""
+        return [text for text in (*self.guesses.values(), *self.misses.values()) if text]
+
+    def forget_frames(self) -> None:
+        """Keep only who answered."""
+        self.guesses = dict.fromkeys(self.guesses, "")
+        self.misses = dict.fromkeys(self.misses, "")
 
 
 @dataclass(slots=True)
@@ -54,11 +65,15 @@ class Told:
 class Recent:
     """Finished drawings and corrections by id, the newest of them."""
 
-    def __init__(self, max_drawings: int = MAX_DRAWINGS, max_corrections: int = MAX_CORRECTIONS) -> None:
+    def __init__(
+        self, max_drawings: int = MAX_DRAWINGS, max_corrections: int = MAX_CORRECTIONS, max_told: int = MAX_TOLD
+    ) -> None:
         """Start empty."""
         self._drawings: OrderedDict[UUID, Drawing] = OrderedDict()
         self._corrections: OrderedDict[UUID, Correction] = OrderedDict()
         self._max_drawings = max_drawings
+        self._told: deque[UUID] = deque()
+        self._max_told = max_told
         self.total = 0
         """Finished drawings, the forgotten ones too."""
         self._max_corrections = max_corrections
@@ -73,6 +88,11 @@ class Recent:
         if drawing is None:
             drawing = self._drawings[drawing_id] = Drawing(player_id, received_at)
             self.total += 1
+            self._told.append(drawing_id)
+            if len(self._told) > self._max_told:
+                old = self._drawings.get(self._told.popleft())
+                if old is not None:
+                    old.forget_frames()
             if len(self._drawings) > self._max_drawings:
                 self._drawings.popitem(last=False)
         return drawing

@@ -311,6 +311,17 @@ def test_the_oldest_are_forgotten_first():
     assert [recent.correction(each) is not None for each in ids] == [False, False, False, True, True]
 
 
+def test_of_older_drawings_it_is_known_who_answered_and_no_frames_are_kept():
+    recent = Recent(max_told=2)
+    for name in ("d1", "d2", "d3"):
+        assert recent.guessed(guess(name, 7), 0, 0) is not None
+
+    kept = [recent.drawing(named(name)) for name in ("d1", "d2", "d3")]
+
+    assert [len(drawing.frames()) for drawing in kept if drawing] == [0, 1, 1]
+    assert recent.guessed(guess("d1", 7), 0, 0) is None
+
+
 def test_the_total_is_told_only_by_the_process_that_had_the_frame():
     recent = Recent()
     recent.add_drawing(named("d1"), "ada", received_at=10.0)
