@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from tests.contract.sagemaker_cases import Cloud, digits, npy, npz
 from trainers.jobs import sdk_environment
 
 
-@pytest.mark.timeout(300)
 def test_the_sdk_trains_registers_serves_asks_changes_and_deletes(cloud: Cloud, tmp_path: Path) -> None:
     settings = cloud.settings
     images, labels = digits(20, seed=1)
