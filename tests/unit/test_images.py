@@ -184,20 +184,26 @@ def trained(algorithm: str, place: Path, **given: object) -> subprocess.Complete
     return subprocess.run(script(algorithm, "train"), env=made, capture_output=True, text=True, check=False)
 
 
-def channel(place: Path, count: int, doubtful: int = 0) -> None:
-    """The channel `train`: MNIST's first drawings, and ``doubtful`` of them again with another label and no weight."""
+def drawings(count: int, doubtful: int = 0) -> bytes:
+    """A channel's file: MNIST's first drawings, and ``doubtful`` of them again with another label and no weight."""
     images, labels = mnist("train", count)
-    folder = place / "input" / "data" / "train"
-    folder.mkdir(parents=True)
     weights = np.concatenate([np.full(count, 3, np.float32), np.zeros(doubtful, np.float32)])
     wrong = ((labels[:doubtful] + 1) % 10).astype(np.uint8)
+    out = io.BytesIO()
     labels, images = np.concatenate([labels, wrong]), np.concatenate([images, images[:doubtful]])
-    np.savez(folder / "drawings.npz", images=images, labels=labels, weights=weights)
+    np.savez(out, images=images, labels=labels, weights=weights)
+    return out.getvalue()
+
+
+def channel(place: Path, data: bytes) -> None:
+    folder = place / "input" / "data" / "train"
+    folder.mkdir(parents=True)
+    (folder / "drawings.npz").write_bytes(data)
 
 
 @pytest.mark.parametrize("algorithm", sorted(SMALL))
 def test_what_training_makes_is_served_and_weights_count(algorithm: str, tmp_path: Path) -> None:
-    channel(tmp_path, 2000, doubtful=2000)
+    channel(tmp_path, drawings(2000, doubtful=2000))
 
     done = trained(algorithm, tmp_path, **SMALL[algorithm])
 
@@ -215,7 +221,7 @@ def test_what_training_makes_is_served_and_weights_count(algorithm: str, tmp_pat
 
 @pytest.mark.parametrize("algorithm", sorted(SMALL))
 def test_an_unknown_hyperparameter_is_the_job_s_failure_and_the_known_ones_are_named(algorithm: str, tmp_path: Path) -> None:
-    channel(tmp_path, 100)
+    channel(tmp_path, drawings(100))
 
     done = trained(algorithm, tmp_path, depth=5)
 

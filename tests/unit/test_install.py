@@ -1,11 +1,16 @@
 """What is installed is what the locks name, and nothing else."""
 
+import asyncio
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from deploy.local.install import ROOT, InstallFailed, Jar, Say, Step, install_jars, read_lock, steps
+from deploy.local import install
+from deploy.local.install import ROOT, InstallFailed, Jar, Say, Step, install_jars, read_lock, steps, training_step
+from deploy.local.sagemaker.containers import Images, NotInstalled
+from deploy.local.sagemaker.errors import AwsError
 
 GOOD = b"the jar"
 LOCK = f"# made by a test\norg.example:part:1.0:jar: {hashlib.sha256(GOOD).hexdigest()}\n"
@@ -81,7 +86,112 @@ def test_a_step_is_done_until_its_source_changes_and_not_when_it_was_interrupted
 
 
 def test_every_image_that_serves_and_every_local_service_has_a_step() -> None:
-    assert {step.made.name for step in steps(Path(".tools"))} >= {"kafka", "dynamodb", "s3", "xgboost"}
+    made = {step.made.name: step.needed for step in steps(Path(".tools"))}
+
+    assert {name for name, needed in made.items() if needed} == {"kafka", "dynamodb", "s3"}
+    assert {name for name, needed in made.items() if not needed} == {"xgboost", "tensorflow", "mxnet", "kmeans"}
+
+
+def only(name: str, tools: Path, here: str) -> Step:
+    [step] = [step for step in steps(tools, here) if step.made.name == name]
+    return step
+
+
+def test_an_image_for_other_machines_is_left_out_and_its_endpoint_says_why(tmp_path: Path) -> None:
+    with pytest.raises(InstallFailed):
+        only("mxnet", tmp_path, "darwin-arm64").run(quiet)
+
+    told = (tmp_path / "images" / "mxnet.unavailable").read_text()
+    assert told.startswith("MXNet CNN runs on linux-x86_64, and this machine is darwin-arm64: the game goes on without it")
+    assert told.count("\n") == 1
+    images = Images("local/gamenight-", tmp_path)
+    with pytest.raises(AwsError, match=r"mxnet:1 is not installed: MXNet CNN runs on linux-x86_64"):
+        images.find("local/gamenight-mxnet:1")
+    assert images.name("local/gamenight-mxnet:1") == "mxnet", "a model of it can be made; its endpoint will tell"
+
+
+def test_what_can_be_left_out_fails_alone_and_what_is_needed_fails_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def make(_: Say) -> None:
+        (tmp_path / "good").mkdir(exist_ok=True)
+
+    def fail(_: Say) -> None:
+        raise InstallFailed("no wheel for\nthis machine")
+
+    image = Step("bad image", (), tmp_path / "bad", fail, needed=False)
+    monkeypatch.setattr(install, "steps", lambda _: [image, Step("good", (), tmp_path / "good", make)])
+    install.install(tmp_path)
+    assert "left out: no wheel for this machine" in capsys.readouterr().out
+    assert image.unavailable().read_text() == "no wheel for this machine\n"
+    assert Step("good", (), tmp_path / "good", make).is_done()
+
+    monkeypatch.setattr(install, "steps", lambda _: [Step("broker", (), tmp_path / "broker", fail)])
+    with pytest.raises(InstallFailed):
+        install.install(tmp_path)
+    assert not (tmp_path / "broker.unavailable").exists()
+
+
+def test_an_image_that_could_not_be_installed_is_tried_again_and_then_there(tmp_path: Path) -> None:
+    made = tmp_path / "image"
+    made.with_name("image.unavailable").write_text("no network\n")
+
+    Step("image", (), made, lambda _: made.mkdir(), needed=False).run(quiet)
+
+    assert not made.with_name("image.unavailable").exists()
+
+
+def test_two_who_make_the_same_at_once_make_it_once(tmp_path: Path) -> None:
+    times: list[int] = []
+
+    def make(_: Say) -> None:
+        times.append(1)
+        (tmp_path / "made").mkdir()
+
+    step = Step("thing", (), tmp_path / "made", make)
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(step.run, quiet) for _ in range(4)]:
+            done.result()
+
+    assert times == [1]
+
+
+def test_only_an_image_that_says_so_has_a_training_environment_of_its_own(tmp_path: Path) -> None:
+    step = training_step(tmp_path, "tensorflow")
+    assert step is not None
+    assert step.made == tmp_path / "images" / "tensorflow-train"
+    assert training_step(tmp_path, "xgboost") is None
+
+
+async def test_jobs_that_begin_at_once_make_the_training_environment_once_and_hear_why_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = Images("local/gamenight-", tmp_path)
+    (tmp_path / "images" / "tensorflow" / "bin").mkdir(parents=True)
+    (tmp_path / "images" / "tensorflow" / "bin" / "python").touch()
+    image = images.find("local/gamenight-tensorflow:1")
+    asked: list[tuple[object, ...]] = []
+
+    async def start(*command: object, **_: object) -> "Ended":
+        asked.append(command)
+        return Ended()
+
+    class Ended:
+        returncode = 1
+
+        async def communicate(self) -> tuple[None, bytes]:
+            return None, b"TensorFlow CNN could not be installed: no network"
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+    heard: list[str] = []
+    ended = await asyncio.gather(*(images.for_training(image, heard.append) for _ in range(2)), return_exceptions=True)
+
+    assert len(asked) == 1
+    assert asked[0][-2:] == ("--training", "tensorflow")
+    assert heard[0].startswith("making the training environment of tensorflow")
+    for failed in ended:
+        assert isinstance(failed, NotInstalled)
+        assert str(failed).endswith("TensorFlow CNN could not be installed: no network")
 
 
 @pytest.mark.parametrize("lock", sorted((ROOT / "requirements").glob("*.lock")), ids=lambda path: path.name)
