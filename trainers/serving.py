@@ -82,11 +82,11 @@ class Serving:
         there = self._settled(endpoint)
         has = _weights(there)
         wanted = [variant_of(version.version) for version in (first, *others)]
-        if there["EndpointStatus"] != "InService" or any(has.get(one, -1.0) != float(one == wanted[0]) for one in wanted):
+        missing = [one for one in wanted if has.get(one) != float(one == wanted[0])]
+        if there["EndpointStatus"] != "InService" or missing:
             why = there.get("FailureReason", "no reason given")
-            raise ServingFailed(
-                f"endpoint {endpoint} is {there['EndpointStatus']}, and does not serve {', '.join(wanted)}: {why}"
-            )
+            lacks = f"does not serve {', '.join(missing)}" if missing else "serves nobody"
+            raise ServingFailed(f"endpoint {endpoint} is {there['EndpointStatus']} and {lacks}: {why}")
         for version in (first, *others):
             self.ask_blank(endpoint, version)
 
