@@ -34,6 +34,7 @@ from contracts.events import (
     GuessMade,
     GuessMissed,
     ModelEvent,
+    PreviewGuessed,
     ScoresCounted,
     UnknownEvent,
     decode,
@@ -41,7 +42,7 @@ from contracts.events import (
 )
 from contracts.ports import Bus, Record, Since
 
-LIVE: Final = (GuessMade.topic, CorrectionReceipt.topic)
+LIVE: Final = (GuessMade.topic, PreviewGuessed.topic, CorrectionReceipt.topic)
 PAST: Final = (DrawingSubmitted.topic,)
 STATE: Final = (ScoresCounted.topic, ModelEvent.topic, CommandSettled.topic)
 TICK_S: Final = 0.5

@@ -140,6 +140,7 @@ class GuessMade(Event):
     label: Digit
     probabilities: Probabilities
     final: bool
+    """True but on a `PreviewGuessed`."""
     hops: dict[str, float]
     """Milliseconds of each hop on the way, in order: ``bus_in``, ``read``, ``wait``, ``model``."""
     table: str = ""
@@ -162,6 +163,18 @@ class GuessMade(Event):
     def guess_id(self) -> UUID:
         """One a drawing, model and part: a model answers a drawing once, and its shadow once."""
         return uuid5(NAMESPACE, f"guess/{self.drawing_id}/{self.model}{'/shadow' if self.role == 'shadow' else ''}")
+
+
+class PreviewGuessed(GuessMade):
+    """One model's answer to a drawing that is not finished, or to a probe: shown, and nothing else comes of it.
+
+    Written by streams (router); read by api.relay. On a topic of its own, since most guesses are these, and whoever learns
+    would have to read them all to pass them by. Twice is harmless: it is only shown.
+    """
+
+    topic: ClassVar[str] = "previews.v1"
+
+    type: Literal["PreviewGuessed"] = "PreviewGuessed"  # type: ignore[assignment]
 
 
 class GuessMissed(Event):
@@ -783,7 +796,8 @@ TOPICS: Final[Mapping[str, TopicSpec]] = {
     spec.name: spec
     for spec in (
         _spec("drawings.v1", PLAYER_PARTITIONS, 7, "what players drew, finished or not"),
-        _spec("guesses.v1", PLAYER_PARTITIONS, 7, "what the models said"),
+        _spec("guesses.v1", PLAYER_PARTITIONS, 7, "what the models said of finished drawings"),
+        _spec("previews.v1", PLAYER_PARTITIONS, 1, "what they said of unfinished ones, and to probes: shown, and no more"),
         _spec("corrections.v1", PLAYER_PARTITIONS, 7, "what the players said to that"),
         _spec("examples.v1", PLAYER_PARTITIONS, 0, "drawing, guesses and label, joined: the truth that is kept for good"),
         _spec("lessons.v1", 4, 0, "what each online model learned, in order; partition: its place in ONLINE_MODELS"),
@@ -798,6 +812,7 @@ TOPICS: Final[Mapping[str, TopicSpec]] = {
 EVENTS: Final[tuple[type[Event], ...]] = (
     DrawingSubmitted,
     GuessMade,
+    PreviewGuessed,
     GuessMissed,
     CorrectionGiven,
     CorrectionWithdrawn,

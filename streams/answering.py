@@ -29,6 +29,7 @@ from contracts.events import (
     Features,
     GuessMade,
     GuessMissed,
+    PreviewGuessed,
     Role,
     RollBackModel,
     UnknownEvent,
@@ -453,7 +454,8 @@ def _guess(
 ) -> GuessMade:
     """A guess of one model on one drawing."""
     drawing = question.drawing
-    return GuessMade(
+    kind = GuessMade if drawing.final else PreviewGuessed
+    return kind(
         drawing_id=drawing.drawing_id,
         player_id=drawing.player_id,
         model=model,

@@ -1,8 +1,8 @@
 """Measures serving on one machine: ``python -m tests.bench.serving [row ...]``, the rows of docs/benchmarks.md.
 
 It starts the product in a fresh home, as `gamenight up` does. Drawings are put on drawings.v1 at a constant rate whether
-answered or not (an open loop), and answers are read from guesses.v1, so that what is measured is the bus, the router, the local
-SageMaker and the endpoints; the rows of tests.bench.loop measure the game from the player's side. All runs on one machine.
+answered or not (an open loop), and answers are read from guesses.v1 and previews.v1, so that what is measured is the bus, the
+router, the local SageMaker and the endpoints; the rows of tests.bench.loop measure the game from the player's side. All runs on one machine.
 """
 
 import asyncio
@@ -80,7 +80,9 @@ class Load:
     async def open(self) -> Any:
         """Connect, and read answers meanwhile."""
         self._producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", linger_ms=2)
-        self._consumer = AIOKafkaConsumer("guesses.v1", bootstrap_servers=self._bootstrap, auto_offset_reset="latest")
+        self._consumer = AIOKafkaConsumer(
+            "guesses.v1", "previews.v1", bootstrap_servers=self._bootstrap, auto_offset_reset="latest"
+        )
         await self._producer.start()
         await self._consumer.start()
         await self._consumer.seek_to_end()

@@ -152,7 +152,7 @@ def test_an_event_says_who_writes_it_and_why_twice_is_harmless(kind):
 def test_topics_keyed_by_player_have_the_same_partitions_so_that_a_players_events_meet():
     keyed = {kind.topic for kind in EVENTS if kind.key == "player_id"}
 
-    assert keyed == {"drawings.v1", "guesses.v1", "corrections.v1", "examples.v1", "receipts.v1"}
+    assert keyed == {"drawings.v1", "guesses.v1", "previews.v1", "corrections.v1", "examples.v1", "receipts.v1"}
     assert {TOPICS[topic].partitions for topic in keyed} == {PLAYER_PARTITIONS}
 
 

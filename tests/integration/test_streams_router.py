@@ -131,7 +131,7 @@ class Stage:
 
     def __init__(self, settings: Settings, bus: Bus, runtime: Runtime, folder: Path) -> None:
         self.bus, self.runtime = bus, runtime
-        self.log = Log(bus, "guesses.v1", "rejected.v1")
+        self.log = Log(bus, "guesses.v1", "previews.v1", "rejected.v1")
         self._environment = os.environ | settings.environment() | {"PYTHONPATH": str(ROOT), "GAMENIGHT_HOME": str(folder)}
         self._environment["AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME"] = f"http://127.0.0.1:{runtime.port}"
         self._environment["GAMENIGHT_ENDPOINT_TIMEOUT_MS"] = "1000"
