@@ -2,7 +2,8 @@
 
 It starts the product in a fresh home, as `gamenight up` does. Drawings are put on drawings.v1 at a constant rate whether
 answered or not (an open loop), and answers are read from guesses.v1 and previews.v1, so that what is measured is the bus, the
-router, the local SageMaker and the endpoints; the rows of tests.bench.loop measure the game from the player's side. All runs on one machine.
+router, the local SageMaker and the endpoints; the rows of tests.bench.loop measure the game from the player's side. All runs on
+one machine.
 """
 
 import asyncio
