@@ -17,6 +17,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, TypeVar
@@ -28,6 +29,7 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from yarl import URL
@@ -42,6 +44,8 @@ _log = structlog.get_logger()
 _T = TypeVar("_T")
 STEP: Final = 500
 """Most records that a fold takes in one transaction: while it is under way nothing else in the process moves."""
+_BATCH: Final = 8
+"""So many events for one partition are sent as a batch."""
 _TURNS: Final = 12
 """Of the event loop, in which Faust brings at least one message if it has any."""
 _PLACES: Final = 64
@@ -130,9 +134,34 @@ class Pipe:
         Raises:
             KafkaError: If one could not be sent: let it end the process.
         """
-        pending = [await self._send(e.topic, e.record_key(), e.record_value(), e.partition()) for e in events]
+        places: dict[tuple[str, int], list[tuple[bytes, bytes]]] = defaultdict(list)
+        for event in events:
+            key, partition = event.record_key(), event.partition()
+            place = _hashed(key, TOPICS[event.topic].partitions) if partition is None else partition
+            places[event.topic, place].append((key, event.record_value()))
+        pending: list[Awaitable[object]] = []
+        for (topic, place), several in places.items():
+            if len(several) < _BATCH:
+                pending += [await self._send(topic, key, value, place) for key, value in several]
+            else:
+                pending += await self._send_batches(topic, place, several)
         if pending:
             await asyncio.gather(*pending)
+
+    async def _send_batches(
+        self, topic: str, partition: int, several: Sequence[tuple[bytes, bytes]]
+    ) -> list[Awaitable[object]]:
+        """Many at once, as aiokafka's own batches: a tenth of the price of one by one, but they do not wait for company."""
+        producer: Any = self._app.producer._ensure_producer()  # type: ignore[attr-defined]
+        sent: list[Awaitable[object]] = []
+        batch = producer.create_batch()
+        for key, value in several:
+            if batch.append(key=key, value=value, timestamp=None) is None:  # it is full
+                sent.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                batch.append(key=key, value=value, timestamp=None)
+        sent.append(await producer.send_batch(batch, topic, partition=partition))
+        return sent
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, and end the process: with 1, if a part of it failed."""
@@ -284,6 +313,12 @@ class _Folding:
             ledger.sent(several)
 
 
+@lru_cache(maxsize=16_384)
+def _hashed(key: bytes, partitions: int) -> int:
+    """The partition that Kafka's own partitioner gives a key; remembered, since players speak often and hashing is slow."""
+    return (int(murmur2(key)) & 0x7FFFFFFF) % partitions
+
+
 async def _all(queue: "asyncio.Queue[_T]", most: int = STEP) -> list[_T]:
     """All that has gathered, at least one, at most ``most``.
 
@@ -350,6 +385,7 @@ def _app(settings: Settings, role: str, linger_ms: int) -> faust.App:
         consumer_auto_offset_reset="earliest",
         producer_acks=-1,
         producer_linger=linger_ms / 1000,
+        producer_max_batch_size=1 << 18,
         producer_request_timeout=30.0,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,

@@ -68,7 +68,7 @@ def components(settings: Settings) -> list[Component]:
         ),
         *(Component(name=name, argv=_python("streams", "router"), needs=("kafka",)) for name in routers),
         # Learning stands back a little for answering: in a rush it is late, and catches up.
-        Component(name="learning", argv=_python("streams", "learning"), needs=("kafka",), nice=1),
+        Component(name="learning", argv=_python("streams", "learning"), needs=("kafka",), nice=10),
         Component(name="trainer", argv=_python("trainers"), needs=("kafka", "s3", "sagemaker")),
     ]
     here = {part.name for part in [*bases, *services]}

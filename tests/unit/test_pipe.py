@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from aiokafka.partitioner import DefaultPartitioner
 
 from contracts.events import Event
 from contracts.ports import Cells
@@ -79,6 +80,13 @@ async def test_a_step_takes_what_comes_while_it_gathers_and_no_more_than_it_may(
     assert await pipe._all(queue) == list(range(pipe.STEP))
     await bringing
     assert await pipe._all(queue) == list(range(pipe.STEP, pipe.STEP + 10))
+
+
+def test_a_key_goes_where_kafkas_own_partitioner_sends_it():
+    partitioner = DefaultPartitioner()
+    keys = [f"player-{n}".encode() for n in range(200)]
+
+    assert [pipe._hashed(key, 4) for key in keys] == [partitioner(key, [0, 1, 2, 3], [0, 1, 2, 3]) for key in keys]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 4, 5])
