@@ -661,8 +661,8 @@ class PromoteModel(Event):
 class RollBackModel(Event):
     """Let an earlier version answer again.
 
-    Written by api.ops, and by the router when a version fails its first calls, with an id made of model and version; read by
-    the trainer. Twice is harmless: a command_id that is settled is not carried out again.
+    Written by api.ops, and by the router when a version fails its first calls, with an id made of model, version and time of
+    its promotion; read by the trainer. Twice is harmless: a command_id that is settled is not carried out again.
     """
 
     topic: ClassVar[str] = "commands.v1"

@@ -345,7 +345,7 @@ class Router:
         """A version has failed its first calls: it is rolled back for everybody."""
         _log.error("version failed its first calls", model=model, version=version, error=why[:500])
         command = RollBackModel(
-            command_id=uuid5(NAMESPACE, f"failed/{model}/{version}"),
+            command_id=uuid5(NAMESPACE, f"failed/{model}/{version}/{self._models.table.batch[model].since}"),
             target=model,
             failed=version,
             by="router",

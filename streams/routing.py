@@ -39,6 +39,8 @@ class Route:
     """The version behind each production variant that was ever promoted on it."""
     previous: str | None = None
     """The last good version, which answers on the same endpoint when it is asked by name."""
+    since: str = ""
+    """When `version` was promoted: one that is promoted again is another try."""
     failed: str | None = None
     """Why `version` is taken out and `previous` answers; None: it is not."""
 
@@ -117,10 +119,11 @@ class Table:
             case ModelPromoted():  # or rolled back, which is the same entry
                 before = self.batch.get(event.model)
                 versions = {**(before.versions if before else {}), event.variant: event.version}
-                failed = (
-                    before.failed if before and (before.version, before.previous) == (event.version, event.previous) else None
-                )
-                route = Route(event.version, event.endpoint, MappingProxyType(versions), event.previous, failed)
+                since = event.at.isoformat()
+                same = before is not None and (before.version, before.since) == (event.version, since)
+                failed = before.failed if before is not None and same else None
+                seen = MappingProxyType(versions)
+                route = Route(event.version, event.endpoint, seen, event.previous, since, failed)
                 return replace(self, batch={**self.batch, event.model: route})
             case SnapshotTaken():
                 known = self.online.get(event.model)

@@ -103,7 +103,6 @@ class Trainer:
         ensure_bucket(settings)
         for model in BATCH_MODELS:
             self._bring(bases, model)
-        ensure_table(settings)  # while the endpoints start
         while self._bringing and time.monotonic() - began < BASES_S:
             self.pause(0.02)
         answer = [model for model in BATCH_MODELS if model not in self._bringing and standing.champion(model)]
@@ -129,9 +128,13 @@ class Trainer:
             with one_at_a_time:
                 return catch_up(bus, archive, self._stop)
 
+        def observe() -> int:
+            ensure_table(settings)
+            return catch_up(bus, observations, self._stop)
+
         rebuilder = Rebuilder(settings, bus, blobs, archive_now, standing, serving, promoter, registry, self.pause)
         self._start("archive", lambda: self._keep(archive_now))
-        self._start("observations", lambda: self._keep(lambda: catch_up(bus, observations, self._stop)))
+        self._start("observations", lambda: self._keep(observe))
         self._start("rebuilds", lambda: self._rebuild(rebuilder))
 
     def _bring(self, bases: Bases, model: str) -> None:

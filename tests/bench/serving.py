@@ -216,8 +216,6 @@ async def row_steering(seed: int) -> Row:
 
         async def steer() -> None:
             async with Operator(game) as operator:
-                await operator.command("retrain", {"target": "kmeans", "base": True, "reason": "bench"}, patience_s=120)
-                done.append("kmeans retrained, its endpoint updated, promoted")
                 versions = await operator.versions("kmeans")
                 newest, base = versions[-1], versions[0]
                 await operator.command("rollback", {"target": "kmeans", "reason": "bench"})
@@ -231,6 +229,11 @@ async def row_steering(seed: int) -> Row:
                 await operator.command("try", {"target": "kmeans", "version": newest, "role": "shadow"})
                 done.append("shadow")
                 await asyncio.sleep(2)
+                await operator.command("try", {"target": "kmeans", "role": "none"})
+                done.append("taken away, its endpoint updated")
+                await asyncio.sleep(1)
+                await operator.command("try", {"target": "kmeans", "version": newest, "role": "shadow"})
+                done.append("shadow again, its endpoint updated")
                 await operator.command("promote", {"target": "kmeans", "version": newest})
                 done.append("promoted")
                 await operator.shift("gamenight-kmeans", [newest, base])
@@ -248,6 +251,8 @@ async def row_steering(seed: int) -> Row:
                     await asyncio.sleep(8)
                     done.append(f"{name} ended by {number.name} and started again")
 
+        async with Operator(game) as operator:  # trained before: a job stands back, and would take minutes under this load
+            await operator.command("retrain", {"target": "kmeans", "base": True, "reason": "bench"}, patience_s=120)
         async with load.open():
             await load.run(50, 5)
             load.asked.clear()

@@ -453,6 +453,18 @@ async def test_a_version_that_fails_its_first_calls_is_taken_out_and_the_last_go
     assert stage.endpoint().variants[-1] == "v1", "and the broken one is not asked again"
 
 
+async def test_a_version_that_is_promoted_again_and_fails_again_is_rolled_back_again():
+    async with running() as stage:
+        stage.endpoint().traffic, stage.endpoint().down = "v2", {"v2"}
+        for attempt in range(2):
+            stage.promote("xgboost", "2", previous="1")
+            await stage.through(drawing(f"d{attempt}"))
+            stage.promote("xgboost", "1")
+
+    commands = [event for event in stage.said if isinstance(event, RollBackModel)]
+    assert len({command.command_id for command in commands}) == 2
+
+
 async def test_after_the_roll_back_the_version_before_has_the_traffic():
     async with running() as stage:
         stage.endpoint().traffic, stage.endpoint().down = "v2", {"v2"}
