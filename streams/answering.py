@@ -374,7 +374,7 @@ class Router:
                     self._miss(question, key, asker.resting is not None, why)
 
     def rests(self, asker: Asker, question: Question) -> None:
-        """The blend goes on without one that rests."""
+        """The blend goes on without one that has failed."""
         self._leave_out(question, asker.model, "resting")
 
     def dropped(self, question: Question) -> None:

@@ -29,6 +29,9 @@ MOST_WAITING: Final = 10_000
 FIRST_CALLS: Final = 20
 """Calls in which a new version must show that it works: while it does not, the version before answers."""
 _PAUSE_S: Final = 0.05
+_PATIENCE: Final = 5.0  # times what a call usually takes ...
+_LEAST_PATIENCE_S: Final = 0.05  # ... but so long at least
+_SMOOTHING: Final = 0.1  # of what is usual: so much of the newest call
 _BLANK: Final = np.zeros((1, SIDE * SIDE), np.uint8)
 
 
@@ -94,7 +97,7 @@ class Hearing(Protocol):
         ...
 
     def rests(self, asker: "Asker", question: Question) -> None:
-        """A question waits for one that has just begun to rest: nothing should wait for the answer."""
+        """A question waits for one that has just failed: nothing else should wait for that."""
         ...
 
     def dropped(self, question: Question) -> None:
@@ -122,6 +125,7 @@ class Asker:
         self._wake = asyncio.Event()
         self._breaker = Breaker()
         self._under_way_since: float | None = None
+        self._usual_s = 0.0
         self._proven: tuple[str, int, int] = ("", 0, 0)  # version, calls that it answered, calls in a row that it did not
 
     @property
@@ -130,8 +134,15 @@ class Asker:
         return self._breaker.why if self._breaker.open else None
 
     def overdue(self, after_s: float) -> bool:
-        """Whether a call has been under way for so long that nobody should wait for the next."""
-        return self._under_way_since is not None and time.perf_counter() - self._under_way_since > after_s
+        """Whether nobody should wait for the next answer: the last call failed, or one takes far longer than usual.
+
+        Args:
+            after_s: So long is too long in any case.
+        """
+        if self._breaker.failing:
+            return True
+        patience_s = min(after_s, max(_LEAST_PATIENCE_S, _PATIENCE * self._usual_s))
+        return self._under_way_since is not None and time.perf_counter() - self._under_way_since > patience_s
 
     def key(self, question: Question) -> str:
         """What it is called in `Question.open`."""
@@ -193,6 +204,7 @@ class Asker:
         finally:
             self._under_way_since = None
         done = time.perf_counter()
+        self._usual_s += _SMOOTHING * (done - asked_at - self._usual_s)
         away_s = self._breaker.succeeded(done)
         if away_s is not None:
             _log.info("endpoint is back", model=self.model, candidate=self.beside, away_s=round(away_s, 1))
@@ -253,6 +265,7 @@ class Asker:
         for question in questions:
             if question.drawing.final and not self.beside and self.key(question) in question.open:
                 again.append(question)
+                self._hearing.rests(self, question)
             else:
                 self._hearing.missed(self, question, str(down))
         self._urgent.extendleft(reversed(again))

@@ -28,6 +28,11 @@ class Breaker:
         self._probe_at = 0.0
 
     @property
+    def failing(self) -> bool:
+        """Whether the last thing that went through failed."""
+        return self._failures > 0
+
+    @property
     def open(self) -> bool:
         """Whether nothing goes through."""
         return self._since is not None
