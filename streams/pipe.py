@@ -44,8 +44,6 @@ _log = structlog.get_logger()
 _T = TypeVar("_T")
 STEP: Final = 500
 """Most records that a fold takes in one transaction: while it is under way nothing else in the process moves."""
-_BATCH: Final = 8
-"""So many events for one partition are sent as a batch."""
 _TURNS: Final = 12
 """Of the event loop, in which Faust brings at least one message if it has any."""
 _PLACES: Final = 64
@@ -134,34 +132,13 @@ class Pipe:
         Raises:
             KafkaError: If one could not be sent: let it end the process.
         """
-        places: dict[tuple[str, int], list[tuple[bytes, bytes]]] = defaultdict(list)
+        pending: list[Awaitable[object]] = []
         for event in events:
             key, partition = event.record_key(), event.partition()
             place = _hashed(key, TOPICS[event.topic].partitions) if partition is None else partition
-            places[event.topic, place].append((key, event.record_value()))
-        pending: list[Awaitable[object]] = []
-        for (topic, place), several in places.items():
-            if len(several) < _BATCH:
-                pending += [await self._send(topic, key, value, place) for key, value in several]
-            else:
-                pending += await self._send_batches(topic, place, several)
+            pending.append(await self._send(event.topic, key, event.record_value(), place))
         if pending:
             await asyncio.gather(*pending)
-
-    async def _send_batches(
-        self, topic: str, partition: int, several: Sequence[tuple[bytes, bytes]]
-    ) -> list[Awaitable[object]]:
-        """Many at once, as aiokafka's own batches: a tenth of the price of one by one, but they do not wait for company."""
-        producer: Any = self._app.producer._ensure_producer()  # type: ignore[attr-defined]
-        sent: list[Awaitable[object]] = []
-        batch = producer.create_batch()
-        for key, value in several:
-            if batch.append(key=key, value=value, timestamp=None) is None:  # it is full
-                sent.append(await producer.send_batch(batch, topic, partition=partition))
-                batch = producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None)
-        sent.append(await producer.send_batch(batch, topic, partition=partition))
-        return sent
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, and end the process: with 1, if a part of it failed."""
