@@ -22,10 +22,11 @@ from api.health import Health
 from api.library import EndpointState, LibraryModel, RoutingState, endpoints, library, routing
 from api.live import Live
 from api.meters import Meters
-from api.orders import Command, Order, Orders
+from api.orders import Order, Orders
 from contracts.events import (
     BATCH_MODELS,
     MODELS,
+    Command,
     Part,
     Probability,
     PromoteModel,

@@ -10,20 +10,9 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from contracts.events import (
-    CommandSettled,
-    Event,
-    PromoteModel,
-    RetrainModel,
-    RollBackModel,
-    SetPolicy,
-    TrainingAdvanced,
-    TryVersion,
-)
+from contracts.events import TRAINING_ENDS, Command, CommandSettled, Event, TrainingAdvanced
 
 MAX_ORDERS: Final = 1000
-
-Command = RetrainModel | PromoteModel | RollBackModel | TryVersion | SetPolicy
 
 
 class Order(BaseModel):
@@ -69,7 +58,7 @@ class Orders:
         if isinstance(end, CommandSettled):
             return order.model_copy(update={"outcome": end.outcome, "message": end.message})
         if isinstance(end, TrainingAdvanced):
-            ended = end.step if end.step in ("done", "refused", "failed") else "pending"
+            ended = end.step if end.step in TRAINING_ENDS else "pending"
             told = {"outcome": ended, "message": end.message, "step": end.step, "fraction": end.fraction}
             return order.model_copy(update=told)
         return order

@@ -597,6 +597,8 @@ class SnapshotTaken(ModelEvent):
 TRAINING_STEPS: Final = (
     "queued", "archive", "dataset", "training", "evaluation", "gate", "endpoint", "done", "refused", "failed",
 )  # fmt: skip
+TRAINING_ENDS: Final = ("done", "refused", "failed")
+"""Steps that end a rebuild; ``refused``: by the gate."""
 
 
 class TrainingAdvanced(ModelEvent):
@@ -608,7 +610,7 @@ class TrainingAdvanced(ModelEvent):
     type: Literal["TrainingAdvanced"] = "TrainingAdvanced"
     command_id: UUID
     step: str
-    """One of `TRAINING_STEPS`; ``done``, ``refused`` (by the gate) and ``failed`` end it."""
+    """One of `TRAINING_STEPS`; those of `TRAINING_ENDS` end it."""
     fraction: Probability
     """Of the whole rebuild."""
     message: str = ""
@@ -623,98 +625,76 @@ class TrainingAdvanced(ModelEvent):
 # --- OPERATE ---------------------------------------------------------------------------------------------------------
 
 
-class RetrainModel(Event):
+class Command(Event):
+    """What the commands of operators have in common."""
+
+    topic: ClassVar[str] = "commands.v1"
+    key: ClassVar[str] = "target"
+
+    command_id: UUID
+    target: ModelName
+    by: str
+    reason: str = ""
+
+
+class RetrainModel(Command):
     """Rebuild a batch model from its base and all feedback so far.
 
     Written by api.ops; read by the trainer. Twice is harmless: the training job is named after the command_id.
     """
 
-    topic: ClassVar[str] = "commands.v1"
-    key: ClassVar[str] = "target"
-
     type: Literal["RetrainModel"] = "RetrainModel"
-    command_id: UUID
-    target: ModelName
-    by: str
-    reason: str = ""
     base: bool = False
     """From MNIST alone: players' drawings are left out."""
 
 
-class PromoteModel(Event):
+class PromoteModel(Command):
     """Let a version that the gate has approved answer the players.
 
     Written by api.ops; read by the trainer. Twice is harmless: what is so already is left.
     """
 
-    topic: ClassVar[str] = "commands.v1"
-    key: ClassVar[str] = "target"
-
     type: Literal["PromoteModel"] = "PromoteModel"
-    command_id: UUID
-    target: ModelName
     version: Version
-    by: str
-    reason: str = ""
 
 
-class RollBackModel(Event):
+class RollBackModel(Command):
     """Let an earlier version answer again.
 
     Written by api.ops, and by the router when a version fails its first calls, with an id made of model, version and time of
     its promotion; read by the trainer. Twice is harmless: a command_id that is settled is not carried out again.
     """
 
-    topic: ClassVar[str] = "commands.v1"
-    key: ClassVar[str] = "target"
-
     type: Literal["RollBackModel"] = "RollBackModel"
-    command_id: UUID
-    target: ModelName
     version: Version | None = None
     """The one that shall answer; None: the last good one."""
     failed: Version | None = None
     """The one that shall not: nothing is done if it is not the champion (any more)."""
-    by: str
-    reason: str = ""
 
 
-class TryVersion(Event):
+class TryVersion(Command):
     """Put a version beside its model's champion, as a canary or a shadow, or take the one that is there away.
 
     Written by api.ops; read by the trainer. Twice is harmless: what is so already is left.
     """
 
-    topic: ClassVar[str] = "commands.v1"
-    key: ClassVar[str] = "target"
-
     type: Literal["TryVersion"] = "TryVersion"
-    command_id: UUID
-    target: ModelName
     version: Version | None = None
     """None: where `role` is none."""
     role: Literal["canary", "shadow", "none"]
     share: Probability = 0.0
-    by: str
-    reason: str = ""
 
 
-class SetPolicy(Event):
+class SetPolicy(Command):
     """Change who guesses and who is shown first; what is left out stays as it is.
 
     Written by api.ops; read by the trainer. Twice is harmless: what is so already is left.
     """
 
-    topic: ClassVar[str] = "commands.v1"
-    key: ClassVar[str] = "target"
-
     type: Literal["SetPolicy"] = "SetPolicy"
-    command_id: UUID
     target: Literal["policy"] = "policy"
     lead: Literal["bandit"] | ModelName | None = None
     parts: dict[ModelName, Part] = {}
-    by: str
-    reason: str = ""
 
 
 class CommandSettled(Event):

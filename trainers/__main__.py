@@ -31,7 +31,7 @@ from trainers.observations import ensure_table
 from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving
-from trainers.standing import Command, Standing
+from trainers.standing import QuickCommand, Standing
 from trainers.steering import Steering
 from trainers.watching import LOOK_S, Watch
 
@@ -178,7 +178,7 @@ class Trainer:
     def _steer(self, steering: Steering, target: str | None) -> None:
         """Carry out what changes who answers, of one model, or of whatever is none; in the order asked for."""
 
-        def mine() -> list[Command]:
+        def mine() -> list[QuickCommand]:
             return [command for command in self._standing.unsettled() if _steered_by(command) == target]
 
         while True:
@@ -261,7 +261,7 @@ class Trainer:
             self._bus.close()
 
 
-def _steered_by(command: Command) -> str | None:
+def _steered_by(command: QuickCommand) -> str | None:
     return command.target if command.target in BATCH_MODELS else None
 
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from contracts.events import (
     BLEND,
+    TRAINING_ENDS,
     CandidateSet,
     CommandSettled,
     EndpointSeen,
@@ -28,9 +29,7 @@ from contracts.events import (
     TryVersion,
 )
 
-ENDED: Final = ("done", "refused", "failed")
-"""Steps that end a rebuild."""
-Command = PromoteModel | RollBackModel | TryVersion | SetPolicy
+QuickCommand = PromoteModel | RollBackModel | TryVersion | SetPolicy
 """What is carried out at once, however long a rebuild takes."""
 DEFAULT_POLICY: Final = PolicySet(lead=BLEND)
 
@@ -48,7 +47,7 @@ class Standing:
         self._policy = DEFAULT_POLICY
         self._training: dict[str, TrainingAdvanced] = {}
         self._rebuilds: dict[UUID, RetrainModel] = {}
-        self._commands: dict[UUID, Command] = {}
+        self._commands: dict[UUID, QuickCommand] = {}
         self._settled: dict[UUID, CommandSettled] = {}
         for event in history:
             self.hear(event)
@@ -145,16 +144,16 @@ class Standing:
                 done = 0
                 if last and last.command_id in self._rebuilds:
                     at = next((i for i, command in enumerate(commands) if command.command_id == last.command_id), -1)
-                    done = at + (last.step in ENDED)
+                    done = at + (last.step in TRAINING_ENDS)
                 out += commands[max(done, 0) :]
         return sorted(out, key=lambda command: order.index(command.command_id))
 
-    def unsettled(self) -> list[Command]:
+    def unsettled(self) -> list[QuickCommand]:
         """The other commands that are not settled, in the order given."""
         with self._lock:
             return [command for command in self._commands.values() if command.command_id not in self._settled]
 
-    def _done(self, command: Command) -> bool:
+    def _done(self, command: QuickCommand) -> bool:
         settled = self._settled.get(command.command_id)
         return settled is not None and settled.outcome == "done"
 

@@ -23,14 +23,14 @@ from contracts.events import (
 )
 from trainers.promote import Promoter
 from trainers.serving import ServingFailed
-from trainers.standing import Command, Standing
+from trainers.standing import QuickCommand, Standing
 
 MAX_MESSAGE: Final = 1000
 
 log = structlog.get_logger()
 
 
-def refusal(standing: Standing, command: Command) -> str | None:
+def refusal(standing: Standing, command: QuickCommand) -> str | None:
     """Why a command will not be carried out, for people; None if nothing on the log speaks against it."""
     if isinstance(command, SetPolicy):
         return _against_policy(standing, command)
@@ -110,7 +110,7 @@ class Steering:
         self._standing = standing
         self._promoter = promoter
 
-    def settle(self, command: Command) -> CommandSettled:
+    def settle(self, command: QuickCommand) -> CommandSettled:
         """Carry a command out, or refuse it, and say so."""
         began = time.monotonic()
         against = refusal(self._standing, command)
@@ -118,12 +118,12 @@ class Steering:
             return self._say(command, "done", self._carry_out(command), began)
         return self._say(command, "refused", against, began)
 
-    def failed(self, command: Command, error: Exception) -> CommandSettled:
+    def failed(self, command: QuickCommand, error: Exception) -> CommandSettled:
         """Say that a command could not be carried out."""
         told = str(error) if isinstance(error, ServingFailed) else f"{type(error).__name__}: {error}"
         return self._say(command, "failed", told)
 
-    def _say(self, command: Command, outcome: str, message: str, began: float | None = None) -> CommandSettled:
+    def _say(self, command: QuickCommand, outcome: str, message: str, began: float | None = None) -> CommandSettled:
         settled = CommandSettled.model_validate(
             {
                 "command_id": command.command_id,
@@ -137,7 +137,7 @@ class Steering:
         log.info("command settled", command=command.type, target=command.target, outcome=outcome, message=message, **took)
         return settled
 
-    def _carry_out(self, command: Command) -> str:
+    def _carry_out(self, command: QuickCommand) -> str:
         match command:
             case PromoteModel():
                 return self._promote(command)

@@ -19,7 +19,17 @@ from uuid import uuid5
 import numpy as np
 
 from contracts.drawing import rasterize
-from contracts.events import NAMESPACE, ExampleLabelled, Features, RetrainModel, ShownGuess, TrainingAdvanced, decode, now
+from contracts.events import (
+    NAMESPACE,
+    TRAINING_ENDS,
+    ExampleLabelled,
+    Features,
+    RetrainModel,
+    ShownGuess,
+    TrainingAdvanced,
+    decode,
+    now,
+)
 from contracts.settings import Settings
 from deploy.local.archive import free_ports
 from deploy.local.keys import with_secrets
@@ -98,7 +108,7 @@ def measure(settings: Settings, count: int) -> None:
         bus.publish(command).result(30)
         began = last = time.monotonic()
         step, message = "command", ""
-        while step not in ("done", "refused", "failed"):
+        while step not in TRAINING_ENDS:
             for record in tail.poll(1):
                 event = decode(record.topic, record.value)
                 if not isinstance(event, TrainingAdvanced) or event.command_id != command.command_id:

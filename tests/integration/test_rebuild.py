@@ -25,6 +25,7 @@ import numpy as np
 import pytest
 
 from contracts.events import (
+    TRAINING_ENDS,
     Event,
     ExampleLabelled,
     Features,
@@ -49,7 +50,7 @@ from trainers.observations import Observations, ensure_table
 from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving
-from trainers.standing import ENDED, Standing, next_version
+from trainers.standing import Standing, next_version
 
 pytestmark = pytest.mark.timeout(600)  # several trainers, each with an SDK that imports for seconds
 DEADLINE_S = 300.0
@@ -152,7 +153,9 @@ class Log:
     def ended(self, command_id: UUID) -> str | None:
         """How a rebuild ended, and why where it failed; None while it has not."""
         last = self.advanced(command_id)[-1:]
-        return next((f"failed: {one.message}" if one.step == "failed" else one.step for one in last if one.step in ENDED), None)
+        return next(
+            (f"failed: {one.message}" if one.step == "failed" else one.step for one in last if one.step in TRAINING_ENDS), None
+        )
 
     def steps(self, command_id: UUID) -> list[str]:
         return [event.step for event in self.advanced(command_id)]
