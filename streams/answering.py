@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Final, Protocol
+from typing import Protocol
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -42,10 +42,10 @@ from streams.asking import Asker, Question, Said
 from streams.blending import VERSION, blended, opinions
 from streams.folding import rejected
 from streams.models import Models
+from streams.personal import SHARED
 from streams.routing import Lately, Table, rounded, superseded
 
 _log = structlog.get_logger()
-_FEATURES_OF: Final = "river"  # its guess carries them: once a drawing is enough
 
 Publish = Callable[[Iterable[Event]], Awaitable[None]]
 
@@ -241,7 +241,7 @@ class Router:
         def say(question: Question, model: str, version: str, shares: NDArray[np.float64], place: int | None) -> None:
             if model in question.open:
                 features = None if place is None else self._features(question, embeddings[place])
-                role: Role = "champion" if table.part(model) == "shown" else "shadow"
+                role = table.role(model)
                 model_ms = (time.perf_counter() - start) * 1000
                 guesses.append(_guess(question, model, version, shares, role, table, 0.0, model_ms, None, features))
                 closed.append((question, model))
@@ -249,10 +249,11 @@ class Router:
         shared = np.full((len(questions), 10), 0.1)
         for model, online in table.online.items():
             answers = online.answer(embeddings)
-            if model == _FEATURES_OF:
+            if model == SHARED:
                 shared = answers
             for place, question in enumerate(questions):
-                say(question, model, online.version, answers[place], place if model == _FEATURES_OF else None)
+                # With the features: once a drawing is enough.
+                say(question, model, online.version, answers[place], place if model == SHARED else None)
         own = shared.copy()
         for place, question in enumerate(questions):
             at = slice(place, place + 1)
@@ -279,7 +280,7 @@ class Router:
             return []
         total = np.stack([question.total for question in questions])
         shares = blended(total, np.array([question.voices for question in questions], np.float64))
-        role: Role = "champion" if table.part(BLEND) == "shown" else "shadow"
+        role = table.role(BLEND)
         done = time.perf_counter()
         guesses = []
         for question, row in zip(questions, shares, strict=True):

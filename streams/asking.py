@@ -223,7 +223,6 @@ class Asker:
         route = table.batch.get(self.model)
         if route is None:
             raise EndpointDown(f"no version of {self.model} is promoted")
-        role: Role = "champion" if table.part(self.model) == "shown" else "shadow"
         endpoint, fallback = self._endpoint(route.endpoint), route.failed
         try:
             answer = await endpoint.predict(rasters, route.target)
@@ -235,7 +234,7 @@ class Asker:
             fallback = f"version {route.version} failed its first calls: {down}"[:300]
             if self._models.take_out(self.model, route.version, fallback):
                 self._hearing.took_out(self.model, route.version, str(down))
-        return answer, self._version(answer), role, fallback
+        return answer, self._version(answer), table.role(self.model), fallback
 
     def _version(self, answer: Answer) -> str:
         """Who has answered: the table that is in force now knows best."""

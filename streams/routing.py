@@ -23,6 +23,7 @@ from contracts.events import (
     ModelPromoted,
     Part,
     PolicySet,
+    Role,
     SnapshotTaken,
     variant_of,
     version_of,
@@ -150,6 +151,10 @@ class Table:
     def part(self, model: str) -> Part:
         """What a model does."""
         return self.parts.get(model, "shown")
+
+    def role(self, model: str) -> Role:
+        """What a model's own version answers as."""
+        return "champion" if self.part(model) == "shown" else "shadow"
 
     def candidate(self, model: str) -> Candidate | None:
         """Who stands beside a model's champion; nobody beside one that is itself not shown."""
