@@ -362,7 +362,6 @@ def _app(settings: Settings, role: str, linger_ms: int) -> faust.App:
         consumer_auto_offset_reset="earliest",
         producer_acks=-1,
         producer_linger=linger_ms / 1000,
-        producer_max_batch_size=1 << 18,
         producer_request_timeout=30.0,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
