@@ -302,12 +302,13 @@ def part(
 
 SETTLED_S = 30.0
 """How long a command is waited for; it may still be carried out afterwards."""
-_EXITS = {"done": 0, "refused": 2, "failed": 1}
 
 
 def _carry_out(path: str, body: dict[str, Any], as_json: bool) -> None:
     """Order it, wait for what becomes of it, say that in one line, and exit with what it means."""
     import time
+
+    from deploy.retraining import ENDS
 
     command_id = _ordered(path, body)
     deadline = time.monotonic() + SETTLED_S
@@ -321,7 +322,7 @@ def _carry_out(path: str, body: dict[str, Any], as_json: bool) -> None:
         color = "green" if order["outcome"] == "done" else "red"
         console.print(f"[{color}]{order['outcome']}[/]:", end=" ")
         console.print(order["message"], markup=False, soft_wrap=True)
-    raise typer.Exit(_EXITS[order["outcome"]])
+    raise typer.Exit(ENDS[order["outcome"]])
 
 
 def _ordered(path: str, body: dict[str, Any]) -> str:

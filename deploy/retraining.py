@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 ENDS = {"done": 0, "refused": 2, "failed": 1}
-"""Steps that end a rebuild, and the exit status of each."""
+"""How a rebuild ends, or any other command, and the exit status of each."""
 PATIENCE_S = 900.0
 """Longest time without a word of it."""
 

@@ -11,7 +11,7 @@ import random
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -23,7 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 from websockets.asyncio.client import ClientConnection, connect
 
-from contracts.events import ModelPublished, TrainingAdvanced, decode, now
+from contracts.events import TRAINING_ENDS, ModelPublished, TrainingAdvanced, decode, now
 from contracts.settings import Settings
 from producers.audit import audit
 from producers.bus import open_bus
@@ -194,7 +194,7 @@ def row_training(game: Product, seed: int) -> Row:
             command_id = orjson.loads(answer.read())["command_id"]
         with Progress(console=console, transient=True) as bar:
             task = bar.add_task("training", total=1.0)
-            while not steps.keys() & {"done", "refused", "failed"}:
+            while not steps.keys() & set(TRAINING_ENDS):
                 if time.monotonic() - began > 600:
                     raise TimeoutError(f"no end of the training in 600 s: {steps}")
                 for record in tail.poll(0.5):
@@ -265,16 +265,25 @@ def machine() -> Row:
     }
 
 
+def known(rows: Sequence[str] | None, there: Collection[str]) -> list[str]:
+    """The rows that were asked for, all where none was.
+
+    Raises:
+        typer.BadParameter: If there is no such row.
+    """
+    unknown = [row for row in rows or () if row not in there]
+    if unknown:
+        raise typer.BadParameter(f"no row {', '.join(unknown)}: there are {', '.join(there)}")
+    return list(rows or there)
+
+
 def main(
     rows: Annotated[list[str] | None, typer.Argument(help=f"of {', '.join(ROWS)}; none: all")] = None,
     seed: Annotated[int, typer.Option(help="of all chances")] = 20181103,
     home: Annotated[Path | None, typer.Option(help="folder of the data; none: a fresh one")] = None,
 ) -> None:
     """Measure the rows, and print them as a table (standard error) and as JSON (standard output)."""
-    chosen = rows or list(ROWS)
-    unknown = [row for row in chosen if row not in ROWS]
-    if unknown:
-        raise typer.BadParameter(f"no row {', '.join(unknown)}: there are {', '.join(ROWS)}")
+    chosen = known(rows, ROWS)
     result: Row = {"machine": machine(), "seed": seed}
     with product(home) as game:
         result["first start, s"] = round(game.start(), 2)

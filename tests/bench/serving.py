@@ -32,7 +32,7 @@ from contracts.events import BATCH_MODELS, MODELS, DrawingSubmitted, now, varian
 from contracts.settings import Settings
 from producers.people import Spread, handwriting, ink
 from streams.warm import idx
-from tests.bench.loop import machine
+from tests.bench.loop import known, machine
 from tests.product import ROOT, Product, product
 
 console = Console(stderr=True)
@@ -549,10 +549,7 @@ def main(
     seed: Annotated[int, typer.Option(help="of all chances")] = 20181103,
 ) -> None:
     """Measure the rows, and print them as JSON (standard output)."""
-    chosen = rows or list(ROWS)
-    unknown = [row for row in chosen if row not in ROWS]
-    if unknown:
-        raise typer.BadParameter(f"no row {', '.join(unknown)}: there are {', '.join(ROWS)}")
+    chosen = known(rows, ROWS)
     result: Row = {"machine": machine(), "seed": seed}
     for row in chosen:
         began = time.monotonic()
