@@ -47,7 +47,7 @@ from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import open_bus
 from tests.conftest import fresh_settings
 from trainers.registry import Registry
-from trainers.standing import Command, Standing
+from trainers.standing import QuickCommand, Standing
 
 pytestmark = pytest.mark.timeout(300)
 DEADLINE_S = 90.0
@@ -193,11 +193,11 @@ class Trainer:
                 pytest.fail(f"not: {what}\n{self._file.read_text()[-6000:]}")
         return found
 
-    def settled(self, command: Command) -> list[CommandSettled]:
+    def settled(self, command: QuickCommand) -> list[CommandSettled]:
         said = [event for event in self.log.read() if isinstance(event, CommandSettled)]
         return [event for event in said if event.command_id == command.command_id]
 
-    def obey(self, command: Command) -> CommandSettled:
+    def obey(self, command: QuickCommand) -> CommandSettled:
         """Give a command, and wait until it is settled."""
         self.bus.publish(command).result(30)
         [settled] = self.until(f"{command.type} settled", lambda: self.settled(command))
