@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -222,8 +223,9 @@ def test_a_drawing_that_comes_twice_is_answered_once(stage: Stage):
     stage.publish(shown, shown, shown, last)
 
     stage.answered(shown, last)
-    guesses = [e for e in stage.log.events if isinstance(e, GuessMade) and e.drawing_id == shown.drawing_id]
-    assert sorted(guess.model for guess in guesses) == list(ALL)
+    answers = Counter(e.model for e in stage.log.events if isinstance(e, GuessMade) and e.drawing_id == shown.drawing_id)
+    assert answers.keys() >= set(ALL), "and by those that tests before this one have left on models.v1"
+    assert set(answers.values()) == {1}
 
 
 def test_drawings_wait_for_an_endpoint_that_is_down_while_the_others_answer(stage: Stage):
