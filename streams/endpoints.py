@@ -16,13 +16,16 @@ import numpy as np
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import BotoCoreError, NoCredentialsError
 from numpy.typing import NDArray
 
-from contracts.events import DIGITS
+from contracts.npy import probabilities_of
 from contracts.ports import Answer, EndpointDown, EndpointSilent
 from contracts.settings import Settings
 
 NPY: Final = "application/x-npy"
+MOST_BYTES: Final = 1 << 20
+"""Of an answer: some hundred times what the largest question needs."""
 _VARIANT: Final = "x-Amzn-Invoked-Production-Variant"
 
 
@@ -42,7 +45,10 @@ class SageMakerEndpoint:
         body = io.BytesIO()
         np.lib.format.write_array(body, np.ascontiguousarray(rasters), allow_pickle=False)
         said, answered = await self._runtime.invoke(self._name, body.getvalue(), variant)
-        return Answer(_probabilities(self._name, said, len(rasters)), answered)
+        try:
+            return Answer(probabilities_of(said, len(rasters)), answered)
+        except ValueError as wrong:
+            raise EndpointDown(f"{self._name}: an answer {wrong}") from wrong
 
 
 class Runtime:
@@ -71,20 +77,29 @@ class Runtime:
         request.headers["Content-Type"] = request.headers["Accept"] = NPY
         if variant is not None:
             request.headers["X-Amzn-SageMaker-Target-Variant"] = variant
-        SigV4Auth(self._credentials.get_frozen_credentials(), "sagemaker", self._region).add_auth(request)
+        try:
+            if self._credentials is None:
+                raise NoCredentialsError
+            SigV4Auth(self._credentials.get_frozen_credentials(), "sagemaker", self._region).add_auth(request)
+        except BotoCoreError as none:
+            raise EndpointDown(f"{name} cannot be asked: {none}") from none
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, auto_decompress=False)
+        said = bytearray()
         try:
             async with self._session.post(str(request.url), data=body, headers=dict(request.headers.items())) as response:
-                said = await response.read()
+                async for part in response.content.iter_any():
+                    said += part
+                    if len(said) > MOST_BYTES:
+                        raise EndpointDown(f"{name}: an answer of over {MOST_BYTES} bytes")
         except TimeoutError as late:
             raise EndpointSilent(f"{name} said nothing in {self._timeout.total:g} s") from late
         except aiohttp.ClientError as error:
             raise EndpointDown(f"{name}: {error}") from error
         if response.status != 200:
-            raise EndpointDown(f"{name}: {response.status} {_reason(said)}")
-        return said, response.headers.get(_VARIANT, "")
+            raise EndpointDown(f"{name}: {response.status} {_reason(bytes(said))}")
+        return bytes(said), response.headers.get(_VARIANT, "")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -107,21 +122,3 @@ def _reason(said: bytes) -> str:
         return str(told.get("OriginalMessage") or told.get("Message") or told.get("message"))[:300]
     except (ValueError, AttributeError):
         return said[:300].decode(errors="replace")
-
-
-def _probabilities(endpoint: str, said: bytes, n: int) -> NDArray[np.float64]:
-    """What was said, if it is ``n`` rows of probabilities.
-
-    Raises:
-        EndpointDown: If it is not.
-    """
-    try:
-        shares = np.asarray(np.load(io.BytesIO(said), allow_pickle=False), dtype=np.float64)
-    except (ValueError, EOFError, OSError, TypeError) as error:
-        raise EndpointDown(f"{endpoint}: its answer is no array: {error}") from error
-    if shares.shape != (n, DIGITS):
-        raise EndpointDown(f"{endpoint}: an answer of shape {shares.shape} to {n} drawings")
-    if not (np.isfinite(shares).all() and (shares >= 0).all() and np.abs(shares.sum(axis=1) - 1).max(initial=0) < 1e-3):
-        raise EndpointDown(f"{endpoint}: an answer that is no set of probabilities")
-    scaled: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
-    return scaled

@@ -14,7 +14,7 @@ from contracts.ports import EndpointDown, EndpointSilent
 from contracts.settings import Settings
 from deploy.local.archive import free_ports
 from deploy.local.sagemaker import signature
-from streams.endpoints import NPY, Runtime, SageMakerEndpoint
+from streams.endpoints import MOST_BYTES, NPY, Runtime, SageMakerEndpoint
 
 RASTERS = np.arange(2 * 784).reshape(2, 784).astype(np.uint8)
 KEY, SECRET = "AKIATEST", "not so secret"
@@ -98,6 +98,9 @@ async def test_a_variant_can_be_asked_for_by_name():
         npy([["a"] * 10] * 2),
         npy(np.array([[None] * 10] * 2, dtype=object)),
         npy(np.full((2, 10), 0.1))[:-8],
+        b"PK\x03\x04garbage",
+        b"\x93NUMPY\x01\x00\x0d\x00{'descr': ((\n",
+        bytes(MOST_BYTES + 1),
     ],
 )
 async def test_what_is_no_set_of_probabilities_is_no_answer(said: bytes):
@@ -119,6 +122,14 @@ async def test_an_endpoint_that_hangs_is_silent():
         service.held = True
         with pytest.raises(EndpointSilent, match="said nothing"):
             await endpoint.predict(RASTERS)
+
+
+async def test_without_credentials_an_endpoint_is_down_and_says_why(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("botocore.session.Session.get_credentials", lambda _: None)
+    runtime = Runtime(Settings(sagemaker_port=9))
+
+    with pytest.raises(EndpointDown, match="gamenight-xgboost cannot be asked: Unable to locate credentials"):
+        await SageMakerEndpoint(runtime, "gamenight-xgboost").predict(RASTERS)
 
 
 async def test_nobody_at_the_door_is_down_and_not_silent():
