@@ -675,7 +675,8 @@ class RollBackModel(Command):
 class TryVersion(Command):
     """Put a version beside its model's champion, as a canary or a shadow, or take the one that is there away.
 
-    Written by api.ops; read by the trainer. Twice is harmless: what is so already is left.
+    Written by api.ops, and by the router when a candidate is broken; read by the trainer. Twice is harmless: what is so
+    already is left.
     """
 
     type: Literal["TryVersion"] = "TryVersion"
@@ -683,6 +684,8 @@ class TryVersion(Command):
     """None: where `role` is none."""
     role: Literal["canary", "shadow", "none"]
     share: Probability = 0.0
+    failed: Version | None = None
+    """The candidate that shall be one no longer: nothing is done if it is not the candidate (any more)."""
 
 
 class SetPolicy(Command):

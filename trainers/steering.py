@@ -71,7 +71,7 @@ def _against_rollback(standing: Standing, command: RollBackModel) -> str | None:
 
 
 def _against_trial(standing: Standing, command: TryVersion) -> str | None:
-    if command.role == "none":
+    if command.role == "none" or _is_past(standing, command):
         return None
     model, champion = command.target, standing.champion(command.target)
     if champion is None:
@@ -82,6 +82,12 @@ def _against_trial(standing: Standing, command: TryVersion) -> str | None:
     if command.version == champion.version:
         return f"{model} {command.version} answers everybody already"
     return _against_version(standing, model, command.version, approved=command.role == "canary")
+
+
+def _is_past(standing: Standing, command: TryVersion) -> bool:
+    """Whether the candidate that a command speaks of is none any more."""
+    candidate = standing.candidate(command.target)
+    return command.failed is not None and (candidate is None or candidate.version != command.failed)
 
 
 def _against_policy(standing: Standing, command: SetPolicy) -> str | None:
@@ -174,6 +180,8 @@ class Steering:
 
     def _try(self, command: TryVersion) -> str:
         model = command.target
+        if _is_past(self._standing, command):
+            return f"nothing to do: {model} {command.failed} is no candidate"
         if command.role == "none" or command.version is None:
             gone = self._promoter.untry(model, _note(command))
             return f"{model} {gone.version} is no candidate any more" if gone else f"{model} has no candidate"

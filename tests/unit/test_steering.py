@@ -71,9 +71,9 @@ def roll_back(**fields: Any) -> RollBackModel:
     return RollBackModel(command_id=uuid4(), target="xgboost", by="ada", **fields)
 
 
-def attempt(role: str, version: str | None = None, share: float = 0.0) -> TryVersion:
+def attempt(role: str, version: str | None = None, share: float = 0.0, **fields: Any) -> TryVersion:
     told: dict[str, Any] = {"command_id": uuid4(), "target": "xgboost", "by": "ada"}
-    return TryVersion.model_validate({**told, "role": role, "version": version, "share": share})
+    return TryVersion.model_validate({**told, "role": role, "version": version, "share": share, **fields})
 
 
 def policy(**fields: Any) -> SetPolicy:
@@ -235,6 +235,20 @@ def test_a_candidate_is_on_the_endpoint_without_traffic_before_it_is_told():
     assert "v4" in desk.endpoints.variants, "whoever has not heard yet still asks it"
     desk.obey(attempt("shadow", "3"))
     assert len(desk.said()) == 2
+
+
+def test_a_router_that_found_a_candidate_broken_takes_away_that_one_and_no_other():
+    desk = Desk(promoted("2", "1"))
+    desk.obey(attempt("canary", "4", 0.2))
+    broken = attempt("none", by="router", failed="4", reason="4 does not answer")
+    assert desk.obey(broken).message == "xgboost 4 is no candidate any more"
+    *_, gone = (event for event in desk.said() if isinstance(event, CandidateSet))
+    assert (gone.version, gone.role, gone.note) == ("4", "none", "router: 4 does not answer")
+
+    desk.obey(attempt("shadow", "1"))
+    late = desk.obey(attempt("none", by="router", failed="4"))
+    assert (late.outcome, late.message) == ("done", "nothing to do: xgboost 4 is no candidate")
+    assert desk.standing.candidate("xgboost").version == "1"
 
 
 def test_the_last_good_version_can_be_a_candidate_without_a_start():
