@@ -432,7 +432,8 @@ class ModelEvent(Event):
 class ModelPublished(ModelEvent):
     """A batch version exists: trained, evaluated, registered; not necessarily promoted.
 
-    Written by trainers.promote; read by api (library). Twice is harmless: the slot is the version.
+    Written by trainers.promote, and again when what is thought of it has changed; read by api (library). Twice is harmless: the
+    slot is the version.
     """
 
     type: Literal["ModelPublished"] = "ModelPublished"
@@ -450,6 +451,8 @@ class ModelPublished(ModelEvent):
     """Whether the gate lets it reach players."""
     arn: str = ""
     """Of its model package."""
+    failed: str = ""
+    """Why it was taken for broken; empty: it never was, or was promoted on purpose since."""
 
     @property
     def slot(self) -> str:

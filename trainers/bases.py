@@ -98,8 +98,10 @@ class Bases:
         known = self._standing.published(model)
         if not known or not all(one.arn for one in known.values()):
             for found in self._registry.versions(model):
-                if known.get(found.published.version) != found.published:
-                    self._promoter.say(found.published)
+                before = known.get(found.published.version)
+                told = found.published.model_copy(update={"failed": before.failed if before else ""})
+                if before != told:
+                    self._promoter.say(told)
         base = self._base(model)
         known = self._standing.published(model)
         champion = self._standing.champion(model)

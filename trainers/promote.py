@@ -48,10 +48,20 @@ class Promoter:
         self._standing = standing
         self._serving = serving
         self._locks = {model: threading.RLock() for model in BATCH_MODELS}
+        self._amending = threading.Lock()
 
     def say(self, event: Event) -> None:
         """Publish an event, and take it in."""
         say(self._bus, self._standing, event)
+
+    def amend(self, model: str, version: str, **changed: object) -> ModelPublished:
+        """Say what is thought of a version now; nothing is said where that is no news. The version as it is then."""
+        with self._amending:  # read, then written, by those who steer and those who watch; never for long
+            before = self._standing.published(model)[version]
+            after = before.model_copy(update=changed)
+            if after != before:
+                self.say(after)
+            return after
 
     def promote(self, published: ModelPublished, note: str, *, back: bool = False) -> ModelPromoted:
         """Let a version answer the players; the event that says so.

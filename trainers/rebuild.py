@@ -94,13 +94,16 @@ class Rebuilder:
         tell = Teller(self._bus, self._standing, command, version)
         tell.step("queued", f"{model} {version}, asked for by {command.by}")
         found = mine[0] if mine else self._made(command, version, tell)
-        say(self._bus, self._standing, found.published)
-        if not found.published.approved:
-            tell.end("refused", found.published.gate)
+        if version not in self._standing.published(model):
+            say(self._bus, self._standing, found.published)
+        published = self._standing.published(model)[version]
+        against = published.failed or (None if published.approved else published.gate)
+        if against:
+            tell.end("refused", against)
             return
         tell.step("endpoint", "the endpoint takes the new version; the old one answers meanwhile")
-        self._promoter.promote(found.published, found.published.gate)
-        tell.end("done", f"{model} {version} answers: {found.published.gate}")
+        self._promoter.promote(published, published.gate)
+        tell.end("done", f"{model} {version} answers: {published.gate}")
 
     def failed(self, command: RetrainModel, error: Exception) -> None:
         """Tell that a rebuild could not be carried out."""

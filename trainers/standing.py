@@ -103,15 +103,7 @@ class Standing:
 
     def failed(self, model: str) -> set[str]:
         """The versions that somebody has taken for broken, and nobody has asked to promote again since."""
-        out: set[str] = set()
-        with self._lock:
-            for command in self._commands.values():
-                match command:
-                    case RollBackModel(target=target, failed=str() as version) if target == model:
-                        out.add(version)
-                    case PromoteModel(target=target, version=version) if target == model and self._done(command):
-                        out.discard(version)
-        return out
+        return {version for version, one in self.published(model).items() if one.failed}
 
     def last_good(self, model: str) -> ModelPublished | None:
         """The version that shall answer when the champion shall not; None: there is none.
@@ -152,10 +144,6 @@ class Standing:
         """The other commands that are not settled, in the order given."""
         with self._lock:
             return [command for command in self._commands.values() if command.command_id not in self._settled]
-
-    def _done(self, command: QuickCommand) -> bool:
-        settled = self._settled.get(command.command_id)
-        return settled is not None and settled.outcome == "done"
 
 
 def next_version(taken: Iterable[str]) -> str:

@@ -119,6 +119,7 @@ class Steering:
     def settle(self, command: QuickCommand) -> CommandSettled:
         """Carry a command out, or refuse it, and say so."""
         began = time.monotonic()
+        self._note_failure(command)
         against = refusal(self._standing, command)
         if against is None:
             return self._say(command, "done", self._carry_out(command), began)
@@ -143,6 +144,16 @@ class Steering:
         log.info("command settled", command=command.type, target=command.target, outcome=outcome, message=message, **took)
         return settled
 
+    def _note_failure(self, command: QuickCommand) -> None:
+        """Keep it on the version's own entry, which outlives the command, that somebody has taken it for broken.
+
+        That counts even where the command comes too late to change who answers.
+        """
+        if isinstance(command, RollBackModel | TryVersion) and command.failed is not None:
+            named = self._standing.published(command.target).get(command.failed)
+            if named and not named.failed:
+                self._promoter.amend(command.target, command.failed, failed=_note(command))
+
     def _carry_out(self, command: QuickCommand) -> str:
         match command:
             case PromoteModel():
@@ -161,6 +172,7 @@ class Steering:
         model, version = command.target, command.version
         before = self._standing.champion(model)
         event = self._promoter.promote(self._version(model, version), _note(command))
+        self._promoter.amend(model, version, failed="")
         if before and before.version == version:
             return f"{model} {version} answers already"
         behind = f", and {event.previous} stands by" if event.previous else ""

@@ -113,18 +113,19 @@ def test_without_a_name_it_is_the_newest_approved_one_from_before_the_champion()
 
 
 def test_what_failed_or_was_never_approved_is_not_good_even_if_it_is_named():
-    history = [*VERSIONS, promoted("4", "2"), roll_back(failed="2")]
+    history = [*VERSIONS, promoted("4", "2"), published("2", 2, failed="router: no answer")]
     assert Standing(history).last_good("xgboost").version == "1"
     assert Standing([*VERSIONS, promoted("4", "3")]).last_good("xgboost").version == "2"
 
 
-def test_a_version_that_failed_is_good_again_once_it_was_promoted_on_purpose():
-    failed, again = roll_back(failed="2"), promote("2")
-    assert Standing([failed, settled(failed)]).failed("xgboost") == {"2"}
-    assert Standing([failed, settled(failed), again]).failed("xgboost") == {"2"}
-    assert Standing([failed, settled(failed), again, settled(again)]).failed("xgboost") == set()
-    assert Standing([again, settled(again), failed]).failed("xgboost") == {"2"}
-    assert Standing([failed]).failed("kmeans") == set()
+def test_who_failed_is_known_when_the_commands_that_said_so_are_forgotten():
+    """commands.v1 is kept for seven days; a broken version once became the last good one when they were over."""
+    failed = published("2", 2, failed="router: no answer")
+    compacted = list({event.record_key(): event for event in [*VERSIONS, promoted("4", "1"), failed]}.values())
+    assert Standing(compacted).failed("xgboost") == {"2"}
+    assert Standing(compacted).before("xgboost", "4").version == "1"
+    assert Standing(compacted).failed("kmeans") == set()
+    assert Standing([*compacted, published("2", 2)]).failed("xgboost") == set()
 
 
 def test_a_candidate_stands_beside_until_it_is_taken_away():
@@ -145,6 +146,7 @@ MODELS_LOG: list[Event] = [
     promoted("2", "1"),
     PolicySet(lead="bandit"),
     EndpointSeen(model="xgboost", version="2", endpoint="e", status="InService"),
+    published("2", 2, failed="operator: no good"),
     promoted("1", "base1", ModelRolledBack),
 ]
 COMMANDS_LOG: list[Event] = [

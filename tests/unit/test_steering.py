@@ -68,7 +68,7 @@ def promote(version: str, target: str = "xgboost") -> PromoteModel:
 
 
 def roll_back(**fields: Any) -> RollBackModel:
-    return RollBackModel(command_id=uuid4(), target="xgboost", by="ada", **fields)
+    return RollBackModel.model_validate({"command_id": uuid4(), "target": "xgboost", "by": "ada", **fields})
 
 
 def attempt(role: str, version: str | None = None, share: float = 0.0, **fields: Any) -> TryVersion:
@@ -145,8 +145,9 @@ def test_what_answers_already_is_not_said_again():
     desk = Desk(promoted("2", "1"))
     assert desk.obey(promote("2")).message == "xgboost 2 answers already"
     assert desk.obey(roll_back(version="2")).message == "xgboost 2 answers already"
-    assert desk.obey(roll_back(failed="1")).message == "nothing to do: xgboost 2 answers, not 1"
     assert desk.said() == []
+    assert desk.obey(roll_back(failed="1")).message == "nothing to do: xgboost 2 answers, not 1"
+    assert [(event.type, event.version) for event in desk.said()] == [("ModelPublished", "1")], "only that it failed"
 
 
 def test_a_rollback_starts_nothing_anew():
@@ -176,6 +177,43 @@ def test_a_version_that_failed_is_passed_over_by_whoever_goes_back():
     assert desk.standing.champion("xgboost").previous == "1"
     desk.obey(roll_back())
     assert desk.standing.champion("xgboost").version == "1"
+
+
+def test_a_version_that_failed_is_known_to_have_failed_by_its_own_entry_until_it_is_promoted_on_purpose():
+    desk = Desk(promoted("2", "1"))
+    desk.obey(roll_back(by="router", failed="2", reason="no answer"))
+    marked, back = desk.said()
+    assert (marked.type, marked.version, marked.failed) == ("ModelPublished", "2", "router: no answer")
+    assert marked == published("2", 2, failed=marked.failed), "what was known of it stays"
+    assert (back.type, back.version) == ("ModelRolledBack", "1")
+
+    desk.obey(roll_back(failed="2", reason="twice"))
+    assert len(desk.said()) == 2, "what is known is not said again"
+    assert Standing(desk.said()).failed("xgboost") == {"2"}
+    desk.obey(promote("2"))
+    assert desk.said()[-1] == published("2", 2)
+    assert Standing(desk.said()).failed("xgboost") == set()
+
+
+def test_a_version_that_failed_is_marked_even_if_it_is_too_late_to_go_back_from_it():
+    desk = Desk(promoted("4", "2"))
+    assert desk.obey(roll_back(failed="2")).message == "nothing to do: xgboost 4 answers, not 2"
+    assert desk.standing.last_good("xgboost").version == "1"
+    assert desk.obey(roll_back(failed="9")).outcome == "done"
+
+
+def test_a_candidate_that_was_broken_is_no_good_version_afterwards():
+    desk = Desk(promoted("4", "1"))
+    desk.obey(attempt("canary", "2", 0.2))
+    desk.obey(attempt("none", by="router", failed="2", reason="no answer"))
+    assert desk.standing.published("xgboost")["2"].failed == "router: no answer"
+    assert desk.standing.before("xgboost", "4").version == "1"
+
+
+def test_what_a_router_says_of_a_version_is_in_the_note_that_people_read():
+    desk = Desk(promoted("2", "1"))
+    desk.obey(roll_back(by="router", failed="2", reason="version 2 failed its first calls: timed out"))
+    assert desk.standing.champion("xgboost").note == "router: version 2 failed its first calls: timed out"
 
 
 def test_a_champion_that_does_not_start_keeps_no_better_one_away():
