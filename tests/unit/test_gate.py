@@ -24,6 +24,25 @@ def test_a_candidate_may_lose_a_tenth_of_a_point_on_mnist_and_no_more():
     assert "more than 0.1 points lost" in refused.reason
 
 
+def decided(won: int, lost: int) -> tuple[Marks, Marks]:
+    """Candidate and champion that both get 9,900 right, but of ``won`` and ``lost`` pictures only one does."""
+    candidate, champion = np.arange(10_000) < 9900, np.arange(10_000) < 9900
+    candidate[:lost], champion[lost : lost + won] = False, False
+    return Marks(candidate, candidate[:0]), Marks(champion, champion[:0])
+
+
+def test_a_loss_on_mnist_that_chance_alone_would_give_is_none():
+    assert judge("xgboost", *decided(24, 36)).passed, "99.03 % beside 99.15 %: the same training on another processor"
+    refused = judge("xgboost", *decided(10, 30))
+    assert not refused.passed
+    assert "more than 0.1 points lost (10 pictures won, 30 lost)" in refused.reason
+
+
+def test_more_than_the_most_is_a_loss_whatever_chance_says():
+    assert by_chance(531, 1031) > 0.05
+    assert "more than 0.3 points lost" in judge("xgboost", *decided(500, 531)).reason
+
+
 def test_a_broken_candidate_is_refused_even_beside_a_broken_champion():
     refused = judge("xgboost", marks(9849), marks(9000))
     assert not refused.passed
