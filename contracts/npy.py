@@ -1,7 +1,7 @@
 """What an endpoint answers, read from NumPy's .npy format: a few bytes that are checked, then numbers (ways 1 and 3). Pure.
 
-Not `numpy.load`, which takes a zip or a pickle for an array, reads the head as a Python literal, and makes room for whatever size
-that claims. An endpoint is somebody else's process, and one that answers nonsense must cost its own guess only.
+Not `numpy.load`, which takes a zip or a pickle for an array, reads the head as a Python literal, and makes room for whatever
+size that claims. An endpoint is somebody else's process, and one that answers nonsense must cost its own guess only.
 """
 
 import re
