@@ -4,6 +4,9 @@ Faust brings the groups, the rebalancing and the commits. What must be exact is 
 takes all that has gathered, the ledger (streams.ledger) decides what is new, and Kafka's own commit comes last. On assignment a
 fold's topics are read from where its ledger stands, so a state that was thrown away is folded again from the log.
 
+A message in Faust costs as much as the work on a record, so an agent's message is all that one fetch has brought of a partition
+(docs/decisions/0013), and what is acknowledged is kept here, in whatever order it comes (`Progress`).
+
 A message that cannot be handled becomes MessageRejected. A send that fails is not caught: the process ends with an error, the
 supervisor starts it again, and it reads again.
 """
@@ -14,10 +17,10 @@ import os
 import signal
 import socket
 import threading
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, TypeVar
@@ -32,6 +35,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from faust.types.tuples import ConsumerMessage
 from yarl import URL
 
 from contracts.events import TOPICS, Event
@@ -50,6 +54,10 @@ _PLACES: Final = 64
 """Most processes of a role in one home."""
 _GATHER_BYTES: Final = 1 << 18
 """So much is handed over before its time."""
+_FETCHES: Final = 16
+"""Of a partition, that may wait for an agent before no more is fetched."""
+_BATCH_BYTES: Final = 1 << 18
+"""Of what is sent to a partition at once: a request carries one batch of each, and one request is under way at a time."""
 STOP_S: Final = 2.0
 """Longest that an orderly stop may take."""
 
@@ -60,6 +68,36 @@ class Handed:
 
     record: Record
     ack: Callable[[], object]
+
+
+class Progress:
+    """Up to where a partition is dealt with: records are handed over in order and acknowledged in any.
+
+    One that is acknowledged twice, or after its partition was read anew, changes nothing.
+    """
+
+    def __init__(self) -> None:
+        """Nothing was handed over."""
+        self._handed: deque[int] = deque()  # those that the first unacknowledged one is among, and all after it
+        self._acknowledged: set[int] = set()
+        self._next: int | None = None
+
+    def hand(self, offset: int) -> None:
+        """Remember that the record at ``offset``, after all before, was handed over."""
+        self._handed.append(offset)
+
+    def acknowledge(self, offset: int) -> None:
+        """Nobody needs to read this one again."""
+        if self._handed and offset >= self._handed[0]:
+            self._acknowledged.add(offset)
+
+    @property
+    def next(self) -> int | None:
+        """The offset to go on from if all this is lost, as Kafka commits it; None: from where it began."""
+        while self._handed and self._handed[0] in self._acknowledged:
+            self._next = self._handed.popleft() + 1
+            self._acknowledged.discard(self._next - 1)
+        return self._next
 
 
 class Taker(Protocol):
@@ -187,18 +225,10 @@ class Pipe:
 
         async def forward(stream: Any) -> None:
             async for event in stream.noack().events():
-                message = event.message
-                if message.generation_id != self._app.consumer_generation_id:
-                    continue  # of an assignment that is over: its offset may be beyond what is read next
-                record = Record(
-                    message.topic,
-                    message.partition,
-                    message.offset,
-                    message.key,
-                    message.value,
-                    int(message.timestamp * 1000),
-                )
-                await queue.put(Handed(record, event.ack))
+                for handed in event.value:
+                    if event.message.generation_id != self._app.consumer_generation_id:
+                        break  # of an assignment that is over: its offset may be beyond what is read next
+                    await queue.put(handed)
 
         self._app.agent(topic, name=f"forward {' '.join(sources)}")(forward)
 
@@ -360,7 +390,10 @@ def _app(settings: Settings, role: str, linger_ms: int) -> faust.App:
         broker_request_timeout=20.0,
         broker_commit_interval=1.0,
         consumer_auto_offset_reset="earliest",
+        broker_max_poll_records=STEP,
+        stream_buffer_maxsize=_FETCHES,
         producer_acks=-1,
+        producer_max_batch_size=_BATCH_BYTES,
         producer_linger=linger_ms / 1000,
         producer_request_timeout=30.0,
         stream_wait_empty=False,
@@ -398,10 +431,64 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
 
 
 class _Consumer(driver.Consumer):
-    """Starts each partition where the ledger stands, not where Kafka's commit does."""
+    """Brings what was fetched of a partition as one message, and commits by `Progress`.
+
+    Starts each partition where the ledger stands, not where Kafka's commit does.
+    """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self._progress: dict[TP, Progress] = {}
+        super().__init__(*given, **named)
 
     def _new_consumer_thread(self) -> Any:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """What comes within ``timeout`` seconds: `Handed` in each message's value."""
+        fetched, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        if fetched is None or self.should_stop:
+            return
+        if not self.flow_active:  # a rebalancing has begun meanwhile: what was fetched is read again
+            await self.perform_seek()
+            return
+        for place, records in fetched.items():
+            if not self.flow_active or self.app.consumer_generation_id != generation:
+                return
+            if records and (active is None or place in active or place in self._buffered_partitions):
+                self.app.monitor.track_tp_end_offset(place, self.highwater(place))
+                yield place, self._gathered(place, records, generation)
+
+    def _gathered(self, place: TP, records: Sequence[Any], generation: int) -> ConsumerMessage:
+        progress = self._progress.setdefault(place, Progress())
+        several: Any = []  # Faust thinks that it is bytes, and looks at it no further
+        for r in records:
+            progress.hand(r.offset)
+            record = Record(r.topic, r.partition, r.offset, r.key, r.value, r.timestamp)
+            several.append(Handed(record, partial(progress.acknowledge, r.offset)))
+        last = records[-1]
+        return ConsumerMessage(
+            last.topic,
+            last.partition,
+            last.offset,
+            last.timestamp / 1000,
+            last.timestamp_type,
+            headers=None,
+            key=None,
+            value=several,
+            checksum=None,
+            tp=place,
+            generation_id=generation,
+        )
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Offsets between messages are no gap: they are those of the records before the last."""
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return iter(list(self._progress))
+
+    def _new_offset(self, tp: TP) -> int | None:
+        return self._progress[tp].next if tp in self._progress else None
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         positions: dict[TP, int] = {TP(*tp): offset for tp, offset in (await super().seek_to_committed()).items()}
@@ -409,6 +496,7 @@ class _Consumer(driver.Consumer):
         end = {TP(*tp): offset for tp, offset in (await self.highwaters(*positions)).items()}
         transport: Any = self.transport
         wanted = {tp: max(offset, first[tp]) for tp, offset in transport.positions(end).items()}
+        self._progress.clear()
         moves = {tp: offset for tp, offset in wanted.items() if offset != positions[tp]}
         if moves:
             await self._thread.seek_wait(moves)

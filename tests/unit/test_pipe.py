@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contracts.events import Event
 from contracts.ports import Cells
@@ -80,6 +82,33 @@ async def test_a_step_takes_what_comes_while_it_gathers_and_no_more_than_it_may(
     assert await pipe._all(queue) == list(range(pipe.STEP))
     await bringing
     assert await pipe._all(queue) == list(range(pipe.STEP, pipe.STEP + 10))
+
+
+def test_what_may_be_committed_ends_before_the_first_record_that_nobody_has_acknowledged():
+    progress = pipe.Progress()
+    assert progress.next is None
+    for offset in (4, 5, 9, 10):  # 6 to 8 were compacted away
+        progress.hand(offset)
+
+    told = []
+    for offset in (5, 4, 4, 10, 9, 3):
+        progress.acknowledge(offset)
+        told.append(progress.next)
+
+    assert told == [None, 6, 6, 6, 11, 11]
+
+
+@given(st.permutations(range(12)))
+def test_acknowledged_in_any_order_all_is_committed_in_the_end_and_nothing_too_early(order: list[int]):
+    progress = pipe.Progress()
+    for offset in range(12):
+        progress.hand(offset)
+    missing = set(range(12))
+
+    for offset in order:
+        progress.acknowledge(offset)
+        missing.discard(offset)
+        assert (progress.next or 0) == min(missing, default=12)
 
 
 def test_a_key_goes_where_kafkas_own_partitioner_sends_it():
