@@ -32,6 +32,7 @@ from contracts.events import (
     PreviewGuessed,
     Role,
     RollBackModel,
+    TryVersion,
     UnknownEvent,
     decode,
     now,
@@ -43,7 +44,7 @@ from streams.blending import VERSION, blended, opinions
 from streams.folding import rejected
 from streams.models import Models
 from streams.personal import SHARED
-from streams.routing import Lately, Table, rounded, superseded
+from streams.routing import Candidate, Lately, Table, rounded, superseded
 
 _log = structlog.get_logger()
 
@@ -193,7 +194,7 @@ class Router:
         here = [*table.online, *(model for model in (PERSONAL_MODEL, BLEND) if table.part(model) != "off")]
         shown = [model for model in (*batch, *here) if table.part(model) == "shown"]
         for question in questions:
-            drawing = question.drawing
+            drawing, question.table = question.drawing, table
             wanted = None if drawing.models is None or BLEND in drawing.models else set(drawing.models)
             question.open = {model for model in (*batch, *here) if wanted is None or model in wanted}
             question.blending = set() if BLEND in question.open else None
@@ -227,7 +228,7 @@ class Router:
             lead, after = self._personal.pick(question.record.partition, question.drawing.player_id, arms)
         asker = self._champions.get(lead or "")
         if lead not in shown or (asker is not None and asker.resting is not None):
-            lead = BLEND if BLEND in shown else next(iter(shown), None)
+            lead, after = BLEND if BLEND in shown else next(iter(shown), None), None
         question.lead, question.lead_after = lead, after
 
     # --- the models that answer here
@@ -260,12 +261,14 @@ class Router:
             partition, player = question.record.partition, question.drawing.player_id
             own[at], version = self._personal.answer(partition, player, embeddings[at], shared[at])
             say(question, PERSONAL_MODEL, version, own[place], None)
-        # In the blend a player's own model stands for river too, which it is made of: both would count river twice.
-        for question, opinion in zip(questions, opinions(own), strict=True):
+        # In the blend a player's own model stands for river too, which it is made of: both would count river twice. Who is not
+        # shown has no voice, but where nobody is left: somebody must say something.
+        alone = table.part(PERSONAL_MODEL) != "shown" and table.part(SHARED) == "shown"
+        for question, opinion in zip(questions, opinions(shared if alone else own), strict=True):
             question.total += opinion
             question.voices += 1
         alone = [question for question in questions if question.blending is not None and not question.blending]
-        self._say([*guesses, *self._blend(alone, table)], [*closed, *((question, BLEND) for question in alone)])
+        self._say([*guesses, *self._blend(alone)], [*closed, *((question, BLEND) for question in alone)])
 
     def _features(self, question: Question, embedding: NDArray[np.float32]) -> Features | None:
         if not question.drawing.final:
@@ -274,20 +277,18 @@ class Router:
             raster=question.raster.tobytes(), embedding=embedding.astype("<f4").tobytes(), reader=self._reader.reader
         )
 
-    def _blend(self, questions: Sequence[Question], table: Table) -> list[GuessMade]:
+    def _blend(self, questions: Sequence[Question]) -> list[GuessMade]:
         """The guesses of `everyone` on these, with what has answered so far."""
         if not questions:
             return []
         total = np.stack([question.total for question in questions])
         shares = blended(total, np.array([question.voices for question in questions], np.float64))
-        role = table.role(BLEND)
         done = time.perf_counter()
         guesses = []
         for question, row in zip(questions, shares, strict=True):
             question.blending = None
-            guesses.append(
-                _guess(question, BLEND, VERSION, row, role, table, (done - question.read_at) * 1000, 0.0, None, None)
-            )
+            table, wait_ms = question.table, (done - question.read_at) * 1000
+            guesses.append(_guess(question, BLEND, VERSION, row, table.role(BLEND), table, wait_ms, 0.0, None, None))
         return guesses
 
     def _blend_late(self, questions: Sequence[Question]) -> None:
@@ -295,13 +296,12 @@ class Router:
         late = [question for question in questions if question.blending]
         for question in late:
             question.left_out |= dict.fromkeys(question.blending or (), "late")
-        self._say(self._blend(late, self._models.table), [(question, BLEND) for question in late])
+        self._say(self._blend(late), [(question, BLEND) for question in late])
 
     # --- the models that are asked: see streams.asking.Hearing
 
     def answered(self, asker: Asker, questions: Sequence[Question], said: Said) -> None:
         """A batch model has answered: its guesses, and those of blends that waited for it alone."""
-        table = self._models.table
         guesses: list[GuessMade] = []
         closed: list[tuple[Question, str]] = []
         ready: list[Question] = []
@@ -312,7 +312,9 @@ class Router:
             fallback = said.fallback or question.notes.get(asker.model)
             wait_ms = (said.asked_at - question.read_at) * 1000
             guesses.append(
-                _guess(question, asker.model, said.version, shares, said.role, table, wait_ms, said.model_ms, fallback, None)
+                _guess(
+                    question, asker.model, said.version, shares, said.role, said.table, wait_ms, said.model_ms, fallback, None
+                )
             )
             closed.append((question, key))
             if said.role != "shadow" and question.blending is not None:
@@ -322,7 +324,7 @@ class Router:
                 question.blending.discard(asker.model)
                 if not question.blending:
                     ready.append(question)
-        self._say([*guesses, *self._blend(ready, table)], [*closed, *((question, BLEND) for question in ready)])
+        self._say([*guesses, *self._blend(ready)], [*closed, *((question, BLEND) for question in ready)])
 
     def missed(self, asker: Asker, question: Question, why: str) -> None:
         """A model will not answer a question: the champion does in the place of a canary, nobody in that of a shadow."""
@@ -346,11 +348,24 @@ class Router:
         """A version has failed its first calls: it is rolled back for everybody."""
         _log.error("version failed its first calls", model=model, version=version, error=why[:500])
         command = RollBackModel(
-            command_id=uuid5(NAMESPACE, f"failed/{model}/{version}/{self._models.table.batch[model].since}"),
+            command_id=uuid5(NAMESPACE, f"failed/{model}/{version}/{self._models.table.batch[model].since.isoformat()}"),
             target=model,
             failed=version,
             by="router",
             reason=f"version {version} failed its first calls: {why}"[:500],
+        )
+        self._send([command], lambda: None)
+
+    def took_away(self, model: str, candidate: Candidate, why: str) -> None:
+        """A candidate has failed its first calls: it is tried no longer by anybody."""
+        _log.error("candidate failed its first calls", model=model, version=candidate.version, error=why[:500])
+        command = TryVersion(
+            command_id=uuid5(NAMESPACE, f"failed/{model}/{candidate.version}/candidate/{candidate.since.isoformat()}"),
+            target=model,
+            role="none",
+            failed=candidate.version,
+            by="router",
+            reason=f"version {candidate.version} failed its first calls: {why}"[:500],
         )
         self._send([command], lambda: None)
 
@@ -361,7 +376,7 @@ class Router:
         question.left_out[model] = why
         question.blending.discard(model)
         if not question.blending:
-            self._say(self._blend([question], self._models.table), [(question, BLEND)])
+            self._say(self._blend([question]), [(question, BLEND)])
 
     def _give_up(self, questions: Sequence[Question]) -> None:
         """The budget is used up: who has not answered by now does not count."""

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from contracts.events import DIGITS, DrawingSubmitted, Role, variant_of
 from contracts.ports import Answer, Endpoint, EndpointDown, EndpointSilent, Record
 from streams.models import Models
 from streams.resting import FAILURES, Breaker
+from streams.routing import Candidate, Table
 
 _log = structlog.get_logger()
 MOST_A_CALL: Final = 64
@@ -28,6 +30,8 @@ MOST_WAITING: Final = 10_000
 """Final drawings that may wait for one model; the oldest is given up for the next."""
 FIRST_CALLS: Final = 20
 """Calls in which a new version must show that it works: while it does not, the version before answers."""
+NEW_FOR: Final = timedelta(minutes=1)
+"""Before this process began: a version that was put in its place earlier has shown that it works, and a restart is no trial."""
 _PAUSE_S: Final = 0.05
 _PATIENCE: Final = 5.0  # times what a call usually takes ...
 _LEAST_PATIENCE_S: Final = 0.05  # ... but so long at least
@@ -50,6 +54,8 @@ class Question:
     read_ms: float = 0.0
     read_at: float = 0.0
     """When it had been read, on the monotonic clock."""
+    table: Table = field(default_factory=Table)
+    """By which it was asked."""
     lead: str | None = None
     lead_after: int | None = None
     notes: dict[str, str] = field(default_factory=dict)
@@ -77,12 +83,22 @@ class Said:
     version: str
     role: Role
     fallback: str | None
+    """Why this version stands in for another."""
+    table: Table
+    """By which it was called."""
     asked_at: float
     model_ms: float
 
 
-_Answered = tuple[Answer, str, Role, str | None]
-"""An answer, the version that gave it, its role, and why it stands in for another."""
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """An answer, and who gave it."""
+
+    answer: Answer
+    version: str
+    role: Role
+    table: Table
+    fallback: str | None = None
 
 
 class Hearing(Protocol):
@@ -106,6 +122,10 @@ class Hearing(Protocol):
 
     def took_out(self, model: str, version: str, why: str) -> None:
         """A version has failed its first calls, and the one before answers in its place."""
+        ...
+
+    def took_away(self, model: str, candidate: Candidate, why: str) -> None:
+        """A candidate has failed its first calls, and nobody is sent to it any more."""
         ...
 
 
@@ -200,7 +220,7 @@ class Asker:
         """One call of the part that this asks."""
         asked_at = self._under_way_since = time.perf_counter()
         try:
-            answer, version, role, fallback = await (self._candidate(rasters) if self.beside else self._champion(rasters))
+            said = await (self._candidate(rasters) if self.beside else self._champion(rasters))
         finally:
             self._under_way_since = None
         done = time.perf_counter()
@@ -208,14 +228,23 @@ class Asker:
         away_s = self._breaker.succeeded(done)
         if away_s is not None:
             _log.info("endpoint is back", model=self.model, candidate=self.beside, away_s=round(away_s, 1))
-        return Said(answer.probabilities, version, role, fallback, asked_at, (done - asked_at) * 1000)
+        probabilities, model_ms = said.answer.probabilities, (done - asked_at) * 1000
+        return Said(probabilities, said.version, said.role, said.fallback, said.table, asked_at, model_ms)
 
     async def _candidate(self, rasters: NDArray[np.uint8]) -> _Answered:
-        candidate = self._models.table.candidate(self.model)
+        """The candidate's answer; one that fails its first calls is taken away."""
+        table = self._models.table
+        candidate = table.candidate(self.model)
         if candidate is None:
             raise EndpointDown(f"no version stands beside {self.model}'s champion any more")
-        answer = await self._endpoint(candidate.endpoint).predict(rasters, candidate.variant)
-        return answer, candidate.version, "shadow" if candidate.shadow else "canary", None
+        try:
+            answer = await self._endpoint(candidate.endpoint).predict(rasters, candidate.variant)
+        except EndpointDown as down:
+            if self._fails_first(candidate.version, candidate.since, down) and self._models.take_away(self.model, candidate):
+                self._hearing.took_away(self.model, candidate, str(down))
+            raise
+        self._proves(candidate.version)
+        return _Answered(answer, candidate.version, "shadow" if candidate.shadow else "canary", table)
 
     async def _champion(self, rasters: NDArray[np.uint8]) -> _Answered:
         """The champion's answer; where a new one fails its first calls, that of the version before."""
@@ -228,17 +257,13 @@ class Asker:
             answer = await endpoint.predict(rasters, route.target)
             self._proves(route.version)
         except EndpointDown as down:
-            if route.failed is not None or route.previous is None or not self._fails_first(route.version, down):
+            if route.failed is not None or route.previous is None or not self._fails_first(route.version, route.since, down):
                 raise
             answer = await endpoint.predict(rasters, variant_of(route.previous))
             fallback = f"version {route.version} failed its first calls: {down}"[:300]
             if self._models.take_out(self.model, route.version, fallback):
                 self._hearing.took_out(self.model, route.version, str(down))
-        return answer, self._version(answer), table.role(self.model), fallback
-
-    def _version(self, answer: Answer) -> str:
-        """Who has answered: the table that is in force now knows best."""
-        return self._models.table.batch[self.model].version_of(answer.variant)
+        return _Answered(answer, route.version_of(answer.variant), table.role(self.model), table, fallback)
 
     def _endpoint(self, name: str) -> Endpoint:
         if name not in self._endpoints:
@@ -249,13 +274,14 @@ class Asker:
         before, calls, _ = self._proven
         self._proven = (version, calls + 1 if before == version else 1, 0)
 
-    def _fails_first(self, version: str, down: EndpointDown) -> bool:
+    def _fails_first(self, version: str, since: datetime, down: EndpointDown) -> bool:
         """Whether a failure is one too many for a version that has not shown yet that it works."""
         before, calls, failures = self._proven
         if before != version:
             calls, failures = 0, 0
         self._proven = (version, calls, failures + 1)
-        return calls < FIRST_CALLS and (failures + 1 >= FAILURES or isinstance(down, EndpointSilent))
+        new = since > self._models.began - NEW_FOR and calls < FIRST_CALLS
+        return new and (failures + 1 >= FAILURES or isinstance(down, EndpointSilent))
 
     async def _failed(self, questions: Sequence[Question], down: EndpointDown) -> None:
         """Final drawings are asked again as long as they wait; the others are given up."""

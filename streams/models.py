@@ -7,9 +7,9 @@ from typing import Final
 
 import structlog
 
-from contracts.events import SnapshotTaken, UnknownEvent, decode
+from contracts.events import SnapshotTaken, UnknownEvent, decode, now
 from contracts.ports import Bus, Record
-from streams.routing import Table
+from streams.routing import Candidate, Table
 
 _log = structlog.get_logger()
 _POLL_S: Final = 0.25
@@ -21,6 +21,8 @@ class Models:
     def __init__(self, base: Table, reader: str) -> None:
         """Start from ``base``; snapshots of other features than ``reader``'s are left out."""
         self.table = base
+        self.began = now()
+        """When this process did."""
         self.ready = asyncio.Event()
         """Set once all that models.v1 held at the start is in the table."""
         self._reader = reader
@@ -56,6 +58,11 @@ class Models:
     def take_out(self, model: str, version: str, why: str) -> bool:
         """Let the last good version answer in the place of one that fails; whether that changed anything."""
         before, self.table = self.table, self.table.without(model, version, why)
+        return self.table is not before
+
+    def take_away(self, model: str, candidate: Candidate) -> bool:
+        """Let nobody be sent to a candidate that fails; whether that changed anything."""
+        before, self.table = self.table, self.table.alone(model, candidate)
         return self.table is not before
 
     def _readable(self, snapshot: SnapshotTaken) -> bool:

@@ -7,9 +7,10 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ from contracts.events import (
 )
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """Where a batch model answers."""
@@ -40,7 +44,7 @@ class Route:
     """The version behind each production variant that was ever promoted on it."""
     previous: str | None = None
     """The last good version, which answers on the same endpoint when it is asked by name."""
-    since: str = ""
+    since: datetime = _EPOCH
     """When `version` was promoted: one that is promoted again is another try."""
     failed: str | None = None
     """Why `version` is taken out and `previous` answers; None: it is not."""
@@ -69,6 +73,8 @@ class Candidate:
     shadow: bool
     share: float
     """Of the players, whom it answers; a shadow answers nobody."""
+    since: datetime = _EPOCH
+    """When it was put there: one that is put there again is another try."""
 
     def answers(self, model: str, player_id: str) -> bool:
         """Whether it is this player's: always the same for the same player, model and version."""
@@ -120,11 +126,10 @@ class Table:
             case ModelPromoted():  # or rolled back, which is the same entry
                 before = self.batch.get(event.model)
                 versions = {**(before.versions if before else {}), event.variant: event.version}
-                since = event.at.isoformat()
-                same = before is not None and (before.version, before.since) == (event.version, since)
+                same = before is not None and (before.version, before.since) == (event.version, event.at)
                 failed = before.failed if before is not None and same else None
                 seen = MappingProxyType(versions)
-                route = Route(event.version, event.endpoint, seen, event.previous, since, failed)
+                route = Route(event.version, event.endpoint, seen, event.previous, event.at, failed)
                 return replace(self, batch={**self.batch, event.model: route})
             case SnapshotTaken():
                 known = self.online.get(event.model)
@@ -135,7 +140,8 @@ class Table:
                 others = {model: candidate for model, candidate in self.candidates.items() if model != event.model}
                 if event.role == "none":
                     return replace(self, candidates=others)
-                candidate = Candidate(event.version, event.variant, event.endpoint, event.role == "shadow", event.share)
+                shadow = event.role == "shadow"
+                candidate = Candidate(event.version, event.variant, event.endpoint, shadow, event.share, event.at)
                 return replace(self, candidates={**others, event.model: candidate})
             case PolicySet():
                 return replace(self, lead=event.lead, parts=dict(event.parts))
@@ -147,6 +153,12 @@ class Table:
         if route is None or route.version != version or route.previous is None or route.failed is not None:
             return self
         return replace(self, batch={**self.batch, model: replace(route, failed=why)})
+
+    def alone(self, model: str, candidate: Candidate) -> "Table":
+        """The table once a candidate has failed: nobody is beside the champion. The same table if another is there by now."""
+        if self.candidates.get(model) != candidate:
+            return self
+        return replace(self, candidates={name: other for name, other in self.candidates.items() if name != model})
 
     def part(self, model: str) -> Part:
         """What a model does."""

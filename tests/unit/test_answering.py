@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from contracts.events import (
+    MODELS,
     CandidateSet,
     DrawingSubmitted,
     Event,
@@ -22,6 +24,7 @@ from contracts.events import (
     PolicySet,
     RollBackModel,
     SnapshotTaken,
+    TryVersion,
     now,
     version_of,
 )
@@ -29,6 +32,7 @@ from contracts.ports import Answer, EndpointDown, EndpointSilent, Record
 from contracts.settings import Settings
 from streams import answering
 from streams.answering import Router
+from streams.asking import FIRST_CALLS
 from streams.models import Models
 from streams.routing import Online, Table, share_of
 from tests import histories
@@ -135,6 +139,11 @@ class Stage:
         """Take drawings and wait until nothing more is to be said of them."""
         handed = await self.take(*events)
         await eventually(lambda: all(one.acked for one in handed))
+
+    async def proves(self, version: str) -> None:
+        """Have it answer as often as a version must to show that it works."""
+        for i in range(FIRST_CALLS):
+            await self.through(drawing(f"{version}/{i}"))
 
     def guesses(self, model: str) -> list[GuessMade]:
         return [event for event in self.said if isinstance(event, GuessMade) and event.model == model]
@@ -350,13 +359,47 @@ async def test_a_canary_answers_its_share_of_the_players_and_always_the_same():
 async def test_a_canary_that_fails_costs_nobody_an_answer():
     async with running() as stage:
         stage.hear(candidate("xgboost", "2", "canary", 1.0))
+        await stage.proves("2")
         stage.endpoint().down = {"v2"}
         for i in range(6):
             await stage.through(drawing(f"d{i}"))
 
-    assert [(guess.version, guess.role) for guess in stage.guesses("xgboost")] == [("1", "champion")] * 6
-    assert all("canary" in str(guess.fallback) for guess in stage.guesses("xgboost"))
+    assert [(guess.version, guess.role) for guess in stage.guesses("xgboost")[20:]] == [("1", "champion")] * 6
+    assert all("canary" in str(guess.fallback) for guess in stage.guesses("xgboost")[20:])
     assert not stage.missed()
+    assert not [event for event in stage.said if isinstance(event, TryVersion)], "it had shown that it works"
+
+
+@pytest.mark.parametrize("role", ["canary", "shadow"])
+async def test_a_candidate_that_fails_its_first_calls_is_taken_away(role: str):
+    async with running() as stage:
+        stage.endpoint().down = {"v2"}
+        for attempt in range(2):
+            stage.hear(candidate("xgboost", "2", role, 1.0))
+            for i in range(3):
+                await stage.through(drawing(f"{attempt}/{i}"))
+            await eventually(lambda: not stage.models.table.candidates)
+            await stage.through(drawing(f"{attempt}/after"))
+
+    assert [guess.version for guess in stage.guesses("xgboost")] == ["1"] * 8
+    assert stage.guesses("xgboost")[-1].fallback is None
+    commands = [event for event in stage.said if isinstance(event, TryVersion)]
+    assert {(c.target, c.role, c.failed, c.by) for c in commands} == {("xgboost", "none", "2", "router")}
+    assert len({command.command_id for command in commands}) == len(commands) == 2, "one that is tried again can fail again"
+
+
+async def test_a_guess_names_the_table_by_which_it_was_asked():
+    async with running() as stage:
+        stage.hear(candidate("xgboost", "2", "canary", 1.0))
+        asked_by = stage.models.table.digest
+        stage.endpoint().held = asyncio.Event()
+        [handed] = await stage.take(drawing())
+        await eventually(lambda: stage.endpoint().calls)
+        stage.hear(candidate("xgboost", "2", "none"))
+        stage.endpoint().held.set()
+        await eventually(lambda: handed.acked)
+
+    assert {guess.table for model in MODELS for guess in stage.guesses(model)} == {asked_by}
 
 
 async def test_who_waits_for_a_canary_that_falls_silent_is_answered_once_by_the_champion():
@@ -478,12 +521,24 @@ async def test_after_the_roll_back_the_version_before_has_the_traffic():
     assert stage.endpoint().variants[-1] is None
 
 
+async def test_a_restart_is_no_trial_of_a_version_that_was_promoted_long_before():
+    async with running() as stage:
+        stage.endpoint().traffic, stage.endpoint().down = "v2", {"v2"}
+        stage.hear(promoted("xgboost", "2", "1").model_copy(update={"at": now() - timedelta(minutes=2)}))
+        [handed] = await stage.take(drawing())
+        await eventually(lambda: len(stage.endpoint().calls) > 3)
+        stage.endpoint().down = set()
+        await eventually(lambda: handed.acked)
+
+    assert [guess.version for guess in stage.guesses("xgboost")] == ["2"]
+    assert not [event for event in stage.said if isinstance(event, RollBackModel)]
+
+
 async def test_a_proven_version_that_fails_later_is_not_taken_out():
     async with running() as stage:
         stage.endpoint().traffic = "v2"
         stage.promote("xgboost", "2", previous="1")
-        for i in range(20):
-            await stage.through(drawing(f"d{i}"))
+        await stage.proves("2")
         stage.endpoint().down = {"v2"}
         [handed] = await stage.take(drawing("late"))
         await eventually(lambda: len(stage.endpoint().calls) > 23)
