@@ -39,8 +39,8 @@ SETTLED: Final = timedelta(seconds=1)
 """A guess says that a model is back when nobody has missed it for so long: several routers do not agree at once."""
 UNHEARD: Final = timedelta(seconds=5)
 """Nobody has said for so long that a model rests: then it is not known to."""
-TITLES: Final = {BLEND: "Everyone", PERSONAL_MODEL: "Yours"}
-"""Of the models that no event names."""
+TITLES: Final = {BLEND: "Everyone", PERSONAL_MODEL: "Yours", **{model: model.title() for model in ONLINE_MODELS}}
+"""Of the models that the router answers by itself: before any event names one, it answers from what it starts with."""
 _STARTING: Final = "it is being started"
 
 Frame = dict[str, Any]

@@ -276,6 +276,12 @@ def test_a_model_that_cannot_be_here_says_why_until_it_can():
     assert [(c.event, c.unavailable) for c in back] == [("promoted", None)]
 
 
+def test_an_online_model_is_there_before_it_has_learned_anything():
+    river = board().state("river")
+
+    assert (river.title, river.unavailable, river.version) == ("River", None, None)
+
+
 def test_expected_is_who_can_be_here_and_is_not_off():
     shown = board()
     assert shown.expected == set(MODELS)
