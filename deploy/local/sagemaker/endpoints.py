@@ -31,7 +31,11 @@ _MOVING: Final = ("Creating", "Updating", "Deleting")
 """Those of an endpoint's statuses that its variants have too."""
 _SAME: Final = ("VariantName", "Count", "Image", "ModelDataUrl", "Environment", "Shadow")
 """What two plans of a variant must have in common for its servers to go on."""
-_BUSY: Final = ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
+_BACK: Final = "SystemUpdating"
+"""What AWS calls an endpoint that it works on of its own accord; here: one whose servers start again with the service."""
+_BUSY: Final = ("Creating", "Updating", _BACK, "RollingBack", "Deleting")
+_PATIENCE_S: Final = 50.0
+"""How long a change waits for an endpoint that comes back: shorter than boto3 waits for an answer."""
 
 log = structlog.get_logger()
 
@@ -111,7 +115,7 @@ class Endpoints:
 
     async def update(self, request: Document) -> Document:
         """Go over to another config."""
-        document = self._unoccupied(request["EndpointName"])
+        document = await self._unoccupied(request["EndpointName"])
         config = request["EndpointConfigName"]
         deployment = request.get("DeploymentConfig", {})
         if "BlueGreenUpdatePolicy" in deployment and "RollingUpdatePolicy" in deployment:
@@ -128,7 +132,7 @@ class Endpoints:
 
     async def update_weights(self, request: Document) -> Document:
         """Change shares at once, and numbers of servers without a lost request."""
-        document = self._unoccupied(request["EndpointName"])
+        document = await self._unoccupied(request["EndpointName"])
         name = document["EndpointName"]
         plan = [dict(variant) for variant in document["_Variants"]]
         by_name = {variant["VariantName"]: variant for variant in plan}
@@ -147,16 +151,21 @@ class Endpoints:
         return {"EndpointArn": document["EndpointArn"]}
 
     async def delete(self, request: Document) -> Document:
-        """Answer no more, and end the servers."""
+        """Answer no more, and end the servers. Twice is harmless."""
         document = self._get(request["EndpointName"])
         name = document["EndpointName"]
+        if document["EndpointStatus"] == "Deleting":
+            return {}
         running = self._tasks.get(name)
         self._keep(document, "Deleting")
         self._begin(name, self._bring_down(document, running))
         return {}
 
     def recover(self) -> None:
-        """Start the servers of all endpoints again; requests wait for them meanwhile."""
+        """Start the servers of all endpoints again; requests and changes wait for them meanwhile.
+
+        One that had never been in service stays Failed; one that did not come back last time gets another chance.
+        """
         known = set()
         for document in self._state.all(KIND):
             name = document["EndpointName"]
@@ -166,7 +175,9 @@ class Endpoints:
             known |= {variant["Folder"] for variant in document["_Variants"]}
             if document["EndpointStatus"] == "Creating":
                 self._begin(name, self._bring_up(document))
-            else:
+            elif document["EndpointStatus"] != "Failed" or self._has_models(document):
+                if document["EndpointStatus"] != "Updating":
+                    self._keep(document, _BACK)
                 self._begin(name, self._bring_back(document))
         for folder in self._home.glob("endpoints/*/*"):
             if str(folder.relative_to(self._home)) not in known:
@@ -188,7 +199,13 @@ class Endpoints:
             raise invalid(f'Could not find endpoint "{self._names.arn(KIND, name)}".')
         return document
 
-    def _unoccupied(self, name: str) -> Document:
+    def _has_models(self, document: Document) -> bool:
+        return all((self._home / variant["Folder"] / "model").is_dir() for variant in document["_Variants"])
+
+    async def _unoccupied(self, name: str) -> Document:
+        """An endpoint that may be changed at once, waited for while it comes back: who steers it need not know of a restart."""
+        if self._get(name)["EndpointStatus"] == _BACK and name in self._tasks:
+            await asyncio.wait({self._tasks[name]}, timeout=_PATIENCE_S)
         document = self._get(name)
         if document["EndpointStatus"] in _BUSY:
             raise invalid(f'Cannot update in-progress endpoint "{document["EndpointArn"]}".')
@@ -231,10 +248,13 @@ class Endpoints:
         task = self._tasks[name] = asyncio.create_task(work, name=f"endpoint {name}")
 
         def done(task: asyncio.Task[None]) -> None:
-            if self._tasks.get(name) is task:
+            if newest := self._tasks.get(name) is task:
                 del self._tasks[name]
-            if not task.cancelled() and task.exception():
-                log.error("endpoint task failed", endpoint=name, exc_info=task.exception())
+            if not task.cancelled() and (error := task.exception()):
+                log.error("endpoint task failed", endpoint=name, exc_info=error)
+                if newest and (document := self._state.get(KIND, name)):  # busy for ever, else
+                    status = "InService" if name in self._invoking.serving else "Failed"
+                    self._keep(document, status, FailureReason=f"InternalServerError: {error!r}", _Pending=None)
 
         task.add_done_callback(done)
 
@@ -295,10 +315,11 @@ class Endpoints:
             variant.weight = planned["Weight"]
             more = planned["Count"] - len(variant.servers)
             if more > 0:
-                servers = [self._server(name, planned, index) for index in range(len(variant.servers), planned["Count"])]
+                indices = range(len(variant.servers), planned["Count"])
                 try:
+                    servers = [self._server(name, planned, index) for index in indices]
                     await _start_all(servers)
-                except ServerFailed as failed:
+                except (ServerFailed, AwsError, OSError) as failed:
                     planned["Count"] = len(variant.servers)
                     self._keep(document, "InService", FailureReason=str(failed))
                     return
@@ -401,22 +422,25 @@ class Endpoints:
 
 
 async def _start_all(servers: Iterable[Server]) -> None:
-    """Start servers side by side; when one fails, the others are ended.
+    """Start servers side by side; when one fails, or nobody waits for them any more, all are ended.
 
     Raises:
         ServerFailed: If one did not become ready.
     """
     servers = list(servers)
-    done = await asyncio.gather(*(server.start() for server in servers), return_exceptions=True)
-    failed = [error for error in done if isinstance(error, BaseException)]
-    if failed:
-        await asyncio.gather(*(server.end() for server in servers))
-        if isinstance(failed[0], ServerFailed):
+    try:
+        done = await asyncio.gather(*(server.start() for server in servers), return_exceptions=True)
+        failed = [error for error in done if isinstance(error, BaseException)]
+        if failed and isinstance(failed[0], ServerFailed):
             raise ServerFailed(
                 "The primary container did not pass the ping health check."
                 f" Please check CloudWatch logs for this endpoint: {failed[0]}"
             ) from failed[0]
-        raise failed[0]
+        if failed:
+            raise failed[0]
+    except BaseException:
+        await asyncio.gather(*(server.end() for server in servers))
+        raise
 
 
 def _retain(old: list[Document], plan: list[Document], excluded: set[str]) -> None:

@@ -1,0 +1,133 @@
+"""The local SageMaker within the test's own process, its images a small server that can be held back."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from contracts.settings import Settings
+from deploy.local.sagemaker.app import Sagemaker
+from deploy.local.sagemaker.containers import MARK, Image, Images
+
+SERVE = '''
+"""Serves once the file that GATE names is there."""
+import os, sys, time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_GET
+
+    def log_message(self, *_):
+        pass
+
+if "BROKEN" in os.environ:
+    sys.exit("broken")
+while "GATE" in os.environ and not os.path.exists(os.environ["GATE"]):
+    time.sleep(0.01)
+HTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
+'''
+
+
+class Stage:
+    """A home, and services on it one after the other, as after kill -9."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nothing runs yet."""
+        self.settings = Settings(home=folder)
+        self.home = folder / "sagemaker"
+        self.gate = folder / "gate"
+        (folder / "serve.py").write_text(SERVE)
+        monkeypatch.setattr(Images, "name", lambda *_: "any")
+        monkeypatch.setattr(Images, "find", lambda *_: Image("any:1", folder, Path(sys.executable)))
+
+    @asynccontextmanager
+    async def service(self) -> AsyncIterator["Played"]:
+        """A service that takes up what the one before has left."""
+        service = Sagemaker(self.settings)
+        service.endpoints.recover()
+        service.jobs.recover()
+        try:
+            yield Played(service)
+        finally:
+            await service.jobs.close()
+            await service.endpoints.close()
+            service.state.close()
+
+    def processes(self) -> set[int]:
+        """Process ids of all servers and jobs of this home."""
+        found = set()
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(MARK) == str(self.home.absolute()) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.add(process.pid)
+            except (psutil.Error, OSError):
+                continue
+        return found
+
+
+class Played:
+    """What tests ask of a service."""
+
+    def __init__(self, service: Sagemaker) -> None:
+        """Ask past the door."""
+        self.service = service
+
+    async def __call__(self, operation: str, **request: Any) -> dict[str, Any]:
+        """What an operation of the control plane, or of the logs as ``logs:Name``, answers."""
+        target = f"Logs_20140328.{operation[5:]}" if operation.startswith("logs:") else f"SageMaker.{operation}"
+        return await self.service.answer(target, json.dumps(request).encode())
+
+    async def model(self, name: str, **environment: str) -> None:
+        """A model without an artifact."""
+        container = {"Image": "any:1", "Environment": environment}
+        await self(
+            "CreateModel", ModelName=name, PrimaryContainer=container, ExecutionRoleArn="arn:aws:iam::123456789012:role/r"
+        )
+
+    async def config(self, name: str, **weights: float) -> None:
+        """A config whose variants bear the names of their models."""
+        variants = [
+            {"VariantName": model, "ModelName": model, "InitialInstanceCount": 1, "InitialVariantWeight": weight}
+            for model, weight in weights.items()
+        ]
+        await self("CreateEndpointConfig", EndpointConfigName=name, ProductionVariants=variants)
+
+    async def endpoint(self, name: str, config: str) -> None:
+        """An endpoint in service."""
+        await self("CreateEndpoint", EndpointName=name, EndpointConfigName=config)
+        await self.settled(name)
+
+    async def status(self, name: str) -> str:
+        """An endpoint's status."""
+        return str((await self("DescribeEndpoint", EndpointName=name))["EndpointStatus"])
+
+    async def settled(self, name: str) -> dict[str, Any]:
+        """An endpoint that is in service again."""
+        async with asyncio.timeout(30):
+            while (status := await self.status(name)) != "InService":
+                assert status != "Failed", await self("DescribeEndpoint", EndpointName=name)
+                await asyncio.sleep(0.01)
+        return await self("DescribeEndpoint", EndpointName=name)
+
+    async def ask(self, name: str) -> str:
+        """The variant that answers."""
+        return (await self.service.invoking.invoke(name, {}, b"")).headers["x-Amzn-Invoked-Production-Variant"]
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.01)

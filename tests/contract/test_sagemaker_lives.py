@@ -1,0 +1,111 @@
+"""How endpoints and jobs of the local SageMaker come back, are changed meanwhile, and end."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from deploy.local.sagemaker.errors import AwsError
+from tests.contract.sagemaker_stage import Stage, until
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(tmp_path, monkeypatch)
+
+
+async def two_versions(stage: Stage) -> None:
+    """An endpoint that was in service, all its traffic at v1, when the service ended."""
+    stage.gate.touch()
+    async with stage.service() as ask:
+        for name in ("v1", "v2", "v3"):
+            await ask.model(name, GATE=str(stage.gate))
+        await ask.config("both", v1=1, v2=0)
+        await ask.config("next", v3=1)
+        await ask.endpoint("game", "both")
+    stage.gate.unlink()
+
+
+async def test_weights_that_are_shifted_while_an_endpoint_comes_back_stay_shifted(stage: Stage) -> None:
+    await two_versions(stage)
+    shifted = [{"VariantName": "v1", "DesiredWeight": 0}, {"VariantName": "v2", "DesiredWeight": 1}]
+    async with stage.service() as ask:
+        assert await ask.status("game") == "SystemUpdating"
+        answered = asyncio.create_task(ask.ask("game"))
+        change = ask("UpdateEndpointWeightsAndCapacities", EndpointName="game", DesiredWeightsAndCapacities=shifted)
+        changed = asyncio.create_task(change)
+        await asyncio.sleep(0.3)
+        assert not answered.done()
+        assert not changed.done()
+
+        stage.gate.touch()
+        await changed
+        described = await ask.settled("game")
+
+        assert await answered == "v1"
+        assert {one["VariantName"]: one["CurrentWeight"] for one in described["ProductionVariants"]} == {"v1": 0, "v2": 1}
+        assert {await ask.ask("game") for _ in range(20)} == {"v2"}
+
+
+async def test_an_update_that_is_asked_for_while_an_endpoint_comes_back_outlives_the_next_restart(stage: Stage) -> None:
+    await two_versions(stage)
+    async with stage.service() as ask:
+        update = asyncio.create_task(ask("UpdateEndpoint", EndpointName="game", EndpointConfigName="next"))
+        also = asyncio.create_task(ask("UpdateEndpoint", EndpointName="game", EndpointConfigName="next"))
+        await asyncio.sleep(0)
+        stage.gate.touch()
+        await update
+        with pytest.raises(AwsError, match="Cannot update in-progress endpoint"):
+            await also
+        assert (await ask.settled("game"))["EndpointConfigName"] == "next"
+
+    async with stage.service() as ask:
+        described = await ask.settled("game")
+        assert (described["EndpointConfigName"], await ask.ask("game")) == ("next", "v3")
+
+
+async def test_an_endpoint_that_never_was_in_service_stays_failed_with_its_reason(stage: Stage) -> None:
+    async with stage.service() as ask:
+        await ask.model("v1", BROKEN="yes")
+        await ask.config("broken", v1=1)
+        await ask("CreateEndpoint", EndpointName="game", EndpointConfigName="broken")
+        async with asyncio.timeout(30):
+            while await ask.status("game") == "Creating":
+                await asyncio.sleep(0.01)
+        before = await ask("DescribeEndpoint", EndpointName="game")
+    assert before["EndpointStatus"] == "Failed"
+
+    async with stage.service() as ask:
+        assert await ask("DescribeEndpoint", EndpointName="game") == before
+
+
+@pytest.mark.parametrize("during", ["Creating", "Updating"])
+async def test_an_endpoint_deleted_while_its_servers_start_leaves_none_of_them(stage: Stage, during: str) -> None:
+    async with stage.service() as ask:
+        await ask.model("quick")
+        await ask.model("swift")
+        await ask.model("held", GATE=str(stage.gate))
+        await ask.config("one", quick=1)
+        await ask.config("two", swift=1, held=1)
+        if during == "Creating":
+            await ask("CreateEndpoint", EndpointName="game", EndpointConfigName="two")
+        else:
+            await ask.endpoint("game", "one")
+            await ask("UpdateEndpoint", EndpointName="game", EndpointConfigName="two")
+        keeping = {"Creating": 1, "Updating": 2}[during]
+        await until(lambda: len(stage.processes()) > keeping and len(watched()) >= keeping)
+
+        assert await ask.status("game") == during
+        await ask("DeleteEndpoint", EndpointName="game")
+        await ask("DeleteEndpoint", EndpointName="game")
+        await until(lambda: not any(task.get_name() == "endpoint game" for task in asyncio.all_tasks()))
+
+        with pytest.raises(AwsError, match="Could not find endpoint"):
+            await ask.status("game")
+        assert not stage.processes()
+        assert not watched()
+
+
+def watched() -> list["asyncio.Task[None]"]:
+    """The tasks that start servers again when they end."""
+    return [task for task in asyncio.all_tasks() if "_keep_running" in repr(task.get_coro())]
