@@ -12,7 +12,7 @@ from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.wire import Document
 
 KIND: Final = "endpoint-config"
-_LISTING: Final = Listing("EndpointConfigName")
+_LISTING: Final = Listing("EndpointConfigName", from_then_on=True)
 
 
 class Configs:

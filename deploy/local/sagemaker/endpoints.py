@@ -26,7 +26,7 @@ from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.wire import Document
 
 KIND: Final = "endpoint"
-_LISTING: Final = Listing("EndpointName", "EndpointStatus")
+_LISTING: Final = Listing("EndpointName", "EndpointStatus", from_then_on=True)
 _MOVING: Final = ("Creating", "Updating", "Deleting")
 """Those of an endpoint's statuses that its variants have too."""
 _SAME: Final = ("VariantName", "Count", "Image", "ModelDataUrl", "Environment", "Shadow")

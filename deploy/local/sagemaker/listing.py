@@ -25,57 +25,69 @@ class Listing:
     """The member that names it."""
     status: str | None = None
     """The member that StatusEquals and SortBy=Status look at."""
-    newest_first: bool = True
-    """The order when none is asked for: AWS is of two minds about it."""
     equals: Mapping[str, str] = field(default_factory=dict)
     """Further filters: member of the request -> member of the document, equal."""
+    group: str | None = None
+    """The member that names those which have a number under a common name, instead of a name of their own."""
+    number: str | None = None
+    """The member with that number."""
+    from_then_on: bool = False
+    """Whether CreationTimeAfter means that time too: AWS is of two minds about it."""
 
     def page(self, documents: Iterable[Document], request: Document) -> tuple[list[Document], str | None]:
-        """The documents asked for, at most MaxResults, and the token of the next page.
+        """The documents asked for, the newest first if no order is, at most MaxResults, and the token of the next page.
 
         A token names the last document of its page, so that what comes or goes meanwhile neither repeats nor skips others.
 
         Raises:
             AwsError: If NextToken is none of ours.
         """
-        sort = {"Name": self.name, "Status": self.status, "CreationTime": "CreationTime"}.get(
-            request.get("SortBy", "CreationTime")
-        )
-        order = request.get("SortOrder")
-        backwards = order == "Descending" if order else self.newest_first
+        sort = request.get("SortBy", "CreationTime")
+        backwards = request.get("SortOrder", "Descending") == "Descending"
 
-        def key(document: Document) -> tuple[Any, str]:
-            return document[sort or "CreationTime"], document[self.name]
+        def key(document: Document) -> tuple[float | str, str, int]:
+            name, number = self._name(document), int(document.get(self.number or "", 0))
+            first = {"Name": name, "Status": document.get(self.status or "", ""), "CreationTime": document["CreationTime"]}
+            return first[sort], name, number
 
         chosen = sorted((one for one in documents if self._fits(one, request)), key=key, reverse=backwards)
         if "NextToken" in request:
-            last = _decode(request["NextToken"])
-            try:
-                chosen = [one for one in chosen if (key(one) < last if backwards else key(one) > last)]
-            except TypeError:
-                raise invalid("Invalid NextToken") from None
+            last = _decode(request["NextToken"], float if sort == "CreationTime" else str)
+            chosen = [one for one in chosen if (key(one) < last if backwards else key(one) > last)]
         size = int(request.get("MaxResults", 10))
         page = chosen[:size]
         return page, _encode(key(page[-1])) if len(chosen) > size else None
 
+    def _name(self, document: Document) -> str:
+        return str(document.get(self.group or "") or document[self.name])
+
     def _fits(self, document: Document, request: Document) -> bool:
-        if request.get("NameContains", "").lower() not in document[self.name].lower():
+        if request.get("NameContains", "").lower() not in self._name(document).lower():
             return False
         if self.status and "StatusEquals" in request and document[self.status] != request["StatusEquals"]:
             return False
         for filtered, (member, sign) in _TIMES.items():
-            if filtered in request and (document.get(member, 0) - request[filtered]) * sign <= 0:
-                return False
+            if filtered in request:
+                later = (document.get(member, 0) - request[filtered]) * sign
+                if later < 0 or (later == 0 and not (self.from_then_on and filtered == "CreationTimeAfter")):
+                    return False
         return all(document.get(member) == request[filtered] for filtered, member in self.equals.items() if filtered in request)
 
 
-def _encode(key: tuple[Any, str]) -> str:
+def _encode(key: tuple[float | str, str, int]) -> str:
     return base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
 
 
-def _decode(token: str) -> tuple[Any, str]:
+def _decode(token: str, kind: type[float] | type[str]) -> tuple[Any, str, int]:
+    """The key of the last document before, if the order is still the same.
+
+    Raises:
+        AwsError: If it is none.
+    """
     try:
-        value, name = json.loads(base64.urlsafe_b64decode(token))
-    except ValueError:
+        first, name, number = json.loads(base64.urlsafe_b64decode(token))
+        if not (isinstance(first, kind) and isinstance(name, str) and isinstance(number, int)):
+            raise ValueError(token)
+    except (ValueError, TypeError, RecursionError):
         raise invalid("Invalid NextToken") from None
-    return value, name
+    return first, name, number

@@ -13,7 +13,7 @@ from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.wire import Document
 
 KIND: Final = "model"
-_LISTING: Final = Listing("ModelName")
+_LISTING: Final = Listing("ModelName", from_then_on=True)
 
 
 class Models:

@@ -14,7 +14,12 @@ from deploy.local.sagemaker.wire import Document
 GROUP: Final = "model-package-group"
 PACKAGE: Final = "model-package"
 _GROUPS: Final = Listing("ModelPackageGroupName")
-_PACKAGES: Final = Listing("ModelPackageArn", "ModelPackageStatus", equals={"ModelApprovalStatus": "ModelApprovalStatus"})
+_PACKAGES: Final = Listing(
+    "ModelPackageName",
+    equals={"ModelApprovalStatus": "ModelApprovalStatus"},
+    group="ModelPackageGroupName",
+    number="ModelPackageVersion",
+)
 _PENDING: Final = "PendingManualApproval"
 
 
