@@ -1,10 +1,11 @@
-"""SageMaker's endpoints in memory, for tests of what trainers.promote, bases and watching make of them."""
+"""SageMaker's endpoints and model registry in memory, for tests of what trainers.promote, bases and watching make of them."""
 
 from collections.abc import Iterable
 from datetime import datetime
 
 from contracts.events import EndpointSeen, ModelPublished, VariantSeen, variant_of, version_of
 from tests.histories import seconds
+from trainers.registry import Registered, told_gate
 from trainers.serving import ServingFailed
 
 
@@ -78,3 +79,37 @@ class MemoryServing:
                 for variant, weight in self.variants.items()
             ],
         )
+
+
+class MemoryRegistry:
+    """`trainers.registry.Registry` of one model: its versions as the gate left them, and what people have said since."""
+
+    def __init__(self, *versions: ModelPublished) -> None:
+        self.kept = list(versions)
+        self.said: dict[str, tuple[str, str]] = {}
+        """ModelApprovalStatus and ApprovalDescription, by ARN."""
+        self.read_arns: list[str] = []
+
+    def overrule(self, version: str, status: str, why: str = "") -> None:
+        """What UpdateModelPackage does."""
+        [arn] = [one.arn for one in self.kept if one.version == version]
+        self.said[arn] = status, why
+
+    def read(self, arn: str) -> Registered | None:
+        self.read_arns.append(arn)
+        for one in self.kept:
+            if one.arn == arn:
+                status, why = self.said.get(arn, ("Approved" if one.approved else "Rejected", ""))
+                now = {"approved": status == "Approved", "gate": told_gate(one, status, why)}
+                return Registered(one.model_copy(update=now), "")
+        return None
+
+    def approved(self, model: str) -> dict[str, bool]:
+        return {one.arn: found.published.approved for one in self.kept if (found := self.read(one.arn))}
+
+    def versions(self, model: str) -> list[Registered]:
+        return [found for one in self.kept if (found := self.read(one.arn))]
+
+    def register(self, version: ModelPublished) -> ModelPublished:
+        self.kept.append(version.model_copy(update={"arn": f"arn:{len(self.kept) + 1}"}))
+        return self.kept[-1]

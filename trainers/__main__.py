@@ -25,6 +25,7 @@ from contracts.settings import Settings
 from producers import logs
 from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import BusError, open_bus
+from trainers.approval import Approvals
 from trainers.bases import Bases
 from trainers.intake import ACKNOWLEDGED_S, catch_up, rejection
 from trainers.observations import ensure_table
@@ -99,6 +100,7 @@ class Trainer:
         self._catch_up(bus, models)
         models.close()
         promoter = Promoter(bus, standing, serving)
+        approvals = Approvals(standing, promoter, registry)
         bases = Bases(settings, blobs, standing, serving, promoter, registry)
         ensure_bucket(settings)
         for model in BATCH_MODELS:
@@ -108,8 +110,8 @@ class Trainer:
         answer = [model for model in BATCH_MODELS if model not in self._bringing and standing.champion(model)]
         log.info("bases answer", models=answer, seconds=round(time.monotonic() - began, 2))
 
-        steering = Steering(standing, promoter)
-        watch = Watch(standing, serving, promoter, bases.worth_trying, partial(self._bring, bases))
+        steering = Steering(standing, promoter, approvals)
+        watch = Watch(standing, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
         self._start("hear", lambda: self._listen(bus, commands))
         for target in (*BATCH_MODELS, None):
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
@@ -132,7 +134,7 @@ class Trainer:
             ensure_table(settings)
             return catch_up(bus, observations, self._stop)
 
-        rebuilder = Rebuilder(settings, bus, blobs, archive_now, standing, serving, promoter, registry, self.pause)
+        rebuilder = Rebuilder(settings, bus, blobs, archive_now, standing, serving, promoter, registry, approvals, self.pause)
         self._start("archive", lambda: self._keep(archive_now))
         self._start("observations", lambda: self._keep(observe))
         self._start("rebuilds", lambda: self._rebuild(rebuilder))

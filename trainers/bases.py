@@ -39,7 +39,7 @@ class About:
 
 
 class NoBase(RuntimeError):
-    """A model that this repository has no base version of; the message says so to people."""
+    """A model that this repository has no base version of, or none that may answer; the message says so to people."""
 
 
 def about(model: str) -> About:
@@ -114,6 +114,8 @@ class Bases:
         served = [version_of(variant) for variant, weight in self._serving.weights(endpoint_of(model)).items() if weight > 0]
         if served and served[0] in known and known[served[0]].approved:
             self._promoter.promote(known[served[0]], "the endpoint serves it")
+        elif base and not base.approved:
+            raise NoBase(f"{model} {base.version} is not approved: {base.gate}")
         elif base:
             self._promoter.promote(base, "the base model of the repository")
         else:
@@ -165,9 +167,10 @@ class Bases:
 
 
 def _newer(base: ModelPublished, champion: ModelPromoted, known: dict[str, ModelPublished]) -> bool:
-    """Whether the repository's base is to follow the base that answers: it came later, and nobody has gone back from it."""
+    """Whether the repository's base is to follow the base that answers: it came later, and nobody is against it."""
     return (
         is_base(champion.version)
+        and base.approved
         and champion.version != base.version
         and not isinstance(champion, ModelRolledBack)
         and champion.previous != base.version

@@ -18,6 +18,7 @@ from contracts.events import BATCH_MODELS, ModelPublished, RetrainModel, Trainin
 from contracts.ports import Blobs, Bus
 from contracts.settings import Settings
 from trainers import dataset, economics, evaluate, gate, jobs
+from trainers.approval import Approvals
 from trainers.bases import about
 from trainers.jobs import Pause, Progress
 from trainers.promote import Promoter, say
@@ -52,6 +53,7 @@ class Rebuilder:
         serving: Serving,
         promoter: Promoter,
         registry: Registry,
+        approvals: Approvals,
         pause: Pause,
     ) -> None:
         """Bring together what a rebuild needs.
@@ -65,6 +67,7 @@ class Rebuilder:
             serving: The endpoints.
             promoter: Lets a version answer.
             registry: Where versions are kept.
+            approvals: What the registry says of them when one is to be promoted.
             pause: Waits; raises when the trainer is to stop.
         """
         self._settings = settings
@@ -76,6 +79,7 @@ class Rebuilder:
         self._pause = pause
         self._promoter = promoter
         self._registry = registry
+        self._approvals = approvals
         self._jobs = jobs.Jobs(settings, pause)
 
     def carry_out(self, command: RetrainModel) -> None:
@@ -96,6 +100,7 @@ class Rebuilder:
         found = mine[0] if mine else self._made(command, version, tell)
         if version not in self._standing.published(model):
             say(self._bus, self._standing, found.published)
+        self._approvals.ask(model, version)
         published = self._standing.published(model)[version]
         against = published.failed or (None if published.approved else published.gate)
         if against:

@@ -1,13 +1,14 @@
 """The versions that exist, as SageMaker's model registry has them (way 3, REBUILD).
 
 A version is a model package of the group ``gamenight-<model>``; its ModelPublished, whole, lies beside its artifacts on S3
-as its card. So the registry can be told again on a log that was lost, word for word.
+as its card. So the registry can be told again on a log that was lost, word for word. The gate's verdict is the package's first
+approval; whoever changes that in the registry has the last word.
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import boto3
@@ -17,6 +18,8 @@ from contracts.events import ModelPublished
 from contracts.ports import Blobs
 from contracts.settings import Settings
 from trainers.jobs import PATIENT
+
+_BY_HAND: Final = " in the model registry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,24 @@ def group(model: str) -> str:
     return f"gamenight-{model}"
 
 
+def told_gate(published: ModelPublished, status: str, why: str = "") -> str:
+    """Why a version may be promoted, or may not, once the registry says ``status`` of it.
+
+    Args:
+        published: The version as the gate left it.
+        status: SageMaker's ModelApprovalStatus.
+        why: What whoever set it gave as a reason.
+    """
+    if (status == "Approved") == published.approved:
+        return published.gate
+    return f"{status}{_BY_HAND}{f': {why}' if why else ''}; the gate had said: {published.gate}"
+
+
+def by_hand(published: ModelPublished) -> bool:
+    """Whether somebody has overruled the gate in the registry."""
+    return _BY_HAND in published.gate
+
+
 class Registry:
     """The model packages of one SageMaker."""
 
@@ -44,24 +65,38 @@ class Registry:
 
     def versions(self, model: str) -> list[Registered]:
         """All versions of a model, the oldest first."""
-        return list(self._versions(model))
+        return [found for arn in self.approved(model) if (found := self.read(arn))]
 
-    def _versions(self, model: str) -> Iterator[Registered]:
+    def approved(self, model: str) -> dict[str, bool]:
+        """Whether each version of a model is approved now, by the ARN of its package; the oldest first. Cheap to ask for."""
+        return {one["ModelPackageArn"]: one.get("ModelApprovalStatus") == "Approved" for one in self._listed(model)}
+
+    def read(self, arn: str) -> Registered | None:
+        """A version as the registry has it now; None if it is not there, or is nothing that `register` has made."""
         try:
-            pages = self._sagemaker.get_paginator("list_model_packages").paginate(
-                ModelPackageGroupName=group(model), SortBy="CreationTime", SortOrder="Ascending"
-            )
-            arns = [found["ModelPackageArn"] for page in pages for found in page["ModelPackageSummaryList"]]
-        except ClientError as error:
-            if error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound"):
-                return  # no group yet
-            raise
-        for arn in arns:
             package = self._sagemaker.describe_model_package(ModelPackageName=arn)
-            told = package["CustomerMetadataProperties"]
-            card = ModelPublished.model_validate_json(self._blobs.get(told["card"]))
-            approved = package["ModelApprovalStatus"] == "Approved"
-            yield Registered(card.model_copy(update={"arn": arn, "approved": approved}), told.get("command_id", ""))
+        except ClientError as error:
+            if _is_absent(error):
+                return None
+            raise
+        told = package.get("CustomerMetadataProperties", {})
+        if "card" not in told:
+            return None
+        card = ModelPublished.model_validate_json(self._blobs.get(told["card"]))
+        status = package["ModelApprovalStatus"]
+        now = {"approved": status == "Approved", "gate": told_gate(card, status, package.get("ApprovalDescription", ""))}
+        return Registered(card.model_copy(update={"arn": arn, **now}), told.get("command_id", ""))
+
+    def _listed(self, model: str) -> Iterator[dict[str, Any]]:
+        pages = self._sagemaker.get_paginator("list_model_packages").paginate(
+            ModelPackageGroupName=group(model), SortBy="CreationTime", SortOrder="Ascending"
+        )
+        try:
+            for page in pages:
+                yield from page["ModelPackageSummaryList"]
+        except ClientError as error:
+            if not _is_absent(error):  # no group yet
+                raise
 
     def register(self, published: ModelPublished, command_id: UUID | None = None) -> ModelPublished:
         """Add a version: its card on S3 first, then the package that points there, whose ARN is in what comes back."""
@@ -97,3 +132,7 @@ class Registry:
             told = json.dumps(error.response["Error"])
             if "already exist" not in told.lower() and "ResourceInUse" not in told:
                 raise
+
+
+def _is_absent(error: ClientError) -> bool:
+    return error.response["Error"]["Code"] in ("ValidationException", "ResourceNotFound")

@@ -1,7 +1,8 @@
 """Operators' commands on who answers: refused with a reason, or carried out and settled at once (way 3, REBUILD).
 
-`refusal` is pure and says what the log speaks against; `Steering` does what is left. Twice is harmless: a command that is
-settled is not due any more (trainers.standing), and what is so already is left as it is.
+`refusal` is pure and says what the log speaks against; `Steering` sees that the log has the registry's latest word on the
+version, and does what is left. Twice is harmless: a command that is settled is not due any more (trainers.standing), and what
+is so already is left as it is.
 """
 
 import time
@@ -21,7 +22,9 @@ from contracts.events import (
     SetPolicy,
     TryVersion,
 )
+from trainers.approval import Approvals
 from trainers.promote import Promoter
+from trainers.registry import by_hand
 from trainers.serving import ServingFailed
 from trainers.standing import QuickCommand, Standing
 
@@ -51,7 +54,7 @@ def _against_version(standing: Standing, model: str, version: str, *, approved: 
         there = ", ".join(published) or "none yet"
         return f"{model} has no version {version}: there is {there}"
     if approved and not published[version].approved:
-        return f"the gate did not let {model} {version} pass: {published[version].gate}"
+        return f"{model} {version} is not approved: {published[version].gate}"
     return None
 
 
@@ -111,15 +114,18 @@ def parts_after(before: Mapping[str, str], command: SetPolicy) -> dict[str, str]
 class Steering:
     """Carries out what changes who answers."""
 
-    def __init__(self, standing: Standing, promoter: Promoter) -> None:
-        """Bring together what the log says, and who can change it."""
+    def __init__(self, standing: Standing, promoter: Promoter, approvals: Approvals) -> None:
+        """Bring together what the log says, who can change it, and who approves."""
         self._standing = standing
         self._promoter = promoter
+        self._approvals = approvals
 
     def settle(self, command: QuickCommand) -> CommandSettled:
         """Carry a command out, or refuse it, and say so."""
         began = time.monotonic()
         self._note_failure(command)
+        if not isinstance(command, SetPolicy) and command.version is not None:
+            self._approvals.ask(command.target, command.version)
         against = refusal(self._standing, command)
         if against is None:
             return self._say(command, "done", self._carry_out(command), began)
@@ -171,7 +177,8 @@ class Steering:
     def _promote(self, command: PromoteModel) -> str:
         model, version = command.target, command.version
         before = self._standing.champion(model)
-        event = self._promoter.promote(self._version(model, version), _note(command))
+        published = self._version(model, version)
+        event = self._promoter.promote(published, _note(command, published))
         self._promoter.amend(model, version, failed="")
         if before and before.version == version:
             return f"{model} {version} answers already"
@@ -187,7 +194,7 @@ class Steering:
         assert good
         if good.version == champion.version:
             return f"{model} {good.version} answers already"
-        self._promoter.promote(good, _note(command), back=True)
+        self._promoter.promote(good, _note(command, good), back=True)
         return f"{model} {good.version} answers again, in the place of {champion.version}"
 
     def _try(self, command: TryVersion) -> str:
@@ -201,7 +208,8 @@ class Steering:
         before = self._standing.candidate(model)
         if before and (before.version, before.role, before.share) == (command.version, command.role, share):
             return f"{model} {command.version} is that already"
-        self._promoter.try_beside(self._version(model, command.version), command.role, share, _note(command))
+        published = self._version(model, command.version)
+        self._promoter.try_beside(published, command.role, share, _note(command, published))
         if command.role == "canary":
             return f"{model} {command.version} answers {share:.0%} of the players"
         return f"{model} {command.version} is asked, scored, and not shown"
@@ -223,5 +231,7 @@ class Steering:
         return f"shown first: {event.lead}{parts}"
 
 
-def _note(command: PromoteModel | RollBackModel | TryVersion) -> str:
-    return f"{command.by}: {command.reason}" if command.reason else f"asked for by {command.by}"
+def _note(command: PromoteModel | RollBackModel | TryVersion, version: ModelPublished | None = None) -> str:
+    """Who asked for it and why; and who had another opinion of the version than the gate."""
+    asked = f"{command.by}: {command.reason}" if command.reason else f"asked for by {command.by}"
+    return f"{asked}; {version.gate}" if version and by_hand(version) else asked

@@ -1,8 +1,10 @@
-"""The endpoints as they are, told whenever they have changed; and those that are not there, tried again (way 3, REBUILD).
+"""Endpoints and approvals as they are, told whenever they have changed; what does not answer, tried again (way 3, REBUILD).
 
-One list of all endpoints every few seconds says which have changed; only those are looked at.
+One list of all endpoints every few seconds says which have changed; only those are looked at. Of the registry, one model's
+versions are listed each time.
 """
 
+import itertools
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -11,6 +13,7 @@ import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.events import BATCH_MODELS, EndpointSeen
+from trainers.approval import Approvals
 from trainers.promote import Promoter
 from trainers.serving import Serving, ServingFailed, endpoint_of
 from trainers.standing import Standing
@@ -28,6 +31,7 @@ class Watch:
         standing: Standing,
         serving: Serving,
         promoter: Promoter,
+        approvals: Approvals,
         worth_trying: Callable[[str], bool],
         bring: Callable[[str], None],
     ) -> None:
@@ -37,15 +41,18 @@ class Watch:
             standing: What was said last.
             serving: The endpoints.
             promoter: Says, and tidies.
+            approvals: The registry's word on versions.
             worth_trying: Whether a model that does not answer is to be brought again.
             bring: Begins to make a model answer; nothing is done where that is under way.
         """
         self._standing = standing
         self._serving = serving
         self._promoter = promoter
+        self._approvals = approvals
         self._worth_trying = worth_trying
         self._bring = bring
         self._looked: dict[str, tuple[str, datetime]] = {}
+        self._turns = itertools.cycle(BATCH_MODELS)
 
     def look(self) -> None:
         """Look once; an outage of SageMaker passes, and is seen in what the endpoints answer."""
@@ -53,8 +60,9 @@ class Watch:
             stamps = self._serving.stamps()
             for model in BATCH_MODELS:
                 self._look_at(model, stamps.get(endpoint_of(model)))
+            self._approvals.look(next(self._turns))
         except (ClientError, BotoCoreError, ServingFailed) as error:
-            log.warning("endpoints not seen", error=str(error))
+            log.warning("not seen", error=str(error))
 
     def _look_at(self, model: str, stamp: tuple[str, datetime] | None) -> None:
         last = self._standing.endpoint(model)

@@ -353,6 +353,7 @@ def test_a_version_that_failed_is_rolled_back_from_once_and_is_never_the_last_go
     failed = RollBackModel(command_id=uuid4(), target="xgboost", failed="2", by="router")
     assert trainer.obey(failed).outcome == "done"
     assert trainer.champion.version == "1"
+    assert trainer.log.standing.published("xgboost")["2"].failed == "asked for by router"
     trainer.bus.publish(failed).result(30)
     again = trainer.roll_back(failed="2")
     assert (again.outcome, again.message) == ("done", "nothing to do: xgboost 1 answers, not 2")
@@ -368,7 +369,7 @@ def test_what_the_gate_refused_is_never_promoted_and_never_a_canary_but_may_be_a
     before = trainer.champion
     for refused in (trainer.promote(REFUSED), trainer.attempt("canary", REFUSED, 0.5), trainer.roll_back(version=REFUSED)):
         assert refused.outcome == "refused"
-        assert refused.message == "the gate did not let xgboost 3 pass: refused: MNIST 12.00%"
+        assert refused.message == "xgboost 3 is not approved: refused: MNIST 12.00%"
     assert trainer.champion == before
 
     assert trainer.attempt("shadow", REFUSED).outcome == "done"
@@ -403,6 +404,43 @@ def test_a_version_that_does_not_start_stays_off_and_the_champion_goes_on(traine
     assert trainer.weights() == weights
     assert trainer.attempt("canary", BROKEN, 0.5).outcome == "failed"
     assert trainer.log.standing.candidate("xgboost") is None
+
+
+def test_what_somebody_says_in_the_registry_decides_who_may_be_promoted(trainer, asking):
+    """Approval was cosmetic: what UpdateModelPackage set never reached those who promote."""
+    arns = {version: one.arn for version, one in trainer.log.standing.published("xgboost").items()}
+    before = trainer.champion
+
+    def overrule(version: str, status: str, why: str) -> None:
+        trainer.sagemaker.update_model_package(
+            ModelPackageArn=arns[version], ModelApprovalStatus=status, ApprovalDescription=why
+        )
+
+    def told(version: str) -> ModelPublished:
+        return trainer.log.standing.published("xgboost")[version]
+
+    overrule("5", "Rejected", "draws on the left only")
+    for refused in (trainer.promote("5"), trainer.attempt("canary", "5", 0.5)):
+        assert refused.outcome == "refused"
+        assert refused.message.startswith("xgboost 5 is not approved: Rejected in the model registry: draws on the left only;")
+    assert trainer.champion == before
+    assert not told("5").approved
+    overrule("5", "Approved", "it does not")
+    trainer.until("told without being asked", lambda: told("5").approved)
+    assert told("5").gate == "passed: a test"
+
+    overrule(REFUSED, "Approved", "we need it")
+    assert trainer.promote(REFUSED).outcome == "done"
+    assert trainer.champion.version == REFUSED
+    why = "Approved in the model registry: we need it; the gate had said: refused: MNIST 12.00%"
+    assert trainer.champion.note == f"asked for by test; {why}"
+    overrule(REFUSED, "Rejected", "not any more")
+    trainer.until("told without being asked", lambda: not told(REFUSED).approved)
+    assert trainer.champion.version == REFUSED, "what answers goes on until somebody goes back"
+    assert trainer.promote("1").outcome == "done"
+    assert trainer.champion.previous != REFUSED, "what was rejected does not stand by"
+    assert trainer.promote(before.version).outcome == "done"
+    assert trainer.champion.previous == "1"
 
 
 def test_a_policy_is_set_whole_and_refused_where_it_makes_no_sense(trainer):

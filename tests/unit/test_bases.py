@@ -10,44 +10,31 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import ClientError
 
-from contracts.events import ModelPublished, ModelRolledBack
+from contracts.events import ModelRolledBack
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
-from tests.endpoints import MemoryServing
+from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published
 from trainers import bases
 from trainers.bases import Bases, about
 from trainers.promote import Promoter
-from trainers.registry import Registered
 from trainers.standing import Standing
 
 NOT_HERE = ClientError({"Error": {"Code": "ValidationException", "Message": "Image x is not installed"}}, "CreateModel")
 
 
-class Shelf:
-    """A registry in memory."""
-
-    def __init__(self, *versions: ModelPublished) -> None:
-        self.kept = list(versions)
-
-    def versions(self, model: str) -> list[Registered]:
-        return [Registered(one, "") for one in self.kept]
-
-    def register(self, version: ModelPublished) -> ModelPublished:
-        self.kept.append(version.model_copy(update={"arn": f"arn:{len(self.kept) + 1}"}))
-        return self.kept[-1]
-
-
 class House:
     """A repository with images, and the trainer's part that brings models up."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, log: Iterable[Any] = (), shelf: Shelf | None = None):
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, log: Iterable[Any] = (), shelf: MemoryRegistry | None = None
+    ):
         self.images = folder / "images"
         monkeypatch.setattr(bases, "IMAGES", self.images)
         self.settings = Settings(home=folder, tools=folder / "tools")
         self.endpoints = MemoryServing()
-        self.shelf = shelf or Shelf()
+        self.shelf = shelf or MemoryRegistry()
         self.standing = Standing(log)
         bus = open_bus(f"memory://{uuid4()}")
         promoter = Promoter(bus, self.standing, self.endpoints)  # type: ignore[arg-type]
@@ -117,7 +104,7 @@ def test_a_base_that_people_went_back_from_is_not_promoted_at_the_next_start(hou
 
 def test_a_log_that_has_forgotten_is_told_again_and_the_endpoint_says_who_answers(tmp_path, monkeypatch):
     versions = [published("base1", arn="arn:1"), published("1", 1, arn="arn:2"), published("2", 2, arn="arn:3", approved=False)]
-    house = House(tmp_path, monkeypatch, shelf=Shelf(*versions))
+    house = House(tmp_path, monkeypatch, shelf=MemoryRegistry(*versions))
     house.endpoints.variants = {"v1": 1.0, "base1": 0.0}
     assert house.bases.bring("xgboost")
     assert list(house.standing.published("xgboost").values()) == versions
@@ -126,9 +113,42 @@ def test_a_log_that_has_forgotten_is_told_again_and_the_endpoint_says_who_answer
 
 def test_what_an_old_log_did_not_know_of_a_version_is_told_from_the_registry(tmp_path, monkeypatch):
     refused = published("1", 1, arn="arn:2", approved=False)
-    house = House(tmp_path, monkeypatch, log=[published("base1"), published("1", 1), promoted("base1")], shelf=Shelf(refused))
+    house = House(
+        tmp_path, monkeypatch, log=[published("base1"), published("1", 1), promoted("base1")], shelf=MemoryRegistry(refused)
+    )
     house.bases.bring("xgboost")
     assert house.standing.published("xgboost")["1"] == refused
+
+
+def test_what_people_said_in_the_registry_and_what_failed_outlives_what_an_old_log_did_not_know(tmp_path, monkeypatch):
+    shelf = MemoryRegistry(published("base1", arn="arn:1"), published("1", 1, arn="arn:2"))
+    shelf.overrule("1", "Rejected", "wrong digits")
+    log = [published("base1"), published("1", 1, failed="router: no answer"), promoted("base1")]
+    house = House(tmp_path, monkeypatch, log=log, shelf=shelf)
+    house.bases.bring("xgboost")
+    told = house.standing.published("xgboost")["1"]
+    assert (told.approved, told.failed) == (False, "router: no answer")
+    assert told.gate == "Rejected in the model registry: wrong digits; the gate had said: g"
+
+
+def test_a_base_that_was_rejected_in_the_registry_is_not_brought(house):
+    house.bases.bring("xgboost")
+    house.put_base(b"second")
+    base = house.bases._base("xgboost")
+    house.shelf.overrule(base.version, "Rejected", "too dark")
+    house.standing.hear(house.shelf.read(base.arn).published)
+    assert house.bases.bring("xgboost")
+    assert house.champion == "base1"
+
+
+def test_a_model_whose_only_base_was_rejected_is_unavailable_with_the_reason(tmp_path, monkeypatch, house):
+    house.bases.bring("xgboost")
+    house.shelf.overrule("base1", "Rejected", "too dark")
+    anew = House(tmp_path, monkeypatch, shelf=house.shelf)
+    assert not anew.bases.bring("xgboost")
+    assert anew.standing.endpoint("xgboost").reason.startswith(
+        "xgboost base1 is not approved: Rejected in the model registry: too dark"
+    )
 
 
 def test_a_model_without_a_base_is_unavailable_and_the_reason_says_what_to_do(tmp_path, monkeypatch):

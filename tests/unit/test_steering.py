@@ -23,8 +23,9 @@ from contracts.events import (
 )
 from contracts.ports import Bus
 from producers.bus import open_bus
-from tests.endpoints import MemoryServing
+from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published, settled
+from trainers.approval import Approvals
 from trainers.promote import Promoter
 from trainers.serving import ServingFailed
 from trainers.standing import Standing
@@ -42,7 +43,9 @@ class Desk:
         self.endpoints = MemoryServing(*broken)
         self._bus: Bus = open_bus(f"memory://{uuid4()}")
         self.promoter = Promoter(self._bus, self.standing, self.endpoints)  # type: ignore[arg-type]
-        self._steering = Steering(self.standing, self.promoter)
+        self.registry = MemoryRegistry(*(one for one in self.standing.published("xgboost").values() if one.arn))
+        approvals = Approvals(self.standing, self.promoter, self.registry)  # type: ignore[arg-type]
+        self._steering = Steering(self.standing, self.promoter, approvals)
         champion = self.standing.champion("xgboost")
         if champion:
             self.endpoints.variants[champion.variant] = 1.0
@@ -89,11 +92,11 @@ AT_FOUR = Standing([*VERSIONS, promoted("4", "2")])
         (promote("9"), "xgboost has no version 9: there is base1, 1, 2, 3, 4"),
         (promote("1", "kmeans"), "kmeans has no version 1: there is none yet"),
         (promote("1", "river"), "no batch model 'river': there is xgboost, tensorflow, mxnet, kmeans"),
-        (promote("3"), "the gate did not let xgboost 3 pass: g"),
-        (roll_back(version="3"), "the gate did not let xgboost 3 pass: g"),
+        (promote("3"), "xgboost 3 is not approved: g"),
+        (roll_back(version="3"), "xgboost 3 is not approved: g"),
         (roll_back(version="8"), "xgboost has no version 8: there is base1, 1, 2, 3, 4"),
         (roll_back(version="4", failed="4"), "xgboost 4 is the one that failed"),
-        (attempt("canary", "3", 0.1), "the gate did not let xgboost 3 pass: g"),
+        (attempt("canary", "3", 0.1), "xgboost 3 is not approved: g"),
         (attempt("canary", "4", 0.1), "xgboost 4 answers everybody already"),
         (attempt("shadow"), "which version of xgboost? There is base1, 1, 2, 3, 4"),
         (attempt("shadow", "x"), "xgboost has no version x: there is base1, 1, 2, 3, 4"),
@@ -214,6 +217,38 @@ def test_what_a_router_says_of_a_version_is_in_the_note_that_people_read():
     desk = Desk(promoted("2", "1"))
     desk.obey(roll_back(by="router", failed="2", reason="version 2 failed its first calls: timed out"))
     assert desk.standing.champion("xgboost").note == "router: version 2 failed its first calls: timed out"
+
+
+def test_a_version_that_was_rejected_in_the_registry_is_neither_promoted_nor_a_canary_nor_gone_back_to():
+    """Approval was cosmetic: what UpdateModelPackage set never reached those who promote."""
+    desk = Desk(published("5", 5, arn="arn:5"), promoted("2", "1"))
+    desk.registry.overrule("5", "Rejected", "draws on the left only")
+    why = "xgboost 5 is not approved: Rejected in the model registry: draws on the left only; the gate had said: g"
+    for command in (promote("5"), attempt("canary", "5", 0.1), roll_back(version="5")):
+        settled = desk.obey(command)
+        assert (settled.outcome, settled.message) == ("refused", why)
+    assert desk.endpoints.started == []
+    [told] = desk.said()
+    assert (told.type, told.version, told.approved) == ("ModelPublished", "5", False)
+
+
+def test_a_version_that_was_approved_in_the_registry_is_promoted_against_the_gate_and_the_note_says_so():
+    desk = Desk(published("5", 5, arn="arn:5", approved=False, gate="refused: MNIST 98.00%"), promoted("2", "1"))
+    assert desk.obey(promote("5")).message == "xgboost 5 is not approved: refused: MNIST 98.00%"
+    desk.registry.overrule("5", "Approved", "we need it")
+    assert desk.obey(promote("5")).outcome == "done"
+    assert desk.standing.champion("xgboost").note == (
+        "asked for by ada; Approved in the model registry: we need it; the gate had said: refused: MNIST 98.00%"
+    )
+    assert desk.standing.published("xgboost")["5"].approved
+
+
+def test_a_version_whose_approval_is_pending_is_not_approved():
+    desk = Desk(published("5", 5, arn="arn:5"), promoted("2", "1"))
+    desk.registry.overrule("5", "PendingManualApproval")
+    assert desk.obey(promote("5")).message == (
+        "xgboost 5 is not approved: PendingManualApproval in the model registry; the gate had said: g"
+    )
 
 
 def test_a_champion_that_does_not_start_keeps_no_better_one_away():

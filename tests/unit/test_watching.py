@@ -6,10 +6,11 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from contracts.events import EndpointSeen
+from contracts.events import BATCH_MODELS, EndpointSeen
 from producers.bus import open_bus
-from tests.endpoints import MemoryServing
+from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published
+from trainers.approval import Approvals
 from trainers.promote import Promoter
 from trainers.standing import Standing
 from trainers.watching import Watch
@@ -19,12 +20,15 @@ class Post:
     """A watch, with what it said and whom it brought again."""
 
     def __init__(self, serving: MemoryServing) -> None:
-        self.standing = Standing([published("base1"), promoted("base1")])
+        base = published("base1", arn="arn:1")
+        self.standing = Standing([base, promoted("base1")])
+        self.registry = MemoryRegistry(base)
         self.brought: list[str] = []
         self.worth = True
         promoter = Promoter(open_bus(f"memory://{uuid4()}"), self.standing, serving)  # type: ignore[arg-type]
         given: Any = serving
-        self._watch = Watch(self.standing, given, promoter, lambda model: self.worth, self.brought.append)
+        approvals = Approvals(self.standing, promoter, self.registry)  # type: ignore[arg-type]
+        self._watch = Watch(self.standing, given, promoter, approvals, lambda model: self.worth, self.brought.append)
 
     def look(self) -> EndpointSeen | None:
         self.brought.clear()
@@ -93,3 +97,27 @@ def test_an_outage_of_sagemaker_is_no_news_and_passes(post, endpoints):
     assert post.look() is said
     endpoints.down = None
     assert post.look() is said
+
+
+def test_what_somebody_says_of_a_version_in_the_registry_is_told_once_and_taken_back_as_well(post):
+    base = post.standing.published("xgboost")["base1"]
+    post.registry.overrule("base1", "Rejected", "too dark")
+    for _ in BATCH_MODELS:
+        post.look()
+    told = post.standing.published("xgboost")["base1"]
+    assert (told.approved, told.gate) == (False, "Rejected in the model registry: too dark; the gate had said: g")
+    for _ in BATCH_MODELS:
+        post.look()
+    assert post.standing.published("xgboost")["base1"] is told
+    post.registry.overrule("base1", "Approved")
+    for _ in BATCH_MODELS:
+        post.look()
+    assert post.standing.published("xgboost")["base1"] == base
+
+
+def test_a_version_that_the_registry_does_not_know_stays_as_it_was_said(post):
+    stranger = published("base1", arn="arn:1", digest="another registry's", approved=False)
+    post.registry.kept = [stranger]
+    for _ in BATCH_MODELS:
+        post.look()
+    assert post.standing.published("xgboost")["base1"].approved

@@ -1,0 +1,71 @@
+"""A rebuild that is taken up again: what was said of its version meanwhile counts."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from contracts.events import ModelPublished, RetrainModel
+from contracts.settings import Settings
+from producers.blobs import MemoryBlobs
+from producers.bus import open_bus
+from tests.endpoints import MemoryRegistry, MemoryServing
+from tests.histories import promoted, published
+from trainers.approval import Approvals
+from trainers.promote import Promoter
+from trainers.rebuild import Rebuilder
+from trainers.registry import Registered
+from trainers.standing import Standing
+
+
+class Shelf(MemoryRegistry):
+    """A registry whose last version was made for a command."""
+
+    def __init__(self, command: RetrainModel, *versions: ModelPublished) -> None:
+        super().__init__(*versions)
+        self._command = str(command.command_id)
+
+    def versions(self, model: str) -> list[Registered]:
+        *others, last = super().versions(model)
+        return [*others, Registered(last.published, self._command)]
+
+
+class Shop:
+    """A trainer that finds a rebuild's version registered, and the rebuild not ended."""
+
+    def __init__(self, *log: Any) -> None:
+        self.command = RetrainModel(command_id=uuid4(), target="xgboost", by="ada")
+        self.registry = Shelf(self.command, published("1", 1, arn="arn:1"), published("2", 2, arn="arn:2"))
+        self.standing = Standing([published("1", 1, arn="arn:1"), promoted("1"), *log])
+        self.endpoints = MemoryServing()
+        self.endpoints.variants = {"v1": 1.0}
+        bus = open_bus(f"memory://{uuid4()}")
+        promoter = Promoter(bus, self.standing, self.endpoints)  # type: ignore[arg-type]
+        parts: tuple[Any, ...] = (self.standing, self.endpoints, promoter, self.registry)
+        approvals = Approvals(self.standing, promoter, self.registry)  # type: ignore[arg-type]
+        self._rebuilder = Rebuilder(Settings(), bus, MemoryBlobs(), lambda: 0, *parts, approvals, lambda seconds: None)
+
+    def resume(self) -> tuple[str, str, str]:
+        """How the rebuild ended, why, and who answers."""
+        self._rebuilder.carry_out(self.command)
+        ended, champion = self.standing.training("xgboost"), self.standing.champion("xgboost")
+        assert ended
+        assert champion
+        return ended.step, ended.message, champion.version
+
+
+def test_a_version_that_was_registered_and_not_yet_promoted_is_promoted():
+    assert Shop().resume() == ("done", "xgboost 2 answers: g", "2")
+
+
+@pytest.mark.parametrize("known", [[], [published("2", 2, arn="arn:2")]])
+def test_a_version_that_was_rejected_in_the_registry_meanwhile_is_not_promoted(known):
+    shop = Shop(*known)
+    shop.registry.overrule("2", "Rejected", "no")
+    assert shop.resume() == ("refused", "Rejected in the model registry: no; the gate had said: g", "1")
+
+
+def test_a_version_that_failed_meanwhile_is_not_promoted_again_and_is_still_known_to_have_failed():
+    shop = Shop(published("2", 2, arn="arn:2", failed="router: no answer"))
+    assert shop.resume() == ("refused", "router: no answer", "1")
+    assert shop.standing.failed("xgboost") == {"2"}
