@@ -14,12 +14,14 @@ from uuid import uuid4
 
 import boto3
 from sagemaker.core.helper.session_helper import Session
-from sagemaker.core.resources import Endpoint, EndpointConfig, Model, ModelPackage, ModelPackageGroup, TrainingJob
+from sagemaker.core.resources import Endpoint, EndpointConfig, Model, ModelPackage, ModelPackageGroup, Tag, TrainingJob
 from sagemaker.core.shapes import (
     ContainerDefinition,
+    DesiredWeightAndCapacity,
     ProductionVariant,
     StoppingCondition,
 )
+from sagemaker.core.shapes import Tag as KeyAndValue
 from sagemaker.core.training.configs import Compute, InputData, OutputDataConfig, SourceCode
 from sagemaker.train.model_trainer import ModelTrainer
 
@@ -46,7 +48,7 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
     source = rasters.parent / "source"
     source.mkdir()
     (source / "mine.py").write_text(SCRIPT)
-    trainer, scripted = (
+    trainer, scripted, long = (
         ModelTrainer(
             sagemaker_session=Session(boto_session=session, default_bucket=settings.bucket),
             role=settings.role_arn,
@@ -61,6 +63,7 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
         for name, hyperparameters, code in (
             ("sdk", {"rounds": 3, "eta": 0.3}, None),
             ("sdk-script", {"depth": 3}, SourceCode(source_dir=str(source), entry_script="mine.py")),
+            ("sdk-long", {"rounds": 100_000}, None),
         )
     )
     scripted.train([InputData(channel_name="train", data_source=data)], wait=False, logs=False)
@@ -72,6 +75,12 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
     script.wait(poll=1)
     script.refresh()
     image = settings.image_uri("xgboost")
+    long.train([InputData(channel_name="train", data_source=data)], wait=False, logs=False)
+    stopped = TrainingJob.get(long._latest_training_job.training_job_name, session=session)
+    stopped.stop()
+    stopped.wait(poll=1)
+    stopped.delete()
+    stopped.wait_for_delete(poll=1, timeout=900)
 
     group = ModelPackageGroup.create(model_package_group_name=f"sdk-{uuid4()}", session=session)
     # ModelPackage.create and delete of sagemaker 3.27 read a ModelPackageName from the answer, which AWS does not give either.
@@ -86,6 +95,11 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
     )
     package = ModelPackage.get(registered["ModelPackageArn"], session=session)
     package.update(model_approval_status="Approved")
+    several = package.batch_get([package.model_package_arn, f"{package.model_package_arn}9"], session=session)
+    arn = group.model_package_group_arn
+    Tag.add_tags(arn, [KeyAndValue(key="team", value="game"), KeyAndValue(key="stage", value="test")], session=session)
+    Tag.delete_tags(arn, ["stage"], session=session)
+    tags = {tag.key: tag.value for tag in Tag.get_all(arn, session=session)}
 
     Model.create(
         model_name=name,
@@ -111,11 +125,19 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
     endpoint.wait_for_status("InService", poll=1, timeout=1800)
     second = endpoint.invoke(body=rasters.read_bytes(), content_type=NPY, accept=NPY)
     (rasters.parent / "answer.npy").write_bytes(second.body.read())
+    two = DesiredWeightAndCapacity(variant_name="v2", desired_weight=3.0, desired_instance_count=2)
+    endpoint.update_weights_and_capacities([two], session=session)
+    endpoint.wait_for_status("InService", poll=1, timeout=1800)
+    [variant] = Endpoint.get(name, session=session).production_variants
     listed = {
         "TrainingJob": [one.training_job_name for one in TrainingJob.get_all(session=session, status_equals="Completed")],
         "Endpoint": [one.endpoint_name for one in Endpoint.get_all(session=session, name_contains=name)],
         "EndpointConfig": [one.endpoint_config_name for one in EndpointConfig.get_all(session=session, name_contains=name)],
         "Model": [one.model_name for one in Model.get_all(session=session, name_contains=name)],
+        "ModelPackageGroup": [
+            one.model_package_group_name
+            for one in ModelPackageGroup.get_all(session=session, name_contains=group.model_package_group_name)
+        ],
         "ModelPackage": [
             one.model_package_arn
             for one in ModelPackage.get_all(session=session, model_package_group_name=group.model_package_group_name)
@@ -134,6 +156,11 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
         "artifact": artifact,
         "variants": [first.invoked_production_variant, second.invoked_production_variant],
         "approval": approval,
+        "stopped": stopped.training_job_status,
+        "described": [list(several.model_package_summaries), list(several.batch_describe_model_package_error_map)],
+        "package": package.model_package_arn,
+        "tags": tags,
+        "scaled": [variant.current_weight, variant.current_instance_count],
         "script": [script.training_job_status, script.hyper_parameters["depth"]],
         "listed": {kind: len(found) for kind, found in listed.items()},
     }
