@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from contracts.drawing import MAX_SIDE, Strokes, check_limits
+from contracts.drawing import MAX_POINTS, MAX_SIDE, MAX_STROKES, Point, Strokes, check_limits
 from contracts.events import (
     DIGITS,
     Digit,
@@ -78,6 +78,10 @@ def drawable(strokes: Strokes) -> Strokes:
     return strokes
 
 
+_Stroke = Annotated[list[Annotated[Point, Field(fail_fast=True)]], Field(min_length=1, max_length=MAX_POINTS, fail_fast=True)]
+Drawable = Annotated[list[_Stroke], Field(min_length=1, max_length=MAX_STROKES, fail_fast=True), AfterValidator(drawable)]
+"""Strokes of a stranger, refused at the first mistake: an error for each of thousands of points holds up everybody."""
+
 Id = Annotated[UUID, Field(strict=False)]
 """A UUID that the sender made; it comes back in its canonical form (lower case, with hyphens)."""
 Side = Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)]
@@ -104,7 +108,7 @@ class Draw(_FromPlayer):
 
     type: Literal["draw"]
     drawing_id: Id
-    strokes: Annotated[Strokes, AfterValidator(drawable)]
+    strokes: Drawable
     width: Side
     """Of the canvas, in CSS pixels."""
     height: Side

@@ -5,13 +5,12 @@ learned from, and its answers come back through `api.relay`. Nothing is kept: as
 """
 
 import asyncio
-import base64
-import binascii
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -21,71 +20,32 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from fastapi.security import APIKeyHeader, HTTPBearer
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 
 from api.board import Board
-from api.frames import drawable
 from api.keys import Bucket, Keys
 from api.meters import Meters
-from api.pictures import MAX_PNG, BadPicture, read_png
-from contracts.drawing import MAX_SIDE, SIDE, DrawingError, Strokes, framed, ink
+from api.pictures import BadPicture, read_png
+from api.question import ALL, CHAMPION, MAX_BODY, MAX_NAMES, Problem, decoded, not_understood, pixels, question
+from api.reference import ANSWERS, OPENAPI
+from contracts.drawing import SIDE, DrawingError, framed, ink
 from contracts.events import BLEND, MODELS, DrawingSubmitted, GuessMade, GuessMissed
 from contracts.ports import Bus
 from contracts.settings import Settings
 
-MAX_BODY: Final = 3 * MAX_PNG // 2
-"""Bytes of a request: the largest PNG in base64, and what stands around it."""
 MAX_OPEN: Final = 64
-"""Predictions that may be under way at once; one more is refused with 503."""
+"""Predictions that may be under way at once, from before a body is read; one more is refused with 503."""
+BODY_S: Final = 10.0
+"""How long an app may take to send its body, in seconds."""
 SLACK_S: Final = 0.5
 """How much longer than a drawing's budget a prediction waits."""
 PATH: Final = "/api/predict"
-CHAMPION: Final = "champion"
-ALL: Final = "all"
 
 log = structlog.get_logger(__name__)
 
 
-class Problem(Exception):
-    """A prediction that is not made, as RFC 9457 tells it: `detail` is one line that says what to do."""
-
-    def __init__(self, status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> None:
-        """Say it; ``more`` goes into the answer."""
-        super().__init__(detail)
-        self.status = status
-        self.headers = headers or {}
-        self.told = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-
-
-# --- the question ------------------------------------------------------------------------------------------------------
-
-Pixel = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)]
-Names = Annotated[list[str], Field(min_length=1, max_length=16)]
-
-
-class PredictRequest(BaseModel):
-    """A digit, in exactly one of three forms: `strokes`, `image` or `png`."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    strokes: Annotated[Strokes, AfterValidator(drawable)] | None = None
-    """Pen paths: each a list of [x, y] in pixels, y downwards, of any scale; at most 64 strokes and 4,096 points."""
-    width: Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)] | None = None
-    """Of the canvas that was drawn on; need not be given: the digit is found."""
-    height: Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)] | None = None
-    image: list[list[Pixel]] | list[Pixel] | None = None
-    """28 rows of 28 numbers, or 784 numbers row by row; 0 to 255, or 0 to 1. Light on dark or dark on light."""
-    png: str | None = None
-    """A PNG in base64, or as a data URL: at most 1 MiB and 2,048 x 2,048 pixels."""
-    models: str | Names = CHAMPION
-    """A model, several, ``champion`` (the one that players are shown first) or ``all``."""
-
-    @model_validator(mode="after")
-    def _one_form(self) -> "PredictRequest":
-        given = [name for name in ("strokes", "image", "png") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f'give exactly one of "strokes", "image" and "png", not {" and ".join(given) or "none"}')
-        return self
+# --- the answer --------------------------------------------------------------------------------------------------------
 
 
 class ModelPrediction(BaseModel):
@@ -126,16 +86,6 @@ class Prediction(BaseModel):
     """Names the question in logs."""
 
 
-class ProblemTold(BaseModel):
-    """Why there is no prediction (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    """One line that says what to do."""
-
-
 # --- asking over the bus -----------------------------------------------------------------------------------------------
 
 
@@ -171,6 +121,7 @@ class Predictor:
         self._bus = bus
         self._patience_s = patience_s
         self._open: dict[UUID, Asked] = {}
+        self._places = 0
         self._thread = ThreadPoolExecutor(2, thread_name_prefix="png")
 
     def close(self) -> None:
@@ -184,6 +135,22 @@ class Predictor:
             asked.heard(event)
         return asked is not None
 
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among the predictions under way: taken before the body is read, so that no bodies queue.
+
+        Raises:
+            Problem: If there is none.
+        """
+        if self._places >= MAX_OPEN:
+            headers = {"Retry-After": "1"}
+            raise Problem(503, "Busy", f"{MAX_OPEN} predictions are under way: ask again in a second", headers)
+        self._places += 1
+        try:
+            yield
+        finally:
+            self._places -= 1
+
     async def read(self, png: bytes) -> tuple[NDArray[np.uint8], bool]:
         """See `read_png`; not on the event loop, and two at a time."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, read_png, png)
@@ -192,11 +159,8 @@ class Predictor:
         """The answers of ``models``, as far as they come in time.
 
         Raises:
-            Problem: If too much is under way, or the log does not take the question.
+            Problem: If the log does not take the question.
         """
-        if len(self._open) >= MAX_OPEN:
-            headers = {"Retry-After": "1"}
-            raise Problem(503, "Busy", f"{MAX_OPEN} predictions are under way: ask again in a second", headers)
         asked = self._open[probe.drawing_id] = Asked(set(models))
         kept = asyncio.wrap_future(self._bus.publish(probe))
         kept.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, so asyncio is not worried
@@ -225,6 +189,8 @@ def chosen(wish: str | Sequence[str], board: Board) -> tuple[list[str], dict[str
     elif wish == ALL:
         wish = [model for model in board.known() if board.part(model) == "shown"]
     names = list(dict.fromkeys([wish] if isinstance(wish, str) else wish))
+    if len(names) > MAX_NAMES:
+        raise not_understood(f"models: {len(names)} names, at most {MAX_NAMES} go together")
     unknown = [name for name in names if name not in board.known()]
     if unknown:
         told = ", ".join(repr(name[:40]) for name in unknown)
@@ -245,7 +211,7 @@ async def _body(request: Request) -> bytes:
     """The request's body.
 
     Raises:
-        Problem: If it is over `MAX_BODY`; it is not read to its end then.
+        Problem: If it is over `MAX_BODY`, and then it is not read to its end, or does not come in time.
     """
     too_large = Problem(413, "Too large", f"a request has at most {MAX_BODY} bytes: send a smaller picture")
     given = request.headers.get("content-length", "")
@@ -253,44 +219,18 @@ async def _body(request: Request) -> bytes:
         raise too_large
     body = bytearray()
     stream: AsyncIterator[bytes] = request.stream()
-    async for part in stream:
-        body += part
-        if len(body) > MAX_BODY:
-            raise too_large
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in stream:
+                body += part
+                if len(body) > MAX_BODY:
+                    raise too_large
+    except TimeoutError:
+        late = f"the body did not come within {BODY_S:.0f} s: send it at once"
+        raise Problem(408, "Too slow", late, {"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise Problem(400, "Gone", "the app went away in the middle of its body: ask again") from None
     return bytes(body)
-
-
-def _question(body: bytes) -> PredictRequest:
-    try:
-        value = orjson.loads(body)
-    except ValueError as wrong:
-        raise Problem(400, "Not JSON", f"the body is no JSON ({str(wrong)[:80]}): send one of the forms of /docs") from None
-    if not isinstance(value, dict):
-        raise Problem(400, "Not JSON", 'the body is a JSON object with "strokes", "image" or "png"')
-    try:
-        return PredictRequest.model_validate(value)
-    except ValidationError as wrong:
-        errors = wrong.errors(include_url=False, include_input=False, include_context=False)
-        told = "; ".join(f"{'.'.join(str(part)[:30] for part in e['loc'])}: {e['msg'][:160]}".lstrip(": ") for e in errors[:2])
-        raise Problem(422, "Not understood", told.replace("Value error, ", "")) from None
-
-
-def _pixels(image: list[list[float]] | list[float]) -> NDArray[np.uint8]:
-    sizes = {len(row) for row in image if isinstance(row, list)}
-    if (sizes or {SIDE}) != {SIDE} or len(image) != (SIDE if sizes else SIDE * SIDE):
-        raise Problem(422, "Not understood", 'image: 28 rows of 28 numbers, or 784 numbers; for other sizes send "png"')
-    pixels = np.array(image, np.float64).reshape(SIDE, SIDE)
-    return np.rint(pixels * (255 if pixels.max() <= 1 else 1)).astype(np.uint8)
-
-
-def _decoded(png: str) -> bytes:
-    head, comma, tail = png.partition(",")
-    if comma and not head.lower().startswith("data:image/png"):
-        raise Problem(422, "Not understood", "png: a PNG in base64, or a data URL that begins with data:image/png;base64,")
-    try:
-        return base64.b64decode("".join((tail if comma else png).split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise Problem(422, "Not understood", "png: not base64; encode the file's bytes, with padding") from None
 
 
 def predict_router(
@@ -342,18 +282,18 @@ def predict_router(
                 wish = wish[0] if len(wish) == 1 else wish
                 raster, dark = await predictor.read(body)
             else:
-                question = _question(body)
-                wish = question.models
-                if question.strokes is not None:
-                    drawing["strokes"] = question.strokes
-                    drawing |= {"width": question.width or drawing["width"], "height": question.height or drawing["height"]}
-                elif question.image is not None:
-                    drawn, dark = ink(_pixels(question.image))
+                asks = question(body)
+                wish = asks.models
+                if asks.strokes is not None:
+                    drawing["strokes"] = asks.strokes
+                    drawing |= {"width": asks.width or drawing["width"], "height": asks.height or drawing["height"]}
+                elif asks.image is not None:
+                    drawn, dark = ink(pixels(asks.image))
                     raster = framed(drawn)
                 else:
-                    raster, dark = await predictor.read(_decoded(question.png or ""))
+                    raster, dark = await predictor.read(decoded(asks.png or ""))
         except (BadPicture, DrawingError) as wrong:
-            raise Problem(422, "Not understood", str(wrong)) from wrong
+            raise not_understood(str(wrong)) from wrong
         names, absent = chosen(wish, board)
         asked = [name for name in names if name not in absent]
         heard = Asked(set())
@@ -400,8 +340,8 @@ def predict_router(
         PATH,
         tags=["apps"],
         response_model=Prediction,
-        responses=_ANSWERS,
-        openapi_extra=_OPENAPI,
+        responses=ANSWERS,
+        openapi_extra=OPENAPI,
         dependencies=[
             Depends(APIKeyHeader(name="X-API-Key", auto_error=False)),
             Depends(HTTPBearer(auto_error=False, description="the operators' token; of an app, its key")),
@@ -414,7 +354,8 @@ def predict_router(
         try:
             app, bucket = let_in(request)
             headers |= bucket.headers()
-            prediction = await predict(request, app, began)
+            with predictor.place():
+                prediction = await predict(request, app, began)
         except Problem as problem:
             meters.predictions.labels(str(problem.status)).inc()
             body = orjson.dumps(problem.told)
@@ -444,83 +385,3 @@ def _said(guess: GuessMade) -> ModelPrediction:
         confidence=guess.probabilities[guess.label],
         probabilities=guess.probabilities,
     )
-
-
-# --- OpenAPI: an example of every form and every error -----------------------------------------------------------------
-
-_BAR: Final = [[255 if 13 <= x < 15 and 4 <= y < 24 else 0 for x in range(SIDE)] for y in range(SIDE)]
-_SEVEN: Final = [[[20, 20], [80, 20], [45, 100]]]
-
-
-def _example(summary: str, value: Any) -> dict[str, Any]:
-    return {"summary": summary, "value": value}
-
-
-def _problem(what: str, *examples: tuple[str, str, str]) -> dict[str, Any]:
-    return {
-        "model": ProblemTold,
-        "description": what,
-        "content": {
-            "application/problem+json": {
-                "examples": {
-                    name: _example(title, {"type": "about:blank", "title": title, "detail": detail})
-                    for name, title, detail in examples
-                }
-            }
-        },
-    }
-
-
-_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "The digit; and what each model that was asked says, or why it says nothing"},
-    400: _problem("No JSON object", ("not_json", "Not JSON", 'the body is a JSON object with "strokes", "image" or "png"')),
-    401: _problem("No key", ("no_key", "No key", "say who asks: X-API-Key: <key>")),
-    403: _problem("A wrong key", ("wrong_key", "Wrong key", "nobody has this API key")),
-    413: _problem("Too large a body", ("too_large", "Too large", f"a request has at most {MAX_BODY} bytes")),
-    422: _problem(
-        "A field that is wrong, an empty drawing, or an unknown model",
-        ("two_forms", "Not understood", 'give exactly one of "strokes", "image" and "png", not strokes and png'),
-        ("empty", "Not understood", "the image shows nothing: draw a digit, dark on light or light on dark"),
-        ("unknown_model", "Unknown model", f"no model 'gpt': ask one of {', '.join(MODELS)}, or champion, or all"),
-    ),
-    429: _problem(
-        "Over the key's predictions a minute; see Retry-After and RateLimit-*",
-        ("too_many", "Too many", "over 600 predictions a minute: ask again in 0.1 s"),
-    ),
-    503: _problem(
-        "Nobody can be asked now; see Retry-After",
-        ("resting", "No answer", "no answer of xgboost: it rests: connection refused: ask again, or ask other models"),
-        ("busy", "Busy", f"{MAX_OPEN} predictions are under way: ask again in a second"),
-    ),
-    504: _problem(
-        "Nobody answered in time",
-        ("late", "No answer", "no answer of everyone: it did not answer in time: ask again, or ask other models"),
-    ),
-}
-_OPENAPI: Final[dict[str, Any]] = {
-    "parameters": [
-        {
-            "name": "models",
-            "in": "query",
-            "required": False,
-            "description": "With image/png alone: a model, several with commas between, `champion` or `all`.",
-            "schema": {"type": "string", "default": CHAMPION},
-        }
-    ],
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": PredictRequest.model_json_schema(ref_template="#/components/schemas/{model}"),
-                "examples": {
-                    "strokes": _example("A seven, drawn with a pen", {"strokes": _SEVEN}),
-                    "several_models": _example("What several models say", {"strokes": _SEVEN, "models": ["everyone", "river"]}),
-                    "all_models": _example("What all of them say", {"strokes": _SEVEN, "models": ALL}),
-                    "image": _example("28 rows of 28 numbers: a one", {"image": _BAR}),
-                    "png": _example("A PNG in base64", {"png": "data:image/png;base64,iVBORw0KGgo..."}),
-                },
-            },
-            "image/png": {"schema": {"type": "string", "format": "binary"}},
-        },
-    },
-}

@@ -2,17 +2,25 @@
 
 import base64
 import io
+import socket
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import numpy as np
+import orjson
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
+from api.frames import Draw
 from api.keys import Bucket, Keys
 from api.pictures import MAX_PNG, BadPicture, read_png
+from api.predict import MAX_OPEN
+from api.question import MAX_BODY, MAX_COMMAS, PredictRequest, Problem, question
 from contracts.drawing import EmptyDrawing
 from contracts.events import MODELS, DrawingSubmitted, EndpointSeen, PolicySet, SnapshotTaken
 from contracts.ports import Bus
@@ -233,6 +241,97 @@ def test_what_cannot_be_read_is_refused_in_one_line(address, what):
     assert told in answer.json()["detail"]
     assert "\n" not in answer.json()["detail"]
     assert answer.json()["status"] == status
+
+
+DRAW = {"type": "draw", "drawing_id": "0b6d2c1e-5b6f-4a53-9d0e-2f1f6c1f0a77", "width": 1, "height": 1, "final": True}
+
+
+def filled(head: bytes, unit: bytes, tail: bytes) -> bytes:
+    """The largest body that is ``unit`` over and over."""
+    return head + b",".join([unit] * ((MAX_BODY - len(head) - len(tail)) // (len(unit) + 1))) + tail
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        filled(b'{"image":[', b'""', b"]}"),
+        filled(b'{"image":[', b"[]", b"]}"),
+        filled(b'{"image":[', b"{}", b"]}"),
+        filled(b'{"strokes":[[', b'["",""]', b"]]}"),
+        filled(b'{"strokes":[[', b"[1,1]", b"]]}"),
+        filled(b'{"models":[', b'""', b"]}"),
+        filled(b"{", b'"a":1', b"}"),
+    ],
+    ids=lambda body: body[:20].decode(),
+)
+def test_half_a_million_values_are_refused_before_they_are_parsed(monkeypatch, body):
+    monkeypatch.setattr("api.question.orjson.loads", lambda _: pytest.fail("it was parsed"))
+
+    with pytest.raises(Problem, match=f"over {MAX_COMMAS} values"):
+        question(body)
+
+
+@pytest.mark.parametrize(
+    ("model", "given"),
+    [
+        (PredictRequest, {"image": [""] * 784}),
+        (PredictRequest, {"image": [[""] * 28] * 28}),
+        (PredictRequest, {"image": [999] * 784}),
+        (PredictRequest, {"image": [""] * MAX_COMMAS}),
+        (PredictRequest, {"strokes": [[["", "", ""]] * 4096]}),
+        (PredictRequest, {"strokes": [[[1e99] * 3] * 4096]}),
+        (PredictRequest, {"strokes": [[""] * 4096]}),
+        (Draw, DRAW | {"strokes": [[["", ""]] * 4096]}),
+    ],
+)
+def test_thousands_of_wrong_values_cost_one_error(model, given):
+    with pytest.raises(ValidationError) as wrong:
+        model.model_validate(given)
+
+    assert wrong.value.error_count() == 1
+
+
+def test_the_largest_drawing_is_read():
+    points = [[float(i % 280) + 0.125, 100.0625, 1_700_000_000_000 + i] for i in range(4096)]
+    assert question(orjson.dumps({"strokes": [points]})).strokes == [points]
+
+
+def test_when_too_much_is_under_way_an_app_is_refused_before_its_body_is_read(bus, address):
+    host, port = address.split(":")
+    head = "POST /api/predict HTTP/1.1\r\nHost: x\r\nX-API-Key: secret-1\r\nContent-Length: 9\r\n\r\n"
+    with ExitStack() as slow:
+        sockets = [slow.enter_context(socket.create_connection((host, int(port)))) for _ in range(MAX_OPEN)]
+        for one in sockets:
+            one.sendall(head.encode())
+        eventually(lambda: ask(address, {"png": ""}).status_code == 503)
+        refused = ask(address, {"png": ""}, key="secret-2")
+
+        sockets[0].sendall(b"hello you")
+        answered = sockets[0].recv(100)
+
+    assert (refused.status_code, refused.json()["title"], refused.headers["retry-after"]) == (503, "Busy", "1")
+    assert answered.startswith(b"HTTP/1.1 400")
+    with answering(bus):
+        eventually(lambda: ask(address, {"strokes": SEVEN}, key="secret-2").status_code == 200)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch, address):
+    monkeypatch.setattr("api.predict.BODY_S", 0.05)
+
+    def slow() -> Iterator[bytes]:
+        yield b"{"
+        time.sleep(0.5)
+
+    answer = ask(address, content=slow())
+
+    assert (answer.status_code, answer.headers["connection"]) == (408, "close")
+
+
+def test_a_png_may_be_asked_of_as_many_models_as_json_names(address):
+    names = ",".join(f"model-{i}" for i in range(17))
+    answer = ask(address, content=png(BAR), headers={"Content-Type": "image/png"}, params={"models": names})
+
+    assert (answer.status_code, answer.json()["detail"]) == (422, "models: 17 names, at most 16 go together")
 
 
 # --- keys ----------------------------------------------------------------------------------------------------------------
