@@ -15,7 +15,8 @@ import numpy as np
 from botocore.exceptions import ClientError
 from numpy.typing import NDArray
 
-from contracts.events import EndpointSeen, ModelPublished, VariantSeen, variant_of, version_of
+from contracts.events import DIGITS, EndpointSeen, ModelPublished, VariantSeen, variant_of, version_of
+from contracts.npy import probabilities_of
 from contracts.settings import Settings
 from trainers import economics
 from trainers.jobs import PATIENT, Pause
@@ -24,6 +25,9 @@ NPY: Final = "application/x-npy"
 MAX_WAIT_S: Final = 1800.0
 """How long an endpoint may take to come into service: on AWS it is minutes, here a second or two."""
 BLANK: Final = np.zeros((1, 784), np.uint8)
+MAX_HEAD: Final = 4096
+"""Bytes of an answer that are read besides its rows: an endpoint may send more, and none of that is probabilities."""
+MAX_ROW: Final = DIGITS * 8
 _NO_ANSWER: Final = ("ModelError", "ModelNotReadyException", "ValidationError")
 """What says that a variant is broken, or not there: SageMaker itself is well."""
 _CHANGING: Final = ("Creating", "Updating", "SystemUpdating", "RollingBack")
@@ -90,8 +94,8 @@ class Serving:
         for version in (first, *others):
             self.ask_blank(endpoint, version)
 
-    def ask(self, endpoint: str, rasters: NDArray[np.uint8], variant: str) -> NDArray[np.float32]:
-        """Probabilities of some rasters, shape (n, 10).
+    def ask(self, endpoint: str, rasters: NDArray[np.uint8], variant: str) -> NDArray[np.float64]:
+        """Probabilities of some rasters, shape (n, 10); each row is at least 0 and adds up to 1.
 
         Args:
             endpoint: Who is asked.
@@ -114,10 +118,10 @@ class Serving:
             raise
         if answer["InvokedProductionVariant"] != variant:
             raise ServingFailed(f"endpoint {endpoint} answered as {answer['InvokedProductionVariant']}, not as {variant}")
-        found: NDArray[np.float32] = np.load(io.BytesIO(answer["Body"].read()), allow_pickle=False)
-        if found.shape != (len(rasters), 10) or not np.isfinite(found).all():
-            raise ServingFailed(f"endpoint {endpoint} answered {len(rasters)} drawings with what are no probabilities")
-        return found
+        try:
+            return probabilities_of(answer["Body"].read(MAX_HEAD + len(rasters) * MAX_ROW + 1), len(rasters))
+        except ValueError as wrong:
+            raise ServingFailed(f"{variant} on endpoint {endpoint} gave an answer {wrong}") from wrong
 
     def ask_blank(self, endpoint: str, version: ModelPublished) -> None:
         """See that a version answers. Raises `ServingFailed`."""
