@@ -40,7 +40,7 @@ from contracts.events import (
 from contracts.ports import Endpoint, Record
 from contracts.settings import Settings
 from streams.asking import Asker, Question, Said
-from streams.blending import VERSION, blended, opinions
+from streams.blending import Voices, blended, opinions
 from streams.folding import rejected
 from streams.models import Models
 from streams.personal import SHARED
@@ -72,6 +72,10 @@ class Personal(Protocol):
 
     def pick(self, partition: int, player_id: str, arms: Sequence[str]) -> tuple[str, int]:
         """The model that the player's labels speak for, and how many labelled drawings that stands on."""
+        ...
+
+    def voices(self, partition: int) -> Voices:
+        """How much each model's opinion counts in the blend."""
         ...
 
 
@@ -198,6 +202,7 @@ class Router:
             wanted = None if drawing.models is None or BLEND in drawing.models else set(drawing.models)
             question.open = {model for model in (*batch, *here) if wanted is None or model in wanted}
             question.blending = set() if BLEND in question.open else None
+            question.voices = self._personal.voices(question.record.partition)
             self._lead(question, table, shown)
             for model in batch:
                 if model not in question.open:
@@ -262,11 +267,12 @@ class Router:
             own[at], version = self._personal.answer(partition, player, embeddings[at], shared[at])
             say(question, PERSONAL_MODEL, version, own[place], None)
         # In the blend a player's own model stands for river too, which it is made of: both would count river twice. Who is not
-        # shown has no voice, but where nobody is left: somebody must say something.
-        alone = table.part(PERSONAL_MODEL) != "shown" and table.part(SHARED) == "shown"
-        for question, opinion in zip(questions, opinions(shared if alone else own), strict=True):
-            question.total += opinion
-            question.voices += 1
+        # shown has no voice, unless nobody else answers.
+        voice = next((model for model in (PERSONAL_MODEL, SHARED) if table.part(model) == "shown"), None)
+        for question, opinion in zip(questions, opinions(shared if voice == SHARED else own), strict=True):
+            question.otherwise = opinion
+            if voice is not None:
+                question.hear(voice, opinion)
         alone = [question for question in questions if question.blending is not None and not question.blending]
         self._say([*guesses, *self._blend(alone)], [*closed, *((question, BLEND) for question in alone)])
 
@@ -281,14 +287,16 @@ class Router:
         """The guesses of `everyone` on these, with what has answered so far."""
         if not questions:
             return []
-        total = np.stack([question.total for question in questions])
-        shares = blended(total, np.array([question.voices for question in questions], np.float64))
+        total = np.stack([question.total if question.weight else question.otherwise for question in questions])
+        shares = blended(total, np.array([question.weight or 1.0 for question in questions]))
         done = time.perf_counter()
         guesses = []
         for question, row in zip(questions, shares, strict=True):
             question.blending = None
             table, wait_ms = question.table, (done - question.read_at) * 1000
-            guesses.append(_guess(question, BLEND, VERSION, row, table.role(BLEND), table, wait_ms, 0.0, None, None))
+            guesses.append(
+                _guess(question, BLEND, question.voices.version, row, table.role(BLEND), table, wait_ms, 0.0, None, None)
+            )
         return guesses
 
     def _blend_late(self, questions: Sequence[Question]) -> None:
@@ -318,8 +326,7 @@ class Router:
             )
             closed.append((question, key))
             if said.role != "shadow" and question.blending is not None:
-                question.total += opinion
-                question.voices += 1
+                question.hear(asker.model, opinion)
                 question.left_out.pop(asker.model, None)  # it was not waited for, and is here in time
                 question.blending.discard(asker.model)
                 if not question.blending:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from contracts.drawing import SIDE
 from contracts.events import DIGITS, DrawingSubmitted, Role, variant_of
 from contracts.ports import Answer, Endpoint, EndpointDown, EndpointSilent, Record
+from streams.blending import Voices
 from streams.models import Models
 from streams.resting import FAILURES, Breaker
 from streams.routing import Candidate, Table
@@ -62,12 +63,23 @@ class Question:
     """By model: why another part of it is asked than should have been."""
     blending: set[str] | None = None
     """The models that the blend waits for; None: it has been made, or nobody wants it."""
+    voices: Voices = field(default_factory=lambda: Voices({}, ""))
+    """How much each opinion counts in the blend."""
     total: NDArray[np.float64] = field(default_factory=lambda: np.zeros(DIGITS))
-    """Sum of the opinions that the blend has."""
-    voices: int = 0
+    """Sum of the opinions that the blend has, each times its voice."""
+    weight: float = 0.0
+    """Sum of those voices."""
+    otherwise: NDArray[np.float64] = field(default_factory=lambda: np.zeros(DIGITS))
+    """The opinion that the blend has if nobody with a voice answers."""
     left_out: dict[str, str] = field(default_factory=dict)
     saying: int = 0
     """Events on it that the broker has not acknowledged."""
+
+    def hear(self, model: str, opinion: NDArray[np.float64]) -> None:
+        """Take a model's opinion into the blend."""
+        voice = self.voices.of(model)
+        self.total += voice * opinion
+        self.weight += voice
 
     @property
     def urgent(self) -> bool:

@@ -33,8 +33,8 @@ START: Final = 0.95
 _START_STRENGTH: Final = 20.0
 REFRESH: Final = 25
 """Words of all players after which the means are taken anew: rarely, so that they can be told from the log by hand."""
-_HALVE_AT: Final = 2000.0
-"""Outcomes of a model over all players, at which all counts are halved: so the means follow change too."""
+_HALVE_AT: Final = 400.0
+"""Outcomes of a model over all players, at which its counts are halved: so the means follow one that was rebuilt."""
 
 Floats = NDArray[np.float64]
 
@@ -94,6 +94,11 @@ class Means:
     correct: Floats
     in_force: Floats
     """The means as they were at the last `REFRESH` words."""
+
+    @property
+    def in_force_since(self) -> int:
+        """After how many words of all players the means in force were taken."""
+        return self.words - self.words % REFRESH
 
     def counting(self, labels: NDArray[Any], said: NDArray[Any], times: int) -> "Means":
         """With drawings counted so many times more; see `outcomes` for the shapes. Any label that is none is below 0."""

@@ -14,7 +14,8 @@ A **word** of a player is a correction_id that labels a drawing, counted when an
 replaced within a step of the joiner never comes here, and one on a drawing older than all that are kept is not counted.
 
 The fold runs inside the router's process, on the same loop, and is asked there without a call: a partition of drawings.v1 and
-the same one of examples.v1 are always with the same worker. See `streams.bandit` for whom it would show a player first.
+the same one of examples.v1 are always with the same worker. See `streams.bandit` for whom it would show a player first, and
+`streams.blending` for what the words of all players make of the blend.
 """
 
 from collections import OrderedDict
@@ -39,6 +40,7 @@ from contracts.events import (
 )
 from contracts.ports import Cells
 from streams.bandit import ARMS, Belief, Means, outcomes, pick
+from streams.blending import Voices, voices
 
 SHARED: Final = "river"
 """The model that is asked where a player has taught nothing like it."""
@@ -148,6 +150,7 @@ def _in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 
 _NOBODY: Final = np.empty(0, _ROW)
+_EQUAL: Final = voices(Means.of(None))
 
 
 @dataclass(slots=True)
@@ -156,6 +159,8 @@ class _Partition:
 
     cells: Cells
     means: Means
+    voices: Voices
+    """Those that follow from the means in force."""
     players: OrderedDict[str, Player] = field(default_factory=OrderedDict)
     """The latest asked for last."""
     loaded: int = 0
@@ -220,11 +225,17 @@ class Personal:
             return Player(_NOBODY, None).pick(player_id, arms, Means.of(None).in_force)
         return here.player(player_id).pick(player_id, arms, here.means.in_force)
 
+    def voices(self, partition: int) -> Voices:
+        """How much each model's opinion counts in the blend, by what the partition's players have said."""
+        here = self._partitions.get(partition)
+        return _EQUAL if here is None else here.voices
+
     # --- way 2: a fold
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Nothing to say; players are read when they are asked for."""
-        self._partitions[partition] = _Partition(cells, Means.of(cells.get(_MEANS)))
+        means = Means.of(cells.get(_MEANS))
+        self._partitions[partition] = _Partition(cells, means, voices(means))
         return ()
 
     def close(self, partition: int) -> None:
@@ -266,6 +277,8 @@ class Personal:
         after = Player(rows, belief)
         said = [_receipt(event, before, after)] if learns else []
         _write(cells, event.player_id, after, place)
+        if means.in_force is not here.means.in_force:
+            here.voices = voices(means)
         here.means = means
         here.hold(event.player_id, after)
         return said

@@ -30,7 +30,6 @@ from contracts.events import (
     version_of,
 )
 
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 

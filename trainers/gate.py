@@ -100,7 +100,8 @@ def by_chance(at_least: int, tosses: int) -> float:
     >>> by_chance(5, 5)
     0.03125
     """
-    return sum(comb(tosses, k) for k in range(at_least, tosses + 1)) / 2**tosses
+    ways: int = sum(comb(tosses, k) for k in range(at_least, tosses + 1))
+    return ways / (1 << tosses)
 
 
 def _mean(hits: NDArray[np.bool_]) -> float:

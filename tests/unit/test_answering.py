@@ -33,6 +33,7 @@ from contracts.settings import Settings
 from streams import answering
 from streams.answering import Router
 from streams.asking import FIRST_CALLS
+from streams.blending import Voices
 from streams.models import Models
 from streams.routing import Online, Table, share_of
 from tests import histories
@@ -63,12 +64,16 @@ class Players:
     def pick(self, partition: int, player_id: str, arms: Sequence[str]) -> tuple[str, int]:
         return ("kmeans" if "kmeans" in arms else arms[0]), 12
 
+    def voices(self, partition: int) -> Voices:
+        return Voices({"kmeans": 30.0}, "blend2+25") if partition == 3 else Voices({}, "blend2+0")
+
 
 @dataclass
 class FakeEndpoint:
-    """Says three to everything; as the test says, variants of it are down, or it holds its breath."""
+    """Says one digit to everything; as the test says, variants of it are down, or it holds its breath."""
 
     traffic: str = "v1"
+    says: int = 3
     down: set[str] = field(default_factory=set)
     silent: bool = False
     held: asyncio.Event | None = None
@@ -85,7 +90,7 @@ class FakeEndpoint:
             raise EndpointSilent("it says nothing")
         if (variant or self.traffic) in self.down:
             raise EndpointDown("it is down")
-        return Answer(np.tile(np.eye(10)[3], (len(rasters), 1)), variant or self.traffic)
+        return Answer(np.tile(np.eye(10)[self.says], (len(rasters), 1)), variant or self.traffic)
 
 
 @dataclass
@@ -125,10 +130,10 @@ class Stage:
     def endpoint(self, model: str = "xgboost") -> FakeEndpoint:
         return self.endpoints[f"gamenight-{model}"]
 
-    def handed(self, event: Event | bytes) -> Handed:
+    def handed(self, event: Event | bytes, partition: int = 0) -> Handed:
         value = event if isinstance(event, bytes) else event.record_value()
         self.offset += 1
-        return Handed(Record("drawings.v1", 0, self.offset, b"ada", value, 0))
+        return Handed(Record("drawings.v1", partition, self.offset, b"ada", value, 0))
 
     async def take(self, *events: Event | bytes) -> list[Handed]:
         gathered = [self.handed(event) for event in events]
@@ -200,7 +205,7 @@ async def test_every_model_answers_and_then_the_drawing_is_acknowledged():
     assert (xgboost.label, xgboost.version) == (3, "1")
     [yours], [everyone] = stage.guesses("yours"), stage.guesses("everyone")
     assert (yours.label, yours.version, yours.features) == (7, "own1+0", None)
-    assert (everyone.version, everyone.left_out) == ("blend1", {})
+    assert (everyone.version, everyone.left_out) == ("blend2+0", {})
     assert {guess.table for guess in (river, xgboost, yours, everyone)} == {stage.models.table.digest}
     assert {guess.lead for guess in (river, xgboost, yours, everyone)} == {"everyone"}
     assert river.features is not None
@@ -326,6 +331,35 @@ async def test_the_blend_is_of_the_batch_models_and_the_players_own():
     [everyone] = stage.guesses("everyone")
     assert everyone.label == 3
     assert everyone.probabilities[9] > everyone.probabilities[7], "zoe's own model stands for river, which says seven"
+
+
+async def test_whose_guesses_players_found_right_has_more_to_say_in_the_blend():
+    async with running("xgboost", "mxnet", "tensorflow", "kmeans") as stage:
+        stage.endpoint("kmeans").says = 5
+        for partition in (0, 3):
+            handed = stage.handed(drawing(f"d{partition}"), partition)
+            await stage.router.take([handed])
+            await eventually(lambda handed=handed: handed.acked)
+
+    assert [(guess.label, guess.version) for guess in stage.guesses("everyone")] == [(3, "blend2+0"), (5, "blend2+25")]
+
+
+@pytest.mark.parametrize(
+    ("parts", "heard"),
+    [
+        ({"yours": "shadow"}, {3, 7}),
+        ({"yours": "off", "river": "shadow"}, {3}),
+        ({"river": "shadow"}, {3, 9}),
+        ({"yours": "shadow", "river": "shadow", "xgboost": "shadow"}, {9}),
+    ],
+)
+async def test_who_is_not_shown_has_no_voice_in_the_blend_unless_nobody_else_answers(parts: dict[str, Any], heard: set[int]):
+    async with running("xgboost") as stage:
+        stage.hear(PolicySet(lead="everyone", parts=parts))
+        await stage.through(drawing(player="zoe"))
+
+    [everyone] = stage.guesses("everyone")
+    assert {digit for digit, p in enumerate(everyone.probabilities) if p > 0.1} == heard
 
 
 async def test_a_model_without_a_version_is_not_asked():
