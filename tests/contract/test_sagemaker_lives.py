@@ -106,6 +106,55 @@ async def test_an_endpoint_deleted_while_its_servers_start_leaves_none_of_them(s
         assert not watched()
 
 
+TAGS = [{"Key": "team", "Value": "game"}]
+INFERENCE = {
+    "Containers": [{"Image": "any:1"}],
+    "SupportedContentTypes": ["text/csv"],
+    "SupportedResponseMIMETypes": ["text/csv"],
+}
+JOB = {
+    "AlgorithmSpecification": {"TrainingImage": "any:1", "TrainingInputMode": "File"},
+    "RoleArn": "arn:aws:iam::123456789012:role/r",
+    "OutputDataConfig": {"S3OutputPath": "s3://bucket/output"},
+    "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+    "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+}
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+async def test_tags_of_every_kind_go_with_their_resource(stage: Stage, interrupted: bool) -> None:
+    async with stage.service() as ask:
+        await ask.model("m")
+        await ask.config("c", m=1)
+        container = {"PrimaryContainer": {"Image": "any:1"}, "ExecutionRoleArn": JOB["RoleArn"]}
+        variants = [{"VariantName": "m", "ModelName": "m", "InitialInstanceCount": 1}]
+        made = [
+            ("Model", "ModelName", container),
+            ("EndpointConfig", "EndpointConfigName", {"ProductionVariants": variants}),
+            ("ModelPackageGroup", "ModelPackageGroupName", {}),
+            ("ModelPackage", "ModelPackageName", {"InferenceSpecification": INFERENCE}),
+            ("TrainingJob", "TrainingJobName", JOB),
+            ("Endpoint", "EndpointName", {"EndpointConfigName": "c"}),
+        ]
+        arns = {}
+        for kind, name, request in made:
+            arns[kind] = (await ask(f"Create{kind}", **{name: "tagged", "Tags": TAGS, **request}))[f"{kind}Arn"]
+            assert (await ask("ListTags", ResourceArn=arns[kind]))["Tags"] == TAGS
+        async with asyncio.timeout(30):  # there is nothing that it could train
+            while (await ask("DescribeTrainingJob", TrainingJobName="tagged"))["TrainingJobStatus"] != "Failed":
+                await asyncio.sleep(0.01)
+        for kind, name, _ in made:
+            await ask(f"Delete{kind}", **{name: "tagged"})
+        if not interrupted:
+            await until(lambda: not any(task.get_name() == "endpoint tagged" for task in asyncio.all_tasks()))
+
+    async with stage.service() as ask:
+        for arn in arns.values():
+            with pytest.raises(AwsError, match="Could not find resource"):
+                await ask("ListTags", ResourceArn=arn)
+        assert not ask.service.state.all("tags")
+
+
 def watched() -> list["asyncio.Task[None]"]:
     """The tasks that start servers again when they end."""
     return [task for task in asyncio.all_tasks() if "_keep_running" in repr(task.get_coro())]

@@ -70,6 +70,32 @@ def test_tags_are_added_changed_listed_and_taken_off(cloud: Cloud) -> None:
     cloud.until(lambda: tags() == {"team": "night"})
 
 
+def test_tags_are_of_resources_that_are_there_and_go_with_them(cloud: Cloud) -> None:
+    name, tags = cloud.name("group"), [{"Key": "team", "Value": "game"}]
+    made = cloud.sagemaker.create_model_package_group(ModelPackageGroupName=name, Tags=tags)
+    cloud.sagemaker.delete_model_package_group(ModelPackageGroupName=name)
+
+    for arn in (made["ModelPackageGroupArn"], made["ModelPackageGroupArn"].replace("model-package-group", "app")):
+        with pytest.raises(ClientError, match="ValidationException"):
+            cloud.sagemaker.list_tags(ResourceArn=arn)
+        with pytest.raises(ClientError, match="ValidationException"):
+            cloud.sagemaker.add_tags(ResourceArn=arn, Tags=tags)
+        with pytest.raises(ClientError, match="ValidationException"):
+            cloud.sagemaker.delete_tags(ResourceArn=arn, TagKeys=["team"])
+
+    again = cloud.sagemaker.create_model_package_group(ModelPackageGroupName=name)
+    assert cloud.sagemaker.list_tags(ResourceArn=again["ModelPackageGroupArn"])["Tags"] == []
+
+
+def test_a_version_takes_no_tags_beside_those_of_its_group(cloud: Cloud) -> None:
+    group = cloud.group()
+
+    with pytest.raises(ClientError, match="ValidationException"):
+        cloud.package(group, Tags=[{"Key": "team", "Value": "game"}])
+
+    assert cloud.package(group).endswith("/1")
+
+
 def test_groups_are_listed_in_pages_that_miss_and_repeat_nothing(cloud: Cloud) -> None:
     made = sorted(cloud.group() for _ in range(5))
 

@@ -170,7 +170,7 @@ class Endpoints:
         for document in self._state.all(KIND):
             name = document["EndpointName"]
             if document["EndpointStatus"] == "Deleting":
-                self._state.drop(KIND, name)
+                self._forget(document)
                 continue
             known |= {variant["Folder"] for variant in document["_Variants"]}
             if document["EndpointStatus"] == "Creating":
@@ -198,6 +198,10 @@ class Endpoints:
         if document is None:
             raise invalid(f'Could not find endpoint "{self._names.arn(KIND, name)}".')
         return document
+
+    def _forget(self, document: Document) -> None:
+        self._state.drop(KIND, document["EndpointName"])
+        self._tags.forget(document["EndpointArn"])
 
     def _has_models(self, document: Document) -> bool:
         return all((self._home / variant["Folder"] / "model").is_dir() for variant in document["_Variants"])
@@ -363,8 +367,7 @@ class Endpoints:
         variants = self._invoking.serving.pop(name, ())
         await asyncio.gather(*(server.stop() for variant in variants for server in variant.servers))
         shutil.rmtree(self._home / "endpoints" / name, ignore_errors=True)
-        self._state.drop(KIND, name)
-        self._tags.forget(document["EndpointArn"])
+        self._forget(document)
         log.info("endpoint deleted", endpoint=name)
 
     async def _deploy(

@@ -84,8 +84,12 @@ class Packages:
 
     async def create(self, request: Document) -> Document:
         """Register a package: in a group with the next number, or under a name of its own."""
+        if not request.get("InferenceSpecification", {}).get("Containers"):
+            raise invalid("A model package needs an InferenceSpecification with a container")
         document = {**request, "ModelPackageStatus": "Completed", "CreationTime": wire.now(), "CreatedBy": {}}
         if group := request.get("ModelPackageGroupName"):
+            if request.get("Tags"):
+                raise invalid("Tags of a versioned model package are those of its group: give none")
             kept = self._group(group)
             name = document["ModelPackageGroupName"] = kept["ModelPackageGroupName"]
             version = kept["_LastVersion"] = kept.get("_LastVersion", 0) + 1
@@ -98,8 +102,6 @@ class Packages:
                 raise invalid(f"Model Package already exists: {arn}")
         else:
             raise invalid("A model package needs a ModelPackageName or a ModelPackageGroupName")
-        if not document.get("InferenceSpecification", {}).get("Containers"):
-            raise invalid("A model package needs an InferenceSpecification with a container")
         passed = {"Name": arn.rpartition("/")[2], "Status": "Completed"}
         document |= {
             "ModelPackageArn": arn,

@@ -7,6 +7,15 @@ from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.wire import Document
 
 _MOST: Final = 50
+_ARNS: Final = {
+    "endpoint": "EndpointArn",
+    "endpoint-config": "EndpointConfigArn",
+    "model": "ModelArn",
+    "model-package": "ModelPackageArn",
+    "model-package-group": "ModelPackageGroupArn",
+    "training-job": "TrainingJobArn",
+}
+"""Kind of a resource -> the member of its document that has the ARN."""
 
 
 class Tags:
@@ -35,14 +44,14 @@ class Tags:
 
     async def add(self, request: Document) -> Document:
         """Add tags, or change their values."""
-        arn = request["ResourceArn"]
+        arn = self._there(request["ResourceArn"])
         kept = self._of(arn) | {tag["Key"]: tag["Value"] for tag in request["Tags"]}
         self._keep(arn, kept)
         return {"Tags": _listed(kept)}
 
     async def page(self, request: Document) -> Document:
         """A resource's tags."""
-        listed = _listed(self._of(request["ResourceArn"]))
+        listed = _listed(self._of(self._there(request["ResourceArn"])))
         token, size = request.get("NextToken", "0"), request.get("MaxResults", _MOST)
         if not token.isdigit():
             raise invalid("Invalid NextToken")
@@ -52,9 +61,20 @@ class Tags:
 
     async def delete(self, request: Document) -> Document:
         """Take tags off."""
-        arn = request["ResourceArn"]
+        arn = self._there(request["ResourceArn"])
         self._keep(arn, {key: value for key, value in self._of(arn).items() if key not in request["TagKeys"]})
         return {}
+
+    def _there(self, arn: str) -> str:
+        """An ARN, if it is one of a resource that there is.
+
+        Raises:
+            AwsError: ValidationException, if it is not.
+        """
+        kind = arn.split(":", 5)[5].partition("/")[0]
+        if kind not in _ARNS or all(document[_ARNS[kind]] != arn for document in self._state.all(kind)):
+            raise invalid(f'Could not find resource "{arn}".')
+        return arn
 
     def _of(self, arn: str) -> dict[str, str]:
         return dict(self._state.get("tags", arn) or {})
