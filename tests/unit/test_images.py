@@ -1,4 +1,7 @@
-"""Every image, run by the Python of its own environment: what its server answers and refuses, and what its `train` makes."""
+"""Every image, run by the Python of its own environment: what its server answers and refuses, and what its `train` makes.
+
+And what all base models say together, which is what a player is shown before anybody has taught any of them.
+"""
 
 import gzip
 import hashlib
@@ -8,9 +11,11 @@ import json
 import os
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,9 @@ from numpy.typing import NDArray
 
 from deploy.local.archive import free_ports
 from deploy.local.install import ROOT
+from streams.blending import blended, opinions
+from streams.embedding import Embedding
+from streams.learning import load_base
 
 IMAGES = ROOT / "trainers" / "images"
 TOOLS = Path(os.environ.get("GAMENIGHT_TOOLS", ROOT / ".tools"))
@@ -31,6 +39,9 @@ SMALL = {
     "kmeans": {"clusters": 200, "rounds": 3},
 }
 """Hyperparameters of a short training; tensorflow trains in tests/integration, where its environment is made."""
+EVERYONE = 0.995
+"""Least accuracy of what they say together with the base of `river`."""
+BATCH = 500
 NPY, JSON = "application/x-npy", "application/json"
 PATIENCE_S = 60.0
 
@@ -106,22 +117,56 @@ def serving(algorithm: str, model: Path) -> Iterator[Server]:
             process.kill()
 
 
-@pytest.fixture(scope="module", params=sorted(BOUNDS))
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Each image in turn, with its base model."""
-    folder = tmp_path_factory.mktemp(request.param)
-    with tarfile.open(IMAGES / request.param / "base" / "model.tar.gz") as archive:
+def serving_base(algorithm: str) -> Iterator[Server]:
+    """An image that serves its base model."""
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(IMAGES / algorithm / "base" / "model.tar.gz") as archive:
         archive.extractall(folder, filter="data")
-    yield from serving(request.param, folder)
+        yield from serving(algorithm, Path(folder))
 
 
-def test_the_base_model_knows_mnist_s_digits(server: Server) -> None:
-    images, labels = mnist("t10k", 1000)
-    found = server.probabilities(images)
-    assert (found.shape, found.dtype) == ((1000, 10), np.float32)
+@cache
+def said_of_mnist(algorithm: str) -> NDArray[np.float32]:
+    """What an image with its base model answers to MNIST's 10,000 test images."""
+    images, _ = mnist("t10k", 10_000)
+    [found] = (
+        [server.probabilities(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
+        for server in serving_base(algorithm)
+    )
+    return np.concatenate(found)
+
+
+@pytest.fixture(scope="module", params=sorted(BOUNDS))
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Each image in turn, with its base model."""
+    yield from serving_base(request.param)
+
+
+@pytest.mark.parametrize("algorithm", sorted(BOUNDS))
+def test_the_base_model_knows_mnist_s_digits_as_well_as_its_description_says(algorithm: str) -> None:
+    _, labels = mnist("t10k", 10_000)
+    described = json.loads((IMAGES / algorithm / "base" / "base.json").read_text())
+
+    found = said_of_mnist(algorithm)
+
+    assert (found.shape, found.dtype) == ((10_000, 10), np.float32)
     assert np.isfinite(found).all()
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
-    assert (found.argmax(axis=1) == labels).mean() >= BOUNDS[server.algorithm] - 0.005
+    accuracy = (found.argmax(axis=1) == labels).mean()
+    assert accuracy >= BOUNDS[algorithm]
+    assert accuracy == pytest.approx(described["mnist_test_accuracy"], abs=0.001)
+
+
+def test_all_base_models_together_are_wrong_about_at_most_one_digit_in_200() -> None:
+    """`everyone` as it is at first, when all have the same say: four images, and `river` as it was born."""
+    images, labels = mnist("t10k", 10_000)
+    base, seen = load_base(), Embedding().embed(images)
+    raised = np.exp(seen @ base.weights[:, :-1].T + base.weights[:, -1])
+    river = raised / raised.sum(axis=1, keepdims=True)
+    voices = [river, *(said_of_mnist(algorithm).astype(np.float64) for algorithm in sorted(BOUNDS))]
+
+    together = blended(np.sum([opinions(voice) for voice in voices], axis=0), np.full(len(images), float(len(voices))))
+
+    assert (together.argmax(axis=1) == labels).mean() >= EVERYONE
 
 
 def test_an_answer_does_not_depend_on_what_it_was_asked_with(server: Server) -> None:
