@@ -46,6 +46,8 @@ class Runtime:
     port: int = 0
     variant: str = "base1"
     status: int = 200
+    nonsense: bytes | None = None
+    """What it says in the place of probabilities."""
     rows: list[int] = field(default_factory=list)
     """How many drawings each call asked about."""
 
@@ -64,6 +66,8 @@ def runtime_serving() -> Iterator[Runtime]:
             if told.status == 200:
                 told.rows.append(len(asked))
                 np.save(body, np.tile(np.eye(10, dtype=np.float32)[3], (len(asked), 1)))
+                if told.nonsense is not None:
+                    body = io.BytesIO(told.nonsense)
             self.send_response(told.status)
             self.send_header("x-Amzn-Invoked-Production-Variant", told.variant)
             self.send_header("Content-Length", str(len(body.getvalue())))
@@ -239,6 +243,20 @@ def test_drawings_wait_for_an_endpoint_that_is_down_while_the_others_answer(stag
 
     stage.answered(*waiting)
     assert max(stage.runtime.rows) > 1, "what has gathered goes out together"
+
+
+@pytest.mark.parametrize("nonsense", [b"PK\x03\x04garbage", b"\x93NUMPY\x01\x00\x0d\x00{'descr': ((\n", b""])
+def test_an_endpoint_that_answers_nonsense_costs_its_own_guess_only(stage: Stage, nonsense: bytes):
+    [process] = [process for process in stage.processes if process.poll() is None]
+    stage.runtime.nonsense = nonsense
+    waiting = drawing()
+    stage.publish(waiting)
+    stage.answered(waiting, by=("everyone", "river", "yours"))
+
+    stage.runtime.nonsense = None
+
+    stage.answered(waiting)
+    assert process.poll() is None
 
 
 def test_a_router_that_is_killed_leaves_no_drawing_unanswered(stage: Stage):
