@@ -37,7 +37,7 @@ from tests.product import ROOT, Product, product
 
 console = Console(stderr=True)
 Row = dict[str, Any]
-RATES: Final = (100, 200, 300, 350, 400, 500, 600)
+RATES: Final = (100, 200, 300, 400, 500, 600, 700, 800)
 LEAST_SHARE: Final = 0.999
 """Of the drawings at a rate, that must be answered by all within `GRACE_S` of the last; below it the rate is too much."""
 GRACE_S: Final = 5.0
