@@ -60,7 +60,12 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-HTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
+try:
+    server = HTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler)
+except OSError:
+    time.sleep(float(os.environ["STAY_S"]))
+    raise
+server.serve_forever()
 '''
 
 
@@ -73,10 +78,10 @@ class Stage:
         self._folder = folder
         (folder / "serve.py").write_text(SERVE)
 
-    async def server(self) -> Server:
-        """One that runs."""
+    async def server(self, stay_s: float = 0) -> Server:
+        """One that runs; it stays so long where it cannot listen."""
         image = Image("any:1", self._folder, Path(sys.executable))
-        made = Server(image, self._folder, {}, self.printed.append, home=self._folder, patience_s=30)
+        made = Server(image, self._folder, {"STAY_S": str(stay_s)}, self.printed.append, home=self._folder, patience_s=30)
         await made.start()
         return made
 
@@ -216,3 +221,24 @@ async def test_a_shadow_variant_that_hangs_is_felt_by_nobody(stage: Stage) -> No
 
     assert set(answered) == {"v1 hello"}
     assert shadow.under_way <= invoking._MOST_MIRRORED
+
+
+@pytest.mark.parametrize("stay_s", [0, 600])
+async def test_a_port_that_another_took_meanwhile_is_given_up_for_another(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, stay_s: float
+) -> None:
+    async def somebody(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    taken = await asyncio.start_server(somebody, "127.0.0.1", 0)
+    ports = [taken.sockets[0].getsockname()[1], servers._free_port()]
+    monkeypatch.setattr(servers, "_free_port", lambda: ports.pop(0))
+
+    server = await stage.server(stay_s)
+    stage.invoking.serving["game"] = (Variant("v1", 1.0, Path(), [server]),)
+
+    assert not ports
+    assert await stage.ask("game", "hello") == "v1 hello"
+    taken.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,10 @@ _BUSY: Final = 0.05
 """Share of a core above which a server that answers no /ping is at work: a long invocation on its one thread."""
 _MOST_MISSES: Final = 20
 """In a row, working or not: longer than an invocation may take."""
+_PORTS: Final = range(20_000, 32_000)
+"""Below those that Linux gives to outgoing connections: one of them may come between choosing a port and listening at it."""
+_TRIES: Final = 3
+"""Ports that a server is given, one after the other, where somebody else listens there first."""
 _CALM_S: Final = 60.0  # a server that ran for so long is started again without delay
 
 log = structlog.get_logger()
@@ -35,6 +40,10 @@ log = structlog.get_logger()
 
 class ServerFailed(Exception):
     """A server that did not become ready; the message says why."""
+
+
+class _PortTaken(Exception):
+    """Somebody else listens where a server should."""
 
 
 class Server:
@@ -121,7 +130,23 @@ class Server:
             self._idle.set()
 
     async def _launch(self) -> None:
-        port = _free_port()
+        """Start a process, and return when it answers.
+
+        Raises:
+            ServerFailed: If it does not come to that.
+        """
+        for _ in range(_TRIES):
+            port = _free_port()
+            try:
+                await self._launch_at(port)
+            except _PortTaken:
+                log.warning("port was taken meanwhile", folder=str(self._folder), port=port)
+            else:
+                self.ready.set()
+                return
+        raise ServerFailed(f"each of {_TRIES} ports that it was given was taken meanwhile")
+
+    async def _launch_at(self, port: int) -> None:
         self.upstream.close()
         self.upstream = Upstream(port)
         environment = {**self._environment, "SAGEMAKER_BIND_TO_PORT": str(port)}
@@ -133,16 +158,18 @@ class Server:
         ready = asyncio.create_task(self._answers())
         try:
             await asyncio.wait({ended, ready}, timeout=self._patience_s, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                raise ServerFailed(f"it ended with code {process.exit_code}") if _is_free(port) else _PortTaken
             if not ready.done():
-                why = f"it ended with code {process.exit_code}" if ended.done() else f"no answer in {self._patience_s:.0f} s"
-                raise ServerFailed(why)
+                raise ServerFailed(f"no answer in {self._patience_s:.0f} s")
             await ready  # whatever went wrong in asking is told here
+            if not await asyncio.to_thread(_listens, process.pid, port):  # else another's /ping would count as its own
+                raise _PortTaken
         except BaseException:
             ready.cancel()
             if process.exit_code is None:
                 await process.stop(0)
             raise
-        self.ready.set()
 
     async def _answers(self) -> None:
         while True:
@@ -196,7 +223,34 @@ def _cpu_s(pid: int) -> float:
     return 0.0
 
 
+def _listens(pid: int, port: int) -> bool:
+    """Whether a process, or one that it started, listens at a port; also where the system does not tell."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                try:
+                    connections = one.net_connections("tcp")
+                except psutil.AccessDenied:
+                    return True
+                if any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections):
+                    return True
+    return False
+
+
 def _free_port() -> int:
+    """A port at which nobody listens now."""
+    for port in random.sample(_PORTS, 100):
+        if _is_free(port):
+            return port
+    raise OSError("no port is free")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what only lingers there is no hindrance
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
