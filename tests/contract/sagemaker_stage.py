@@ -39,6 +39,12 @@ while "GATE" in os.environ and not os.path.exists(os.environ["GATE"]):
 HTTPServer(("127.0.0.1", int(os.environ["SAGEMAKER_BIND_TO_PORT"])), Handler).serve_forever()
 '''
 
+TRAIN = """
+import os
+
+exec(os.environ["SCRIPT"])
+"""
+
 
 class Stage:
     """A home, and services on it one after the other, as after kill -9."""
@@ -49,20 +55,24 @@ class Stage:
         self.home = folder / "sagemaker"
         self.gate = folder / "gate"
         (folder / "serve.py").write_text(SERVE)
+        (folder / "train.py").write_text(TRAIN)
         monkeypatch.setattr(Images, "name", lambda *_: "any")
         monkeypatch.setattr(Images, "find", lambda *_: Image("any:1", folder, Path(sys.executable)))
 
     @asynccontextmanager
-    async def service(self) -> AsyncIterator["Played"]:
-        """A service that takes up what the one before has left."""
+    async def service(self, *, killed: bool = False) -> AsyncIterator["Played"]:
+        """A service that takes up what the one before has left; one that is killed notes nothing at its end."""
         service = Sagemaker(self.settings)
         service.endpoints.recover()
         service.jobs.recover()
         try:
             yield Played(service)
         finally:
+            jobs = service.state.all("training-job") if killed else []
             await service.jobs.close()
             await service.endpoints.close()
+            for job in jobs:
+                service.state.put("training-job", job["TrainingJobName"], job)
             service.state.close()
 
     def processes(self) -> set[int]:
@@ -103,6 +113,26 @@ class Played:
             for model, weight in weights.items()
         ]
         await self("CreateEndpointConfig", EndpointConfigName=name, ProductionVariants=variants)
+
+    async def job(self, name: str, script: str, **algorithm: Any) -> None:
+        """A training job that runs some Python."""
+        await self(
+            "CreateTrainingJob",
+            TrainingJobName=name,
+            AlgorithmSpecification={"TrainingImage": "any:1", "TrainingInputMode": "File", **algorithm},
+            RoleArn="arn:aws:iam::123456789012:role/r",
+            OutputDataConfig={"S3OutputPath": "s3://bucket/output"},
+            ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+            StoppingCondition={"MaxRuntimeInSeconds": 600},
+            Environment={"SCRIPT": script},
+        )
+
+    async def secondary(self, name: str, *wanted: str) -> dict[str, Any]:
+        """A job, once it has one of some secondary statuses."""
+        async with asyncio.timeout(30):
+            while (job := await self("DescribeTrainingJob", TrainingJobName=name))["SecondaryStatus"] not in wanted:
+                await asyncio.sleep(0.01)
+        return job
 
     async def endpoint(self, name: str, config: str) -> None:
         """An endpoint in service."""

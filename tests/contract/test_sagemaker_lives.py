@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local.sagemaker.errors import AwsError
+from deploy.local.sagemaker.training import TrainingJobs
 from tests.contract.sagemaker_stage import Stage, until
 
 
@@ -140,9 +141,7 @@ async def test_tags_of_every_kind_go_with_their_resource(stage: Stage, interrupt
         for kind, name, request in made:
             arns[kind] = (await ask(f"Create{kind}", **{name: "tagged", "Tags": TAGS, **request}))[f"{kind}Arn"]
             assert (await ask("ListTags", ResourceArn=arns[kind]))["Tags"] == TAGS
-        async with asyncio.timeout(30):  # there is nothing that it could train
-            while (await ask("DescribeTrainingJob", TrainingJobName="tagged"))["TrainingJobStatus"] != "Failed":
-                await asyncio.sleep(0.01)
+        await ask.secondary("tagged", "Failed")  # there is nothing that it could train
         for kind, name, _ in made:
             await ask(f"Delete{kind}", **{name: "tagged"})
         if not interrupted:
@@ -153,6 +152,47 @@ async def test_tags_of_every_kind_go_with_their_resource(stage: Stage, interrupt
             with pytest.raises(AwsError, match="Could not find resource"):
                 await ask("ListTags", ResourceArn=arn)
         assert not ask.service.state.all("tags")
+
+
+FOREVER = "import time; time.sleep(600)"
+
+
+async def test_a_job_that_runs_whenever_the_service_is_killed_fails_after_three_restarts(stage: Stage) -> None:
+    async with stage.service(killed=True) as ask:
+        await ask.job("deadly", FOREVER)
+        await ask.secondary("deadly", "Training")
+    for _ in range(3):
+        async with stage.service(killed=True) as ask:
+            await ask.secondary("deadly", "Training")
+
+    async with stage.service() as ask:
+        job = await ask.secondary("deadly", "Training", "Failed")
+
+    assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Failed", "Failed")
+    assert job["FailureReason"].startswith("InternalServerError: The service was killed 4 times while this job ran")
+
+
+async def test_a_job_outlives_any_number_of_services_that_were_told_to_end(stage: Stage) -> None:
+    async with stage.service() as ask:
+        await ask.job("patient", FOREVER)
+        await ask.secondary("patient", "Training")
+    for _ in range(5):
+        async with stage.service() as ask:
+            await ask.secondary("patient", "Training")
+
+
+async def test_a_job_that_breaks_off_for_a_reason_nobody_thought_of_has_failed(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def surprise(*_: object) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(TrainingJobs, "_prepare", surprise)
+    async with stage.service() as ask:
+        await ask.job("unlucky", FOREVER)
+        job = await ask.secondary("unlucky", "Failed")
+
+    assert (job["TrainingJobStatus"], job["FailureReason"]) == ("Failed", "InternalServerError: KeyError('surprise')")
 
 
 def watched() -> list["asyncio.Task[None]"]:

@@ -29,6 +29,8 @@ GRACE_S: Final = 120.0
 _NICE: Final = 10
 _AT_ONCE: Final = max(2, os.cpu_count() or 1)
 """Jobs that run at the same time; those above wait for their turn, as for an instance."""
+_MOST_RESTARTS: Final = 3
+"""How often a job begins anew that ran as the service was killed: it may be what kills it."""
 _DAY_S: Final = 86400
 _FAILURE_LENGTH: Final = 1024
 _MESSAGES: Final = {
@@ -171,11 +173,16 @@ class TrainingJobs:
         return {}
 
     def recover(self) -> None:
-        """Run jobs that a killed service has left once more from their inputs, under their names: who waits gets the model."""
+        """Run jobs that an ended service has left once more from their inputs, under their names: who waits gets the model."""
         for document in self._state.all(KIND):
             if document["TrainingJobStatus"] == "InProgress":
+                if not document.pop("_Closed", False) and document["SecondaryStatus"] != "Pending":
+                    document["_Restarts"] = document.get("_Restarts", 0) + 1
+                if document.get("_Restarts", 0) > _MOST_RESTARTS:
+                    times = f"The service was killed {document['_Restarts']} times while this job ran"
+                    self._end(document, "Failed", "Failed", f"InternalServerError: {times}: it is not begun anew")
+                    continue
                 log.warning("training job runs again", job=document["TrainingJobName"])
-                document["_Restarts"] = document.get("_Restarts", 0) + 1
                 self._move(document, "InProgress", "Starting", "The service was interrupted: the job starts anew")
                 self._launch(document)
             elif document["TrainingJobStatus"] == "Stopping":
@@ -183,10 +190,14 @@ class TrainingJobs:
 
     async def close(self) -> None:
         """End all processes; the jobs stay as they are and run again at the next start."""
-        tasks = [run.task for run in self._runs.values() if run.task]
+        runs = list(self._runs.values())
+        tasks = [run.task for run in runs if run.task]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for run in runs:
+            if run.document["TrainingJobStatus"] == "InProgress":
+                self._state.put(KIND, run.document["TrainingJobName"], run.document | {"_Closed": True})
 
     def _refuse_what_is_absent(self, request: Document) -> None:
         algorithm = request.get("AlgorithmSpecification", {})
@@ -259,8 +270,9 @@ class TrainingJobs:
         except (JobFailed, ObjectsFailed, AwsError) as failed:
             stopped = run.stopping.is_set()
             self._end(document, *(("Stopped", "Stopped") if stopped else ("Failed", "Failed", str(failed))))
-        except OSError as error:
-            self._end(document, "Failed", "Failed", f"InternalServerError: {error}")
+        except Exception as error:
+            log.exception("training job broke off", job=document["TrainingJobName"])
+            self._end(document, "Failed", "Failed", f"InternalServerError: {error!r}")
         else:
             self._end(document, "Completed" if outcome == "Completed" else "Stopped", outcome)
         finally:
