@@ -25,7 +25,10 @@ from contracts.events import (
 Z: Final = 1.96
 """Of the normal distribution: 95 per cent lie within so many standard deviations."""
 
-Standing = Literal["champion", "previous", "canary", "shadow", "approved", "refused"]
+Standing = Literal["champion", "challenger", "shadow", "off"]
+"""Of a model among the models: whom players are shown first, who is shown beside it, who answers unseen, who is not asked."""
+VersionStatus = Literal["champion", "previous", "canary", "shadow", "approved", "refused"]
+"""Of a version among its model's versions."""
 
 
 class Accuracy(BaseModel):
@@ -62,7 +65,7 @@ class LibraryVersion(BaseModel):
     """A version of a model."""
 
     version: str
-    status: Standing
+    status: VersionStatus
     created: datetime | None
     arn: str
     """Of its model package."""
@@ -95,6 +98,10 @@ class Candidate(BaseModel):
 class LibraryModel(ModelState):
     """A model with all its versions."""
 
+    standing: Standing
+    """With a bandit leading, all that are shown are challengers: it picks its champion anew for each player."""
+    cost_per_hour_usd: float | None
+    """Of its endpoint, by AWS's list price of its instances; None: it has no endpoint, or nobody has looked yet."""
     previous: str | None
     """The last good version, which answers when the champion fails."""
     candidate: Candidate | None
@@ -115,6 +122,8 @@ class EndpointVariant(BaseModel):
     """The share of the players that it answers, 0..1."""
     instances: int
     instance_type: str
+    papers: LibraryVersion | None
+    """The version as the library has it: ARN, digest, lineage, live accuracy; None: it has no such version yet."""
 
 
 class CallLatency(BaseModel):
@@ -130,6 +139,8 @@ class EndpointState(BaseModel):
 
     model: str
     title: str
+    standing: Standing
+    """Of the model; see `LibraryModel`."""
     endpoint: str
     arn: str
     status: str
@@ -168,6 +179,8 @@ class RoutingState(BaseModel):
     lead: str
     """``bandit``, or the model that every player is shown first."""
     parts: dict[str, Part]
+    standings: dict[str, Standing]
+    """What lead and parts make of each model."""
     by: str
     note: str
     at: datetime | None
@@ -178,14 +191,34 @@ class RoutingState(BaseModel):
     """The one heard last first."""
 
 
+def standing(board: Board, model: str) -> Standing:
+    """What the policy makes of a model."""
+    part = board.part(model)
+    if part != "shown":
+        return part
+    return "champion" if board.policy.lead == model else "challenger"
+
+
 def library(board: Board) -> list[LibraryModel]:
     """Every model with its versions."""
     return [_model(board, model) for model in board.known()]
 
 
 def _model(board: Board, model: str) -> LibraryModel:
-    scores, answering = board.score(model), board.answering.get(model)
-    counts = scores["versions"]
+    scores, answering, seen = board.score(model), board.answering.get(model), board.endpoints.get(model)
+    return LibraryModel(
+        **board.state(model).model_dump(),
+        standing=standing(board, model),
+        cost_per_hour_usd=seen.cost_per_hour_usd if seen else None,
+        previous=answering.previous if isinstance(answering, ModelPromoted) else None,
+        candidate=_candidate(board.candidates.get(model)),
+        live=Accuracy.of(scores["n"], scores["correct"]),
+        versions=_versions(board, model, scores["versions"]),
+    )
+
+
+def _versions(board: Board, model: str, counts: dict[str, dict[str, int]]) -> list[LibraryVersion]:
+    answering = board.answering.get(model)
     versions = [
         _published(published, _status(board, published), counts)
         for published in sorted(board.published.get(model, {}).values(), key=lambda version: version.at)
@@ -195,13 +228,7 @@ def _model(board: Board, model: str) -> LibraryModel:
     if not versions:  # a model that is made anew for each player or drawing: what it was counted under
         names = sorted({version.removesuffix(SHADOW) for version in counts})
         versions = [_bare(version, counts) for version in names]
-    return LibraryModel(
-        **board.state(model).model_dump(),
-        previous=answering.previous if isinstance(answering, ModelPromoted) else None,
-        candidate=_candidate(board.candidates.get(model)),
-        live=Accuracy.of(scores["n"], scores["correct"]),
-        versions=versions,
-    )
+    return versions
 
 
 def _counted(counts: dict[str, dict[str, int]], name: str) -> Accuracy:
@@ -209,7 +236,7 @@ def _counted(counts: dict[str, dict[str, int]], name: str) -> Accuracy:
     return Accuracy.of(counted["n"], counted["correct"])
 
 
-def _status(board: Board, published: ModelPublished) -> Standing:
+def _status(board: Board, published: ModelPublished) -> VersionStatus:
     answering, candidate = board.answering.get(published.model), board.candidates.get(published.model)
     if isinstance(answering, ModelPromoted) and answering.version == published.version:
         return "champion"
@@ -220,7 +247,7 @@ def _status(board: Board, published: ModelPublished) -> Standing:
     return "approved" if published.approved else "refused"
 
 
-def _published(version: ModelPublished, status: Standing, counts: dict[str, dict[str, int]]) -> LibraryVersion:
+def _published(version: ModelPublished, status: VersionStatus, counts: dict[str, dict[str, int]]) -> LibraryVersion:
     return LibraryVersion(
         version=version.version,
         status=status,
@@ -276,6 +303,7 @@ def _endpoint(board: Board, live: Live, model: str) -> EndpointState:
     return EndpointState(
         model=model,
         title=board.title(model),
+        standing=standing(board, model),
         endpoint=seen.endpoint if seen else promoted.endpoint if isinstance(promoted, ModelPromoted) else "",
         arn=seen.arn if seen else "",
         status=seen.status if seen else "Unknown",
@@ -296,6 +324,7 @@ def _variants(board: Board, seen: EndpointSeen) -> list[EndpointVariant]:
     champion, candidate = board.answering.get(seen.model), _candidate(board.candidates.get(seen.model))
     previous = champion.previous if isinstance(champion, ModelPromoted) else None
     tried = candidate.share if candidate and candidate.role == "canary" else 0.0
+    shelf = {version.version: version for version in _versions(board, seen.model, board.score(seen.model)["versions"])}
     out = []
     for variant in seen.variants:
         role: Literal["champion", "previous", "canary", "shadow", "other"] = "other"
@@ -306,7 +335,8 @@ def _variants(board: Board, seen: EndpointSeen) -> list[EndpointVariant]:
         elif variant.version == previous:
             role = "previous"
         players = {"champion": 1 - tried, "canary": tried}.get(role, 0.0)
-        out.append(EndpointVariant(**variant.model_dump(), role=role, players=round(players, 6)))
+        papers = shelf.get(variant.version)
+        out.append(EndpointVariant(**variant.model_dump(), role=role, players=round(players, 6), papers=papers))
     return out
 
 
@@ -317,6 +347,7 @@ def routing(board: Board, live: Live) -> RoutingState:
     return RoutingState(
         lead=policy.lead,
         parts={model: board.part(model) for model in board.known()},
+        standings={model: standing(board, model) for model in board.known()},
         by=policy.by,
         note=policy.note,
         at=policy.at if policy.at > datetime.fromtimestamp(0, UTC) else None,

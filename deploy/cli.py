@@ -125,61 +125,173 @@ def _ago(since: str | None) -> str:
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
+Named = Annotated[str | None, typer.Argument(help="One of them, whole: with what each version is made of.")]
+
+
 @app.command()
-def models(as_json: Json = False) -> None:
-    """List the models and their versions: who answers, what they are made of, how often players said that they were right."""
+def models(name: Named = None, as_json: Json = False) -> None:
+    """List the models and their versions: who answers, what they cost, how often players said they were right."""
     from rich.table import Column, Table
 
     listed = _asked("GET", "/api/models").json()
+    if name is not None:
+        model = _one(listed, name)
+        return None if _printed(model, as_json) else _show_model(model)
     if _printed(listed, as_json):
-        return
+        return None
     table = Table(
-        "model", "version", "status", "right, of players' drawings", "created", "digest", Column("ARN", overflow="fold")
+        "model",
+        "version",
+        "status",
+        "right, of players' drawings",
+        "created",
+        "digest",
+        Column("ARN", overflow="fold"),
+        "$ / hour",
     )
     for model in listed:
-        name = f"[bold]{model['model']}[/]" + (", [cyan]leads[/]" if model["lead"] else "")
-        if model["part"] != "shown":
-            name += f" [yellow]({model['part']})[/]"
+        color = {"champion": "cyan", "challenger": "default"}.get(model["standing"], "yellow")
+        named, cost = f"[bold]{model['model']}[/], [{color}]{model['standing']}[/]", _dollars(model)
         stands = model["unavailable"] or (f"rests: {model['resting']}" if model["resting"] else "")
         if stands or not model["versions"]:
-            table.add_row(name, model["version"] or "", f"[red]{stands}[/]")
-            name = ""
+            table.add_row(named, model["version"] or "", f"[red]{stands}[/]", "", "", "", "", cost)
+            named = cost = ""
         for version in model["versions"]:
-            share = model["candidate"]["share"] if version["status"] == "canary" else 0
-            status = version["status"] + (f" {share:.0%}" if share else "")
+            status = _status(model, version)
             shadow = f"  (as shadow {_accuracy(version['as_shadow'])})" if version["as_shadow"]["n"] else ""
-            created = (version["created"] or "")[:16].replace("T", " ")
             right = _accuracy(version["live"]) + shadow
-            table.add_row(name, version["version"], status, right, created, version["digest"][:12], version["arn"])
-            name = ""
+            papers = (_minute(version["created"]), version["digest"][:12], version["arn"])
+            table.add_row(named, version["version"], status, right, *papers, cost)
+            named = cost = ""
         table.add_section()
     console.print(table)
+    console.print("gamenight models NAME shows what each version is made of", style="dim")
+    return None
 
 
 @app.command()
-def endpoints(as_json: Json = False) -> None:
+def endpoints(name: Named = None, as_json: Json = False) -> None:
     """List the batch models' endpoints: status, variants, cost per hour, latency, and who rests or cannot be here, and why."""
     from rich.table import Table
 
     listed = _asked("GET", "/api/endpoints").json()
+    if name is not None:
+        endpoint = _one(listed, name)
+        return None if _printed(endpoint, as_json) else _show_endpoint(endpoint)
     if _printed(listed, as_json):
-        return
-    table = Table("endpoint", "status", "variant: weight, players", "instances", "$ / hour", "p50 / p95 ms", "")
+        return None
+    table = Table("endpoint", "status", "variant: weight, players", "instances", "created", "$ / hour", "p50 / p95 ms", "")
     for one in listed:
-        variants = [f"{v['variant']} ({v['role']}): {v['weight']:g}, {v['players']:.0%}" for v in one["variants"]]
-        instances = [f"{v['instances']} x {v['instance_type']}" for v in one["variants"]]
-        latency, cost = one["latency"], one["cost_per_hour_usd"]
-        color = {"InService": "green", "Unavailable": "yellow", "Unknown": "yellow", "Failed": "red"}.get(one["status"], "cyan")
         table.add_row(
             one["endpoint"] or one["model"],
-            f"[{color}]{one['status']}[/]",
-            "\n".join(variants),
-            "\n".join(instances),
-            "" if cost is None else f"{cost:.3f}",
-            f"{latency['p50_ms']:.1f} / {latency['p95_ms']:.1f}" if latency else "",
+            _health(one),
+            "\n".join(f"{v['variant']} ({v['role']}): {v['weight']:g}, {v['players']:.0%}" for v in one["variants"]),
+            "\n".join(f"{v['instances']} x {v['instance_type']}" for v in one["variants"]),
+            _minute(one["created"]),
+            _dollars(one),
+            _latency(one),
             f"rests: {one['resting']}" if one["resting"] else one["unavailable"] or one["reason"],
         )
     console.print(table)
+    console.print("gamenight endpoints NAME shows its ARN, and what the versions at it are made of", style="dim")
+    return None
+
+
+def _one(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The model, or the endpoint, of a name."""
+    for each in listed:
+        if name in (each["model"], each.get("endpoint")):
+            return each
+    raise NoGame(f"there is no {name!r}: there is {', '.join(each['model'] for each in listed)}")
+
+
+def _show_model(model: dict[str, Any]) -> None:
+    told = {
+        "kind": model["kind"],
+        "in the policy": model["standing"],
+        "cost": _dollars(model) and f"${_dollars(model)} an hour on AWS, by list price",
+        "right": _accuracy(model["live"]),
+        "rests": model["resting"],
+        "not here": model["unavailable"],
+    }
+    _sheet(f"{model['title']} ({model['model']})", told)
+    for version in reversed(model["versions"]):
+        _sheet(f"version {version['version']}, {_status(model, version)}", _papers(version))
+
+
+def _show_endpoint(endpoint: dict[str, Any]) -> None:
+    told = {
+        "model": f"{endpoint['title']}, {endpoint['standing']}",
+        "status": endpoint["status"],
+        "ARN": endpoint["arn"],
+        "created": endpoint["created"],
+        "modified": endpoint["modified"],
+        "cost": _dollars(endpoint) and f"${_dollars(endpoint)} an hour on AWS, by list price",
+        "p50 / p95 ms": _latency(endpoint),
+        "rests": endpoint["resting"],
+        "why": endpoint["unavailable"] or endpoint["reason"],
+    }
+    _sheet(endpoint["endpoint"] or endpoint["model"], told)
+    for variant in endpoint["variants"]:
+        told = {
+            "weight": f"{variant['weight']:g}, answers {variant['players']:.0%} of the players",
+            "instances": f"{variant['instances']} x {variant['instance_type']}",
+        }
+        papers = _papers(variant["papers"]) if variant["papers"] else {}
+        _sheet(f"variant {variant['variant']}: version {variant['version']}, {variant['role']}", told | papers)
+
+
+def _papers(version: dict[str, Any]) -> dict[str, Any]:
+    """All there is on a version, by what it is."""
+    return {
+        "right": _accuracy(version["live"]),
+        "as shadow": _accuracy(version["as_shadow"]),
+        "created": version["created"],
+        "ARN": version["arn"],
+        "digest": version["digest"] and f"sha256:{version['digest']}",
+        "artifact": version["artifact"],
+        "gate": version["gate"],
+        "metrics": "\n".join(f"{key} {value:.6g}" for key, value in version["metrics"].items()),
+        "lineage": "\n".join(f"{key} {value}" for key, value in version["lineage"].items()),
+    }
+
+
+def _sheet(title: str, told: dict[str, Any]) -> None:
+    """A heading, and below it what is known, a line each; what is not known is left out."""
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    table = Table(Column(style="dim", no_wrap=True), Column(overflow="fold"), box=None, show_header=False, pad_edge=False)
+    for term, value in told.items():
+        if value:
+            table.add_row(f"  {term}", Text(str(value)))
+    console.print(Text(title, style="bold"))
+    console.print(table)
+
+
+def _status(model: dict[str, Any], version: dict[str, Any]) -> str:
+    share = model["candidate"]["share"] if version["status"] == "canary" else 0
+    return str(version["status"]) + (f" {share:.0%}" if share else "")
+
+
+def _health(endpoint: dict[str, Any]) -> str:
+    status = endpoint["status"]
+    color = {"InService": "green", "Unavailable": "yellow", "Unknown": "yellow", "Failed": "red"}.get(status, "cyan")
+    return f"[{color}]{status}[/]"
+
+
+def _dollars(priced: dict[str, Any]) -> str:
+    cost = priced["cost_per_hour_usd"]
+    return "" if cost is None else f"{cost:.3f}"
+
+
+def _latency(endpoint: dict[str, Any]) -> str:
+    latency = endpoint["latency"]
+    return f"{latency['p50_ms']:.1f} / {latency['p95_ms']:.1f}" if latency else ""
+
+
+def _minute(created: str | None) -> str:
+    return (created or "")[:16].replace("T", " ")
 
 
 def _printed(listed: Any, as_json: bool) -> bool:

@@ -120,40 +120,40 @@ def test_doctor_says_what_to_do_for_people_and_for_machines(gamenight: Gamenight
 
 COUNTED = {"n": 812, "correct": 790, "share": 0.9729, "low": 0.9593, "high": 0.982}
 NOTHING = {"n": 0, "correct": 0, "share": None, "low": None, "high": None}
-VERSION = {"created": "2026-11-22T12:00:00Z", "arn": "arn:aws:sagemaker:a:b:model-package/x/3", "digest": "d" * 64}
-ONE = {"model": "xgboost", "title": "XGBoost", "kind": "batch", "part": "shown", "lead": True, "resting": None}
+VERSION = {"created": "2026-11-22T12:00:00Z", "arn": "arn:aws:sagemaker:a:b:model-package/x/3", "digest": "d" * 64,
+           "artifact": "s3://b/k", "gate": "passed", "metrics": {"mnist_accuracy": 0.9915},
+           "lineage": {"training_job": "gamenight-xgboost-3", "seed": "7"}}  # fmt: skip
+CHAMPION = VERSION | {"version": "3", "status": "champion", "live": COUNTED, "as_shadow": NOTHING}
+CANARY = VERSION | {"version": "4", "status": "canary", "live": NOTHING, "as_shadow": COUNTED}
+ONE = {"model": "xgboost", "title": "XGBoost", "kind": "batch", "part": "shown", "lead": True, "resting": None,
+       "standing": "champion", "cost_per_hour_usd": 0.115, "version": "3", "unavailable": None, "candidate": {"share": 0.1},
+       "live": COUNTED, "versions": [CHAMPION, CANARY]}  # fmt: skip
+RIVER = ONE | {"model": "river", "title": "River", "kind": "online", "lead": False, "standing": "challenger",
+               "cost_per_hour_usd": None, "candidate": None, "versions": []}  # fmt: skip
 ENDPOINT = {
     "model": "xgboost",
+    "title": "XGBoost",
+    "standing": "champion",
     "endpoint": "gamenight-xgboost",
+    "arn": "arn:aws:sagemaker:a:b:endpoint/x",
+    "created": "2026-11-22T12:00:00Z",
+    "modified": "2026-11-23T12:00:00Z",
     "status": "InService",
     "reason": "",
     "resting": "connection refused",
     "unavailable": None,
     "cost_per_hour_usd": 0.115,
-    "variants": [
-        {"variant": "v3", "role": "champion", "weight": 1.0, "players": 0.9, "instances": 1, "instance_type": "ml.m5.large"}
-    ],
+    "variants": [{"variant": "v3", "version": "3", "role": "champion", "weight": 1.0, "players": 0.9, "instances": 1,
+                  "instance_type": "ml.m5.large", "papers": CHAMPION}],
     "latency": {"n": 256, "p50_ms": 3.1, "p95_ms": 8.0},
-}
+}  # fmt: skip
 
 
 class _Game(BaseHTTPRequestHandler):
     """What is listed, and what becomes of commands: each in its own words."""
 
     listed: ClassVar = {
-        "/api/models": [
-            ONE
-            | {
-                "version": "3",
-                "unavailable": None,
-                "candidate": {"share": 0.1},
-                "live": COUNTED,
-                "versions": [
-                    VERSION | {"version": "3", "status": "champion", "live": COUNTED, "as_shadow": NOTHING},
-                    VERSION | {"version": "4", "status": "canary", "live": NOTHING, "as_shadow": COUNTED},
-                ],
-            }
-        ],
+        "/api/models": [ONE, RIVER],
         "/api/endpoints": [ENDPOINT, ENDPOINT | {"endpoint": "", "model": "mxnet", "status": "Unavailable", "resting": None,
                                                  "unavailable": "Linux x86-64 only", "variants": [], "latency": None,
                                                  "cost_per_hour_usd": None}],
@@ -208,7 +208,15 @@ def test_models_are_listed_for_people_and_for_machines(
     monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
     said = gamenight("models", GAMENIGHT_PORT=game).stdout
 
-    for told in ("xgboost, leads", "97.3% (95.9% to 98.2%) of 812", "canary 10%", "as shadow 97.3%", "dddddddddddd"):
+    for told in (
+        "xgboost, champion",
+        "river, challenger",
+        "0.115",
+        "97.3% (95.9% to 98.2%) of 812",
+        "canary 10%",
+        "as shadow 97.3%",
+        "dddddddddddd",
+    ):
         assert told in said
     assert json.loads(gamenight("models", "--json", GAMENIGHT_PORT=game).stdout) == _Game.listed["/api/models"]
 
@@ -219,10 +227,44 @@ def test_endpoints_are_listed_for_people_and_for_machines(
     monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
     said = gamenight("endpoints", GAMENIGHT_PORT=game).stdout
 
-    for told in ("gamenight-xgboost", "InService", "v3 (champion): 1, 90%", "0.115", "3.1 / 8.0", "rests: connection refused"):
+    for told in (
+        "gamenight-xgboost",
+        "InService",
+        "2026-11-22 12:00",
+        "v3 (champion): 1, 90%",
+        "0.115",
+        "3.1 / 8.0",
+        "rests: connection refused",
+    ):
         assert told in said
     assert "Linux x86-64 only" in said
     assert json.loads(gamenight("endpoints", "--json", GAMENIGHT_PORT=game).stdout) == _Game.listed["/api/endpoints"]
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "name", "first"),
+    [
+        ("models", "/api/models", "xgboost", ["XGBoost (xgboost)", "in the policy champion", "version 4, canary 10%"]),
+        ("endpoints", "/api/endpoints", "gamenight-xgboost", ["a:b:endpoint/x", "model XGBoost, champion", "3.1 / 8.0",
+                                                              "variant v3: version 3, champion", "answers 90% of the players"]),
+    ],
+    ids=["models", "endpoints"],
+)  # fmt: skip
+def test_one_is_shown_whole_with_what_its_versions_are_made_of(
+    gamenight: Gamenight, game: int, command: str, path: str, name: str, first: list[str]
+) -> None:
+    said = " ".join(gamenight(command, name, GAMENIGHT_PORT=game).stdout.split())
+
+    for told in (*first, "$0.115 an hour", "97.3% (95.9% to 98.2%) of 812", "sha256:dddd", "model-package/x/3", "s3://b/k",
+                 "mnist_accuracy 0.9915", "lineage training_job gamenight-xgboost-3 seed 7", "gate passed"):  # fmt: skip
+        assert told in said
+    assert json.loads(gamenight(command, name, "--json", GAMENIGHT_PORT=game).stdout) == _Game.listed[path][0]
+
+
+def test_a_model_that_is_not_there_is_named_with_those_that_are(gamenight: Gamenight, game: int) -> None:
+    done = gamenight("models", "gpt", GAMENIGHT_PORT=game)
+
+    assert (done.returncode, done.stderr) == (1, "there is no 'gpt': there is xgboost, river\n")
 
 
 @pytest.mark.parametrize(("outcome", "status"), [("done", 0), ("refused", 2), ("failed", 1)])

@@ -11,12 +11,14 @@ import pytest
 from api.library import Accuracy
 from api.orders import MAX_ORDERS, Orders
 from contracts.events import (
+    MODELS,
     SHADOW,
     CandidateSet,
     CommandSettled,
     EndpointSeen,
     ModelPromoted,
     ModelPublished,
+    PolicySet,
     PromoteModel,
     RetrainModel,
     ScoresCounted,
@@ -236,6 +238,8 @@ def test_the_library_names_every_version_with_what_became_of_it(bus):
     assert [(v["version"], v["status"]) for v in xgboost["versions"]] == [
         ("base1", "previous"), ("2", "champion"), ("3", "refused"), ("4", "canary")
     ]  # fmt: skip
+    assert (xgboost["cost_per_hour_usd"], models["river"]["cost_per_hour_usd"]) == (0.345, None)
+    assert xgboost["versions"][1]["lineage"] == {"job": "gamenight-2"}
     assert (xgboost["previous"], xgboost["candidate"]["version"], xgboost["candidate"]["share"]) == ("base1", "4", 0.1)
     assert xgboost["versions"][1]["live"] == xgboost["live"]
     assert xgboost["live"] == {"n": 100, "correct": 97, "share": 0.97, "low": 0.91548, "high": 0.98975}
@@ -266,11 +270,34 @@ def test_the_endpoints_say_who_answers_whom_and_what_it_costs(bus):
     assert [(v["variant"], v["role"], v["players"]) for v in endpoints[0]["variants"]] == [
         ("v2", "champion", 0.9), ("base1", "previous", 0.0), ("v4", "canary", 0.1)
     ]  # fmt: skip
+    papers = endpoints[0]["variants"][0]["papers"]
+    assert (papers["digest"], papers["lineage"], papers["live"]["n"]) == ("d" * 64, {"job": "gamenight-2"}, 100)
+    assert papers["arn"].endswith("gamenight-xgboost/2")
     assert endpoints[0]["latency"] == {"n": 20, "p50_ms": 3.0, "p95_ms": 3.0}
     assert (endpoints[1]["status"], endpoints[1]["unavailable"]) == ("Unknown", "it is being started")
     assert (routing["lead"], routing["parts"]["river"], routing["at"]) == ("everyone", "shown", None)
     assert [(c["model"], c["version"], c["share"]) for c in routing["candidates"]] == [("xgboost", "4", 0.1)]
     assert [(table["table"], table["guesses"]) for table in routing["tables"]] == [("1a2b3c4d", 20)]
+
+
+@pytest.mark.parametrize(
+    ("lead", "parts", "champion", "others"),
+    [
+        ("everyone", {}, "everyone", {}),
+        ("river", {"kmeans": "shadow", "mxnet": "off"}, "river", {"kmeans": "shadow", "mxnet": "off"}),
+        ("bandit", {"mxnet": "off"}, None, {"mxnet": "off"}),
+    ],
+)
+def test_the_lead_is_the_champion_and_whoever_else_is_shown_challenges_it(bus, lead, parts, champion, others):
+    bus.publish(PolicySet(lead=lead, parts=parts)).result()
+    with serving(bus) as address:
+        models = {model["model"]: model["standing"] for model in get(address, "/api/models").json()}
+        endpoints = {one["model"]: one["standing"] for one in get(address, "/api/endpoints").json()}
+        routing = get(address, "/api/routing").json()
+
+    assert models == dict.fromkeys(MODELS, "challenger") | ({champion: "champion"} if champion else {}) | others
+    assert endpoints.items() <= models.items()
+    assert routing["standings"] == models
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 // @ts-check
 /** What there is to say of endpoints: what they cost, how they are, who answers. Pure. */
 
+import { usd } from "../lib/format.js";
+
 /**
  * @typedef {object} Variant
  * @property {string} variant
@@ -10,10 +12,12 @@
  * @property {number} players The share of the players that it answers now, in 0..1.
  * @property {number} instances
  * @property {string} instance_type
+ * @property {import("../library/facts.js").Version | null} papers The version as the library has it.
  *
  * @typedef {object} Endpoint
  * @property {string} model
  * @property {string} title
+ * @property {import("../library/facts.js").Standing} standing Of the model.
  * @property {string} endpoint
  * @property {string} arn
  * @property {string} status
@@ -30,14 +34,6 @@
 
 /** Hours of a month, as AWS reckons. */
 const MONTH_H = 730;
-
-/** An amount of dollars.
- * @param {number} dollars
- */
-export function usd(dollars) {
-  const digits = dollars.toFixed(dollars < 1 ? 3 : 2).replace(/(\.\d\d)0$/, "$1");
-  return `$${digits.replace(/\B(?=(\d{3})+\.)/g, ",")}`;
-}
 
 /** What an hour and a month cost.
  * @param {number | null} perHour In dollars; null: not known.

@@ -1,13 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { cost, health, total, trouble, usd } from "./facts.js";
+import { cost, health, total, trouble } from "./facts.js";
 
 /** @param {object} more */
 const endpoint = (more) => /** @type {any} */ ({ status: "InService", reason: "", resting: null, unavailable: null, cost_per_hour_usd: 0.115, ...more });
-
-test("money reads as money", () => {
-  assert.deepEqual([0.115, 0.69, 83.95, 1234.5].map(usd), ["$0.115", "$0.69", "$83.95", "$1,234.50"]);
-});
 
 test("an hour and a month are told, or that it is not known", () => {
   assert.equal(cost(0.115), "$0.115 an hour, $83.95 a month");

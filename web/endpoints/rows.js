@@ -3,8 +3,9 @@
 
 import { copyable } from "../lib/copy.js";
 import { h } from "../lib/dom.js";
-import { count, duration, percent, time } from "../lib/format.js";
+import { count, duration, percent, percent1, time } from "../lib/format.js";
 import { hue } from "../lib/models.js";
+import { interval, judged } from "../library/facts.js";
 import { cost, health, trouble } from "./facts.js";
 
 /**
@@ -59,8 +60,8 @@ function shares(variants) {
 
 /** @param {Variant[]} variants */
 function table(variants) {
-  const head = ["Variant", "Version", "Role", "Weight", "Players", "Instances"].map((name) => h("th", { scope: "col" }, name));
-  const rows = variants.map(({ variant, version, role, weight, players, instances, instance_type: type }) =>
+  const head = ["Variant", "Version", "Role", "Weight", "Players", "Instances", "Players' verdict", "Digest"].map((name) => h("th", { scope: "col" }, name));
+  const rows = variants.map(({ variant, version, role, weight, players, instances, instance_type: type, papers }) =>
     h(
       "tr",
       { "data-variant": variant },
@@ -70,9 +71,17 @@ function table(variants) {
       h("td", {}, String(Number(weight.toFixed(3)))),
       h("td", {}, percent(players)),
       h("td", {}, `${instances} × ${type}`),
+      h("td", {}, papers ? verdict(papers.live) : "–"),
+      h("td", {}, papers?.digest ? h("code", { title: `sha256:${papers.digest}` }, papers.digest.slice(0, 12)) : "–"),
     ),
   );
   return h("div", { class: "scroll" }, h("table", { class: "small" }, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows)));
+}
+
+/** @param {import("../library/facts.js").Live} live */
+function verdict(live) {
+  const found = interval(live);
+  return found ? `${percent1(found.share)} (${percent1(found.low)} to ${percent1(found.high)}), ${judged(live)}` : judged(live);
 }
 
 /** @param {string | null} at */

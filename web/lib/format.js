@@ -67,3 +67,11 @@ export function versions(before, after) {
 export function plural(n, noun) {
   return `${count(n)} ${noun}${n === 1 ? "" : "s"}`;
 }
+
+/** An amount of dollars.
+ * @param {number} dollars
+ */
+export function usd(dollars) {
+  const digits = dollars.toFixed(dollars < 1 ? 3 : 2).replace(/(\.\d\d)0$/, "$1");
+  return `$${digits.replace(/\B(?=(\d{3})+\.)/g, ",")}`;
+}

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { change, count, duration, percent, plural, versions } from "./format.js";
+import { change, count, duration, percent, plural, usd, versions } from "./format.js";
 import { axisFrom } from "./interval.js";
 import { byPlace, hue, short } from "./models.js";
 import { backoff, described } from "./socket.js";
@@ -71,4 +71,8 @@ test("models stand in one order, the unknown ones last", () => {
 test("known models have colours of their own", () => {
   assert.notEqual(hue("river"), hue("xgboost"));
   assert.ok(hue("something-new") >= 1 && hue("something-new") <= 6);
+});
+
+test("money reads as money", () => {
+  assert.deepEqual([0.115, 0.69, 83.95, 1234.5].map(usd), ["$0.115", "$0.69", "$83.95", "$1,234.50"]);
 });

@@ -1,7 +1,8 @@
 // @ts-check
 /** What the library says of models and their versions, in words. Pure. */
 
-import { count, percent, percent1 } from "../lib/format.js";
+import { count, percent, percent1, plural } from "../lib/format.js";
+import { short } from "../lib/models.js";
 
 /**
  * @typedef {import("../lib/protocol.js").Model} Model
@@ -23,7 +24,8 @@ import { count, percent, percent1 } from "../lib/format.js";
  * @property {Live} as_shadow
  *
  * @typedef {{version: string, role: "canary" | "shadow", share: number, note: string, at: string}} Candidate
- * @typedef {Model & {previous: string | null, candidate: Candidate | null, live: Live, versions: Version[]}} Shelf
+ * @typedef {"champion" | "challenger" | "shadow" | "off"} Standing
+ * @typedef {Model & {standing: Standing, cost_per_hour_usd: number | null, previous: string | null, candidate: Candidate | null, live: Live, versions: Version[]}} Shelf
  */
 
 const KINDS = {
@@ -46,6 +48,27 @@ export function role({ part, lead }) {
   if (part === "shadow") return { word: "shadow", kind: "shadow" };
   if (part === "off") return { word: "off", kind: "off" };
   return lead ? { word: "lead", kind: "lead" } : { word: "shown", kind: "shown" };
+}
+
+const STANDINGS = {
+  champion: "Players are shown its guess first",
+  challenger: "Shown beside the champion, or picked by the bandit",
+};
+
+/** What a model is among the models, where its part does not say so already.
+ * @param {Standing} standing
+ * @returns {{word: string, why: string} | null}
+ */
+export function standing(standing) {
+  return standing === "champion" || standing === "challenger" ? { word: standing, why: STANDINGS[standing] } : null;
+}
+
+/** Who is the champion, and how many challenge it. @param {{standing: Standing, title: string, model: string}[]} models */
+export function field(models) {
+  const champion = models.find((model) => model.standing === "champion");
+  const challengers = plural(models.filter((model) => model.standing === "challenger").length, "challenger");
+  if (!champion) return `a bandit picks each player's champion among ${challengers}`;
+  return `${short(champion, champion.model)} is the champion, shown first, with ${challengers}`;
 }
 
 /** What a version is to its model; a base version says so besides.

@@ -6,8 +6,8 @@ import { plural } from "../lib/format.js";
 import { fresh } from "../lib/fresh.js";
 import { axisFrom } from "../lib/interval.js";
 import { keyed } from "../lib/keyed.js";
-import { byPlace, short } from "../lib/models.js";
-import { interval } from "./facts.js";
+import { byPlace } from "../lib/models.js";
+import { field, interval } from "./facts.js";
 import { shelfOf } from "./shelves.js";
 
 /** @typedef {import("./facts.js").Shelf} Shelf */
@@ -19,9 +19,7 @@ fresh("/api/models", the("connection", HTMLElement), (/** @type {Shelf[]} */ ans
   const models = [...answer].sort((a, b) => byPlace(a.model, b.model));
   const all = models.flatMap(({ live, versions }) => [live, ...versions.flatMap((version) => [version.live, version.as_shadow])]);
   const from = axisFrom(all.map(interval));
-  const lead = models.find((model) => model.lead);
-  const first = lead ? `${short(lead, lead.model)} is shown first` : "a bandit picks whom each player is shown first";
-  say(summary, `${plural(models.length, "model")}, ${plural(models.reduce((sum, { versions }) => sum + versions.length, 0), "version")}; ${first}.`);
+  say(summary, `${plural(models.length, "model")}, ${plural(models.reduce((sum, { versions }) => sum + versions.length, 0), "version")}; ${field(models)}.`);
   say(the("axis", HTMLElement), `${Math.round(from * 100)} to 100\u00a0%`);
   keyed(shelves, models.map((shelf) => ({ shelf, from })), ({ shelf }) => shelf.model, (each) => shelfOf(each.shelf, each.from));
 });

@@ -3,10 +3,10 @@
 
 import { copyable } from "../lib/copy.js";
 import { h } from "../lib/dom.js";
-import { percent1, time } from "../lib/format.js";
+import { percent1, time, usd } from "../lib/format.js";
 import { intervalBar } from "../lib/interval.js";
 import { hue } from "../lib/models.js";
-import { interval, isBase, judged, kind, measure, newestFirst, role, status, words } from "./facts.js";
+import { interval, isBase, judged, kind, measure, newestFirst, role, standing, status, words } from "./facts.js";
 
 /**
  * @typedef {import("./facts.js").Live} Live
@@ -17,15 +17,17 @@ import { interval, isBase, judged, kind, measure, newestFirst, role, status, wor
 /** @param {Shelf} shelf @param {number} from Where the axis of shares begins. */
 export function shelfOf(shelf, from) {
   const { word, kind: part } = role(shelf);
+  const among = standing(shelf.standing);
   const why = shelf.unavailable || shelf.resting;
   const head = h(
     "header",
     {},
     h("h2", {}, shelf.title),
+    ...(among ? [h("span", { class: "badge standing", "data-kind": among.word, title: among.why }, among.word)] : []),
     h("span", { class: "badge role", "data-kind": part }, word),
     ...(shelf.unavailable ? [h("span", { class: "badge", "data-kind": "away" }, "not here")] : []),
     ...(shelf.resting ? [h("span", { class: "badge", "data-kind": "away" }, "resting")] : []),
-    h("p", { class: "quiet small kind" }, kind(shelf)),
+    h("p", { class: "quiet small kind" }, kind(shelf), ...(shelf.cost_per_hour_usd === null ? [] : [`; on AWS ${usd(shelf.cost_per_hour_usd)} an hour`])),
     live("players' verdict", shelf.live, from),
   );
   const columns = ["Version", "Status", "Created", "Players' verdict", "As shadow", "Digest"].map((name) => h("span", {}, name));
