@@ -54,6 +54,8 @@ _PLACES: Final = 64
 """Most processes of a role in one home."""
 _GATHER_BYTES: Final = 1 << 18
 """So much is handed over before its time."""
+_NOTHING_MS: Final = 500
+"""How long the broker holds a request to which there is nothing to say."""
 _FETCHES: Final = 16
 """Of a partition, that may wait for an agent before no more is fetched."""
 _BATCH_BYTES: Final = 1 << 18
@@ -420,14 +422,18 @@ class _SamePlace(RoundRobinPartitionAssignor):  # type: ignore[misc]
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Sets what Faust leaves no settings for, before the consumer is started."""
+    """Sets what Faust leaves no settings for."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._partition_assignment_strategy = [_SamePlace]
-        if transport.gather_ms:
-            consumer._fetch_min_bytes, consumer._fetch_max_wait_ms = _GATHER_BYTES, transport.gather_ms
         return consumer
+
+    def gather(self, wait_ms: int) -> None:
+        """Have the broker hold back what comes for so long from the next fetch on; 0: it answers with the first byte."""
+        fetcher = self._ensure_consumer()._fetcher
+        fetcher._fetch_min_bytes = _GATHER_BYTES if wait_ms else 1
+        fetcher._fetch_max_wait_ms = wait_ms or _NOTHING_MS
 
 
 class _Consumer(driver.Consumer):
@@ -435,6 +441,9 @@ class _Consumer(driver.Consumer):
 
     Starts each partition where the ledger stands, not where Kafka's commit does.
     """
+
+    transport: Any
+    _thread: _ConsumerThread
 
     def __init__(self, *given: Any, **named: Any) -> None:
         self._progress: dict[TP, Progress] = {}
@@ -446,6 +455,8 @@ class _Consumer(driver.Consumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """What comes within ``timeout`` seconds: `Handed` in each message's value."""
         fetched, active = await self._wait_next_records(timeout)
+        if self.transport.gather_ms:  # while nothing comes, asking every few ms would be all that this process does
+            self._thread.gather(self.transport.gather_ms if fetched else 0)
         generation = self.app.consumer_generation_id
         if fetched is None or self.should_stop:
             return
@@ -494,8 +505,7 @@ class _Consumer(driver.Consumer):
         positions: dict[TP, int] = {TP(*tp): offset for tp, offset in (await super().seek_to_committed()).items()}
         first = {TP(*tp): offset for tp, offset in (await self.earliest_offsets(*positions)).items()}
         end = {TP(*tp): offset for tp, offset in (await self.highwaters(*positions)).items()}
-        transport: Any = self.transport
-        wanted = {tp: max(offset, first[tp]) for tp, offset in transport.positions(end).items()}
+        wanted = {tp: max(offset, first[tp]) for tp, offset in self.transport.positions(end).items()}
         self._progress.clear()
         moves = {tp: offset for tp, offset in wanted.items() if offset != positions[tp]}
         if moves:
