@@ -1,6 +1,7 @@
 """docker-compose.yml stands for the same product as `gamenight up`: the parts, the settings and the commands are the same."""
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ import yaml
 
 from contracts.settings import Settings, variable
 from deploy.local.components import components
+from deploy.local.install import IMAGES, training_step
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -44,3 +46,14 @@ def test_services_meet_at_the_addresses_that_they_open() -> None:
     assert given["AWS_ENDPOINT_URL_S3"].endswith(f":{services['s3']['environment']['GATEWAY_PORT']}")
     assert f"-port {given['AWS_ENDPOINT_URL_DYNAMODB'].rsplit(':', 1)[1]} " in services["dynamodb"]["command"]
     assert services["pod"]["ports"] == [f"127.0.0.1:{defaults.port}:{defaults.port}"]
+
+
+def test_the_containers_user_may_make_every_environment_that_training_needs() -> None:
+    dockerfile = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
+    [folder], [user] = re.findall(r"^WORKDIR (\S+)", dockerfile, re.M), re.findall(r"^USER (\S+)", dockerfile, re.M)
+    [tools] = re.findall(r"GAMENIGHT_TOOLS=(\S+)", dockerfile)
+    owned = {Path(folder) / path for paths in re.findall(rf"chown {user} (.+)", dockerfile) for path in paths.split()}
+    trained = [step for image in IMAGES.iterdir() if (step := training_step(Path(tools), image.name)) is not None]
+
+    assert [step.name for step in trained] == ["tensorflow training"]
+    assert {step.made.parent for step in trained} <= owned
