@@ -1,17 +1,24 @@
-"""Who may ask for predictions, and how often: the keys of apps, each with a bucket of its own (way 1). Pure."""
+"""Who may ask for predictions, and how often: keys of apps, each with a bucket of its own, and wrong tries (way 1). Pure."""
 
+import hashlib
 import math
 import re
 import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+WRONG_PER_MINUTE: Final = 30
+"""Wrong keys that an address may try."""
+MAX_ADDRESSES: Final = 4096
+"""That are remembered; whoever was heard longest ago is forgotten."""
 
 
 @dataclass(slots=True)
 class Bucket:
-    """Predictions that an app may ask for now: fills evenly, up to what it may ask for in a minute."""
+    """What somebody may do now: fills evenly, up to what they may do in a minute."""
 
     limit: int
     tokens: float
@@ -20,12 +27,16 @@ class Bucket:
 
     def take(self, now: float) -> float:
         """Take one. Returns 0, or how many seconds to wait for the next."""
+        wait_s = self.wait(now)
+        if not wait_s:
+            self.tokens -= 1
+        return wait_s
+
+    def wait(self, now: float) -> float:
+        """How many seconds until there is one to take."""
         self.tokens = min(float(self.limit), self.tokens + (now - self.filled) * self.limit / 60)
         self.filled = now
-        if self.tokens < 1:
-            return (1 - self.tokens) * 60 / self.limit
-        self.tokens -= 1
-        return 0.0
+        return max(0.0, (1 - self.tokens) * 60 / self.limit)
 
     def headers(self, wait_s: float = 0.0) -> dict[str, str]:
         """What is left, and when all of it is there again."""
@@ -38,41 +49,76 @@ class Bucket:
         return told | ({"Retry-After": str(math.ceil(wait_s))} if wait_s else {})
 
 
-class Keys:
-    """The apps that may ask."""
+def digest(key: str) -> bytes:
+    """What is kept of a key: enough to know it again, not to tell it. Keys that are made here cannot be guessed."""
+    return hashlib.sha256(key.encode()).digest()
 
-    def __init__(self, setting: str | None, per_minute: int, now: float) -> None:
-        """Read the setting.
 
-        Args:
-            setting: ``name:key``, comma between.
-            per_minute: Predictions that each may ask for.
-            now: Monotonic, in seconds.
+def named(setting: str | None) -> dict[str, bytes]:
+    """The digests of the keys of the setting, by name.
 
-        Raises:
-            ValueError: If an entry has no name of letters, digits, ``_``, ``.`` and ``-``, or no key.
-        """
-        self._keys: list[tuple[str, bytes]] = []
-        self._buckets: dict[str, Bucket] = {}
-        for entry in filter(None, (part.strip() for part in (setting or "").split(","))):
-            name, _, key = entry.partition(":")
-            if not NAME.fullmatch(name) or not key:
-                raise ValueError("GAMENIGHT_API_KEYS: write name:key, comma between; a name has letters, digits, _ . and -")
-            self._keys.append((name, key.encode()))
-            self._buckets[name] = Bucket(per_minute, float(per_minute), now)
+    Args:
+        setting: ``name:key``, comma between.
 
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-        return bool(self._keys)
+    Raises:
+        ValueError: If an entry has no name of letters, digits, ``_``, ``.`` and ``-``, or no key.
+    """
+    known = {}
+    for entry in filter(None, (part.strip() for part in (setting or "").split(","))):
+        name, _, key = entry.partition(":")
+        if not NAME.fullmatch(name) or not key:
+            raise ValueError("GAMENIGHT_API_KEYS: write name:key, comma between; a name has letters, digits, _ . and -")
+        known[name] = digest(key)
+    return known
 
-    def app(self, key: str) -> str | None:
-        """The name of the app that has a key; None: nobody. Takes as long for every key."""
-        given, found = key.encode(), None
-        for name, known in self._keys:
-            if secrets.compare_digest(given, known):
-                found = name
-        return found
 
-    def bucket(self, app: str) -> Bucket:
-        """An app's bucket."""
-        return self._buckets[app]
+def app_of(key: str, known: Mapping[str, bytes]) -> str | None:
+    """The name of the app that has a key; None: nobody. Takes as long for every key."""
+    given, found = digest(key), None
+    for name, kept in known.items():
+        if secrets.compare_digest(given, kept):
+            found = name
+    return found
+
+
+class Buckets:
+    """A bucket for each of those who were heard of late."""
+
+    def __init__(self, per_minute: int) -> None:
+        """Let each do so much; at least 1."""
+        self._per_minute = per_minute
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def of(self, who: str, now: float) -> Bucket:
+        """Somebody's bucket: full, when they are heard for the first time. ``now`` is monotonic, in seconds."""
+        bucket = self._buckets.setdefault(who, Bucket(self._per_minute, float(self._per_minute), now))
+        self._buckets.move_to_end(who)
+        if len(self._buckets) > MAX_ADDRESSES:
+            self._buckets.popitem(last=False)
+        return bucket
+
+
+class Tries:
+    """Wrong keys of each address: one that tries too many is not told any more whether another one is right.
+
+    An app that was right from an address before is let in from there in any case, or a stranger behind the same proxy could
+    shut it out.
+    """
+
+    def __init__(self) -> None:
+        """Nobody has tried yet."""
+        self._wrong = Buckets(WRONG_PER_MINUTE)
+        self._right: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def wait(self, address: str, app: str | None, now: float) -> float:
+        """Take in a try: of a key of ``app``, or a wrong one. Returns 0, or the seconds to wait until a try is looked at."""
+        bucket = self._wrong.of(address, now)
+        if app is None:
+            return bucket.take(now)
+        if (address, app) not in self._right and (wait_s := bucket.wait(now)):
+            return wait_s
+        self._right[address, app] = None
+        self._right.move_to_end((address, app))
+        if len(self._right) > MAX_ADDRESSES:
+            self._right.popitem(last=False)
+        return 0.0

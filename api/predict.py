@@ -5,6 +5,7 @@ learned from, and its answers come back through `api.relay`. Nothing is kept: as
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,11 +25,12 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from api.board import Board
-from api.keys import Bucket, Keys
+from api.keyring import Keyring
+from api.keys import Bucket, Buckets, Tries, app_of, named
 from api.meters import Meters
 from api.pictures import BadPicture, read_png
 from api.question import ALL, CHAMPION, MAX_BODY, MAX_NAMES, Problem, decoded, not_understood, pixels, question
-from api.reference import ANSWERS, OPENAPI
+from api.reference import ANSWERS, OPENAPI, WHERE
 from contracts.drawing import SIDE, DrawingError, framed, ink
 from contracts.events import BLEND, MODELS, DrawingSubmitted, GuessMade, GuessMissed
 from contracts.ports import Bus
@@ -249,25 +251,30 @@ def predict_router(
         ValueError: If the setting of the keys is not as it should be.
     """
     routes = APIRouter()
-    keys = Keys(settings.api_keys, settings.predictions_per_minute, time.monotonic())
+    fixed, given = named(settings.api_keys), Keyring(settings.home)
+    limit, tries = settings.predictions_per_minute, Tries()
+    buckets = Buckets(max(1, limit))
 
     def let_in(request: Request) -> tuple[str, Bucket]:
         """The app that asks, and its bucket. Raises 401, 403, 503 and 429."""
-        if not keys:
-            raise Problem(503, "No keys", "no API key is set: `gamenight up` makes one, or set GAMENIGHT_API_KEYS to name:key")
+        now, known = time.monotonic(), given.known() | fixed
+        if limit < 1:
+            raise Problem(503, "Switched off", f"GAMENIGHT_PREDICTIONS_PER_MINUTE is {limit}: apps get no predictions here")
+        if not known:
+            raise Problem(503, "No keys", "no API key is set: `gamenight keys add NAME` makes one, or set GAMENIGHT_API_KEYS")
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         key = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
         if not key:
             say = {"WWW-Authenticate": "Bearer"}
-            raise Problem(
-                401, "No key", "say who asks: X-API-Key: <key>; it is in .gamenight/secrets/api_keys, after app:", say
-            )
-        app = keys.app(key)
+            raise Problem(401, "No key", f"say who asks: X-API-Key: <key>; {WHERE}", say)
+        app = app_of(key, known)
+        if wait_s := tries.wait(request.client.host if request.client else "", app, now):
+            detail = f"too many wrong keys from this address: try again in {wait_s:.1f} s"
+            raise Problem(429, "Too many tries", detail, {"Retry-After": str(math.ceil(wait_s))})
         if app is None:
-            raise Problem(403, "Wrong key", "nobody has this API key: it is in .gamenight/secrets/api_keys, after app:")
-        bucket = keys.bucket(app)
-        wait_s = bucket.take(time.monotonic())
-        if wait_s:
+            raise Problem(403, "Wrong key", f"nobody has this API key; {WHERE}")
+        bucket = buckets.of(app, now)
+        if wait_s := bucket.take(now):
             detail = f"over {bucket.limit} predictions a minute: ask again in {wait_s:.1f} s"
             raise Problem(429, "Too many", detail, bucket.headers(wait_s))
         return app, bucket

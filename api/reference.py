@@ -42,7 +42,8 @@ def _nobody(status: int, why: str, **missing: str) -> Problem:
     return Problem(status, "No answer", f"no answer of {why}: ask again, or ask other models", missing=missing)
 
 
-_WHERE: Final = "it is in .gamenight/secrets/api_keys, after app:"
+WHERE: Final = "one is in .gamenight/secrets/api_keys, after app:, and `gamenight keys add NAME` makes another"
+"""Where a key comes from."""
 
 ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -59,8 +60,8 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     400: _problems(
         "No JSON object", not_json=Problem(400, "Not JSON", 'the body is a JSON object with "strokes", "image" or "png"')
     ),
-    401: _problems("No key", no_key=Problem(401, "No key", f"say who asks: X-API-Key: <key>; {_WHERE}")),
-    403: _problems("A wrong key", wrong_key=Problem(403, "Wrong key", f"nobody has this API key: {_WHERE}")),
+    401: _problems("No key", no_key=Problem(401, "No key", f"say who asks: X-API-Key: <key>; {WHERE}")),
+    403: _problems("A wrong key", wrong_key=Problem(403, "Wrong key", f"nobody has this API key; {WHERE}")),
     408: _problems(
         "The body was not sent", too_slow=Problem(408, "Too slow", "the body did not come within 10 s: send it at once")
     ),
@@ -77,6 +78,7 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     429: _problems(
         "Over the key's predictions a minute; see Retry-After and RateLimit-*",
         too_many=Problem(429, "Too many", "over 600 predictions a minute: ask again in 0.1 s"),
+        too_many_tries=Problem(429, "Too many tries", "too many wrong keys from this address: try again in 1.7 s"),
     ),
     503: _problems(
         "Nobody can be asked now; see Retry-After",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
 )
+keys_app = typer.Typer(help="The keys of apps for /api/predict; without a command: list them.", rich_markup_mode=None)
+app.add_typer(keys_app, name="keys", invoke_without_command=True)
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
@@ -46,12 +48,13 @@ def main() -> None:
 
 def _told() -> tuple[type[Exception], ...]:
     """The errors whose message is the one line that says what to do."""
+    from api.keyring import KeyringError
     from deploy.local.java import NotInstalled
     from deploy.local.supervisor import AlreadyRunning
     from deploy.local.up import PortsTaken
     from producers.topics import BrokerUnreachable, TopicsDiffer
 
-    return NotInstalled, AlreadyRunning, PortsTaken, BrokerUnreachable, TopicsDiffer, NoGame
+    return NotInstalled, AlreadyRunning, PortsTaken, BrokerUnreachable, TopicsDiffer, KeyringError, NoGame
 
 
 class NoGame(RuntimeError):
@@ -307,6 +310,63 @@ def _accuracy(live: dict[str, Any]) -> str:
     if not live["n"]:
         return ""
     return f"{live['share']:.1%} ({live['low']:.1%} to {live['high']:.1%}) of {live['n']}"
+
+
+# --- keys of apps ------------------------------------------------------------------------------------------------------
+
+Called = Annotated[str, typer.Argument(help="Of an app: letters, digits, _ . and -.")]
+
+
+@keys_app.callback()
+def keys(context: typer.Context, as_json: Json = False) -> None:
+    """List the apps that have a key, without the keys: those are kept nowhere."""
+    from rich.table import Table
+
+    from api.keyring import Keyring
+    from api.keys import named
+
+    if context.invoked_subcommand is not None:
+        return
+    settings = Settings.load()
+    given = {name: at.isoformat() for name, at in Keyring(settings.home).given().items()}
+    listed = [{"name": name, "given": given.get(name)} for name in sorted({*named(settings.api_keys), *given})]
+    if _printed(listed, as_json):
+        return
+    table = Table("app", "key given")
+    for one in listed:
+        table.add_row(one["name"], _minute(one["given"]) or "by GAMENIGHT_API_KEYS, or by the first start")
+    console.print(table)
+
+
+@keys_app.command()
+def add(name: Called, as_json: Json = False) -> None:
+    """Give an app a key, good from now on; it is shown this once."""
+    from api.keyring import Keyring, KeyringError
+    from api.keys import named
+
+    settings = Settings.load()
+    if name in named(settings.api_keys):
+        raise KeyringError(f"{name} has a key, by GAMENIGHT_API_KEYS or the first start: take another name")
+    key = Keyring(settings.home).add(name)
+    if not _printed({"name": name, "key": key}, as_json):
+        errors.print(f"The key of {name}. It is shown this once and kept nowhere:", soft_wrap=True)
+        print(key)
+
+
+@keys_app.command()
+def revoke(name: Called) -> None:
+    """Take an app's key away: whoever comes with it is refused from now on."""
+    from api.keyring import Keyring, KeyringError
+    from api.keys import named
+
+    settings = Settings.load()
+    if name in named(settings.api_keys):
+        raise KeyringError(
+            f"the key of {name} is from GAMENIGHT_API_KEYS, or from the first start in {settings.home}/secrets/api_keys:"
+            " change it there and start the game again"
+        )
+    Keyring(settings.home).revoke(name)
+    console.print(f"{name} has no key any more")
 
 
 # --- operators ---------------------------------------------------------------------------------------------------------

@@ -361,3 +361,27 @@ def test_a_game_that_goes_away_ends_the_wait() -> None:
         assert follow(url, lambda: "ours", Console(), as_json=True) == 1
         server.shutdown()
         thread.join()
+
+
+def test_a_key_is_shown_once_listed_by_name_and_revoked(gamenight: Gamenight, tmp_path: Path) -> None:
+    given = gamenight("keys", "add", "shop", GAMENIGHT_API_KEYS="app:secret")
+    listed = json.loads(gamenight("keys", "--json", GAMENIGHT_API_KEYS="app:secret").stdout)
+    told = gamenight("keys", GAMENIGHT_API_KEYS="app:secret").stdout
+    revoked = gamenight("keys", "revoke", "shop", GAMENIGHT_API_KEYS="app:secret")
+    after = json.loads(gamenight("keys", "--json", GAMENIGHT_API_KEYS="app:secret").stdout)
+
+    assert (given.returncode, len(given.stdout.split())) == (0, 1)
+    assert "shown this once" in given.stderr
+    assert [(one["name"], one["given"] is None) for one in listed] == [("app", True), ("shop", False)]
+    assert "shop" in told
+    assert given.stdout.strip() not in told
+    assert "secret" not in told
+    assert (revoked.returncode, after) == (0, [{"name": "app", "given": None}])
+
+
+@pytest.mark.parametrize("command", [("add", "app"), ("revoke", "app"), ("revoke", "till"), ("add", "a b")], ids=" ".join)
+def test_a_key_that_cannot_be_given_or_revoked_says_why_in_one_line(gamenight: Gamenight, command: tuple[str, str]) -> None:
+    done = gamenight("keys", *command, GAMENIGHT_API_KEYS="app:secret")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.strip().splitlines()) == 1

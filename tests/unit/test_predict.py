@@ -17,7 +17,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from api.frames import Draw
-from api.keys import Bucket, Keys
+from api.keyring import Keyring
 from api.pictures import MAX_PNG, BadPicture, read_png
 from api.predict import MAX_OPEN
 from api.question import MAX_BODY, MAX_COMMAS, PredictRequest, Problem, question
@@ -348,8 +348,8 @@ def test_a_key_is_asked_for_and_a_wrong_one_is_refused(bus, address):
     assert stranger.status_code == 403
 
 
-def test_without_any_key_set_nobody_is_let_in(bus):
-    with serving(bus) as address:
+def test_without_any_key_set_nobody_is_let_in(bus, tmp_path):
+    with serving(bus, home=tmp_path) as address:
         answer = ask(address, {"strokes": SEVEN})
     assert (answer.status_code, "GAMENIGHT_API_KEYS" in answer.json()["detail"]) == (503, True)
 
@@ -366,24 +366,38 @@ def test_each_app_has_a_rate_of_its_own(bus):
     assert other.status_code == 200
 
 
-def test_a_bucket_fills_evenly_up_to_a_minute():
-    bucket = Bucket(60, 60.0, 0.0)
-    assert [bucket.take(0) for _ in range(61)] == [0.0] * 60 + [1.0]
-    assert bucket.take(0.5) == pytest.approx(0.5)
-    assert bucket.take(1.5) == 0
-    assert bucket.take(1000) == 0
-    assert bucket.headers()["RateLimit-Remaining"] == "59"
+def test_no_predictions_a_minute_are_none_and_no_fault(bus):
+    with serving(bus, api_keys="shop:secret-1", predictions_per_minute=0) as address:
+        answer = ask(address, {"strokes": SEVEN})
+
+    assert (answer.status_code, answer.json()["title"]) == (503, "Switched off")
+    assert "GAMENIGHT_PREDICTIONS_PER_MINUTE is 0" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("setting", ["secret", "a b:secret", "shop:", ":secret", "ä:x"])
-def test_keys_that_are_not_as_they_should_be_are_named(setting):
-    with pytest.raises(ValueError, match="GAMENIGHT_API_KEYS: write name:key"):
-        Keys(setting, 1, 0)
+def test_a_key_is_good_from_when_it_is_given_until_it_is_revoked_without_a_restart(bus, tmp_path):
+    with serving(bus, api_keys="shop:secret-1", home=tmp_path) as address, answering(bus):
+        before = ask(address, {"strokes": SEVEN}, key="to come")
+        key = Keyring(tmp_path).add("till")
+        given = ask(address, {"strokes": SEVEN}, key=key)
+        Keyring(tmp_path).revoke("till")
+        revoked = ask(address, {"strokes": SEVEN}, key=key)
+        fixed = ask(address, {"strokes": SEVEN})
+
+    assert [answer.status_code for answer in (before, given, revoked, fixed)] == [403, 200, 403, 200]
 
 
-def test_a_key_may_hold_a_colon():
-    keys = Keys("shop:a:b, till:c,", 1, 0)
-    assert [keys.app(key) for key in ("a:b", "c", "a", "")] == ["shop", "till", None, None]
+def test_whoever_guesses_keys_is_soon_not_listened_to_and_an_app_at_the_same_address_is(bus, monkeypatch):
+    monkeypatch.setattr("api.keys.WRONG_PER_MINUTE", 2)
+    with serving(bus, api_keys="shop:secret-1,till:secret-2") as address, answering(bus):
+        assert ask(address, {"strokes": SEVEN}).status_code == 200
+        guessed = [ask(address, {"strokes": SEVEN}, key=f"guess-{i}") for i in range(3)]
+        found = ask(address, {"strokes": SEVEN}, key="secret-2")  # a right guess is not told either
+        app = ask(address, {"strokes": SEVEN})
+
+    assert [answer.status_code for answer in guessed] == [403, 403, 429]
+    assert "wrong keys from this address" in guessed[2].json()["detail"]
+    assert 1 <= int(guessed[2].headers["retry-after"]) <= 30
+    assert (found.status_code, app.status_code) == (429, 200)
 
 
 # --- pages of other origins ----------------------------------------------------------------------------------------------

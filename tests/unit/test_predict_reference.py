@@ -56,6 +56,7 @@ PROVOKED = {
     "empty": Provoked({"body": {"image": [0] * 784}}),
     "unknown_model": Provoked({"body": {"strokes": SEVEN, "models": "gpt"}}),
     "too_many": Provoked(ONE, {"predictions_per_minute": 1}, {}),
+    "too_many_tries": Provoked(ONE | {"key": "wrong"}),
     "resting": Provoked({"body": {"strokes": SEVEN, "models": "xgboost"}}, {}, {"resting": ("xgboost",)}),
     "busy": Provoked(ONE, patched={"MAX_OPEN": 0}),
     "late": Provoked(ONE, {"guess_budget_ms": 100}),
@@ -103,11 +104,12 @@ def test_an_example_of_an_error_is_what_that_error_says(bus, monkeypatch, name):
     provoked = PROVOKED[name]
     for patched, value in provoked.patched.items():
         monkeypatch.setattr(f"api.predict.{patched}", value)
+    monkeypatch.setattr("api.keys.WRONG_PER_MINUTE", 1)
     given = {"api_keys": "shop:secret-1", **provoked.settings}
     with serving(bus, **given) as address, ExitStack() as answered:
         if provoked.answers is not None:
             answered.enter_context(answering(bus, **provoked.answers))
-        if name == "too_many":
+        if name in ("too_many", "too_many_tries"):
             ask(address, **provoked.asked)
         answer = ask(address, **provoked.asked)
         told = reference(address)["responses"][str(answer.status_code)]["content"]["application/problem+json"]["examples"]
