@@ -98,6 +98,20 @@ def test_its_log_is_read_through_cloudwatch(cloud: Cloud, endpoint: str) -> None
     assert all(stream["logStreamName"].startswith("v1/") for stream in streams)
 
 
+def test_its_log_is_deleted_with_its_group(cloud: Cloud) -> None:
+    name = cloud.endpoint(v1=1)
+    group = f"/aws/sagemaker/Endpoints/{name}"
+    cloud.until(lambda: cloud.logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"])
+    cloud.delete(name)
+    cloud.sagemaker.get_waiter("endpoint_deleted").wait(EndpointName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 1800})
+
+    cloud.logs.delete_log_group(logGroupName=group)
+
+    assert not cloud.logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+    with pytest.raises(cloud.logs.exceptions.ResourceNotFoundException):
+        cloud.logs.delete_log_group(logGroupName=group)
+
+
 def test_variants_are_asked_by_their_weights_or_by_name(cloud: Cloud) -> None:
     name = cloud.endpoint(a=9, b=1, c=0)
 

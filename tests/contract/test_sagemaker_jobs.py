@@ -62,6 +62,20 @@ def test_its_log_is_read_page_by_page_through_cloudwatch(cloud: Cloud) -> None:
         cloud.logs.get_log_events(logGroupName=GROUP, logStreamName="nowhere")
 
 
+def test_its_log_is_there_until_it_is_deleted(cloud: Cloud) -> None:
+    name = cloud.train()
+    cloud.ended(name)
+    cloud.sagemaker.delete_training_job(TrainingJobName=name)
+    where = {"logGroupName": GROUP, "logStreamNamePrefix": f"{name}/"}
+    [stream] = cloud.until(lambda: cloud.logs.describe_log_streams(**where)["logStreams"])
+
+    cloud.logs.delete_log_stream(logGroupName=GROUP, logStreamName=stream["logStreamName"])
+
+    assert not cloud.logs.describe_log_streams(**where)["logStreams"]
+    with pytest.raises(cloud.logs.exceptions.ResourceNotFoundException):
+        cloud.logs.delete_log_stream(logGroupName=GROUP, logStreamName=stream["logStreamName"])
+
+
 def test_a_job_that_fails_says_why(cloud: Cloud) -> None:
     job = cloud.ended(cloud.train(data=cloud.put(npz(labels=np.full(400, 11, np.uint8)))))
 

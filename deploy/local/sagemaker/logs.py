@@ -1,15 +1,21 @@
-"""CloudWatch Logs, as far as the SDK, boto3 and `aws logs tail` read from it: a file a stream, a line an event."""
+"""CloudWatch Logs, as far as the SDK, boto3 and `aws logs tail` read from it: a line is an event.
 
-import contextlib
+Streams are read in threads, and so much a call at most: who reads a long log must not be felt by who asks an endpoint.
+"""
+
+import asyncio
+import heapq
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+import shutil
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from deploy.local.sagemaker.errors import AwsError
+from deploy.local.sagemaker.lines import Line, Lines, Writer
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.wire import Document
 
@@ -18,6 +24,12 @@ ENDPOINTS: Final = "/aws/sagemaker/Endpoints"
 _PAGE: Final = 10_000
 """Events a call, as CloudWatch has it."""
 _PAGE_BYTES: Final = 2**20
+_OVERHEAD_BYTES: Final = 26
+"""Of each event, as CloudWatch counts."""
+_READ_BYTES: Final = 8 * 2**20
+"""Read a call; where that does not fill a page, the token goes on, as CloudWatch's does."""
+
+_COARSE_MS: Final = 1000  # a file's time is that of a coarser clock than its lines'
 
 
 class Logs:
@@ -30,33 +42,21 @@ class Logs:
 
     def operations(self) -> dict[str, Any]:
         """What is answered here."""
-        return {
+        operations = {
             "DescribeLogGroups": self.describe_groups,
             "DescribeLogStreams": self.describe_streams,
             "GetLogEvents": self.get_events,
             "FilterLogEvents": self.filter_events,
+            "DeleteLogStream": self.delete_stream,
+            "DeleteLogGroup": self.delete_group,
         }
+        return {name: _in_a_thread(operation) for name, operation in operations.items()}
 
-    def writer(self, group: str, stream: str) -> Callable[[str], None]:
+    def writer(self, group: str, stream: str) -> Writer:
         """What appends a line to a stream, with the time; the stream is there at once."""
-        file = self._file(group, stream)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch()
+        return Writer(self._folder / _file_name(group) / _file_name(stream))
 
-        def say(line: str) -> None:
-            with file.open("a", encoding="utf-8", errors="replace") as out:
-                out.write(f"{int(time.time() * 1000)} {line}\n")
-
-        return say
-
-    def tail(self, group: str, stream: str, lines: int) -> list[str]:
-        """A stream's last lines."""
-        with contextlib.suppress(OSError):
-            text = self._file(group, stream).read_text(encoding="utf-8").splitlines()[-lines:]
-            return [line.partition(" ")[2] for line in text]
-        return []
-
-    async def describe_groups(self, request: Document) -> Document:
+    def describe_groups(self, request: Document) -> Document:
         """Groups, by prefix or pattern."""
         found = []
         for folder in sorted(self._folder.iterdir()) if self._folder.is_dir() else []:
@@ -68,11 +68,11 @@ class Logs:
         page, token = _page(found, request, 50)
         return {"logGroups": page, "nextToken": token}
 
-    async def describe_streams(self, request: Document) -> Document:
+    def describe_streams(self, request: Document) -> Document:
         """A group's streams, by prefix."""
         group = _group(request)
         prefix = request.get("logStreamNamePrefix", "")
-        streams = [self._described(group, file) for file in self._streams(group) if unquote(file.name).startswith(prefix)]
+        streams = [self._described(group, name, lines) for name, lines in self._streams(group) if name.startswith(prefix)]
         if request.get("orderBy") == "LastEventTime":
             streams.sort(key=lambda stream: stream.get("lastEventTimestamp", 0))
         if request.get("descending"):
@@ -80,58 +80,107 @@ class Logs:
         page, token = _page(streams, request, 50)
         return {"logStreams": page, "nextToken": token}
 
-    async def get_events(self, request: Document) -> Document:
-        """A stream's events after a token, or from its head, or its last ones; a token is a place in the file."""
-        file = self._file(_group(request), request["logStreamName"])
-        if not file.is_file():
-            raise AwsError("ResourceNotFoundException", "The specified log stream does not exist.")
-        limit = request.get("limit", _PAGE)
+    def get_events(self, request: Document) -> Document:
+        """A stream's events after a token, or from its head, or its last ones; a token is a place in the stream."""
+        lines = Lines(self._stream(request))
         token = request.get("nextToken", "")
         direction, _, place = token.partition("/")
-        if token and (direction not in ("f", "b") or not place.isdigit()):
+        if token and (direction not in ("f", "b") or not place.isdecimal()):
             raise AwsError("InvalidParameterException", "The specified nextToken is invalid.")
+        earliest = request.get("startTime", 0)
         if direction == "b" or not (token or request.get("startFromHead")):
-            events, start, end = _before(file, int(place) if token else file.stat().st_size, request, limit)
-        else:
-            events, start, end = _after(file, int(place or 0), request, limit)
-        return {"events": events, "nextForwardToken": f"f/{end:056d}", "nextBackwardToken": f"b/{start:056d}"}
+            end = int(place) if token else lines.end
+            kept, last = _taken(lines.before(end), request)
+            return _answer(kept[::-1], last.begin if last else end, end)
+        start = int(place) if token else lines.since(earliest) if earliest else 0
+        kept, last = _taken(lines.after(start), request)
+        return _answer(kept, start, last.end if last else start)
 
-    async def filter_events(self, request: Document) -> Document:
+    def filter_events(self, request: Document) -> Document:
         """Events of a group's streams in the order of time, those that hold all words of the pattern."""
-        group = _group(request)
         wanted = set(request.get("logStreamNames", []))
         prefix = request.get("logStreamNamePrefix", "")
         words = [one or two for one, two in re.findall(r'"([^"]*)"|(\S+)', request.get("filterPattern", ""))]
+        latest, limit = request.get("endTime", float("inf")), request.get("limit", _PAGE)
+        before = _place(request["nextToken"]) if "nextToken" in request else (request.get("startTime", 0), "", 0)
+        sources = [
+            _named(name, lines, before[0])
+            for name, lines in self._streams(_group(request))
+            if (not wanted or name in wanted) and name.startswith(prefix) and lines.changed_ms + _COARSE_MS >= before[0]
+        ]
         events: list[Document] = []
-        for file in self._streams(group):
-            stream = unquote(file.name)
-            if (wanted and stream not in wanted) or not stream.startswith(prefix):
+        token, read, size = None, 0, 0
+        for place, line in heapq.merge(*sources, key=lambda source: source[0]):
+            if place <= before:
                 continue
-            for _, event in _events(file, 0, request):
-                if all(word in event["message"] for word in words):
-                    identity = f"{event['timestamp']:020d}{len(events):036d}"
-                    events.append({"logStreamName": stream, "eventId": identity, **event})
-        events.sort(key=lambda event: event["timestamp"])
-        page, token = _page(events, request, _PAGE)
-        return {"events": page, "nextToken": token, "searchedLogStreams": []}
+            if line.time_ms >= latest:
+                break
+            read += line.end - line.begin
+            if all(word in line.message for word in words):
+                stream = place[1]
+                identity = f"{line.time_ms:020d}{line.begin:020d}{zlib.crc32(stream.encode()):016d}"
+                events.append({"logStreamName": stream, "eventId": identity, **_event(line)})
+                size += len(line.message) + _OVERHEAD_BYTES
+            if len(events) == limit or size >= _PAGE_BYTES or read >= _READ_BYTES:
+                token = json.dumps(place)
+                break
+        return {"events": events, "nextToken": token, "searchedLogStreams": []}
 
-    def _file(self, group: str, stream: str) -> Path:
-        return self._folder / quote(group, safe="") / quote(stream, safe="")
+    def delete_stream(self, request: Document) -> Document:
+        """Forget a stream; who still writes to it begins it anew."""
+        _remove(self._stream(request))
+        return {}
 
-    def _streams(self, group: str) -> list[Path]:
-        folder = self._folder / quote(group, safe="")
+    def delete_group(self, request: Document) -> Document:
+        """Forget a group with all its streams."""
+        self._streams(_group(request))
+        _remove(self._folder / _file_name(_group(request)))
+        return {}
+
+    def _stream(self, request: Document) -> Path:
+        stream = self._folder / _file_name(_group(request)) / _file_name(request["logStreamName"])
+        if not stream.exists():
+            raise _missing("stream")
+        return stream
+
+    def _streams(self, group: str) -> list[tuple[str, Lines]]:
+        """A group's streams by name, in the order of their names."""
+        folder = self._folder / _file_name(group)
         if not folder.is_dir():
-            raise AwsError("ResourceNotFoundException", "The specified log group does not exist.")
-        return sorted(folder.iterdir(), key=lambda file: unquote(file.name))
+            raise _missing("group")
+        return sorted((unquote(stream.name), Lines(stream)) for stream in folder.iterdir())
 
-    def _described(self, group: str, file: Path) -> Document:
-        stat = file.stat()
-        name = unquote(file.name)
+    def _described(self, group: str, name: str, lines: Lines) -> Document:
         arn = f"{self._names.log_group(group)}:log-stream:{name}"
-        first = next((event["timestamp"] for _, event in _events(file, 0, {})), None)
-        times = {} if first is None else {"firstEventTimestamp": first, "lastEventTimestamp": int(stat.st_mtime * 1000)}
-        created = first if first is not None else int(stat.st_ctime * 1000)
-        return {"logStreamName": name, "arn": arn, "creationTime": created, "storedBytes": stat.st_size, **times}
+        first = next((line.time_ms for line in lines.after(0)), None)
+        times = {} if first is None else {"firstEventTimestamp": first, "lastEventTimestamp": lines.changed_ms}
+        created = lines.created_ms if first is None else first
+        return {"logStreamName": name, "arn": arn, "creationTime": created, "storedBytes": lines.bytes, **times}
+
+
+def _in_a_thread(operation: Callable[[Document], Document]) -> Callable[[Document], Awaitable[Document]]:
+    async def answer(request: Document) -> Document:
+        try:
+            return await asyncio.to_thread(operation, request)
+        except FileNotFoundError as gone:  # deleted while it was read
+            raise _missing("stream") from gone
+
+    return answer
+
+
+def _missing(what: str) -> AwsError:
+    return AwsError("ResourceNotFoundException", f"The specified log {what} does not exist.")
+
+
+def _file_name(name: str) -> str:
+    return quote(name, safe="").replace(".", "%2E")  # else `..` would be a folder of ours
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _group(request: Document) -> str:
@@ -141,47 +190,54 @@ def _group(request: Document) -> str:
     return str(group).rpartition(":log-group:")[2].removesuffix(":*")
 
 
-def _events(file: Path, start: int, request: Document) -> Iterator[tuple[int, Document]]:
-    """Each event from a place on with the place after it; a line that is still being written is left for later."""
+def _event(line: Line) -> Document:
+    return {"timestamp": line.time_ms, "message": line.message, "ingestionTime": line.time_ms}
+
+
+def _answer(lines: list[Line], start: int, end: int) -> Document:
+    events = [_event(line) for line in lines]
+    return {"events": events, "nextForwardToken": f"f/{end:056d}", "nextBackwardToken": f"b/{start:056d}"}
+
+
+def _taken(lines: Iterable[Line], request: Document) -> tuple[list[Line], Line | None]:
+    """As many lines of the times asked for as make a page, and the last one that was looked at."""
     earliest, latest = request.get("startTime", 0), request.get("endTime", float("inf"))
-    with file.open("rb") as lines:
-        lines.seek(start)
-        for line in lines:
-            if not line.endswith(b"\n"):
-                return
-            start += len(line)
-            stamp, _, message = line.decode("utf-8", errors="replace").rstrip("\n").partition(" ")
-            time_ms = int(stamp)
-            if earliest <= time_ms < latest:
-                yield start, {"timestamp": time_ms, "message": message, "ingestionTime": time_ms}
-
-
-def _after(file: Path, start: int, request: Document, limit: int) -> tuple[list[Document], int, int]:
-    events: list[Document] = []
-    end = start
-    size = 0
-    for place, event in _events(file, start, request):
-        size += len(event["message"]) + 26
-        if size > _PAGE_BYTES and events:
+    kept: list[Line] = []
+    last = None
+    read = size = 0
+    for line in lines:
+        if earliest <= line.time_ms < latest:
+            size += len(line.message) + _OVERHEAD_BYTES
+            if kept and size > _PAGE_BYTES:
+                break
+            kept.append(line)
+        last = line
+        read += line.end - line.begin
+        if len(kept) == request.get("limit", _PAGE) or read >= _READ_BYTES:
             break
-        events.append(event)
-        end = place
-        if len(events) == limit:
-            break
-    return events, start, end
+    return kept, last
 
 
-def _before(file: Path, end: int, request: Document, limit: int) -> tuple[list[Document], int, int]:
-    """The last events that end at a place. Reads from the head: logs of one machine are small."""
-    found = [(place, event) for place, event in _events(file, 0, request) if place <= end]
-    kept = found[-limit:]
-    start = found[-limit - 1][0] if len(found) > limit else 0
-    return [event for _, event in kept], start, end
+def _named(stream: str, lines: Lines, since_ms: int) -> Iterator[tuple[tuple[int, str, int], Line]]:
+    """A stream's lines since a time, each with what orders it among those of all streams."""
+    for line in lines.after(lines.since(since_ms) if since_ms else 0):
+        yield (line.time_ms, stream, line.end), line
+
+
+def _place(token: str) -> tuple[int, str, int]:
+    """What orders the last line that was looked at, as a token has it."""
+    try:
+        time_ms, stream, end = json.loads(token)
+        if isinstance(time_ms, int) and isinstance(stream, str) and isinstance(end, int):
+            return time_ms, stream, end
+    except (ValueError, TypeError, RecursionError):
+        pass
+    raise AwsError("InvalidParameterException", "The specified nextToken is invalid.")
 
 
 def _page(items: list[Document], request: Document, size: int) -> tuple[list[Document], str | None]:
     token = request.get("nextToken", "0")
-    if not token.isdigit():
+    if not token.isdecimal():
         raise AwsError("InvalidParameterException", "The specified nextToken is invalid.")
     start, limit = int(token), request.get("limit", size)
     return items[start : start + limit], json.dumps(start + limit) if len(items) > start + limit else None
