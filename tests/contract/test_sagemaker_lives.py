@@ -198,3 +198,15 @@ async def test_a_job_that_breaks_off_for_a_reason_nobody_thought_of_has_failed(
 def watched() -> list["asyncio.Task[None]"]:
     """The tasks that start servers again when they end."""
     return [task for task in asyncio.all_tasks() if "_keep_running" in repr(task.get_coro())]
+
+
+async def test_a_metric_whose_expression_never_ends_stops_neither_the_others_nor_the_service(stage: Stage) -> None:
+    metrics = [{"Name": "endless", "Regex": "(a+)+$"}, {"Name": "loss", "Regex": r"loss=([0-9.]+|nan)"}]
+    script = "print('a' * 60 + '!'); print('loss=0.5'); print('loss=.'); print('x' * 10**6); print('loss=0.25', flush=True)"
+    async with stage.service() as ask:
+        await ask.job("measured", script, MetricDefinitions=metrics)
+        job = await ask.secondary("measured", "Completed")
+
+        assert [(one["MetricName"], one["Value"]) for one in job["FinalMetricDataList"]] == [("loss", 0.25)]
+        told = await ask("logs:FilterLogEvents", logGroupName="/aws/sagemaker/TrainingJobs", filterPattern='"metric endless"')
+        assert len(told["events"]) == 1

@@ -6,13 +6,12 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
-from deploy.local.sagemaker import containers, logs, wire
+from deploy.local.sagemaker import containers, logs, metrics, wire
 from deploy.local.sagemaker.containers import Image, Images, NotInstalled, Process, Say
 from deploy.local.sagemaker.errors import AwsError, in_use, invalid
 from deploy.local.sagemaker.listing import Listing
@@ -63,16 +62,6 @@ class _Run:
         self.process: Process | None = None
         self.stopping = asyncio.Event()
         self.metrics: dict[str, Document] = {}
-        definitions = document["AlgorithmSpecification"].get("MetricDefinitions", [])
-        self._definitions = [(one["Name"], re.compile(one["Regex"])) for one in definitions]
-
-    def read(self, line: str) -> None:
-        """Take the metrics out of a line that the job printed."""
-        for name, pattern in self._definitions:
-            found = pattern.search(line)
-            if found and found.groups():
-                with suppress(ValueError, TypeError):
-                    self.metrics[name] = {"MetricName": name, "Value": float(found.group(1)), "Timestamp": wire.now()}
 
 
 class TrainingJobs:
@@ -313,11 +302,16 @@ class TrainingJobs:
     async def _train(self, document: Document, run: _Run, folder: Path, image: Image) -> str:
         name = document["TrainingJobName"]
         write = self._logs.writer(logs.TRAINING, f"{name}/algo-1-{int(wire.now())}")
+        definitions = document["AlgorithmSpecification"].get("MetricDefinitions", [])
+        async with metrics.found(definitions, run.metrics, write, _NICE) as read:
 
-        def say(line: str) -> None:
-            write(line)
-            run.read(line)
+            def say(line: str) -> None:
+                write(line)
+                read(line)
 
+            return await self._train_aloud(document, run, folder, image, say)
+
+    async def _train_aloud(self, document: Document, run: _Run, folder: Path, image: Image, say: Say) -> str:
         image = await self._trainable(run, image, say)
         if run.stopping.is_set():
             return "Stopped"

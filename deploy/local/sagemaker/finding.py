@@ -1,0 +1,43 @@
+"""Finds a job's metrics in its log by the regular expressions of whoever made the job.
+
+``python -I -S finding.py DEFINITIONS`` reads lines and prints what it finds, a JSON list ``[name, number]`` a line; a process
+of its own, since an expression can be one that never ends. Such a one is given up: ``[name, null]``.
+"""
+
+import json
+import re
+import signal
+import sys
+
+MOST_S = 0.2
+"""Of processor time that one expression may take for one line."""
+
+
+class TooLong(Exception):
+    """An expression was still at it."""
+
+
+def too_long(*_: object) -> None:
+    """Break off; Python's matcher looks for signals."""
+    raise TooLong
+
+
+if __name__ == "__main__":
+    sought = {one["Name"]: re.compile(one["Regex"]) for one in json.loads(sys.argv[1])}
+    signal.signal(signal.SIGVTALRM, too_long)
+    for raw in sys.stdin.buffer:
+        line = raw.decode(errors="replace").rstrip("\n")
+        for name, expression in list(sought.items()):
+            value = None
+            try:
+                signal.setitimer(signal.ITIMER_VIRTUAL, MOST_S)
+                found = expression.search(line)
+                signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+                if found is None or not found.groups():
+                    continue
+                value = float(found.group(1))
+            except TooLong:
+                del sought[name]
+            except (ValueError, TypeError):
+                continue
+            print(json.dumps([name, value]), flush=True)

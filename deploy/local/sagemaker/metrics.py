@@ -1,0 +1,70 @@
+"""A job's metrics, found in its log while it runs: `finding` looks for them in a process of its own, and this talks to it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from deploy.local import leash
+from deploy.local.sagemaker import finding, wire
+from deploy.local.sagemaker.containers import Say
+from deploy.local.sagemaker.wire import Document
+
+_LINE: Final = 4096
+"""Characters of a line that are looked at."""
+_MOST_WAITING: Final = 2**20
+"""Bytes of lines that are not looked at yet; while there are more, lines are passed over."""
+_LAST_S: Final = 5.0
+"""How long the end of a job waits for what was found in its last lines."""
+
+
+@asynccontextmanager
+async def found(definitions: Sequence[Document], into: dict[str, Document], say: Say, nice: int) -> AsyncIterator[Say]:
+    """What is to be told each line that a job prints.
+
+    Args:
+        definitions: Name and Regex of each metric.
+        into: Gets the last value of each metric, as DescribeTrainingJob shows it.
+        say: Told which expression was given up.
+        nice: How far it steps back from others.
+    """
+    if not definitions:
+        yield lambda line: None
+        return
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nice)),
+        *(sys.executable, "-I", "-S", finding.__file__, json.dumps(definitions)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin
+    assert process.stdout
+    lines = process.stdin
+    taking = asyncio.create_task(_take(process.stdout, into, say))
+
+    def read(line: str) -> None:
+        if not lines.is_closing() and lines.transport.get_write_buffer_size() < _MOST_WAITING:
+            lines.write(line[:_LINE].encode(errors="replace") + b"\n")
+
+    try:
+        yield read
+    finally:
+        lines.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(taking, _LAST_S)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def _take(results: asyncio.StreamReader, into: dict[str, Document], say: Say) -> None:
+    while line := await results.readline():
+        name, value = json.loads(line)
+        if value is None:
+            say(f"metric {name}: its regular expression takes too long, it is not looked for any more")
+        else:
+            into[name] = {"MetricName": name, "Value": value, "Timestamp": wire.now()}
