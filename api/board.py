@@ -104,8 +104,10 @@ class Board:
     def _take(self, event: Event) -> list[ModelChanged]:
         match event:
             case ModelPublished():
-                self.published.setdefault(event.model, {})[event.version] = event
-                return [self._change(event.model, "published", event.gate, event.version)]
+                known = self.published.setdefault(event.model, {})
+                again = event.version in known  # with what the registry, or its failure, has made of it
+                known[event.version] = event
+                return [] if again else [self._change(event.model, "published", event.gate, event.version)]
             case ModelPromoted():
                 self.answering[event.model] = event
                 news: ModelNews = "rolled-back" if isinstance(event, ModelRolledBack) else "promoted"

@@ -27,7 +27,7 @@ Z: Final = 1.96
 
 Standing = Literal["champion", "challenger", "shadow", "off"]
 """Of a model among the models: whom players are shown first, who is shown beside it, who answers unseen, who is not asked."""
-VersionStatus = Literal["champion", "previous", "canary", "shadow", "approved", "refused"]
+VersionStatus = Literal["champion", "previous", "canary", "shadow", "approved", "refused", "failed"]
 """Of a version among its model's versions."""
 
 
@@ -78,6 +78,8 @@ class LibraryVersion(BaseModel):
     metrics: dict[str, float]
     gate: str
     """Why it may, or may not, reach players."""
+    failed: str
+    """Why it was taken away from players; empty: it was not, or was promoted again since."""
     live: Accuracy
     """On what players were shown."""
     as_shadow: Accuracy
@@ -244,6 +246,8 @@ def _status(board: Board, published: ModelPublished) -> VersionStatus:
         return candidate.role
     if isinstance(answering, ModelPromoted) and answering.previous == published.version:
         return "previous"
+    if published.failed:
+        return "failed"
     return "approved" if published.approved else "refused"
 
 
@@ -258,6 +262,7 @@ def _published(version: ModelPublished, status: VersionStatus, counts: dict[str,
         lineage=version.lineage,
         metrics=version.metrics,
         gate=version.gate,
+        failed=version.failed,
         live=_counted(counts, version.version),
         as_shadow=_counted(counts, version.version + SHADOW),
     )
@@ -281,6 +286,7 @@ def _bare(version: str, counts: dict[str, dict[str, int]]) -> LibraryVersion:
         lineage={},
         metrics={},
         gate="",
+        failed="",
         live=_counted(counts, version),
         as_shadow=_counted(counts, version + SHADOW),
     )

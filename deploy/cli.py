@@ -253,6 +253,7 @@ def _papers(version: dict[str, Any]) -> dict[str, Any]:
         "ARN": version["arn"],
         "digest": version["digest"] and f"sha256:{version['digest']}",
         "artifact": version["artifact"],
+        "failed": version["failed"],
         "gate": version["gate"],
         "metrics": "\n".join(f"{key} {value:.6g}" for key, value in version["metrics"].items()),
         "lineage": "\n".join(f"{key} {value}" for key, value in version["lineage"].items()),

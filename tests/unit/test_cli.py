@@ -121,7 +121,7 @@ def test_doctor_says_what_to_do_for_people_and_for_machines(gamenight: Gamenight
 COUNTED = {"n": 812, "correct": 790, "share": 0.9729, "low": 0.9593, "high": 0.982}
 NOTHING = {"n": 0, "correct": 0, "share": None, "low": None, "high": None}
 VERSION = {"created": "2026-11-22T12:00:00Z", "arn": "arn:aws:sagemaker:a:b:model-package/x/3", "digest": "d" * 64,
-           "artifact": "s3://b/k", "gate": "passed", "metrics": {"mnist_accuracy": 0.9915},
+           "artifact": "s3://b/k", "gate": "passed", "failed": "", "metrics": {"mnist_accuracy": 0.9915},
            "lineage": {"training_job": "gamenight-xgboost-3", "seed": "7"}}  # fmt: skip
 CHAMPION = VERSION | {"version": "3", "status": "champion", "live": COUNTED, "as_shadow": NOTHING}
 CANARY = VERSION | {"version": "4", "status": "canary", "live": NOTHING, "as_shadow": COUNTED}

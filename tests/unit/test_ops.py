@@ -197,8 +197,9 @@ def counted(model: str, version: str, n: int, correct: int) -> ScoresCounted:
 
 def told(bus: Bus) -> None:
     """A history with a version of each kind."""
-    for version in ("base1", "2", "3", "4"):
+    for version in ("base1", "2", "3", "4", "5"):
         bus.publish(published(version, approved=version != "3"))
+    bus.publish(published("5").model_copy(update={"failed": "router: it said nothing"}))
     champion = ModelPromoted(
         model="xgboost", version="2", title="XGBoost", endpoint="gamenight-xgboost", variant="v2", previous="base1"
     )
@@ -236,7 +237,7 @@ def test_the_library_names_every_version_with_what_became_of_it(bus):
 
     xgboost = models["xgboost"]
     assert [(v["version"], v["status"]) for v in xgboost["versions"]] == [
-        ("base1", "previous"), ("2", "champion"), ("3", "refused"), ("4", "canary")
+        ("base1", "previous"), ("2", "champion"), ("3", "refused"), ("4", "canary"), ("5", "failed")
     ]  # fmt: skip
     assert (xgboost["cost_per_hour_usd"], models["river"]["cost_per_hour_usd"]) == (0.345, None)
     assert xgboost["versions"][1]["lineage"] == {"job": "gamenight-2"}
@@ -245,6 +246,7 @@ def test_the_library_names_every_version_with_what_became_of_it(bus):
     assert xgboost["live"] == {"n": 100, "correct": 97, "share": 0.97, "low": 0.91548, "high": 0.98975}
     assert (xgboost["versions"][3]["live"]["n"], xgboost["versions"][3]["as_shadow"]["n"]) == (0, 50)
     assert xgboost["versions"][2]["gate"] == "worse on what players drew"
+    assert [version["failed"] for version in xgboost["versions"]] == ["", "", "", "", "router: it said nothing"]
     assert xgboost["versions"][2]["arn"].endswith("gamenight-xgboost/3")
     [river] = models["river"]["versions"]
     assert (river["version"], river["live"]["n"], river["lineage"]["lessons"]) == ("mnist1+12", 10, "12")

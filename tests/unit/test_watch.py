@@ -163,6 +163,15 @@ def rolled_back(version: str) -> ModelRolledBack:
     return ModelRolledBack(model="xgboost", version=version, title="XGBoost", endpoint="e", variant="v", note="worse")
 
 
+def test_a_version_is_news_once_whatever_becomes_of_its_entry():
+    shown = board(promoted("1"))
+
+    told = [shown.apply(event) for event in (published("2"), published("2").model_copy(update={"failed": "it broke"}))]
+
+    assert [[change.event for change in changes] for changes in told] == [["published"], []]
+    assert shown.published["xgboost"]["2"].failed == "it broke"
+
+
 def test_a_snapshot_shows_all_there_is():
     shown = board(promoted("base1"), scores("xgboost"), training("training", 0.4)).snapshot(online=3, drawings=9)
 

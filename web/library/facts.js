@@ -12,7 +12,7 @@ import { short } from "../lib/models.js";
  *
  * @typedef {object} Version
  * @property {string} version
- * @property {"champion" | "previous" | "canary" | "shadow" | "approved" | "refused"} status
+ * @property {"champion" | "previous" | "canary" | "shadow" | "approved" | "refused" | "failed"} status
  * @property {string | null} created
  * @property {string} arn
  * @property {string} digest
@@ -20,6 +20,7 @@ import { short } from "../lib/models.js";
  * @property {Record<string, string>} lineage
  * @property {Record<string, number>} metrics
  * @property {string} gate
+ * @property {string} failed
  * @property {Live} live
  * @property {Live} as_shadow
  *

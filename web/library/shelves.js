@@ -72,11 +72,12 @@ function live(what, counted, from) {
 }
 
 /** All there is on a version. @param {string} model @param {Version} version */
-function papers(model, { version, arn, digest, artifact, gate, lineage, metrics }) {
+function papers(model, { version, arn, digest, artifact, gate, failed, lineage, metrics }) {
   const name = `${model} ${version}`;
   return h(
     "dl",
     { class: "papers small" },
+    ...fact("Failed", failed),
     ...fact("Gate", gate),
     ...fact("ARN", arn && copyable(arn, arn, `the ARN of ${name}`)),
     ...fact("Digest", digest && copyable(digest, `sha256:${digest.slice(0, 24)}…`, `the digest of ${name}`)),
