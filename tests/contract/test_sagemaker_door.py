@@ -3,7 +3,7 @@
 import asyncio
 import http.client
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import ANY
@@ -24,10 +24,10 @@ async def echo(request: Request) -> Response:
 
 
 @asynccontextmanager
-async def opened(handle: Handle = echo, max_bytes: int = MAX_BYTES) -> AsyncIterator[tuple[int, Door]]:
+async def opened(handle: Handle = echo, max_bytes: int = MAX_BYTES, **given: Any) -> AsyncIterator[tuple[int, Door]]:
     """A door on a port of its own."""
     [port] = free_ports(1)
-    door = Door(handle, max_bytes, refused)
+    door = Door(handle, max_bytes, refused, **given)
     await door.open("127.0.0.1", port)
     try:
         yield port, door
@@ -116,6 +116,47 @@ async def test_what_cannot_be_handled_is_refused_and_the_connection_closed(sent:
         writer.write(sent)
         assert (await answer(reader))[0] == status
         assert await asyncio.wait_for(reader.read(), 10) == b""
+
+
+async def test_who_may_not_come_in_is_told_before_the_body_is_read() -> None:
+    def admit(target: str, headers: Mapping[str, str]) -> Response | None:
+        return None if "x-key" in headers else refused(403, f"{target} is locked")
+
+    async with opened(admit=admit) as (port, door), connected(port) as (reader, writer):
+        writer.write(b"POST / HTTP/1.1\r\nX-Key: 1\r\nContent-Length: 2\r\n\r\nhi")
+        assert (await answer(reader))[0] == 200
+        writer.write(b"POST /all HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 900\r\n\r\n")
+        status, _, body = await answer(reader)
+        assert (status, json.loads(body)["message"]) == (403, "/all is locked")
+        writer.write(b"x" * 900)
+        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert not door.held
+
+
+async def test_so_many_bytes_of_bodies_are_held_at_a_time_and_let_go_with_their_requests() -> None:
+    go_on = asyncio.Event()
+
+    async def slow(request: Request) -> Response:
+        await go_on.wait()
+        return await echo(request)
+
+    asked = b"POST / HTTP/1.1\r\nContent-Length: 400\r\n\r\n" + b"x" * 400
+    async with opened(slow, max_held=1000) as (port, door), connected(port) as (reader, writer):
+        writer.write(2 * asked)
+        await until(lambda: door.held == 800)
+        async with connected(port) as (other, writer_of_another):
+            writer_of_another.write(asked)
+            assert (await answer(other))[0] == 503
+        async with connected(port) as (_, leaving):
+            leaving.write(asked[:-300])
+            await until(lambda: door.held == 900)
+        await until(lambda: door.held == 800)
+        go_on.set()
+        for _ in range(2):
+            assert (await answer(reader))[0] == 200
+        await until(lambda: not door.held)
+        writer.write(asked)
+        assert (await answer(reader))[0] == 200
 
 
 async def test_a_connection_is_closed_where_its_caller_wishes_so() -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
+from botocore.compat import HTTPHeaders
 from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,6 +36,8 @@ def verify(request: AWSRequest, body: bytes, now: datetime | None = None) -> Non
         body,
         key=KEY,
         secret=SECRET,
+        region="us-east-1",
+        service="sagemaker",
         now=now,
     )
 
@@ -49,7 +52,10 @@ def test_what_botocore_signs_passes(body: bytes, path: str, query: str, header: 
     verify(signed("POST", f"http://127.0.0.1:9094{path}{query}", body, **{"X-Amz-Target": f"a  {header}"}), body)
 
 
-@pytest.mark.parametrize("change", ["body", "path", "header", "late", "secret"])
+@pytest.mark.parametrize(
+    "change",
+    ["body", "path", "header", "late", "secret", "region", "service", "another header", "unsigned date", "unsigned host"],
+)
 def test_what_was_changed_under_way_or_is_too_old_is_refused(change: str) -> None:
     request, body, now = signed("POST", "http://127.0.0.1:9094/a", b"x", **{"X-Amz-Target": "a"}), b"x", datetime.now(UTC)
     match change:
@@ -63,6 +69,22 @@ def test_what_was_changed_under_way_or_is_too_old_is_refused(change: str) -> Non
             now += timedelta(minutes=6)
         case "secret":
             SigV4Auth(Credentials(KEY, "another"), "sagemaker", "us-east-1").add_auth(request)
+        case "region":
+            SigV4Auth(Credentials(KEY, SECRET), "sagemaker", "eu-west-1").add_auth(request)
+        case "service":
+            SigV4Auth(Credentials(KEY, SECRET), "s3", "us-east-1").add_auth(request)
+        case "another header":
+            request.headers["X-Amzn-SageMaker-Target-Variant"] = "v2"
+        case "unsigned date" | "unsigned host":
+            left_out = {"unsigned date": "x-amz-date", "unsigned host": "host"}[change]
+
+            class Careless(SigV4Auth):
+                def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
+                    headers = super().headers_to_sign(request)
+                    del headers[left_out]
+                    return headers
+
+            Careless(Credentials(KEY, SECRET), "sagemaker", "us-east-1").add_auth(request)
     with pytest.raises(AwsError) as refused:
         verify(request, body, now)
     assert (refused.value.code, refused.value.status) == ("InvalidSignatureException", 403)

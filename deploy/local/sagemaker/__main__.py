@@ -8,9 +8,7 @@ import sys
 import uvloop
 
 from contracts.settings import Settings
-from deploy.local.sagemaker.app import answering, refused, sagemaker
-from deploy.local.sagemaker.door import Door
-from deploy.local.sagemaker.upstream import MAX_BYTES
+from deploy.local.sagemaker.app import door, sagemaker
 from producers import logs
 
 
@@ -20,13 +18,13 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with sagemaker(settings) as service:
-        door = Door(answering(service, settings), MAX_BYTES, refused)
+        entrance = door(service, settings)
         try:
-            await door.open("127.0.0.1", settings.sagemaker_port)
+            await entrance.open("127.0.0.1", settings.sagemaker_port)
             gc.freeze()  # what is there now stays: collections while requests run need not walk it
             await ended.wait()
         finally:
-            await door.close(patience_s=1.0)
+            await entrance.close(patience_s=1.0)
 
 
 def main() -> None:

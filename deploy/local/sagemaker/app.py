@@ -3,8 +3,9 @@
 import itertools
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -13,7 +14,7 @@ from contracts.settings import Settings
 from deploy.local.sagemaker import signature, wire
 from deploy.local.sagemaker.configs import Configs
 from deploy.local.sagemaker.containers import Images, reap
-from deploy.local.sagemaker.door import Handle, Request, Response
+from deploy.local.sagemaker.door import Door, Handle, Request, Response
 from deploy.local.sagemaker.endpoints import Endpoints
 from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.invoking import Invoking
@@ -25,8 +26,11 @@ from deploy.local.sagemaker.packages import Packages
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.training import TrainingJobs
+from deploy.local.sagemaker.upstream import MAX_BYTES
 
 DOCUMENTED: Final = "docs/sagemaker-local.md lists the operations that this machine has"
+_MAX_HELD: Final = 8 * MAX_BYTES
+"""Of all bodies at a time."""
 _AMZ_JSON: Final = "application/x-amz-json-1.1"
 
 log = structlog.get_logger()
@@ -75,8 +79,8 @@ class Sagemaker:
         return dict(wire.shaped(model.output_shape, await operation(wire.checked(model, given))))
 
 
-def answering(service: Sagemaker, settings: Settings) -> Handle:
-    """What answers every request that comes in by the door.
+def door(service: Sagemaker, settings: Settings) -> Door:
+    """The door that leads to a service.
 
     Args:
         service: What is behind it.
@@ -88,7 +92,23 @@ def answering(service: Sagemaker, settings: Settings) -> Handle:
     key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
     if not key or not secret:
         raise ValueError("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are not set: `gamenight up` makes them")
+    ours = f"Credential={key}/"
 
+    def admit(target: str, headers: Mapping[str, str]) -> Response | None:
+        if ours in headers.get("authorization", "") or target == "/ping":
+            return None  # whether it is really signed is seen when all of it is there
+        try:
+            signature.claim(headers, key)
+        except AwsError as error:
+            return _told(error, {})
+        return None
+
+    return Door(_answering(service, key, secret, settings.aws_region), MAX_BYTES, refused, admit, _MAX_HELD)
+
+
+def _answering(service: Sagemaker, key: str, secret: str, region: str) -> Handle:
+    """What answers every request that comes in by the door."""
+    verify = partial(signature.verify, key=key, secret=secret, region=region)
     run, number = str(uuid.uuid4())[:24], itertools.count()  # a UUID's form at the tenth of its price
 
     async def handle(request: Request) -> Response:
@@ -96,21 +116,23 @@ def answering(service: Sagemaker, settings: Settings) -> Handle:
             return Response(200, {"Content-Type": "text/plain"}, b"healthy\n")
         headers = {"x-amzn-RequestId": f"{run}{next(number):012x}"}
         path = request.target.partition("?")[0]
+        target = request.headers.get("x-amz-target", "")
+        called = wire.TARGETS.get(target.partition(".")[0], "sagemaker")
         try:
-            signature.verify(request.method, request.target, request.headers, request.body, key=key, secret=secret)
+            verify(request.method, request.target, request.headers, request.body, service=called)
             match path.split("/"):
                 case ["", "endpoints", endpoint, "invocations"] if request.method == "POST":
                     answered = await service.invoking.invoke(endpoint, request.headers, request.body)
                     return Response(200, headers | answered.headers, answered.body)
                 case ["", ""] if request.method == "POST":
-                    answer = await service.answer(request.headers.get("x-amz-target", ""), request.body)
+                    answer = await service.answer(target, request.body)
                     return Response(200, headers | {"Content-Type": _AMZ_JSON}, json.dumps(answer).encode())
             name = wire.runtime_operation(request.method, path) or f"{request.method} {path}"
             raise AwsError("UnknownOperationException", f"{name} is not on this machine: {DOCUMENTED}", 404)
         except AwsError as error:
             return _told(error, headers)
         except Exception:
-            log.exception("request failed", target=request.headers.get("x-amz-target"), path=path)
+            log.exception("request failed", target=target, path=path)
             return _told(AwsError("InternalFailure", "The local SageMaker failed: its log says why", 500), headers)
 
     return handle
@@ -118,7 +140,7 @@ def answering(service: Sagemaker, settings: Settings) -> Handle:
 
 def refused(status: int, why: str) -> Response:
     """What is said of a request that is no HTTP, or too big."""
-    return _told(AwsError("ValidationError", why, status), {})
+    return _told(AwsError("ServiceUnavailable" if status == 503 else "ValidationError", why, status), {})
 
 
 @asynccontextmanager

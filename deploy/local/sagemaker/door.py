@@ -54,6 +54,12 @@ class Door:
     """Largest body."""
     refuse: Callable[[int, str], Response]
     """What is said of a request that cannot be handled: HTTP status, why."""
+    admit: Callable[[str, Mapping[str, str]], Response | None] = lambda target, headers: None
+    """What is said at once of a request with such a target and headers, its body unread; None: it may come in."""
+    max_held: int = 2**63
+    """Largest sum of all bodies that are read or being answered."""
+    held: int = 0
+    """That sum now, in bytes."""
     connections: "set[_Connection]" = field(default_factory=set)
     _server: asyncio.Server | None = None
 
@@ -105,6 +111,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._door.connections.discard(self)
+        self._door.held -= self._size + sum(len(request.body) for request in self._waiting)
+        self._size = 0
         self._waiting.clear()
         if self.task:
             self.task.cancel()  # who has given up waiting must not keep a hung server's queue full
@@ -116,12 +124,12 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._refuse(400, "this is no HTTP")
+            self._refuse(self._door.refuse(400, "this is no HTTP"))
             return
         if self._in_head and not self._completed:  # else these bytes were the end of a body
             self._head += len(data)
             if self._head > MAX_HEAD_BYTES:
-                self._refuse(431, "the headers are too long")
+                self._refuse(self._door.refuse(431, "the headers are too long"))
 
     def pause_writing(self) -> None:
         self._transport.pause_reading()
@@ -143,22 +151,30 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if "expect" in self._headers:
+        if self._refused:
+            return
+        if self.task is None and (refusal := self._door.admit(self._target.decode("ascii"), self._headers)):
+            self._refuse(refusal)
+        elif "expect" in self._headers:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
+        if self._refused:
+            return
         self._size += len(body)
-        if self._size <= self._door.max_bytes:
-            self._parts.append(body)
-        elif not self._refused:
-            self._parts.clear()
-            self._refuse(413, f"The body is over {self._door.max_bytes} bytes")
+        self._door.held += len(body)
+        self._parts.append(body)
+        if self._size > self._door.max_bytes:
+            self._refuse(self._door.refuse(413, f"The body is over {self._door.max_bytes} bytes"))
+        elif self._door.held > self._door.max_held:
+            self._refuse(self._door.refuse(503, "Too many large bodies come at once: try again"))
 
     def on_message_complete(self) -> None:
         self._in_head = self._completed = True
         if self._refused:
             return
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts, self._size = [], 0  # the request has it now
         method = self._parser.get_method().decode("ascii")
         request = Request(method, self._target.decode("ascii"), self._headers, body, self._parser.should_keep_alive())
         if self.task is None:
@@ -172,7 +188,10 @@ class _Connection(asyncio.Protocol):
         self.task = asyncio.get_running_loop().create_task(self._answer(request))
 
     async def _answer(self, request: Request) -> None:
-        response = await self._door.handle(request)
+        try:
+            response = await self._door.handle(request)
+        finally:
+            self._door.held -= len(request.body)
         self.task = None
         if self._refused:
             return
@@ -183,10 +202,13 @@ class _Connection(asyncio.Protocol):
             self._begin(self._waiting.popleft())
             self._transport.resume_reading()
 
-    def _refuse(self, status: int, why: str) -> None:
+    def _refuse(self, refusal: Response) -> None:
         """Say so; what still comes is thrown away for a while, or the caller would be cut off before it has read why."""
         self._refused = True
-        self._write(self._door.refuse(status, why), keep=False)
+        self._parts.clear()
+        self._door.held -= self._size
+        self._size = 0
+        self._write(refusal, keep=False)
         self._transport.write_eof()
         asyncio.get_running_loop().call_later(_LINGER_S, self._transport.abort)
 

@@ -9,20 +9,64 @@ import hmac
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from deploy.local.sagemaker.errors import AwsError
 
 MAX_SKEW_S: Final = 300
+_TRACE: Final = "x-amzn-trace-id"
+"""The one header of AWS's own that proxies may change, so that nobody signs it."""
 _AUTHORIZATION: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request,\s*"
     r"SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})"
 )
 
 
+class Claim(NamedTuple):
+    """What an Authorization header claims."""
+
+    day: str
+    region: str
+    service: str
+    signed: str
+    """Names of the headers that are signed, in lower case, semicolons between."""
+    signature: str
+
+
+def claim(headers: Mapping[str, str], key: str) -> Claim:
+    """What a request claims by its headers: enough to refuse a stranger before their body is read.
+
+    Args:
+        headers: By lower-case name.
+        key: Our access key id.
+
+    Raises:
+        AwsError: If it is not signed, or with another key.
+    """
+    given = headers.get("authorization")
+    if given is None:
+        raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", 403)
+    match = _AUTHORIZATION.fullmatch(given)
+    if match is None:
+        raise AwsError("IncompleteSignatureException", "Authorization is not of AWS Signature Version 4", 403)
+    who, *claimed = match.groups()
+    if not hmac.compare_digest(who, key):
+        raise AwsError("UnrecognizedClientException", "The security token included in the request is invalid.", 403)
+    return Claim(*claimed)
+
+
 def verify(
-    method: str, target: str, headers: Mapping[str, str], body: bytes, *, key: str, secret: str, now: datetime | None = None
+    method: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    key: str,
+    secret: str,
+    region: str,
+    service: str,
+    now: datetime | None = None,
 ) -> None:
     """Let a request pass.
 
@@ -33,36 +77,41 @@ def verify(
         body: The whole body.
         key: Our access key id.
         secret: Our secret access key.
+        region: Where we are.
+        service: What the request is for, as it is named in signatures.
         now: The time; None is the clock's.
 
     Raises:
-        AwsError: If it is not signed, or with another key, or too long ago, or was changed under way.
+        AwsError: If it is not signed, or with another key, or for somewhere else, or too long ago, or was changed under way.
     """
-    given = headers.get("authorization")
-    if given is None:
-        raise AwsError("MissingAuthenticationTokenException", "Missing Authentication Token", 403)
-    match = _AUTHORIZATION.fullmatch(given)
-    if match is None:
-        raise AwsError("IncompleteSignatureException", "Authorization is not of AWS Signature Version 4", 403)
-    who, day, region, service, signed, signature = match.groups()
-    if not hmac.compare_digest(who, key):
-        raise AwsError("UnrecognizedClientException", "The security token included in the request is invalid.", 403)
+    claimed = claim(headers, key)
+    if claimed.region != region:
+        raise _invalid(f"Credential should be scoped to a valid region, not '{claimed.region}': this is {region}.")
+    if claimed.service != service:
+        raise _invalid(f"Credential should be scoped to correct service: '{service}'.")
     stamp = headers.get("x-amz-date", "")
-    _check_time(stamp, day, now or datetime.now(UTC))
+    _check_time(stamp, claimed.day, now or datetime.now(UTC))
+    names = claimed.signed.split(";")
+    for name in headers:
+        if name.startswith("x-amz") and name not in names and name != _TRACE:
+            raise _invalid(f"'{name}' must be a 'SignedHeader' in the AWS Authorization.")
+    if "host" not in names:
+        raise _invalid("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     digest = hashlib.sha256(body).hexdigest()
-    names = signed.split(";")
     given_headers = [f"{name}:{' '.join(headers.get(name, '').split())}" for name in names]
-    canonical = "\n".join((method, _canonical(target), *given_headers, "", signed, digest))
+    canonical = "\n".join((method, _canonical(target), *given_headers, "", claimed.signed, digest))
     hashed = hashlib.sha256(canonical.encode()).hexdigest()
-    text = f"AWS4-HMAC-SHA256\n{stamp}\n{day}/{region}/{service}/aws4_request\n{hashed}"
-    expected = hmac.digest(_signing_key(secret, day, region, service), text.encode(), "sha256").hex()
-    if "host" not in names or not hmac.compare_digest(expected, signature):
-        raise AwsError(
-            "InvalidSignatureException",
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{claimed.day}/{region}/{service}/aws4_request\n{hashed}"
+    expected = hmac.digest(_signing_key(secret, claimed.day, region, service), text.encode(), "sha256").hex()
+    if not hmac.compare_digest(expected, claimed.signature):
+        raise _invalid(
             "The request signature we calculated does not match the signature you provided."
-            " Check your AWS Secret Access Key and signing method.",
-            403,
+            " Check your AWS Secret Access Key and signing method."
         )
+
+
+def _invalid(why: str) -> AwsError:
+    return AwsError("InvalidSignatureException", why, 403)
 
 
 @functools.lru_cache(maxsize=256)
@@ -76,7 +125,7 @@ def _check_time(stamp: str, day: str, now: datetime) -> None:
     except ValueError:
         raise AwsError("IncompleteSignatureException", "X-Amz-Date is missing or no date", 403) from None
     if not stamp.startswith(day) or abs((now - when).total_seconds()) > MAX_SKEW_S:
-        raise AwsError("InvalidSignatureException", f"Signature expired: {stamp} is not within 5 min of the clock here", 403)
+        raise _invalid(f"Signature expired: {stamp} is not within 5 min of the clock here")
 
 
 @functools.lru_cache(maxsize=256)
