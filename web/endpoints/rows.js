@@ -6,6 +6,7 @@ import { h } from "../lib/dom.js";
 import { count, duration, percent, percent1, time } from "../lib/format.js";
 import { hue } from "../lib/models.js";
 import { interval, judged } from "../library/facts.js";
+import { papers } from "../library/shelves.js";
 import { cost, health, trouble } from "./facts.js";
 
 /**
@@ -29,7 +30,7 @@ export function cardOf(endpoint) {
     ),
     ...(why ? [h("p", { class: "why small" }, why)] : []),
     ...(endpoint.created || endpoint.variants.length ? [facts(endpoint)] : []),
-    ...(endpoint.variants.length ? [shares(endpoint.variants), table(endpoint.variants)] : []),
+    ...(endpoint.variants.length ? [shares(endpoint.variants), table(endpoint.variants), h("div", {}, ...endpoint.variants.flatMap((variant) => made(endpoint.model, variant)))] : []),
   );
 }
 
@@ -60,8 +61,8 @@ function shares(variants) {
 
 /** @param {Variant[]} variants */
 function table(variants) {
-  const head = ["Variant", "Version", "Role", "Weight", "Players", "Instances", "Players' verdict", "Digest"].map((name) => h("th", { scope: "col" }, name));
-  const rows = variants.map(({ variant, version, role, weight, players, instances, instance_type: type, papers }) =>
+  const head = ["Variant", "Version", "Role", "Weight", "Players", "Instances"].map((name) => h("th", { scope: "col" }, name));
+  const rows = variants.map(({ variant, version, role, weight, players, instances, instance_type: type }) =>
     h(
       "tr",
       { "data-variant": variant },
@@ -71,17 +72,20 @@ function table(variants) {
       h("td", {}, String(Number(weight.toFixed(3)))),
       h("td", {}, percent(players)),
       h("td", {}, `${instances} × ${type}`),
-      h("td", {}, papers ? verdict(papers.live) : "–"),
-      h("td", {}, papers?.digest ? h("code", { title: `sha256:${papers.digest}` }, papers.digest.slice(0, 12)) : "–"),
     ),
   );
   return h("div", { class: "scroll" }, h("table", { class: "small" }, h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...rows)));
 }
 
-/** @param {import("../library/facts.js").Live} live */
-function verdict(live) {
-  const found = interval(live);
-  return found ? `${percent1(found.share)} (${percent1(found.low)} to ${percent1(found.high)}), ${judged(live)}` : judged(live);
+/** The version at a variant as the library has it: how it does, and behind that what it is made of.
+ * @param {string} model
+ * @param {Variant} variant
+ */
+function made(model, { variant, papers: version }) {
+  if (!version) return [];
+  const found = interval(version.live);
+  const verdict = found ? `${percent1(found.share)} right, ${percent1(found.low)} to ${percent1(found.high)}, ${judged(version.live)}` : judged(version.live);
+  return [h("details", { class: "version", "data-name": variant }, h("summary", { class: "small" }, h("b", { class: "name" }, version.version), h("span", {}, verdict)), papers(model, version))];
 }
 
 /** @param {string | null} at */

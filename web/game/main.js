@@ -11,7 +11,7 @@ import { Lead, agreement, listed, standing } from "./guessers.js";
 import { Outbox } from "./outbox.js";
 import { Pad } from "./pad.js";
 import { lines, merged, summary } from "./receipts.js";
-import { favourite, questions, round, tally } from "./rounds.js";
+import { favourite, questions, reply, round, tally } from "./rounds.js";
 import { extent, fitted, path, simplified } from "./strokes.js";
 
 /**
@@ -448,7 +448,7 @@ function showAnswers() {
   const ready = !pad.empty;
   const label = current?.label ?? null;
   const likely = current ? expected(current) : null;
-  const text = !current ? "Done" : label !== null ? `It is a ${label}` : likely === null ? "…" : `Yes, it is a ${likely}`;
+  const text = !current ? "Done" : label !== null ? `It is a ${label}` : likely === null || !current ? "…" : reply(likely, favourite(current.guesses.values()));
   say(/** @type {Element} */ (page.confirm.firstChild), text);
   page.confirm.disabled = !ready || (current !== null && (label !== null || likely === null));
   for (const [digit, { button, votes }] of digits.entries()) {

@@ -60,6 +60,15 @@ export function favourite(guesses) {
   return any ? sums.indexOf(Math.max(...sums)) : null;
 }
 
+/** What Enter would say of a finished drawing: yes to what is guessed, or no, where the player was asked for another digit.
+ * @param {number} likely What it most likely is.
+ * @param {number | null} guessed What the models say; null: nothing yet.
+ */
+export function reply(likely, guessed) {
+  if (guessed === null) return `It is a ${likely}`;
+  return `${guessed === likely ? "Yes" : "No"}, it is a ${likely}`;
+}
+
 /** Digits to ask for: each of the ten once before one comes again, and never the same twice in a row.
  * @param {() => number} chance In 0..1.
  * @returns {() => number}

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { favourite, questions, round, tally } from "./rounds.js";
+import { favourite, questions, reply, round, tally } from "./rounds.js";
 
 /** @param {string} model @param {number} label @param {number} p */
 function guess(model, label, p = 0.9) {
@@ -44,4 +44,8 @@ test("every digit is asked for once before any comes again, and none twice in a 
     assert.notEqual(ten[0], last);
     last = ten[9];
   }
+});
+
+test("nobody is made to say yes to a guess that is not what they were asked for", () => {
+  assert.deepEqual([reply(9, 9), reply(9, 7), reply(9, null)], ["Yes, it is a 9", "No, it is a 9", "It is a 9"]);
 });

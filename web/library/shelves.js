@@ -5,7 +5,7 @@ import { copyable } from "../lib/copy.js";
 import { h } from "../lib/dom.js";
 import { percent1, time, usd } from "../lib/format.js";
 import { intervalBar } from "../lib/interval.js";
-import { hue } from "../lib/models.js";
+import { hue, short } from "../lib/models.js";
 import { interval, isBase, judged, kind, measure, newestFirst, role, standing, status, words } from "./facts.js";
 
 /**
@@ -22,9 +22,9 @@ export function shelfOf(shelf, from) {
   const head = h(
     "header",
     {},
-    h("h2", {}, shelf.title),
+    h("h2", { title: shelf.title }, short(shelf, shelf.model)),
     ...(among ? [h("span", { class: "badge standing", "data-kind": among.word, title: among.why }, among.word)] : []),
-    h("span", { class: "badge role", "data-kind": part }, word),
+    ...(word === "shown" ? [] : [h("span", { class: "badge role", "data-kind": part }, word)]),
     ...(shelf.unavailable ? [h("span", { class: "badge", "data-kind": "away" }, "not here")] : []),
     ...(shelf.resting ? [h("span", { class: "badge", "data-kind": "away" }, "resting")] : []),
     h("p", { class: "quiet small kind" }, kind(shelf), ...(shelf.cost_per_hour_usd === null ? [] : [`; on AWS ${usd(shelf.cost_per_hour_usd)} an hour`])),
@@ -72,7 +72,7 @@ function live(what, counted, from) {
 }
 
 /** All there is on a version. @param {string} model @param {Version} version */
-function papers(model, { version, arn, digest, artifact, gate, failed, lineage, metrics }) {
+export function papers(model, { version, arn, digest, artifact, gate, failed, lineage, metrics }) {
   const name = `${model} ${version}`;
   return h(
     "dl",
