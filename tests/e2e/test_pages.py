@@ -463,7 +463,7 @@ def test_the_library_shows_what_every_version_is_and_how_it_does(stage: Stage, v
     expect(shelf.locator('.version[data-version="2"] [data-what="live"]')).to_contain_text(f"90.0{NBSP}%")
     expect(shelf.locator('.version[data-version="2"] [data-what="live"]')).to_contain_text("n = 10")
     expect(shelf.locator('.version[data-version="3"] [data-what="as shadow"]')).to_contain_text(f"80.0{NBSP}%")
-    expect(library.page.locator('.shelf[data-model="everyone"] .role')).to_have_text("lead")
+    expect(library.page.locator('.shelf[data-model="everyone"] .standing')).to_have_text("champion")
     expect(library.page.locator('.shelf[data-model="mxnet"]')).to_contain_text(NOT_HERE)
 
     library.page.keyboard.press("Tab")
@@ -477,7 +477,7 @@ def test_the_library_shows_what_every_version_is_and_how_it_does(stage: Stage, v
     stage.candidate("3", "shadow")
     stage.policy("river")
     expect(shelf.locator('.version[data-version="3"]')).to_have_attribute("data-status", "shadow")
-    expect(library.page.locator('.shelf[data-model="river"] .role')).to_have_text("lead")
+    expect(library.page.locator('.shelf[data-model="river"] .standing')).to_have_text("champion")
     expect(papers).to_be_visible()  # what was opened stays open, and what was reached stays reached
     assert library.page.evaluate("document.activeElement.parentElement.dataset.version") == "2"
 

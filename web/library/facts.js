@@ -41,27 +41,16 @@ export function kind(model) {
   return model.kind ? KINDS[model.kind] : "";
 }
 
-/** What part a model has among the others.
- * @param {Model} model
- * @returns {{word: string, kind: string}}
- */
-export function role({ part, lead }) {
-  if (part === "shadow") return { word: "shadow", kind: "shadow" };
-  if (part === "off") return { word: "off", kind: "off" };
-  return lead ? { word: "lead", kind: "lead" } : { word: "shown", kind: "shown" };
-}
-
 const STANDINGS = {
   champion: "Players are shown its guess first",
   challenger: "Shown beside the champion, or picked by the bandit",
+  shadow: "Asked and scored, and shown to nobody",
+  off: "Not asked",
 };
 
-/** What a model is among the models, where its part does not say so already.
- * @param {Standing} standing
- * @returns {{word: string, why: string} | null}
- */
-export function standing(standing) {
-  return standing === "champion" || standing === "challenger" ? { word: standing, why: STANDINGS[standing] } : null;
+/** What that which a model is among the models means. @param {Standing} standing */
+export function meaning(standing) {
+  return STANDINGS[standing];
 }
 
 /** Who is the champion, and how many challenge it. @param {{standing: Standing, title: string, model: string}[]} models */

@@ -1,22 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { field, interval, isBase, judged, measure, newestFirst, role, standing, status, words } from "./facts.js";
+import { field, interval, isBase, judged, measure, newestFirst, status, words } from "./facts.js";
 
 /** @param {string} text */
 const plain = (text) => text.replaceAll("\u00a0", " ");
 /** @param {object} more */
 const version = (more) => /** @type {any} */ ({ version: "4", status: "approved", created: null, ...more });
 
-test("a model is the lead, shown, a shadow or off", () => {
-  const roles = [{ part: "shown", lead: true }, { part: "shown", lead: false }, { part: "shadow", lead: false }, { part: "off" }];
-  assert.deepEqual(roles.map((model) => role(/** @type {any} */ (model)).word), ["lead", "shown", "shadow", "off"]);
-});
-
 test("the page names the champion, or that a bandit picks one, and how many challenge it", () => {
   const models = (/** @type {string[]} */ ...standings) => standings.map((each, i) => /** @type {any} */ ({ standing: each, model: `m${i}`, title: `M${i}, a model` }));
   assert.equal(field(models("champion", "challenger", "shadow", "challenger")), "M0 is the champion, shown first, with 2 challengers");
   assert.equal(field(models("challenger", "off")), "a bandit picks each player's champion among 1 challenger");
-  assert.deepEqual(["champion", "challenger", "shadow", "off"].map((each) => standing(/** @type {any} */ (each))?.word), ["champion", "challenger", undefined, undefined]);
 });
 
 test("a canary says which share of the players it answers", () => {

@@ -6,7 +6,7 @@ import { h } from "../lib/dom.js";
 import { percent1, time, usd } from "../lib/format.js";
 import { intervalBar } from "../lib/interval.js";
 import { hue, short } from "../lib/models.js";
-import { interval, isBase, judged, kind, measure, newestFirst, role, standing, status, words } from "./facts.js";
+import { interval, isBase, judged, kind, meaning, measure, newestFirst, status, words } from "./facts.js";
 
 /**
  * @typedef {import("./facts.js").Live} Live
@@ -16,15 +16,12 @@ import { interval, isBase, judged, kind, measure, newestFirst, role, standing, s
 
 /** @param {Shelf} shelf @param {number} from Where the axis of shares begins. */
 export function shelfOf(shelf, from) {
-  const { word, kind: part } = role(shelf);
-  const among = standing(shelf.standing);
   const why = shelf.unavailable || shelf.resting;
   const head = h(
     "header",
     {},
     h("h2", { title: shelf.title }, short(shelf, shelf.model)),
-    ...(among ? [h("span", { class: "badge standing", "data-kind": among.word, title: among.why }, among.word)] : []),
-    ...(word === "shown" ? [] : [h("span", { class: "badge role", "data-kind": part }, word)]),
+    h("span", { class: "badge standing", "data-kind": shelf.standing, title: meaning(shelf.standing) }, shelf.standing),
     ...(shelf.unavailable ? [h("span", { class: "badge", "data-kind": "away" }, "not here")] : []),
     ...(shelf.resting ? [h("span", { class: "badge", "data-kind": "away" }, "resting")] : []),
     h("p", { class: "quiet small kind" }, kind(shelf), ...(shelf.cost_per_hour_usd === null ? [] : [`; on AWS ${usd(shelf.cost_per_hour_usd)} an hour`])),
