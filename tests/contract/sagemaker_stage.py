@@ -17,7 +17,7 @@ from deploy.local.sagemaker.containers import MARK, Image, Images
 
 SERVE = '''
 """Serves once the file that GATE names is there."""
-import os, sys, time
+import os, sys, threading, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 class Handler(BaseHTTPRequestHandler):
@@ -32,6 +32,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+threading.Thread(target=threading.Event().wait, daemon=True).start()
 if "BROKEN" in os.environ:
     sys.exit("broken")
 while "GATE" in os.environ and not os.path.exists(os.environ["GATE"]):

@@ -1,10 +1,13 @@
 """How endpoints and jobs of the local SageMaker come back, are changed meanwhile, and end."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
+from deploy.local.sagemaker import containers
 from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.training import TrainingJobs
 from tests.contract.sagemaker_stage import Stage, until
@@ -210,3 +213,57 @@ async def test_a_metric_whose_expression_never_ends_stops_neither_the_others_nor
         assert [(one["MetricName"], one["Value"]) for one in job["FinalMetricDataList"]] == [("loss", 0.25)]
         told = await ask("logs:FilterLogEvents", logGroupName="/aws/sagemaker/TrainingJobs", filterPattern='"metric endless"')
         assert len(told["events"]) == 1
+
+
+def threads(pid: int) -> list[int]:
+    """How far each thread of a process steps back."""
+    return [os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir()]
+
+
+def session(pid: int) -> int:
+    """How far a process's session steps back, where Linux weighs sessions."""
+    group = Path(f"/proc/{pid}/autogroup")
+    return int(group.read_text().split()[-1]) if group.is_file() else 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux tells of threads")
+@pytest.mark.parametrize("can_come_forward", [True, False])
+async def test_a_server_that_starts_beside_others_steps_back_until_it_answers(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, can_come_forward: bool
+) -> None:
+    normal = os.getpriority(os.PRIO_PROCESS, 0)
+    if not can_come_forward:
+        monkeypatch.setattr(containers, "can_come_forward", lambda: False)
+    elif not containers.can_come_forward():
+        pytest.skip("the kernel lets nobody come forward here")
+    stage.gate.touch()
+    async with stage.service() as ask:
+        await ask.model("v1", GATE=str(stage.gate))
+        await ask.model("v2", GATE=str(stage.gate))
+        await ask.config("before", v1=1)
+        await ask.config("after", v2=1)
+        await ask.endpoint("game", "before")
+        [first] = stage.processes()
+        assert (set(threads(first)), session(first)) == ({normal}, 0), "what is made anew starts at once"
+
+        stage.gate.unlink()
+        await ask("UpdateEndpoint", EndpointName="game", EndpointConfigName="after")
+        await until(lambda: len(stage.processes() - {first}) == 1)
+        [second] = stage.processes() - {first}
+        await until(lambda: len(threads(second)) == 2)
+        assert set(threads(second)) == {min(19, normal + 10) if can_come_forward else normal}
+
+        stage.gate.touch()
+        await ask.settled("game")
+        assert (set(threads(second)), session(second)) == ({normal}, 0)
+
+        await until(lambda: first not in stage.processes())
+        stage.gate.unlink()
+        os.kill(second, signal.SIGKILL)
+        await until(lambda: len(stage.processes() - {second}) == 1)
+        [third] = stage.processes() - {second}
+        await until(lambda: len(threads(third)) == 2)
+        assert set(threads(third)) == {min(19, normal + 10) if can_come_forward else normal}
+        stage.gate.touch()
+        assert await ask.ask("game") == "v2"
+        assert (set(threads(third)), session(third)) == ({normal}, 0)

@@ -25,6 +25,7 @@ from deploy.local.sagemaker.errors import invalid
 _MOUNTED: Final = 'mount --bind "$0" /opt/ml && exec "$@"'
 MARK: Final = "LOCAL_SAGEMAKER_HOME"
 """The variable by which a process is known as one of ours."""
+_AUTOGROUP_TRIES: Final = 20
 _LONGEST_LINE: Final = 256 * 1024
 """Bytes, as CloudWatch has it; a longer line is cut into several."""
 
@@ -160,6 +161,21 @@ class Process:
             self._signal(signal.SIGKILL)
             return await self.wait()
 
+    async def come_forward(self) -> None:
+        """Give it and what it started the priority that it would have had without ``nice``; see `can_come_forward`."""
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PGRP, self.pid, os.getpriority(os.PRIO_PROCESS, 0))  # a group: else only one thread of it
+        group = Path(f"/proc/{self.pid}/autogroup")
+        for _ in range(_AUTOGROUP_TRIES):
+            try:
+                group.write_text("0")
+            except BlockingIOError:  # the kernel lets us do this ten times a second
+                await asyncio.sleep(0.1)
+            except OSError:
+                return
+            else:
+                return
+
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
@@ -235,6 +251,13 @@ def can_mount() -> bool:
         return subprocess.run(trial, capture_output=True, check=False).returncode == 0
     except OSError:
         return False
+
+
+@functools.cache
+def can_come_forward() -> bool:
+    """Whether what has stepped back may come forward again: a matter of root, elsewhere mostly not."""
+    trial = [sys.executable, "-I", "-S", "-c", "import os; os.nice(1); os.nice(-1)"]
+    return subprocess.run(trial, capture_output=True, check=False).returncode == 0
 
 
 def reap(home: Path) -> int:

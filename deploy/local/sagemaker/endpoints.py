@@ -278,7 +278,7 @@ class Endpoints:
         name = document["EndpointName"]
         try:
             kept = await self._unchanged(document["_Variants"], self._invoking.serving[name], plan)
-            variants = await self._deploy(name, plan, kept)
+            variants = await self._deploy(name, plan, kept, aside=True)
         except (ServerFailed, ObjectsFailed, AwsError, OSError) as failed:
             log.error("endpoint stays as it was", endpoint=name, reason=str(failed))
             self._keep(document, "InService", FailureReason=str(failed), _Pending=None)
@@ -322,7 +322,7 @@ class Endpoints:
                 indices = range(len(variant.servers), planned["Count"])
                 try:
                     servers = [self._server(name, planned, index) for index in indices]
-                    await _start_all(servers)
+                    await _start_all(servers, aside=True)
                 except (ServerFailed, AwsError, OSError) as failed:
                     planned["Count"] = len(variant.servers)
                     self._keep(document, "InService", FailureReason=str(failed))
@@ -371,7 +371,12 @@ class Endpoints:
         log.info("endpoint deleted", endpoint=name)
 
     async def _deploy(
-        self, endpoint: str, plan: Iterable[Document], kept: Mapping[Path, list[Server]] | None = None
+        self,
+        endpoint: str,
+        plan: Iterable[Document],
+        kept: Mapping[Path, list[Server]] | None = None,
+        *,
+        aside: bool = False,
     ) -> tuple[Variant, ...]:
         """Running servers for a plan, some of which run already; of the new ones none is left when one of them fails."""
         kept = kept or {}
@@ -390,7 +395,8 @@ class Endpoints:
                 else:
                     model.mkdir(parents=True, exist_ok=True)
                 variants.append(self._variant(endpoint, planned))
-            await _start_all([server for variant in variants if variant.folder not in kept for server in variant.servers])
+            new = [server for variant in variants if variant.folder not in kept for server in variant.servers]
+            await _start_all(new, aside=aside)
         except BaseException:
             for planned in fresh:
                 shutil.rmtree(self._home / planned["Folder"], ignore_errors=True)
@@ -424,15 +430,19 @@ class Endpoints:
         task.add_done_callback(self._draining.discard)
 
 
-async def _start_all(servers: Iterable[Server]) -> None:
+async def _start_all(servers: Iterable[Server], *, aside: bool = False) -> None:
     """Start servers side by side; when one fails, or nobody waits for them any more, all are ended.
+
+    Args:
+        servers: Not started yet.
+        aside: Others answer meanwhile.
 
     Raises:
         ServerFailed: If one did not become ready.
     """
     servers = list(servers)
     try:
-        done = await asyncio.gather(*(server.start() for server in servers), return_exceptions=True)
+        done = await asyncio.gather(*(server.start(aside=aside) for server in servers), return_exceptions=True)
         failed = [error for error in done if isinstance(error, BaseException)]
         if failed and isinstance(failed[0], ServerFailed):
             raise ServerFailed(

@@ -33,6 +33,8 @@ _PORTS: Final = range(20_000, 32_000)
 """Below those that Linux gives to outgoing connections: one of them may come between choosing a port and listening at it."""
 _TRIES: Final = 3
 """Ports that a server is given, one after the other, where somebody else listens there first."""
+_NICE: Final = 10
+"""How far a server steps back while it starts beside others: loading a model must not be felt by who asks another."""
 _CALM_S: Final = 60.0  # a server that ran for so long is started again without delay
 
 log = structlog.get_logger()
@@ -93,13 +95,16 @@ class Server:
         """The process that answers now."""
         return self._process.pid if self._process else None
 
-    async def start(self) -> None:
+    async def start(self, *, aside: bool = False) -> None:
         """Start it, and return when it answers.
+
+        Args:
+            aside: Others answer meanwhile: it steps back until it does too, where it can come forward again.
 
         Raises:
             ServerFailed: If it ends before, or takes too long.
         """
-        await self._launch()
+        await self._launch(aside)
         self._watch = asyncio.create_task(self._keep_running())
 
     async def stop(self) -> None:
@@ -129,16 +134,17 @@ class Server:
         if not self.under_way:
             self._idle.set()
 
-    async def _launch(self) -> None:
+    async def _launch(self, aside: bool) -> None:
         """Start a process, and return when it answers.
 
         Raises:
             ServerFailed: If it does not come to that.
         """
+        nice = _NICE if aside and await asyncio.to_thread(containers.can_come_forward) else 0
         for _ in range(_TRIES):
             port = _free_port()
             try:
-                await self._launch_at(port)
+                await self._launch_at(port, nice)
             except _PortTaken:
                 log.warning("port was taken meanwhile", folder=str(self._folder), port=port)
             else:
@@ -146,13 +152,13 @@ class Server:
                 return
         raise ServerFailed(f"each of {_TRIES} ports that it was given was taken meanwhile")
 
-    async def _launch_at(self, port: int) -> None:
+    async def _launch_at(self, port: int, nice: int) -> None:
         self.upstream.close()
         self.upstream = Upstream(port)
         environment = {**self._environment, "SAGEMAKER_BIND_TO_PORT": str(port)}
         command = self._image.script("serve")
         process = self._process = await containers.start(
-            command, self._image, self._folder, environment, self._say, home=self._home
+            command, self._image, self._folder, environment, self._say, home=self._home, nice=nice
         )
         ended = asyncio.create_task(process.wait())
         ready = asyncio.create_task(self._answers())
@@ -165,6 +171,8 @@ class Server:
             await ready  # whatever went wrong in asking is told here
             if not await asyncio.to_thread(_listens, process.pid, port):  # else another's /ping would count as its own
                 raise _PortTaken
+            if nice:
+                await process.come_forward()
         except BaseException:
             ready.cancel()
             if process.exit_code is None:
@@ -209,7 +217,7 @@ class Server:
             pause = _FIRST_PAUSE_S if clock() - began > _CALM_S else min(2 * pause, _LONGEST_PAUSE_S)
             await asyncio.sleep(pause)
             try:
-                await self._launch()
+                await self._launch(aside=True)
             except (ServerFailed, OSError) as failed:
                 log.error("server does not start", folder=str(self._folder), reason=str(failed))
 
