@@ -109,6 +109,7 @@ async def test_who_asks_before_sending_a_body_is_told_to_go_on() -> None:
         (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 2 * MAX_HEAD_BYTES, 431),
         (b"GET / HTTP/1.1\r\n\xff\xfe: x\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 2000\r\n\r\n" + b"x" * 2000 + b"\x16\x03 no HTTP\r\n\r\n", 413),
     ],
 )
 async def test_what_cannot_be_handled_is_refused_and_the_connection_closed(sent: bytes, status: int) -> None:

@@ -204,6 +204,8 @@ class _Connection(asyncio.Protocol):
 
     def _refuse(self, refusal: Response) -> None:
         """Say so; what still comes is thrown away for a while, or the caller would be cut off before it has read why."""
+        if self._refused:
+            return
         self._refused = True
         self._parts.clear()
         self._door.held -= self._size

@@ -346,6 +346,9 @@ class Endpoints:
             self._invoking.serving.pop(name, None)
             self._keep(document, "Failed", FailureReason=str(failed))
             return
+        except BaseException:
+            self._invoking.serving.pop(name, None)  # none of its servers is left
+            raise
         log.info("endpoint is back", endpoint=name)
         document.pop("FailureReason", None)
         if config := document.get("_Pending"):
