@@ -107,7 +107,7 @@ async def test_a_variant_can_be_asked_for_by_name():
 async def test_what_is_no_set_of_probabilities_is_no_answer(said: bytes):
     async with serving() as (service, endpoint):
         service.said = said
-        with pytest.raises(EndpointDown, match="gamenight-xgboost"):
+        with pytest.raises(EndpointDown, match="gamenight-xgboost: an answer"):
             await endpoint.predict(RASTERS)
 
 
