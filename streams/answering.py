@@ -112,8 +112,9 @@ class Router:
         self._lately = Lately(20_000)
         self._pending: dict[UUID, Question] = {}
         self._saying: asyncio.TaskGroup | None = None
-        self._champions = {model: Asker(model, False, models, endpoint, self) for model in batch_models}
-        self._candidates = {model: Asker(model, True, models, endpoint, self) for model in batch_models}
+        longest_s = self._deadline_s
+        self._champions = {model: Asker(model, False, models, endpoint, self, longest_s) for model in batch_models}
+        self._candidates = {model: Asker(model, True, models, endpoint, self, longest_s) for model in batch_models}
 
     async def run(self) -> None:
         """Ask and publish, for ever; ends with the first send that fails."""
@@ -218,7 +219,7 @@ class Router:
                     continue
                 if asker.resting is not None:
                     question.left_out[model] = "resting"
-                elif asker.overdue(self._deadline_s):
+                elif asker.overdue:
                     question.left_out[model] = "late"
                 else:
                     question.blending.add(model)
@@ -395,6 +396,11 @@ class Router:
                 else:
                     why = asker.resting or f"no answer in {self._budget_s:g} s"
                     self._miss(question, key, asker.resting is not None, why)
+
+    def late(self, asker: Asker, question: Question) -> None:
+        """The blend goes on without one that is slow; if it comes before all others have, it is heard after all."""
+        if asker.key(question) == asker.model:
+            self._leave_out(question, asker.model, "late")
 
     def rests(self, asker: Asker, question: Question) -> None:
         """The blend goes on without one that has failed."""

@@ -124,6 +124,10 @@ class Hearing(Protocol):
         """A question will not be answered."""
         ...
 
+    def late(self, asker: "Asker", question: Question) -> None:
+        """A question waits for a call that takes far longer than usual: nothing else should wait for that."""
+        ...
+
     def rests(self, asker: "Asker", question: Question) -> None:
         """A question waits for one that has just failed: nothing else should wait for that."""
         ...
@@ -144,13 +148,16 @@ class Hearing(Protocol):
 class Asker:
     """Asks one part of one batch model, one call at a time."""
 
-    def __init__(self, model: str, beside: bool, models: Models, endpoint: Callable[[str], Endpoint], hearing: Hearing) -> None:
-        """Ask the champion, or who is ``beside`` it; `run` must be running."""
+    def __init__(
+        self, model: str, beside: bool, models: Models, endpoint: Callable[[str], Endpoint], hearing: Hearing, longest_s: float
+    ) -> None:
+        """Ask the champion, or who is ``beside`` it; `run` must be running. ``longest_s``: so long is too long in any case."""
         self.model = model
         self.beside = beside
         self._models = models
         self._open = endpoint
         self._hearing = hearing
+        self._longest_s = longest_s
         self._endpoints: dict[str, Endpoint] = {}
         self._urgent: deque[Question] = deque()
         self._previews: dict[str, Question] = {}  # the newest of each player
@@ -165,16 +172,16 @@ class Asker:
         """Why it is not asked now; None: it is."""
         return self._breaker.why if self._breaker.open else None
 
-    def overdue(self, after_s: float) -> bool:
-        """Whether nobody should wait for the next answer: the last call failed, or one takes far longer than usual.
-
-        Args:
-            after_s: So long is too long in any case.
-        """
+    @property
+    def overdue(self) -> bool:
+        """Whether nobody should wait for the next answer: the last call failed, or one takes far longer than usual."""
         if self._breaker.failing:
             return True
-        patience_s = min(after_s, max(_LEAST_PATIENCE_S, _PATIENCE * self._usual_s))
-        return self._under_way_since is not None and time.perf_counter() - self._under_way_since > patience_s
+        return self._under_way_since is not None and time.perf_counter() - self._under_way_since > self._patience_s
+
+    @property
+    def _patience_s(self) -> float:
+        return min(self._longest_s, max(_LEAST_PATIENCE_S, _PATIENCE * self._usual_s))
 
     def key(self, question: Question) -> str:
         """What it is called in `Question.open`."""
@@ -211,12 +218,20 @@ class Asker:
             if not questions:
                 self._wake.clear()
                 continue
+            overdue = asyncio.get_running_loop().call_later(self._patience_s, self._tell_late, questions)
             try:
                 said = await self._ask(np.stack([question.raster for question in questions]))
             except EndpointDown as down:
+                overdue.cancel()
                 await self._failed(questions, down)
             else:
+                overdue.cancel()
                 self._hearing.answered(self, questions, said)
+
+    def _tell_late(self, questions: Sequence[Question]) -> None:
+        """The call that brings these is overdue; the others that wait come after it."""
+        for question in (*questions, *self._urgent, *self._previews.values()):
+            self._hearing.late(self, question)
 
     def _next(self) -> list[Question]:
         questions: list[Question] = []

@@ -77,6 +77,7 @@ class FakeEndpoint:
     down: set[str] = field(default_factory=set)
     silent: bool = False
     held: asyncio.Event | None = None
+    held_variants: dict[str, asyncio.Event] = field(default_factory=dict)
     calls: list[int] = field(default_factory=list)
     variants: list[str | None] = field(default_factory=list)
     """Who was asked for in each call."""
@@ -86,6 +87,8 @@ class FakeEndpoint:
         self.variants.append(variant)
         if self.held is not None:
             await self.held.wait()
+        if variant in self.held_variants:
+            await self.held_variants[variant].wait()
         if self.silent:
             raise EndpointSilent("it says nothing")
         if (variant or self.traffic) in self.down:
@@ -311,6 +314,36 @@ async def test_the_blend_leaves_out_who_is_late_and_says_so_and_the_late_one_is_
     [everyone] = stage.guesses("everyone")
     assert everyone.left_out == {"kmeans": "late"}
     assert len(stage.guesses("kmeans")) == 1
+
+
+async def test_the_blend_does_not_wait_its_whole_deadline_for_a_call_that_takes_far_longer_than_usual():
+    async with running("xgboost", "kmeans") as stage:
+        await stage.through(drawing("warm"))
+        stage.endpoint("kmeans").held = asyncio.Event()
+        handed = await stage.take(drawing("d1"))
+        await eventually(lambda: len(stage.endpoint("kmeans").calls) == 2)
+        handed += await stage.take(drawing("d2"))
+        await eventually(lambda: len(stage.guesses("everyone")) == 3)
+        stage.endpoint("kmeans").held.set()
+        await eventually(lambda: all(one.acked for one in handed))
+
+    assert [guess.left_out for guess in stage.guesses("everyone")[1:]] == [{"kmeans": "late"}] * 2
+    assert len(stage.guesses("kmeans")) == 3, "it is heard all the same"
+
+
+async def test_a_shadow_that_is_slow_keeps_nobody_out_of_the_blend():
+    async with running("xgboost", "kmeans") as stage:
+        stage.hear(candidate("kmeans", "2", "shadow"))
+        stage.endpoint("xgboost").held = asyncio.Event()  # the blend waits for it, while the shadow of the other is late
+        stage.endpoint("kmeans").held_variants = {"v2": asyncio.Event()}
+        [handed] = await stage.take(drawing())
+        await eventually(lambda: stage.guesses("kmeans"))
+        await eventually(lambda: stage.router._candidates["kmeans"].overdue and stage.guesses("everyone"))
+        stage.endpoint("kmeans").held_variants["v2"].set()
+        stage.endpoint("xgboost").held.set()
+        await eventually(lambda: handed.acked)
+
+    assert "kmeans" not in stage.guesses("everyone")[0].left_out
 
 
 async def test_who_has_been_silent_past_the_deadline_is_not_waited_for_by_the_next_drawing():
