@@ -361,10 +361,10 @@ async def row_faults(seed: int) -> Row:
             await load.run(50, 5)
             for fault, (break_it, mend_it) in faults(game, ill).items():
                 load.asked.clear()
-                before = summary(await load.run(25, 15), others)
+                before = summary(await load.run(25, 30), others)
                 load.asked.clear()
                 await break_it()
-                during = summary(await load.run(25, 15), others)
+                during = summary(await load.run(25, 30), others)
                 load.asked.clear()
                 mended = time.monotonic()
                 back: list[float] = []
