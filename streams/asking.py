@@ -251,7 +251,7 @@ class Asker:
         finally:
             self._under_way_since = None
         done = time.perf_counter()
-        self._usual_s += _SMOOTHING * (done - asked_at - self._usual_s)
+        self._usual_s += (_SMOOTHING if self._usual_s else 1.0) * (done - asked_at - self._usual_s)
         away_s = self._breaker.succeeded(done)
         if away_s is not None:
             _log.info("endpoint is back", model=self.model, candidate=self.beside, away_s=round(away_s, 1))

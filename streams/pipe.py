@@ -461,7 +461,10 @@ class _Consumer(driver.Consumer):
         if fetched is None or self.should_stop:
             return
         if not self.flow_active:  # a rebalancing has begun meanwhile: what was fetched is read again
-            await self.perform_seek()
+            try:
+                await self.perform_seek()
+            except KafkaError as error:  # partitions that are not here any more; those that come are sought at their assignment
+                _log.warning("not sought", error=str(error))
             return
         for place, records in fetched.items():
             if not self.flow_active or self.app.consumer_generation_id != generation:
