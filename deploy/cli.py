@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -24,6 +24,8 @@ app = typer.Typer(
 keys_app = typer.Typer(help="The keys of apps for /api/predict; without a command: list them.", rich_markup_mode=None)
 app.add_typer(keys_app, name="keys", invoke_without_command=True)
 console = Console(highlight=False)
+WIDE: Final = 140
+"""Columns of a terminal that a whole table needs; a narrower one is shown what matters most, and the rest by name."""
 errors = Console(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -134,6 +136,7 @@ Named = Annotated[str | None, typer.Argument(help="One of them, whole: with what
 @app.command()
 def models(name: Named = None, as_json: Json = False) -> None:
     """List the models and their versions: who answers, what they cost, how often players said they were right."""
+    from rich import box
     from rich.table import Column, Table
 
     listed = _asked("GET", "/api/models").json()
@@ -142,39 +145,34 @@ def models(name: Named = None, as_json: Json = False) -> None:
         return None if _printed(model, as_json) else _show_model(model)
     if _printed(listed, as_json):
         return None
-    table = Table(
-        "model",
-        "version",
-        "status",
-        "right, of players' drawings",
-        "created",
-        "digest",
-        Column("ARN", overflow="fold"),
-        "$ / hour",
-    )
+    narrow = console.width < WIDE
+    papers = () if narrow else ("created", "digest", Column("ARN", overflow="fold"))
+    table = Table("model", "version", "status", "right, of players' drawings", "$ / hour", *papers, box=box.SIMPLE_HEAD)
     for model in listed:
         color = {"champion": "cyan", "challenger": "default"}.get(model["standing"], "yellow")
-        named, cost = f"[bold]{model['model']}[/], [{color}]{model['standing']}[/]", _dollars(model)
+        named, cost = f"[bold]{model['model']}[/]\n[{color}]{model['standing']}[/]", _dollars(model)
         stands = model["unavailable"] or (f"rests: {model['resting']}" if model["resting"] else "")
         if stands or not model["versions"]:
-            table.add_row(named, model["version"] or "", f"[red]{stands}[/]", "", "", "", "", cost)
+            table.add_row(named, model["version"] or "", f"[red]{stands}[/]", "", cost)
             named = cost = ""
         for version in model["versions"]:
             status = _status(model, version)
-            shadow = f"  (as shadow {_accuracy(version['as_shadow'])})" if version["as_shadow"]["n"] else ""
-            right = _accuracy(version["live"]) + shadow
-            papers = (_minute(version["created"]), version["digest"][:12], version["arn"])
-            table.add_row(named, version["version"], status, right, *papers, cost)
+            counted = (_accuracy(version["live"]), version["as_shadow"]["n"] and f"as shadow {_accuracy(version['as_shadow'])}")
+            papers = () if narrow else (_minute(version["created"]), version["digest"][:12], version["arn"])
+            table.add_row(named, version["version"], status, "\n".join(filter(None, counted)), cost, *papers)
             named = cost = ""
         table.add_section()
     console.print(table)
-    console.print("gamenight models NAME shows what each version is made of", style="dim")
+    console.print(
+        f"gamenight models NAME shows {'ARN, digest, lineage: ' if narrow else ''}what a version is made of", style="dim"
+    )
     return None
 
 
 @app.command()
 def endpoints(name: Named = None, as_json: Json = False) -> None:
     """List the batch models' endpoints: status, variants, cost per hour, latency, and who rests or cannot be here, and why."""
+    from rich import box
     from rich.table import Table
 
     listed = _asked("GET", "/api/endpoints").json()
@@ -183,17 +181,20 @@ def endpoints(name: Named = None, as_json: Json = False) -> None:
         return None if _printed(endpoint, as_json) else _show_endpoint(endpoint)
     if _printed(listed, as_json):
         return None
-    table = Table("endpoint", "status", "variant: weight, players", "instances", "created", "$ / hour", "p50 / p95 ms", "")
+    narrow = console.width < WIDE
+    more = () if narrow else ("instances", "created")
+    table = Table("endpoint", "status", "variant: weight, players", "$ / hour", "p50 / p95 ms", *more, box=box.SIMPLE_HEAD)
     for one in listed:
+        variants = [f"{v['variant']} ({v['role']}): {v['weight']:g}, {v['players']:.0%}" for v in one["variants"]]
+        why = f"rests: {one['resting']}" if one["resting"] else one["unavailable"] or one["reason"]
+        instances = "\n".join(f"{v['instances']} x {v['instance_type']}" for v in one["variants"])
         table.add_row(
-            one["endpoint"] or one["model"],
+            one["model"] if narrow else one["endpoint"] or one["model"],
             _health(one),
-            "\n".join(f"{v['variant']} ({v['role']}): {v['weight']:g}, {v['players']:.0%}" for v in one["variants"]),
-            "\n".join(f"{v['instances']} x {v['instance_type']}" for v in one["variants"]),
-            _minute(one["created"]),
+            "\n".join(filter(None, (*variants, why))),
             _dollars(one),
             _latency(one),
-            f"rests: {one['resting']}" if one["resting"] else one["unavailable"] or one["reason"],
+            *(() if narrow else (instances, _minute(one["created"]))),
         )
     console.print(table)
     console.print("gamenight endpoints NAME shows its ARN, and what the versions at it are made of", style="dim")

@@ -209,9 +209,11 @@ def test_models_are_listed_for_people_and_for_machines(
     said = gamenight("models", GAMENIGHT_PORT=game).stdout
 
     for told in (
-        "xgboost, champion",
-        "river, challenger",
+        "xgboost",
+        "champion",
+        "challenger",
         "0.115",
+        "model-package/x/3",
         "97.3% (95.9% to 98.2%) of 812",
         "canary 10%",
         "as shadow 97.3%",
@@ -219,6 +221,19 @@ def test_models_are_listed_for_people_and_for_machines(
     ):
         assert told in said
     assert json.loads(gamenight("models", "--json", GAMENIGHT_PORT=game).stdout) == _Game.listed["/api/models"]
+
+
+@pytest.mark.parametrize(
+    ("listing", "kept"), [("models", "97.3% (95.9% to 98.2%) of 812"), ("endpoints", "v3 (champion): 1, 90%")]
+)
+def test_what_matters_most_is_whole_in_a_narrow_terminal(
+    gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch, listing: str, kept: str
+) -> None:
+    monkeypatch.setattr("deploy.cli.console", Console(width=80, highlight=False))
+    said = gamenight(listing, GAMENIGHT_PORT=game).stdout
+
+    assert kept in said
+    assert "\u2026" not in said, "nothing is cut off"
 
 
 def test_endpoints_are_listed_for_people_and_for_machines(
