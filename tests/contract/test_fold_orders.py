@@ -22,7 +22,12 @@ from tests.histories import READER, MemoryCells, correction, drawing, features, 
 
 PLAYERS = ("ada", "bob")
 DRAWINGS = ("d1", "d2", "d3")
-VERSIONS = {"river": ["mnist1+0", "mnist1+7"], "xgboost": ["base1", "2"], "yours": ["own1+0", "own1+3"], "everyone": ["blend2+0", "blend2+25"]}
+VERSIONS = {
+    "river": ["mnist1+0", "mnist1+7"],
+    "xgboost": ["base1", "2"],
+    "yours": ["own1+0", "own1+3"],
+    "everyone": ["blend2+0", "blend2+25"],
+}
 STEPS = st.sampled_from([1, 2, 5, None])
 ASKED = np.frombuffer(features().embedding, "<f4")[None]
 
