@@ -133,6 +133,7 @@ class Pipe:
         transport.gather_ms = gather_ms
         self._app.transport = self._app.producer_transport = transport
         self._folding: list[_Folding] = []
+        self._handing: set[str] = set()
         self._alongside: list[Alongside] = []
         self._app.on_partitions_revoked.connect(self._revoked, weak=False)
 
@@ -146,6 +147,7 @@ class Pipe:
         counts = {TOPICS[topic].partitions for topic in fold.sources}
         if len(counts) != 1:
             raise ValueError(f"{fold.name} reads topics of different numbers of partitions: {', '.join(fold.sources)}")
+        self._apart(fold.sources, self._handing)
         folding = _Folding(fold, self._settings, self._send, step)
         self._folding.append(folding)
         self._forward(fold.sources, folding.gathered)
@@ -153,6 +155,8 @@ class Pipe:
 
     def hand(self, sources: Sequence[str], taker: Taker) -> None:
         """Hand what comes on topics to a taker, in order, as much at a time as has gathered."""
+        self._apart(sources, {topic for folding in self._folding for topic in folding.fold.sources} | self._handing)
+        self._handing.update(sources)
         gathered: asyncio.Queue[Handed] = asyncio.Queue(maxsize=4096)
 
         async def run() -> None:
@@ -219,6 +223,11 @@ class Pipe:
         await app.stop()
         _log.info("stopped")
         os._exit(1 if failed else 0)  # threads that wait for Kafka have nothing to bring to an end, and would take 2 s for it
+
+    def _apart(self, sources: Sequence[str], others: set[str]) -> None:
+        """What a taker reads nobody else here may: a record is acknowledged once, and a fold does not wait for a taker."""
+        if shared := others.intersection(sources):
+            raise ValueError(f"{self._role} hands {', '.join(shared)} to two who would acknowledge for each other")
 
     def _forward(self, sources: Sequence[str], queue: "asyncio.Queue[Any]") -> None:
         topic = self._app.topic(

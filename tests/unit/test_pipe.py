@@ -1,7 +1,7 @@
 """What the seam to Faust decides by itself; the rest is tested on a real broker."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -44,6 +44,21 @@ async def never(topic: str, key: bytes, value: bytes, partition: int | None) -> 
 def test_a_fold_of_topics_that_cannot_meet_on_one_worker_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match=r"quiet.*drawings\.v1, metrics\.v1"):
         pipe.Pipe(Settings(home=tmp_path), "test").fold(Quiet("drawings.v1", "metrics.v1"))
+
+
+def test_what_a_taker_reads_no_fold_of_the_same_process_may(tmp_path: Path):
+    class Nobody:
+        async def take(self, gathered: Sequence[pipe.Handed]) -> None:
+            """Take nothing."""
+
+    shared = pipe.Pipe(Settings(home=tmp_path), "test")
+    shared.hand(["drawings.v1"], Nobody())
+    shared.fold(Quiet("examples.v1"))
+
+    with pytest.raises(ValueError, match=r"drawings\.v1 to two"):
+        shared.fold(Quiet("drawings.v1"))
+    with pytest.raises(ValueError, match=r"examples\.v1 to two"):
+        shared.hand(["examples.v1"], Nobody())
 
 
 @pytest.mark.parametrize(("end", "kept"), [(8, 7), (7, -1)])
