@@ -354,26 +354,25 @@ class Router:
 
     def took_out(self, model: str, version: str, why: str) -> None:
         """A version has failed its first calls: it is rolled back for everybody."""
-        _log.error("version failed its first calls", model=model, version=version, error=why[:500])
-        command = RollBackModel(
-            command_id=uuid5(NAMESPACE, f"failed/{model}/{version}/{self._models.table.batch[model].since.isoformat()}"),
+        since = self._models.table.batch[model].since.isoformat()
+        self._report(RollBackModel, model, version, since, why)
+
+    def took_away(self, model: str, candidate: Candidate, why: str) -> None:
+        """A candidate has failed its first calls: it is tried no longer by anybody."""
+        self._report(TryVersion, model, candidate.version, f"candidate/{candidate.since.isoformat()}", why, role="none")
+
+    def _report(
+        self, kind: type[RollBackModel | TryVersion], model: str, version: str, trial: str, why: str, **more: str
+    ) -> None:
+        """Have what this worker did at once done for everybody: once for each trial of a version, whoever reports it."""
+        _log.error("version failed its first calls", model=model, version=version, trial=trial, error=why[:500])
+        command = kind(
+            command_id=uuid5(NAMESPACE, f"failed/{model}/{version}/{trial}"),
             target=model,
             failed=version,
             by="router",
             reason=f"version {version} failed its first calls: {why}"[:500],
-        )
-        self._send([command], lambda: None)
-
-    def took_away(self, model: str, candidate: Candidate, why: str) -> None:
-        """A candidate has failed its first calls: it is tried no longer by anybody."""
-        _log.error("candidate failed its first calls", model=model, version=candidate.version, error=why[:500])
-        command = TryVersion(
-            command_id=uuid5(NAMESPACE, f"failed/{model}/{candidate.version}/candidate/{candidate.since.isoformat()}"),
-            target=model,
-            role="none",
-            failed=candidate.version,
-            by="router",
-            reason=f"version {candidate.version} failed its first calls: {why}"[:500],
+            **more,
         )
         self._send([command], lambda: None)
 

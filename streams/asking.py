@@ -218,14 +218,11 @@ class Asker:
             if not questions:
                 self._wake.clear()
                 continue
-            overdue = asyncio.get_running_loop().call_later(self._patience_s, self._tell_late, questions)
             try:
-                said = await self._ask(np.stack([question.raster for question in questions]))
+                said = await self._ask(np.stack([question.raster for question in questions]), questions)
             except EndpointDown as down:
-                overdue.cancel()
                 await self._failed(questions, down)
             else:
-                overdue.cancel()
                 self._hearing.answered(self, questions, said)
 
     def _tell_late(self, questions: Sequence[Question]) -> None:
@@ -243,12 +240,14 @@ class Asker:
             questions.append(self._previews.pop(next(iter(self._previews))))
         return questions
 
-    async def _ask(self, rasters: NDArray[np.uint8]) -> Said:
-        """One call of the part that this asks."""
+    async def _ask(self, rasters: NDArray[np.uint8], questions: Sequence[Question] = ()) -> Said:
+        """One call of the part that this asks, for some questions; a probe is for none."""
         asked_at = self._under_way_since = time.perf_counter()
+        overdue = asyncio.get_running_loop().call_later(self._patience_s, self._tell_late, questions)
         try:
             said = await (self._candidate(rasters) if self.beside else self._champion(rasters))
         finally:
+            overdue.cancel()
             self._under_way_since = None
         done = time.perf_counter()
         self._usual_s += (_SMOOTHING if self._usual_s else 1.0) * (done - asked_at - self._usual_s)
