@@ -7,7 +7,6 @@ first set-up does (the network is in that time), and with a full one. Then its s
 import json
 import os
 import statistics
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import typer
 
 from contracts.events import BATCH_MODELS
 from deploy.local.install import IMAGES, ROOT, Step, steps, training_step
+from deploy.local.sagemaker.unpacking import unpack
 from tests.bench.loop import known, machine
 from tests.unit.test_images import Server, mnist, npy, serving
 
@@ -68,9 +68,9 @@ def training_environment(model: str) -> Callable[[Path], Step] | None:
 def served(model: str) -> dict[str, Any]:
     """What the installed image's server takes to start, in memory, and for an answer."""
     with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(IMAGES / model / "base" / "model.tar.gz") as archive:
-            archive.extractall(folder, filter="data")
-        [told] = [_served(server) for server in serving(model, Path(folder))]
+        with (IMAGES / model / "base" / "model.tar.gz").open("rb") as packed:
+            unpack(packed, Path(folder) / "model")
+        [told] = [_served(server) for server in serving(model, Path(folder) / "model")]
     return told
 
 

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import sys
-import tarfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from deploy.local.sagemaker.unpacking import unpack
 
 IMAGE = Path(__file__).resolve().parents[2] / "trainers" / "images" / "xgboost"
 
@@ -54,8 +55,8 @@ def opt_ml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def base_model(tmp_path_factory: pytest.TempPathFactory, image: Image) -> Any:
     folder = tmp_path_factory.mktemp("base")
-    with tarfile.open(IMAGE / "base" / "model.tar.gz") as archive:
-        archive.extractall(folder / "model", filter="data")
+    with (IMAGE / "base" / "model.tar.gz").open("rb") as packed:
+        unpack(packed, folder / "model")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAGEMAKER_BASE_DIR", str(folder))
         patch.delenv("SM_MODEL_DIR", raising=False)

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import subprocess
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from deploy.local.archive import free_ports
 from deploy.local.install import ROOT
+from deploy.local.sagemaker.unpacking import unpack
 from streams.blending import blended, opinions
 from streams.embedding import Embedding
 from streams.learning import load_base
@@ -119,9 +119,9 @@ def serving(algorithm: str, model: Path) -> Iterator[Server]:
 
 def serving_base(algorithm: str) -> Iterator[Server]:
     """An image that serves its base model."""
-    with tempfile.TemporaryDirectory() as folder, tarfile.open(IMAGES / algorithm / "base" / "model.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
-        yield from serving(algorithm, Path(folder))
+    with tempfile.TemporaryDirectory() as folder, (IMAGES / algorithm / "base" / "model.tar.gz").open("rb") as packed:
+        unpack(packed, Path(folder) / "model")
+        yield from serving(algorithm, Path(folder) / "model")
 
 
 @cache

@@ -4,6 +4,7 @@ import gzip
 import io
 import shutil
 import tarfile
+import tempfile
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,6 +14,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.settings import Settings
+from deploy.local.sagemaker.unpacking import ARTIFACT, ArchiveRefused, Bounds, unpack
 
 
 class ObjectsFailed(RuntimeError):
@@ -54,27 +56,30 @@ class Objects:
             raise ObjectsFailed(f"ClientError: No S3 objects found under S3 URL {uri!r} given in input data source.")
         return total
 
-    def download_model(self, uri: str, folder: Path) -> None:
+    def download_model(self, uri: str, folder: Path, bounds: Bounds = ARTIFACT) -> None:
         """Unpack a model.tar.gz into a folder, or bring the objects under a prefix there.
 
         Raises:
-            ObjectsFailed: If it is not there or no archive.
+            ObjectsFailed: If it is not there, or no archive of a model; the folder is not there then.
         """
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         if not uri.endswith((".tar.gz", ".tgz")):
+            folder.mkdir()
             self.download_prefix(uri, folder)
             return
         bucket, key = split(uri)
-        packed = io.BytesIO()
         try:
-            self._client.download_fileobj(bucket, key, packed)
-            packed.seek(0)
-            with tarfile.open(fileobj=packed, mode="r:gz") as archive:
-                archive.extractall(folder, filter="data")  # refuses what would lie outside of the folder
+            with tempfile.TemporaryFile(dir=folder.parent) as file:
+                size = self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+                if size > bounds.total_bytes:
+                    raise ArchiveRefused(f"it has {size} bytes, of at most {bounds.total_bytes}")
+                self._client.download_fileobj(bucket, key, file)
+                file.seek(0)
+                unpack(file, folder, bounds)
         except (BotoCoreError, ClientError) as error:
             raise ObjectsFailed(f"Could not find model data at {uri}: {error}") from error
-        except (OSError, EOFError, tarfile.TarError) as error:
+        except (OSError, ArchiveRefused) as error:
             raise ObjectsFailed(f"Failed to extract model data archive from {uri}: {error}") from error
 
     def etag(self, uri: str) -> str:

@@ -1,0 +1,172 @@
+"""Unpack a model.tar.gz whoever made it: bounded, regular files only, all of it or nothing.
+
+``tarfile``'s own ``filter="data"`` is not in every Python that we run on (Debian 12 has 3.11.2), stops no bomb,
+and leaves what it had written before it refused. Nothing here depends on it.
+"""
+
+import gzip
+import os
+import shutil
+import tarfile
+import tempfile
+import time
+import unicodedata
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+_CHUNK = 1 << 16
+_DEPTH = 32
+_NAME_CHARACTERS = 255
+
+
+class ArchiveRefused(RuntimeError):
+    """The archive is broken, or holds what no model holds; the message is for a FailureReason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much one artifact may take of this machine."""
+
+    total_bytes: int = 1 << 30
+    """Of the archive, packed and unpacked, each."""
+    file_bytes: int = 512 << 20
+    members: int = 4096
+    header_bytes: int = 1 << 20
+    """Of one extended header: tarfile holds each in memory."""
+    seconds: float = 60.0
+
+
+ARTIFACT = Bounds()
+"""Those of a model: the largest of ours has two megabytes."""
+
+
+def unpack(packed: BinaryIO, folder: Path, bounds: Bounds = ARTIFACT) -> None:
+    """Unpack a .tar.gz into a folder that does not exist yet; where that fails, it still does not exist.
+
+    Raises:
+        ArchiveRefused: If the archive is damaged, over a bound, or holds anything but regular files and folders
+            with names of their own within the folder.
+        OSError: If the disk does not take it.
+    """
+    deadline = time.monotonic() + bounds.seconds
+    unfinished = folder.with_name(f"{folder.name}.unpacking")
+    shutil.rmtree(unfinished, ignore_errors=True)  # a killed process may have left it
+    unfinished.mkdir(parents=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder.parent) as plain:
+            _gunzip(_Watched(packed, deadline), plain, bounds)
+            plain.seek(0)
+            _extract(_Watched(plain, deadline, most=max(bounds.header_bytes, _CHUNK)), unfinished, bounds)
+        unfinished.rename(folder)
+    except ArchiveRefused:
+        raise
+    except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.TarError, ValueError, RecursionError) as error:
+        raise ArchiveRefused(f"damaged archive: {error}") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+class _Watched:
+    """A file whose reads end with the time, and never give less than was asked for without saying so."""
+
+    def __init__(self, file: BinaryIO, deadline: float, most: int | None = None) -> None:
+        self._file = file
+        self._deadline = deadline
+        self._most = most
+        self.seek = file.seek
+        self.tell = file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if time.monotonic() > self._deadline:
+            raise ArchiveRefused("unpacking takes too long")
+        if self._most is None:
+            return self._file.read(size)
+        if not 0 <= size <= self._most:  # tarfile reads an extended header as a whole
+            raise ArchiveRefused(f"a header of {size} bytes, of at most {self._most}")
+        data = self._file.read(size)
+        if len(data) < size:  # tarfile takes an end between two members for the end, and loops at some others
+            raise EOFError("the archive ends before its end mark")
+        return data
+
+
+def _gunzip(packed: _Watched, plain: BinaryIO, bounds: Bounds) -> None:
+    """Decompress, no further than the bound."""
+    total = 0
+    with gzip.GzipFile(fileobj=cast(BinaryIO, packed), mode="rb") as unzipped:
+        while chunk := unzipped.read(_CHUNK):
+            total += len(chunk)
+            if total > bounds.total_bytes:
+                raise ArchiveRefused(f"more than {bounds.total_bytes} bytes when unpacked")
+            plain.write(chunk)
+
+
+def _extract(plain: _Watched, folder: Path, bounds: Bounds) -> None:
+    """Write the members, after all of them have been judged."""
+    with closing(tarfile.TarFile(fileobj=cast(BinaryIO, plain), mode="r")) as archive:
+        members = list(_judged(archive, bounds))
+        plain.seek(archive.offset)
+        if any(plain.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end
+            raise ArchiveRefused("damaged archive: a header that is none")
+        for member, name in members:
+            path = folder / name
+            if member.isdir():
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            data = archive.extractfile(member)
+            assert data is not None  # a regular file has data
+            with data, path.open("xb") as file:
+                os.fchmod(file.fileno(), 0o755 if member.mode & 0o100 else 0o644)
+                while chunk := data.read(_CHUNK):
+                    file.write(chunk)
+
+
+def _judged(archive: tarfile.TarFile, bounds: Bounds) -> Iterator[tuple[tarfile.TarInfo, PurePosixPath]]:
+    """The members and where they go.
+
+    Raises:
+        ArchiveRefused: At the first that must not be written.
+    """
+    total = 0
+    kinds: dict[PurePosixPath, bytes] = {}
+    for count, member in enumerate(archive, 1):
+        if count > bounds.members:
+            raise ArchiveRefused(f"more than {bounds.members} members")
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or member.issparse():
+            raise ArchiveRefused(f"{member.name!r} is neither a regular file nor a folder")
+        if not 0 <= member.size <= bounds.file_bytes:
+            raise ArchiveRefused(f"{member.name!r} has {member.size} bytes, of at most {bounds.file_bytes}")
+        total += member.size
+        if total > bounds.total_bytes:
+            raise ArchiveRefused(f"more than {bounds.total_bytes} bytes when unpacked")
+        name = _within(member.name)
+        if not name.parts:
+            if not member.isdir():
+                raise ArchiveRefused(f"{member.name!r} is no name of a file")
+            continue
+        # One name on every file system: some fold case, some compose accents.
+        folded = PurePosixPath(unicodedata.normalize("NFC", str(name)).casefold())
+        if folded in kinds or any(kinds.get(parent, tarfile.DIRTYPE) != tarfile.DIRTYPE for parent in folded.parents):
+            raise ArchiveRefused(f"{member.name!r} is there twice")
+        kinds[folded] = member.type
+        yield member, name
+
+
+def _within(name: str) -> PurePosixPath:
+    """A member's path within the folder.
+
+    Raises:
+        ArchiveRefused: If it leads outside, or is no sensible name.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ArchiveRefused(f"{name!r} lies outside of the archive's folder")
+    if len(path.parts) > _DEPTH or any(len(part) > _NAME_CHARACTERS for part in path.parts):
+        raise ArchiveRefused(f"{name[:80]!r}... is too long a name")
+    if "\\" in name or not name.isprintable():
+        raise ArchiveRefused(f"{name!r} holds characters that no model's file name holds")
+    return path
