@@ -45,7 +45,7 @@ def main() -> None:
     settings = Settings.load()
     configure(settings, "api")
     try:
-        bus = open_bus(f"kafka://{settings.bootstrap_servers}")
+        bus = open_bus(settings)
     except BusError as absent:
         log.error("not started", why=str(absent))
         raise SystemExit(1) from None

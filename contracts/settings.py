@@ -18,6 +18,10 @@ def _named(name: str, default: Any, description: str) -> Any:
     return Field(default, validation_alias=AliasChoices(name), description=description)
 
 
+def _secret(name: str, description: str) -> Any:
+    return Field(None, validation_alias=AliasChoices(name), description=description, repr=False)
+
+
 class Settings(BaseSettings):
     """What can be set; each default works on one machine."""
 
@@ -32,6 +36,25 @@ class Settings(BaseSettings):
     kafka_bootstrap_servers: str | None = _named(
         "KAFKA_BOOTSTRAP_SERVERS", None, "an outside Kafka; not given: one is started here"
     )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _named(
+        "KAFKA_SECURITY_PROTOCOL", "PLAINTEXT", "how an outside Kafka is spoken to: SSL is TLS, SASL_ names who we are"
+    )
+    kafka_ssl_cafile: Path | None = _named(
+        "KAFKA_SSL_CAFILE", None, "PEM file of the authority that signed the brokers' certificates; not given: the system's"
+    )
+    kafka_ssl_certfile: Path | None = _named("KAFKA_SSL_CERTFILE", None, "PEM file of our own certificate, where brokers ask")
+    kafka_ssl_keyfile: Path | None = _named("KAFKA_SSL_KEYFILE", None, "PEM file of its key, without a passphrase")
+    kafka_sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN", "OAUTHBEARER", "AWS_MSK_IAM"] = _named(
+        "KAFKA_SASL_MECHANISM", "SCRAM-SHA-512", "how SASL proves it: also SCRAM-SHA-256, PLAIN, OAUTHBEARER, AWS_MSK_IAM"
+    )
+    kafka_sasl_username: str | None = _named("KAFKA_SASL_USERNAME", None, "who we are, for SCRAM and PLAIN")
+    kafka_sasl_password: str | None = _secret("KAFKA_SASL_PASSWORD", "goes with the one before")
+    kafka_oauth_token_url: str | None = _named(
+        "KAFKA_OAUTH_TOKEN_URL", None, "where OAUTHBEARER fetches its tokens (client_credentials)"
+    )
+    kafka_oauth_client_id: str | None = _named("KAFKA_OAUTH_CLIENT_ID", None, "who we are there")
+    kafka_oauth_client_secret: str | None = _secret("KAFKA_OAUTH_CLIENT_SECRET", "goes with the one before")
+    kafka_oauth_scope: str | None = _named("KAFKA_OAUTH_SCOPE", None, "scope that is asked for there, if any")
     kafka_port: int = Field(9092, description="port of the broker that is started here")
     kafka_controller_port: int = Field(9093, description="port of its controller")
 
@@ -100,7 +123,7 @@ class Settings(BaseSettings):
         folder = settings.home / "secrets"
         kept = {
             name: (folder / name).read_text().strip()
-            for name in SECRETS
+            for name in (*SECRETS, *GIVEN_SECRETS)
             if getattr(settings, name) is None and (folder / name).is_file()
         }
         return settings.model_copy(update=kept) if kept else settings
@@ -150,6 +173,8 @@ class Settings(BaseSettings):
 
 SECRETS = ("aws_access_key_id", "aws_secret_access_key", "operator_token", "seat_secret", "api_keys")
 """Settings that `gamenight up` makes when they are not given."""
+GIVEN_SECRETS = ("kafka_sasl_password", "kafka_oauth_client_secret")
+"""Settings that nobody makes, and that may be kept in ``<home>/secrets`` as well."""
 
 
 def variable(name: str, alias: Any = None) -> str:

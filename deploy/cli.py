@@ -54,9 +54,10 @@ def _told() -> tuple[type[Exception], ...]:
     from deploy.local.java import NotInstalled
     from deploy.local.supervisor import AlreadyRunning
     from deploy.local.up import PortsTaken
-    from producers.topics import BrokerUnreachable, TopicsDiffer
+    from producers.connection import BusError
+    from producers.topics import TopicsDiffer
 
-    return NotInstalled, AlreadyRunning, PortsTaken, BrokerUnreachable, TopicsDiffer, KeyringError, NoGame
+    return NotInstalled, AlreadyRunning, PortsTaken, BusError, TopicsDiffer, KeyringError, NoGame
 
 
 class NoGame(RuntimeError):
@@ -91,6 +92,17 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     for folder in there:
         shutil.rmtree(folder)
     console.print(f"{home} is empty")
+
+
+@app.command()
+def topics() -> None:
+    """Make the topics that are not there, on the Kafka that the settings name."""
+    from contracts.events import TOPICS
+    from producers.topics import create_topics
+
+    settings = Settings.load()
+    create_topics(settings)
+    console.print(f"Kafka at {settings.bootstrap_servers} has all {len(TOPICS)} topics", soft_wrap=True)
 
 
 @app.command()
@@ -560,7 +572,7 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
     except players.NoGame as error:
         raise NoGame(str(error)) from error
     if with_audit:
-        log = await asyncio.to_thread(bus.open_bus, f"kafka://{Settings.load().bootstrap_servers}")
+        log = await asyncio.to_thread(bus.open_bus, Settings.load())
         try:
             found = await audit.audit(log, report.saved, report.receipted, since=report.started)
         finally:

@@ -4,7 +4,6 @@
 list of scenarios. Streams read through Faust; whoever only looks on (sockets, trainer, command line) follows topics here.
 """
 
-import socket
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,13 +13,16 @@ from itertools import chain
 from typing import Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError
-from kafka.net.inet import KafkaNetSocket
+from kafka.errors import AuthorizationError, KafkaError
 from kafka.partitioner.default import murmur2
 from kafka.structs import TopicPartition
 
 from contracts.events import TOPICS, Event
 from contracts.ports import Bus, Record, Since, Tail
+from contracts.settings import Settings
+from producers.connection import DIRECT, NotAdmitted, Place, kafka_of, knock
+from producers.connection import BrokerAbsent as BrokerAbsent
+from producers.connection import BusError as BusError
 
 MAX_VALUE: Final = 1_000_000
 """Bytes of the largest event: what every topic takes, less the frame around it."""
@@ -30,14 +32,6 @@ DELIVERY_S: Final = 120.0
 """How long an event is tried for before its future fails; a broker that was killed is back in 3.3 s."""
 _CLOSE_S = 2.5
 _SLICE_S = 0.25  # how soon a poll sees that its tail was closed
-
-
-class BusError(RuntimeError):
-    """The bus did not do what it was asked."""
-
-
-class BrokerAbsent(BusError):
-    """No broker answered in time."""
 
 
 class UnknownTopic(BusError):
@@ -60,24 +54,28 @@ class BusClosed(BusError):
     """The bus was closed before."""
 
 
-def open_bus(url: str, topics: Collection[str] = tuple(TOPICS), *, deadline_s: float = 30.0) -> Bus:
-    """Connect to the bus that a URL names.
+def open_bus(where: Settings | str, topics: Collection[str] = tuple(TOPICS), *, deadline_s: float = 30.0) -> Bus:
+    """Connect to the bus of some settings, or to the one that a URL names.
 
     Args:
-        url: ``kafka://host:port[,host:port...]``, or ``memory://name``: one log a name, in this process only.
+        where: The product's settings, which say how Kafka is spoken to; or ``kafka://host:port[,host:port...]``, with neither
+            TLS nor SASL; or ``memory://name``: one log a name, in this process only.
         topics: What may be published and followed. On Kafka they must be there; producers.topics makes them.
         deadline_s: How long to wait for a broker that is not up yet, in seconds.
 
     Raises:
         BrokerAbsent: If no broker answered before the deadline, or without one of the topics.
+        NotAdmitted: If a broker is there and refuses us, or is not to be trusted.
         ValueError: If the URL is of no known kind.
     """
-    scheme, _, place = url.partition("://")
-    if scheme == "kafka" and place:
-        return KafkaBus(place.split(","), topics, deadline_s)
-    if scheme == "memory" and place:
-        return MemoryBus(_memories.setdefault(place, _Memory()), topics)
-    raise ValueError(f"no bus at {url!r}: say kafka://host:port or memory://name")
+    if isinstance(where, Settings):
+        return KafkaBus(kafka_of(where), topics, deadline_s)
+    scheme, _, rest = where.partition("://")
+    if scheme == "kafka" and rest:
+        return KafkaBus(Place(tuple(rest.split(","))), topics, deadline_s)
+    if scheme == "memory" and rest:
+        return MemoryBus(_memories.setdefault(rest, _Memory()), topics)
+    raise ValueError(f"no bus at {where!r}: say kafka://host:port or memory://name")
 
 
 @lru_cache(maxsize=8192)
@@ -107,30 +105,8 @@ def _failed(error: BusError) -> "Future[Record]":
     return future
 
 
-class _Direct(KafkaNetSocket):  # type: ignore[misc]
-    """Connects as kafka-python does, but closes the socket of a connection that failed.
-
-    kafka-python 3.0.12 leaves it to the garbage collector: a broker that is away for long would use up the file descriptors.
-    Chosen by the scheme of ``proxy_url``.
-    """
-
-    SCHEMES = ("direct",)
-
-    async def connect(self, net: Any, addrinfo: Any, socket_options: Any = (), timeout_at: float | None = None) -> Any:
-        family, kind, protocol, _, address = addrinfo
-        connecting = socket.socket(family, kind, protocol)
-        try:
-            connecting.setblocking(False)
-            for option in socket_options:
-                connecting.setsockopt(*option)
-            return await self.sock_connect(net, connecting, address, timeout_at=timeout_at)
-        except BaseException:
-            connecting.close()
-            raise
-
-
 _CLIENT: Final[dict[str, Any]] = {
-    "proxy_url": "direct://",
+    "proxy_url": DIRECT,
     "request_timeout_ms": 10_000,
     "reconnect_backoff_max_ms": 500,
     "allow_auto_create_topics": False,
@@ -144,9 +120,10 @@ _CLIENT: Final[dict[str, Any]] = {
 class KafkaBus:
     """Apache Kafka through kafka-python: idempotent, acks=all, retried until `DELIVERY_S`."""
 
-    def __init__(self, servers: Sequence[str], topics: Collection[str], deadline_s: float) -> None:
+    def __init__(self, place: Place, topics: Collection[str], deadline_s: float) -> None:
         """Connect, and learn the partitions of every topic, so that no later publish waits for them."""
-        self._servers = list(servers)
+        self._place = place
+        self._client = {"bootstrap_servers": list(place.servers), **_CLIENT, **place.security}
         self._lock = threading.Lock()
         self._unacknowledged = 0
         self._closed = False
@@ -160,28 +137,22 @@ class KafkaBus:
         self._producer.config["max_block_ms"] = 0  # from here on a send that would wait fails instead
 
     def _connect(self, deadline: float) -> Any:
-        # kafka-python hangs for 30 s when the broker is not there at its first try: the port is asked before.
         while True:
-            for server in self._servers:
-                host, _, port = server.rpartition(":")
-                try:
-                    socket.create_connection((host, int(port)), timeout=1.0).close()
-                    return KafkaProducer(
-                        bootstrap_servers=self._servers,
-                        acks="all",
-                        enable_idempotence=True,
-                        linger_ms=0,
-                        delivery_timeout_ms=int(DELIVERY_S * 1000),
-                        bootstrap_timeout_ms=5_000,
-                        max_block_ms=1_000,
-                        **_CLIENT,
-                    )
-                except (OSError, KafkaError) as error:
-                    if time.monotonic() > deadline:
-                        raise BrokerAbsent(
-                            f"no Kafka at {server} ({error}): start it with `gamenight up`, or set KAFKA_BOOTSTRAP_SERVERS"
-                        ) from error
-                time.sleep(0.05)
+            knock(self._place, deadline - time.monotonic())
+            try:
+                return KafkaProducer(
+                    acks="all",
+                    enable_idempotence=True,
+                    linger_ms=0,
+                    delivery_timeout_ms=int(DELIVERY_S * 1000),
+                    bootstrap_timeout_ms=5_000,
+                    max_block_ms=1_000,
+                    **self._client,
+                )
+            except KafkaError as error:
+                if time.monotonic() > deadline:
+                    raise BrokerAbsent(f"Kafka at {','.join(self._place.servers)} does not answer ({error})") from error
+            time.sleep(0.05)
 
     def _learn(self, topics: Collection[str], deadline: float) -> dict[str, int]:
         with ThreadPoolExecutor(max(1, len(topics))) as asking:  # one after another they cost a tenth of a second each
@@ -192,10 +163,14 @@ class KafkaBus:
         while True:
             try:
                 return len(self._producer.partitions_for(topic))
+            except AuthorizationError as refused:
+                raise NotAdmitted(
+                    f"Kafka at {','.join(self._place.servers)} does not let us see {topic!r}: `gamenight acls` gives the right"
+                ) from refused
             except KafkaError as error:
                 if time.monotonic() > deadline:
                     raise BrokerAbsent(
-                        f"Kafka at {','.join(self._servers)} has no topic {topic!r}: `python -m producers.topics` makes it"
+                        f"Kafka at {','.join(self._place.servers)} has no topic {topic!r}: `gamenight topics` makes it"
                     ) from error
 
     def publish(self, event: Event) -> "Future[Record]":
@@ -257,7 +232,7 @@ class KafkaBus:
         """
         partitions = _known(topics, self._partitions)
         try:
-            return _KafkaTail(self._servers, partitions, since)
+            return _KafkaTail(self._client, partitions, since)
         except KafkaError as error:
             raise BusError(f"{', '.join(topics)} cannot be read: {error}") from error
 
@@ -278,11 +253,10 @@ class KafkaBus:
 class _KafkaTail:
     """Reads with a consumer of its own; its offsets live and die with it."""
 
-    def __init__(self, servers: Sequence[str], partitions: dict[str, int], since: Since) -> None:
+    def __init__(self, client: Mapping[str, Any], partitions: dict[str, int], since: Since) -> None:
         self._lock = threading.Lock()
         self._closing = False
         self._consumer = KafkaConsumer(
-            bootstrap_servers=servers,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",  # where retention has overtaken it; twice is harmless, never is not
@@ -290,7 +264,7 @@ class _KafkaTail:
             fetch_max_wait_ms=500,
             max_partition_fetch_bytes=4 * 1024 * 1024,
             max_poll_records=2000,
-            **_CLIENT,
+            **client,
         )
         try:
             assigned = [TopicPartition(topic, part) for topic, count in partitions.items() for part in range(count)]

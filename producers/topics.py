@@ -1,57 +1,43 @@
 """Makes the topics of contracts/events.py on a broker."""
 
-import socket
-import time
 from contextlib import suppress
 
 from kafka import KafkaAdminClient
 from kafka.errors import TopicAlreadyExistsError
 
 from contracts.events import TOPICS
-
-
-class BrokerUnreachable(ConnectionError):
-    """Nobody accepts connections where Kafka should be."""
+from contracts.settings import Settings
+from producers.connection import kafka_of, knock
 
 
 class TopicsDiffer(RuntimeError):
     """A topic is there with another number of partitions, so keys would meet on the wrong ones."""
 
 
-def open_admin(bootstrap_servers: str, timeout_s: float = 30.0) -> KafkaAdminClient:
+def open_admin(settings: Settings, timeout_s: float = 30.0) -> KafkaAdminClient:
     """A client for administration.
 
-    It is made only once somebody listens: constructed too early it would hang for half a minute.
-
     Raises:
-        BrokerUnreachable: If nobody listened in ``timeout_s``.
+        BrokerAbsent: If nobody answered in ``timeout_s``.
+        NotAdmitted: If a broker is there and refuses us, or is not to be trusted.
     """
-    deadline = time.monotonic() + timeout_s
-    while True:
-        for server in bootstrap_servers.split(","):
-            host, _, port = server.strip().rpartition(":")
-            try:
-                socket.create_connection((host, int(port)), timeout=1).close()
-            except (OSError, ValueError):
-                continue
-            return KafkaAdminClient(bootstrap_servers=bootstrap_servers, client_id="gamenight-admin")
-        if time.monotonic() > deadline:
-            raise BrokerUnreachable(f"no Kafka at {bootstrap_servers}: check KAFKA_BOOTSTRAP_SERVERS or GAMENIGHT_KAFKA_PORT")
-        time.sleep(0.05)
+    place = kafka_of(settings)
+    knock(place, timeout_s)
+    return KafkaAdminClient(bootstrap_servers=list(place.servers), client_id="gamenight-admin", **place.security)
 
 
-def create_topics(bootstrap_servers: str, replicas: int = -1) -> None:
+def create_topics(settings: Settings, replicas: int = -1) -> None:
     """Make the topics that are not there yet; twice is once.
 
     Args:
-        bootstrap_servers: Of the broker, ``host:port`` with commas between.
+        settings: Where Kafka is, and how it is spoken to.
         replicas: Of each partition; -1 is the broker's default.
 
     Raises:
         TopicsDiffer: If one is there with another number of partitions.
-        BrokerUnreachable: If nobody listens there.
+        BusError: If nobody is there, or does not admit us.
     """
-    admin = open_admin(bootstrap_servers)
+    admin = open_admin(settings)
     try:
         there = _partitions(admin)
         missing = {

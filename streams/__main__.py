@@ -2,8 +2,11 @@
 
 import argparse
 
+import structlog
+
 from contracts.settings import Settings
 from producers import logs
+from producers.connection import BusError
 from streams.app import ROLES
 
 
@@ -14,7 +17,11 @@ def main() -> None:
     role = arguments.parse_args().role
     settings = Settings.load()
     logs.configure(settings, role)
-    ROLES[role](settings).run()
+    try:
+        ROLES[role](settings).run()
+    except BusError as absent:
+        structlog.get_logger().error("not started", why=str(absent))
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

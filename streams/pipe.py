@@ -28,11 +28,13 @@ from typing import IO, Any, Final, Protocol, TypeVar
 import faust
 import structlog
 import uvloop
+from aiokafka.abc import AbstractTokenProvider
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
+from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
@@ -41,6 +43,7 @@ from yarl import URL
 from contracts.events import TOPICS, Event
 from contracts.ports import Record
 from contracts.settings import Settings
+from producers.connection import Place, Tokens, kafka_of, knock
 from streams.folding import Fold, advance, begin
 from streams.ledger import Ledger
 
@@ -60,6 +63,8 @@ _FETCHES: Final = 16
 """Of a partition, that may wait for an agent before no more is fetched."""
 _BATCH_BYTES: Final = 1 << 18
 """Of what is sent to a partition at once: a request carries one batch of each, and one request is under way at a time."""
+BROKER_S: Final = 30.0
+"""How long to wait at the start for a broker that is not up yet."""
 STOP_S: Final = 2.0
 """Longest that an orderly stop may take."""
 
@@ -124,10 +129,14 @@ class Pipe:
             role: Name of the consumer group.
             gather_ms: How long the broker may hold back what has come, to hand over more at once; 0: not at all.
             linger_ms: How long what is sent may wait for more.
+
+        Raises:
+            NotAdmitted: If the settings of TLS and SASL do not fit together.
         """
         self._settings = settings
         self._role = role
-        self._app = _app(settings, role, linger_ms)
+        self._kafka = kafka_of(settings)
+        self._app = _app(settings, self._kafka, role, linger_ms)
         transport = _Transport([URL(f"aiokafka://{settings.bootstrap_servers}")], self._app)
         transport.positions = self._positions
         transport.gather_ms = gather_ms
@@ -185,7 +194,11 @@ class Pipe:
             await asyncio.gather(*pending)
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT, and end the process: with 1, if a part of it failed."""
+        """Work until SIGTERM or SIGINT, and end the process: with 1, if a part of it failed.
+
+        Raises:
+            BusError: If there is no broker at the start, or it does not admit us.
+        """
         uvloop.run(self._run())
 
     async def _run(self) -> None:
@@ -194,6 +207,7 @@ class Pipe:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopping.set)
         app = self._app
+        await asyncio.to_thread(knock, self._kafka, BROKER_S)
         (self._settings.home / "state" / "faust").mkdir(parents=True, exist_ok=True)
         place = _place(self._settings.home / "state" / "faust", self._role)
         app.conf.consumer_group_instance_id = place.name
@@ -384,11 +398,12 @@ def _place(folder: Path, role: str) -> _Place:
 # --- Faust, as it is used here
 
 
-def _app(settings: Settings, role: str, linger_ms: int) -> faust.App:
+def _app(settings: Settings, place: Place, role: str, linger_ms: int) -> faust.App:
     """A Faust app without tables and web, that misses a killed worker within seconds."""
     return faust.App(
         f"gamenight-{role}",
         broker=f"aiokafka://{settings.bootstrap_servers}",
+        broker_credentials=credentials(place),
         datadir=str(settings.home / "state" / "faust"),
         autodiscover=False,
         web_enabled=False,
@@ -410,6 +425,32 @@ def _app(settings: Settings, role: str, linger_ms: int) -> faust.App:
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
     )
+
+
+class _Bearer(AbstractTokenProvider):  # type: ignore[misc]
+    """The tokens of producers.connection, for aiokafka."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    async def token(self) -> str:
+        return await asyncio.to_thread(self._tokens.token)
+
+
+def credentials(place: Place) -> Credentials | None:
+    """What Faust is told of TLS and SASL: the same as kafka-python; None: there is neither."""
+    security = place.security
+    context, mechanism = security.get("ssl_context"), security.get("sasl_mechanism")
+    if mechanism == "OAUTHBEARER":
+        return OAuthCredentials(oauth_cb=_Bearer(security["sasl_oauth_token_provider"]), ssl_context=context)
+    if mechanism:
+        return SASLCredentials(
+            username=security["sasl_plain_username"],
+            password=security["sasl_plain_password"],
+            ssl_context=context,
+            mechanism=mechanism,
+        )
+    return SSLCredentials(context) if context else None
 
 
 class _SamePlace(RoundRobinPartitionAssignor):  # type: ignore[misc]

@@ -91,7 +91,13 @@ class Trainer:
 
     def _begin(self) -> None:
         settings, began = self._settings, time.monotonic()
-        bus = self._bus = open_bus(f"kafka://{settings.bootstrap_servers}")
+        try:
+            bus = self._bus = open_bus(settings)
+        except BusError as absent:
+            log.error("not started", why=str(absent))
+            self.broken = True
+            self._stop.set()
+            raise Stopped from None
         blobs, serving = S3Blobs(settings), Serving(settings, self.pause)
         registry = Registry(settings, blobs)
         standing, commands = self._standing, bus.follow(["commands.v1"], "start")

@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from contracts.settings import Settings
 from deploy.local import java, kafka
 from deploy.local.component import listens
 from producers.topics import create_topics
@@ -40,7 +41,7 @@ def make_archive(jars: Path) -> bool:
                 if process.poll() is not None or time.monotonic() > deadline:
                     return False
                 time.sleep(0.05)
-            create_topics(f"127.0.0.1:{port}")
+            create_topics(Settings(kafka_port=port))
         finally:
             process.terminate()
             try:

@@ -13,7 +13,8 @@ from contracts.settings import Settings
 from deploy.local.components import game_url, outside
 from deploy.local.supervisor import holder, read_state
 from deploy.local.up import health
-from producers.topics import BrokerUnreachable, open_admin
+from producers.connection import BusError
+from producers.topics import open_admin
 
 FOLDERS = ("kafka", "s3", "dynamodb", "sagemaker", "state", "logs", "secrets", "run")
 """What the game keeps in its home; `gamenight reset` takes these and nothing else."""
@@ -126,8 +127,8 @@ def _playable(settings: Settings) -> tuple[bool, str]:
 def _lag(settings: Settings) -> tuple[dict[str, dict[str, int]], str]:
     """The lag by group and topic, and what is wrong with the broker."""
     try:
-        admin = open_admin(settings.bootstrap_servers, timeout_s=1.0)
-    except (BrokerUnreachable, KafkaError) as error:
+        admin = open_admin(settings, timeout_s=1.0)
+    except (BusError, KafkaError) as error:
         return {}, str(error)
     try:
         lag: dict[str, dict[str, int]] = {}

@@ -5,7 +5,8 @@ import sys
 from contracts.settings import Settings
 from deploy.local.components import outside, settle_outside
 from deploy.local.keys import with_secrets
-from producers.topics import BrokerUnreachable, TopicsDiffer
+from producers.connection import BusError
+from producers.topics import TopicsDiffer
 
 
 def main() -> None:
@@ -13,7 +14,7 @@ def main() -> None:
     settings = with_secrets(Settings())
     try:
         settle_outside(settings)
-    except (BrokerUnreachable, TopicsDiffer) as error:
+    except (BusError, TopicsDiffer) as error:
         sys.exit(str(error))
     print(f"furnished: {', '.join(outside(settings)) or 'nothing, since nothing is outside'}")
 

@@ -3,6 +3,7 @@
 import base64
 import subprocess
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 from contracts.settings import Settings
@@ -82,10 +83,23 @@ def write_properties(file: Path, data: Path, port: int, controller_port: int) ->
     file.write_text("".join(f"{key}={value}\n" for key, value in properties(data, port, controller_port).items()))
 
 
-def format_storage(jars: Path, file: Path) -> None:
-    """Give the data folder its cluster id, as Kafka demands before the first start."""
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    arguments = ("format", "--ignore-formatted", "-t", cluster, "-c", str(file.absolute()))
+def new_cluster_id() -> str:
+    """An id for a cluster that is about to be made."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
+def format_storage(jars: Path, file: Path, cluster: str | None = None, users: Mapping[str, str] | None = None) -> None:
+    """Give the data folder its cluster id, as Kafka demands before the first start.
+
+    Args:
+        jars: The broker's.
+        file: Its settings.
+        cluster: The id, the same for all nodes of a cluster; None: a new one.
+        users: Passwords of SCRAM-SHA-512 by user, which the cluster knows from its first start.
+    """
+    scram = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in (users or {}).items()]
+    added = [part for one in scram for part in ("--add-scram", one)]
+    arguments = ("format", "--ignore-formatted", "-t", cluster or new_cluster_id(), "-c", str(file.absolute()), *added)
     done = subprocess.run(
         java.command(jars, "kafka.tools.StorageTool", *arguments, options=LOGGING), capture_output=True, text=True, check=False
     )
@@ -97,4 +111,4 @@ def make_topics(settings: Settings) -> None:
     """Make the topics that are not there."""
     from producers.topics import create_topics  # takes a while to import: meanwhile the broker starts
 
-    create_topics(settings.bootstrap_servers)
+    create_topics(settings)

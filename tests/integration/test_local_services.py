@@ -71,13 +71,12 @@ def test_kafka_has_every_topic_as_the_contracts_say(bases: tuple[Settings, Super
 def test_topics_are_made_once_and_differing_ones_are_named(
     bases: tuple[Settings, Supervisor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    servers = bases[0].bootstrap_servers
-    create_topics(servers)
+    create_topics(bases[0])
     other = TOPICS["commands.v1"].model_copy(update={"partitions": 3})
     monkeypatch.setattr("producers.topics.TOPICS", {**TOPICS, "commands.v1": other})
 
     with pytest.raises(TopicsDiffer, match=r"commands\.v1 has 1 partitions instead of 3"):
-        create_topics(servers)
+        create_topics(bases[0])
 
 
 def test_acknowledged_messages_survive_kill_9_of_kafka(bases: tuple[Settings, Supervisor]) -> None:
