@@ -6,10 +6,11 @@ TOOLS := $(or $(GAMENIGHT_TOOLS),.tools)
 UV := $(BIN)/uv
 INSTALL := $(UV) pip install --python $(BIN)/python --require-hashes
 
-# uv, pip and jgo each bring certificates of their own; where the machine has its own, those are the right ones.
-export UV_SYSTEM_CERTS := 1
+# uv, pip, jgo and npm each bring certificates of their own; where the machine has its own, those are the right ones.
 CERTIFICATES := $(or $(SSL_CERT_FILE),$(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt)))
 ifneq ($(CERTIFICATES),)
+export UV_SYSTEM_CERTS := 1
+export NODE_EXTRA_CA_CERTS := $(CERTIFICATES)
 export SSL_CERT_FILE := $(CERTIFICATES)
 export PIP_CERT := $(CERTIFICATES)
 export REQUESTS_CA_BUNDLE := $(CERTIFICATES)
@@ -18,7 +19,7 @@ endif
 # Libraries are compiled at their first import and never again; with this set it would be at every start, 4 s of CPU a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: play setup test setup-dev check bench lock clean
+.PHONY: play setup test setup-dev lint check compose-test bench lock clean
 
 play: setup  ## set up, then run the game until Ctrl-C
 	@$(BIN)/python -m deploy.cli up
@@ -26,23 +27,27 @@ play: setup  ## set up, then run the game until Ctrl-C
 setup: .venv/main.stamp
 	@$(BIN)/python -m deploy.local.install --tools $(TOOLS)
 
-test: setup setup-dev  ## set up, then pass every test
+test: setup setup-dev lint  ## set up, then pass every check and every test; one that is skipped fails it (MAY_SKIP=1: only says so)
 	@$(BIN)/python -m deploy.local.browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m tests.web
+	$(BIN)/python -m pytest $(if $(MAY_SKIP),-rsx,--all-must-run)
 
-check: setup setup-dev  ## the quick loop
+lint: setup setup-dev  ## style, types, import rules; the types of web/ too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit tests/contract
-	@if command -v node >/dev/null; then node --test web; else echo "node is not there: the tests of web/ were skipped"; fi
+	$(BIN)/node $(TOOLS)/web/node_modules/typescript/bin/tsc -p web/jsconfig.json
+
+check: lint  ## the quick loop
+	$(BIN)/python -m tests.web
+	$(BIN)/python -m pytest tests/unit tests/contract -rsx
 
 bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.loop
 	$(BIN)/python -m tests.bench.serving
 
-setup-dev: .venv/dev.stamp $(TOOLS)/awscli.stamp
+setup-dev: .venv/dev.stamp $(TOOLS)/awscli.stamp $(TOOLS)/web.stamp
 
 .venv/uv.stamp: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -71,15 +76,25 @@ $(TOOLS)/awscli.stamp: .venv/uv.stamp requirements/awscli.txt
 	@$(UV) pip install --quiet --python $(TOOLS)/awscli/bin/python --require-hashes -r requirements/awscli.txt
 	@touch $@
 
+WEB := tests/web/package.json tests/web/package-lock.json tests/web/.npmrc
+
+$(TOOLS)/web.stamp: .venv/dev.stamp $(WEB)
+	@echo "installing what checks the types of web/"
+	@mkdir -p $(TOOLS)/web && cp $(WEB) $(TOOLS)/web/
+	@cd $(TOOLS)/web && $(CURDIR)/$(BIN)/npm ci --silent
+	@touch $@
+
 # Locks: exact versions with hashes, for every platform, and no addresses.
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 $(UPGRADE)
-INS := $(wildcard requirements/*.in trainers/images/*/requirements*.in)
+INS := requirements/main.in $(filter-out requirements/main.in,$(wildcard requirements/*.in trainers/images/*/requirements*.in))
 
 lock: setup-dev  ## resolve all requirements anew (UPGRADE=--upgrade for newer versions)
 	@for file in $(INS); do \
 	  echo "$$file"; \
-	  $(COMPILE) $$file `test $$file != requirements/dev.in || echo -c requirements/main.txt` -o $${file%.in}.txt || exit 1; \
+	  case $$file in requirements/main.in|*/images/*|*/uv.in|*/s3.in|*/awscli.in) same=;; *) same="-c requirements/main.txt";; esac; \
+	  $(COMPILE) $$file $$same -o $${file%.in}.txt || exit 1; \
 	done
+	@cp $(WEB) $(TOOLS)/web/ && cd $(TOOLS)/web && $(CURDIR)/$(BIN)/npm install --package-lock-only --silent && cp package-lock.json $(CURDIR)/tests/web/
 	@$(BIN)/python -m deploy.local.install --lock
 
 clean:  ## remove what was installed; the game's data stay in .gamenight (gamenight reset)

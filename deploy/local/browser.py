@@ -43,4 +43,4 @@ def install() -> bool:
 
 if __name__ == "__main__":
     if find() is None and not install():
-        print(f"no Chromium, so the browser tests are skipped: {' '.join(_APT)}, or name one by GAMENIGHT_CHROMIUM")
+        print(f"no Chromium, so the browser's tests are left out: {' '.join(_APT)}, or name one by GAMENIGHT_CHROMIUM")

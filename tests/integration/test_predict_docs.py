@@ -65,11 +65,9 @@ def test_the_example_in_python_prints_the_digit_of_the_running_product_with_the_
 
 
 def test_the_example_in_javascript_prints_the_digit_in_node(address):
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no Node: apt-get install nodejs")
+    node = Path(sys.executable).with_name("node")  # requirements/dev.in
 
-    assert told(node, "--input-type=module", "--eval", snippet("js", address)) == ["7 0.91"]
+    assert told(str(node), "--input-type=module", "--eval", snippet("js", address)) == ["7 0.91"]
 
 
 def test_the_example_in_javascript_prints_the_digit_in_a_page(address):
@@ -99,9 +97,16 @@ def test_the_example_for_the_shell_is_answered(address):
     [body] = [value for option, value in options if option == "-d"]
 
     assert httpx.post(url, headers=headers, content=body, timeout=DEADLINE_S, trust_env=False).json()["digit"] == 7
-    if shutil.which("curl"):
-        run = subprocess.run(["curl", "--silent", *command[1:]], capture_output=True, timeout=DEADLINE_S, check=False)
-        assert json.loads(run.stdout)["digit"] == 7
+
+
+def test_the_example_for_the_shell_prints_the_digit_in_curl(address):
+    if shutil.which("curl") is None:
+        pytest.skip("no curl: apt-get install curl")
+    command = shlex.split(snippet("sh", address).replace("\\\n", " "))
+
+    run = subprocess.run(["curl", "--silent", *command[1:]], capture_output=True, timeout=DEADLINE_S, check=False)
+
+    assert json.loads(run.stdout)["digit"] == 7
 
 
 def test_the_page_names_all_models_and_settings_and_every_field_of_an_answer(address):

@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from deploy.local import install
-from deploy.local.install import ROOT, InstallFailed, Jar, Say, Step, install_jars, read_lock, steps, training_step
+from deploy.local.install import HERE, ROOT, InstallFailed, Jar, Say, Step, install_jars, read_lock, steps, training_step
 from deploy.local.sagemaker.containers import Images, NotInstalled
 from deploy.local.sagemaker.errors import AwsError
 
@@ -110,6 +111,24 @@ def test_an_image_for_other_machines_is_left_out_and_its_endpoint_says_why(tmp_p
     assert images.name("local/gamenight-mxnet:1") == "mxnet", "a model of it can be made; its endpoint will tell"
 
 
+def test_an_image_that_wants_a_python_that_is_not_here_is_left_out_and_says_which(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "images" / "old"
+    old.mkdir(parents=True)
+    (old / "serve.py").touch()
+    (old / "requirements.txt").touch()
+    (old / "image.json").write_text('{"title": "Old network", "platforms": [], "python": "3.5"}')
+    monkeypatch.setattr(install, "IMAGES", tmp_path / "images")
+
+    with pytest.raises(InstallFailed):
+        only("old", tmp_path / "tools", HERE).run(quiet)
+
+    told = (tmp_path / "tools" / "images" / "old.unavailable").read_text()
+    assert told.startswith("Old network could not be installed: It needs Python 3.5: install that beside this one.")
+    assert told.count("\n") == 1
+
+
 def test_what_can_be_left_out_fails_alone_and_what_is_needed_fails_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -200,3 +219,12 @@ def test_locks_of_jars_carry_digests_and_no_address(lock: Path) -> None:
 
     assert "://" not in text
     assert all(len(jar.sha256) == 64 for jar in read_lock(text))
+
+
+def test_the_lock_of_what_checks_the_types_of_the_pages_carries_digests_and_no_address() -> None:
+    text = (ROOT / "tests" / "web" / "package-lock.json").read_text()
+    packages = {name: package for name, package in json.loads(text)["packages"].items() if name}
+
+    assert "://" not in text
+    assert "node_modules/typescript" in packages
+    assert all(package["integrity"].startswith("sha512-") for package in packages.values())

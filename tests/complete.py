@@ -1,0 +1,53 @@
+"""Fails a run that left tests out: skipped, expected to fail, or no longer there. `make test` asks for it."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import pytest
+
+
+class AllMustRun:
+    """Fails a run in which a test was left out: what was not tried is not known to work."""
+
+    def __init__(self, fewest: Mapping[str, int]) -> None:
+        """Demand so many tests of each folder under tests/."""
+        self._fewest = fewest
+        self.left_out: list[str] = []
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Note folders that have lost tests."""
+        there = Counter(item.nodeid.removeprefix("tests/").partition("/")[0] for item in items)
+        self.left_out += [
+            f"tests/{folder} has {there[folder]} tests, and had {fewest}"
+            for folder, fewest in self._fewest.items()
+            if there[folder] < fewest
+        ]
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note a module that was skipped as a whole."""
+        if report.skipped:
+            self._note(report.nodeid, report)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a test that was skipped, or that may fail."""
+        if report.skipped or hasattr(report, "wasxfail"):
+            self._note(report.nodeid, report)
+
+    def _note(self, nodeid: str, report: pytest.CollectReport | pytest.TestReport) -> None:
+        why = (
+            report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", "") or "expected to fail"
+        )
+        self.left_out.append(f"{nodeid}: {why}")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail the run for what was left out."""
+        if self.left_out and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say what was left out, and why."""
+        if self.left_out:
+            terminalreporter.section("left out, and all must run", red=True)
+            for line in self.left_out:
+                terminalreporter.line(line)

@@ -1,0 +1,56 @@
+"""A run in which a test was left out is no run that passed."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PLUGIN: Final = """
+from tests.complete import AllMustRun
+
+def pytest_configure(config):
+    config.pluginmanager.register(AllMustRun({"unit": 2}))
+"""
+
+
+def run(folder: Path, tests: str) -> tuple[int, str]:
+    """The exit status and what is said of a run of some tests in a folder's tests/unit."""
+    unit = folder / "tests" / "unit"
+    unit.mkdir(parents=True)
+    (folder / "conftest.py").write_text(PLUGIN)
+    (unit / "test_some.py").write_text(f"import pytest\n\n{tests}")
+    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={folder}", str(folder))
+    done = subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def test_a_run_in_which_all_tests_ran_passes(tmp_path: Path) -> None:
+    status, said = run(tmp_path, "def test_one(): pass\n\ndef test_two(): pass\n")
+
+    assert status == pytest.ExitCode.OK, said
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("@pytest.mark.skip(reason='no browser')\ndef test_left(): pass\n", "test_some.py::test_left: Skipped: no browser"),
+        ("def test_left():\n    pytest.skip('no browser')\n", "test_some.py::test_left: Skipped: no browser"),
+        ("@pytest.mark.xfail(reason='some day')\ndef test_left(): assert False\n", "test_some.py::test_left: some day"),
+        ("@pytest.mark.xfail(reason='some day')\ndef test_left(): pass\n", "test_some.py::test_left: some day"),
+        ("@pytest.fixture\ndef page():\n    pytest.skip('no browser')\n\ndef test_left(page): pass\n", "Skipped: no browser"),
+        ("pytest.skip('not here', allow_module_level=True)\n", "test_some.py: Skipped: not here"),
+        ("", "tests/unit has 1 tests, and had 2"),
+    ],
+    ids=["mark", "call", "xfail", "xpass", "fixture", "module", "lost"],
+)
+def test_a_run_fails_and_names_what_was_left_out(tmp_path: Path, code: str, named: str) -> None:
+    others = "def test_one(): pass\n" + ("\ndef test_two(): pass\n" if code else "")
+
+    status, said = run(tmp_path, f"{others}\n{code}")
+
+    assert status == pytest.ExitCode.TESTS_FAILED, said
+    assert "left out, and all must run" in said
+    assert named in said
