@@ -250,6 +250,15 @@ class ShownGuess(BaseModel):
     """It was not shown: counted for its version, and for nothing else."""
 
 
+class GivenLabel(BaseModel):
+    """A label that the player gave a drawing, whether it stands or not."""
+
+    model_config = Event.model_config
+
+    correction_id: UUID
+    label: Digit
+
+
 class ExampleLabelled(Event):
     """A drawing, the guesses on it, and the player's latest label: the hinge of the whole system.
 
@@ -268,6 +277,9 @@ class ExampleLabelled(Event):
     """The word of the player that this revision stands on."""
     label: Digit | None
     """None: the player took their word back."""
+    labels: list[GivenLabel] = []
+    """Each label that the player gave it so far, in their order, those that were replaced or taken back among them: an online
+    model learns one after the other, since what came a moment earlier would have been learned too."""
     asked: Digit | None = None
     drawn_at: AwareDatetime
     strokes: Strokes

@@ -256,7 +256,11 @@ class Auditor:
             ),
             "receipts of yours": count(
                 "learned by all players' model, and not by the player's own",
-                (c for c in taught if PERSONAL_MODEL in self._models and not self._outcomes(c, "personal")),
+                (
+                    c
+                    for c in taught
+                    if PERSONAL_MODEL in self._models and c not in replaced and not self._outcomes(c, "personal")
+                ),
             ),
             "lessons": count(
                 "learned without a lesson",

@@ -4,8 +4,9 @@ The three come on three topics, so in any order: whatever is there waits for the
 the events themselves; an example is only a view of it, so every order of arrival ends in the same example. Twice is harmless:
 a drawing_id, guess_id or correction_id that the story holds adds nothing to it.
 
-A drawing has some ten events, most of them within some milliseconds: the stories that had news lately are kept in memory, each
-is written once a step, and of the revisions that a step would make only the last is published.
+A drawing has some ten events, most of them within some milliseconds: the stories that had news lately are kept in memory, and
+each is written once a step. What can be learned is said at once, so that no lesson depends on how the events were gathered into
+steps; of the revisions that only add a guess the last of a step is published.
 """
 
 from collections import OrderedDict
@@ -23,6 +24,7 @@ from contracts.events import (
     DrawingSubmitted,
     Event,
     ExampleLabelled,
+    GivenLabel,
     GuessMade,
     Outcome,
     ShownGuess,
@@ -112,6 +114,11 @@ class Story(BaseModel):
             revision=1 + len(self.guesses) + len(self.words),
             correction_id=word.correction_id,
             label=word.label if isinstance(word, CorrectionGiven) else None,
+            labels=[
+                GivenLabel(correction_id=given.correction_id, label=given.label)
+                for given in self.words
+                if isinstance(given, CorrectionGiven)
+            ],
             asked=drawing.asked,
             drawn_at=drawing.at,
             strokes=drawing.strokes,
@@ -171,7 +178,9 @@ class _Memory:
         self.stories: OrderedDict[UUID, Story] = OrderedDict()
         """Those that had news lately, the latest last."""
         self.changed: dict[UUID, Story] = {}
-        """By this step, in the order of their latest news."""
+        """By this step."""
+        self.owed: dict[UUID, Story] = {}
+        """Of those, the ones whose example is still to be published, in the order of their latest news."""
 
     def story(self, cells: Cells, drawing_id: UUID) -> Story | None:
         """What is known of a drawing; None: nothing."""
@@ -180,19 +189,22 @@ class _Memory:
             story = Story.model_validate_json(kept)
         return story
 
-    def told(self, drawing_id: UUID, story: Story) -> None:
-        """A story has had news."""
+    def told(self, drawing_id: UUID, story: Story, at_once: bool) -> None:
+        """A story has had news; ``at_once``: its example is published now, and not when the step is over."""
         self.stories[drawing_id] = story
         self.stories.move_to_end(drawing_id)
-        self.changed.pop(drawing_id, None)
         self.changed[drawing_id] = story
+        self.owed.pop(drawing_id, None)
+        if not at_once:
+            self.owed[drawing_id] = story
 
-    def settled(self) -> dict[UUID, Story]:
-        """The stories that are to be written; those that had no news for longest are let go of."""
+    def settled(self) -> tuple[dict[UUID, Story], list[Story]]:
+        """The stories to be written, and those whose example is owed; those without news for longest are let go of."""
         changed, self.changed = self.changed, {}
+        owed, self.owed = self.owed, {}
         while len(self.stories) > STORIES_IN_MEMORY:
             self.stories.popitem(last=False)
-        return changed
+        return changed, list(owed.values())
 
 
 class Joiner:
@@ -211,7 +223,7 @@ class Joiner:
         return ()
 
     def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
-        """Take an event into its drawing's story; gives the receipts of words that it replaces.
+        """Take an event into its drawing's story; gives the receipts of words that it replaces, and what can be learned now.
 
         Previews and probes are no part of any story, and neither is a guess that was missed.
 
@@ -229,15 +241,13 @@ class Joiner:
                 return ()
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """The examples of which this step had news, where drawing and word are there: the last revision of each."""
+        """The examples to which this step added a guess: the last revision of each."""
         memory = self._partitions[partition]
-        said = []
-        for drawing_id, story in memory.settled().items():
+        changed, owed = memory.settled()
+        for drawing_id, story in changed.items():
             cells.put(_story_key(drawing_id), story.model_dump_json().encode())
-            if (example := story.example()) is not None:
-                said.append(example)
         cells.put(_QUEUE, memory.queue.model_dump_json().encode())
-        return said
+        return [example for story in owed if (example := story.example()) is not None]
 
     def close(self, partition: int) -> None:
         """Forget the partition."""
@@ -252,12 +262,15 @@ class Joiner:
         before = story.standing(event.player_id)
         if not story.add(event):
             return ()
-        memory.told(event.drawing_id, story)
+        only_a_guess = isinstance(event, GuessMade) and event.features is None
+        memory.told(event.drawing_id, story, at_once=not only_a_guess)
         if known is None:
             _enqueue(cells, memory.queue, _Entry(drawing_id=event.drawing_id, due=event.at + FORGET_AFTER))
         said: list[Event] = []
         if isinstance(event, CorrectionGiven | CorrectionWithdrawn):
             said += _superseded(before, event)
+        if not only_a_guess and (example := story.example()) is not None:
+            said.append(example)
         said += _forget_old(cells, memory, event.at)
         return said
 
@@ -300,7 +313,8 @@ def _forget_old(cells: Cells, memory: _Memory, now: datetime) -> Iterator[Exampl
             continue
         cells.drop(_story_key(drawing_id))
         memory.stories.pop(drawing_id, None)
-        if memory.changed.pop(drawing_id, None) is not None and (example := story.example()) is not None:
+        memory.changed.pop(drawing_id, None)
+        if memory.owed.pop(drawing_id, None) is not None and (example := story.example()) is not None:
             yield example
 
 

@@ -10,8 +10,9 @@ What is remembered is a function of the set of the latest revisions of the playe
 the same answers. Twice is harmless: a revision at or below the one that is held changes nothing, and each correction gets one
 receipt.
 
-A **word** of a player is a correction_id that labels a drawing, counted when an example first stands on it. One that was
-replaced within a step of the joiner never comes here, and one on a drawing older than all that are kept is not counted.
+A **word** of a player is a correction_id that labels a drawing, counted when an example first stands on it. One that
+was replaced before its drawing's features came is not learned here, and one on a drawing older than all that are kept is not
+counted.
 
 The fold runs inside the router's process, on the same loop, and is asked there without a call: a partition of drawings.v1 and
 the same one of examples.v1 are always with the same worker. See `streams.bandit` for whom it would show a player first, and

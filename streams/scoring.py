@@ -26,6 +26,7 @@ from contracts.events import (
     WINDOWS,
     Event,
     ExampleLabelled,
+    GivenLabel,
     LessonTaught,
     ScoresCounted,
     ShownGuess,
@@ -153,7 +154,7 @@ class Scorer:
         return [_scores(Tally(cells.get(total.cell)), total, partition) for total in _totals(cells)]
 
     def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
-        """Count an example's newest revision; its lessons, the first time that a correction's label and features are there."""
+        """Count an example's newest revision; gives the lessons of each label that has come, once the features are there."""
         if not isinstance(event, ExampleLabelled):
             return ()
         cell = f"example/{event.drawing_id}"
@@ -161,17 +162,17 @@ class Scorer:
         before = Counted() if kept is None else Counted.model_validate_json(kept)
         if event.revision <= before.revision:
             return ()
-        lessons = [] if event.correction_id in before.taught else list(_lessons(event))
+        untaught = _untaught(event, before.taught)
         after = Counted(
             revision=event.revision,
             label=event.label,
             window=int(event.drawn_at.timestamp()) // WINDOW_S,
             guesses=[_marked(guess) for guess in event.guesses],
-            taught=[*before.taught, event.correction_id] if lessons else before.taught,
+            taught=[*before.taught, *(given.correction_id for given in untaught)],
         )
         cells.put(cell, after.model_dump_json().encode())
         _recount(cells, self._steps[partition], before, after)
-        return lessons
+        return [lesson for given in untaught for lesson in _lessons(event, given)]
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
         """The counts that changed, each once however many examples changed them."""
@@ -222,19 +223,33 @@ def _recount(cells: Cells, step: dict[Total | Slot, Tally], before: Counted, aft
         tally.move(guess, before.label if was else None, after.label)
 
 
-def _lessons(example: ExampleLabelled) -> Iterator[LessonTaught]:
-    """One for each online model; none while label or features are missing."""
-    if example.label is None or example.features is None:
+def _untaught(example: ExampleLabelled, taught: list[UUID]) -> list[GivenLabel]:
+    """The labels that are no lessons yet, in the player's order; none while features are missing.
+
+    A label that was replaced or taken back before the features came is among them: had they come first, it would be a lesson,
+    and what is learned must not depend on that.
+    """
+    if example.features is None:
+        return []
+    given = example.labels
+    if not given and example.label is not None:  # written before examples carried all labels
+        given = [GivenLabel(correction_id=example.correction_id, label=example.label)]
+    return [one for one in given if one.correction_id not in taught]
+
+
+def _lessons(example: ExampleLabelled, given: GivenLabel) -> Iterator[LessonTaught]:
+    """One for each online model."""
+    if example.features is None:
         return
     shown = [guess for guess in example.guesses if guess.model in BATCH_MODELS and not guess.shadow]
     for model in ONLINE_MODELS:
         yield LessonTaught(
-            lesson_id=uuid5(NAMESPACE, f"lesson/{example.correction_id}/{model}"),
+            lesson_id=uuid5(NAMESPACE, f"lesson/{given.correction_id}/{model}"),
             model=model,
             drawing_id=example.drawing_id,
-            correction_id=example.correction_id,
+            correction_id=given.correction_id,
             player_id=example.player_id,
-            label=example.label,
+            label=given.label,
             embedding=example.features.embedding,
             reader=example.features.reader,
             shown=shown,

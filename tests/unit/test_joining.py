@@ -98,15 +98,28 @@ def test_twice_is_once():
     ]
 
 
-def test_of_the_revisions_that_a_step_would_make_only_the_last_is_published():
-    history = [drawing(), guess(), correction(label=1), guess(model="xgboost"), correction("d2"), drawing("d2")]
-
-    several, [first, second] = examples(history), examples(history, step=None)
-
-    assert len(several) == 3
-    assert [said.model_dump(exclude={"at"}) for said in (first, second)] == [
-        said.model_dump(exclude={"at"}) for said in several[1:]
+def test_of_the_revisions_that_only_add_a_guess_the_last_of_a_step_is_published():
+    history = [
+        drawing(),
+        guess(),
+        correction(label=1),
+        guess(model="xgboost"),
+        guess(model="mxnet"),
+        correction(label=2, word="c2"),
     ]
+
+    several, in_one = examples(history), examples([*history, guess(model="kmeans"), guess(model="tensorflow")], step=None)
+
+    assert [len(said.guesses) for said in several] == [1, 2, 3, 3]
+    assert [(said.label, len(said.guesses)) for said in in_one] == [(1, 1), (2, 3), (2, 5)]
+
+
+def test_an_example_carries_every_label_that_its_player_gave_in_order():
+    history = [correction(label=1, word="c1"), correction(label=2, word="c2"), drawing(), withdrawal(word="c2")]
+
+    told = [[(given.correction_id, given.label) for given in said.labels] for said in examples(history)]
+
+    assert told == [[(named("c1"), 1), (named("c2"), 2)]] * 2
 
 
 def test_a_shadow_is_kept_beside_its_model_and_marked():
