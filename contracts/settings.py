@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     api_keys: str | None = Field(
         None, description="keys of apps for /api/predict, as name:key, comma between; not given: one is made by up"
     )
-    predictions_per_minute: int = Field(600, description="how many predictions an app may ask for in a minute")
+    predictions_per_minute: int = Field(600, description="how many predictions an app may ask for in a minute; 0: none")
 
     stream_workers: Annotated[int, Field(ge=1, le=16)] = Field(1, description="router processes that up starts")
     endpoint_timeout_ms: int = Field(1000, description="how long an endpoint may take to answer one call, in ms")

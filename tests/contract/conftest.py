@@ -1,11 +1,28 @@
 """Where the conformance cases of SageMaker are asked: here, or wherever the settings say (docs/sagemaker-local.md)."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
 from contracts.settings import Settings
+from tests.conftest import ROOT
 from tests.contract.sagemaker_cases import Cloud
+
+_LAST = "test_the_conformance_suite_was_answered_to_every_operation"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The test of what the conformance suite has called comes after it, and not at all where only a part of it runs."""
+    last = [item for item in items if item.name == _LAST]
+    if not last:
+        return
+    docs = (ROOT / "docs" / "sagemaker-local.md").read_text()
+    suite = set(re.findall(r"tests/contract/test_sagemaker_\w+\.py", docs[docs.index("## The conformance suite") :]))
+    whole = suite and suite <= {item.path.relative_to(ROOT).as_posix() for item in items}
+    items[:] = [item for item in items if item not in last] + (last if whole else [])
+    if not whole:
+        config.hook.pytest_deselected(items=last)
 
 
 @pytest.fixture(scope="session")

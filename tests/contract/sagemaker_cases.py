@@ -87,8 +87,16 @@ class Cloud:
         self.runtime: Any = boto3.client("sagemaker-runtime", config=once, **settings.aws("sagemaker-runtime"))
         self.logs: Any = boto3.client("logs", config=once, **settings.aws("logs"))
         self.s3: Any = boto3.client("s3", **settings.aws("s3"))
+        self.answered: set[str] = set()
+        """The operations of SageMaker and its logs that were called and answered without an error."""
+        for client in (self.sagemaker, self.runtime, self.logs):
+            client.meta.events.register("after-call", self._note)
 
     @property
+    def _note(self, model: Any, http_response: Any, **_: Any) -> None:
+        if http_response.status_code < 300:
+            self.answered.add(model.name)
+
     def account(self) -> str:
         """Number of the account."""
         return self.settings.role_arn.split(":")[4]

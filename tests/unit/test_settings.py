@@ -9,12 +9,19 @@ from contracts.settings import SECRETS, Settings, variable
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_readme_names_every_setting_with_its_default():
-    readme = (ROOT / "README.md").read_text()
-    missing = [
-        name for name, field in Settings.model_fields.items() if f"`{variable(name, field.validation_alias)}`" not in readme
-    ]
-    assert missing == []
+def test_the_readme_tells_of_every_setting_its_default_and_its_description():
+    table = (ROOT / "README.md").read_text().partition("| variable | default | what |\n|---|---|---|\n")[2].partition("\n\n")[0]
+
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()]
+    told = {name: (default, what) for name, default, what in rows}
+
+    assert told == {
+        f"`{variable(name, field.validation_alias)}`": (
+            "" if field.default in (None, "") else f"`{field.default}`",
+            field.description,
+        )
+        for name, field in Settings.model_fields.items()
+    }
 
 
 def test_every_setting_is_described():
