@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -11,11 +12,13 @@ from uuid import uuid4
 
 import boto3
 import numpy as np
+import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from numpy.typing import NDArray
 
 from contracts.settings import Settings
+from deploy.local.install import HERE, IMAGES
 from producers.blobs import ensure_bucket
 
 NPY = "application/x-npy"
@@ -66,6 +69,17 @@ def eventually(what: Callable[[], Any], within_s: float = 90.0, every_s: float =
             raise TimeoutError(f"still {answer!r} after {within_s} s")
         time.sleep(every_s)
     return answer
+
+
+def must_be_here(tools: Path, algorithm: str) -> None:
+    """Fail where the image of an algorithm is missing on a machine that it is made for; skip on any other."""
+    unavailable = tools / "images" / f"{algorithm}.unavailable"
+    if not unavailable.is_file():
+        return
+    platforms = json.loads((IMAGES / algorithm / "image.json").read_text())["platforms"]
+    if platforms and HERE not in platforms:
+        pytest.skip(unavailable.read_text())
+    pytest.fail(f"the image of {algorithm} is not installed on this machine, which can run it: {unavailable.read_text()}")
 
 
 class Cloud:

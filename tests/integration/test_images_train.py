@@ -6,7 +6,7 @@ import pytest
 
 from contracts.settings import Settings
 from deploy.local.install import training_step
-from tests.contract.sagemaker_cases import Cloud, read_npy
+from tests.contract.sagemaker_cases import Cloud, must_be_here, read_npy
 from tests.unit.test_images import SMALL, drawings, mnist
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -27,9 +27,7 @@ def cloud(local_aws: Settings) -> Iterator[Cloud]:
 @pytest.mark.timeout(PATIENCE_S + 30)
 @pytest.mark.parametrize("algorithm", sorted(HYPERPARAMETERS))
 def test_what_a_training_job_makes_answers_at_an_endpoint(cloud: Cloud, algorithm: str) -> None:
-    unavailable = cloud.settings.tools / "images" / f"{algorithm}.unavailable"
-    if unavailable.is_file():
-        pytest.skip(unavailable.read_text())
+    must_be_here(cloud.settings.tools, algorithm)
     image = cloud.settings.image_uri(algorithm)
     step = training_step(cloud.settings.tools, algorithm)
     made_before = step is None or step.is_done()
