@@ -3,14 +3,14 @@
 A thread for each reader, since polling blocks: guesses and receipts from a quarter of an hour ago; models, scores and commands
 from the start; and the drawings of that quarter of an hour, once: a later one is known from its player, or from the guess on
 it, and reading them all would delay the guesses. Twice is harmless: Recent, Board and Orders see that it came before. A record
-that cannot be read is logged and passed over; a topic that cannot be read is opened again where it was left.
+that cannot be handled is told on rejected.v1 and passed over; a topic that cannot be read is opened again where it was left.
 """
 
 import asyncio
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -33,14 +33,15 @@ from contracts.events import (
     Event,
     GuessMade,
     GuessMissed,
+    MessageRejected,
     ModelEvent,
     PreviewGuessed,
     ScoresCounted,
-    UnknownEvent,
-    decode,
     now,
 )
 from contracts.ports import Bus, Record, Since
+from contracts.records import read, rejection
+from producers.rejections import Rejections
 
 LIVE: Final = (GuessMade.topic, PreviewGuessed.topic, CorrectionReceipt.topic)
 PAST: Final = (DrawingSubmitted.topic,)
@@ -48,6 +49,10 @@ STATE: Final = (ScoresCounted.topic, ModelEvent.topic, CommandSettled.topic)
 TICK_S: Final = 0.5
 _POLL_S = 1.0
 _AGAIN_S = 0.5
+
+STAGE: Final = "api"
+Told = tuple[Record, Event | tuple[UUID, str]]
+"""A record, and what it says: of a drawing only its id and player."""
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +74,7 @@ class Relay:
     ) -> None:
         """Join the parts; `start` begins to read."""
         self._bus = bus
+        self._rejections = Rejections(bus)
         self._recent = recent
         self._board = board
         self._live = live
@@ -139,27 +145,33 @@ class Relay:
                 records = tail.poll(_POLL_S if live else 0.05)
                 if records:
                     loop.call_soon_threadsafe(self._take, self._events(records), live)
-                    self._since[topics] = datetime.fromtimestamp(records[-1].timestamp_ms / 1000, UTC)
+                    self._since[topics] = tail.positions()
         finally:
             tail.close()
 
-    def _events(self, records: Sequence[Record]) -> list[Event | tuple[UUID, str]]:
+    def _events(self, records: Sequence[Record]) -> list[Told]:
         newest: dict[str, int] = {}
-        events: list[Event | tuple[UUID, str]] = []
+        events: list[Told] = []
         for record in records:
             newest[record.topic] = record.timestamp_ms
-            try:
-                if record.topic == DrawingSubmitted.topic:
-                    events += _final(record.value)
-                else:
-                    events.append(decode(record.topic, record.value))
-            except (UnknownEvent, ValueError, KeyError) as wrong:
-                self._meters.rejected.labels(record.topic).inc()
-                place = f"{record.topic}/{record.partition}/{record.offset}"
-                log.warning("message rejected", record=place, error=str(wrong)[:300])
+            if record.topic == DrawingSubmitted.topic:
+                try:
+                    events += [(record, final) for final in _final(record.value or b"")]
+                except Exception as wrong:  # noqa: BLE001 one bad record stops nothing
+                    self._reject(rejection(record, STAGE, wrong))
+                continue
+            event = read(record, STAGE)
+            if isinstance(event, MessageRejected):
+                self._reject(event)
+            elif event is not None:
+                events.append((record, event))
         for topic, at_ms in newest.items():
             self._meters.lag.labels(topic).set(max(0.0, time.time() - at_ms / 1000))
         return events
+
+    def _reject(self, rejected: MessageRejected) -> None:
+        self._meters.rejected.labels(rejected.source).inc()
+        self._rejections.tell(rejected)
 
     # --- on the event loop
 
@@ -169,23 +181,29 @@ class Relay:
             await asyncio.sleep(TICK_S)
             self._tell(self._board.tick(now()), True)
 
-    def _take(self, events: list[Event | tuple[UUID, str]], live: bool) -> None:
+    def _take(self, events: list[Told], live: bool) -> None:
         time_now, clock_now = now(), time.monotonic()
-        for event in events:
-            match event:
-                case GuessMade():
-                    self._guessed(event, (time_now - event.at).total_seconds() * 1000, clock_now, live)
-                case GuessMissed():
-                    self._missed(event, live)
-                case CorrectionReceipt():
-                    receipt = self._recent.receipted(event)
-                    if receipt is not None:
-                        self._game.deliver(event.player_id, receipt)
-                case (drawing_id, player_id):
-                    self._recent.add_drawing(drawing_id, player_id).kept = True
-                case Event():
-                    self._orders.apply(event)
-                    self._tell(self._board.apply(event), live)
+        for record, event in events:
+            try:
+                self._apply(event, time_now, clock_now, live)
+            except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
+                asyncio.get_running_loop().run_in_executor(None, self._reject, rejection(record, STAGE, wrong))
+
+    def _apply(self, event: Event | tuple[UUID, str], time_now: datetime, clock_now: float, live: bool) -> None:
+        match event:
+            case GuessMade():
+                self._guessed(event, (time_now - event.at).total_seconds() * 1000, clock_now, live)
+            case GuessMissed():
+                self._missed(event, live)
+            case CorrectionReceipt():
+                receipt = self._recent.receipted(event)
+                if receipt is not None:
+                    self._game.deliver(event.player_id, receipt)
+            case (drawing_id, player_id):
+                self._recent.add_drawing(drawing_id, player_id).kept = True
+            case Event():
+                self._orders.apply(event)
+                self._tell(self._board.apply(event), live)
 
     def _guessed(self, guess: GuessMade, bus_out_ms: float, clock_now: float, live: bool) -> None:
         self._health.heard(guess)

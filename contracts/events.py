@@ -734,8 +734,7 @@ class CommandSettled(Event):
 class MessageRejected(Event):
     """A message that could not be handled, whole, so that it can be repaired and replayed.
 
-    Written by whoever could not; read by the console and `gamenight rejected`. Twice is harmless: topic, partition and offset
-    name the message.
+    Written by whoever could not; read by the console and `gamenight rejected`. Twice is harmless: the `rejection_id` is one.
     """
 
     topic: ClassVar[str] = "rejected.v1"
@@ -747,10 +746,33 @@ class MessageRejected(Event):
     source_partition: int
     source_offset: int
     source_key: bytes | None
+    """Its key, as far as it is kept."""
+    source_key_size: int | None = None
+    """Bytes of the whole key; None: it had none."""
     value: bytes
+    """The message, as far as it is kept."""
+    null: bool = False
+    """Whether it had no value at all."""
+    size: int | None = None
+    """Bytes of the whole message; None: `value` is all of it, or `error` says otherwise."""
+    digest: str = ""
+    """sha256 of the whole message."""
     stage: str
     """Who could not handle it."""
     error: str
+
+    @property
+    def rejection_id(self) -> UUID:
+        """One a message and stage: who rejects it again, after a restart or in another process, says the same."""
+        where = f"{self.source}/{self.source_partition}/{self.source_offset}"
+        return uuid5(NAMESPACE, f"rejected/{where}/{self.digest}/{self.stage}")
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the message and of its key is kept."""
+        size = len(self.value) if self.size is None else self.size
+        key_size = len(self.source_key or b"") if self.source_key_size is None else self.source_key_size
+        return size == len(self.value) and key_size == len(self.source_key or b"")
 
 
 # --- topics ----------------------------------------------------------------------------------------------------------
@@ -853,8 +875,8 @@ def _adapter(topic: str) -> TypeAdapter[Any]:
 _ADAPTERS: Final = {topic: _adapter(topic) for topic in TOPICS}
 
 
-def decode(topic: str, value: bytes) -> Event:
-    """The event that a record of ``topic`` carries.
+def decode(topic: str, value: bytes | None) -> Event:
+    """The event that a value on ``topic`` is; a record is read with `contracts.records.read`.
 
     Raises:
         UnknownEvent: If the bytes are no event of this topic; the message says which field is wrong and why.
@@ -862,6 +884,8 @@ def decode(topic: str, value: bytes) -> Event:
     adapter = _ADAPTERS.get(topic)
     if adapter is None:
         raise UnknownEvent(f"no topic {topic!r}: contracts/events.py lists {', '.join(TOPICS)}")
+    if value is None:
+        raise UnknownEvent(f"not an event of {topic}: it has no value")
     try:
         event: Event = adapter.validate_json(value)
     except ValueError as wrong:

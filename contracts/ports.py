@@ -20,13 +20,17 @@ class Record:
     partition: int
     offset: int
     key: bytes | None
-    value: bytes
+    value: bytes | None
+    """None: there is none, which on a compacted topic takes the key's entry away."""
     timestamp_ms: int
 
 
-Since = Literal["start", "end"] | datetime | Mapping[int, int]
-"""Where reading begins. A mapping gives the first offset to read of each partition, for a reader that keeps its own place;
-a partition that it does not name is read from the start."""
+Partition = tuple[str, int]
+"""A topic, and the number of one of its partitions."""
+Since = Literal["start", "end"] | datetime | Mapping[Partition, int]
+"""Where reading begins. A mapping gives the first offset to read of each partition, for a reader that keeps its own place (see
+`Tail.positions`); a negative one counts back from the end, as in a list. A partition that it does not name is read from the
+start, and so is one that ends before the offset: the log is another one. One whose log begins after it, from there."""
 
 
 class Bus(Protocol):
@@ -61,6 +65,10 @@ class Tail(Protocol):
 
     def caught_up(self) -> bool:
         """Whether everything that was on the topics when it was opened has been polled."""
+        ...
+
+    def positions(self) -> dict[Partition, int]:
+        """The first offset of each partition that was not polled: where another tail goes on, if it is opened there."""
         ...
 
     def close(self) -> None:

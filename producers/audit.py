@@ -36,11 +36,10 @@ from contracts.events import (
     Outcome,
     PolicySet,
     ScoresCounted,
-    UnknownEvent,
-    decode,
     generation,
 )
 from contracts.ports import Bus, Record
+from contracts.records import read
 
 TOPICS_READ: Final = (
     "drawings.v1", "guesses.v1", "corrections.v1", "examples.v1", "lessons.v1", "receipts.v1", "metrics.v1", "rejected.v1",
@@ -148,9 +147,8 @@ class Auditor:
 
     def read(self, record: Record) -> None:
         """Take a record in; previews, and what is of other topics, are passed over."""
-        try:
-            event = decode(record.topic, record.value)
-        except UnknownEvent:
+        event = read(record, "audit")
+        if isinstance(event, MessageRejected) and record.topic != MessageRejected.topic:
             self._unread += 1
             return
         match event:

@@ -18,7 +18,7 @@ from kafka.partitioner.default import murmur2
 from kafka.structs import TopicPartition
 
 from contracts.events import TOPICS, Event
-from contracts.ports import Bus, Record, Since, Tail
+from contracts.ports import Bus, Partition, Record, Since, Tail
 from contracts.settings import Settings
 from producers.connection import DIRECT, NotAdmitted, Place, kafka_of, knock
 from producers.connection import BrokerAbsent as BrokerAbsent
@@ -273,6 +273,7 @@ class _KafkaTail:
             starts = self._starts(assigned, ends, since)
             for place, offset in starts.items():
                 self._consumer.seek(place, offset)
+            self._next: dict[Partition, int] = {(place.topic, place.partition): offset for place, offset in starts.items()}
             self._behind = {place: ends[place] for place in assigned if starts[place] < ends[place]}
         except BaseException:
             self._consumer.close(autocommit=False, timeout_ms=0)
@@ -285,7 +286,7 @@ class _KafkaTail:
             return dict(self._consumer.beginning_offsets(assigned))
         if isinstance(since, Mapping):
             begin = self._consumer.beginning_offsets(assigned)
-            return {place: max(begin[place], since.get(place.partition, 0)) for place in assigned}
+            return {p: _first(since.get((p.topic, p.partition), 0), begin[p], ends[p]) for p in assigned}
         found = self._consumer.offsets_for_times(dict.fromkeys(assigned, int(since.timestamp() * 1000)))
         return {place: found[place].offset if found.get(place) else ends[place] for place in assigned}
 
@@ -304,12 +305,13 @@ class _KafkaTail:
                     raise BusError(f"reading failed: {error}") from error
             if batches or time.monotonic() >= deadline:
                 return [
-                    Record(r.topic, r.partition, r.offset, r.key, r.value or b"", r.timestamp)
+                    Record(r.topic, r.partition, r.offset, r.key, r.value, r.timestamp)
                     for r in chain.from_iterable(batches.values())
                 ]
 
     def _note(self, batches: dict[Any, list[Any]]) -> None:
-        for place, batch in batches.items() if self._behind else ():
+        for place, batch in batches.items():
+            self._next[place.topic, place.partition] = batch[-1].offset + 1
             if batch[-1].offset + 1 >= self._behind.get(place, 0):
                 self._behind.pop(place, None)
         if self._behind and not batches:  # compaction may have taken the last records: the position knows
@@ -321,11 +323,22 @@ class _KafkaTail:
         """Whether everything that was on the topics when it was opened has been polled."""
         return not self._behind
 
+    def positions(self) -> dict[Partition, int]:
+        """The first offset of each partition that was not polled."""
+        return dict(self._next)
+
     def close(self) -> None:
         """Stop; a poll under way in another thread returns."""
         self._closing = True
         with self._lock:
             self._consumer.close(autocommit=False, timeout_ms=1000)
+
+
+def _first(wanted: int, begin: int, end: int) -> int:
+    """Where a partition that has ``begin`` to ``end`` - 1 is read from: see `contracts.ports.Since`."""
+    if wanted < 0:
+        wanted += end
+    return begin if wanted > end else max(begin, wanted)
 
 
 def _known(topics: Iterable[str], partitions: dict[str, int]) -> dict[str, int]:
@@ -406,7 +419,7 @@ class _MemoryTail:
         if since == "end":
             return self._ends[place]
         if isinstance(since, Mapping):
-            return since.get(place[1], 0)
+            return _first(since.get(place, 0), 0, self._ends[place])
         least = int(since.timestamp() * 1000)
         return next((r.offset for r in self._memory.logs.get(place, ()) if r.timestamp_ms >= least), self._ends[place])
 
@@ -429,6 +442,10 @@ class _MemoryTail:
     def caught_up(self) -> bool:
         """Whether everything that was on the topics when it was opened has been polled."""
         return all(self._next[place] >= end for place, end in self._ends.items())
+
+    def positions(self) -> dict[Partition, int]:
+        """The first offset of each partition that was not polled."""
+        return dict(self._next)
 
     def close(self) -> None:
         """Stop; a poll under way in another thread returns."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -29,25 +29,26 @@ from contracts.events import (
     Features,
     GuessMade,
     GuessMissed,
+    MessageRejected,
     PreviewGuessed,
     Role,
     RollBackModel,
     TryVersion,
-    UnknownEvent,
-    decode,
     now,
 )
 from contracts.ports import Endpoint, Record
+from contracts.records import read, rejection
 from contracts.settings import Settings
 from streams.asking import Asker, Question, Said
 from streams.blending import Voices, blended, opinions
-from streams.folding import rejected
+from streams.folding import told
 from streams.models import Models
 from streams.personal import SHARED
 from streams.routing import Candidate, Lately, Table, rounded, superseded
 
 _log = structlog.get_logger()
 
+STAGE: Final = "router"
 Publish = Callable[[Iterable[Event]], Awaitable[None]]
 
 
@@ -144,13 +145,11 @@ class Router:
         """What is to be answered: not what is no drawing, nobody waits for, or is being answered already."""
         drawings: list[tuple[DrawingSubmitted, Handed]] = []
         for handed in gathered:
-            try:
-                drawing = decode(handed.record.topic, handed.record.value)
-            except UnknownEvent as wrong:
-                self._reject(handed.record, wrong, handed.ack)
-                continue
+            drawing = read(handed.record, STAGE)
             if isinstance(drawing, DrawingSubmitted):
                 drawings.append((drawing, handed))
+            else:
+                self._send([told(drawing)] if isinstance(drawing, MessageRejected) else [], handed.ack)
         time_now = now()
         skipped = superseded([drawing for drawing, _ in drawings], time_now, self._stale)
         questions = []
@@ -456,7 +455,7 @@ class Router:
         question.acks.clear()
 
     def _reject(self, record: Record, wrong: Exception, done: Callable[[], object]) -> None:
-        self._send([rejected(record, "router", wrong)], done)
+        self._send([told(rejection(record, STAGE, wrong))], done)
 
     def _send(self, events: Sequence[Event], done: Callable[[], object]) -> None:
         async def send() -> None:

@@ -46,7 +46,7 @@ def router(settings: Settings) -> Pipe:
     personal = Personal(embedding.reader)
     answers = Router(settings, embedding, models, sagemaker_endpoints(settings), personal, pipe.publish)
     pipe.fold(personal, step=20)  # a few ms: drawings are answered on the same loop
-    pipe.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1"])))
+    pipe.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "rejected.v1"])))
     pipe.alongside(answers.run)
     pipe.hand(["drawings.v1"], answers)
     return pipe

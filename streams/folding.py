@@ -1,17 +1,16 @@
 """One step of a fold: records in; state, offsets and outgoing events in one transaction (way 2, LEARN). No Faust here."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 import structlog
 
-from contracts.events import Event, MessageRejected, decode
+from contracts.events import Event, MessageRejected
 from contracts.ports import Cells, Record
+from contracts.records import read, rejection
 from streams.ledger import Ledger
 
 _log = structlog.get_logger()
-MAX_REJECTED_BYTES: Final = 700_000
-"""Of a message kept in MessageRejected, so that it passes the broker's limit as base64."""
 
 
 class Fold(Protocol):
@@ -71,31 +70,28 @@ def advance(ledger: Ledger, fold: Fold, partition: int, records: Sequence[Record
             if record.offset <= ledger.offset(record.topic):
                 continue
             news = True
-            try:
-                event = decode(record.topic, record.value)
-                with ledger.attempt():
-                    said = list(fold.decide(ledger, event, partition, record.offset))
-            except Exception as wrong:  # noqa: BLE001 one bad message stops nothing
-                said = [rejected(record, fold.name, wrong)]
+            said = _decide(ledger, fold, partition, record)
             ledger.post(said)
             ledger.move(record.topic, record.offset)
         if news:
             ledger.post(fold.settle(ledger, partition))
 
 
-def rejected(record: Record, stage: str, wrong: Exception) -> MessageRejected:
-    """What becomes of a message that ``stage`` could not handle."""
-    error = f"{type(wrong).__name__}: {wrong}"[:2000]
-    if len(record.value) > MAX_REJECTED_BYTES:
-        error = f"only the first {MAX_REJECTED_BYTES} of {len(record.value)} bytes are kept; {error}"
-    where = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-    _log.warning("message rejected", stage=stage, error=error, **where)
-    return MessageRejected(
-        source=record.topic,
-        source_partition=record.partition,
-        source_offset=record.offset,
-        source_key=record.key,
-        value=record.value[:MAX_REJECTED_BYTES],
-        stage=stage,
-        error=error,
-    )
+def _decide(ledger: Ledger, fold: Fold, partition: int, record: Record) -> list[Event]:
+    event = read(record, fold.name)
+    if isinstance(event, MessageRejected):
+        return [told(event)]
+    if event is None:
+        return []
+    try:
+        with ledger.attempt():
+            return list(fold.decide(ledger, event, partition, record.offset))
+    except Exception as wrong:  # noqa: BLE001 one bad message stops nothing
+        return [told(rejection(record, fold.name, wrong))]
+
+
+def told(rejected: MessageRejected) -> MessageRejected:
+    """A rejection, once it is in the process's own log too."""
+    where = {"topic": rejected.source, "partition": rejected.source_partition, "offset": rejected.source_offset}
+    _log.warning("message rejected", stage=rejected.stage, error=rejected.error, **where)
+    return rejected

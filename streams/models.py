@@ -7,11 +7,14 @@ from typing import Final
 
 import structlog
 
-from contracts.events import SnapshotTaken, UnknownEvent, decode, now
+from contracts.events import Event, MessageRejected, SnapshotTaken, now
 from contracts.ports import Bus, Record
+from contracts.records import read, rejection
+from producers.rejections import Rejections
 from streams.routing import Candidate, Table
 
 _log = structlog.get_logger()
+STAGE: Final = "router"
 _POLL_S: Final = 0.25
 
 
@@ -28,32 +31,43 @@ class Models:
         self._reader = reader
 
     async def follow(self, connect: Callable[[], Bus]) -> None:
-        """Read models.v1 from its start, for ever."""
+        """Read models.v1 from its start, for ever; what of it cannot be read is told on rejected.v1."""
         bus = await asyncio.to_thread(connect)
+        rejections = Rejections(bus)
         tail = await asyncio.to_thread(bus.follow, ["models.v1"], "start")
         try:
             while True:
-                self.learn(await asyncio.to_thread(tail.poll, _POLL_S))
+                rejected = self.learn(await asyncio.to_thread(tail.poll, _POLL_S))
                 if not self.ready.is_set() and tail.caught_up():
                     self.ready.set()
                     _log.info("models known", table=self.table.digest, versions=self._versions())
+                for one in rejected:
+                    await asyncio.to_thread(rejections.tell, one)
         finally:
             tail.close()
             bus.close()
 
-    def learn(self, records: Sequence[Record]) -> None:
-        """Take what came; of each key, the newest record counts."""
+    def learn(self, records: Sequence[Record]) -> list[MessageRejected]:
+        """Take what came; of each key, the newest record that can be read counts. Gives what is told of the others."""
         before = table = self.table
-        for record in {record.key: record for record in records}.values():
+        rejected: list[MessageRejected] = []
+        newest: dict[bytes | None, tuple[Record, Event]] = {}
+        for record in records:
+            event = read(record, STAGE)
+            if isinstance(event, MessageRejected):
+                rejected.append(event)
+            elif event is not None:
+                newest[record.key] = record, event
+        for record, event in newest.values():
             try:
-                event = decode(record.topic, record.value)
                 if not isinstance(event, SnapshotTaken) or self._readable(event):
                     table = table.after(event)
-            except (UnknownEvent, ValueError) as wrong:
-                _log.error("no model event", offset=record.offset, error=str(wrong)[:500])
+            except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
+                rejected.append(rejection(record, STAGE, wrong))
         self.table = table
         if self.ready.is_set() and replace(table, online={}) != replace(before, online={}):
             _log.info("models changed", table=table.digest, versions=self._versions())
+        return rejected
 
     def take_out(self, model: str, version: str, why: str) -> bool:
         """Let the last good version answer in the place of one that fails; whether that changed anything."""

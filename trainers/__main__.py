@@ -19,15 +19,17 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.events import BATCH_MODELS, RetrainModel, UnknownEvent, decode
+from contracts.events import BATCH_MODELS, MessageRejected
 from contracts.ports import Bus, Record, Tail
+from contracts.records import read, rejection
 from contracts.settings import Settings
 from producers import logs
 from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import BusError, open_bus
+from producers.rejections import Rejections
 from trainers.approval import Approvals
 from trainers.bases import Bases
-from trainers.intake import ACKNOWLEDGED_S, catch_up, rejection
+from trainers.intake import catch_up
 from trainers.observations import ensure_table
 from trainers.promote import Promoter
 from trainers.registry import Registry
@@ -39,6 +41,7 @@ from trainers.watching import LOOK_S, Watch
 if TYPE_CHECKING:
     from trainers.rebuild import Rebuilder
 
+STAGE = "trainers"
 RETRY_S = 2.0
 STOP_S = 1.0
 BASES_S = 20.0
@@ -98,12 +101,13 @@ class Trainer:
             self.broken = True
             self._stop.set()
             raise Stopped from None
+        rejections = Rejections(bus)
         blobs, serving = S3Blobs(settings), Serving(settings, self.pause)
         registry = Registry(settings, blobs)
         standing, commands = self._standing, bus.follow(["commands.v1"], "start")
-        self._catch_up(bus, commands)
+        self._catch_up(rejections, commands)
         models = bus.follow(["models.v1"], "start")  # only up to now: from here on nobody else writes what concerns us
-        self._catch_up(bus, models)
+        self._catch_up(rejections, models)
         models.close()
         promoter = Promoter(bus, standing, serving)
         approvals = Approvals(standing, promoter, registry)
@@ -118,7 +122,7 @@ class Trainer:
 
         steering = Steering(standing, promoter, approvals)
         watch = Watch(standing, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
-        self._start("hear", lambda: self._listen(bus, commands))
+        self._start("hear", lambda: self._listen(rejections, commands))
         for target in (*BATCH_MODELS, None):
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
         self._start("watch", lambda: self._look(watch))
@@ -178,10 +182,10 @@ class Trainer:
                 log.info("examples kept", sink=threading.current_thread().name, n=taken)
             self.pause(self._settings.archive_every_s)
 
-    def _listen(self, bus: Bus, tail: Tail) -> None:
+    def _listen(self, rejections: Rejections, tail: Tail) -> None:
         """Hear commands as they come."""
         while not self._stop.is_set():
-            self._hear(bus, tail.poll(1.0))
+            self._hear(rejections, tail.poll(1.0))
 
     def _steer(self, steering: Steering, target: str | None) -> None:
         """Carry out what changes who answers, of one model, or of whatever is none; in the order asked for."""
@@ -222,19 +226,21 @@ class Trainer:
             if commands:
                 return commands[0]
 
-    def _catch_up(self, bus: Bus, tail: Tail) -> None:
+    def _catch_up(self, rejections: Rejections, tail: Tail) -> None:
         while not tail.caught_up():
-            self._hear(bus, tail.poll(1.0))
+            self._hear(rejections, tail.poll(1.0))
             self.pause(0)
 
-    def _hear(self, bus: Bus, records: list[Record]) -> None:
+    def _hear(self, rejections: Rejections, records: list[Record]) -> None:
         for record in records:
-            try:
-                self._standing.hear(decode(record.topic, record.value))
-            except UnknownEvent as error:
-                if record.topic == RetrainModel.topic:
-                    bus.publish(rejection(record, "trainers", error)).result(ACKNOWLEDGED_S)
-                log.warning("message rejected", topic=record.topic, offset=record.offset, error=str(error))
+            event = read(record, STAGE)
+            if isinstance(event, MessageRejected):
+                rejections.tell(event)
+            elif event is not None:
+                try:
+                    self._standing.hear(event)
+                except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
+                    rejections.tell(rejection(record, STAGE, wrong))
         if records:
             with self._heard:
                 self._heard.notify_all()

@@ -9,10 +9,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from contracts.events import ExampleLabelled, MessageRejected, UnknownEvent, decode
+import structlog
+
+from contracts.events import ExampleLabelled, MessageRejected
 from contracts.ports import Bus, Record
+from contracts.records import read
+
+log = structlog.get_logger()
 
 TOPIC: Final = ExampleLabelled.topic
+STAGE: Final = "trainers.intake"
 MAX_EXAMPLES: Final = 1000
 MAX_BYTES: Final = 4 * 1024 * 1024
 """Bounds of a batch, in examples and in bytes on the log: what a sink has in memory."""
@@ -54,7 +60,7 @@ def catch_up(bus: Bus, sink: Sink, stop: threading.Event | None = None) -> int:
         How many messages it took.
     """
     taken = 0
-    tail = bus.follow([TOPIC], sink.places())
+    tail = bus.follow([TOPIC], {(TOPIC, partition): offset for partition, offset in sink.places().items()})
     waiting: dict[int, list[Record]] = {}
     try:
         while not (stop and stop.is_set()):
@@ -79,34 +85,23 @@ def batches(waiting: list[Record], whole: bool) -> Iterator[list[Record]]:
     ones are wanted. A record larger than the bound is a batch of its own."""
     start, size = 0, 0
     for at, record in enumerate(waiting):
-        if at > start and (at - start >= MAX_EXAMPLES or size + len(record.value) > MAX_BYTES):
+        if at > start and (at - start >= MAX_EXAMPLES or size + _size(record) > MAX_BYTES):
             yield waiting[start:at]
             start, size = at, 0
-        size += len(record.value)
+        size += _size(record)
     if not whole and start < len(waiting):
         yield waiting[start:]
         start = len(waiting)
     del waiting[:start]
 
 
+def _size(record: Record) -> int:
+    return len(record.value or b"")
+
+
 def _placed(bus: Bus, record: Record) -> Placed:
-    try:
-        event = decode(record.topic, record.value)
-    except UnknownEvent as error:
-        bus.publish(rejection(record, "trainers.intake", error)).result(ACKNOWLEDGED_S)
-        return Placed(record.offset, None)
-    assert isinstance(event, ExampleLabelled)
-    return Placed(record.offset, event)
-
-
-def rejection(record: Record, stage: str, error: Exception) -> MessageRejected:
-    """What is said of a message that cannot be read."""
-    return MessageRejected(
-        source=record.topic,
-        source_partition=record.partition,
-        source_offset=record.offset,
-        source_key=record.key,
-        value=record.value,
-        stage=stage,
-        error=str(error)[:2000],
-    )
+    event = read(record, STAGE)
+    if isinstance(event, MessageRejected):
+        log.warning("message rejected", topic=record.topic, offset=record.offset, error=event.error[:300])
+        bus.publish(event).result(ACKNOWLEDGED_S)
+    return Placed(record.offset, event if isinstance(event, ExampleLabelled) else None)

@@ -139,9 +139,47 @@ def test_from_kept_offsets_a_reader_goes_on_where_it_was(bus, player):
     missed = drawing(player)
     bus.publish(missed).result(DEADLINE_S)
 
-    tail = bus.follow(["drawings.v1"], {first.partition: first.offset + 1})
+    tail = bus.follow(["drawings.v1"], {("drawings.v1", first.partition): first.offset + 1})
 
     assert events(polled(tail, player, 1)) == [missed]
+    tail.close()
+
+
+def test_who_is_opened_where_another_stopped_misses_nothing_and_reads_nothing_twice(bus, player):
+    tail = bus.follow(["drawings.v1", "corrections.v1"], "end")
+    bus.publish(drawing(player)).result(DEADLINE_S)
+    polled(tail, player, 1)
+    places = tail.positions()
+    tail.close()
+    later = [drawing(player), correction(player)]
+    for each in later:
+        bus.publish(each).result(DEADLINE_S)
+
+    tail = bus.follow(["drawings.v1", "corrections.v1"], places)
+
+    assert {event.type: event for event in events(polled(tail, player, 2))} == {event.type: event for event in later}
+    assert len(places) == 8
+    tail.close()
+
+
+def test_a_place_below_zero_counts_from_the_end(bus, player):
+    sent = [drawing(player, x) for x in range(3)]
+    [where] = {bus.publish(each).result(DEADLINE_S).partition for each in sent}
+    others = {("drawings.v1", part): -1 for part in range(4)}
+
+    tail = bus.follow(["drawings.v1"], others | {("drawings.v1", where): -2})
+
+    assert events(polled(tail, player, 2)) == sent[1:]
+    tail.close()
+
+
+def test_a_place_beyond_the_end_is_of_another_log_which_is_read_from_its_start(bus, player):
+    sent = drawing(player)
+    kept = bus.publish(sent).result(DEADLINE_S)
+
+    tail = bus.follow(["drawings.v1"], {("drawings.v1", part): kept.offset + 1_000_000 for part in range(4)})
+
+    assert events(polled(tail, player, 1)) == [sent]
     tail.close()
 
 

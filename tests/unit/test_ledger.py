@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, decode
 from contracts.ports import Cells, Record
-from streams.folding import MAX_REJECTED_BYTES, advance, begin, rejected
+from streams.folding import advance, begin
 from streams.ledger import Ledger, LedgerTaken
 from tests.histories import drawing, guess
 
@@ -211,14 +211,6 @@ def test_one_bad_message_is_rejected_and_stops_nothing(ledger: Ledger):
     assert isinstance(failed, MessageRejected)
     assert (unread.value, unread.source_offset, unread.stage) == (b'{"type":"?"}', 0, "echo")
     assert failed.error == "RuntimeError: mallory"
-
-
-def test_a_rejected_message_fits_on_its_topic():
-    event = rejected(record(0, value=b"x" * 1_000_000), "echo", ValueError("y" * 5000))
-
-    assert len(event.value) == MAX_REJECTED_BYTES
-    assert "of 1000000 bytes" in event.error
-    assert len(event.record_value()) < 1_000_000
 
 
 def test_a_partition_that_is_taken_up_says_what_is_worth_saying_again(ledger: Ledger):

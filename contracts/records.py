@@ -1,0 +1,63 @@
+"""A record of any topic, read: the event that it carries, or what is told of it on rejected.v1. Nothing that it holds raises.
+
+`read` is the only way from a record to an event. What a reader cannot do with an event that it could read becomes a `rejection`
+too, so whatever is on a topic is either handled or told, whole as far as a message can hold it.
+"""
+
+from hashlib import sha256
+from typing import Final
+
+from contracts.events import TOPICS, Event, MessageRejected, decode
+from contracts.ports import Record
+
+KEPT_BYTES: Final = 700_000
+"""Of a value kept in MessageRejected: as base64, with key and error, it stays below the largest message of the broker."""
+KEPT_KEY_BYTES: Final = 16_384
+_ERROR: Final = 2000  # characters, of which JSON may make six bytes each
+
+
+def read(record: Record, stage: str) -> Event | MessageRejected | None:
+    """The event that a record carries, or the MessageRejected that ``stage`` shall publish of it.
+
+    Returns:
+        None where there is nothing to do: a record without a value on a compacted topic, by which Kafka takes a key's entry
+        away (who holds the entry keeps it until it reads the topic again); and a record of rejected.v1 that is no
+        MessageRejected, since to reject it would put another one there. On rejected.v1 a MessageRejected is the event.
+    """
+    spec = TOPICS.get(record.topic)
+    if record.value is None and spec is not None and spec.compacted:
+        return None
+    try:
+        return decode(record.topic, record.value)
+    except Exception as wrong:  # noqa: BLE001 one bad record stops nothing
+        return None if record.topic == MessageRejected.topic else rejection(record, stage, wrong)
+
+
+def rejection(record: Record, stage: str, wrong: BaseException) -> MessageRejected:
+    """What is told of a record that ``stage`` could not handle: it fits on its topic, whatever the record holds."""
+    value, key = record.value or b"", record.key
+    error = _said(wrong)
+    if len(value) > KEPT_BYTES:
+        error = f"only the first {KEPT_BYTES} of {len(value)} bytes are kept; {error}"
+    return MessageRejected(
+        source=record.topic,
+        source_partition=record.partition,
+        source_offset=record.offset,
+        source_key=None if key is None else key[:KEPT_KEY_BYTES],
+        source_key_size=None if key is None else len(key),
+        value=value[:KEPT_BYTES],
+        null=record.value is None,
+        size=len(value),
+        digest=sha256(value).hexdigest(),
+        stage=stage,
+        error=error[:_ERROR],
+    )
+
+
+def _said(wrong: BaseException) -> str:
+    """An error in words that can be written as JSON, even if they quote what cannot."""
+    try:
+        text = f"{type(wrong).__name__}: {str(wrong)[: 2 * _ERROR]}"
+    except Exception:  # noqa: BLE001 an error that cannot even be told
+        text = type(wrong).__name__
+    return text.encode("utf-8", "backslashreplace").decode()
