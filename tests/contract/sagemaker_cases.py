@@ -104,10 +104,10 @@ class Cloud:
         self.answered: set[str] = set()
         """The operations of SageMaker and its logs that were called and answered without an error."""
         for client in (self.sagemaker, self.runtime, self.logs):
-            client.meta.events.register("after-call", self._note)
+            client.meta.events.register("after-call", self._heard)
 
     @property
-    def _note(self, model: Any, http_response: Any, **_: Any) -> None:
+    def _heard(self, model: Any, http_response: Any, **_: Any) -> None:
         if http_response.status_code < 300:
             self.answered.add(model.name)
 
