@@ -1,10 +1,13 @@
 """``python -m api``: the API as a process."""
 
+from functools import partial
+
 import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
-from api.app import create_app
+from api.app import MAX_SOCKETS, create_app
+from api.connections import Crowd, HttpProtocol
 from api.frames import MAX_FRAME
 from api.sockets import Protocol
 from contracts.settings import Settings
@@ -17,15 +20,19 @@ GRACE_S = 1
 """How long open requests may take to end when the process is stopped, in seconds."""
 
 
-def server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
+MAX_CONNECTIONS = 2 * MAX_SOCKETS
+"""Of all kinds, from all addresses; what is asked on one more is refused with 503."""
+
+
+def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
     """What serves an app: told to stop, it gives every socket a close frame (1012)."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            host=host,
-            port=port,
+            host=settings.host,
+            port=settings.port,
             loop="uvloop",
-            http="httptools",
+            http=partial(HttpProtocol, Crowd(settings.connections_per_address, settings.trusted_proxies)),  # type: ignore[arg-type]
             ws=Protocol,
             ws_max_size=MAX_FRAME,
             ws_per_message_deflate=False,
@@ -35,7 +42,9 @@ def server(app: ASGIApp, host: str, port: int) -> uvicorn.Server:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=settings.trusted_proxies,
         )
     )
 
@@ -50,7 +59,7 @@ def main() -> None:
         log.error("not started", why=str(absent))
         raise SystemExit(1) from None
     try:
-        server(create_app(settings, bus), settings.host, settings.port).run()
+        server(create_app(settings, bus), settings).run()
     finally:
         bus.close()
 

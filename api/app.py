@@ -10,14 +10,18 @@ from pathlib import Path
 import structlog
 from fastapi import FastAPI
 from fastapi.routing import APIWebSocketRoute
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.websockets import WebSocket
 
 from api.asyncapi import document
 from api.board import Board
 from api.game import Game
+from api.guard import Guard, guest_of, hosts
 from api.health import Health
+from api.limits import Guest, Limits
 from api.live import Live
 from api.meters import Meters
+from api.operators import Operators
 from api.ops import router
 from api.orders import Orders
 from api.pages import WEB, Policy, add_pages
@@ -32,6 +36,8 @@ from contracts.settings import Settings
 
 MAX_SOCKETS = 2000
 """Of all kinds; one more is refused with 503."""
+MAX_BODY = 65_536
+"""Bytes of the largest body that a route takes, unless it says otherwise."""
 READY_S = 30.0
 """How long reading the bus from where it must be read may take at a start, in seconds."""
 
@@ -57,6 +63,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     if not settings.seat_secret:
         raise ValueError("no seat secret: `gamenight up` makes one, or set GAMENIGHT_SEAT_SECRET")
     meters, recent, board, live, orders = Meters(), Recent(), Board(), Live(), Orders()
+    limits, operators = Limits(settings), Operators(settings.operator_token)
     game = Game(bus, recent, Seats(settings.seat_secret), board.states, meters, clock)
     health = Health(bus, lambda: board.expected, lambda: relay.trouble, clock)
     predictor = Predictor(bus, settings.guess_budget_ms / 1000 + SLACK_S)
@@ -83,31 +90,40 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
         log.info("stopped")
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.include_router(router(settings, bus, board, live, orders, health, meters))
+    app.include_router(router(operators, bus, board, live, orders, health, meters))
     app.include_router(predict_router(settings, board, predictor, meters, origins(settings.allowed_origins)))
     known = origins(settings.allowed_origins) | {f"http://{settings.host}:{settings.port}"}
     open_lines: set[Line] = set()
 
-    def socket(path: str, talk: Callable[[Line], Awaitable[None]]) -> APIWebSocketRoute:
+    def socket(path: str, talk: Callable[[Line, Guest], Awaitable[None]]) -> APIWebSocketRoute:
         async def serve(socket: WebSocket) -> None:
+            guest = guest_of(socket)
             if not from_here(socket.headers, known):
                 await deny(socket, 403, "this page is not the game's: add its origin to GAMENIGHT_ALLOWED_ORIGINS")
                 return
             if len(open_lines) >= MAX_SOCKETS:
                 await deny(socket, 503, f"{MAX_SOCKETS} sockets are open: come again later")
                 return
-            await socket.accept()
+            if why := guest.open():
+                await deny(socket, 429, why)
+                return
+            try:
+                await socket.accept()
+            except BaseException:
+                guest.close()
+                raise
             line = Line(socket)
             open_lines.add(line)
             meters.sockets.labels(path).inc()
             try:
-                await talk(line)
+                await talk(line, guest)
             except Exception:
                 log.exception("socket failed", path=path)
                 line.close(INTERNAL_ERROR, "a fault of the server")
             finally:
                 await line.finish()
                 open_lines.discard(line)
+                guest.close()
                 meters.sockets.labels(path).dec()
                 meters.closes.labels(str(line.code)).inc()
 
@@ -115,5 +131,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
 
     app.router.routes += [socket("/ws/play", game.play), socket("/ws/watch", watchers.watch)]
     add_pages(app, web, app.openapi(), document(app.version))
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
+    app.add_middleware(Guard, hosts(settings), limits, operators, clock)
     app.add_middleware(Policy)
     return app

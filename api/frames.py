@@ -374,6 +374,8 @@ ERROR_CODES: Final[Mapping[str, str]] = {
     "unknown_drawing": "a word on a drawing that is not this player's, not finished, or over 15 minutes old",
     "taken": "a drawing_id that another player has used",
     "too_fast": "more frames than a player can make; the frame was dropped",
+    "busy": "more than an address may ask for, perhaps by somebody else there; the frame was dropped: wait as it says",
+    "too_many": "more sockets than a player may have",
     "unavailable": "not kept yet: the log is slow or away",
 }
 """Every code of an error frame, and when it comes."""

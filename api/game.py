@@ -8,6 +8,7 @@ from typing import assert_never
 import structlog
 
 from api.frames import ModelState
+from api.limits import Guest
 from api.meters import Meters
 from api.play import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
 from api.recent import Recent
@@ -55,10 +56,10 @@ class Game:
         """Players with at least one socket."""
         return len(self._lobby.players)
 
-    async def play(self, line: Line) -> None:
+    async def play(self, line: Line, guest: Guest) -> None:
         """Hold the conversation of one accepted socket until it ends."""
         self._loop = asyncio.get_running_loop()
-        session = Session(self._lobby, self._clock())
+        session = Session(self._lobby, self._clock(), guest)
         self._lines[session] = line
 
         def hear(data: str | bytes) -> None:

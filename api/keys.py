@@ -1,52 +1,17 @@
 """Who may ask for predictions, and how often: keys of apps, each with a bucket of its own, and wrong tries (way 1). Pure."""
 
 import hashlib
-import math
 import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from api.limits import MAX_ADDRESSES, Buckets
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 WRONG_PER_MINUTE: Final = 30
 """Wrong keys that an address may try."""
-MAX_ADDRESSES: Final = 4096
-"""That are remembered; whoever was heard longest ago is forgotten."""
-
-
-@dataclass(slots=True)
-class Bucket:
-    """What somebody may do now: fills evenly, up to what they may do in a minute."""
-
-    limit: int
-    tokens: float
-    filled: float
-    """When it was filled last, in seconds of the caller's monotonic clock."""
-
-    def take(self, now: float) -> float:
-        """Take one. Returns 0, or how many seconds to wait for the next."""
-        wait_s = self.wait(now)
-        if not wait_s:
-            self.tokens -= 1
-        return wait_s
-
-    def wait(self, now: float) -> float:
-        """How many seconds until there is one to take."""
-        self.tokens = min(float(self.limit), self.tokens + (now - self.filled) * self.limit / 60)
-        self.filled = now
-        return max(0.0, (1 - self.tokens) * 60 / self.limit)
-
-    def headers(self, wait_s: float = 0.0) -> dict[str, str]:
-        """What is left, and when all of it is there again."""
-        full_s = (self.limit - self.tokens) * 60 / self.limit
-        told = {
-            "RateLimit-Limit": str(self.limit),
-            "RateLimit-Remaining": str(int(self.tokens)),
-            "RateLimit-Reset": str(math.ceil(full_s)),
-        }
-        return told | ({"Retry-After": str(math.ceil(wait_s))} if wait_s else {})
 
 
 def digest(key: str) -> bytes:
@@ -79,23 +44,6 @@ def app_of(key: str, known: Mapping[str, bytes]) -> str | None:
         if secrets.compare_digest(given, kept):
             found = name
     return found
-
-
-class Buckets:
-    """A bucket for each of those who were heard of late."""
-
-    def __init__(self, per_minute: int) -> None:
-        """Let each do so much; at least 1."""
-        self._per_minute = per_minute
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
-
-    def of(self, who: str, now: float) -> Bucket:
-        """Somebody's bucket: full, when they are heard for the first time. ``now`` is monotonic, in seconds."""
-        bucket = self._buckets.setdefault(who, Bucket(self._per_minute, float(self._per_minute), now))
-        self._buckets.move_to_end(who)
-        if len(self._buckets) > MAX_ADDRESSES:
-            self._buckets.popitem(last=False)
-        return bucket
 
 
 class Tries:

@@ -5,14 +5,15 @@ carries it out says on the log what became of it, and `GET /api/ops/commands/{id
 """
 
 import asyncio
-import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID, uuid4
 
 import structlog
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -22,6 +23,7 @@ from api.health import Health
 from api.library import EndpointState, LibraryModel, RoutingState, endpoints, library, routing
 from api.live import Live
 from api.meters import Meters
+from api.operators import Operators
 from api.orders import Order, Orders
 from contracts.events import (
     BATCH_MODELS,
@@ -37,7 +39,6 @@ from contracts.events import (
     Version,
 )
 from contracts.ports import Bus
-from contracts.settings import Settings
 
 WITHIN_S = 5.0
 """How long an operator waits for the log's acknowledgement, in seconds."""
@@ -147,30 +148,40 @@ def _examples(*bodies: dict[str, Any]) -> dict[str, Any]:
 _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     401: {"description": "No token"},
     403: {"description": "A wrong token"},
+    429: {"description": "Too many wrong tokens"},
     503: {"description": "The log did not acknowledge the command, or no token is set"},
 }
 
 
-def router(settings: Settings, bus: Bus, board: Board, live: Live, orders: Orders, health: Health, meters: Meters) -> APIRouter:
+def router(
+    operators: Operators, bus: Bus, board: Board, live: Live, orders: Orders, health: Health, meters: Meters
+) -> APIRouter:
     """The HTTP routes that are not pages."""
     routes = APIRouter()
     bearer = HTTPBearer(auto_error=False, description="settings.operator_token")
 
-    def operator(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> str:
-        """Who commands. Raises 401 without a token, 403 with a wrong one."""
-        who = request.client.host if request.client else "unknown"
-        if settings.operator_token is None:
-            raise _refused(503, "no operator token is set: `gamenight up` makes one, or set GAMENIGHT_OPERATOR_TOKEN", who)
-        if given is None:
-            raise _refused(401, "say who you are: Authorization: Bearer <operator token>", who, {"WWW-Authenticate": "Bearer"})
-        if not secrets.compare_digest(given.credentials.encode(), settings.operator_token.encode()):
-            raise _refused(403, "this token is not the operators'", who)
-        return f"operator@{who}"
+    class OperatorsRoute(APIRoute):
+        """Lets nobody but operators in, before anything of the body is read."""
 
-    def _refused(status: int, why: str, who: str, headers: dict[str, str] | None = None) -> HTTPException:
-        meters.audited.labels(str(status)).inc()
-        log.warning("audit: refused", status=status, why=why, by=who)
-        return HTTPException(status, why, headers)
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def guarded(request: Request) -> Response:
+                who = request.client.host if request.client else "unknown"
+                refusal = operators.refusal(request.headers.get("authorization"), who, time.monotonic())
+                if refusal is None:
+                    return await handle(request)
+                meters.audited.labels(str(refusal.status)).inc()
+                log.warning("audit: refused", status=refusal.status, why=refusal.why, by=who)
+                raise HTTPException(refusal.status, refusal.why, refusal.headers)
+
+            return guarded
+
+    def operator(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> str:
+        """Who commands."""
+        return f"operator@{request.client.host if request.client else 'unknown'}"
+
+    commands = APIRouter(route_class=OperatorsRoute)
 
     async def put(command: Command) -> Accepted:
         """Return when the command is kept."""
@@ -193,7 +204,7 @@ def router(settings: Settings, bus: Bus, board: Board, live: Live, orders: Order
         return Accepted(command_id=str(command.command_id))
 
     def ordering(path: str, *bodies: dict[str, Any]) -> Callable[[Handler], Handler]:
-        return routes.post(
+        return commands.post(
             f"/api/ops/{path}", status_code=202, tags=["operators"], responses=_REFUSALS, openapi_extra=_examples(*bodies)
         )
 
@@ -229,7 +240,9 @@ def router(settings: Settings, bus: Bus, board: Board, live: Live, orders: Order
         """Change who guesses, and who is shown first."""
         return await put(SetPolicy(command_id=uuid4(), by=by, **order.model_dump()))
 
-    @routes.get("/api/ops/commands/{command_id}", tags=["operators"], responses=_REFUSALS | {404: {"description": "None such"}})
+    @commands.get(
+        "/api/ops/commands/{command_id}", tags=["operators"], responses=_REFUSALS | {404: {"description": "None such"}}
+    )
     async def command(command_id: UUID, _: Operator) -> Order:
         """What became of a command."""
         order = orders.order(command_id)
@@ -269,4 +282,5 @@ def router(settings: Settings, bus: Bus, board: Board, live: Live, orders: Order
         """For Prometheus."""
         return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
 
+    routes.include_router(commands)
     return routes

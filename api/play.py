@@ -26,6 +26,7 @@ from api.frames import (
     Withdraw,
     parse,
 )
+from api.limits import Guest
 from api.recent import Recent
 from api.seats import BadSeat, Place, Seats
 from contracts.events import CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event
@@ -144,8 +145,9 @@ class Lobby:
 class Session:
     """One socket's conversation. ``now`` is always in seconds of one monotonic clock."""
 
-    def __init__(self, lobby: Lobby, now: float) -> None:
-        """Begin; nobody has joined yet."""
+    def __init__(self, lobby: Lobby, now: float, guest: Guest) -> None:
+        """Begin; nobody has joined yet. ``guest`` is who is at the other end."""
+        self._guest = guest
         self.player_id = ""
         self.name = ""
         self.room = ""
@@ -169,7 +171,11 @@ class Session:
         if self.closed:
             return []
         try:
-            self._pace(len(data), now)
+            cost = 1 + len(data) // BYTES_A_FRAME
+            self._pace(cost, now)
+            if not self._guest.frame(cost, now):
+                self.closed = True
+                return [Close(POLICY, "too many frames from your address")]
             message = parse(data)
             return list(self._act(message, now))
         except Mistake as mistake:
@@ -177,18 +183,19 @@ class Session:
 
     def _act(self, message: Join | Draw | Correct | Withdraw, now: float) -> Iterator[Action]:
         if isinstance(message, Join):
-            yield from self._join(message)
+            yield from self._join(message, now)
         elif not self.player_id:
             raise Mistake("not_joined", 'say {"type":"join",...} first', message.drawing_id)
         elif isinstance(message, Draw):
+            self._guest.draw(self.player_id, message.drawing_id, now)
             yield from self._draw(message, now)
         else:
+            self._guest.word(self.player_id, message.drawing_id, now)
             yield from self._correct(message, now)
 
-    def _pace(self, size: int, now: float) -> None:
+    def _pace(self, cost: int, now: float) -> None:
         self._tokens = min(float(BURST), self._tokens + (now - self._refilled) * FRAMES_A_SECOND)
         self._refilled = now
-        cost = 1 + size // BYTES_A_FRAME
         if self._tokens < cost:
             raise Mistake("too_fast", f"over {FRAMES_A_SECOND} frames a second: this one was dropped")
         self._tokens -= cost
@@ -196,6 +203,8 @@ class Session:
     def _mistaken(self, mistake: Mistake, now: float) -> Iterator[Action]:
         yield Refuse(mistake.code, mistake.message, mistake.drawing_id)
         yield Say(Error(code=mistake.code, message=mistake.message, drawing_id=mistake.drawing_id).text())
+        if mistake.code == "busy":  # perhaps of somebody else behind the same address
+            return
         self._mistakes.append(now)
         if len(self._mistakes) == MISTAKES and now - self._mistakes[0] < MISTAKES_S:
             self.closed = True
@@ -203,16 +212,20 @@ class Session:
 
     # join
 
-    def _join(self, join: Join) -> Iterator[Action]:
+    def _join(self, join: Join, now: float) -> Iterator[Action]:
         if self.player_id:
             raise Mistake("already_joined", f"this socket is {self.name!r} in {self.room} already: open another one")
-        player_id, room = str(uuid4()), join.room
+        self._guest.join(now)
+        player_id, room, place = str(uuid4()), join.room, None
         if join.seat is not None:
             try:
                 place = self._lobby.seats.read(join.seat)
             except BadSeat as wrong:
                 raise Mistake("bad_seat", str(wrong)) from None
             player_id, room = place.player_id, join.room or place.room
+        self._guest.seat(len(self._lobby.players.get(player_id, ())))
+        if join.room is not None and (place is None or join.room != place.room):
+            self._guest.room(join.room not in self._lobby.rooms, now)
         room = room or self._lobby.new_room()
         crowd = self._lobby.crowd(room)
         if len(crowd) >= MAX_ROOM and player_id not in crowd:

@@ -26,7 +26,8 @@ from starlette.requests import ClientDisconnect
 
 from api.board import Board
 from api.keyring import Keyring
-from api.keys import Bucket, Buckets, Tries, app_of, named
+from api.keys import Tries, app_of, named
+from api.limits import Bucket, Buckets, address_of
 from api.meters import Meters
 from api.pictures import BadPicture, read_png
 from api.question import ALL, CHAMPION, MAX_BODY, MAX_NAMES, Problem, decoded, not_understood, pixels, question
@@ -268,7 +269,7 @@ def predict_router(
             say = {"WWW-Authenticate": "Bearer"}
             raise Problem(401, "No key", f"say who asks: X-API-Key: <key>; {WHERE}", say)
         app = app_of(key, known)
-        if wait_s := tries.wait(request.client.host if request.client else "", app, now):
+        if wait_s := tries.wait(address_of(request.client.host) if request.client else "", app, now):
             detail = f"too many wrong keys from this address: try again in {wait_s:.1f} s"
             raise Problem(429, "Too many tries", detail, {"Retry-After": str(math.ceil(wait_s))})
         if app is None:
@@ -349,6 +350,7 @@ def predict_router(
         response_model=Prediction,
         responses=ANSWERS,
         openapi_extra=OPENAPI,
+        max_body_size=MAX_BODY + 1,  # one more is told by `_body`
         dependencies=[
             Depends(APIKeyHeader(name="X-API-Key", auto_error=False)),
             Depends(HTTPBearer(auto_error=False, description="the operators' token; of an app, its key")),

@@ -1,11 +1,12 @@
 """Sockets that always end with a close frame and never hold memory without bound (all ways).
 
-`Line` is one accepted socket with a bounded queue of frames to send; `Protocol` is uvicorn's with two faults mended;
+`Line` is one accepted socket with a bounded queue of frames to send; `Protocol` is uvicorn's with its faults mended;
 `from_here` says which pages may open a socket.
 """
 
 import asyncio
 import ipaddress
+from asyncio import BaseTransport
 from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -16,11 +17,25 @@ import structlog
 from starlette.datastructures import Headers
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
+from api.limits import Bucket
+
 MAX_WAITING: Final = 512
 """Frames that may wait for a socket whose other end does not read; one more closes it."""
+MAX_WAITING_CHARACTERS: Final = 1 << 18
+"""Of such frames together."""
+CONTROLS: Final = 32
+"""Pings and pongs that may come at once; nobody's browser sends any but the answers to ours."""
+CONTROLS_A_SECOND: Final = 2.0
+MAX_FRAGMENTS: Final = 256
+"""Frames that a message may come in."""
+MAX_UNHEARD: Final = 1024
+"""Messages that may come at once, before the first is looked at."""
+SLICE: Final = 2048
+"""Bytes that are read before a limit is looked at again."""
 CLOSE_S: Final = 1.0
 """How long the other end has to take a close frame before the connection is cut, in seconds."""
 
@@ -39,6 +54,7 @@ class Line:
         """Take an accepted socket."""
         self._socket = socket
         self._waiting: deque[str] = deque()
+        self._characters = 0
         self._wake = asyncio.Event()
         self._end: tuple[int, str] | None = None
         self._patience = asyncio.timeout(None)
@@ -50,11 +66,13 @@ class Line:
         """Queue a frame. A socket whose queue is full is closed instead: its other end does not read."""
         if self._end is not None:
             return
-        if len(self._waiting) >= MAX_WAITING:
+        if self._waiting and (len(self._waiting) >= MAX_WAITING or self._characters + len(text) > MAX_WAITING_CHARACTERS):
+            unread = len(self._waiting)
             self._waiting.clear()
-            self.close(POLICY, f"{MAX_WAITING} frames were not read")
+            self.close(POLICY, f"{unread} frames were not read")
             return
         self._waiting.append(text)
+        self._characters += len(text)
         self._wake.set()
 
     def close(self, code: int, reason: str) -> None:
@@ -68,7 +86,9 @@ class Line:
         try:
             while True:
                 while self._waiting:
-                    await self._socket.send_text(self._waiting.popleft())
+                    text = self._waiting.popleft()
+                    self._characters -= len(text)
+                    await self._socket.send_text(text)
                 if self._end is not None:
                     await self._socket.close(*self._end)
                     return
@@ -107,9 +127,16 @@ class Protocol(WebSocketsSansIOProtocol):
 
     uvicorn closes the connection at once when a frame breaks the protocol: unread bytes then make the kernel reset it, and
     the close frame is lost on its way. And it waits for ever for a peer that never reads. So: read on for a moment, then cut.
+    It also answers any number of pings into a buffer that nobody need read, joins any number of empty fragments, and queues
+    as many messages as one read brings: here all of them are counted.
     """
 
     _lingering = False
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Begin."""
+        super().connection_made(transport)
+        self._controls = Bucket(CONTROLS, CONTROLS, self.loop.time(), CONTROLS_A_SECOND)
 
     def handle_connect(self, event: Request) -> None:
         """Begin a socket, and let the app `cut` it."""
@@ -118,17 +145,55 @@ class Protocol(WebSocketsSansIOProtocol):
             self.scope["extensions"][_CUT] = {"cut": self.cut}
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; what comes after a broken frame is read and forgotten."""
-        if not self._lingering:
-            super().data_received(data)
+        """Take bytes, a little at a time; what comes after a broken frame is read and forgotten."""
+        for start in range(0, len(data), SLICE):
+            if self._lingering:
+                return
+            super().data_received(data[start : start + SLICE])
+            if self.queue.qsize() > MAX_UNHEARD:
+                self.abuse(f"over {MAX_UNHEARD} messages at once")
+
+    def handle_ping(self) -> None:
+        """Answer a ping, if the other end does not send too many."""
+        if self._counted("pings"):
+            super().handle_ping()
+
+    def handle_pong(self, event: Frame) -> None:
+        """Take the answer to ours, or one to nothing."""
+        if self._counted("pongs"):
+            super().handle_pong(event)
+
+    def handle_cont(self, event: Frame) -> None:
+        """Take a part of a message."""
+        if len(self.frames) >= MAX_FRAGMENTS:
+            self.abuse(f"a message in over {MAX_FRAGMENTS} frames")
+        elif not self._lingering:
+            super().handle_cont(event)
+
+    def _counted(self, what: str) -> bool:
+        if not self._lingering and self._controls.take(self.loop.time()):
+            self.abuse(f"too many {what}")
+        return not self._lingering
+
+    def abuse(self, why: str) -> None:
+        """End the socket with 1008."""
+        if self._lingering or self.close_sent or self.disconnected:
+            self._lingering = True
+            return
+        self.conn.send_close(POLICY, why)
+        log.warning("socket abused", why=why, by=self.client[0] if self.client else "")
+        self.handle_parser_exception()
 
     def handle_parser_exception(self) -> None:
-        """Send the close frame that says what was broken."""
+        """Send the close frame that says what was broken; where no socket was open yet, its refusal."""
         self._lingering = True
         self.stop_keepalive()
-        assert self.conn.close_sent is not None
-        end = self.conn.close_sent
-        self.queue.put_nowait({"type": "websocket.disconnect", "code": end.code, "reason": end.reason})
+        if self.conn.close_sent is None:  # a handshake that cannot be read
+            self.handshake_complete = True
+            self.conn.send_response(self.conn.reject(400, "this is no handshake of a WebSocket\n"))
+        else:
+            end = self.conn.close_sent
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": end.code, "reason": end.reason})
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.transport.resume_reading()

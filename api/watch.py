@@ -7,6 +7,7 @@ from typing import Final
 import orjson
 
 from api.board import Board, Frame
+from api.limits import Guest
 from api.sockets import POLICY, Line
 
 EVERY_S: Final = 0.2
@@ -24,7 +25,7 @@ class Watchers:
         self._drawings = drawings
         self._lines: set[Line] = set()
 
-    async def watch(self, line: Line) -> None:
+    async def watch(self, line: Line, _: Guest) -> None:
         """Show one watcher all there is until they go."""
         said = 0
 

@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address that the game is served at")
     port: int = Field(8000, description="port of the game")
     allowed_origins: str = Field("", description="origins besides the game's own that may open sockets, comma between")
+    allowed_hosts: str = Field("", description="names besides its address that the game is asked for by, comma between")
+    trusted_proxies: str = Field(
+        "", description="addresses or networks of proxies whose X-Forwarded-For is believed, comma between"
+    )
     home: Path = Field(Path(".gamenight"), description="folder of all data, logs and secrets")
     tools: Path = Field(Path(".tools"), description="folder of what make installs besides .venv: jars, images, S3 server")
 
@@ -92,6 +96,28 @@ class Settings(BaseSettings):
         None, description="keys of apps for /api/predict, as name:key, comma between; not given: one is made by up"
     )
     predictions_per_minute: int = Field(600, description="how many predictions an app may ask for in a minute; 0: none")
+
+    connections_per_address: Annotated[int, Field(ge=0)] = Field(
+        128, description="HTTP connections that an address may hold; 0, here and below: no limit"
+    )
+    requests_per_second: Annotated[float, Field(ge=0)] = Field(
+        100, description="requests over HTTP that an address may make in a second, new sockets among them"
+    )
+    sockets_per_address: Annotated[int, Field(ge=0)] = Field(64, description="sockets that an address may hold")
+    sockets_per_player: Annotated[int, Field(ge=0)] = Field(8, description="sockets that a player may hold")
+    joins_per_minute: Annotated[float, Field(ge=0)] = Field(120, description="seats that an address may take in a minute")
+    room_tries_per_minute: Annotated[float, Field(ge=0)] = Field(
+        10, description="rooms with nobody in them that an address may name in a minute"
+    )
+    drawings_per_second: Annotated[float, Field(ge=0)] = Field(
+        50, description="drawings, finished or not, that an address may send in a second: a tenth of what a router carries"
+    )
+    player_drawings_per_second: Annotated[float, Field(ge=0)] = Field(
+        20, description="drawings, finished or not, that a player may send in a second"
+    )
+    corrections_per_minute: Annotated[float, Field(ge=0)] = Field(
+        60, description="corrections that an address may give in a minute, on average over an hour; a player over a minute"
+    )
 
     stream_workers: Annotated[int, Field(ge=1, le=16)] = Field(1, description="router processes that up starts")
     endpoint_timeout_ms: int = Field(1000, description="how long an endpoint may take to answer one call, in ms")
@@ -177,6 +203,19 @@ SECRETS = ("aws_access_key_id", "aws_secret_access_key", "operator_token", "seat
 """Settings that `gamenight up` makes when they are not given."""
 GIVEN_SECRETS = ("kafka_sasl_password", "kafka_oauth_client_secret")
 """Settings that nobody makes, and that may be kept in ``<home>/secrets`` as well."""
+
+LIMITS = (
+    "connections_per_address",
+    "requests_per_second",
+    "sockets_per_address",
+    "sockets_per_player",
+    "joins_per_minute",
+    "room_tries_per_minute",
+    "drawings_per_second",
+    "player_drawings_per_second",
+    "corrections_per_minute",
+)
+"""Settings of what strangers may do; 0 is no limit."""
 
 
 def variable(name: str, alias: Any = None) -> str:

@@ -539,8 +539,10 @@ def simulate(
     """Let people play who draw as the writers of data/pen did; exit status 1 if anything was lost or doubled."""
     from producers.people import SimulationOptions
 
+    settings = Settings.load()
     options = SimulationOptions(
-        url=url or _url(Settings.load()),
+        url=url or _url(settings),
+        token=None if url else settings.operator_token,  # it is nobody else's
         players=players,
         drawings=drawings,
         speed=speed,

@@ -38,6 +38,8 @@ class SimulationOptions(BaseModel):
 
     url: str = "http://127.0.0.1:8000"
     """Of the game."""
+    token: str | None = Field(None, repr=False)
+    """The operators': lifts the limits of an address, which all these players share; None: strangers, as far as it goes."""
     players: int = Field(30, ge=1, le=1000)
     drawings: int = Field(6000, ge=1)
     """Over all players."""

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
@@ -152,12 +153,13 @@ async def simulate(
         NoGame: If nobody answers at the address.
     """
     url = _socket_url(options.url)
-    await _knock(url)
+    headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
+    await _knock(url, headers)
     tally = Tally(options.drawings)
     pens = list(handwriting(options.data).values())
     enough = enough or asyncio.Event()
     people = [Person(i, options, pens[i % len(pens)], tally) for i in range(options.players)]
-    wires = [_Wire(person, i, url, options, tally, enough) for i, person in enumerate(people)]
+    wires = [_Wire(person, i, url, headers, options, tally, enough) for i, person in enumerate(people)]
     loop = asyncio.get_running_loop()
     started, began = now(), loop.time()
     playing = asyncio.gather(*(wire.play() for wire in wires))
@@ -181,9 +183,9 @@ def _socket_url(url: str) -> str:
     return urlunsplit((scheme, parts.netloc, parts.path if len(parts.path) > 1 else "/ws/play", "", ""))
 
 
-async def _knock(url: str) -> None:
+async def _knock(url: str, headers: dict[str, str]) -> None:
     try:
-        async with connect(url, proxy=None, compression=None):
+        async with connect(url, additional_headers=headers, proxy=None, compression=None):
             pass
     except (OSError, WebSocketException) as refused:
         raise NoGame(f"no game at {url} ({refused}): start one with `gamenight up`, or name it with --url") from refused
@@ -193,11 +195,20 @@ class _Wire:
     """A player's socket: carries what the person says, and holds on to the game when the socket drops."""
 
     def __init__(
-        self, person: Person, number: int, url: str, options: SimulationOptions, tally: Tally, enough: asyncio.Event
+        self,
+        person: Person,
+        number: int,
+        url: str,
+        headers: dict[str, str],
+        options: SimulationOptions,
+        tally: Tally,
+        enough: asyncio.Event,
     ) -> None:
         self._person = person
         self._enough = enough
-        self._url = url
+        self._connect = partial(
+            connect, url, additional_headers=headers, proxy=None, compression=None, close_timeout=1, open_timeout=5
+        )
         self._options = options
         self._tally = tally
         self._chance = random.Random(f"pace/{options.seed}/{number}")
@@ -280,7 +291,7 @@ class _Wire:
         wait_s = 0.05
         while True:
             try:
-                async with connect(self._url, proxy=None, compression=None, close_timeout=1, open_timeout=5) as self._socket:
+                async with self._connect() as self._socket:
                     await self._socket.send(self._person.join(), text=True)
                     while True:
                         await self._hear(orjson.loads(await self._socket.recv(decode=False)))

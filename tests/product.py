@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 import psutil
 
-from contracts.settings import Settings
+from contracts.settings import LIMITS, Settings
 from deploy.local.archive import free_ports
 from producers.people import SimulationOptions
 from producers.players import NoGame, simulate
@@ -143,7 +143,12 @@ def product(home: Path | None = None, **given: Any) -> Iterator[Product]:
         settings = Settings(
             home=folder,
             tools=ROOT / ".tools",
-            **{"log_level": "WARNING", **dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True)), **given},
+            **{
+                "log_level": "WARNING",
+                **dict.fromkeys(LIMITS, 0),
+                **dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True)),
+                **given,
+            },
         )
         running = Product(settings)
         try:

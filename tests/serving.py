@@ -16,12 +16,14 @@ from websockets.sync.client import ClientConnection, connect
 from api.__main__ import server
 from api.app import create_app
 from contracts.ports import Bus
-from contracts.settings import Settings
+from contracts.settings import LIMITS, Settings
 from deploy.local.archive import free_ports
 from tests.histories import named
 
 DEADLINE_S = 20.0
 SECRETS: dict[str, Any] = {"seat_secret": "secret", "operator_token": "token"}
+UNLIMITED: dict[str, Any] = dict.fromkeys(LIMITS, 0)
+"""Tests are strangers of one address, and faster than people. tests/integration/test_hostile.py plays by the defaults."""
 
 
 SERVERS: dict[str, uvicorn.Server] = {}
@@ -32,8 +34,8 @@ SERVERS: dict[str, uvicorn.Server] = {}
 def serving(bus: Bus, **settings: Any) -> Iterator[str]:
     """The address, as ``127.0.0.1:port``, of the API on a bus; stopped afterwards."""
     [port] = free_ports(1)
-    given = Settings(**(SECRETS | {"port": port} | settings))
-    running = server(create_app(given, bus), "127.0.0.1", port)
+    given = Settings(**(SECRETS | UNLIMITED | {"port": port} | settings))
+    running = server(create_app(given, bus), given)
     thread = threading.Thread(target=running.run, name="api")
     thread.start()
     try:

@@ -39,7 +39,7 @@ from contracts.events import (
     now,
     variant_of,
 )
-from contracts.settings import Settings
+from contracts.settings import LIMITS, Settings
 from producers.bus import open_bus
 from tests.histories import features, probabilities
 
@@ -85,7 +85,9 @@ class Stage:
 
     def __post_init__(self) -> None:
         self.url = f"http://127.0.0.1:{self.port}"
-        self._settings = Settings(port=self.port, seat_secret="of the tests", operator_token="of the tests")
+        self._settings = Settings(
+            port=self.port, seat_secret="of the tests", operator_token="of the tests", **dict.fromkeys(LIMITS, 0)
+        )
         self._bus = open_bus(f"memory://{uuid4()}")
         self._stopping = threading.Event()
         self._answering = threading.Thread(target=self._answer, daemon=True)

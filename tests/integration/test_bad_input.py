@@ -22,7 +22,7 @@ from tests.serving import DEADLINE_S, SERVERS, Player, closing, eventually, open
 def address(kafka: str) -> Iterator[str]:
     """The API on the real broker; no model answers here."""
     bus = open_bus(f"kafka://{kafka}")
-    with serving(bus, allowed_origins="https://game.example, https://other.example") as here:
+    with serving(bus, allowed_origins="https://game.example, https://other.example", allowed_hosts="evil.example") as here:
         yield here
     bus.close()
 
@@ -195,7 +195,7 @@ def test_a_client_that_never_reads_is_cut_and_holds_no_memory(address, others, m
         ("http://localhost:3000", None),
         ("http://127.0.0.1", None),
         ("https://game.example.evil.example", None),
-        ("http://evil.example:8000", "evil.example:8000"),  # a name of a stranger that points to this machine
+        ("http://evil.example:8000", "evil.example:8000"),  # a name that is served, and nobody said that its pages are ours
         ("file://", None),
         ("http://[::1", None),
     ],

@@ -3,7 +3,8 @@
 import pytest
 
 from api.keyring import Keyring, KeyringError
-from api.keys import MAX_ADDRESSES, WRONG_PER_MINUTE, Bucket, Buckets, Tries, app_of, digest, named
+from api.keys import WRONG_PER_MINUTE, Tries, app_of, digest, named
+from api.limits import MAX_ADDRESSES, Bucket, Buckets
 
 
 def test_a_bucket_fills_evenly_up_to_a_minute():

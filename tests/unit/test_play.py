@@ -10,11 +10,14 @@ import pytest
 
 from api import play
 from api.frames import MAX_FRAME, ModelState
+from api.limits import Guest, Limits
 from api.play import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
 from api.recent import Recent
 from api.seats import Place, Seats
 from contracts.events import CorrectionGiven, CorrectionReceipt, CorrectionWithdrawn, DrawingSubmitted, Outcome
+from contracts.settings import Settings
 from tests.histories import guess, named
+from tests.serving import UNLIMITED
 
 
 @dataclass
@@ -27,9 +30,10 @@ class Player:
     told: list[dict[str, Any]] = field(default_factory=list)
     put: list[Any] = field(default_factory=list)
     closed: Close | None = None
+    guest: Guest = field(default_factory=lambda: Guest(Limits(Settings(**UNLIMITED)), "192.0.2.1"))
 
     def __post_init__(self) -> None:
-        self.session = Session(self.lobby, self.now)
+        self.session = Session(self.lobby, self.now, self.guest)
 
     def say(self, message: Any) -> list[dict[str, Any]]:
         """Send a frame; returns what this socket hears at once."""
@@ -551,3 +555,118 @@ def test_a_socket_that_is_gone_gets_nothing_more(ada):
     ada.session.leave()
     assert ada.say(DRAW) == []
     assert ada.session.tick(ada.now + 100) == []
+
+
+# --- limits ------------------------------------------------------------------------------------------------------------
+
+
+def guests(**given: Any) -> Limits:
+    """Limits of which only those that are given are there."""
+    return Limits(Settings(**(UNLIMITED | given)))
+
+
+def test_an_address_that_draws_too_much_is_told_to_wait_and_its_sockets_stay_open(lobby):
+    limits = guests(drawings_per_second=10)
+    players = [Player(lobby, guest=Guest(limits, "192.0.2.1")) for _ in range(3)]
+    for player in players:
+        player.join()
+
+    told = [errors(player.draw(f"{player}{i}", final=i % 2 == 0)) for i in range(20) for player in players]
+
+    assert told[:30] == [[]] * 30
+    assert told[30:] == [["busy"]] * 30
+    assert [player.closed for player in players] == [None] * 3
+    assert "try again in 0.1 s" in players[0].draw("later")[0]["message"]
+    assert errors(Player(lobby, guest=Guest(limits, "192.0.2.2")).draw("elsewhere")) == ["not_joined"]
+    players[0].now += 0.11
+    assert players[0].draw("again") == []
+
+
+def test_a_player_that_draws_too_much_is_closed_whatever_sockets_it_uses(lobby):
+    limits = guests(player_drawings_per_second=5)
+    one = Player(lobby, guest=Guest(limits, "192.0.2.1"))
+    two = Player(lobby, guest=Guest(limits, "192.0.2.2"))
+    seat = one.join()["seat"]
+    two.join(seat=seat)
+
+    told = [errors((one, two)[i % 2].draw(f"d{i}")) for i in range(16)]
+
+    assert told == [[]] * 15 + [["too_fast"]]
+    for i in range(20):
+        one.draw(f"e{i}")
+    assert one.closed is not None
+
+
+def test_corrections_are_counted_by_player_and_by_address(lobby):
+    limits = guests(corrections_per_minute=2)
+    one, two = (Player(lobby, guest=Guest(limits, "192.0.2.1")) for _ in range(2))
+    for player in (one, two):
+        player.join(name="Ada")
+        player.saved(f"d{id(player)}")
+
+    assert [errors(one.correct(f"d{id(one)}", word=f"c{i}")) for i in range(3)] == [[], [], ["too_fast"]]
+    assert errors(two.correct(f"d{id(two)}", word="other")) == []
+    an_hour = 2 * 60
+    for _ in range(an_hour):
+        limits.words.take("192.0.2.1", two.now)
+    assert errors(two.correct(f"d{id(two)}", word="another")) == ["busy"]
+
+
+def test_rooms_cannot_be_guessed(lobby):
+    limits = guests(room_tries_per_minute=3)
+    there = Player(lobby, guest=Guest(limits, "192.0.2.9"))
+    room = there.join()["room"]
+    seat = there.heard[0]["seat"]
+
+    def tried(name: str | None, **fields: Any) -> dict[str, Any]:
+        return Player(lobby, guest=Guest(limits, "192.0.2.1")).say(
+            {"type": "join", "name": "Eve", "room": name, "seat": None} | fields
+        )[0]
+
+    assert tried(room)["type"] == "joined"
+    assert [tried(name)["type"] for name in ("BBBB", "CCCC", "DDDD")] == ["joined"] * 3
+    assert tried("FFFF")["code"] == "busy"
+    assert tried(room)["code"] == "busy", "whether a room is there is still told"
+    assert tried(None)["type"] == "joined"
+    assert tried(room, seat=seat)["type"] == "joined", "a seat knows its own room"
+
+
+def test_seats_are_counted_by_address_wrong_ones_too(lobby):
+    limits = guests(joins_per_minute=3)
+    tries = [Player(lobby, guest=Guest(limits, "192.0.2.1")) for _ in range(4)]
+
+    told = [player.say({"type": "join", "name": "Eve", "room": None, "seat": "wrong"})[0]["code"] for player in tries]
+
+    assert told == ["bad_seat"] * 3 + ["busy"]
+
+
+def test_a_player_has_only_so_many_sockets(lobby):
+    limits = guests(sockets_per_player=2)
+    first = Player(lobby, guest=Guest(limits, "192.0.2.1"))
+    seat = first.join()["seat"]
+    again = [Player(lobby, guest=Guest(limits, f"192.0.2.{i}")) for i in range(2)]
+
+    told = [player.say({"type": "join", "name": "Ada", "room": None, "seat": seat})[0] for player in again]
+
+    assert (told[0]["type"], told[1].get("code")) == ("joined", "too_many")
+    first.session.leave()
+    assert again[1].join(seat=seat)["type"] == "joined"
+
+
+def test_an_address_that_sends_too_many_frames_loses_the_socket_before_they_are_read(lobby, monkeypatch):
+    limits = guests(drawings_per_second=1)
+    player = Player(lobby, guest=Guest(limits, "192.0.2.1"))
+    for _ in range(18):
+        player.say("nothing")
+    monkeypatch.setattr(play, "parse", lambda data: pytest.fail("it was read"))
+
+    player.say("nothing")
+
+    assert player.closed == Close(1008, "too many frames from your address")
+
+
+def test_who_shows_the_operators_token_has_no_limits(lobby):
+    limits = guests(joins_per_minute=1, drawings_per_second=1, player_drawings_per_second=1, room_tries_per_minute=1)
+    player = Player(lobby, guest=Guest(limits, "192.0.2.1", trusted=True))
+    player.join(room="BBBB")
+    assert [player.draw(f"d{i}", final=False) for i in range(50)] == [[]] * 50

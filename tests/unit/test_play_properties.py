@@ -7,10 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.frames import ERROR_CODES, MESSAGES
+from api.limits import Guest, Limits
 from api.play import Close, Lobby, Put, Say, Session
 from api.recent import Recent
 from api.seats import Seats
 from contracts.events import DrawingSubmitted, decode
+from contracts.settings import Settings
+from tests.serving import UNLIMITED
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -25,7 +28,7 @@ NEARLY = st.fixed_dictionaries(
 
 
 def conversation() -> Session:
-    session = Session(Lobby(Recent(), Seats("secret"), list), 0.0)
+    session = Session(Lobby(Recent(), Seats("secret"), list), 0.0, Guest(Limits(Settings(**UNLIMITED)), "192.0.2.1"))
     session.receive('{"type":"join","name":"Ada","room":null,"seat":null}', 0.0)
     return session
 

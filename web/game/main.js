@@ -38,7 +38,7 @@ const PAST = 24;
 /** What is not answered for is sent again after this, besides after each reconnect. */
 const PATIENCE_MS = 6000;
 /** Errors that pass: the frame stays in the outbox. */
-const PASSING = new Set(["unavailable", "too_fast", "not_joined"]);
+const PASSING = new Set(["unavailable", "too_fast", "busy", "not_joined"]);
 
 const page = {
   agreement: the("agreement", HTMLElement),

@@ -1,0 +1,272 @@
+"""HTTP connections that end: heads, bodies and times have limits, and a refusal is heard before a connection is cut (all ways).
+
+`HttpProtocol` is uvicorn's over httptools, which takes heads of any size and waits for ever for a request that does not come.
+"""
+
+import asyncio
+from collections import Counter
+from http import HTTPStatus
+from math import inf
+from typing import Any, Final
+
+import structlog
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.limits import address_of
+from api.question import MAX_BODY
+
+MAX_URL: Final = 8192
+"""Bytes of a request's target."""
+MAX_HEAD: Final = 16_384
+"""Bytes of a request's head, and of what follows a body in chunks."""
+MAX_FIELD: Final = 8000
+"""Bytes of one header; the socket's own parser takes lines of 8,192."""
+MAX_FIELDS: Final = 64
+MAX_WIRE: Final = 2 * MAX_BODY
+"""Bytes of a body as it is sent; routes take less."""
+MAX_PIPELINED: Final = 16
+"""Requests that may come before the first is answered."""
+HEAD_S: Final = 10.0
+"""How long a head may take to come, from the connection's beginning or from its first byte, in seconds."""
+REQUEST_S: Final = 15.0
+"""How long a body may take to come, in seconds."""
+READ_S: Final = 20.0
+"""How long an answer may lie unread, in seconds."""
+CLOSE_S: Final = 1.0
+"""How long is read on after a refusal, so that it is heard, in seconds."""
+
+log = structlog.get_logger(__name__)
+
+
+class Crowd:
+    """The HTTP connections of a process, by address. One that becomes a socket is none any more."""
+
+    def __init__(self, most: int, trusted_proxies: str) -> None:
+        """Let each address hold ``most``, 0: any number; a trusted proxy's connections are not counted."""
+        self._most = most or inf
+        self._proxies = ProxyHeadersMiddleware(_nobody, trusted_proxies).trusted_hosts
+        self._open: Counter[str] = Counter()
+
+    def enter(self, host: str) -> bool:
+        """Count a connection; returns whether there was room."""
+        address = address_of(host)
+        if self._open[address] >= self._most and host not in self._proxies:
+            return False
+        self._open[address] += 1
+        return True
+
+    def leave(self, host: str) -> None:
+        """Count one no more."""
+        address = address_of(host)
+        self._open[address] -= 1
+        if self._open[address] <= 0:
+            del self._open[address]
+
+
+async def _nobody(*_: Any) -> None:
+    """No app."""
+
+
+class _Refused(Exception):
+    """A request is over a limit."""
+
+
+class _Politely:
+    """The transport as an answer sees it: to close is to read on for a moment where the request is not over yet."""
+
+    def __init__(self, protocol: "HttpProtocol") -> None:
+        self._protocol = protocol
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+
+    def close(self) -> None:
+        self._protocol.part()
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP with limits."""
+
+    def __init__(self, crowd: Crowd, *args: Any, **kwargs: Any) -> None:
+        """Take part in a crowd; the rest is uvicorn's."""
+        super().__init__(*args, **kwargs)
+        self._crowd = crowd
+        self._host: str | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._heading = False
+        self._whole = True
+        self._head = self._fields = self._wire = 0
+        self._keeps = False
+        self._parted = False
+        self._answer = (400, "this is no HTTP request")
+
+    # --- the connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, if the address has room."""
+        super().connection_made(transport)
+        host = self.client[0] if self.client else ""
+        if self._crowd.enter(host):
+            self._host = host
+            self._await(HEAD_S)
+        else:
+            self.refuse(429, "too many connections from your address: use one again, or close one")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything."""
+        self._leave()
+        super().connection_lost(exc)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over to `api.sockets`."""
+        self._leave()
+        super().handle_websocket_upgrade()
+
+    def _leave(self) -> None:
+        self._await(None)
+        self.resume_writing()
+        if self._host is not None:
+            self._crowd.leave(self._host)
+            self._host = None
+
+    # --- what comes
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes. After a refusal they are read and forgotten."""
+        if self._parted:
+            return
+        if self._whole and not self._heading and self._deadline is None:
+            self._await(HEAD_S)  # empty lines before a request are no request
+        elif not self._heading:
+            self._wire += len(data)
+        super().data_received(data)
+        if self._heading:
+            self._wire += len(data)  # what the parser keeps of a header that is not whole is in none of its callbacks
+            if self._wire > MAX_HEAD:
+                self.refuse(431, f"a request's head has at most {MAX_HEAD} bytes")
+        elif not self._whole and self._wire > MAX_WIRE:
+            self.refuse(413, f"a request has at most {MAX_BODY} bytes")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._heading, self._whole = True, False
+        self._head = self._fields = self._wire = 0
+        if self.cycle is None or self.cycle.response_complete:
+            self._await(HEAD_S)
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the target."""
+        super().on_url(url)
+        if len(self.url) > MAX_URL:
+            self._stop(414, f"an address here has at most {MAX_URL} bytes")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, before the body or after its last chunk."""
+        self._head += len(name) + len(value) + 4
+        self._fields += 1
+        if self._fields > MAX_FIELDS or self._head > MAX_HEAD or len(name) + len(value) > MAX_FIELD:
+            self._stop(431, f"a request has at most {MAX_FIELDS} headers, of {MAX_FIELD} bytes each and {MAX_HEAD} together")
+        if self._heading:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the app, which may answer before the body is here: then the connection ends with the answer."""
+        self._heading, before = False, self.cycle
+        self._wire = 0
+        super().on_headers_complete()
+        if self.cycle is before:  # a socket is asked for
+            return
+        self._await(REQUEST_S)
+        self._keeps, self.cycle.keep_alive = self.cycle.keep_alive, False
+        self.cycle.transport = _Politely(self)  # type: ignore[assignment]
+        if len(self.pipeline) > MAX_PIPELINED:
+            self._stop(429, f"at most {MAX_PIPELINED} requests at once")
+
+    def on_message_complete(self) -> None:
+        """The request is here."""
+        super().on_message_complete()
+        self._whole = True
+        self._await(None)
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = self._keeps
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, unless this connection is at its end."""
+        if not self._parted:
+            super().on_response_complete()
+
+    # --- time
+
+    def pause_writing(self) -> None:
+        """Nobody reads: that may not last."""
+        super().pause_writing()
+        self._stalled = self._stalled or self.loop.call_later(READ_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Somebody reads."""
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Nothing more was asked."""
+        super().timeout_keep_alive_handler()
+        self.loop.call_later(CLOSE_S, self.transport.abort)
+
+    def _await(self, seconds: float | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None if seconds is None else self.loop.call_later(seconds, self._late, seconds)
+
+    def _late(self, seconds: float) -> None:
+        self._deadline = None
+        self.refuse(408, f"the request did not come within {seconds:.0f} s: send it at once")
+
+    # --- the end
+
+    def _stop(self, status: int, why: str) -> None:
+        self._answer = (status, why)
+        raise _Refused(why)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser could not read, or was told not to."""
+        self.refuse(*self._answer)
+
+    def refuse(self, status: int, why: str) -> None:
+        """Say why, where no answer is on its way already, and end the connection."""
+        if self._parted or self.transport.is_closing():
+            return
+        log.warning("request refused", status=status, why=why, by=self.client[0] if self.client else "")
+        cycle = self.cycle
+        asked_before = bool(self.pipeline) or (self._heading and cycle is not None and not cycle.response_complete)
+        silent = cycle is None or cycle.response_complete or not cycle.response_started
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.pipeline.clear()
+        if silent and not asked_before:
+            body = why.encode()
+            self.transport.write(
+                f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
+                + body
+            )
+        self._whole = False  # whatever it was, more of it may be on its way
+        self.part()
+
+    def part(self) -> None:
+        """Close: what was said is heard first. Bytes that nobody has read would make the kernel reset the connection."""
+        if self._parted:
+            return
+        self._await(None)
+        self._parted = True
+        if self._whole:
+            self.transport.close()
+        else:
+            self.flow.resume_reading()
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+        self.loop.call_later(CLOSE_S, self.transport.abort)

@@ -1,0 +1,202 @@
+"""How much a stranger may ask for: by address, by player and by socket (all ways). Pure: times and ids are passed in.
+
+Each process counts for itself: several behind one address let through as many times as much.
+"""
+
+import ipaddress
+import math
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from api.frames import Mistake
+from contracts.settings import Settings
+
+MAX_ADDRESSES: Final = 4096
+"""That are remembered; whoever was heard longest ago is forgotten."""
+BURST_S: Final = 3
+"""Drawings and requests of so many seconds may come at once."""
+FRAMES_A_DRAWING: Final = 6
+"""Frames of all kinds that an address may send for each drawing that it may send."""
+WORDS_S: Final = 3600
+"""Corrections of so many seconds may come at once: people come in classes."""
+PLAYER_WORDS_S: Final = 60
+"""The same of one player."""
+
+
+@dataclass(slots=True)
+class Bucket:
+    """What somebody may do now: fills evenly, up to a limit."""
+
+    limit: int
+    tokens: float
+    filled: float
+    """When it was filled last, in seconds of the caller's monotonic clock."""
+    per_second: float = 0.0
+    """How fast it fills; 0: up to its limit in a minute."""
+
+    def take(self, now: float, cost: float = 1.0) -> float:
+        """Take one, or more. Returns 0, or how many seconds to wait until there is as much."""
+        wait_s = self.wait(now, cost)
+        if not wait_s:
+            self.tokens -= cost
+        return wait_s
+
+    def wait(self, now: float, cost: float = 1.0) -> float:
+        """How many seconds until there is one to take, or more."""
+        rate = self.per_second or self.limit / 60
+        self.tokens = min(float(self.limit), self.tokens + (now - self.filled) * rate)
+        self.filled = now
+        return max(0.0, (cost - self.tokens) / rate)
+
+    def headers(self, wait_s: float = 0.0) -> dict[str, str]:
+        """What is left, and when all of it is there again."""
+        full_s = (self.limit - self.tokens) / (self.per_second or self.limit / 60)
+        told = {
+            "RateLimit-Limit": str(self.limit),
+            "RateLimit-Remaining": str(int(self.tokens)),
+            "RateLimit-Reset": str(math.ceil(full_s)),
+        }
+        return told | ({"Retry-After": str(math.ceil(wait_s))} if wait_s else {})
+
+
+class Buckets:
+    """A bucket for each of those who were heard of late."""
+
+    def __init__(self, limit: int, per_second: float = 0.0) -> None:
+        """Let each do so much at once, and so much in a second; 0: `limit` in a minute."""
+        self._limit = limit
+        self._per_second = per_second
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def of(self, who: str, now: float) -> Bucket:
+        """Somebody's bucket: full, when they are heard for the first time. ``now`` is monotonic, in seconds."""
+        bucket = self._buckets.get(who)
+        if bucket is None:
+            bucket = self._buckets[who] = Bucket(self._limit, float(self._limit), now, self._per_second)
+        self._buckets.move_to_end(who)
+        if len(self._buckets) > MAX_ADDRESSES:
+            self._buckets.popitem(last=False)
+        return bucket
+
+
+class Rate:
+    """Buckets that a setting fills; where it is 0 there is no limit."""
+
+    def __init__(self, per_second: float, burst_s: float) -> None:
+        """Let each do so much in a second, and what is not done within ``burst_s`` may be done at once."""
+        self._buckets = Buckets(max(1, math.ceil(per_second * burst_s)), per_second) if per_second > 0 else None
+
+    def take(self, who: str, now: float, cost: float = 1.0) -> float:
+        """Take for somebody. Returns 0, or how many seconds to wait."""
+        return self._buckets.of(who, now).take(now, cost) if self._buckets is not None else 0.0
+
+    def wait(self, who: str, now: float) -> float:
+        """How many seconds until somebody may take one."""
+        return self._buckets.of(who, now).wait(now) if self._buckets is not None else 0.0
+
+
+def address_of(host: str) -> str:
+    """What counts as one address: an IPv6 network of 64 bits is one customer's."""
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return host[:64]
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return str(ip.ipv4_mapped)
+        return str(ipaddress.ip_network((int(ip) >> 64 << 64, 64)))
+    return str(ip)
+
+
+class Limits:
+    """What the addresses and players of one process have left."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the settings; nobody has done anything yet."""
+        drawings, words = settings.drawings_per_second, settings.corrections_per_minute / 60
+        self.requests = Rate(settings.requests_per_second, BURST_S)
+        self.frames = Rate(FRAMES_A_DRAWING * drawings, BURST_S)
+        self.drawings = Rate(drawings, BURST_S)
+        self.player_drawings = Rate(settings.player_drawings_per_second, BURST_S)
+        self.words = Rate(words, WORDS_S)
+        self.player_words = Rate(words, PLAYER_WORDS_S)
+        self.joins = Rate(settings.joins_per_minute / 60, 60)
+        self.rooms = Rate(settings.room_tries_per_minute / 60, 60)
+        self.sockets_per_address = settings.sockets_per_address or math.inf
+        self.sockets_per_player = settings.sockets_per_player or math.inf
+        self.sockets: Counter[str] = Counter()
+        """Open ones, by address."""
+
+
+class Guest:
+    """Who is at the other end of one socket: what is asked there counts for its address, and for its player.
+
+    A refusal of the address is ``busy`` and costs the socket nothing: somebody else behind the same address may have been the
+    one. A refusal of the player is ``too_fast``, a mistake like any other.
+    """
+
+    def __init__(self, limits: Limits, address: str, trusted: bool = False) -> None:
+        """Somebody at an address, as `address_of` gives it; who is trusted is an operator, and has no limits."""
+        self._limits = limits
+        self._trusted = trusted
+        self.address = address
+
+    def open(self) -> str:
+        """Count a socket, until `close`; returns why it is refused instead, empty if it is not."""
+        sockets = self._limits.sockets
+        if not self._trusted and sockets[self.address] >= self._limits.sockets_per_address:
+            return f"{sockets[self.address]} sockets are open from your address: close one"
+        sockets[self.address] += 1
+        return ""
+
+    def close(self) -> None:
+        """Count a socket no more."""
+        sockets = self._limits.sockets
+        sockets[self.address] -= 1
+        if not sockets[self.address]:
+            del sockets[self.address]
+
+    def frame(self, cost: int, now: float) -> bool:
+        """Whether a frame is to be looked at."""
+        return self._trusted or not self._limits.frames.take(self.address, now, cost)
+
+    def join(self, now: float) -> None:
+        """Ask for a seat."""
+        if not self._trusted:
+            self._busy(self._limits.joins.take(self.address, now), "joins")
+
+    def seat(self, sockets: int) -> None:
+        """Take the seat of a player who has so many sockets already."""
+        if not self._trusted and sockets >= self._limits.sockets_per_player:
+            raise Mistake("too_many", f"this player has {sockets} sockets already: close one")
+
+    def room(self, empty: bool, now: float) -> None:
+        """Go into a room that was named: who finds nobody there may have guessed. Without tries left nothing is told."""
+        if self._trusted:
+            return
+        rooms = self._limits.rooms
+        self._busy(rooms.take(self.address, now) if empty else rooms.wait(self.address, now), "tries of rooms")
+
+    def draw(self, player_id: str, drawing_id: UUID, now: float) -> None:
+        """Have a drawing answered, finished or not."""
+        if self._trusted:
+            return
+        self._fast(self._limits.player_drawings.take(player_id, now), "drawings", drawing_id)
+        self._busy(self._limits.drawings.take(self.address, now), "drawings", drawing_id)
+
+    def word(self, player_id: str, drawing_id: UUID, now: float) -> None:
+        """Say what a drawing was, or take it back."""
+        if self._trusted:
+            return
+        self._fast(self._limits.player_words.take(player_id, now), "corrections", drawing_id)
+        self._busy(self._limits.words.take(self.address, now), "corrections", drawing_id)
+
+    def _busy(self, wait_s: float, what: str, drawing_id: UUID | None = None) -> None:
+        if wait_s:
+            raise Mistake("busy", f"too many {what} from your address: try again in {wait_s:.1f} s", drawing_id)
+
+    def _fast(self, wait_s: float, what: str, drawing_id: UUID) -> None:
+        if wait_s:
+            raise Mistake("too_fast", f"too many {what} of one player: try again in {wait_s:.1f} s", drawing_id)
