@@ -35,6 +35,8 @@ READ_S: Final = 20.0
 """How long an answer may lie unread, in seconds."""
 CLOSE_S: Final = 1.0
 """How long is read on after a refusal, so that it is heard, in seconds."""
+MAX_UNHEARD: Final = 32 << 20
+"""Bytes that are read and forgotten meanwhile."""
 
 log = structlog.get_logger(__name__)
 
@@ -135,6 +137,9 @@ class HttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes. After a refusal they are read and forgotten."""
         if self._parted:
+            self._wire += len(data)
+            if self._wire > MAX_UNHEARD:
+                self.transport.abort()
             return
         if self._whole and not self._heading and self._deadline is None:
             self._await(HEAD_S)  # empty lines before a request are no request
@@ -262,7 +267,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._parted:
             return
         self._await(None)
-        self._parted = True
+        self._parted, self._wire = True, 0
         if self._whole:
             self.transport.close()
         else:

@@ -298,7 +298,7 @@ def test_the_largest_drawing_is_read():
 
 def test_when_too_much_is_under_way_an_app_is_refused_before_its_body_is_read(bus, address):
     host, port = address.split(":")
-    head = "POST /api/predict HTTP/1.1\r\nHost: x\r\nX-API-Key: secret-1\r\nContent-Length: 9\r\n\r\n"
+    head = f"POST /api/predict HTTP/1.1\r\nHost: {address}\r\nX-API-Key: secret-1\r\nContent-Length: 9\r\n\r\n"
     with ExitStack() as slow:
         sockets = [slow.enter_context(socket.create_connection((host, int(port)))) for _ in range(MAX_OPEN)]
         for one in sockets:
