@@ -10,7 +10,7 @@ from api.app import MAX_SOCKETS, create_app
 from api.connections import Crowd, HttpProtocol
 from api.frames import MAX_FRAME
 from api.sockets import Protocol
-from contracts.settings import Settings
+from contracts.settings import GAME_SECRETS, KAFKA_SECRETS, Settings
 from producers.bus import BusError, open_bus
 from producers.logs import configure
 
@@ -51,7 +51,7 @@ def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
 
 def main() -> None:
     """Serve until told to stop; then flush what was published."""
-    settings = Settings.load()
+    settings = Settings.load(secrets=(*KAFKA_SECRETS, *GAME_SECRETS))
     configure(settings, "api")
     try:
         bus = open_bus(settings)

@@ -4,6 +4,7 @@ A field's name in capitals with ``GAMENIGHT_`` before it is its environment vari
 Secrets that are not given are made by `gamenight up` and kept as files in ``<home>/secrets``.
 """
 
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -145,13 +146,18 @@ class Settings(BaseSettings):
         return init_settings, env_settings
 
     @classmethod
-    def load(cls, **given: Any) -> Self:
-        """The settings of the environment, completed by the secrets that `gamenight up` has made, if it has."""
+    def load(cls, *, secrets: Collection[str] | None = None, **given: Any) -> Self:
+        """The settings of the environment, completed by the secrets that `gamenight up` has made, if it has.
+
+        Args:
+            secrets: Those that are asked for, by their fields; a service names its own. None: all, for operators.
+            given: Settings that are known already.
+        """
         settings = cls(**given)
         folder = settings.home / "secrets"
         kept = {
             name: (folder / name).read_text().strip()
-            for name in (*SECRETS, *GIVEN_SECRETS)
+            for name in (ALL_SECRETS if secrets is None else secrets)
             if getattr(settings, name) is None and (folder / name).is_file()
         }
         return settings.model_copy(update=kept) if kept else settings
@@ -189,20 +195,28 @@ class Settings(BaseSettings):
         """The image that trains and serves an algorithm."""
         return f"{self.image_registry}{algorithm}:1"
 
-    def environment(self) -> dict[str, str]:
-        """All settings as environment variables, for a child process."""
+    def environment(self, secrets: Collection[str] | None = None) -> dict[str, str]:
+        """The settings as environment variables, for a child process.
+
+        Args:
+            secrets: Those that it gets, by their fields. None: all.
+        """
         out = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if value is not None:
+            if value is not None and (secrets is None or name not in ALL_SECRETS or name in secrets):
                 out[variable(name, field.validation_alias)] = str(value)
         return out
 
 
-SECRETS = ("aws_access_key_id", "aws_secret_access_key", "operator_token", "seat_secret", "api_keys")
+AWS_SECRETS = ("aws_access_key_id", "aws_secret_access_key")
+GAME_SECRETS = ("operator_token", "seat_secret", "api_keys")
+"""Those of the game's own doors."""
+SECRETS = (*AWS_SECRETS, *GAME_SECRETS)
 """Settings that `gamenight up` makes when they are not given."""
-GIVEN_SECRETS = ("kafka_sasl_password", "kafka_oauth_client_secret")
+KAFKA_SECRETS = ("kafka_sasl_password", "kafka_oauth_client_secret")
 """Settings that nobody makes, and that may be kept in ``<home>/secrets`` as well."""
+ALL_SECRETS = (*SECRETS, *KAFKA_SECRETS)
 
 LIMITS = (
     "connections_per_address",

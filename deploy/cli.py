@@ -77,7 +77,7 @@ def up() -> None:
 @app.command()
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Empty the home: all drawings, models and secrets of this machine are gone."""
-    from deploy.local.doctor import FOLDERS
+    from deploy.local.keys import FOLDERS
     from deploy.local.supervisor import AlreadyRunning, holder
 
     home = Settings.load().home

@@ -4,7 +4,7 @@ import argparse
 
 import structlog
 
-from contracts.settings import Settings
+from contracts.settings import AWS_SECRETS, KAFKA_SECRETS, Settings
 from producers import logs
 from producers.connection import BusError
 from streams.app import ROLES
@@ -15,7 +15,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m streams", description="Answers drawings, or learns from corrections.")
     arguments.add_argument("role", choices=sorted(ROLES))
     role = arguments.parse_args().role
-    settings = Settings.load()
+    settings = Settings.load(secrets=(*KAFKA_SECRETS, *(AWS_SECRETS if role == "router" else ())))
     logs.configure(settings, role)
     try:
         ROLES[role](settings).run()

@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from contracts.events import BATCH_MODELS, MessageRejected
 from contracts.ports import Bus, Record, Tail
 from contracts.records import read, rejection
-from contracts.settings import Settings
+from contracts.settings import AWS_SECRETS, KAFKA_SECRETS, Settings
 from producers import logs
 from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import BusError, open_bus
@@ -60,7 +60,7 @@ class Stopped(Exception):
 
 def main() -> int:
     """Run until SIGTERM; the exit status."""
-    settings = Settings.load()
+    settings = Settings.load(secrets=(*KAFKA_SECRETS, *AWS_SECRETS))
     logs.configure(settings, "trainer")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

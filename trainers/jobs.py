@@ -25,7 +25,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from contracts.settings import Settings
+from contracts.settings import AWS_SECRETS, Settings
 
 SDK_CONFIG: Final = Path(__file__).with_name("sdk.yaml")
 LOG_GROUP: Final = "/aws/sagemaker/TrainingJobs"
@@ -282,7 +282,7 @@ def main() -> None:
     """Answer on standard output; whatever the SDK prints goes to standard error."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    error = submit_with_sdk(Settings.load(), sys.stdin.readline)
+    error = submit_with_sdk(Settings.load(secrets=AWS_SECRETS), sys.stdin.readline)
     print(json.dumps({"error": error}), file=answer, flush=True)
 
 

@@ -18,6 +18,8 @@ class Component:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     """Besides the environment of the supervisor and the settings."""
+    secrets: tuple[str, ...] = ()
+    """The secrets that it needs, by their fields in the settings: it is given no others."""
     ports: Mapping[str, int] = field(default_factory=dict)
     """The ports that it opens on the host, by the environment variable of the setting."""
     host: str = "127.0.0.1"

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from contracts.settings import Settings
+from contracts.settings import AWS_SECRETS, GAME_SECRETS, KAFKA_SECRETS, Settings
 from deploy.local import dynamodb, kafka, s3
 from deploy.local.component import Component, answers
 
@@ -51,25 +51,31 @@ def components(settings: Settings) -> list[Component]:
             Component(
                 name="sagemaker",
                 argv=_python("deploy.local.sagemaker"),
+                secrets=AWS_SECRETS,
                 ports={"GAMENIGHT_SAGEMAKER_PORT": settings.sagemaker_port},
                 tier=1,
                 ready=lambda: answers(settings.sagemaker_port, "/ping"),
             )
         )
+    cloud, bus = AWS_SECRETS, KAFKA_SECRETS
     routers = ["router", *(f"router-{number}" for number in range(2, settings.stream_workers + 1))]
     services = [
         Component(
             name="api",
             argv=_python("api"),
+            secrets=(*bus, *GAME_SECRETS),
             host=settings.host,
             ports={"GAMENIGHT_PORT": settings.port},
             needs=("kafka",),
             ready=lambda: answers(settings.port, "/api/models", local_host(settings)),
         ),
-        *(Component(name=name, argv=_python("streams", "router"), needs=("kafka",)) for name in routers),
+        *(
+            Component(name=name, argv=_python("streams", "router"), secrets=(*bus, *cloud), needs=("kafka",))
+            for name in routers
+        ),
         # Learning stands back a little for answering: in a rush it is late, and catches up.
-        Component(name="learning", argv=_python("streams", "learning"), needs=("kafka",), nice=10),
-        Component(name="trainer", argv=_python("trainers"), needs=("kafka", "s3", "sagemaker")),
+        Component(name="learning", argv=_python("streams", "learning"), secrets=bus, needs=("kafka",), nice=10),
+        Component(name="trainer", argv=_python("trainers"), secrets=(*bus, *cloud), needs=("kafka", "s3", "sagemaker")),
     ]
     here = {part.name for part in [*bases, *services]}
     return [*bases, *(replace(part, tier=2, needs=tuple(need for need in part.needs if need in here)) for part in services)]

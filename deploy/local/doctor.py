@@ -11,13 +11,11 @@ from pydantic import BaseModel
 
 from contracts.settings import Settings
 from deploy.local.components import game_url, outside
+from deploy.local.keys import FOLDERS
 from deploy.local.supervisor import holder, read_state
 from deploy.local.up import health
 from producers.connection import BusError
 from producers.topics import open_admin
-
-FOLDERS = ("kafka", "s3", "dynamodb", "sagemaker", "state", "logs", "secrets", "run")
-"""What the game keeps in its home; `gamenight reset` takes these and nothing else."""
 
 
 class Part(BaseModel):

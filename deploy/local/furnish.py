@@ -1,5 +1,6 @@
 """``python -m deploy.local.furnish``: makes the secrets, and topics, bucket and table in services that others started."""
 
+import os
 import sys
 
 from contracts.settings import Settings
@@ -11,6 +12,7 @@ from producers.topics import TopicsDiffer
 
 def main() -> None:
     """Furnish what the settings name; ends with 1 where somebody is not there yet, so that it can be tried again."""
+    os.umask(0o077)
     settings = with_secrets(Settings())
     try:
         settle_outside(settings)

@@ -1,11 +1,16 @@
 """Secrets that nobody gave: made once, kept as files under ``<home>/secrets`` that only their owner can read."""
 
+import contextlib
 import os
 import secrets
 import string
 from collections.abc import Callable
+from pathlib import Path
 
 from contracts.settings import SECRETS, Settings
+
+FOLDERS = ("kafka", "s3", "dynamodb", "sagemaker", "state", "logs", "secrets", "run")
+"""What the game keeps in its home; `gamenight reset` takes these and nothing else."""
 
 _MADE: dict[str, Callable[[], str]] = {
     "aws_access_key_id": lambda: "AKIA" + "".join(secrets.choice(string.ascii_uppercase + "234567") for _ in range(16)),
@@ -18,16 +23,32 @@ _MADE: dict[str, Callable[[], str]] = {
 
 def with_secrets(settings: Settings) -> Settings:
     """The settings, completed by secrets that are made where they are neither given nor kept."""
+    keep_private(settings.home)
     folder = settings.home / "secrets"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     found = {}
     for name in SECRETS:
         if getattr(settings, name) is None:
             path = folder / name
-            if not path.is_file() or not path.read_text().strip():
-                scratch = path.with_suffix(".new")
-                with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            if path.is_file() and not path.read_text().strip():
+                path.unlink()
+            if not path.is_file():
+                scratch = path.with_suffix(f".{secrets.token_hex(4)}.new")
+                with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                     file.write(_MADE[name]())
-                scratch.replace(path)
+                with contextlib.suppress(FileExistsError):  # another process of this home was faster: its secret counts
+                    os.link(scratch, path)
+                scratch.unlink()
             found[name] = path.read_text().strip()
     return settings.model_copy(update=found)
+
+
+def keep_private(home: Path) -> None:
+    """Close what the game keeps in a home, old or new, to everybody but its owner: folders are 0700, secrets 0600."""
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (home / "secrets").mkdir(exist_ok=True, mode=0o700)
+    for path, mode in [
+        *((home / name, 0o700) for name in FOLDERS if (home / name).is_dir()),
+        *((file, 0o600) for file in (home / "secrets").iterdir() if file.is_file()),
+    ]:
+        if path.stat().st_mode & 0o777 != mode and path.stat().st_uid == os.geteuid():  # a volume may be another's
+            path.chmod(mode)

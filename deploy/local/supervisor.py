@@ -8,18 +8,19 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from contracts.settings import Settings
+from contracts.settings import AWS_SECRETS, Settings
 from deploy.local.component import Component
 from deploy.local.components import components
 from deploy.local.keys import with_secrets
@@ -38,6 +39,8 @@ STOP_S = 4.2
 FIRST_WAVE = 0.5
 """Share of that time that is all theirs who are stopped first: they have most to bring to an end."""
 
+_SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|AUTH_SOCK", re.IGNORECASE)
+"""Names of variables that are not handed on, whoever has set them."""
 Phase = Literal["waiting", "starting", "ready", "down", "stopped"]
 LEASH = Path(__file__).with_name("leash.py")
 
@@ -84,7 +87,7 @@ class Supervisor:
         """Nothing is started yet.
 
         Args:
-            settings: Handed to every process by its environment.
+            settings: Handed to every process by its environment, of the secrets those alone that it names.
             parts: What to start, each after all that it needs.
             told: Called with every change, from several threads, one at a time.
             state: Where word is left of how it stands; None: nowhere.
@@ -93,7 +96,6 @@ class Supervisor:
         self._parts = list(parts)
         self._told = told
         self._state = state
-        self._environment = {**os.environ, **settings.environment()}
         self._standings = {part.name: Standing(part.name) for part in parts}
         self._ready = {part.name: threading.Event() for part in parts}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -208,12 +210,13 @@ class Supervisor:
         if log.is_file() and log.stat().st_size > LARGEST_LOG:
             log.replace(log.with_suffix(".log.1"))
         leash = (sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(part.nice))
-        with self._changing, log.open("ab") as output:
+        with self._changing, open(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as output:
             if self._stopping.is_set():
                 return None
             process = subprocess.Popen(
                 [*leash, *part.argv],
-                env={**self._environment, "GAMENIGHT_COMPONENT": part.name, **part.env},
+                env=environment(part, self._settings, os.environ),
+                umask=0o077,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -243,6 +246,17 @@ class Supervisor:
                 write_state(self._state, list(self._standings.values()))
             if not self._stopping.is_set() or standing.phase == "stopped":
                 self._told(standing)
+
+
+def environment(part: Component, settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
+    """What a process finds in its environment: of the settings' secrets its own, of others' none."""
+    cloud = AWS_SECRETS[0] in part.secrets  # whoever has no keys of AWS has no profile or session of it either
+    kept = {
+        name: value
+        for name, value in inherited.items()
+        if not (_SECRET.search(name) or name.startswith("AWS_")) or (cloud and name.startswith("AWS_"))
+    }
+    return {**kept, **settings.environment(part.secrets), "GAMENIGHT_COMPONENT": part.name, **part.env}
 
 
 def stopping_order(parts: Sequence[Component]) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import signal
 import socket
 import threading
@@ -58,6 +59,7 @@ def up(settings: Settings, console: Console) -> None:
         PortsTaken: Before anything is started.
         NotInstalled: If make has not been run.
     """
+    os.umask(0o077)  # what is made from here on, by us and by our children, is nobody else's to read
     with only_one(settings.home):
         settings = with_secrets(settings)
         parts = components(settings)

@@ -540,7 +540,7 @@ async def row_memory(seed: int) -> Row:
             with suppress(psutil.Error):
                 command = process.cmdline()
                 name = next(
-                    (part for part in (*BATCH_MODELS, "dynamodb", "kafka", "ministack") if part in " ".join(command).lower()),
+                    (part for part in (*BATCH_MODELS, "dynamodb", "kafka", "s3_server") if part in " ".join(command).lower()),
                     "",
                 )
                 parts[name or " ".join(command[1:4])[-40:]] = parts.get(name, 0) + process.memory_full_info().pss / 2**20

@@ -19,7 +19,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 from contracts.events import TOPICS
-from contracts.settings import Settings
+from contracts.settings import SECRETS, Settings
+from deploy.local.components import components
 from deploy.local.supervisor import Supervisor, running
 from producers.topics import TopicsDiffer, create_topics
 from tests.conftest import fresh_settings
@@ -186,6 +187,11 @@ class Up:
             return {}
         return {one["name"]: one["phase"] for one in state["components"]}
 
+    def pids(self) -> dict[str, int]:
+        """The process of each part."""
+        state = orjson.loads((self.settings.home / "run" / "state.json").read_bytes())
+        return {one["name"]: one["pid"] for one in state["components"]}
+
     def wait_until_ready(self) -> None:
         """Wait for every process."""
         wait_for(lambda: self.process.poll() is not None or set(self.phases().values()) == {"ready"}, 150)
@@ -212,6 +218,15 @@ def test_up_is_alone_on_its_home_stops_on_ctrl_c_and_leaves_nothing_running(up: 
     second = up.another()
     assert second.wait(60) == 1
     assert f"already runs on {up.settings.home} (process {up.process.pid})" in up.output.read_text()
+
+    readable = [path for path in up.settings.home.rglob("*") if path != up.output and path.lstat().st_mode & 0o077]
+    assert [path for path in readable if not path.is_symlink() and path.suffix != ".sock"] == []
+    secrets = {name: getattr(up.settings, name) for name in SECRETS}
+    held = {
+        name: {secret for secret, value in secrets.items() if value in psutil.Process(pid).environ().values()}
+        for name, pid in up.pids().items()
+    }
+    assert held == {part.name: set(part.secrets) & set(SECRETS) for part in components(up.settings)}
 
     up.process.send_signal(signal.SIGINT)
     assert up.process.wait(30) == 0
@@ -244,6 +259,8 @@ def test_what_a_setting_names_elsewhere_is_not_started_but_furnished(
             **here.environment(),
             "KAFKA_BOOTSTRAP_SERVERS": outside.bootstrap_servers,
             "AWS_ENDPOINT_URL_S3": outside.endpoint_urls["s3"],
+            "AWS_ACCESS_KEY_ID": str(outside.aws_access_key_id),
+            "AWS_SECRET_ACCESS_KEY": str(outside.aws_secret_access_key),
             "AWS_ENDPOINT_URL_DYNAMODB": outside.endpoint_urls["dynamodb"],
             "GAMENIGHT_BUCKET": "another-bucket",
             "GAMENIGHT_TABLE": "another-table",
@@ -257,7 +274,7 @@ def test_what_a_setting_names_elsewhere_is_not_started_but_furnished(
         wait_for(lambda: "another-bucket" in [bucket["Name"] for bucket in s3.list_buckets()["Buckets"]])
         wait_for(lambda: "another-table" in dynamodb.list_tables()["TableNames"])
         commands = [" ".join(child.cmdline()) for child in psutil.Process(process.pid).children()]
-        assert not [command for command in commands if "kafka.Kafka" in command or "ministack" in command or "jetty" in command]
+        assert not [command for command in commands if "kafka.Kafka" in command or "s3_server" in command or "jetty" in command]
     finally:
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=30)

@@ -43,7 +43,7 @@ def test_services_meet_at_the_addresses_that_they_open() -> None:
 
     assert {service["network_mode"] for name, service in services.items() if name != "pod"} == {"service:pod"}
     assert given["KAFKA_BOOTSTRAP_SERVERS"] in services["kafka"]["environment"]["KAFKA_LISTENERS"]
-    assert given["AWS_ENDPOINT_URL_S3"].endswith(f":{services['s3']['environment']['GATEWAY_PORT']}")
+    assert given["AWS_ENDPOINT_URL_S3"].endswith(f":{services['s3']['environment']['GAMENIGHT_S3_PORT']}")
     assert f"-port {given['AWS_ENDPOINT_URL_DYNAMODB'].rsplit(':', 1)[1]} " in services["dynamodb"]["command"]
     assert services["pod"]["ports"] == [f"127.0.0.1:{defaults.port}:{defaults.port}"]
 

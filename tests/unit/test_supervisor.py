@@ -13,15 +13,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from contracts.settings import Settings
+from contracts.settings import ALL_SECRETS, AWS_SECRETS, KAFKA_SECRETS, SECRETS, Settings, variable
+from deploy.local import keys
 from deploy.local.archive import free_ports
 from deploy.local.component import Component
+from deploy.local.components import components
+from deploy.local.install import ROOT
 from deploy.local.keys import with_secrets
 from deploy.local.supervisor import (
     AlreadyRunning,
     Standing,
     StartFailed,
     Supervisor,
+    environment,
     holder,
     only_one,
     read_state,
@@ -268,6 +272,100 @@ def test_secrets_are_made_once_and_only_their_owner_reads_them(tmp_path: Path) -
     assert (first.seat_secret, (tmp_path / "secrets" / "seat_secret").read_text()) == ("given", second.seat_secret)
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "secrets").iterdir()} == {0o600}
     assert Settings.load(home=tmp_path).operator_token == first.operator_token
+
+
+def test_a_secret_that_two_make_at_once_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def made_meanwhile() -> str:
+        other = with_secrets(Settings(home=tmp_path)) if not (tmp_path / "secrets" / "seat_secret").exists() else None
+        assert other is None or other.seat_secret
+        return "too late"
+
+    monkeypatch.setitem(keys._MADE, "operator_token", made_meanwhile)
+    monkeypatch.setitem(keys._MADE, "seat_secret", lambda: "first")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "seat_secret").write_text("\n")  # an empty one counts for none
+
+    first, second = with_secrets(Settings(home=tmp_path)), with_secrets(Settings(home=tmp_path))
+
+    assert (first.operator_token, first.seat_secret) == (second.operator_token, "first")
+    assert sorted(SECRETS) == sorted(path.name for path in (tmp_path / "secrets").iterdir())
+
+
+def test_a_home_old_or_new_is_its_owners_alone(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    (old / "secrets" / "keys").mkdir(parents=True)
+    (old / "secrets" / "seat_secret").write_text("old")
+    for name in ("logs", "kafka", "not ours"):
+        (old / name).mkdir()
+    for path in old.rglob("*"):
+        path.chmod(0o755)
+
+    for home in (old, tmp_path / "new"):
+        with_secrets(Settings(home=home))
+
+    for home in (old, tmp_path / "new"):
+        folders = [home / name for name in keys.FOLDERS if (home / name).exists()]
+        assert {0o700} == {folder.stat().st_mode & 0o777 for folder in folders}
+        files = {path.name: path.stat().st_mode & 0o777 for path in (home / "secrets").iterdir() if path.is_file()}
+        assert dict.fromkeys(SECRETS, 0o600) == files
+    assert (old / "not ours").stat().st_mode & 0o777 == 0o755
+    assert (old / "secrets" / "seat_secret").read_text() == "old"
+
+
+def test_what_a_process_writes_is_its_owners_alone(tmp_path: Path) -> None:
+    file = tmp_path / "state" / "deep" / "written"
+    code = "import pathlib, sys, time; f = pathlib.Path(sys.argv[1]); f.parent.mkdir(parents=True); f.touch(); time.sleep(60)"
+
+    with supervised(tmp_path, Component("part", (sys.executable, "-I", "-S", "-c", code, str(file)))):
+        wait_for(file.exists)
+
+    assert (file.parent.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o700, 0o600)
+    assert (tmp_path / "logs" / "part.log").stat().st_mode & 0o077 == 0
+
+
+def test_each_part_is_given_the_secrets_that_it_needs_and_no_others(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, tools=ROOT / ".tools", stream_workers=2, **{name: f"of {name}" for name in ALL_SECRETS})  # type: ignore[arg-type]
+    ambient = {
+        "AWS_SESSION_TOKEN": "of a session",
+        "AWS_PROFILE": "of a person",
+        "GITHUB_TOKEN": "of another tool",
+        "SSH_AUTH_SOCK": "of an agent",
+        "PATH": "/bin",
+        **settings.environment(),
+    }
+    known = {variable(name, Settings.model_fields[name].validation_alias): name for name in ALL_SECRETS}
+    cloud, bus = set(AWS_SECRETS), set(KAFKA_SECRETS)
+    expected: dict[str, set[str]] = {
+        "kafka": set(),
+        "dynamodb": set(),
+        "s3": cloud,
+        "sagemaker": cloud,
+        "api": {"operator_token", "seat_secret", "api_keys"} | bus,
+        "router": cloud | bus,
+        "router-2": cloud | bus,
+        "learning": bus,
+        "trainer": cloud | bus,
+    }
+
+    given = {part.name: environment(part, settings, ambient) for part in components(settings)}
+
+    assert expected == {name: {known[one] for one in found if one in known} for name, found in given.items()}
+    for name, found in given.items():
+        others = {one for one, value in found.items() if value.startswith("of ") and one not in known}
+        assert (name, others) == (name, {"AWS_SESSION_TOKEN", "AWS_PROFILE"} if cloud <= expected[name] else set())
+        assert found["PATH"] == "/bin"
+        assert found["GAMENIGHT_S3_PORT"] == str(settings.s3_port)
+
+
+def test_a_process_reads_no_other_secrets_than_it_asks_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ALL_SECRETS:
+        monkeypatch.delenv(variable(name, Settings.model_fields[name].validation_alias), raising=False)
+    with_secrets(Settings(home=tmp_path))
+
+    asked = Settings.load(home=tmp_path, secrets=AWS_SECRETS)
+
+    assert set(AWS_SECRETS) == {name for name in ALL_SECRETS if getattr(asked, name) is not None}
+    assert [name for name in ALL_SECRETS if getattr(Settings.load(home=tmp_path, secrets=()), name) is not None] == []
 
 
 def test_each_process_gets_the_settings_in_its_environment(tmp_path: Path) -> None:

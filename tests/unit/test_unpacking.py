@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -241,6 +242,8 @@ def test_a_model_is_unpacked_as_it_was_packed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_an_archive_as_tar_packs_a_folder_is_unpacked_without_its_special_bits(form: int, tmp_path: Path) -> None:
+    mask = os.umask(0o022)
+    os.umask(mask)
     long = "/".join(["folder" * 10] * 2 + ["weights.bin"])
     archive = tar(
         special(".", tarfile.DIRTYPE),
@@ -254,7 +257,10 @@ def test_an_archive_as_tar_packs_a_folder_is_unpacked_without_its_special_bits(f
     unpack(io.BytesIO(gzip.compress(archive)), tmp_path / "model", BOUNDS)
 
     model = tmp_path / "model"
-    assert ((model / "sub" / "run").stat().st_mode & 0o7777, (model / "data").stat().st_mode & 0o7777) == (0o755, 0o644)
+    assert ((model / "sub" / "run").stat().st_mode & 0o7777, (model / "data").stat().st_mode & 0o7777) == (
+        0o777 & ~mask,
+        0o666 & ~mask,
+    )
     assert (model / long).read_bytes() == b"x"
 
 

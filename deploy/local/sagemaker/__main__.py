@@ -7,7 +7,7 @@ import sys
 
 import uvloop
 
-from contracts.settings import Settings
+from contracts.settings import AWS_SECRETS, Settings
 from deploy.local.sagemaker.app import door, sagemaker
 from producers import logs
 
@@ -29,7 +29,7 @@ async def serve(settings: Settings) -> None:
 
 def main() -> None:
     """Read the settings and serve."""
-    settings = Settings.load()
+    settings = Settings.load(secrets=AWS_SECRETS)
     logs.configure(settings, "sagemaker")
     try:
         uvloop.run(serve(settings))

@@ -102,7 +102,7 @@ def verify(
     canonical = "\n".join((method, _canonical(target), *given_headers, "", claimed.signed, digest))
     hashed = hashlib.sha256(canonical.encode()).hexdigest()
     text = f"AWS4-HMAC-SHA256\n{stamp}\n{claimed.day}/{region}/{service}/aws4_request\n{hashed}"
-    expected = hmac.digest(_signing_key(secret, claimed.day, region, service), text.encode(), "sha256").hex()
+    expected = hmac.digest(signing_key(secret, claimed.day, region, service), text.encode(), "sha256").hex()
     if not hmac.compare_digest(expected, claimed.signature):
         raise _invalid(
             "The request signature we calculated does not match the signature you provided."
@@ -132,10 +132,11 @@ def _check_time(stamp: str, day: str, now: datetime) -> None:
 def _canonical(target: str) -> str:
     """Path and query as they are signed, a line each."""
     url = urlsplit(target)
-    return f"{quote(url.path or '/', safe='/~')}\n{_query(url.query)}"
+    return f"{quote(url.path or '/', safe='/~')}\n{canonical_query(url.query)}"
 
 
-def _query(query: str) -> str:
+def canonical_query(query: str) -> str:
+    """A query as it is signed."""
     pairs = (
         f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in parse_qsl(query, keep_blank_values=True)
     )
@@ -143,7 +144,8 @@ def _query(query: str) -> str:
 
 
 @functools.lru_cache(maxsize=16)
-def _signing_key(secret: str, *parts: str) -> bytes:
+def signing_key(secret: str, *parts: str) -> bytes:
+    """The key for a day, region and service."""
     made = f"AWS4{secret}".encode()
     for part in (*parts, "aws4_request"):
         made = hmac.digest(made, part.encode(), "sha256")

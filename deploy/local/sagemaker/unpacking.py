@@ -119,8 +119,8 @@ def _extract(plain: _Watched, folder: Path, bounds: Bounds) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             data = archive.extractfile(member)
             assert data is not None  # a regular file has data
-            with data, path.open("xb") as file:
-                os.fchmod(file.fileno(), 0o755 if member.mode & 0o100 else 0o644)
+            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o777 if member.mode & 0o100 else 0o666)
+            with data, open(number, "wb") as file:
                 while chunk := data.read(_CHUNK):
                     file.write(chunk)
 
