@@ -179,12 +179,12 @@ class Guest:
         rooms = self._limits.rooms
         self._busy(rooms.take(self.address, now) if empty else rooms.wait(self.address, now), "tries of rooms")
 
-    def draw(self, player_id: str, drawing_id: UUID, now: float) -> None:
-        """Have a drawing answered, finished or not."""
+    def draw(self, player_id: str, drawing_id: UUID, cost: int, now: float) -> None:
+        """Have a drawing answered, finished or not. ``cost`` is over 1 for a large one: it takes as much more of the log."""
         if self._trusted:
             return
-        self._fast(self._limits.player_drawings.take(player_id, now), "drawings", drawing_id)
-        self._busy(self._limits.drawings.take(self.address, now), "drawings", drawing_id)
+        self._fast(self._limits.player_drawings.take(player_id, now, cost), "drawings", drawing_id)
+        self._busy(self._limits.drawings.take(self.address, now, cost), "drawings", drawing_id)
 
     def word(self, player_id: str, drawing_id: UUID, now: float) -> None:
         """Say what a drawing was, or take it back."""

@@ -177,17 +177,17 @@ class Session:
                 self.closed = True
                 return [Close(POLICY, "too many frames from your address")]
             message = parse(data)
-            return list(self._act(message, now))
+            return list(self._act(message, cost, now))
         except Mistake as mistake:
             return list(self._mistaken(mistake, now))
 
-    def _act(self, message: Join | Draw | Correct | Withdraw, now: float) -> Iterator[Action]:
+    def _act(self, message: Join | Draw | Correct | Withdraw, cost: int, now: float) -> Iterator[Action]:
         if isinstance(message, Join):
             yield from self._join(message, now)
         elif not self.player_id:
             raise Mistake("not_joined", 'say {"type":"join",...} first', message.drawing_id)
         elif isinstance(message, Draw):
-            self._guest.draw(self.player_id, message.drawing_id, now)
+            self._guest.draw(self.player_id, message.drawing_id, cost, now)
             yield from self._draw(message, now)
         else:
             self._guest.word(self.player_id, message.drawing_id, now)

@@ -791,12 +791,22 @@ class TopicSpec(BaseModel):
     partitions: int
     retention_ms: int
     """-1: for good."""
+    share: float = 0.0
+    """Of the bytes that the log may take, whatever players send; 0: what bounds it is said in decision 0018."""
     compacted: bool = False
     description: str
 
-    def configs(self) -> dict[str, str]:
-        """Kafka's own settings for it."""
+    def configs(self, log_bytes: int) -> dict[str, str]:
+        """Kafka's own settings for it.
+
+        Args:
+            log_bytes: That all topics with a share may take together. Each partition goes over its part by a segment, while it
+                is written to.
+        """
         configs = {"retention.ms": str(self.retention_ms), "max.message.bytes": "1048588", "cleanup.policy": "delete"}
+        configs["retention.bytes"] = str(int(self.share * log_bytes) // self.partitions if self.share else -1)
+        if self.share:
+            configs["segment.bytes"] = "33554432"
         if self.compacted:  # only closed segments are compacted: small ones keep what a late reader reads first short
             configs |= {
                 "cleanup.policy": "compact" if self.retention_ms < 0 else "compact,delete",
@@ -807,25 +817,33 @@ class TopicSpec(BaseModel):
         return configs
 
 
-def _spec(name: str, partitions: int, days: int, description: str, compacted: bool = False) -> TopicSpec:
+def _spec(name: str, partitions: int, days: int, description: str, *, share: float = 0.0, compacted: bool = False) -> TopicSpec:
     retention = days * _DAY_MS if days > 0 else -1
-    return TopicSpec(name=name, partitions=partitions, retention_ms=retention, compacted=compacted, description=description)
+    return TopicSpec(
+        name=name, partitions=partitions, retention_ms=retention, share=share, compacted=compacted, description=description
+    )
 
 
 TOPICS: Final[Mapping[str, TopicSpec]] = {
     spec.name: spec
     for spec in (
-        _spec("drawings.v1", PLAYER_PARTITIONS, 7, "what players drew, finished or not"),
-        _spec("guesses.v1", PLAYER_PARTITIONS, 7, "what the models said of finished drawings"),
-        _spec("previews.v1", PLAYER_PARTITIONS, 1, "what they said of unfinished ones, and to probes: shown, and no more"),
-        _spec("corrections.v1", PLAYER_PARTITIONS, 7, "what the players said to that"),
+        _spec("drawings.v1", PLAYER_PARTITIONS, 7, "what players drew, finished or not", share=0.38),
+        _spec("guesses.v1", PLAYER_PARTITIONS, 7, "what the models said of finished drawings", share=0.36),
+        _spec(
+            "previews.v1",
+            PLAYER_PARTITIONS,
+            1,
+            "what they said of unfinished ones, and to probes: shown, and no more",
+            share=0.08,
+        ),
+        _spec("corrections.v1", PLAYER_PARTITIONS, 7, "what the players said to that", share=0.05),
         _spec("examples.v1", PLAYER_PARTITIONS, 0, "drawing, guesses and label, joined: the truth that is kept for good"),
         _spec("lessons.v1", 4, 0, "what each online model learned, in order; partition: its place in ONLINE_MODELS"),
-        _spec("receipts.v1", PLAYER_PARTITIONS, 7, "what each correction did"),
+        _spec("receipts.v1", PLAYER_PARTITIONS, 7, "what each correction did", share=0.05),
         _spec("metrics.v1", 1, 0, "counts per model: totals of each version, and an hour of windows", compacted=True),
         _spec("models.v1", 1, 0, "model-version events and snapshots", compacted=True),
-        _spec("commands.v1", 1, 7, "what operators asked for"),
-        _spec("rejected.v1", 1, 28, "messages that could not be handled, whole"),
+        _spec("commands.v1", 1, 7, "what operators asked for", share=0.02),
+        _spec("rejected.v1", 1, 28, "messages that could not be handled, whole", share=0.06),
     )
 }
 

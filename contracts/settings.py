@@ -65,6 +65,11 @@ class Settings(BaseSettings):
     kafka_port: int = Field(9092, description="port of the broker that is started here")
     kafka_controller_port: int = Field(9093, description="port of its controller")
 
+    log_gb: Annotated[float, Field(gt=0)] = Field(
+        20.0,
+        description="what the topics that players fill may take of the broker's disk, in GB; the oldest is forgotten first",
+    )
+
     aws_endpoint_url_sagemaker: str | None = _named(
         "AWS_ENDPOINT_URL_SAGEMAKER", None, "an outside SageMaker; not given: the local one is started"
     )
@@ -161,6 +166,11 @@ class Settings(BaseSettings):
             if getattr(settings, name) is None and (folder / name).is_file()
         }
         return settings.model_copy(update=kept) if kept else settings
+
+    @property
+    def log_bytes(self) -> int:
+        """`log_gb` in bytes."""
+        return int(self.log_gb * 1e9)
 
     @property
     def bootstrap_servers(self) -> str:

@@ -2,10 +2,45 @@
 
 import logging
 import sys
+import time
+from collections.abc import Callable
+from typing import Final
 
 import structlog
 
 from contracts.settings import Settings
+
+LINES: Final = 100
+"""Of one kind, that are written in `LINES_S`: what strangers make us say may not fill the disk."""
+LINES_S: Final = 60.0
+
+
+class Sparing(logging.Filter):
+    """Writes `LINES` of a kind a minute: the first of the next minute says how many were left out.
+
+    A kind is the event of a structured line, or the unformatted text of another.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` is monotonic, in seconds."""
+        super().__init__()
+        self._clock = clock
+        self._kinds: dict[tuple[str, object], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to write a line."""
+        line = record.msg if isinstance(record.msg, dict) else None
+        kind = (record.name, line.get("event") if line else str(record.msg)[:200])
+        now = self._clock()
+        since, n = self._kinds.get(kind, (now, 0))
+        if now - since >= LINES_S:
+            if n > LINES and line is not None:
+                line["left_out"] = n - LINES
+            since, n = now, 0
+        if len(self._kinds) > 1000:
+            self._kinds.clear()
+        self._kinds[kind] = (since, n + 1)
+        return n < LINES
 
 
 def configure(settings: Settings, service: str) -> None:
@@ -32,6 +67,7 @@ def configure(settings: Settings, service: str) -> None:
             ],
         )
     )
+    handler.addFilter(Sparing())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)

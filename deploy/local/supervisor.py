@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +33,8 @@ SETTLED_AFTER_S = 30.0
 DOORLESS_READY_S = 1.0
 """A process that nobody can ask is taken as ready when it has lived so long."""
 LARGEST_LOG = 8 << 20
-"""Bytes; a larger log file is put aside when its process is started."""
+"""Bytes; a larger log file is put aside, over the one before."""
+LOOK_AT_LOGS_S = 5.0
 STOP_S = 4.2
 """Within which everything is stopped."""
 
@@ -118,6 +120,7 @@ class Supervisor:
         self.log("").parent.mkdir(parents=True, exist_ok=True)
         for keeper in self._keepers:
             keeper.start()
+        threading.Thread(target=self._trim_logs, name="logs", daemon=True).start()
 
     def wait_until_ready(self, timeout_s: float = 90.0) -> None:
         """Wait for all processes.
@@ -159,6 +162,11 @@ class Supervisor:
     def log(self, name: str) -> Path:
         """Where a process's output goes."""
         return self._settings.home / "logs" / f"{name}.log"
+
+    def _trim_logs(self) -> None:
+        while not self._stopping.wait(LOOK_AT_LOGS_S):
+            for part in self._parts:
+                trim(self.log(part.name))
 
     def _keep(self, part: Component) -> None:
         pause = FIRST_PAUSE_S
@@ -207,8 +215,7 @@ class Supervisor:
 
     def _spawn(self, part: Component) -> subprocess.Popen[bytes] | None:
         log = self.log(part.name)
-        if log.is_file() and log.stat().st_size > LARGEST_LOG:
-            log.replace(log.with_suffix(".log.1"))
+        trim(log)
         leash = (sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(part.nice))
         with self._changing, open(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as output:
             if self._stopping.is_set():
@@ -257,6 +264,14 @@ def environment(part: Component, settings: Settings, inherited: Mapping[str, str
         if not (_SECRET.search(name) or name.startswith("AWS_")) or (cloud and name.startswith("AWS_"))
     }
     return {**kept, **settings.environment(part.secrets), "GAMENIGHT_COMPONENT": part.name, **part.env}
+
+
+def trim(log: Path) -> None:
+    """Put a log file aside that has become too large; whoever appends to it goes on in an empty one."""
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > LARGEST_LOG:
+            shutil.copy(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
 
 
 def stopping_order(parts: Sequence[Component]) -> list[list[str]]:

@@ -161,7 +161,7 @@ def test_every_topic_carries_an_event():
 
 
 def test_a_compacted_topic_keeps_its_newest_records_for_good():
-    kept = {name: spec.configs() for name, spec in TOPICS.items() if spec.compacted}
+    kept = {name: spec.configs(10**9) for name, spec in TOPICS.items() if spec.compacted}
 
     assert set(kept) == {"metrics.v1", "models.v1"}
     assert {(configs["cleanup.policy"], configs["retention.ms"]) for configs in kept.values()} == {("compact", "-1")}
@@ -174,6 +174,16 @@ def test_examples_and_lessons_are_kept_for_good_and_what_players_sent_for_days()
         "metrics.v1",
         "models.v1",
     }
+
+
+def test_what_players_fill_is_bounded_by_bytes_and_all_of_it_by_what_was_given():
+    bounded = {name: spec.configs(10**9) for name, spec in TOPICS.items() if spec.share}
+
+    assert set(TOPICS) - set(bounded) == {"examples.v1", "lessons.v1", "metrics.v1", "models.v1"}
+    assert {TOPICS[name].configs(10**9)["retention.bytes"] for name in set(TOPICS) - set(bounded)} == {"-1"}
+    together = sum(TOPICS[name].partitions * int(configs["retention.bytes"]) for name, configs in bounded.items())
+    assert 0.99 * 10**9 < together <= 10**9
+    assert all(int(configs["retention.bytes"]) > 0 for configs in bounded.values())
 
 
 def test_each_online_model_has_a_partition_of_lessons_to_itself():

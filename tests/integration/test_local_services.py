@@ -66,7 +66,24 @@ def test_kafka_has_every_topic_as_the_contracts_say(bases: tuple[Settings, Super
     assert {name: partitions[name] for name in TOPICS} == {name: spec.partitions for name, spec in TOPICS.items()}
     for name, spec in TOPICS.items():
         found = described["topic"][name]
-        assert {key: found[key]["value"] for key in spec.configs()} == spec.configs()
+        demanded = spec.configs(bases[0].log_bytes)
+        assert {key: found[key]["value"] for key in demanded} == demanded
+
+
+def test_topics_of_before_get_what_is_demanded_of_them_now(bases: tuple[Settings, Supervisor]) -> None:
+    settings = bases[0]
+    admin = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    try:
+        before = {"retention.bytes": "-1", "retention.ms": "1000"}
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "previews.v1", before)])
+
+        create_topics(settings)
+
+        described = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, "previews.v1")])["topic"]["previews.v1"]
+    finally:
+        admin.close()
+    demanded = TOPICS["previews.v1"].configs(settings.log_bytes)
+    assert {key: described[key]["value"] for key in before} == {key: demanded[key] for key in before}
 
 
 def test_topics_are_made_once_and_differing_ones_are_named(

@@ -239,6 +239,18 @@ def test_who_looks_whether_it_runs_leaves_nothing_behind(tmp_path: Path) -> None
     assert not (tmp_path / "home").exists()
 
 
+def test_a_log_that_grows_while_its_process_runs_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.local.supervisor.LOOK_AT_LOGS_S", 0.01)
+    monkeypatch.setattr("deploy.local.supervisor.LARGEST_LOG", 100_000)
+    talks = "import time\nwhile True: print('x' * 999, flush=True); time.sleep(0.0005)"
+    with supervised(tmp_path, Component(name="part", argv=(sys.executable, "-I", "-S", "-c", talks), ready=yes)):
+        log, aside = tmp_path / "logs" / "part.log", tmp_path / "logs" / "part.log.1"
+        wait_for(aside.is_file)
+        first = aside.stat().st_mtime_ns
+        wait_for(lambda: aside.stat().st_mtime_ns > first)
+        assert not log.read_bytes()[:100].startswith(b"\0"), "the process does not append"
+
+
 def test_services_are_stopped_before_what_they_stand_on_and_kafka_last() -> None:
     parts = [Component("kafka", ()), Component("s3", ()), Component("sagemaker", (), tier=1), Component("api", (), tier=2)]
 
