@@ -106,11 +106,11 @@ class Cloud:
         for client in (self.sagemaker, self.runtime, self.logs):
             client.meta.events.register("after-call", self._heard)
 
-    @property
     def _heard(self, model: Any, http_response: Any, **_: Any) -> None:
         if http_response.status_code < 300:
             self.answered.add(model.name)
 
+    @property
     def account(self) -> str:
         """Number of the account."""
         return self.settings.role_arn.split(":")[4]
