@@ -235,6 +235,81 @@ class CorrectionWithdrawn(Event):
     player_id: PlayerId
 
 
+class DrawingSought(Event):
+    """A word came on a drawing that the joiner does not know: is it on the log?
+
+    Written by the joiner, and read by it alone: this stands behind all drawings that were on the partition before the word, so
+    whoever has come here and has no such drawing knows that there is none. Twice is harmless: it is asked again.
+    """
+
+    topic: ClassVar[str] = "drawings.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["DrawingSought"] = "DrawingSought"
+    drawing_id: UUID
+    player_id: PlayerId
+
+
+class Probed(Event):
+    """A question of api.health that goes the way of a correction and teaches nobody anything: is one learned?
+
+    Each that learns reads it where it reads what is learned, and passes it on where that goes.
+    """
+
+    key: ClassVar[str] = "player_id"
+
+    probe_id: UUID
+    player_id: PlayerId
+    """Nobody's: it chooses the partition."""
+
+
+class CorrectionProbed(Probed):
+    """The question begins where a correction does.
+
+    Written by api.health; read by the joiner. Twice is harmless: it changes nothing.
+    """
+
+    topic: ClassVar[str] = "corrections.v1"
+    type: Literal["CorrectionProbed"] = "CorrectionProbed"
+
+
+class ExampleProbed(Probed):
+    """The joiner has passed the question on.
+
+    Written by the joiner; read by the scorer and the personal fold. Twice is harmless: it changes nothing.
+    """
+
+    topic: ClassVar[str] = "examples.v1"
+    type: Literal["ExampleProbed"] = "ExampleProbed"
+
+
+class LessonProbed(Probed):
+    """The scorer has passed the question on.
+
+    Written by the scorer; read by the learner. Twice is harmless: it changes nothing.
+    """
+
+    topic: ClassVar[str] = "lessons.v1"
+    key: ClassVar[str] = "model"
+    type: Literal["LessonProbed"] = "LessonProbed"
+    model: ModelName
+
+    def partition(self) -> int:
+        return ONLINE_MODELS.index(self.model)
+
+
+class ReceiptProbed(Probed):
+    """The question has come to where a correction is learned.
+
+    Written by the learner and by the personal fold; read by api.health. Twice is harmless: it is the same answer.
+    """
+
+    topic: ClassVar[str] = "receipts.v1"
+    type: Literal["ReceiptProbed"] = "ReceiptProbed"
+    stage: Literal["learner", "personal"]
+    """Who answers."""
+
+
 class ShownGuess(BaseModel):
     """A guess as it stood when the player spoke."""
 
@@ -324,6 +399,8 @@ class Outcome(StrEnum):
     WEIGHTED = "weighted"
     QUARANTINED = "quarantined"
     SUPERSEDED = "superseded"
+    REFUSED = "refused"
+    """It was not taken, and nothing came of it: the receipt says why."""
 
 
 class ModelChange(BaseModel):
@@ -338,8 +415,8 @@ class ModelChange(BaseModel):
 class CorrectionReceipt(Event):
     """What a correction did.
 
-    Written by the learner and by the personal fold, each for its models, and by the joiner for a correction that is replaced or
-    taken back; read by api.relay. Twice is harmless: the first of a correction_id, outcome and stage counts.
+    Written by the learner and by the personal fold, each for its models, and by the joiner for a correction that is replaced,
+    taken back or refused; read by api.relay. Twice is harmless: the first of a correction_id, outcome and stage counts.
     """
 
     topic: ClassVar[str] = "receipts.v1"
@@ -353,6 +430,8 @@ class CorrectionReceipt(Event):
     models: dict[ModelName, ModelChange]
     stage: Literal["learner", "personal", "joiner"] = "learner"
     """Who wrote it."""
+    why: str = ""
+    """Of one that is refused: why, in a player's words."""
 
 
 LATENCY_BUCKETS_MS: Final = (5, 10, 20, 35, 50, 80, 120, 150, 250, 500, 1000)
@@ -849,14 +928,19 @@ TOPICS: Final[Mapping[str, TopicSpec]] = {
 
 EVENTS: Final[tuple[type[Event], ...]] = (
     DrawingSubmitted,
+    DrawingSought,
     GuessMade,
     PreviewGuessed,
     GuessMissed,
     CorrectionGiven,
     CorrectionWithdrawn,
+    CorrectionProbed,
     ExampleLabelled,
+    ExampleProbed,
     LessonTaught,
+    LessonProbed,
     CorrectionReceipt,
+    ReceiptProbed,
     ScoresCounted,
     ModelPublished,
     ModelPromoted,

@@ -480,7 +480,8 @@ class Person:
             return
         held.receipted = True
         self._tally.outcomes[frame["outcome"]] += 1
-        self._tally.receipted[UUID(frame["correction_id"])] = UUID(drawing_id)
+        if frame["outcome"] != "refused":
+            self._tally.receipted[UUID(frame["correction_id"])] = UUID(drawing_id)
         self._tally.took("receipt", at - held.corrected_at)
         self._perhaps_through(drawing_id, held)
 

@@ -2,7 +2,12 @@
 
 The three come on three topics, so in any order: whatever is there waits for the rest. What is kept of a drawing is its story,
 the events themselves; an example is only a view of it, so every order of arrival ends in the same example. Twice is harmless:
-a drawing_id, guess_id or correction_id that the story holds adds nothing to it.
+a drawing_id, guess_id or correction_id that the story holds adds nothing to it; and whoever sends a drawing again does not know
+what came of it, so the guesses on it are said again.
+
+A story is kept for a week, on disk, so the joiner is the one who knows whose drawing a word is on: the API takes any. A word
+whose drawing is not there waits, since its topic may have been read first. DrawingSought tells when it is not to come any more:
+written behind all drawings of before the word, it comes back when these have been read. Then the word is refused.
 
 A drawing has some ten events, most of them within some milliseconds: the stories that had news lately are kept in memory, and
 each is written once a step. What can be learned is said at once, so that no lesson depends on how the events were gathered into
@@ -10,7 +15,7 @@ steps; of the revisions that only add a guess the last of a step is published.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 from uuid import UUID
@@ -19,11 +24,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from contracts.events import (
     CorrectionGiven,
+    CorrectionProbed,
     CorrectionReceipt,
     CorrectionWithdrawn,
+    DrawingSought,
     DrawingSubmitted,
     Event,
     ExampleLabelled,
+    ExampleProbed,
     GivenLabel,
     GuessMade,
     Outcome,
@@ -37,21 +45,15 @@ MAX_WORDS: Final = 64
 """On one drawing."""
 STORIES_IN_MEMORY: Final = 256
 """Of a partition, 30 KB each: as many drawings as come in some seconds."""
+UNKNOWN: Final = "no finished drawing of yours has this id, or it is over a week old"
+TOO_MANY: Final = f"you have said {MAX_WORDS} times already what this drawing is"
 _QUEUE: Final = "queue"
 
 Word = Annotated[CorrectionGiven | CorrectionWithdrawn, Field(discriminator="type")]
 
 
-class JoiningError(ValueError):
-    """An event that cannot be part of its drawing's story."""
-
-
-class AnotherPlayersDrawing(JoiningError):
+class AnotherPlayersDrawing(ValueError):
     """The event's player is not the one who made the drawing."""
-
-
-class TooManyWords(JoiningError):
-    """The player has changed their mind on one drawing more often than anyone does."""
 
 
 class Story(BaseModel):
@@ -65,12 +67,11 @@ class Story(BaseModel):
     guesses: list[GuessMade] = []
     words: list[Word] = []
 
-    def add(self, event: DrawingSubmitted | GuessMade | CorrectionGiven | CorrectionWithdrawn) -> bool:
+    def add(self, event: DrawingSubmitted | GuessMade | Word) -> bool:
         """Take an event into the story; whether that changed it.
 
         Raises:
             AnotherPlayersDrawing: If it is by another player than the drawing.
-            TooManyWords: If the story is full.
         """
         if self.drawing is not None and event.player_id != self.drawing.player_id:
             raise AnotherPlayersDrawing(f"drawing {event.drawing_id} is not by player {event.player_id}")
@@ -78,22 +79,34 @@ class Story(BaseModel):
             case DrawingSubmitted():
                 if self.drawing is not None:
                     return False
-                # What others said of it while it was not there was never theirs to say.
                 self.guesses = [guess for guess in self.guesses if guess.player_id == event.player_id]
-                self.words = [word for word in self.words if word.player_id == event.player_id]
                 self.drawing = event
             case GuessMade():
                 if any(_same_guess(guess, event) for guess in self.guesses):
                     return False
                 self.guesses.append(event)
             case _:
-                if not _is_news(self._words_of(event.player_id), event):
+                if not self.is_news(event):
                     return False
-                if len(self.words) >= MAX_WORDS:
-                    raise TooManyWords(f"drawing {event.drawing_id} has {MAX_WORDS} corrections already")
                 self.words.append(event)
         self.news = max(self.news, event.at)
         return True
+
+    def is_news(self, word: Word) -> bool:
+        """Whether a word changes anything after its player's earlier ones."""
+        return _is_news(self._words_of(word.player_id), word)
+
+    def refusal(self, word: Word) -> str | None:
+        """Why a word cannot be part of the story; None: it can, or its drawing is not there yet."""
+        if self.drawing is not None and word.player_id != self.drawing.player_id:
+            return UNKNOWN
+        return TOO_MANY if len(self.words) >= MAX_WORDS and self.is_news(word) else None
+
+    def expel(self, mine: Callable[[Word], bool]) -> list[Word]:
+        """Take the words that are not ``mine`` out of the story; gives them."""
+        out = [word for word in self.words if not mine(word)]
+        self.words = [word for word in self.words if mine(word)]
+        return out
 
     def standing(self, player_id: str) -> CorrectionGiven | None:
         """The player's word that stands; None: they have said nothing, or taken it back."""
@@ -198,6 +211,13 @@ class _Memory:
         if not at_once:
             self.owed[drawing_id] = story
 
+    def forget(self, cells: Cells, drawing_id: UUID) -> bool:
+        """Let go of a story for good; whether this step owes an example of it."""
+        cells.drop(_story_key(drawing_id))
+        self.stories.pop(drawing_id, None)
+        self.changed.pop(drawing_id, None)
+        return self.owed.pop(drawing_id, None) is not None
+
     def settled(self) -> tuple[dict[UUID, Story], list[Story]]:
         """The stories to be written, and those whose example is owed; those without news for longest are let go of."""
         changed, self.changed = self.changed, {}
@@ -223,12 +243,12 @@ class Joiner:
         return ()
 
     def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
-        """Take an event into its drawing's story; gives the receipts of words that it replaces, and what can be learned now.
+        """Take an event into its drawing's story; gives the receipts of words that no longer stand, and what can be learned now.
 
         Previews and probes are no part of any story, and neither is a guess that was missed.
 
         Raises:
-            JoiningError: If the event cannot be part of its drawing's story.
+            AnotherPlayersDrawing: If a drawing or guess cannot be part of its drawing's story.
         """
         match event:
             case DrawingSubmitted() if event.final and not event.probe:
@@ -237,6 +257,10 @@ class Joiner:
                 return self._tell(cells, event, partition)
             case CorrectionGiven() | CorrectionWithdrawn():
                 return self._tell(cells, event, partition)
+            case DrawingSought():
+                return self._not_found(cells, event, partition)
+            case CorrectionProbed():
+                return (ExampleProbed(probe_id=event.probe_id, player_id=event.player_id),)
             case _:
                 return ()
 
@@ -253,15 +277,15 @@ class Joiner:
         """Forget the partition."""
         self._partitions.pop(partition, None)
 
-    def _tell(
-        self, cells: Cells, event: DrawingSubmitted | GuessMade | CorrectionGiven | CorrectionWithdrawn, partition: int
-    ) -> Iterable[Event]:
+    def _tell(self, cells: Cells, event: DrawingSubmitted | GuessMade | Word, partition: int) -> Iterable[Event]:
         memory = self._partitions[partition]
         known = memory.story(cells, event.drawing_id)
         story = Story(news=event.at) if known is None else known
+        if isinstance(event, CorrectionGiven | CorrectionWithdrawn) and (why := story.refusal(event)) is not None:
+            return (_refused(event, why),)
         before = story.standing(event.player_id)
         if not story.add(event):
-            return ()
+            return story.guesses if isinstance(event, DrawingSubmitted) else ()
         only_a_guess = isinstance(event, GuessMade) and event.features is None
         memory.told(event.drawing_id, story, at_once=not only_a_guess)
         if known is None:
@@ -269,10 +293,41 @@ class Joiner:
         said: list[Event] = []
         if isinstance(event, CorrectionGiven | CorrectionWithdrawn):
             said += _superseded(before, event)
+            if story.drawing is None:
+                said.append(DrawingSought(drawing_id=event.drawing_id, player_id=event.player_id))
+        elif isinstance(event, DrawingSubmitted):
+            # What others said of it while it was not there was never theirs to say.
+            said += [_refused(word, UNKNOWN) for word in story.expel(lambda word: word.player_id == event.player_id)]
         if not only_a_guess and (example := story.example()) is not None:
             said.append(example)
         said += _forget_old(cells, memory, event.at)
         return said
+
+    def _not_found(self, cells: Cells, sought: DrawingSought, partition: int) -> Iterable[Event]:
+        """All drawings of before the player's words have been read: without this one, the words are on nothing."""
+        memory = self._partitions[partition]
+        story = memory.story(cells, sought.drawing_id)
+        if story is None or story.drawing is not None:
+            return ()
+        refused = [_refused(word, UNKNOWN) for word in story.expel(lambda word: word.player_id != sought.player_id)]
+        if story.words or story.guesses:
+            memory.told(sought.drawing_id, story, at_once=True)
+        else:
+            memory.forget(cells, sought.drawing_id)
+        return refused
+
+
+def _refused(word: Word, why: str) -> CorrectionReceipt:
+    """The receipt of a word of which nothing comes."""
+    return CorrectionReceipt(
+        correction_id=word.correction_id,
+        drawing_id=word.drawing_id,
+        player_id=word.player_id,
+        outcome=Outcome.REFUSED,
+        models={},
+        stage="joiner",
+        why=why,
+    )
 
 
 def _superseded(before: CorrectionGiven | None, word: Word) -> Iterator[CorrectionReceipt]:
@@ -311,10 +366,7 @@ def _forget_old(cells: Cells, memory: _Memory, now: datetime) -> Iterator[Exampl
         if due > now:
             _enqueue(cells, memory.queue, _Entry(drawing_id=drawing_id, due=due))
             continue
-        cells.drop(_story_key(drawing_id))
-        memory.stories.pop(drawing_id, None)
-        memory.changed.pop(drawing_id, None)
-        if memory.owed.pop(drawing_id, None) is not None and (example := story.example()) is not None:
+        if memory.forget(cells, drawing_id) and (example := story.example()) is not None:
             yield example
 
 

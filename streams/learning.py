@@ -23,9 +23,11 @@ from contracts.events import (
     ONLINE_MODELS,
     CorrectionReceipt,
     Event,
+    LessonProbed,
     LessonTaught,
     ModelChange,
     Outcome,
+    ReceiptProbed,
     SnapshotTaken,
 )
 from contracts.ports import Cells
@@ -178,13 +180,15 @@ class Learner:
         """A learner of every model in `ONLINE_MODELS`, each on its partition, from one base."""
         self._base = base
         self._states: dict[int, State] = {}
+        self._told: dict[int, State] = {}
+        """Of which there was a snapshot last."""
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """The model as it is; nothing on a partition that is no model's."""
         if partition >= len(ONLINE_MODELS):
             return ()
         kept = cells.get(_STATE)
-        self._states[partition] = State(self._base.weights) if kept is None else State.of(kept)
+        self._states[partition] = self._told[partition] = State(self._base.weights) if kept is None else State.of(kept)
         return (self._snapshot(partition),)
 
     def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
@@ -193,6 +197,8 @@ class Learner:
         Raises:
             UnreadableFeatures: If the lesson's features are of another reader, or no features at all.
         """
+        if isinstance(event, LessonProbed):
+            return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="learner"),)
         if not isinstance(event, LessonTaught):
             return ()
         before = self._states[partition]
@@ -233,15 +239,18 @@ class Learner:
         return (receipt,)
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """The model as it is after the batch."""
-        if partition not in self._states:
+        """The model as it is after the batch, if it is another one than before."""
+        state = self._states.get(partition)
+        if state is None or state is self._told[partition]:
             return ()
-        cells.put(_STATE, self._states[partition].cell())
+        self._told[partition] = state
+        cells.put(_STATE, state.cell())
         return (self._snapshot(partition),)
 
     def close(self, partition: int) -> None:
         """Forget the model."""
         self._states.pop(partition, None)
+        self._told.pop(partition, None)
 
     def _row(self, lesson: LessonTaught) -> NDArray[np.float64]:
         if lesson.reader != self._base.reader:

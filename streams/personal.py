@@ -34,9 +34,11 @@ from contracts.events import (
     CorrectionReceipt,
     Event,
     ExampleLabelled,
+    ExampleProbed,
     ModelChange,
     ModelName,
     Outcome,
+    ReceiptProbed,
     ShownGuess,
 )
 from contracts.ports import Cells
@@ -249,6 +251,8 @@ class Personal:
         There is something to learn as soon as the shared model has guessed: a correction that came before that guess gets its
         receipt with the revision that brings it. A drawing that is older than the `KEPT` that are held is not learned any more.
         """
+        if isinstance(event, ExampleProbed):
+            return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="personal"),)
         if not isinstance(event, ExampleLabelled):
             return ()
         here = self._partitions[partition]

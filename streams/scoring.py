@@ -26,7 +26,9 @@ from contracts.events import (
     WINDOWS,
     Event,
     ExampleLabelled,
+    ExampleProbed,
     GivenLabel,
+    LessonProbed,
     LessonTaught,
     ScoresCounted,
     ShownGuess,
@@ -155,6 +157,8 @@ class Scorer:
 
     def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
         """Count an example's newest revision; gives the lessons of each label that has come, once the features are there."""
+        if isinstance(event, ExampleProbed):
+            return [LessonProbed(probe_id=event.probe_id, player_id=event.player_id, model=model) for model in ONLINE_MODELS]
         if not isinstance(event, ExampleLabelled):
             return ()
         cell = f"example/{event.drawing_id}"

@@ -96,13 +96,16 @@ class Archive:
     def keep(self, partition: int, batch: Sequence[Placed]) -> None:
         """Write a batch, a day at a time; a day is UTC, of the example's writing.
 
-        A message that could not be read is counted with the one before it, so that a place is never asked for twice.
+        What is no example is counted with the one before it. Where there is nothing else, nothing is written: after a restart
+        these are read again.
         """
         places = self.places()
         self._next = None  # a write may fail half-way: then the bucket is asked again
         for day, run in _days(batch):
             span = Span(partition, run[0].offset, run[-1].offset)
-            self._blobs.put(span.key(day), parquet([placed for placed in run if placed.example]))
+            examples = [placed for placed in run if placed.example]
+            if examples:
+                self._blobs.put(span.key(day), parquet(examples))
             places[partition] = span.last + 1
         self._next = places
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from contracts.events import (
     MODELS,
     CandidateSet,
+    DrawingSought,
     DrawingSubmitted,
     Event,
     GuessMade,
@@ -196,6 +198,13 @@ async def eventually(true: Callable[[], object]) -> None:
 
 def drawing(name: str = "d1", player: str = "ada", **more: Any) -> DrawingSubmitted:
     return histories.drawing(name, player=player, **more).model_copy(update={"at": now()})
+
+
+async def test_what_the_joiner_looks_for_is_acknowledged_and_not_answered():
+    async with running() as stage:
+        [sought] = await stage.take(DrawingSought(drawing_id=uuid4(), player_id="ada"))
+        await eventually(lambda: sought.acked)
+        assert stage.said == []
 
 
 async def test_every_model_answers_and_then_the_drawing_is_acknowledged():

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from contracts.events import NAMESPACE, Event, ExampleLabelled, Features, MessageRejected, ShownGuess, decode
+from contracts.events import NAMESPACE, Event, ExampleLabelled, ExampleProbed, Features, MessageRejected, ShownGuess, decode
 from contracts.ports import Record
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
@@ -128,6 +128,20 @@ def test_a_message_that_is_no_example_is_rejected_once_and_stops_nothing(bus):
     rejected = [decode(record.topic, record.value) for record in tail.poll(1)]
     assert [event.source_offset for event in rejected if isinstance(event, MessageRejected)] == [1, 2]
     assert len(archived(blobs)) == 1
+
+
+def test_probes_are_passed_over_and_leave_no_object(bus):
+    blobs = MemoryBlobs()
+    probe = ExampleProbed(probe_id=uuid4(), player_id="ada")
+    bus.publish(probe).result()
+    assert catch_up(bus, Archive(blobs)) == 1
+    assert list(blobs.keys("")) == []
+
+    bus.publish(example(1)).result()
+    bus.publish(probe).result()
+    catch_up(bus, Archive(blobs))
+
+    assert [offset for _, _, offset in archived(blobs)] == [1]
 
 
 def test_a_stopped_catch_up_writes_no_more(bus):

@@ -4,9 +4,18 @@ from uuid import UUID
 
 import pytest
 
-from contracts.events import CorrectionReceipt, Event, ExampleLabelled, Outcome
+from contracts.events import (
+    CorrectionProbed,
+    CorrectionReceipt,
+    DrawingSought,
+    Event,
+    ExampleLabelled,
+    ExampleProbed,
+    GuessMade,
+    Outcome,
+)
 from streams import joining
-from streams.joining import FORGET_AFTER, MAX_WORDS, AnotherPlayersDrawing, Joiner, TooManyWords
+from streams.joining import FORGET_AFTER, MAX_WORDS, TOO_MANY, UNKNOWN, Joiner
 from tests.histories import MemoryCells, correction, drawing, features, folded, guess, missed, named, withdrawal
 
 WEEK = FORGET_AFTER.total_seconds()
@@ -21,6 +30,12 @@ def superseded(history: list[Event]) -> list[UUID]:
     assert all(receipt.outcome is Outcome.SUPERSEDED and receipt.models == {} for receipt in receipts)
     assert {receipt.stage for receipt in receipts} <= {"joiner"}
     return [receipt.correction_id for receipt in receipts]
+
+
+def refused(history: list[Event], cells: MemoryCells | None = None) -> list[tuple[str, UUID, str]]:
+    receipts = [said for said in folded(Joiner(), history, cells) if isinstance(said, CorrectionReceipt)]
+    assert all(receipt.outcome is Outcome.REFUSED and receipt.models == {} for receipt in receipts)
+    return [(receipt.player_id, receipt.correction_id, receipt.why) for receipt in receipts]
 
 
 def test_a_correction_makes_an_example_of_the_drawing_and_the_guesses_shown():
@@ -155,9 +170,73 @@ def test_previews_and_probes_are_no_part_of_it():
     assert examples(history) == []
 
 
-def test_a_word_on_another_players_drawing_is_rejected():
-    with pytest.raises(AnotherPlayersDrawing):
-        folded(Joiner(), [drawing(player="ada"), correction(player="bob")])
+@pytest.mark.parametrize(
+    "history",
+    [
+        [drawing(player="ada"), correction(player="bob")],
+        [drawing(player="ada"), withdrawal(player="bob")],
+        [correction(player="bob"), drawing(player="ada")],
+    ],
+)
+def test_a_word_on_another_players_drawing_is_refused_whichever_comes_first(history):
+    assert refused(history) == [("bob", named("c1"), UNKNOWN)]
+    assert examples(history) == []
+
+
+def test_a_word_on_a_drawing_that_is_not_on_the_log_is_refused_when_all_of_before_is_read():
+    asked, cells = [said for said in folded(Joiner(), [correction()]) if isinstance(said, DrawingSought)], MemoryCells()
+
+    assert [(sought.topic, sought.drawing_id, sought.player_id) for sought in asked] == [("drawings.v1", named("d1"), "ada")]
+    assert refused([correction(), *asked], cells) == [("ada", named("c1"), UNKNOWN)]
+    assert f"story/{named('d1')}" not in cells
+
+
+def test_a_word_whose_drawing_is_read_later_is_not_refused():
+    [sought] = [said for said in folded(Joiner(), [correction()]) if isinstance(said, DrawingSought)]
+    history = [correction(label=4), drawing(), sought, guess()]
+
+    assert refused(history) == []
+    assert [example.label for example in examples(history)] == [4, 4]
+    assert [said for said in folded(Joiner(), [drawing(), correction()]) if isinstance(said, DrawingSought)] == []
+
+
+def test_a_word_that_was_refused_counts_when_it_is_given_again_with_its_drawing():
+    [sought] = [said for said in folded(Joiner(), [correction()]) if isinstance(said, DrawingSought)]
+
+    [example] = examples([correction(label=4), sought, drawing(), correction(label=4)])
+
+    assert (example.label, example.revision) == (4, 2)
+
+
+def test_a_state_that_is_folded_again_refuses_the_same_words_whatever_topic_is_read_first():
+    words = [correction(), correction("never drawn", word="c2")]
+    straight, again = MemoryCells(), MemoryCells()
+    [sought] = [said for said in folded(Joiner(), [drawing(), *words]) if isinstance(said, DrawingSought)]
+
+    first = refused([drawing(), *words, sought], straight)
+    [once_more] = [said for said in folded(Joiner(), [drawing(), sought, *words], again) if isinstance(said, DrawingSought)]
+    second = refused([once_more], again)
+
+    assert first == second == [("ada", named("c2"), UNKNOWN)]
+    assert straight[f"story/{named('d1')}"] == again[f"story/{named('d1')}"]
+
+
+def test_who_sends_a_drawing_again_is_told_the_first_guesses_on_it_again():
+    history = [drawing(), guess(label=7), guess(label=7, version="mnist1+9"), guess(label=1, model="xgboost")]
+
+    said = [said for said in folded(Joiner(), [*history, drawing()]) if isinstance(said, GuessMade)]
+
+    assert [(guess.model, guess.version, guess.label) for guess in said] == [("river", "mnist1+0", 7), ("xgboost", "base1", 1)]
+    assert {guess.guess_id for guess in said} == {guess.guess_id for guess in history[1:]}
+
+
+def test_a_probe_is_passed_on_and_leaves_nothing():
+    cells = MemoryCells()
+
+    [said] = folded(Joiner(), [CorrectionProbed(probe_id=named("p"), player_id="probe")], cells)
+
+    assert (type(said), said.probe_id, said.player_id) == (ExampleProbed, named("p"), "probe")
+    assert set(cells) == {"queue"}
 
 
 def test_a_word_on_another_players_drawing_has_no_effect_when_it_comes_first_either():
@@ -179,8 +258,8 @@ def test_nobody_changes_their_mind_for_ever():
     cells = MemoryCells()
     folded(Joiner(), history, cells)
 
-    with pytest.raises(TooManyWords):
-        folded(Joiner(), [correction(word="one more")], cells)
+    assert refused([correction(word="one more")], cells) == [("ada", named("one more"), TOO_MANY)]
+    assert refused([correction(word="c3")], cells) == []
 
 
 def test_a_drawing_without_news_for_a_week_is_forgotten():

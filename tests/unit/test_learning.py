@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from contracts.events import CorrectionReceipt, Event, Outcome, SnapshotTaken
+from contracts.events import CorrectionReceipt, Event, LessonProbed, Outcome, ReceiptProbed, SnapshotTaken
 from streams.learning import REHEARSAL_WEIGHT, Base, Learner, Softmax, UnreadableFeatures, load_base
 from tests.histories import READER, MemoryCells, drawing, folded, lesson, named, shown
 
@@ -112,6 +112,17 @@ def test_a_lesson_that_comes_twice_is_learned_once():
     assert snapshot(twice).offset == 2 * len(LESSONS) - 1
 
 
+def test_a_probe_is_answered_and_leaves_no_trace():
+    cells, learner = MemoryCells(), Learner(BASE)
+    folded(learner, LESSONS[:2], cells)
+    kept = cells.copy()
+
+    [said] = folded(learner, [LessonProbed(probe_id=named("p"), player_id="probe", model="river")], cells, first=2)
+
+    assert (type(said), said.probe_id, said.player_id, said.stage) == (ReceiptProbed, named("p"), "probe", "learner")
+    assert cells == kept
+
+
 @pytest.mark.parametrize(
     "spoilt",
     [
@@ -131,7 +142,8 @@ def test_a_lesson_that_cannot_be_read_is_refused_and_leaves_no_trace(spoilt):
         list(learner.decide(cells, spoilt, 0, 2))
 
     assert cells == kept
-    assert snapshot(list(learner.settle(cells, 0))).digest == snapshot(before).digest
+    assert list(learner.settle(cells, 0)) == []
+    assert snapshot(list(learner.open(cells, 0))).digest == snapshot(before).digest
 
 
 def test_a_partition_that_is_no_models_has_nothing_to_say():

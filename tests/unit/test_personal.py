@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.events import CorrectionReceipt, Event, ExampleLabelled, Outcome
+from contracts.events import CorrectionReceipt, Event, ExampleLabelled, ExampleProbed, Outcome, ReceiptProbed
 from streams import personal
 from streams.bandit import REFRESH, START
 from streams.ledger import Ledger
@@ -49,6 +49,16 @@ def test_until_the_first_label_the_answer_is_the_shared_models_own():
 
     assert answer is SHARED
     assert named_version == "own1+0"
+
+
+def test_a_probe_is_answered_and_teaches_nothing():
+    own, cells = Personal(READER), MemoryCells()
+
+    [heard] = folded(own, [ExampleProbed(probe_id=named("p"), player_id="ada")], cells)
+
+    assert (type(heard), heard.probe_id, heard.stage) == (ReceiptProbed, named("p"), "personal")
+    assert version(own) == "own1+0"
+    assert set(cells) == {"means"}
 
 
 def test_one_correction_is_enough_for_a_drawing_like_it_and_leaves_others_alone():

@@ -1,6 +1,6 @@
 """The scorer: examples to counts and lessons."""
 
-from contracts.events import WINDOW_S, WINDOWS, Event, LessonTaught, ScoresCounted
+from contracts.events import WINDOW_S, WINDOWS, Event, ExampleProbed, LessonProbed, LessonTaught, ScoresCounted
 from streams.scoring import Scorer
 from tests.histories import MemoryCells, example, features, folded, named, shown
 
@@ -18,6 +18,15 @@ def lessons(history: list[Event], cells: MemoryCells | None = None) -> list[Less
 
 def total(history: list[Event], model: str = "river", version: str = "mnist1") -> ScoresCounted:
     return scores(history)[f"{model}/0/total/{version}"]
+
+
+def test_a_probe_is_passed_on_to_every_online_model_and_leaves_nothing():
+    cells = MemoryCells()
+
+    [said] = folded(Scorer(), [ExampleProbed(probe_id=named("p"), player_id="probe")], cells)
+
+    assert (type(said), said.probe_id, said.player_id, said.model) == (LessonProbed, named("p"), "probe", "river")
+    assert cells == {}
 
 
 def test_a_wrong_guess_is_counted_where_label_and_guess_cross():
