@@ -243,7 +243,7 @@ class Joiner:
         return ()
 
     def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
-        """Take an event into its drawing's story; gives the receipts of words that no longer stand, and what can be learned now.
+        """Take an event into its drawing's story; gives receipts of words that no longer stand, and what can be learned now.
 
         Previews and probes are no part of any story, and neither is a guess that was missed.
 
