@@ -39,7 +39,7 @@ MAX_SOCKETS = 2000
 MAX_BODY = 65_536
 """Bytes of the largest body that a route takes, unless it says otherwise."""
 READY_S = 30.0
-"""How long reading the bus from where it must be read may take at a start, in seconds."""
+"""How long reading what players need of the bus may take at a start, in seconds: a second, unless the broker is slow."""
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +74,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         relay.start()
         deadline = clock() + READY_S
-        while not relay.ready:  # before that, a player's earlier drawings would be unknown
+        while not relay.ready:  # before that, players would be told of models that are not those that answer
             if clock() > deadline:
                 relay.stop()
                 raise NotReady(f"the bus was not read within {READY_S:.0f} s: {relay.trouble or 'too much is on it'}")

@@ -68,8 +68,8 @@ class Board:
         self.endpoints: dict[str, EndpointSeen] = {}
         self.policy = PolicySet(lead=BLEND, at=datetime.fromtimestamp(0, UTC))
         self.resting: dict[str, Rest] = {}
-        self.expected: frozenset[str] = frozenset()
-        """The models that ought to answer every drawing."""
+        self.expected: dict[str, str | None] = {}
+        """The models that ought to answer every drawing, and why one cannot be asked; None: it can."""
         self.hidden: frozenset[str] = frozenset()
         """The models whose guesses no player is shown."""
         self._training: dict[str, TrainingAdvanced] = {}
@@ -181,9 +181,7 @@ class Board:
         return changes
 
     def _restate(self) -> None:
-        self.expected = frozenset(
-            model for model in MODELS if self.part(model) != "off" and (self.absence(model) or _STARTING) == _STARTING
-        )
+        self.expected = {model: self.absence(model) for model in MODELS if self.part(model) != "off"}
         self.hidden = frozenset(model for model, part in self.policy.parts.items() if part != "shown")
 
     # --- asking

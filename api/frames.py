@@ -282,6 +282,8 @@ class Missed(_FromServer):
 class Receipt(_FromServer):
     """What a correction did to some models: one of the shared ones, one of the player's own, told when each has learned."""
 
+    omitted: ClassVar[bool] = True
+
     type: Literal["receipt"] = "receipt"
     correction_id: UUID
     drawing_id: UUID
@@ -289,6 +291,8 @@ class Receipt(_FromServer):
     stage: Literal["learner", "personal", "joiner"]
     """Who wrote it: a correction has one receipt of each that has something to say."""
     models: dict[str, ModelChange]
+    why: str | None = None
+    """Of a correction that is refused."""
 
 
 ModelNews = Literal[
@@ -371,7 +375,7 @@ ERROR_CODES: Final[Mapping[str, str]] = {
     "already_joined": "a second `join` on one socket",
     "bad_seat": "a seat that this server did not sign, or over 30 days ago: join with seat null",
     "room_full": "a room with as many players as it takes",
-    "unknown_drawing": "a word on a drawing that is not this player's, not finished, or over 15 minutes old",
+    "unknown_drawing": "a word on another player's drawing; one on a drawing that is not on the log gets a receipt: refused",
     "taken": "a drawing_id that another player has used",
     "too_fast": "more frames than a player can make; the frame was dropped",
     "busy": "more than an address may ask for, perhaps by somebody else there; the frame was dropped: wait as it says",

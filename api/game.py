@@ -142,5 +142,5 @@ class Game:
             for action in actions:  # whichever socket it came by, every one of the player's shall know
                 if isinstance(action, Say):
                     self.deliver(event.player_id, action.text)
-            return
+            actions = [action for action in actions if not isinstance(action, Say)]
         self._carry_out(session, actions)

@@ -1,140 +1,330 @@
-"""Healthy means that a drawing was just answered by every model that ought to run: by asking (way 1; decision 0005)."""
+"""Health: is a drawing answered by every model that is shown, and a correction learned? Found out by asking (ways 1 and 2).
+
+Whoever wants to know has the whole way walked, in both directions, over the bus: see decisions 0005 and 0017. Nothing is asked
+while nobody wants to know, or while players' own drawings and corrections tell.
+"""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import count
 from math import inf
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID, uuid4
 
-from contracts.events import DrawingSubmitted, GuessMade, GuessMissed
-from contracts.ports import Bus
+from contracts.events import (
+    PLAYER_PARTITIONS,
+    CorrectionProbed,
+    CorrectionReceipt,
+    DrawingSubmitted,
+    GuessMade,
+    GuessMissed,
+    Outcome,
+    ReceiptProbed,
+)
+from contracts.ports import Bus, Record
+from producers.bus import partition_of
 
-FRESH_S: Final = 2.0
-"""So old may a drawing be that every model answered."""
-CACHED_S: Final = 1.0
-"""A probe counts for so long."""
-WITHIN_S: Final = 1.6
-"""So long may a probe's answers take; with all around it the answer to the question stays under 2 s."""
+ACKNOWLEDGED_S: Final = 0.5
+"""So long may the broker take to acknowledge a question."""
+WITHIN_S: Final = 0.7
+"""So long may the answers take, the acknowledgement included."""
+CACHED_S: Final = 0.2
+"""A verdict counts for so long, and so does what a player's drawing or correction tells."""
+SOON_S: Final = 0.15
+"""Within this all is answered, unless something is missing."""
+LEARNED_S: Final = 0.7
+"""An answer to the question whether corrections are learned counts for so long: each leaves two small records for good."""
+LEARNERS: Final[Mapping[str, str]] = {"learner": "learning", "personal": "learning of yours"}
+"""Who answers that question, and what is missing where it does not."""
 
 _SEVEN = [[[90.0, 80.0], [190.0, 80.0], [130.0, 220.0]]]
+_REMEMBERED = 1000  # drawings of players that not all have answered
+
+
+class Status(StrEnum):
+    """How the game is."""
+
+    OK = "ok"
+    """A drawing is answered by every model that is shown, and a correction is learned."""
+    DEGRADED = "degraded"
+    """It can be played; what is missing is named."""
+    UNAVAILABLE = "unavailable"
+    """It cannot be played."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a drawing would be answered."""
+    """How the game is, and why."""
 
-    healthy: bool
-    missing: list[str]
-    """The models that did not answer."""
-    reason: str
+    status: Status
+    missing: dict[str, str]
+    """What is missing, and the cause."""
+    since: float
+    """The time of the oldest answer that it stands on, in seconds of the clock."""
+
+    @property
+    def reason(self) -> str:
+        """In one line."""
+        told = "; ".join(f"{name}: {why}" for name, why in self.missing.items())
+        return told or "a drawing is answered by every model that is shown, and a correction is learned"
+
+
+@dataclass(slots=True)
+class _Question:
+    """What is asked of one partition, and who has answered."""
+
+    drawing_id: UUID | None
+    """None: a player's drawing has told."""
+    probe_id: UUID | None
+    """None: whether corrections are learned is known."""
+    answered: set[str] = field(default_factory=set)
+    missed: set[str] = field(default_factory=set)
+    learned: set[str] = field(default_factory=set)
+
+    def through(self, models: frozenset[str]) -> bool:
+        """Whether there is nothing more to wait for."""
+        heard = self.drawing_id is None or self.answered | self.missed >= models
+        return heard and (self.probe_id is None or self.learned >= LEARNERS.keys())
 
 
 class Health:
-    """Asks the question that players ask, when somebody wants to know and no player just did."""
+    """Asks what players ask, when somebody wants to know and no player just did.
+
+    Each time one partition is asked, the next one in turn, and with it those that gave no answer the last time.
+    """
 
     def __init__(
-        self, bus: Bus, expected: Callable[[], frozenset[str]], reading: Callable[[], str], clock: Callable[[], float]
+        self,
+        bus: Bus,
+        expected: Callable[[], Mapping[str, str | None]],
+        reading: Callable[[], str],
+        clock: Callable[[], float],
     ) -> None:
         """Ask over ``bus``.
 
         Args:
-            bus: Where the probe is put.
-            expected: The models that ought to answer.
+            bus: Where the questions are put.
+            expected: The models that are to answer, each with the cause why it cannot; None: it can.
             reading: Says what is wrong with this process's own reading of the bus; empty: nothing.
             clock: Monotonic, in seconds.
         """
-        self.player_id = f"probe-{uuid4()}"
         self._bus = bus
         self._expected = expected
         self._reading = reading
         self._clock = clock
+        self._players = _one_of_each_partition()
+        self._turn = 0
+        self._unanswered: set[int] = set()
+        """Partitions that did not answer the last time they were asked."""
+        self._by_id: dict[UUID, _Question] = {}
         self._answers: dict[UUID, set[str]] = {}
-        self._missed: set[str] = set()
+        self._answered_at = -inf
+        self._learned_at: dict[str, float] = {}
         self._why: dict[str, str] = {}
-        self._all_answered_at = -inf
+        self._unacknowledged: list[asyncio.Future[Record]] = []
         self._verdict: Verdict | None = None
-        self._verdict_at = -inf
+        self._found_at = -inf
         self._asking: asyncio.Task[Verdict] | None = None
         self._heard = asyncio.Event()
 
+    # --- what comes off the bus
+
     def heard(self, guess: GuessMade) -> None:
-        """Take note of a guess, to a probe of this process or to a finished drawing."""
-        if guess.role == "shadow" or not (guess.final or guess.player_id == self.player_id):
+        """Take note of a guess."""
+        question = self._by_id.get(guess.drawing_id)
+        if guess.role == "shadow" or not (guess.final or question):
             return
         if guess.fallback is not None:
             self._why[guess.model] = guess.fallback
+            if question:
+                question.missed.add(guess.model)
+                self._heard.set()
             return
         self._why.pop(guess.model, None)
+        if question:
+            question.answered.add(guess.model)
+            self._heard.set()
+            return
         answers = self._answers.setdefault(guess.drawing_id, set())
         answers.add(guess.model)
-        if answers >= self._expected():
+        if answers >= self._able():
             del self._answers[guess.drawing_id]
-            self._all_answered_at = self._clock()
-            self._heard.set()
-        elif not guess.final:
-            self._heard.set()
-        elif len(self._answers) > 1000:
+            self._answered_at = self._clock()
+        elif len(self._answers) > _REMEMBERED:
             del self._answers[next(iter(self._answers))]
 
     def missed(self, miss: GuessMissed) -> None:
-        """Take note that a model gives no answer, to a probe of this process or to a finished drawing."""
-        self._why[miss.model] = f"{miss.model} rests: {miss.why}" if miss.resting else f"{miss.model}: {miss.why}"
-        if miss.player_id == self.player_id:
-            self._missed.add(miss.model)
+        """Take note that a model gives no answer."""
+        self._why[miss.model] = f"it rests: {miss.why}" if miss.resting else miss.why
+        if (question := self._by_id.get(miss.drawing_id)) is not None:
+            question.missed.add(miss.model)
             self._heard.set()
 
+    def receipted(self, receipt: CorrectionReceipt | ReceiptProbed) -> None:
+        """Take note that a correction was learned, or a question answered where it would have been."""
+        if isinstance(receipt, CorrectionReceipt):
+            if receipt.outcome in (Outcome.LEARNED, Outcome.WEIGHTED, Outcome.QUARANTINED):
+                self._learned_at[receipt.stage] = self._clock()
+        elif (question := self._by_id.get(receipt.probe_id)) is not None:
+            question.learned.add(receipt.stage)
+            self._learned_at[receipt.stage] = self._clock()
+            self._heard.set()
+
+    # --- the question
+
     async def check(self) -> Verdict:
-        """The answer, within 2 seconds; many who ask at once share one probe."""
-        now = self._clock()
-        if self._verdict is not None and now - self._verdict_at < CACHED_S:
+        """How the game is, within `WITHIN_S`; many who ask at once share one question."""
+        if self._verdict is not None and self._clock() - self._found_at < CACHED_S:
             return self._verdict
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
         return await asyncio.shield(self._asking)
 
+    def age_s(self, verdict: Verdict) -> float:
+        """How old the oldest answer is that a verdict stands on, in seconds."""
+        return self._clock() - verdict.since
+
     async def _ask(self) -> Verdict:
-        verdict = await self._look()
-        if verdict.healthy:
-            self._verdict, self._verdict_at = verdict, self._clock()
-        else:
-            self._verdict = None
-        return verdict
+        self._verdict = await self._look()
+        self._found_at = self._clock()
+        return self._verdict
 
     async def _look(self) -> Verdict:
-        expected = self._expected()
-        wrong = self._reading()
-        if wrong:
-            return Verdict(False, sorted(expected), wrong)
-        if self._clock() - self._all_answered_at < FRESH_S:
-            return Verdict(True, [], "players' drawings are answered by every model")
-        probe = DrawingSubmitted(
-            drawing_id=uuid4(), player_id=self.player_id, strokes=_SEVEN, width=280, height=280, final=False, probe=True
-        )
         began = self._clock()
-        answers = self._answers[probe.drawing_id] = set()
-        self._missed.clear()
-        kept = asyncio.wrap_future(self._bus.publish(probe))
+        if wrong := self._reading():
+            return Verdict(Status.UNAVAILABLE, {"kafka": wrong}, began)
+        if self._unacknowledged:  # more questions would only wait behind these
+            await asyncio.wait(self._unacknowledged, timeout=CACHED_S)
+            if not self._acknowledged():
+                return Verdict(Status.UNAVAILABLE, {"kafka": "it still does not acknowledge anything: is it up?"}, began)
+        questions = self._questions(began)
         try:
-            async with asyncio.timeout(WITHIN_S):
-                await asyncio.shield(kept)
-                while self._all_answered_at < began and not (self._missed and answers | self._missed >= expected):
+            if (refused := await self._put(questions)) is not None:
+                return Verdict(Status.UNAVAILABLE, {"kafka": refused}, began)
+            if not await self._answered(questions, began, SOON_S) and not all(one.probe_id for one in questions.values()):
+                # What was learned a moment ago would be too old when this is over.
+                await self._put(self._questions_of_learning(questions))
+            await self._answered(questions, began, WITHIN_S)
+        finally:
+            for question in questions.values():
+                self._by_id.pop(question.drawing_id or UUID(int=0), None)
+                self._by_id.pop(question.probe_id or UUID(int=0), None)
+        return self._judge(questions, began)
+
+    async def _answered(self, questions: Mapping[int, _Question], began: float, within_s: float) -> bool:
+        """Wait for the answers; whether all are there."""
+        try:
+            async with asyncio.timeout(max(0.0, within_s - (self._clock() - began))):
+                while not all(question.through(self._able()) for question in questions.values()):
                     self._heard.clear()
                     await self._heard.wait()
         except TimeoutError:
-            pass
-        except RuntimeError as failure:
-            return Verdict(False, sorted(expected), f"Kafka refuses drawings: {failure}")
-        finally:
-            self._answers.pop(probe.drawing_id, None)
-        if self._all_answered_at >= began:
-            return Verdict(True, [], "a probe was answered by every model")
-        if not kept.done():
-            kept.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, so asyncio is not worried
-            return Verdict(False, sorted(expected), f"Kafka did not acknowledge a probe within {WITHIN_S} s: is it up?")
-        missing = sorted(expected - answers)
-        if not answers:
-            return Verdict(False, missing, f"no model answered a probe within {WITHIN_S} s: is the router up?")
-        why = "; ".join(self._why[model] for model in missing if model in self._why)
-        within = "" if answers | self._missed >= expected else f" within {WITHIN_S} s"
-        return Verdict(False, missing, f"{', '.join(missing)} did not answer a probe{within}{': ' if why else ''}{why}")
+            return False
+        return True
+
+    def _questions_of_learning(self, questions: Mapping[int, _Question]) -> dict[int, _Question]:
+        """Those that are to be asked besides: whether corrections are learned, where that was not asked."""
+        added = {}
+        for partition, question in questions.items():
+            if question.probe_id is None:
+                question.probe_id = uuid4()
+                self._by_id[question.probe_id] = question
+                added[partition] = replace(question, drawing_id=None)
+        return added
+
+    def _questions(self, now: float) -> dict[int, _Question]:
+        """By partition, what is to be asked; what is known since a moment ago is not."""
+        others = [place % PLAYER_PARTITIONS for place in range(self._turn + 1, self._turn + 1 + PLAYER_PARTITIONS)]
+        self._turn = next((place for place in others if place not in self._unanswered), others[0])
+        questions = {}
+        for partition in {self._turn, *self._unanswered}:
+            again = bool(self._unanswered)
+            answered = not again and now - self._answered_at < CACHED_S
+            learned = not again and all(now - self._learned_at.get(stage, -inf) < LEARNED_S for stage in LEARNERS)
+            question = _Question(None if answered else uuid4(), None if learned else uuid4())
+            questions[partition] = question
+            self._by_id |= {name: question for name in (question.drawing_id, question.probe_id) if name}
+        return questions
+
+    async def _put(self, questions: Mapping[int, _Question]) -> str | None:
+        """Put them on the bus; why the bus does not take them, or None."""
+        put: list[Future[Record]] = []
+        for partition, question in questions.items():
+            player = self._players[partition]
+            if question.drawing_id is not None:
+                drawing = {"strokes": _SEVEN, "width": 280, "height": 280, "final": False, "probe": True}
+                put.append(self._bus.publish(DrawingSubmitted(drawing_id=question.drawing_id, player_id=player, **drawing)))
+            if question.probe_id is not None:
+                put.append(self._bus.publish(CorrectionProbed(probe_id=question.probe_id, player_id=player)))
+        if not put:
+            return None
+        self._unacknowledged = [asyncio.wrap_future(future) for future in put]
+        for waiting in self._unacknowledged:
+            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, so asyncio is not worried
+        done, _ = await asyncio.wait(self._unacknowledged, timeout=ACKNOWLEDGED_S)
+        refusals = [str(future.exception()) for future in done if future.exception() is not None]
+        if not self._acknowledged():
+            return f"it did not acknowledge a drawing within {ACKNOWLEDGED_S} s: is it up?"
+        return f"it refuses drawings: {refusals[0]}" if refusals else None
+
+    def _acknowledged(self) -> bool:
+        """Whether no question waits for the broker any more."""
+        self._unacknowledged = [future for future in self._unacknowledged if not future.done()]
+        return not self._unacknowledged
+
+    # --- the verdict
+
+    def _able(self) -> frozenset[str]:
+        """The models that can be asked."""
+        return frozenset(model for model, absent in self._expected().items() if absent is None)
+
+    def _judge(self, questions: Mapping[int, _Question], began: float) -> Verdict:
+        expected, able = self._expected(), self._able()
+        asked = [question for question in questions.values() if question.drawing_id is not None]
+        told = [question.answered for question in asked if question.answered]
+        answering = frozenset[str].intersection(*map(frozenset, told)) if told else frozenset[str]()
+        missing = {model: why for model, why in expected.items() if why is not None and model not in answering}
+        silent = [question for question in asked if not question.answered]
+        if silent and able:
+            whom = "" if len(silent) == len(asked) else "some players' drawings: "
+            missing["router"] = f"{whom}no model answered within {WITHIN_S} s: is it up?"
+        for model in sorted(able - answering) if told else ():
+            missing[model] = self._why.get(model, f"no answer within {WITHIN_S} s")
+        for stage, name in LEARNERS.items():
+            if any(stage not in question.learned for question in questions.values() if question.probe_id is not None):
+                missing[name] = self._not_learned(stage)
+        self._unanswered = {
+            partition
+            for partition, question in questions.items()
+            if (question.drawing_id is not None and not question.answered)
+            or (question.probe_id is not None and not question.learned >= LEARNERS.keys())
+        }
+        unplayable = bool(asked) and len(silent) == len(asked)
+        status = Status.UNAVAILABLE if unplayable else Status.DEGRADED if missing else Status.OK
+        return Verdict(status, missing, self._oldest(questions.values(), began))
+
+    def _not_learned(self, stage: Literal["learner", "personal"] | str) -> str:
+        where = "the learning worker" if stage == "learner" else "the learning worker or the router"
+        ago = self._clock() - self._learned_at.get(stage, -inf)
+        last = "none was learned since this process started" if ago == inf else f"the last one was learned {ago:.0f} s ago"
+        return f"a correction is not learned within {WITHIN_S} s ({last}): {where} is down, starting or behind"
+
+    def _oldest(self, questions: Iterable[_Question], began: float) -> float:
+        known = [self._learned_at.get(stage, began) for stage in LEARNERS]
+        reused = any(question.probe_id is None for question in questions)
+        return min(began, *known) if reused else began
+
+
+def _one_of_each_partition() -> list[str]:
+    """A name for each partition that players' events go to: nobody's."""
+    names: dict[int, str] = {}
+    prefix = uuid4().hex[:12]
+    for number in count():
+        name = f"probe-{prefix}-{number}"
+        names.setdefault(partition_of(name.encode(), PLAYER_PARTITIONS), name)
+        if len(names) == PLAYER_PARTITIONS:
+            return [names[partition] for partition in range(PLAYER_PARTITIONS)]
+    raise AssertionError("never: numbers do not end")

@@ -2,6 +2,8 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from api.health import Status, Verdict
+
 _LATENCY_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.08, 0.12, 0.15, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -32,7 +34,17 @@ class Meters:
         self.rejected = Counter("gamenight_records_rejected", "Records that could not be read", ["topic"], registry=registry)
         self.audited = Counter("gamenight_operator_requests", "Operators' requests, by status", ["status"], registry=registry)
         self.predictions = Counter("gamenight_predictions", "Predictions for apps, by status", ["status"], registry=registry)
+        self.health = Gauge("gamenight_health", "1 for the status that /healthz says", ["status"], registry=registry)
+        self.missing = Gauge("gamenight_missing", "1 for each part that /healthz says is missing", ["part"], registry=registry)
         self._guess_of: dict[str, Histogram] = {}
+
+    def judged(self, verdict: Verdict) -> None:
+        """Show a verdict on the game's health."""
+        for status in Status:
+            self.health.labels(status).set(status is verdict.status)
+        self.missing.clear()
+        for part in verdict.missing:
+            self.missing.labels(part).set(1)
 
     def guessed(self, model: str, seconds: float) -> None:
         """Count a guess; remembers each model's meter, since looking it up costs as much as counting."""

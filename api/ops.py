@@ -19,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from api.board import Board
-from api.health import Health
+from api.health import Health, Status
 from api.library import EndpointState, LibraryModel, RoutingState, endpoints, library, routing
 from api.live import Live
 from api.meters import Meters
@@ -133,11 +133,16 @@ class Accepted(BaseModel):
 
 
 class Healthy(BaseModel):
-    """Whether a drawing would be answered by every model that ought to run."""
+    """Whether a drawing is answered by every model that is shown, and a correction learned."""
 
-    status: str
-    missing: list[str]
+    status: Status
+    """``degraded``: it can be played, and something is missing; ``unavailable``: it cannot."""
+    missing: dict[str, str]
+    """What is missing, and the cause: models by name, ``learning``, ``router``, ``kafka``."""
     reason: str
+    """The same in one line."""
+    age_s: float
+    """How old the oldest answer is that this stands on, in seconds."""
 
 
 def _examples(*bodies: dict[str, Any]) -> dict[str, Any]:
@@ -272,14 +277,17 @@ def router(
 
     @routes.get("/healthz", tags=["queries"], responses={503: {"model": Healthy}})
     async def healthz(response: Response) -> Healthy:
-        """200 when a drawing would be answered by every model that ought to run; found out by asking."""
+        """200 when the game can be played, 503 when not; found out by asking, just now."""
         verdict = await health.check()
-        response.status_code = 200 if verdict.healthy else 503
-        return Healthy(status="ok" if verdict.healthy else "unavailable", missing=verdict.missing, reason=verdict.reason)
+        meters.judged(verdict)
+        response.status_code = 503 if verdict.status is Status.UNAVAILABLE else 200
+        age_s = round(health.age_s(verdict), 3)
+        return Healthy(status=verdict.status, missing=verdict.missing, reason=verdict.reason, age_s=age_s)
 
     @routes.get("/metrics", tags=["queries"], response_class=Response)
     async def metrics() -> Response:
         """For Prometheus."""
+        meters.judged(await health.check())
         return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
 
     routes.include_router(commands)

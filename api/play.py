@@ -44,6 +44,8 @@ JOIN_S: Final = 30.0
 """How long a socket may stay without joining."""
 SLOW_S: Final = 3.0
 """After this a player is told that the log has not acknowledged something yet."""
+MAX_HELD: Final = 64
+"""Words on one drawing that wait for its acknowledgement; nobody honest says more."""
 MAX_ROOM: Final = 64
 """Players in a room: each that comes or goes is told to all of them."""
 
@@ -158,6 +160,7 @@ class Session:
         self._refilled = now
         self._mistakes: deque[float] = deque(maxlen=MISTAKES)
         self._waiting: dict[UUID, tuple[float, UUID]] = {}  # drawing or correction -> when it was put, its drawing
+        self._held: dict[UUID, list[Put]] = {}  # finished drawing that is not kept yet -> words on it
         self._preview_under_way = False
         self._next_preview: DrawingSubmitted | None = None
 
@@ -260,6 +263,7 @@ class Session:
         )
         if draw.final:
             recent.add_drawing(draw.drawing_id, self.player_id, now)
+            self._held[draw.drawing_id] = []
             self._next_preview = None
             yield self._keep(draw.drawing_id, event, now)
         elif self._preview_under_way:
@@ -273,14 +277,13 @@ class Session:
     def _correct(self, word: Correct | Withdraw, now: float) -> Iterator[Action]:
         recent = self._lobby.recent
         drawing = recent.drawing(word.drawing_id)
-        if drawing is None or drawing.player_id != self.player_id:
-            message = "no finished drawing of yours has this id, or it is over 15 minutes old"
-            raise Mistake("unknown_drawing", message, word.drawing_id)
+        if drawing is not None and drawing.player_id != self.player_id:
+            raise Mistake("unknown_drawing", "no finished drawing of yours has this id", word.drawing_id)
         if isinstance(word, Withdraw):
             withdrawn = CorrectionWithdrawn(
                 correction_id=word.correction_id, drawing_id=word.drawing_id, player_id=self.player_id
             )
-            yield self._keep(word.correction_id, withdrawn, now)
+            yield from self._speak(withdrawn, now)
             return
         known = recent.correction(word.correction_id)
         if known is not None:  # twice is once: its receipts again, if there are any yet
@@ -291,7 +294,16 @@ class Session:
         given = CorrectionGiven(
             correction_id=word.correction_id, drawing_id=word.drawing_id, player_id=self.player_id, label=word.label
         )
-        yield self._keep(word.correction_id, given, now)
+        yield from self._speak(given, now)
+
+    def _speak(self, word: CorrectionGiven | CorrectionWithdrawn, now: float) -> Iterator[Put]:
+        """Put a word on the log, behind its drawing: the joiner refuses one whose drawing was not there before."""
+        put = self._keep(word.correction_id, word, now)
+        held = self._held.get(word.drawing_id)
+        if held is None or len(held) >= MAX_HELD:
+            yield put
+        else:
+            held.append(put)
 
     # acknowledgement
 
@@ -316,11 +328,13 @@ class Session:
             return [Put(following)] if following is not None and failure is None else []
         if isinstance(event, DrawingSubmitted):
             self._waiting.pop(event.drawing_id, None)
+            held = self._held.pop(event.drawing_id, [])
             if failure is None:
                 recent.add_drawing(event.drawing_id, event.player_id).kept = True
-                return [Say(Saved(drawing_id=event.drawing_id).text())]
+                return [Say(Saved(drawing_id=event.drawing_id).text()), *held]
             recent.drop_drawing(event.drawing_id)
-            return list(_lost(event.drawing_id, "drawing", failure))
+            lost = list(_lost(event.drawing_id, "drawing", failure))
+            return lost + [action for put in held for action in self.put_done(put.event, failure)]
         if isinstance(event, CorrectionGiven | CorrectionWithdrawn):
             self._waiting.pop(event.correction_id, None)
             if failure is not None:

@@ -1,7 +1,8 @@
-"""What the API remembers of the last quarter of an hour: whose drawing it is, whether it is kept, what came of it (ways 1, 2).
+"""What the API remembers of late: whose drawing it is, whether it is kept, what came of it (ways 1, 2).
 
-A fold over drawings, guesses and receipts, so it is the same again after a restart. Pure and bounded: the oldest goes first.
-Twice is harmless: this is where what comes twice from the bus is seen to have come before.
+A fold over guesses and receipts, the newest of which are read again at a start. Pure and bounded: the oldest goes first, and
+nothing depends on what is forgotten: a drawing that is not known here is put on the log again, where the joiner knows it, and
+a word on it is the joiner's to judge. Twice is harmless: what comes twice from the bus is seen here to have come before.
 """
 
 from collections import OrderedDict, deque
@@ -16,8 +17,9 @@ MAX_DRAWINGS: Final = 30_000
 MAX_CORRECTIONS: Final = 30_000
 MAX_TOLD: Final = 5_000
 """Drawings whose frames are kept, to be told again: seven of half a kilobyte each. Of older ones it is known who answered."""
-SPAN_S: Final = 900
-"""How far back it is folded at a start, in seconds."""
+NEWEST: Final = 2_000
+"""Records of each partition that are read again at a start: those that a player waits for who was here when the process ended.
+By number and not by time, so a start takes a second, however much was played and however long it was away."""
 
 
 @dataclass(slots=True)
@@ -171,6 +173,7 @@ class Recent:
             outcome=receipt.outcome,
             stage=receipt.stage,
             models=dict(receipt.models),
+            why=receipt.why or None,
         )
         correction.receipts[identity] = text = frame.text()
         return text

@@ -1,20 +1,19 @@
 """From the bus to sockets: reads what the API must know and hands it to the event loop (ways 1 and 2).
 
-A thread for each reader, since polling blocks: guesses and receipts from a quarter of an hour ago; models, scores and commands
-from the start; and the drawings of that quarter of an hour, once: a later one is known from its player, or from the guess on
-it, and reading them all would delay the guesses. Twice is harmless: Recent, Board and Orders see that it came before. A record
-that cannot be handled is told on rejected.v1 and passed over; a topic that cannot be read is opened again where it was left.
+A thread for each reader, since polling blocks: the newest guesses and receipts, models and commands from the start, and scores
+from the start. None of these grows with what was played: a start reads a bounded number of records (docs/decisions/0017), and
+players need not wait for the scores. Drawings are not read: one is known from its player, or from the guess on it. Twice is
+harmless: Recent, Board and Orders see that it came before. A record that cannot be handled is told on rejected.v1 and passed
+over; a topic that cannot be read is opened again where it was left.
 """
 
 import asyncio
 import threading
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
-from uuid import UUID
 
-import orjson
 import structlog
 
 from api.board import Board
@@ -25,17 +24,18 @@ from api.live import Live
 from api.meters import Meters
 from api.orders import Orders
 from api.predict import Predictor
-from api.recent import SPAN_S, Recent
+from api.recent import NEWEST, Recent
 from contracts.events import (
+    TOPICS,
     CommandSettled,
     CorrectionReceipt,
-    DrawingSubmitted,
     Event,
     GuessMade,
     GuessMissed,
     MessageRejected,
     ModelEvent,
     PreviewGuessed,
+    ReceiptProbed,
     ScoresCounted,
     now,
 )
@@ -44,15 +44,17 @@ from contracts.records import read, rejection
 from producers.rejections import Rejections
 
 LIVE: Final = (GuessMade.topic, PreviewGuessed.topic, CorrectionReceipt.topic)
-PAST: Final = (DrawingSubmitted.topic,)
-STATE: Final = (ScoresCounted.topic, ModelEvent.topic, CommandSettled.topic)
+STATE: Final = (ModelEvent.topic, CommandSettled.topic)
+SCORES: Final = (ScoresCounted.topic,)
+SCORES_S: Final = 1.0
+"""So long a start waits for the scores; then they come while people play."""
 TICK_S: Final = 0.5
 _POLL_S = 1.0
 _AGAIN_S = 0.5
 
 STAGE: Final = "api"
-Told = tuple[Record, Event | tuple[UUID, str]]
-"""A record, and what it says: of a drawing only its id and player."""
+Told = tuple[Record, Event]
+"""A record, and what it says."""
 
 log = structlog.get_logger(__name__)
 
@@ -84,24 +86,31 @@ class Relay:
         self._health = health
         self._meters = meters
         self._stopping = threading.Event()
-        self._caught_up: dict[Sequence[str], threading.Event] = {topics: threading.Event() for topics in (PAST, LIVE, STATE)}
+        self._caught_up: dict[Sequence[str], threading.Event] = {topics: threading.Event() for topics in (LIVE, STATE, SCORES)}
         self._since: dict[Sequence[str], Since] = {}
         self._troubles: dict[Sequence[str], str] = {}
         self._threads: list[threading.Thread] = []
+        self._began = 0.0
 
     def start(self) -> None:
         """Begin to read; call it on the event loop."""
         loop = asyncio.get_running_loop()
-        since = now() - timedelta(seconds=SPAN_S)
-        for topics, first in ((PAST, since), (LIVE, since), (STATE, "start")):
+        self._began = time.monotonic()
+        newest: Since = {
+            (topic, partition): -1 if topic == PreviewGuessed.topic else -NEWEST
+            for topic in LIVE
+            for partition in range(TOPICS[topic].partitions)
+        }
+        for topics, first in ((LIVE, newest), (STATE, "start"), (SCORES, "start")):
             thread = threading.Thread(target=self._read, args=(loop, topics, first), name=f"relay-{topics[0]}", daemon=True)
             thread.start()
             self._threads.append(thread)
 
     @property
     def ready(self) -> bool:
-        """Whether everything that was on the topics at the start is folded."""
-        return all(event.is_set() for event in self._caught_up.values())
+        """Whether what players need of what was on the topics at the start is folded."""
+        scores = self._caught_up[SCORES].is_set() or time.monotonic() - self._began > SCORES_S
+        return scores and self._caught_up[LIVE].is_set() and self._caught_up[STATE].is_set()
 
     @property
     def trouble(self) -> str:
@@ -130,7 +139,7 @@ class Relay:
                 self._stopping.wait(_AGAIN_S)
 
     def _follow(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str]) -> None:
-        """Read until told to stop, or up to the present where only the past is asked for."""
+        """Read until told to stop."""
         tail = self._bus.follow(topics, self._since[topics])
         self._troubles.pop(topics, None)
         folded = self._caught_up[topics]
@@ -140,34 +149,36 @@ class Relay:
                 if not live and tail.caught_up():
                     live = True
                     loop.call_soon_threadsafe(folded.set)
-                    if topics == PAST:
-                        return
                 records = tail.poll(_POLL_S if live else 0.05)
                 if records:
-                    loop.call_soon_threadsafe(self._take, self._events(records), live)
+                    loop.call_soon_threadsafe(self._take, self._events(records, live), live)
                     self._since[topics] = tail.positions()
         finally:
             tail.close()
 
-    def _events(self, records: Sequence[Record]) -> list[Told]:
+    def _events(self, records: Sequence[Record], live: bool) -> list[Told]:
+        """What records say. Of counts, and of all that a compacted topic held at the start, the newest of a key is enough."""
         newest: dict[str, int] = {}
         events: list[Told] = []
-        for record in records:
-            newest[record.topic] = record.timestamp_ms
-            if record.topic == DrawingSubmitted.topic:
-                try:
-                    events += [(record, final) for final in _final(record.value or b"")]
-                except Exception as wrong:  # noqa: BLE001 one bad record stops nothing
-                    self._reject(rejection(record, STAGE, wrong))
+        said: set[tuple[str, bytes]] = set()
+        for record in reversed(records):
+            newest.setdefault(record.topic, record.timestamp_ms)
+            whole = record.key is not None and (
+                record.topic == ScoresCounted.topic or (not live and TOPICS[record.topic].compacted)
+            )
+            place = record.topic, record.key or b""
+            if whole and place in said:
                 continue
             event = read(record, STAGE)
             if isinstance(event, MessageRejected):
                 self._reject(event)
             elif event is not None:
                 events.append((record, event))
+                if whole:
+                    said.add(place)
         for topic, at_ms in newest.items():
             self._meters.lag.labels(topic).set(max(0.0, time.time() - at_ms / 1000))
-        return events
+        return events[::-1]
 
     def _reject(self, rejected: MessageRejected) -> None:
         self._meters.rejected.labels(rejected.source).inc()
@@ -189,24 +200,27 @@ class Relay:
             except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
                 asyncio.get_running_loop().run_in_executor(None, self._reject, rejection(record, STAGE, wrong))
 
-    def _apply(self, event: Event | tuple[UUID, str], time_now: datetime, clock_now: float, live: bool) -> None:
+    def _apply(self, event: Event, time_now: datetime, clock_now: float, live: bool) -> None:
         match event:
             case GuessMade():
                 self._guessed(event, (time_now - event.at).total_seconds() * 1000, clock_now, live)
             case GuessMissed():
                 self._missed(event, live)
+            case ReceiptProbed():
+                self._health.receipted(event)
             case CorrectionReceipt():
+                if live:
+                    self._health.receipted(event)
                 receipt = self._recent.receipted(event)
                 if receipt is not None:
                     self._game.deliver(event.player_id, receipt)
-            case (drawing_id, player_id):
-                self._recent.add_drawing(drawing_id, player_id).kept = True
-            case Event():
+            case _:
                 self._orders.apply(event)
                 self._tell(self._board.apply(event), live)
 
     def _guessed(self, guess: GuessMade, bus_out_ms: float, clock_now: float, live: bool) -> None:
-        self._health.heard(guess)
+        if live:
+            self._health.heard(guess)
         self._live.heard(guess)
         self._tell(self._board.guessed(guess), live)
         if guess.role == "shadow" or guess.model in self._board.hidden:
@@ -233,9 +247,3 @@ class Relay:
     def _tell(self, changes: Sequence[ModelChanged], live: bool) -> None:
         for change in changes if live else ():
             self._game.broadcast(change.text())
-
-
-def _final(value: bytes) -> list[tuple[UUID, str]]:
-    """Id and player of a finished drawing; nothing of an unfinished one: its strokes are not looked at here."""
-    drawing = orjson.loads(value)
-    return [(UUID(drawing["drawing_id"]), str(drawing["player_id"]))] if drawing["final"] else []

@@ -115,7 +115,7 @@ def doctor(as_json: Json = False) -> None:
     found = examine(Settings.load())
     if as_json:
         print(found.model_dump_json(indent=2))
-        raise typer.Exit(0 if found.playable and not found.advice else 1)
+        raise typer.Exit(0 if found.status == "ok" and not found.advice else 1)
     parts = Table("process", "is", "pid", "since", "restarts", "MB", "")
     for part in found.parts:
         color = {"ready": "green", "outside": "cyan", "down": "red"}.get(part.phase, "yellow")
@@ -129,10 +129,13 @@ def doctor(as_json: Json = False) -> None:
         console.print(lags)
     if found.disk_mb:
         console.print("on disk, MB: " + "  ".join(f"{name} {size:.0f}" for name, size in found.disk_mb.items()))
-    console.print("[green]playable[/]" if found.playable else f"[red]not playable[/]: {found.reason}", soft_wrap=True)
+    color = {"ok": "green", "degraded": "yellow", "unavailable": "red"}[found.status]
+    console.print(found.status, style=color)
+    for what, why in found.missing.items():
+        console.print(f"- {what}: {why}", style=color, markup=False, soft_wrap=True)
     for advice in found.advice:
         console.print(f"- {advice}", style="yellow", markup=False, soft_wrap=True)
-    raise typer.Exit(0 if found.playable and not found.advice else 1)
+    raise typer.Exit(0 if found.status == "ok" and not found.advice else 1)
 
 
 def _ago(since: str | None) -> str:

@@ -1,10 +1,11 @@
-"""A router for tests of the API: every drawing on a bus is answered by the models that are asked, always with one digit."""
+"""A router and learners for tests of the API: every drawing on a bus is answered by the models that are asked, always with one
+digit, and every probe of a correction by those who learn."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from contracts.events import MODELS, DrawingSubmitted, GuessMissed, decode, now
+from contracts.events import MODELS, CorrectionProbed, DrawingSubmitted, GuessMissed, ReceiptProbed, decode, now
 from contracts.ports import Bus
 from tests.histories import guess
 
@@ -16,6 +17,7 @@ def answering(
     label: int = 7,
     resting: tuple[str, ...] = (),
     heard: list[DrawingSubmitted] | None = None,
+    learning: tuple[str, ...] = ("learner", "personal"),
     **fields: str,
 ) -> Iterator[None]:
     """These models answer every drawing that asks them, as the router would.
@@ -26,15 +28,20 @@ def answering(
         label: What they say.
         resting: Who is missed instead.
         heard: Takes the drawings.
+        learning: Who answers probes of corrections.
         fields: Of every guess.
     """
-    tail, stop = bus.follow(["drawings.v1"], "end"), threading.Event()
+    tail, stop = bus.follow(["drawings.v1", "corrections.v1"], "end"), threading.Event()
 
     def answer() -> None:
         while not stop.is_set():
             for record in tail.poll(0.1):
                 drawing = decode(record.topic, record.value)
-                assert isinstance(drawing, DrawingSubmitted)
+                if isinstance(drawing, CorrectionProbed):
+                    for stage in learning:
+                        bus.publish(ReceiptProbed(probe_id=drawing.probe_id, player_id=drawing.player_id, stage=stage))
+                if not isinstance(drawing, DrawingSubmitted):
+                    continue
                 if heard is not None:
                     heard.append(drawing)
                 ids = {"drawing_id": drawing.drawing_id, "at": now()}

@@ -1,8 +1,10 @@
 """`gamenight doctor`: what runs, since when, how far each consumer is behind, and what to do about what does not."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import psutil
 from kafka.admin import OffsetSpec
@@ -36,9 +38,10 @@ class Findings(BaseModel):
 
     up_pid: int | None
     parts: list[Part]
-    playable: bool
-    reason: str
-    """Why it is not playable, as /healthz says it."""
+    status: Literal["ok", "degraded", "unavailable"]
+    """As /healthz says it."""
+    missing: dict[str, str]
+    """What is missing, and the cause."""
     lag: dict[str, dict[str, int]]
     """Messages that are not yet committed, by consumer group and topic."""
     disk_mb: dict[str, float]
@@ -49,7 +52,7 @@ def examine(settings: Settings) -> Findings:
     """Look at everything; nothing is changed."""
     pid = holder(settings.home)
     parts = _parts(settings, pid)
-    playable, reason = _playable(settings)
+    said = health(game_url(settings))
     lag, broker = _lag(settings)
     advice = []
     if pid is None:
@@ -65,8 +68,8 @@ def examine(settings: Settings) -> Findings:
                 advice.append(f"{part.name} died {part.restarts} times: the causes are in {log}")
         if broker:
             advice.append(broker)
-        if not playable and not advice:
-            advice.append(f"{reason}: see the logs of api, router and learning in {settings.home / 'logs'}")
+        if said.status != "ok" and not advice:
+            advice.append(f"see the logs of {_logs(said.missing)} in {settings.home / 'logs'}")
     for group, topics in lag.items():
         behind = sum(topics.values())
         if behind > 1000:
@@ -74,7 +77,7 @@ def examine(settings: Settings) -> Findings:
                 f"{group} is {behind} messages behind: it catches up by itself, or set GAMENIGHT_STREAM_WORKERS higher"
             )
     return Findings(
-        up_pid=pid, parts=parts, playable=playable, reason=reason, lag=lag, disk_mb=_disk(settings.home), advice=advice
+        up_pid=pid, parts=parts, status=said.status, missing=said.missing, lag=lag, disk_mb=_disk(settings.home), advice=advice
     )
 
 
@@ -117,9 +120,10 @@ def _memory_mb(pid: int) -> int | None:
         return None
 
 
-def _playable(settings: Settings) -> tuple[bool, str]:
-    _, reason = health(game_url(settings))
-    return not reason, reason
+def _logs(missing: Iterable[str]) -> str:
+    """Whose logs tell of what is missing."""
+    writers = {"kafka": "kafka", "router": "router", "learning": "learning", "learning of yours": "router", "api": "api"}
+    return ", ".join(dict.fromkeys(writers.get(part, "router, trainer and sagemaker") for part in missing))
 
 
 def _lag(settings: Settings) -> tuple[dict[str, dict[str, int]], str]:

@@ -14,9 +14,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import psutil
+from pydantic import BaseModel
 from rich.console import Console
+from rich.status import Status
 
 from contracts.settings import Settings
 from deploy.local.component import Component
@@ -26,6 +29,8 @@ from deploy.local.supervisor import Standing, Supervisor, only_one, read_state, 
 
 HEALTHY_WITHIN_S = 60.0
 """After this the game is shown although it says that something is missing."""
+UNCHANGED_S = 15.0
+"""After this it is shown as degraded, if for so long the same was missing: it may never come on this machine."""
 LOUD_FAILURES = 3
 """So often in a row a failure to start is shown."""
 FORMER_GONE_S = 3.0
@@ -102,14 +107,15 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
             while waiting:
                 status.update(f"waiting for {', '.join(part.name for part in parts if part.name in waiting)}")
                 time.sleep(0.05)
-            healthy_by = time.monotonic() + HEALTHY_WITHIN_S
-            while (missing := health(game_url(settings))[1]) and time.monotonic() < healthy_by:
-                status.update(f"waiting for the game: {missing}")
-                time.sleep(0.1)
+            said = _settled(game_url(settings), status)
         seconds = time.monotonic() - began
-        log.tell("started" if missing else "playable", seconds=round(seconds, 2), reason=missing)
-        if missing:
-            console.print(f"\n[yellow]It runs, but {missing}: gamenight doctor says more.[/]", soft_wrap=True)
+        log.tell(said.status, seconds=round(seconds, 2), missing=said.missing)
+        if said.status != "ok":
+            can = "it can be played" if said.status == "degraded" else "it cannot be played"
+            console.print(f"\nIt runs, and {can}. What is missing:", style="yellow")
+            for part, why in said.missing.items():
+                console.print(f"- {part}: {why}", style="yellow", markup=False, soft_wrap=True)
+            console.print("gamenight doctor says more.", style="yellow")
         url = game_url(settings)
         console.print(f"\n[bold]Play at {url}[/]  watch at {url}/watch  ({seconds:.1f} s)  Ctrl-C stops it\n", soft_wrap=True)
         threading.Event().wait()
@@ -124,17 +130,42 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
         console.print(f"stopped in {time.monotonic() - began:.1f} s; everything is kept in {settings.home}", soft_wrap=True)
 
 
-def health(url: str, timeout_s: float = 4.0) -> tuple[bool, str]:
-    """Whether /healthz answers at all, and what is missing; empty: nothing."""
+class Health(BaseModel):
+    """What /healthz says."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    missing: dict[str, str]
+    """What is missing, and the cause."""
+    reason: str
+
+
+def health(url: str, timeout_s: float = 4.0) -> Health:
+    """How the game is, by its own word; unavailable where it gives none."""
     try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=timeout_s):  # noqa: S310 - our own address
-            return True, ""
+        with urllib.request.urlopen(f"{url}/healthz", timeout=timeout_s) as answer:  # noqa: S310 - our own address
+            return Health.model_validate_json(answer.read())
     except urllib.error.HTTPError as error:
-        with suppress(ValueError, KeyError):
-            return True, str(json.loads(error.read())["reason"])
-        return True, f"it answers with status {error.code}"
-    except OSError as error:
-        return False, f"nothing answers at {url} ({getattr(error, 'reason', error)})"
+        with suppress(ValueError):
+            return Health.model_validate_json(error.read())
+        why = f"it answers with status {error.code}"
+    except (OSError, ValueError) as error:
+        why = f"nothing answers at {url} ({getattr(error, 'reason', error)})"
+    return Health(status="unavailable", missing={"api": why}, reason=why)
+
+
+def _settled(url: str, status: Status) -> Health:
+    """How the game is once nothing is missing any more, or nothing has changed for a while, or the time is up."""
+    until = time.monotonic() + HEALTHY_WITHIN_S
+    said, since = health(url), time.monotonic()
+    while said.status != "ok" and time.monotonic() < until:
+        if said.status == "degraded" and time.monotonic() - since > UNCHANGED_S:
+            break
+        status.update(f"waiting for the game: {said.reason}")
+        time.sleep(0.1)
+        before, said = said, health(url)
+        if said.missing.keys() != before.missing.keys():
+            since = time.monotonic()
+    return said
 
 
 def taken_ports(parts: Sequence[Component]) -> list[str]:

@@ -8,12 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from contracts.events import decode
+from contracts.events import BATCH_MODELS, ModelPromoted, decode
 from deploy.local.supervisor import Supervisor, running
 from producers.bus import open_bus
+from tests.answering import answering
 from tests.conftest import fresh_settings
 from tests.histories import drawing, guess, named
-from tests.serving import eventually, get, playing, serving
+from tests.serving import DEADLINE_S, eventually, get, playing, serving
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +61,36 @@ def test_a_player_is_told_that_the_log_is_away_and_gets_saved_when_it_is_back(br
         os.kill(held, signal.SIGSTOP)  # it keeps its connections and answers nothing
         player.draw("meanwhile")
 
-        told = player.next("error")
         health = get(address, "/healthz")
+        told = player.next("error")
         os.kill(held, signal.SIGKILL)
 
         assert (told["code"], told["drawing_id"]) == ("unavailable", str(named("meanwhile")))
-        assert health.status_code == 503
-        assert "Kafka did not acknowledge" in health.json()["reason"]
+        assert (health.status_code, health.json()["status"]) == (503, "unavailable")
+        assert "did not acknowledge" in health.json()["missing"]["kafka"]
         assert player.next("saved")["drawing_id"] == str(named("meanwhile"))
         bus.publish(guess("meanwhile", 7, player=player.player_id))
         assert player.next("guess")["drawing_id"] == str(named("meanwhile"))
         player.saved("afterwards")
+    bus.close()
+
+
+@pytest.mark.timeout(120)
+def test_the_first_answer_about_health_after_a_kill_of_the_broker_says_that_it_is_away(broker):
+    supervisor, url = broker
+    bus = open_bus(url)
+    for model in BATCH_MODELS:
+        bus.publish(ModelPromoted(model=model, version="1", title=model, endpoint="e", variant="v1")).result(DEADLINE_S)
+    with serving(bus) as address:
+        with answering(bus):
+            eventually(lambda: get(address, "/healthz").json()["status"] == "ok")
+            os.kill(supervisor.pid("kafka"), signal.SIGKILL)
+            told = [get(address, "/healthz").json()]
+            while told[-1]["status"] == "ok" and told[-1]["age_s"] < 0.25:  # what was found just before the kill
+                told.append(get(address, "/healthz").json())
+
+        assert (told[-1]["status"], list(told[-1]["missing"])) == ("unavailable", ["kafka"]), told
+        bus.publish(drawing()).result(90)
+        with answering(bus):
+            eventually(lambda: get(address, "/healthz").json()["status"] == "ok")
     bus.close()

@@ -110,7 +110,8 @@ def test_doctor_says_what_to_do_for_people_and_for_machines(gamenight: Gamenight
     assert (told.returncode, said.returncode) == (1, 1)
     assert "start it with make play" in told.stdout
     found = json.loads(said.stdout)
-    assert (found["up_pid"], found["playable"]) == (None, False)
+    assert (found["up_pid"], found["status"], list(found["missing"])) == (None, "unavailable", ["api"])
+    assert "- api: nothing answers at http://127.0.0.1:" in told.stdout
     assert found["parts"][0] == {
         "name": "kafka", "phase": "outside", "pid": None, "since": None, "restarts": 0, "memory_mb": None,
         "note": "127.0.0.1:1 (KAFKA_BOOTSTRAP_SERVERS)",

@@ -375,17 +375,46 @@ def test_a_withdrawal_is_put(ada):
     assert (event.correction_id, event.drawing_id) == (named("c1"), named("d1"))
 
 
-def test_a_word_on_a_drawing_that_is_not_ones_own_or_not_finished_is_refused(ada):
+def test_a_word_on_another_players_drawing_is_refused(ada):
     ada.saved("d1")
-    ada.draw("d2", final=False)
     eve = Player(ada.lobby)
     eve.join("Eve")
 
     [refused] = eve.correct("d1")
 
     assert (refused["code"], refused["drawing_id"]) == ("unknown_drawing", str(named("d1")))
-    assert errors(ada.correct("d2")) == ["unknown_drawing"]
-    assert errors(ada.correct("never drawn")) == ["unknown_drawing"]
+    assert eve.put == []
+
+
+def test_a_word_on_a_drawing_that_is_not_known_here_is_put_for_the_joiner_to_judge(ada):
+    assert ada.correct("of last week", 4) == []
+
+    assert [(event.drawing_id, event.label) for event in ada.put] == [(named("of last week"), 4)]
+
+
+def test_words_on_a_drawing_are_put_behind_it_once_it_is_kept(ada):
+    ada.draw("d1")
+    ada.correct("d1", 4)
+    ada.say({"type": "withdraw", "drawing_id": str(named("d1")), "correction_id": str(named("c1"))})
+    assert [type(event) for event in ada.put] == [DrawingSubmitted]
+
+    ada.kept(ada.put[0])
+
+    assert [type(event) for event in ada.put] == [DrawingSubmitted, CorrectionGiven, CorrectionWithdrawn]
+    ada.correct("d1", 5, word="c2")
+    assert ada.put[-1].correction_id == named("c2")
+
+
+def test_words_on_a_drawing_that_could_not_be_kept_can_be_sent_again_with_it(ada):
+    ada.draw("d1")
+    ada.correct("d1", 4)
+
+    told = ada.carry_out(ada.session.put_done(ada.put[0], "full"))
+
+    assert [(frame["code"], frame["drawing_id"]) for frame in told] == [("unavailable", str(named("d1")))] * 2
+    ada.saved("d1")
+    ada.correct("d1", 4)
+    assert [type(event) for event in ada.put] == [DrawingSubmitted, DrawingSubmitted, CorrectionGiven]
 
 
 def test_the_receipt_of_another_players_correction_is_not_told(ada):
@@ -461,7 +490,6 @@ CORRECT: dict[str, Any] = {"type": "correct", "drawing_id": ID, "correction_id":
         ({**CORRECT, "label": True}, "invalid"),
         ('{"type":"correct","drawing_id":"%s","correction_id":"%s","label":%s}' % (ID, ID, "9" * 400), "not_json"),  # noqa: UP031
         ('{"type":"correct","drawing_id":"%s","correction_id":"%s","label":%s}' % (ID, ID, "9" * 40), "invalid"),  # noqa: UP031
-        (CORRECT, "unknown_drawing"),
     ],
     ids=itertools.count(),
 )

@@ -1,5 +1,6 @@
 """From the bus to sockets, on the bus in memory: each player's own, once, and nothing of anybody else's."""
 
+import threading
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -182,6 +183,8 @@ def test_a_record_that_cannot_be_read_stops_nothing(bus):
             return b'{"type":"GuessMade","label":77}'
 
     class Nonsense(DrawingSubmitted):
+        topic = "receipts.v1"
+
         def record_value(self) -> bytes:
             return b"\xff\xfe"
 
@@ -240,6 +243,59 @@ def test_after_a_restart_drawings_receipts_and_seats_of_before_are_known(bus):
         again.say(word | {"correction_id": str(named("c2"))})
         eventually(lambda: [event.correction_id for event in on(bus, "corrections.v1")] == [named("c2")])
     assert len(on(bus, "drawings.v1")) == 1
+
+
+def test_a_start_reads_the_newest_of_what_was_played_and_no_more(bus, monkeypatch):
+    monkeypatch.setattr("api.relay.NEWEST", 3)
+    for n in range(50):
+        bus.publish(guess(f"d{n}", 7, player="ada", table="t1"))
+        bus.publish(receipt("ada", word=f"c{n}", drawing=f"d{n}"))
+    with serving(bus) as address, playing(address) as ada:
+        heard = get(address, "/api/routing").json()["tables"]
+
+        assert [table["guesses"] for table in heard] == [3]
+        ada.draw("new")
+        assert ada.next("saved")["drawing_id"] == str(named("new"))
+
+
+def test_after_an_error_a_topic_is_read_on_where_it_was_left_whatever_the_records_times(bus, monkeypatch):
+    follow, opened_at, broken = bus.follow, [], threading.Event()
+
+    def breaking(topics, since):
+        tail = follow(topics, since)
+        if "guesses.v1" in topics:
+            opened_at.append(since)
+            poll = tail.poll
+            tail.poll = lambda timeout_s: (broken.is_set() and len(opened_at) == 1 and _fail()) or poll(timeout_s)
+        return tail
+
+    monkeypatch.setattr(bus, "follow", breaking)
+    with serving(bus) as address, playing(address) as ada:
+        bus.publish(guess("d1", 7, player=ada.player_id))
+        assert ada.next("guess")["drawing_id"] == str(named("d1"))
+        broken.set()
+        eventually(lambda: len(opened_at) == 2)
+        bus.publish(guess("d2", 7, player=ada.player_id))
+
+        assert ada.next("guess")["drawing_id"] == str(named("d2"))
+        ada.fence()
+    places = [place for place, offset in opened_at[1].items() if place[0] == "guesses.v1" and offset > 0]
+    assert len(places) == 1
+
+
+def _fail():
+    raise RuntimeError("the broker went away")
+
+
+def test_a_word_on_a_drawing_that_this_process_never_saw_is_put_on_the_log_and_its_refusal_is_told(bus):
+    with serving(bus) as address, playing(address) as ada:
+        ada.say({"type": "correct", "drawing_id": str(named("of last week")), "correction_id": str(named("c1")), "label": 1})
+        eventually(lambda: [event.drawing_id for event in on(bus, "corrections.v1")] == [named("of last week")])
+
+        bus.publish(receipt(ada.player_id, drawing="of last week", outcome=Outcome.REFUSED).model_copy(update={"why": "gone"}))
+
+        told = ada.next("receipt")
+        assert (told["outcome"], told["why"], told["correction_id"]) == ("refused", "gone", str(named("c1")))
 
 
 def test_a_watcher_gets_a_snapshot_and_then_what_changes(bus):

@@ -291,22 +291,25 @@ def test_an_online_model_is_there_before_it_has_learned_anything():
     assert (river.title, river.unavailable, river.version) == ("River", None, None)
 
 
-def test_expected_is_who_can_be_here_and_is_not_off():
+def test_expected_is_who_is_not_off_and_why_one_cannot_be_asked():
     shown = board()
-    assert shown.expected == set(MODELS)
+    starting = "it is being started"
+    batch = ("xgboost", "tensorflow", "mxnet", "kmeans")
+    assert shown.expected == dict.fromkeys(MODELS) | dict.fromkeys(batch, starting)
 
     shown.apply(seen("mxnet"))
     shown.apply(seen("kmeans", "Failed"))
+    shown.apply(promoted("base1", "xgboost"))
     shown.apply(PolicySet(lead="river", parts={"tensorflow": "off", "yours": "shadow"}))
 
-    assert shown.expected == {"everyone", "xgboost", "river", "yours"}
-    shown.apply(seen("kmeans", "InService", at=1))
-    shown.apply(promoted("base1", "kmeans"))
-    assert shown.expected == {"everyone", "xgboost", "kmeans", "river", "yours"}
+    assert {model for model, absent in shown.expected.items() if absent is None} == {"everyone", "xgboost", "river", "yours"}
+    assert shown.expected["mxnet"] == "its image runs on Linux x86-64 only"
+    assert shown.expected["kmeans"]
+    assert "tensorflow" not in shown.expected
 
 
-def test_a_promoted_model_whose_endpoint_fails_is_still_expected():
-    assert "xgboost" in board(promoted("base1"), seen("xgboost", "Failed", at=1e9)).expected
+def test_a_promoted_model_whose_endpoint_fails_can_still_be_asked():
+    assert board(promoted("base1"), seen("xgboost", "Failed", at=1e9)).expected["xgboost"] is None
 
 
 def test_a_model_rests_from_the_first_that_missed_it_until_it_answers_again():

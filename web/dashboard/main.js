@@ -3,6 +3,7 @@
 
 import { h, say, the } from "../lib/dom.js";
 import { count } from "../lib/format.js";
+import { watchHealth } from "../lib/health.js";
 import { byPlace, hue, short } from "../lib/models.js";
 import { Socket, described } from "../lib/socket.js";
 import { Chart } from "./chart.js";
@@ -160,3 +161,5 @@ function none() {
 }
 
 page.while.addEventListener("change", showSoon);
+
+watchHealth();

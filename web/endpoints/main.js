@@ -4,6 +4,7 @@
 import { say, the } from "../lib/dom.js";
 import { plural } from "../lib/format.js";
 import { fresh } from "../lib/fresh.js";
+import { watchHealth } from "../lib/health.js";
 import { keyed } from "../lib/keyed.js";
 import { byPlace } from "../lib/models.js";
 import { cost, health, total } from "./facts.js";
@@ -18,3 +19,5 @@ fresh("/api/endpoints", the("connection", HTMLElement), (/** @type {Endpoint[]} 
   say(the("price", HTMLElement), total(endpoints) === null ? "" : `On AWS: ${cost(total(endpoints))}, at list price. Here it runs on your machine.`);
   keyed(the("cards", HTMLElement), endpoints, ({ model }) => model, cardOf);
 });
+
+watchHealth();

@@ -2,6 +2,7 @@
 /** The game's page: pad, models and socket, wired together. */
 
 import { h, say, svg, the } from "../lib/dom.js";
+import { watchHealth } from "../lib/health.js";
 import { byPlace, hue, short } from "../lib/models.js";
 import { Socket, described } from "../lib/socket.js";
 import { remember, remembered } from "../lib/store.js";
@@ -204,7 +205,7 @@ function missed(missed) {
 /** @param {Receipt} receipt */
 function received(receipt) {
   outbox.settle(receipt.correction_id);
-  if (receipt.outcome === "superseded") outbox.settle(`withdraw ${receipt.correction_id}`);
+  if (receipt.outcome === "superseded" || receipt.outcome === "refused") outbox.settle(`withdraw ${receipt.correction_id}`);
   for (const [model, { version_after: version }] of Object.entries(receipt.models)) {
     const known = models.get(model);
     if (known?.kind === "online" || known?.kind === "personal") models.set(model, { ...known, version });
@@ -582,3 +583,5 @@ page.free.checked = remembered("free") === "yes";
 ask();
 showPaper();
 showAnswers();
+
+watchHealth();

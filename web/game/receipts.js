@@ -15,13 +15,15 @@ const SUMMARIES = {
   weighted: "Learned, with less weight than most.",
   quarantined: "Set aside: the models did not learn from it.",
   superseded: "Replaced by your later word.",
+  refused: "Not taken.",
 };
 
 /** One line on the whole.
  * @param {Receipt} receipt
  */
 export function summary(receipt) {
-  return SUMMARIES[receipt.outcome] ?? receipt.outcome;
+  const told = SUMMARIES[receipt.outcome] ?? receipt.outcome;
+  return receipt.why ? `${told.replace(/\.$/, "")}: ${receipt.why}.` : told;
 }
 
 /** What all who wrote of one correction have said together: those who learn tell one by one, in any order.

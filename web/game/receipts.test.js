@@ -33,6 +33,11 @@ test("a correction that taught nothing says so", () => {
   assert.match(summary({ ...receipt, outcome: "superseded" }), /later word/);
 });
 
+test("a correction that was not taken says why", () => {
+  const why = "no finished drawing of yours has this id, or it is over a week old";
+  assert.equal(summary({ ...receipt, outcome: "refused", models: {}, why }), `Not taken: ${why}.`);
+});
+
 test("the learner and the player's own model tell one by one, and are shown together", () => {
   const own = { version_before: "own1+0", version_after: "own1+1", p_before: 0.12, p_after: 0.97 };
   const second = /** @type {const} */ ({ ...receipt, models: { yours: own } });

@@ -4,6 +4,7 @@
 import { say, the } from "../lib/dom.js";
 import { plural } from "../lib/format.js";
 import { fresh } from "../lib/fresh.js";
+import { watchHealth } from "../lib/health.js";
 import { axisFrom } from "../lib/interval.js";
 import { keyed } from "../lib/keyed.js";
 import { byPlace } from "../lib/models.js";
@@ -23,3 +24,5 @@ fresh("/api/models", the("connection", HTMLElement), (/** @type {Shelf[]} */ ans
   say(the("axis", HTMLElement), `${Math.round(from * 100)} to 100\u00a0%`);
   keyed(shelves, models.map((shelf) => ({ shelf, from })), ({ shelf }) => shelf.model, (each) => shelfOf(each.shelf, each.from));
 });
+
+watchHealth();
