@@ -47,7 +47,7 @@ class Product:
         self._log = settings.home / "up.log"
 
     def start(self, patience_s: float = 120.0) -> float:
-        """Start it; gives the seconds until a drawing would be answered by every model."""
+        """Start it; gives the seconds until a drawing is answered by every model, and a correction learned."""
         self.settings.home.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
         with self._log.open("ab") as log:
@@ -59,19 +59,26 @@ class Product:
                 stdout=log,
                 stderr=log,
             )
-        while not self.playable():
+        while not self.healthy():
             if self._process.poll() is not None or time.monotonic() - began > patience_s:
-                raise RuntimeError(f"not playable after {time.monotonic() - began:.0f} s:\n{self._log.read_text()[-4000:]}")
+                raise RuntimeError(f"not healthy after {time.monotonic() - began:.0f} s:\n{self._log.read_text()[-4000:]}")
             time.sleep(0.02)
         return time.monotonic() - began
 
+    def healthy(self) -> bool:
+        """Whether /healthz says ok: nothing is missing."""
+        return self._status() == "ok"
+
     def playable(self) -> bool:
-        """Whether /healthz says 200."""
+        """Whether /healthz says that the game can be played, whatever is missing."""
+        return self._status() in ("ok", "degraded")
+
+    def _status(self) -> str:
         try:
             with urllib.request.urlopen(f"{self.url}/healthz", timeout=2) as answer:
-                return bool(answer.status == 200)
+                return str(orjson.loads(answer.read())["status"])
         except (urllib.error.URLError, OSError):
-            return False
+            return "unavailable"
 
     def processes(self) -> list[psutil.Process]:
         """All that run, the supervisor first."""
