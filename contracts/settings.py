@@ -5,9 +5,9 @@ Secrets that are not given are made by `gamenight up` and kept as files in ``<ho
 """
 
 from collections.abc import Collection
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -21,6 +21,11 @@ def _named(name: str, default: Any, description: str) -> Any:
 
 def _secret(name: str, description: str) -> Any:
     return Field(None, validation_alias=AliasChoices(name), description=description, repr=False)
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 class Settings(BaseSettings):
@@ -70,8 +75,13 @@ class Settings(BaseSettings):
         description="what the topics that players fill may take of the broker's disk, in GB; the oldest is forgotten first",
     )
 
+    aws_services: Literal["local", "cloud"] | None = _named(
+        "GAMENIGHT_AWS",
+        None,
+        "what no URL is given for: local, on this machine; cloud, AWS's own; not given: up takes local",
+    )
     aws_endpoint_url_sagemaker: str | None = _named(
-        "AWS_ENDPOINT_URL_SAGEMAKER", None, "an outside SageMaker; not given: the local one is started"
+        "AWS_ENDPOINT_URL_SAGEMAKER", None, "an outside SageMaker; not given: as GAMENIGHT_AWS says"
     )
     aws_endpoint_url_sagemaker_runtime: str | None = _named(
         "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", None, "where its endpoints answer; goes with the one before"
@@ -79,13 +89,16 @@ class Settings(BaseSettings):
     aws_endpoint_url_logs: str | None = _named(
         "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", None, "where its training jobs' logs are; goes with the one before"
     )
-    aws_endpoint_url_s3: str | None = _named("AWS_ENDPOINT_URL_S3", None, "an outside S3; not given: one is started here")
+    aws_endpoint_url_s3: str | None = _named("AWS_ENDPOINT_URL_S3", None, "an outside S3; not given: as GAMENIGHT_AWS says")
     aws_endpoint_url_dynamodb: str | None = _named(
-        "AWS_ENDPOINT_URL_DYNAMODB", None, "an outside DynamoDB; not given: DynamoDB Local is started"
+        "AWS_ENDPOINT_URL_DYNAMODB", None, "an outside DynamoDB; not given: as GAMENIGHT_AWS says"
     )
-    aws_region: str = _named("AWS_REGION", "us-east-1", "region of all AWS services")
-    aws_access_key_id: str | None = _named("AWS_ACCESS_KEY_ID", None, "credentials; not given: made for the local services")
-    aws_secret_access_key: str | None = _named("AWS_SECRET_ACCESS_KEY", None, "goes with the one before")
+    aws_region: str = _named("AWS_REGION", "us-east-1", "region of all AWS services; AWS's own: as your profile says")
+    aws_access_key_id: str | None = _named(
+        "AWS_ACCESS_KEY_ID", None, "credentials; not given: made for local services, and AWS's default chain for its own"
+    )
+    aws_secret_access_key: str | None = _secret("AWS_SECRET_ACCESS_KEY", "goes with the one before")
+    aws_session_token: str | None = _secret("AWS_SESSION_TOKEN", "goes with the two before, where they are for a session")
     sagemaker_port: int = Field(9094, description="port of the local SageMaker")
     s3_port: int = Field(9095, description="port of the local S3 server")
     dynamodb_port: int = Field(9096, description="port of DynamoDB Local")
@@ -163,7 +176,9 @@ class Settings(BaseSettings):
         kept = {
             name: (folder / name).read_text().strip()
             for name in (ALL_SECRETS if secrets is None else secrets)
-            if getattr(settings, name) is None and (folder / name).is_file()
+            if getattr(settings, name) is None
+            and (folder / name).is_file()
+            and (settings.aws_is_here or not name.startswith("aws_"))
         }
         return settings.model_copy(update=kept) if kept else settings
 
@@ -177,29 +192,45 @@ class Settings(BaseSettings):
         """Where Kafka is."""
         return self.kafka_bootstrap_servers or f"127.0.0.1:{self.kafka_port}"
 
-    @cached_property
-    def endpoint_urls(self) -> dict[AwsService, str]:
-        """Where each AWS service is."""
-        local = f"http://127.0.0.1:{self.sagemaker_port}"
+    @property
+    def endpoint_urls(self) -> dict[AwsService, str | None]:
+        """Where each AWS service is; None: where AWS has it."""
+        here = self.aws_services == "local"
         sagemaker = self.aws_endpoint_url_sagemaker
-        region = self.aws_region
+        beside = f"http://127.0.0.1:{self.sagemaker_port}" if here and not sagemaker else None
         return {
-            "sagemaker": sagemaker or local,
-            "sagemaker-runtime": self.aws_endpoint_url_sagemaker_runtime
-            or (f"https://runtime.sagemaker.{region}.amazonaws.com" if sagemaker else local),
-            "logs": self.aws_endpoint_url_logs or (f"https://logs.{region}.amazonaws.com" if sagemaker else local),
-            "s3": self.aws_endpoint_url_s3 or f"http://127.0.0.1:{self.s3_port}",
-            "dynamodb": self.aws_endpoint_url_dynamodb or f"http://127.0.0.1:{self.dynamodb_port}",
+            "sagemaker": sagemaker or beside,
+            "sagemaker-runtime": self.aws_endpoint_url_sagemaker_runtime or beside,
+            "logs": self.aws_endpoint_url_logs or beside,
+            "s3": self.aws_endpoint_url_s3 or (f"http://127.0.0.1:{self.s3_port}" if here else None),
+            "dynamodb": self.aws_endpoint_url_dynamodb or (f"http://127.0.0.1:{self.dynamodb_port}" if here else None),
         }
 
+    @property
+    def aws_is_here(self) -> bool:
+        """Whether every AWS service is on this machine: only then are credentials made, since nobody else's would be theirs."""
+        return all(url is not None and _is_here(url) for url in self.endpoint_urls.values())
+
     def aws(self, service: AwsService) -> dict[str, Any]:
-        """Keyword arguments of ``boto3.client`` for a service."""
+        """Keyword arguments of ``boto3.client`` for a service; what is None is found by AWS's default chain."""
         return {
             "endpoint_url": self.endpoint_urls[service],
-            "region_name": self.aws_region,
+            "region_name": self.aws_region if self.aws_is_here or "aws_region" in self.model_fields_set else None,
             "aws_access_key_id": self.aws_access_key_id,
             "aws_secret_access_key": self.aws_secret_access_key,
+            "aws_session_token": self.aws_session_token if self.aws_access_key_id else None,
         }
+
+    def undecided(self) -> list[str]:
+        """The variables that AWS's own services need and nobody has given: their defaults are of this machine."""
+        urls = self.endpoint_urls
+        needed: dict[str, AwsService] = {"role_arn": "sagemaker", "image_registry": "sagemaker", "bucket": "s3"}
+        fields = type(self).model_fields
+        return [
+            variable(name)
+            for name, service in needed.items()
+            if urls[service] is None and getattr(self, name) == fields[name].default
+        ]
 
     def image_uri(self, algorithm: str) -> str:
         """The image that trains and serves an algorithm."""
@@ -214,19 +245,21 @@ class Settings(BaseSettings):
         out = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
+            if name == "aws_region" and not self.aws_is_here and name not in self.model_fields_set:
+                continue  # a profile may name another
             if value is not None and (secrets is None or name not in ALL_SECRETS or name in secrets):
                 out[variable(name, field.validation_alias)] = str(value)
         return out
 
 
-AWS_SECRETS = ("aws_access_key_id", "aws_secret_access_key")
+AWS_SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 GAME_SECRETS = ("operator_token", "seat_secret", "api_keys")
 """Those of the game's own doors."""
-SECRETS = (*AWS_SECRETS, *GAME_SECRETS)
+SECRETS = (*AWS_SECRETS[:2], *GAME_SECRETS)
 """Settings that `gamenight up` makes when they are not given."""
 KAFKA_SECRETS = ("kafka_sasl_password", "kafka_oauth_client_secret")
 """Settings that nobody makes, and that may be kept in ``<home>/secrets`` as well."""
-ALL_SECRETS = (*SECRETS, *KAFKA_SECRETS)
+ALL_SECRETS = (*AWS_SECRETS, *GAME_SECRETS, *KAFKA_SECRETS)
 
 LIMITS = (
     "connections_per_address",

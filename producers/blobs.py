@@ -66,7 +66,7 @@ def ensure_bucket(settings: Settings) -> None:
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
             raise
-        region = settings.aws_region
+        region = s3.meta.region_name
         where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         s3.create_bucket(Bucket=settings.bucket, **where)  # us-east-1 is the one region that must not be named
 

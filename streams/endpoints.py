@@ -7,6 +7,7 @@ instead of boto3's client, which costs a thread and six times the processor (doc
 import asyncio
 import io
 import json
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -26,6 +27,8 @@ from contracts.settings import Settings
 NPY: Final = "application/x-npy"
 MOST_BYTES: Final = 1 << 20
 """Of an answer: some hundred times what the largest question needs."""
+LOOK_S: Final = 20.0
+"""How often it is looked whether the credentials are still good; botocore replaces them 10 minutes before their end."""
 _VARIANT: Final = "x-Amzn-Invoked-Production-Variant"
 
 
@@ -55,14 +58,15 @@ class Runtime:
     """The sagemaker-runtime of some settings. For one event loop; nothing connects before the first call."""
 
     def __init__(self, settings: Settings) -> None:
-        """Credentials are those of the settings, else those that botocore finds."""
+        """Place, region and credentials are those of the settings, else those that botocore finds by its default chain."""
         place = settings.aws("sagemaker-runtime")
-        self._url = place["endpoint_url"].rstrip("/")
-        self._region = place["region_name"]
-        key, secret = place["aws_access_key_id"], place["aws_secret_access_key"]
-        self._credentials: Any = (
-            Credentials(key, secret) if key and secret else botocore.session.get_session().get_credentials()
-        )
+        key, secret, token = (place[f"aws_{name}"] for name in ("access_key_id", "secret_access_key", "session_token"))
+        self._url, self._region = place["endpoint_url"], place["region_name"]
+        self._found: Any = Credentials(key, secret, token) if key and secret else None
+        self._credentials: Any = None
+        """As they are signed with; None: they are looked for with the next call."""
+        self._until = 0.0
+        self._looking = asyncio.Lock()
         self._timeout = aiohttp.ClientTimeout(total=settings.endpoint_timeout_ms / 1000)
         self._session: aiohttp.ClientSession | None = None
 
@@ -73,16 +77,15 @@ class Runtime:
             EndpointSilent: If it does not answer in time.
             EndpointDown: If it answers with an error, or is not there.
         """
-        request = AWSRequest("POST", f"{self._url}/endpoints/{name}/invocations", data=body)
+        try:
+            await self._look()
+        except BotoCoreError as none:
+            raise EndpointDown(f"{name} cannot be asked: {none}") from none
+        request = AWSRequest("POST", f"{self._url.rstrip('/')}/endpoints/{name}/invocations", data=body)
         request.headers["Content-Type"] = request.headers["Accept"] = NPY
         if variant is not None:
             request.headers["X-Amzn-SageMaker-Target-Variant"] = variant
-        try:
-            if self._credentials is None:
-                raise NoCredentialsError
-            SigV4Auth(self._credentials.get_frozen_credentials(), "sagemaker", self._region).add_auth(request)
-        except BotoCoreError as none:
-            raise EndpointDown(f"{name} cannot be asked: {none}") from none
+        SigV4Auth(self._credentials, "sagemaker", self._region).add_auth(request)
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, auto_decompress=False)
@@ -100,6 +103,29 @@ class Runtime:
         if response.status != 200:
             raise EndpointDown(f"{name}: {response.status} {_reason(bytes(said))}")
         return bytes(said), response.headers.get(_VARIANT, "")
+
+    async def _look(self) -> None:
+        """Have credentials that are good for a while.
+
+        Those of a role or a session end, and botocore fetches others over the network some minutes before: never on the loop.
+        """
+        if time.monotonic() < self._until:
+            return
+        async with self._looking:
+            if time.monotonic() >= self._until:
+                self._credentials = await asyncio.to_thread(self._found_now)
+                self._until = time.monotonic() + LOOK_S
+
+    def _found_now(self) -> Any:
+        if self._found is None or not self._url or not self._region:
+            session = botocore.session.get_session()
+            self._found = self._found or session.get_credentials()
+            if not self._url or not self._region:
+                runtime = session.create_client("sagemaker-runtime", region_name=self._region, endpoint_url=self._url)
+                self._url, self._region = runtime.meta.endpoint_url, runtime.meta.region_name
+        if self._found is None:
+            raise NoCredentialsError
+        return self._found.get_frozen_credentials()
 
     async def close(self) -> None:
         """Close all connections."""

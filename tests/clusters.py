@@ -8,7 +8,6 @@ import http.server
 import json
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -20,7 +19,6 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
-from uuid import uuid4
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -307,15 +305,5 @@ def bearer(certificate: Path, tokens: TokenServer) -> dict[str, str]:
 def outside(home: Path, **given: Any) -> Settings:
     """Settings of a game whose Kafka is elsewhere, on ports that nobody has."""
     ports = ("port", "sagemaker_port", "s3_port", "dynamodb_port")
-    return Settings(home=home, tools=ROOT / ".tools", **dict(zip(ports, free_ports(len(ports)), strict=True)), **given)  # type: ignore[arg-type]
-
-
-def fresh_id() -> str:
-    """An id that nobody has."""
-    return uuid4().hex
-
-
-def silent_port() -> int:
-    """A port at which nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
+    free = dict(zip(ports, free_ports(len(ports)), strict=True))
+    return Settings(home=home, tools=ROOT / ".tools", aws_services="local", **free, **given)  # type: ignore[arg-type]

@@ -34,9 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def fresh_settings(home: Path) -> Settings:
     """Settings on an empty home, with ports that nobody has, and secrets made."""
     ports = ("port", "kafka_port", "kafka_controller_port", "sagemaker_port", "s3_port", "dynamodb_port")
-    return with_secrets(
-        Settings(home=home, tools=ROOT / ".tools", **dict(zip(ports, free_ports(len(ports)), strict=True)))  # type: ignore[arg-type]
-    )
+    free = dict(zip(ports, free_ports(len(ports)), strict=True))
+    return with_secrets(Settings(home=home, tools=ROOT / ".tools", aws_services="local", **free))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")

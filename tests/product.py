@@ -150,6 +150,7 @@ def product(home: Path | None = None, **given: Any) -> Iterator[Product]:
         settings = Settings(
             home=folder,
             tools=ROOT / ".tools",
+            aws_services="local",
             **{
                 "log_level": "WARNING",
                 **dict.fromkeys(LIMITS, 0),

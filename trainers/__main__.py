@@ -62,6 +62,9 @@ def main() -> int:
     """Run until SIGTERM; the exit status."""
     settings = Settings.load(secrets=(*KAFKA_SECRETS, *AWS_SECRETS))
     logs.configure(settings, "trainer")
+    if missing := settings.undecided():
+        log.error("not started", why=f"AWS needs {', '.join(missing)}: see docs/outside.md")
+        return 1
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -137,18 +137,22 @@ class Submitter:
 
 def sdk_environment(settings: Settings) -> dict[str, str]:
     """What the SDK reads from the environment: where the services are, and that it shall not look for any other."""
-    urls = {f"AWS_ENDPOINT_URL_{name.upper().replace('-', '_')}": url for name, url in settings.endpoint_urls.items()}
-    urls["AWS_ENDPOINT_URL_CLOUDWATCH_LOGS"] = urls.pop("AWS_ENDPOINT_URL_LOGS")  # as botocore names it
-    keys = {"AWS_ACCESS_KEY_ID": settings.aws_access_key_id, "AWS_SECRET_ACCESS_KEY": settings.aws_secret_access_key}
-    out = {
+    places = settings.endpoint_urls
+    named = {"logs": "CLOUDWATCH_LOGS", "sagemaker-runtime": "SAGEMAKER_RUNTIME"}  # as botocore names them
+    urls = {f"AWS_ENDPOINT_URL_{named.get(name, name.upper())}": url for name, url in places.items()}
+    region = settings.aws("sagemaker")["region_name"]
+    given = {
         **urls,
-        **{name: value for name, value in keys.items() if value},
-        "AWS_REGION": settings.aws_region,
-        "AWS_DEFAULT_REGION": settings.aws_region,
+        "AWS_ACCESS_KEY_ID": settings.aws_access_key_id,
+        "AWS_SECRET_ACCESS_KEY": settings.aws_secret_access_key,
+        "AWS_SESSION_TOKEN": settings.aws("sagemaker")["aws_session_token"],
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
         "SAGEMAKER_USER_CONFIG_OVERRIDE": str(SDK_CONFIG),
     }
-    if settings.aws_endpoint_url_sagemaker is None:  # the local one has neither IAM nor STS: nothing may ask Amazon's
-        nowhere = settings.endpoint_urls["sagemaker"]
+    out = {name: value for name, value in given.items() if value}
+    nowhere = places["sagemaker"]
+    if nowhere and settings.aws_endpoint_url_sagemaker is None:  # it has neither IAM nor STS, and Amazon's are not asked
         out |= {"AWS_ENDPOINT_URL_STS": nowhere, "AWS_ENDPOINT_URL_IAM": nowhere, "SAGEMAKER_VALIDATE_ROLE": "false"}
     return out
 
@@ -167,7 +171,8 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
     if not line:
         return "no request came"
     request = Request(**json.loads(line))
-    session = Session(boto_session=boto3.Session(region_name=settings.aws_region), default_bucket=settings.bucket)
+    region = settings.aws("sagemaker")["region_name"]
+    session = Session(boto_session=boto3.Session(region_name=region), default_bucket=settings.bucket)
     made = trainer.ModelTrainer(
         sagemaker_session=session,
         role=settings.role_arn,

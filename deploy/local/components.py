@@ -16,14 +16,21 @@ _BASES: dict[str, Callable[[Settings], Component]] = {
 
 
 def outside(settings: Settings) -> dict[str, tuple[str, str]]:
-    """The parts that are not started here, since a setting names another one: the setting, and what it says."""
+    """The parts that are not started here, since a setting names another one: the setting, and what it says.
+
+    A process by itself takes AWS's own where nothing is said; what is started here takes what is here.
+    """
+    cloud = "cloud" if settings.aws_services == "cloud" else None
     given = {
         "kafka": ("KAFKA_BOOTSTRAP_SERVERS", settings.kafka_bootstrap_servers),
         "s3": ("AWS_ENDPOINT_URL_S3", settings.aws_endpoint_url_s3),
         "dynamodb": ("AWS_ENDPOINT_URL_DYNAMODB", settings.aws_endpoint_url_dynamodb),
         "sagemaker": ("AWS_ENDPOINT_URL_SAGEMAKER", settings.aws_endpoint_url_sagemaker),
     }
-    return {name: (setting, value) for name, (setting, value) in given.items() if value}
+    found = {name: (setting, value) for name, (setting, value) in given.items() if value}
+    if cloud:
+        found = {name: ("GAMENIGHT_AWS", cloud) for name in given if name != "kafka"} | found
+    return {name: found[name] for name in given if name in found}
 
 
 def settle_outside(settings: Settings) -> None:

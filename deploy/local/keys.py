@@ -22,12 +22,17 @@ _MADE: dict[str, Callable[[], str]] = {
 
 
 def with_secrets(settings: Settings) -> Settings:
-    """The settings, completed by secrets that are made where they are neither given nor kept."""
+    """The settings of this machine, completed by secrets that are made where they are neither given nor kept.
+
+    AWS is local unless it is said to be elsewhere; credentials are made only where all of it is: see docs/outside.md.
+    """
+    if settings.aws_services is None:
+        settings = settings.model_copy(update={"aws_services": "local"})
     keep_private(settings.home)
     folder = settings.home / "secrets"
     found = {}
     for name in SECRETS:
-        if getattr(settings, name) is None:
+        if getattr(settings, name) is None and (settings.aws_is_here or not name.startswith("aws_")):
             path = folder / name
             if path.is_file() and not path.read_text().strip():
                 path.unlink()

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from contracts.settings import AWS_SECRETS, Settings
+from contracts.settings import AWS_SECRETS, KAFKA_SECRETS, Settings
 from deploy.local.component import Component
 from deploy.local.components import components
 from deploy.local.keys import with_secrets
@@ -257,7 +257,8 @@ class Supervisor:
 
 def environment(part: Component, settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
     """What a process finds in its environment: of the settings' secrets its own, of others' none."""
-    cloud = AWS_SECRETS[0] in part.secrets  # whoever has no keys of AWS has no profile or session of it either
+    by_iam = settings.kafka_sasl_mechanism == "AWS_MSK_IAM" and KAFKA_SECRETS[0] in part.secrets
+    cloud = AWS_SECRETS[0] in part.secrets or by_iam  # whoever has no keys of AWS has no profile or session of it either
     kept = {
         name: value
         for name, value in inherited.items()

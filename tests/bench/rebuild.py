@@ -77,7 +77,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gamenight-", ignore_cleanup_errors=True) as home:
         ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         settings = with_secrets(
-            Settings(home=Path(home), tools=ROOT / ".tools", training_rounds=given.rounds, **ports)  # type: ignore[arg-type]
+            Settings(home=Path(home), aws_services="local", tools=ROOT / ".tools", training_rounds=given.rounds, **ports)  # type: ignore[arg-type]
         )
         with running(settings, ["kafka", "s3", "dynamodb", "sagemaker"]):
             measure(settings, given.feedback)

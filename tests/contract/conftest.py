@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
     """Clients of the SageMaker that the settings name; where they name none, of a local one that is started for it."""
     outside = Settings.load()
-    here = outside.aws_endpoint_url_sagemaker is None
+    here = outside.aws_endpoint_url_sagemaker is None and outside.aws_services != "cloud"
     made = Cloud(request.getfixturevalue("local_aws") if here else outside)
     yield made
     made.clean_up()

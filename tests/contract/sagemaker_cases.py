@@ -92,7 +92,7 @@ class Cloud:
     def __init__(self, settings: Settings) -> None:
         """Nothing connects before the first call."""
         self.settings = settings
-        outside = settings.aws_endpoint_url_sagemaker is not None
+        outside = not settings.aws_is_here
         self.patience_s, self.pause_s = (2400.0, 2.0) if outside else (90.0, 0.05)
         self.run = uuid4().hex[:8]
         self._made: list[tuple[str, str]] = []
@@ -123,7 +123,9 @@ class Cloud:
     @property
     def keys(self) -> Any:
         """The credentials that requests are signed with."""
-        return boto3.Session(self.settings.aws_access_key_id, self.settings.aws_secret_access_key).get_credentials()
+        return boto3.Session(
+            self.settings.aws_access_key_id, self.settings.aws_secret_access_key, self.settings.aws_session_token
+        ).get_credentials()
 
     @cached_property
     def base(self) -> str:

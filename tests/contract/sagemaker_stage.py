@@ -52,7 +52,7 @@ class Stage:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nothing runs yet."""
-        self.settings = Settings(home=folder)
+        self.settings = Settings(home=folder, aws_services="local")
         self.home = folder / "sagemaker"
         self.gate = folder / "gate"
         (folder / "serve.py").write_text(SERVE)

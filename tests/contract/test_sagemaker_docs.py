@@ -15,7 +15,7 @@ TABLE = (ROOT / "docs" / "sagemaker-local.md").read_text()
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Sagemaker:
-    return Sagemaker(Settings(home=tmp_path_factory.mktemp("home")))
+    return Sagemaker(Settings(aws_services="local", home=tmp_path_factory.mktemp("home")))
 
 
 def test_the_table_names_every_operation_and_no_other(service: Sagemaker) -> None:

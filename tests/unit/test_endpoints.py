@@ -54,7 +54,9 @@ async def serving(**given: Any) -> AsyncIterator[tuple[Service, SageMakerEndpoin
     await runner.setup()
     [port] = free_ports(1)
     await web.TCPSite(runner, "127.0.0.1", port).start()
-    runtime = Runtime(Settings(sagemaker_port=port, aws_access_key_id=KEY, aws_secret_access_key=SECRET, **given))
+    runtime = Runtime(
+        Settings(aws_services="local", sagemaker_port=port, aws_access_key_id=KEY, aws_secret_access_key=SECRET, **given)
+    )
     try:
         yield service, SageMakerEndpoint(runtime, "gamenight-xgboost")
     finally:
@@ -127,14 +129,14 @@ async def test_an_endpoint_that_hangs_is_silent():
 
 async def test_without_credentials_an_endpoint_is_down_and_says_why(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("botocore.session.Session.get_credentials", lambda _: None)
-    runtime = Runtime(Settings(sagemaker_port=9))
+    runtime = Runtime(Settings(aws_services="local", sagemaker_port=9))
 
     with pytest.raises(EndpointDown, match="gamenight-xgboost cannot be asked: Unable to locate credentials"):
         await SageMakerEndpoint(runtime, "gamenight-xgboost").predict(RASTERS)
 
 
 async def test_nobody_at_the_door_is_down_and_not_silent():
-    runtime = Runtime(Settings(sagemaker_port=9, aws_access_key_id="a", aws_secret_access_key="b"))
+    runtime = Runtime(Settings(aws_services="local", sagemaker_port=9, aws_access_key_id="a", aws_secret_access_key="b"))
 
     with pytest.raises(EndpointDown) as down:
         await SageMakerEndpoint(runtime, "gamenight-xgboost").predict(RASTERS)

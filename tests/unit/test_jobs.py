@@ -28,7 +28,7 @@ def test_a_line_of_the_log_tells_how_far_the_training_is():
 
 
 def test_the_sdk_asks_nobody_outside_when_sagemaker_is_local():
-    environment = sdk_environment(Settings(sagemaker_port=1))
+    environment = sdk_environment(Settings(aws_services="local", sagemaker_port=1))
     local = "http://127.0.0.1:1"
     asked = [
         environment[f"AWS_ENDPOINT_URL_{name}"] for name in ("SAGEMAKER", "SAGEMAKER_RUNTIME", "CLOUDWATCH_LOGS", "STS", "IAM")
@@ -40,4 +40,5 @@ def test_the_sdk_asks_nobody_outside_when_sagemaker_is_local():
 def test_the_sdk_validates_its_role_on_aws():
     environment = sdk_environment(Settings(aws_endpoint_url_sagemaker="https://api.sagemaker.eu-west-1.amazonaws.com"))
     assert "SAGEMAKER_VALIDATE_ROLE" not in environment
+    assert environment["AWS_ENDPOINT_URL_SAGEMAKER"] == "https://api.sagemaker.eu-west-1.amazonaws.com"
     assert "AWS_ENDPOINT_URL_STS" not in environment
