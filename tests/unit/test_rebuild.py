@@ -43,7 +43,9 @@ class Shop:
         promoter = Promoter(bus, self.standing, self.endpoints)  # type: ignore[arg-type]
         parts: tuple[Any, ...] = (self.standing, self.endpoints, promoter, self.registry)
         approvals = Approvals(self.standing, promoter, self.registry)  # type: ignore[arg-type]
-        self._rebuilder = Rebuilder(Settings(), bus, MemoryBlobs(), lambda: 0, *parts, approvals, lambda seconds: None)
+        self._rebuilder = Rebuilder(
+            Settings(aws_services="local"), bus, MemoryBlobs(), lambda: 0, *parts, approvals, lambda seconds: None
+        )
 
     def resume(self) -> tuple[str, str, str]:
         """How the rebuild ended, why, and who answers."""
