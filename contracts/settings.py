@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = _named(
         "KAFKA_SECURITY_PROTOCOL",
         "PLAINTEXT",
-        "how an outside Kafka is spoken to: SSL is TLS, SASL_ names who we are; [docs/outside.md](docs/outside.md)",
+        "how an outside Kafka is spoken to: SSL is TLS, SASL_ names who we are",
     )
     kafka_ssl_cafile: Path | None = _named(
         "KAFKA_SSL_CAFILE", None, "PEM file of the authority that signed the brokers' certificates; not given: the system's"
