@@ -338,7 +338,6 @@ def test_what_a_process_writes_is_its_owners_alone(tmp_path: Path) -> None:
 def test_each_part_is_given_the_secrets_that_it_needs_and_no_others(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, tools=ROOT / ".tools", stream_workers=2, **{name: f"of {name}" for name in ALL_SECRETS})  # type: ignore[arg-type]
     ambient = {
-        "AWS_SESSION_TOKEN": "of a session",
         "AWS_PROFILE": "of a person",
         "GITHUB_TOKEN": "of another tool",
         "SSH_AUTH_SOCK": "of an agent",
@@ -364,7 +363,7 @@ def test_each_part_is_given_the_secrets_that_it_needs_and_no_others(tmp_path: Pa
     assert expected == {name: {known[one] for one in found if one in known} for name, found in given.items()}
     for name, found in given.items():
         others = {one for one, value in found.items() if value.startswith("of ") and one not in known}
-        assert (name, others) == (name, {"AWS_SESSION_TOKEN", "AWS_PROFILE"} if cloud <= expected[name] else set())
+        assert (name, others) == (name, {"AWS_PROFILE"} if cloud <= expected[name] else set())
         assert found["PATH"] == "/bin"
         assert found["GAMENIGHT_S3_PORT"] == str(settings.s3_port)
 
@@ -374,9 +373,9 @@ def test_a_process_reads_no_other_secrets_than_it_asks_for(tmp_path: Path, monke
         monkeypatch.delenv(variable(name, Settings.model_fields[name].validation_alias), raising=False)
     with_secrets(Settings(home=tmp_path))
 
-    asked = Settings.load(home=tmp_path, secrets=AWS_SECRETS)
+    asked = Settings.load(home=tmp_path, aws_services="local", secrets=AWS_SECRETS)
 
-    assert set(AWS_SECRETS) == {name for name in ALL_SECRETS if getattr(asked, name) is not None}
+    assert set(AWS_SECRETS[:2]) == {name for name in ALL_SECRETS if getattr(asked, name) is not None}
     assert [name for name in ALL_SECRETS if getattr(Settings.load(home=tmp_path, secrets=()), name) is not None] == []
 
 
