@@ -8,13 +8,13 @@ unknown fields. Every id is made by the writer and survives a resend, so that tw
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from uuid import UUID, uuid5
 
-from annotated_types import Len
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+from annotated_types import Ge, Len, Lt
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from contracts.drawing import MAX_SIDE, MAX_STROKES, Stroke, Strokes
+from contracts.drawing import MAX_SIDE, MAX_STROKES, Stroke, Strokes, check_limits
 
 NAMESPACE: Final = UUID("6f1b2c8e-6a0d-5c57-9d0e-2f6c1a5e7b11")
 """Of the ids that are derived from others with `uuid5`."""
@@ -35,7 +35,22 @@ Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Probabilities = Annotated[list[Probability], Field(min_length=DIGITS, max_length=DIGITS)]
 PlayerId = Annotated[str, Field(min_length=1, max_length=64)]
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-Version = Annotated[str, Field(min_length=1, max_length=64)]
+Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
+"""Of a model: also part of names of objects and variants, so it names no other folder."""
+Time = Annotated[AwareDatetime, Ge(datetime(1970, 1, 1, tzinfo=UTC)), Lt(datetime(2200, 1, 1, tzinfo=UTC))]
+"""With a zone; far enough from the ends of the calendar to be reckoned with."""
+Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+"""JSON's numbers are exact so far, in every language."""
+Offset = Annotated[int, Field(ge=0, lt=1 << 53)]
+Milliseconds = Annotated[float, Field(ge=-1e9, le=1e9)]
+Text = Annotated[str, Field(max_length=10_000)]
+Name = Annotated[str, Field(max_length=200)]
+Resource = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")]
+"""The name of an endpoint or of its variant: part of an address; empty: there is none."""
+MAX_GUESSES: Final = 64
+"""On one drawing, and so of an example: several times as many as there are models and candidates."""
+MAX_EVENT: Final = 1_000_000
+"""Bytes of the largest event: what every topic takes, less the frame around it."""
 
 
 def now() -> datetime:
@@ -47,7 +62,7 @@ class Event(BaseModel):
     """What all events have: a type, the time of writing, and where they go."""
 
     model_config = ConfigDict(
-        frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="null"
+        frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64", allow_inf_nan=False
     )
 
     topic: ClassVar[str]
@@ -55,7 +70,7 @@ class Event(BaseModel):
     """The field that orders the partition."""
 
     type: str
-    at: AwareDatetime = Field(default_factory=now)
+    at: Time = Field(default_factory=now)
     """When it was written, UTC."""
 
     def record_key(self) -> bytes:
@@ -87,7 +102,7 @@ class DrawingSubmitted(Event):
     type: Literal["DrawingSubmitted"] = "DrawingSubmitted"
     drawing_id: UUID
     player_id: PlayerId
-    room: str | None = None
+    room: Name | None = None
     strokes: Annotated[list[Stroke], Len(0, MAX_STROKES)]
     """Empty where `raster` is given."""
     width: Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)]
@@ -101,8 +116,30 @@ class DrawingSubmitted(Event):
     """A question that is no part of the game, of the system to itself or of an app; never final, always answered."""
     raster: Annotated[bytes, Field(min_length=784, max_length=784)] | None = None
     """Given in the place of strokes: 28 x 28 pixels, row by row, one byte each, 0 is paper. Of probes only."""
-    models: list[ModelName] | None = None
+    models: Annotated[list[ModelName], Field(max_length=MAX_GUESSES)] | None = None
     """Who is asked; None: all that answer. Of probes only."""
+
+    @model_validator(mode="after")
+    def _drawn(self) -> Self:
+        if self.raster is None:
+            check_limits(self.strokes)
+        elif self.strokes:
+            raise ValueError("strokes and a raster: one of them is the drawing")
+        if self.probe and self.final:
+            raise ValueError("a probe is never final")
+        if not self.probe and (self.raster is not None or self.models is not None):
+            raise ValueError("only a probe has a raster, or says who is asked")
+        return self
+
+
+def _floats(raw: bytes) -> bytes:
+    if len(raw) % 4:
+        raise ValueError(f"{len(raw)} bytes are no float32s")
+    return raw
+
+
+Embedding = Annotated[bytes, Field(min_length=4, max_length=16_384), AfterValidator(_floats)]
+"""Little-endian float32, as many as the embedding network gives."""
 
 
 class Features(BaseModel):
@@ -110,11 +147,10 @@ class Features(BaseModel):
 
     model_config = Event.model_config
 
-    raster: bytes
+    raster: Annotated[bytes, Field(min_length=784, max_length=784)]
     """28 x 28 pixels, row by row, one byte each; 0 is paper."""
-    embedding: bytes
-    """Little-endian float32, as many as the embedding network gives."""
-    reader: str
+    embedding: Embedding
+    reader: Name
     """Which raster derivation and which embedding network: ``raster-1/<digest>``."""
 
 
@@ -141,22 +177,22 @@ class GuessMade(Event):
     probabilities: Probabilities
     final: bool
     """True but on a `PreviewGuessed`."""
-    hops: dict[str, float]
+    hops: Annotated[dict[Name, Milliseconds], Field(max_length=16)]
     """Milliseconds of each hop on the way, in order: ``bus_in``, ``read``, ``wait``, ``model``."""
-    table: str = ""
+    table: Name = ""
     """The routing table that was in force: changes with every model-version event."""
     features: Features | None = None
     """The drawing as it was read; on the guesses of online models to final drawings only."""
-    fallback: str | None = None
+    fallback: Text | None = None
     """Why this model or version answered in the place of another; None: it was its turn."""
     role: Role = "champion"
     """Of the version. A shadow's guess is scored, and never shown."""
     lead: ModelName | None = None
     """The model that this player is shown first for this drawing, by the policy in force."""
-    lead_after: int | None = None
+    lead_after: Count | None = None
     """Where a bandit has picked `lead`: the number of the player's words (corrections with a label) that it knew of, so that
     the pick can be made again from the log."""
-    left_out: dict[ModelName, str] = {}
+    left_out: Annotated[dict[ModelName, Name], Field(max_length=MAX_GUESSES)] = {}
     """On a blend: who is not in it, and why."""
 
     @property
@@ -194,7 +230,7 @@ class GuessMissed(Event):
     final: bool
     resting: bool
     """Whether it rests: it was not even asked, and is tried again by itself; False: it was too slow for this drawing."""
-    why: str
+    why: Text
 
 
 # --- way 2, LEARN ----------------------------------------------------------------------------------------------------
@@ -319,7 +355,7 @@ class ShownGuess(BaseModel):
     version: Version
     label: Digit
     probabilities: Probabilities
-    latency_ms: float
+    latency_ms: Annotated[float, Field(ge=-1e12, le=1e12)]
     """From the API's receipt of the drawing to the guess."""
     shadow: bool = False
     """It was not shown: counted for its version, and for nothing else."""
@@ -347,7 +383,7 @@ class ExampleLabelled(Event):
     type: Literal["ExampleLabelled"] = "ExampleLabelled"
     drawing_id: UUID
     player_id: PlayerId
-    revision: Annotated[int, Field(ge=1)]
+    revision: Annotated[int, Field(ge=1, lt=1 << 31)]
     correction_id: UUID
     """The word of the player that this revision stands on."""
     label: Digit | None
@@ -356,13 +392,18 @@ class ExampleLabelled(Event):
     """Each label that the player gave it so far, in their order, those that were replaced or taken back among them: an online
     model learns one after the other, since what came a moment earlier would have been learned too."""
     asked: Digit | None = None
-    drawn_at: AwareDatetime
+    drawn_at: Time
     strokes: Strokes
-    width: float
-    height: float
+    width: Annotated[float, Field(gt=0, le=MAX_SIDE)]
+    height: Annotated[float, Field(gt=0, le=MAX_SIDE)]
     features: Features | None
     """As they were when the guess was made; None while no online model has answered."""
-    guesses: list[ShownGuess]
+    guesses: Annotated[list[ShownGuess], Field(max_length=MAX_GUESSES)]
+
+    @model_validator(mode="after")
+    def _drawn(self) -> Self:
+        check_limits(self.strokes)
+        return self
 
 
 class LessonTaught(Event):
@@ -383,9 +424,9 @@ class LessonTaught(Event):
     player_id: PlayerId
     label: Digit
     weight: Annotated[float, Field(ge=0, le=10)] = 1.0
-    embedding: bytes
-    reader: str
-    shown: list[ShownGuess]
+    embedding: Embedding
+    reader: Name
+    shown: Annotated[list[ShownGuess], Field(max_length=MAX_GUESSES)]
     """What the models had said of it: the batch models' lines of the receipt."""
 
     def partition(self) -> int:
@@ -427,7 +468,7 @@ class CorrectionReceipt(Event):
     drawing_id: UUID
     player_id: PlayerId
     outcome: Outcome
-    models: dict[ModelName, ModelChange]
+    models: Annotated[dict[ModelName, ModelChange], Field(max_length=MAX_GUESSES)]
     stage: Literal["learner", "personal", "joiner"] = "learner"
     """Who wrote it."""
     why: str = ""
@@ -455,17 +496,17 @@ class ScoresCounted(Event):
 
     type: Literal["ScoresCounted"] = "ScoresCounted"
     model: ModelName
-    version: Version | None
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}(/shadow)?$")] | None
     """A batch version, or the generation of an online model (see `generation`); None on a window."""
-    window: AwareDatetime | None
+    window: Time | None
     """Start of the `WINDOW_S` seconds in which the drawings were made; None on a total."""
-    source: int
+    source: Count
     """The partition of examples.v1 that was counted."""
-    n: Annotated[int, Field(ge=0)]
-    correct: Annotated[int, Field(ge=0)]
-    confusion: Annotated[list[int], Field(min_length=DIGITS * DIGITS, max_length=DIGITS * DIGITS)]
+    n: Count
+    correct: Count
+    confusion: Annotated[list[Count], Field(min_length=DIGITS * DIGITS, max_length=DIGITS * DIGITS)]
     """Row: the player's label; column: the guess; flat, row by row."""
-    latency: Annotated[list[int], Field(min_length=len(LATENCY_BUCKETS_MS) + 1, max_length=len(LATENCY_BUCKETS_MS) + 1)]
+    latency: Annotated[list[Count], Field(min_length=len(LATENCY_BUCKETS_MS) + 1, max_length=len(LATENCY_BUCKETS_MS) + 1)]
 
     @property
     def score_key(self) -> str:
@@ -559,9 +600,9 @@ class ModelPromoted(ModelEvent):
 
     type: Literal["ModelPromoted"] = "ModelPromoted"
     title: str
-    endpoint: str
+    endpoint: Resource
     """The SageMaker endpoint that serves it."""
-    variant: str
+    variant: Resource
     """The production variant that answers with it; the endpoint names it in each answer."""
     previous: Version | None = None
     """The last good version: kept on the endpoint as a variant without traffic, and asked when this one fails."""
@@ -593,8 +634,8 @@ class CandidateSet(ModelEvent):
     """None: no candidate any more."""
     share: Probability = 0.0
     """Of the players, whom a canary answers; who they are depends on player, model and version alone."""
-    endpoint: str = ""
-    variant: str = ""
+    endpoint: Resource = ""
+    variant: Resource = ""
     note: str = ""
 
     @property
@@ -634,12 +675,12 @@ class VariantSeen(BaseModel):
 
     model_config = Event.model_config
 
-    variant: str
+    variant: Resource
     version: Version
-    weight: float
+    weight: Annotated[float, Field(ge=0, le=1e9)]
     """Its share of the traffic that names no variant is this over the sum."""
-    instances: int
-    instance_type: str
+    instances: Count
+    instance_type: Name
 
 
 class EndpointSeen(ModelEvent):
@@ -649,13 +690,13 @@ class EndpointSeen(ModelEvent):
     """
 
     type: Literal["EndpointSeen"] = "EndpointSeen"
-    endpoint: str
-    arn: str = ""
-    status: str
+    endpoint: Resource
+    arn: Text = ""
+    status: Name
     """SageMaker's own word, or ``Unavailable``: it cannot be here, and ``reason`` says why."""
     reason: str = ""
-    created: AwareDatetime | None = None
-    modified: AwareDatetime | None = None
+    created: Time | None = None
+    modified: Time | None = None
     variants: list[VariantSeen] = []
     cost_per_hour_usd: float | None = None
     """By AWS's list price of its instances; None: not known."""
@@ -673,10 +714,10 @@ class SnapshotTaken(ModelEvent):
 
     type: Literal["SnapshotTaken"] = "SnapshotTaken"
     title: str
-    offset: int
+    offset: Annotated[int, Field(ge=-1, lt=1 << 53)]
     """The last offset of the model's lessons partition that is in it; -1: none, it is the base."""
-    lessons: int
-    digest: str
+    lessons: Count
+    digest: Name
     """sha256 of the learner's whole state, not of the weights alone."""
     reader: str
     """The features that it understands."""
@@ -820,10 +861,10 @@ class MessageRejected(Event):
     key: ClassVar[str] = "source"
 
     type: Literal["MessageRejected"] = "MessageRejected"
-    source: str
+    source: Name
     """The topic that it was on."""
-    source_partition: int
-    source_offset: int
+    source_partition: Count
+    source_offset: Offset
     source_key: bytes | None
     """Its key, as far as it is kept."""
     source_key_size: int | None = None

@@ -17,15 +17,14 @@ from kafka.errors import AuthorizationError, KafkaError
 from kafka.partitioner.default import murmur2
 from kafka.structs import TopicPartition
 
-from contracts.events import TOPICS, Event
+from contracts.events import MAX_EVENT, TOPICS, Event
 from contracts.ports import Bus, Partition, Record, Since, Tail
 from contracts.settings import Settings
 from producers.connection import DIRECT, NotAdmitted, Place, kafka_of, knock
 from producers.connection import BrokerAbsent as BrokerAbsent
 from producers.connection import BusError as BusError
 
-MAX_VALUE: Final = 1_000_000
-"""Bytes of the largest event: what every topic takes, less the frame around it."""
+MAX_VALUE: Final = MAX_EVENT
 MAX_UNACKNOWLEDGED: Final = 64 * 1024 * 1024
 """Bytes that may wait for the broker's acknowledgement before publishing fails: kafka-python itself has no bound."""
 DELIVERY_S: Final = 120.0

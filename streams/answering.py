@@ -129,15 +129,30 @@ class Router:
         questions = self._questions(gathered)
         if questions:
             self._read(questions)
-        if questions:
-            table = self._models.table
-            asked = self._assign(questions, table)
-            self._answer_online(questions, table)
-            for asker, theirs in asked.items():
-                asker.add(theirs)
-            loop = asyncio.get_running_loop()
-            loop.call_later(self._deadline_s, self._blend_late, questions)
-            loop.call_later(self._budget_s, self._give_up, questions)
+        try:
+            self._begin(questions)
+        except Exception:  # noqa: BLE001 one bad drawing stops no other: find it
+            _log.exception("drawings failed together, they are asked one by one", n=len(questions))
+            for question in questions:
+                try:
+                    self._begin([question])
+                except Exception as wrong:  # noqa: BLE001 one bad drawing stops no other
+                    question.blending = None
+                    question.open.clear()
+                    self._reject(question.record, wrong, partial(self._settle, question))
+
+    def _begin(self, questions: Sequence[Question]) -> None:
+        """Answer with the online models, and have the others asked."""
+        if not questions:
+            return
+        table = self._models.table
+        asked = self._assign(questions, table)
+        self._answer_online(questions, table)
+        for asker, theirs in asked.items():
+            asker.add(theirs)
+        loop = asyncio.get_running_loop()
+        loop.call_later(self._deadline_s, self._blend_late, questions)
+        loop.call_later(self._budget_s, self._give_up, questions)
 
     # --- what is asked
 

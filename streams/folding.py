@@ -1,16 +1,19 @@
 """One step of a fold: records in; state, offsets and outgoing events in one transaction (way 2, LEARN). No Faust here."""
 
+import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
 from contracts.events import Event, MessageRejected
 from contracts.ports import Cells, Record
 from contracts.records import read, rejection
-from streams.ledger import Ledger
+from streams.ledger import Ledger, LedgerTaken
 
 _log = structlog.get_logger()
+_NOT_OF_A_RECORD: Final = (sqlite3.Error, LedgerTaken, OSError)
+"""What fails for the state's sake, and not for that of what is folded in: it ends the process."""
 
 
 class Fold(Protocol):
@@ -44,7 +47,11 @@ class Fold(Protocol):
         ...
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Write what memory holds to the cells: called once a step, in its transaction. Gives what is said once a step."""
+        """Write what memory holds to the cells: called once a step, in its transaction. Gives what is said once a step.
+
+        Raises:
+            Exception: The step's records are folded in one by one, after `close` and `open`; one that fails alone is rejected.
+        """
         ...
 
     def close(self, partition: int) -> None:
@@ -62,19 +69,46 @@ def advance(ledger: Ledger, fold: Fold, partition: int, records: Sequence[Record
     """Fold records of one partition in, in one transaction; what they cause waits in the ledger's outbox.
 
     A record at or below the offset of its topic in the ledger has been folded in: twice is once. One that cannot be read or
-    decided is rejected, and the next one is handled.
+    decided is rejected, and the next one is handled. If the step as a whole fails, its records are folded in one by one from
+    what the ledger holds, so that whichever is to blame is rejected too.
     """
+    news = [record for record in records if record.offset > ledger.offset(record.topic)]
+    try:
+        _step(ledger, fold, partition, news)
+    except _NOT_OF_A_RECORD:
+        raise
+    except Exception:  # noqa: BLE001 one bad message stops nothing: find it
+        _log.exception("step failed, its records are folded in one by one", fold=fold.name, partition=partition)
+        _again(ledger, fold, partition)
+        for record in news:
+            try:
+                _step(ledger, fold, partition, [record])
+            except _NOT_OF_A_RECORD:
+                raise
+            except Exception as wrong:  # noqa: BLE001 one bad message stops nothing
+                _again(ledger, fold, partition)
+                with ledger.step():
+                    ledger.post([told(rejection(record, fold.name, wrong))])
+                    ledger.move(record.topic, record.offset)
+
+
+def _step(ledger: Ledger, fold: Fold, partition: int, records: Sequence[Record]) -> None:
     with ledger.step():
-        news = False
+        folded = False
         for record in records:
             if record.offset <= ledger.offset(record.topic):
                 continue
-            news = True
-            said = _decide(ledger, fold, partition, record)
-            ledger.post(said)
+            folded = True
+            ledger.post(_decide(ledger, fold, partition, record))
             ledger.move(record.topic, record.offset)
-        if news:
+        if folded:
             ledger.post(fold.settle(ledger, partition))
+
+
+def _again(ledger: Ledger, fold: Fold, partition: int) -> None:
+    """What a fold holds in memory is of a step that failed: it reads the ledger again."""
+    fold.close(partition)
+    begin(ledger, fold, partition)
 
 
 def _decide(ledger: Ledger, fold: Fold, partition: int, record: Record) -> list[Event]:

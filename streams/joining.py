@@ -23,6 +23,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from contracts.events import (
+    MAX_GUESSES,
     CorrectionGiven,
     CorrectionProbed,
     CorrectionReceipt,
@@ -56,6 +57,10 @@ class AnotherPlayersDrawing(ValueError):
     """The event's player is not the one who made the drawing."""
 
 
+class TooManyGuesses(ValueError):
+    """More models have guessed one drawing than there are."""
+
+
 class Story(BaseModel):
     """What is known of one drawing: each event once, in the order of its own topic."""
 
@@ -72,6 +77,7 @@ class Story(BaseModel):
 
         Raises:
             AnotherPlayersDrawing: If it is by another player than the drawing.
+            TooManyGuesses: If the story has as many as it may.
         """
         if self.drawing is not None and event.player_id != self.drawing.player_id:
             raise AnotherPlayersDrawing(f"drawing {event.drawing_id} is not by player {event.player_id}")
@@ -84,6 +90,8 @@ class Story(BaseModel):
             case GuessMade():
                 if any(_same_guess(guess, event) for guess in self.guesses):
                     return False
+                if len(self.guesses) >= MAX_GUESSES:
+                    raise TooManyGuesses(f"drawing {event.drawing_id} has {MAX_GUESSES} guesses already")
                 self.guesses.append(event)
             case _:
                 if not self.is_news(event):

@@ -45,6 +45,10 @@ class LessonError(ValueError):
     """A lesson that cannot be learned."""
 
 
+class NobodysLesson(LessonError):
+    """The lesson is not of the model that this partition belongs to."""
+
+
 class UnreadableFeatures(LessonError):
     """The lesson's features are not those that the model understands."""
 
@@ -195,12 +199,15 @@ class Learner:
         """Learn a lesson; gives its receipt: the label's probability before and after.
 
         Raises:
+            NobodysLesson: If it is on the partition of another model, or of none.
             UnreadableFeatures: If the lesson's features are of another reader, or no features at all.
         """
         if isinstance(event, LessonProbed):
             return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="learner"),)
         if not isinstance(event, LessonTaught):
             return ()
+        if event.model not in ONLINE_MODELS or ONLINE_MODELS.index(event.model) != partition:
+            raise NobodysLesson(f"a lesson for {event.model} on partition {partition}")
         before = self._states[partition]
         cell = f"lesson/{event.lesson_id}"
         if cells.get(cell) is not None:

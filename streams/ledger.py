@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from contracts.events import Event
+from contracts.events import MAX_EVENT, Event
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS cells (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -26,6 +26,10 @@ CREATE TABLE IF NOT EXISTS owner (one INTEGER PRIMARY KEY CHECK (one = 1), epoch
 
 class LedgerTaken(RuntimeError):
     """Another worker has opened this ledger since: what this one knows is out of date."""
+
+
+class TooLarge(ValueError):
+    """An event that no topic takes: kept in an outbox, it would never be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +138,7 @@ class Ledger:
             )
             if self._sent:
                 self._db.execute("DELETE FROM outbox WHERE id <= ?", (self._sent,))
-            posted = [
-                Outgoing(number, event.topic, event.partition(), event.record_key(), event.record_value())
-                for number, event in enumerate(self._posted, self._last_id + 1)
-            ]
+            posted = [_outgoing(number, event) for number, event in enumerate(self._posted, self._last_id + 1)]
             if posted:
                 self._db.executemany(
                     "INSERT INTO outbox VALUES (?, ?, ?, ?, ?)", [(o.id, o.topic, o.partition, o.key, o.value) for o in posted]
@@ -190,3 +191,10 @@ class Ledger:
         mine = (self._sent, self._epoch)
         self._db.execute("DELETE FROM outbox WHERE id <= ? AND (SELECT epoch FROM owner) = ?", mine)
         self._db.close()
+
+
+def _outgoing(number: int, event: Event) -> Outgoing:
+    value = event.record_value()
+    if len(value) > MAX_EVENT:
+        raise TooLarge(f"a {event.type} of {len(value)} bytes: an event has at most {MAX_EVENT}")
+    return Outgoing(number, event.topic, event.partition(), event.record_key(), value)

@@ -13,7 +13,7 @@ import structlog
 
 from contracts.events import ExampleLabelled, MessageRejected
 from contracts.ports import Bus, Record
-from contracts.records import read
+from contracts.records import read, rejection
 
 log = structlog.get_logger()
 
@@ -69,7 +69,7 @@ def catch_up(bus: Bus, sink: Sink, stop: threading.Event | None = None) -> int:
                 waiting.setdefault(record.partition, []).append(record)
             for partition in sorted(waiting):
                 for batch in batches(waiting[partition], whole=not finished):
-                    sink.keep(partition, [_placed(bus, record) for record in batch])
+                    _keep(bus, sink, partition, batch)
                     taken += len(batch)
                     if stop and stop.is_set():
                         return taken
@@ -95,6 +95,29 @@ def batches(waiting: list[Record], whole: bool) -> Iterator[list[Record]]:
     del waiting[:start]
 
 
+def _keep(bus: Bus, sink: Sink, partition: int, batch: Sequence[Record]) -> None:
+    """Have a batch kept; an example that the sink cannot hold is rejected, and the others are kept without it."""
+    placed = [_placed(bus, record) for record in batch]
+    try:
+        sink.keep(partition, placed)
+    except (ValueError, TypeError, ArithmeticError, LookupError) as wrong:  # of the examples; an outage is none of these
+        if len(batch) > 1:
+            for record in batch:
+                _keep(bus, sink, partition, [record])
+            return
+        [record] = batch
+        if placed[0].example is None:
+            raise
+        _tell(bus, rejection(record, STAGE, wrong))
+        sink.keep(partition, [Placed(record.offset, None)])
+
+
+def _tell(bus: Bus, rejected: MessageRejected) -> None:
+    where = {"topic": rejected.source, "partition": rejected.source_partition, "offset": rejected.source_offset}
+    log.warning("message rejected", stage=rejected.stage, error=rejected.error[:300], **where)
+    bus.publish(rejected).result(ACKNOWLEDGED_S)
+
+
 def _size(record: Record) -> int:
     return len(record.value or b"")
 
@@ -102,6 +125,5 @@ def _size(record: Record) -> int:
 def _placed(bus: Bus, record: Record) -> Placed:
     event = read(record, STAGE)
     if isinstance(event, MessageRejected):
-        log.warning("message rejected", topic=record.topic, offset=record.offset, error=event.error[:300])
-        bus.publish(event).result(ACKNOWLEDGED_S)
+        _tell(bus, event)
     return Placed(record.offset, event if isinstance(event, ExampleLabelled) else None)

@@ -165,7 +165,13 @@ def test_the_first_guess_of_a_model_counts_because_it_was_the_one_shown():
 
 
 def test_previews_and_probes_are_no_part_of_it():
-    history = [drawing(final=False), guess(final=False), drawing("d2", probe=True), correction(), correction("d2", word="c2")]
+    history = [
+        drawing(final=False),
+        guess(final=False),
+        drawing("d2", final=False, probe=True),
+        correction(),
+        correction("d2", word="c2"),
+    ]
 
     assert examples(history) == []
 

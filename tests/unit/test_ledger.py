@@ -222,3 +222,68 @@ def test_a_partition_that_is_taken_up_says_what_is_worth_saying_again(ledger: Le
     begin(ledger, Echo(), 0)
 
     assert len(ledger.outgoing()) == 1
+
+
+class Brittle(Echo):
+    """Cannot settle a step in which mallory drew, and remembers in memory what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        self.seen = []
+        return ()
+
+    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+        assert isinstance(event, DrawingSubmitted)
+        self.seen.append(event.player_id)
+        return [guess().model_copy(update={"drawing_id": event.drawing_id})]
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        if "mallory" in self.seen:
+            raise RuntimeError("cannot be settled")
+        cells.put("seen", f"{(cells.get('seen') or b'').decode()}{''.join(self.seen)}".encode())
+        self.seen = []
+        return ()
+
+
+def test_a_record_that_only_fails_when_the_step_is_settled_is_rejected_and_the_others_are_folded(ledger: Ledger):
+    players = ["ada", "bob", "mallory", "eve"]
+
+    advance(ledger, Brittle(), 0, [record(n, drawing(player=player)) for n, player in enumerate(players)])
+
+    said = [decode(out.topic, out.value) for out in ledger.outgoing()]
+    assert ledger.get("seen") == b"adabobeve"
+    assert ledger.offset("drawings.v1") == 3
+    [told] = [event for event in said if isinstance(event, MessageRejected)]
+    assert (told.source_offset, told.error) == (2, "RuntimeError: cannot be settled")
+    assert len(said) == 4
+
+
+class Flood(Echo):
+    """Has more to say of mallory's drawing than any topic takes."""
+
+    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+        assert isinstance(event, DrawingSubmitted)
+        return [event.model_copy(update={"room": "x" * 1_000_000})] if event.player_id == "mallory" else []
+
+
+def test_what_would_be_too_large_to_be_sent_is_rejected_and_never_waits_in_the_outbox(ledger: Ledger):
+    advance(ledger, Flood(), 0, [record(0), record(1, drawing(player="mallory")), record(2)])
+
+    [told] = [decode(out.topic, out.value) for out in ledger.outgoing()]
+    assert isinstance(told, MessageRejected)
+    assert (told.source_offset, ledger.offset("drawings.v1")) == (1, 2)
+    assert told.error.startswith("TooLarge")
+
+
+def test_a_full_disk_is_no_bad_message(ledger: Ledger):
+    class Full(Echo):
+        def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+            raise OSError("no space left on device")
+
+    with pytest.raises(OSError, match="no space"):
+        advance(ledger, Full(), 0, [record(0)])
+
+    assert (ledger.offset("drawings.v1"), ledger.outgoing()) == (-1, [])
