@@ -543,6 +543,30 @@ def generation(version: str) -> str:
     return version.split("+", 1)[0]
 
 
+class FoldAdvanced(Event):
+    """How far a state is that is folded again from the log, since what was kept of it was of another schema or another log.
+
+    Written by streams.pipe, when a partition is taken up and as it goes; read by api, which says until then that something is
+    missing. Twice is harmless: the newest counts.
+    """
+
+    topic: ClassVar[str] = "metrics.v1"
+    key: ClassVar[str] = "fold_key"
+
+    type: Literal["FoldAdvanced"] = "FoldAdvanced"
+    fold: Name
+    """``joiner``, ``scorer``, ``learner``, ``personal``."""
+    source_partition: Count
+    """Of the topics that it reads."""
+    fraction: Probability
+    """Of what was on the log when the folding began; 1: it is up to date, as far as that."""
+
+    @property
+    def fold_key(self) -> str:
+        """The record's key: what a later one replaces."""
+        return f"fold/{self.fold}/{self.source_partition}"
+
+
 # --- model versions: the router knows no other source ------------------------------------------------------------------
 
 
@@ -983,6 +1007,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     CorrectionReceipt,
     ReceiptProbed,
     ScoresCounted,
+    FoldAdvanced,
     ModelPublished,
     ModelPromoted,
     ModelRolledBack,

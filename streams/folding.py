@@ -1,7 +1,11 @@
 """One step of a fold: records in; state, offsets and outgoing events in one transaction (way 2, LEARN). No Faust here."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
@@ -9,11 +13,14 @@ import structlog
 from contracts.events import Event, MessageRejected
 from contracts.ports import Cells, Record
 from contracts.records import read, rejection
-from streams.ledger import Ledger, LedgerTaken
+from streams.ledger import Identity, Ledger, LedgerTaken
 
 _log = structlog.get_logger()
 _NOT_OF_A_RECORD: Final = (sqlite3.Error, LedgerTaken, OSError)
 """What fails for the state's sake, and not for that of what is folded in: it ends the process."""
+
+
+_ASIDE: Final = 3
 
 
 class Fold(Protocol):
@@ -26,6 +33,11 @@ class Fold(Protocol):
     @property
     def name(self) -> str:
         """Of its state files."""
+        ...
+
+    @property
+    def schema(self) -> str:
+        """What its cells are made of and made with, such as the list of models: a state of another schema is folded again."""
         ...
 
     @property
@@ -57,6 +69,99 @@ class Fold(Protocol):
     def close(self, partition: int) -> None:
         """Let go of a partition, whose cells can be read no more: another process may have it from here on."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A partition's topics as the broker has them now."""
+
+    cluster: str
+    """The id of the Kafka cluster; empty: it is not known."""
+    first: Mapping[str, int]
+    """By topic, the offset of the oldest record that is kept."""
+    end: Mapping[str, int]
+    """By topic, the offset of the next record to come."""
+
+
+def take_up(path: Path, fold: Fold, partition: int, log: Log) -> Ledger:
+    """The ledger of a partition, and the fold ready to go on where it stands.
+
+    One that is no state of this fold and this log is put aside, and the log is folded again: never is a wrong state gone on
+    from, nor a record passed over since another log had one of its offset.
+    """
+    identity = Identity(fold.schema, log.cluster)
+    ledger: Ledger | None = None
+    try:
+        ledger = Ledger(path)
+        why = _unfit(ledger, identity, log)
+        if why is None:
+            if ledger.untouched:
+                ledger.name(identity, _goal(fold, log))
+            _tell_lost(ledger, fold, partition, log)
+            begin(ledger, fold, partition)
+            return ledger
+    except sqlite3.OperationalError:  # such as a full disk: it says nothing of what is kept
+        raise
+    except sqlite3.DatabaseError as wrong:
+        why = f"it is damaged ({wrong})"
+    except _NOT_OF_A_RECORD:
+        raise
+    except Exception as wrong:  # noqa: BLE001 what cannot be read is folded again
+        why = f"it cannot be read ({type(wrong).__name__}: {wrong})"
+    if ledger is not None:
+        fold.close(partition)
+        ledger.close()
+    kept = _put_aside(path)
+    where = {"fold": fold.name, "partition": partition}
+    _log.error("state of something else: folded again from the log", why=why, aside=str(kept), **where)
+    for topic, first in log.first.items():
+        if first > 0:
+            _log.error("the log begins later: what was before is in no state now", topic=topic, first=first, **where)
+    ledger = Ledger(path)
+    ledger.name(identity, _goal(fold, log))
+    begin(ledger, fold, partition)
+    return ledger
+
+
+def _unfit(ledger: Ledger, identity: Identity, log: Log) -> str | None:
+    """Why a ledger is no state to go on from; None: it is."""
+    kept = ledger.identity
+    if ledger.untouched:
+        return None
+    if kept is None:
+        return "it does not say what it is a state of"
+    if kept.schema != identity.schema:
+        return f"it is a state of {kept.schema!r}, and {identity.schema!r} is wanted"
+    if kept.cluster and identity.cluster and kept.cluster != identity.cluster:
+        return f"it is of the Kafka cluster {kept.cluster}, and this one is {identity.cluster}"
+    ahead = [topic for topic, end in log.end.items() if ledger.offset(topic) >= end]
+    return f"it is ahead of {', '.join(ahead)}" if ahead else None
+
+
+def _goal(fold: Fold, log: Log) -> dict[str, tuple[int, int]]:
+    return {t: (log.first[t], log.end[t]) for t in fold.sources if log.end.get(t, 0) > log.first.get(t, 0)}
+
+
+def _tell_lost(ledger: Ledger, fold: Fold, partition: int, log: Log) -> None:
+    """Say what the log has dropped before it was folded in: the state is kept, and goes on with what is there."""
+    for topic, first in log.first.items():
+        lost = first - ledger.offset(topic) - 1
+        if lost > 0 and not ledger.untouched:
+            where = {"fold": fold.name, "partition": partition, "topic": topic}
+            _log.error("the log was cut before it was folded in: the state goes on without these records", lost=lost, **where)
+
+
+def _put_aside(path: Path) -> Path:
+    """Rename a ledger, so that whoever wants can look at what it held; of each only the last few are kept."""
+    aside = path.with_name(f"{path.name}.{time.time_ns()}.aside")
+    path.rename(aside)
+    for rest in ("-wal", "-shm"):  # there, if somebody else has it open too
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + rest).rename(aside.with_name(aside.name + rest))
+    for old in sorted(path.parent.glob(f"{path.name}.*.aside"))[:-_ASIDE]:
+        for rest in ("", "-wal", "-shm"):
+            old.with_name(old.name + rest).unlink(missing_ok=True)
+    return aside
 
 
 def begin(ledger: Ledger, fold: Fold, partition: int) -> None:

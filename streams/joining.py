@@ -239,6 +239,7 @@ class Joiner:
     """The fold from drawings, guesses and corrections to examples; and the receipt of a word that no longer stands."""
 
     name = "joiner"
+    schema = "joiner 1"
     sources = ("drawings.v1", "guesses.v1", "corrections.v1")
 
     def __init__(self) -> None:

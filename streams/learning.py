@@ -183,6 +183,11 @@ class Learner:
     def __init__(self, base: Base) -> None:
         """A learner of every model in `ONLINE_MODELS`, each on its partition, from one base."""
         self._base = base
+        made_of = sha256(base.weights.tobytes() + base.rehearsal.tobytes() + base.labels.tobytes()).hexdigest()[:16]
+        self.schema = (
+            f"learner 1 of {ONLINE_MODELS}, base {base.generation} {made_of}, reads {base.reader},"
+            f" rates {RATE}, {REHEARSAL_WEIGHT}"
+        )
         self._states: dict[int, State] = {}
         self._told: dict[int, State] = {}
         """Of which there was a snapshot last."""

@@ -7,7 +7,7 @@ go back with the cells and the log is read again from there.
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,9 @@ CREATE TABLE IF NOT EXISTS cells (key TEXT PRIMARY KEY, value BLOB NOT NULL) WIT
 CREATE TABLE IF NOT EXISTS offsets (topic TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY, topic TEXT NOT NULL, part INTEGER, key BLOB NOT NULL, value BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS identity (
+    one INTEGER PRIMARY KEY CHECK (one = 1), schema TEXT NOT NULL, cluster TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS goal (topic TEXT PRIMARY KEY, first INTEGER NOT NULL, "end" INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS owner (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -30,6 +33,16 @@ class LedgerTaken(RuntimeError):
 
 class TooLarge(ValueError):
     """An event that no topic takes: kept in an outbox, it would never be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a state is a state of."""
+
+    schema: str
+    """Of the fold: see `streams.folding.Fold`."""
+    cluster: str
+    """The id of the Kafka cluster whose offsets these are; empty: it was not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,12 @@ class Ledger:
         ).fetchall()
         self._epoch = int(row[0][0])
         self._offsets: dict[str, int] = dict(self._db.execute("SELECT topic, last FROM offsets"))
+        found = self._db.execute("SELECT schema, cluster FROM identity").fetchone()
+        self.identity = None if found is None else Identity(*found)
+        """None: it is new, or of before ledgers said what they are."""
+        self._goal: dict[str, tuple[int, int]] = {
+            topic: (first, end) for topic, first, end in self._db.execute('SELECT topic, first, "end" FROM goal')
+        }
         self._moved: set[str] = set()
         self._changed: dict[str, bytes | None] = {}  # by this step
         self._tried: dict[str, bytes | None] | None = None  # by the attempt under way
@@ -84,6 +103,40 @@ class Ledger:
     def drop(self, key: str) -> None:
         """Forget a value; nothing happens where there is none."""
         (self._changed if self._tried is None else self._tried)[key] = None
+
+    # --- what it is
+
+    def name(self, identity: Identity, goal: Mapping[str, tuple[int, int]]) -> None:
+        """Say what this is the state of, before anything is folded in.
+
+        Args:
+            identity: Of which fold and log.
+            goal: By topic the log's first offset and its end as they are now: up to there the log is folded again.
+        """
+        self.identity, self._goal = identity, dict(goal)
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.execute("INSERT OR REPLACE INTO identity VALUES (1, ?, ?)", (identity.schema, identity.cluster))
+        self._db.execute("DELETE FROM goal")
+        self._db.executemany("INSERT INTO goal VALUES (?, ?, ?)", [(topic, *span) for topic, span in goal.items()])
+        self._db.execute("COMMIT")
+
+    @property
+    def folded(self) -> float:
+        """How much of what was on the log when the folding began is folded in: 1.0 is all, and stays so."""
+        if not self._goal:
+            return 1.0
+        done = sum(min(max(self.offset(topic) + 1, first), end) - first for topic, (first, end) in self._goal.items())
+        whole = sum(end - first for first, end in self._goal.values())
+        if done >= whole:
+            self._goal = {}
+            self._db.execute("DELETE FROM goal")
+            return 1.0
+        return float(done / whole)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was ever folded in."""
+        return not self._offsets
 
     # --- steps
 
@@ -180,11 +233,6 @@ class Ledger:
             digest.update(f"{len(key)} {len(value)} {key} ".encode())
             digest.update(value)
         return digest.hexdigest()
-
-    def empty(self) -> None:
-        """Forget everything."""
-        self._db.executescript("DELETE FROM cells; DELETE FROM offsets; DELETE FROM outbox;")
-        self._offsets, self._unsent, self._sent = {}, [], 0
 
     def close(self) -> None:
         """Let go of the file."""

@@ -23,6 +23,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
@@ -199,6 +200,8 @@ class Personal:
     def __init__(self, reader: str) -> None:
         """Of embeddings that were read with ``reader``; examples with others are not learned from."""
         self._reader = reader
+        made_of = sha256(repr((_ROW.descr, _HEAD.descr, _ROWS_A_CELL, SHARED, GENERATION)).encode()).hexdigest()[:16]
+        self.schema = f"personal 1 of {ARMS}, keeps {KEPT}, reads {reader}, cells {made_of}"
         self._partitions: dict[int, _Partition] = {}
 
     # --- way 1: asked by the router

@@ -17,6 +17,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,11 +41,12 @@ from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 from yarl import URL
 
-from contracts.events import TOPICS, Event
-from contracts.ports import Record
+from contracts.events import TOPICS, Event, FoldAdvanced
+from contracts.ports import Partition, Record
 from contracts.settings import Settings
+from producers.bus import open_bus
 from producers.connection import Place, Tokens, kafka_of, knock
-from streams.folding import Fold, advance, begin
+from streams.folding import Fold, Log, advance, take_up
 from streams.ledger import Ledger
 
 _log = structlog.get_logger()
@@ -65,6 +67,10 @@ _BATCH_BYTES: Final = 1 << 18
 """Of what is sent to a partition at once: a request carries one batch of each, and one request is under way at a time."""
 BROKER_S: Final = 30.0
 """How long to wait at the start for a broker that is not up yet."""
+_TELL_S: Final = 0.5
+"""How often it is said how far a state is folded again."""
+_LOOK_S: Final = 10.0
+"""How long the log is asked for records that did not come."""
 STOP_S: Final = 2.0
 """Longest that an orderly stop may take."""
 
@@ -157,7 +163,7 @@ class Pipe:
         if len(counts) != 1:
             raise ValueError(f"{fold.name} reads topics of different numbers of partitions: {', '.join(fold.sources)}")
         self._apart(fold.sources, self._handing)
-        folding = _Folding(fold, self._settings, self._send, step)
+        folding = _Folding(fold, self._settings, self._send, self._on_the_log, step)
         self._folding.append(folding)
         self._forward(fold.sources, folding.gathered)
         self.alongside(folding.run)
@@ -265,48 +271,63 @@ class Pipe:
         for folding in self._folding:
             await folding.release()
 
-    def _positions(self, ends: Mapping[TP, int]) -> dict[TP, int]:
+    def _positions(self, first: Mapping[TP, int], ends: Mapping[TP, int], cluster: str) -> dict[TP, int]:
         """The next offset of each assigned partition that a fold reads; of several folds, the least."""
         wanted: dict[TP, int] = {}
         for folding in self._folding:
-            mine = {tp: end for tp, end in ends.items() if tp.topic in folding.fold.sources}
+            mine = [tp for tp in ends if tp.topic in folding.fold.sources]
             for partition in {tp.partition for tp in mine}:
-                ledger = folding.take_up(partition, {tp.topic: end for tp, end in mine.items() if tp.partition == partition})
-                for tp in mine:
-                    if tp.partition == partition:
-                        offset = ledger.offset(tp.topic) + 1
-                        wanted[tp] = min(offset, wanted.get(tp, offset))
+                here = [tp for tp in mine if tp.partition == partition]
+                log = Log(cluster, {tp.topic: first[tp] for tp in here}, {tp.topic: ends[tp] for tp in here})
+                ledger = folding.take_up(partition, log)
+                for tp in here:
+                    offset = max(ledger.offset(tp.topic) + 1, first[tp])
+                    wanted[tp] = min(offset, wanted.get(tp, offset))
         return wanted
+
+    async def _on_the_log(self, topic: str, partition: int, first: int) -> int | None:
+        """The offset of the first record from ``first`` on, as a reader of its own finds it; None: it found none in time."""
+        return await asyncio.to_thread(_first_on_the_log, self._settings, topic, partition, first)
 
 
 Send = Callable[[str, bytes, bytes, int | None], Coroutine[Any, Any, Awaitable[object]]]
+OnTheLog = Callable[[str, int, int], Coroutine[Any, Any, int | None]]
+
+
+class RecordsPassedOver(RuntimeError):
+    """Records that are on the log did not come: the process ends, and its next one reads them from where the ledger stands."""
 
 
 class _Folding:
     """A fold at work: one ledger a partition that is assigned here."""
 
-    def __init__(self, fold: Fold, settings: Settings, send: Send, step: int = STEP) -> None:
+    def __init__(self, fold: Fold, settings: Settings, send: Send, on_the_log: OnTheLog, step: int = STEP) -> None:
         self.fold = fold
+        self._on_the_log = on_the_log
         self._step = step
         self.gathered: asyncio.Queue[Handed | None] = asyncio.Queue(maxsize=4096)
         """None: a ledger was opened, and may have something to say."""
         self._folder = settings.home / "state" / fold.name
         self._send = send
         self._ledgers: dict[int, Ledger] = {}
+        self._begun: dict[Partition, int] = {}
+        """The offset at which reading began, of the partitions that are here."""
+        self._told: dict[int, float] = {}
+        """How much was said to be folded."""
+        self._told_at = 0.0
         self._working = asyncio.Lock()
 
-    def take_up(self, partition: int, ends: Mapping[str, int]) -> Ledger:
-        """The partition's ledger, opened if it is not. One that is ahead of the topics' ``ends`` is of another log: emptied."""
+    def take_up(self, partition: int, log: Log) -> Ledger:
+        """The partition's ledger, opened if it is not: see `streams.folding.take_up`."""
         if partition not in self._ledgers:
-            ledger = Ledger(self._folder / f"{partition}.sqlite")
-            if any(ledger.offset(topic) >= end for topic, end in ends.items()):
-                _log.error("the state is ahead of its topics: folded again", fold=self.fold.name, partition=partition)
-                ledger.empty()
-            begin(ledger, self.fold, partition)
+            ledger = take_up(self._folder / f"{partition}.sqlite", self.fold, partition, log)
             self._ledgers[partition] = ledger
             if not self.gathered.full():
                 self.gathered.put_nowait(None)
-        return self._ledgers[partition]
+        ledger = self._ledgers[partition]
+        for topic, first in log.first.items():
+            self._begun[topic, partition] = max(ledger.offset(topic) + 1, first)
+        return ledger
 
     async def release(self) -> None:
         """Finish the step under way and let go of all partitions: their next owner may be another process."""
@@ -315,6 +336,8 @@ class _Folding:
                 partition, ledger = self._ledgers.popitem()
                 self.fold.close(partition)
                 ledger.close()
+            self._begun.clear()
+            self._told.clear()
             while not self.gathered.empty():
                 self.gathered.get_nowait()
 
@@ -328,11 +351,54 @@ class _Folding:
                     by_partition[handed.record.partition].append(handed)
                 mine = [(p, several) for p, several in by_partition.items() if p in self._ledgers]
                 for partition, several in mine:
-                    advance(self._ledgers[partition], self.fold, partition, [handed.record for handed in several])
+                    records = [handed.record for handed in several]
+                    await self._look_for_gaps(self._ledgers[partition], records)
+                    advance(self._ledgers[partition], self.fold, partition, records)
                 await self._publish()
+                await self._tell()
                 for _, several in mine:
                     for handed in several:
                         handed.ack()
+
+    async def _look_for_gaps(self, ledger: Ledger, records: Sequence[Record]) -> None:
+        """See that nothing between what is folded and what has come is on the log.
+
+        Offsets may be missing there: those of transactions' markers, of what was compacted, of what retention has taken. A
+        reader of its own says which it is: the log's own gaps it has too.
+
+        Raises:
+            RecordsPassedOver: If there is a record that did not come.
+        """
+        wanted: dict[Partition, int] = {}
+        for record in records:
+            place = record.topic, record.partition
+            if place not in wanted:
+                wanted[place] = max(ledger.offset(record.topic) + 1, self._begun.get(place, 0))
+            if record.offset > wanted[place]:
+                first = await self._on_the_log(*place, wanted[place])
+                if first is None or first < record.offset:
+                    raise RecordsPassedOver(f"{place[0]}/{place[1]}: {wanted[place]} was to come, and {record.offset} came")
+                _log.warning("offsets that the log does not have", topic=place[0], partition=place[1], first=wanted[place],
+                             n=record.offset - wanted[place])  # fmt: skip
+            wanted[place] = max(wanted[place], record.offset + 1)
+
+    async def _tell(self) -> None:
+        """Say how far a state is that is folded again: at once when a partition is taken up or done, else now and then."""
+        pending: list[Awaitable[object]] = []
+        now = time.monotonic()
+        for partition, ledger in self._ledgers.items():
+            folded, told = ledger.folded, self._told.get(partition)
+            if folded == told or not (told is None or folded == 1 or now - self._told_at > _TELL_S):
+                continue
+            self._told[partition] = folded
+            self._told_at = now
+            if folded < 1:
+                _log.info("folded again", fold=self.fold.name, partition=partition, percent=int(folded * 100))
+            event = FoldAdvanced(fold=self.fold.name, source_partition=partition, fraction=folded)
+            place = _hashed(event.record_key(), TOPICS[event.topic].partitions)
+            pending.append(await self._send(event.topic, event.record_key(), event.record_value(), place))
+        if pending:
+            await asyncio.gather(*pending)
 
     async def _publish(self) -> None:
         sent = {ledger: unsent for ledger in self._ledgers.values() if (unsent := ledger.outgoing())}
@@ -343,6 +409,24 @@ class _Folding:
             await asyncio.gather(*pending)
         for ledger, several in sent.items():
             ledger.sent(several)
+
+
+def _first_on_the_log(settings: Settings, topic: str, partition: int, first: int) -> int | None:
+    bus = open_bus(settings, [topic])
+    try:
+        others = {(topic, number): -1 for number in range(TOPICS[topic].partitions)}
+        tail = bus.follow([topic], others | {(topic, partition): first})
+        try:
+            deadline = time.monotonic() + _LOOK_S
+            while time.monotonic() < deadline:
+                found = [record.offset for record in tail.poll(0.5) if record.partition == partition]
+                if found:
+                    return found[0]
+        finally:
+            tail.close()
+    finally:
+        bus.close()
+    return None
 
 
 @lru_cache(maxsize=16_384)
@@ -477,7 +561,19 @@ class _ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._partition_assignment_strategy = [_SamePlace]
+        self._remember_cluster(consumer._client.cluster)
         return consumer
+
+    def _remember_cluster(self, cluster: ClusterMetadata) -> None:
+        """aiokafka forgets the cluster's id, which every answer about topics names."""
+        self.cluster_id = ""
+        update = cluster.update_metadata
+
+        def updated(metadata: Any) -> None:
+            self.cluster_id = getattr(metadata, "cluster_id", None) or self.cluster_id
+            update(metadata)
+
+        cluster.update_metadata = updated
 
     def gather(self, wait_ms: int) -> None:
         """Have the broker hold back what comes for so long from the next fetch on; 0: it answers with the first byte."""
@@ -558,7 +654,9 @@ class _Consumer(driver.Consumer):
         positions: dict[TP, int] = {TP(*tp): offset for tp, offset in (await super().seek_to_committed()).items()}
         first = {TP(*tp): offset for tp, offset in (await self.earliest_offsets(*positions)).items()}
         end = {TP(*tp): offset for tp, offset in (await self.highwaters(*positions)).items()}
-        wanted = {tp: max(offset, first[tp]) for tp, offset in self.transport.positions(end).items()}
+        wanted = {
+            tp: max(offset, first[tp]) for tp, offset in self.transport.positions(first, end, self._thread.cluster_id).items()
+        }
         self._progress.clear()
         moves = {tp: offset for tp, offset in wanted.items() if offset != positions[tp]}
         if moves:
@@ -576,5 +674,5 @@ class _Producer(driver.Producer):
 class _Transport(driver.Transport):
     Consumer = _Consumer
     Producer = _Producer
-    positions: Callable[[Mapping[TP, int]], Mapping[TP, int]]
+    positions: Callable[[Mapping[TP, int], Mapping[TP, int], str], Mapping[TP, int]]
     gather_ms: int

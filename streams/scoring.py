@@ -143,6 +143,7 @@ class Scorer:
     """The fold from examples to scores and lessons."""
 
     name = "scorer"
+    schema = f"scorer 1, teaches {ONLINE_MODELS}, windows {WINDOWS} x {WINDOW_S} s, digits {DIGITS}, ms {LATENCY_BUCKETS_MS}"
     sources = ("examples.v1",)
 
     def __init__(self) -> None:

@@ -4,6 +4,7 @@ python tests/integration/tallying.py      (settings from the environment, as eve
 """
 
 import json
+import os
 from collections.abc import Iterable
 
 from contracts.events import CorrectionGiven, DrawingSubmitted, Event, GuessMade
@@ -20,6 +21,7 @@ class Tally:
     """How many drawings and corrections each player made, in which order; memory holds the total, as a learner's weights."""
 
     name = "tally"
+    schema = os.environ.get("TALLY_SCHEMA", "tally 1")
     sources = ("drawings.v1", "corrections.v1")
 
     def __init__(self) -> None:

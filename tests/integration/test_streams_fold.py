@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from contracts.events import CorrectionGiven, DrawingSubmitted, Event, GuessMade, MessageRejected, decode
+from contracts.events import CorrectionGiven, DrawingSubmitted, Event, FoldAdvanced, GuessMade, MessageRejected, decode
 from contracts.ports import Bus, Record
 from contracts.settings import Settings
 from producers.bus import open_bus
@@ -51,7 +51,7 @@ class Stage:
         self.bus: Bus = open_bus(f"kafka://{kafka}")
         self._log = self.bus.follow(["guesses.v1", "rejected.v1"], "end")
         self.said: list[Record] = []
-        self._environment = os.environ | settings.environment() | {"PYTHONPATH": str(ROOT), "GAMENIGHT_HOME": str(home)}
+        self.environment = os.environ | settings.environment() | {"PYTHONPATH": str(ROOT), "GAMENIGHT_HOME": str(home)}
         self.running: list[subprocess.Popen[bytes]] = []
         self.drawn: dict[str, list[UUID]] = defaultdict(list)
         self._last: dict[tuple[str, int], int] = {}
@@ -60,7 +60,7 @@ class Stage:
         self.home.mkdir(exist_ok=True)
         with (self.home / "tally.log").open("ab") as log:
             command = [sys.executable, str(Path(tallying.__file__))]
-            self.running.append(subprocess.Popen(command, env=self._environment, stderr=log))
+            self.running.append(subprocess.Popen(command, env=self.environment, stderr=log))
 
     def kill(self) -> None:
         process = self.running.pop(0)
@@ -230,6 +230,56 @@ def test_a_thrown_away_state_is_folded_again_to_the_same(stage: Stage):
     assert stage.stop() == 0
     before = stage.digests()
     shutil.rmtree(stage.home / "state" / "tally")
+
+    stage.start()
+
+    stage.caught_up()
+    assert stage.stop() == 0
+    assert stage.digests() == before
+    stage.start()
+
+
+def test_a_home_whose_fold_has_another_schema_by_now_is_folded_again_and_says_how_far(stage: Stage):
+    stage.play(50)
+    stage.caught_up()
+    assert stage.stop() == 0
+    before = stage.digests()
+    told = stage.bus.follow(["metrics.v1"], "end")
+    stage.environment["TALLY_SCHEMA"] = "tally 2, of one model more"
+
+    stage.start()
+
+    stage.caught_up()
+    folded: list[FoldAdvanced] = []
+
+    def done() -> bool:
+        folded.extend(e for r in told.poll(0.05) if isinstance(e := decode(r.topic, r.value), FoldAdvanced))
+        return {e.source_partition for e in folded if e.fraction == 1} == {0, 1, 2, 3}
+
+    eventually(done, "not said to be folded")
+    told.close()
+    assert stage.stop() == 0
+    assert stage.digests() == before
+    assert len(list((stage.home / "state" / "tally").glob("*.aside"))) == 4
+    stage.start()
+    stage.is_exact()
+
+
+def test_a_home_that_comes_to_another_and_longer_cluster_loses_none_of_its_first_records(stage: Stage):
+    stage.play(50)
+    stage.caught_up()
+    assert stage.stop() == 0
+    before = stage.digests()
+    clusters = set()
+    for path in sorted((stage.home / "state" / "tally").glob("*.sqlite")):
+        with sqlite3.connect(path) as database:  # as it would be, had it been folded from another cluster's shorter log
+            clusters |= {name for (name,) in database.execute("SELECT cluster FROM identity")}
+            database.execute("UPDATE identity SET cluster = 'another'")
+            database.execute("UPDATE offsets SET last = last / 2")
+            database.execute("DELETE FROM cells")
+        database.close()
+    assert len(clusters) == 1
+    assert "" not in clusters
 
     stage.start()
 

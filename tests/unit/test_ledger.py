@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, decode
 from contracts.ports import Cells, Record
-from streams.folding import advance, begin
+from streams.folding import Fold, Log, advance, begin, take_up
 from streams.ledger import Ledger, LedgerTaken
 from tests.histories import drawing, guess
 
@@ -30,6 +30,7 @@ class Echo:
     """Guesses every drawing, and counts; a drawing by mallory is too much for it."""
 
     name = "echo"
+    schema = "echo 1"
     sources = ("drawings.v1",)
 
     def __init__(self) -> None:
@@ -149,17 +150,6 @@ def test_the_digest_is_of_the_cells_and_not_of_their_history(tmp_path: Path):
     assert one.digest() != two.digest()
     one.close()
     two.close()
-
-
-def test_an_emptied_ledger_is_as_new(ledger: Ledger):
-    with ledger.step():
-        ledger.put("a", b"1")
-        ledger.move("drawings.v1", 7)
-        ledger.post([drawing()])
-
-    ledger.empty()
-
-    assert (ledger.get("a"), ledger.offset("drawings.v1"), ledger.outgoing()) == (None, -1, [])
 
 
 def test_a_record_that_comes_twice_is_folded_once(ledger: Ledger):
@@ -287,3 +277,146 @@ def test_a_full_disk_is_no_bad_message(ledger: Ledger):
         advance(ledger, Full(), 0, [record(0)])
 
     assert (ledger.offset("drawings.v1"), ledger.outgoing()) == (-1, [])
+
+
+# --- a ledger knows what it holds
+
+
+def log(first: int = 0, end: int = 100, cluster: str = "here") -> Log:
+    return Log(cluster, {"drawings.v1": first}, {"drawings.v1": end})
+
+
+def counted(path: Path, n: int = 3, fold: Fold | None = None, **where: int) -> None:
+    """A ledger in which ``n`` drawings were folded."""
+    ledger = take_up(path, fold or Echo(), 0, log(**where))
+    advance(ledger, fold or Echo(), 0, [record(i) for i in range(n)])
+    ledger.close()
+
+
+def aside(path: Path) -> list[Path]:
+    return sorted(path.parent.glob("*.aside"))
+
+
+def test_a_state_of_the_same_fold_and_log_is_gone_on_with(path: Path):
+    counted(path)
+
+    ledger = take_up(path, Echo(), 0, log())
+
+    assert (ledger.get("count"), ledger.offset("drawings.v1"), aside(path)) == (b"3", 2, [])
+    ledger.close()
+
+
+class Another(Echo):
+    """As one more model in the list would make it."""
+
+    schema = "echo 2"
+
+
+class Unreadable(Echo):
+    """Cannot read what an earlier version has kept."""
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        if cells.get("count") == b"3":
+            raise ValueError("cannot reshape array")
+        return []
+
+
+@pytest.mark.parametrize(
+    ("fold", "now"),
+    [(Another(), log()), (Echo(), log(cluster="elsewhere", end=10_000)), (Echo(), log(end=2)), (Unreadable(), log())],
+    ids=["another schema", "another cluster's longer log", "a log that ends before", "cells that nobody can read"],
+)
+def test_a_state_of_something_else_is_put_aside_and_folded_again_from_the_first_record(path: Path, fold: Fold, now: Log):
+    counted(path)
+
+    ledger = take_up(path, fold, 0, now)
+
+    assert (ledger.get("count"), ledger.offset("drawings.v1")) == (None, -1)
+    advance(ledger, fold, 0, [record(0)])
+    assert ledger.get("count") == b"1", "the first records count again"
+    ledger.close()
+    [kept] = aside(path)
+    old = Ledger(kept)
+    assert (old.get("count"), old.offset("drawings.v1")) == (b"3", 2), "what it held can be looked at"
+    old.close()
+    again = take_up(path, fold, 0, now)
+    assert again.get("count") == b"1", "once is enough"
+    again.close()
+
+
+def test_a_state_that_does_not_say_what_it_is_is_folded_again(path: Path):
+    old = Ledger(path)
+    advance(old, Echo(), 0, [record(0)])
+    old.close()
+
+    ledger = take_up(path, Echo(), 0, log())
+
+    assert ledger.offset("drawings.v1") == -1
+    ledger.close()
+
+
+def test_a_file_that_is_damaged_is_put_aside(path: Path):
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"this is no database" * 1000)
+
+    ledger = take_up(path, Echo(), 0, log())
+
+    assert ledger.offset("drawings.v1") == -1
+    ledger.close()
+    assert aside(path)
+
+
+def test_a_cluster_that_does_not_say_its_id_is_taken_for_the_same(path: Path):
+    counted(path)
+
+    ledger = take_up(path, Echo(), 0, log(cluster=""))
+
+    assert ledger.get("count") == b"3"
+    ledger.close()
+
+
+def test_what_retention_has_taken_costs_no_state(path: Path):
+    counted(path)
+
+    ledger = take_up(path, Echo(), 0, log(first=50))
+
+    assert (ledger.get("count"), ledger.offset("drawings.v1"), aside(path)) == (b"3", 2, [])
+    ledger.close()
+
+
+def test_who_had_the_old_state_open_can_write_no_more(path: Path):
+    counted(path)
+    old = Ledger(path)
+
+    new = take_up(path, Another(), 0, log())
+
+    with pytest.raises(LedgerTaken), old.step():
+        old.put("a", b"old")
+    old.close()
+    new.close()
+
+
+def test_it_says_how_much_is_folded_again_also_after_a_restart(path: Path):
+    counted(path)
+    fold = Another()
+    ledger = take_up(path, fold, 0, log(first=10, end=30))
+    assert ledger.folded == 0.0
+    advance(ledger, fold, 0, [record(i) for i in range(10, 20)])
+    assert ledger.folded == 0.5
+    ledger.close()
+
+    ledger = take_up(path, fold, 0, log(first=10, end=60))
+    assert ledger.folded == 0.5, "what came since is no part of it"
+    advance(ledger, fold, 0, [record(i) for i in range(20, 30)])
+
+    assert ledger.folded == 1.0
+    ledger.close()
+
+
+def test_only_the_last_states_are_kept_aside(path: Path):
+    for n in range(6):
+        fold = Echo()
+        fold.schema = f"echo {n + 2}"
+        counted(path, fold=fold)
+
+    assert len(aside(path)) == 3

@@ -1,7 +1,7 @@
 """What the seam to Faust decides by itself; the rest is tested on a real broker."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,16 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.events import Event
-from contracts.ports import Cells
+from contracts.ports import Cells, Record
 from contracts.settings import Settings
 from streams import pipe
+from streams.folding import Log
 from streams.ledger import Ledger
+from tests.histories import drawing
 
 
 class Quiet:
     """A fold that says nothing."""
 
     name = "quiet"
+    schema = "quiet 1"
 
     def __init__(self, *sources: str) -> None:
         self.sources = sources
@@ -35,10 +38,6 @@ class Quiet:
 
     def close(self, partition: int) -> None:
         """Nothing to let go of."""
-
-
-async def never(topic: str, key: bytes, value: bytes, partition: int | None) -> asyncio.Future[object]:
-    raise AssertionError("nothing is sent here")
 
 
 def test_a_fold_of_topics_that_cannot_meet_on_one_worker_is_refused(tmp_path: Path):
@@ -61,17 +60,52 @@ def test_what_a_taker_reads_no_fold_of_the_same_process_may(tmp_path: Path):
         shared.hand(["examples.v1"], Nobody())
 
 
-@pytest.mark.parametrize(("end", "kept"), [(8, 7), (7, -1)])
-def test_a_state_that_is_ahead_of_its_topic_is_of_another_log_and_folded_again(tmp_path: Path, end: int, kept: int):
+async def said(topic: str, key: bytes, value: bytes, partition: int | None) -> asyncio.Future[object]:
+    done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done
+
+
+async def _folding(tmp_path: Path, on_the_log: Callable[[int], int | None], offsets: Sequence[int]) -> int:
+    """Where a fold stands that began at 5 and was handed records at ``offsets``."""
+
+    async def look(topic: str, partition: int, first: int) -> int | None:
+        return on_the_log(first)
+
+    folding = pipe._Folding(Quiet("drawings.v1"), Settings(home=tmp_path), said, look)
+    ledger = folding.take_up(0, Log("c", {"drawings.v1": 5}, {"drawings.v1": 50}))
+    acknowledged = asyncio.Event()
+    for offset in offsets:
+        record = Record("drawings.v1", 0, offset, b"k", drawing().record_value(), 0)
+        folding.gathered.put_nowait(pipe.Handed(record, acknowledged.set))
+    running = asyncio.create_task(folding.run())
+    waiting = asyncio.create_task(acknowledged.wait())
+    done, _ = await asyncio.wait({running, waiting}, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+    running.cancel()
+    waiting.cancel()
+    offset = ledger.offset("drawings.v1")
+    await folding.release()
+    if running in done:
+        await running
+    return offset
+
+
+async def test_records_that_did_not_come_are_not_passed_over(tmp_path: Path):
+    with pytest.raises(pipe.RecordsPassedOver, match="7 was to come, and 9 came"):
+        await _folding(tmp_path, lambda first: first, [5, 6, 9])
+
     ledger = Ledger(tmp_path / "state" / "quiet" / "0.sqlite")
-    with ledger.step():
-        ledger.move("drawings.v1", 7)
+    assert ledger.offset("drawings.v1") == -1, "nothing of it was folded"
     ledger.close()
 
-    taken = pipe._Folding(Quiet("drawings.v1"), Settings(home=tmp_path), never).take_up(0, {"drawings.v1": end})
 
-    assert taken.offset("drawings.v1") == kept
-    taken.close()
+async def test_a_log_that_cannot_be_asked_is_not_gone_on_with(tmp_path: Path):
+    with pytest.raises(pipe.RecordsPassedOver):
+        await _folding(tmp_path, lambda _: None, [7])
+
+
+async def test_offsets_that_the_log_does_not_have_are_passed_over(tmp_path: Path):
+    assert await _folding(tmp_path, lambda _: 9, [5, 6, 9, 10]) == 10
 
 
 def test_processes_of_a_role_have_names_of_their_own_and_a_dead_ones_is_given_again(tmp_path: Path):
