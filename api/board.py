@@ -23,6 +23,7 @@ from contracts.events import (
     CandidateSet,
     EndpointSeen,
     Event,
+    FoldAdvanced,
     GuessMade,
     GuessMissed,
     ModelPromoted,
@@ -72,6 +73,7 @@ class Board:
         """The models that ought to answer every drawing, and why one cannot be asked; None: it can."""
         self.hidden: frozenset[str] = frozenset()
         """The models whose guesses no player is shown."""
+        self._folding: dict[str, FoldAdvanced] = {}
         self._training: dict[str, TrainingAdvanced] = {}
         self._counts: dict[str, dict[str, ScoresCounted]] = {}
         self._changed: set[str] = set()
@@ -86,6 +88,9 @@ class Board:
             case ScoresCounted():
                 self._counts.setdefault(event.model, {})[event.score_key] = event
                 self._changed.add(event.model)
+                return []
+            case FoldAdvanced():
+                self._folding[event.fold_key] = event
                 return []
             case TrainingAdvanced():
                 self._training[event.model] = event
@@ -233,6 +238,15 @@ class Board:
     def training(self, model: str) -> TrainingAdvanced | None:
         """The last step of a model's last rebuild."""
         return self._training.get(model)
+
+    @property
+    def folding(self) -> str:
+        """What is folded again from the log and not up to date yet, in words; empty: nothing."""
+        least: dict[str, float] = {}
+        for event in self._folding.values():
+            part = "yours" if event.fold == "personal" else "learning"
+            least[part] = min(event.fraction, least.get(part, 1.0))
+        return "; ".join(f"{part} is folding again, {int(n * 100)} %" for part, n in sorted(least.items()) if n < 1)
 
     # --- counts
 
