@@ -138,7 +138,7 @@ def _floats(raw: bytes) -> bytes:
     return raw
 
 
-Embedding = Annotated[bytes, Field(min_length=4, max_length=16_384), AfterValidator(_floats)]
+Embedding = Annotated[bytes, Field(max_length=16_384), AfterValidator(_floats)]
 """Little-endian float32, as many as the embedding network gives."""
 
 

@@ -18,7 +18,6 @@ from contracts.records import read, rejection
 log = structlog.get_logger()
 
 TOPIC: Final = ExampleLabelled.topic
-STAGE: Final = "trainers.intake"
 MAX_EXAMPLES: Final = 1000
 MAX_BYTES: Final = 4 * 1024 * 1024
 """Bounds of a batch, in examples and in bytes on the log: what a sink has in memory."""
@@ -69,7 +68,7 @@ def catch_up(bus: Bus, sink: Sink, stop: threading.Event | None = None) -> int:
                 waiting.setdefault(record.partition, []).append(record)
             for partition in sorted(waiting):
                 for batch in batches(waiting[partition], whole=not finished):
-                    _keep(bus, sink, partition, batch)
+                    _keep(bus, sink, stage_of(sink), partition, batch)
                     taken += len(batch)
                     if stop and stop.is_set():
                         return taken
@@ -95,20 +94,25 @@ def batches(waiting: list[Record], whole: bool) -> Iterator[list[Record]]:
     del waiting[:start]
 
 
-def _keep(bus: Bus, sink: Sink, partition: int, batch: Sequence[Record]) -> None:
+def stage_of(sink: Sink) -> str:
+    """What a sink is called where it cannot keep a record."""
+    return f"trainers.{type(sink).__name__.lower()}"
+
+
+def _keep(bus: Bus, sink: Sink, stage: str, partition: int, batch: Sequence[Record]) -> None:
     """Have a batch kept; an example that the sink cannot hold is rejected, and the others are kept without it."""
-    placed = [_placed(bus, record) for record in batch]
+    placed = [_placed(bus, stage, record) for record in batch]
     try:
         sink.keep(partition, placed)
     except (ValueError, TypeError, ArithmeticError, LookupError) as wrong:  # of the examples; an outage is none of these
         if len(batch) > 1:
             for record in batch:
-                _keep(bus, sink, partition, [record])
+                _keep(bus, sink, stage, partition, [record])
             return
         [record] = batch
         if placed[0].example is None:
             raise
-        _tell(bus, rejection(record, STAGE, wrong))
+        _tell(bus, rejection(record, stage, wrong))
         sink.keep(partition, [Placed(record.offset, None)])
 
 
@@ -122,8 +126,8 @@ def _size(record: Record) -> int:
     return len(record.value or b"")
 
 
-def _placed(bus: Bus, record: Record) -> Placed:
-    event = read(record, STAGE)
+def _placed(bus: Bus, stage: str, record: Record) -> Placed:
+    event = read(record, stage)
     if isinstance(event, MessageRejected):
         _tell(bus, event)
     return Placed(record.offset, event if isinstance(event, ExampleLabelled) else None)

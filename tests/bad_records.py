@@ -1,0 +1,215 @@
+"""Bad records of every kind for every topic, put on the log of the running product while somebody plays.
+
+For the test and for the bench: `spoil` puts them there, `Spoilt` says what must be told of them, `Player` sees that the next
+record is handled, and how soon.
+"""
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from uuid import UUID, uuid4
+
+import httpx
+from kafka import KafkaProducer
+from websockets.sync.client import connect
+
+from contracts.events import BATCH_MODELS, EVENTS, MODELS, TOPICS, MessageRejected
+from contracts.ports import Bus, Record, Tail
+from contracts.records import read, rejection
+from producers.bus import partition_of
+from tests.product import Product
+
+GOLDEN: Final = Path(__file__).parent / "contract" / "golden"
+READERS: Final = {
+    "drawings.v1": {"router", "joiner"},
+    "guesses.v1": {"joiner", "api"},
+    "previews.v1": {"api"},
+    "corrections.v1": {"joiner"},
+    "examples.v1": {"personal", "scorer", "trainers.archive", "trainers.observations"},
+    "lessons.v1": {"learner"},
+    "receipts.v1": {"api"},
+    "metrics.v1": {"api"},
+    "models.v1": {"router", "api"},
+    "commands.v1": {"trainers", "api"},
+    "rejected.v1": set(),
+}
+"""Who reads a topic as it grows, by the name under which they reject. The trainer reads models.v1 when it starts."""
+HOSTILE: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "drawings.v1": ("DrawingSubmitted", {"strokes": []}),
+    "guesses.v1": ("GuessMade", {"hops": {"a": 1e308, "b": 1e308}}),
+    "previews.v1": ("PreviewGuessed", {"version": "../../x"}),
+    "corrections.v1": ("CorrectionGiven", {"at": "9999-12-31T23:59:59Z"}),
+    "examples.v1": ("ExampleLabelled", {"revision": 1 << 40}),
+    "lessons.v1": ("LessonTaught", {"model": "nobody"}),
+    "receipts.v1": ("CorrectionReceipt", {"player_id": "x" * 500_000}),
+    "metrics.v1": ("ScoresCounted", {"n": 10**30}),
+    "models.v1": ("SnapshotTaken", {"offset": -7}),
+    "commands.v1": ("PromoteModel", {"version": "../../x"}),
+    "rejected.v1": ("MessageRejected", {"source_offset": -5}),
+}
+_CORRECTION: Final = (GOLDEN / "CorrectionGiven.json").read_bytes()
+_DRAWING: Final = (GOLDEN / "DrawingSubmitted.json").read_bytes()
+
+
+def _golden(kind: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((GOLDEN / f"{kind}.json").read_text())
+    return read
+
+
+def kinds(topic: str) -> dict[str, bytes | None]:
+    """Bad values of a topic, by what is wrong with them."""
+    kind, fields = HOSTILE[topic]
+    future = _golden(kind) | {"type": f"{kind}V9", "version_of_the_schema": 9}
+    return {
+        "null": None,
+        "empty": b"",
+        "a list": b"[1]",
+        "not UTF-8": b'{"type":"\xff\xfe"}',
+        "not JSON": b"<drawing/>",
+        "of a wrong type": _DRAWING if topic == "corrections.v1" else _CORRECTION,
+        "of a future version": json.dumps(future).encode(),
+        "900 KB of garbage": bytes(range(256)) * 3516,
+        "hostile": json.dumps(_golden(kind) | fields).encode(),
+    }
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """What was put on the log, and what must be told of it."""
+
+    records: int
+    expected: dict[UUID, str]
+    """By rejection_id: the record and who tells of it."""
+    digests: dict[UUID, str]
+
+
+def spoil(servers: str, player_id: str) -> Spoilt:
+    """Put every kind of bad record on every topic, where the player's next record comes after it."""
+    producer = KafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=2_000_000)
+    expected: dict[UUID, str] = {}
+    digests: dict[UUID, str] = {}
+    sent = []
+    try:
+        for topic, spec in TOPICS.items():
+            players = any(event.topic == topic and event.key == "player_id" for event in EVENTS)
+            partition = partition_of(player_id.encode(), spec.partitions) if players else 0
+            for what, value in kinds(topic).items():
+                key = f"bad {what}".encode()
+                sent.append((topic, what, key, value, producer.send(topic, value, key, partition=partition)))
+        for topic, what, key, value, future in sent:
+            at = future.get(30)
+            record = Record(topic, at.partition, at.offset, key, value, 0)
+            if value is None and TOPICS[topic].compacted:
+                continue  # that is how an entry is taken away
+            for stage in READERS[topic]:
+                told = read(record, stage)
+                if not isinstance(told, MessageRejected):
+                    assert (topic, what) == ("lessons.v1", "hostile"), f"{what} on {topic} is an event"
+                    told = rejection(record, stage, ValueError())  # it can be read, and not learned
+                expected[told.rejection_id] = f"{what} on {topic}, by {stage}"
+                digests[told.rejection_id] = sha256(value or b"").hexdigest()
+    finally:
+        producer.close()
+    return Spoilt(len(sent), expected, digests)
+
+
+class Told:
+    """What is told on rejected.v1 from here on."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._tail: Tail = bus.follow(["rejected.v1"], "end")
+        self.times: Counter[UUID] = Counter()
+        self.of: dict[UUID, MessageRejected] = {}
+
+    def look(self) -> None:
+        """Read what has come."""
+        for record in self._tail.poll(0.1):
+            told = read(record, "test")
+            if isinstance(told, MessageRejected):
+                self.times[told.rejection_id] += 1
+                self.of[told.rejection_id] = told
+
+    def missing(self, spoilt: Spoilt) -> list[str]:
+        """What nobody has told of yet."""
+        self.look()
+        return sorted(what for identity, what in spoilt.expected.items() if identity not in self.times)
+
+    def close(self) -> None:
+        self._tail.close()
+
+
+class Player:
+    """Somebody who plays, and watches how soon everything is handled."""
+
+    def __init__(self, game: Product, wait_s: float) -> None:
+        self._game = game
+        self._wait_s = wait_s
+        self._seen: list[str] = []
+        self._token = (game.settings.home / "secrets" / "operator_token").read_text().strip()
+        self._opening = connect(game.url.replace("http", "ws", 1) + "/ws/play", proxy=None, max_size=None)
+
+    def __enter__(self) -> Self:
+        self._socket = self._opening.__enter__()
+        self._socket.send(json.dumps({"type": "join", "name": "Ada", "room": None, "seat": None}))
+        self.player_id: str = self._next("joined")["player_id"]
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._opening.__exit__(kind, error, trace)
+
+    def _next(self, *types: str) -> dict[str, Any]:
+        deadline = time.monotonic() + self._wait_s
+        while True:
+            try:
+                frame: dict[str, Any] = json.loads(self._socket.recv(max(0.01, deadline - time.monotonic())))
+            except TimeoutError:
+                raise TimeoutError(f"no {' or '.join(types)} in {self._wait_s} s; {self._seen[-12:]}") from None
+            self._seen.append(f"{frame['type']} {frame.get('model', frame.get('models', frame.get('message', '')))}"[:200])
+            if frame["type"] in types:
+                return frame
+
+    def play(self) -> dict[str, float]:
+        """Seconds until the next record of each kind is handled: of a drawing by all models, of a word, of a command."""
+        seconds: dict[str, float] = {}
+        drawing_id, began = str(uuid4()), time.monotonic()
+        strokes = [[[90, 80], [190, 80], [130, 220]]]
+        drawn = {"type": "draw", "drawing_id": drawing_id, "strokes": strokes, "width": 280, "height": 280}
+        self._socket.send(json.dumps(drawn | {"final": True, "asked": None}))
+        models = set(MODELS)
+        while models:
+            guess = self._next("guess", "missed")
+            if guess["drawing_id"] == drawing_id:
+                assert guess["type"] == "guess", guess
+                models.discard(guess["model"])
+                last = "the drawing: router, api" if not models & (set(MODELS) - set(BATCH_MODELS) - {"everyone"}) else ""
+                if last:
+                    seconds.setdefault(last, time.monotonic() - began)
+        seconds["the drawing, by every endpoint too"] = time.monotonic() - began
+        word, began = str(uuid4()), time.monotonic()
+        self._socket.send(json.dumps({"type": "correct", "drawing_id": drawing_id, "correction_id": word, "label": 7}))
+        learned: set[str] = set()
+        while not learned >= {"river", "yours"}:
+            receipt = self._next("receipt")
+            if receipt["correction_id"] == word:
+                learned |= set(receipt["models"])
+        seconds["the word: joiner, scorer, learner, personal, api"] = time.monotonic() - began
+        return seconds | {"the command: trainer, api, router's table": self._command()}
+
+    def _command(self) -> float:
+        """Seconds until a change of policy is carried out, and the API says so."""
+        began, lead = time.monotonic(), "river"
+        headers = {"Authorization": f"Bearer {self._token}"}
+        with httpx.Client(base_url=self._game.url, headers=headers, trust_env=False, timeout=10) as asking:
+            if asking.get("/api/routing").json()["lead"] == lead:
+                lead = "everyone"
+            ordered = asking.post("/api/ops/policy", json={"lead": lead})
+            assert ordered.status_code == 202, ordered.text
+            while asking.get("/api/routing").json()["lead"] != lead:
+                assert time.monotonic() - began < self._wait_s, "the policy is not changed"
+                time.sleep(0.01)
+        return time.monotonic() - began
