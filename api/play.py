@@ -244,12 +244,9 @@ class Session:
     def _draw(self, draw: Draw, now: float) -> Iterator[Action]:
         recent = self._lobby.recent
         known = recent.drawing(draw.drawing_id)
-        if known is not None:
-            if known.player_id != self.player_id:
-                raise Mistake("taken", "another player has used this drawing_id: make a new one", draw.drawing_id)
-            if draw.final and known.kept:  # twice is once: the first strokes stand
-                yield Say(Saved(drawing_id=draw.drawing_id).text())
-                yield from map(Say, known.frames())
+        if known is not None and known.player_id != self.player_id:
+            raise Mistake("taken", "another player has used this drawing_id: make a new one", draw.drawing_id)
+        if known is not None and not (draw.final and known.kept):
             return
         event = DrawingSubmitted(
             drawing_id=draw.drawing_id,
@@ -261,7 +258,13 @@ class Session:
             final=draw.final,
             asked=draw.asked,
         )
-        if draw.final:
+        if known is not None:  # twice is once: the first strokes stand
+            yield Say(Saved(drawing_id=draw.drawing_id).text())
+            yield from map(Say, known.frames())
+            shown = (state.model for state in self._lobby.models() if state.part == "shown" and state.unavailable is None)
+            if known.seek(shown, now):  # the joiner tells the first answers again
+                yield Put(event)
+        elif draw.final:
             recent.add_drawing(draw.drawing_id, self.player_id, now)
             self._held[draw.drawing_id] = []
             self._next_preview = None
@@ -330,8 +333,13 @@ class Session:
             self._waiting.pop(event.drawing_id, None)
             held = self._held.pop(event.drawing_id, [])
             if failure is None:
-                recent.add_drawing(event.drawing_id, event.player_id).kept = True
+                drawing = recent.add_drawing(event.drawing_id, event.player_id)
+                if drawing.sought_at is not None:
+                    return []
+                drawing.kept = True
                 return [Say(Saved(drawing_id=event.drawing_id).text()), *held]
+            if (there := recent.drawing(event.drawing_id)) is not None and there.kept:
+                return []  # it was put again, only to be told the answers
             recent.drop_drawing(event.drawing_id)
             lost = list(_lost(event.drawing_id, "drawing", failure))
             return lost + [action for put in held for action in self.put_done(put.event, failure)]

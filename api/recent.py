@@ -6,7 +6,9 @@ a word on it is the joiner's to judge. Twice is harmless: what comes twice from 
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 from uuid import UUID
 
@@ -17,9 +19,12 @@ MAX_DRAWINGS: Final = 30_000
 MAX_CORRECTIONS: Final = 30_000
 MAX_TOLD: Final = 5_000
 """Drawings whose frames are kept, to be told again: seven of half a kilobyte each. Of older ones it is known who answered."""
-NEWEST: Final = 2_000
+ANSWERED_S: Final = 5.0
+"""So long the answers to a drawing may take: who sends it again before need only wait."""
+NEWEST: Final = 500
 """Records of each partition that are read again at a start: those that a player waits for who was here when the process ended.
-By number and not by time, so a start takes a second, however much was played and however long it was away."""
+By number and not by time, so a start takes no longer, however much was played and however long it was away. What they do not
+cover is asked for again: see `Drawing.seek`."""
 
 
 @dataclass(slots=True)
@@ -35,10 +40,26 @@ class Drawing:
     """The frame of each model's answer; empty: it is not kept any more."""
     misses: dict[str, str] = field(default_factory=dict)
     """The frame of each model that gave none so far."""
+    sought_at: float | None = None
+    """When it was put on the log again, to be told what is not known here."""
 
     def frames(self) -> list[str]:
         """What can be told of it again."""
         return [text for text in (*self.guesses.values(), *self.misses.values()) if text]
+
+    def seek(self, shown: Iterable[str], now: float) -> bool:
+        """Whether to put it on the log again: models that are shown have said something, or nothing yet, that is not here.
+
+        Where this process had it, the answers are given some time to come. From here on what is not here is news again.
+        """
+        here = {model for told in (self.guesses, self.misses) for model, text in told.items() if text}
+        last = max((at for at in (self.received_at, self.sought_at) if at is not None), default=-inf)
+        if here.issuperset(shown) or now - last < ANSWERED_S:
+            return False
+        self.sought_at = now
+        self.guesses = {model: text for model, text in self.guesses.items() if text}
+        self.misses = {model: text for model, text in self.misses.items() if text}
+        return True
 
     def forget_frames(self) -> None:
         """Keep only who answered."""

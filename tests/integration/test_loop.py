@@ -1,7 +1,11 @@
 """The whole loop on real parts, played from outside: what the players saw is what is on the log."""
 
 import asyncio
+import os
+import signal
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import orjson
 import pytest
@@ -12,7 +16,10 @@ from producers.audit import audit
 from producers.bus import open_bus
 from producers.people import SimulationOptions
 from producers.players import simulate
+from streams.joining import UNKNOWN
+from tests.histories import named
 from tests.product import Product, product
+from tests.serving import Player, eventually, get, playing, serving
 
 MODELS = set(ALL)
 
@@ -59,3 +66,65 @@ async def test_every_drawing_is_answered_learned_and_counted_once_although_many_
     scores = await watched(game.url, 150, labelled)
     assert {model: score["n"] for model, score in scores.items() if model in MODELS} == dict.fromkeys(MODELS, labelled)
     assert all(sum(score["confusion"]) == labelled for model, score in scores.items() if model in MODELS)
+
+
+def until(player: Player, kind: str, **fields: object) -> dict[str, Any]:
+    """The next frame of this type with these fields."""
+    while True:
+        frame = player.hear()
+        if frame["type"] == kind and fields.items() <= frame.items():
+            return frame
+
+
+@pytest.mark.timeout(120)
+def test_a_process_that_never_saw_a_drawing_tells_its_first_answers_again_and_takes_words_on_it(game, monkeypatch):
+    monkeypatch.setattr("api.relay.NEWEST", 1)  # it has read of the drawing next to nothing
+    secret = (game.settings.home / "secrets" / "seat_secret").read_text().strip()
+    with playing(game.url.removeprefix("http://")) as ada:
+        ada.draw("d1")
+        first = answers(ada, "d1")
+    bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
+    with serving(bus, seat_secret=secret) as another, playing(another, ada.seat) as back:
+        back.draw("d1")
+        again = answers(back, "d1")
+        word = {"type": "correct", "drawing_id": str(named("d1")), "correction_id": str(named("c1")), "label": 4}
+        back.say(word)
+        learned = heard(back, "receipt", stage="learner", correction_id=str(named("c1")))
+        back.say(word | {"drawing_id": str(named("never drawn")), "correction_id": str(named("c2"))})
+        refused = heard(back, "receipt", correction_id=str(named("c2")))
+    bus.close()
+
+    assert again == first
+    assert learned["outcome"] == "learned"
+    assert (refused["outcome"], refused["why"]) == ("refused", UNKNOWN)
+
+
+def heard(player: Player, kind: str, **fields: object) -> dict[str, Any]:
+    """The next frame of this type with these fields."""
+    while True:
+        frame = player.hear()
+        if frame["type"] == kind and fields.items() <= frame.items():
+            return frame
+
+
+def answers(player: Player, name: str) -> dict[str, tuple[int, str]]:
+    """Label and version of every model's answer to a drawing."""
+    said: dict[str, tuple[int, str]] = {}
+    while set(said) < MODELS:
+        frame = heard(player, "guess", drawing_id=str(named(name)))
+        said[frame["model"]] = (frame["label"], frame["version"])
+    return said
+
+
+@pytest.mark.timeout(120)
+def test_health_says_within_its_answer_that_nothing_is_learned_and_that_it_is_again(game):
+    address = game.url.removeprefix("http://")
+    eventually(lambda: get(address, "/healthz").json()["status"] == "ok")
+    os.kill(game.pid("learning"), signal.SIGKILL)
+    seconds = time.monotonic()
+    told = get(address, "/healthz").json()
+    while told["status"] == "ok" and time.monotonic() - seconds < 1.0:  # of what it knew when it was killed
+        told = get(address, "/healthz").json()
+
+    assert (told["status"], set(told["missing"])) == ("degraded", {"learning", "learning of yours"})
+    eventually(lambda: get(address, "/healthz").json()["status"] == "ok")

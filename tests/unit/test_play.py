@@ -244,10 +244,37 @@ def test_the_same_drawing_again_brings_the_guesses_on_it_again(ada):
 
 
 def test_a_drawing_that_another_process_had_before_a_restart_is_acknowledged_from_the_log(ada):
-    ada.lobby.recent.add_drawing(named("d1"), ada.session.player_id).kept = True
+    ada.lobby.recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now)
+
+    assert [frame["type"] for frame in ada.draw("d1")] == ["saved", "guess"]
+    assert ada.put == []
+
+
+def test_a_drawing_of_which_not_all_answers_are_known_is_put_again_once_in_a_while_so_that_they_are_told(ada):
+    ada.lobby.recent.guessed(guess("d1", 7, model="xgboost", player=ada.session.player_id), 0.5, ada.now)
+
+    assert [frame["type"] for frame in ada.draw("d1") + ada.draw("d1")] == ["saved", "guess"] * 2
+    assert [event.drawing_id for event in ada.put] == [named("d1")]
+    assert ada.kept(ada.put[0]) == []
+    assert ada.carry_out(ada.session.put_done(ada.put[0], "full")) == []
+
+    ada.lobby.recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now)
+    ada.now += 60
+    assert [frame["model"] for frame in ada.draw("d1")[1:]] == ["xgboost", "river"]
+    assert len(ada.put) == 1
+
+
+def test_answers_that_are_kept_no_more_are_told_again_when_the_joiner_says_them(ada):
+    recent = ada.lobby.recent
+    ada.saved("d1")
+    recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now)
+    recent.drawing(named("d1")).forget_frames()
+    ada.now += 60
 
     assert [frame["type"] for frame in ada.draw("d1")] == ["saved"]
-    assert ada.put == []
+
+    assert [type(event) for event in ada.put] == [DrawingSubmitted, DrawingSubmitted]
+    assert recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now) is not None
 
 
 def test_a_drawing_that_could_not_be_kept_can_be_sent_again(ada):
