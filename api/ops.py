@@ -25,6 +25,7 @@ from api.live import Live
 from api.meters import Meters
 from api.operators import Operators
 from api.orders import Order, Orders
+from api.rejected import rejected_router
 from contracts.events import (
     BATCH_MODELS,
     MODELS,
@@ -290,5 +291,6 @@ def router(
         meters.judged(await health.check())
         return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
 
+    rejected_router(commands, bus, meters, operator, _REFUSALS)
     routes.include_router(commands)
     return routes

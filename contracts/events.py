@@ -914,9 +914,41 @@ class MessageRejected(Event):
     @property
     def whole(self) -> bool:
         """Whether all of the message and of its key is kept."""
-        size = len(self.value) if self.size is None else self.size
-        key_size = len(self.source_key or b"") if self.source_key_size is None else self.source_key_size
-        return size == len(self.value) and key_size == len(self.source_key or b"")
+        if self.size is None:
+            return not self.error.startswith("only the first ")
+        return self.size == len(self.value) and self.source_key_size in (None, len(self.source_key or b""))
+
+
+class MessageRepaired(Event):
+    """An operator has said what a rejected message should have been: an event of its topic.
+
+    Written by api.rejected; read by it. Twice is harmless: the newest counts.
+    """
+
+    topic: ClassVar[str] = "rejected.v1"
+    key: ClassVar[str] = "source"
+
+    type: Literal["MessageRepaired"] = "MessageRepaired"
+    rejection_id: UUID
+    source: Name
+    value: bytes
+    by: Name
+    reason: Text = ""
+
+
+class MessageReplayed(Event):
+    """An operator has put a rejected message, repaired if it was, on its topic again.
+
+    Written by api.rejected, after the message is there; read by it. Twice is harmless: the message's own ids are the same.
+    """
+
+    topic: ClassVar[str] = "rejected.v1"
+    key: ClassVar[str] = "source"
+
+    type: Literal["MessageReplayed"] = "MessageReplayed"
+    rejection_id: UUID
+    source: Name
+    by: Name
 
 
 # --- topics ----------------------------------------------------------------------------------------------------------
@@ -1023,6 +1055,8 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     SetPolicy,
     CommandSettled,
     MessageRejected,
+    MessageRepaired,
+    MessageReplayed,
 )
 
 

@@ -8,7 +8,9 @@ import os
 import shutil
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -23,6 +25,10 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(help="The keys of apps for /api/predict; without a command: list them.", rich_markup_mode=None)
 app.add_typer(keys_app, name="keys", invoke_without_command=True)
+rejected_app = typer.Typer(
+    help="Messages that nobody could handle; without a command: list them, the newest first.", rich_markup_mode=None
+)
+app.add_typer(rejected_app, name="rejected", invoke_without_command=True)
 console = Console(highlight=False)
 WIDE: Final = 140
 """Columns of a terminal that a whole table needs; a narrower one is shown what matters most, and the rest by name."""
@@ -489,6 +495,133 @@ def part(
     _carry_out("policy", {"parts": {model: part}, "reason": reason}, as_json)
 
 
+# --- rejected messages -------------------------------------------------------------------------------------------------
+
+Rejection = Annotated[UUID, typer.Argument(help="Of a rejected message, as the list shows it.")]
+Topic = Annotated[str | None, typer.Option(help="Only those of this topic.")]
+Stage = Annotated[str | None, typer.Option(help="Only those that this stage could not handle.")]
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many are listed.")]
+Last = Annotated[int, typer.Option(min=1, max=20_000, help="Records of rejected.v1 that are looked at, the newest.")]
+
+
+@rejected_app.callback()
+def rejected(
+    context: typer.Context,
+    topic: Topic = None,
+    stage: Stage = None,
+    limit: Limit = 50,
+    last: Last = 1000,
+    as_json: Json = False,
+) -> None:
+    """List the messages that nobody could handle, the newest first."""
+    if context.invoked_subcommand is None:
+        _list_rejected(topic, stage, limit, last, as_json)
+
+
+@rejected_app.command("list")
+def list_rejected(
+    topic: Topic = None, stage: Stage = None, limit: Limit = 50, last: Last = 1000, as_json: Json = False
+) -> None:
+    """List them, the newest first."""
+    _list_rejected(topic, stage, limit, last, as_json)
+
+
+def _list_rejected(topic: str | None, stage: str | None, limit: int, last: int, as_json: bool) -> None:
+    from urllib.parse import urlencode
+
+    from rich import box
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    asked = {"topic": topic, "stage": stage, "limit": limit, "last": last}
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    listed = _asked("GET", f"/api/ops/rejected?{query}").json()
+    if _printed(listed, as_json):
+        return
+    if not listed:
+        console.print(f"nothing was rejected, as far as the last {last} records of rejected.v1 go back")
+        return
+    columns = ("id", "at", "from", "by", "is", Column("because", overflow="fold"))
+    table = Table(*columns, box=box.SIMPLE_HEAD)
+    for one in listed:
+        where = f"{one['source']}/{one['partition']}/{one['offset']}"
+        state = one["state"] + ("" if one["whole"] else ", cut")
+        why = Text(" ".join(one["error"].split())[:200])
+        table.add_row(Text(one["rejection_id"]), _minute(one["at"]), where, Text(one["stage"]), state, why)
+    console.print(table)
+    console.print("gamenight rejected show ID shows all that is kept of one", style="dim")
+
+
+@rejected_app.command("show")
+def show_rejected(rejection_id: Rejection, as_json: Json = False) -> None:
+    """Show all that is kept of one: where it was, who could not handle it and why, and the message itself."""
+    one = _asked("GET", f"/api/ops/rejected/{rejection_id}").json()
+    if not _printed(one, as_json):
+        _show_rejected(one)
+
+
+def _show_rejected(one: dict[str, Any]) -> None:
+    size = f"{one['size']} bytes" + ("" if one["whole"] else ", of which the first are kept")
+    _sheet(
+        f"rejected message {one['rejection_id']}",
+        {
+            "is": one["state"],
+            "from": f"{one['source']}, partition {one['partition']}, offset {one['offset']}, key {one['key']!r}",
+            "at": one["at"],
+            "by": one["stage"] + (f", {one['times']} times" if one["times"] > 1 else ""),
+            "because": one["error"],
+            "size": "none: it has no value" if one["null"] else size,
+            "digest": one["digest"] and f"sha256:{one['digest']}",
+            "message": one["text"][:4000],
+            "repaired": one["repaired"],
+        },
+    )
+
+
+@rejected_app.command("repair")
+def repair_rejected(
+    rejection_id: Rejection,
+    value: Annotated[Path | None, typer.Option(help="A file with the whole message as it should be.")] = None,
+    fields: Annotated[list[str], typer.Option("--set", help="FIELD=VALUE, as JSON or else as text; may be repeated.")] = [],  # noqa: B006
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Say what a message should have been; exit status 2 if it would be no event of its topic, or was not kept whole."""
+    import json
+
+    given: dict[str, Any] = {}
+    for field in fields:
+        name, equals, text = field.partition("=")
+        if not equals:
+            raise NoGame(f"--set {field!r}: say FIELD=VALUE")
+        try:
+            given[name] = json.loads(text)
+        except ValueError:
+            given[name] = text
+    try:
+        whole = None if value is None else value.read_text(encoding="utf-8")
+    except (OSError, ValueError) as wrong:
+        raise NoGame(f"{value} cannot be read: {wrong}") from wrong
+    body = {"value": whole, "fields": given, "reason": reason}
+    one = _asked("POST", f"/api/ops/rejected/{rejection_id}/repair", body, refused=(409, 422)).json()
+    if not _printed(one, as_json):
+        console.print(f"[green]repaired[/]: gamenight rejected replay {rejection_id} puts it on {one['source']}")
+
+
+@rejected_app.command("replay")
+def replay_rejected(
+    rejection_ids: Annotated[list[UUID], typer.Argument(help="Of rejected messages.")], as_json: Json = False
+) -> None:
+    """Put messages, repaired if they were, on their topics again; exit status 2 at the first that is no event of its topic."""
+    done = []
+    for rejection_id in rejection_ids:
+        one = _asked("POST", f"/api/ops/rejected/{rejection_id}/replay", refused=(409,)).json()
+        done.append(one)
+        if not as_json:
+            console.print(f"[green]replayed[/]: {rejection_id} is {one['topic']}/{one['partition']}/{one['offset']} now")
+    _printed(done, as_json)
+
+
 SETTLED_S = 30.0
 """How long a command is waited for; it may still be carried out afterwards."""
 
@@ -596,7 +729,8 @@ def _url(settings: Settings) -> str:
     return game_url(settings)
 
 
-def _asked(method: str, path: str, body: dict[str, Any] | None = None) -> "httpx.Response":
+def _asked(method: str, path: str, body: dict[str, Any] | None = None, refused: tuple[int, ...] = ()) -> "httpx.Response":
+    """What the game answers; with a status of ``refused`` its reason is told, and the exit status is 2."""
     import httpx
 
     settings = Settings.load()
@@ -605,6 +739,9 @@ def _asked(method: str, path: str, body: dict[str, Any] | None = None) -> "httpx
         response = httpx.request(method, f"{_url(settings)}{path}", json=body, headers=headers, timeout=10, trust_env=False)
     except httpx.TransportError as error:
         raise NoGame(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
+    if response.status_code in refused:
+        errors.print(f"refused: {_detail(response)}", style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(2)
     if response.is_error:
         raise NoGame(f"the game refused with {response.status_code}: {_detail(response)}")
     return response
