@@ -40,6 +40,8 @@ SETTLED: Final = timedelta(seconds=1)
 """A guess says that a model is back when nobody has missed it for so long: several routers do not agree at once."""
 UNHEARD: Final = timedelta(seconds=5)
 """Nobody has said for so long that a model rests: then it is not known to."""
+LEARNERS: Final = {"learner": "learning", "personal": "learning of yours"}
+"""What is said of those who learn, by the stage of a receipt."""
 TITLES: Final = {BLEND: "Everyone", PERSONAL_MODEL: "Yours", **{model: model.title() for model in ONLINE_MODELS}}
 """Of the models that the router answers by itself: before any event names one, it answers from what it starts with."""
 _STARTING: Final = "it is being started"
@@ -240,13 +242,13 @@ class Board:
         return self._training.get(model)
 
     @property
-    def folding(self) -> str:
-        """What is folded again from the log and not up to date yet, in words; empty: nothing."""
+    def folding(self) -> dict[str, str]:
+        """What learns and is folded again from the log, not up to date yet: how far it is, in words."""
         least: dict[str, float] = {}
         for event in self._folding.values():
-            part = "yours" if event.fold == "personal" else "learning"
-            least[part] = min(event.fraction, least.get(part, 1.0))
-        return "; ".join(f"{part} is folding again, {int(n * 100)} %" for part, n in sorted(least.items()) if n < 1)
+            learner = LEARNERS["personal" if event.fold == "personal" else "learner"]
+            least[learner] = min(event.fraction, least.get(learner, 1.0))
+        return {learner: f"it folds again what it knows, {int(n * 100)} %" for learner, n in sorted(least.items()) if n < 1}
 
     # --- counts
 

@@ -14,6 +14,7 @@ from math import inf
 from typing import Final, Literal
 from uuid import UUID, uuid4
 
+from api.board import LEARNERS
 from contracts.events import (
     PLAYER_PARTITIONS,
     CorrectionProbed,
@@ -37,8 +38,6 @@ SOON_S: Final = 0.15
 """Within this all is answered, unless something is missing."""
 LEARNED_S: Final = 0.7
 """An answer to the question whether corrections are learned counts for so long: each leaves two small records for good."""
-LEARNERS: Final[Mapping[str, str]] = {"learner": "learning", "personal": "learning of yours"}
-"""Who answers that question, and what is missing where it does not."""
 
 _SEVEN = [[[90.0, 80.0], [190.0, 80.0], [130.0, 220.0]]]
 _REMEMBERED = 1000  # drawings of players that not all have answered
@@ -100,6 +99,7 @@ class Health:
         self,
         bus: Bus,
         expected: Callable[[], Mapping[str, str | None]],
+        folding: Callable[[], Mapping[str, str]],
         reading: Callable[[], str],
         clock: Callable[[], float],
     ) -> None:
@@ -108,11 +108,13 @@ class Health:
         Args:
             bus: Where the questions are put.
             expected: The models that are to answer, each with the cause why it cannot; None: it can.
+            folding: Who of `LEARNERS` is not up to date yet, and how far it is.
             reading: Says what is wrong with this process's own reading of the bus; empty: nothing.
             clock: Monotonic, in seconds.
         """
         self._bus = bus
         self._expected = expected
+        self._folding = folding
         self._reading = reading
         self._clock = clock
         self._players = _one_of_each_partition()
@@ -296,6 +298,7 @@ class Health:
         for stage, name in LEARNERS.items():
             if any(stage not in question.learned for question in questions.values() if question.probe_id is not None):
                 missing[name] = self._not_learned(stage)
+        missing |= self._folding()
         self._unanswered = {
             partition
             for partition, question in questions.items()

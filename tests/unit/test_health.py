@@ -131,9 +131,10 @@ class Stage:
         self.now = 100.0
         self.put: list[Event] = []
         self.acknowledges = acknowledges
+        self.folding: dict[str, str] = {}
         self.silent = silent
         """Partitions of which nobody answers."""
-        self.health = Health(self, lambda: dict.fromkeys(MODELS), lambda: "", lambda: self.now)  # type: ignore[arg-type]
+        self.health = Health(self, lambda: dict.fromkeys(MODELS), lambda: self.folding, lambda: "", lambda: self.now)  # type: ignore[arg-type]
 
     def publish(self, event: Event) -> "Future[Record]":
         future: Future[Record] = Future()
@@ -230,3 +231,12 @@ async def test_a_partition_that_is_silent_is_asked_again_until_it_answers():
     stage.silent = frozenset()
     assert (await stage.check())[:2] == (Status.OK, [])
     assert await stage.check() == (Status.OK, [], BOTH)
+
+
+async def test_what_is_folded_again_is_missing_until_it_is_done():
+    stage = Stage()
+    stage.folding = {"learning": "it folds again what it knows, 43 %"}
+    assert (await stage.check())[:2] == (Status.DEGRADED, ["learning"])
+
+    stage.folding = {}
+    assert (await stage.check())[:2] == (Status.OK, [])

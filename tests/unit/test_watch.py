@@ -359,12 +359,15 @@ def test_what_a_shadow_said_counts_for_its_version_alone():
 
 def test_what_is_folded_again_is_known_until_it_is_done():
     board = Board()
-    assert board.folding == ""
+    assert board.folding == {}
     for fold, partition, fraction in [("scorer", 0, 0.9), ("scorer", 1, 0.43), ("personal", 0, 0.2), ("joiner", 0, 1.0)]:
         board.apply(FoldAdvanced(fold=fold, source_partition=partition, fraction=fraction))
 
-    assert board.folding == "learning is folding again, 43 %; yours is folding again, 20 %"
+    assert board.folding == {
+        "learning": "it folds again what it knows, 43 %",
+        "learning of yours": "it folds again what it knows, 20 %",
+    }
 
     for event in [("scorer", 0), ("scorer", 1), ("personal", 0)]:
         board.apply(FoldAdvanced(fold=event[0], source_partition=event[1], fraction=1.0))
-    assert board.folding == ""
+    assert board.folding == {}
