@@ -317,9 +317,9 @@ def heads() -> Iterator[Case]:
         yield case(name, "408" if name == "a line of HTTP/0.9" else "400", sends(game, sent))
     paths = (
         "/web/../api/app.py", "/web/%2e%2e/api/app.py", "/web/..%2fapi/app.py", "/web//etc/passwd", "/web/%00",
-        "/web/game%00.js", "/web/" + "../" * 50 + "etc/passwd", "/web/....//....//etc/passwd", "/web/%252e%252e/etc/passwd", "/web/..\\..\\etc",
-        "/.env", "/.git/config", "/secrets/operator_token", "/web/%ff%fe", "/web/" + "a/" * 2000, "/web/" + "a" * 4000,
-        "/wp-login.php", "/api/ops/", "/api/nothing", "/healthz/x", "/web/game/",
+        "/web/game%00.js", "/web/" + "../" * 50 + "etc/passwd", "/web/....//....//etc/passwd", "/web/%252e%252e/etc/passwd",
+        "/web/..\\..\\etc", "/.env", "/.git/config", "/secrets/operator_token", "/web/%ff%fe", "/web/" + "a/" * 2000,
+        "/web/" + "a" * 4000, "/wp-login.php", "/api/ops/", "/api/nothing", "/healthz/x", "/web/game/",
     )  # fmt: skip
     for path in paths:
         yield case(f"GET {path[:40]}", "404", request("GET", path))
@@ -472,6 +472,8 @@ class Talk:
                     message = orjson.loads(payload)
                     if message["type"] == "error":
                         return f"error:{message['code']}"
+                    if message["type"] == "receipt":
+                        return f"receipt:{message['outcome']}"
         except TimeoutError:
             return "open"
         except OSError:
@@ -630,7 +632,7 @@ def mistakes() -> Iterator[Case]:
         sent = orjson.dumps({"type": "join", "name": "Eve", "room": None, "seat": seat})
         yield case(f"a seat {seat[:20]!r}", "error:bad_seat", talks("/ws/play", frame(1, sent)))
     word = f'{{"type":"correct","drawing_id":"{uuid4()}","correction_id":"{some}","label":1}}'.encode()
-    yield case("a word on nobody's drawing", "error:unknown_drawing", talks("/ws/play", frame(1, word), joined=True))
+    yield case("a word on nobody's drawing", "receipt:refused", talks("/ws/play", frame(1, word), joined=True))
     yield case("20 mistakes", "close 1008", talks("/ws/play", frame(1, b"oops") * 20, joined=True, until_close=True))
     previews = b"".join(frame(1, draw(final=False)) for _ in range(200))
     yield case("200 previews at once", "close 1008", talks("/ws/play", previews, joined=True, until_close=True))
