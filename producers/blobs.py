@@ -1,7 +1,7 @@
 """Objects by key, on S3 or in memory: datasets, examples and artifacts (way 3, REBUILD)."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import boto3
 from botocore.config import Config
@@ -9,6 +9,9 @@ from botocore.exceptions import ClientError
 
 from contracts.ports import BlobExists, NoSuchBlob
 from contracts.settings import Settings
+
+DIGEST_VARIABLE: Final = "MODEL_ARTIFACT_SHA256"
+"""The variable of a model's container that names the sha256 of its artifact: who loads it there holds it against that."""
 
 
 class S3Blobs:

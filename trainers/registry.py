@@ -12,14 +12,18 @@ from typing import Any, Final
 from uuid import UUID
 
 import boto3
+import structlog
 from botocore.exceptions import ClientError
 
 from contracts.events import ModelPublished
 from contracts.ports import Blobs
 from contracts.settings import Settings
+from producers.blobs import DIGEST_VARIABLE
 from trainers.jobs import PATIENT
 
 _BY_HAND: Final = " in the model registry"
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,9 @@ class Registry:
         if "card" not in told:
             return None
         card = ModelPublished.model_validate_json(self._blobs.get(told["card"]))
+        if told.get("digest", card.digest) != card.digest:  # whoever may write to the bucket is not who may register
+            log.error("a card names another digest than the registry", arn=arn, registered=told["digest"], card=card.digest)
+            card = card.model_copy(update={"digest": told["digest"]})
         status = package["ModelApprovalStatus"]
         now = {"approved": status == "Approved", "gate": told_gate(card, status, package.get("ApprovalDescription", ""))}
         return Registered(card.model_copy(update={"arn": arn, **now}), told.get("command_id", ""))
@@ -105,12 +112,19 @@ class Registry:
         self._blobs.put(card, published.record_value())
         self._ensure_group(model)
         about = {"version": version, "card": card, "command_id": str(command_id or ""), **published.lineage}
+        about["digest"] = published.digest
         package = self._sagemaker.create_model_package(
             ModelPackageGroupName=group(model),
             ModelPackageDescription=f"{published.title} {version}, {published.gate}"[:1024],
             ModelApprovalStatus="Approved" if published.approved else "Rejected",
             InferenceSpecification={
-                "Containers": [{"Image": self._settings.image_uri(model), "ModelDataUrl": published.artifact}],
+                "Containers": [
+                    {
+                        "Image": self._settings.image_uri(model),
+                        "ModelDataUrl": published.artifact,
+                        "Environment": {DIGEST_VARIABLE: published.digest},
+                    }
+                ],
                 "SupportedContentTypes": ["application/x-npy", "application/json"],
                 "SupportedResponseMIMETypes": ["application/x-npy", "application/json"],
             },

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from contracts.events import DIGITS, EndpointSeen, ModelPublished, VariantSeen, variant_of, version_of
 from contracts.npy import probabilities_of
 from contracts.settings import Settings
+from producers.blobs import DIGEST_VARIABLE
 from trainers import economics
 from trainers.jobs import PATIENT, Pause
 
@@ -237,7 +238,11 @@ class Serving:
             if not self._there(self._sagemaker.describe_model, ModelName=_model_name(version)):
                 self._sagemaker.create_model(
                     ModelName=_model_name(version),
-                    PrimaryContainer={"Image": self._settings.image_uri(version.model), "ModelDataUrl": version.artifact},
+                    PrimaryContainer={
+                        "Image": self._settings.image_uri(version.model),
+                        "ModelDataUrl": version.artifact,
+                        "Environment": {DIGEST_VARIABLE: version.digest},
+                    },
                     ExecutionRoleArn=self._settings.role_arn,
                 )
         self._sagemaker.create_endpoint_config(

@@ -11,9 +11,13 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 from pydantic import BaseModel
 
+from contracts.events import BATCH_MODELS
 from contracts.settings import Settings
 from deploy.local.components import game_url, outside
 from deploy.local.keys import FOLDERS
+from deploy.local.sagemaker import containers
+from deploy.local.sagemaker.containers import Images
+from deploy.local.sagemaker.errors import AwsError
 from deploy.local.supervisor import holder, read_state
 from deploy.local.up import health
 from producers.connection import BusError
@@ -45,6 +49,8 @@ class Findings(BaseModel):
     lag: dict[str, dict[str, int]]
     """Messages that are not yet committed, by consumer group and topic."""
     disk_mb: dict[str, float]
+    unconfined: str
+    """Why model servers and jobs can read what the user can; empty: they cannot."""
     advice: list[str]
 
 
@@ -77,7 +83,14 @@ def examine(settings: Settings) -> Findings:
                 f"{group} is {behind} messages behind: it catches up by itself, or set GAMENIGHT_STREAM_WORKERS higher"
             )
     return Findings(
-        up_pid=pid, parts=parts, status=said.status, missing=said.missing, lag=lag, disk_mb=_disk(settings.home), advice=advice
+        up_pid=pid,
+        parts=parts,
+        status=said.status,
+        missing=said.missing,
+        lag=lag,
+        disk_mb=_disk(settings.home),
+        unconfined=_unconfined(settings),
+        advice=advice,
     )
 
 
@@ -149,6 +162,14 @@ def _lag(settings: Settings) -> tuple[dict[str, dict[str, int]], str]:
         return {}, f"Kafka does not say how far its readers are ({error})"
     finally:
         admin.close()
+
+
+def _unconfined(settings: Settings) -> str:
+    images = Images(settings.image_registry, settings.tools)
+    for name in BATCH_MODELS:
+        with suppress(AwsError, OSError):
+            return containers.unconfined(images.find(settings.image_uri(name)), (settings.home / "sagemaker").absolute())
+    return ""
 
 
 def _disk(home: Path) -> dict[str, float]:

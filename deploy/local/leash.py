@@ -3,6 +3,8 @@
 ``python -I -S leash.py PARENT_PID NICE COMMAND...`` asks the kernel for it and then becomes the command, so that no process is
 left in between. The kernel sends the signal when the thread that started it ends: start it from one that outlives it. Where
 the kernel cannot do it (not Linux), it runs without.
+
+``leash.py PARENT_PID NICE --confined BARS COMMAND...`` shuts it in before, by `deploy.local.confine`; BARS is JSON.
 """
 
 import ctypes
@@ -21,7 +23,18 @@ if __name__ == "__main__":
                 group.write(str(nice))
         except OSError:
             pass
-    if sys.platform == "linux":
+    if command[0] == "--confined":
+        import json
+
+        sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+        from deploy.local.confine import Bars, confine
+
+        bars, command = json.loads(command[1]), command[2:]
+        try:
+            confine(Bars(bars["folder"], tuple(bars["covered"]), tuple(bars["kept"])))
+        except OSError as error:
+            sys.exit(f"this process could not be confined: {error}")
+    if sys.platform == "linux":  # only now: the kernel forgets it where a process changes what it may
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before we asked
         sys.exit(1)

@@ -1,7 +1,10 @@
 """What is only so of the local SageMaker: what it refuses because this machine has it not, and who is kept out."""
 
+import hashlib
 import http.client
+import io
 import json
+import tarfile
 from typing import Any
 
 import pytest
@@ -9,7 +12,10 @@ from botocore.exceptions import ClientError
 
 from contracts.settings import Settings
 from deploy.local.sagemaker.training import _AT_ONCE
-from tests.contract.sagemaker_cases import Cloud, channel
+from producers.blobs import DIGEST_VARIABLE, MemoryBlobs
+from tests.contract.sagemaker_cases import BASE, Cloud, channel
+from tests.histories import published
+from trainers.registry import Registry
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +102,64 @@ def test_more_jobs_than_the_machine_has_cores_for_wait_for_their_turn(here: Clou
 
     assert here.ended(pending)["TrainingJobStatus"] == "Completed"
     assert {here.ended(name)["TrainingJobStatus"] for name in running} == {"Stopped"}
+
+
+def failure(here: Cloud, model: str) -> str:
+    """Why an endpoint of a model did not come into service."""
+    name = here.begun(here.config_of(here.variant("v1", model)))
+    here.until(lambda: here.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] in ("InService", "Failed"))
+    described = here.sagemaker.describe_endpoint(EndpointName=name)
+    assert described["EndpointStatus"] == "Failed", described
+    return str(described["FailureReason"])
+
+
+def test_an_artifact_that_was_swapped_after_it_was_registered_is_not_served(here: Cloud) -> None:
+    genuine = hashlib.sha256(BASE.read_bytes()).hexdigest()
+    swapped = packed({"model.ubj": b"another"})
+    model = here.model(here.object("swapped/model.tar.gz", BASE.read_bytes()), **{DIGEST_VARIABLE: genuine})
+    served = here.begun(here.config_of(here.variant("v1", model)))
+    here.in_service(served)
+
+    here.object("swapped/model.tar.gz", swapped)
+    why = failure(here, model)
+
+    assert f"its sha256 is {hashlib.sha256(swapped).hexdigest()}, that of the model {genuine}" in why
+    here.sagemaker.update_endpoint(EndpointName=served, EndpointConfigName=here.config_of(here.variant("v2", model)))
+    here.until(lambda: here.sagemaker.describe_endpoint(EndpointName=served)["EndpointStatus"] == "InService")
+    after = here.sagemaker.describe_endpoint(EndpointName=served)
+    assert [variant["VariantName"] for variant in after["ProductionVariants"]] == ["v1"]
+    assert "is not what was registered" in after["FailureReason"]
+
+
+def test_a_hostile_artifact_is_the_reason_of_the_failure(here: Cloud) -> None:
+    assert "'../escaped' lies outside" in failure(
+        here, here.model(here.object("hostile/model.tar.gz", packed({"../escaped": b""})))
+    )
+    assert list((here.settings.home / "sagemaker").rglob("escaped")) == []
+
+
+def test_the_registry_s_word_on_a_digest_counts_and_not_the_card_s(here: Cloud) -> None:
+    blobs = MemoryBlobs()
+    registry = Registry(here.settings, blobs)
+    given = published(version="9", model=f"swap{here.run}", digest="a" * 64)
+    arn = registry.register(given).arn
+    [card] = blobs.keys("models/")
+
+    blobs.put(card, given.model_copy(update={"digest": "b" * 64}).record_value())
+    found = registry.read(arn)
+
+    assert found is not None
+    assert found.published.digest == "a" * 64
+    [container] = here.sagemaker.describe_model_package(ModelPackageName=arn)["InferenceSpecification"]["Containers"]
+    assert container["Environment"] == {DIGEST_VARIABLE: "a" * 64}
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    """A .tar.gz of some files."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    return out.getvalue()

@@ -1,5 +1,6 @@
 """The real Kafka, S3 and DynamoDB of one machine: what they were given survives kill -9, and they end with their supervisor."""
 
+import http.client
 import os
 import signal
 import subprocess
@@ -226,6 +227,18 @@ def gone(processes: list[psutil.Process]) -> bool:
     return all(not one.is_running() or one.status() == psutil.STATUS_ZOMBIE for one in processes)
 
 
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1", 200), ("localhost", 200), ("rebound.example", 404)])
+def test_dynamodb_serves_no_foreign_name(bases: tuple[Settings, Supervisor], host: str, status: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", bases[0].dynamodb_port, timeout=10)
+    scope = "Credential=AKIA/20260101/us-east-1/dynamodb/aws4_request, SignedHeaders=host, Signature=0"
+    headers = {"X-Amz-Target": "DynamoDB_20120810.ListTables", "Content-Type": "application/x-amz-json-1.0"}
+
+    connection.request("POST", "/", b"{}", {"Host": host, "Authorization": f"AWS4-HMAC-SHA256 {scope}", **headers})
+
+    assert connection.getresponse().status == status
+    connection.close()
+
+
 @pytest.mark.timeout(400)
 def test_up_is_alone_on_its_home_stops_on_ctrl_c_and_leaves_nothing_running(up: Up) -> None:
     up.wait_until_ready()
@@ -238,6 +251,10 @@ def test_up_is_alone_on_its_home_stops_on_ctrl_c_and_leaves_nothing_running(up: 
 
     readable = [path for path in up.settings.home.rglob("*") if path != up.output and path.lstat().st_mode & 0o077]
     assert [path for path in readable if not path.is_symlink() and path.suffix != ".sock"] == []
+    doors = [one for child in children for one in child.net_connections("inet") if one.status == psutil.CONN_LISTEN]
+    assert len(doors) >= len([port for part in components(up.settings) for port in part.ports])
+    assert {one.laddr.ip.removeprefix("::ffff:") for one in doors} == {"127.0.0.1"}
+    assert up.settings.dynamodb_port in {one.laddr.port for one in doors}
     secrets = {name: getattr(up.settings, name) for name in SECRETS}
     held = {
         name: {secret for secret, value in secrets.items() if value in psutil.Process(pid).environ().values()}

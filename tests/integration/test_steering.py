@@ -3,6 +3,7 @@
 The versions are the repository's base under other names, so that none has to be trained; one of them is broken.
 """
 
+import hashlib
 import io
 import os
 import signal
@@ -245,12 +246,13 @@ def publish_versions(settings: Settings, bus: Bus) -> None:
     registry = Registry(settings, blobs)
     for version in (*GOOD, REFUSED, BROKEN):
         key = f"models/xgboost/{version}/model.tar.gz"
-        blobs.put(key, broken() if version == BROKEN else BASE.read_bytes())
+        artifact = broken() if version == BROKEN else BASE.read_bytes()
+        blobs.put(key, artifact)
         published = ModelPublished(
             model="xgboost",
             version=version,
             title="XGBoost",
-            digest=f"{int(version):08d}",
+            digest=hashlib.sha256(artifact).hexdigest(),
             artifact=f"s3://{settings.bucket}/{key}",
             lineage={"source": "a test"},
             metrics={},

@@ -1,33 +1,39 @@
 """Runs images as processes: an image is a folder of trainers/images with a Python of its own.
 
-Each process sees its own folder as /opt/ml where the kernel lets us (a mount namespace), so that the SDK's own scripts run
-unmodified; elsewhere SAGEMAKER_BASE_DIR names the folder. All die with this service, even when it is killed with -9.
+Each process sees its own folder as /opt/ml where the kernel lets us (namespaces), so that the SDK's own scripts run
+unmodified, and of the rest of the machine only what it needs: see `deploy.local.confine`. Elsewhere SAGEMAKER_BASE_DIR names
+the folder, and nothing is hidden. All die with this service, even when it is killed with -9.
 """
 
 import asyncio
 import contextlib
 import functools
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import psutil
+import structlog
 
 from deploy.local import install, leash
+from deploy.local.confine import ML, Bars, needed, real
 from deploy.local.install import IMAGES
 from deploy.local.sagemaker.errors import invalid
 
-_MOUNTED: Final = 'mount --bind "$0" /opt/ml && exec "$@"'
 MARK: Final = "LOCAL_SAGEMAKER_HOME"
 """The variable by which a process is known as one of ours."""
 _AUTOGROUP_TRIES: Final = 20
 _LONGEST_LINE: Final = 256 * 1024
 """Bytes, as CloudWatch has it; a longer line is cut into several."""
+
+log = structlog.get_logger()
 
 Say = Callable[[str], None]
 """Told each line that a process prints."""
@@ -212,13 +218,15 @@ async def start(
         "OMP_WAIT_POLICY": "PASSIVE",
         MARK: str(home.absolute()),
     }
-    wrapped = list(command)
-    if can_mount():
-        wrapped = ["unshare", "-m", "--propagation", "private", "sh", "-c", _MOUNTED, str(folder), *wrapped]
+    confined = await asyncio.to_thread(can_confine, image, home.absolute())
+    if confined:
+        (folder / "scratch").mkdir(exist_ok=True)  # on disk: what else it may write to lies in memory
+        base |= dict.fromkeys(("HOME", "TMPDIR"), f"{ML}/scratch")
     else:
         base["SAGEMAKER_BASE_DIR"] = str(folder)
+    shut_in = ("--confined", json.dumps(asdict(bars(folder, image, home)))) if confined else ()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nice), *wrapped),
+        *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nice), *shut_in, *command),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -242,15 +250,35 @@ async def _pump(process: asyncio.subprocess.Process, say: Say) -> None:
         say(rest.decode(errors="replace"))
 
 
+def bars(folder: Path, image: Image, home: Path) -> Bars:
+    """What a process is shut in with.
+
+    Args:
+        folder: What it sees as /opt/ml.
+        image: Its scripts and its interpreter stay, wherever they lie.
+        home: The folder of this service: all that is beside it is hidden as well.
+    """
+    [place] = real([folder])
+    covered = real([home.absolute().parent, os.environ.get("HOME", "/root"), "/run"])
+    return Bars(place, covered, (*needed(str(image.python)), *real([IMAGES, image.folder])))
+
+
 @functools.cache
-def can_mount() -> bool:
-    """Whether a process can be given a folder as /opt/ml."""
-    try:
-        Path("/opt/ml").mkdir(parents=True, exist_ok=True)
-        trial = ["unshare", "-m", "--propagation", "private", "sh", "-c", _MOUNTED, "/", "true"]
-        return subprocess.run(trial, capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
+def can_confine(image: Image, home: Path) -> bool:
+    """Whether a process of an image can be shut in here: tried once, and said if not."""
+    if why := unconfined(image, home):
+        log.warning("model servers and jobs are not confined", image=image.uri, reason=why)
+    return not why
+
+
+def unconfined(image: Image, home: Path) -> str:
+    """Why a process of an image cannot be shut in here; empty: it can."""
+    command = (str(image.python), "-I", "-S", "-c", "pass")
+    with tempfile.TemporaryDirectory(dir=home) as folder:
+        shut_in = ("--confined", json.dumps(asdict(bars(Path(folder), image, home))))
+        trial = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), "0", *shut_in, *command]
+        done = subprocess.run(trial, capture_output=True, text=True, check=False)
+    return (done.stderr.strip()[-500:] or f"exit code {done.returncode}") if done.returncode else ""
 
 
 @functools.cache

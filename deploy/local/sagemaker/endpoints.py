@@ -24,6 +24,7 @@ from deploy.local.sagemaker.servers import PATIENCE_S, Server, ServerFailed
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.wire import Document
+from producers.blobs import DIGEST_VARIABLE
 
 KIND: Final = "endpoint"
 _LISTING: Final = Listing("EndpointName", "EndpointStatus", from_then_on=True)
@@ -394,7 +395,8 @@ class Endpoints:
                 model = folder / "model"
                 planned["Artifact"] = await self._artifact(planned)
                 if planned["ModelDataUrl"]:
-                    await asyncio.to_thread(self._objects.download_model, planned["ModelDataUrl"], model)
+                    digest = planned["Environment"].get(DIGEST_VARIABLE)
+                    await asyncio.to_thread(self._objects.download_model, planned["ModelDataUrl"], model, digest)
                 else:
                     model.mkdir(parents=True, exist_ok=True)
                 variants.append(self._variant(endpoint, planned))

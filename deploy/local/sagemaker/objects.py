@@ -1,6 +1,7 @@
 """What jobs and models read from S3 and write to it. Blocking: called in threads."""
 
 import gzip
+import hashlib
 import io
 import shutil
 import tarfile
@@ -32,41 +33,56 @@ class Objects:
     def _client(self) -> Any:
         return boto3.client("s3", **self._settings.aws("s3"))
 
-    def download_prefix(self, uri: str, folder: Path) -> int:
+    def download_prefix(self, uri: str, folder: Path, bounds: Bounds | None = None) -> int:
         """Bring all objects under a prefix into a folder, and say how many bytes that were.
 
         Raises:
-            ObjectsFailed: If there are none, or S3 is not there.
+            ObjectsFailed: If there are none, or S3 is not there, or they are more than the bounds allow.
         """
         bucket, prefix = split(uri)
-        total = 0
+        count = total = 0
         try:
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 for entry in page.get("Contents", []):
                     relative = within(prefix, entry["Key"])
                     if relative is None:
                         continue
+                    count, total = count + 1, total + entry["Size"]
+                    if bounds and (count > bounds.members or total > bounds.total_bytes or entry["Size"] > bounds.file_bytes):
+                        raise ObjectsFailed(f"{uri} has more or larger files than a model may have: {entry['Key']}")
                     file = folder / relative
                     file.parent.mkdir(parents=True, exist_ok=True)
                     self._client.download_file(bucket, entry["Key"], str(file))
-                    total += entry["Size"]
         except (BotoCoreError, ClientError, OSError) as error:
             raise ObjectsFailed(f"ClientError: Data download failed: {uri}: {error}") from error
         if not any(folder.rglob("*")):
             raise ObjectsFailed(f"ClientError: No S3 objects found under S3 URL {uri!r} given in input data source.")
         return total
 
-    def download_model(self, uri: str, folder: Path, bounds: Bounds = ARTIFACT) -> None:
+    def download_model(self, uri: str, folder: Path, digest: str | None = None, bounds: Bounds = ARTIFACT) -> None:
         """Unpack a model.tar.gz into a folder, or bring the objects under a prefix there.
 
+        Args:
+            uri: Where it is.
+            folder: Where it goes; what is there goes first.
+            digest: The sha256 that the archive must have, in hexadecimal; None: nobody has named one.
+            bounds: How much it may be.
+
         Raises:
-            ObjectsFailed: If it is not there, or no archive of a model; the folder is not there then.
+            ObjectsFailed: If it is not there, or no archive of a model, or another one than was registered; the folder is not
+                there then.
         """
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         if not uri.endswith((".tar.gz", ".tgz")):
+            if digest:
+                raise ObjectsFailed(f"{uri} is no archive, so it cannot have the sha256 {digest} that its model names")
             folder.mkdir()
-            self.download_prefix(uri, folder)
+            try:
+                self.download_prefix(uri, folder, bounds)
+            except ObjectsFailed:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             return
         bucket, key = split(uri)
         try:
@@ -75,6 +91,11 @@ class Objects:
                 if size > bounds.total_bytes:
                     raise ArchiveRefused(f"it has {size} bytes, of at most {bounds.total_bytes}")
                 self._client.download_fileobj(bucket, key, file)
+                file.seek(0)
+                if digest and (found := hashlib.file_digest(file, "sha256").hexdigest()) != digest.lower():
+                    raise ObjectsFailed(
+                        f"Model data at {uri} is not what was registered: its sha256 is {found}, that of the model {digest}"
+                    )
                 file.seek(0)
                 unpack(file, folder, bounds)
         except (BotoCoreError, ClientError) as error:
