@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIWebSocketRoute
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.websockets import WebSocket
@@ -22,7 +23,7 @@ from api.limits import Guest, Limits
 from api.live import Live
 from api.meters import Meters
 from api.operators import Operators
-from api.ops import router
+from api.ops import not_valid, router
 from api.orders import Orders
 from api.pages import WEB, Policy, add_pages
 from api.predict import SLACK_S, Predictor, predict_router
@@ -90,6 +91,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
         log.info("stopped")
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_exception_handler(RequestValidationError, not_valid)
     app.include_router(router(operators, bus, board, live, orders, health, meters))
     app.include_router(predict_router(settings, board, predictor, meters, origins(settings.allowed_origins)))
     known = origins(settings.allowed_origins) | {f"http://{settings.host}:{settings.port}"}

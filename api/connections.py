@@ -180,6 +180,9 @@ class HttpProtocol(HttpToolsProtocol):
         """Hand the request to the app, which may answer before the body is here: then the connection ends with the answer."""
         self._heading, before = False, self.cycle
         self._wire = 0
+        version = self.parser.get_http_version()
+        if version not in {"1.0", "1.1"} or (version == "1.0" and self._should_upgrade()):
+            self._stop(505, "HTTP/1.1 is spoken here")
         super().on_headers_complete()
         if self.cycle is before:  # a socket is asked for
             return

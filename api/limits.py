@@ -15,8 +15,10 @@ from contracts.settings import Settings
 
 MAX_ADDRESSES: Final = 4096
 """That are remembered; whoever was heard longest ago is forgotten."""
-BURST_S: Final = 3
-"""Drawings and requests of so many seconds may come at once."""
+REQUESTS_S: Final = 3
+"""Requests of so many seconds may come at once: a page is made of many."""
+DRAWINGS_S: Final = 1
+"""Drawings and frames of so many seconds: whoever draws then waits for them."""
 FRAMES_A_DRAWING: Final = 6
 """Frames of all kinds that an address may send for each drawing that it may send."""
 WORDS_S: Final = 3600
@@ -116,10 +118,10 @@ class Limits:
     def __init__(self, settings: Settings) -> None:
         """Take the settings; nobody has done anything yet."""
         drawings, words = settings.drawings_per_second, settings.corrections_per_minute / 60
-        self.requests = Rate(settings.requests_per_second, BURST_S)
-        self.frames = Rate(FRAMES_A_DRAWING * drawings, BURST_S)
-        self.drawings = Rate(drawings, BURST_S)
-        self.player_drawings = Rate(settings.player_drawings_per_second, BURST_S)
+        self.requests = Rate(settings.requests_per_second, REQUESTS_S)
+        self.frames = Rate(FRAMES_A_DRAWING * drawings, DRAWINGS_S)
+        self.drawings = Rate(drawings, DRAWINGS_S)
+        self.player_drawings = Rate(settings.player_drawings_per_second, DRAWINGS_S)
         self.words = Rate(words, WORDS_S)
         self.player_words = Rate(words, PLAYER_WORDS_S)
         self.joins = Rate(settings.joins_per_minute / 60, 60)

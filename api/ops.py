@@ -5,6 +5,7 @@ carries it out says on the log what became of it, and `GET /api/ops/commands/{id
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any, Final, Literal
@@ -12,6 +13,7 @@ from uuid import UUID, uuid4
 
 import structlog
 from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -157,6 +159,13 @@ _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     429: {"description": "Too many wrong tokens"},
     503: {"description": "The log did not acknowledge the command, or no token is set"},
 }
+
+
+async def not_valid(_: Request, wrong: Exception) -> Response:
+    """Say what is wrong with a request, and nothing of what it said: NaN and half letters cannot be sent back."""
+    assert isinstance(wrong, RequestValidationError)
+    told = [{"type": one["type"], "loc": one["loc"], "msg": one["msg"]} for one in wrong.errors()]
+    return Response(json.dumps({"detail": told}), 422, media_type="application/json")
 
 
 def router(

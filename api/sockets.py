@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import structlog
 from starlette.datastructures import Headers
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request
@@ -152,6 +153,12 @@ class Protocol(WebSocketsSansIOProtocol):
             super().data_received(data[start : start + SLICE])
             if self.queue.qsize() > MAX_UNHEARD:
                 self.abuse(f"over {MAX_UNHEARD} messages at once")
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send; a handshake that was refused is as complete as one that was not."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
 
     def handle_ping(self) -> None:
         """Answer a ping, if the other end does not send too many."""

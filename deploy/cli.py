@@ -4,10 +4,12 @@ Nothing heavy is imported before a command needs it.
 """
 
 import asyncio
+import json
 import os
 import shutil
 import sys
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
@@ -672,7 +674,7 @@ def simulate(
     error_rate: Annotated[float, typer.Option(min=0, max=1, help="Probability that a player's label is wrong.")] = 0.01,
     seed: Annotated[int, typer.Option(help="Of all chance.")] = 20181103,
     url: Annotated[str | None, typer.Option(help="Of the game; not given: the one of the settings.")] = None,
-    audit: Annotated[bool, typer.Option(help="Read the log afterwards: is all there, and once?")] = True,
+    audit: Annotated[bool, typer.Option(help="Afterwards, fold the whole log anew: is all there, and once?")] = True,
     as_json: Json = False,
 ) -> None:
     """Let people play who draw as the writers of data/pen did; exit status 1 if anything was lost or doubled."""
@@ -699,7 +701,8 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    from producers import audit, bus, players
+    from deploy.audit import audit, committed
+    from producers import bus, players
 
     enough = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, enough.set)
@@ -712,18 +715,24 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
             )
     except players.NoGame as error:
         raise NoGame(str(error)) from error
+    found = None
     if with_audit:
-        log = await asyncio.to_thread(bus.open_bus, Settings.load())
+        settings = Settings.load()
+        here = settings.home if settings.kafka_bootstrap_servers is None else None  # else workers may have homes elsewhere
+        commits = partial(committed, settings) if here else None
+        log = await asyncio.to_thread(bus.open_bus, settings)
         try:
-            found = await audit.audit(log, report.saved, report.receipted, since=report.started)
+            with errors.status("auditing: every fold is made anew from the log"):
+                found = await audit(log, report.saved, report.receipted, home=here, commits=commits)
         finally:
             await asyncio.to_thread(log.close)
-        report = report.model_copy(update={"audit": found})
     if as_json:
-        print(report.to_json())
+        print(json.dumps({**report.model_dump(mode="json"), "audit": found and found.model_dump(mode="json")}, indent=2))
     else:
         console.print(report.to_table())
-    return 0 if report.whole and (report.audit is None or report.audit.clean) else 1
+        if found is not None:
+            console.print(found.to_table())
+    return 0 if report.whole and (found is None or found.clean) else 1
 
 
 def _url(settings: Settings) -> str:

@@ -21,7 +21,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from contracts.events import MODELS, now
-from producers.audit import AuditReport
 from producers.people import FIRST, Person, SimulationOptions, Tally, handwriting
 
 Progress = Callable[[int, int], None]
@@ -91,8 +90,6 @@ class SimulationReport(BaseModel):
     """By model: finished drawings to which it gave no answer, since it rested or was too slow."""
     errors: dict[str, int]
     """By code: error frames, and sockets that were lost."""
-    audit: AuditReport | None = None
-    """What is on the log of all this; None: nobody looked."""
     saved: frozenset[UUID] = Field(frozenset(), exclude=True, repr=False)
     """The finished drawings that the game acknowledged."""
     receipted: dict[UUID, UUID] = Field({}, exclude=True, repr=False)
@@ -132,8 +129,6 @@ class SimulationReport(BaseModel):
         for what, n in self.errors.items():
             counts.add_row(f"[red]errors: {what}", str(n))
         parts: list[RenderableType] = [models, times, counts]
-        if self.audit is not None:
-            parts.append(self.audit.to_table())
         return Group(*parts)
 
 
@@ -142,7 +137,7 @@ async def simulate(
 ) -> SimulationReport:
     """Play, until every drawing is through or given up.
 
-    The report has the ids that `producers.audit.audit` looks for on the log.
+    The report has the ids that `deploy.audit.audit` looks for on the log.
 
     Args:
         options: Who plays, and how.

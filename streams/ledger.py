@@ -56,6 +56,32 @@ class Outgoing:
     value: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a ledger holds at one moment."""
+
+    cells: dict[str, bytes]
+    offsets: dict[str, int]
+    """The last one of each topic that is folded in."""
+    outbox: frozenset[int]
+    """Ids of what is not known to be published."""
+
+
+def look(path: Path) -> Kept:
+    """What a ledger holds now, read from beside it: whoever has it open goes on undisturbed."""
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
+    try:
+        db.execute("BEGIN")
+        tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not {"cells", "offsets", "outbox"} <= tables:
+            return Kept({}, {}, frozenset())  # it is being made
+        cells = {key: bytes(value) for key, value in db.execute("SELECT key, value FROM cells")}
+        offsets = dict(db.execute("SELECT topic, last FROM offsets"))
+        return Kept(cells, offsets, frozenset(number for (number,) in db.execute("SELECT id FROM outbox")))
+    finally:
+        db.close()
+
+
 class Ledger:
     """Cells (see `contracts.ports.Cells`), offsets and outbox of one partition. For one thread."""
 
@@ -84,7 +110,6 @@ class Ledger:
         rows = self._db.execute("SELECT id, topic, part, key, value FROM outbox ORDER BY id")
         self._unsent = [Outgoing(*row) for row in rows]
         self._last_id = self._unsent[-1].id if self._unsent else 0
-        self._sent = 0  # the highest id that was published and is still in the file; 0: none
 
     # --- cells
 
@@ -189,8 +214,6 @@ class Ledger:
             self._db.executemany(
                 "INSERT OR REPLACE INTO offsets VALUES (?, ?)", [(topic, self._offsets[topic]) for topic in self._moved]
             )
-            if self._sent:
-                self._db.execute("DELETE FROM outbox WHERE id <= ?", (self._sent,))
             posted = [_outgoing(number, event) for number, event in enumerate(self._posted, self._last_id + 1)]
             if posted:
                 self._db.executemany(
@@ -200,7 +223,6 @@ class Ledger:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-        self._sent = 0
         self._unsent += posted
         self._last_id += len(posted)
 
@@ -219,10 +241,11 @@ class Ledger:
         return list(self._unsent)
 
     def sent(self, outgoing: Sequence[Outgoing]) -> None:
-        """These have been acknowledged by the broker: they go with the next step, or when the ledger is closed."""
+        """These have been acknowledged by the broker: they are in the outbox no longer, if it is still ours."""
         if outgoing:
-            self._sent = outgoing[-1].id
-            self._unsent = [waiting for waiting in self._unsent if waiting.id > self._sent]
+            last = outgoing[-1].id
+            self._db.execute("DELETE FROM outbox WHERE id <= ? AND (SELECT epoch FROM owner) = ?", (last, self._epoch))
+            self._unsent = [waiting for waiting in self._unsent if waiting.id > last]
 
     # --- the whole
 
@@ -236,8 +259,6 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the file."""
-        mine = (self._sent, self._epoch)
-        self._db.execute("DELETE FROM outbox WHERE id <= ? AND (SELECT epoch FROM owner) = ?", mine)
         self._db.close()
 
 

@@ -109,6 +109,11 @@ class Player:
         self._picked: tuple[Sequence[ModelName], Floats, ModelName] | None = None
         self.version = f"{GENERATION}+{np.count_nonzero(_remembered(rows))}" if len(rows) else f"{GENERATION}+0"
 
+    @classmethod
+    def nobody(cls) -> "Player":
+        """Somebody who has said nothing yet."""
+        return cls(np.empty(0, _ROW), None)
+
     def answer(self, embeddings: NDArray[np.float32], shared: Floats) -> Floats:
         """The formula above, for embeddings of shape (n, d) and what the shared model says of them, shape (n, 10)."""
         if not len(self.rows):
@@ -223,6 +228,10 @@ class Personal:
             return shared, f"{GENERATION}+0"
         player = here.player(player_id)
         return player.answer(embeddings, shared), player.version
+
+    def player(self, partition: int, player_id: str) -> Player:
+        """What is remembered of a player of a partition that is here."""
+        return self._partitions[partition].player(player_id)
 
     def pick(self, partition: int, player_id: str, arms: Sequence[ModelName]) -> tuple[ModelName, int]:
         """Who of ``arms`` this player is shown first, and on how many words of theirs that stands; see `streams.bandit`."""

@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,14 +17,15 @@ from typing import Any, Final, NamedTuple
 import orjson
 import psutil
 
+from contracts.events import BATCH_MODELS
 from contracts.settings import LIMITS, Settings
 from deploy.local.archive import free_ports
 from producers.people import SimulationOptions
 from producers.players import NoGame, simulate
 
 ROOT: Final = Path(__file__).parent.parent
-PROCESSES: Final = ("api", "router", "learning", "trainer", "sagemaker", "endpoint", "kafka", "s3", "dynamodb")
-"""All that may be killed; the endpoint is xgboost's own process."""
+PROCESSES: Final = ("api", "router", "learning", "trainer", "sagemaker", *BATCH_MODELS, "kafka", "s3", "dynamodb")
+"""All that may be killed; a batch model stands for its endpoint's own process."""
 _PORTS = ("port", "kafka_port", "kafka_controller_port", "sagemaker_port", "s3_port", "dynamodb_port")
 
 
@@ -88,33 +89,50 @@ class Product:
         return [root, *root.children(recursive=True)]
 
     def pid(self, process: str) -> int | None:
-        """The process's id as the supervisor says it; the endpoint is a child of the local SageMaker. None: it is not there."""
+        """The process's id as the supervisor says it; an endpoint is a child of the local SageMaker. None: it is not there."""
         standings = orjson.loads((self.settings.home / "run" / "state.json").read_bytes())["components"]
         pids: dict[str, int | None] = {one["name"]: one["pid"] for one in standings if one["phase"] == "ready"}
-        if process != "endpoint" or pids.get("sagemaker") is None:
+        if process not in BATCH_MODELS or pids.get("sagemaker") is None:
             return pids.get(process)
         try:
             below = psutil.Process(pids["sagemaker"]).children(recursive=True)
-            served = (child for child in below if "images/xgboost/serve" in " ".join(child.cmdline()))
+            served = (child for child in below if f"images/{process}/serve" in " ".join(child.cmdline()))
             return next((child.pid for child in served), None)
         except psutil.NoSuchProcess:
             return None
 
-    async def kill(self, process: str, patience_s: float = 60.0) -> "Recovery":
-        """kill -9, and wait until the process runs again, and people can play and teach again."""
-        before = self.pid(process)
-        assert before is not None, f"{process} does not run"
-        os.kill(before, signal.SIGKILL)
-        killed = time.monotonic()
+    async def kill(self, *processes: str, patience_s: float = 60.0) -> "Recovery":
+        """kill -9 of all of these at once; wait until each runs again, and people can play and teach again."""
+        before = {process: self.pid(process) for process in processes}
+        for process, pid in before.items():
+            assert pid is not None, f"{process} does not run"
+        for pid in before.values():
+            os.kill(pid or 0, signal.SIGKILL)
+        return await self._recovery(f"kill -9 of {', '.join(processes)}", before, patience_s)
+
+    async def hang(self, process: str, seconds: float, patience_s: float = 60.0) -> "Recovery":
+        """Stop a process for so long, as a machine that hangs; wait as after `kill`, from when it goes on."""
+        pid = self.pid(process)
+        assert pid is not None, f"{process} does not run"
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            with suppress(ProcessLookupError):  # its supervisor has lost patience with it
+                os.kill(pid, signal.SIGCONT)
+        return await self._recovery(f"{seconds:.0f} s without {process}", {}, patience_s)
+
+    async def _recovery(self, what: str, before: Mapping[str, int | None], patience_s: float) -> "Recovery":
+        began = time.monotonic()
         try:
             async with asyncio.timeout(patience_s):
-                while self.pid(process) in (before, None):
+                while any(self.pid(process) in (pid, None) for process, pid in before.items()):
                     await asyncio.sleep(0.05)
                 ends = await asyncio.gather(self._through(teaching=False), self._through(teaching=True))
         except TimeoutError as late:
             standings = (self.settings.home / "run" / "state.json").read_text()
-            raise TimeoutError(f"not playable {patience_s:.0f} s after kill -9 of {process}: {standings}") from late
-        return Recovery(*(round(end - killed, 2) for end in ends))
+            raise TimeoutError(f"not playable {patience_s:.0f} s after {what}: {standings}") from late
+        return Recovery(*(round(end - began, 2) for end in ends))
 
     async def _through(self, teaching: bool) -> float:
         """When a drawing begun after the call was answered by every model, and, with ``teaching``, its label receipted."""

@@ -25,7 +25,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from contracts.events import TRAINING_ENDS, ModelPublished, TrainingAdvanced, decode, now
 from contracts.settings import Settings
-from producers.audit import audit
+from deploy.audit import audit
 from producers.bus import open_bus
 from producers.people import Inked, SimulationOptions, Spread, handwriting, ink
 from producers.players import SimulationReport, simulate
@@ -159,10 +159,10 @@ def row_loop(game: Product, seed: int) -> Row:
     report = play(game, "30 players, 6,000 drawings", seed, players=30, drawings=6000, speed=3)
     bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
     try:
-        found = asyncio.run(audit(bus, report.saved, report.receipted, since="start"))
+        found = asyncio.run(audit(bus, report.saved, report.receipted, home=game.settings.home))
     finally:
         bus.close()
-    console.print(report.model_copy(update={"audit": found}).to_table())
+    console.print(report.to_table(), found.to_table())
     return {
         "first tenth": {model: share.text for model, share in report.first_tenth.items()},
         "last tenth": {model: share.text for model, share in report.last_tenth.items()},
@@ -231,7 +231,7 @@ async def _kills(game: Product, seed: int) -> Row:
     report = await playing
     bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
     try:
-        found = await audit(bus, report.saved, report.receipted, since="start")
+        found = await audit(bus, report.saved, report.receipted, home=game.settings.home)
     finally:
         bus.close()
     return {"seconds": seconds, "seen": report.seen, "errors": report.errors, "audit": found.model_dump()}

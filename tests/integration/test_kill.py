@@ -1,17 +1,20 @@
-"""kill -9 of each process in turn, while people play: nothing acknowledged is lost, nothing counts twice (invariant 2)."""
+"""kill -9 of each process in turn, and of three at once, while people play (invariant 2)."""
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
-from producers.audit import audit
+from contracts.events import MODELS
+from deploy.audit import audit, committed
 from producers.bus import open_bus
 from producers.people import SimulationOptions
 from producers.players import simulate
 from tests.product import PROCESSES, Product, Recovery, product
 
 BACK_WITHIN_S = 10.0
+AT_ONCE = ("router", "learning", "kafka")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,9 @@ def game() -> Iterator[Product]:
 
 
 @pytest.mark.timeout(280)
-async def test_kill_minus_nine_of_any_process_under_play_loses_nothing_and_counts_nothing_twice(game, record_property):
+async def test_kill_9_of_any_process_and_of_three_at_once_under_play_loses_nothing_and_counts_nothing_twice(
+    game, record_property
+):
     begun, enough = asyncio.Event(), asyncio.Event()
     options = SimulationOptions(url=game.url, players=6, drawings=100_000, speed=6, duplicates=0.05, patience_s=40)
     playing = asyncio.create_task(simulate(options, lambda done, _: begun.set() if done else None, enough))
@@ -32,15 +37,19 @@ async def test_kill_minus_nine_of_any_process_under_play_loses_nothing_and_count
         for process in PROCESSES:
             seconds[process] = await game.kill(process)
             record_property(f"after kill -9 of {process}, s", seconds[process])
+        seconds[" and ".join(AT_ONCE)] = await game.kill(*AT_ONCE)
     finally:
         enough.set()
         report = await playing
 
     bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
     try:
-        found = await audit(bus, report.saved, report.receipted, since="start", wait_s=30)
+        commits = partial(committed, game.settings)
+        found = await audit(bus, report.saved, report.receipted, wait_s=30, home=game.settings.home, commits=commits)
     finally:
         bus.close()
     assert found.clean, found.model_dump_json(indent=2)
+    assert all(found.answered.get(model, 0) + found.missed.get(model, 0) == found.drawings for model in MODELS)
+    assert all(found.refolded.values())
     assert report.seen.get("unfinished", 0) == 0, report.to_json()
     assert max(recovery.playable for recovery in seconds.values()) <= BACK_WITHIN_S, seconds

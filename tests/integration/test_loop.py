@@ -12,7 +12,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from contracts.events import MODELS as ALL
-from producers.audit import audit
+from deploy.audit import audit
 from producers.bus import open_bus
 from producers.people import SimulationOptions
 from producers.players import simulate
@@ -56,7 +56,7 @@ async def test_every_drawing_is_answered_learned_and_counted_once_although_many_
 
     bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
     try:
-        found = await audit(bus, report.saved, report.receipted, since="start")
+        found = await audit(bus, report.saved, report.receipted, home=game.settings.home)
     finally:
         bus.close()
     assert found.clean, found.model_dump_json(indent=2)

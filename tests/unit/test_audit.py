@@ -1,5 +1,6 @@
 """What the audit finds on a log: what is missing, what happened twice, and counts that are wrong."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from uuid import UUID, uuid4
 
@@ -16,14 +17,22 @@ from contracts.events import (
     GuessMade,
     GuessMissed,
     LessonTaught,
+    Outcome,
     PolicySet,
     ScoresCounted,
     ShownGuess,
+    SnapshotTaken,
     now,
 )
 from contracts.ports import Record
-from producers.audit import Auditor, AuditReport, audit
+from deploy.audit import Auditor, AuditReport, audit
 from producers.bus import open_bus
+from streams.joining import Joiner
+from streams.learning import Learner, load_base
+from streams.personal import Personal
+from streams.refolding import Refolding
+from streams.scoring import Scorer
+from tests.histories import correction, drawing, features, folded, guess, named
 
 TWO = ("xgboost", "river")
 STROKES = [[[1.0, 1.0], [5.0, 5.0]]]
@@ -46,18 +55,18 @@ def history(drawing: UUID, correction: UUID, label: int = 3) -> Iterator[Event]:
     yield LessonTaught(**said, lesson_id=uuid4(), model="river", label=label, embedding=b"", reader="r", shown=[])
     for stage in ("learner", "personal"):
         yield CorrectionReceipt(**said, outcome="learned", models={}, stage=stage)
-    for guess in shown:
+    for one in shown:
         right = int(label == 3)
         confusion = [0] * 100
         confusion[label * 10 + 3] = 1
         yield ScoresCounted(
-            model=guess.model, version=guess.version.split("+")[0], window=None, source=0, n=1, correct=right,
+            model=one.model, version=one.version.split("+")[0], window=None, source=0, n=1, correct=right,
             confusion=confusion, latency=[1] + [0] * len(LATENCY_BUCKETS_MS),
         )  # fmt: skip
 
 
 def audited(events: list[Event], drawing: UUID, correction: UUID, models: Sequence[str] = (*TWO, "yours")) -> AuditReport:
-    auditor = Auditor({drawing}, {correction: drawing}, models, whole=True)
+    auditor = Auditor({drawing}, {correction: drawing}, models)
     for offset, event in enumerate(events):
         auditor.read(Record(event.topic, 0, offset, event.record_key(), event.record_value(), 0))
     return auditor.report()
@@ -138,8 +147,8 @@ def test_a_model_that_cannot_be_here_is_not_expected(status, lost):
 def test_a_batch_model_is_expected_from_its_first_word_on():
     first, second = uuid4(), uuid4()
     events: list[Event] = []
-    for drawing in (first, second):
-        events += [event for event in history(drawing, uuid4()) if isinstance(event, DrawingSubmitted | GuessMade)]
+    for one in (first, second):
+        events += [event for event in history(one, uuid4()) if isinstance(event, DrawingSubmitted | GuessMade)]
     guessed = {event.drawing_id: event for event in events if isinstance(event, GuessMade) and event.model == "xgboost"}
 
     lost = []
@@ -225,15 +234,100 @@ def test_a_drawing_that_was_counted_twice_differs_from_the_examples():
     assert any("river mnist1: n is 2, by the examples 1" in fault for fault in report.faults)
 
 
+def whole_history(*names: str) -> list[Event]:
+    """What is on the log of some drawings when real folds have worked; of a player whose partition is the first."""
+    base, of_eve = load_base(), {"player": "eve"}
+    said: list[Event] = []
+    for seed, name in enumerate(names):
+        read = features(seed, reader=base.reader)
+        said += [drawing(name, **of_eve), guess(name, features=read, **of_eve), guess(name, model="xgboost", **of_eve)]
+        said += [guess(name, model="yours", version="own1+0", **of_eve), correction(name, word=f"word on {name}", **of_eve)]
+    examples = folded(Joiner(), said)
+    scored = folded(Scorer(), examples)
+    learned = folded(Learner(base), [event for event in scored if isinstance(event, LessonTaught)])
+    return [*said, *examples, *scored, *learned, *folded(Personal(base.reader), examples)]
+
+
+def refolded(events: list[Event]) -> list[str]:
+    """What differs from a fresh fold, of a log that nobody's ledger is beside."""
+    refolding = Refolding(load_base(), 1)
+    last: Counter[str] = Counter()
+    for event in events:
+        refolding.read(Record(event.topic, 0, last[event.topic], event.record_key(), event.record_value(), 0), event)
+        last[event.topic] += 1
+    return [fault for several in refolding.faults(None, {}).values() for fault in several]
+
+
+def test_a_log_that_real_folds_have_written_is_what_fresh_folds_come_to_however_often_each_message_is_there():
+    events = whole_history("d1", "d2")
+
+    assert refolded(events) == []
+    assert refolded(events + events) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "told"),
+    [
+        (ExampleLabelled, {"revision": 99}, "joiner: the example of drawing"),
+        (LessonTaught, {"lesson_id": uuid4()}, "scorer: lesson"),
+        (ScoresCounted, {"n": 7}, "scorer: the count"),
+        (SnapshotTaken, {"lessons": 3}, "learner: the snapshot of river at offset 1 has learned 3 lessons, and 2"),
+        (SnapshotTaken, {"weights": bytes(2600)}, "learner: the weights of the snapshot"),
+        (SnapshotTaken, {"digest": "another"}, "learner: the weights of the snapshot"),
+        (CorrectionReceipt, {"outcome": Outcome.QUARANTINED}, "personal: the receipt of correction"),
+    ],
+)
+def test_what_a_fold_has_said_and_a_fresh_one_does_not_is_a_fault(kind, change, told):
+    events = whole_history("d1", "d2")
+    at = max(n for n, event in enumerate(events) if isinstance(event, kind))
+    events[at] = events[at].model_copy(update=change)
+
+    assert [fault for fault in refolded(events) if fault.startswith(told)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (ExampleLabelled, "joiner: the example of drawing"),
+        (LessonTaught, "scorer: lesson"),
+        (ScoresCounted, "scorer: the count"),
+        (CorrectionReceipt, "personal: the receipt of correction"),
+    ],
+)
+def test_what_a_fresh_fold_says_and_is_not_on_the_log_is_a_fault(kind, told):
+    events = whole_history("d1", "d2")
+    at = max(n for n, event in enumerate(events) if isinstance(event, kind))
+
+    assert [fault for fault in refolded(events[:at] + events[at + 1 :]) if fault.startswith(told)]
+
+
+def test_an_answer_of_yours_that_the_players_examples_do_not_give_is_a_fault():
+    events = whole_history("d1")
+    at = next(n for n, event in enumerate(events) if isinstance(event, GuessMade) and event.model == "yours")
+    events[at] = events[at].model_copy(update={"probabilities": FLAT})
+
+    assert [fault for fault in refolded(events) if fault.startswith("personal: the answer of own1+0 to drawing")]
+
+
+def test_examples_that_are_to_be_kept_for_good_and_are_gone_are_a_fault():
+    refolding = Refolding(load_base(), 1)
+    [example] = [event for event in whole_history("d1") if isinstance(event, ExampleLabelled)]
+    refolding.read(Record("examples.v1", 0, 5, b"", b"", 0), example)
+
+    assert "examples.v1/0 begins at offset 5" in " ".join(refolding.faults(None, {})["scorer"])
+
+
 async def test_the_audit_reads_the_log_itself():
-    began = now()
     bus = open_bus("memory://audit")
+    drawn, word = named("d1"), named("word on d1")
     try:
-        for event in history(DRAWING, CORRECTION):
+        for event in whole_history("d1"):
             bus.publish(event).result(5)
 
-        assert (await audit(bus, {DRAWING}, {CORRECTION: DRAWING}, since="start", models=TWO)).clean
-        assert (await audit(bus, {DRAWING}, {CORRECTION: DRAWING}, since=began, models=TWO)).clean
-        assert not (await audit(bus, {DRAWING, uuid4()}, {}, since="start", models=TWO, wait_s=0)).clean
+        clean = await audit(bus, {drawn}, {word: drawn}, models=TWO, wait_s=1)
+
+        assert clean.clean, clean.faults
+        assert clean.answered == {"river": 1, "xgboost": 1, "yours": 1}
+        assert not (await audit(bus, {drawn, uuid4()}, {}, models=TWO, wait_s=0)).clean
     finally:
         bus.close()

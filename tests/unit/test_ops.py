@@ -312,3 +312,15 @@ def test_the_interval_is_wilsons(n, correct, low, high):
 
 def test_of_nothing_there_is_no_share():
     assert Accuracy.of(0, 0).model_dump() == {"n": 0, "correct": 0, "share": None, "low": None, "high": None}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"target":NaN}', b'{"target":1e999}', rb'{"target":"\ud800"}', rb'{"target":"xgboost","\ud800":1}'],
+)
+def test_what_cannot_be_sent_back_is_refused_all_the_same(address, body):
+    headers = {"Authorization": "Bearer token", "Content-Type": "application/json"}
+    answer = httpx.post(f"http://{address}/api/ops/retrain", content=body, headers=headers, timeout=DEADLINE_S, trust_env=False)
+    assert answer.status_code == 422
+    assert answer.json()["detail"][0]["loc"][0] == "body"
+    assert "input" not in answer.text

@@ -1,16 +1,19 @@
 """Whether the log holds what the players were told, each thing once (stands beside all three ways, and changes nothing).
 
 A message may lie on the log more than once: writers send again, and readers count an id once. So repeats are told, and are no
-fault; a fault is what is missing, or an effect that happened twice under two ids, or counts that are not those of the examples.
-A guess that the router says was missed is neither: it is told apart.
+fault; a fault is what is missing, an effect that happened twice, or whatever a fold holds or has said that a fresh fold of the
+log, each message taken once, does not come to (`streams.refolding`). Where the home of the workers is at hand their ledgers
+are compared too: cells, offsets and outboxes. It wants a game at rest, and waits for one.
+A guess that the router says was missed is no fault: it is told apart.
 """
 
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -21,11 +24,13 @@ from contracts.events import (
     MODELS,
     ONLINE_MODELS,
     PERSONAL_MODEL,
+    PLAYER_PARTITIONS,
     SHADOW,
     CorrectionGiven,
     CorrectionReceipt,
     DrawingSubmitted,
     EndpointSeen,
+    Event,
     ExampleLabelled,
     GuessMade,
     GuessMissed,
@@ -40,11 +45,26 @@ from contracts.events import (
 )
 from contracts.ports import Bus, Record
 from contracts.records import read
+from contracts.settings import Settings
+from producers.topics import open_admin
+from streams.learning import load_base
+from streams.ledger import Kept, look
+from streams.refolding import Place, Refolding
 
 TOPICS_READ: Final = (
-    "drawings.v1", "guesses.v1", "corrections.v1", "examples.v1", "lessons.v1", "receipts.v1", "metrics.v1", "rejected.v1",
+    "drawings.v1", "guesses.v1", "corrections.v1", "examples.v1", "lessons.v1", "receipts.v1", "metrics.v1", "models.v1",
+    "rejected.v1",
 )  # fmt: skip
-_SHOWN = 20  # faults that are told one by one; all are counted
+FOLDS: Final[Mapping[str, str]] = {
+    "joiner": "gamenight-learning",
+    "scorer": "gamenight-learning",
+    "learner": "gamenight-learning",
+    "personal": "gamenight-router",
+}
+"""Those that are made anew, and the consumer group of each."""
+_SHOWN_OF_A_FOLD = 10
+_SHOWN = 40  # faults that are told one by one; all are counted
+_BUSY_S = 10.0  # after which a log that never rests is looked at nevertheless
 _GRACE = timedelta(seconds=10)  # from a model's first promotion to its first answer
 
 
@@ -61,8 +81,10 @@ class AuditReport(BaseModel):
     """What should be on the log and is not, by kind; all 0 when all is well."""
     doubled: dict[str, int]
     """Effects that happened twice, by kind; all 0 when all is well."""
-    scores_differ: int | None
-    """Totals of metrics.v1 that are not those of the examples; None: only a part of the log was read."""
+    scores_differ: int
+    """Totals of metrics.v1 that are not a recount of the newest examples."""
+    answered: dict[str, int] = {}
+    """By model: the acknowledged drawings that it answered."""
     missed: dict[str, int] = {}
     """By model, of the acknowledged drawings: guesses that were given up, because it was too slow or rested."""
     absent: list[str] = []
@@ -72,13 +94,18 @@ class AuditReport(BaseModel):
     rejected: int
     unread: int
     """Records that are no event of their topic."""
+    refolded: dict[str, int] = {}
+    """By fold: the messages from which it was made anew."""
+    folds: dict[str, int] = {}
+    """By fold: what it holds or has said that the fresh one does not, or does not that the fresh one does."""
     faults: list[str]
     """The first of them, in words."""
 
     @property
     def clean(self) -> bool:
         """Whether nothing is lost and nothing doubled."""
-        return not (sum(self.lost.values()) or sum(self.doubled.values()) or self.scores_differ or self.unread)
+        counts = (*self.lost.values(), *self.doubled.values(), *self.folds.values(), self.scores_differ, self.unread)
+        return not any(counts)
 
     def to_table(self) -> Table:
         """For people."""
@@ -89,12 +116,16 @@ class AuditReport(BaseModel):
         for kind, counts in (("lost", self.lost), ("doubled", self.doubled), ("repeated, harmless", self.repeats)):
             for what, n in counts.items():
                 table.add_row(f"{kind}: {what}", str(n))
+        for model, n in self.answered.items():
+            table.add_row(f"answered by {model}", str(n))
         for model, n in self.missed.items():
             table.add_row(f"missed, and said so: {model}", str(n))
         for model in self.absent:
             table.add_row(f"not available: {model}", "")
-        if self.scores_differ is not None:
-            table.add_row("totals that differ from the examples", str(self.scores_differ))
+        table.add_row("totals that differ from the examples", str(self.scores_differ))
+        for fold, n in self.refolded.items():
+            table.add_row(f"{fold}: made anew from so many messages", str(n))
+            table.add_row(f"{fold}: what differs from it", str(self.folds.get(fold, 0)))
         table.add_row("rejected messages", str(self.rejected))
         for fault in self.faults:
             table.add_row(f"[red]{fault}", "")
@@ -109,7 +140,6 @@ class Auditor:
         drawings: Collection[UUID],
         corrections: Mapping[UUID, UUID],
         models: Collection[str] = MODELS,
-        whole: bool = False,
     ) -> None:
         """An auditor of what players were told.
 
@@ -118,12 +148,10 @@ class Auditor:
             corrections: Corrections that were receipted, and the drawing of each.
             models: Those that must have answered each drawing, or be said to have missed it. A batch model need not until it is
                 there, and one that the policy turned off need not.
-            whole: The log is read from its start, so that the totals of metrics.v1 can be compared with the examples.
         """
         self._drawings = frozenset(drawings)
         self._corrections = dict(corrections)
         self._models = frozenset(models)
-        self._whole = whole
         self._submitted: Counter[UUID] = Counter()
         self._drawn_at: dict[UUID, datetime] = {}
         self._guessed: Counter[tuple[UUID, str]] = Counter()
@@ -145,12 +173,14 @@ class Auditor:
         self._rejected = 0
         self._unread = 0
 
-    def read(self, record: Record) -> None:
-        """Take a record in; previews, and what is of other topics, are passed over."""
+    def read(self, record: Record) -> Event | None:
+        """Take a record in, and give the event that it carries; previews, and what is of other topics, are passed over."""
         event = read(record, "audit")
+        if event is None:
+            return None
         if isinstance(event, MessageRejected) and record.topic != MessageRejected.topic:
             self._unread += 1
-            return
+            return None
         match event:
             case DrawingSubmitted(final=True):
                 self._submitted[event.drawing_id] += 1
@@ -183,6 +213,7 @@ class Auditor:
                 self._not_shown |= event.parts.keys()
             case _:
                 pass
+        return event
 
     def _begun(self) -> dict[str, datetime]:
         """Of each model that said anything: when the first drawing was made of which it did."""
@@ -229,9 +260,14 @@ class Auditor:
         if newest is None or event.revision > newest.revision:
             self._examples[event.drawing_id] = event.model_copy(update={"strokes": [], "features": None})
 
-    def report(self) -> AuditReport:
-        """What is there, what is missing and what happened twice, by all that was read."""
-        faults: list[str] = []
+    def report(self, folds: Mapping[str, list[str]] | None = None, refolded: Mapping[str, int] | None = None) -> AuditReport:
+        """What is there, what is missing and what happened twice, by all that was read.
+
+        Args:
+            folds: By fold, what a comparison with a fresh one has found; None: there was none.
+            refolded: By fold, from how many messages the fresh one was made.
+        """
+        faults = [fault for several in (folds or {}).values() for fault in several[:_SHOWN_OF_A_FOLD]]
 
         def count(kind: str, found: Iterable[object]) -> int:
             several = list(found)
@@ -272,13 +308,14 @@ class Auditor:
                 (c for c in self._receipts for stage in ("learner", "personal") if len(self._outcomes(c, stage)) > 1),
             ),
         }
-        differ = count("totals that differ", self._wrong_totals()) if self._whole else None
+        differ = count("totals that differ", self._wrong_totals())
         return AuditReport(
             drawings=len(self._drawings),
             corrections=len(self._corrections),
             lost=lost,
             doubled=doubled,
             scores_differ=differ,
+            answered=dict(sorted(Counter(m for d, m in self._guessed if d in self._drawings).items())),
             missed=dict(sorted(Counter(m for d, m in self._missed - self._guessed.keys() if d in self._drawings).items())),
             absent=sorted(self._absent(self._begun())),
             repeats={
@@ -291,6 +328,8 @@ class Auditor:
             },
             rejected=self._rejected,
             unread=self._unread,
+            refolded=dict(refolded or {}),
+            folds={fold: len(several) for fold, several in (folds or {}).items()},
             faults=faults[:_SHOWN],
         )
 
@@ -322,37 +361,80 @@ def _again(copies: Counter[Any]) -> int:
     return copies.total() - len(copies)
 
 
+def committed(settings: Settings) -> dict[tuple[str, Place], int]:
+    """By fold and place on the log, the offset from which Kafka would let it go on.
+
+    Raises:
+        BusError: If nobody is there, or does not admit us.
+    """
+    admin = open_admin(settings)
+    try:
+        there = {group["group_id"] for group in admin.list_groups()}
+        wanted = sorted(there & set(FOLDS.values()))
+        offsets = admin.list_group_offsets(wanted) if wanted else {}
+        return {
+            (fold, (place.topic, place.partition)): at.offset
+            for fold, group in FOLDS.items()
+            for place, at in offsets.get(group, {}).items()
+        }
+    finally:
+        admin.close()
+
+
+def ledgers(home: Path) -> dict[Place, Kept]:
+    """What the ledgers in a home hold now, by fold and partition."""
+    files = [path for fold in FOLDS for path in (home / "state" / fold).glob("*.sqlite")]
+    return {(path.parent.name, int(path.stem)): look(path) for path in files}
+
+
 async def audit(
     bus: Bus,
     drawings: Collection[UUID],
     corrections: Mapping[UUID, UUID],
     *,
-    since: Literal["start"] | datetime,
     models: Collection[str] = MODELS,
     wait_s: float = 20.0,
+    home: Path | None = None,
+    commits: Callable[[], Mapping[tuple[str, Place], int]] | None = None,
 ) -> AuditReport:
-    """What the log says of what players were told.
+    """What the whole log says of what players were told, and of the folds.
 
     Args:
         bus: Where the log is.
         drawings: Finished drawings that were acknowledged.
         corrections: Corrections that were receipted, and the drawing of each.
-        since: A time before the first of them; from the start the totals of metrics.v1 are compared too.
         models: Those that must have answered each drawing, or be said to have missed it.
         wait_s: How long what is missing may still come.
+        home: Of all workers, whose ledgers are compared too; None: they are elsewhere.
+        commits: Gives `committed`; None: it is not looked at.
     """
-    auditor = Auditor(drawings, corrections, models, whole=since == "start")
-    tails = [bus.follow(TOPICS_READ, since), bus.follow(["models.v1"], "start")]
+    auditor, refolding = Auditor(drawings, corrections, models), Refolding(load_base(), PLAYER_PARTITIONS)
+    tail = bus.follow(TOPICS_READ, "start")
     deadline = time.monotonic() + wait_s
-    try:
-        while True:
-            records = [record for tail in tails for record in await asyncio.to_thread(tail.poll, 0.2)]
+
+    async def drain() -> None:
+        until = time.monotonic() + _BUSY_S
+        while (records := await asyncio.to_thread(tail.poll, 0.2)) or not tail.caught_up():
             for record in records:
-                auditor.read(record)
-            if not records and all(tail.caught_up() for tail in tails):
-                report = auditor.report()
-                if report.clean or time.monotonic() > deadline:
-                    return report
+                event = auditor.read(record)
+                refolding.read(record, event)
+            if tail.caught_up() and time.monotonic() > until:
+                break
+
+    try:
+        await drain()
+        begun = refolding.ends
+        while True:
+            # In this order: what is published is in a ledger before, and what a ledger holds is on the log before.
+            stood = await asyncio.to_thread(commits) if commits else {}
+            held = None if home is None else await asyncio.to_thread(ledgers, home)
+            await drain()
+            folds = await asyncio.to_thread(refolding.faults, held, stood)
+            for fault in refolding.behind(held, begun) if held is not None else ():
+                folds[fault.partition(":")[0]].append(fault)
+            report = auditor.report(folds, refolding.taken)
+            if report.clean or time.monotonic() > deadline:
+                return report
+            await drain()
     finally:
-        for tail in tails:
-            tail.close()
+        tail.close()

@@ -1,0 +1,109 @@
+"""How soon people play again after kill -9 of one, two and three processes at a time, and after a broker that hung for 30 s.
+
+python -m tests.bench.kills      (some ten minutes; ends with 1 if the audit finds anything)
+"""
+
+import asyncio
+import json
+import random
+import time
+from functools import partial
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.audit import AuditReport, audit, committed
+from producers.bus import open_bus
+from producers.people import SimulationOptions
+from producers.players import SimulationReport, simulate
+from tests.product import PROCESSES, Product, Recovery, product
+
+console = Console()
+HANG_S = 30.0
+
+Recoveries = list[tuple[str, Recovery]]
+
+
+def groups(kills: int, seed: int) -> list[tuple[str, ...]]:
+    """Who is killed, in which order: each process as often as any other, one to three at a time."""
+    chance = random.Random(seed)
+    waiting: list[str] = []
+    out: list[tuple[str, ...]] = []
+    while kills > 0:
+        size = min(chance.choice((1, 1, 2, 3)), kills)
+        if len(waiting) < size:
+            waiting += chance.sample(PROCESSES, len(PROCESSES))
+        several: list[str] = []
+        for process in list(waiting):
+            if len(several) < size and process not in several:
+                several.append(process)
+                waiting.remove(process)
+        out.append(tuple(several))
+        kills -= len(several)
+    return out
+
+
+async def killed(game: Product, kills: int, players: int, seed: int) -> tuple[Recoveries, SimulationReport, AuditReport]:
+    """Seconds to play and to teach after each, what the players saw, and what the audit says."""
+    begun, enough = asyncio.Event(), asyncio.Event()
+    options = SimulationOptions(
+        url=game.url, players=players, drawings=1_000_000, speed=2, duplicates=0.02, patience_s=60, seed=seed
+    )
+    playing = asyncio.create_task(simulate(options, lambda done, _: begun.set() if done else None, enough))
+    seconds: Recoveries = []
+    try:
+        await asyncio.wait_for(begun.wait(), 60)
+        order = groups(kills, seed)
+        for number, several in enumerate(order):
+            if number == len(order) // 2:
+                seconds.append((f"kafka hung for {HANG_S:.0f} s", await game.hang("kafka", HANG_S)))
+                console.print(*seconds[-1])
+            seconds.append((" + ".join(several), await game.kill(*several)))
+            console.print(*seconds[-1])
+    finally:
+        enough.set()
+        report = await playing
+    bus = open_bus(game.settings)
+    try:
+        commits = partial(committed, game.settings)
+        found = await audit(bus, report.saved, report.receipted, wait_s=60, home=game.settings.home, commits=commits)
+    finally:
+        bus.close()
+    return seconds, report, found
+
+
+def main(
+    kills: Annotated[int, typer.Option(help="Processes killed, all together.")] = 60,
+    players: Annotated[int, typer.Option(help="Who play meanwhile.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the order, and of the players.")] = 20181103,
+) -> None:
+    """Kill, and print what it took."""
+    began = time.monotonic()
+    with product() as game:
+        game.start()
+        seconds, report, found = asyncio.run(killed(game, kills, players, seed))
+    table = Table("kill -9 of", "playable, s", "learning, s", title=f"{kills} kills, {players} players, seed {seed}")
+    for what, recovery in sorted(seconds, key=lambda one: -one[1].playable):
+        table.add_row(what, f"{recovery.playable:.2f}", f"{recovery.learning:.2f}")
+    console.print(report.to_table(), found.to_table(), table)
+    told = {
+        "kills": kills,
+        "players": players,
+        "seed": seed,
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "worst playable s": max(recovery.playable for _, recovery in seconds),
+        "drawings saved": found.drawings,
+        "answered": found.answered,
+        "missed": found.missed,
+        "unfinished": report.seen.get("unfinished", 0),
+        "audit clean": found.clean,
+        "faults": found.faults,
+    }
+    console.print(json.dumps(told, indent=2))
+    raise typer.Exit(0 if found.clean else 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,152 @@
+"""The folds of a role, with a fault put into their code: for the test that the audit names it.
+
+python -m tests.integration.faulty ROLE FAULT      (settings from the environment, as every process of the game)
+
+Where a fault only shows in what a crash leaves, the process stops in the middle of a step as soon as `stops_at` is there.
+"""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from contracts.events import Event
+from contracts.ports import Cells
+from contracts.settings import Settings
+from producers import logs
+from producers.bus import open_bus
+from streams import joining, personal, pipe
+from streams.folding import Fold
+from streams.joining import Joiner
+from streams.learning import Learner, load_base
+from streams.ledger import Ledger
+from streams.personal import Personal
+from streams.scoring import Scorer
+
+
+def stops_at(home: Path) -> Path:
+    """The file at whose sight the process stops in the middle of its next step."""
+    return home / "stop"
+
+
+class _Forgetful:
+    """Cells that do not tell what some of them hold."""
+
+    def __init__(self, cells: Cells, prefix: str) -> None:
+        self._cells, self._prefix = cells, prefix
+        self.put, self.drop = cells.put, cells.drop
+
+    def get(self, key: str) -> bytes | None:
+        """The value, or None."""
+        return None if key.startswith(self._prefix) else self._cells.get(key)
+
+
+def _forgets(fold: type[Any], prefix: str) -> Callable[[Settings], None]:
+    def put_in(_: Settings) -> None:
+        decide = fold.decide
+
+        def forgetful(self: Fold, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+            said: Iterable[Event] = decide(self, _Forgetful(cells, prefix), event, partition, offset)
+            return said
+
+        fold.decide = forgetful
+
+    return put_in
+
+
+def _joiner_takes_all(_: Settings) -> None:
+    joining._same_guess = lambda *_: False
+    joining._is_news = lambda *_: True
+
+
+def _personal_takes_all(_: Settings) -> None:
+    personal._place = lambda rows, _: len(rows)
+
+
+def _acknowledges_first(settings: Settings) -> None:
+    real = pipe._all
+
+    async def acknowledged(queue: Any, most: int = pipe.STEP) -> list[Any]:
+        several = await real(queue, most)
+        for handed in filter(None, several):
+            handed.ack()
+        if any(several) and stops_at(settings.home).exists():
+            await asyncio.Event().wait()
+        return several
+
+    pipe._all = acknowledged
+
+
+def _publishes_first(settings: Settings) -> None:
+    bus, real = open_bus(settings), Ledger._write
+
+    def published(self: Ledger) -> None:
+        for sent in [bus.publish(event) for event in self._posted]:
+            sent.result(30)
+        if self._posted and stops_at(settings.home).exists():
+            threading.Event().wait()
+        real(self)
+
+    Ledger._write = published  # type: ignore[method-assign]
+
+
+def _forgets_offsets(_: Settings) -> None:
+    made, real = Ledger.__init__, Ledger._write
+    of_the_scorer: set[int] = set()
+
+    def opened(self: Ledger, path: Path, *given: Any, **named: Any) -> None:
+        made(self, path, *given, **named)
+        if path.parent.name == Scorer.name:
+            of_the_scorer.add(id(self))
+
+    def written(self: Ledger) -> None:
+        if id(self) in of_the_scorer:
+            self._moved.clear()
+        real(self)
+
+    Ledger.__init__ = opened  # type: ignore[method-assign]
+    Ledger._write = written  # type: ignore[method-assign]
+
+
+def _keeps_what_is_sent(_: Settings) -> None:
+    Ledger.sent = lambda *_: None  # type: ignore[method-assign]
+
+
+def _never_publishes(_: Settings) -> None:
+    real = pipe._Folding._publish
+
+    async def published(self: Any) -> None:
+        if self.fold.name != Scorer.name:
+            await real(self)
+
+    pipe._Folding._publish = published  # type: ignore[method-assign]
+
+
+FAULTS: Final[Mapping[str, Callable[[Settings], None]]] = MappingProxyType(
+    {
+        "none": lambda _: None,
+        "no deduplication in the joiner": _joiner_takes_all,
+        "no deduplication in the scorer": _forgets(Scorer, "example/"),
+        "no deduplication in the learner": _forgets(Learner, "lesson/"),
+        "no deduplication in personal": _personal_takes_all,
+        "acknowledged before the transaction": _acknowledges_first,
+        "published before the transaction": _publishes_first,
+        "offset not kept": _forgets_offsets,
+        "outbox not emptied": _keeps_what_is_sent,
+        "outbox not published": _never_publishes,
+    }
+)
+
+if __name__ == "__main__":
+    settings = Settings.load()
+    logs.configure(settings, "faulty")
+    role, fault = sys.argv[1:]
+    FAULTS[fault](settings)
+    base = load_base()
+    working = pipe.Pipe(settings, role, gather_ms=20)
+    for fold in {"learning": (Joiner(), Scorer(), Learner(base)), "router": (Personal(base.reader),)}[role]:
+        working.fold(fold, step=20)
+    working.run()

@@ -1,0 +1,242 @@
+"""An audit that can fail: each fault that is put into the running folds is named, and without one all is clean."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from contracts.events import TOPICS, CorrectionReceipt, Event, ExampleLabelled, LessonTaught, decode
+from contracts.ports import Record
+from contracts.settings import Settings
+from deploy.audit import AuditReport, audit, committed, ledgers
+from deploy.local.supervisor import running
+from producers.bus import open_bus
+from producers.topics import create_topics, open_admin
+from streams.learning import load_base
+from tests.conftest import ROOT, fresh_settings
+from tests.histories import correction, drawing, features, guess, named, probabilities, withdrawal
+from tests.integration.faulty import stops_at
+
+DEADLINE_S = 60.0
+MODELS = ("river", "xgboost", "yours")
+READER = load_base().reader
+DRAWINGS = 3
+
+NAMED = {
+    "no deduplication in the joiner": r"joiner: the example of drawing \S+ stands on \d+ events, .* by a fresh fold .* on \d+",
+    "no deduplication in the scorer": r"scorer: the count \S+ is n \d+, correct \d+; by a fresh fold of the examples n \d+",
+    "no deduplication in the learner": r"learner: the snap.* has learned \d+ lessons, and \d+ different ones are on the log",
+    "no deduplication in personal": r"personal: the ledger of partition \d is not what a fresh fold of the log .* gives",
+    "acknowledged before the transaction": r"joiner: the ledger .* and Kafka's commit at \d+: acknowledged before the trans",
+    "published before the transaction": r"joiner: revision \d+ of the example .*: published before the transaction",
+    "offset not kept": r"scorer: the ledger of partition \d holds more than its offsets say: the offset is not kept",
+    "outbox not emptied": r"joiner: the ledger of partition \d has \d+ events in its outbox: not published, or not emptied",
+    "outbox not published": r"scorer: lesson \S+ on correction \S+ is taught by a fresh fold .*, and is not on the log",
+}
+AT_DEATH = ("acknowledged before the transaction", "published before the transaction")
+
+
+def eventually(true: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A broker of its own: an audit wants a log that no other test has written to."""
+    settings = fresh_settings(tmp_path_factory.mktemp("broker"))
+    with running(settings, ["kafka"]):
+        yield settings
+
+
+class Game:
+    """Players, the log, and the processes that learn, with or without a fault."""
+
+    def __init__(self, broker: Settings, home: Path) -> None:
+        self._settings = broker.model_copy(update={"kafka_bootstrap_servers": broker.bootstrap_servers, "home": home})
+        self._anew()
+        self.bus = open_bus(self._settings)
+        self._tail = self.bus.follow(["examples.v1", "lessons.v1", "receipts.v1"], "start")
+        self.log: list[tuple[Record, Event]] = []
+        self.drawn: set[UUID] = set()
+        self.said: dict[UUID, UUID] = {}
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def _anew(self) -> None:
+        """Empty topics."""
+        admin = open_admin(self._settings)
+        try:
+            there = {topic["name"] for topic in admin.describe_topics()} & TOPICS.keys()
+            if there:
+                admin.delete_topics(sorted(there))
+            eventually(
+                lambda: not {topic["name"] for topic in admin.describe_topics()} & TOPICS.keys(), "topics are still there"
+            )
+        finally:
+            admin.close()
+        create_topics(self._settings)
+
+    def start(self, fault: str) -> None:
+        environment = os.environ | self._settings.environment() | {"PYTHONPATH": str(ROOT)}
+        for role in ("learning", "router"):
+            with (self._settings.home / f"{role}.log").open("ab") as log:
+                command = [sys.executable, "-m", "tests.integration.faulty", role, fault]
+                self._processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
+
+    def kill(self) -> None:
+        while self._processes:
+            process = self._processes.pop()
+            process.kill()
+            process.wait()
+
+    def play(self, part: str) -> None:
+        """Three players draw and correct, change a word and take one back; each message is on the log twice."""
+        for player in (f"{part}-ada", f"{part}-bob", f"{part}-eve"):
+            events: list[Event] = []
+            for n in range(DRAWINGS):
+                name, word = f"{player} {n}", f"{player} word {n}"
+                read = features(seed=len(self.drawn), reader=READER)
+                self.drawn.add(named(name))
+                self.said[named(word)] = named(name)
+                events += [drawing(name, player=player, at=n), guess(name, 7, player=player, features=read, at=n)]
+                events.append(guess(name, 3, model="xgboost", player=player, at=n))
+                own = {"version": "own1+0", "probabilities": probabilities(7)}
+                events.append(guess(name, 7, model="yours", player=player, at=n, **own))
+                events.append(correction(name, n, word=word, player=player, at=n))
+            events.append(correction(f"{player} 1", 5, word=f"{player} other", player=player))
+            events.append(withdrawal(f"{player} 2", word=f"{player} word 2", player=player))
+            for event in (event for event in events for _ in range(2)):
+                self.bus.publish(event)
+        self.bus.flush(DEADLINE_S)
+
+    def read(self) -> list[Event]:
+        for record in self._tail.poll(0.1):
+            self.log.append((record, decode(record.topic, record.value)))
+        return [event for _, event in self.log]
+
+    def learned(self) -> bool:
+        """Whether each word has become a lesson, and has a receipt of each model that learns."""
+        words = {event.correction_id for event in self.read() if isinstance(event, LessonTaught)}
+        told = {(e.correction_id, e.stage) for e in self.read() if isinstance(e, CorrectionReceipt)}
+        return words >= self.said.keys() and all((word, "learner") in told for word in words)
+
+    def counted(self) -> bool:
+        """Whether each word is in the scorer's ledgers, said to others or not."""
+        mine = [kept for (fold, _), kept in ledgers(self._settings.home).items() if fold == "scorer"]
+        known = [key for kept in mine for key in kept.cells if key.startswith("example/")]
+        return len(known) == len(self.drawn)
+
+    def repeat(self) -> None:
+        """Say again what the folds have said, as a worker does that was killed before it knew that it was heard."""
+        for event in [event for event in self.read() if isinstance(event, ExampleLabelled | LessonTaught)]:
+            self.bus.publish(event)
+        self.bus.flush(DEADLINE_S)
+
+    async def audit(self, wait_s: float) -> AuditReport:
+        """What the audit says of the log and of the ledgers."""
+        return await audit(
+            self.bus,
+            self.drawn,
+            self.said,
+            models=MODELS,
+            wait_s=wait_s,
+            home=self._settings.home,
+            commits=lambda: committed(self._settings),
+        )
+
+    def acknowledged(self) -> bool:
+        """Whether Kafka would go on behind what the joiner's ledgers hold."""
+        stood, held = committed(self._settings), ledgers(self._settings.home)
+        return any(
+            at > held[fold, place[1]].offsets.get(place[0], -1) + 1
+            for (fold, place), at in stood.items()
+            if fold == "joiner" and (fold, place[1]) in held
+        )
+
+    def stop_in_a_step(self) -> None:
+        stops_at(self._settings.home).touch()
+
+    def go_on(self) -> None:
+        stops_at(self._settings.home).unlink()
+
+    def close(self) -> None:
+        self.kill()
+        self._tail.close()
+        self.bus.close()
+
+
+@pytest.fixture
+def game(broker: Settings, tmp_path: Path) -> Iterator[Game]:
+    made = Game(broker, tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+async def test_without_a_fault_all_is_clean_through_repeats_and_kill_9(game: Game) -> None:
+    game.start("none")
+    game.play("first")
+    eventually(game.learned, "not learned")
+    game.repeat()
+    game.kill()
+    game.play("second")
+    game.start("none")
+    eventually(game.learned, "not learned after kill -9")
+    game.repeat()
+
+    report = await game.audit(wait_s=30)
+
+    assert report.clean, report.model_dump_json(indent=2)
+    assert all(n >= 2 * 3 * DRAWINGS for n in report.refolded.values())
+    assert report.answered == dict.fromkeys(MODELS, 2 * 3 * DRAWINGS)
+
+
+@pytest.mark.parametrize("fault", [fault for fault in NAMED if fault not in AT_DEATH])
+async def test_the_audit_names_the_fault(game: Game, fault: str) -> None:
+    game.start(fault)
+    game.play("first")
+    if fault == "outbox not published":
+        eventually(game.counted, "not counted")
+    else:
+        eventually(game.learned, "not learned")
+        game.repeat()
+
+    report = await game.audit(wait_s=5)
+
+    assert not report.clean
+    assert [told for told in report.faults if re.match(NAMED[fault], told)], report.model_dump_json(indent=2)
+
+
+@pytest.mark.parametrize("fault", AT_DEATH)
+async def test_the_audit_of_what_a_crash_has_left_names_the_fault_and_a_sound_process_mends_it(game: Game, fault: str) -> None:
+    game.start(fault)
+    game.play("first")
+    eventually(game.learned, "not learned")
+    game.stop_in_a_step()
+    examples = len([event for event in game.read() if isinstance(event, ExampleLabelled)])
+    game.play("second")
+    if fault == "acknowledged before the transaction":
+        eventually(game.acknowledged, "not acknowledged")
+    else:
+        eventually(
+            lambda: len([event for event in game.read() if isinstance(event, ExampleLabelled)]) > examples, "not published"
+        )
+    game.kill()
+
+    report = await game.audit(wait_s=0)
+
+    assert not report.clean
+    assert [told for told in report.faults if re.match(NAMED[fault], told)], report.model_dump_json(indent=2)
+    game.go_on()
+    game.start("none")
+    mended = await game.audit(wait_s=60)
+    assert mended.clean, mended.model_dump_json(indent=2)
