@@ -98,6 +98,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._stalled: asyncio.TimerHandle | None = None
         self._heading = False
         self._whole = True
+        self._begun = False
         self._head = self._fields = self._wire = 0
         self._keeps = False
         self._parted = False
@@ -145,8 +146,9 @@ class HttpProtocol(HttpToolsProtocol):
             self._await(HEAD_S)  # empty lines before a request are no request
         elif not self._heading:
             self._wire += len(data)
+        self._begun = False
         super().data_received(data)
-        if self._heading:
+        if self._heading and not self._begun:
             self._wire += len(data)  # what the parser keeps of a header that is not whole is in none of its callbacks
             if self._wire > MAX_HEAD:
                 self.refuse(431, f"a request's head has at most {MAX_HEAD} bytes")
@@ -156,7 +158,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._heading, self._whole = True, False
+        self._heading, self._whole, self._begun = True, False, True
         self._head = self._fields = self._wire = 0
         if self.cycle is None or self.cycle.response_complete:
             self._await(HEAD_S)

@@ -7,7 +7,8 @@ import pytest
 from contracts.settings import LIMITS, Settings
 from tests.bench.hostile import MOST_MEMORY, people
 from tests.hostile import KEY, Case, Doors, battery
-from tests.product import Product, product
+from tests.product import PROCESSES, Product, product
+from tests.serving import eventually
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +16,7 @@ def game() -> Iterator[Product]:
     defaults = {name: Settings.model_fields[name].default for name in LIMITS}
     with product(api_keys=f"battery:{KEY}", **defaults) as running:
         running.start()
+        eventually(lambda: all(running.pid(name) for name in PROCESSES))
         yield running
 
 
@@ -28,7 +30,7 @@ def test_strangers_are_refused_and_those_who_play_do_not_notice(game: Product) -
         if outcome not in case.expected:
             otherwise[case.name] = f"{outcome}, not {' or '.join(sorted(case.expected))}"
 
-    pids = {name: game.pid(name) for name in ("api", "kafka", "s3", "dynamodb", "sagemaker")}
+    pids = {name: game.pid(name) for name in PROCESSES}
     with people(game) as watched:
         battery(Doors.of(game.settings), told)
 
