@@ -23,6 +23,7 @@ from contracts.events import (
     GuessMade,
     GuessMissed,
     Outcome,
+    PreviewGuessed,
     ReceiptProbed,
 )
 from contracts.ports import Bus, Record
@@ -137,7 +138,7 @@ class Health:
     def heard(self, guess: GuessMade) -> None:
         """Take note of a guess."""
         question = self._by_id.get(guess.drawing_id)
-        if guess.role == "shadow" or not (guess.final or question):
+        if guess.role == "shadow" or (isinstance(guess, PreviewGuessed) and not question):
             return
         if guess.fallback is not None:
             self._why[guess.model] = guess.fallback

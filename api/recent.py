@@ -162,7 +162,7 @@ class Recent:
         hops = {name: _hundredths(ms) for name, ms in guess.hops.items()}
         hops["bus_out"] = _hundredths(bus_out_ms)
         total_ms = None
-        if guess.final and drawing is not None and drawing.received_at is not None:
+        if guess.final and drawing is not None and drawing.received_at is not None and drawing.sought_at is None:
             hops["total"] = total_ms = _hundredths((now - drawing.received_at) * 1000)
         text = guess_text(guess, hops)
         if guess.final:

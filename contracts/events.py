@@ -176,7 +176,7 @@ class GuessMade(Event):
     label: Digit
     probabilities: Probabilities
     final: bool
-    """True but on a `PreviewGuessed`."""
+    """Whether the drawing is finished: False on a `PreviewGuessed`, unless an answer to a finished one is said again."""
     hops: Annotated[dict[Name, Milliseconds], Field(max_length=16)]
     """Milliseconds of each hop on the way, in order: ``bus_in``, ``read``, ``wait``, ``model``."""
     table: Name = ""
@@ -202,9 +202,10 @@ class GuessMade(Event):
 
 
 class PreviewGuessed(GuessMade):
-    """One model's answer to a drawing that is not finished, or to a probe: shown, and nothing else comes of it.
+    """One model's answer that is shown, and nothing else comes of it: to a drawing that is not finished, to a probe, or again.
 
-    Written by streams (router); read by api.relay. On a topic of its own, since most guesses are these, and whoever learns
+    Written by the router, and by the joiner for a drawing that came a second time: the first answers to it, whose sender has
+    not seen them. Read by api.relay. On a topic of its own, since most guesses are these, and whoever learns
     would have to read them all to pass them by. Twice is harmless: it is only shown.
     """
 
@@ -1009,7 +1010,7 @@ TOPICS: Final[Mapping[str, TopicSpec]] = {
             "previews.v1",
             PLAYER_PARTITIONS,
             1,
-            "what they said of unfinished ones, and to probes: shown, and no more",
+            "what they said of unfinished ones, to probes, and again: shown, and no more",
             share=0.08,
         ),
         _spec("corrections.v1", PLAYER_PARTITIONS, 7, "what the players said to that", share=0.05),

@@ -3,7 +3,7 @@
 The three come on three topics, so in any order: whatever is there waits for the rest. What is kept of a drawing is its story,
 the events themselves; an example is only a view of it, so every order of arrival ends in the same example. Twice is harmless:
 a drawing_id, guess_id or correction_id that the story holds adds nothing to it; and whoever sends a drawing again does not know
-what came of it, so the guesses on it are said again.
+what came of it, so the guesses on it are shown again.
 
 A story is kept for a week, on disk, so the joiner is the one who knows whose drawing a word is on: the API takes any. A word
 whose drawing is not there waits, since its topic may have been read first. DrawingSought tells when it is not to come any more:
@@ -36,6 +36,7 @@ from contracts.events import (
     GivenLabel,
     GuessMade,
     Outcome,
+    PreviewGuessed,
     ShownGuess,
 )
 from contracts.ports import Cells
@@ -294,7 +295,7 @@ class Joiner:
             return (_refused(event, why),)
         before = story.standing(event.player_id)
         if not story.add(event):
-            return story.guesses if isinstance(event, DrawingSubmitted) else ()
+            return [_again(guess) for guess in story.guesses] if isinstance(event, DrawingSubmitted) else ()
         only_a_guess = isinstance(event, GuessMade) and event.features is None
         memory.told(event.drawing_id, story, at_once=not only_a_guess)
         if known is None:
@@ -324,6 +325,12 @@ class Joiner:
         else:
             memory.forget(cells, sought.drawing_id)
         return refused
+
+
+def _again(guess: GuessMade) -> PreviewGuessed:
+    """A guess of before, only to be shown: there is nothing to learn from it a second time."""
+    said = {name: value for name, value in guess if name not in ("type", "features")}
+    return PreviewGuessed(**said)
 
 
 def _refused(word: Word, why: str) -> CorrectionReceipt:

@@ -20,6 +20,7 @@ from contracts.events import (
     SHADOW,
     CandidateSet,
     CorrectionGiven,
+    CorrectionProbed,
     CorrectionReceipt,
     DrawingSubmitted,
     EndpointSeen,
@@ -31,6 +32,7 @@ from contracts.events import (
     ModelPublished,
     Outcome,
     PolicySet,
+    ReceiptProbed,
     ScoresCounted,
     SnapshotTaken,
     VariantSeen,
@@ -82,6 +84,8 @@ class Stage:
     """Finished ones, as they were kept."""
     previews: int = 0
     corrections: list[CorrectionGiven] = field(default_factory=list)
+    learns: bool = True
+    """Whether probes of corrections are answered."""
 
     def __post_init__(self) -> None:
         self.url = f"http://127.0.0.1:{self.port}"
@@ -222,7 +226,13 @@ class Stage:
         while not self._stopping.is_set():
             for record in with_all.poll(0.1):
                 match decode(record.topic, record.value):
-                    case DrawingSubmitted() as drawing if not drawing.probe:
+                    case DrawingSubmitted() as drawing if drawing.probe:
+                        for model, label in self.says.items():
+                            self._say(drawing, model, label)
+                    case CorrectionProbed(probe_id=probe, player_id=player) if self.learns:
+                        for stage in ("personal", "learner"):
+                            self.publish(ReceiptProbed(probe_id=probe, player_id=player, stage=stage))
+                    case DrawingSubmitted() as drawing:
                         self._guess(drawing)
                     case CorrectionGiven() as correction:
                         self._learn(correction)

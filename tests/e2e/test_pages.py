@@ -408,6 +408,21 @@ def test_who_cannot_be_here_says_why(stage: Stage, visit: Visits) -> None:
     expect(game.guess("mxnet")).to_have_text("1")
 
 
+def test_every_page_says_in_plain_words_what_is_missing_and_nothing_while_all_is_well(stage: Stage, visit: Visits) -> None:
+    stage.learns = False
+    for path in ("/", "/watch", "/library", "/endpoints"):
+        banner = visit(stage.url + path).page.locator("p.health")
+        expect(banner).to_have_text(
+            "MXNet does not guess at the moment."
+            " The models do not learn at the moment: your corrections are kept, and learned when they do again."
+        )
+        expect(banner).to_have_attribute("data-status", "degraded")
+
+    stage.learns, stage.says["mxnet"] = True, 1
+    stage.promote("base1", model="mxnet")
+    expect(banner).to_be_hidden(timeout=15_000)
+
+
 def test_a_canary_and_a_stand_in_are_marked(stage: Stage, visit: Visits) -> None:
     stage.told = {
         "xgboost": {"role": "canary", "version": "4"},

@@ -206,6 +206,14 @@ async def test_while_people_play_and_teach_nothing_is_asked():
     assert await stage.check(1.0) == (Status.OK, [], BOTH)
 
 
+async def test_answers_of_before_that_are_told_again_prove_nothing():
+    stage = Stage()
+    for model in MODELS:
+        stage.health.heard(PreviewGuessed.model_validate(guess(model=model).model_dump() | {"type": "PreviewGuessed"}))
+
+    assert await stage.check(0.1) == (Status.OK, [], BOTH)
+
+
 async def test_a_broker_that_does_not_acknowledge_makes_it_unavailable_at_once_and_is_asked_no_more_until_it_does():
     stage = Stage()
     assert (await stage.check())[0] is Status.OK

@@ -234,6 +234,7 @@ def test_who_sends_a_drawing_again_is_told_the_first_guesses_on_it_again():
 
     assert [(guess.model, guess.version, guess.label) for guess in said] == [("river", "mnist1+0", 7), ("xgboost", "base1", 1)]
     assert {guess.guess_id for guess in said} == {guess.guess_id for guess in history[1:]}
+    assert {(guess.topic, guess.final, guess.features) for guess in said} == {("previews.v1", True, None)}
 
 
 def test_a_probe_is_passed_on_and_leaves_nothing():

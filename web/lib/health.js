@@ -1,5 +1,5 @@
 // @ts-check
-/** What the game says of its own health, in a player's words, above every page: /healthz, asked every few seconds while the page
+/** What the game says of its own health, in a player's words, above every page: what /healthz says, asked every few seconds while the page
  * is looked at. Nothing is shown while all is well; whether the server is reached at all is the connection's to say. */
 
 import { h, say } from "./dom.js";
@@ -64,8 +64,8 @@ export function watchHealth() {
 /** @returns {Promise<Health | null>} Null: the server is not reached, or says something else. */
 async function asked() {
   try {
-    const response = await fetch("/healthz", { cache: "no-store" });
-    return response.ok || response.status === 503 ? await response.json() : null;
+    const response = await fetch("/api/health", { cache: "no-store" });
+    return response.ok ? await response.json() : null;
   } catch {
     return null; // the connection says so
   }
