@@ -43,6 +43,9 @@ check: lint  ## the quick loop
 	$(BIN)/python -m tests.web
 	$(BIN)/python -m pytest tests/unit tests/contract -rsx
 
+compose-test:  ## build the containers, play, kill each, play on; ends with 3 where there is no engine
+	$(PYTHON) -m tests.containers
+
 bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.loop
 	$(BIN)/python -m tests.bench.serving

@@ -149,6 +149,9 @@ class Settings(BaseSettings):
     training_rounds: int = Field(75, description="boosting rounds of a rebuilt XGBoost")
     seed: int = Field(20181103, description="seed of every draw of chance in training")
     chromium: str | None = Field(None, description="path of the Chromium for the browser tests; not given: looked for")
+    alive_file: Path | None = Field(
+        None, description="file that router, learning and trainer touch every few seconds while they work; not given: none"
+    )
     log_level: str = Field("INFO", description="least level that is logged")
 
     @classmethod

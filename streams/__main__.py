@@ -1,11 +1,13 @@
 """A process of the stream layer: ``python -m streams router`` or ``python -m streams learning``."""
 
 import argparse
+from functools import partial
 
 import structlog
 
 from contracts.settings import AWS_SECRETS, KAFKA_SECRETS, Settings
 from producers import logs
+from producers.alive import beat
 from producers.connection import BusError
 from streams.app import ROLES
 
@@ -18,7 +20,10 @@ def main() -> None:
     settings = Settings.load(secrets=(*KAFKA_SECRETS, *(AWS_SECRETS if role == "router" else ())))
     logs.configure(settings, role)
     try:
-        ROLES[role](settings).run()
+        pipe = ROLES[role](settings)
+        if settings.alive_file:
+            pipe.alongside(partial(beat, settings.alive_file))
+        pipe.run()
     except BusError as absent:
         structlog.get_logger().error("not started", why=str(absent))
         raise SystemExit(1) from None

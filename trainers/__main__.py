@@ -170,6 +170,8 @@ class Trainer:
         """See how the endpoints are, again and again."""
         while not self._stop.is_set():
             watch.look()
+            if self._settings.alive_file:
+                self._settings.alive_file.touch()
             self.pause(LOOK_S)
 
     def _keep(self, keep: Callable[[], int]) -> None:

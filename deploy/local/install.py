@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,6 +188,28 @@ def make_environment(folder: Path, requirements: Path, say: Say, python: str = s
     _run([*install, "--compile-bytecode", "-r", str(requirements)])
 
 
+def link_libraries(folder: Path, libraries: Mapping[str, str]) -> None:
+    """Put shared libraries that some packages of an environment bring where another one looks for them by their usual names.
+
+    A bare machine has neither libgomp nor libquadmath, and no package brings them under the names that others ask for.
+
+    Args:
+        folder: The environment.
+        libraries: By the name that is looked for, a pattern of the file that is there; both below its site-packages.
+
+    Raises:
+        InstallFailed: If a file is not there, or several are.
+    """
+    for name, pattern in libraries.items():
+        [packages] = folder.glob("lib/python*/site-packages")
+        found = sorted(packages.glob(pattern))
+        if len(found) != 1:
+            raise InstallFailed(f"{pattern} is {len(found)} files in {packages}: one was to be {name}")
+        link = packages / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.path.relpath(found[0], link.parent))
+
+
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -297,6 +319,7 @@ def _image_step(tools: Path, image: Path, kind: str, here: str) -> Step:
         fits = wanted is None or f"{sys.version_info.major}.{sys.version_info.minor}" == wanted
         try:
             make_environment(folder, lock, say, sys.executable if fits else wanted)
+            link_libraries(folder, told.get("libraries", {}))
         except InstallFailed as failed:
             hint = "" if fits else f" It needs Python {wanted}: install that beside this one."
             raise InstallFailed(
@@ -306,13 +329,13 @@ def _image_step(tools: Path, image: Path, kind: str, here: str) -> Step:
     return Step(f"{image.name} {'training' if kind else 'image'}", (lock,), folder, make, needed=False)
 
 
-def install(tools: Path, with_jars: bool = True) -> None:
+def install(tools: Path, images_alone: bool = False) -> None:
     """Make what is not there yet, several things at a time, and show how far each is.
 
     Raises:
         InstallFailed: If something that is needed could not be made.
     """
-    waiting = [step for step in steps(tools) if not step.is_done() and (with_jars or step.made.parent.name != "jars")]
+    waiting = [step for step in steps(tools) if not step.is_done() and (step.made.parent.name == "images" or not images_alone)]
     if not waiting:
         return
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -340,7 +363,7 @@ def main() -> None:
     """Install, or with ``--lock`` resolve the jars anew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--lock", action="store_true", help="resolve the jars anew and write their locks")
-    parser.add_argument("--without-jars", action="store_true", help="leave out Kafka and DynamoDB: others start them")
+    parser.add_argument("--images", action="store_true", help="make the images' environments, and nothing else")
     parser.add_argument("--training", metavar="IMAGE", help="make what this image needs for training, and nothing else")
     parser.add_argument("--tools", type=Path, default=Path(".tools"), help="where everything goes")
     arguments = parser.parse_args()
@@ -351,7 +374,7 @@ def main() -> None:
             if step := training_step(arguments.tools, arguments.training):
                 step.run(print)
         else:
-            install(arguments.tools, with_jars=not arguments.without_jars)
+            install(arguments.tools, images_alone=arguments.images)
     except InstallFailed as failed:
         sys.exit(f"{failed}")
 

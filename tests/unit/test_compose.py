@@ -1,4 +1,4 @@
-"""docker-compose.yml stands for the same product as `gamenight up`: the parts, the settings and the commands are the same."""
+"""docker-compose.yml stands for the same product as `gamenight up`; `make compose-test` runs it where there is an engine."""
 
 import importlib.util
 import re
@@ -8,24 +8,34 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from contracts.settings import Settings, variable
+from contracts.settings import AWS_SECRETS, GAME_SECRETS, SECRETS, Settings, variable
+from deploy.local import kafka
 from deploy.local.components import components
+from deploy.local.furnish import DEALT, deal
 from deploy.local.install import IMAGES, training_step
+from deploy.local.keys import with_secrets
+from tests.containers.__main__ import LASTING, OWN
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-OURS: Final = {
-    name: service
-    for name, service in COMPOSE["services"].items()
-    if service["image"] == "gamenight" and service["command"][0] == "python"
-}
+SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
+DOCKERFILE: Final = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
+OURS: Final = {name: service for name, service in SERVICES.items() if service.get("command", [""])[0] == "python"}
+ENDING: Final = {"secrets", "furnish", "gamenight"}
+"""Services that do something and end."""
+KAFKA: Final = SERVICES["kafka"]["environment"]
 SETTINGS: Final = {variable(name, field.validation_alias) for name, field in Settings.model_fields.items()}
 
 
-def test_every_part_of_up_is_a_service() -> None:
-    parts = {part.name for part in components(Settings(home=Path("unused"), tools=ROOT / ".tools"))}
+def parts() -> dict[str, tuple[str, ...]]:
+    """What `up` starts, and the secrets that each is given."""
+    return {part.name: part.secrets for part in components(Settings(home=Path("unused"), tools=ROOT / ".tools"))}
 
-    assert parts <= COMPOSE["services"].keys()
+
+def test_every_part_of_up_is_a_service_and_the_test_of_the_containers_kills_all_that_last() -> None:
+    assert parts().keys() <= SERVICES.keys()
+    assert set(LASTING) == SERVICES.keys() - ENDING
+    assert {service["image"] for name, service in SERVICES.items() if "build" in service} == set(OWN)
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -38,22 +48,87 @@ def test_a_service_is_given_settings_that_exist_and_a_module_that_exists(name: s
 
 
 def test_services_meet_at_the_addresses_that_they_open() -> None:
-    services, defaults = COMPOSE["services"], Settings()
-    given = OURS["api"]["environment"]
+    defaults, given = Settings(), OURS["api"]["environment"]
 
-    assert {service["network_mode"] for name, service in services.items() if name != "pod"} == {"service:pod"}
-    assert given["KAFKA_BOOTSTRAP_SERVERS"] in services["kafka"]["environment"]["KAFKA_LISTENERS"]
-    assert given["AWS_ENDPOINT_URL_S3"].endswith(f":{services['s3']['environment']['GAMENIGHT_S3_PORT']}")
-    assert f"-port {given['AWS_ENDPOINT_URL_DYNAMODB'].rsplit(':', 1)[1]} " in services["dynamodb"]["command"]
-    assert services["pod"]["ports"] == [f"127.0.0.1:{defaults.port}:{defaults.port}"]
+    assert {service["network_mode"] for name, service in SERVICES.items() if name != "pod"} == {"service:pod"}
+    assert given["KAFKA_BOOTSTRAP_SERVERS"] in SERVICES["kafka"]["environment"]["KAFKA_LISTENERS"]
+    assert given["AWS_ENDPOINT_URL_S3"] == f"http://127.0.0.1:{defaults.s3_port}"
+    assert f"-port {given['AWS_ENDPOINT_URL_DYNAMODB'].rsplit(':', 1)[1]} " in SERVICES["dynamodb"]["command"]
+    assert SERVICES["pod"]["ports"] == [f"127.0.0.1:${{GAMENIGHT_PORT:-{defaults.port}}}:{defaults.port}"]
+    for name, port in (("api", defaults.port), ("sagemaker", defaults.sagemaker_port), ("s3", defaults.s3_port)):
+        assert SERVICES[name]["healthcheck"]["test"][:3] == ["CMD", "healthy", str(port)]
+
+
+def test_who_needs_the_broker_waits_for_it_and_does_not_fail_until_the_engine_has_lost_patience() -> None:
+    needing = {part.name for part in components(Settings(home=Path("unused"), tools=ROOT / ".tools")) if "kafka" in part.needs}
+
+    assert needing == {name for name, service in SERVICES.items() if service.get("entrypoint") == ["awaiting", "9092"]}
+    assert "awaiting" in DOCKERFILE
+
+
+def test_the_broker_in_its_container_is_set_as_the_one_that_up_starts() -> None:
+    given = {name.removeprefix("KAFKA_").lower().replace("_", "."): str(value) for name, value in KAFKA.items()}
+    here = kafka.properties(Path("/var/lib/kafka/data"), Settings().kafka_port, Settings().kafka_controller_port)
+
+    assert given == here
+
+
+def test_every_service_that_lasts_is_looked_after_and_none_can_do_more_than_it_must() -> None:
+    for name in LASTING:
+        service = SERVICES[name]
+        assert service["healthcheck"]["test"], name
+        assert service["restart"] == "unless-stopped", name
+        assert service["init"] is True, f"{name} would not end with its process"
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service.get("read_only", False) is (name not in ("kafka", "dynamodb", "sagemaker")), name
+
+
+def test_each_service_mounts_the_secrets_that_up_gives_it_and_a_volume_that_no_other_writes_to() -> None:
+    volumes: dict[str, set[str]] = {}
+    for name, service in SERVICES.items():
+        for volume in service.get("volumes", []):
+            source, *_, mode = f"{volume}:rw".split(":")[:3]
+            if mode != "ro" and name not in (*ENDING, "pod"):
+                volumes.setdefault(source, set()).add(name)
+    mounted = {
+        name: {volume.split(":")[0] for volume in service.get("volumes", []) if "/data/secrets" in volume}
+        for name, service in SERVICES.items()
+    }
+
+    assert all(len(writers) == 1 for writers in volumes.values()), volumes
+    for name, secrets in parts().items():
+        kinds = {kind for kind, dealt in DEALT.items() if set(dealt) & set(secrets)}
+        assert mounted[name] == kinds, name
+
+
+def test_the_secrets_are_dealt_to_those_who_need_them_and_again_the_same(tmp_path: Path) -> None:
+    settings = with_secrets(Settings(home=tmp_path / "home"))
+    for kind in DEALT:
+        (tmp_path / kind).mkdir()
+
+    for _ in range(2):
+        deal(settings, tmp_path)
+
+    assert {path.name for path in (tmp_path / "aws").iterdir()} == set(AWS_SECRETS) & set(SECRETS), "those that are made"
+    assert {path.name for path in (tmp_path / "game").iterdir()} == set(GAME_SECRETS)
+    assert (tmp_path / "game" / "seat_secret").read_text() == settings.seat_secret
+    assert (tmp_path / "game" / "seat_secret").stat().st_mode & 0o777 == 0o600
+
+
+def test_no_image_runs_as_root() -> None:
+    stages = re.split(r"^FROM .* AS (\S+)$", DOCKERFILE, flags=re.M)[1:]
+    users = {name: re.findall(r"^USER (\S+)", text, re.M) for name, text in zip(stages[::2], stages[1::2], strict=True)}
+
+    for name, service in SERVICES.items():
+        if "build" in service:
+            target = service["build"]["target"]
+            assert (users[target] or users["serving"])[-1] == "player", name
 
 
 def test_the_containers_user_may_make_every_environment_that_training_needs() -> None:
-    dockerfile = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
-    [folder], [user] = re.findall(r"^WORKDIR (\S+)", dockerfile, re.M), re.findall(r"^USER (\S+)", dockerfile, re.M)
-    [tools] = re.findall(r"GAMENIGHT_TOOLS=(\S+)", dockerfile)
-    owned = {Path(folder) / path for paths in re.findall(rf"chown {user} (.+)", dockerfile) for path in paths.split()}
-    trained = [step for image in IMAGES.iterdir() if (step := training_step(Path(tools), image.name)) is not None]
+    trained = [step for image in IMAGES.iterdir() if (step := training_step(Path(".tools"), image.name)) is not None]
 
     assert [step.name for step in trained] == ["tensorflow training"]
-    assert {step.made.parent for step in trained} <= owned
+    assert {step.made.parent for step in trained} == {Path(".tools/images")}
+    assert "COPY --from=sagemaker-packages --chown=player /opt/gamenight/.tools .tools" in DOCKERFILE

@@ -274,3 +274,22 @@ def test_an_unknown_hyperparameter_is_the_job_s_failure_and_the_known_ones_are_n
     failure = (tmp_path / "output" / "failure").read_text()
     assert failure.startswith("BadInput: unknown hyperparameter 'depth': this image has ")
     assert "seed" in failure
+
+
+_LOADED = """
+import ctypes, importlib.util, pathlib
+ctypes.CDLL(str(pathlib.Path(importlib.util.find_spec("mxnet").origin).with_name("libmxnet.so")))
+for line in open("/proc/self/maps"):
+    if "libgomp" in line or "libquadmath" in line:
+        print(line.split()[-1])
+"""
+
+
+def test_mxnet_computes_with_libraries_of_its_own_environment_since_a_bare_machine_has_none() -> None:
+    python = script("mxnet", "serve")[0]
+
+    told = subprocess.run((python, "-c", _LOADED), capture_output=True, text=True, check=True, timeout=60).stdout
+    loaded = {Path(line).name.split("-")[0]: Path(line) for line in told.splitlines()}
+
+    assert loaded.keys() == {"libgomp", "libquadmath"}
+    assert all(path.is_relative_to(Path(python).parents[1].resolve()) for path in loaded.values()), loaded

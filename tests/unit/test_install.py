@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 from deploy.local import install
-from deploy.local.install import HERE, ROOT, InstallFailed, Jar, Say, Step, install_jars, read_lock, steps, training_step
+from deploy.local.install import (
+    HERE,
+    ROOT,
+    InstallFailed,
+    Jar,
+    Say,
+    Step,
+    install_jars,
+    link_libraries,
+    read_lock,
+    steps,
+    training_step,
+)
 from deploy.local.sagemaker.containers import Images, NotInstalled
 from deploy.local.sagemaker.errors import AwsError
 
@@ -127,6 +139,21 @@ def test_an_image_that_wants_a_python_that_is_not_here_is_left_out_and_says_whic
     told = (tmp_path / "tools" / "images" / "old.unavailable").read_text()
     assert told.startswith("Old network could not be installed: It needs Python 3.5: install that beside this one.")
     assert told.count("\n") == 1
+
+
+def test_a_library_that_a_package_brings_is_found_by_another_under_its_usual_name(tmp_path: Path) -> None:
+    packages = tmp_path / "lib" / "python3.11" / "site-packages"
+    (packages / "net").mkdir(parents=True)
+    (packages / "tree.libs").mkdir()
+    (packages / "tree.libs" / "libgomp-870c.so.1.0.0").write_bytes(b"code")
+
+    for _ in range(2):
+        link_libraries(tmp_path, {"net/libgomp.so.1": "tree.libs/libgomp-*"})
+
+    assert (packages / "net" / "libgomp.so.1").read_bytes() == b"code"
+    assert not (packages / "net" / "libgomp.so.1").readlink().is_absolute(), "the environment may be copied elsewhere"
+    with pytest.raises(InstallFailed, match=r"libquadmath-\* is 0 files in .*: one was to be net/libquadmath\.so\.0"):
+        link_libraries(tmp_path, {"net/libquadmath.so.0": "tree.libs/libquadmath-*"})
 
 
 def test_what_can_be_left_out_fails_alone_and_what_is_needed_fails_all(

@@ -1,0 +1,223 @@
+"""``make compose-test``: the containers, built, played in, each killed in turn, played in again, and taken down.
+
+Uses the standard library alone, and whatever engine `docker` reaches: it ends with 3 where there is none, with 1 where
+something is not as it should be, and says what. COMPOSE_FILE is Compose's own: standins.py says when it is needed.
+"""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PROJECT: Final = "gamenight-test"
+LASTING: Final = ("pod", "kafka", "dynamodb", "s3", "sagemaker", "api", "router", "learning", "trainer")
+OWN: Final = ("gamenight", "gamenight-trainer", "gamenight-sagemaker", "gamenight-s3")
+UP_S: Final = 180.0
+BACK_S: Final = 90.0
+"""Within which a container that was killed runs again, all are healthy, and the game says ok."""
+DRAWINGS: Final = 200
+AGAIN: Final = 20
+MODELS: Final = {"everyone", "xgboost", "tensorflow", "mxnet", "kmeans", "river", "yours"}
+_KILL: Final = "import os, sys; os.kill(int(sys.argv[1]), 9)"
+
+
+class Failed(Exception):
+    """Something is not as it should be."""
+
+
+def docker(*arguments: str, check: bool = True, quiet: bool = True) -> str:
+    """What a docker command prints."""
+    done = subprocess.run(("docker", *arguments), cwd=ROOT, text=True, stdout=subprocess.PIPE if quiet else None, check=False)
+    if check and done.returncode:
+        raise Failed(f"docker {' '.join(arguments)} ended with {done.returncode}")
+    return done.stdout or ""
+
+
+def compose(*arguments: str, check: bool = True, quiet: bool = True) -> str:
+    """What a Compose command prints."""
+    return docker("compose", "--project-name", PROJECT, *arguments, check=check, quiet=quiet)
+
+
+def absent() -> str:
+    """Why containers cannot be tried on this machine; empty: they can."""
+    try:
+        for command in (("docker", "info"), ("docker", "compose", "version")):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode or "Cannot connect" in done.stderr:
+                return f"`{' '.join(command)}` says: {(done.stderr.strip() or done.stdout.strip()).splitlines()[-1]}"
+    except FileNotFoundError:
+        return "there is no docker command"
+    return ""
+
+
+def said(text: str) -> None:
+    """Print a line now."""
+    print(f"  {text}", flush=True)
+
+
+def until(what: Callable[[], str], patience_s: float, wanted: str) -> float:
+    """Wait until nothing is missing; gives the seconds that it took."""
+    began = time.monotonic()
+    while missing := what():
+        if time.monotonic() - began > patience_s:
+            raise Failed(f"{wanted}: not after {patience_s:.0f} s: {missing}")
+        time.sleep(0.2)
+    return time.monotonic() - began
+
+
+def container(service: str) -> dict[str, Any]:
+    """What the engine knows of a service's container."""
+    name = compose("ps", "--all", "--quiet", service).strip()
+    if not name:
+        raise Failed(f"{service} has no container")
+    found: dict[str, Any] = json.loads(docker("inspect", name))[0]
+    return found
+
+
+def unwell(url: str) -> str:
+    """What is not healthy; empty: all containers are, and the game says ok."""
+    for service in LASTING:
+        state = container(service)["State"]
+        if state["Status"] != "running" or state["Health"]["Status"] != "healthy":
+            return f"{service} is {state['Status']}, {state['Health']['Status']}"
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:
+            told = json.loads(answer.read())
+    except (OSError, ValueError) as error:
+        return f"{url}/healthz: {error}"
+    return "" if told["status"] == "ok" else f"the game says {told}"
+
+
+def play(drawings: int, players: int = 10) -> None:
+    """Let people play, and read the log afterwards: every drawing saved and answered by every model, each word learned once."""
+    options = ("--players", str(players), "--drawings", str(drawings), "--speed", "4", "--json")
+    command = (
+        "docker",
+        "compose",
+        "--project-name",
+        PROJECT,
+        "run",
+        "--rm",
+        "--no-TTY",
+        "--no-deps",
+        "gamenight",
+        "simulate",
+        *options,
+    )
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        raise Failed(f"simulate printed no report: {done.stdout[-1000:]}{done.stderr[-1000:]}") from None
+    answering = {model for model in report["last_tenth"] if model != "shown first"}
+    if absent := MODELS - answering:
+        raise Failed(f"no answer from {', '.join(sorted(absent))}")
+    if done.returncode or report["missed"] or report["seen"].get("answered by every model") != drawings:
+        told = {name: report[name] for name in ("seen", "missed", "errors", "audit")}
+        raise Failed(f"{drawings} drawings: simulate ended with {done.returncode}: {json.dumps(told)}")
+    said(f"{drawings} drawings saved, answered by all of {len(MODELS)} models, learned; the log's audit is clean")
+
+
+def kill(service: str) -> None:
+    """End a container's first process as the kernel does when memory is short: its restart policy must bring it back."""
+    pid = str(container(service)["State"]["Pid"])
+    docker("run", "--rm", "--pid=host", "--user=0", "--network=none", "gamenight", "python", "-c", _KILL, pid)
+
+
+def guarded() -> None:
+    """See that nobody is root, and that what ought to be read-only is."""
+    for service in LASTING:
+        found = container(service)
+        uid = docker("exec", found["Id"], "id", "-u").strip()
+        if uid == "0":
+            raise Failed(f"{service} runs as root")
+        host = found["HostConfig"]
+        if service not in ("kafka", "dynamodb", "sagemaker") and not host["ReadonlyRootfs"]:
+            raise Failed(f"{service} can write to its root")
+        if "ALL" not in (host["CapDrop"] or ()):
+            raise Failed(f"{service} has capabilities")
+    said("nobody is root; no capabilities; read-only roots")
+
+
+def dealt() -> None:
+    """See that each has the secrets that it needs, and no others."""
+    aws, game = {"aws_access_key_id", "aws_secret_access_key"}, {"api_keys", "operator_token", "seat_secret"}
+    wanted: dict[str, set[str]] = {"pod": set(), "api": game, "learning": set()}
+    for service in ("pod", "s3", "sagemaker", "api", "router", "learning", "trainer"):
+        found = set(docker("exec", container(service)["Id"], "ls", "/data/secrets").split()) - {"keys"}
+        if found != wanted.get(service, aws):
+            raise Failed(f"{service} has the secrets {sorted(found)}")
+    said("each has its own secrets")
+
+
+def weigh() -> None:
+    """Say what each image weighs."""
+    for image in OWN:
+        size = int(docker("image", "inspect", "--format", "{{.Size}}", image))
+        said(f"{image:<20} {size / 1e6:7.0f} MB")
+
+
+def run(url: str) -> None:
+    """All of it."""
+    began = time.monotonic()
+    compose("build", quiet=False)
+    said(f"built in {time.monotonic() - began:.0f} s")
+    weigh()
+    began = time.monotonic()
+    compose("up", "--detach", "--wait", "--wait-timeout", str(int(UP_S)))
+    until(lambda: unwell(url), UP_S, "all healthy")
+    said(f"up, and the game ok, in {time.monotonic() - began:.1f} s")
+    guarded()
+    dealt()
+    play(DRAWINGS)
+    for service in LASTING:
+        before = container(service)["State"]
+        kill(service)
+
+        def back(service: str = service, before: dict[str, Any] = before) -> str:
+            state = container(service)["State"]
+            if not state["Running"] or state["StartedAt"] == before["StartedAt"]:
+                return f"{service} is {state['Status']}"
+            return unwell(url)
+
+        took = until(back, BACK_S, f"back after kill -9 of {service}")
+        said(f"{service} was killed: all healthy again after {took:.1f} s")
+        play(AGAIN, players=5)
+
+
+def main() -> int:
+    """The exit status: 0 all well, 1 not, 3 no engine."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--keep", action="store_true", help="leave the containers as they are")
+    arguments = parser.parse_args()
+    if why := absent():
+        print(f"no container engine, so nothing was tried: {why}")
+        return 3
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    os.environ["GAMENIGHT_PORT"] = str(port)
+    compose("down", "--volumes", "--timeout", "5")
+    try:
+        run(f"http://127.0.0.1:{port}")
+    except Failed as failed:
+        print(f"failed: {failed}")
+        compose("logs", "--tail", "30", quiet=False, check=False)
+        return 1
+    finally:
+        if not arguments.keep:
+            compose("down", "--volumes", "--timeout", "10")
+    print("the containers do")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
