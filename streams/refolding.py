@@ -1,8 +1,7 @@
 """What the folds must hold and say by the log alone, each message taken once (way 2, LEARN). Pure: records in, faults out.
 
 The folds skip what they hold already. Here nothing rests on that: what lies on the log again is left out before it is folded.
-So a fold that counts a message twice differs from this one, whether its process or its code is at fault. Beside that, what
-must be equal is counted a second way where there is one: lessons learned are the distinct lesson ids on the log.
+So a fold that counts a message twice differs from this one, whether its process or its code is at fault.
 """
 
 from collections import defaultdict

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from contracts.events import Event
+from contracts.events import Event, ExampleLabelled
 from contracts.ports import Cells
 from contracts.settings import Settings
 from producers import logs
@@ -86,7 +86,7 @@ def _publishes_first(settings: Settings) -> None:
     def published(self: Ledger) -> None:
         for sent in [bus.publish(event) for event in self._posted]:
             sent.result(30)
-        if self._posted and stops_at(settings.home).exists():
+        if any(isinstance(event, ExampleLabelled) for event in self._posted) and stops_at(settings.home).exists():
             threading.Event().wait()
         real(self)
 
