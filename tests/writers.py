@@ -30,7 +30,7 @@ class Drawings:
         number = int(number)
         said = self.shared[number].tolist()
         river = shown(int(np.argmax(said))).model_copy(update={"probabilities": said})
-        read = Features(raster=b"", embedding=self.embeddings[number].tobytes(), reader=self.reader)
+        read = Features(raster=bytes(784), embedding=self.embeddings[number].tobytes(), reader=self.reader)
         label = int(self.labels[number]) if label is None else label
         given = {"word": f"{player} said {number}", "at": number, "player_id": player, "features": read, "guesses": [river]}
         return example(f"{player} {number}", label, **given | fields)
