@@ -1,8 +1,11 @@
 """What tests share: settings of their own home and ports, and the real services behind them, started once."""
 
+import ipaddress
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -16,6 +19,22 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FEWEST: Final = {"unit": 1150, "contract": 500, "integration": 160, "e2e": 39}
 """Tests that each folder has at least. Raise them as tests are added: a folder that lost most of its own passes otherwise."""
+
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # else whoever finds no credentials asks an address beyond this machine
+
+
+def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
+    """Let no test speak to another machine: what is meant for a local service would go to AWS's own."""
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        try:
+            here = ipaddress.ip_address(arguments[1][0]).is_loopback
+        except ValueError:
+            here = arguments[1][0] in ("localhost", "")
+        if not here:
+            raise PermissionError(f"a test speaks to {arguments[1][:2]}, which is not this machine")
+
+
+sys.addaudithook(_stay_here)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -7,7 +7,7 @@ import os
 import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
 
@@ -211,6 +211,15 @@ async def inside(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+SIGNER: Final[dict[str, Any]] = {
+    "aws_services": "local",
+    "s3_port": PORT,
+    "aws_access_key_id": KEY,
+    "aws_secret_access_key": SECRET,
+    "aws_region": REGION,
+}
+
+
 async def asked(method: str, url: str, headers: Mapping[str, str], body: bytes, late: timedelta) -> tuple[int, Any]:
     """What a guard whose clock is late says: the status and the headers."""
     guard = Guard(inside, key=KEY, secret=SECRET, region=REGION, port=PORT, clock=lambda: datetime.now(UTC) + late)
@@ -240,7 +249,7 @@ async def asked(method: str, url: str, headers: Mapping[str, str], body: bytes, 
     [(timedelta(0), 200), (MAX_SKEW * 0.9, 200), (-MAX_SKEW * 0.9, 200), (MAX_SKEW * 1.1, 403), (-MAX_SKEW * 1.1, 403)],
 )
 def test_a_signature_is_good_for_a_quarter_of_an_hour(late: timedelta, status: int) -> None:
-    settings = Settings(s3_port=PORT, aws_access_key_id=KEY, aws_secret_access_key=SECRET, aws_region=REGION)
+    settings = Settings(**SIGNER)
     headers = signed(settings, "PUT", "/bucket/key", b"a body")
 
     answered = asyncio.run(asked("PUT", f"http://127.0.0.1:{PORT}/bucket/key", headers, b"a body", late))
@@ -248,9 +257,11 @@ def test_a_signature_is_good_for_a_quarter_of_an_hour(late: timedelta, status: i
     assert (status, []) == (answered[0], [name for name, _ in answered[1] if b"control" in name.lower()])
 
 
-@pytest.mark.parametrize(("late_s", "expires_s", "status"), [(500, 600, 200), (700, 600, 403), (0, LONGEST_PRESIGNED_S + 1, 403)])
+@pytest.mark.parametrize(
+    ("late_s", "expires_s", "status"), [(500, 600, 200), (700, 600, 403), (0, LONGEST_PRESIGNED_S + 1, 403)]
+)
 def test_a_presigned_address_is_good_for_as_long_as_it_says(late_s: int, expires_s: int, status: int) -> None:
-    settings = Settings(s3_port=PORT, aws_access_key_id=KEY, aws_secret_access_key=SECRET, aws_region=REGION)
+    settings = Settings(**SIGNER)
     client = boto3.client("s3", config=Config(signature_version="s3v4"), **settings.aws("s3"))
     address = client.generate_presigned_url("get_object", Params={"Bucket": "bucket", "Key": "key"}, ExpiresIn=expires_s)
 
