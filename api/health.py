@@ -35,6 +35,8 @@ WITHIN_S: Final = 0.7
 """So long may the answers take, the acknowledgement included."""
 CACHED_S: Final = 0.2
 """A verdict counts for so long, and so does what a player's drawing or correction tells."""
+PAGES_S: Final = 1.0
+"""And for so long for pages: there may be many, open all day."""
 SOON_S: Final = 0.15
 """Within this all is answered, unless something is missing."""
 LEARNED_S: Final = 0.7
@@ -178,9 +180,10 @@ class Health:
 
     # --- the question
 
-    async def check(self) -> Verdict:
-        """How the game is, within `WITHIN_S`; many who ask at once share one question."""
-        if self._verdict is not None and self._clock() - self._found_at < CACHED_S:
+    async def check(self, fresh_s: float = CACHED_S) -> Verdict:
+        """How the game is, within `WITHIN_S`; many who ask at once share one question, and so do those to whom a verdict that
+        was found ``fresh_s`` ago is new."""
+        if self._verdict is not None and self._clock() - self._found_at < fresh_s:
             return self._verdict
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())

@@ -21,7 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from api.board import Board
-from api.health import Health, Status
+from api.health import PAGES_S, Health, Status, Verdict
 from api.library import EndpointState, LibraryModel, RoutingState, endpoints, library, routing
 from api.live import Live
 from api.meters import Meters
@@ -285,19 +285,22 @@ def router(
         """How often each model was right, as counts, by model."""
         return board.scores()
 
+    def told(verdict: Verdict) -> Healthy:
+        meters.judged(verdict)
+        age_s = round(health.age_s(verdict), 3)
+        return Healthy(status=verdict.status, missing=verdict.missing, reason=verdict.reason, age_s=age_s)
+
     @routes.get("/api/health", tags=["queries"])
     async def told_health() -> Healthy:
         """What /healthz says, for pages: always with status 200, since a browser reports any other as a fault of the page."""
-        return await healthz(Response())
+        return told(await health.check(PAGES_S))
 
     @routes.get("/healthz", tags=["queries"], responses={503: {"model": Healthy}})
     async def healthz(response: Response) -> Healthy:
         """200 when the game can be played, 503 when not; found out by asking, just now."""
         verdict = await health.check()
-        meters.judged(verdict)
         response.status_code = 503 if verdict.status is Status.UNAVAILABLE else 200
-        age_s = round(health.age_s(verdict), 3)
-        return Healthy(status=verdict.status, missing=verdict.missing, reason=verdict.reason, age_s=age_s)
+        return told(verdict)
 
     @routes.get("/metrics", tags=["queries"], response_class=Response)
     async def metrics() -> Response:

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from api.health import ACKNOWLEDGED_S, WITHIN_S, Health, Status
+from api.health import ACKNOWLEDGED_S, PAGES_S, WITHIN_S, Health, Status
 from contracts.events import (
     BATCH_MODELS,
     MODELS,
@@ -192,6 +192,15 @@ async def test_a_verdict_counts_for_a_moment_and_what_is_learned_for_less_than_a
     assert await stage.check(0.1) == (Status.OK, [], [])
     assert await stage.check(0.3) == (Status.OK, [], ["DrawingSubmitted"])
     assert await stage.check(0.6) == (Status.OK, [], BOTH)
+
+
+async def test_pages_are_content_with_a_verdict_of_a_second():
+    stage = Stage()
+    first = await stage.health.check()
+    stage.now += 0.9
+    assert await stage.health.check(PAGES_S) is first
+    stage.now += 0.2
+    assert await stage.health.check(PAGES_S) is not first
 
 
 async def test_while_people_play_and_teach_nothing_is_asked():
