@@ -197,6 +197,7 @@ class _Memory:
 
     def __init__(self, queue: bytes | None) -> None:
         self.queue = _Queue() if queue is None else _Queue.model_validate_json(queue)
+        self.kept_queue = self.queue.model_dump_json().encode()
         self.stories: OrderedDict[UUID, Story] = OrderedDict()
         """Those that had news lately, the latest last."""
         self.changed: dict[UUID, Story] = {}
@@ -280,7 +281,10 @@ class Joiner:
         changed, owed = memory.settled()
         for drawing_id, story in changed.items():
             cells.put(_story_key(drawing_id), story.model_dump_json().encode())
-        cells.put(_QUEUE, memory.queue.model_dump_json().encode())
+        queue = memory.queue.model_dump_json().encode()
+        if queue != memory.kept_queue:
+            cells.put(_QUEUE, queue)
+            memory.kept_queue = queue
         return [example for story in owed if (example := story.example()) is not None]
 
     def close(self, partition: int) -> None:

@@ -174,6 +174,8 @@ class _Partition:
     """The latest asked for last."""
     loaded: int = 0
     """Rows of theirs, and one for each player."""
+    news: bool = False
+    """Whether an example has come since the means were written."""
 
     def player(self, player_id: str) -> Player:
         """The player, read from the cells if need be."""
@@ -297,12 +299,16 @@ class Personal:
         if means.in_force is not here.means.in_force:
             here.voices = voices(means)
         here.means = means
+        here.news = True
         here.hold(event.player_id, after)
         return said
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Nothing to say."""
-        cells.put(_MEANS, self._partitions[partition].means.cell())
+        here = self._partitions[partition]
+        if here.news:
+            cells.put(_MEANS, here.means.cell())
+            here.news = False
         return ()
 
 
