@@ -1,14 +1,18 @@
 """Each player's own model: what it remembers, what it forgets, and what it says of that."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.events import CorrectionReceipt, Event, ExampleLabelled, ExampleProbed, Outcome, ReceiptProbed
+from contracts.ports import Record
 from streams import personal
-from streams.bandit import REFRESH, START
-from streams.ledger import Ledger
+from streams.bandit import ARMS, REFRESH, START
+from streams.folding import Log, advance, take_up
+from streams.ledger import Identity, Ledger
 from streams.personal import KEPT, Personal
 from tests.histories import READER, MemoryCells, example, features, folded, named, probabilities, shown
 
@@ -323,3 +327,26 @@ def test_a_label_that_is_changed_counts_once_among_all_players_words():
     at = personal.ARMS.index("river")
 
     assert (means.words, means.n[at], means.correct[at]) == (2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "by_schema", [True, False], ids=["by a schema of one model less", "by a schema that did not change with it"]
+)
+def test_a_home_of_one_model_less_is_folded_again_and_stops_nobody(tmp_path: Path, by_schema: bool):
+    path = tmp_path / "0.sqlite"
+    fold = Personal(READER)
+    fewer = len(ARMS) - 1
+    old = Ledger(path)
+    old.name(Identity(fold.schema.replace(str(ARMS), str(ARMS[:-1])) if by_schema else fold.schema, "c"), {})
+    with old.step():
+        old.put("means", np.zeros(1 + 3 * fewer).tobytes())
+        old.move("examples.v1", 40)
+    old.close()
+
+    ledger = take_up(path, fold, 0, Log("c", {"examples.v1": 0}, {"examples.v1": 100}))
+
+    assert ledger.offset("examples.v1") == -1
+    assert str(ARMS) in fold.schema
+    advance(ledger, fold, 0, [Record("examples.v1", 0, 0, b"ada", example().record_value(), 0)])
+    assert ledger.offset("examples.v1") == 0
+    ledger.close()
