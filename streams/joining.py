@@ -204,6 +204,8 @@ class _Memory:
         """By this step."""
         self.owed: dict[UUID, Story] = {}
         """Of those, the ones whose example is still to be published, in the order of their latest news."""
+        self.sought: dict[tuple[UUID, str], None] = {}
+        """Drawings that this step had a word on and did not know, and whose word that was, in the order of the words."""
 
     def story(self, cells: Cells, drawing_id: UUID) -> Story | None:
         """What is known of a drawing; None: nothing."""
@@ -276,8 +278,14 @@ class Joiner:
                 return ()
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """The examples to which this step added a guess: the last revision of each."""
+        """The examples to which this step added a guess, the last revision of each; and what it looks for."""
         memory = self._partitions[partition]
+        sought, memory.sought = memory.sought, {}
+        missing = [
+            DrawingSought(drawing_id=drawing_id, player_id=player_id)
+            for drawing_id, player_id in sought
+            if (story := memory.story(cells, drawing_id)) is not None and story.drawing is None
+        ]
         changed, owed = memory.settled()
         for drawing_id, story in changed.items():
             cells.put(_story_key(drawing_id), story.model_dump_json().encode())
@@ -285,7 +293,7 @@ class Joiner:
         if queue != memory.kept_queue:
             cells.put(_QUEUE, queue)
             memory.kept_queue = queue
-        return [example for story in owed if (example := story.example()) is not None]
+        return [*(example for story in owed if (example := story.example()) is not None), *missing]
 
     def close(self, partition: int) -> None:
         """Forget the partition."""
@@ -308,7 +316,7 @@ class Joiner:
         if isinstance(event, CorrectionGiven | CorrectionWithdrawn):
             said += _superseded(before, event)
             if story.drawing is None:
-                said.append(DrawingSought(drawing_id=event.drawing_id, player_id=event.player_id))
+                memory.sought[event.drawing_id, event.player_id] = None
         elif isinstance(event, DrawingSubmitted):
             # What others said of it while it was not there was never theirs to say.
             said += [_refused(word, UNKNOWN) for word in story.expel(lambda word: word.player_id == event.player_id)]

@@ -206,6 +206,17 @@ def test_a_word_whose_drawing_is_read_later_is_not_refused():
     assert [said for said in folded(Joiner(), [drawing(), correction()]) if isinstance(said, DrawingSought)] == []
 
 
+def test_what_several_players_say_of_what_is_not_there_is_refused_to_each():
+    words = [correction(), correction(player="bob", word="c2")]
+    asked = [said for said in folded(Joiner(), words) if isinstance(said, DrawingSought)]
+
+    assert refused([*words, *asked]) == [("ada", named("c1"), UNKNOWN), ("bob", named("c2"), UNKNOWN)]
+
+
+def test_nothing_is_looked_for_that_comes_in_the_same_step():
+    assert [said for said in folded(Joiner(), [correction(), drawing()]) if isinstance(said, DrawingSought)] == []
+
+
 def test_a_word_that_was_refused_counts_when_it_is_given_again_with_its_drawing():
     [sought] = [said for said in folded(Joiner(), [correction()]) if isinstance(said, DrawingSought)]
 
