@@ -36,6 +36,8 @@ class Recovery(NamedTuple):
     """... was answered by every model."""
     learning: float
     """... was labelled, and the label receipted."""
+    back: float
+    """And until each of the killed ran again, whether anybody who plays needs it or not."""
 
 
 class Product:
@@ -126,13 +128,17 @@ class Product:
         began = time.monotonic()
         try:
             async with asyncio.timeout(patience_s):
-                while any(self.pid(process) in (pid, None) for process, pid in before.items()):
-                    await asyncio.sleep(0.05)
-                ends = await asyncio.gather(self._through(teaching=False), self._through(teaching=True))
+                ends = await asyncio.gather(self._through(False), self._through(True), self._back(before))
         except TimeoutError as late:
             standings = (self.settings.home / "run" / "state.json").read_text()
             raise TimeoutError(f"not playable {patience_s:.0f} s after {what}: {standings}") from late
         return Recovery(*(round(end - began, 2) for end in ends))
+
+    async def _back(self, before: Mapping[str, int | None]) -> float:
+        """When each of these processes ran again under another id than before."""
+        while any(self.pid(process) in (pid, None) for process, pid in before.items()):
+            await asyncio.sleep(0.05)
+        return time.monotonic()
 
     async def _through(self, teaching: bool) -> float:
         """When a drawing begun after the call was answered by every model, and, with ``teaching``, its label receipted."""
@@ -141,7 +147,7 @@ class Product:
         while True:
             with suppress(NoGame):
                 report = await simulate(options)
-                if report.whole and await asyncio.to_thread(self.playable):
+                if report.whole and not report.missed and await asyncio.to_thread(self.playable):
                     return time.monotonic()
             await asyncio.sleep(0.05)
 
