@@ -26,6 +26,8 @@ from tests.product import ROOT, Product, product
 
 MOST_MEMORY: Final = 300 << 20
 """Bytes that the API may have resident."""
+PACE: Final = "4"
+"""A drawing a second and person: faster ones would give more corrections than a player may."""
 
 console = Console(stderr=True)
 
@@ -50,7 +52,7 @@ def people(game: Product, seed: int = 20181103) -> Iterator[Watched]:
                 watched.most_memory = max(watched.most_memory, psutil.Process(game.pid("api")).memory_info().rss)
 
     scales = threading.Thread(target=weigh)
-    command = ("-m", "deploy.cli", "simulate", "--players", "2", "--drawings", "1000000", "--speed", "10", "--seed", str(seed))
+    command = ("-m", "deploy.cli", "simulate", "--players", "2", "--drawings", "1000000", "--speed", PACE, "--seed", str(seed))
     playing = subprocess.Popen(
         [sys.executable, *command, "--url", game.url, "--no-audit", "--json"],
         cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
