@@ -193,7 +193,6 @@ class Session:
             self._guest.draw(self.player_id, message.drawing_id, cost, now)
             yield from self._draw(message, now)
         else:
-            self._guest.word(self.player_id, message.drawing_id, now)
             yield from self._correct(message, now)
 
     def _pace(self, cost: int, now: float) -> None:
@@ -283,6 +282,7 @@ class Session:
         if drawing is not None and drawing.player_id != self.player_id:
             raise Mistake("unknown_drawing", "no finished drawing of yours has this id", word.drawing_id)
         if isinstance(word, Withdraw):
+            self._guest.word(self.player_id, word.drawing_id, now)
             withdrawn = CorrectionWithdrawn(
                 correction_id=word.correction_id, drawing_id=word.drawing_id, player_id=self.player_id
             )
@@ -293,6 +293,7 @@ class Session:
             if known.player_id == self.player_id:
                 yield from map(Say, known.receipts.values())
             return
+        self._guest.word(self.player_id, word.drawing_id, now)  # only a new one: who reconnects sends all again
         recent.add_correction(word.correction_id, self.player_id)
         given = CorrectionGiven(
             correction_id=word.correction_id, drawing_id=word.drawing_id, player_id=self.player_id, label=word.label

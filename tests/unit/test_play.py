@@ -668,6 +668,15 @@ def test_corrections_are_counted_by_player_and_by_address(lobby):
     assert errors(two.correct(f"d{id(two)}", word="another")) == ["busy"]
 
 
+def test_who_sends_a_correction_again_after_a_reconnect_is_not_counted_again(lobby):
+    player = Player(lobby, guest=Guest(guests(corrections_per_minute=2), "192.0.2.1"))
+    player.join(name="Ada")
+    player.saved("d1")
+
+    assert [errors(player.correct("d1", word=f"c{i}")) for i in (0, 1, 0, 1, 1)] == [[]] * 5
+    assert errors(player.correct("d1", word="c2")) == ["too_fast"]
+
+
 def test_rooms_cannot_be_guessed(lobby):
     limits = guests(room_tries_per_minute=3)
     there = Player(lobby, guest=Guest(limits, "192.0.2.9"))
