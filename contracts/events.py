@@ -1061,6 +1061,53 @@ EVENTS: Final[tuple[type[Event], ...]] = (
 )
 
 
+Process = Literal["api", "router", "learning", "trainer"]
+PROCESSES: Final[tuple[Process, ...]] = ("api", "router", "learning", "trainer")
+"""The kinds of process that write to the bus, each of which may be a user of the cluster of its own."""
+
+_WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
+    DrawingSubmitted: ("api",),
+    DrawingSought: ("learning",),
+    GuessMade: ("router",),
+    PreviewGuessed: ("router", "learning"),
+    GuessMissed: ("router",),
+    CorrectionGiven: ("api",),
+    CorrectionWithdrawn: ("api",),
+    CorrectionProbed: ("api",),
+    ExampleLabelled: ("learning",),
+    ExampleProbed: ("learning",),
+    LessonTaught: ("learning",),
+    LessonProbed: ("learning",),
+    CorrectionReceipt: ("router", "learning"),
+    ReceiptProbed: ("router", "learning"),
+    ScoresCounted: ("learning",),
+    FoldAdvanced: ("router", "learning"),
+    ModelPublished: ("trainer",),
+    ModelPromoted: ("trainer",),
+    ModelRolledBack: ("trainer",),
+    CandidateSet: ("trainer",),
+    PolicySet: ("trainer",),
+    EndpointSeen: ("trainer",),
+    SnapshotTaken: ("learning",),
+    TrainingAdvanced: ("trainer",),
+    RetrainModel: ("api",),
+    PromoteModel: ("api",),
+    RollBackModel: ("api", "router"),
+    TryVersion: ("api", "router"),
+    SetPolicy: ("api",),
+    CommandSettled: ("trainer",),
+    MessageRejected: PROCESSES,
+    MessageRepaired: ("api",),
+    MessageReplayed: ("api",),
+}
+"""Who writes an event: what its docstring says, as data."""
+
+
+def writers(topic: str) -> frozenset[Process]:
+    """The processes that write to a topic: nobody else needs the right to."""
+    return frozenset(process for event, several in _WRITERS.items() if event.topic == topic for process in several)
+
+
 class UnknownEvent(ValueError):
     """A record that no event of its topic describes."""
 

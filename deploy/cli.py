@@ -62,10 +62,11 @@ def _told() -> tuple[type[Exception], ...]:
     from deploy.local.java import NotInstalled
     from deploy.local.supervisor import AlreadyRunning
     from deploy.local.up import PortsTaken
+    from producers.acls import AclsRefused
     from producers.connection import BusError
     from producers.topics import TopicsDiffer
 
-    return NotInstalled, AlreadyRunning, PortsTaken, BusError, TopicsDiffer, KeyringError, NoGame
+    return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, NoGame
 
 
 class NoGame(RuntimeError):
@@ -111,6 +112,16 @@ def topics() -> None:
     settings = Settings.load()
     create_topics(settings)
     console.print(f"Kafka at {settings.bootstrap_servers} has all {len(TOPICS)} topics", soft_wrap=True)
+
+
+@app.command()
+def acls(prefix: Annotated[str, typer.Option(help="What stands before a part's name in its user.")] = "gamenight-") -> None:
+    """Let each part's user of the Kafka that the settings name write its own topics and no others; twice is once."""
+    from producers import acls as rights
+
+    settings = Settings.load()
+    users = rights.give(settings, prefix)
+    console.print(f"Kafka at {settings.bootstrap_servers} lets {', '.join(users)} write their own topics alone", soft_wrap=True)
 
 
 @app.command()

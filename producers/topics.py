@@ -1,6 +1,8 @@
 """Makes the topics of contracts/events.py on a broker, and gives those of before what is demanded of them now."""
 
+from collections.abc import Mapping
 from contextlib import suppress
+from typing import Final
 
 import structlog
 from kafka import KafkaAdminClient
@@ -9,13 +11,13 @@ from kafka.errors import TopicAlreadyExistsError
 
 from contracts.events import TOPICS
 from contracts.settings import Settings
-from producers.connection import kafka_of, knock
+from producers.connection import DIRECT, kafka_of, knock
 
 log = structlog.get_logger(__name__)
 
 
 class TopicsDiffer(RuntimeError):
-    """A topic is there with another number of partitions, so keys would meet on the wrong ones."""
+    """A topic is there with another number of partitions, so keys would meet on the wrong ones, or is kept by too few."""
 
 
 def open_admin(settings: Settings, timeout_s: float = 30.0) -> KafkaAdminClient:
@@ -27,28 +29,41 @@ def open_admin(settings: Settings, timeout_s: float = 30.0) -> KafkaAdminClient:
     """
     place = kafka_of(settings)
     knock(place, timeout_s)
-    return KafkaAdminClient(bootstrap_servers=list(place.servers), client_id="gamenight-admin", **place.security)
+    return KafkaAdminClient(
+        bootstrap_servers=list(place.servers), client_id="gamenight-admin", proxy_url=DIRECT, **place.security
+    )
 
 
-def create_topics(settings: Settings, replicas: int = -1) -> None:
+MOST_BROKERS_ALONE: Final = 2
+"""Above so many brokers, each event is demanded to be on `REPLICAS` of them, and on `IN_SYNC` before it is acknowledged."""
+REPLICAS: Final = 3
+IN_SYNC: Final = 2
+
+
+def create_topics(settings: Settings) -> None:
     """Make the topics that are not there yet; twice is once.
+
+    Where the cluster has three brokers or more, they are kept by three, and acknowledged (acks=all) by two at least: what a
+    player was told is saved survives any one broker.
 
     Args:
         settings: Where Kafka is, and how it is spoken to.
-        replicas: Of each partition; -1 is the broker's default.
 
     Raises:
-        TopicsDiffer: If one is there with another number of partitions.
+        TopicsDiffer: If one is there with another number of partitions, or is kept by fewer brokers.
         BusError: If nobody is there, or does not admit us.
     """
     admin = open_admin(settings)
     try:
+        several = len(admin.describe_cluster()["brokers"]) > MOST_BROKERS_ALONE
+        in_sync = {"min.insync.replicas": str(IN_SYNC)} if several else {}
+        demanded = {name: spec.configs(settings.log_bytes) | in_sync for name, spec in TOPICS.items()}
         there = _partitions(admin)
         missing = {
             name: {
                 "num_partitions": spec.partitions,
-                "replication_factor": replicas,
-                "configs": spec.configs(settings.log_bytes),
+                "replication_factor": REPLICAS if several else -1,  # the broker's default
+                "configs": demanded[name],
             }
             for name, spec in TOPICS.items()
             if name not in there
@@ -59,20 +74,24 @@ def create_topics(settings: Settings, replicas: int = -1) -> None:
             admin.wait_for_topics(list(TOPICS))
         there = _partitions(admin)
         differing = [
-            f"{name} has {there[name]} partitions instead of {spec.partitions}"
+            f"{name} has {len(there[name])} partitions instead of {spec.partitions}"
             for name, spec in TOPICS.items()
-            if there[name] != spec.partitions
+            if len(there[name]) != spec.partitions
         ]
         if differing:
             raise TopicsDiffer(f"{'; '.join(differing)}: use another Kafka, or make these topics again")
-        _configure(admin, settings.log_bytes)
+        if several and (thin := sorted(name for name in TOPICS if min(there[name]) < REPLICAS)):
+            raise TopicsDiffer(
+                f"{', '.join(thin)}: kept by fewer than {REPLICAS} brokers, of which the cluster has enough:"
+                " give them more replicas (kafka-reassign-partitions), or make these topics again"
+            )
+        _configure(admin, demanded)
     finally:
         admin.close()
 
 
-def _configure(admin: KafkaAdminClient, log_bytes: int) -> None:
+def _configure(admin: KafkaAdminClient, demanded: Mapping[str, Mapping[str, str]]) -> None:
     """Set what differs from the contracts: topics live longer than what is demanded of them."""
-    demanded = {name: spec.configs(log_bytes) for name, spec in TOPICS.items()}
     asked = [ConfigResource(ConfigResourceType.TOPIC, name, list(configs)) for name, configs in demanded.items()]
     there = admin.describe_configs(asked, config_filter="all")["topic"]
     differing = {
@@ -90,5 +109,7 @@ def _configure(admin: KafkaAdminClient, log_bytes: int) -> None:
             log.warning("topic not configured", topic=name, why=outcome, wanted=differing[name])
 
 
-def _partitions(admin: KafkaAdminClient) -> dict[str, int]:
-    return {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics()}
+def _partitions(admin: KafkaAdminClient) -> dict[str, list[int]]:
+    """By topic, how many brokers keep each partition."""
+    topics = admin.describe_topics()
+    return {topic["name"]: [len(partition["replica_nodes"]) for partition in topic["partitions"]] for topic in topics}

@@ -143,7 +143,7 @@ class Pipe:
         self._role = role
         self._kafka = kafka_of(settings)
         self._app = _app(settings, self._kafka, role, linger_ms)
-        transport = _Transport([URL(f"aiokafka://{settings.bootstrap_servers}")], self._app)
+        transport = _Transport([URL(f"aiokafka://{server}") for server in self._kafka.servers], self._app)
         transport.positions = self._positions
         transport.gather_ms = gather_ms
         self._app.transport = self._app.producer_transport = transport
@@ -486,7 +486,7 @@ def _app(settings: Settings, place: Place, role: str, linger_ms: int) -> faust.A
     """A Faust app without tables and web, that misses a killed worker within seconds."""
     return faust.App(
         f"gamenight-{role}",
-        broker=f"aiokafka://{settings.bootstrap_servers}",
+        broker=[URL(f"aiokafka://{server}") for server in place.servers],
         broker_credentials=credentials(place),
         datadir=str(settings.home / "state" / "faust"),
         autodiscover=False,

@@ -1,6 +1,7 @@
 """Apache Kafka, the real broker, as one KRaft node with its data under ``<home>/kafka``."""
 
 import base64
+import shutil
 import subprocess
 import uuid
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from contracts.settings import Settings
 from deploy.local import java
 from deploy.local.component import Component, listens
 
+LEAST_FREE = 64 << 20
+"""Bytes that must be free on the disk before the broker is started: indexes alone take 20 MB a partition when it writes."""
 LOGGING = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -69,9 +72,20 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
     }
 
 
+class DiskFull(RuntimeError):
+    """There is no room for the log; the message says where."""
+
+
 def prepare(settings: Settings) -> None:
-    """Write the settings, and format the data folder the first time."""
+    """Write the settings, and format the data folder the first time.
+
+    Raises:
+        DiskFull: If less than `LEAST_FREE` is left: the broker would end at once, with an error that nobody understands.
+    """
     file, data = properties_file(settings.home), settings.home / "kafka" / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(data).free) < LEAST_FREE:
+        raise DiskFull(f"{free >> 20} MB are left on the disk of {data}: make room, and the broker is started again by itself")
     file.parent.mkdir(parents=True, exist_ok=True)
     write_properties(file, data, settings.kafka_port, settings.kafka_controller_port)
     if not (data / "meta.properties").is_file():

@@ -1,0 +1,102 @@
+"""Who may write and read which topic: made of contracts/events.py, given to a principal each part has for itself (all ways).
+
+On a cluster whose authorizer denies what is not allowed, a part that is taken over can write no more than it writes anyway:
+the router no promotions, the API no guesses, and commands nobody but the operators' door and the router's own distress call.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from kafka.admin import (
+    ACL,
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePattern,
+    ResourcePatternFilter,
+    ResourceType,
+)
+from kafka.errors import KafkaError
+
+from contracts.events import PROCESSES, TOPICS, writers
+from contracts.settings import Settings
+from producers.topics import open_admin
+
+GROUPS: Final = {"router": "gamenight-router", "learning": "gamenight-learning"}
+"""Consumer groups by part; who is not here reads as a bystander."""
+
+
+class AclsRefused(RuntimeError):
+    """The cluster does not let us give rights."""
+
+
+def principal(part: str, prefix: str = "gamenight-") -> str:
+    """Kafka's name for a part; its user is what stands behind the colon.
+
+    >>> principal("router")
+    'User:gamenight-router'
+    """
+    return f"User:{prefix}{part}"
+
+
+def acls(prefix: str = "gamenight-") -> list[ACL]:
+    """Every right of every part, and no other."""
+    return [
+        ACL(principal(part, prefix), "*", operation, ACLPermissionType.ALLOW, pattern)
+        for part in PROCESSES
+        for operation, pattern in _rights(part)
+    ]
+
+
+def _rights(part: str) -> Iterator[tuple[ACLOperation, ResourcePattern]]:
+    for topic in TOPICS:
+        # All are read: each is followed by somebody of each process, and what players wrote is in all of them.
+        for operation in (ACLOperation.READ, ACLOperation.DESCRIBE, ACLOperation.DESCRIBE_CONFIGS):
+            yield operation, ResourcePattern(ResourceType.TOPIC, topic)
+        if part in writers(topic):
+            yield ACLOperation.WRITE, ResourcePattern(ResourceType.TOPIC, topic)
+    if part in GROUPS:
+        for operation in (ACLOperation.READ, ACLOperation.DESCRIBE):
+            yield operation, ResourcePattern(ResourceType.GROUP, GROUPS[part])
+
+
+def give(settings: Settings, prefix: str = "gamenight-") -> list[str]:
+    """Make the rights what they are to be: those that are missing are given, those of before that are too many are taken.
+
+    Args:
+        settings: Of somebody who may alter the cluster's rights.
+        prefix: What stands before a part's name in its user.
+
+    Returns:
+        The users, in the order of `PROCESSES`.
+
+    Raises:
+        AclsRefused: If the cluster has no authorizer, or does not let us.
+    """
+    wanted = acls(prefix)
+    ours = {principal(part, prefix) for part in PROCESSES}
+    anything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
+    admin = open_admin(settings)
+    try:
+        found, _ = admin.describe_acls(ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, anything))
+        made = admin.create_acls([one for one in wanted if one not in found])
+        if made["failed"]:
+            raise AclsRefused(_why(settings, made["failed"][0].__name__))
+        spare = [one for one in found if one.principal in ours and one not in wanted]
+        if spare:
+            admin.delete_acls(
+                [ACLFilter(o.principal, o.host, o.operation, o.permission_type, o.resource_pattern) for o in spare]
+            )
+    except KafkaError as error:
+        raise AclsRefused(_why(settings, error)) from error
+    finally:
+        admin.close()
+    return [principal(part, prefix).removeprefix("User:") for part in PROCESSES]
+
+
+def _why(settings: Settings, error: object) -> str:
+    return (
+        f"Kafka at {settings.bootstrap_servers} gives no rights ({error}): it needs authorizer.class.name, and we a user of"
+        " super.users or with ALTER on the cluster"
+    )

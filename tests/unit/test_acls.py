@@ -1,0 +1,46 @@
+"""Who writes what: the table behind the cluster's rights says the same as the events' docstrings."""
+
+import re
+
+import pytest
+from kafka.admin import ACLOperation, ResourceType
+
+from contracts.events import _WRITERS, EVENTS, PROCESSES, TOPICS, Event, writers
+from producers.acls import acls, principal
+
+MEANT = {
+    r"api\.\w+": {"api"},
+    r"streams \(router\)|\brouter\b|personal fold": {"router"},
+    r"\bjoiner\b|\bscorer\b|\blearner\b": {"learning"},
+    r"streams\.pipe": {"router", "learning"},
+    r"trainers\.\w+|the trainer\b": {"trainer"},
+    r"whoever could not": set(PROCESSES),
+}
+"""What docstrings say, and whose process that is."""
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_the_writers_of_an_event_are_those_of_its_docstring(event: type[Event]) -> None:
+    found = re.search(r"Written by (.*?)(?:[;,] (?:and )?read by|\. )", " ".join((event.__doc__ or "").split()))
+    assert found, f"{event.__name__} says of nobody that they write it"
+    said = {process for words, processes in MEANT.items() if re.search(words, found[1]) for process in processes}
+    assert said == set(_WRITERS[event]), f"{event.__name__}: its docstring says {found[1]!r}"
+
+
+def test_commands_are_given_by_the_operators_door_and_the_routers_distress_call_alone() -> None:
+    assert writers("commands.v1") == {"api", "router", "trainer"}  # the trainer says how they ended
+
+
+def test_no_part_may_write_what_it_does_not_write() -> None:
+    may = {
+        (one.principal, one.resource_pattern.resource_name)
+        for one in acls()
+        if one.operation == ACLOperation.WRITE and one.resource_pattern.resource_type == ResourceType.TOPIC
+    }
+    assert may == {(principal(part), topic) for topic in TOPICS for part in writers(topic)}
+    assert not {one.operation for one in acls()} & {
+        ACLOperation.ALL,
+        ACLOperation.ALTER,
+        ACLOperation.CREATE,
+        ACLOperation.DELETE,
+    }
