@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from api import play, sockets
 from producers.bus import open_bus
+from tests.histories import named
 from tests.serving import DEADLINE_S, SERVERS, Player, closing, eventually, opened, playing, serving
 
 
@@ -74,7 +75,6 @@ MISTAKES = {
     "an unknown field": (f'{{"type":"withdraw","drawing_id":"{ID}","correction_id":"{ID}","sudo":true}}', "unknown_field"),
     "a label out of range": (f'{{"type":"correct","drawing_id":"{ID}","correction_id":"{ID}","label":10}}', "invalid"),
     "a huge integer": (f'{{"type":"correct","drawing_id":"{ID}","correction_id":"{ID}","label":{"9" * 300}}}', "invalid"),
-    "an unknown drawing": (f'{{"type":"correct","drawing_id":"{ID}","correction_id":"{ID}","label":1}}', "unknown_drawing"),
     "65 strokes": (
         f'{{"type":"draw","drawing_id":"{ID}","strokes":[{",".join(["[[1,1]]"] * 65)}],"width":9,"height":9,"final":true}}',
         "invalid",
@@ -97,6 +97,16 @@ def test_a_mistake_is_answered_by_an_error_frame_and_play_goes_on(address, log, 
         player.saved(str(uuid4()))
     [line] = [line for line in log if line["event"] == "frame refused"]
     assert (line["code"], line["player_id"], line["log_level"]) == (code, player.player_id, "warning")
+
+
+def test_a_correction_of_another_players_drawing_is_answered_by_an_error_frame(address):
+    with playing(address) as owner, playing(address) as stranger:
+        owner.saved(name := str(uuid4()))
+        drawing = str(named(name))
+        stranger.say(f'{{"type":"correct","drawing_id":"{drawing}","correction_id":"{uuid4()}","label":1}}')
+
+        error = stranger.next("error")
+        assert (error["code"], error["drawing_id"]) == ("unknown_drawing", drawing)
 
 
 def test_all_mistakes_at_once_disturb_nobody(address, others):
