@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -23,6 +24,13 @@ from producers.blobs import ensure_bucket
 
 NPY = "application/x-npy"
 BASE = Path(__file__).resolve().parents[2] / "trainers" / "images" / "xgboost" / "base" / "model.tar.gz"
+
+
+def conformance_suite() -> set[str]:
+    """The files of cases for any SageMaker, from the root of the repository: those with tests that ask the ``cloud``."""
+    folder = Path(__file__).parent
+    asking = (file for file in folder.glob("test_*.py") if file.name != "test_sagemaker_docs.py")
+    return {f"tests/contract/{file.name}" for file in asking if re.search(r"\bcloud: Cloud\b", file.read_text())}
 
 
 def digits(count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
