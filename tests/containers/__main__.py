@@ -98,7 +98,11 @@ def unwell(url: str) -> str:
 
 
 def play(drawings: int, players: int = 10) -> None:
-    """Let people play, and read the log afterwards: every drawing saved and answered by every model, each word learned once."""
+    """Let people play, and read the log afterwards: every drawing saved and answered by every model, each word learned once.
+
+    The workers' ledgers are in volumes of their own, which nobody else mounts: the audit makes the folds anew and compares what
+    is on the log with them, and not the ledgers.
+    """
     options = ("--players", str(players), "--drawings", str(drawings), "--speed", "4", "--json")
     command = (
         "docker",
@@ -124,7 +128,14 @@ def play(drawings: int, players: int = 10) -> None:
     if done.returncode or report["missed"] or report["seen"].get("answered by every model") != drawings:
         told = {name: report[name] for name in ("seen", "missed", "errors", "audit")}
         raise Failed(f"{drawings} drawings: simulate ended with {done.returncode}: {json.dumps(told)}")
-    said(f"{drawings} drawings saved, answered by all of {len(MODELS)} models, learned; the log's audit is clean")
+    said(f"{drawings} drawings saved, answered by all of {len(MODELS)} models, learned; {audited(report['audit'])}")
+
+
+def audited(found: dict[str, Any]) -> str:
+    """What a clean audit has compared, and what it has not."""
+    ledgers = found["ledgers"]
+    beside = "the workers' ledgers were not compared" if ledgers is None else f"{ledgers} ledgers are as the log says"
+    return f"what is on the log is as its folds made anew say; {beside}"
 
 
 def kill(service: str) -> None:

@@ -14,7 +14,7 @@ from deploy.local.components import components
 from deploy.local.furnish import DEALT, deal
 from deploy.local.install import IMAGES, training_step
 from deploy.local.keys import with_secrets
-from tests.containers.__main__ import LASTING, OWN
+from tests.containers.__main__ import LASTING, OWN, audited
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -132,3 +132,10 @@ def test_the_containers_user_may_make_every_environment_that_training_needs() ->
     assert [step.name for step in trained] == ["tensorflow training"]
     assert {step.made.parent for step in trained} == {Path(".tools/images")}
     assert "COPY --from=sagemaker-packages --chown=player /opt/gamenight/.tools .tools" in DOCKERFILE
+
+
+def test_the_test_of_the_containers_claims_no_more_than_its_audit_has_compared() -> None:
+    """Nobody but the workers mounts the ledgers."""
+    assert not {"router:", "learning:"} & {volume[: volume.index(":") + 1] for volume in SERVICES["gamenight"]["volumes"]}
+    assert "the workers' ledgers were not compared" in audited({"ledgers": None})
+    assert "8 ledgers are as the log says" in audited({"ledgers": 8})
