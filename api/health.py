@@ -39,7 +39,7 @@ OLDEST_S: Final = 1.0
 CACHED_S: Final = 0.2
 """A verdict is given again for so long, and what a player's drawing tells of its partition counts for so long."""
 PAGES_S: Final = 0.9
-"""To pages for so long: there may be many, open all day. To nobody once its oldest answer is of then: telling takes a moment."""
+"""To pages for so long: there may be many, open all day; to nobody once its oldest answer is: telling takes a moment."""
 SOON_S: Final = 0.15
 """Within this all is answered, unless something is missing."""
 LEARNED_S: Final = 0.7
