@@ -180,7 +180,7 @@ def test_who_says_that_something_is_kept_does_not_start_where_one_broker_would_a
         in_sync(settings, corrections_v1="2")
 
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "corrections.v1 (min.insync.replicas=1); what players are told is saved must be on 2 brokers" in done.stdout
+    assert "corrections.v1 (min.insync.replicas=1); what players are told is saved must be on 2 brokers" in done.stderr
 
 
 @pytest.mark.timeout(280)
