@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     image_registry: str = Field("local/gamenight-", description="what stands before an algorithm's name in its image's URI")
     training_instance: str = Field("ml.m5.large", description="instance type of training jobs")
     serving_instance: str = Field("ml.m5.large", description="instance type of endpoints")
+    allow_unconfined: bool = Field(
+        True, description="whether model servers and jobs run here where the kernel cannot keep them from the secrets"
+    )
 
     operator_token: str | None = Field(None, description="bearer token of operators; not given: made by up")
     seat_secret: str | None = Field(None, description="secret that signs players' seats; not given: made by up")

@@ -93,7 +93,7 @@ def test_what_was_changed_under_way_or_is_too_old_is_refused(change: str) -> Non
 async def test_where_nothing_can_be_mounted_a_variable_names_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(containers, "can_confine", lambda *_: False)
+    monkeypatch.setattr(containers, "confinement", lambda *_: ("", "neither"))
     lines: list[str] = []
     image = Image("any:1", tmp_path, Path("/usr/bin/python3"))
 
