@@ -290,7 +290,7 @@ def bars(folder: Path, image: Image, home: Path) -> Bars:
 @functools.cache
 def confinement(image: Image, home: Path) -> tuple[Way, str]:
     """How a process of an image is shut in here, and why not better: tried once, and said."""
-    refused = []
+    refused: list[str] = []
     for way in WAYS:
         why = refusal(way, image, home)
         if not why:
