@@ -55,7 +55,7 @@ def router(settings: Settings) -> Pipe:
 def learning(settings: Settings) -> Pipe:
     """Way 2: joins, scores and learns."""
     pipe = Pipe(settings, "learning", gather_ms=GATHER_MS)
-    pipe.fold(Joiner())
+    pipe.fold(Joiner(settings.log_bytes))
     pipe.fold(Scorer())
     pipe.fold(Learner(load_base()))
     return pipe
