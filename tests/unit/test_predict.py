@@ -22,10 +22,10 @@ from api.pictures import MAX_PNG, BadPicture, read_png
 from api.predict import MAX_OPEN
 from api.question import MAX_BODY, MAX_COMMAS, PredictRequest, Problem, question
 from contracts.drawing import EmptyDrawing
-from contracts.events import MODELS, DrawingSubmitted, EndpointSeen, PolicySet, SnapshotTaken
+from contracts.events import MODELS, DrawingSubmitted, EndpointSeen, PolicySet
 from contracts.ports import Bus
 from producers.bus import open_bus
-from tests.answering import answering
+from tests.answering import answering, at_work
 from tests.serving import DEADLINE_S, eventually, get, serving
 
 SEVEN = [[[20, 20], [80, 20], [45, 100]]]
@@ -39,10 +39,7 @@ def bus() -> Iterator[Bus]:
     opened = open_bus(f"memory://{uuid4()}")
     for model in MODELS:
         if model not in ("everyone", "yours"):
-            snapshot = SnapshotTaken(
-                model=model, version="1", title=model, offset=0, lessons=1, digest="d", reader="r", weights=b"\0" * 80
-            )
-            opened.publish(snapshot)
+            opened.publish(at_work(model))
     yield opened
     opened.close()
 
