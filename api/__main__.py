@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 
 from api.app import MAX_SOCKETS, create_app
 from api.connections import Crowd, HttpProtocol
-from api.frames import MAX_FRAME
+from api.play.frames import MAX_FRAME
 from api.sockets import Protocol
 from contracts.settings import GAME_SECRETS, KAFKA_SECRETS, Settings
 from producers.bus import BusError, open_bus

@@ -14,24 +14,24 @@ from fastapi.routing import APIWebSocketRoute
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.websockets import WebSocket
 
+from api.apps.predict import SLACK_S, Predictor, predict_router
 from api.asyncapi import document
-from api.board import Board
-from api.game import Game
+from api.folds.command_status import Orders
+from api.folds.endpoint_latency import Live
+from api.folds.model_board import Board
+from api.folds.recent_drawings import Recent
 from api.guard import Guard, guest_of, hosts
 from api.health import Health
 from api.limits import Guest, Limits
-from api.live import Live
-from api.meters import Meters
-from api.operators import Operators
-from api.ops import not_valid, router
-from api.orders import Orders
+from api.metrics import Meters
+from api.ops.operators import Operators
+from api.ops.routes import not_valid, router
 from api.pages import WEB, Policy, add_pages
-from api.predict import SLACK_S, Predictor, predict_router
-from api.recent import Recent
+from api.play.game import Game
+from api.play.seats import Seats
 from api.relay import Relay
-from api.seats import Seats
 from api.sockets import INTERNAL_ERROR, Line, deny, from_here, origins
-from api.watch import Watchers
+from api.watch.watchers import Watchers
 from contracts.ports import Bus
 from contracts.settings import Settings
 

@@ -13,8 +13,8 @@ import structlog
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.apps.predict_request import MAX_BODY
 from api.limits import address_of
-from api.question import MAX_BODY
 
 MAX_URL: Final = 8192
 """Bytes of a request's target."""

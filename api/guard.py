@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.limits import Guest, Limits, address_of
-from api.operators import Operators
+from api.ops.operators import Operators
 from contracts.settings import Settings
 
 LOCAL: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})

@@ -14,7 +14,7 @@ from math import inf
 from typing import Final, Literal
 from uuid import UUID, uuid4
 
-from api.board import LEARNERS
+from api.folds.model_board import LEARNERS
 from contracts.events import (
     PLAYER_PARTITIONS,
     CorrectionProbed,

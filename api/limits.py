@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from api.frames import Mistake
+from api.play.frames import Mistake
 from contracts.settings import Settings
 
 MAX_ADDRESSES: Final = 4096

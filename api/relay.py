@@ -16,15 +16,15 @@ from typing import Final
 
 import structlog
 
-from api.board import Board
-from api.frames import ModelChanged
-from api.game import Game
+from api.apps.predict import Predictor
+from api.folds.command_status import Orders
+from api.folds.endpoint_latency import Live
+from api.folds.model_board import Board
+from api.folds.recent_drawings import NEWEST, Recent
 from api.health import Health
-from api.live import Live
-from api.meters import Meters
-from api.orders import Orders
-from api.predict import Predictor
-from api.recent import NEWEST, Recent
+from api.metrics import Meters
+from api.play.frames import ModelChanged
+from api.play.game import Game
 from contracts.events import (
     TOPICS,
     CommandSettled,

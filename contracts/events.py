@@ -711,7 +711,7 @@ class VariantSeen(BaseModel):
 class EndpointSeen(ModelEvent):
     """An endpoint as it is: what a cloud console shows of it. ``version`` is the one that takes the traffic, or ``none``.
 
-    Written by trainers.watching, whenever it has changed; read by api. Twice is harmless: the newest counts.
+    Written by trainers.endpoint_monitor, whenever it has changed; read by api. Twice is harmless: the newest counts.
     """
 
     type: Literal["EndpointSeen"] = "EndpointSeen"
@@ -923,7 +923,7 @@ class MessageRejected(Event):
 class MessageRepaired(Event):
     """An operator has said what a rejected message should have been: an event of its topic.
 
-    Written by api.rejected; read by it. Twice is harmless: the newest counts.
+    Written by api.ops.rejected; read by it. Twice is harmless: the newest counts.
     """
 
     topic: ClassVar[str] = "rejected.v1"
@@ -940,7 +940,7 @@ class MessageRepaired(Event):
 class MessageReplayed(Event):
     """An operator has put a rejected message, repaired if it was, on its topic again.
 
-    Written by api.rejected, after the message is there; read by it. Twice is harmless: the message's own ids are the same.
+    Written by api.ops.rejected, after the message is there; read by it. Twice is harmless: the message's own ids are the same.
     """
 
     topic: ClassVar[str] = "rejected.v1"

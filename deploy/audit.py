@@ -47,7 +47,7 @@ from contracts.ports import Bus, Record
 from contracts.records import read
 from contracts.settings import Settings
 from producers.topics import open_admin
-from streams.learning import load_base
+from streams.learner import load_base
 from streams.ledger import Kept, look
 from streams.refolding import Place, Refolding
 

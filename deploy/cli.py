@@ -58,7 +58,7 @@ def main() -> None:
 
 def _told() -> tuple[type[Exception], ...]:
     """The errors whose message is the one line that says what to do."""
-    from api.keyring import KeyringError
+    from api.apps.keyring import KeyringError
     from deploy.local.java import NotInstalled
     from deploy.local.supervisor import AlreadyRunning
     from deploy.local.up import PortsTaken
@@ -361,8 +361,8 @@ def keys(context: typer.Context, as_json: Json = False) -> None:
     """List the apps that have a key, without the keys: those are kept nowhere."""
     from rich.table import Table
 
-    from api.keyring import Keyring
-    from api.keys import named
+    from api.apps.keyring import Keyring
+    from api.apps.keys import named
 
     if context.invoked_subcommand is not None:
         return
@@ -380,8 +380,8 @@ def keys(context: typer.Context, as_json: Json = False) -> None:
 @keys_app.command()
 def add(name: Called, as_json: Json = False) -> None:
     """Give an app a key, good from now on; it is shown this once."""
-    from api.keyring import Keyring, KeyringError
-    from api.keys import named
+    from api.apps.keyring import Keyring, KeyringError
+    from api.apps.keys import named
 
     settings = Settings.load()
     if name in named(settings.api_keys):
@@ -395,8 +395,8 @@ def add(name: Called, as_json: Json = False) -> None:
 @keys_app.command()
 def revoke(name: Called) -> None:
     """Take an app's key away: whoever comes with it is refused from now on."""
-    from api.keyring import Keyring, KeyringError
-    from api.keys import named
+    from api.apps.keyring import Keyring, KeyringError
+    from api.apps.keys import named
 
     settings = Settings.load()
     if name in named(settings.api_keys):
@@ -689,7 +689,7 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Let people play who draw as the writers of data/pen did; exit status 1 if anything was lost or doubled."""
-    from producers.people import SimulationOptions
+    from producers.simulated_player import SimulationOptions
 
     settings = Settings.load()
     options = SimulationOptions(
@@ -713,7 +713,8 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from deploy.audit import audit, committed
-    from producers import bus, players
+    from producers import bus
+    from producers import simulation as players
 
     enough = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, enough.set)

@@ -19,16 +19,16 @@ from typing import Final
 from contracts.events import ONLINE_MODELS
 from contracts.settings import Settings
 from producers.bus import open_bus
-from streams.answering import Router
 from streams.embedding import Embedding
 from streams.endpoints import sagemaker_endpoints
-from streams.joining import Joiner
-from streams.learning import Learner, load_base
+from streams.joiner import Joiner
+from streams.learner import Learner, load_base
 from streams.models import Models
-from streams.personal import Personal
+from streams.personal_model import Personal
 from streams.pipe import Pipe
+from streams.router import Router
 from streams.routing import Online, Table
-from streams.scoring import Scorer
+from streams.scorer import Scorer
 
 LINGER_MS: Final = 2
 """How long a guess waits for others that are about to be said: a request to the broker costs as much as ten guesses."""

@@ -46,7 +46,7 @@ from contracts.ports import Partition, Record
 from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.connection import Place, Tokens, kafka_of, knock
-from streams.folding import Fold, Log, advance, take_up
+from streams.fold import Fold, Log, advance, take_up
 from streams.ledger import Ledger
 
 _log = structlog.get_logger()
@@ -318,7 +318,7 @@ class _Folding:
         self._working = asyncio.Lock()
 
     def take_up(self, partition: int, log: Log) -> Ledger:
-        """The partition's ledger, opened if it is not: see `streams.folding.take_up`."""
+        """The partition's ledger, opened if it is not: see `streams.fold.take_up`."""
         if partition not in self._ledgers:
             ledger = take_up(self._folder / f"{partition}.sqlite", self.fold, partition, log)
             self._ledgers[partition] = ledger

@@ -31,12 +31,12 @@ from contracts.events import (
     SnapshotTaken,
 )
 from contracts.ports import Record
-from streams.folding import Fold
-from streams.joining import FORGET_AFTER, Joiner, Story
-from streams.learning import Base, Learner, State
+from streams.fold import Fold
+from streams.joiner import FORGET_AFTER, Joiner, Story
+from streams.learner import Base, Learner, State
 from streams.ledger import Kept
-from streams.personal import SHARED, Personal, Player
-from streams.scoring import Scorer
+from streams.personal_model import SHARED, Personal, Player
+from streams.scorer import Scorer
 
 SAMPLE: Final = 12
 """Players whose own model's answers are made again."""
@@ -124,7 +124,7 @@ class _Cells(dict[str, bytes]):
         self.before = {}
         try:
             return list(fold.decide(self, event, partition, offset))
-        except Exception:  # noqa: BLE001 streams.folding rejects it, and so the fold is without it
+        except Exception:  # noqa: BLE001 streams.fold rejects it, and so the fold is without it
             for key, value in self.before.items():
                 if value is None:
                     self.pop(key, None)

@@ -27,7 +27,7 @@ from contracts.events import (
     ShownGuess,
     variant_of,
 )
-from streams.folding import Fold
+from streams.fold import Fold
 
 BEGAN: Final = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 READER: Final = "raster-1/00000000"

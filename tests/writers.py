@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from contracts.drawing import rasterize
 from contracts.events import ExampleLabelled, Features
-from producers.people import handwriting
+from producers.simulated_player import handwriting
 from streams.embedding import Embedding
-from streams.learning import load_base
+from streams.learner import load_base
 from tests.histories import example, shown
 
 

@@ -28,15 +28,15 @@ from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import BusError, open_bus
 from producers.rejections import Rejections
 from trainers.approval import Approvals
-from trainers.bases import Bases
-from trainers.intake import catch_up
+from trainers.base_models import Bases
+from trainers.endpoint_monitor import LOOK_S, Watch
+from trainers.example_sink import catch_up
+from trainers.model_log import QuickCommand, Standing
 from trainers.observations import ensure_table
 from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving
-from trainers.standing import QuickCommand, Standing
 from trainers.steering import Steering
-from trainers.watching import LOOK_S, Watch
 
 if TYPE_CHECKING:
     from trainers.rebuild import Rebuilder

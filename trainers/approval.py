@@ -5,9 +5,9 @@ UpdateModelPackage, can overrule it, either way; from then on its ModelPublished
 goes by that. Twice is harmless: nothing is said where the log knows it.
 """
 
+from trainers.model_log import Standing
 from trainers.promote import Promoter
 from trainers.registry import Registry
-from trainers.standing import Standing
 
 
 class Approvals:

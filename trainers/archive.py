@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from contracts.events import ExampleLabelled
 from contracts.ports import Blobs
-from trainers.intake import Placed
+from trainers.example_sink import Placed
 
 PREFIX: Final = "examples/"
 

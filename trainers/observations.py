@@ -15,7 +15,7 @@ from botocore.config import Config
 
 from contracts.events import PLAYER_PARTITIONS, SHADOW, ExampleLabelled
 from contracts.settings import Settings
-from trainers.intake import TOPIC, Placed
+from trainers.example_sink import TOPIC, Placed
 
 MAX_WRITES: Final = 100
 """Items of one transaction: DynamoDB's own bound."""

@@ -23,9 +23,9 @@ from contracts.events import (
     variant_of,
 )
 from contracts.ports import Bus
-from trainers.intake import ACKNOWLEDGED_S
+from trainers.example_sink import ACKNOWLEDGED_S
+from trainers.model_log import Standing
 from trainers.serving import Serving, ServingFailed, endpoint_of
-from trainers.standing import Standing
 
 TIDY_AFTER: Final = timedelta(minutes=10)
 """How long a version that nothing names any more stays on its endpoint: meanwhile it is rolled back to within a second."""

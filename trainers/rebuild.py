@@ -17,14 +17,14 @@ import structlog
 from contracts.events import BATCH_MODELS, ModelPublished, RetrainModel, TrainingAdvanced
 from contracts.ports import Blobs, Bus
 from contracts.settings import Settings
-from trainers import dataset, economics, evaluate, gate, jobs
+from trainers import dataset, evaluate, gate, jobs, pricing
 from trainers.approval import Approvals
-from trainers.bases import about
+from trainers.base_models import about
 from trainers.jobs import Pause, Progress
+from trainers.model_log import Standing, next_version
 from trainers.promote import Promoter, say
 from trainers.registry import Registered, Registry
 from trainers.serving import Serving
-from trainers.standing import Standing, next_version
 
 SHARES: Final = {
     "queued": 0.0, "archive": 0.01, "dataset": 0.03, "training": 0.1, "evaluation": 0.8, "gate": 0.94, "endpoint": 0.95,
@@ -166,7 +166,7 @@ class Rebuilder:
         verdict = gate.judge(command.target, marks, before)
         tell.step("gate", verdict.reason)
         metrics = {**marks.metrics(), "training_seconds": done.seconds}
-        cost = economics.of_job(settings.training_instance, done.seconds)
+        cost = pricing.of_job(settings.training_instance, done.seconds)
         if cost is not None:
             metrics["training_cost_usd"] = cost
         published = candidate.model_copy(update={"metrics": metrics, "gate": verdict.reason, "approved": verdict.passed})

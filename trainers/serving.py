@@ -19,7 +19,7 @@ from contracts.events import DIGITS, EndpointSeen, ModelPublished, VariantSeen, 
 from contracts.npy import probabilities_of
 from contracts.settings import Settings
 from producers.blobs import DIGEST_VARIABLE
-from trainers import economics
+from trainers import pricing
 from trainers.jobs import PATIENT, Pause
 
 NPY: Final = "application/x-npy"
@@ -172,7 +172,7 @@ class Serving:
             created=there["CreationTime"],
             modified=there["LastModifiedTime"],
             variants=variants,
-            cost_per_hour_usd=economics.per_hour((one.instance_type, one.instances) for one in variants),
+            cost_per_hour_usd=pricing.per_hour((one.instance_type, one.instances) for one in variants),
         )
 
     def retire(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished] = ()) -> None:

@@ -1,7 +1,7 @@
 """Operators' commands on who answers: refused with a reason, or carried out and settled at once (way 3, REBUILD).
 
 `refusal` is pure and says what the log speaks against; `Steering` sees that the log has the registry's latest word on the
-version, and does what is left. Twice is harmless: a command that is settled is not due any more (trainers.standing), and what
+version, and does what is left. Twice is harmless: a command that is settled is not due any more (trainers.model_log), and what
 is so already is left as it is.
 """
 
@@ -23,10 +23,10 @@ from contracts.events import (
     TryVersion,
 )
 from trainers.approval import Approvals
+from trainers.model_log import QuickCommand, Standing
 from trainers.promote import Promoter
 from trainers.registry import by_hand
 from trainers.serving import ServingFailed
-from trainers.standing import QuickCommand, Standing
 
 MAX_MESSAGE: Final = 1000
 

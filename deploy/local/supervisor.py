@@ -1,7 +1,7 @@
 """Starts processes, watches them, starts those again that die, and stops them all.
 
-One thread a process: it waits for what the process needs, starts it on a leash (so that it dies with us, whatever kills us),
-and sleeps until it ends. `running` is the same for tests.
+One thread a process: it waits for what the process needs, starts it so that it dies with us (whatever kills us), and sleeps until
+it ends. `running` is the same for tests.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ FIRST_WAVE = 0.5
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|AUTH_SOCK", re.IGNORECASE)
 """Names of variables that are not handed on, whoever has set them."""
 Phase = Literal["waiting", "starting", "ready", "down", "stopped"]
-LEASH = Path(__file__).with_name("leash.py")
+DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +216,12 @@ class Supervisor:
     def _spawn(self, part: Component) -> subprocess.Popen[bytes] | None:
         log = self.log(part.name)
         trim(log)
-        leash = (sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(part.nice))
+        wrapper = (sys.executable, "-I", "-S", str(DIE_WITH_PARENT), str(os.getpid()), str(part.nice))
         with self._changing, open(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as output:
             if self._stopping.is_set():
                 return None
             process = subprocess.Popen(
-                [*leash, *part.argv],
+                [*wrapper, *part.argv],
                 env=environment(part, self._settings, os.environ),
                 umask=0o077,
                 stdin=subprocess.DEVNULL,

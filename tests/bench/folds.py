@@ -15,10 +15,10 @@ from typing import Annotated
 import typer
 
 from contracts.events import MODELS, ONLINE_MODELS, Event, ExampleLabelled, LessonTaught
-from streams.joining import Joiner
-from streams.learning import Learner, load_base
-from streams.personal import Personal
-from streams.scoring import Scorer
+from streams.joiner import Joiner
+from streams.learner import Learner, load_base
+from streams.personal_model import Personal
+from streams.scorer import Scorer
 from tests.bench.learning import Stage
 from tests.histories import correction, drawing, features, guess
 

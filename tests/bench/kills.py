@@ -16,8 +16,8 @@ from rich.table import Table
 
 from deploy.audit import AuditReport, audit, committed
 from producers.bus import open_bus
-from producers.people import SimulationOptions
-from producers.players import SimulationReport, simulate
+from producers.simulated_player import SimulationOptions
+from producers.simulation import SimulationReport, simulate
 from tests.product import PROCESSES, Product, Recovery, product
 
 console = Console()

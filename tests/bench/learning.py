@@ -30,14 +30,14 @@ from contracts.events import (
     now,
 )
 from contracts.ports import Record
-from producers.people import PEN_DATA, handwriting
+from producers.simulated_player import PEN_DATA, handwriting
 from streams.embedding import Embedding
-from streams.folding import Fold, advance, begin
-from streams.joining import Joiner
-from streams.learning import Learner, load_base
+from streams.fold import Fold, advance, begin
+from streams.joiner import Joiner
+from streams.learner import Learner, load_base
 from streams.ledger import Ledger
-from streams.scoring import Scorer
-from streams.warm import idx
+from streams.make_base import idx
+from streams.scorer import Scorer
 from tests.histories import named
 
 

@@ -27,8 +27,8 @@ from contracts.events import TRAINING_ENDS, ModelPublished, TrainingAdvanced, de
 from contracts.settings import Settings
 from deploy.audit import audit
 from producers.bus import open_bus
-from producers.people import Inked, SimulationOptions, Spread, handwriting, ink
-from producers.players import SimulationReport, simulate
+from producers.simulated_player import Inked, SimulationOptions, Spread, handwriting, ink
+from producers.simulation import SimulationReport, simulate
 from tests.product import PROCESSES, ROOT, Product, product
 
 console = Console(stderr=True)

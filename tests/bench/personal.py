@@ -13,8 +13,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from producers.people import handwriting
-from streams.personal import KEPT, Personal
+from producers.simulated_player import handwriting
+from streams.personal_model import KEPT, Personal
 from tests.histories import READER, MemoryCells, example, features, folded
 from tests.writers import Drawings, drawings
 

@@ -30,8 +30,8 @@ from rich.console import Console
 
 from contracts.events import BATCH_MODELS, MODELS, DrawingSubmitted, now, variant_of
 from contracts.settings import Settings
-from producers.people import Spread, handwriting, ink
-from streams.warm import idx
+from producers.simulated_player import Spread, handwriting, ink
+from streams.make_base import idx
 from tests.bench.loop import known, machine
 from tests.product import ROOT, Product, product
 

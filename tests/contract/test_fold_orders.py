@@ -21,10 +21,10 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
 from contracts.events import CorrectionReceipt, Event, ExampleLabelled, LessonTaught, ScoresCounted
-from streams.joining import Joiner
-from streams.learning import Learner, State, load_base
-from streams.personal import Personal
-from streams.scoring import Scorer
+from streams.joiner import Joiner
+from streams.learner import Learner, State, load_base
+from streams.personal_model import Personal
+from streams.scorer import Scorer
 from tests.histories import READER, MemoryCells, correction, drawing, features, folded, guess, missed, named, withdrawal
 
 PLAYERS = ("ada", "bob")

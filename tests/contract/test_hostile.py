@@ -10,14 +10,14 @@ import pytest
 from contracts.events import EVENTS, MessageRejected, decode
 from contracts.ports import Record
 from contracts.records import read
-from streams.folding import Fold, advance, begin
-from streams.joining import Joiner
-from streams.learning import Learner, load_base
+from streams.fold import Fold, advance, begin
+from streams.joiner import Joiner
+from streams.learner import Learner, load_base
 from streams.ledger import Ledger
 from streams.models import Models
-from streams.personal import Personal
+from streams.personal_model import Personal
 from streams.routing import Table
-from streams.scoring import Scorer
+from streams.scorer import Scorer
 from tests.contract.test_events import GOLDEN
 from tests.histories import correction, drawing, example, guess, lesson
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from contracts.events import ExampleLabelled
-from streams.learning import Softmax
-from streams.personal import Personal
+from streams.learner import Softmax
+from streams.personal_model import Personal
 from tests.histories import MemoryCells, folded
 from tests.writers import Drawings, drawings
 
@@ -31,7 +31,7 @@ def test_softmax_has_the_numbers_of_rivers_own_softmax_regression():
 
 
 def by_the_formula(taught: dict[int, tuple[int, bool]], asked: np.ndarray, shared: np.ndarray, one: Drawings) -> list[float]:
-    """The kernel memory in plain Python, as streams.personal states it; ``taught``: label and hit, by the drawing's number."""
+    """The kernel memory in plain Python, as `personal_model` states it; ``taught``: label and hit, by the drawing's number."""
     hits = n = 0.0
     for number in sorted(taught):
         hits, n = 0.97 * hits + taught[number][1], 0.97 * n + 1

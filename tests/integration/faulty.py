@@ -18,13 +18,13 @@ from contracts.ports import Cells
 from contracts.settings import Settings
 from producers import logs
 from producers.bus import open_bus
-from streams import joining, personal, pipe
-from streams.folding import Fold
-from streams.joining import Joiner
-from streams.learning import Learner, load_base
+from streams import joiner, personal_model, pipe
+from streams.fold import Fold
+from streams.joiner import Joiner
+from streams.learner import Learner, load_base
 from streams.ledger import Ledger
-from streams.personal import Personal
-from streams.scoring import Scorer
+from streams.personal_model import Personal
+from streams.scorer import Scorer
 
 
 def stops_at(home: Path) -> Path:
@@ -58,12 +58,12 @@ def _forgets(fold: type[Any], prefix: str) -> Callable[[Settings], None]:
 
 
 def _joiner_takes_all(_: Settings) -> None:
-    joining._same_guess = lambda *_: False
-    joining._is_news = lambda *_: True
+    joiner._same_guess = lambda *_: False
+    joiner._is_news = lambda *_: True
 
 
 def _personal_takes_all(_: Settings) -> None:
-    personal._place = lambda rows, _: len(rows)
+    personal_model._place = lambda rows, _: len(rows)
 
 
 def _acknowledges_first(settings: Settings) -> None:

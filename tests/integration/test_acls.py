@@ -17,8 +17,8 @@ from deploy.audit import audit
 from deploy.local.keys import with_secrets
 from producers import acls
 from producers.bus import Undelivered, open_bus
-from producers.people import SimulationOptions
-from producers.players import simulate
+from producers.simulated_player import SimulationOptions
+from producers.simulation import simulate
 from producers.topics import create_topics
 from tests.clusters import PASSWORD, Authority, cluster, outside, scram
 from tests.serving import eventually, get

@@ -18,8 +18,8 @@ from deploy.audit import AuditReport, audit, committed, ledgers
 from deploy.local.supervisor import running
 from producers.bus import open_bus
 from producers.topics import create_topics, open_admin
-from streams.joining import Joiner
-from streams.learning import load_base
+from streams.joiner import Joiner
+from streams.learner import load_base
 from tests.conftest import ROOT, fresh_settings
 from tests.histories import correction, drawing, features, guess, named, probabilities, withdrawal
 from tests.integration.faulty import stops_at

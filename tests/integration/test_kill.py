@@ -9,8 +9,8 @@ import pytest
 from contracts.events import MODELS
 from deploy.audit import audit, committed
 from producers.bus import open_bus
-from producers.people import SimulationOptions
-from producers.players import simulate
+from producers.simulated_player import SimulationOptions
+from producers.simulation import simulate
 from tests.product import PROCESSES, Product, Recovery, product
 
 BACK_WITHIN_S = 10.0

@@ -14,9 +14,9 @@ from websockets.asyncio.client import connect
 from contracts.events import MODELS as ALL
 from deploy.audit import audit
 from producers.bus import open_bus
-from producers.people import SimulationOptions
-from producers.players import simulate
-from streams.joining import UNKNOWN
+from producers.simulated_player import SimulationOptions
+from producers.simulation import simulate
+from streams.joiner import UNKNOWN
 from tests.histories import named
 from tests.product import Product, product
 from tests.serving import Player, eventually, get, playing, serving

@@ -44,14 +44,14 @@ from producers.blobs import S3Blobs
 from producers.bus import open_bus
 from tests.contract.sagemaker_cases import must_be_here
 from trainers.archive import PREFIX
-from trainers.bases import Bases, about
+from trainers.base_models import Bases, about
 from trainers.dataset import Images, read_archive, read_mnist
-from trainers.intake import Placed, catch_up
+from trainers.example_sink import Placed, catch_up
+from trainers.model_log import Standing, next_version
 from trainers.observations import Observations, ensure_table
 from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving
-from trainers.standing import Standing, next_version
 
 pytestmark = pytest.mark.timeout(600)  # several trainers, each with an SDK that imports for seconds
 DEADLINE_S = 300.0

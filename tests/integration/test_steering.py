@@ -47,8 +47,8 @@ from deploy.local.supervisor import Supervisor, running
 from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import open_bus
 from tests.conftest import fresh_settings
+from trainers.model_log import QuickCommand, Standing
 from trainers.registry import Registry
-from trainers.standing import QuickCommand, Standing
 
 pytestmark = pytest.mark.timeout(300)
 DEADLINE_S = 90.0

@@ -27,11 +27,11 @@ from contracts.events import (
 from contracts.ports import Record
 from deploy.audit import Auditor, AuditReport, audit
 from producers.bus import open_bus
-from streams.joining import Joiner
-from streams.learning import Learner, load_base
-from streams.personal import Personal
+from streams.joiner import Joiner
+from streams.learner import Learner, load_base
+from streams.personal_model import Personal
 from streams.refolding import Refolding
-from streams.scoring import Scorer
+from streams.scorer import Scorer
 from tests.histories import correction, drawing, features, folded, guess, named
 
 TWO = ("xgboost", "river")

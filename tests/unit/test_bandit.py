@@ -7,7 +7,7 @@ import pytest
 
 from contracts.events import MODELS, ExampleLabelled
 from streams.bandit import ARMS, DISCOUNT, REFRESH, START, STRENGTH, Belief, Means, outcomes, pick
-from streams.personal import Personal
+from streams.personal_model import Personal
 from tests.histories import READER, MemoryCells, example, shown
 
 

@@ -11,9 +11,9 @@ import yaml
 from contracts.settings import AWS_SECRETS, GAME_SECRETS, SECRETS, Settings, variable
 from deploy.local import kafka
 from deploy.local.components import components
-from deploy.local.furnish import DEALT, deal
 from deploy.local.install import IMAGES, training_step
 from deploy.local.keys import with_secrets
+from deploy.local.provision import DEALT, deal
 from tests.containers.__main__ import LASTING, OWN
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").re
 SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE: Final = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
 OURS: Final = {name: service for name, service in SERVICES.items() if service.get("command", [""])[0] == "python"}
-ENDING: Final = {"secrets", "furnish", "gamenight"}
+ENDING: Final = {"secrets", "provision", "gamenight"}
 """Services that do something and end."""
 KAFKA: Final = SERVICES["kafka"]["environment"]
 SETTINGS: Final = {variable(name, field.validation_alias) for name, field in Settings.model_fields.items()}

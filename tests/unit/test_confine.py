@@ -64,11 +64,11 @@ def home(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     """A home of the game, and one of the user, both with what others should not see; a Python in the latter."""
     place = ROOT if request.param.startswith("where") else None
     with tempfile.TemporaryDirectory(prefix=".confined-", dir=place) as folder:
-        yield furnished(Path(folder) / "home", Path(folder) / "user", monkeypatch)
+        yield provisioned(Path(folder) / "home", Path(folder) / "user", monkeypatch)
     PLANTED.unlink(missing_ok=True)
 
 
-def furnished(home: Path, user: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def provisioned(home: Path, user: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put all that into them; the home again."""
     for file in (
         home / "secrets" / "operator_token",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from api.keyring import Keyring, KeyringError
-from api.keys import WRONG_PER_MINUTE, Tries, app_of, digest, named
+from api.apps.keyring import Keyring, KeyringError
+from api.apps.keys import WRONG_PER_MINUTE, Tries, app_of, digest, named
 from api.limits import MAX_ADDRESSES, Bucket, Buckets
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, decode
 from contracts.ports import Cells, Record
-from streams.folding import Fold, Log, advance, begin, take_up
+from streams.fold import Fold, Log, advance, begin, take_up
 from streams.ledger import Ledger, LedgerTaken
 from tests.histories import drawing, guess
 

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from api.library import Accuracy
-from api.orders import MAX_ORDERS, Orders
+from api.folds.command_status import MAX_ORDERS, Orders
+from api.ops.library import Accuracy
 from contracts.events import (
     MODELS,
     SHADOW,

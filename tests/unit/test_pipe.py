@@ -13,7 +13,7 @@ from contracts.events import Event
 from contracts.ports import Cells, Record
 from contracts.settings import Settings
 from streams import pipe
-from streams.folding import Log
+from streams.fold import Log
 from streams.ledger import Ledger
 from tests.histories import drawing
 

@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from api import play
-from api.frames import MAX_FRAME, ModelState
+from api.folds.recent_drawings import Recent
 from api.limits import Guest, Limits
-from api.play import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
-from api.recent import Recent
-from api.seats import Place, Seats
+from api.play import session
+from api.play.frames import MAX_FRAME, ModelState
+from api.play.seats import Place, Seats
+from api.play.session import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
 from contracts.events import CorrectionGiven, CorrectionReceipt, CorrectionWithdrawn, DrawingSubmitted, Outcome
 from contracts.settings import Settings
 from tests.histories import guess, named
@@ -150,7 +150,7 @@ def test_a_seat_that_is_not_ours_is_refused_and_joining_without_one_works_then(l
 
 def test_a_seat_of_over_thirty_days_ago_is_refused(lobby, monkeypatch):
     seat = Player(lobby).join()["seat"]
-    monkeypatch.setattr("api.seats.VALID_S", -1)
+    monkeypatch.setattr("api.play.seats.VALID_S", -1)
 
     assert errors(Player(lobby).say({"type": "join", "name": "Ada", "seat": seat})) == ["bad_seat"]
 
@@ -201,7 +201,7 @@ def test_a_player_with_two_sockets_is_named_once_and_stays_until_both_are_gone(l
 
 
 def test_a_full_room_takes_nobody_else(lobby, monkeypatch):
-    monkeypatch.setattr(play, "MAX_ROOM", 2)
+    monkeypatch.setattr(session, "MAX_ROOM", 2)
     seat = Player(lobby).join(room="KQZF")["seat"]
     Player(lobby).join(room="KQZF")
 
@@ -338,7 +338,7 @@ def test_previews_go_on_after_one_could_not_be_put(ada):
 
 def test_a_player_is_told_once_that_the_log_is_slow_and_still_gets_saved_when_it_comes(ada):
     ada.draw("d1")
-    ada.now += play.SLOW_S + 0.1
+    ada.now += session.SLOW_S + 0.1
 
     [error] = ada.carry_out(ada.session.tick(ada.now))
 
@@ -558,16 +558,16 @@ def test_before_joining_nothing_else_is_taken(lobby):
 
 def test_a_socket_that_does_not_join_is_closed(lobby):
     player = Player(lobby)
-    assert player.session.tick(player.now + play.JOIN_S - 1) == []
+    assert player.session.tick(player.now + session.JOIN_S - 1) == []
 
-    player.carry_out(player.session.tick(player.now + play.JOIN_S + 1))
+    player.carry_out(player.session.tick(player.now + session.JOIN_S + 1))
 
     assert player.closed is not None
     assert player.closed.code == 1008
 
 
 def test_twenty_mistakes_within_ten_seconds_close_the_socket(ada):
-    for _ in range(play.MISTAKES - 1):
+    for _ in range(session.MISTAKES - 1):
         assert errors(ada.say("oops")) == ["not_json"]
     assert ada.closed is None
 
@@ -592,17 +592,17 @@ def test_a_player_who_draws_as_fast_as_answers_come_is_never_too_fast(ada):
 
 
 def test_a_flood_is_dropped_and_then_closed(ada):
-    heard = list(itertools.chain.from_iterable(ada.draw(f"d{i}") for i in range(play.BURST + play.MISTAKES)))
+    heard = list(itertools.chain.from_iterable(ada.draw(f"d{i}") for i in range(session.BURST + session.MISTAKES)))
 
     assert set(errors(heard)) == {"too_fast"}
     assert ada.closed is not None
     assert ada.closed.code == 1008
-    assert len(ada.put) <= play.BURST
+    assert len(ada.put) <= session.BURST
 
 
 def test_large_frames_count_as_many(ada):
     large = "x" * (MAX_FRAME - 1)
-    heard = list(itertools.chain.from_iterable(ada.say(large) for _ in range(play.BURST)))
+    heard = list(itertools.chain.from_iterable(ada.say(large) for _ in range(session.BURST)))
     assert "too_fast" in errors(heard) or ada.closed is not None
 
 
@@ -723,7 +723,7 @@ def test_an_address_that_sends_too_many_frames_loses_the_socket_before_they_are_
     player = Player(lobby, guest=Guest(limits, "192.0.2.1"))
     for _ in range(6):
         player.say("nothing")
-    monkeypatch.setattr(play, "parse", lambda data: pytest.fail("it was read"))
+    monkeypatch.setattr(session, "parse", lambda data: pytest.fail("it was read"))
 
     player.say("nothing")
 

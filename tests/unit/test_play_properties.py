@@ -6,11 +6,11 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.frames import ERROR_CODES, MESSAGES
+from api.folds.recent_drawings import Recent
 from api.limits import Guest, Limits
-from api.play import Close, Lobby, Put, Say, Session
-from api.recent import Recent
-from api.seats import Seats
+from api.play.frames import ERROR_CODES, MESSAGES
+from api.play.seats import Seats
+from api.play.session import Close, Lobby, Put, Say, Session
 from contracts.events import DrawingSubmitted, decode
 from contracts.settings import Settings
 from tests.serving import UNLIMITED

@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from api.frames import Draw
-from api.keyring import Keyring
-from api.pictures import MAX_PNG, BadPicture, read_png
-from api.predict import MAX_OPEN
-from api.question import MAX_BODY, MAX_COMMAS, PredictRequest, Problem, question
+from api.apps.keyring import Keyring
+from api.apps.pictures import MAX_PNG, BadPicture, read_png
+from api.apps.predict import MAX_OPEN
+from api.apps.predict_request import MAX_BODY, MAX_COMMAS, PredictRequest, Problem, question
+from api.play.frames import Draw
 from contracts.drawing import EmptyDrawing
 from contracts.events import MODELS, DrawingSubmitted, EndpointSeen, PolicySet, SnapshotTaken
 from contracts.ports import Bus
@@ -265,7 +265,7 @@ def filled(head: bytes, unit: bytes, tail: bytes) -> bytes:
     ids=lambda body: body[:20].decode(),
 )
 def test_half_a_million_values_are_refused_before_they_are_parsed(monkeypatch, body):
-    monkeypatch.setattr("api.question.orjson.loads", lambda _: pytest.fail("it was parsed"))
+    monkeypatch.setattr("api.apps.predict_request.orjson.loads", lambda _: pytest.fail("it was parsed"))
 
     with pytest.raises(Problem, match=f"over {MAX_COMMAS} values"):
         question(body)
@@ -316,7 +316,7 @@ def test_when_too_much_is_under_way_an_app_is_refused_before_its_body_is_read(bu
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch, address):
-    monkeypatch.setattr("api.predict.BODY_S", 0.05)
+    monkeypatch.setattr("api.apps.predict.BODY_S", 0.05)
 
     def slow() -> Iterator[bytes]:
         yield b"{"
@@ -387,7 +387,7 @@ def test_a_key_is_good_from_when_it_is_given_until_it_is_revoked_without_a_resta
 
 
 def test_whoever_guesses_keys_is_soon_not_listened_to_and_an_app_at_the_same_address_is(bus, monkeypatch):
-    monkeypatch.setattr("api.keys.WRONG_PER_MINUTE", 2)
+    monkeypatch.setattr("api.apps.keys.WRONG_PER_MINUTE", 2)
     with serving(bus, api_keys="shop:secret-1,till:secret-2") as address, answering(bus):
         assert ask(address, {"strokes": SEVEN}).status_code == 200
         guessed = [ask(address, {"strokes": SEVEN}, key=f"guess-{i}") for i in range(3)]

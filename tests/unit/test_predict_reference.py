@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from api.predict import Prediction
+from api.apps.predict import Prediction
 from contracts.events import SnapshotTaken
 from contracts.ports import Bus
 from producers.bus import open_bus
@@ -103,8 +103,8 @@ def test_every_example_of_an_answer_is_one(bus):
 def test_an_example_of_an_error_is_what_that_error_says(bus, monkeypatch, name):
     provoked = PROVOKED[name]
     for patched, value in provoked.patched.items():
-        monkeypatch.setattr(f"api.predict.{patched}", value)
-    monkeypatch.setattr("api.keys.WRONG_PER_MINUTE", 1)
+        monkeypatch.setattr(f"api.apps.predict.{patched}", value)
+    monkeypatch.setattr("api.apps.keys.WRONG_PER_MINUTE", 1)
     given = {"api_keys": "shop:secret-1", **provoked.settings}
     with serving(bus, **given) as address, ExitStack() as answered:
         if provoked.answers is not None:

@@ -12,10 +12,10 @@ from producers.bus import open_bus
 from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published
 from trainers.approval import Approvals
+from trainers.model_log import Standing
 from trainers.promote import Promoter
 from trainers.rebuild import Rebuilder
 from trainers.registry import Registered
-from trainers.standing import Standing
 
 
 class Shelf(MemoryRegistry):

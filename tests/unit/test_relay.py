@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from api.frames import Guess
-from api.recent import Recent
+from api.folds.recent_drawings import Recent
+from api.play.frames import Guess
 from contracts.events import (
     CorrectionGiven,
     CorrectionReceipt,

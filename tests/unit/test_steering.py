@@ -26,9 +26,9 @@ from producers.bus import open_bus
 from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published, settled
 from trainers.approval import Approvals
+from trainers.model_log import Standing
 from trainers.promote import Promoter
 from trainers.serving import ServingFailed
-from trainers.standing import Standing
 from trainers.steering import Steering, parts_after, refusal
 
 ALL = "everyone, xgboost, tensorflow, mxnet, kmeans, river, yours"

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from api import connections
 from api.limits import MAX_ADDRESSES, Rate, address_of
-from api.operators import Operators
+from api.ops.operators import Operators
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.serving import DEADLINE_S, SERVERS, eventually, get, opened, playing, serving
@@ -352,7 +352,7 @@ def test_a_flood_of_tiny_messages_ends_the_socket(address):
 
 def test_frames_that_nobody_reads_are_bounded_by_their_size_too(address, monkeypatch):
     monkeypatch.setattr("api.sockets.MAX_WAITING_CHARACTERS", 2000)
-    monkeypatch.setattr("api.play.MISTAKES", 10**9)
+    monkeypatch.setattr("api.play.session.MISTAKES", 10**9)
     with structlog.testing.capture_logs() as lines, wire(address, receive=4096) as raw:
         raw.sendall(handshake("/ws/play", address))
         deadline = time.monotonic() + DEADLINE_S

@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from api.board import Board
-from api.frames import ModelChanged
+from api.folds.model_board import Board
+from api.play.frames import ModelChanged
 from contracts.events import (
     MODELS,
     WINDOW_S,

@@ -8,7 +8,7 @@ import { byPlace, hue, short } from "../lib/models.js";
 import { Socket, described } from "../lib/socket.js";
 import { Chart } from "./chart.js";
 import { trailing } from "./counts.js";
-import { happened } from "./happenings.js";
+import { changeText } from "./change_text.js";
 import { confusion, digits, latency, tile, versions } from "./tables.js";
 import { Job } from "./training.js";
 
@@ -95,7 +95,7 @@ function changed({ type, event, note, ...model }) {
   const before = models.get(model.model);
   const version = event === "published" ? (before?.version ?? null) : model.version;
   models.set(model.model, { ...before, ...model, version });
-  const told = happened({ type, event, note, ...model }, short({ ...before, ...model }, model.model));
+  const told = changeText({ type, event, note, ...model }, short({ ...before, ...model }, model.model));
   if (!told) return;
   const time = h("time", {}, new Date().toLocaleTimeString([], { hourCycle: "h23", hour: "2-digit", minute: "2-digit" }));
   page.changes.querySelector(".quiet")?.remove();

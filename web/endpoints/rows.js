@@ -6,7 +6,7 @@ import { h } from "../lib/dom.js";
 import { count, duration, percent, percent1, time } from "../lib/format.js";
 import { hue } from "../lib/models.js";
 import { interval, judged } from "../library/facts.js";
-import { papers } from "../library/shelves.js";
+import { papers } from "../library/version_list.js";
 import { cost, health, trouble } from "./facts.js";
 
 /**

@@ -14,9 +14,9 @@ from contracts.settings import Settings
 from deploy.local.sagemaker import signature, wire
 from deploy.local.sagemaker.configs import Configs
 from deploy.local.sagemaker.containers import Images, reap
-from deploy.local.sagemaker.door import Door, Handle, Request, Response
 from deploy.local.sagemaker.endpoints import Endpoints
 from deploy.local.sagemaker.errors import AwsError
+from deploy.local.sagemaker.http_server import Door, Handle, Request, Response
 from deploy.local.sagemaker.invoking import Invoking
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.models import Models

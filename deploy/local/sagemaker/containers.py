@@ -22,7 +22,7 @@ from typing import Final
 import psutil
 import structlog
 
-from deploy.local import install, leash
+from deploy.local import die_with_parent, install
 from deploy.local.confine import ML, Bars, needed, real
 from deploy.local.install import IMAGES
 from deploy.local.sagemaker.errors import invalid
@@ -120,7 +120,7 @@ class Images:
     async def _make(self, name: str) -> None:
         command = (sys.executable, "-m", "deploy.local.install", "--tools", str(self._tools), "--training", name)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), "0", *command),
+            *(sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), "0", *command),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -226,7 +226,7 @@ async def start(
         base["SAGEMAKER_BASE_DIR"] = str(folder)
     shut_in = ("--confined", json.dumps(asdict(bars(folder, image, home)))) if confined else ()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nice), *shut_in, *command),
+        *(sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), str(nice), *shut_in, *command),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -276,7 +276,7 @@ def unconfined(image: Image, home: Path) -> str:
     command = (str(image.python), "-I", "-S", "-c", "pass")
     with tempfile.TemporaryDirectory(dir=home) as folder:
         shut_in = ("--confined", json.dumps(asdict(bars(Path(folder), image, home))))
-        trial = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), "0", *shut_in, *command]
+        trial = [sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), "0", *shut_in, *command]
         done = subprocess.run(trial, capture_output=True, text=True, check=False)
     return (done.stderr.strip()[-500:] or f"exit code {done.returncode}") if done.returncode else ""
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.sagemaker.lines import Line, Lines, Writer
+from deploy.local.sagemaker.log_stream import Line, Lines, Writer
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.wire import Document
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from deploy.local import leash
+from deploy.local import die_with_parent
 from deploy.local.sagemaker import finding, wire
 from deploy.local.sagemaker.containers import Say
 from deploy.local.sagemaker.wire import Document
@@ -36,7 +36,7 @@ async def found(definitions: Sequence[Document], into: dict[str, Document], say:
         yield lambda line: None
         return
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nice)),
+        *(sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), str(nice)),
         *(sys.executable, "-I", "-S", finding.__file__, json.dumps(definitions)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -8,7 +8,7 @@ from typing import Final, cast
 
 import httptools
 
-from deploy.local.sagemaker.door import header_name
+from deploy.local.sagemaker.http_server import header_name
 
 MAX_BYTES: Final = 25 * 2**20
 """Largest body, of a request as of an answer, as SageMaker has it."""

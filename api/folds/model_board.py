@@ -1,0 +1,343 @@
+"""What is known of the models: who answers with what, who rests, how often each was right, how far a rebuild is (ways 2, 3).
+
+A pure fold of metrics.v1 and models.v1, and of what guesses.v1 says about resting. Counts are absolute for their slot and
+entries whole, so that twice is harmless. Players hear of its changes, watchers see all of it, `api.ops.library` asks it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+
+from api.play.frames import ModelChanged, ModelNews, ModelState
+from contracts.events import (
+    BLEND,
+    DIGITS,
+    LATENCY_BUCKETS_MS,
+    MODELS,
+    ONLINE_MODELS,
+    PERSONAL_MODEL,
+    SHADOW,
+    WINDOW_S,
+    WINDOWS,
+    CandidateSet,
+    EndpointSeen,
+    Event,
+    FoldAdvanced,
+    GuessMade,
+    GuessMissed,
+    ModelPromoted,
+    ModelPublished,
+    ModelRolledBack,
+    Part,
+    PolicySet,
+    ScoresCounted,
+    SnapshotTaken,
+    TrainingAdvanced,
+)
+
+SETTLED: Final = timedelta(seconds=1)
+"""A guess says that a model is back when nobody has missed it for so long: several routers do not agree at once."""
+UNHEARD: Final = timedelta(seconds=5)
+"""Nobody has said for so long that a model rests: then it is not known to."""
+LEARNERS: Final = {"learner": "learning", "personal": "learning of yours"}
+"""What is said of those who learn, by the stage of a receipt."""
+TITLES: Final = {BLEND: "Everyone", PERSONAL_MODEL: "Yours", **{model: model.title() for model in ONLINE_MODELS}}
+"""Of the models that the router answers by itself: before any event names one, it answers from what it starts with."""
+_STARTING: Final = "it is being started"
+
+Frame = dict[str, Any]
+Kind = Literal["batch", "online", "personal", "blend"]
+
+
+@dataclass(slots=True)
+class Rest:
+    """A model that is not asked at the moment."""
+
+    why: str
+    since: datetime
+    last: datetime
+    """When that was said last."""
+
+
+class Board:
+    """All models, and what is known of each."""
+
+    def __init__(self) -> None:
+        """Start empty: `apply` the topics from their start."""
+        self.answering: dict[str, ModelPromoted | SnapshotTaken] = {}
+        self.published: dict[str, dict[str, ModelPublished]] = {}
+        self.candidates: dict[str, CandidateSet] = {}
+        self.endpoints: dict[str, EndpointSeen] = {}
+        self.policy = PolicySet(lead=BLEND, at=datetime.fromtimestamp(0, UTC))
+        self.resting: dict[str, Rest] = {}
+        self.expected: dict[str, str | None] = {}
+        """The models that ought to answer every drawing, and why one cannot be asked; None: it can."""
+        self.hidden: frozenset[str] = frozenset()
+        """The models whose guesses no player is shown."""
+        self._folding: dict[str, FoldAdvanced] = {}
+        self._training: dict[str, TrainingAdvanced] = {}
+        self._counts: dict[str, dict[str, ScoresCounted]] = {}
+        self._changed: set[str] = set()
+        self._news: list[Frame] = []
+        self._restate()
+
+    # --- folding
+
+    def apply(self, event: Event) -> list[ModelChanged]:
+        """Take in an event of metrics.v1 or models.v1; returns what players are told of it."""
+        match event:
+            case ScoresCounted():
+                self._counts.setdefault(event.model, {})[event.score_key] = event
+                self._changed.add(event.model)
+                return []
+            case FoldAdvanced():
+                self._folding[event.fold_key] = event
+                return []
+            case TrainingAdvanced():
+                self._training[event.model] = event
+                self._news.append({"type": "training", "model": event.model, **_training(event), "log": event.log})
+                return []
+            case SnapshotTaken():
+                self._learned(event)
+                return []
+        if event.topic != ModelPublished.topic:
+            return []
+        before = {model: self.state(model) for model in self.known()}
+        changes = self._told(self._take(event))
+        self._restate()
+        return changes or self._told(self._differences(event, before))
+
+    def _take(self, event: Event) -> list[ModelChanged]:
+        match event:
+            case ModelPublished():
+                known = self.published.setdefault(event.model, {})
+                again = event.version in known  # with what the registry, or its failure, has made of it
+                known[event.version] = event
+                return [] if again else [self._change(event.model, "published", event.gate, event.version)]
+            case ModelPromoted():
+                self.answering[event.model] = event
+                news: ModelNews = "rolled-back" if isinstance(event, ModelRolledBack) else "promoted"
+                return [self._change(event.model, news, event.note)]
+            case CandidateSet():
+                same = event.model in self.candidates and _entry(self.candidates[event.model]) == _entry(event)
+                self.candidates[event.model] = event
+                return [] if same else [self._change(event.model, *_tried(event))]
+            case EndpointSeen():
+                self.endpoints[event.model] = event
+                self._news.append({"type": "model", **self.state(event.model).model_dump(), "event": "endpoint", "note": ""})
+            case PolicySet():
+                self.policy = event
+        return []
+
+    def _learned(self, event: SnapshotTaken) -> None:
+        before = self.answering.get(event.model)
+        if isinstance(before, SnapshotTaken) and (before.offset > event.offset or before.version == event.version):
+            return
+        self.answering[event.model] = event
+        if before is None:
+            self._restate()
+        self._news = [news for news in self._news if news.get("event") != "learned" or news["model"] != event.model]
+        self._news.append({"type": "model", **self.state(event.model).model_dump(), "event": "learned", "note": ""})
+
+    def _differences(self, event: Event, before: dict[str, ModelState]) -> list[ModelChanged]:
+        changes = []
+        for model in self.known():
+            old, new = before.get(model), self.state(model)
+            if old is None or old == new:
+                continue
+            if isinstance(event, PolicySet):
+                changes.append(self._change(model, "policy", event.note))
+            elif old.unavailable != new.unavailable:
+                changes.append(self._change(model, "unavailable" if new.unavailable else "available", new.unavailable or ""))
+        return changes
+
+    def missed(self, miss: GuessMissed) -> list[ModelChanged]:
+        """Take in that a model gave no answer; returns what players are told of it."""
+        if not miss.resting:
+            return []
+        rest = self.resting.get(miss.model)
+        if rest is None:
+            self.resting[miss.model] = Rest(miss.why, miss.at, miss.at)
+            return self._told([self._change(miss.model, "resting", miss.why)])
+        rest.last = max(rest.last, miss.at)
+        return []
+
+    def guessed(self, guess: GuessMade) -> list[ModelChanged]:
+        """Take in that a model answered; returns what players are told of it."""
+        rest = self.resting.get(guess.model)
+        if rest is None or guess.role == "shadow" or guess.at - rest.last < SETTLED:
+            return []
+        return self._back(guess.model)
+
+    def tick(self, time: datetime) -> list[ModelChanged]:
+        """Let time pass; returns what players are told of it."""
+        return [told for model, rest in list(self.resting.items()) if time - rest.last > UNHEARD for told in self._back(model)]
+
+    def _back(self, model: str) -> list[ModelChanged]:
+        del self.resting[model]
+        return self._told([self._change(model, "back", "")])
+
+    def _change(self, model: str, event: ModelNews, note: str, version: str | None = None) -> ModelChanged:
+        state = self.state(model)
+        told = state if version is None else state.model_copy(update={"version": version})
+        return ModelChanged(**told.model_dump(), event=event, note=note)
+
+    def _told(self, changes: list[ModelChanged]) -> list[ModelChanged]:
+        self._news += [change.model_dump() for change in changes]
+        return changes
+
+    def _restate(self) -> None:
+        self.expected = {model: self.absence(model) for model in MODELS if self.part(model) != "off"}
+        self.hidden = frozenset(model for model, part in self.policy.parts.items() if part != "shown")
+
+    # --- asking
+
+    def known(self) -> list[str]:
+        """All models, in the order in which they are shown; those that only events name come last."""
+        others = {*self.answering, *self.published, *self._counts} - set(MODELS)
+        return [*MODELS, *sorted(others)]
+
+    def states(self) -> list[ModelState]:
+        """All models as they stand."""
+        return [self.state(model) for model in self.known()]
+
+    def state(self, model: str) -> ModelState:
+        """A model as it stands."""
+        answering, rest = self.answering.get(model), self.resting.get(model)
+        return ModelState(
+            model=model,
+            version=answering.version if answering else None,
+            title=self.title(model),
+            kind=_kind(model),
+            part=self.part(model),
+            lead=self.policy.lead == model,
+            resting=rest.why if rest else None,
+            unavailable=self.absence(model),
+        )
+
+    def title(self, model: str) -> str:
+        """What a model is called."""
+        if model in self.answering:
+            return self.answering[model].title
+        versions = self.published.get(model)
+        return next(reversed(versions.values())).title if versions else TITLES.get(model, model)
+
+    def part(self, model: str) -> Part:
+        """A model's part in the policy."""
+        return self.policy.parts.get(model, "shown")
+
+    def absence(self, model: str) -> str | None:
+        """Why there is no such model to ask; None: there is."""
+        if model in TITLES:
+            return None
+        answering, seen = self.answering.get(model), self.endpoints.get(model)
+        if seen is not None and (seen.status == "Unavailable" or (seen.status == "Failed" and answering is None)):
+            later = answering is not None and answering.at > seen.at
+            return None if later else seen.reason or f"its endpoint is {seen.status}"
+        return None if answering is not None else _STARTING
+
+    def training(self, model: str) -> TrainingAdvanced | None:
+        """The last step of a model's last rebuild."""
+        return self._training.get(model)
+
+    @property
+    def folding(self) -> dict[str, str]:
+        """What learns and is folded again from the log, not up to date yet: how far it is, in words."""
+        least: dict[str, float] = {}
+        for event in self._folding.values():
+            learner = LEARNERS["personal" if event.fold == "personal" else "learner"]
+            least[learner] = min(event.fraction, least.get(learner, 1.0))
+        return {learner: f"it folds again what it knows, {int(n * 100)} %" for learner, n in sorted(least.items()) if n < 1}
+
+    # --- counts
+
+    def scores(self) -> dict[str, Frame]:
+        """The counts of every model that was scored."""
+        return {model: self.score(model) for model in self.known() if model in self._counts}
+
+    def score(self, model: str) -> Frame:
+        """The counts of a model; what it said as a shadow is told of its versions only."""
+        confusion, latency = [0] * (DIGITS * DIGITS), [0] * (len(LATENCY_BUCKETS_MS) + 1)
+        versions: dict[str, dict[str, int]] = {}
+        windows: dict[int, list[int]] = {}
+        for count in self._counts.get(model, {}).values():
+            if count.window is not None:
+                window = windows.setdefault(int(count.window.timestamp()), [0, 0])
+                window[0] += count.n
+                window[1] += count.correct
+                continue
+            version = versions.setdefault(str(count.version), {"n": 0, "correct": 0})
+            version["n"] += count.n
+            version["correct"] += count.correct
+            if not str(count.version).endswith(SHADOW):
+                confusion = [a + b for a, b in zip(confusion, count.confusion, strict=True)]
+                latency = [a + b for a, b in zip(latency, count.latency, strict=True)]
+        shown = [counted for version, counted in versions.items() if not version.endswith(SHADOW)]
+        oldest = max(windows, default=0) - WINDOW_S * WINDOWS
+        return {
+            "n": sum(counted["n"] for counted in shown),
+            "correct": sum(counted["correct"] for counted in shown),
+            "confusion": confusion,
+            "latency": latency,
+            "versions": versions,
+            "recent": [[start, *windows[start]] for start in sorted(windows) if start > oldest],
+        }
+
+    # --- for watchers
+
+    def snapshot(self, online: int, drawings: int) -> Frame:
+        """All of it: the first frame of a watcher.
+
+        Args:
+            online: Players with a socket.
+            drawings: Finished drawings since this process started.
+        """
+        return {
+            "type": "snapshot",
+            "models": [state.model_dump() for state in self.states()],
+            "scores": self.scores(),
+            "online": online,
+            "drawings": drawings,
+            "training": {model: _training(event) for model, event in self._training.items()},
+        }
+
+    def changes(self) -> list[Frame]:
+        """What has changed since the last call; counts are absolute, of the changed models only."""
+        frames, self._news = self._news, []
+        if self._changed:
+            frames.append({"type": "scores", "scores": {model: self.score(model) for model in _ordered(self._changed)}})
+            self._changed.clear()
+        return frames
+
+
+def _kind(model: str) -> Kind:
+    if model in ONLINE_MODELS:
+        return "online"
+    return "personal" if model == PERSONAL_MODEL else "blend" if model == BLEND else "batch"
+
+
+def _ordered(models: Iterable[str]) -> list[str]:
+    return sorted(models, key=lambda model: (MODELS.index(model) if model in MODELS else len(MODELS), model))
+
+
+def _entry(candidate: CandidateSet) -> tuple[object, ...]:
+    return candidate.version, candidate.role, candidate.share
+
+
+def _tried(candidate: CandidateSet) -> tuple[ModelNews, str]:
+    if candidate.role == "none":
+        return "untried", candidate.note or f"version {candidate.version} is not tried any more"
+    if candidate.role == "canary":
+        return "canary", candidate.note or f"version {candidate.version} answers {candidate.share:.0%} of the players"
+    return "shadow", candidate.note or f"version {candidate.version} is asked and scored, and not shown"
+
+
+def _training(event: TrainingAdvanced) -> Frame:
+    return {
+        "command_id": str(event.command_id),
+        "version": event.version,
+        "step": event.step,
+        "fraction": event.fraction,
+        "message": event.message,
+    }

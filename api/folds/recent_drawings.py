@@ -1,0 +1,205 @@
+"""What the API remembers of late: whose drawing it is, whether it is kept, what came of it (ways 1, 2).
+
+A fold over guesses and receipts, the newest of which are read again at a start. Pure and bounded: the oldest goes first, and
+nothing depends on what is forgotten: a drawing that is not known here is put on the log again, where the joiner knows it, and
+a word on it is the joiner's to judge. Twice is harmless: what comes twice from the bus is seen here to have come before.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import inf
+from typing import Final
+from uuid import UUID
+
+from api.play.frames import Missed, Receipt, guess_text
+from contracts.events import CorrectionReceipt, GuessMade, GuessMissed
+
+MAX_DRAWINGS: Final = 30_000
+MAX_CORRECTIONS: Final = 30_000
+MAX_TOLD: Final = 5_000
+"""Drawings whose frames are kept, to be told again: seven of half a kilobyte each. Of older ones it is known who answered."""
+ANSWERED_S: Final = 5.0
+"""So long the answers to a drawing may take: who sends it again before need only wait."""
+NEWEST: Final = 500
+"""Records of each partition that are read again at a start: those that a player waits for who was here when the process ended.
+By number and not by time, so a start takes no longer, however much was played and however long it was away. What they do not
+cover is asked for again: see `Drawing.seek`."""
+
+
+@dataclass(slots=True)
+class Drawing:
+    """A finished drawing."""
+
+    player_id: str
+    received_at: float | None = None
+    """When this process had the frame, in seconds of its monotonic clock; None: another one had it."""
+    kept: bool = False
+    """The broker has acknowledged it."""
+    guesses: dict[str, str] = field(default_factory=dict)
+    """The frame of each model's answer; empty: it is not kept any more."""
+    misses: dict[str, str] = field(default_factory=dict)
+    """The frame of each model that gave none so far."""
+    sought_at: float | None = None
+    """When it was put on the log again, to be told what is not known here."""
+
+    def frames(self) -> list[str]:
+        """What can be told of it again."""
+        return [text for text in (*self.guesses.values(), *self.misses.values()) if text]
+
+    def seek(self, shown: Iterable[str], now: float) -> bool:
+        """Whether to put it on the log again: models that are shown have said something, or nothing yet, that is not here.
+
+        Where this process had it, the answers are given some time to come. From here on what is not here is news again.
+        """
+        here = {model for told in (self.guesses, self.misses) for model, text in told.items() if text}
+        last = max((at for at in (self.received_at, self.sought_at) if at is not None), default=-inf)
+        if here.issuperset(shown) or now - last < ANSWERED_S:
+            return False
+        self.sought_at = now
+        self.guesses = {model: text for model, text in self.guesses.items() if text}
+        self.misses = {model: text for model, text in self.misses.items() if text}
+        return True
+
+    def forget_frames(self) -> None:
+        """Keep only who answered."""
+        self.guesses = dict.fromkeys(self.guesses, "")
+        self.misses = dict.fromkeys(self.misses, "")
+
+
+@dataclass(slots=True)
+class Correction:
+    """A player's word."""
+
+    player_id: str
+    receipts: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The frame of each outcome and stage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A guess, as its player is told it."""
+
+    text: str
+    total_ms: float | None
+    """From the frame that this process had to here; None: another process had it, or the drawing is not finished."""
+
+
+class Recent:
+    """Finished drawings and corrections by id, the newest of them."""
+
+    def __init__(
+        self, max_drawings: int = MAX_DRAWINGS, max_corrections: int = MAX_CORRECTIONS, max_told: int = MAX_TOLD
+    ) -> None:
+        """Start empty."""
+        self._drawings: OrderedDict[UUID, Drawing] = OrderedDict()
+        self._corrections: OrderedDict[UUID, Correction] = OrderedDict()
+        self._max_drawings = max_drawings
+        self._told: deque[UUID] = deque()
+        self._max_told = max_told
+        self.total = 0
+        """Finished drawings, the forgotten ones too."""
+        self._max_corrections = max_corrections
+
+    def drawing(self, drawing_id: UUID) -> Drawing | None:
+        """What is known of a finished drawing; None: nothing."""
+        return self._drawings.get(drawing_id)
+
+    def add_drawing(self, drawing_id: UUID, player_id: str, received_at: float | None = None) -> Drawing:
+        """Remember a finished drawing; one that is known stays as it is."""
+        drawing = self._drawings.get(drawing_id)
+        if drawing is None:
+            drawing = self._drawings[drawing_id] = Drawing(player_id, received_at)
+            self.total += 1
+            self._told.append(drawing_id)
+            if len(self._told) > self._max_told:
+                old = self._drawings.get(self._told.popleft())
+                if old is not None:
+                    old.forget_frames()
+            if len(self._drawings) > self._max_drawings:
+                self._drawings.popitem(last=False)
+        return drawing
+
+    def drop_drawing(self, drawing_id: UUID) -> None:
+        """Forget a drawing that was not kept, so that it can be sent again."""
+        drawing = self._drawings.get(drawing_id)
+        if drawing is not None and not drawing.kept:
+            del self._drawings[drawing_id]
+
+    def correction(self, correction_id: UUID) -> Correction | None:
+        """What is known of a correction; None: nothing."""
+        return self._corrections.get(correction_id)
+
+    def add_correction(self, correction_id: UUID, player_id: str) -> Correction:
+        """Remember a correction."""
+        correction = self._corrections.get(correction_id)
+        if correction is None:
+            correction = self._corrections[correction_id] = Correction(player_id)
+            if len(self._corrections) > self._max_corrections:
+                self._corrections.popitem(last=False)
+        return correction
+
+    def drop_correction(self, correction_id: UUID) -> None:
+        """Forget a correction that was not kept, so that it can be sent again."""
+        correction = self._corrections.get(correction_id)
+        if correction is not None and not correction.receipts:
+            del self._corrections[correction_id]
+
+    def guessed(self, guess: GuessMade, bus_out_ms: float, now: float) -> Told | None:
+        """The frame for a guess off the bus.
+
+        Args:
+            guess: As it was on the bus.
+            bus_out_ms: From its writing to here.
+            now: Of the clock that `Drawing.received_at` is of, in seconds.
+
+        Returns:
+            None where it came before, or is on an unfinished drawing that is finished by now.
+        """
+        drawing = self._drawings.get(guess.drawing_id)
+        if drawing is not None and (drawing.player_id != guess.player_id or not guess.final or guess.model in drawing.guesses):
+            return None
+        hops = {name: _hundredths(ms) for name, ms in guess.hops.items()}
+        hops["bus_out"] = _hundredths(bus_out_ms)
+        total_ms = None
+        if guess.final and drawing is not None and drawing.received_at is not None and drawing.sought_at is None:
+            hops["total"] = total_ms = _hundredths((now - drawing.received_at) * 1000)
+        text = guess_text(guess, hops)
+        if guess.final:
+            drawing = drawing or self.add_drawing(guess.drawing_id, guess.player_id)  # answered, so it is on the log
+            drawing.kept = True
+            drawing.guesses[guess.model] = text
+            drawing.misses.pop(guess.model, None)
+        return Told(text, total_ms)
+
+    def missed(self, miss: GuessMissed) -> str | None:
+        """The frame for a miss off the bus; None where it, or a guess, came before."""
+        drawing = self.add_drawing(miss.drawing_id, miss.player_id)
+        if drawing.player_id != miss.player_id or miss.model in drawing.guesses or miss.model in drawing.misses:
+            return None
+        drawing.kept = True
+        frame = Missed(drawing_id=miss.drawing_id, model=miss.model, resting=miss.resting, why=miss.why)
+        drawing.misses[miss.model] = text = frame.text()
+        return text
+
+    def receipted(self, receipt: CorrectionReceipt) -> str | None:
+        """The frame for a receipt off the bus; None where it came before."""
+        correction = self.add_correction(receipt.correction_id, receipt.player_id)
+        identity = (receipt.outcome.value, receipt.stage)
+        if correction.player_id != receipt.player_id or identity in correction.receipts:
+            return None
+        frame = Receipt(
+            correction_id=receipt.correction_id,
+            drawing_id=receipt.drawing_id,
+            outcome=receipt.outcome,
+            stage=receipt.stage,
+            models=dict(receipt.models),
+            why=receipt.why or None,
+        )
+        correction.receipts[identity] = text = frame.text()
+        return text
+
+
+def _hundredths(ms: float) -> float:
+    """To two digits, in a tenth of the time that ``round`` takes."""
+    return int(ms * 100 + 0.5) / 100

@@ -1,0 +1,313 @@
+"""The operators' door: commands over HTTP with a bearer token, each audited; read-only queries for everybody (way 3, OPERATE).
+
+The command line comes through here too: there is one door and one audit log. A command is kept when it is answered; whoever
+carries it out says on the log what became of it, and `GET /api/ops/commands/{id}` tells.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID, uuid4
+
+import structlog
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from api.folds.command_status import Order, Orders
+from api.folds.endpoint_latency import Live
+from api.folds.model_board import Board
+from api.health import PAGES_S, Health, Status, Verdict
+from api.metrics import Meters
+from api.ops.library import EndpointState, LibraryModel, RoutingState, endpoints, library, routing
+from api.ops.operators import Operators
+from api.ops.rejected import rejected_router
+from contracts.events import (
+    BATCH_MODELS,
+    MODELS,
+    Command,
+    Part,
+    Probability,
+    PromoteModel,
+    RetrainModel,
+    RollBackModel,
+    SetPolicy,
+    TryVersion,
+    Version,
+)
+from contracts.ports import Bus
+
+WITHIN_S = 5.0
+"""How long an operator waits for the log's acknowledgement, in seconds."""
+
+Handler = Callable[..., Any]
+
+log = structlog.get_logger(__name__)
+
+
+def _trainable(target: str) -> str:
+    if target not in BATCH_MODELS:
+        raise ValueError(f"no batch model {target[:40]!r}: there is {', '.join(BATCH_MODELS)}")
+    return target
+
+
+def _known(model: str) -> str:
+    if model not in MODELS:
+        raise ValueError(f"no model {model[:40]!r}: there is {', '.join(MODELS)}")
+    return model
+
+
+Trainable = Annotated[str, AfterValidator(_trainable)]
+Known = Annotated[str, AfterValidator(_known)]
+
+
+class _Ordered(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field("", max_length=500)
+    """Why; it is kept with the command."""
+
+
+class RetrainOrder(_Ordered):
+    """Rebuild a batch model from its base and all feedback so far."""
+
+    target: Trainable
+    base: bool = False
+    """From MNIST alone: players' drawings are left out."""
+
+
+class PromoteOrder(_Ordered):
+    """Let a version that the gate has approved answer the players."""
+
+    target: Trainable
+    version: Version
+
+
+class RollBackOrder(_Ordered):
+    """Let an earlier version answer again."""
+
+    target: Trainable
+    version: Version | None = None
+    """None: the last good one."""
+
+
+class TryOrder(_Ordered):
+    """Put a version beside its model's champion, or take the one that is there away."""
+
+    target: Trainable
+    role: Literal["canary", "shadow", "none"]
+    version: Version | None = None
+    """None: where `role` is none."""
+    share: Probability = 0.0
+    """Of the players, whom a canary answers: over 0, at most 1."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "TryOrder":
+        if self.role != "none" and self.version is None:
+            raise ValueError(f"a {self.role} has a version")
+        if (self.role == "canary") != (self.share > 0):
+            raise ValueError("a canary has a share of the players over 0, and nobody else has one")
+        return self
+
+
+class PolicyOrder(_Ordered):
+    """Change who guesses and who is shown first; what is left out stays as it is."""
+
+    lead: Literal["bandit"] | Known | None = None
+    parts: dict[Known, Part] = {}
+
+    @model_validator(mode="after")
+    def _something(self) -> "PolicyOrder":
+        if self.lead is None and not self.parts:
+            raise ValueError("say a lead, or parts, or both")
+        return self
+
+
+class Accepted(BaseModel):
+    """The command is on the log."""
+
+    command_id: str
+
+
+class Healthy(BaseModel):
+    """Whether a drawing is answered by every model that is shown, and a correction learned."""
+
+    status: Status
+    """``degraded``: it can be played, and something is missing; ``unavailable``: it cannot."""
+    missing: dict[str, str]
+    """What is missing, and the cause: models by name, ``learning``, ``router``, ``kafka``."""
+    reason: str
+    """The same in one line."""
+    age_s: float
+    """How old the oldest answer is that this stands on, in seconds."""
+
+
+def _examples(*bodies: dict[str, Any]) -> dict[str, Any]:
+    named = {f"{number}": {"value": body} for number, body in enumerate(bodies, 1)}
+    return {"requestBody": {"content": {"application/json": {"examples": named}}}}
+
+
+_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"description": "No token"},
+    403: {"description": "A wrong token"},
+    429: {"description": "Too many wrong tokens"},
+    503: {"description": "The log did not acknowledge the command, or no token is set"},
+}
+
+
+async def not_valid(_: Request, wrong: Exception) -> Response:
+    """Say what is wrong with a request, and nothing of what it said: NaN and half letters cannot be sent back."""
+    assert isinstance(wrong, RequestValidationError)
+    told = [{"type": one["type"], "loc": one["loc"], "msg": one["msg"]} for one in wrong.errors()]
+    return Response(json.dumps({"detail": told}), 422, media_type="application/json")
+
+
+def router(
+    operators: Operators, bus: Bus, board: Board, live: Live, orders: Orders, health: Health, meters: Meters
+) -> APIRouter:
+    """The HTTP routes that are not pages."""
+    routes = APIRouter()
+    bearer = HTTPBearer(auto_error=False, description="settings.operator_token")
+
+    class OperatorsRoute(APIRoute):
+        """Lets nobody but operators in, before anything of the body is read."""
+
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def guarded(request: Request) -> Response:
+                who = request.client.host if request.client else "unknown"
+                refusal = operators.refusal(request.headers.get("authorization"), who, time.monotonic())
+                if refusal is None:
+                    return await handle(request)
+                meters.audited.labels(str(refusal.status)).inc()
+                log.warning("audit: refused", status=refusal.status, why=refusal.why, by=who)
+                raise HTTPException(refusal.status, refusal.why, refusal.headers)
+
+            return guarded
+
+    def operator(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> str:
+        """Who commands."""
+        return f"operator@{request.client.host if request.client else 'unknown'}"
+
+    commands = APIRouter(route_class=OperatorsRoute)
+
+    async def put(command: Command) -> Accepted:
+        """Return when the command is kept."""
+        status = 202
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(bus.publish(command)), WITHIN_S)
+        except (TimeoutError, RuntimeError) as failure:
+            status = 503
+            why = f"the log did not acknowledge command {command.command_id} ({failure or 'in time'}): it may still come"
+            raise HTTPException(503, why) from failure
+        finally:
+            meters.audited.labels(str(status)).inc()
+            log.info(
+                f"audit: {command.type}",
+                **command.model_dump(mode="json", exclude={"type", "at", "target"}, exclude_defaults=True),
+                model=command.target,
+                status=status,
+            )
+        orders.apply(command)
+        return Accepted(command_id=str(command.command_id))
+
+    def ordering(path: str, *bodies: dict[str, Any]) -> Callable[[Handler], Handler]:
+        return commands.post(
+            f"/api/ops/{path}", status_code=202, tags=["operators"], responses=_REFUSALS, openapi_extra=_examples(*bodies)
+        )
+
+    Operator = Annotated[str, Depends(operator)]  # noqa: N806 - a type
+
+    @ordering("retrain", {"target": "xgboost", "reason": "a week of corrections"}, {"target": "mxnet", "base": True})
+    async def retrain(order: RetrainOrder, by: Operator) -> Accepted:
+        """Rebuild a batch model. /ws/watch, and the command's outcome, say how far it is."""
+        return await put(RetrainModel(command_id=uuid4(), by=by, **order.model_dump()))
+
+    @ordering("promote", {"target": "xgboost", "version": "3"})
+    async def promote(order: PromoteOrder, by: Operator) -> Accepted:
+        """Let a version that the gate has approved answer the players."""
+        return await put(PromoteModel(command_id=uuid4(), by=by, **order.model_dump()))
+
+    @ordering("rollback", {"target": "xgboost"}, {"target": "xgboost", "version": "base1", "reason": "it confuses 4 and 9"})
+    async def roll_back(order: RollBackOrder, by: Operator) -> Accepted:
+        """Let an earlier version answer again: the last good one, where none is named."""
+        return await put(RollBackModel(command_id=uuid4(), by=by, **order.model_dump()))
+
+    @ordering(
+        "try",
+        {"target": "xgboost", "version": "4", "role": "canary", "share": 0.1},
+        {"target": "xgboost", "version": "4", "role": "shadow"},
+        {"target": "xgboost", "role": "none"},
+    )
+    async def try_version(order: TryOrder, by: Operator) -> Accepted:
+        """Let a version answer a share of the players, or be asked and scored and never shown; or take it away again."""
+        return await put(TryVersion(command_id=uuid4(), by=by, **order.model_dump()))
+
+    @ordering("policy", {"lead": "bandit"}, {"lead": "xgboost", "parts": {"kmeans": "shadow", "mxnet": "off"}})
+    async def set_policy(order: PolicyOrder, by: Operator) -> Accepted:
+        """Change who guesses, and who is shown first."""
+        return await put(SetPolicy(command_id=uuid4(), by=by, **order.model_dump()))
+
+    @commands.get(
+        "/api/ops/commands/{command_id}", tags=["operators"], responses=_REFUSALS | {404: {"description": "None such"}}
+    )
+    async def command(command_id: UUID, _: Operator) -> Order:
+        """What became of a command."""
+        order = orders.order(command_id)
+        if order is None:
+            raise HTTPException(404, f"no command {command_id} in the last week")
+        return order
+
+    @routes.get("/api/models", tags=["queries"])
+    async def models() -> list[LibraryModel]:
+        """The model library: every model with all its versions, what they are made of, and how often each was right."""
+        return library(board)
+
+    @routes.get("/api/endpoints", tags=["queries"])
+    async def endpoint_states() -> list[EndpointState]:
+        """The endpoint of every batch model, as it was last seen: variants, cost, latency, and whether it rests."""
+        return endpoints(board, live)
+
+    @routes.get("/api/routing", tags=["queries"])
+    async def routing_state() -> RoutingState:
+        """Who guesses, who is shown first, which versions are tried, and the routing tables that guesses name."""
+        return routing(board, live)
+
+    @routes.get("/api/scores", tags=["queries"])
+    async def scores() -> dict[str, Any]:
+        """How often each model was right, as counts, by model."""
+        return board.scores()
+
+    def told(verdict: Verdict) -> Healthy:
+        meters.judged(verdict)
+        age_s = round(health.age_s(verdict), 3)
+        return Healthy(status=verdict.status, missing=verdict.missing, reason=verdict.reason, age_s=age_s)
+
+    @routes.get("/api/health", tags=["queries"])
+    async def told_health() -> Healthy:
+        """What /healthz says, for pages: always with status 200, since a browser reports any other as a fault of the page."""
+        return told(await health.check(PAGES_S))
+
+    @routes.get("/healthz", tags=["queries"], responses={503: {"model": Healthy}})
+    async def healthz(response: Response) -> Healthy:
+        """200 when the game can be played, 503 when not; found out by asking, just now."""
+        verdict = await health.check()
+        response.status_code = 503 if verdict.status is Status.UNAVAILABLE else 200
+        return told(verdict)
+
+    @routes.get("/metrics", tags=["queries"], response_class=Response)
+    async def metrics() -> Response:
+        """For Prometheus."""
+        meters.judged(await health.check())
+        return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
+
+    rejected_router(commands, bus, meters, operator, _REFUSALS)
+    routes.include_router(commands)
+    return routes

@@ -1,0 +1,146 @@
+"""Players' sessions on their sockets and on the bus: carries out what api.play decides (ways 1 and 2)."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import assert_never
+
+import structlog
+
+from api.folds.recent_drawings import Recent
+from api.limits import Guest
+from api.metrics import Meters
+from api.play.frames import ModelState
+from api.play.seats import Seats
+from api.play.session import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
+from api.sockets import Line
+from contracts.events import DrawingSubmitted, Event
+from contracts.ports import Bus, Record
+
+TICK_S = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+class Game:
+    """All sessions of this process. Lives on one event loop; only the bus's acknowledgements come from another thread."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        recent: Recent,
+        seats: Seats,
+        models: Callable[[], list[ModelState]],
+        meters: Meters,
+        clock: Callable[[], float],
+    ) -> None:
+        """Join the parts; nothing runs before a socket comes.
+
+        Args:
+            bus: Where drawings and corrections are put.
+            recent: What is remembered of them.
+            seats: Signs and reads seats.
+            models: All models as they stand.
+            meters: Counts what happens.
+            clock: Monotonic, in seconds.
+        """
+        self._bus = bus
+        self._lobby = Lobby(recent, seats, models)
+        self._lines: dict[Session, Line] = {}
+        self._meters = meters
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def online(self) -> int:
+        """Players with at least one socket."""
+        return len(self._lobby.players)
+
+    async def play(self, line: Line, guest: Guest) -> None:
+        """Hold the conversation of one accepted socket until it ends."""
+        self._loop = asyncio.get_running_loop()
+        session = Session(self._lobby, self._clock(), guest)
+        self._lines[session] = line
+
+        def hear(data: str | bytes) -> None:
+            self._meters.frames.inc()
+            self._carry_out(session, session.receive(data, self._clock()))
+
+        try:
+            await line.listen(hear)
+        finally:
+            del self._lines[session]
+            self._carry_out(session, session.leave())
+
+    async def tick(self) -> None:
+        """Let time pass for all sessions, for ever."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = self._clock()
+            for session in list(self._lines):
+                self._carry_out(session, session.tick(now))
+
+    def deliver(self, player_id: str, text: str) -> None:
+        """Send a frame to every socket of one player, and to nobody else."""
+        for session in self._lobby.players.get(player_id, ()):
+            self._lines[session].send(text)
+
+    def plays(self, player_id: str) -> bool:
+        """Whether a player has a socket here."""
+        return player_id in self._lobby.players
+
+    def broadcast(self, text: str) -> None:
+        """Send a frame to every player."""
+        for sessions in self._lobby.players.values():
+            for session in sessions:
+                self._lines[session].send(text)
+
+    def _carry_out(self, session: Session, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Say():
+                    if session in self._lines:
+                        self._lines[session].send(action.text)
+                case Tell():
+                    for member in self._lobby.rooms.get(action.room, ()):
+                        self._lines[member].send(action.text)
+                case Put():
+                    self._put(session, action.event)
+                case Refuse():
+                    self._refused(session, action)
+                case Close():
+                    log.warning("socket closed", code=action.code, reason=action.reason, player_id=session.player_id)
+                    self._lines[session].close(action.code, action.reason)
+                case _:
+                    assert_never(action)
+
+    def _refused(self, session: Session, refusal: Refuse) -> None:
+        self._meters.errors.labels(refusal.code).inc()
+        log.warning(
+            "frame refused",
+            code=refusal.code,
+            message=refusal.message,
+            player_id=session.player_id,
+            drawing_id=str(refusal.drawing_id) if refusal.drawing_id else None,
+        )
+
+    def _put(self, session: Session, event: Event) -> None:
+        began = self._clock()
+        loop = self._loop
+        assert loop is not None
+
+        def settled(future: "Future[Record]") -> None:  # in a thread of the bus
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._settled, session, event, began, future.exception())
+
+        self._bus.publish(event).add_done_callback(settled)
+
+    def _settled(self, session: Session, event: Event, began: float, failure: BaseException | None) -> None:
+        actions = session.put_done(event, None if failure is None else str(failure))
+        if failure is None and isinstance(event, DrawingSubmitted) and event.final:
+            self._meters.saved.observe(self._clock() - began)
+            for action in actions:  # whichever socket it came by, every one of the player's shall know
+                if isinstance(action, Say):
+                    self.deliver(event.player_id, action.text)
+            actions = [action for action in actions if not isinstance(action, Say)]
+        self._carry_out(session, actions)

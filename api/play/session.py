@@ -1,0 +1,383 @@
+"""The player's side of /ws/play as a pure core: frames and times in, actions out; no socket, bus or clock (ways 1 and 2).
+
+A `Session` is one socket's conversation; the `Lobby` is what the sessions of this process share. api.play.game gives them
+sockets and the bus. A mistake is answered by an error frame and the socket stays open; abuse ends it with 1008.
+"""
+
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID, uuid4
+
+from api.folds.recent_drawings import Recent
+from api.limits import Guest
+from api.play.frames import (
+    ROOM_LENGTH,
+    ROOM_LETTERS,
+    Correct,
+    Draw,
+    Error,
+    Join,
+    Joined,
+    Mistake,
+    ModelState,
+    RoomChanged,
+    Saved,
+    Withdraw,
+    parse,
+)
+from api.play.seats import BadSeat, Place, Seats
+from contracts.events import CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event
+
+FRAMES_A_SECOND: Final = 240
+"""Sustained; a simulated player that draws as fast as answers come makes about 200."""
+BURST: Final = 480
+"""Frames that may come at once."""
+BYTES_A_FRAME: Final = 8192
+"""A frame counts once more for each of these."""
+MISTAKES: Final = 20
+"""In `MISTAKES_S`: so many close the socket."""
+MISTAKES_S: Final = 10.0
+JOIN_S: Final = 30.0
+"""How long a socket may stay without joining."""
+SLOW_S: Final = 3.0
+"""After this a player is told that the log has not acknowledged something yet."""
+MAX_HELD: Final = 64
+"""Words on one drawing that wait for its acknowledgement; nobody honest says more."""
+MAX_ROOM: Final = 64
+"""Players in a room: each that comes or goes is told to all of them."""
+
+POLICY: Final = 1008
+
+
+# --- actions -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send a frame to this socket."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send a frame to every socket in a room."""
+
+    room: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Publish an event; then call `Session.put_done` with it."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Write a line into the log: something was refused."""
+
+    code: str
+    message: str
+    drawing_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End the socket."""
+
+    code: int
+    reason: str
+
+
+Action = Say | Tell | Put | Refuse | Close
+
+
+# --- what sessions share -----------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Lobby:
+    """The sessions by player and by room, and what is remembered of their drawings."""
+
+    recent: Recent
+    seats: Seats
+    models: Callable[[], list[ModelState]]
+    """All models as they stand."""
+    players: dict[str, set["Session"]] = field(default_factory=dict)
+    rooms: dict[str, set["Session"]] = field(default_factory=dict)
+
+    def enter(self, session: "Session") -> None:
+        """Put a joined session where frames for its player and its room find it."""
+        self.players.setdefault(session.player_id, set()).add(session)
+        self.rooms.setdefault(session.room, set()).add(session)
+
+    def leave(self, session: "Session") -> None:
+        """Take a session out again; nothing happens where it never joined."""
+        for group, key in ((self.players, session.player_id), (self.rooms, session.room)):
+            if key in group:
+                group[key].discard(session)
+                if not group[key]:
+                    del group[key]
+
+    def crowd(self, room: str) -> set[str]:
+        """The ids of the players in a room."""
+        return {session.player_id for session in self.rooms.get(room, ())}
+
+    def room_changed(self, room: str) -> Tell:
+        """Tell a room who is in it."""
+        names = {session.player_id: session.name for session in self.rooms.get(room, ())}
+        return Tell(room, RoomChanged(room=room, players=sorted(names.values())).text())
+
+    def new_room(self) -> str:
+        """The name of a room that nobody is in."""
+        while True:
+            room = "".join(secrets.choice(ROOM_LETTERS) for _ in range(ROOM_LENGTH))
+            if room not in self.rooms:
+                return room
+
+
+# --- a conversation ----------------------------------------------------------------------------------------------------
+
+
+class Session:
+    """One socket's conversation. ``now`` is always in seconds of one monotonic clock."""
+
+    def __init__(self, lobby: Lobby, now: float, guest: Guest) -> None:
+        """Begin; nobody has joined yet. ``guest`` is who is at the other end."""
+        self._guest = guest
+        self.player_id = ""
+        self.name = ""
+        self.room = ""
+        self.closed = False
+        self._lobby = lobby
+        self._began = now
+        self._tokens = float(BURST)
+        self._refilled = now
+        self._mistakes: deque[float] = deque(maxlen=MISTAKES)
+        self._waiting: dict[UUID, tuple[float, UUID]] = {}  # drawing or correction -> when it was put, its drawing
+        self._held: dict[UUID, list[Put]] = {}  # finished drawing that is not kept yet -> words on it
+        self._preview_under_way = False
+        self._next_preview: DrawingSubmitted | None = None
+
+    def receive(self, data: str | bytes, now: float) -> list[Action]:
+        """What to do about a frame.
+
+        Args:
+            data: Text, or bytes of a binary frame.
+            now: When it came.
+        """
+        if self.closed:
+            return []
+        try:
+            cost = 1 + len(data) // BYTES_A_FRAME
+            self._pace(cost, now)
+            if not self._guest.frame(cost, now):
+                self.closed = True
+                return [Close(POLICY, "too many frames from your address")]
+            message = parse(data)
+            return list(self._act(message, cost, now))
+        except Mistake as mistake:
+            return list(self._mistaken(mistake, now))
+
+    def _act(self, message: Join | Draw | Correct | Withdraw, cost: int, now: float) -> Iterator[Action]:
+        if isinstance(message, Join):
+            yield from self._join(message, now)
+        elif not self.player_id:
+            raise Mistake("not_joined", 'say {"type":"join",...} first', message.drawing_id)
+        elif isinstance(message, Draw):
+            self._guest.draw(self.player_id, message.drawing_id, cost, now)
+            yield from self._draw(message, now)
+        else:
+            yield from self._correct(message, now)
+
+    def _pace(self, cost: int, now: float) -> None:
+        self._tokens = min(float(BURST), self._tokens + (now - self._refilled) * FRAMES_A_SECOND)
+        self._refilled = now
+        if self._tokens < cost:
+            raise Mistake("too_fast", f"over {FRAMES_A_SECOND} frames a second: this one was dropped")
+        self._tokens -= cost
+
+    def _mistaken(self, mistake: Mistake, now: float) -> Iterator[Action]:
+        yield Refuse(mistake.code, mistake.message, mistake.drawing_id)
+        yield Say(Error(code=mistake.code, message=mistake.message, drawing_id=mistake.drawing_id).text())
+        if mistake.code == "busy":  # perhaps of somebody else behind the same address
+            return
+        self._mistakes.append(now)
+        if len(self._mistakes) == MISTAKES and now - self._mistakes[0] < MISTAKES_S:
+            self.closed = True
+            yield Close(POLICY, f"{MISTAKES} errors within {MISTAKES_S:.0f} s")
+
+    # join
+
+    def _join(self, join: Join, now: float) -> Iterator[Action]:
+        if self.player_id:
+            raise Mistake("already_joined", f"this socket is {self.name!r} in {self.room} already: open another one")
+        self._guest.join(now)
+        player_id, room, place = str(uuid4()), join.room, None
+        if join.seat is not None:
+            try:
+                place = self._lobby.seats.read(join.seat)
+            except BadSeat as wrong:
+                raise Mistake("bad_seat", str(wrong)) from None
+            player_id, room = place.player_id, join.room or place.room
+        self._guest.seat(len(self._lobby.players.get(player_id, ())))
+        if join.room is not None and (place is None or join.room != place.room):
+            self._guest.room(join.room not in self._lobby.rooms, now)
+        room = room or self._lobby.new_room()
+        crowd = self._lobby.crowd(room)
+        if len(crowd) >= MAX_ROOM and player_id not in crowd:
+            raise Mistake("room_full", f"{room} has {MAX_ROOM} players: join another one, or null for a new one")
+        self.player_id, self.name, self.room = player_id, join.name, room
+        self._lobby.enter(self)
+        seat = self._lobby.seats.sign(Place(player_id, room))
+        yield Say(Joined(player_id=player_id, seat=seat, room=room, models=self._lobby.models()).text())
+        yield self._lobby.room_changed(room)
+
+    # draw
+
+    def _draw(self, draw: Draw, now: float) -> Iterator[Action]:
+        recent = self._lobby.recent
+        known = recent.drawing(draw.drawing_id)
+        if known is not None and known.player_id != self.player_id:
+            raise Mistake("taken", "another player has used this drawing_id: make a new one", draw.drawing_id)
+        if known is not None and not (draw.final and known.kept):
+            return
+        event = DrawingSubmitted(
+            drawing_id=draw.drawing_id,
+            player_id=self.player_id,
+            room=self.room,
+            strokes=draw.strokes,
+            width=draw.width,
+            height=draw.height,
+            final=draw.final,
+            asked=draw.asked,
+        )
+        if known is not None:  # twice is once: the first strokes stand
+            yield Say(Saved(drawing_id=draw.drawing_id).text())
+            yield from map(Say, known.frames())
+            shown = (state.model for state in self._lobby.models() if state.part == "shown" and state.unavailable is None)
+            if known.seek(shown, now):  # the joiner tells the first answers again
+                yield Put(event)
+        elif draw.final:
+            recent.add_drawing(draw.drawing_id, self.player_id, now)
+            self._held[draw.drawing_id] = []
+            self._next_preview = None
+            yield self._keep(draw.drawing_id, event, now)
+        elif self._preview_under_way:
+            self._next_preview = event  # the one that it replaces is stale
+        else:
+            self._preview_under_way = True
+            yield Put(event)
+
+    # correct, withdraw
+
+    def _correct(self, word: Correct | Withdraw, now: float) -> Iterator[Action]:
+        recent = self._lobby.recent
+        drawing = recent.drawing(word.drawing_id)
+        if drawing is not None and drawing.player_id != self.player_id:
+            raise Mistake("unknown_drawing", "no finished drawing of yours has this id", word.drawing_id)
+        if isinstance(word, Withdraw):
+            self._guest.word(self.player_id, word.drawing_id, now)
+            withdrawn = CorrectionWithdrawn(
+                correction_id=word.correction_id, drawing_id=word.drawing_id, player_id=self.player_id
+            )
+            yield from self._speak(withdrawn, now)
+            return
+        known = recent.correction(word.correction_id)
+        if known is not None:  # twice is once: its receipts again, if there are any yet
+            if known.player_id == self.player_id:
+                yield from map(Say, known.receipts.values())
+            return
+        self._guest.word(self.player_id, word.drawing_id, now)  # only a new one: who reconnects sends all again
+        recent.add_correction(word.correction_id, self.player_id)
+        given = CorrectionGiven(
+            correction_id=word.correction_id, drawing_id=word.drawing_id, player_id=self.player_id, label=word.label
+        )
+        yield from self._speak(given, now)
+
+    def _speak(self, word: CorrectionGiven | CorrectionWithdrawn, now: float) -> Iterator[Put]:
+        """Put a word on the log, behind its drawing: the joiner refuses one whose drawing was not there before."""
+        put = self._keep(word.correction_id, word, now)
+        held = self._held.get(word.drawing_id)
+        if held is None or len(held) >= MAX_HELD:
+            yield put
+        else:
+            held.append(put)
+
+    # acknowledgement
+
+    def _keep(self, key: UUID, event: DrawingSubmitted | CorrectionGiven | CorrectionWithdrawn, now: float) -> Put:
+        self._waiting[key] = (now, event.drawing_id)
+        return Put(event)
+
+    def put_done(self, event: Event, failure: str | None) -> list[Action]:
+        """What to do when an event that was `Put` is kept, or will never be.
+
+        Args:
+            event: The one that was put.
+            failure: Why the bus did not take it; None: it is acknowledged.
+
+        Returns:
+            For this socket; a `Saved` is for all sockets of its player.
+        """
+        recent = self._lobby.recent
+        if isinstance(event, DrawingSubmitted) and not event.final:
+            following, self._next_preview = self._next_preview, None
+            self._preview_under_way = following is not None and failure is None
+            return [Put(following)] if following is not None and failure is None else []
+        if isinstance(event, DrawingSubmitted):
+            self._waiting.pop(event.drawing_id, None)
+            held = self._held.pop(event.drawing_id, [])
+            if failure is None:
+                drawing = recent.add_drawing(event.drawing_id, event.player_id)
+                if drawing.sought_at is not None:
+                    return []
+                drawing.kept = True
+                return [Say(Saved(drawing_id=event.drawing_id).text()), *held]
+            if (there := recent.drawing(event.drawing_id)) is not None and there.kept:
+                return []  # it was put again, only to be told the answers
+            recent.drop_drawing(event.drawing_id)
+            lost = list(_lost(event.drawing_id, "drawing", failure))
+            return lost + [action for put in held for action in self.put_done(put.event, failure)]
+        if isinstance(event, CorrectionGiven | CorrectionWithdrawn):
+            self._waiting.pop(event.correction_id, None)
+            if failure is not None:
+                if isinstance(event, CorrectionGiven):
+                    recent.drop_correction(event.correction_id)
+                return list(_lost(event.drawing_id, "word", failure))
+        return []
+
+    def tick(self, now: float) -> list[Action]:
+        """What to do because time has passed; call it about twice a second."""
+        if self.closed:
+            return []
+        if not self.player_id and now - self._began > JOIN_S:
+            self.closed = True
+            return [Close(POLICY, f"no join within {JOIN_S:.0f} s")]
+        late = [key for key, (since, _) in self._waiting.items() if now - since > SLOW_S]
+        actions: list[Action] = []
+        for key in late:
+            since, drawing_id = self._waiting.pop(key)
+            message = f"not acknowledged after {now - since:.0f} s; it is still being tried, nothing needs to be sent again"
+            actions.append(Refuse("unavailable", message, drawing_id))
+            actions.append(Say(Error(code="unavailable", message=message, drawing_id=drawing_id).text()))
+        return actions
+
+    def leave(self) -> list[Action]:
+        """The socket is gone: what to tell the others."""
+        self.closed = True
+        if not self.player_id:
+            return []
+        self._lobby.leave(self)
+        return [self._lobby.room_changed(self.room)] if self.room in self._lobby.rooms else []
+
+
+def _lost(drawing_id: UUID, what: str, failure: str) -> Iterator[Action]:
+    message = f"this {what} could not be kept: send it again with the same id"
+    yield Refuse("unavailable", f"{message} ({failure})", drawing_id)
+    yield Say(Error(code="unavailable", message=message, drawing_id=drawing_id).text())

@@ -1,0 +1,538 @@
+"""How a simulated player writes, looks and speaks, without a socket or a clock: frames and times in, frames out (ways 1 and 2).
+
+The handwriting is that of the 30 people of data/pen. A person knows what they drew, and judges the models by the guess that
+they are shown first; while that one is not there, by the digit on which all guesses together put most probability.
+`producers.simulation` gives them a socket.
+"""
+
+import gzip
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+PEN_DATA: Final = Path(__file__).parent.parent / "data" / "pen" / "pendigits-30-writers.jsonl.gz"
+BLOCKS: Final = 1000
+"""Of a run, in which right guesses are counted: fine enough for the first and last tenth of one that was cut short."""
+
+_PACE_S = 4.0  # a drawing each, at human pace
+_LOOK_S = 2.0  # after this a person stops waiting for the models that have not answered
+FIRST: Final = "shown first"
+"""In the place of a model: whichever led."""
+_RETRY_S = 4.0  # without an acknowledgement a message is sent again, with the same ids; doubled every time
+_MS_A_POINT = 12.0
+_PEN_LIFT_MS = 180.0
+
+
+class SimulationOptions(BaseModel):
+    """How many people play, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = "http://127.0.0.1:8000"
+    """Of the game."""
+    token: str | None = Field(None, repr=False)
+    """The operators': lifts the limits of an address, which all these players share; None: strangers, as far as it goes."""
+    players: int = Field(30, ge=1, le=1000)
+    drawings: int = Field(6000, ge=1)
+    """Over all players."""
+    speed: float = Field(1.0, ge=0)
+    """1: human pace, a drawing each 4 s per player, answered or not; N: N times that; 0: as fast as answers come."""
+    correct_probability: float = Field(0.9, ge=0, le=1)
+    """That a wrong guess is put right."""
+    confirm_probability: float = Field(0.9, ge=0, le=1)
+    """That a right one is confirmed."""
+    delay_s: float = Field(1.0, ge=0)
+    """From the last guess to the player's word at human pace; shortened with `speed`, and 0 at speed 0."""
+    error_rate: float = Field(0.01, ge=0, le=1)
+    """That the label given is not what was drawn."""
+    previews: int = Field(2, ge=0, le=10)
+    """Unfinished drawings sent before each finished one."""
+    duplicates: float = Field(0.01, ge=0, le=1)
+    """That a message is sent twice."""
+    patience_s: float = Field(30.0, gt=0)
+    """After this a drawing that is not saved, answered and receipted is counted as unfinished."""
+    seed: int = 20181103
+    data: Path = PEN_DATA
+
+    @property
+    def pace_s(self) -> float:
+        """Seconds between two drawings of a player; 0: the next follows the answers."""
+        return _PACE_S / self.speed if self.speed else 0.0
+
+
+# --- handwriting -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A digit that somebody once wrote: strokes of x, y pairs in 0..1000, y downwards."""
+
+    writer: str
+    label: int
+    strokes: tuple[tuple[tuple[float, float], ...], ...]
+
+
+def handwriting(path: Path = PEN_DATA) -> dict[str, list[Written]]:
+    """What each writer wrote, in the order of the file."""
+    writers: dict[str, list[Written]] = {}
+    with gzip.open(path) as lines:
+        for line in lines:
+            entry = orjson.loads(line)
+            strokes = tuple(tuple(zip(flat[0::2], flat[1::2], strict=True)) for flat in entry["strokes"])
+            writers.setdefault(entry["writer"], []).append(Written(entry["writer"], entry["label"], strokes))
+    return writers
+
+
+@dataclass(frozen=True, slots=True)
+class Inked:
+    """A digit on a canvas, as the browser would send it."""
+
+    strokes: list[list[list[float]]]
+    """Points of x, y in CSS pixels and t in ms since the pen came down."""
+    width: int
+    height: int
+
+    @property
+    def duration_ms(self) -> float:
+        """From pen down to pen up."""
+        return self.strokes[-1][-1][2]
+
+    def until(self, fraction: float) -> list[list[list[float]]]:
+        """The strokes as they were when this share of the points was drawn; at least one point."""
+        left = max(1, round(fraction * sum(map(len, self.strokes))))
+        begun = []
+        for stroke in self.strokes:
+            begun.append(stroke[:left])
+            left -= len(begun[-1])
+            if left <= 0:
+                break
+        return begun
+
+
+def ink(written: Written, chance: random.Random) -> Inked:
+    """The digit written once more: on a canvas of another size, elsewhere, a little slanted and shaky, and with times."""
+    width, height = chance.randint(280, 960), chance.randint(280, 720)
+    size = min(width, height) * chance.uniform(0.35, 0.8)
+    angle, slant = chance.gauss(0, 0.03), chance.gauss(0, 0.03)
+    wide, high = size * chance.uniform(0.95, 1.05) / 1000, size * chance.uniform(0.95, 1.05) / 1000
+    left, top = chance.uniform(0, width - size), chance.uniform(0, height - size)
+    shake = size * 0.003
+    sin, cos = math.sin(angle), math.cos(angle)
+    tempo = chance.uniform(0.7, 1.4)
+    clock = 0.0
+    strokes = []
+    for stroke in written.strokes:
+        points = []
+        for raw_x, raw_y in stroke:
+            x, y = (raw_x - 500 + slant * (raw_y - 500)) * wide, (raw_y - 500) * high
+            points.append(
+                [
+                    round(min(max(left + size / 2 + cos * x - sin * y + chance.gauss(0, shake), 0.0), width), 1),
+                    round(min(max(top + size / 2 + sin * x + cos * y + chance.gauss(0, shake), 0.0), height), 1),
+                    round(clock, 1),
+                ]
+            )
+            clock += _MS_A_POINT * tempo
+        clock += _PEN_LIFT_MS * tempo
+        strokes.append(points)
+    return Inked(strokes, width, height)
+
+
+# --- what is counted ---------------------------------------------------------------------------------------------------
+
+
+class Spread:
+    """A distribution of positive numbers in bounded memory: counts on a logarithmic scale, right to 1 %."""
+
+    _STEP: Final = math.log(1.01)
+    _LEAST: Final = 0.001
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+
+    def add(self, value: float) -> None:
+        """Count a value; what is below 0.001 counts as 0.001."""
+        self._counts[round(math.log(max(value, self._LEAST) / self._LEAST) / self._STEP)] += 1
+
+    @property
+    def n(self) -> int:
+        """How many were counted."""
+        return self._counts.total()
+
+    def quantile(self, share: float) -> float:
+        """The value that this share of the counted ones does not exceed; NaN where none was counted."""
+        left = math.ceil(share * self.n)
+        for step in sorted(self._counts):
+            left -= self._counts[step]
+            if left <= 0:
+                return self._LEAST * math.exp(step * self._STEP)
+        return math.nan
+
+
+@dataclass
+class Tally:
+    """What all people together saw; grows with the drawings only by the ids that an audit asks for."""
+
+    drawings: int
+    """That will be made."""
+    seen: Counter[str] = field(default_factory=Counter)
+    """Plain counts: drawn, saved, previews, answered, corrected, ..."""
+    missed: Counter[str] = field(default_factory=Counter)
+    """Of a model: finished drawings to which it gave no answer, by the word of the game."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    right: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """Of a model in a block of the run: guesses that named the digit drawn."""
+    guessed: Counter[tuple[str, int]] = field(default_factory=Counter)
+    latency: dict[str, Spread] = field(default_factory=dict)
+    hops: dict[tuple[str, str], Spread] = field(default_factory=dict)
+    saved: set[UUID] = field(default_factory=set)
+    """Final drawings that were acknowledged."""
+    receipted: dict[UUID, UUID] = field(default_factory=dict)
+    """The drawing of every correction that was acknowledged."""
+
+    def took(self, what: str, seconds: float) -> None:
+        """Count a latency."""
+        self.latency.setdefault(what, Spread()).add(seconds * 1000)
+
+    def guess(self, model: str, index: int, right: bool) -> None:
+        """Count a model's first answer to a finished drawing."""
+        block = index * BLOCKS // self.drawings
+        self.guessed[model, block] += 1
+        self.right[model, block] += right
+
+
+# --- a person ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Open:
+    """A finished drawing that is not through yet."""
+
+    index: int
+    label: int
+    frame: bytes
+    sent_at: float
+    retry_at: float
+    retries: int = 0
+    saved: bool = False
+    guesses: dict[str, int] = field(default_factory=dict)
+    missed: set[str] = field(default_factory=set)
+    """Models that gave no answer."""
+    lead: str | None = None
+    """Who is shown first."""
+    consensus: list[float] = field(default_factory=lambda: [0.0] * 10)
+    judged: bool = False
+    correction_id: str | None = None
+    correction: bytes = b""
+    corrected_at: float = 0.0
+    receipted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a person is about to send: previews with the time of each, then the finished drawing."""
+
+    drawing_id: str
+    index: int
+    """Of the whole run."""
+    label: int
+    previews: list[tuple[float, bytes]]
+    """Seconds after pen down at human pace, and the frame."""
+    frame: bytes
+    duration_s: float
+
+
+class Person:
+    """One simulated player: what they send, and what they make of what comes back.
+
+    Every message can be sent again and come again: all that is not acknowledged is kept, with its ids, and counted once.
+    """
+
+    def __init__(self, number: int, options: SimulationOptions, pen: Sequence[Written], tally: Tally) -> None:
+        """Somebody who writes as `pen` shows.
+
+        Args:
+            number: From 0; makes this player's chances their own, under the same seed.
+            options: How they play.
+            pen: What they can write; drawn in an order of their own, again from the start when it is used up.
+            tally: Where everything is counted.
+        """
+        self._number = number
+        self._options = options
+        self._chance = random.Random(f"{options.seed}/{number}")
+        self._pen = list(pen)
+        self._chance.shuffle(self._pen)
+        self._tally = tally
+        self._models: set[str] = set()
+        """Those that are to answer."""
+        self._seat: str | None = None
+        self._open: dict[str, _Open] = {}
+        self._by_correction: dict[str, str] = {}
+        self._untold: dict[str, float] = {}
+        """When the corrections were given of which `yours` has not said yet what they did."""
+        self._indices = iter(range(number, options.drawings, options.players))
+        self._made = 0
+
+    @property
+    def waiting(self) -> int:
+        """Finished drawings that are not saved, answered by every model, and receipted yet."""
+        return len(self._open)
+
+    def join(self) -> bytes:
+        """The frame that takes a seat, the same one as before where there was one."""
+        return orjson.dumps({"type": "join", "name": f"Player {self._number + 1}", "room": None, "seat": self._seat})
+
+    def draws(self) -> Iterator[Drawn]:
+        """This person's share of the drawings, in order."""
+        for index in self._indices:
+            written = self._pen[self._made % len(self._pen)]
+            self._made += 1
+            yield self._draw(index, written)
+
+    def _draw(self, index: int, written: Written) -> Drawn:
+        inked = ink(written, self._chance)
+        duration_s = inked.duration_ms / 1000
+        count = self._options.previews
+        previews = []
+        for i in range(count):
+            fraction = (i + 1) / (count + 1)
+            previews.append((fraction * duration_s, self._frame(_new_id(), inked.until(fraction), inked, final=False)))
+        drawing_id = _new_id()
+        frame = self._frame(drawing_id, inked.strokes, inked, final=True)
+        return Drawn(drawing_id, index, written.label, previews, frame, duration_s)
+
+    def _frame(self, drawing_id: str, strokes: list[list[list[float]]], inked: Inked, final: bool) -> bytes:
+        return orjson.dumps(
+            {
+                "type": "draw",
+                "drawing_id": drawing_id,
+                "strokes": strokes,
+                "width": inked.width,
+                "height": inked.height,
+                "final": final,
+                "asked": None,
+            }
+        )
+
+    def pen_up(self, drawn: Drawn, at: float) -> list[bytes]:
+        """The frames of the finished drawing, sent at this time."""
+        self._open[drawn.drawing_id] = _Open(drawn.index, drawn.label, drawn.frame, at, at + _RETRY_S)
+        self._tally.seen["drawn"] += 1
+        return self._perhaps_twice(drawn.frame)
+
+    def _perhaps_twice(self, frame: bytes) -> list[bytes]:
+        if self._chance.random() < self._options.duplicates:
+            self._tally.seen["sent twice"] += 1
+            return [frame, frame]
+        return [frame]
+
+    # --- what comes back
+
+    def hear(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
+        """Take in what the game said.
+
+        Args:
+            frame: A frame of the public protocol; unknown types are counted as errors.
+            at: The time, in seconds of the clock that every other time is of.
+
+        Returns:
+            A drawing that this person will have looked at in so many seconds (then call `judge`), or None.
+        """
+        match frame["type"]:
+            case "guess":
+                return self._hear_guess(frame, at)
+            case "saved":
+                self._hear_saved(frame["drawing_id"], at)
+            case "receipt":
+                self._hear_receipt(frame, at)
+            case "missed":
+                return self._hear_missed(frame, at)
+            case "joined":
+                self._seat = frame["seat"]
+                self._models = set()
+                self._expect(frame["models"])
+            case "model":
+                self._tally.seen["model frames"] += 1
+                self._expect([frame])
+            case "room":
+                self._tally.seen["room frames"] += 1
+            case "error":
+                self._tally.errors[frame["code"]] += 1
+            case other:
+                self._tally.errors[f"unknown frame {other}"] += 1
+        return None
+
+    def _expect(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Wait for the models that are there and shown, and for no other."""
+        for state in states:
+            if state.get("unavailable") is None and state.get("part", "shown") == "shown":
+                self._models.add(state["model"])
+            else:
+                self._models.discard(state["model"])
+        for drawing_id, held in list(self._open.items()):
+            self._perhaps_through(drawing_id, held)
+
+    def _hear_saved(self, drawing_id: str, at: float) -> None:
+        held = self._open.get(drawing_id)
+        if held is None or held.saved:
+            self._tally.seen["saved again"] += 1
+            return
+        held.saved = True
+        self._tally.seen["saved"] += 1
+        self._tally.saved.add(UUID(drawing_id))
+        self._tally.took("saved", at - held.sent_at)
+        self._perhaps_through(drawing_id, held)
+
+    def _hear_guess(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
+        drawing_id, model = frame["drawing_id"], frame["model"]
+        held = self._open.get(drawing_id)
+        if held is None:
+            self._tally.seen["guesses of previews, and late ones"] += 1
+            return None
+        if model in held.guesses:
+            self._tally.seen["guesses again"] += 1
+            return None
+        if not held.guesses:
+            self._tally.took("first guess", at - held.sent_at)
+        late = self._answered(held)  # given up by the game, and there after all
+        held.guesses[model] = frame["label"]
+        for digit, probability in enumerate(frame["probabilities"]):
+            held.consensus[digit] += probability
+        self._tally.guess(model, held.index, frame["label"] == held.label)
+        held.lead = frame.get("lead", held.lead)
+        if model == held.lead:
+            self._tally.guess(FIRST, held.index, frame["label"] == held.label)
+        for hop, ms in frame["hops"].items():
+            self._tally.hops.setdefault((model, hop), Spread()).add(ms)
+        if late:
+            return None
+        if self._answered(held):
+            return self._all_answered(drawing_id, held, at)
+        return (drawing_id, _LOOK_S + self._delay()) if len(held.guesses) == 1 else None
+
+    def _hear_missed(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
+        drawing_id, model = frame["drawing_id"], frame["model"]
+        held = self._open.get(drawing_id)
+        if held is None or model in held.missed or model in held.guesses:
+            return None
+        held.missed.add(model)
+        self._tally.missed[model] += 1
+        return self._all_answered(drawing_id, held, at) if self._answered(held) else None
+
+    def _all_answered(self, drawing_id: str, held: _Open, at: float) -> tuple[str, float] | None:
+        self._tally.seen["answered by every model" if not held.missed else "answered, but not by every model"] += 1
+        self._tally.took("all guesses", at - held.sent_at)
+        self._perhaps_through(drawing_id, held)
+        return None if held.judged else (drawing_id, self._delay())
+
+    def _answered(self, held: _Open) -> bool:
+        return bool(self._models) and held.guesses.keys() | held.missed >= self._models
+
+    def _delay(self) -> float:
+        speed = self._options.speed
+        return self._options.delay_s / speed * self._chance.uniform(0.5, 1.5) if speed else 0.0
+
+    def judge(self, drawing_id: str, at: float) -> list[bytes]:
+        """What this person says of the guesses that they see now: a correction, a confirmation, or nothing."""
+        held = self._open.get(drawing_id)
+        if held is None or held.judged:
+            return []
+        held.judged = True
+        shown = held.guesses.get(held.lead or "", held.consensus.index(max(held.consensus)))
+        says = self._options.confirm_probability if shown == held.label else self._options.correct_probability
+        if self._chance.random() >= says:
+            self._perhaps_through(drawing_id, held)
+            return []
+        label = held.label
+        if self._chance.random() < self._options.error_rate:
+            label = (label + self._chance.randint(1, 9)) % 10
+            self._tally.seen["wrong labels given"] += 1
+        self._tally.seen["confirmed" if label == shown else "corrected"] += 1
+        held.correction_id = _new_id()
+        held.corrected_at = at
+        held.retries = 0
+        held.retry_at = at + _RETRY_S
+        held.correction = orjson.dumps(
+            {"type": "correct", "drawing_id": drawing_id, "correction_id": held.correction_id, "label": label}
+        )
+        self._by_correction[held.correction_id] = drawing_id
+        self._untold[held.correction_id] = at
+        return self._perhaps_twice(held.correction)
+
+    def _hear_receipt(self, frame: Mapping[str, Any], at: float) -> None:
+        if frame.get("stage") == "personal":
+            if (given_at := self._untold.pop(frame["correction_id"], None)) is not None:
+                self._tally.took("receipt of yours", at - given_at)
+            return
+        drawing_id = self._by_correction.pop(frame["correction_id"], None)
+        held = self._open.get(drawing_id) if drawing_id else None
+        if drawing_id is None or held is None:
+            self._tally.seen["receipts again"] += 1
+            return
+        held.receipted = True
+        self._tally.outcomes[frame["outcome"]] += 1
+        if frame["outcome"] != "refused":
+            self._tally.receipted[UUID(frame["correction_id"])] = UUID(drawing_id)
+        self._tally.took("receipt", at - held.corrected_at)
+        self._perhaps_through(drawing_id, held)
+
+    def _perhaps_through(self, drawing_id: str, held: _Open) -> None:
+        spoken = held.judged and (held.correction_id is None or held.receipted)
+        if held.saved and spoken and self._answered(held):
+            del self._open[drawing_id]
+            self._tally.seen["through"] += 1
+
+    # --- what is not acknowledged
+
+    def again(self, at: float, everything: bool = False) -> list[bytes]:
+        """The frames to send again: what was not acknowledged in time, with the ids it had.
+
+        Args:
+            at: The time.
+            everything: The socket was lost and is there again: whatever is open, answers that may have been lost with it too.
+        """
+        frames = []
+        for held in self._open.values():
+            if not (everything or held.retry_at <= at):
+                continue
+            missing = not held.saved or (everything and not self._answered(held))
+            if missing:
+                frames.append(held.frame)
+            if held.correction_id is not None and not held.receipted:
+                frames.append(held.correction)
+                missing = True
+            if missing:
+                held.retries += 1
+            held.retry_at = at + _RETRY_S * 2**held.retries
+        self._tally.seen["sent again"] += len(frames)
+        return frames
+
+    def give_up(self, at: float) -> None:
+        """Stop waiting for what is older than this person's patience; what was missing is counted."""
+        for drawing_id, held in list(self._open.items()):
+            if at - max(held.sent_at, held.corrected_at) < self._options.patience_s:
+                continue
+            del self._open[drawing_id]
+            self._tally.seen["unfinished"] += 1
+            if not held.saved:
+                self._tally.seen["never saved"] += 1
+            if not self._answered(held):
+                self._tally.seen["answers not seen"] += 1
+            if held.correction_id is not None and not held.receipted:
+                self._by_correction.pop(held.correction_id, None)
+                self._untold.pop(held.correction_id, None)
+                self._tally.seen["receipts not seen"] += 1
+
+
+def _new_id() -> str:
+    """An id that no run had before: the same seed must not make a second run's messages repeats of the first one's."""
+    return str(uuid4())

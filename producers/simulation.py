@@ -1,0 +1,375 @@
+"""Simulated players over the public WebSocket, and the report of what they saw (stands outside all three ways).
+
+They know of the game what a browser knows: the protocol of /ws/play. One asyncio process holds a hundred of them. A socket that
+drops is opened again with the same seat, and what was not acknowledged is sent again with the same ids.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Group, RenderableType
+from rich.table import Table
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from contracts.events import MODELS, now
+from producers.simulated_player import FIRST, Person, SimulationOptions, Tally, handwriting
+
+Progress = Callable[[int, int], None]
+"""Called with the drawings that are through and the drawings of the whole run, a few times a second."""
+
+_TICK_S = 0.25
+_MOST_WAITING = 64  # open drawings of one player; at more the player waits, and the report says how often
+_LONGEST_WAIT_S = 1.0  # between two tries to reach the game
+_QUANTILES = (0.5, 0.95, 0.99)
+
+
+class NoGame(ConnectionError):
+    """Nothing plays at that address."""
+
+
+class Share(BaseModel):
+    """Guesses that named the digit drawn, of those made."""
+
+    model_config = ConfigDict(frozen=True)
+
+    correct: int
+    n: int
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"{100 * self.correct / self.n:.1f} % of {self.n}" if self.n else "none"
+
+
+class Latency(BaseModel):
+    """A distribution in milliseconds, right to 1 %."""
+
+    model_config = ConfigDict(frozen=True)
+
+    n: int
+    p50: float
+    p95: float
+    p99: float
+    most: float
+
+
+class SimulationReport(BaseModel):
+    """What the simulated players saw, from their side of the socket."""
+
+    model_config = ConfigDict(frozen=True)
+
+    players: int
+    drawings: int
+    speed: float
+    seed: int
+    started: datetime
+    seconds: float
+    drawings_per_second: float
+    seen: dict[str, int]
+    """Plain counts: drawn, saved, answered by every model, corrected, confirmed, unfinished, sent again, reconnects, ..."""
+    first_tenth: dict[str, Share]
+    """By model, and of whichever was shown first, against the digit that was drawn, whatever the player said of it."""
+    last_tenth: dict[str, Share]
+    latency_ms: dict[str, Latency]
+    """From the moment a frame is sent: saved, first guess, all guesses (of a finished drawing); receipt, receipt of yours (of a
+    correction)."""
+    hops_ms: dict[str, dict[str, float]]
+    """By model, the median of each hop as the guess frames say it."""
+    receipts: dict[str, int]
+    """By outcome, those of `yours` left out."""
+    missed: dict[str, int] = {}
+    """By model: finished drawings to which it gave no answer, since it rested or was too slow."""
+    errors: dict[str, int]
+    """By code: error frames, and sockets that were lost."""
+    saved: frozenset[UUID] = Field(frozenset(), exclude=True, repr=False)
+    """The finished drawings that the game acknowledged."""
+    receipted: dict[UUID, UUID] = Field({}, exclude=True, repr=False)
+    """The drawing of each correction that the game acknowledged."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether every drawing was saved, answered by every model (or said to be missed) and receipted, as far as seen."""
+        return self.seen.get("unfinished", 0) == 0 and self.seen.get("saved", 0) == self.drawings
+
+    def to_json(self) -> str:
+        """For machines."""
+        return self.model_dump_json(indent=2)
+
+    def to_table(self) -> RenderableType:
+        """For people."""
+        head = (
+            f"{self.drawings} drawings by {self.players} players in {self.seconds:.1f} s"
+            f" ({self.drawings_per_second:.1f} a second, speed {self.speed:g}, seed {self.seed})"
+        )
+        models = Table(
+            "model", "first tenth right", "last tenth right", "median of each hop, ms", title=head, title_justify="left"
+        )
+        for model in self.last_tenth:
+            hops = "  ".join(f"{hop} {ms:.1f}" for hop, ms in self.hops_ms.get(model, {}).items())
+            models.add_row(model, self.first_tenth[model].text, self.last_tenth[model].text, hops)
+        times = Table("ms from sending to", "n", "p50", "p95", "p99", "most")
+        for what, spread in self.latency_ms.items():
+            times.add_row(what, str(spread.n), *(f"{ms:.1f}" for ms in (spread.p50, spread.p95, spread.p99, spread.most)))
+        counts = Table("what the players saw", "n")
+        for what, n in self.seen.items():
+            counts.add_row(what, str(n))
+        for what, n in self.missed.items():
+            counts.add_row(f"missed by {what}", str(n))
+        for what, n in self.receipts.items():
+            counts.add_row(f"receipts: {what}", str(n))
+        for what, n in self.errors.items():
+            counts.add_row(f"[red]errors: {what}", str(n))
+        parts: list[RenderableType] = [models, times, counts]
+        return Group(*parts)
+
+
+async def simulate(
+    options: SimulationOptions, progress: Progress | None = None, enough: asyncio.Event | None = None
+) -> SimulationReport:
+    """Play, until every drawing is through or given up.
+
+    The report has the ids that `deploy.audit.audit` looks for on the log.
+
+    Args:
+        options: Who plays, and how.
+        progress: Is told how far it has come.
+        enough: Once it is set, nobody begins another drawing.
+
+    Raises:
+        NoGame: If nobody answers at the address.
+    """
+    url = _socket_url(options.url)
+    headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
+    await _knock(url, headers)
+    tally = Tally(options.drawings)
+    pens = list(handwriting(options.data).values())
+    enough = enough or asyncio.Event()
+    people = [Person(i, options, pens[i % len(pens)], tally) for i in range(options.players)]
+    wires = [_Wire(person, i, url, headers, options, tally, enough) for i, person in enumerate(people)]
+    loop = asyncio.get_running_loop()
+    started, began = now(), loop.time()
+    playing = asyncio.gather(*(wire.play() for wire in wires))
+    try:
+        while not playing.done():
+            await asyncio.wait([playing], timeout=_TICK_S)
+            for wire in wires:
+                await wire.tick()
+            if progress:
+                progress(tally.seen["through"] + tally.seen["unfinished"], options.drawings)
+        await playing
+    finally:
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+    return _report(options, tally, started, loop.time() - began)
+
+
+def _socket_url(url: str) -> str:
+    parts = urlsplit(url)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    return urlunsplit((scheme, parts.netloc, parts.path if len(parts.path) > 1 else "/ws/play", "", ""))
+
+
+async def _knock(url: str, headers: dict[str, str]) -> None:
+    try:
+        async with connect(url, additional_headers=headers, proxy=None, compression=None):
+            pass
+    except (OSError, WebSocketException) as refused:
+        raise NoGame(f"no game at {url} ({refused}): start one with `gamenight up`, or name it with --url") from refused
+
+
+class _Wire:
+    """A player's socket: carries what the person says, and holds on to the game when the socket drops."""
+
+    def __init__(
+        self,
+        person: Person,
+        number: int,
+        url: str,
+        headers: dict[str, str],
+        options: SimulationOptions,
+        tally: Tally,
+        enough: asyncio.Event,
+    ) -> None:
+        self._person = person
+        self._enough = enough
+        self._connect = partial(
+            connect, url, additional_headers=headers, proxy=None, compression=None, close_timeout=1, open_timeout=5
+        )
+        self._options = options
+        self._tally = tally
+        self._chance = random.Random(f"pace/{options.seed}/{number}")
+        self._socket: ClientConnection | None = None
+        self._seated = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._looking: set[asyncio.TimerHandle] = set()
+        self._done = False
+        self._saying: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    async def play(self) -> None:
+        """Draw this player's share; returns when all of it is through or given up."""
+        holding = asyncio.create_task(self._hold_on())
+        try:
+            drawing = asyncio.create_task(self._draw())
+            await asyncio.wait([holding, drawing], return_when=asyncio.FIRST_COMPLETED)
+            for task in (drawing, holding):
+                if task.done():
+                    task.result()
+        finally:
+            self._done = True
+            drawing.cancel()
+            for handle in self._looking:
+                handle.cancel()
+            if self._socket is not None:
+                await self._socket.close()
+            holding.cancel()
+            await asyncio.gather(drawing, holding, return_exceptions=True)
+
+    async def tick(self) -> None:
+        """Send again what was not acknowledged in time, and give up what is too old."""
+        self._person.give_up(self._loop.time())
+        if self._seated.is_set():
+            await self._say(self._person.again(self._loop.time()))
+        self._moved.set()
+
+    async def _draw(self) -> None:
+        await self._seated.wait()
+        pace, speed = self._options.pace_s, self._options.speed
+        due = self._loop.time() + self._chance.uniform(0, pace)
+        for drawn in self._person.draws():
+            if pace:
+                await self._until(due)
+                due += pace * self._chance.uniform(0.5, 1.5)
+            if self._enough.is_set():
+                break
+            down = self._loop.time()
+            for after_s, frame in drawn.previews:
+                if pace:
+                    await self._until(down + after_s / speed)
+                self._tally.seen["previews"] += 1
+                await self._say([frame])
+            if pace:
+                await self._until(down + drawn.duration_s / speed)
+            await self._say(self._person.pen_up(drawn, self._loop.time()))
+            if pace and self._person.waiting > _MOST_WAITING:
+                self._tally.seen["held back"] += 1
+            await self._fewer_than(_MOST_WAITING if pace else 1)
+        await self._fewer_than(1)
+
+    async def _until(self, when: float) -> None:
+        await asyncio.sleep(max(0.0, when - self._loop.time()))
+
+    async def _fewer_than(self, waiting: int) -> None:
+        while self._person.waiting >= waiting:
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def _say(self, frames: Iterable[bytes]) -> None:
+        for frame in frames:
+            if self._socket is None or not self._seated.is_set():
+                return  # it is kept, and sent when there is a seat again
+            try:
+                await self._socket.send(frame, text=True)
+            except ConnectionClosed:
+                return
+
+    async def _hold_on(self) -> None:
+        wait_s = 0.05
+        while True:
+            try:
+                async with self._connect() as self._socket:
+                    await self._socket.send(self._person.join(), text=True)
+                    while True:
+                        await self._hear(orjson.loads(await self._socket.recv(decode=False)))
+                        wait_s = 0.05
+            except ConnectionClosed as closed:
+                if self._done:
+                    return
+                code = closed.rcvd.code if closed.rcvd else "without a close frame"
+                self._tally.errors[f"socket closed, {code}"] += 1
+            except InvalidStatus as refused:
+                self._tally.errors[f"socket refused, {refused.response.status_code}"] += 1
+            except (OSError, WebSocketException):
+                self._tally.errors["game not reached"] += 1
+            finally:
+                self._socket = None
+                self._seated.clear()
+            await asyncio.sleep(wait_s * self._chance.uniform(0.5, 1.5))
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+    async def _hear(self, frame: dict[str, Any]) -> None:
+        look = self._person.hear(frame, self._loop.time())
+        if frame["type"] == "joined":
+            self._seated.set()
+            self._tally.seen["seats taken"] += 1
+            await self._say(self._person.again(self._loop.time(), everything=True))
+        elif look is not None:
+            drawing_id, in_s = look
+            if in_s:
+                self._look_later(drawing_id, in_s)
+            else:
+                await self._say(self._person.judge(drawing_id, self._loop.time()))
+        self._moved.set()
+
+    def _look_later(self, drawing_id: str, in_s: float) -> None:
+        def look() -> None:
+            self._looking.discard(handle)
+            saying = asyncio.ensure_future(self._say(self._person.judge(drawing_id, self._loop.time())))
+            self._saying.add(saying)
+            saying.add_done_callback(self._saying.discard)
+            self._moved.set()
+
+        handle = self._loop.call_later(in_s, look)
+        self._looking.add(handle)
+
+
+def _report(options: SimulationOptions, tally: Tally, started: datetime, seconds: float) -> SimulationReport:
+    blocks = 1 + max((block for _, block in tally.guessed), default=0)
+    tenth = max(1, blocks // 10)
+
+    def accuracy(first: int, end: int) -> dict[str, Share]:
+        shares: dict[str, Share] = {}
+        guessed = {model for model, _ in tally.guessed}
+        for model in sorted(guessed, key=lambda one: (one != FIRST, MODELS.index(one) if one in MODELS else len(MODELS), one)):
+            n, right = (sum(counts[model, block] for block in range(first, end)) for counts in (tally.guessed, tally.right))
+            shares[model] = Share(correct=right, n=n)
+        return shares
+
+    hops: dict[str, dict[str, float]] = {}
+    for (model, hop), spread in tally.hops.items():
+        hops.setdefault(model, {})[hop] = round(spread.quantile(0.5), 2)
+    return SimulationReport(
+        players=options.players,
+        drawings=tally.seen["drawn"],
+        speed=options.speed,
+        seed=options.seed,
+        started=started,
+        seconds=round(seconds, 2),
+        drawings_per_second=round(tally.seen["drawn"] / seconds, 2),
+        seen={what: n for what, n in tally.seen.items() if n},
+        first_tenth=accuracy(0, tenth),
+        last_tenth=accuracy(blocks - tenth, blocks),
+        latency_ms={
+            what: Latency(
+                n=spread.n,
+                **{f"p{round(100 * q)}": round(spread.quantile(q), 2) for q in _QUANTILES},
+                most=round(spread.quantile(1), 2),
+            )
+            for what, spread in tally.latency.items()
+        },
+        hops_ms=hops,
+        receipts=dict(tally.outcomes),
+        missed=dict(tally.missed),
+        errors=dict(tally.errors),
+        saved=frozenset(tally.saved),
+        receipted=tally.receipted,
+    )

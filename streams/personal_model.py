@@ -1,0 +1,409 @@
+"""`yours`: what each player has taught, remembered over what the shared model knows (way 2, LEARN; asked by way 1). Pure.
+
+A kernel memory: a drawing that looks like one that the player has labelled gets that label's vote, the more the more alike they
+are; the shared model keeps its say, less of it the more often it was wrong with this player. Until the first label the answer
+is the shared model's own.
+
+    p ~ r^2 p_shared + 10 sum_i exp(20 (cos(e, e_i) - 1)) onehot(y_i) + 1e-6        r = (hits + 6) / (n + 6)
+
+What is remembered is a function of the set of the latest revisions of the player's examples, so every order of arrival ends in
+the same answers. Twice is harmless: a revision at or below the one that is held changes nothing, and each correction gets one
+receipt.
+
+A **word** of a player is a correction_id that labels a drawing, counted when an example first stands on it. One that
+was replaced before its drawing's features came is not learned here, and one on a drawing older than all that are kept is not
+counted.
+
+The fold runs inside the router's process, on the same loop, and is asked there without a call: a partition of drawings.v1 and
+the same one of examples.v1 are always with the same worker. See `streams.bandit` for whom it would show a player first, and
+`streams.blend` for what the words of all players make of the blend.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import (
+    DIGITS,
+    PERSONAL_MODEL,
+    CorrectionReceipt,
+    Event,
+    ExampleLabelled,
+    ExampleProbed,
+    ModelChange,
+    ModelName,
+    Outcome,
+    ReceiptProbed,
+    ShownGuess,
+)
+from contracts.ports import Cells
+from streams.bandit import ARMS, Belief, Means, outcomes, pick
+from streams.blend import Voices, voices
+
+SHARED: Final = "river"
+"""The model that is asked where a player has taught nothing like it."""
+GENERATION: Final = "own1"
+KEPT: Final = 256
+"""Drawings remembered of a player, the newest: .97^256 is 0.0004, so none before them would count in ``r``; and a player's own
+hand is told in some dozens. That is 75 KB of a player, asked in some 50 us."""
+SIZE: Final = 64
+"""Of an embedding."""
+SHARPNESS: Final = 20.0
+"""Of the kernel: two drawings with a cosine of .9 are worth a seventh of the same drawing twice."""
+VOTE: Final = 10.0
+"""Of a remembered drawing for its own like, where the shared model's whole say is 1."""
+FADING: Final = 0.97
+"""Of a hit or miss of the shared model with each later label."""
+_TRUST: Final = 6.0
+_FLOOR: Final = 1e-6
+_NONE: Final = -1
+"""In the place of a label."""
+_ROWS_A_CELL: Final = 8
+_LOADED: Final = 16_384
+"""Drawings of a partition's players that are held in memory, the latest asked for: some 8 MB at most."""
+_MEANS: Final = "means"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_ROW: Final = np.dtype(
+    [
+        ("at", "<i8"),  # when it was drawn, in microseconds since 1970
+        ("high", "<u8"),  # the drawing_id
+        ("low", "<u8"),
+        ("revision", "<i4"),
+        ("word", "u1", 16),  # the last correction_id that was counted as a word
+        ("label", "i1"),
+        ("read", "?"),  # whether there are features that this reads, and the shared model's guess
+        ("told", "?"),  # whether there was a receipt for the word
+        ("hit", "?"),  # whether the shared model was right, as it was shown
+        ("said", "i1", len(ARMS)),
+        ("embedding", "<f4", SIZE),
+    ]
+)
+"""A drawing that the player has spoken of, as it is kept. One whose label was taken back stays, without influence: only so is
+what the newest `KEPT` are a function of the revisions and not of their order."""
+_HEAD: Final = np.dtype(
+    [("rows", "<i4"), ("words", "<i8"), ("n", "<f8", len(ARMS)), ("correct", "<f8", len(ARMS)), ("means", "<f8", len(ARMS))]
+)
+"""What is kept of a player beside the rows."""
+
+Rows = NDArray[Any]
+Floats = NDArray[np.float64]
+
+
+class Player:
+    """What is remembered of a player; never changed in place."""
+
+    __slots__ = ("_known", "_picked", "belief", "rows", "version")
+
+    def __init__(self, rows: Rows, belief: Belief | None) -> None:
+        """Of `_ROW` in any order; None: the player has said nothing yet."""
+        self.rows = rows
+        self.belief = belief
+        self._known: tuple[NDArray[np.float32], NDArray[np.float32], float] | None = None
+        self._picked: tuple[Sequence[ModelName], Floats, ModelName] | None = None
+        self.version = f"{GENERATION}+{np.count_nonzero(_remembered(rows))}" if len(rows) else f"{GENERATION}+0"
+
+    @classmethod
+    def nobody(cls) -> "Player":
+        """Somebody who has said nothing yet."""
+        return cls(np.empty(0, _ROW), None)
+
+    def answer(self, embeddings: NDArray[np.float32], shared: Floats) -> Floats:
+        """The formula above, for embeddings of shape (n, d) and what the shared model says of them, shape (n, 10)."""
+        if not len(self.rows):
+            return shared
+        if self._known is None:
+            self._known = self._know()
+        units, votes, trust = self._known
+        if not len(units):
+            return shared
+        asked = embeddings / np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings) + _FLOOR**2)[:, None]
+        alike = np.exp(SHARPNESS * (asked @ units.T - 1.0))
+        p: Floats = trust * shared + alike @ votes + _FLOOR
+        p /= p.sum(axis=1, keepdims=True)
+        return p
+
+    def pick(self, player_id: str, arms: Sequence[ModelName], means: Floats) -> tuple[ModelName, int]:
+        """Whom to show first, and after how many words; ``means``: those in force."""
+        belief = self.belief or Belief(0, np.zeros(len(ARMS)), np.zeros(len(ARMS)), means)
+        if self._picked is None or self._picked[0] != arms or self._picked[1] is not belief.means:
+            self._picked = (arms, belief.means, pick(player_id, belief, arms))
+        return self._picked[2], belief.words
+
+    def _know(self) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+        """Unit embeddings, votes (m, 10) and how much of a say the shared model has; in the order in which they were drawn."""
+        at = _in_order(self.rows, _remembered(self.rows))
+        embeddings = self.rows["embedding"][at]
+        units = embeddings / np.sqrt(np.einsum("md,md->m", embeddings, embeddings))[:, None]
+        votes = np.zeros((len(at), DIGITS), np.float32)
+        votes[np.arange(len(at)), self.rows["label"][at]] = VOTE
+        weights = FADING ** np.arange(len(at) - 1, -1, -1)
+        r = (weights @ self.rows["hit"][at] + _TRUST) / (weights.sum() + _TRUST)
+        return units, votes, float(r * r)
+
+
+def _remembered(rows: Rows) -> NDArray[np.bool_]:
+    return np.asarray((rows["label"] != _NONE) & rows["read"])
+
+
+def _in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Where these rows are, by the time at which they were drawn."""
+    [at] = np.nonzero(which)
+    return np.asarray(at[np.lexsort((rows["low"][at], rows["high"][at], rows["at"][at]))])
+
+
+_NOBODY: Final = np.empty(0, _ROW)
+_EQUAL: Final = voices(Means.of(None))
+
+
+@dataclass(slots=True)
+class _Partition:
+    """What is in memory of a partition that is here."""
+
+    cells: Cells
+    means: Means
+    voices: Voices
+    """Those that follow from the means in force."""
+    players: OrderedDict[str, Player] = field(default_factory=OrderedDict)
+    """The latest asked for last."""
+    loaded: int = 0
+    """Rows of theirs, and one for each player."""
+    news: bool = False
+    """Whether an example has come since the means were written."""
+
+    def player(self, player_id: str) -> Player:
+        """The player, read from the cells if need be."""
+        player = self.players.get(player_id)
+        if player is None:
+            player = _read(self.cells, player_id)
+            self.hold(player_id, player)
+        else:
+            self.players.move_to_end(player_id)
+        return player
+
+    def hold(self, player_id: str, player: Player) -> None:
+        """Have this in memory, and let go of those who were not asked for longest."""
+        before = self.players.pop(player_id, None)
+        if before is not None:
+            self.loaded -= 1 + len(before.rows)
+        self.players[player_id] = player
+        self.loaded += 1 + len(player.rows)
+        while self.loaded > _LOADED and len(self.players) > 1:
+            self.loaded -= 1 + len(self.players.popitem(last=False)[1].rows)
+
+
+class Personal:
+    """The fold from examples to what each player's own model remembers, and the receipts of what each label changed."""
+
+    name = "personal"
+    sources = ("examples.v1",)
+
+    def __init__(self, reader: str) -> None:
+        """Of embeddings that were read with ``reader``; examples with others are not learned from."""
+        self._reader = reader
+        made_of = sha256(repr((_ROW.descr, _HEAD.descr, _ROWS_A_CELL, SHARED, GENERATION)).encode()).hexdigest()[:16]
+        self.schema = f"personal 1 of {ARMS}, keeps {KEPT}, reads {reader}, cells {made_of}"
+        self._partitions: dict[int, _Partition] = {}
+
+    # --- way 1: asked by the router
+
+    def answer(self, partition: int, player_id: str, embeddings: NDArray[np.float32], shared: Floats) -> tuple[Floats, str]:
+        """What a player's own model says.
+
+        Args:
+            partition: Of the player. One that is not here answers as for somebody who has taught nothing.
+            player_id: Whose model.
+            embeddings: Shape (n, d).
+            shared: What the shared model says of them, shape (n, 10).
+
+        Returns:
+            Probabilities, shape (n, 10): ``shared`` itself where nothing was taught; and the version.
+        """
+        here = self._partitions.get(partition)
+        if here is None:
+            return shared, f"{GENERATION}+0"
+        player = here.player(player_id)
+        return player.answer(embeddings, shared), player.version
+
+    def player(self, partition: int, player_id: str) -> Player:
+        """What is remembered of a player of a partition that is here."""
+        return self._partitions[partition].player(player_id)
+
+    def pick(self, partition: int, player_id: str, arms: Sequence[ModelName]) -> tuple[ModelName, int]:
+        """Who of ``arms`` this player is shown first, and on how many words of theirs that stands; see `streams.bandit`."""
+        here = self._partitions.get(partition)
+        if here is None:
+            return Player(_NOBODY, None).pick(player_id, arms, Means.of(None).in_force)
+        return here.player(player_id).pick(player_id, arms, here.means.in_force)
+
+    def voices(self, partition: int) -> Voices:
+        """How much each model's opinion counts in the blend, by what the partition's players have said."""
+        here = self._partitions.get(partition)
+        return _EQUAL if here is None else here.voices
+
+    # --- way 2: a fold
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Nothing to say; players are read when they are asked for."""
+        means = Means.of(cells.get(_MEANS))
+        self._partitions[partition] = _Partition(cells, means, voices(means))
+        return ()
+
+    def close(self, partition: int) -> None:
+        """Forget the partition: from here on it may change elsewhere."""
+        self._partitions.pop(partition, None)
+
+    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+        """Remember an example's latest revision; gives the receipt of a correction that is learned for the first time.
+
+        There is something to learn as soon as the shared model has guessed: a correction that came before that guess gets its
+        receipt with the revision that brings it. A drawing that is older than the `KEPT` that are held is not learned any more.
+        """
+        if isinstance(event, ExampleProbed):
+            return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="personal"),)
+        if not isinstance(event, ExampleLabelled):
+            return ()
+        here = self._partitions[partition]
+        before = here.player(event.player_id)
+        row = _row(event, self._reader)
+        place = _place(before.rows, row)
+        if place is None:
+            return ()
+        old = before.rows[place : place + 1]
+        was = old if len(old) and _same(old, row)[0] else _NOBODY
+        news = event.label is not None and not (len(was) and np.array_equal(was["word"][0], row["word"][0]))
+        if len(was) and not news:
+            row["word"], row["told"] = was["word"], was["told"]
+        learns = bool(_remembered(row)[0]) and not row["told"][0]
+        row["told"] |= learns
+        rows = np.empty(max(len(before.rows), place + 1), _ROW)
+        rows[: len(before.rows)] = before.rows
+        rows[place] = row[0]
+        means = here.means.counting(was["label"], was["said"], -1) if len(was) else here.means
+        means = means.counting(row["label"], row["said"], 1)
+        belief = before.belief
+        if news:
+            means = means.another_word()
+            words = 1 if belief is None else belief.words + 1
+            labelled = _in_order(rows, rows["label"] != _NONE)
+            belief = Belief(words, *outcomes(rows["label"][labelled], rows["said"][labelled]), means.in_force)
+        after = Player(rows, belief)
+        said = [_receipt(event, before, after)] if learns else []
+        _write(cells, event.player_id, after, place)
+        if means.in_force is not here.means.in_force:
+            here.voices = voices(means)
+        here.means = means
+        here.news = True
+        here.hold(event.player_id, after)
+        return said
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Nothing to say."""
+        here = self._partitions[partition]
+        if here.news:
+            cells.put(_MEANS, here.means.cell())
+            here.news = False
+        return ()
+
+
+def _row(example: ExampleLabelled, reader: str) -> Rows:
+    """An example as it is kept, shape (1,)."""
+    row = np.zeros(1, _ROW)
+    row["at"] = (example.drawn_at - _EPOCH) // timedelta(microseconds=1)
+    row["high"], row["low"] = divmod(example.drawing_id.int, 1 << 64)
+    row["revision"] = example.revision
+    row["word"] = np.frombuffer(example.correction_id.bytes, np.uint8)
+    row["label"] = _NONE if example.label is None else example.label
+    shown = {guess.model: guess.label for guess in example.guesses if not guess.shadow}
+    row["said"] = [shown.get(arm, _NONE) for arm in ARMS]
+    shared, features = _shared(example), example.features
+    if shared is not None and features is not None and features.reader == reader and len(features.embedding) == 4 * SIZE:
+        embedding = np.frombuffer(features.embedding, "<f4")
+        length = float(np.linalg.norm(embedding))
+        row["read"] = 0 < length < np.inf
+        row["embedding"] = embedding if row["read"][0] else 0
+        row["hit"] = shared.label == example.label
+    return row
+
+
+def _shared(example: ExampleLabelled) -> ShownGuess | None:
+    return next((guess for guess in example.guesses if guess.model == SHARED), None)
+
+
+def _place(rows: Rows, row: Rows) -> int | None:
+    """Where a row goes: in the place of an earlier revision, at the end, or in the oldest's place; None: nowhere."""
+    [same] = np.nonzero(_same(rows, row))
+    if len(same):
+        return int(same[0]) if row["revision"][0] > rows["revision"][same[0]] else None
+    if len(rows) < KEPT:
+        return len(rows)
+    oldest = int(np.lexsort((rows["low"], rows["high"], rows["at"]))[0])
+    return oldest if _age(row, 0) > _age(rows, oldest) else None
+
+
+def _same(rows: Rows, row: Rows) -> NDArray[np.bool_]:
+    return np.asarray((rows["high"] == row["high"]) & (rows["low"] == row["low"]))
+
+
+def _age(rows: Rows, place: int) -> tuple[int, int, int]:
+    return int(rows["at"][place]), int(rows["high"][place]), int(rows["low"][place])
+
+
+def _receipt(example: ExampleLabelled, before: Player, after: Player) -> CorrectionReceipt:
+    """What the player's model said of the drawing before and after, over what the shared one was shown to say."""
+    shared = _shared(example)
+    if example.features is None or example.label is None or shared is None:
+        raise AssertionError("nothing is learned without features, label and the shared model's guess")
+    embedding = np.frombuffer(example.features.embedding, "<f4")[None]
+    p_shared = np.array([shared.probabilities])
+    return CorrectionReceipt(
+        correction_id=example.correction_id,
+        drawing_id=example.drawing_id,
+        player_id=example.player_id,
+        outcome=Outcome.LEARNED,
+        stage="personal",
+        models={
+            PERSONAL_MODEL: ModelChange(
+                version_before=before.version,
+                version_after=after.version,
+                p_before=float(before.answer(embedding, p_shared)[0, example.label]),
+                p_after=float(after.answer(embedding, p_shared)[0, example.label]),
+            )
+        },
+    )
+
+
+# --- cells: a head a player, and rows by the eight, so that a label writes 2.5 KB
+
+
+def _read(cells: Cells, player_id: str) -> Player:
+    kept = cells.get(f"player/{player_id}")
+    if kept is None:
+        return Player(_NOBODY, None)
+    head = np.frombuffer(kept, _HEAD)[0]
+    count = -(-int(head["rows"]) // _ROWS_A_CELL)
+    parts = [cells.get(f"rows/{player_id}/{number}") for number in range(count)]
+    rows = np.frombuffer(b"".join(part for part in parts if part is not None), _ROW)
+    if len(rows) != head["rows"]:
+        raise LookupError(f"player {player_id} has {len(rows)} rows instead of {head['rows']}: the cells are damaged")
+    words = int(head["words"])
+    return Player(rows, Belief(words, head["n"], head["correct"], head["means"]) if words else None)
+
+
+def _write(cells: Cells, player_id: str, player: Player, place: int) -> None:
+    """Keep a player of whom the row at ``place`` has changed."""
+    head = np.zeros(1, _HEAD)
+    head["rows"] = len(player.rows)
+    if player.belief is not None:
+        head["words"], head["n"], head["correct"] = player.belief.words, player.belief.n, player.belief.correct
+        head["means"] = player.belief.means
+    cells.put(f"player/{player_id}", head.tobytes())
+    number = place // _ROWS_A_CELL
+    part = player.rows[number * _ROWS_A_CELL : (number + 1) * _ROWS_A_CELL]
+    cells.put(f"rows/{player_id}/{number}", part.tobytes())

@@ -1,0 +1,85 @@
+"""Endpoints and approvals as they are, told whenever they have changed; what does not answer, tried again (way 3, REBUILD).
+
+One list of all endpoints every few seconds says which have changed; only those are looked at. Of the registry, one model's
+versions are listed each time.
+"""
+
+import itertools
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+import structlog
+from botocore.exceptions import BotoCoreError, ClientError
+
+from contracts.events import BATCH_MODELS, EndpointSeen
+from trainers.approval import Approvals
+from trainers.model_log import Standing
+from trainers.promote import Promoter
+from trainers.serving import Serving, ServingFailed, endpoint_of
+
+LOOK_S: Final = 2.0
+
+log = structlog.get_logger()
+
+
+class Watch:
+    """Looks after all batch models' endpoints."""
+
+    def __init__(
+        self,
+        standing: Standing,
+        serving: Serving,
+        promoter: Promoter,
+        approvals: Approvals,
+        worth_trying: Callable[[str], bool],
+        bring: Callable[[str], None],
+    ) -> None:
+        """Bring together what it looks at.
+
+        Args:
+            standing: What was said last.
+            serving: The endpoints.
+            promoter: Says, and tidies.
+            approvals: The registry's word on versions.
+            worth_trying: Whether a model that does not answer is to be brought again.
+            bring: Begins to make a model answer; nothing is done where that is under way.
+        """
+        self._standing = standing
+        self._serving = serving
+        self._promoter = promoter
+        self._approvals = approvals
+        self._worth_trying = worth_trying
+        self._bring = bring
+        self._looked: dict[str, tuple[str, datetime]] = {}
+        self._turns = itertools.cycle(BATCH_MODELS)
+
+    def look(self) -> None:
+        """Look once; an outage of SageMaker passes, and is seen in what the endpoints answer."""
+        try:
+            stamps = self._serving.stamps()
+            for model in BATCH_MODELS:
+                self._look_at(model, stamps.get(endpoint_of(model)))
+            self._approvals.look(next(self._turns))
+        except (ClientError, BotoCoreError, ServingFailed) as error:
+            log.warning("not seen", error=str(error))
+
+    def _look_at(self, model: str, stamp: tuple[str, datetime] | None) -> None:
+        last = self._standing.endpoint(model)
+        if stamp is None:
+            self._looked.pop(model, None)
+            if last and last.status not in ("Unavailable", "Failed"):
+                gone = {"status": "Unavailable", "reason": "the endpoint was deleted", "version": "none", "variants": []}
+                self._promoter.say(
+                    EndpointSeen.model_validate({**last.model_dump(exclude={"at"}), **gone, "cost_per_hour_usd": None})
+                )
+        elif self._looked.get(model) != stamp:
+            seen = self._serving.seen(model)
+            if seen and (last is None or seen.model_copy(update={"at": last.at}) != last):
+                self._promoter.say(seen)
+            self._looked[model] = stamp
+        if self._standing.champion(model) is None or stamp is None or stamp[0] == "Failed":
+            if self._worth_trying(model):
+                self._bring(model)
+        elif stamp[0] == "InService":
+            self._promoter.tidy(model)
