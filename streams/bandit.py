@@ -5,9 +5,9 @@ What is believed is a Beta distribution: `STRENGTH` outcomes at the mean over al
 outcomes, of which a later one weighs more. Every model guesses every drawing, so each word teaches about all of them.
 
 **A pick is a function of the log.** Take the partition of examples.v1 that the player is in, in its order, up to and with the
-example in which the player's word number ``words`` came (`streams.personal_model` says what counts as one;
-GuessMade.lead_after is that number). The player's outcomes then, of the drawings that are kept, and the means then in force,
-are the belief; ``player_id`` and ``words`` are the seed. So it stays as it is until the player says something. Before their first word the
+example in which the player's word number ``words`` came (`streams.personal_model` says what counts as one; GuessMade.lead_after
+is that number). The player's outcomes then, of the drawings that are kept, and the means then in force, are the belief;
+``player_id`` and ``words`` are the seed. So it stays as it is until the player says something. Before their first word the
 means in force when the drawing came take that place: they change only with each `REFRESH` words of all players. The draws are
 those of Python's `random.Random`.
 """

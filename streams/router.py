@@ -2,8 +2,8 @@
 
 What it decides is in streams.routing, whom it asks over a network in streams.batch_client. The online models answer here, at
 once; the blend when all that it waits for have answered, or at its deadline. A final drawing is acknowledged on the bus when
-each model's guess to it is, or is given up; a process that dies before is asked again, and who reads guesses takes the first of a
-guess_id.
+each model's guess to it is, or is given up; a process that dies before is asked again, and who reads guesses takes the first of
+a guess_id.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
 """Runs a command that dies with the process that started it, even when that is killed with -9, and stands back if it should.
 
-``python -I -S die_with_parent.py PARENT_PID NICE COMMAND...`` asks the kernel for it and then becomes the command, so that no process is
-left in between. The kernel sends the signal when the thread that started it ends: start it from one that outlives it. Where
-the kernel cannot do it (not Linux), it runs without.
+``python -I -S die_with_parent.py PARENT_PID NICE COMMAND...`` asks the kernel for it and then becomes the command, so that no
+process is left in between. The kernel sends the signal when the thread that started it ends: start it from one that outlives
+it. Where the kernel cannot do it (not Linux), it runs without.
 
 ``die_with_parent.py PARENT_PID NICE --confined BARS COMMAND...`` shuts it in before, by `deploy.local.confine`; BARS is JSON.
 """

@@ -1,7 +1,7 @@
 """Starts processes, watches them, starts those again that die, and stops them all.
 
-One thread a process: it waits for what the process needs, starts it so that it dies with us (whatever kills us), and sleeps until
-it ends. `running` is the same for tests.
+One thread a process: it waits for what the process needs, starts it so that it dies with us (whatever kills us), and sleeps
+until it ends. `running` is the same for tests.
 """
 
 import contextlib
