@@ -234,6 +234,59 @@ class GuessMissed(Event):
     why: Text
 
 
+class AnswerGuess(BaseModel):
+    """One model's guess among all of a drawing: what a `GuessMade` says beyond its drawing, player and lead."""
+
+    model_config = Event.model_config
+
+    model: ModelName
+    version: Version
+    label: Digit
+    probabilities: Probabilities
+    hops: Annotated[dict[Name, Milliseconds], Field(max_length=16)]
+    table: Name = ""
+    fallback: Text | None = None
+    role: Role = "champion"
+    left_out: Annotated[dict[ModelName, Name], Field(max_length=MAX_GUESSES)] = {}
+
+    @property
+    def shadow(self) -> bool:
+        """Whether nobody was shown it. A drawing has one guess of a model, and one of its shadow."""
+        return self.role == "shadow"
+
+
+class DrawingAnswered(Event):
+    """All guesses on a finished drawing, and the drawing as the models read it, once: for those who learn.
+
+    Written by streams (router) when every model has answered or was given up, at the latest at the blend's deadline; guesses
+    that come later follow in another one, without the features. Read by the joiner; who shows guesses reads each as it comes,
+    as GuessMade. The parts of a drawing are put together by model and shadow, so twice is harmless: the first of each counts.
+    """
+
+    topic: ClassVar[str] = "answers.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["DrawingAnswered"] = "DrawingAnswered"
+    drawing_id: UUID
+    player_id: PlayerId
+    guesses: Annotated[list[AnswerGuess], Field(max_length=MAX_GUESSES)]
+    """In the order in which they came; of a model one, and one of its shadow."""
+    missed: Annotated[dict[ModelName, Text], Field(max_length=MAX_GUESSES)] = {}
+    """Who did not answer within the budget or rests, and why: no guess of theirs will come."""
+    features: Features | None = None
+    """The drawing as it was read; None: this is a later part, and the first one has it."""
+    lead: ModelName | None = None
+    """The model that this player is shown first for this drawing, by the policy in force."""
+    lead_after: Count | None = None
+    """Where a bandit has picked `lead`: see `GuessMade.lead_after`."""
+
+    def made(self) -> list[GuessMade]:
+        """Its guesses as they were shown, each at the time of this event."""
+        given = {"drawing_id": self.drawing_id, "player_id": self.player_id, "final": True, "at": self.at}
+        given |= {"lead": self.lead, "lead_after": self.lead_after}
+        return [GuessMade(**given, **dict(guess)) for guess in self.guesses]
+
+
 # --- way 2, LEARN ----------------------------------------------------------------------------------------------------
 
 
@@ -1005,7 +1058,8 @@ TOPICS: Final[Mapping[str, TopicSpec]] = {
     spec.name: spec
     for spec in (
         _spec("drawings.v1", PLAYER_PARTITIONS, 7, "what players drew, finished or not", share=0.38),
-        _spec("guesses.v1", PLAYER_PARTITIONS, 7, "what the models said of finished drawings", share=0.36),
+        _spec("guesses.v1", PLAYER_PARTITIONS, 7, "what the models said of finished drawings, as it came", share=0.18),
+        _spec("answers.v1", PLAYER_PARTITIONS, 7, "all that they said of each, and how they read it", share=0.18),
         _spec(
             "previews.v1",
             PLAYER_PARTITIONS,
@@ -1030,6 +1084,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     GuessMade,
     PreviewGuessed,
     GuessMissed,
+    DrawingAnswered,
     CorrectionGiven,
     CorrectionWithdrawn,
     CorrectionProbed,
@@ -1071,6 +1126,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     GuessMade: ("router",),
     PreviewGuessed: ("router", "learning"),
     GuessMissed: ("router",),
+    DrawingAnswered: ("router",),
     CorrectionGiven: ("api",),
     CorrectionWithdrawn: ("api",),
     CorrectionProbed: ("api",),

@@ -28,6 +28,7 @@ GOLDEN: Final = Path(__file__).parent / "contract" / "golden"
 READERS: Final = {
     "drawings.v1": {"router", "joiner"},
     "guesses.v1": {"joiner", "api"},
+    "answers.v1": set(),
     "previews.v1": {"api"},
     "corrections.v1": {"joiner"},
     "examples.v1": {"personal", "scorer", "trainers.archive", "trainers.observations"},
@@ -42,6 +43,7 @@ READERS: Final = {
 HOSTILE: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "drawings.v1": ("DrawingSubmitted", {"strokes": []}),
     "guesses.v1": ("GuessMade", {"hops": {"a": 1e308, "b": 1e308}}),
+    "answers.v1": ("DrawingAnswered", {"missed": {"../../x": ""}}),
     "previews.v1": ("PreviewGuessed", {"version": "../../x"}),
     "corrections.v1": ("CorrectionGiven", {"at": "9999-12-31T23:59:59Z"}),
     "examples.v1": ("ExampleLabelled", {"revision": 1 << 40}),

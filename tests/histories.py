@@ -12,9 +12,11 @@ import numpy as np
 
 from contracts.events import (
     NAMESPACE,
+    AnswerGuess,
     CommandSettled,
     CorrectionGiven,
     CorrectionWithdrawn,
+    DrawingAnswered,
     DrawingSubmitted,
     Event,
     ExampleLabelled,
@@ -81,6 +83,15 @@ def missed(name: str = "d1", *, model: str = "xgboost", player: str = "ada", at:
     """A model that was too slow for a drawing."""
     given: dict[str, Any] = {"final": True, "resting": False, "why": "no answer within 250 ms"}
     return GuessMissed(drawing_id=named(name), player_id=player, model=model, at=seconds(at), **given | fields)
+
+
+def answered(guesses: Iterable[GuessMade], *, at: float = 0.06, **fields: Any) -> DrawingAnswered:
+    """A drawing with these guesses on it, and the features of whichever has any."""
+    several = list(guesses)
+    told = [AnswerGuess.model_validate(dict(made)) for made in several]
+    features = next((made.features for made in several if made.features is not None), None)
+    given: dict[str, Any] = {"drawing_id": several[0].drawing_id, "player_id": several[0].player_id, "features": features}
+    return DrawingAnswered(guesses=told, at=seconds(at), **given | fields)
 
 
 def correction(name: str = "d1", label: int = 1, *, word: str = "c1", player: str = "ada", at: float = 2) -> CorrectionGiven:

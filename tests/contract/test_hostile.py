@@ -22,6 +22,8 @@ from tests.contract.test_events import GOLDEN
 from tests.histories import correction, drawing, example, guess, lesson
 
 _B64 = "AAAA" * 400
+_GUESS = {"model": "river", "version": "1", "label": 7, "probabilities": [0.1] * 10, "hops": {}}
+_MANY = [f"m{n}" for n in range(65)]
 _FAR, _EARLY = "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"
 
 REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -44,6 +46,9 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "a version in another folder": ("GuessMade", {"version": "../../x"}),
     "a version of a newline": ("GuessMade", {"version": "1\n2"}),
     "an embedding that is cut": ("GuessMade", {"features": {"raster": _B64[:1048], "embedding": "AAAA", "reader": "r"}}),
+    "a miss in another folder": ("DrawingAnswered", {"missed": {"../../x": ""}}),
+    "guesses without end": ("DrawingAnswered", {"guesses": [_GUESS] * 65}),
+    "a guess of a blend without end": ("DrawingAnswered", {"guesses": [_GUESS | {"left_out": dict.fromkeys(_MANY, "")}]}),
     "a revision beyond all": ("ExampleLabelled", {"revision": 1 << 40}),
     "a day of drawing in the year 9999": ("ExampleLabelled", {"drawn_at": _FAR}),
     "a width without end": ("ExampleLabelled", {"width": float("inf")}),
