@@ -3,11 +3,13 @@
 The blend is the weighted geometric mean of their probabilities, scaled to sum up to 1: a digit must be believed in by all of
 them, and one who is sure and wrong is outvoted. No model says 0: a floor keeps anyone from a veto.
 
-Whose word counts for how much is what players say of them: the voice of a model is the inverse cube of its share of wrong
-guesses, so one that errs half as often as another has eight times its say. Until somebody has said anything all are equal.
+How much a model counts is what players say of it: its weight is the inverse cube of its share of wrong guesses, so one that
+errs half as often as another counts eight times as much. Until somebody has said anything all weights are equal.
+
+`Blend` is that of one drawing: it knows whom it still awaits and whom it leaves out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -15,33 +17,35 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.events import DIGITS
 from streams.bandit import ARMS, START, Means
 
 FLOOR: Final = 1e-3
 """The least probability that a model has in a blend."""
 POWER: Final = 3.0
-"""Of a model's share of errors, in its voice: measured on players' drawings (docs/decisions/0010)."""
+"""Of a model's share of errors, in its weight: measured on players' drawings (docs/decisions/0010)."""
 GENERATION: Final = "blend2"
 """Of this rule."""
 
 
 @dataclass(frozen=True, slots=True)
-class Voices:
+class BlendWeights:
     """How much each model's opinion counts."""
 
     by_model: Mapping[str, float]
     version: str
-    """The rule, and how many of the partition's words (see `streams.personal_model`) the voices stand on: ``blend2+75``."""
+    """The rule, and how many of the partition's words (see `streams.personal_model`) the weights stand on: ``blend2+75``."""
 
     def of(self, model: str) -> float:
-        """A model's voice; 1 is that of one of whom nothing is known."""
+        """A model's weight; 1 is that of one of whom nothing is known."""
         return self.by_model.get(model, 1.0)
 
 
-def voices(means: Means) -> Voices:
-    """The voices that follow from the shares of right guesses that are in force."""
+def blend_weights(means: Means) -> BlendWeights:
+    """The weights that follow from the shares of right guesses that are in force."""
     by_model = ((1.0 - START) / (1.0 - means.in_force)) ** POWER
-    return Voices(MappingProxyType(dict(zip(ARMS, by_model.tolist(), strict=True))), f"{GENERATION}+{means.in_force_since}")
+    weights = dict(zip(ARMS, by_model.tolist(), strict=True))
+    return BlendWeights(MappingProxyType(weights), f"{GENERATION}+{means.in_force_since}")
 
 
 def opinions(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -53,8 +57,8 @@ def blended(total: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[
     """Probabilities of the blend.
 
     Args:
-        total: Sum of the models' `opinions`, each times its voice, shape (n, 10).
-        weight: Sum of those voices, shape (n,), above 0 each.
+        total: Sum of the models' `opinions`, each times its weight, shape (n, 10).
+        weight: Sum of those weights, shape (n,), above 0 each.
 
     Returns:
         Shape (n, 10), rows sum up to 1.
@@ -62,3 +66,42 @@ def blended(total: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[
     mean = total / weight[:, None]
     raised = np.exp(mean - mean.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+class Blend:
+    """The blend on one drawing, until it is made."""
+
+    def __init__(self, weights: BlendWeights, awaited: Iterable[str], left_out: Mapping[str, str]) -> None:
+        """Await these models; ``left_out``: those that are not waited for, and why."""
+        self.weights = weights
+        self.awaited = set(awaited)
+        self.left_out = dict(left_out)
+        self._total = np.zeros(DIGITS)
+        self._weight = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether nobody is awaited any more."""
+        return not self.awaited
+
+    def hear(self, model: str, opinion: NDArray[np.float64]) -> None:
+        """Take a model's opinion in, shape (10,): also that of one which was not waited for, and is here in time."""
+        weight = self.weights.of(model)
+        self._total += weight * opinion
+        self._weight += weight
+        self.awaited.discard(model)
+        self.left_out.pop(model, None)
+
+    def leave_out(self, model: str, why: str) -> bool:
+        """Wait for a model no longer; whether it was awaited."""
+        if model not in self.awaited:
+            return False
+        self.awaited.discard(model)
+        self.left_out[model] = why
+        return True
+
+    def probabilities(self, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What those that were heard say together, shape (10,); ``otherwise``: the opinion of the blend if nobody was."""
+        total, weight = (self._total, self._weight) if self._weight else (otherwise, 1.0)
+        row: NDArray[np.float64] = blended(total[None], np.array([weight]))[0]
+        return row

@@ -15,7 +15,7 @@ LONGEST_S: Final = 2.0
 """Between two probes at most; each failed one doubles the time."""
 
 
-class Breaker:
+class CircuitBreaker:
     """One way that may be closed for repair. Times are in seconds of one monotonic clock."""
 
     def __init__(self) -> None:

@@ -44,7 +44,7 @@ from contracts.events import (
 )
 from contracts.ports import Cells
 from streams.bandit import ARMS, Belief, Means, outcomes, pick
-from streams.blend import Voices, voices
+from streams.blend import BlendWeights, blend_weights
 
 SHARED: Final = "river"
 """The model that is asked where a player has taught nothing like it."""
@@ -159,7 +159,7 @@ def _in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 
 _NOBODY: Final = np.empty(0, _ROW)
-_EQUAL: Final = voices(Means.of(None))
+_EQUAL: Final = blend_weights(Means.of(None))
 
 
 @dataclass(slots=True)
@@ -168,7 +168,7 @@ class _Partition:
 
     cells: Cells
     means: Means
-    voices: Voices
+    weights: BlendWeights
     """Those that follow from the means in force."""
     players: OrderedDict[str, Player] = field(default_factory=OrderedDict)
     """The latest asked for last."""
@@ -242,17 +242,17 @@ class Personal:
             return Player(_NOBODY, None).pick(player_id, arms, Means.of(None).in_force)
         return here.player(player_id).pick(player_id, arms, here.means.in_force)
 
-    def voices(self, partition: int) -> Voices:
+    def blend_weights(self, partition: int) -> BlendWeights:
         """How much each model's opinion counts in the blend, by what the partition's players have said."""
         here = self._partitions.get(partition)
-        return _EQUAL if here is None else here.voices
+        return _EQUAL if here is None else here.weights
 
     # --- way 2: a fold
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Nothing to say; players are read when they are asked for."""
         means = Means.of(cells.get(_MEANS))
-        self._partitions[partition] = _Partition(cells, means, voices(means))
+        self._partitions[partition] = _Partition(cells, means, blend_weights(means))
         return ()
 
     def close(self, partition: int) -> None:
@@ -297,7 +297,7 @@ class Personal:
         said = [_receipt(event, before, after)] if learns else []
         _write(cells, event.player_id, after, place)
         if means.in_force is not here.means.in_force:
-            here.voices = voices(means)
+            here.weights = blend_weights(means)
         here.means = means
         here.news = True
         here.hold(event.player_id, after)

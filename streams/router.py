@@ -1,14 +1,18 @@
 """The router at work: each drawing is read once, asked of every model, and answered as the answers come (way 1, ANSWER).
 
-What it decides is in streams.routing, whom it asks over a network in streams.batch_client. The online models answer here, at
-once; the blend when all that it waits for have answered, or at its deadline. A final drawing is acknowledged on the bus when
-each model's guess to it is, or is given up; a process that dies before is asked again, and who reads guesses takes the first of
-a guess_id.
+What is decided of a drawing is in streams.round, whom a call is for in streams.batch_queue; both are pure. Here are the clocks,
+the timers, the clients, what is published and what is acknowledged: a step takes what has happened, lets the rounds say what
+follows, and publishes all of it at once.
+
+A drawing is acknowledged on the bus when the broker has everything on it. A process that dies before is asked again, and who
+reads guesses takes the first of a guess_id.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Final, Protocol
@@ -21,17 +25,10 @@ from numpy.typing import NDArray
 from contracts.drawing import SIDE, rasterize_all
 from contracts.events import (
     BATCH_MODELS,
-    BLEND,
     NAMESPACE,
-    PERSONAL_MODEL,
     DrawingSubmitted,
     Event,
-    Features,
-    GuessMade,
-    GuessMissed,
     MessageRejected,
-    PreviewGuessed,
-    Role,
     RollBackModel,
     TryVersion,
     now,
@@ -39,45 +36,21 @@ from contracts.events import (
 from contracts.ports import Endpoint, Record
 from contracts.records import read, rejection
 from contracts.settings import Settings
-from streams.batch_client import Asker, Question, Said
-from streams.blend import Voices, blended, opinions
+from streams.batch_client import Answered, BatchClient, Late, Outcome, VersionFailed
+from streams.batch_queue import Dropped, Missed, Resting
 from streams.fold import told
+from streams.lineup import Answerer, Lineup
+from streams.local_models import Asked, LocalModels, Personal, Reader
 from streams.models import Models
-from streams.personal_model import SHARED
-from streams.routing import Candidate, Lately, Table, rounded, superseded
+from streams.pending import Limits, Moment, PendingDrawing, rows
+from streams.round import Acknowledge, Action, Ask, Publish, Round
+from streams.routing import Lately, superseded
 
 _log = structlog.get_logger()
 
 STAGE: Final = "router"
-Publish = Callable[[Iterable[Event]], Awaitable[None]]
-
-
-class Reader(Protocol):
-    """The frozen network: see streams.embedding."""
-
-    reader: str
-
-    def embed(self, rasters: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Shape (n, d) of shape (n, 784)."""
-        ...
-
-
-class Personal(Protocol):
-    """What is known of each player: see streams.personal_model."""
-
-    def answer(
-        self, partition: int, player_id: str, embeddings: NDArray[np.float32], shared: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], str]:
-        """Probabilities, shape (n, 10), of embeddings, shape (n, d), to which the model of all says ``shared``; the version."""
-        ...
-
-    def pick(self, partition: int, player_id: str, arms: Sequence[str]) -> tuple[str, int]:
-        """The model that the player's labels speak for, and how many labelled drawings that stands on."""
-        ...
-
-    def voices(self, partition: int) -> Voices:
-        """How much each model's opinion counts in the blend."""
-        ...
+_SOON_S: Final = 0.001  # a timer that came too early is set again, at least so far off
+Emit = Callable[[Iterable[Event]], Awaitable[None]]
 
 
 class Handed(Protocol):
@@ -87,6 +60,28 @@ class Handed(Protocol):
     def record(self) -> Record: ...
     @property
     def ack(self) -> Callable[[], object]: ...
+
+
+@dataclass(eq=False, slots=True)
+class _Taken:
+    """A drawing that is here."""
+
+    drawing: DrawingSubmitted
+    record: Record
+    acks: list[Callable[[], object]]
+    """One for each time that it came."""
+    bus_in_ms: float
+    raster: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    read_ms: float = 0.0
+    read_at: float = 0.0
+
+    @property
+    def asked(self) -> Asked:
+        """As the models that are here need it."""
+        return Asked(self.drawing, self.record.partition, self.raster, self.read_at)
+
+
+Step = list[tuple[Round, Sequence[Action]]]
 
 
 class Router:
@@ -99,75 +94,83 @@ class Router:
         models: Models,
         endpoint: Callable[[str], Endpoint],
         personal: Personal,
-        publish: Publish,
+        publish: Emit,
         batch_models: Sequence[str] = BATCH_MODELS,
     ) -> None:
         """Build; `run` must be running for anything to be published."""
-        self._reader = reader
+        self._local = LocalModels(reader, personal, time.perf_counter)
         self._models = models
         self._personal = personal
         self._publish = publish
+        self._batch_models = tuple(batch_models)
         self._stale = timedelta(milliseconds=settings.preview_stale_ms)
-        self._deadline_s = settings.blend_deadline_ms / 1000
-        self._budget_s = settings.guess_budget_ms / 1000
+        self._limits = Limits(settings.blend_deadline_ms / 1000, settings.guess_budget_ms / 1000)
         self._lately = Lately(20_000)
-        self._pending: dict[UUID, Question] = {}
-        self._saying: asyncio.TaskGroup | None = None
-        longest_s = self._deadline_s
-        self._champions = {model: Asker(model, False, models, endpoint, self, longest_s) for model in batch_models}
-        self._candidates = {model: Asker(model, True, models, endpoint, self, longest_s) for model in batch_models}
+        self._taken: dict[Round, _Taken] = {}
+        self._pending: dict[UUID, _Taken] = {}
+        """Final drawings that are not acknowledged."""
+        self._sending: asyncio.TaskGroup | None = None
+        self._clients = {
+            answerer: BatchClient(answerer, models, endpoint, self._hear, time.perf_counter, self._limits.blend_s)
+            for answerer in (Answerer(model, beside) for model in batch_models for beside in (False, True))
+        }
 
     async def run(self) -> None:
         """Ask and publish, for ever; ends with the first send that fails."""
-        async with asyncio.TaskGroup() as self._saying:
-            for asker in (*self._champions.values(), *self._candidates.values()):
-                self._saying.create_task(asker.run())
+        async with asyncio.TaskGroup() as self._sending:
+            for client in self._clients.values():
+                self._sending.create_task(client.run())
+
+    # --- what comes
 
     async def take(self, gathered: Sequence[Handed]) -> None:
-        """Read what has gathered, answer it with the online models, and have the others asked."""
+        """Read what has gathered, answer it with the models that are here, and have the others asked."""
         await self._models.ready.wait()
-        questions = self._questions(gathered)
-        if questions:
-            self._read(questions)
+        taken = self._read(self._admitted(gathered))
         try:
-            self._begin(questions)
+            step = self._begin(taken)
         except Exception:  # noqa: BLE001 one bad drawing stops no other: find it
-            _log.exception("drawings failed together, they are asked one by one", n=len(questions))
-            for question in questions:
+            _log.exception("drawings failed together, they are asked one by one", n=len(taken))
+            step = []
+            for one in taken:
                 try:
-                    self._begin([question])
+                    step += self._begin([one])
                 except Exception as wrong:  # noqa: BLE001 one bad drawing stops no other
-                    question.blending = None
-                    question.open.clear()
-                    self._reject(question.record, wrong, partial(self._settle, question))
+                    self._reject(one, wrong)
+        self._act(step)
+        self._watch([one for one, _ in step])
 
-    def _begin(self, questions: Sequence[Question]) -> None:
-        """Answer with the online models, and have the others asked."""
-        if not questions:
-            return
-        table = self._models.table
-        asked = self._assign(questions, table)
-        self._answer_online(questions, table)
-        for asker, theirs in asked.items():
-            asker.add(theirs)
-        loop = asyncio.get_running_loop()
-        loop.call_later(self._deadline_s, self._blend_late, questions)
-        loop.call_later(self._budget_s, self._give_up, questions)
+    def _hear(self, outcomes: Sequence[Outcome]) -> None:
+        """A client has something to say of the rounds that it was given."""
+        self._act([one for outcome in outcomes for one in self._heard(outcome)])
+
+    def _tick(self, rounds: Sequence[Round]) -> None:
+        """A timer has come: the blend's deadline, or the end of the budget."""
+        resting = {model: why for model in self._batch_models if (why := self._clients[Answerer(model)].standing.resting)}
+        moment = _moment()
+        self._act([(one, one.tick(resting, moment)) for one in rounds])
+        self._watch(rounds)
+
+    def _sent(self, events: Mapping[Round, int]) -> None:
+        """The broker has so many events more of these."""
+        self._act([(one, one.sent(n)) for one, n in events.items()])
 
     # --- what is asked
 
-    def _questions(self, gathered: Sequence[Handed]) -> list[Question]:
+    def _admitted(self, gathered: Sequence[Handed]) -> list[_Taken]:
         """What is to be answered: not what is no drawing, nobody waits for, or is being answered already."""
         drawings: list[tuple[DrawingSubmitted, Handed]] = []
         for handed in gathered:
             drawing = read(handed.record, STAGE)
             if isinstance(drawing, DrawingSubmitted):
                 drawings.append((drawing, handed))
+            elif isinstance(drawing, MessageRejected):
+                self._send([told(drawing)], handed.ack)
             else:
-                self._send([told(drawing)] if isinstance(drawing, MessageRejected) else [], handed.ack)
+                handed.ack()
         time_now = now()
         skipped = superseded([drawing for drawing, _ in drawings], time_now, self._stale)
-        questions = []
+        admitted = []
         for place, (drawing, handed) in enumerate(drawings):
             if drawing.final and drawing.drawing_id in self._pending:
                 self._pending[drawing.drawing_id].acks.append(handed.ack)
@@ -175,347 +178,151 @@ class Router:
                 handed.ack()
             else:
                 bus_in_ms = max(0.0, (time_now - drawing.at).total_seconds() * 1000)
-                question = Question(drawing, handed.record, [handed.ack], bus_in_ms)
+                one = _Taken(drawing, handed.record, [handed.ack], bus_in_ms)
                 if drawing.final:
                     self._lately.add(drawing.drawing_id)
-                    self._pending[drawing.drawing_id] = question
-                questions.append(question)
-        return questions
+                    self._pending[drawing.drawing_id] = one
+                admitted.append(one)
+        return admitted
 
-    def _read(self, questions: list[Question]) -> None:
+    def _read(self, taken: Sequence[_Taken]) -> list[_Taken]:
         """Give each its raster; reject what cannot be drawn."""
         start = time.perf_counter()
-        drawn = [question for question in questions if question.drawing.raster is None]
+        bad: set[int] = set()
+        drawn = [one for one in taken if one.drawing.raster is None]
         try:
-            rasters = rasterize_all([question.drawing.strokes for question in drawn])
+            rasters = rasterize_all([one.drawing.strokes for one in drawn])
         except Exception:  # noqa: BLE001 one bad drawing stops no other: find it
             rasters = np.zeros((len(drawn), SIDE, SIDE), np.uint8)
-            for place, question in reversed(list(enumerate(drawn))):
+            for place, one in enumerate(drawn):
                 try:
-                    rasters[place] = rasterize_all([question.drawing.strokes])[0]
+                    rasters[place] = rasterize_all([one.drawing.strokes])[0]
                 except Exception as wrong:  # noqa: BLE001 it is the one
-                    del drawn[place]
-                    questions.remove(question)
-                    rasters = np.delete(rasters, place, axis=0)
-                    self._reject(question.record, wrong, partial(self._settle, question))
-        for question, raster in zip(drawn, rasters.reshape(-1, SIDE * SIDE), strict=True):
-            question.raster = raster
+                    bad.add(id(one))
+                    self._reject(one, wrong)
+        for one, raster in zip(drawn, rasters.reshape(-1, SIDE * SIDE), strict=True):
+            one.raster = raster
         done = time.perf_counter()
-        for question in questions:
-            if question.drawing.raster is not None:
-                question.raster = np.frombuffer(question.drawing.raster, np.uint8)
-            question.read_ms, question.read_at = (done - start) * 1000, done
+        for one in taken:
+            if one.drawing.raster is not None:
+                one.raster = np.frombuffer(one.drawing.raster, np.uint8)
+            one.read_ms, one.read_at = (done - start) * 1000, done
+        return [one for one in taken if id(one) not in bad]
 
-    def _assign(self, questions: Sequence[Question], table: Table) -> dict[Asker, list[Question]]:
-        """Who is asked what, by one table: sets what each question waits for."""
-        asked: dict[Asker, list[Question]] = {}
-        batch = [model for model in self._champions if model in table.batch and table.part(model) != "off"]
-        here = [*table.online, *(model for model in (PERSONAL_MODEL, BLEND) if table.part(model) != "off")]
-        shown = [model for model in (*batch, *here) if table.part(model) == "shown"]
-        for question in questions:
-            drawing, question.table = question.drawing, table
-            wanted = None if drawing.models is None or BLEND in drawing.models else set(drawing.models)
-            question.open = {model for model in (*batch, *here) if wanted is None or model in wanted}
-            question.blending = set() if BLEND in question.open else None
-            question.voices = self._personal.voices(question.record.partition)
-            self._lead(question, table, shown)
-            for model in batch:
-                if model not in question.open:
-                    continue
-                asker, candidate = self._champions[model], table.candidate(model)
-                if candidate is not None and candidate.answers(model, drawing.player_id):
-                    asker = self._candidates[model]
-                elif candidate is not None and candidate.shadow and drawing.final:
-                    question.open.add(f"{model}/shadow")
-                    asked.setdefault(self._candidates[model], []).append(question)
-                asked.setdefault(asker, []).append(question)
-                if question.blending is None or model not in shown:
-                    continue
-                if asker.resting is not None:
-                    question.left_out[model] = "resting"
-                elif asker.overdue:
-                    question.left_out[model] = "late"
-                else:
-                    question.blending.add(model)
-        return asked
-
-    def _lead(self, question: Question, table: Table, shown: Sequence[str]) -> None:
-        """The model that the player is shown first: by the policy, but none that will not answer."""
-        lead: str | None = table.lead
-        after = None
-        if lead == "bandit":
-            arms = sorted(shown)
-            lead, after = self._personal.pick(question.record.partition, question.drawing.player_id, arms)
-        asker = self._champions.get(lead or "")
-        if lead not in shown or (asker is not None and asker.resting is not None):
-            lead, after = BLEND if BLEND in shown else next(iter(shown), None), None
-        question.lead, question.lead_after = lead, after
-
-    # --- the models that answer here
-
-    def _answer_online(self, questions: Sequence[Question], table: Table) -> None:
-        start = time.perf_counter()
-        embeddings = self._reader.embed(np.stack([question.raster for question in questions]))
-        guesses: list[GuessMade] = []
-        closed: list[tuple[Question, str]] = []
-
-        def say(question: Question, model: str, version: str, shares: NDArray[np.float64], place: int | None) -> None:
-            if model in question.open:
-                features = None if place is None else self._features(question, embeddings[place])
-                role = table.role(model)
-                model_ms = (time.perf_counter() - start) * 1000
-                guesses.append(_guess(question, model, version, shares, role, table, 0.0, model_ms, None, features))
-                closed.append((question, model))
-
-        shared = np.full((len(questions), 10), 0.1)
-        for model, online in table.online.items():
-            answers = online.answer(embeddings)
-            if model == SHARED:
-                shared = answers
-            for place, question in enumerate(questions):
-                # With the features: once a drawing is enough.
-                say(question, model, online.version, answers[place], place if model == SHARED else None)
-        own = shared.copy()
-        for place, question in enumerate(questions):
-            at = slice(place, place + 1)
-            partition, player = question.record.partition, question.drawing.player_id
-            own[at], version = self._personal.answer(partition, player, embeddings[at], shared[at])
-            say(question, PERSONAL_MODEL, version, own[place], None)
-        # In the blend a player's own model stands for river too, which it is made of: both would count river twice. Who is not
-        # shown has no voice, unless nobody else answers.
-        voice = next((model for model in (PERSONAL_MODEL, SHARED) if table.part(model) == "shown"), None)
-        for question, opinion in zip(questions, opinions(shared if voice == SHARED else own), strict=True):
-            question.otherwise = opinion
-            if voice is not None:
-                question.hear(voice, opinion)
-        alone = [question for question in questions if question.blending is not None and not question.blending]
-        self._say([*guesses, *self._blend(alone)], [*closed, *((question, BLEND) for question in alone)])
-
-    def _features(self, question: Question, embedding: NDArray[np.float32]) -> Features | None:
-        if not question.drawing.final:
-            return None
-        return Features(
-            raster=question.raster.tobytes(), embedding=embedding.astype("<f4").tobytes(), reader=self._reader.reader
-        )
-
-    def _blend(self, questions: Sequence[Question]) -> list[GuessMade]:
-        """The guesses of `everyone` on these, with what has answered so far."""
-        if not questions:
+    def _begin(self, taken: Sequence[_Taken]) -> Step:
+        """Begin their rounds, with the answers of the models that are here."""
+        if not taken:
             return []
-        total = np.stack([question.total if question.weight else question.otherwise for question in questions])
-        shares = blended(total, np.array([question.weight or 1.0 for question in questions]))
-        done = time.perf_counter()
-        guesses = []
-        for question, row in zip(questions, shares, strict=True):
-            question.blending = None
-            table, wait_ms = question.table, (done - question.read_at) * 1000
-            guesses.append(
-                _guess(question, BLEND, question.voices.version, row, table.role(BLEND), table, wait_ms, 0.0, None, None)
+        lineup = Lineup.of(self._models.table, self._batch_models)
+        standings = {answerer: client.standing for answerer, client in self._clients.items()}
+        local = self._local.answers([one.asked for one in taken], lineup)
+        moment = _moment()
+        step: Step = []
+        for one, heard in zip(taken, local, strict=True):
+            drawing, partition = one.drawing, one.record.partition
+            lead, after = lineup.table.lead, None
+            if lead == "bandit" and lineup.shown:
+                lead, after = self._personal.pick(partition, drawing.player_id, sorted(lineup.shown))
+            led = lineup.lead(lead, standings)
+            pending = PendingDrawing(
+                drawing=drawing,
+                raster=one.raster,
+                features=heard.features,
+                bus_in_ms=one.bus_in_ms,
+                read_ms=one.read_ms,
+                read_at=one.read_at,
+                lead=led,
+                lead_after=after if led == lead else None,
             )
-        return guesses
+            begun = Round(pending, lineup, self._personal.blend_weights(partition), self._limits)
+            step.append((begun, begun.start(standings, heard.guesses, heard.opinion, moment)))
+        self._taken.update((begun, one) for (begun, _), one in zip(step, taken, strict=True))
+        return step
 
-    def _blend_late(self, questions: Sequence[Question]) -> None:
-        """The blend's deadline has come: who has not answered is left out."""
-        late = [question for question in questions if question.blending]
-        for question in late:
-            question.left_out |= dict.fromkeys(question.blending or (), "late")
-        self._say(self._blend(late), [(question, BLEND) for question in late])
+    def _watch(self, rounds: Sequence[Round]) -> None:
+        """Have `_tick` called when the first of these is due."""
+        due = {one: at for one in rounds if (at := one.due) is not None}
+        if due:
+            wait_s = max(_SOON_S, min(due.values()) - time.perf_counter())
+            asyncio.get_running_loop().call_later(wait_s, self._tick, list(due))
 
-    # --- the models that are asked: see streams.batch_client.Hearing
+    # --- what follows
 
-    def answered(self, asker: Asker, questions: Sequence[Question], said: Said) -> None:
-        """A batch model has answered: its guesses, and those of blends that waited for it alone."""
-        guesses: list[GuessMade] = []
-        closed: list[tuple[Question, str]] = []
-        ready: list[Question] = []
-        for question, shares, opinion in zip(questions, said.probabilities, opinions(said.probabilities), strict=True):
-            key = asker.key(question)
-            if key not in question.open:
-                continue  # given up meanwhile
-            fallback = said.fallback or question.notes.get(asker.model)
-            wait_ms = (said.asked_at - question.read_at) * 1000
-            guesses.append(
-                _guess(
-                    question, asker.model, said.version, shares, said.role, said.table, wait_ms, said.model_ms, fallback, None
-                )
-            )
-            closed.append((question, key))
-            if said.role != "shadow" and question.blending is not None:
-                question.hear(asker.model, opinion)
-                question.left_out.pop(asker.model, None)  # it was not waited for, and is here in time
-                question.blending.discard(asker.model)
-                if not question.blending:
-                    ready.append(question)
-        self._say([*guesses, *self._blend(ready)], [*closed, *((question, BLEND) for question in ready)])
+    def _heard(self, outcome: Outcome) -> Step:
+        moment = _moment()
+        match outcome:
+            case Answered(answerer, rounds, said, probabilities):
+                return [
+                    (one, one.answered(answerer, said, row, moment))
+                    for one, row in zip(rounds, rows(probabilities), strict=True)
+                ]
+            case Missed(answerer, rounds, why, resting):
+                return [(one, one.missed(answerer, why, resting, moment)) for one in rounds]
+            case Late(answerer, rounds):
+                return [(one, one.late(answerer, moment)) for one in rounds]
+            case Resting(answerer, rounds):
+                return [(one, one.rests(answerer, moment)) for one in rounds]
+            case Dropped(rounds):
+                return [(one, one.dropped(moment)) for one in rounds]
+            case VersionFailed():
+                self._report(outcome)
+        return []
 
-    def missed(self, asker: Asker, question: Question, why: str) -> None:
-        """A model will not answer a question: the champion does in the place of a canary, nobody in that of a shadow."""
-        key = asker.key(question)
-        if key not in question.open:
-            return
-        if asker.beside and key == asker.model:
-            question.notes[asker.model] = f"the canary did not answer: {why}"[:300]
-            champion = self._champions[asker.model]
-            if champion.resting is not None and question.blending is not None:
-                self._leave_out(question, asker.model, "resting")
-            champion.add([question])
-            return
-        if asker.beside or not question.urgent:
-            self._close(question, key)
-        else:
-            self._miss(question, key, asker.resting is not None, why)
-        self._leave_out(question, asker.model, "resting" if asker.resting is not None else "late")
+    def _act(self, step: Step) -> None:
+        """Carry out what follows, and what follows from that; publish all of it at once."""
+        events: list[Event] = []
+        published: Counter[Round] = Counter()
+        left = deque(step)
+        while left:
+            asked: dict[Answerer, list[Round]] = defaultdict(list)
+            while left:
+                one, actions = left.popleft()
+                for action in actions:
+                    match action:
+                        case Publish(event):
+                            events.append(event)
+                            published[one] += 1
+                        case Ask(answerer):
+                            asked[answerer].append(one)
+                        case Acknowledge():
+                            self._acknowledge(self._taken.pop(one))
+            for answerer, rounds in asked.items():
+                for outcome in self._clients[answerer].add(rounds):
+                    left += self._heard(outcome)
+        if events:
+            self._send(events, partial(self._sent, published))
 
-    def took_out(self, model: str, version: str, why: str) -> None:
-        """A version has failed its first calls: it is rolled back for everybody."""
-        since = self._models.table.batch[model].since.isoformat()
-        self._report(RollBackModel, model, version, since, why)
-
-    def took_away(self, model: str, candidate: Candidate, why: str) -> None:
-        """A candidate has failed its first calls: it is tried no longer by anybody."""
-        self._report(TryVersion, model, candidate.version, f"candidate/{candidate.since.isoformat()}", why, role="none")
-
-    def _report(
-        self, kind: type[RollBackModel | TryVersion], model: str, version: str, trial: str, why: str, **more: str
-    ) -> None:
-        """Have what this worker did at once done for everybody: once for each trial of a version, whoever reports it."""
-        _log.error("version failed its first calls", model=model, version=version, trial=trial, error=why[:500])
-        command = kind(
-            command_id=uuid5(NAMESPACE, f"failed/{model}/{version}/{trial}"),
-            target=model,
-            failed=version,
-            by="router",
-            reason=f"version {version} failed its first calls: {why}"[:500],
-            **more,
-        )
-        self._send([command], lambda: None)
-
-    def _leave_out(self, question: Question, model: str, why: str) -> None:
-        """The blend of a question waits no longer for a model."""
-        if question.blending is None or model not in question.blending:
-            return
-        question.left_out[model] = why
-        question.blending.discard(model)
-        if not question.blending:
-            self._say(self._blend([question]), [(question, BLEND)])
-
-    def _give_up(self, questions: Sequence[Question]) -> None:
-        """The budget is used up: who has not answered by now does not count."""
-        for question in questions:
-            for key in question.open - {BLEND, PERSONAL_MODEL, *self._models.table.online}:
-                asker = self._champions.get(key)
-                if asker is None or not question.urgent:
-                    self._close(question, key)
-                else:
-                    why = asker.resting or f"no answer in {self._budget_s:g} s"
-                    self._miss(question, key, asker.resting is not None, why)
-
-    def late(self, asker: Asker, question: Question) -> None:
-        """The blend goes on without one that is slow; if it comes before all others have, it is heard after all."""
-        if asker.key(question) == asker.model:
-            self._leave_out(question, asker.model, "late")
-
-    def rests(self, asker: Asker, question: Question) -> None:
-        """The blend goes on without one that has failed."""
-        self._leave_out(question, asker.model, "resting")
-
-    def dropped(self, question: Question) -> None:
-        """Nobody waits for an answer to a preview any more."""
-        question.blending = None
-        question.open.clear()
-        self._settle(question)
-
-    # --- what is said
-
-    def _miss(self, question: Question, model: str, resting: bool, why: str) -> None:
-        drawing = question.drawing
-        missed = GuessMissed(
-            drawing_id=drawing.drawing_id,
-            player_id=drawing.player_id,
-            model=model,
-            final=drawing.final,
-            resting=resting,
-            why=why[:500],
-        )
-        self._say([missed], [(question, model)])
-
-    def _close(self, question: Question, model: str) -> None:
-        """A model does not answer, and nobody needs to know."""
-        question.open.discard(model)
-        self._settle(question)
-
-    def _say(self, events: Sequence[Event], closed: Sequence[tuple[Question, str]]) -> None:
-        """Publish; those whose events these are have then answered, and are not waited for from now on."""
-        if not events:
-            return
-        for question, model in closed:
-            question.open.discard(model)
-            question.saying += 1
-
-        def said() -> None:
-            for question, _ in closed:
-                question.saying -= 1
-                self._settle(question)
-
-        self._send(events, said)
-
-    def _settle(self, question: Question) -> None:
-        """Acknowledge a drawing on which there is nothing more to be said."""
-        if question.open or question.saying:
-            return
-        if self._pending.get(question.drawing.drawing_id) is question:
-            del self._pending[question.drawing.drawing_id]
-        for ack in question.acks:
+    def _acknowledge(self, one: _Taken) -> None:
+        if self._pending.get(one.drawing.drawing_id) is one:
+            del self._pending[one.drawing.drawing_id]
+        for ack in one.acks:
             ack()
-        question.acks.clear()
 
-    def _reject(self, record: Record, wrong: Exception, done: Callable[[], object]) -> None:
-        self._send([told(rejection(record, STAGE, wrong))], done)
+    def _reject(self, one: _Taken, wrong: Exception) -> None:
+        self._send([told(rejection(one.record, STAGE, wrong))], partial(self._acknowledge, one))
+
+    def _report(self, failed: VersionFailed) -> None:
+        """Have what this worker did at once done for everybody: once for each trial of a version, whoever reports it."""
+        _log.error("version failed its first calls", model=failed.model, version=failed.version, trial=failed.trial,
+                   error=failed.why[:500])  # fmt: skip
+        command = {
+            "command_id": uuid5(NAMESPACE, f"failed/{failed.model}/{failed.version}/{failed.trial}"),
+            "target": failed.model,
+            "failed": failed.version,
+            "by": "router",
+            "reason": f"version {failed.version} failed its first calls: {failed.why}"[:500],
+        }
+        self._send([TryVersion(role="none", **command) if failed.beside else RollBackModel(**command)], lambda: None)
 
     def _send(self, events: Sequence[Event], done: Callable[[], object]) -> None:
         async def send() -> None:
             await self._publish(events)
             done()
 
-        if self._saying is None:
+        if self._sending is None:
             raise RuntimeError("the router is not running")
-        self._saying.create_task(send())
+        self._sending.create_task(send())
 
 
-def _guess(
-    question: Question,
-    model: str,
-    version: str,
-    shares: NDArray[np.float64],
-    role: Role,
-    table: Table,
-    wait_ms: float,
-    model_ms: float,
-    fallback: str | None,
-    features: Features | None,
-) -> GuessMade:
-    """A guess of one model on one drawing."""
-    drawing = question.drawing
-    kind = GuessMade if drawing.final else PreviewGuessed
-    return kind(
-        drawing_id=drawing.drawing_id,
-        player_id=drawing.player_id,
-        model=model,
-        version=version,
-        label=int(shares.argmax()),
-        probabilities=rounded(shares),
-        final=drawing.final,
-        hops={
-            "bus_in": round(question.bus_in_ms, 3),
-            "read": round(question.read_ms, 3),
-            "wait": round(wait_ms, 3),
-            "model": round(model_ms, 3),
-        },
-        table=table.digest,
-        features=features,
-        fallback=fallback,
-        role=role,
-        lead=question.lead,
-        lead_after=question.lead_after,
-        left_out=question.left_out if model == BLEND else {},
-    )
+def _moment() -> Moment:
+    return Moment(time.perf_counter(), now())

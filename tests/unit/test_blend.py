@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from streams.bandit import ARMS, REFRESH, Means
-from streams.blend import FLOOR, blended, opinions, voices
+from streams.blend import FLOOR, Blend, BlendWeights, blend_weights, blended, opinions
 
 shares = arrays(np.float64, (4, 10), elements=st.floats(0.0, 1.0)).filter(lambda a: (a.sum(axis=1) > 0.1).all())
 
@@ -58,15 +58,15 @@ def after(words: int, right: dict[str, int]) -> Means:
     return means
 
 
-def test_until_somebody_says_something_all_voices_are_equal():
-    equal = voices(Means.of(None))
+def test_until_somebody_says_something_all_weights_are_equal():
+    equal = blend_weights(Means.of(None))
 
     assert [equal.of(arm) for arm in (*ARMS, "one that is new")] == pytest.approx([1] * (len(ARMS) + 1))
     assert equal.version == "blend2+0"
 
 
 def test_of_two_models_one_of_which_errs_half_as_often_it_has_eight_times_the_say():
-    said = voices(after(4 * REFRESH, {"river": 4 * REFRESH - 11, "kmeans": 4 * REFRESH - 23}))
+    said = blend_weights(after(4 * REFRESH, {"river": 4 * REFRESH - 11, "kmeans": 4 * REFRESH - 23}))
 
     # 20 outcomes at 95 % are believed before: 12 errors of 120 against 24 of 120
     assert said.of("river") == pytest.approx(8 * said.of("kmeans"))
@@ -74,11 +74,11 @@ def test_of_two_models_one_of_which_errs_half_as_often_it_has_eight_times_the_sa
     assert said.version == f"blend2+{4 * REFRESH}"
 
 
-def test_voices_change_with_each_so_many_words_and_say_after_which():
+def test_weights_change_with_each_so_many_words_and_say_after_which():
     right = {"river": 0}
 
-    assert voices(after(REFRESH - 1, right)) == voices(Means.of(None))
-    assert voices(after(REFRESH + 3, right)) == voices(after(REFRESH, right)) != voices(Means.of(None))
+    assert blend_weights(after(REFRESH - 1, right)) == blend_weights(Means.of(None))
+    assert blend_weights(after(REFRESH + 3, right)) == blend_weights(after(REFRESH, right)) != blend_weights(Means.of(None))
 
 
 def test_a_model_that_was_rebuilt_is_believed_again():
@@ -87,5 +87,41 @@ def test_a_model_that_was_rebuilt_is_believed_again():
         said = np.array([[7 if arm == "kmeans" else -1 for arm in ARMS]])
         bad = bad.counting(np.array([7]), said, 1).another_word()
 
-    assert voices(bad).of("kmeans") > 0.05
-    assert voices(after(1000, {"kmeans": 400})).of("kmeans") < voices(bad).of("kmeans")
+    assert blend_weights(bad).of("kmeans") > 0.05
+    assert blend_weights(after(1000, {"kmeans": 400})).of("kmeans") < blend_weights(bad).of("kmeans")
+
+
+SURE = opinions(np.eye(10))
+
+
+def test_a_blend_awaits_who_is_asked_and_hears_them_by_their_weights():
+    blend = Blend(BlendWeights({"kmeans": 30.0}, "blend2+25"), {"kmeans", "xgboost"}, {})
+
+    blend.hear("yours", SURE[7])
+    blend.hear("xgboost", SURE[7])
+    assert not blend.complete
+    blend.hear("kmeans", SURE[5])
+
+    assert blend.complete
+    assert blend.left_out == {}
+    assert blend.probabilities(SURE[0]) == pytest.approx(blended(2 * SURE[[7]] + 30 * SURE[[5]], np.array([32.0]))[0])
+
+
+def test_who_is_not_awaited_any_more_is_left_out_and_heard_if_it_comes_in_time():
+    blend = Blend(BlendWeights({}, ""), {"kmeans", "xgboost"}, {"mxnet": "resting"})
+
+    assert blend.leave_out("kmeans", "late")
+    assert not blend.leave_out("kmeans", "resting"), "it is left out already"
+    assert not blend.leave_out("yours", "late"), "nobody waits for it"
+    blend.hear("mxnet", SURE[3])
+
+    assert blend.left_out == {"kmeans": "late"}
+    assert blend.awaited == {"xgboost"}
+    assert blend.probabilities(SURE[0]).argmax() == 3
+
+
+def test_a_blend_of_nobody_says_what_it_was_given():
+    blend = Blend(BlendWeights({}, ""), (), {})
+
+    assert blend.complete
+    assert blend.probabilities(SURE[4]).argmax() == 4

@@ -2,11 +2,11 @@
 
 import pytest
 
-from streams.circuit_breaker import FAILURES, FIRST_S, LONGEST_S, Breaker
+from streams.circuit_breaker import FAILURES, FIRST_S, LONGEST_S, CircuitBreaker
 
 
 def test_it_opens_after_failures_in_a_row_and_a_success_between_starts_the_row_anew():
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     opened = [breaker.failed(0, "down") for _ in range(FAILURES - 1)]
     breaker.succeeded(0)
     opened += [breaker.failed(0, "down") for _ in range(FAILURES)]
@@ -16,14 +16,14 @@ def test_it_opens_after_failures_in_a_row_and_a_success_between_starts_the_row_a
 
 
 def test_one_silence_opens_it():
-    breaker = Breaker()
+    breaker = CircuitBreaker()
 
     assert breaker.failed(0, "nothing", silent=True)
     assert breaker.open
 
 
 def test_probes_come_at_growing_distances_up_to_a_longest():
-    breaker, now, pauses = Breaker(), 0.0, []
+    breaker, now, pauses = CircuitBreaker(), 0.0, []
     breaker.failed(now, "nothing", silent=True)
     for _ in range(6):
         pauses.append(breaker.until_probe(now))
@@ -35,7 +35,7 @@ def test_probes_come_at_growing_distances_up_to_a_longest():
 
 
 def test_the_first_success_closes_it_and_says_how_long_it_was_open():
-    breaker = Breaker()
+    breaker = CircuitBreaker()
     breaker.failed(10, "nothing", silent=True)
 
     assert breaker.succeeded(13) == pytest.approx(3)

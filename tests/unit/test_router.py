@@ -33,11 +33,12 @@ from contracts.events import (
 from contracts.ports import Answer, EndpointDown, EndpointSilent, Record
 from contracts.settings import Settings
 from streams import router
-from streams.batch_client import FIRST_CALLS
-from streams.blend import Voices
+from streams.blend import BlendWeights
+from streams.lineup import Answerer
 from streams.models import Models
 from streams.router import Router
 from streams.routing import Online, Table, share_of
+from streams.trial import FIRST_CALLS
 from tests import histories
 
 READER = "raster-1/00000000"
@@ -66,8 +67,8 @@ class Players:
     def pick(self, partition: int, player_id: str, arms: Sequence[str]) -> tuple[str, int]:
         return ("kmeans" if "kmeans" in arms else arms[0]), 12
 
-    def voices(self, partition: int) -> Voices:
-        return Voices({"kmeans": 30.0}, "blend2+25") if partition == 3 else Voices({}, "blend2+0")
+    def blend_weights(self, partition: int) -> BlendWeights:
+        return BlendWeights({"kmeans": 30.0}, "blend2+25") if partition == 3 else BlendWeights({}, "blend2+0")
 
 
 @dataclass
@@ -347,7 +348,9 @@ async def test_a_shadow_that_is_slow_keeps_nobody_out_of_the_blend():
         stage.endpoint("kmeans").held_variants = {"v2": asyncio.Event()}
         [handed] = await stage.take(drawing())
         await eventually(lambda: stage.guesses("kmeans"))
-        await eventually(lambda: stage.router._candidates["kmeans"].overdue and stage.guesses("everyone"))
+        await eventually(
+            lambda: stage.router._clients[Answerer("kmeans", beside=True)].standing.overdue and stage.guesses("everyone")
+        )
         stage.endpoint("kmeans").held_variants["v2"].set()
         stage.endpoint("xgboost").held.set()
         await eventually(lambda: handed.acked)
