@@ -600,8 +600,8 @@ def generation(version: str) -> str:
 class FoldAdvanced(Event):
     """How far a state is that is folded again from the log, since what was kept of it was of another schema or another log.
 
-    Written by streams.pipe, when a partition is taken up and as it goes; read by api, which says until then that something is
-    missing. Twice is harmless: the newest counts.
+    Written by streams.fold_runner, when a partition is taken up and as it goes; read by api, which says until then that
+    something is missing. Twice is harmless: the newest counts.
     """
 
     topic: ClassVar[str] = "metrics.v1"

@@ -1,7 +1,7 @@
 """How Kafka is reached: the settings as the arguments of kafka-python, for every client of the product (all ways).
 
-Faust's are made of the same ones (streams.pipe), so there is one place that knows of TLS, SASL and tokens. `knock` says in one
-line why a cluster lets nobody in: the clients themselves try again and again, and tell it to nobody.
+Faust's are made of the same ones (streams.transport), so there is one place that knows of TLS, SASL and tokens. `knock` says in
+one line why a cluster lets nobody in: the clients themselves try again and again, and tell it to nobody.
 """
 
 import base64

@@ -20,10 +20,10 @@ def main() -> None:
     settings = Settings.load(secrets=(*KAFKA_SECRETS, *(AWS_SECRETS if role == "router" else ())))
     logs.configure(settings, role)
     try:
-        pipe = ROLES[role](settings)
+        worker = ROLES[role](settings)
         if settings.alive_file:
-            pipe.alongside(partial(beat, settings.alive_file))
-        pipe.run()
+            worker.alongside(partial(beat, settings.alive_file))
+        worker.run()
     except BusError as absent:
         structlog.get_logger().error("not started", why=str(absent))
         raise SystemExit(1) from None

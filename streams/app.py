@@ -25,10 +25,10 @@ from streams.joiner import Joiner
 from streams.learner import Learner, load_base
 from streams.models import Models
 from streams.personal_model import Personal
-from streams.pipe import Pipe
 from streams.router import Router
 from streams.routing import Online, Table
 from streams.scorer import Scorer
+from streams.worker import Worker
 
 LINGER_MS: Final = 2
 """How long a guess waits for others that are about to be said: a request to the broker costs as much as ten guesses."""
@@ -36,29 +36,29 @@ GATHER_MS: Final = 20
 """How long what is to be learned may gather: nobody waits for it as for a guess, and each hand-over has its price."""
 
 
-def router(settings: Settings) -> Pipe:
+def router(settings: Settings) -> Worker:
     """Way 1: answers drawings."""
-    pipe = Pipe(settings, "router", linger_ms=LINGER_MS)
+    worker = Worker(settings, "router", linger_ms=LINGER_MS)
     embedding = Embedding()
     base = load_base()
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
     models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader)
     personal = Personal(embedding.reader)
-    answers = Router(settings, embedding, models, sagemaker_endpoints(settings), personal, pipe.publish)
-    pipe.fold(personal, step=20)  # a few ms: drawings are answered on the same loop
-    pipe.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "rejected.v1"])))
-    pipe.alongside(answers.run)
-    pipe.hand(["drawings.v1"], answers)
-    return pipe
+    answers = Router(settings, embedding, models, sagemaker_endpoints(settings), personal, worker.publish)
+    worker.fold(personal, step=20)  # a few ms: drawings are answered on the same loop
+    worker.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "rejected.v1"])))
+    worker.alongside(answers.run)
+    worker.hand(["drawings.v1"], answers)
+    return worker
 
 
-def learning(settings: Settings) -> Pipe:
+def learning(settings: Settings) -> Worker:
     """Way 2: joins, scores and learns."""
-    pipe = Pipe(settings, "learning", gather_ms=GATHER_MS)
-    pipe.fold(Joiner())
-    pipe.fold(Scorer())
-    pipe.fold(Learner(load_base()))
-    return pipe
+    worker = Worker(settings, "learning", gather_ms=GATHER_MS)
+    worker.fold(Joiner())
+    worker.fold(Scorer())
+    worker.fold(Learner(load_base()))
+    return worker
 
 
-ROLES: Mapping[str, Callable[[Settings], Pipe]] = MappingProxyType({"router": router, "learning": learning})
+ROLES: Mapping[str, Callable[[Settings], Worker]] = MappingProxyType({"router": router, "learning": learning})

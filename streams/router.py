@@ -54,7 +54,7 @@ Emit = Callable[[Iterable[Event]], Awaitable[None]]
 
 
 class Handed(Protocol):
-    """A record, and how to say that nobody needs to read it again: see streams.pipe."""
+    """A record, and how to say that nobody needs to read it again: see streams.delivery."""
 
     @property
     def record(self) -> Record: ...
@@ -85,7 +85,7 @@ Step = list[tuple[Round, Sequence[Action]]]
 
 
 class Router:
-    """Answers drawings: see streams.pipe.Taker."""
+    """Answers drawings: see streams.delivery.Taker."""
 
     def __init__(
         self,

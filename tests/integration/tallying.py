@@ -11,7 +11,7 @@ from contracts.events import CorrectionGiven, DrawingSubmitted, Event, GuessMade
 from contracts.ports import Cells
 from contracts.settings import Settings
 from producers import logs
-from streams.pipe import Pipe
+from streams.worker import Worker
 
 POISON_WIDTH = 13.0
 """A drawing of this width makes the fold fail after it has written."""
@@ -65,6 +65,6 @@ class Tally:
 if __name__ == "__main__":
     settings = Settings.load()
     logs.configure(settings, "tally")
-    pipe = Pipe(settings, "tally")
-    pipe.fold(Tally())
-    pipe.run()
+    worker = Worker(settings, "tally")
+    worker.fold(Tally())
+    worker.run()

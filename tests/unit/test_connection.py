@@ -13,13 +13,20 @@ from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
 
 from contracts.settings import Settings
 from producers.connection import ClientCredentials, MskToken, NotAdmitted, kafka_of
-from streams.pipe import credentials
+from streams.transport import credentials
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("contracts", "producers", "streams", "api", "trainers", "deploy")
-CLIENTS = {"KafkaProducer", "KafkaConsumer", "KafkaAdminClient", "KafkaClient", "KafkaConnectionManager", "App", "Worker"}
+CLIENTS = {"KafkaProducer", "KafkaConsumer", "KafkaAdminClient", "KafkaClient", "KafkaConnectionManager", "App", "_App"}
 ASYNC_CLIENTS = {"AIOKafkaProducer", "AIOKafkaConsumer", "AIOKafkaClient", "AIOKafkaAdminClient"}
-SECURED = {"**self._client", "**client", "**place.security", "broker_credentials=credentials(place)"}
+SECURED = {
+    "**self._client",
+    "**client",
+    "**place.security",
+    "broker_credentials=credentials(place)",
+    "**_security(place)",
+    "**_security(self._kafka)",
+}
 """How a call may say TLS and SASL: all are made of `kafka_of`."""
 
 
@@ -41,7 +48,9 @@ def test_every_kafka_client_is_given_the_tls_and_sasl_of_the_settings() -> None:
         ("producers/bus.py", "KafkaConsumer"),
         ("producers/connection.py", "KafkaConnectionManager"),
         ("producers/topics.py", "KafkaAdminClient"),
-        ("streams/pipe.py", "App"),
+        ("streams/transport.py", "AIOKafkaAdminClient"),
+        ("streams/transport.py", "AIOKafkaProducer"),
+        ("streams/transport.py", "_App"),
     }
     for file, name, call in made:
         said = {f"**{ast.unparse(k.value)}" if k.arg is None else f"{k.arg}={ast.unparse(k.value)}" for k in call.keywords}

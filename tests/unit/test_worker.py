@@ -1,0 +1,65 @@
+"""What a process of the stream layer refuses before it connects, and the name that it joins by."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from contracts.events import Event
+from contracts.ports import Cells
+from contracts.settings import Settings
+from streams.delivery import Delivery
+from streams.worker import Worker, member_name
+
+
+class Quiet:
+    """A fold that says nothing."""
+
+    name = "quiet"
+    schema = "quiet 1"
+
+    def __init__(self, *sources: str) -> None:
+        self.sources = sources
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        return ()
+
+    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+        return ()
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        return ()
+
+    def close(self, partition: int) -> None:
+        """Nothing to let go of."""
+
+
+def test_a_fold_of_topics_that_cannot_meet_on_one_worker_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"quiet.*drawings\.v1, metrics\.v1"):
+        Worker(Settings(home=tmp_path), "test").fold(Quiet("drawings.v1", "metrics.v1"))
+
+
+def test_what_a_taker_reads_no_fold_of_the_same_process_may(tmp_path: Path):
+    class Nobody:
+        async def take(self, gathered: Sequence[Delivery]) -> None:
+            """Take nothing."""
+
+    shared = Worker(Settings(home=tmp_path), "test")
+    shared.hand(["drawings.v1"], Nobody())
+    shared.fold(Quiet("examples.v1"))
+
+    with pytest.raises(ValueError, match=r"drawings\.v1 to two"):
+        shared.fold(Quiet("drawings.v1"))
+    with pytest.raises(ValueError, match=r"examples\.v1 to two"):
+        shared.hand(["examples.v1"], Nobody())
+
+
+def test_processes_of_a_role_have_names_of_their_own_and_a_dead_ones_is_given_again(tmp_path: Path):
+    first, second = member_name(tmp_path, "router"), member_name(tmp_path, "router")
+    first.lock.close()  # as the death of a process does
+
+    third = member_name(tmp_path, "router")
+
+    assert first.name == third.name != second.name
+    second.lock.close()
+    third.lock.close()
