@@ -162,6 +162,10 @@ class Spread:
         """Count a value; what is below 0.001 counts as 0.001."""
         self._counts[round(math.log(max(value, self._LEAST) / self._LEAST) / self._STEP)] += 1
 
+    def update(self, other: "Spread") -> None:
+        """Count all that another one has counted too."""
+        self._counts.update(other._counts)
+
     @property
     def n(self) -> int:
         """How many were counted."""

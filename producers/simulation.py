@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from contracts.events import MODELS, now
-from producers.simulated_player import FIRST, Person, SimulationOptions, Tally, handwriting
+from producers.simulated_player import FIRST, Person, SimulationOptions, Spread, Tally, handwriting
 
 Progress = Callable[[int, int], None]
 """Called with the drawings that are through and the drawings of the whole run, a few times a second."""
@@ -65,7 +65,7 @@ class Latency(BaseModel):
 class SimulationReport(BaseModel):
     """What the simulated players saw, from their side of the socket."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     players: int
     drawings: int
@@ -94,6 +94,8 @@ class SimulationReport(BaseModel):
     """The finished drawings that the game acknowledged."""
     receipted: dict[UUID, UUID] = Field({}, exclude=True, repr=False)
     """The drawing of each correction that the game acknowledged."""
+    spreads: dict[str, Spread] = Field({}, exclude=True, repr=False)
+    """Of `latency_ms`, the whole distributions: those of several runs can be put together."""
 
     @property
     def whole(self) -> bool:
@@ -372,4 +374,5 @@ def _report(options: SimulationOptions, tally: Tally, started: datetime, seconds
         errors=dict(tally.errors),
         saved=frozenset(tally.saved),
         receipted=tally.receipted,
+        spreads=tally.latency,
     )
