@@ -49,6 +49,8 @@ compose-test:  ## build the containers, play, kill each, play on; ends with 3 wh
 bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.loop
 	$(BIN)/python -m tests.bench.serving
+	$(BIN)/python -m tests.bench.floor
+	$(BIN)/python -m tests.bench.peers
 
 setup-dev: .venv/dev.stamp $(TOOLS)/awscli.stamp $(TOOLS)/web.stamp
 
@@ -89,12 +91,12 @@ $(TOOLS)/web.stamp: .venv/dev.stamp $(WEB)
 
 # Locks: exact versions with hashes, for every platform, and no addresses.
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 $(UPGRADE)
-INS := requirements/main.in $(filter-out requirements/main.in,$(wildcard requirements/*.in trainers/images/*/requirements*.in))
+INS := requirements/main.in $(filter-out requirements/main.in,$(wildcard requirements/*.in trainers/images/*/requirements*.in tests/bench/peer_jobs/*.in))
 
 lock: setup-dev  ## resolve all requirements anew (UPGRADE=--upgrade for newer versions)
 	@for file in $(INS); do \
 	  echo "$$file"; \
-	  case $$file in requirements/main.in|*/images/*|*/uv.in|*/s3.in|*/awscli.in) same=;; *) same="-c requirements/main.txt";; esac; \
+	  case $$file in requirements/main.in|*/images/*|*/peer_jobs/*|*/uv.in|*/s3.in|*/awscli.in) same=;; *) same="-c requirements/main.txt";; esac; \
 	  $(COMPILE) $$file $$same -o $${file%.in}.txt || exit 1; \
 	done
 	@cp $(WEB) $(TOOLS)/web/ && cd $(TOOLS)/web && $(CURDIR)/$(BIN)/npm install --package-lock-only --silent && cp package-lock.json $(CURDIR)/tests/web/
