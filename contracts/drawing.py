@@ -1,4 +1,4 @@
-"""Strokes, and how they become the raster that every model reads (way 1, ANSWER).
+"""Strokes, and how they become the raster that every model reads (way 1, ANSWER). Pure.
 
 Strokes are data, pixels are derived: the same strokes give the same raster on every machine. `READER` names this
 derivation; it is bumped when a pixel may come out differently, because features are kept as they were read.

@@ -1,4 +1,4 @@
-"""Every event of the bus, defined once: its fields, its topic and the field that orders it.
+"""Every event of the bus, defined once: its fields, its topic and the field that orders it. Pure, but for the stamp `now`.
 
 A record's value is the event as JSON (UTF-8), its key the value of ``key`` as text. Events are in the past tense, commands in
 the imperative. Optional fields are added freely; to rename, retype or remove one takes a new topic version. Readers ignore

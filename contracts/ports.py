@@ -1,4 +1,4 @@
-"""What the parts need of the world, as protocols: adapters are in producers/ (bus, blobs) and streams/ (endpoints)."""
+"""What the parts need of the world, as protocols; adapters are in producers/ (bus, blobs) and streams/ (endpoints). Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future

@@ -1,4 +1,4 @@
-"""A record of any topic, read: the event that it carries, or what is told of it on rejected.v1. Nothing that it holds raises.
+"""Reads a record of any topic: the event that it carries, or what is told of it on rejected.v1. No record raises. Pure.
 
 `read` is the only way from a record to an event. What a reader cannot do with an event that it could read becomes a `rejection`
 too, so whatever is on a topic is either handled or told, whole as far as a message can hold it.

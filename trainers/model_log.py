@@ -1,6 +1,6 @@
 """What the log says about batch models: versions, champions, candidates, policy, and what is still to be done (way 3, REBUILD).
 
-Pure: a fold over models.v1 and commands.v1, in whatever order the two come, read by several threads. It needs no offsets of its
+A fold over models.v1 and commands.v1, in whatever order the two come, read by several threads. It needs no offsets of its
 own and no consumer group. Rebuilds are carried out one after another, so the last TrainingAdvanced of a model tells how far its
 rebuilds are done; every other command is due until its CommandSettled is there. So a trainer that was killed in the middle
 finds its command still due.

@@ -1,6 +1,6 @@
 """What is known of the models: who answers with what, who rests, how often each was right, how far a rebuild is (ways 2, 3).
 
-A pure fold of metrics.v1 and models.v1, and of what guesses.v1 says about resting. Counts are absolute for their slot and
+Pure: a fold of metrics.v1 and models.v1, and of what guesses.v1 says about resting. Counts are absolute for their slot and
 entries whole, so that twice is harmless. Players hear of its changes, watchers see all of it, `api.ops.library` asks it.
 """
 

@@ -1,7 +1,7 @@
 """Who is an operator: whoever shows the token, as far as their address has not tried too many others (OPERATE). Pure."""
 
+import hmac
 import math
-import secrets
 from dataclasses import dataclass, field
 
 from api.apps.keys import Tries, digest
@@ -39,7 +39,7 @@ class Operators:
         if scheme.lower() != "bearer" or not given.strip():
             say = {"WWW-Authenticate": "Bearer"}
             return Refusal(401, "say who you are: Authorization: Bearer <operator token>", say)
-        right = secrets.compare_digest(digest(given.strip()), self._token)
+        right = hmac.compare_digest(digest(given.strip()), self._token)
         if wait_s := self._tries.wait(address_of(host), "operator" if right else None, now):
             again = {"Retry-After": str(math.ceil(wait_s))}
             return Refusal(429, f"too many wrong tokens from your address: try again in {wait_s:.1f} s", again)

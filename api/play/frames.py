@@ -1,4 +1,4 @@
-"""The messages of /ws/play, both ways, each defined once (ways 1 and 2).
+"""The messages of /ws/play, both ways, each defined once (ways 1 and 2). Pure.
 
 From the browser nothing is guessed: types are strict, unknown fields are refused by name. `parse` is the only door for what a
 stranger sends; it raises `Mistake` and nothing else. asyncapi.py shows the same classes as the public protocol.

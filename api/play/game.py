@@ -1,16 +1,18 @@
 """Players' sessions on their sockets and on the bus: carries out what api.play decides (ways 1 and 2)."""
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import assert_never
+from uuid import uuid4
 
 import structlog
 
 from api.folds.recent_drawings import Recent
 from api.limits import Guest
 from api.metrics import Meters
-from api.play.frames import ModelState
+from api.play.frames import ROOM_LENGTH, ROOM_LETTERS, ModelState
 from api.play.seats import Seats
 from api.play.session import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
 from api.sockets import Line
@@ -20,6 +22,11 @@ from contracts.ports import Bus, Record
 TICK_S = 0.5
 
 log = structlog.get_logger(__name__)
+
+
+def room_name() -> str:
+    """Four random letters, which name a room."""
+    return "".join(secrets.choice(ROOM_LETTERS) for _ in range(ROOM_LENGTH))
 
 
 class Game:
@@ -45,7 +52,7 @@ class Game:
             clock: Monotonic, in seconds.
         """
         self._bus = bus
-        self._lobby = Lobby(recent, seats, models)
+        self._lobby = Lobby(recent, seats, models, lambda: str(uuid4()), room_name)
         self._lines: dict[Session, Line] = {}
         self._meters = meters
         self._clock = clock

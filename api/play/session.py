@@ -1,21 +1,18 @@
-"""The player's side of /ws/play as a pure core: frames and times in, actions out; no socket, bus or clock (ways 1 and 2).
+"""The player's side of /ws/play (ways 1 and 2). Pure: frames, times and new names in, actions out; no socket, bus or clock.
 
 A `Session` is one socket's conversation; the `Lobby` is what the sessions of this process share. api.play.game gives them
 sockets and the bus. A mistake is answered by an error frame and the socket stays open; abuse ends it with 1008.
 """
 
-import secrets
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from api.folds.recent_drawings import Recent
 from api.limits import Guest
 from api.play.frames import (
-    ROOM_LENGTH,
-    ROOM_LETTERS,
     Correct,
     Draw,
     Error,
@@ -108,6 +105,10 @@ class Lobby:
     seats: Seats
     models: Callable[[], list[ModelState]]
     """All models as they stand."""
+    new_player: Callable[[], str]
+    """Gives the id of a player who has no seat yet: never the same twice, and nobody can guess it."""
+    new_name: Callable[[], str]
+    """Gives a name for a new room, which may be taken: the next one is tried then."""
     players: dict[str, set["Session"]] = field(default_factory=dict)
     rooms: dict[str, set["Session"]] = field(default_factory=dict)
 
@@ -136,7 +137,7 @@ class Lobby:
     def new_room(self) -> str:
         """The name of a room that nobody is in."""
         while True:
-            room = "".join(secrets.choice(ROOM_LETTERS) for _ in range(ROOM_LENGTH))
+            room = self.new_name()
             if room not in self.rooms:
                 return room
 
@@ -218,13 +219,14 @@ class Session:
         if self.player_id:
             raise Mistake("already_joined", f"this socket is {self.name!r} in {self.room} already: open another one")
         self._guest.join(now)
-        player_id, room, place = str(uuid4()), join.room, None
+        player_id, room, place = "", join.room, None
         if join.seat is not None:
             try:
                 place = self._lobby.seats.read(join.seat)
             except BadSeat as wrong:
                 raise Mistake("bad_seat", str(wrong)) from None
             player_id, room = place.player_id, join.room or place.room
+        player_id = player_id or self._lobby.new_player()
         self._guest.seat(len(self._lobby.players.get(player_id, ())))
         if join.room is not None and (place is None or join.room != place.room):
             self._guest.room(join.room not in self._lobby.rooms, now)

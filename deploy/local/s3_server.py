@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.sagemaker.signature import canonical_query, signing_key
+from deploy.local.sagemaker.signature import expected
 
 MAX_SKEW: Final = timedelta(minutes=15)
 """Between a request's date and ours, as S3 has it."""
@@ -131,13 +131,19 @@ class Guard:
         if digest not in _UNSIGNED and not re.fullmatch("[0-9a-f]{64}", digest):
             raise AwsError("NotImplemented", "Sign the whole body, or none of it: x-amz-content-sha256", 501)
         rest = "&".join(part for part in query.split("&") if not part.startswith("X-Amz-Signature="))
-        given = [f"{name}:{' '.join(headers.get(name, '').split())}" for name in signed]
-        path = scope["raw_path"].decode("latin-1").partition("?")[0]
-        canonical = "\n".join((scope["method"], path, canonical_query(rest), *given, "", names, digest))
-        place = f"{day}/{region}/s3/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{stamp}\n{place}\n{hashlib.sha256(canonical.encode('latin-1')).hexdigest()}"
-        expected = hmac.digest(signing_key(self._secret, day, region, "s3"), text.encode(), "sha256").hex()
-        if not hmac.compare_digest(expected, signature):
+        right = expected(
+            scope["method"],
+            scope["raw_path"].decode("latin-1").partition("?")[0],
+            rest,
+            headers,
+            signed=names,
+            digest=digest,
+            stamp=stamp,
+            secret=self._secret,
+            region=region,
+            service=service,
+        )
+        if not hmac.compare_digest(right.encode(), signature.encode()):
             raise AwsError(
                 "SignatureDoesNotMatch",
                 "The request signature we calculated does not match the signature you provided."

@@ -11,7 +11,7 @@ import pytest
 from api.folds.recent_drawings import Recent
 from api.limits import Guest, Limits
 from api.play import session
-from api.play.frames import MAX_FRAME, ModelState
+from api.play.frames import MAX_FRAME, ROOM_LENGTH, ROOM_LETTERS, ModelState
 from api.play.seats import Place, Seats
 from api.play.session import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
 from contracts.events import CorrectionGiven, CorrectionReceipt, CorrectionWithdrawn, DrawingSubmitted, Outcome
@@ -80,7 +80,9 @@ class Player:
 @pytest.fixture
 def lobby() -> Lobby:
     models = [ModelState(model="river", version="mnist1+0", title="River", kind="online", part="shown", lead=False)]
-    return Lobby(Recent(), Seats("secret"), lambda: models)
+    names = map("".join, itertools.product(ROOM_LETTERS[::-1], repeat=ROOM_LENGTH))
+    each_twice = itertools.chain.from_iterable(zip(*itertools.tee(names), strict=True))
+    return Lobby(Recent(), Seats("secret"), lambda: models, lambda: str(uuid4()), each_twice.__next__)
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ NEARLY = st.fixed_dictionaries(
 
 
 def conversation() -> Session:
-    session = Session(Lobby(Recent(), Seats("secret"), list), 0.0, Guest(Limits(Settings(**UNLIMITED)), "192.0.2.1"))
+    lobby = Lobby(Recent(), Seats("secret"), list, lambda: str(UUID(int=7)), lambda: "BCDF")
+    session = Session(lobby, 0.0, Guest(Limits(Settings(**UNLIMITED)), "192.0.2.1"))
     session.receive('{"type":"join","name":"Ada","room":null,"seat":null}', 0.0)
     return session
 

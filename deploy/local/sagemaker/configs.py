@@ -3,13 +3,13 @@
 from typing import Any, Final
 
 from deploy.local.sagemaker import wire
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import invalid
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.models import Models
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
-from deploy.local.sagemaker.wire import Document
 
 KIND: Final = "endpoint-config"
 _LISTING: Final = Listing("EndpointConfigName", from_then_on=True)

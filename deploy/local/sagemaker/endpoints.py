@@ -13,6 +13,7 @@ import structlog
 from deploy.local.sagemaker import logs, wire
 from deploy.local.sagemaker.configs import Configs
 from deploy.local.sagemaker.containers import Images
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, invalid
 from deploy.local.sagemaker.invoking import Invoking, Variant
 from deploy.local.sagemaker.listing import Listing
@@ -23,7 +24,6 @@ from deploy.local.sagemaker.objects import Objects, ObjectsFailed
 from deploy.local.sagemaker.servers import PATIENCE_S, Server, ServerFailed
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
-from deploy.local.sagemaker.wire import Document
 from producers.blobs import DIGEST_VARIABLE
 
 KIND: Final = "endpoint"

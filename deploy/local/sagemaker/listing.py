@@ -1,4 +1,4 @@
-"""How the List operations choose, sort and page: pure."""
+"""How the List operations choose, sort and page. Pure."""
 
 import base64
 import json
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import invalid
-from deploy.local.sagemaker.wire import Document
 
 _TIMES: Final = {
     "CreationTimeAfter": ("CreationTime", 1),

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.log_stream import Line, Lines, Writer
 from deploy.local.sagemaker.names import Names
-from deploy.local.sagemaker.wire import Document
 
 TRAINING: Final = "/aws/sagemaker/TrainingJobs"
 ENDPOINTS: Final = "/aws/sagemaker/Endpoints"

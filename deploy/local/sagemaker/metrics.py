@@ -12,7 +12,7 @@ from typing import Final
 from deploy.local import die_with_parent
 from deploy.local.sagemaker import finding, wire
 from deploy.local.sagemaker.containers import Say
-from deploy.local.sagemaker.wire import Document
+from deploy.local.sagemaker.document import Document
 
 _LINE: Final = 4096
 """Characters of a line that are looked at."""

@@ -4,12 +4,12 @@ import re
 from typing import Any, Final
 
 from deploy.local.sagemaker import wire
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, invalid
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
-from deploy.local.sagemaker.wire import Document
 
 GROUP: Final = "model-package-group"
 PACKAGE: Final = "model-package"

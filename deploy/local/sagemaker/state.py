@@ -4,7 +4,7 @@ import json
 import sqlite3
 from pathlib import Path
 
-from deploy.local.sagemaker.wire import Document
+from deploy.local.sagemaker.document import Document
 
 
 class State:

@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import invalid
 from deploy.local.sagemaker.state import State
-from deploy.local.sagemaker.wire import Document
 
 _MOST: Final = 50
 _ARNS: Final = {

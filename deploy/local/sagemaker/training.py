@@ -13,6 +13,7 @@ import structlog
 
 from deploy.local.sagemaker import containers, logs, metrics, wire
 from deploy.local.sagemaker.containers import Image, Images, NotInstalled, Process, Say
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, in_use, invalid
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.logs import Logs
@@ -20,7 +21,6 @@ from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects, ObjectsFailed
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
-from deploy.local.sagemaker.wire import Document
 
 KIND: Final = "training-job"
 GRACE_S: Final = 120.0

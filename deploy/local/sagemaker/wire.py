@@ -9,10 +9,8 @@ from typing import Any, Final
 import botocore.session
 from botocore.model import OperationModel, ServiceModel
 
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError
-
-Document = dict[str, Any]
-"""A request, an answer or a resource, as JSON has it: timestamps are seconds since 1970."""
 
 TARGETS: Final = {"SageMaker": "sagemaker", "Logs_20140328": "logs"}
 """Prefix of X-Amz-Target -> service."""

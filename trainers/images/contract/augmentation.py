@@ -42,4 +42,5 @@ def augmented(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np
     corner = top * wider + left + np.arange(count, dtype=np.int32)[:, None, None] * (wider * wider)
     above = flat[corner] * (1 - across) + flat[corner + 1] * across
     below = flat[corner + wider] * (1 - across) + flat[corner + wider + 1] * across
-    return above * (1 - down) + below * down
+    moved: NDArray[np.float32] = above * (1 - down) + below * down
+    return moved

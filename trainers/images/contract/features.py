@@ -72,7 +72,7 @@ def deskew(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     np.multiply(ink.reshape(count, SIDE, SIDE), np.float32(1 / 255), out=lines[:, :, _REACH : _REACH + SIDE])
     start = low.astype(np.intp) + np.arange(_REACH, count * SIDE * _WIDE, _WIDE).reshape(count, SIDE)
     taken = lines.reshape(-1).take(start[:, :, None] + _TAKEN)
-    upright = taken[:, :, 1:] - taken[:, :, :-1]
+    upright: NDArray[np.float32] = taken[:, :, 1:] - taken[:, :, :-1]
     upright *= part
     upright += taken[:, :, :-1]
     return upright
@@ -98,10 +98,10 @@ def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _gradients(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     count = len(ink)
-    slope = np.zeros((count, 2, SIDE, SIDE), np.float32)
-    np.subtract(ink[:, :, 2:], ink[:, :, :-2], out=slope[:, 0, :, 1:-1])
-    np.subtract(ink[:, 2:, :], ink[:, :-2, :], out=slope[:, 1, 1:-1, :])
-    slope = slope.reshape(count, 2, SIDE * SIDE)
+    slopes = np.zeros((count, 2, SIDE, SIDE), np.float32)
+    np.subtract(ink[:, :, 2:], ink[:, :, :-2], out=slopes[:, 0, :, 1:-1])
+    np.subtract(ink[:, 2:, :], ink[:, :-2, :], out=slopes[:, 1, 1:-1, :])
+    slope = slopes.reshape(count, 2, SIDE * SIDE)
     size = np.sqrt(np.einsum("nik,nik->nk", slope, slope))
     lean = _AXES @ slope  # (n, 4, 784): how far each pixel's slope goes along each axis, forwards or backwards
     strength = lean * lean
@@ -112,7 +112,8 @@ def _gradients(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     np.copysign(strength, lean, out=both[1])
     cells = _WINDOWS @ (both.reshape(-1, SIDE) @ _WINDOWS.T).reshape(-1, SIDE, CELLS)  # (2 * n * 4, 7, 7)
     total, signed = cells.reshape(2, count, DIRECTIONS // 2, CELLS * CELLS)
-    flat = np.concatenate([total + signed, total - signed], axis=1).transpose(0, 2, 1).reshape(count, FEATURES)
+    flat: NDArray[np.float32] = np.concatenate([total + signed, total - signed], axis=1).transpose(0, 2, 1).reshape(count, FEATURES)
     np.maximum(flat, 0, out=flat)  # what should be nothing may come out a little below
     flat /= np.sqrt(np.einsum("nk,nk->n", flat, flat))[:, None] + _EPSILON
-    return np.sqrt(flat, out=flat)
+    np.sqrt(flat, out=flat)
+    return flat

@@ -135,14 +135,14 @@ def _chosen(headers: dict[bytes, bytes]) -> tuple[str, str]:
 
 
 async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         body += message.get("body", b"")
         if len(body) > MAX_BYTES:
             raise Refused(413, f"the body is over {MAX_BYTES} bytes")
         if not message.get("more_body"):
-            return body
+            return bytes(body)
 
 
 def create_app(model: Model) -> Callable[..., Awaitable[None]]:

@@ -11,11 +11,14 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import container
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MACHINES = ("nthread",)
 """Hyperparameters that say how fast the machine is used, and nothing of the model."""
@@ -38,7 +41,7 @@ def share(default: float) -> Any:
     return field(default=default, metadata={"holds": lambda value: 0 < value <= 1, "told": "above 0 and at most 1"})
 
 
-Given = TypeVar("Given")
+Given = TypeVar("Given", bound="DataclassInstance")
 
 
 def hyperparameters(kind: type[Given], given: Mapping[str, Any]) -> Given:

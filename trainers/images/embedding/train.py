@@ -12,6 +12,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -117,7 +118,8 @@ def exported(embedding: tf.keras.Model, mean: np.ndarray, scale: np.ndarray) -> 
     One row at a time: a drawing's embedding is then the same, bit for bit, whatever it is asked together with. Batch
     normalisation is folded into the convolutions before it, and all weights are constants, kept as float16.
     """
-    convolutions, dense = [], None
+    convolutions: list[list[Any]] = []
+    dense: tuple[Any, Any] | None = None
     for layer in embedding.layers:
         if isinstance(layer, tf.keras.layers.Conv2D):
             convolutions.append([layer.kernel.numpy(), None, layer.strides[0], layer.padding.upper()])
@@ -127,20 +129,23 @@ def exported(embedding: tf.keras.Model, mean: np.ndarray, scale: np.ndarray) -> 
             convolutions[-1][1] = layer.beta.numpy() - layer.moving_mean.numpy() * factor
         elif isinstance(layer, tf.keras.layers.Dense):
             dense = layer.kernel.numpy(), layer.bias.numpy()
+    assert dense is not None, "the embedding ends in a dense layer"
+    matrix, offset = dense
 
     @tf.function(input_signature=[tf.TensorSpec((1, SIDE * SIDE), tf.uint8)])
     def embed(raster: tf.Tensor) -> tf.Tensor:
         x = tf.reshape(tf.cast(raster, tf.float32) / 255.0, (1, SIDE, SIDE, 1))
         for kernel, bias, stride, padding in convolutions:
             x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, tf.constant(kernel), stride, padding), tf.constant(bias)))
-        x = tf.nn.relu(tf.matmul(tf.reshape(x, (1, -1)), tf.constant(dense[0])) + tf.constant(dense[1]))
+        x = tf.nn.relu(tf.matmul(tf.reshape(x, (1, -1)), tf.constant(matrix)) + tf.constant(offset))
         x = (x - tf.constant(mean)) * tf.constant(scale)
         return LENGTH * x / tf.sqrt(tf.reduce_sum(x * x, axis=1, keepdims=True) + 1e-12)
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([embed.get_concrete_function()])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
-    return converter.convert()
+    converted: bytes = converter.convert()
+    return converted
 
 
 def main() -> None:

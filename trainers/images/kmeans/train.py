@@ -51,8 +51,13 @@ def find(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -
     nearest, _ = _nearest(points, centroids)
     labels = np.full((len(centroids), 10), _DOUBT)
     np.add.at(labels, (nearest, drawings.labels), weights)
-    halves = (array.astype(np.float16) for array in (mean, axes, centroids))
-    found = Clusters(*halves, (labels / labels.sum()).astype(np.float32), np.float32(given.softness))
+    found = Clusters(
+        mean.astype(np.float16),
+        axes.astype(np.float16),
+        centroids.astype(np.float16),
+        (labels / labels.sum()).astype(np.float32),
+        np.float32(given.softness),
+    )
     if watched:
         parts = [found.answer(watched.images[first : first + _ROWS]) for first in range(0, len(watched.labels), _ROWS)]
         metrics["validation-accuracy"] = float((np.concatenate(parts).argmax(axis=1) == watched.labels).mean())
@@ -93,7 +98,7 @@ def _moved(points: Table, weights: Table, centroids: Table, nearest: NDArray[np.
     moved = (sums[ends[1:]] - sums[ends[:-1]]) / np.maximum(size, 1e-12)[:, None]
     empty = np.flatnonzero(size == 0)
     moved[empty] = points[np.argsort(weights * distance)[::-1][: len(empty)]]
-    return moved.astype(np.float32)
+    return np.asarray(moved, np.float32)
 
 
 def make(drawings: Drawings, watched: Drawings | None, given: Hyperparameters, folder: Path) -> dict[str, float]:

@@ -58,7 +58,7 @@ def grow(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -
 
     for pack in range(packs):
         rows = np.sort(order[pack::packs])
-        matrices.append(matrix(Drawings(*(array[rows] for array in drawings))))
+        matrices.append(matrix(Drawings(drawings.images[rows], drawings.labels[rows], drawings.weights[rows])))
     validation = matrix(watched) if watched else None
     booster = xgboost.Booster(
         {
