@@ -6,12 +6,12 @@ so that twice is once for whoever reads rejected.v1.
 """
 
 import threading
-from collections import OrderedDict
 from concurrent.futures import Future
 from typing import Final
 from uuid import UUID
 
 import structlog
+from cachetools import FIFOCache
 
 from contracts.events import MessageRejected
 from contracts.ports import Bus, Record
@@ -33,7 +33,7 @@ class Rejections:
         self._bus = bus
         self._free = threading.Semaphore(PENDING)
         self._lock = threading.Lock()
-        self._told: OrderedDict[UUID, None] = OrderedDict()
+        self._told: FIFOCache[UUID, None] = FIFOCache(_REMEMBERED)
 
     def tell(self, rejected: MessageRejected) -> None:
         """Publish a rejection. Never raises, and is never in the way: what could not be told is logged."""
@@ -41,8 +41,6 @@ class Rejections:
             if rejected.rejection_id in self._told:
                 return
             self._told[rejected.rejection_id] = None
-            if len(self._told) > _REMEMBERED:
-                self._told.popitem(last=False)
         where = {"topic": rejected.source, "partition": rejected.source_partition, "offset": rejected.source_offset}
         log.warning("message rejected", stage=rejected.stage, error=rejected.error[:300], **where)
         if not self._free.acquire(timeout=WAIT_S):

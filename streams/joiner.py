@@ -14,12 +14,12 @@ each is written once a step. What can be learned is said at once, so that no les
 steps; of the revisions that only add a guess the last of a step is published.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 from uuid import UUID
 
+from cachetools import LRUCache
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from contracts.events import (
@@ -198,8 +198,8 @@ class _Memory:
     def __init__(self, queue: bytes | None) -> None:
         self.queue = _Queue() if queue is None else _Queue.model_validate_json(queue)
         self.kept_queue = self.queue.model_dump_json().encode()
-        self.stories: OrderedDict[UUID, Story] = OrderedDict()
-        """Those that had news lately, the latest last."""
+        self.stories: LRUCache[UUID, Story] = LRUCache(STORIES_IN_MEMORY)
+        """Those asked for lately."""
         self.changed: dict[UUID, Story] = {}
         """By this step."""
         self.owed: dict[UUID, Story] = {}
@@ -209,7 +209,7 @@ class _Memory:
 
     def story(self, cells: Cells, drawing_id: UUID) -> Story | None:
         """What is known of a drawing; None: nothing."""
-        story = self.stories.get(drawing_id)
+        story = self.changed.get(drawing_id) or self.stories.get(drawing_id)
         if story is None and (kept := cells.get(_story_key(drawing_id))) is not None:
             story = Story.model_validate_json(kept)
         return story
@@ -217,7 +217,6 @@ class _Memory:
     def told(self, drawing_id: UUID, story: Story, at_once: bool) -> None:
         """A story has had news; ``at_once``: its example is published now, and not when the step is over."""
         self.stories[drawing_id] = story
-        self.stories.move_to_end(drawing_id)
         self.changed[drawing_id] = story
         self.owed.pop(drawing_id, None)
         if not at_once:
@@ -231,11 +230,9 @@ class _Memory:
         return self.owed.pop(drawing_id, None) is not None
 
     def settled(self) -> tuple[dict[UUID, Story], list[Story]]:
-        """The stories to be written, and those whose example is owed; those without news for longest are let go of."""
+        """The stories to be written, and those whose example is owed."""
         changed, self.changed = self.changed, {}
         owed, self.owed = self.owed, {}
-        while len(self.stories) > STORIES_IN_MEMORY:
-            self.stories.popitem(last=False)
         return changed, list(owed.values())
 
 

@@ -19,7 +19,6 @@ the same one of examples.v1 are always with the same worker. See `streams.bandit
 `streams.blend` for what the words of all players make of the blend.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,6 +26,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from contracts.events import (
@@ -170,10 +170,8 @@ class _Partition:
     means: Means
     weights: BlendWeights
     """Those that follow from the means in force."""
-    players: OrderedDict[str, Player] = field(default_factory=OrderedDict)
-    """The latest asked for last."""
-    loaded: int = 0
-    """Rows of theirs, and one for each player."""
+    players: LRUCache[str, Player] = field(default_factory=lambda: LRUCache(_LOADED, lambda player: 1 + len(player.rows)))
+    """Those asked for lately, as many as have `_LOADED` rows, each counted as one row more."""
     news: bool = False
     """Whether an example has come since the means were written."""
 
@@ -181,21 +179,8 @@ class _Partition:
         """The player, read from the cells if need be."""
         player = self.players.get(player_id)
         if player is None:
-            player = _read(self.cells, player_id)
-            self.hold(player_id, player)
-        else:
-            self.players.move_to_end(player_id)
+            player = self.players[player_id] = _read(self.cells, player_id)
         return player
-
-    def hold(self, player_id: str, player: Player) -> None:
-        """Have this in memory, and let go of those who were not asked for longest."""
-        before = self.players.pop(player_id, None)
-        if before is not None:
-            self.loaded -= 1 + len(before.rows)
-        self.players[player_id] = player
-        self.loaded += 1 + len(player.rows)
-        while self.loaded > _LOADED and len(self.players) > 1:
-            self.loaded -= 1 + len(self.players.popitem(last=False)[1].rows)
 
 
 class Personal:
@@ -300,7 +285,7 @@ class Personal:
             here.weights = blend_weights(means)
         here.means = means
         here.news = True
-        here.hold(event.player_id, after)
+        here.players[event.player_id] = after
         return said
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:

@@ -254,8 +254,8 @@ def test_many_players_are_not_all_held_in_memory(monkeypatch):
         assert said(own, player=f"p{n}").argmax() == 1
         assert own.answer(0, f"nobody {n}", like(), SHARED)[0] is SHARED
 
-    held = own._partitions[0]
-    assert held.loaded == sum(1 + len(player.rows) for player in held.players.values()) <= 40
+    players = own._partitions[0].players
+    assert sum(1 + len(player.rows) for player in players.values()) <= 40
 
 
 def test_it_is_asked_between_steps_of_a_real_ledger(tmp_path):

@@ -112,7 +112,9 @@ def _gradients(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     np.copysign(strength, lean, out=both[1])
     cells = _WINDOWS @ (both.reshape(-1, SIDE) @ _WINDOWS.T).reshape(-1, SIDE, CELLS)  # (2 * n * 4, 7, 7)
     total, signed = cells.reshape(2, count, DIRECTIONS // 2, CELLS * CELLS)
-    flat: NDArray[np.float32] = np.concatenate([total + signed, total - signed], axis=1).transpose(0, 2, 1).reshape(count, FEATURES)
+    flat: NDArray[np.float32] = (
+        np.concatenate([total + signed, total - signed], axis=1).transpose(0, 2, 1).reshape(count, FEATURES)
+    )
     np.maximum(flat, 0, out=flat)  # what should be nothing may come out a little below
     flat /= np.sqrt(np.einsum("nk,nk->n", flat, flat))[:, None] + _EPSILON
     np.sqrt(flat, out=flat)
