@@ -27,7 +27,7 @@ from contracts.events import (
     ReceiptProbed,
 )
 from contracts.ports import Bus, Record
-from producers.bus import partition_of
+from producers.placement import partition_of
 
 ACKNOWLEDGED_S: Final = 0.5
 """So long may the broker take to acknowledge a question."""

@@ -60,7 +60,7 @@ def _told() -> tuple[type[Exception], ...]:
     """The errors whose message is the one line that says what to do."""
     from api.apps.keyring import KeyringError
     from deploy.local.java import NotInstalled
-    from deploy.local.supervisor import AlreadyRunning
+    from deploy.local.run_state import AlreadyRunning
     from deploy.local.up import PortsTaken
     from producers.acls import AclsRefused
     from producers.connection import BusError
@@ -87,7 +87,7 @@ def up() -> None:
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Empty the home: all drawings, models and secrets of this machine are gone."""
     from deploy.local.keys import FOLDERS
-    from deploy.local.supervisor import AlreadyRunning, holder
+    from deploy.local.run_state import AlreadyRunning, holder
 
     home = Settings.load().home
     there = [home / name for name in FOLDERS if (home / name).exists()]
@@ -689,7 +689,7 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Let people play who draw as the writers of data/pen did; exit status 1 if anything was lost or doubled."""
-    from producers.simulated_player import SimulationOptions
+    from producers.simulation_options import SimulationOptions
 
     settings = Settings.load()
     options = SimulationOptions(

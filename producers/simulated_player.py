@@ -5,216 +5,25 @@ they are shown first; while that one is not there, by the digit on which all gue
 `producers.simulation` gives them a socket.
 """
 
-import gzip
-import math
 import random
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
 
-PEN_DATA: Final = Path(__file__).parent.parent / "data" / "pen" / "pendigits-30-writers.jsonl.gz"
-BLOCKS: Final = 1000
-"""Of a run, in which right guesses are counted: fine enough for the first and last tenth of one that was cut short."""
+from producers.handwriting import Inked, Written, ink
+from producers.simulation_options import SimulationOptions
+from producers.tally import Spread, Tally
 
-_PACE_S = 4.0  # a drawing each, at human pace
 _LOOK_S = 2.0  # after this a person stops waiting for the models that have not answered
 FIRST: Final = "shown first"
 """In the place of a model: whichever led."""
 _RETRY_S = 4.0  # without an acknowledgement a message is sent again, with the same ids; doubled every time
-_MS_A_POINT = 12.0
-_PEN_LIFT_MS = 180.0
-
-
-class SimulationOptions(BaseModel):
-    """How many people play, and how."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: str = "http://127.0.0.1:8000"
-    """Of the game."""
-    token: str | None = Field(None, repr=False)
-    """The operators': lifts the limits of an address, which all these players share; None: strangers, as far as it goes."""
-    players: int = Field(30, ge=1, le=1000)
-    drawings: int = Field(6000, ge=1)
-    """Over all players."""
-    speed: float = Field(1.0, ge=0)
-    """1: human pace, a drawing each 4 s per player, answered or not; N: N times that; 0: as fast as answers come."""
-    correct_probability: float = Field(0.9, ge=0, le=1)
-    """That a wrong guess is put right."""
-    confirm_probability: float = Field(0.9, ge=0, le=1)
-    """That a right one is confirmed."""
-    delay_s: float = Field(1.0, ge=0)
-    """From the last guess to the player's word at human pace; shortened with `speed`, and 0 at speed 0."""
-    error_rate: float = Field(0.01, ge=0, le=1)
-    """That the label given is not what was drawn."""
-    previews: int = Field(2, ge=0, le=10)
-    """Unfinished drawings sent before each finished one."""
-    duplicates: float = Field(0.01, ge=0, le=1)
-    """That a message is sent twice."""
-    patience_s: float = Field(30.0, gt=0)
-    """After this a drawing that is not saved, answered and receipted is counted as unfinished."""
-    seed: int = 20181103
-    data: Path = PEN_DATA
-
-    @property
-    def pace_s(self) -> float:
-        """Seconds between two drawings of a player; 0: the next follows the answers."""
-        return _PACE_S / self.speed if self.speed else 0.0
-
-
-# --- handwriting -------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A digit that somebody once wrote: strokes of x, y pairs in 0..1000, y downwards."""
-
-    writer: str
-    label: int
-    strokes: tuple[tuple[tuple[float, float], ...], ...]
-
-
-def handwriting(path: Path = PEN_DATA) -> dict[str, list[Written]]:
-    """What each writer wrote, in the order of the file."""
-    writers: dict[str, list[Written]] = {}
-    with gzip.open(path) as lines:
-        for line in lines:
-            entry = orjson.loads(line)
-            strokes = tuple(tuple(zip(flat[0::2], flat[1::2], strict=True)) for flat in entry["strokes"])
-            writers.setdefault(entry["writer"], []).append(Written(entry["writer"], entry["label"], strokes))
-    return writers
-
-
-@dataclass(frozen=True, slots=True)
-class Inked:
-    """A digit on a canvas, as the browser would send it."""
-
-    strokes: list[list[list[float]]]
-    """Points of x, y in CSS pixels and t in ms since the pen came down."""
-    width: int
-    height: int
-
-    @property
-    def duration_ms(self) -> float:
-        """From pen down to pen up."""
-        return self.strokes[-1][-1][2]
-
-    def until(self, fraction: float) -> list[list[list[float]]]:
-        """The strokes as they were when this share of the points was drawn; at least one point."""
-        left = max(1, round(fraction * sum(map(len, self.strokes))))
-        begun = []
-        for stroke in self.strokes:
-            begun.append(stroke[:left])
-            left -= len(begun[-1])
-            if left <= 0:
-                break
-        return begun
-
-
-def ink(written: Written, chance: random.Random) -> Inked:
-    """The digit written once more: on a canvas of another size, elsewhere, a little slanted and shaky, and with times."""
-    width, height = chance.randint(280, 960), chance.randint(280, 720)
-    size = min(width, height) * chance.uniform(0.35, 0.8)
-    angle, slant = chance.gauss(0, 0.03), chance.gauss(0, 0.03)
-    wide, high = size * chance.uniform(0.95, 1.05) / 1000, size * chance.uniform(0.95, 1.05) / 1000
-    left, top = chance.uniform(0, width - size), chance.uniform(0, height - size)
-    shake = size * 0.003
-    sin, cos = math.sin(angle), math.cos(angle)
-    tempo = chance.uniform(0.7, 1.4)
-    clock = 0.0
-    strokes = []
-    for stroke in written.strokes:
-        points = []
-        for raw_x, raw_y in stroke:
-            x, y = (raw_x - 500 + slant * (raw_y - 500)) * wide, (raw_y - 500) * high
-            points.append(
-                [
-                    round(min(max(left + size / 2 + cos * x - sin * y + chance.gauss(0, shake), 0.0), width), 1),
-                    round(min(max(top + size / 2 + sin * x + cos * y + chance.gauss(0, shake), 0.0), height), 1),
-                    round(clock, 1),
-                ]
-            )
-            clock += _MS_A_POINT * tempo
-        clock += _PEN_LIFT_MS * tempo
-        strokes.append(points)
-    return Inked(strokes, width, height)
 
 
 # --- what is counted ---------------------------------------------------------------------------------------------------
-
-
-class Spread:
-    """A distribution of positive numbers in bounded memory: counts on a logarithmic scale, right to 1 %."""
-
-    _STEP: Final = math.log(1.01)
-    _LEAST: Final = 0.001
-
-    def __init__(self) -> None:
-        self._counts: Counter[int] = Counter()
-
-    def add(self, value: float) -> None:
-        """Count a value; what is below 0.001 counts as 0.001."""
-        self._counts[round(math.log(max(value, self._LEAST) / self._LEAST) / self._STEP)] += 1
-
-    def update(self, other: "Spread") -> None:
-        """Count all that another one has counted too."""
-        self._counts.update(other._counts)
-
-    @property
-    def n(self) -> int:
-        """How many were counted."""
-        return self._counts.total()
-
-    def quantile(self, share: float) -> float:
-        """The value that this share of the counted ones does not exceed; NaN where none was counted."""
-        left = math.ceil(share * self.n)
-        for step in sorted(self._counts):
-            left -= self._counts[step]
-            if left <= 0:
-                return self._LEAST * math.exp(step * self._STEP)
-        return math.nan
-
-
-@dataclass
-class Tally:
-    """What all people together saw; grows with the drawings only by the ids that an audit asks for."""
-
-    drawings: int
-    """That will be made."""
-    seen: Counter[str] = field(default_factory=Counter)
-    """Plain counts: drawn, saved, previews, answered, corrected, ..."""
-    missed: Counter[str] = field(default_factory=Counter)
-    """Of a model: finished drawings to which it gave no answer, by the word of the game."""
-    outcomes: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    right: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """Of a model in a block of the run: guesses that named the digit drawn."""
-    guessed: Counter[tuple[str, int]] = field(default_factory=Counter)
-    latency: dict[str, Spread] = field(default_factory=dict)
-    hops: dict[tuple[str, str], Spread] = field(default_factory=dict)
-    saved: set[UUID] = field(default_factory=set)
-    """Final drawings that were acknowledged."""
-    receipted: dict[UUID, UUID] = field(default_factory=dict)
-    """The drawing of every correction that was acknowledged."""
-
-    def took(self, what: str, seconds: float) -> None:
-        """Count a latency."""
-        self.latency.setdefault(what, Spread()).add(seconds * 1000)
-
-    def guess(self, model: str, index: int, right: bool) -> None:
-        """Count a model's first answer to a finished drawing."""
-        block = index * BLOCKS // self.drawings
-        self.guessed[model, block] += 1
-        self.right[model, block] += right
-
-
-# --- a person ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -255,7 +64,7 @@ class Drawn:
     duration_s: float
 
 
-class Person:
+class SimulatedPlayer:
     """One simulated player: what they send, and what they make of what comes back.
 
     Every message can be sent again and come again: all that is not acknowledged is kept, with its ids, and counted once.

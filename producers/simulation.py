@@ -7,21 +7,20 @@ drops is opened again with the same seat, and what was not acknowledged is sent 
 import asyncio
 import random
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Group, RenderableType
-from rich.table import Table
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from contracts.events import MODELS, now
-from producers.simulated_player import FIRST, Person, SimulationOptions, Spread, Tally, handwriting
+from contracts.events import now
+from producers.handwriting import handwriting
+from producers.simulated_player import SimulatedPlayer
+from producers.simulation_options import SimulationOptions
+from producers.simulation_report import SimulationReport, report
+from producers.tally import Tally
 
 Progress = Callable[[int, int], None]
 """Called with the drawings that are through and the drawings of the whole run, a few times a second."""
@@ -29,109 +28,10 @@ Progress = Callable[[int, int], None]
 _TICK_S = 0.25
 _MOST_WAITING = 64  # open drawings of one player; at more the player waits, and the report says how often
 _LONGEST_WAIT_S = 1.0  # between two tries to reach the game
-_QUANTILES = (0.5, 0.95, 0.99)
 
 
 class NoGame(ConnectionError):
     """Nothing plays at that address."""
-
-
-class Share(BaseModel):
-    """Guesses that named the digit drawn, of those made."""
-
-    model_config = ConfigDict(frozen=True)
-
-    correct: int
-    n: int
-
-    @property
-    def text(self) -> str:
-        """For people."""
-        return f"{100 * self.correct / self.n:.1f} % of {self.n}" if self.n else "none"
-
-
-class Latency(BaseModel):
-    """A distribution in milliseconds, right to 1 %."""
-
-    model_config = ConfigDict(frozen=True)
-
-    n: int
-    p50: float
-    p95: float
-    p99: float
-    most: float
-
-
-class SimulationReport(BaseModel):
-    """What the simulated players saw, from their side of the socket."""
-
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
-
-    players: int
-    drawings: int
-    speed: float
-    seed: int
-    started: datetime
-    seconds: float
-    drawings_per_second: float
-    seen: dict[str, int]
-    """Plain counts: drawn, saved, answered by every model, corrected, confirmed, unfinished, sent again, reconnects, ..."""
-    first_tenth: dict[str, Share]
-    """By model, and of whichever was shown first, against the digit that was drawn, whatever the player said of it."""
-    last_tenth: dict[str, Share]
-    latency_ms: dict[str, Latency]
-    """From the moment a frame is sent: saved, first guess, all guesses (of a finished drawing); receipt, receipt of yours (of a
-    correction)."""
-    hops_ms: dict[str, dict[str, float]]
-    """By model, the median of each hop as the guess frames say it."""
-    receipts: dict[str, int]
-    """By outcome, those of `yours` left out."""
-    missed: dict[str, int] = {}
-    """By model: finished drawings to which it gave no answer, since it rested or was too slow."""
-    errors: dict[str, int]
-    """By code: error frames, and sockets that were lost."""
-    saved: frozenset[UUID] = Field(frozenset(), exclude=True, repr=False)
-    """The finished drawings that the game acknowledged."""
-    receipted: dict[UUID, UUID] = Field({}, exclude=True, repr=False)
-    """The drawing of each correction that the game acknowledged."""
-    spreads: dict[str, Spread] = Field({}, exclude=True, repr=False)
-    """Of `latency_ms`, the whole distributions: those of several runs can be put together."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether every drawing was saved, answered by every model (or said to be missed) and receipted, as far as seen."""
-        return self.seen.get("unfinished", 0) == 0 and self.seen.get("saved", 0) == self.drawings
-
-    def to_json(self) -> str:
-        """For machines."""
-        return self.model_dump_json(indent=2)
-
-    def to_table(self) -> RenderableType:
-        """For people."""
-        head = (
-            f"{self.drawings} drawings by {self.players} players in {self.seconds:.1f} s"
-            f" ({self.drawings_per_second:.1f} a second, speed {self.speed:g}, seed {self.seed})"
-        )
-        models = Table(
-            "model", "first tenth right", "last tenth right", "median of each hop, ms", title=head, title_justify="left"
-        )
-        for model in self.last_tenth:
-            hops = "  ".join(f"{hop} {ms:.1f}" for hop, ms in self.hops_ms.get(model, {}).items())
-            models.add_row(model, self.first_tenth[model].text, self.last_tenth[model].text, hops)
-        times = Table("ms from sending to", "n", "p50", "p95", "p99", "most")
-        for what, spread in self.latency_ms.items():
-            times.add_row(what, str(spread.n), *(f"{ms:.1f}" for ms in (spread.p50, spread.p95, spread.p99, spread.most)))
-        counts = Table("what the players saw", "n")
-        for what, n in self.seen.items():
-            counts.add_row(what, str(n))
-        for what, n in self.missed.items():
-            counts.add_row(f"missed by {what}", str(n))
-        for what, n in self.receipts.items():
-            counts.add_row(f"receipts: {what}", str(n))
-        for what, n in self.errors.items():
-            counts.add_row(f"[red]errors: {what}", str(n))
-        parts: list[RenderableType] = [models, times, counts]
-        return Group(*parts)
 
 
 async def simulate(
@@ -155,7 +55,7 @@ async def simulate(
     tally = Tally(options.drawings)
     pens = list(handwriting(options.data).values())
     enough = enough or asyncio.Event()
-    people = [Person(i, options, pens[i % len(pens)], tally) for i in range(options.players)]
+    people = [SimulatedPlayer(i, options, pens[i % len(pens)], tally) for i in range(options.players)]
     wires = [_Wire(person, i, url, headers, options, tally, enough) for i, person in enumerate(people)]
     loop = asyncio.get_running_loop()
     started, began = now(), loop.time()
@@ -171,7 +71,7 @@ async def simulate(
     finally:
         playing.cancel()
         await asyncio.gather(playing, return_exceptions=True)
-    return _report(options, tally, started, loop.time() - began)
+    return report(options, tally, started, loop.time() - began)
 
 
 def _socket_url(url: str) -> str:
@@ -193,7 +93,7 @@ class _Wire:
 
     def __init__(
         self,
-        person: Person,
+        person: SimulatedPlayer,
         number: int,
         url: str,
         headers: dict[str, str],
@@ -332,47 +232,3 @@ class _Wire:
 
         handle = self._loop.call_later(in_s, look)
         self._looking.add(handle)
-
-
-def _report(options: SimulationOptions, tally: Tally, started: datetime, seconds: float) -> SimulationReport:
-    blocks = 1 + max((block for _, block in tally.guessed), default=0)
-    tenth = max(1, blocks // 10)
-
-    def accuracy(first: int, end: int) -> dict[str, Share]:
-        shares: dict[str, Share] = {}
-        guessed = {model for model, _ in tally.guessed}
-        for model in sorted(guessed, key=lambda one: (one != FIRST, MODELS.index(one) if one in MODELS else len(MODELS), one)):
-            n, right = (sum(counts[model, block] for block in range(first, end)) for counts in (tally.guessed, tally.right))
-            shares[model] = Share(correct=right, n=n)
-        return shares
-
-    hops: dict[str, dict[str, float]] = {}
-    for (model, hop), spread in tally.hops.items():
-        hops.setdefault(model, {})[hop] = round(spread.quantile(0.5), 2)
-    return SimulationReport(
-        players=options.players,
-        drawings=tally.seen["drawn"],
-        speed=options.speed,
-        seed=options.seed,
-        started=started,
-        seconds=round(seconds, 2),
-        drawings_per_second=round(tally.seen["drawn"] / seconds, 2),
-        seen={what: n for what, n in tally.seen.items() if n},
-        first_tenth=accuracy(0, tenth),
-        last_tenth=accuracy(blocks - tenth, blocks),
-        latency_ms={
-            what: Latency(
-                n=spread.n,
-                **{f"p{round(100 * q)}": round(spread.quantile(q), 2) for q in _QUANTILES},
-                most=round(spread.quantile(1), 2),
-            )
-            for what, spread in tally.latency.items()
-        },
-        hops_ms=hops,
-        receipts=dict(tally.outcomes),
-        missed=dict(tally.missed),
-        errors=dict(tally.errors),
-        saved=frozenset(tally.saved),
-        receipted=tally.receipted,
-        spreads=tally.latency,
-    )

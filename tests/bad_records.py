@@ -21,7 +21,7 @@ from websockets.sync.client import connect
 from contracts.events import BATCH_MODELS, EVENTS, MODELS, TOPICS, MessageRejected
 from contracts.ports import Bus, Record, Tail
 from contracts.records import read, rejection
-from producers.bus import partition_of
+from producers.placement import partition_of
 from tests.product import Product
 
 GOLDEN: Final = Path(__file__).parent / "contract" / "golden"

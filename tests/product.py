@@ -20,8 +20,8 @@ import psutil
 from contracts.events import BATCH_MODELS
 from contracts.settings import LIMITS, Settings
 from deploy.local.archive import free_ports
-from producers.simulated_player import SimulationOptions
 from producers.simulation import NoGame, simulate
+from producers.simulation_options import SimulationOptions
 
 ROOT: Final = Path(__file__).parent.parent
 PROCESSES: Final = ("api", "router", "learning", "trainer", "sagemaker", *BATCH_MODELS, "kafka", "s3", "dynamodb")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from contracts.drawing import rasterize
 from contracts.events import ExampleLabelled, Features
-from producers.simulated_player import handwriting
+from producers.handwriting import handwriting
 from streams.embedding import Embedding
 from streams.learner import load_base
 from tests.histories import example, shown

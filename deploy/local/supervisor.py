@@ -5,8 +5,6 @@ until it ends. `running` is the same for tests.
 """
 
 import contextlib
-import fcntl
-import json
 import os
 import re
 import shutil
@@ -16,15 +14,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
 from contracts.settings import AWS_SECRETS, KAFKA_SECRETS, Settings
 from deploy.local.component import Component
 from deploy.local.components import components
 from deploy.local.keys import with_secrets
+from deploy.local.run_state import ProcessStatus, write_state
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
@@ -43,33 +41,7 @@ FIRST_WAVE = 0.5
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|AUTH_SOCK", re.IGNORECASE)
 """Names of variables that are not handed on, whoever has set them."""
-Phase = Literal["waiting", "starting", "ready", "down", "stopped"]
 DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How it stands with a process."""
-
-    name: str
-    phase: Phase = "waiting"
-    pid: int | None = None
-    started_at: str | None = None
-    """UTC, ISO 8601."""
-    took_s: float | None = None
-    """From its start to ready, in seconds."""
-    restarts: int = 0
-    note: str = ""
-    """Why it is down."""
-
-
-class AlreadyRunning(RuntimeError):
-    """Another supervisor has this home."""
-
-    def __init__(self, home: Path, pid: int) -> None:
-        """``pid`` is 0 where it is not known yet."""
-        super().__init__(f"Game Night already runs on {home} (process {pid}): stop it with Ctrl-C there, or kill {pid}")
-        self.pid = pid
 
 
 class StartFailed(RuntimeError):
@@ -83,7 +55,7 @@ class Supervisor:
         self,
         settings: Settings,
         parts: Sequence[Component],
-        told: Callable[[Standing], None] = lambda _: None,
+        told: Callable[[ProcessStatus], None] = lambda _: None,
         state: Path | None = None,
     ) -> None:
         """Nothing is started yet.
@@ -98,7 +70,7 @@ class Supervisor:
         self._parts = list(parts)
         self._told = told
         self._state = state
-        self._standings = {part.name: Standing(part.name) for part in parts}
+        self._standings = {part.name: ProcessStatus(part.name) for part in parts}
         self._ready = {part.name: threading.Event() for part in parts}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = threading.Event()
@@ -106,7 +78,7 @@ class Supervisor:
         self._keepers = [threading.Thread(target=self._keep, args=(part,), name=part.name, daemon=True) for part in parts]
 
     @property
-    def standings(self) -> list[Standing]:
+    def standings(self) -> list[ProcessStatus]:
         """How it stands with each process."""
         with self._changing:
             return list(self._standings.values())
@@ -281,60 +253,6 @@ def stopping_order(parts: Sequence[Component]) -> list[list[str]]:
     return [wave for wave in [[name for name in wave if name != "kafka"] for wave in waves] if wave] + (
         [["kafka"]] if any("kafka" in wave for wave in waves) else []
     )
-
-
-def write_state(path: Path, standings: Sequence[Standing]) -> None:
-    """Leave word of how it stands, for `gamenight doctor`; whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".new")
-    scratch.write_text(json.dumps({"pid": os.getpid(), "components": [asdict(standing) for standing in standings]}, indent=1))
-    scratch.replace(path)
-
-
-def state_file(home: Path) -> Path:
-    """Where `gamenight up` leaves word of how it stands."""
-    return home / "run" / "state.json"
-
-
-def read_state(home: Path) -> dict[str, Any] | None:
-    """What `write_state` left in a home; None: nothing, or nothing that can be read."""
-    try:
-        state = json.loads(state_file(home).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return state if isinstance(state, dict) else None
-
-
-def holder(home: Path) -> int | None:
-    """The process id of the supervisor that has this home; None: nobody has it."""
-    try:
-        with (home / "run" / "lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return None
-    except BlockingIOError:
-        return int((home / "run" / "lock").read_text().strip() or 0)
-    return None
-
-
-@contextlib.contextmanager
-def only_one(home: Path) -> Iterator[None]:
-    """Hold the home's lock; it is let go when this process ends, however it ends.
-
-    Raises:
-        AlreadyRunning: If another process has it; the message names its pid.
-    """
-    (home / "run").mkdir(parents=True, exist_ok=True)
-    with (home / "run" / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise AlreadyRunning(home, int(file.read().strip() or 0)) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 def _exit_name(code: int) -> str:

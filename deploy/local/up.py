@@ -25,7 +25,8 @@ from contracts.settings import Settings
 from deploy.local.component import Component
 from deploy.local.components import components, game_url, outside, settle_outside
 from deploy.local.keys import with_secrets
-from deploy.local.supervisor import Standing, Supervisor, only_one, read_state, state_file
+from deploy.local.run_state import ProcessStatus, only_one, read_state, state_file
+from deploy.local.supervisor import Supervisor
 
 HEALTHY_WITHIN_S = 60.0
 """After this the game is shown although it says that something is missing."""
@@ -80,7 +81,7 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
     waiting = {part.name for part in parts}
     failures: Counter[str] = Counter()
 
-    def told(standing: Standing) -> None:
+    def told(standing: ProcessStatus) -> None:
         log.tell(standing.phase, component=standing.name, pid=standing.pid, restarts=standing.restarts, note=standing.note)
         if standing.phase == "ready":
             waiting.discard(standing.name)

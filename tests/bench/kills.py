@@ -14,10 +14,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.audit import AuditReport, audit, committed
+from deploy.audit import audit, committed
+from deploy.auditor import AuditReport
 from producers.bus import open_bus
-from producers.simulated_player import SimulationOptions
-from producers.simulation import SimulationReport, simulate
+from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
+from producers.simulation_report import SimulationReport
 from tests.product import PROCESSES, Product, Recovery, product
 
 console = Console()

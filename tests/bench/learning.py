@@ -30,7 +30,7 @@ from contracts.events import (
     now,
 )
 from contracts.ports import Record
-from producers.simulated_player import PEN_DATA, handwriting
+from producers.handwriting import PEN_DATA, handwriting
 from streams.embedding import Embedding
 from streams.fold import Fold, advance, begin
 from streams.joiner import Joiner

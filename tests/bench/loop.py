@@ -27,8 +27,11 @@ from contracts.events import TRAINING_ENDS, ModelPublished, TrainingAdvanced, de
 from contracts.settings import Settings
 from deploy.audit import audit
 from producers.bus import open_bus
-from producers.simulated_player import Inked, SimulationOptions, Spread, handwriting, ink
-from producers.simulation import SimulationReport, simulate
+from producers.handwriting import Inked, handwriting, ink
+from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
+from producers.simulation_report import SimulationReport
+from producers.tally import Spread
 from tests.product import PROCESSES, ROOT, Product, product
 
 console = Console(stderr=True)

@@ -13,7 +13,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from producers.simulated_player import handwriting
+from producers.handwriting import handwriting
 from streams.personal_model import KEPT, Personal
 from tests.histories import READER, MemoryCells, example, features, folded
 from tests.writers import Drawings, drawings

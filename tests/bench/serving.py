@@ -30,7 +30,8 @@ from rich.console import Console
 
 from contracts.events import BATCH_MODELS, MODELS, DrawingSubmitted, now, variant_of
 from contracts.settings import Settings
-from producers.simulated_player import Spread, handwriting, ink
+from producers.handwriting import handwriting, ink
+from producers.tally import Spread
 from streams.make_base import idx
 from tests.bench.loop import known, machine
 from tests.product import ROOT, Product, product

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from contracts.events import TOPICS, MessageRejected, decode
 from contracts.ports import Record
 from contracts.records import KEPT_BYTES, KEPT_KEY_BYTES, read, rejection
-from producers.bus import MAX_VALUE
+from producers.placement import MAX_VALUE
 from tests.contract.test_events import GOLDEN
 from tests.histories import correction, drawing
 

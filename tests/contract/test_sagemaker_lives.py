@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.sagemaker import containers
+from deploy.local.sagemaker import containers, training
 from deploy.local.sagemaker.endpoints import Endpoints
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.sagemaker.training import TrainingJobs
 from tests.contract.sagemaker_stage import Stage, until
 
 
@@ -218,7 +217,7 @@ async def test_a_job_that_breaks_off_for_a_reason_nobody_thought_of_has_failed(
     def surprise(*_: object) -> None:
         raise KeyError("surprise")
 
-    monkeypatch.setattr(TrainingJobs, "_prepare", surprise)
+    monkeypatch.setattr(training, "lay_out", surprise)
     async with stage.service() as ask:
         await ask.job("unlucky", FOREVER)
         job = await ask.secondary("unlucky", "Failed")

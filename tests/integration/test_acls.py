@@ -16,9 +16,10 @@ from contracts.settings import LIMITS, Settings
 from deploy.audit import audit
 from deploy.local.keys import with_secrets
 from producers import acls
-from producers.bus import Undelivered, open_bus
-from producers.simulated_player import SimulationOptions
+from producers.bus import open_bus
+from producers.placement import Undelivered
 from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
 from producers.topics import create_topics
 from tests.clusters import PASSWORD, Authority, cluster, outside, scram
 from tests.serving import eventually, get

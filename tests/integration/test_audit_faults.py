@@ -14,7 +14,8 @@ import pytest
 from contracts.events import TOPICS, CorrectionReceipt, Event, ExampleLabelled, LessonTaught, decode
 from contracts.ports import Record
 from contracts.settings import Settings
-from deploy.audit import AuditReport, audit, committed, ledgers
+from deploy.audit import audit, committed, ledgers
+from deploy.auditor import AuditReport
 from deploy.local.supervisor import running
 from producers.bus import open_bus
 from producers.topics import create_topics, open_admin

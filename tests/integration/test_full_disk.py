@@ -11,8 +11,8 @@ from deploy.audit import audit
 from deploy.local import kafka
 from deploy.local.supervisor import running
 from producers.bus import open_bus
-from producers.simulated_player import SimulationOptions
 from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
 from tests.conftest import fresh_settings
 from tests.histories import named
 from tests.serving import eventually, get, playing

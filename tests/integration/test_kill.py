@@ -9,8 +9,8 @@ import pytest
 from contracts.events import MODELS
 from deploy.audit import audit, committed
 from producers.bus import open_bus
-from producers.simulated_player import SimulationOptions
 from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
 from tests.product import PROCESSES, Product, Recovery, product
 
 BACK_WITHIN_S = 10.0

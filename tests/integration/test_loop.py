@@ -14,8 +14,8 @@ from websockets.asyncio.client import connect
 from contracts.events import MODELS as ALL
 from deploy.audit import audit
 from producers.bus import open_bus
-from producers.simulated_player import SimulationOptions
 from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
 from streams.joiner import UNKNOWN
 from tests.histories import named
 from tests.product import Product, product

@@ -17,8 +17,8 @@ from deploy.audit import audit
 from deploy.local.supervisor import running
 from producers.bus import open_bus
 from producers.connection import BusError
-from producers.simulated_player import SimulationOptions
 from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
 from producers.topics import IN_SYNC, REPLICAS, TopicsDiffer, create_topics, open_admin
 from tests.clusters import Cluster, Node, cluster, outside
 from tests.histories import named

@@ -25,7 +25,8 @@ from contracts.events import (
     now,
 )
 from contracts.ports import Record
-from deploy.audit import Auditor, AuditReport, audit
+from deploy.audit import audit
+from deploy.auditor import Auditor, AuditReport
 from producers.bus import open_bus
 from streams.joiner import Joiner
 from streams.learner import Learner, load_base

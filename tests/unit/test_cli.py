@@ -17,7 +17,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from deploy.cli import main
 from deploy.local.archive import free_ports
-from deploy.local.supervisor import only_one
+from deploy.local.run_state import only_one
 from deploy.retraining import follow
 
 

@@ -44,8 +44,8 @@ def calls() -> list[tuple[str, str, ast.Call]]:
 def test_every_kafka_client_is_given_the_tls_and_sasl_of_the_settings() -> None:
     made = [(file, name, call) for file, name, call in calls() if name in CLIENTS | ASYNC_CLIENTS]
     assert {(file, name) for file, name, _ in made} == {
-        ("producers/bus.py", "KafkaProducer"),
-        ("producers/bus.py", "KafkaConsumer"),
+        ("producers/kafka_bus.py", "KafkaProducer"),
+        ("producers/kafka_bus.py", "KafkaConsumer"),
         ("producers/connection.py", "KafkaConnectionManager"),
         ("producers/topics.py", "KafkaAdminClient"),
         ("streams/transport.py", "AIOKafkaAdminClient"),

@@ -9,19 +9,8 @@ from pathlib import Path
 import pytest
 
 from deploy.local import install
-from deploy.local.install import (
-    HERE,
-    ROOT,
-    InstallFailed,
-    Jar,
-    Say,
-    Step,
-    install_jars,
-    link_libraries,
-    read_lock,
-    steps,
-    training_step,
-)
+from deploy.local.install import HERE, ROOT, Step, link_libraries, steps, training_step
+from deploy.local.jars import InstallFailed, Jar, Say, install_jars, read_lock
 from deploy.local.sagemaker.containers import Images, NotInstalled
 from deploy.local.sagemaker.errors import AwsError
 

@@ -7,15 +7,20 @@ import orjson
 import pytest
 
 from contracts.drawing import MAX_SIDE, check_limits, rasterize
-from producers.simulated_player import FIRST, Person, SimulationOptions, Spread, Tally, handwriting, ink
+from producers.handwriting import handwriting, ink
+from producers.simulated_player import FIRST, SimulatedPlayer
+from producers.simulation_options import SimulationOptions
+from producers.tally import Spread, Tally
 
 PENS = handwriting()
 SURE = {"correct_probability": 1.0, "confirm_probability": 1.0, "error_rate": 0.0, "duplicates": 0.0, "speed": 0.0}
 MODELS = [{"model": "xgboost"}, {"model": "river"}]
 
 
-def person(tally: Tally, **options: object) -> Person:
-    somebody = Person(0, SimulationOptions(players=1, drawings=tally.drawings, **{**SURE, **options}), PENS["26"], tally)
+def person(tally: Tally, **options: object) -> SimulatedPlayer:
+    somebody = SimulatedPlayer(
+        0, SimulationOptions(players=1, drawings=tally.drawings, **{**SURE, **options}), PENS["26"], tally
+    )
     somebody.hear({"type": "joined", "seat": "seat-1", "models": MODELS}, 0.0)
     return somebody
 

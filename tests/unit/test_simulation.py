@@ -8,8 +8,8 @@ import orjson
 import pytest
 from websockets.asyncio.server import serve
 
-from producers.simulated_player import SimulationOptions
 from producers.simulation import NoGame, simulate
+from producers.simulation_options import SimulationOptions
 
 MODELS = ("xgboost", "river")
 

@@ -1,11 +1,9 @@
 """Training jobs: inputs from S3, the image's `train` as a process, the model to S3, and all that can be asked meanwhile."""
 
 import asyncio
-import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +13,7 @@ from deploy.local.sagemaker import containers, logs, metrics, wire
 from deploy.local.sagemaker.containers import Image, Images, NotInstalled, Process, Say
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, in_use, invalid
+from deploy.local.sagemaker.job_folder import FAILURE_LENGTH, failure_reason, lay_out, upload
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.names import Names
@@ -31,7 +30,6 @@ _AT_ONCE: Final = max(2, os.cpu_count() or 1)
 _MOST_RESTARTS: Final = 3
 """How often a job begins anew that ran as the service was killed: it may be what kills it."""
 _DAY_S: Final = 86400
-_FAILURE_LENGTH: Final = 1024
 _MESSAGES: Final = {
     "Pending": "Waiting for the jobs before it to end",
     "Starting": "Preparing the instances for training",
@@ -241,7 +239,7 @@ class TrainingJobs:
         seconds = max(1, round(now - document.get("TrainingStartTime", now)))
         document |= {"TrainingEndTime": now, "TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
         if reason:
-            document["FailureReason"] = reason[:_FAILURE_LENGTH]
+            document["FailureReason"] = reason[:FAILURE_LENGTH]
         run = self._runs.get(document["TrainingJobName"])
         if run and run.metrics:
             document["FinalMetricDataList"] = list(run.metrics.values())
@@ -277,7 +275,7 @@ class TrainingJobs:
         image = self._images.find(document["AlgorithmSpecification"]["TrainingImage"])
         if not run.stopping.is_set():
             self._advance(document, "Downloading")
-            await asyncio.to_thread(self._prepare, document, folder)
+            await asyncio.to_thread(lay_out, self._objects, document, folder)
         outcome = "Stopped"
         if not run.stopping.is_set():
             document["TrainingStartTime"] = wire.now()
@@ -285,19 +283,8 @@ class TrainingJobs:
             outcome = await self._train(document, run, folder, image)
         if any(folder.glob("model/*")):
             self._advance(document, "Uploading")
-            document["ModelArtifacts"] = {"S3ModelArtifacts": await asyncio.to_thread(self._upload, document, folder)}
+            document["ModelArtifacts"] = {"S3ModelArtifacts": await asyncio.to_thread(upload, self._objects, document, folder)}
         return outcome
-
-    def _prepare(self, document: Document, folder: Path) -> None:
-        """Lay out /opt/ml: configuration and channels."""
-        shutil.rmtree(folder, ignore_errors=True)
-        for part in ("input/config", "input/data", "model", "output/data", "checkpoints"):
-            (folder / part).mkdir(parents=True)
-        channels = document.get("InputDataConfig", [])
-        for channel in channels:
-            source = channel["DataSource"]["S3DataSource"]
-            self._objects.download_prefix(source["S3Uri"], folder / "input" / "data" / channel["ChannelName"])
-        _write_configuration(document, folder / "input" / "config")
 
     async def _train(self, document: Document, run: _Run, folder: Path, image: Image) -> str:
         name = document["TrainingJobName"]
@@ -329,7 +316,7 @@ class TrainingJobs:
                 await process.stop(GRACE_S)
                 return "Stopped" if asked.done() else "MaxRuntimeExceeded"
             if code := await ended:
-                raise JobFailed(_reason(folder, code))
+                raise JobFailed(failure_reason(folder, code))
             return "Completed"
         finally:
             asked.cancel()
@@ -357,54 +344,3 @@ class TrainingJobs:
             "AWS_REGION": self._names.region,
             **document.get("Environment", {}),
         }
-
-    def _upload(self, document: Document, folder: Path) -> str:
-        output = document["OutputDataConfig"]
-        base = f"{output['S3OutputPath'].rstrip('/')}/{document['TrainingJobName']}/output"
-        if any((folder / "output" / "data").iterdir()):
-            self._objects.upload_archive(folder / "output" / "data", f"{base}/output.tar.gz")
-        if output.get("CompressionType") == "NONE":
-            self._objects.upload_folder(folder / "model", f"{base}/model/")
-            return f"{base}/model/"
-        self._objects.upload_archive(folder / "model", f"{base}/model.tar.gz")
-        return f"{base}/model.tar.gz"
-
-
-def _write_configuration(document: Document, folder: Path) -> None:
-    resources = document.get("ResourceConfig", {})
-    files: Mapping[str, Document] = {
-        "hyperparameters.json": document.get("HyperParameters", {}),
-        "inputdataconfig.json": {
-            channel["ChannelName"]: {
-                "TrainingInputMode": channel.get("InputMode", "File"),
-                "S3DistributionType": channel["DataSource"]["S3DataSource"].get("S3DataDistributionType", "FullyReplicated"),
-                "RecordWrapperType": channel.get("RecordWrapperType", "None"),
-                "ContentType": channel.get("ContentType", ""),
-            }
-            for channel in document.get("InputDataConfig", [])
-        },
-        "resourceconfig.json": {
-            "current_host": "algo-1",
-            "current_instance_type": resources.get("InstanceType", "ml.m5.large"),
-            "current_group_name": "homogeneousCluster",
-            "hosts": ["algo-1"],
-            "instance_groups": [
-                {
-                    "instance_group_name": "homogeneousCluster",
-                    "instance_type": resources.get("InstanceType", "ml.m5.large"),
-                    "hosts": ["algo-1"],
-                }
-            ],
-            "network_interface_name": "lo",
-        },
-    }
-    for name, content in files.items():
-        (folder / name).write_text(json.dumps(content))
-
-
-def _reason(folder: Path, code: int) -> str:
-    """What SageMaker says of a `train` that failed: what it has written itself, cut to leave room for the exit code."""
-    file = folder / "output" / "failure"
-    told = file.read_text(errors="replace").strip() if file.is_file() else "Please use the logs for what it printed"
-    ending = f", exit code: {code if code >= 0 else 128 - code}"
-    return f"AlgorithmError: {told}"[: _FAILURE_LENGTH - len(ending)] + ending
