@@ -190,7 +190,7 @@ class GuessMade(Event):
     lead: ModelName | None = None
     """The model that this player is shown first for this drawing, by the policy in force."""
     lead_after: Count | None = None
-    """Where a bandit has picked `lead`: the number of the player's words (corrections with a label) that it knew of, so that
+    """Where a bandit has picked `lead`: the number of the player's corrections with a label that it knew of, so that
     the pick can be made again from the log."""
     left_out: Annotated[dict[ModelName, Name], Field(max_length=MAX_GUESSES)] = {}
     """On a blend: who is not in it, and why."""
@@ -291,10 +291,10 @@ class DrawingAnswered(Event):
 
 
 class CorrectionGiven(Event):
-    """A player told us what they drew: a wrong guess put right, a right one confirmed, or an earlier word changed.
+    """A player told us what they drew: a wrong guess put right, a right one confirmed, or an earlier correction changed.
 
-    Written by api.play; read by the joiner. A player's last word on a drawing counts. Twice is harmless: a correction_id that
-    was seen has no effect.
+    Written by api.play; read by the joiner. A player's last correction of a drawing counts. Twice is harmless: a correction_id
+    that was seen has no effect.
     """
 
     topic: ClassVar[str] = "corrections.v1"
@@ -309,7 +309,7 @@ class CorrectionGiven(Event):
 
 
 class CorrectionWithdrawn(Event):
-    """A player took their word back.
+    """A player withdrew their corrections of a drawing.
 
     Written by api.play; read by the joiner. An id that names an earlier, already replaced correction changes nothing; any
     other takes the drawing's label away. Twice is harmless: an id that is taken back stays so.
@@ -326,10 +326,10 @@ class CorrectionWithdrawn(Event):
 
 
 class DrawingSought(Event):
-    """A word came on a drawing that the joiner does not know: is it on the log?
+    """The joiner got a correction of a drawing that it does not know, and looks for it on the log.
 
-    Written by the joiner, and read by it alone: this stands behind all drawings that were on the partition before the word, so
-    whoever has come here and has no such drawing knows that there is none. Twice is harmless: it is asked again.
+    Written by the joiner, and read by it alone: this stands behind all drawings that were on the partition before the
+    correction, so whoever has come here and has no such drawing knows that there is none. Twice is harmless: it is asked again.
     """
 
     topic: ClassVar[str] = "drawings.v1"
@@ -439,9 +439,9 @@ class ExampleLabelled(Event):
     player_id: PlayerId
     revision: Annotated[int, Field(ge=1, lt=1 << 31)]
     correction_id: UUID
-    """The word of the player that this revision stands on."""
+    """The correction that this revision comes from."""
     label: Digit | None
-    """None: the player took their word back."""
+    """None: the player withdrew their correction."""
     labels: list[GivenLabel] = []
     """Each label that the player gave it so far, in their order, those that were replaced or taken back among them: an online
     model learns one after the other, since what came a moment earlier would have been learned too."""

@@ -1,4 +1,4 @@
-"""Whether the log holds what the players were told, each thing once (stands beside all three ways, and changes nothing).
+"""Checks that the log holds what the players were told, each thing once (it stands beside all three ways, and only reads).
 
 A message may lie on the log more than once: writers send again, and readers count an id once. So repeats are told, and are no
 fault; a fault is what is missing, an effect that happened twice, or whatever a fold holds or has said that a fresh fold of the
@@ -41,7 +41,7 @@ _BUSY_S = 10.0  # after which a log that never rests is looked at nevertheless
 
 
 def committed(settings: Settings) -> dict[tuple[str, Place], int]:
-    """By fold and place on the log, the offset from which Kafka would let it go on.
+    """Read the committed offset of each fold and partition from Kafka.
 
     Raises:
         BusError: If nobody is there, or does not admit us.
@@ -61,7 +61,7 @@ def committed(settings: Settings) -> dict[tuple[str, Place], int]:
 
 
 def ledgers(home: Path) -> dict[Place, Kept]:
-    """What the ledgers in a home hold now, by fold and partition."""
+    """Read what the ledgers in a home hold now, by fold and partition."""
     files = [path for fold in FOLDS for path in (home / "state" / fold).glob("*.sqlite")]
     return {(path.parent.name, int(path.stem)): look(path) for path in files}
 
@@ -76,7 +76,7 @@ async def audit(
     home: Path | None = None,
     commits: Callable[[], Mapping[tuple[str, Place], int]] | None = None,
 ) -> AuditReport:
-    """What the whole log says of what players were told, and of the folds.
+    """Audit the whole log: what players were told, and what the folds hold.
 
     Args:
         bus: Where the log is.

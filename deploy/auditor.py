@@ -1,4 +1,4 @@
-"""Holds what is on the log against what it should have (ways 1 to 3): records in, faults out."""
+"""Compares the log with what players were told and with itself (ways 1 to 3): records in, faults out."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -43,7 +43,7 @@ _GRACE = timedelta(seconds=10)  # from a model's first promotion to its first an
 
 
 class AuditReport(BaseModel):
-    """What the log says of some drawings and corrections."""
+    """The result of an audit."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -77,12 +77,12 @@ class AuditReport(BaseModel):
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is lost and nothing doubled."""
+        """Say whether nothing is lost and nothing doubled."""
         counts = (*self.lost.values(), *self.doubled.values(), *self.folds.values(), self.scores_differ, self.unread)
         return not any(counts)
 
     def to_table(self) -> Table:
-        """For people."""
+        """Show the report as a table for people."""
         verdict = "[green]nothing lost, nothing doubled" if self.clean else "[red]the log is not what the players were told"
         table = Table("on the log", "n", title=f"audit: {verdict}", title_justify="left")
         table.add_row("drawings acknowledged to players", str(self.drawings))
@@ -148,7 +148,7 @@ class Auditor:
         self._unread = 0
 
     def read(self, record: Record) -> Event | None:
-        """Take a record in, and give the event that it carries; previews, and what is of other topics, are passed over."""
+        """Apply a record, and return the event that it carries; previews and records of other topics are ignored."""
         event = read(record, "audit")
         if event is None:
             return None
@@ -235,7 +235,7 @@ class Auditor:
             self._examples[event.drawing_id] = event.model_copy(update={"strokes": [], "features": None})
 
     def report(self, folds: Mapping[str, list[str]] | None = None, refolded: Mapping[str, int] | None = None) -> AuditReport:
-        """What is there, what is missing and what happened twice, by all that was read.
+        """Report what is there, what is missing and what happened twice, in all that was read.
 
         Args:
             folds: By fold, what a comparison with a fresh one has found; None: there was none.

@@ -28,11 +28,11 @@ GROUPS: Final = {"router": "gamenight-router", "learning": "gamenight-learning"}
 
 
 class AclsRefused(RuntimeError):
-    """The cluster does not let us give rights."""
+    """The cluster does not let us change rights."""
 
 
 def principal(part: str, prefix: str = "gamenight-") -> str:
-    """Kafka's name for a part; its user is what stands behind the colon.
+    """Return Kafka's name for a part; its user stands after the colon.
 
     >>> principal("router")
     'User:gamenight-router'
@@ -41,7 +41,7 @@ def principal(part: str, prefix: str = "gamenight-") -> str:
 
 
 def acls(prefix: str = "gamenight-") -> list[ACL]:
-    """Every right of every part, and no other."""
+    """Return every right of every part."""
     return [
         ACL(principal(part, prefix), "*", operation, ACLPermissionType.ALLOW, pattern)
         for part in PROCESSES
@@ -62,7 +62,7 @@ def _rights(part: str) -> Iterator[tuple[ACLOperation, ResourcePattern]]:
 
 
 def give(settings: Settings, prefix: str = "gamenight-") -> list[str]:
-    """Make the rights what they are to be: those that are missing are given, those of before that are too many are taken.
+    """Set the rights: missing ones are given, those of before that are not wanted any more are removed.
 
     Args:
         settings: Of somebody who may alter the cluster's rights.

@@ -43,7 +43,7 @@ class S3Blobs:
             raise
 
     def get(self, key: str) -> bytes:
-        """An object's bytes.
+        """Return an object's bytes.
 
         Raises:
             NoSuchBlob: If there is none under that key.
@@ -55,14 +55,14 @@ class S3Blobs:
         return body
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """All keys under a prefix, in the order of their UTF-8 bytes."""
+        """Return all keys under a prefix, in the order of their UTF-8 bytes."""
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
             for item in page.get("Contents", ()):
                 yield item["Key"]
 
 
 def ensure_bucket(settings: Settings) -> None:
-    """Make the bucket if it is not there."""
+    """Create the bucket if it does not exist."""
     s3: Any = boto3.client("s3", **settings.aws("s3"))
     try:
         s3.head_bucket(Bucket=settings.bucket)
@@ -88,11 +88,11 @@ class MemoryBlobs:
         self._objects[key] = bytes(data)
 
     def get(self, key: str) -> bytes:
-        """An object's bytes. Raises `NoSuchBlob`."""
+        """Return an object's bytes. Raises `NoSuchBlob`."""
         if key not in self._objects:
             raise NoSuchBlob(key)
         return self._objects[key]
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """All keys under a prefix, in the order of their UTF-8 bytes."""
+        """Return all keys under a prefix, in the order of their UTF-8 bytes."""
         yield from sorted((key for key in self._objects if key.startswith(prefix)), key=str.encode)

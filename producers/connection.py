@@ -1,4 +1,4 @@
-"""How Kafka is reached: the settings as the arguments of kafka-python, for every client of the product (all ways).
+"""Turns the settings into the arguments with which every client of the product reaches Kafka (all ways).
 
 Faust's are made of the same ones (streams.transport), so there is one place that knows of TLS, SASL and tokens. `knock` says in
 one line why a cluster lets nobody in: the clients themselves try again and again, and tell it to nobody.
@@ -49,7 +49,7 @@ class NotAdmitted(BusError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A Kafka, and how it is spoken to."""
+    """The servers of a Kafka, and the protocol for them."""
 
     servers: tuple[str, ...]
     """host:port of some of its brokers."""
@@ -58,7 +58,7 @@ class Place:
 
 
 def kafka_of(settings: Settings) -> Place:
-    """The Kafka of some settings.
+    """Return the Kafka that settings name.
 
     Raises:
         NotAdmitted: If what they say of TLS and SASL does not fit together; the message names the setting.
@@ -124,7 +124,7 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]
         self._until = 0.0
 
     def token(self) -> str:
-        """A token that is good for a while.
+        """Return a token that is valid for a while.
 
         Raises:
             NotAdmitted: If there is none.
@@ -234,7 +234,7 @@ DIRECT: Final = "direct://"
 
 
 def knock(place: Place, deadline_s: float) -> None:
-    """Wait until one broker of a Kafka lets us in: connected, trusted, admitted.
+    """Wait until one broker admits us: connected, its certificate trusted, our credentials accepted.
 
     Raises:
         BrokerAbsent: If none answered in time.

@@ -1,4 +1,4 @@
-"""The handwriting of the 30 people of data/pen, and what it looks like on a canvas (ways 1 and 2)."""
+"""Reads the handwriting of the 30 people of data/pen, and puts it on canvases (ways 1 and 2)."""
 
 import gzip
 import math
@@ -26,7 +26,7 @@ class Written:
 
 
 def handwriting(path: Path = PEN_DATA) -> dict[str, list[Written]]:
-    """What each writer wrote, in the order of the file."""
+    """Read what each writer wrote, in the order of the file."""
     writers: dict[str, list[Written]] = {}
     with gzip.open(path) as lines:
         for line in lines:
@@ -47,11 +47,11 @@ class Inked:
 
     @property
     def duration_ms(self) -> float:
-        """From pen down to pen up."""
+        """Return the milliseconds from pen down to pen up."""
         return self.strokes[-1][-1][2]
 
     def until(self, fraction: float) -> list[list[list[float]]]:
-        """The strokes as they were when this share of the points was drawn; at least one point."""
+        """Return the strokes as they were when this share of the points was drawn; at least one point."""
         left = max(1, round(fraction * sum(map(len, self.strokes))))
         begun = []
         for stroke in self.strokes:
@@ -63,7 +63,7 @@ class Inked:
 
 
 def ink(written: Written, chance: random.Random) -> Inked:
-    """The digit written once more: on a canvas of another size, elsewhere, a little slanted and shaky, and with times."""
+    """Write a digit once more: on a canvas of another size, elsewhere, a little slanted and shaky, and with times."""
     width, height = chance.randint(280, 960), chance.randint(280, 720)
     size = min(width, height) * chance.uniform(0.35, 0.8)
     angle, slant = chance.gauss(0, 0.03), chance.gauss(0, 0.03)

@@ -102,7 +102,7 @@ class KafkaBus:
                     ) from error
 
     def publish(self, event: Event) -> "Future[Record]":
-        """Send an event without ever waiting; what goes wrong is the future's."""
+        """Send an event without waiting; the future gets the record or the error."""
         try:
             partition, key, value = place_of(event, self._partitions)
             self._reserve(len(value))
@@ -219,7 +219,7 @@ class _KafkaTail:
         return {place: found[place].offset if found.get(place) else ends[place] for place in assigned}
 
     def poll(self, timeout_s: float) -> list[Record]:
-        """The records that came since; empty after ``timeout_s`` without any, or once closed."""
+        """Return the records that came since; none after ``timeout_s`` without any, or once closed."""
         deadline = time.monotonic() + timeout_s
         while True:
             with self._lock:
@@ -248,15 +248,15 @@ class _KafkaTail:
                     del self._behind[place]
 
     def caught_up(self) -> bool:
-        """Whether everything that was on the topics when it was opened has been polled."""
+        """Say whether everything that was on the topics when it was opened has been polled."""
         return not self._behind
 
     def positions(self) -> dict[Partition, int]:
-        """The first offset of each partition that was not polled."""
+        """Return the first offset of each partition that was not polled."""
         return dict(self._next)
 
     def close(self) -> None:
-        """Stop; a poll under way in another thread returns."""
+        """Stop reading; a poll in another thread returns."""
         self._closing = True
         with self._lock:
             self._consumer.close(autocommit=False, timeout_ms=1000)

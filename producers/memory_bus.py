@@ -31,12 +31,12 @@ _logs: dict[str, Log] = {}
 
 
 def log_of(name: str) -> Log:
-    """The log of a name: the same one each time."""
+    """Return the log of a name: the same one each time."""
     return _logs.setdefault(name, Log())
 
 
 class MemoryBus:
-    """Topics as lists: for tests of what stands on a bus."""
+    """A bus that keeps topics as lists, for tests."""
 
     def __init__(self, memory: Log, topics: Collection[str]) -> None:
         """Join the log that ``memory`` is."""
@@ -64,7 +64,7 @@ class MemoryBus:
         return future
 
     def flush(self, timeout_s: float) -> None:
-        """Nothing waits here."""
+        """Return at once: an event is kept as soon as it is published."""
 
     def follow(self, topics: Sequence[str], since: Since) -> Tail:
         """Read topics as a bystander."""
@@ -97,7 +97,7 @@ class _MemoryTail:
         return next((r.offset for r in self._memory.logs.get(place, ()) if r.timestamp_ms >= least), self._ends[place])
 
     def poll(self, timeout_s: float) -> list[Record]:
-        """The records that came since; empty after ``timeout_s`` without any, or once closed."""
+        """Return the records that came since; none after ``timeout_s`` without any, or once closed."""
         with self._memory.changed:
             self._memory.changed.wait_for(lambda: self._closing or self._waiting(), timeout_s)
             if self._closing:
@@ -113,15 +113,15 @@ class _MemoryTail:
         return any(len(self._memory.logs.get(place, ())) > at for place, at in self._next.items())
 
     def caught_up(self) -> bool:
-        """Whether everything that was on the topics when it was opened has been polled."""
+        """Say whether everything that was on the topics when it was opened has been polled."""
         return all(self._next[place] >= end for place, end in self._ends.items())
 
     def positions(self) -> dict[Partition, int]:
-        """The first offset of each partition that was not polled."""
+        """Return the first offset of each partition that was not polled."""
         return dict(self._next)
 
     def close(self) -> None:
-        """Stop; a poll under way in another thread returns."""
+        """Stop reading; a poll in another thread returns."""
         with self._memory.changed:
             self._closing = True
             self._memory.changed.notify_all()

@@ -1,4 +1,4 @@
-"""Where an event goes on a bus, and where reading begins: the same for Kafka and for memory (all ways)."""
+"""Decides where an event goes on a bus and where reading begins, for Kafka and for memory alike (all ways)."""
 
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -24,7 +24,7 @@ class EventTooLarge(BusError):
 
 
 class BusFull(BusError):
-    """More is waiting for acknowledgement than may wait."""
+    """More bytes wait for acknowledgement than may wait."""
 
 
 class Undelivered(BusError):
@@ -37,12 +37,12 @@ class BusClosed(BusError):
 
 @lru_cache(maxsize=8192)
 def partition_of(key: bytes, partitions: int) -> int:
-    """The partition that a key hashes to: Java's murmur2, as aiokafka and so Faust have it too."""
+    """Return the partition of a key: Java's murmur2, as aiokafka and so Faust have it too."""
     return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 def place_of(event: Event, partitions: dict[str, int]) -> tuple[int, bytes, bytes]:
-    """Partition, key and value of an event.
+    """Return the partition, key and value of an event.
 
     Raises:
         BusError: If it can be put nowhere.
@@ -63,7 +63,7 @@ def failed(error: BusError) -> "Future[Record]":
 
 
 def first_offset(wanted: int, begin: int, end: int) -> int:
-    """Where a partition that has ``begin`` to ``end`` - 1 is read from: see `contracts.ports.Since`."""
+    """Return the offset from which a partition that has ``begin`` to ``end`` - 1 is read; see `contracts.ports.Since`."""
     if wanted < 0:
         wanted += end
     return begin if wanted > end else max(begin, wanted)

@@ -1,4 +1,4 @@
-"""Tells rejected.v1 of what a bystander cannot handle, without ever holding it up for long (all ways).
+"""Publishes to rejected.v1 what a reader outside the folds cannot handle, and never delays it for long (all ways).
 
 For the relay, the trainer and the router's follower of models.v1; a fold's rejections go through its outbox. Several processes
 of a stage read the same record, and each reads it again when it starts: a rejection's id is made of the record and the stage,
@@ -26,17 +26,17 @@ log = structlog.get_logger(__name__)
 
 
 class Rejections:
-    """Each rejection is told once a process. For any thread but an event loop's."""
+    """Publishes each rejection once a process. For any thread but an event loop's."""
 
     def __init__(self, bus: Bus) -> None:
-        """Tell them on ``bus``."""
+        """Publish them on ``bus``."""
         self._bus = bus
         self._free = threading.Semaphore(PENDING)
         self._lock = threading.Lock()
         self._told: FIFOCache[UUID, None] = FIFOCache(_REMEMBERED)
 
     def tell(self, rejected: MessageRejected) -> None:
-        """Publish a rejection. Never raises, and is never in the way: what could not be told is logged."""
+        """Publish a rejection. It never raises and never blocks for long: what could not be published is logged."""
         with self._lock:
             if rejected.rejection_id in self._told:
                 return

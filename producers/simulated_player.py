@@ -1,4 +1,4 @@
-"""How a simulated player writes, looks and speaks, without a socket or a clock: frames and times in, frames out (ways 1 and 2).
+"""Decides what a simulated player sends, without a socket or a clock: frames and times in, frames out (ways 1 and 2).
 
 The handwriting is that of the 30 people of data/pen. A person knows what they drew, and judges the models by the guess that
 they are shown first; while that one is not there, by the digit on which all guesses together put most probability.
@@ -52,7 +52,7 @@ class _Open:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What a person is about to send: previews with the time of each, then the finished drawing."""
+    """A drawing that a player is about to send: previews with the time of each, then the finished drawing."""
 
     drawing_id: str
     index: int
@@ -65,13 +65,13 @@ class Drawn:
 
 
 class SimulatedPlayer:
-    """One simulated player: what they send, and what they make of what comes back.
+    """A simulated player: sends drawings and answers the guesses that come back.
 
     Every message can be sent again and come again: all that is not acknowledged is kept, with its ids, and counted once.
     """
 
     def __init__(self, number: int, options: SimulationOptions, pen: Sequence[Written], tally: Tally) -> None:
-        """Somebody who writes as `pen` shows.
+        """Make a player who writes as `pen` shows.
 
         Args:
             number: From 0; makes this player's chances their own, under the same seed.
@@ -97,15 +97,15 @@ class SimulatedPlayer:
 
     @property
     def waiting(self) -> int:
-        """Finished drawings that are not saved, answered by every model, and receipted yet."""
+        """Return the number of finished drawings that are not yet saved, answered by every model, and receipted."""
         return len(self._open)
 
     def join(self) -> bytes:
-        """The frame that takes a seat, the same one as before where there was one."""
+        """Return the frame that takes a seat, the same one as before if there was one."""
         return orjson.dumps({"type": "join", "name": f"Player {self._number + 1}", "room": None, "seat": self._seat})
 
     def draws(self) -> Iterator[Drawn]:
-        """This person's share of the drawings, in order."""
+        """Yield this player's share of the drawings, in order."""
         for index in self._indices:
             written = self._pen[self._made % len(self._pen)]
             self._made += 1
@@ -137,7 +137,7 @@ class SimulatedPlayer:
         )
 
     def pen_up(self, drawn: Drawn, at: float) -> list[bytes]:
-        """The frames of the finished drawing, sent at this time."""
+        """Return the frames of the finished drawing, which is sent at this time."""
         self._open[drawn.drawing_id] = _Open(drawn.index, drawn.label, drawn.frame, at, at + _RETRY_S)
         self._tally.seen["drawn"] += 1
         return self._perhaps_twice(drawn.frame)
@@ -151,7 +151,7 @@ class SimulatedPlayer:
     # --- what comes back
 
     def hear(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
-        """Take in what the game said.
+        """Handle a frame from the game.
 
         Args:
             frame: A frame of the public protocol; unknown types are counted as errors.
@@ -255,7 +255,7 @@ class SimulatedPlayer:
         return self._options.delay_s / speed * self._chance.uniform(0.5, 1.5) if speed else 0.0
 
     def judge(self, drawing_id: str, at: float) -> list[bytes]:
-        """What this person says of the guesses that they see now: a correction, a confirmation, or nothing."""
+        """Return what this player says of the guesses that they see now: a correction, a confirmation, or nothing."""
         held = self._open.get(drawing_id)
         if held is None or held.judged:
             return []
@@ -307,7 +307,7 @@ class SimulatedPlayer:
     # --- what is not acknowledged
 
     def again(self, at: float, everything: bool = False) -> list[bytes]:
-        """The frames to send again: what was not acknowledged in time, with the ids it had.
+        """Return the frames to send again: those that were not acknowledged in time, with the same ids.
 
         Args:
             at: The time.
@@ -330,7 +330,7 @@ class SimulatedPlayer:
         return frames
 
     def give_up(self, at: float) -> None:
-        """Stop waiting for what is older than this person's patience; what was missing is counted."""
+        """Stop waiting for drawings that are older than this player's patience; what was missing is counted."""
         for drawing_id, held in list(self._open.items()):
             if at - max(held.sent_at, held.corrected_at) < self._options.patience_s:
                 continue

@@ -31,7 +31,7 @@ _LONGEST_WAIT_S = 1.0  # between two tries to reach the game
 
 
 class NoGame(ConnectionError):
-    """Nothing plays at that address."""
+    """No game answers at that address."""
 
 
 async def simulate(
@@ -89,7 +89,7 @@ async def _knock(url: str, headers: dict[str, str]) -> None:
 
 
 class _Wire:
-    """A player's socket: carries what the person says, and holds on to the game when the socket drops."""
+    """A player's connection: carries their frames, and connects again when the socket drops."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ _PACE_S = 4.0  # a drawing each, at human pace
 
 
 class SimulationOptions(BaseModel):
-    """How many people play, and how."""
+    """The options of a simulation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

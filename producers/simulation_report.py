@@ -25,7 +25,7 @@ class Share(BaseModel):
 
     @property
     def text(self) -> str:
-        """For people."""
+        """Show it to people."""
         return f"{100 * self.correct / self.n:.1f} % of {self.n}" if self.n else "none"
 
 
@@ -78,15 +78,15 @@ class SimulationReport(BaseModel):
 
     @property
     def whole(self) -> bool:
-        """Whether every drawing was saved, answered by every model (or said to be missed) and receipted, as far as seen."""
+        """Say whether every drawing was saved, answered by every model (or said to be missed) and receipted, as far as seen."""
         return self.seen.get("unfinished", 0) == 0 and self.seen.get("saved", 0) == self.drawings
 
     def to_json(self) -> str:
-        """For machines."""
+        """Return the report as JSON."""
         return self.model_dump_json(indent=2)
 
     def to_table(self) -> RenderableType:
-        """For people."""
+        """Show it to people."""
         head = (
             f"{self.drawings} drawings by {self.players} players in {self.seconds:.1f} s"
             f" ({self.drawings_per_second:.1f} a second, speed {self.speed:g}, seed {self.seed})"

@@ -29,11 +29,11 @@ class Spread:
 
     @property
     def n(self) -> int:
-        """How many were counted."""
+        """Return how many values were counted."""
         return self._counts.total()
 
     def quantile(self, share: float) -> float:
-        """The value that this share of the counted ones does not exceed; NaN where none was counted."""
+        """Return the value that this share of the counted ones does not exceed; NaN if none was counted."""
         left = math.ceil(share * self.n)
         for step in sorted(self._counts):
             left -= self._counts[step]
@@ -44,7 +44,7 @@ class Spread:
 
 @dataclass
 class Tally:
-    """What all people together saw; grows with the drawings only by the ids that an audit asks for."""
+    """Counts what all players together see; it grows with the drawings only by the ids that an audit asks for."""
 
     drawings: int
     """That will be made."""

@@ -1,4 +1,4 @@
-"""Makes the topics of contracts/events.py on a broker, and gives those of before what is demanded of them now."""
+"""Creates the topics of contracts/events.py on a broker, and brings the settings of existing ones up to date."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,7 +21,7 @@ class TopicsDiffer(RuntimeError):
 
 
 def open_admin(settings: Settings, timeout_s: float = 30.0) -> KafkaAdminClient:
-    """A client for administration.
+    """Open an admin client.
 
     Raises:
         BrokerAbsent: If nobody answered in ``timeout_s``.
@@ -41,7 +41,7 @@ IN_SYNC: Final = 2
 
 
 def create_topics(settings: Settings) -> None:
-    """Make the topics that are not there yet; twice is once.
+    """Create the topics that do not exist yet; twice is once.
 
     Where the cluster has three brokers or more, they are kept by three, and acknowledged (acks=all) by two at least: what a
     player was told is saved survives any one broker.

@@ -21,7 +21,7 @@ LENGTH: Final = 4.0
 
 
 class Embedding:
-    """The network, loaded. For one thread at a time."""
+    """The frozen network, loaded into memory. Only one thread may use it at a time."""
 
     def __init__(self, path: Path = BASE / "embedding.tflite") -> None:
         """Load the network; some milliseconds."""

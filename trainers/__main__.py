@@ -77,7 +77,7 @@ def main() -> int:
 
 
 class Trainer:
-    """The process: what is in it, and how it ends."""
+    """The trainer's process: its parts, its loops, and how it ends."""
 
     def __init__(self, settings: Settings, stop: threading.Event) -> None:
         """Nothing connects before `start`."""

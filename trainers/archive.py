@@ -1,4 +1,4 @@
-"""Examples kept as Parquet on S3, in the order of the log (way 3, REBUILD).
+"""Keeps examples as Parquet on S3, in the order of the log (way 3, REBUILD).
 
 How far a partition is archived is said by the names of its objects and nowhere else, so there is no state to lose: whoever is
 killed between two objects goes on after the last one, and an object that is written twice has the same name.
@@ -39,7 +39,7 @@ _FIELDS: "Final[list[pa.Field[Any]]]" = [
     pa.field("player_id", pa.string(), nullable=False),
     pa.field("revision", pa.int32(), nullable=False),  # the highest of a drawing_id counts
     pa.field("correction_id", pa.string(), nullable=False),
-    pa.field("label", pa.int8()),  # null: the player took their word back
+    pa.field("label", pa.int8()),  # null: the player withdrew their correction
     pa.field("asked", pa.int8()),
     pa.field("drawn_at", pa.timestamp("us", tz="UTC"), nullable=False),
     pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
@@ -66,18 +66,18 @@ class Span:
     last: int
 
     def key(self, day: date) -> str:
-        """The object's name."""
+        """Return the object's name."""
         return f"{PREFIX}dt={day.isoformat()}/p{self.partition}-{self.first:012d}-{self.last:012d}.parquet"
 
 
 def span_of(key: str) -> Span | None:
-    """What an object's name says it holds; None for a name that is none of the archive's."""
+    """Read the offsets that an object holds from its name; None for a name that is not the archive's."""
     found = _KEY.match(key)
     return Span(*(int(part) for part in found.groups())) if found else None
 
 
 class Archive:
-    """All examples as objects under ``examples/``, one for each flush of a partition and day."""
+    """Keeps all examples as objects under ``examples/``, one for each flush of a partition and day."""
 
     def __init__(self, blobs: Blobs) -> None:
         """Name the bucket; it is listed at the first use."""
@@ -85,7 +85,7 @@ class Archive:
         self._next: dict[int, int] | None = None
 
     def places(self) -> dict[int, int]:
-        """The first offset that no object holds, by partition."""
+        """Return the first offset that no object holds, by partition."""
         if self._next is None:
             spans = [span for key in self._blobs.keys(PREFIX) if (span := span_of(key))]
             self._next = {}
@@ -121,7 +121,7 @@ def _days(batch: Sequence[Placed]) -> Iterator[tuple[date, list[Placed]]]:
 
 
 def parquet(batch: Sequence[Placed]) -> bytes:
-    """Examples as a Parquet file of `SCHEMA`; the same examples give the same bytes."""
+    """Encode examples as a Parquet file of `SCHEMA`; the same examples give the same bytes."""
     rows = [_row(placed.offset, placed.example) for placed in batch if placed.example]
     out = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out, compression="zstd")

@@ -1,4 +1,4 @@
-"""Endpoints and approvals as they are, told whenever they have changed; what does not answer, tried again (way 3, REBUILD).
+"""Watches endpoints and approvals, publishes their changes, and brings back what does not answer (way 3, REBUILD).
 
 One list of all endpoints every few seconds says which have changed; only those are looked at. Of the registry, one model's
 versions are listed each time.
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 
 class Watch:
-    """Looks after all batch models' endpoints."""
+    """Watches the endpoints of all batch models."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Watch:
             standing: What was said last.
             serving: The endpoints.
             promoter: Says, and tidies.
-            approvals: The registry's word on versions.
+            approvals: What the registry approves.
             worth_trying: Whether a model that does not answer is to be brought again.
             bring: Begins to make a model answer; nothing is done where that is under way.
         """

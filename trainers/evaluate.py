@@ -1,4 +1,4 @@
-"""How a candidate does beside the champion: both asked the same pictures, by the code that would serve them (way 3, REBUILD).
+"""Compares a candidate with the champion on the same pictures, with the code that would serve them (way 3, REBUILD).
 
 A temporary endpoint with a variant each is asked MNIST's 10,000 test images and the held-back drawings; the endpoint of the
 players is left alone.
@@ -26,7 +26,7 @@ def compare(
     held_back: Images,
     tell: Callable[[float], None],
 ) -> tuple[Marks, Marks | None]:
-    """The marks of the candidate and of the champion; None where there is no champion yet.
+    """Return the marks of the candidate and of the champion; None if there is no champion yet.
 
     Args:
         serving: Where the temporary endpoint is made; it is deleted afterwards.

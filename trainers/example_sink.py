@@ -1,4 +1,4 @@
-"""Examples as they come off the log, handed in batches to whoever keeps them (way 3, REBUILD).
+"""Reads examples from the log and hands them in batches to the sinks that keep them (way 3, REBUILD).
 
 A sink says how far it has come, and where it says so lies with what it keeps: in the names of the archive's objects, in the
 table of observations itself. So each can be thrown away and fills again from the log, and none waits for another.
@@ -37,11 +37,11 @@ class Sink(Protocol):
     """A place that keeps examples and knows how far it has them."""
 
     def places(self) -> dict[int, int]:
-        """The first offset that it has not, by partition; a partition that is missing has nothing yet."""
+        """Return the first offset that it does not have, by partition; a partition that is missing has nothing yet."""
         ...
 
     def keep(self, partition: int, batch: Sequence[Placed]) -> None:
-        """Keep a batch, in the order of the log. Only what it kept counts as kept; raises when it could not."""
+        """Keep a batch, in the order of the log; raises if it could not."""
         ...
 
 
@@ -95,7 +95,7 @@ def batches(waiting: list[Record], whole: bool) -> Iterator[list[Record]]:
 
 
 def stage_of(sink: Sink) -> str:
-    """What a sink is called where it cannot keep a record."""
+    """Return the stage that a rejection names when a sink cannot keep a record."""
     return f"trainers.{type(sink).__name__.lower()}"
 
 

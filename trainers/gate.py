@@ -1,4 +1,4 @@
-"""Whether a candidate may answer the players (way 3, REBUILD). Pure.
+"""Decides whether a candidate may answer the players (way 3, REBUILD). Pure.
 
 A version reaches players only if it keeps what is known (MNIST's test images) and is no worse for those who corrected it (the
 held-back drawings). Both versions are asked the same pictures through the same serving code, so they are compared picture by
@@ -29,7 +29,7 @@ LIKELY: Final = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Which pictures a version got right."""
+    """The pictures that a version got right."""
 
     mnist: NDArray[np.bool_]
     """One each of MNIST's 10,000 test images."""
@@ -37,7 +37,7 @@ class Marks:
     """One each of the held-back drawings."""
 
     def metrics(self) -> dict[str, float]:
-        """Counts and shares, as ModelPublished has them."""
+        """Return counts and shares, as ModelPublished has them."""
         out = {"mnist_n": float(self.mnist.size), "mnist_correct": float(self.mnist.sum()), "mnist_accuracy": _mean(self.mnist)}
         out |= {"held_back_n": float(self.held_back.size), "held_back_correct": float(self.held_back.sum())}
         return out | ({"held_back_accuracy": _mean(self.held_back)} if self.held_back.size else {})
@@ -45,14 +45,14 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the gate says."""
+    """The decision of the gate."""
 
     passed: bool
     reason: str
 
 
 def judge(model: str, candidate: Marks, champion: Marks | None) -> Verdict:
-    """Whether the candidate may take the champion's place, and why, or why not.
+    """Decide whether the candidate may replace the champion, and say why.
 
     The first version of a model, which has no champion to be compared with, needs its least accuracy and no more.
 
@@ -95,7 +95,7 @@ def _decided(candidate: NDArray[np.bool_], champion: NDArray[np.bool_]) -> tuple
 
 
 def by_chance(at_least: int, tosses: int) -> float:
-    """How likely a fair coin is to fall on one side that often, or oftener.
+    """Return how likely a fair coin falls on one side at least that often.
 
     >>> by_chance(5, 5)
     0.03125

@@ -1,4 +1,4 @@
-"""Training jobs: begun through the SageMaker SDK, followed through boto3 (way 3, REBUILD).
+"""Starts training jobs through the SageMaker SDK and follows them through boto3 (way 3, REBUILD).
 
 The SDK takes 1 GB and 6 to 11 s to import, so it runs as ``python -m trainers.jobs``, a process of its own that is started
 while the dataset is still being made, reads one request (a line of JSON) and answers with one. Nobody else imports
@@ -46,7 +46,7 @@ Pause = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A job to be begun."""
+    """A job to start."""
 
     name: str
     image: str
@@ -59,7 +59,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A job as it is."""
+    """The progress of a job."""
 
     status: str
     """InProgress, Completed, Failed, Stopping or Stopped."""
@@ -80,7 +80,7 @@ class Progress:
 
 
 def job_name(model: str, command_id: UUID) -> str:
-    """The one name of the job that a command asks for.
+    """Return the name of the job for a command: always the same one.
 
     It has all of the 63 characters that a name may have, because the SDK adds the time of day to the name that it is given, and
     cuts the end off: so it adds nothing.
@@ -93,7 +93,7 @@ def job_name(model: str, command_id: UUID) -> str:
 
 
 class Submitter:
-    """The SDK, warming up in a process of its own."""
+    """Runs the SDK in a process of its own, which imports it beforehand."""
 
     def __init__(self, settings: Settings) -> None:
         """Start it; it imports for some seconds."""
@@ -106,7 +106,7 @@ class Submitter:
         )
 
     def submit(self, request: Request, pause: Pause) -> None:
-        """Begin the job, or find that it was begun before.
+        """Start the job, unless it was started before.
 
         Raises:
             JobFailed: If SageMaker refused it, or the SDK broke.
@@ -126,7 +126,7 @@ class Submitter:
             raise JobFailed(f"SageMaker did not take the job: {error}")
 
     def close(self) -> None:
-        """End the process, whatever it is at."""
+        """End the process, whatever it does."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -136,7 +136,7 @@ class Submitter:
 
 
 def sdk_environment(settings: Settings) -> dict[str, str]:
-    """What the SDK reads from the environment: where the services are, and that it shall not look for any other."""
+    """Return the environment variables that tell the SDK where the services are."""
     places = settings.endpoint_urls
     named = {"logs": "CLOUDWATCH_LOGS", "sagemaker-runtime": "SAGEMAKER_RUNTIME"}  # as botocore names them
     urls = {f"AWS_ENDPOINT_URL_{named.get(name, name.upper())}": url for name, url in places.items()}
@@ -158,7 +158,7 @@ def sdk_environment(settings: Settings) -> dict[str, str]:
 
 
 def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
-    """Begin the job of the request that is read after the import; the error, or None.
+    """Read a request after the import and start its job; return the error, or None.
 
     Twice is harmless: the second is refused by its name, and that is no error here.
     """
@@ -196,7 +196,7 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
 
 
 class Jobs:
-    """The training jobs of one SageMaker."""
+    """Finds and follows the training jobs of one SageMaker."""
 
     def __init__(self, settings: Settings, pause: Pause) -> None:
         """Name it; nothing connects before the first call."""
@@ -205,7 +205,7 @@ class Jobs:
         self._logs: Any = boto3.client("logs", config=PATIENT, **settings.aws("logs"))
 
     def find(self, name: str) -> Progress | None:
-        """A job as it is, without its log; None if there is none of that name."""
+        """Return the progress of a job, without its log; None if no job has that name."""
         try:
             return _progress(self._sagemaker.describe_training_job(TrainingJobName=name), [], 0.0)
         except ClientError as error:
@@ -214,7 +214,7 @@ class Jobs:
             raise
 
     def follow(self, name: str) -> Iterator[Progress]:
-        """A job as it goes on, whenever it has something to say, at most once in `POLL_S`; the last is how it completed.
+        """Yield the progress of a job when there is news, at most once in `POLL_S`; the last one says how it completed.
 
         Raises:
             JobFailed: If it did not complete.
@@ -258,7 +258,7 @@ class Jobs:
 
 
 def fraction_of(line: str) -> float | None:
-    """How far a line of the log says that the training is; None if it does not say.
+    """Read from a line of the log how far the training is; None if it does not say.
 
     >>> fraction_of("round=30/75 train-mlogloss=0.2")
     0.4

@@ -1,4 +1,4 @@
-"""What was seen of each drawing, one item each, in DynamoDB: for whoever asks about one drawing (way 3, REBUILD).
+"""Keeps an item for each drawing in DynamoDB, for questions about a single drawing (way 3, REBUILD).
 
 An item is written only over a lower revision, so twice, late and out of order end in the same table. How far each partition
 is in the table stands in the table itself, as the items ``examples.v1/<partition>``: a table that was thrown away fills
@@ -55,7 +55,7 @@ class Observations:
         self._dynamodb: Any = boto3.client("dynamodb", config=patient, **settings.aws("dynamodb"))
 
     def places(self) -> dict[int, int]:
-        """The first offset that is not in the table, by partition."""
+        """Return the first offset that is not in the table, by partition."""
         keys = [{"drawing_id": {"S": _place_key(partition)}} for partition in range(PLAYER_PARTITIONS)]
         answer = self._dynamodb.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
         items = answer["Responses"][self._table]
@@ -99,7 +99,7 @@ class Observations:
 
 
 def newest_of(examples: Sequence[ExampleLabelled]) -> list[ExampleLabelled]:
-    """The highest revision of each drawing, in the order in which the drawings came first."""
+    """Return the highest revision of each drawing, in the order in which the drawings first came."""
     newest: dict[object, ExampleLabelled] = {}
     for example in examples:
         if example.drawing_id not in newest or newest[example.drawing_id].revision < example.revision:
@@ -108,7 +108,7 @@ def newest_of(examples: Sequence[ExampleLabelled]) -> list[ExampleLabelled]:
 
 
 def item(example: ExampleLabelled) -> dict[str, Any]:
-    """An observation as DynamoDB has it: no label means that the player took their word back."""
+    """Encode an observation for DynamoDB: no label means that the player withdrew their correction."""
     out: dict[str, Any] = {
         "drawing_id": {"S": str(example.drawing_id)},
         "player_id": {"S": example.player_id},

@@ -1,4 +1,4 @@
-"""What endpoints and training jobs would cost on AWS (way 3, REBUILD). Pure.
+"""Estimates what endpoints and training jobs would cost on AWS (way 3, REBUILD). Pure.
 
 List prices of SageMaker in us-east-1, on demand, in US dollars an hour, as of 2025; other regions are up to half as much again
 dearer, and who has a savings plan pays less. Good for comparing, not for an invoice.
@@ -29,7 +29,7 @@ PER_HOUR_USD: Final = MappingProxyType(
 
 
 def per_hour(instances: Iterable[tuple[str, int]]) -> float | None:
-    """Dollars an hour of instances, each type with its number; None where a price is not known.
+    """Return the dollars an hour that instances cost, given the number of each type; None if a price is not known.
 
     >>> per_hour([("ml.m5.large", 2), ("ml.c5.large", 1)])
     0.332
@@ -46,7 +46,7 @@ def per_hour(instances: Iterable[tuple[str, int]]) -> float | None:
 
 
 def of_job(instance_type: str, seconds: float) -> float | None:
-    """Dollars of a training job on one instance; None where the price is not known.
+    """Return the dollars that a training job on one instance costs; None if the price is not known.
 
     >>> of_job("ml.m5.large", 90)
     0.002875

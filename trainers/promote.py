@@ -1,4 +1,4 @@
-"""Which version answers the players, and which stands beside it: made true, then said (way 3, REBUILD).
+"""Changes which version answers the players and which candidate stands beside it, then publishes it (way 3, REBUILD).
 
 A model's endpoint has its champion, with all the traffic, and without any the last good version and the candidate, so that a
 rollback only shifts weights. The order is what matters: a version is on the endpoint, and has answered, before an event names
@@ -34,13 +34,13 @@ log = structlog.get_logger()
 
 
 def say(bus: Bus, standing: Standing, event: Event) -> None:
-    """Publish an event, wait for the broker to have it, and take it in."""
+    """Publish an event, wait for the broker to acknowledge it, and apply it."""
     bus.publish(event).result(ACKNOWLEDGED_S)
     standing.hear(event)
 
 
 class Promoter:
-    """Changes who answers."""
+    """Changes which version answers, and publishes it."""
 
     def __init__(self, bus: Bus, standing: Standing, serving: Serving) -> None:
         """Bring together the log, what it says, and the endpoints."""
@@ -51,11 +51,11 @@ class Promoter:
         self._amending = threading.Lock()
 
     def say(self, event: Event) -> None:
-        """Publish an event, and take it in."""
+        """Publish an event and apply it."""
         say(self._bus, self._standing, event)
 
     def amend(self, model: str, version: str, **changed: object) -> ModelPublished:
-        """Say what is thought of a version now; nothing is said where that is no news. The version as it is then."""
+        """Publish changed fields of a version, if they differ; return the version as it is then."""
         with self._amending:  # read, then written, by those who steer and those who watch; never for long
             before = self._standing.published(model)[version]
             after = before.model_copy(update=changed)
@@ -64,7 +64,7 @@ class Promoter:
             return after
 
     def promote(self, published: ModelPublished, note: str, *, back: bool = False) -> ModelPromoted:
-        """Let a version answer the players; the event that says so.
+        """Let a version answer the players; return the event that says so.
 
         Twice is harmless: what is so already is left, and not said again.
 
@@ -105,7 +105,7 @@ class Promoter:
             return event
 
     def stand(self, model: str) -> None:
-        """Make a model's endpoint serve all that the log names, and say it where the last good version cannot be served.
+        """Make a model's endpoint serve all versions that the log names; publish it if the last good one cannot be served.
 
         Raises:
             ServingFailed: If the champion does not come to answer.
@@ -144,7 +144,7 @@ class Promoter:
             log.info("candidate", model=model, version=published.version, role=role, share=share)
 
     def untry(self, model: str, note: str) -> CandidateSet | None:
-        """Take the candidate away; which it was."""
+        """Remove the candidate; return which one it was."""
         with self._locks[model]:
             candidate = self._standing.candidate(model)
             if candidate:
@@ -152,7 +152,7 @@ class Promoter:
             return candidate
 
     def tidy(self, model: str) -> None:
-        """Take off what no event names any more, if the last change is long enough ago and no other is under way."""
+        """Remove versions that no event names any more, if the last change is long enough ago and none is under way."""
         champion, seen = self._standing.champion(model), self._standing.endpoint(model)
         said = [event for event in (champion, self._standing.candidate(model)) if event]
         named = self._named(model)

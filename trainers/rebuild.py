@@ -1,4 +1,4 @@
-"""One rebuild of a batch model, from the command to the version that answers (way 3, REBUILD).
+"""Rebuilds a batch model, from the command to the version that answers (way 3, REBUILD).
 
 archive > dataset > training job > evaluation > gate > registry > endpoint. Every step finds out whether it was taken
 before: the dataset by its digest, the job by its name, the version by its command in the registry. So a rebuild that was
@@ -111,7 +111,7 @@ class Rebuilder:
         tell.end("done", f"{model} {version} answers: {published.gate}")
 
     def failed(self, command: RetrainModel, error: Exception) -> None:
-        """Tell that a rebuild could not be carried out."""
+        """Publish that a rebuild failed."""
         last = self._standing.training(command.target)
         version = last.version if last and last.command_id == command.command_id else "none"
         Teller(self._bus, self._standing, command, version).end("failed", f"{type(error).__name__}: {error}"[:1000])
@@ -222,7 +222,7 @@ class Rebuilder:
 
 
 class Teller:
-    """Tells how far one rebuild has come."""
+    """Publishes the progress of one rebuild."""
 
     def __init__(self, bus: Bus, standing: Standing, command: RetrainModel, version: str) -> None:
         """Name the rebuild."""
@@ -234,18 +234,18 @@ class Teller:
         self._message = ""
 
     def step(self, step: str, message: str) -> None:
-        """A step begins."""
+        """Say that a step begins."""
         self._message = message
         log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         self._say(step, SHARES[step], message)
 
     def onward(self, step: str, fraction: float, message: str = "", lines: Sequence[str] = ()) -> None:
-        """A step goes on; told at most twice a second, but lines of a log are always told."""
+        """Say how far a step is; published at most twice a second, but lines of a log always."""
         if lines or time.monotonic() - self._told >= jobs.POLL_S:
             self._say(step, fraction, message or self._message, lines)
 
     def end(self, step: str, message: str) -> None:
-        """The rebuild has ended: done, refused or failed."""
+        """Say how the rebuild ended: done, refused or failed."""
         log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         self._say(step, 1.0, message)
 

@@ -1,4 +1,4 @@
-"""The SageMaker endpoints that batch versions answer at: made, changed without a gap, asked (way 3, REBUILD).
+"""Makes, changes and asks the SageMaker endpoints of batch models, without a gap in their answers (way 3, REBUILD).
 
 Models and endpoint configurations are immutable and named after what they hold, so each step can be taken again: what is
 there is left as it is. A production variant is named after its version, and so every answer says which version gave it.
@@ -39,12 +39,12 @@ class ServingFailed(RuntimeError):
 
 
 def endpoint_of(model: str) -> str:
-    """The endpoint that answers players."""
+    """Return the name of the endpoint that answers players."""
     return f"gamenight-{model}"
 
 
 class Serving:
-    """The endpoints of one SageMaker."""
+    """Manages the endpoints of one SageMaker."""
 
     def __init__(self, settings: Settings, pause: Pause) -> None:
         """Name it; nothing connects before the first call."""
@@ -54,7 +54,7 @@ class Serving:
         self._runtime: Any = boto3.client("sagemaker-runtime", config=PATIENT, **settings.aws("sagemaker-runtime"))
 
     def serve(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished] = (), *, only: bool = False) -> None:
-        """Begin to make an endpoint serve some versions, all traffic to the first; nothing is done where it does already.
+        """Start to make an endpoint serve some versions, all traffic to the first; nothing is done if it does already.
 
         Where all of them are on the endpoint only weights change, at once; else all of its servers are started anew beside the
         old ones. `ready` waits for it. Twice is harmless.
@@ -96,7 +96,7 @@ class Serving:
             self.ask_blank(endpoint, version)
 
     def ask(self, endpoint: str, rasters: NDArray[np.uint8], variant: str) -> NDArray[np.float64]:
-        """Probabilities of some rasters, shape (n, 10); each row is at least 0 and adds up to 1.
+        """Ask an endpoint for the probabilities of rasters, shape (n, 10); each row is at least 0 and adds up to 1.
 
         Args:
             endpoint: Who is asked.
@@ -125,18 +125,18 @@ class Serving:
             raise ServingFailed(f"{variant} on endpoint {endpoint} gave an answer {wrong}") from wrong
 
     def ask_blank(self, endpoint: str, version: ModelPublished) -> None:
-        """See that a version answers. Raises `ServingFailed`."""
+        """Check that a version answers. Raises `ServingFailed`."""
         self.ask(endpoint, BLANK, variant_of(version.version))
 
     def weights(self, endpoint: str) -> dict[str, float]:
-        """The production variants of an endpoint that is in service, with their weights; none if it is not."""
+        """Return the production variants of an endpoint with their weights; none if it is not in service."""
         there = self._describe(endpoint)
         if there and there["EndpointStatus"] in _CHANGING:
             there = self._settled(endpoint)
         return _weights(there) if there and there["EndpointStatus"] == "InService" else {}
 
     def stamps(self) -> dict[str, tuple[str, datetime]]:
-        """Status and time of the last change of every endpoint of this game: all at once, so cheap to ask for."""
+        """Return the status and the last change of every endpoint of this game, in one call."""
         pages = self._sagemaker.get_paginator("list_endpoints").paginate(
             NameContains=endpoint_of(""), PaginationConfig={"PageSize": 100}
         )
@@ -145,7 +145,7 @@ class Serving:
         }
 
     def seen(self, model: str) -> EndpointSeen | None:
-        """A model's endpoint as it is now; None if it is not there."""
+        """Return a model's endpoint as it is now; None if it does not exist."""
         endpoint = endpoint_of(model)
         there = self._describe(endpoint)
         if there is None:
@@ -176,7 +176,7 @@ class Serving:
         )
 
     def retire(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished] = ()) -> None:
-        """Delete an endpoint and its configuration; the models stay."""
+        """Delete an endpoint and its config; the models stay."""
         if self._describe(endpoint):
             self._delete(endpoint)
         self._sagemaker.delete_endpoint_config(EndpointConfigName=_config_name(endpoint, first, others))

@@ -1,4 +1,4 @@
-"""Operators' commands on who answers: refused with a reason, or carried out and settled at once (way 3, REBUILD).
+"""Carries out operators' commands on which version answers, or refuses them with a reason (way 3, REBUILD).
 
 `refusal` is pure and says what the log speaks against; `Steering` sees that the log has the registry's latest word on the
 version, and does what is left. Twice is harmless: a command that is settled is not due any more (trainers.model_log), and what
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 def refusal(standing: Standing, command: QuickCommand) -> str | None:
-    """Why a command will not be carried out, for people; None if nothing on the log speaks against it."""
+    """Return why a command is refused, for people; None if nothing on the log speaks against it."""
     if isinstance(command, SetPolicy):
         return _against_policy(standing, command)
     if command.target not in BATCH_MODELS:
@@ -107,12 +107,12 @@ def _against_policy(standing: Standing, command: SetPolicy) -> str | None:
 
 
 def parts_after(before: Mapping[str, str], command: SetPolicy) -> dict[str, str]:
-    """The parts of all models that are not simply shown, once a command is carried out."""
+    """Return the parts of all models that are not simply shown, after a command."""
     return {model: part for model, part in {**before, **command.parts}.items() if part != "shown"}
 
 
 class Steering:
-    """Carries out what changes who answers."""
+    """Carries out the commands that change which version answers."""
 
     def __init__(self, standing: Standing, promoter: Promoter, approvals: Approvals) -> None:
         """Bring together what the log says, who can change it, and who approves."""
@@ -121,7 +121,7 @@ class Steering:
         self._approvals = approvals
 
     def settle(self, command: QuickCommand) -> CommandSettled:
-        """Carry a command out, or refuse it, and say so."""
+        """Carry a command out or refuse it, and publish which."""
         began = time.monotonic()
         self._note_failure(command)
         if not isinstance(command, SetPolicy) and command.version is not None:
@@ -132,7 +132,7 @@ class Steering:
         return self._say(command, "refused", against, began)
 
     def failed(self, command: QuickCommand, error: Exception) -> CommandSettled:
-        """Say that a command could not be carried out."""
+        """Publish that a command failed."""
         told = str(error) if isinstance(error, ServingFailed) else f"{type(error).__name__}: {error}"
         return self._say(command, "failed", told)
 

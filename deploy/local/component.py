@@ -40,7 +40,7 @@ class Component:
 
 
 def listens(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether somebody accepts connections there."""
+    """Say whether a port accepts connections."""
     try:
         socket.create_connection((host, port), timeout=1).close()
     except OSError:
@@ -49,7 +49,7 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def answers(port: int, path: str = "/", host: str = "127.0.0.1") -> bool:
-    """Whether an HTTP server says anything below 500 there."""
+    """Say whether an HTTP server answers with a status below 500."""
     if not listens(port, host):
         return False
     connection = http.client.HTTPConnection(host, port, timeout=2)

@@ -1,4 +1,4 @@
-"""Shuts the process that calls it in, before it becomes a model's server or a training job.
+"""Confines the process that calls it, before it becomes a model's server or a training job.
 
 In namespaces of its own (user and mount) it sees its folder as /opt/ml and may write there and in /tmp alone; the rest of the
 machine is read-only, and what is none of its business is not there: the home of the game with its secrets, data and logs, the
@@ -31,7 +31,7 @@ _SIZE: Final = "size=256m,mode=755"
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """What a process is shut in with: real paths."""
+    """The paths that a confined process sees, without links."""
 
     folder: str
     """What it sees as /opt/ml."""
@@ -42,7 +42,7 @@ class Bars:
 
 
 def confine(bars: Bars) -> None:
-    """Shut this process in, and go to /opt/ml; it should become another program at once.
+    """Confine this process and change to /opt/ml; it should become another program at once.
 
     Raises:
         OSError: If the kernel does not allow it; it may be half shut in then, and must end.
@@ -102,7 +102,7 @@ def confine(bars: Bars) -> None:
 
 
 def needed(python: str) -> tuple[str, ...]:
-    """The folders in which an interpreter lies, the environment's first, then those that it is a link to."""
+    """Return the folders of an interpreter: the environment's first, then those that it links to."""
     found = []
     for _ in range(40):
         found.append(os.path.dirname(os.path.dirname(python)))
@@ -118,7 +118,7 @@ def needed(python: str) -> tuple[str, ...]:
 
 
 def real(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
-    """Paths without links in them."""
+    """Resolve the links in paths."""
     return tuple(os.path.realpath(path) for path in paths)
 
 

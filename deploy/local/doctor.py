@@ -38,7 +38,7 @@ class Part(BaseModel):
 
 
 class Findings(BaseModel):
-    """All that was found; ``advice`` is empty when all is well."""
+    """What `examine` found; ``advice`` is empty when all is well."""
 
     up_pid: int | None
     parts: list[Part]
@@ -55,7 +55,7 @@ class Findings(BaseModel):
 
 
 def examine(settings: Settings) -> Findings:
-    """Look at everything; nothing is changed."""
+    """Examine all processes; nothing is changed."""
     pid = holder(settings.home)
     parts = _parts(settings, pid)
     said = health(game_url(settings))

@@ -91,7 +91,7 @@ class Step:
     """Whether nothing goes without it; otherwise `unavailable` says why it is not there."""
 
     def digest(self) -> str:
-        """Of all that it is made from, the Python and the place included."""
+        """Return a digest of all that it is made from, including the Python and the folder."""
         parts = [sys.version.encode(), str(self.made.absolute()).encode(), *(path.read_bytes() for path in self.sources)]
         return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
@@ -100,7 +100,7 @@ class Step:
         return self.made.with_name(f"{self.made.name}.stamp")
 
     def is_done(self) -> bool:
-        """Whether it is there, made from what is there now."""
+        """Say whether it is installed, and made from what is there now."""
         stamp = self.stamp()
         return self.made.exists() and stamp.is_file() and stamp.read_text() == self.digest()
 
@@ -135,7 +135,7 @@ def _line(failed: InstallFailed) -> str:
 
 
 def steps(tools: Path, here: str = HERE) -> list[Step]:
-    """All that belongs under a folder of tools, on a machine such as ``here``."""
+    """Return all steps that belong to a folder of tools on the machine ``here``."""
     from deploy.local import java
 
     def jars(name: str) -> Step:
@@ -161,7 +161,7 @@ def steps(tools: Path, here: str = HERE) -> list[Step]:
 
 
 def training_step(tools: Path, name: str, here: str = HERE) -> Step | None:
-    """What an image needs for training and not for serving; None: it trains with what it serves with."""
+    """Return the step that installs what an image needs for training only; None if it trains with its serving environment."""
     image = IMAGES / name
     return _image_step(tools, image, "-train", here) if (image / "requirements-train.txt").is_file() else None
 
@@ -192,7 +192,7 @@ def _image_step(tools: Path, image: Path, kind: str, here: str) -> Step:
 
 
 def install(tools: Path, images_alone: bool = False) -> None:
-    """Make what is not there yet, several things at a time, and show how far each is.
+    """Run the steps that are not done, several at a time, and show their progress.
 
     Raises:
         InstallFailed: If something that is needed could not be made.

@@ -46,12 +46,12 @@ class Jar:
 
     @property
     def filename(self) -> str:
-        """Its name in the folder of jars."""
+        """Return its file name in the folder of jars."""
         return f"{self.artifact}-{self.version}{'-' if self.classifier else ''}{self.classifier}.{self.packaging}"
 
 
 def read_lock(text: str) -> list[Jar]:
-    """The jars that a lock names: a line each, the coordinate and the sha256."""
+    """Read the jars of a lock: a line each, with the coordinate and the sha256."""
     lines = [line.replace(" ", ":").split(":") for line in text.splitlines() if line and not line.startswith("#")]
     return [Jar(*fields) for fields in lines]
 
@@ -68,7 +68,7 @@ def verify(path: Path, jar: Jar) -> None:
 
 
 def install_jars(lock: str, folder: Path, fetch: Callable[[Jar, Path], Path], say: Say) -> None:
-    """Bring the jars of a lock into a folder, each verified before it gets there; what is not in the lock goes.
+    """Install the jars of a lock into a folder, each verified first; jars that are not in the lock are removed.
 
     Args:
         lock: The text of the lock.
@@ -123,7 +123,7 @@ def _maven(folder: Path) -> "MavenContext":
 
 
 def resolve_lock(coordinates: tuple[str, ...], scratch: Path) -> str:
-    """The lock of the first coordinate, all that it needs, and the others: a line a file, no addresses."""
+    """Resolve the first coordinate with its dependencies, and the others; return a lock with a line a file and no addresses."""
     context = _maven(scratch)
     first, *others = (context.create_dependency(coordinate) for coordinate in coordinates)
     inputs, needed = context.resolver.resolve([first])

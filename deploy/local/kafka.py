@@ -33,17 +33,17 @@ def component(settings: Settings) -> Component:
 
 
 def command(jars: Path, properties: Path) -> tuple[str, ...]:
-    """The command line that runs the broker; the class archive is made with the same one."""
+    """Return the command that runs the broker; the class archive is made with the same one."""
     return java.command(jars, "kafka.Kafka", str(properties.absolute()), options=("-Xmx512m", *LOGGING))
 
 
 def properties_file(home: Path) -> Path:
-    """Where the broker's settings are written."""
+    """Return the path of the broker's settings."""
     return home / "kafka" / "server.properties"
 
 
 def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
-    """The broker's settings: one node, nothing replicated, quick to come back after kill -9."""
+    """Return the broker's settings: one node, nothing replicated, quick to restart after kill -9."""
     alone = {
         f"{topic}.{name}": value
         for topic in ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
@@ -73,7 +73,7 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
 
 
 class DiskFull(RuntimeError):
-    """There is no room for the log; the message says where."""
+    """The disk has no room for the log; the message says where."""
 
 
 def prepare(settings: Settings) -> None:
@@ -98,7 +98,7 @@ def write_properties(file: Path, data: Path, port: int, controller_port: int) ->
 
 
 def new_cluster_id() -> str:
-    """An id for a cluster that is about to be made."""
+    """Make an id for a new cluster."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
 
@@ -122,7 +122,7 @@ def format_storage(jars: Path, file: Path, cluster: str | None = None, users: Ma
 
 
 def make_topics(settings: Settings) -> None:
-    """Make the topics that are not there."""
+    """Create the topics that do not exist."""
     from producers.topics import create_topics  # takes a while to import: meanwhile the broker starts
 
     create_topics(settings)

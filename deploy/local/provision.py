@@ -20,7 +20,7 @@ DEALT: Final = {"aws": AWS_SECRETS, "game": GAME_SECRETS}
 
 
 def deal(settings: Settings, folder: Path) -> None:
-    """Write the secrets into the folders of those who need them; twice is once."""
+    """Write the secrets into the folders of the services that need them; twice is once."""
     for kind, names in DEALT.items():
         for name in names:
             secret = getattr(settings, name)
@@ -34,7 +34,7 @@ def deal(settings: Settings, folder: Path) -> None:
 
 
 def main() -> None:
-    """Furnish what the settings name; ends with 1 where somebody is not there yet, so that it can be tried again."""
+    """Create what the settings name; exit with 1 if a service is not up yet, so that it can be tried again."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--deal", type=Path, metavar="FOLDER", help="make the secrets and deal them out, and nothing else")
     arguments = parser.parse_args()

@@ -14,7 +14,7 @@ Phase = Literal["waiting", "starting", "ready", "down", "stopped"]
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
-    """How it stands with a process."""
+    """The status of a process."""
 
     name: str
     phase: Phase = "waiting"
@@ -29,7 +29,7 @@ class ProcessStatus:
 
 
 class AlreadyRunning(RuntimeError):
-    """Another supervisor has this home."""
+    """Another supervisor runs this home."""
 
     def __init__(self, home: Path, pid: int) -> None:
         """``pid`` is 0 where it is not known yet."""
@@ -38,7 +38,7 @@ class AlreadyRunning(RuntimeError):
 
 
 def write_state(path: Path, standings: Sequence[ProcessStatus]) -> None:
-    """Leave word of how it stands, for `gamenight doctor`; whole or not at all."""
+    """Write the status of all processes for `gamenight doctor`, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".new")
     scratch.write_text(json.dumps({"pid": os.getpid(), "components": [asdict(standing) for standing in standings]}, indent=1))
@@ -46,12 +46,12 @@ def write_state(path: Path, standings: Sequence[ProcessStatus]) -> None:
 
 
 def state_file(home: Path) -> Path:
-    """Where `gamenight up` leaves word of how it stands."""
+    """Return the path of the file that `gamenight up` writes the status to."""
     return home / "run" / "state.json"
 
 
 def read_state(home: Path) -> dict[str, Any] | None:
-    """What `write_state` left in a home; None: nothing, or nothing that can be read."""
+    """Read what `write_state` wrote; None if there is nothing that can be read."""
     try:
         state = json.loads(state_file(home).read_bytes())
     except (OSError, ValueError):
@@ -60,7 +60,7 @@ def read_state(home: Path) -> dict[str, Any] | None:
 
 
 def holder(home: Path) -> int | None:
-    """The process id of the supervisor that has this home; None: nobody has it."""
+    """Return the process id of the supervisor that runs this home; None if nobody does."""
     try:
         with (home / "run" / "lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -73,7 +73,7 @@ def holder(home: Path) -> int | None:
 
 @contextlib.contextmanager
 def only_one(home: Path) -> Iterator[None]:
-    """Hold the home's lock; it is let go when this process ends, however it ends.
+    """Hold the home's lock; it is released when this process ends, however it ends.
 
     Raises:
         AlreadyRunning: If another process has it; the message names its pid.

@@ -45,7 +45,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class Guard:
-    """An ASGI app before another one; ``GET /ping`` is answered to anybody."""
+    """An ASGI app that checks requests before it hands them to another one; anybody may ``GET /ping``."""
 
     def __init__(
         self, app: App, *, key: str, secret: str, region: str, port: int, clock: Callable[[], datetime] | None = None

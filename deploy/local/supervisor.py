@@ -64,7 +64,7 @@ class Supervisor:
             settings: Handed to every process by its environment, of the secrets those alone that it names.
             parts: What to start, each after all that it needs.
             told: Called with every change, from several threads, one at a time.
-            state: Where word is left of how it stands; None: nowhere.
+            state: The file that the status is written to; None: nowhere.
         """
         self._settings = settings
         self._parts = list(parts)
@@ -79,7 +79,7 @@ class Supervisor:
 
     @property
     def standings(self) -> list[ProcessStatus]:
-        """How it stands with each process."""
+        """Return the status of each process."""
         with self._changing:
             return list(self._standings.values())
 
@@ -132,7 +132,7 @@ class Supervisor:
             self._state.unlink(missing_ok=True)
 
     def log(self, name: str) -> Path:
-        """Where a process's output goes."""
+        """Return the path of a process's log."""
         return self._settings.home / "logs" / f"{name}.log"
 
     def _trim_logs(self) -> None:
@@ -162,7 +162,7 @@ class Supervisor:
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _live(self, part: Component) -> str:
-        """One life of a process, from its start to its end; says how it ended."""
+        """Run a process from its start to its end; return how it ended."""
         began = time.monotonic()
         self._note(part.name, phase="starting", took_s=None)
         part.prepare()
@@ -228,7 +228,7 @@ class Supervisor:
 
 
 def environment(part: Component, settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
-    """What a process finds in its environment: of the settings' secrets its own, of others' none."""
+    """Return a process's environment variables: of the secrets in the settings only those that it needs."""
     by_iam = settings.kafka_sasl_mechanism == "AWS_MSK_IAM" and KAFKA_SECRETS[0] in part.secrets
     cloud = AWS_SECRETS[0] in part.secrets or by_iam  # whoever has no keys of AWS has no profile or session of it either
     kept = {
@@ -240,7 +240,7 @@ def environment(part: Component, settings: Settings, inherited: Mapping[str, str
 
 
 def trim(log: Path) -> None:
-    """Put a log file aside that has become too large; whoever appends to it goes on in an empty one."""
+    """Rotate a log file that has become too large; the process goes on writing to an empty one."""
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > LARGEST_LOG:
             shutil.copy(log, log.with_suffix(".log.1"))
@@ -248,7 +248,7 @@ def trim(log: Path) -> None:
 
 
 def stopping_order(parts: Sequence[Component]) -> list[list[str]]:
-    """Waves of names, the highest tier first, and Kafka, where everything is kept, after all others."""
+    """Return the names in the order of stopping: the highest tier first, and Kafka after all others."""
     waves = [[part.name for part in parts if part.tier == tier] for tier in sorted({part.tier for part in parts}, reverse=True)]
     return [wave for wave in [[name for name in wave if name != "kafka"] for wave in waves] if wave] + (
         [["kafka"]] if any("kafka" in wave for wave in waves) else []
@@ -266,7 +266,7 @@ def _exit_name(code: int) -> str:
 
 @contextlib.contextmanager
 def running(settings: Settings, names: Sequence[str], timeout_s: float = 90.0) -> Iterator[Supervisor]:
-    """Some of the processes, ready, until the block ends; for tests.
+    """Run some of the processes until the block ends; for tests.
 
     Args:
         settings: Their home and ports; secrets that are missing are made.

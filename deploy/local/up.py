@@ -39,11 +39,11 @@ FORMER_GONE_S = 3.0
 
 
 class PortsTaken(RuntimeError):
-    """Ports that we need are somebody else's; the message names each with its setting."""
+    """Ports that we need are in use; the message names each with its setting."""
 
 
 class Journal:
-    """The supervisor's own log, as JSON lines like everybody's."""
+    """The supervisor's own log, in JSON lines as all logs are."""
 
     def __init__(self, home: Path) -> None:
         """Append to ``up.log`` among the logs of a home."""
@@ -141,7 +141,7 @@ class Health(BaseModel):
 
 
 def health(url: str, timeout_s: float = 4.0) -> Health:
-    """How the game is, by its own word; unavailable where it gives none."""
+    """Ask the game for its health; unavailable if it does not answer."""
     try:
         with urllib.request.urlopen(f"{url}/healthz", timeout=timeout_s) as answer:  # noqa: S310 - our own address
             return Health.model_validate_json(answer.read())
@@ -170,7 +170,7 @@ def _settled(url: str, status: Status) -> Health:
 
 
 def taken_ports(parts: Sequence[Component]) -> list[str]:
-    """A line for each port that cannot be ours: who has it where that can be seen, and the setting that moves it."""
+    """Return a line for each port that is in use: by whom, if that can be seen, and the setting that changes it."""
     wanted = [(port, setting, part) for part in parts for setting, port in part.ports.items()]
     lines = []
     for place, (port, setting, part) in enumerate(wanted):

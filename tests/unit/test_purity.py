@@ -21,7 +21,7 @@ IMPURE = re.compile(
 SEEDED = ("random.Random", "numpy.random.default_rng")
 """These give the same each time, as long as they are given a seed."""
 STAMP = ("contracts.events", "datetime.datetime.now")
-"""The one exception: an event is stamped where it is made. No pure module reads the stamp of what it makes itself."""
+"""The one exception: an event is stamped where it is made."""
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

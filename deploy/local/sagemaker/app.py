@@ -1,4 +1,4 @@
-"""The whole on one screen: who may come in, what is asked, and which module answers."""
+"""Puts the local SageMaker together: checks who calls, and hands each operation to the module that answers it."""
 
 import itertools
 import json
@@ -14,6 +14,7 @@ from contracts.settings import Settings
 from deploy.local.sagemaker import signature, wire
 from deploy.local.sagemaker.configs import Configs
 from deploy.local.sagemaker.containers import Images, reap
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.endpoints import Endpoints
 from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.http_server import Door, Handle, Request, Response
@@ -37,7 +38,7 @@ log = structlog.get_logger()
 
 
 class Sagemaker:
-    """The service behind the door."""
+    """The service that the HTTP server calls."""
 
     def __init__(self, settings: Settings) -> None:
         """Build all parts, with their state under ``<home>/sagemaker``; nothing runs yet."""
@@ -62,8 +63,8 @@ class Sagemaker:
             "logs": logs.operations(),
         }
 
-    async def answer(self, target: str, request: bytes) -> wire.Document:
-        """What an operation of the control plane or of CloudWatch Logs answers.
+    async def answer(self, target: str, request: bytes) -> Document:
+        """Answer an operation of the control plane or of CloudWatch Logs.
 
         Raises:
             AwsError: As AWS would give it.
@@ -80,7 +81,7 @@ class Sagemaker:
 
 
 def door(service: Sagemaker, settings: Settings) -> Door:
-    """The door that leads to a service.
+    """Make the HTTP server of a service.
 
     Args:
         service: What is behind it.
@@ -107,7 +108,7 @@ def door(service: Sagemaker, settings: Settings) -> Door:
 
 
 def _answering(service: Sagemaker, key: str, secret: str, region: str) -> Handle:
-    """What answers every request that comes in by the door."""
+    """Return the function that answers every request."""
     verify = partial(signature.verify, key=key, secret=secret, region=region)
     run, number = str(uuid.uuid4())[:24], itertools.count()  # a UUID's form at the tenth of its price
 
@@ -139,13 +140,13 @@ def _answering(service: Sagemaker, key: str, secret: str, region: str) -> Handle
 
 
 def refused(status: int, why: str) -> Response:
-    """What is said of a request that is no HTTP, or too big."""
+    """Answer a request that is no HTTP, or is too large."""
     return _told(AwsError("ServiceUnavailable" if status == 503 else "ValidationError", why, status), {})
 
 
 @asynccontextmanager
 async def sagemaker(settings: Settings) -> AsyncIterator[Sagemaker]:
-    """The service, with what a killed one has left taken up again; all its processes end with it."""
+    """Run the service: it takes up what a killed one left, and ends all its processes at the end."""
     service = Sagemaker(settings)
     orphans = reap(service.home)
     service.endpoints.recover()

@@ -41,7 +41,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An algorithm's folder, and the Python that runs it."""
+    """An algorithm: its folder, and the Python that runs it."""
 
     uri: str
     folder: Path
@@ -66,7 +66,7 @@ class Images:
         self._making: dict[str, asyncio.Task[None]] = {}
 
     def name(self, uri: str) -> str:
-        """The image that a URI names, installed or not.
+        """Return the name of the image of a URI, installed or not.
 
         Raises:
             AwsError: ValidationException, if there is none.
@@ -78,7 +78,7 @@ class Images:
         return name
 
     def find(self, uri: str) -> Image:
-        """The image that a URI names.
+        """Find the image of a URI.
 
         Raises:
             AwsError: ValidationException, if there is none, or its environment is not installed.
@@ -93,7 +93,7 @@ class Images:
         return Image(uri, IMAGES / name, python)
 
     async def for_training(self, image: Image, say: Say) -> Image:
-        """The image with what its `train` needs, made when it is asked for the first time: as an image that is pulled.
+        """Return the image with the environment that its `train` needs; the first call installs it, as an image is pulled.
 
         Cancelling it leaves the making to others who wait for it.
 
@@ -152,14 +152,14 @@ class Process:
         return self._process.returncode
 
     async def wait(self) -> int:
-        """Its exit code, once it and its output have ended."""
+        """Wait for the process and its output to end; return the exit code."""
         code = await self._process.wait()
         self._signal(signal.SIGKILL)  # what it left running would keep the output open
         await self._pump
         return code
 
     async def stop(self, patience_s: float) -> int:
-        """Ask it to end; make it, if it has not after ``patience_s`` seconds."""
+        """Send SIGTERM, and SIGKILL after ``patience_s`` seconds."""
         self._signal(signal.SIGTERM)
         try:
             return await asyncio.wait_for(asyncio.shield(self.wait()), patience_s)
@@ -168,7 +168,7 @@ class Process:
             return await self.wait()
 
     async def come_forward(self) -> None:
-        """Give it and what it started the priority that it would have had without ``nice``; see `can_come_forward`."""
+        """Give the process and its children the priority that they would have without ``nice``; see `can_come_forward`."""
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PGRP, self.pid, os.getpriority(os.PRIO_PROCESS, 0))  # a group: else only one thread of it
         group = Path(f"/proc/{self.pid}/autogroup")
@@ -251,7 +251,7 @@ async def _pump(process: asyncio.subprocess.Process, say: Say) -> None:
 
 
 def bars(folder: Path, image: Image, home: Path) -> Bars:
-    """What a process is shut in with.
+    """Return the paths that a confined process may see.
 
     Args:
         folder: What it sees as /opt/ml.
@@ -265,14 +265,14 @@ def bars(folder: Path, image: Image, home: Path) -> Bars:
 
 @functools.cache
 def can_confine(image: Image, home: Path) -> bool:
-    """Whether a process of an image can be shut in here: tried once, and said if not."""
+    """Say whether this machine can confine a process; tried once, and logged if it cannot."""
     if why := unconfined(image, home):
         log.warning("model servers and jobs are not confined", image=image.uri, reason=why)
     return not why
 
 
 def unconfined(image: Image, home: Path) -> str:
-    """Why a process of an image cannot be shut in here; empty: it can."""
+    """Say why this machine cannot confine a process; empty if it can."""
     command = (str(image.python), "-I", "-S", "-c", "pass")
     with tempfile.TemporaryDirectory(dir=home) as folder:
         shut_in = ("--confined", json.dumps(asdict(bars(Path(folder), image, home))))
@@ -283,13 +283,13 @@ def unconfined(image: Image, home: Path) -> str:
 
 @functools.cache
 def can_come_forward() -> bool:
-    """Whether what has stepped back may come forward again: a matter of root, elsewhere mostly not."""
+    """Say whether a process may raise its priority again: root may, others mostly not."""
     trial = [sys.executable, "-I", "-S", "-c", "import os; os.nice(1); os.nice(-1)"]
     return subprocess.run(trial, capture_output=True, check=False).returncode == 0
 
 
 def reap(home: Path) -> int:
-    """End what an earlier service of this home has left, and say how many processes that were.
+    """Kill the processes that an earlier service of this home left running; return their number.
 
     The kernel ends what we started when we die; what that had started in turn is found by the mark in its environment.
     """

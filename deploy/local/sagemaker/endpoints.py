@@ -1,4 +1,4 @@
-"""Endpoints: made, changed without a lost request (new servers first, then the switch, then the old ones drain), ended."""
+"""Makes, changes and deletes endpoints; a change loses no request: new servers start, then the old ones drain."""
 
 import asyncio
 import shutil
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 
 class Endpoints:
-    """Every endpoint: its document here, its servers in `Invoking`."""
+    """Keeps the document of every endpoint; `Invoking` knows the servers that answer."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Endpoints:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def operations(self) -> dict[str, Any]:
-        """What is answered here."""
+        """Return the operations of SageMaker that this class answers, by name."""
         return {
             "CreateEndpoint": self.create,
             "DescribeEndpoint": self.describe,
@@ -75,7 +75,7 @@ class Endpoints:
         }
 
     async def create(self, request: Document) -> Document:
-        """Start the servers of a config."""
+        """Create an endpoint: start the servers of its config."""
         name = request["EndpointName"]
         arn = self._names.arn(KIND, name)
         if self._state.get(KIND, name):
@@ -95,19 +95,19 @@ class Endpoints:
         return {"EndpointArn": arn}
 
     async def describe(self, request: Document) -> Document:
-        """An endpoint, with what it goes over to."""
+        """Return an endpoint, and the config that it is being updated to."""
         document = self._get(request["EndpointName"])
         if pending := document.get("_Pending"):
             document["PendingDeploymentSummary"] = {"EndpointConfigName": pending, "StartTime": document["LastModifiedTime"]}
         return document
 
     async def page(self, request: Document) -> Document:
-        """Endpoints, newest first."""
+        """Return a page of endpoints, newest first."""
         endpoints, token = _LISTING.page(self._state.all(KIND), request)
         return {"Endpoints": endpoints, "NextToken": token}
 
     async def update(self, request: Document) -> Document:
-        """Go over to another config."""
+        """Update an endpoint to another config."""
         document = await self._unoccupied(request["EndpointName"])
         config = request["EndpointConfigName"]
         deployment = request.get("DeploymentConfig", {})
@@ -124,7 +124,7 @@ class Endpoints:
         return {"EndpointArn": document["EndpointArn"]}
 
     async def update_weights(self, request: Document) -> Document:
-        """Change shares at once, and numbers of servers without a lost request."""
+        """Change the weights of variants at once, and their numbers of servers without losing a request."""
         document = await self._unoccupied(request["EndpointName"])
         name = document["EndpointName"]
         plan = [dict(variant) for variant in document["_Variants"]]
@@ -144,7 +144,7 @@ class Endpoints:
         return {"EndpointArn": document["EndpointArn"]}
 
     async def delete(self, request: Document) -> Document:
-        """Answer no more, and end the servers. Twice is harmless."""
+        """Delete an endpoint and end its servers. Twice is harmless."""
         document = self._get(request["EndpointName"])
         name = document["EndpointName"]
         if document["EndpointStatus"] == "Deleting":

@@ -14,11 +14,11 @@ MOST_S = 0.2
 
 
 class TooLong(Exception):
-    """An expression was still at it."""
+    """A regular expression took too long."""
 
 
 def too_long(*_: object) -> None:
-    """Break off; Python's matcher looks for signals."""
+    """Raise `TooLong`: a signal handler, which Python's matcher lets run."""
     raise TooLong
 
 

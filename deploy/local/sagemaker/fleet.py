@@ -34,7 +34,7 @@ class Fleet:
         self._draining: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Leave off draining: whoever ends all servers comes next."""
+        """Stop draining; the caller ends all servers next."""
         for task in self._draining:
             task.cancel()
         await asyncio.gather(*self._draining, return_exceptions=True)
@@ -42,7 +42,7 @@ class Fleet:
     async def unchanged(
         self, before: list[Document], serving: tuple[Variant, ...], plan: list[Document]
     ) -> dict[Path, list[Server]]:
-        """Servers of variants that an update leaves as they are, by folder: they go on. The plan gets those folders.
+        """Find the servers that an update leaves as they are, by folder, and write their folders into the plan.
 
         Where AWS would start all anew, nobody can tell the difference: an artifact that was written anew is fetched anew.
         """
@@ -65,7 +65,7 @@ class Fleet:
         *,
         aside: bool = False,
     ) -> tuple[Variant, ...]:
-        """Running servers for a plan, some of which run already; of the new ones none is left when one of them fails."""
+        """Start the servers of a plan, except those that run already; when one fails, all new ones are ended."""
         kept = kept or {}
         variants = []
         fresh = [planned for planned in plan if self._home / planned["Folder"] not in kept]
@@ -96,7 +96,7 @@ class Fleet:
         return _variant(planned, self._home / planned["Folder"], servers)
 
     def server(self, endpoint: str, planned: Document, index: int) -> Server:
-        """One of a variant's servers, with /opt/ml of its own and the variant's model in it."""
+        """Make one of a variant's servers, with an /opt/ml of its own that holds the variant's model."""
         folder = self._home / planned["Folder"]
         place = folder / f"instance-{index}"
         shutil.rmtree(place, ignore_errors=True)

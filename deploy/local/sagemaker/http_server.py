@@ -1,4 +1,4 @@
-"""HTTP/1.1 as the service's callers speak it. Leaner than a general server: this is on the way of every guess."""
+"""Serves HTTP/1.1 to the service's callers. Leaner than a general server, since every guess passes through it."""
 
 import asyncio
 import time
@@ -47,7 +47,7 @@ Handle = Callable[[Request], Awaitable[Response]]
 
 @dataclass(slots=True)
 class Door:
-    """A listening socket and the connections that came in by it."""
+    """An HTTP server: a listening socket and its connections."""
 
     handle: Handle
     max_bytes: int
@@ -73,7 +73,7 @@ class Door:
         self._server = await loop.create_server(lambda: _Connection(self), host, port, backlog=1024, reuse_address=True)
 
     async def close(self, patience_s: float) -> None:
-        """Let nobody in any more; who is being answered has so long to get it."""
+        """Stop listening; requests that are being answered have ``patience_s`` seconds to finish."""
         if self._server is None:
             return
         self._server.close()
@@ -224,7 +224,7 @@ class _Connection(asyncio.Protocol):
 
 @lru_cache(maxsize=256)
 def header_name(name: bytes) -> str:
-    """A header's name as it is looked up: callers send the same ones again and again."""
+    """Return a header's name in lower case; cached, since callers send the same ones again and again."""
     return name.decode("ascii").lower()
 
 

@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Variant:
-    """What answers under one name of an endpoint."""
+    """One variant of an endpoint, with its servers."""
 
     name: str
     weight: float
@@ -47,14 +47,14 @@ class Variant:
     """Asked beside the others, and its answers thrown away."""
 
     def server(self) -> Server | None:
-        """The least busy of those that are ready, before those that have not answered /ping; or None."""
+        """Return the least busy server that is ready, else one that has not answered /ping yet, else None."""
         if len(self.servers) == 1:
             return self.servers[0] if self.servers[0].ready.is_set() else None
         ready = [server for server in self.servers if server.ready.is_set()]
         return min(ready, key=lambda server: (server.missed, server.under_way), default=None)
 
     async def stir(self, within_s: float) -> None:
-        """Wait until its first server is ready again, at most so long."""
+        """Wait until the first server is ready again, or the time is up."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self.servers[0].ready.wait()
@@ -69,7 +69,7 @@ class Answered:
 
 
 class Invoking:
-    """The endpoints that answer now: one complete table, changed an endpoint at a time."""
+    """Knows which servers answer for each endpoint, and sends requests to them."""
 
     def __init__(self, names: Names) -> None:
         """No endpoint yet."""

@@ -1,4 +1,4 @@
-"""Lays out a training job's /opt/ml, and takes from it what the job has made or says of its failure."""
+"""Makes a training job's /opt/ml, and reads from it the model or the reason of a failure."""
 
 import json
 import shutil
@@ -71,7 +71,7 @@ def _write_configuration(document: Document, folder: Path) -> None:
 
 
 def failure_reason(folder: Path, code: int) -> str:
-    """What SageMaker says of a `train` that failed: what it has written itself, cut to leave room for the exit code."""
+    """Return the FailureReason of a `train` that failed: its own message, cut to leave room for the exit code."""
     file = folder / "output" / "failure"
     told = file.read_text(errors="replace").strip() if file.is_file() else "Please use the logs for what it printed"
     ending = f", exit code: {code if code >= 0 else 128 - code}"

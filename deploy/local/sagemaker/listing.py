@@ -19,7 +19,7 @@ _TIMES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """How one kind of resource is listed."""
+    """Describes how one kind of resource is listed."""
 
     name: str
     """The member that names it."""
@@ -35,7 +35,7 @@ class Listing:
     """Whether CreationTimeAfter means that time too: AWS is of two minds about it."""
 
     def page(self, documents: Iterable[Document], request: Document) -> tuple[list[Document], str | None]:
-        """The documents asked for, the newest first if no order is, at most MaxResults, and the token of the next page.
+        """Return the documents asked for, newest first by default, at most MaxResults, and the token of the next page.
 
         A token names the last document of its page, so that what comes or goes meanwhile neither repeats nor skips others.
 

@@ -1,4 +1,4 @@
-"""A log stream on disk: its newest lines, found by their place or their time. Blocking: read in threads.
+"""Reads and writes log streams on disk; lines are found by their place or their time. Blocking: call it in threads.
 
 A place counts the bytes of all lines before it, also of those that are gone by now: a token that names one stays good. A stream
 is a folder of parts, each named after the place where it begins; an old stream may still be one file.
@@ -28,10 +28,10 @@ class Line(NamedTuple):
 
 
 class Lines:
-    """One stream, as it is now."""
+    """A log stream as it is on disk now."""
 
     def __init__(self, stream: Path) -> None:
-        """Look at what there is.
+        """Read which parts the stream has.
 
         Raises:
             FileNotFoundError: If there is no such stream.
@@ -47,7 +47,7 @@ class Lines:
         self.changed_ms = int(stats[-1].st_mtime * 1000) if stats else self.created_ms
 
     def after(self, place: int) -> Iterator[Line]:
-        """Lines from a place on; one that is still being written is left for later."""
+        """Yield the lines from a place on; a line that is still being written is left out."""
         place, rest = max(place, self.begin), b""
         while chunk := self._read(place + len(rest), _CHUNK):
             *lines, rest = (rest + chunk).split(b"\n")
@@ -58,7 +58,7 @@ class Lines:
                 place = end
 
     def before(self, place: int) -> Iterator[Line]:
-        """Lines that end at a place or before, the last one first."""
+        """Yield the lines that end at a place or before it, the last one first."""
         at = end = min(place, self.end)
         rest = b""
         while at > self.begin:
@@ -82,7 +82,7 @@ class Lines:
             yield read
 
     def since(self, time_ms: int) -> int:
-        """The place of the first line of a time or later."""
+        """Find the place of the first line that was written at a time or later."""
         low, high = self.begin, self.end
         while high - low > _CHUNK:
             middle = (low + high) // 2
@@ -108,7 +108,7 @@ class Writer:
     """Appends to a stream, and drops its oldest part when it gets too long."""
 
     def __init__(self, stream: Path) -> None:
-        """The stream is there at once."""
+        """Create the stream if it does not exist."""
         self._stream = stream
         self._last_ms = 0
         self._part = self._open()

@@ -33,7 +33,7 @@ _COARSE_MS: Final = 1000  # a file's time is that of a coarser clock than its li
 
 
 class Logs:
-    """Streams of lines, by group and name."""
+    """Keeps log streams by group and name."""
 
     def __init__(self, folder: Path, names: Names) -> None:
         """Keep them in a folder."""
@@ -41,7 +41,7 @@ class Logs:
         self._names = names
 
     def operations(self) -> dict[str, Any]:
-        """What is answered here."""
+        """Return the operations of CloudWatch Logs that this class answers, by name."""
         operations = {
             "DescribeLogGroups": self.describe_groups,
             "DescribeLogStreams": self.describe_streams,
@@ -53,11 +53,11 @@ class Logs:
         return {name: _in_a_thread(operation) for name, operation in operations.items()}
 
     def writer(self, group: str, stream: str) -> Writer:
-        """What appends a line to a stream, with the time; the stream is there at once."""
+        """Return a function that appends a line with the time to a stream; the stream is created at once."""
         return Writer(self._folder / _file_name(group) / _file_name(stream))
 
     def describe_groups(self, request: Document) -> Document:
-        """Groups, by prefix or pattern."""
+        """Return a page of groups, by prefix or pattern."""
         found = []
         for folder in sorted(self._folder.iterdir()) if self._folder.is_dir() else []:
             name = unquote(folder.name)
@@ -69,7 +69,7 @@ class Logs:
         return {"logGroups": page, "nextToken": token}
 
     def describe_streams(self, request: Document) -> Document:
-        """A group's streams, by prefix."""
+        """Return a page of a group's streams, by prefix."""
         group = _group(request)
         prefix = request.get("logStreamNamePrefix", "")
         streams = [self._described(group, name, lines) for name, lines in self._streams(group) if name.startswith(prefix)]
@@ -81,7 +81,7 @@ class Logs:
         return {"logStreams": page, "nextToken": token}
 
     def get_events(self, request: Document) -> Document:
-        """A stream's events after a token, or from its head, or its last ones; a token is a place in the stream."""
+        """Return a stream's events after a token, from its head, or its last ones; a token is a place in the stream."""
         lines = Lines(self._stream(request))
         token = request.get("nextToken", "")
         direction, _, place = token.partition("/")
@@ -97,7 +97,7 @@ class Logs:
         return _answer(kept, start, last.end if last else start)
 
     def filter_events(self, request: Document) -> Document:
-        """Events of a group's streams in the order of time, those that hold all words of the pattern."""
+        """Return the events of a group's streams that contain all words of the pattern, in the order of time."""
         wanted = set(request.get("logStreamNames", []))
         prefix = request.get("logStreamNamePrefix", "")
         words = [one or two for one, two in re.findall(r'"([^"]*)"|(\S+)', request.get("filterPattern", ""))]
@@ -127,12 +127,12 @@ class Logs:
         return {"events": events, "nextToken": token, "searchedLogStreams": []}
 
     def delete_stream(self, request: Document) -> Document:
-        """Forget a stream; who still writes to it begins it anew."""
+        """Delete a stream; a process that still writes to it starts it again."""
         _remove(self._stream(request))
         return {}
 
     def delete_group(self, request: Document) -> Document:
-        """Forget a group with all its streams."""
+        """Delete a group with all its streams."""
         self._streams(_group(request))
         _remove(self._folder / _file_name(_group(request)))
         return {}

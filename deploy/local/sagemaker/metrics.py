@@ -24,7 +24,7 @@ _LAST_S: Final = 5.0
 
 @asynccontextmanager
 async def found(definitions: Sequence[Document], into: dict[str, Document], say: Say, nice: int) -> AsyncIterator[Say]:
-    """What is to be told each line that a job prints.
+    """Start looking for metrics; yields the function that takes each line that the job prints.
 
     Args:
         definitions: Name and Regex of each metric.

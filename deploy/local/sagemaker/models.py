@@ -17,7 +17,7 @@ _LISTING: Final = Listing("ModelName", from_then_on=True)
 
 
 class Models:
-    """Every model."""
+    """Keeps every model."""
 
     def __init__(self, state: State, names: Names, images: Images, packages: Packages, tags: Tags) -> None:
         """Models of images that this machine has, or of model packages."""
@@ -28,7 +28,7 @@ class Models:
         self._tags = tags
 
     def operations(self) -> dict[str, Any]:
-        """What is answered here."""
+        """Return the operations of SageMaker that this class answers, by name."""
         return {
             "CreateModel": self.create,
             "DescribeModel": self.describe,
@@ -37,7 +37,7 @@ class Models:
         }
 
     async def create(self, request: Document) -> Document:
-        """Name a container."""
+        """Create a model: a container under a name."""
         name = request["ModelName"]
         arn = self._names.arn(KIND, name)
         if self._state.get(KIND, name):
@@ -55,30 +55,30 @@ class Models:
         return {"ModelArn": arn}
 
     async def describe(self, request: Document) -> Document:
-        """A model."""
+        """Return a model."""
         return self.get(request["ModelName"])
 
     async def page(self, request: Document) -> Document:
-        """Models, newest first."""
+        """Return a page of models, newest first."""
         models, token = _LISTING.page(self._state.all(KIND), request)
         return {"Models": models, "NextToken": token}
 
     async def delete(self, request: Document) -> Document:
-        """Forget a model; endpoints that serve it go on."""
+        """Delete a model; endpoints that serve it keep running."""
         document = self.get(request["ModelName"])
         self._state.drop(KIND, document["ModelName"])
         self._tags.forget(document["ModelArn"])
         return {}
 
     def get(self, name: str) -> Document:
-        """A model by name."""
+        """Find a model by name."""
         document = self._state.get(KIND, name)
         if document is None:
             raise invalid(f'Could not find model "{self._names.arn(KIND, name)}".')
         return document
 
     def container(self, model: Document) -> Document:
-        """What to run of a model: Image, ModelDataUrl or None, Environment.
+        """Return what to run for a model: Image, ModelDataUrl or None, Environment.
 
         Raises:
             AwsError: ValidationException, if it is a pipeline, or its image or package is not here.

@@ -13,7 +13,7 @@ _MOVING: Final = ("Creating", "Updating", "Deleting")
 
 
 def plan_of(configs: Configs, models: Models, endpoint: str, config: str) -> list[Document]:
-    """What has to run for a config, each variant with a folder of its own."""
+    """Plan what has to run for a config; each variant gets a folder of its own."""
     described = configs.get(config)
     shadows = described.get("ShadowProductionVariants", [])
     plan = []
@@ -35,7 +35,7 @@ def plan_of(configs: Configs, models: Models, endpoint: str, config: str) -> lis
 
 
 def retain(old: list[Document], plan: list[Document], excluded: set[str]) -> None:
-    """Take over the shares and numbers that variants of the same name have now."""
+    """Copy to a plan the weights and counts that variants of the same name have now."""
     before = {variant["VariantName"]: variant for variant in old}
     for planned in plan:
         if kept := before.get(planned["VariantName"]):
@@ -46,7 +46,7 @@ def retain(old: list[Document], plan: list[Document], excluded: set[str]) -> Non
 
 
 def summary(variant: Document, document: Document) -> Document:
-    """A variant as DescribeEndpoint shows it: as it is, and as it shall be."""
+    """Return a variant as DescribeEndpoint shows it: current and desired."""
     image = {"SpecifiedImage": variant["Image"], "ResolvedImage": variant["Image"], "ResolutionTime": document["CreationTime"]}
     weight, count = variant.get("Current", (variant["Weight"], variant["Count"]))
     status = document["EndpointStatus"]

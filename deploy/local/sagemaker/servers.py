@@ -1,4 +1,4 @@
-"""A serving process: started, watched, started again when it dies, and drained before it ends."""
+"""Starts a serving process, watches it, starts it again when it dies, and drains it before it ends."""
 
 import asyncio
 import contextlib
@@ -108,7 +108,7 @@ class Server:
         self._watch = asyncio.create_task(self._keep_running())
 
     async def stop(self) -> None:
-        """Let it answer what it has been asked, then end it."""
+        """Let it answer the requests that it has, then end it."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), _DRAIN_S)
         await self.end()
@@ -124,12 +124,12 @@ class Server:
             await self._process.stop(_STOP_S)
 
     def enter(self) -> None:
-        """A request goes to it."""
+        """Count a request that is sent to it."""
         self.under_way += 1
         self._idle.clear()
 
     def leave(self) -> None:
-        """A request has been answered, or given up."""
+        """Count a request that was answered or given up."""
         self.under_way -= 1
         if not self.under_way:
             self._idle.set()

@@ -182,7 +182,7 @@ def expected(
     request = AWSRequest(
         method=method,
         url=f"http://signed{quoted}",
-        params=parse_qsl(query, keep_blank_values=True),
+        params=parse_qsl(query, keep_blank_values=True),  # type: ignore[arg-type, unused-ignore]  # a name may come twice
         headers={"X-Amz-Content-SHA256": digest},  # else botocore would take the one that the request claims
     )
     request.context["timestamp"] = stamp

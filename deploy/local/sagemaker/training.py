@@ -1,4 +1,4 @@
-"""Training jobs: inputs from S3, the image's `train` as a process, the model to S3, and all that can be asked meanwhile."""
+"""Runs training jobs: fetches their inputs from S3, runs the image's `train` as a process, puts the model on S3."""
 
 import asyncio
 import os
@@ -63,7 +63,7 @@ class _Run:
 
 
 class TrainingJobs:
-    """Every training job, running or not."""
+    """Keeps every training job, and runs those that have not ended."""
 
     def __init__(
         self, state: State, names: Names, images: Images, objects: Objects, kept: Logs, tags: Tags, home: Path
@@ -80,7 +80,7 @@ class TrainingJobs:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def operations(self) -> dict[str, Any]:
-        """What is answered here."""
+        """Return the operations of SageMaker that this class answers, by name."""
         return {
             "CreateTrainingJob": self.create,
             "DescribeTrainingJob": self.describe,
@@ -119,7 +119,7 @@ class TrainingJobs:
         return {"TrainingJobArn": arn}
 
     async def describe(self, request: Document) -> Document:
-        """A job, with the metrics as they are now."""
+        """Return a job with its metrics so far."""
         document = self._get(request["TrainingJobName"])
         run = self._runs.get(document["TrainingJobName"])
         if run and run.metrics:
@@ -127,7 +127,7 @@ class TrainingJobs:
         return document
 
     async def page(self, request: Document) -> Document:
-        """Jobs, newest first."""
+        """Return a page of jobs, newest first."""
         jobs, token = _LISTING.page(self._state.all(KIND), request)
         return {"TrainingJobSummaries": jobs, "NextToken": token}
 
@@ -149,7 +149,7 @@ class TrainingJobs:
         return {}
 
     async def delete(self, request: Document) -> Document:
-        """Forget a job that has ended."""
+        """Delete a job that has ended."""
         document = self._get(request["TrainingJobName"])
         if document["TrainingJobStatus"] in ("InProgress", "Stopping"):
             raise in_use(
@@ -160,7 +160,7 @@ class TrainingJobs:
         return {}
 
     def recover(self) -> None:
-        """Run jobs that an ended service has left once more from their inputs, under their names: who waits gets the model."""
+        """Run the jobs again that the service left unfinished when it ended, from their inputs and under their names."""
         for document in self._state.all(KIND):
             if document["TrainingJobStatus"] == "InProgress":
                 if not document.pop("_Closed", False) and document["SecondaryStatus"] != "Pending":

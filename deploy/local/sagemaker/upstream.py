@@ -15,16 +15,16 @@ MAX_BYTES: Final = 25 * 2**20
 
 
 class UpstreamLost(ConnectionError):
-    """The connection broke, or what came over it was no HTTP."""
+    """The connection broke, or the server did not speak HTTP."""
 
 
 class UpstreamRefused(UpstreamLost):
-    """There is no server: nothing was sent."""
+    """No server listens on the port: nothing was sent."""
 
 
 @dataclass(slots=True)
 class Response:
-    """What a serving process answered."""
+    """The answer of a serving process."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)

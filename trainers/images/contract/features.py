@@ -1,4 +1,4 @@
-"""What XGBoost and K-Means read of a drawing: its gradients, after the slant is taken out (way 1 and way 3).
+"""Computes what XGBoost and K-Means read of a drawing: its gradients, after deskewing (ways 1 and 3).
 
 The same code runs in training and in serving, so that a model meets the numbers that it was made from.
 """
@@ -50,7 +50,7 @@ _AXES: Final = _axes()
 
 
 def deskew(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Digits made upright: each row is moved left or right, and the mass is centred between the sides.
+    """Make digits upright: each row is moved left or right, and the mass is centred between the sides.
 
     Args:
         images: Shape (n, 784), 0 is paper.
@@ -79,7 +79,7 @@ def deskew(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Gradients in 8 directions over 7 x 7 cells, of digits made upright.
+    """Compute gradients in 8 directions over 7 x 7 cells, of digits made upright.
 
     Args:
         images: Shape (n, 784), 0 is paper.

@@ -60,7 +60,7 @@ def _rows(head: bytes) -> int:
 
 
 def read_npy(body: bytes) -> Raster:
-    """The rasters of a .npy body, shape (n, 784), without a copy.
+    """Read the rasters of a .npy body, shape (n, 784), without a copy.
 
     Raises:
         Refused: If it is anything else.
@@ -75,7 +75,7 @@ def read_npy(body: bytes) -> Raster:
 
 
 def read_json(body: bytes) -> Raster:
-    """The rasters of a JSON body, shape (n, 784).
+    """Read the rasters of a JSON body, shape (n, 784).
 
     Raises:
         Refused: If it is anything else.
@@ -93,14 +93,14 @@ def read_json(body: bytes) -> Raster:
 
 
 def write_npy(probabilities: NDArray[np.float32]) -> bytes:
-    """Probabilities as a .npy body."""
+    """Encode probabilities as a .npy body."""
     out = io.BytesIO()
     np.lib.format.write_array(out, probabilities, allow_pickle=False)
     return out.getvalue()
 
 
 def write_json(probabilities: NDArray[np.float32]) -> bytes:
-    """Probabilities as a JSON body."""
+    """Encode probabilities as a JSON body."""
     return json.dumps({"predictions": probabilities.tolist()}).encode()
 
 
@@ -109,7 +109,7 @@ WRITERS: Final[dict[str, Callable[[NDArray[np.float32]], bytes]]] = {NPY: write_
 
 
 async def answer(model: Model, images: Raster) -> NDArray[np.float32]:
-    """Probabilities of any number of rasters, shape (n, 10)."""
+    """Answer any number of rasters: probabilities of shape (n, 10)."""
     if len(images) <= SLICE:
         return model(images)
     parts = []
@@ -146,7 +146,7 @@ async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:
 
 
 def create_app(model: Model) -> Callable[..., Awaitable[None]]:
-    """The ASGI application."""
+    """Make the ASGI application."""
 
     async def respond(scope: Message, receive: Callable[[], Awaitable[Message]]) -> tuple[int, str, bytes]:
         match scope["method"], scope["path"]:

@@ -32,12 +32,12 @@ class BadInput(ValueError):
 
 
 def count(default: int, least: int = 1) -> Any:
-    """A hyperparameter that is a whole number of at least ``least``."""
+    """Define a hyperparameter that is a whole number of at least ``least``."""
     return field(default=default, metadata={"holds": lambda value: value >= least, "told": f"at least {least}"})
 
 
 def share(default: float) -> Any:
-    """A hyperparameter above 0 and at most 1."""
+    """Define a hyperparameter above 0 and at most 1."""
     return field(default=default, metadata={"holds": lambda value: 0 < value <= 1, "told": "above 0 and at most 1"})
 
 
@@ -45,7 +45,7 @@ Given = TypeVar("Given", bound="DataclassInstance")
 
 
 def hyperparameters(kind: type[Given], given: Mapping[str, Any]) -> Given:
-    """The values given, each as the type it should be; ``kind`` is a dataclass of `count` and `share`.
+    """Convert the values given to their types; ``kind`` is a dataclass of `count` and `share`.
 
     Raises:
         BadInput: If a name is unknown or a value is no number or out of range.
@@ -79,7 +79,7 @@ class Drawings(NamedTuple):
 
 
 def read(folder: Path) -> Drawings:
-    """All drawings of a channel, its files in the order of their names.
+    """Read all drawings of a channel, its files in the order of their names.
 
     Raises:
         BadInput: If there are none, or a file is not of the form that the module describes.

@@ -1,4 +1,4 @@
-"""Typical drawings and what they were called: what training makes and serving answers from."""
+"""Clusters of drawings with the labels near each: training makes them, and serving answers from them."""
 
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -39,7 +39,7 @@ class Clusters:
             return cls(**{field.name: arrays[field.name].astype(np.float32) for field in fields(cls)})
 
     def answer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The digits of all centroids, each counted by how near it is.
+        """Return the label shares of all centroids, weighted by how near each is.
 
         Args:
             images: Shape (n, 784), 0 is paper.

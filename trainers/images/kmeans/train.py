@@ -36,7 +36,7 @@ class Hyperparameters:
 
 
 def find(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -> tuple[Clusters, dict[str, float]]:
-    """Clusters, and their last metrics; a line a round goes to standard output."""
+    """Find the clusters; return them with their last metrics. Prints a line a round."""
     rng = np.random.default_rng(given.seed)
     weights = drawings.weights / drawings.weights.mean()
     mean, axes, points = _components(features.features(drawings.images), weights, given.components)
@@ -102,7 +102,7 @@ def _moved(points: Table, weights: Table, centroids: Table, nearest: NDArray[np.
 
 
 def make(drawings: Drawings, watched: Drawings | None, given: Hyperparameters, folder: Path) -> dict[str, float]:
-    """Find the clusters into a folder; their last metrics."""
+    """Find the clusters, write them into a folder, and return their last metrics."""
     found, metrics = find(drawings, watched, given)
     found.save(folder / "clusters.npz")
     return metrics

@@ -23,7 +23,7 @@ class Model:
     """A trained network, ready to answer."""
 
     def __init__(self) -> None:
-        """Load it."""
+        """Load the network."""
         container.about("mxnet", "raster-1")
         symbol, numbers = network.symbol(), (container.model_dir() / "model.params").read_bytes()
         self._predictors = {rows: Predictor(symbol, numbers, (rows, 1, network.SIDE, network.SIDE), 10) for rows in SIZES}
@@ -40,7 +40,7 @@ class Model:
 
 
 def load() -> serving.Model:
-    """The network of the model's folder, ready to answer."""
+    """Load the network from the model's folder."""
     return Model()
 
 

@@ -23,7 +23,7 @@ class Model:
     """A grown model, ready to answer."""
 
     def __init__(self) -> None:
-        """Load it.
+        """Load the model.
 
         Raises:
             ValueError: If it was grown on other features than this image computes.
@@ -52,7 +52,7 @@ class Model:
 
 
 def load() -> serving.Model:
-    """The model of the model's folder, ready to answer."""
+    """Load the model from its folder."""
     return Model()
 
 

@@ -36,7 +36,7 @@ class Hyperparameters:
 
 
 def grow(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -> tuple[xgboost.Booster, dict[str, float]]:
-    """A booster, and its last metrics; a line a round goes to standard output.
+    """Grow a booster; return it with its last metrics. Prints a line a round.
 
     XGBoost's own `subsample` still walks the rows that it left out. So the drawings are dealt into 1/subsample packs and
     each round sees the next one: as good, in about half the time at 1/2.
@@ -95,7 +95,7 @@ def _metrics(line: str) -> dict[str, float]:
 
 
 def make(drawings: Drawings, watched: Drawings | None, given: Hyperparameters, folder: Path) -> dict[str, float]:
-    """Grow the model into a folder; its last metrics."""
+    """Grow the model, write it into a folder, and return its last metrics."""
     booster, metrics = grow(drawings, watched, given)
     booster.save_model(folder / "model.ubj")
     return metrics
