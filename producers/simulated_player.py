@@ -150,7 +150,7 @@ class SimulatedPlayer:
 
     # --- what comes back
 
-    def hear(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
+    def receive(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
         """Handle a frame from the game.
 
         Args:
@@ -162,13 +162,13 @@ class SimulatedPlayer:
         """
         match frame["type"]:
             case "guess":
-                return self._hear_guess(frame, at)
+                return self._on_guess(frame, at)
             case "saved":
-                self._hear_saved(frame["drawing_id"], at)
+                self._on_saved(frame["drawing_id"], at)
             case "receipt":
-                self._hear_receipt(frame, at)
+                self._on_receipt(frame, at)
             case "missed":
-                return self._hear_missed(frame, at)
+                return self._on_missed(frame, at)
             case "joined":
                 self._seat = frame["seat"]
                 self._models = set()
@@ -194,7 +194,7 @@ class SimulatedPlayer:
         for drawing_id, held in list(self._open.items()):
             self._perhaps_through(drawing_id, held)
 
-    def _hear_saved(self, drawing_id: str, at: float) -> None:
+    def _on_saved(self, drawing_id: str, at: float) -> None:
         held = self._open.get(drawing_id)
         if held is None or held.saved:
             self._tally.seen["saved again"] += 1
@@ -205,7 +205,7 @@ class SimulatedPlayer:
         self._tally.took("saved", at - held.sent_at)
         self._perhaps_through(drawing_id, held)
 
-    def _hear_guess(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
+    def _on_guess(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
         drawing_id, model = frame["drawing_id"], frame["model"]
         held = self._open.get(drawing_id)
         if held is None:
@@ -232,7 +232,7 @@ class SimulatedPlayer:
             return self._all_answered(drawing_id, held, at)
         return (drawing_id, _LOOK_S + self._delay()) if len(held.guesses) == 1 else None
 
-    def _hear_missed(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
+    def _on_missed(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
         drawing_id, model = frame["drawing_id"], frame["model"]
         held = self._open.get(drawing_id)
         if held is None or model in held.missed or model in held.guesses:
@@ -281,7 +281,7 @@ class SimulatedPlayer:
         self._untold[held.correction_id] = at
         return self._perhaps_twice(held.correction)
 
-    def _hear_receipt(self, frame: Mapping[str, Any], at: float) -> None:
+    def _on_receipt(self, frame: Mapping[str, Any], at: float) -> None:
         if frame.get("stage") == "personal":
             if (given_at := self._untold.pop(frame["correction_id"], None)) is not None:
                 self._tally.took("receipt of yours", at - given_at)

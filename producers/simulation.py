@@ -55,16 +55,16 @@ async def simulate(
     tally = Tally(options.drawings)
     pens = list(handwriting(options.data).values())
     enough = enough or asyncio.Event()
-    people = [SimulatedPlayer(i, options, pens[i % len(pens)], tally) for i in range(options.players)]
-    wires = [_Wire(person, i, url, headers, options, tally, enough) for i, person in enumerate(people)]
+    players = [SimulatedPlayer(i, options, pens[i % len(pens)], tally) for i in range(options.players)]
+    connections = [_Connection(player, i, url, headers, options, tally, enough) for i, player in enumerate(players)]
     loop = asyncio.get_running_loop()
     started, began = now(), loop.time()
-    playing = asyncio.gather(*(wire.play() for wire in wires))
+    playing = asyncio.gather(*(connection.play() for connection in connections))
     try:
         while not playing.done():
             await asyncio.wait([playing], timeout=_TICK_S)
-            for wire in wires:
-                await wire.tick()
+            for connection in connections:
+                await connection.tick()
             if progress:
                 progress(tally.seen["through"] + tally.seen["unfinished"], options.drawings)
         await playing
@@ -88,12 +88,12 @@ async def _knock(url: str, headers: dict[str, str]) -> None:
         raise NoGame(f"no game at {url} ({refused}): start one with `gamenight up`, or name it with --url") from refused
 
 
-class _Wire:
+class _Connection:
     """A player's connection: carries their frames, and connects again when the socket drops."""
 
     def __init__(
         self,
-        person: SimulatedPlayer,
+        player: SimulatedPlayer,
         number: int,
         url: str,
         headers: dict[str, str],
@@ -101,7 +101,7 @@ class _Wire:
         tally: Tally,
         enough: asyncio.Event,
     ) -> None:
-        self._person = person
+        self._player = player
         self._enough = enough
         self._connect = partial(
             connect, url, additional_headers=headers, proxy=None, compression=None, close_timeout=1, open_timeout=5
@@ -138,16 +138,16 @@ class _Wire:
 
     async def tick(self) -> None:
         """Send again what was not acknowledged in time, and give up what is too old."""
-        self._person.give_up(self._loop.time())
+        self._player.give_up(self._loop.time())
         if self._seated.is_set():
-            await self._say(self._person.again(self._loop.time()))
+            await self._say(self._player.again(self._loop.time()))
         self._moved.set()
 
     async def _draw(self) -> None:
         await self._seated.wait()
         pace, speed = self._options.pace_s, self._options.speed
         due = self._loop.time() + self._chance.uniform(0, pace)
-        for drawn in self._person.draws():
+        for drawn in self._player.draws():
             if pace:
                 await self._until(due)
                 due += pace * self._chance.uniform(0.5, 1.5)
@@ -161,8 +161,8 @@ class _Wire:
                 await self._say([frame])
             if pace:
                 await self._until(down + drawn.duration_s / speed)
-            await self._say(self._person.pen_up(drawn, self._loop.time()))
-            if pace and self._person.waiting > _MOST_WAITING:
+            await self._say(self._player.pen_up(drawn, self._loop.time()))
+            if pace and self._player.waiting > _MOST_WAITING:
                 self._tally.seen["held back"] += 1
             await self._fewer_than(_MOST_WAITING if pace else 1)
         await self._fewer_than(1)
@@ -171,7 +171,7 @@ class _Wire:
         await asyncio.sleep(max(0.0, when - self._loop.time()))
 
     async def _fewer_than(self, waiting: int) -> None:
-        while self._person.waiting >= waiting:
+        while self._player.waiting >= waiting:
             self._moved.clear()
             await self._moved.wait()
 
@@ -189,9 +189,9 @@ class _Wire:
         while True:
             try:
                 async with self._connect() as self._socket:
-                    await self._socket.send(self._person.join(), text=True)
+                    await self._socket.send(self._player.join(), text=True)
                     while True:
-                        await self._hear(orjson.loads(await self._socket.recv(decode=False)))
+                        await self._receive(orjson.loads(await self._socket.recv(decode=False)))
                         wait_s = 0.05
             except ConnectionClosed as closed:
                 if self._done:
@@ -208,24 +208,24 @@ class _Wire:
             await asyncio.sleep(wait_s * self._chance.uniform(0.5, 1.5))
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
-    async def _hear(self, frame: dict[str, Any]) -> None:
-        look = self._person.hear(frame, self._loop.time())
+    async def _receive(self, frame: dict[str, Any]) -> None:
+        look = self._player.receive(frame, self._loop.time())
         if frame["type"] == "joined":
             self._seated.set()
             self._tally.seen["seats taken"] += 1
-            await self._say(self._person.again(self._loop.time(), everything=True))
+            await self._say(self._player.again(self._loop.time(), everything=True))
         elif look is not None:
             drawing_id, in_s = look
             if in_s:
                 self._look_later(drawing_id, in_s)
             else:
-                await self._say(self._person.judge(drawing_id, self._loop.time()))
+                await self._say(self._player.judge(drawing_id, self._loop.time()))
         self._moved.set()
 
     def _look_later(self, drawing_id: str, in_s: float) -> None:
         def look() -> None:
             self._looking.discard(handle)
-            saying = asyncio.ensure_future(self._say(self._person.judge(drawing_id, self._loop.time())))
+            saying = asyncio.ensure_future(self._say(self._player.judge(drawing_id, self._loop.time())))
             self._saying.add(saying)
             saying.add_done_callback(self._saying.discard)
             self._moved.set()

@@ -29,7 +29,7 @@ from producers.bus import BusError, open_bus
 from producers.rejections import Rejections
 from trainers.approval import Approvals
 from trainers.base_models import Bases
-from trainers.endpoint_monitor import LOOK_S, Watch
+from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
 from trainers.example_sink import catch_up
 from trainers.model_log import QuickCommand, Standing
 from trainers.observations import ensure_table
@@ -124,11 +124,11 @@ class Trainer:
         log.info("bases answer", models=answer, seconds=round(time.monotonic() - began, 2))
 
         steering = Steering(standing, promoter, approvals)
-        watch = Watch(standing, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
+        monitor = EndpointMonitor(standing, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
         self._start("hear", lambda: self._listen(rejections, commands))
         for target in (*BATCH_MODELS, None):
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
-        self._start("watch", lambda: self._look(watch))
+        self._start("watch", lambda: self._look(monitor))
 
         # Not before: pyarrow and numpy's friends are not on the way to playable.
         from trainers.archive import Archive
@@ -166,10 +166,10 @@ class Trainer:
 
         self._start(f"bring {model}", bring)
 
-    def _look(self, watch: Watch) -> None:
+    def _look(self, monitor: EndpointMonitor) -> None:
         """See how the endpoints are, again and again."""
         while not self._stop.is_set():
-            watch.look()
+            monitor.look()
             if self._settings.alive_file:
                 self._settings.alive_file.touch()
             self.pause(LOOK_S)

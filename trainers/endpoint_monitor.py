@@ -23,7 +23,7 @@ LOOK_S: Final = 2.0
 log = structlog.get_logger()
 
 
-class Watch:
+class EndpointMonitor:
     """Watches the endpoints of all batch models."""
 
     def __init__(

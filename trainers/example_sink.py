@@ -33,7 +33,7 @@ class Placed:
     example: ExampleLabelled | None
 
 
-class Sink(Protocol):
+class ExampleSink(Protocol):
     """A place that keeps examples and knows how far it has them."""
 
     def places(self) -> dict[int, int]:
@@ -45,7 +45,7 @@ class Sink(Protocol):
         ...
 
 
-def catch_up(bus: Bus, sink: Sink, stop: threading.Event | None = None) -> int:
+def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None) -> int:
     """Bring a sink to where the topic ended when this was called.
 
     A message that is no example goes to `rejected` and is passed over. Twice is harmless: the sink says where it stands.
@@ -94,12 +94,12 @@ def batches(waiting: list[Record], whole: bool) -> Iterator[list[Record]]:
     del waiting[:start]
 
 
-def stage_of(sink: Sink) -> str:
+def stage_of(sink: ExampleSink) -> str:
     """Return the stage that a rejection names when a sink cannot keep a record."""
     return f"trainers.{type(sink).__name__.lower()}"
 
 
-def _keep(bus: Bus, sink: Sink, stage: str, partition: int, batch: Sequence[Record]) -> None:
+def _keep(bus: Bus, sink: ExampleSink, stage: str, partition: int, batch: Sequence[Record]) -> None:
     """Have a batch kept; an example that the sink cannot hold is rejected, and the others are kept without it."""
     placed = [_placed(bus, stage, record) for record in batch]
     try:

@@ -28,12 +28,12 @@ PER_HOUR_USD: Final = MappingProxyType(
 """Of one instance, for training and for real-time inference alike."""
 
 
-def per_hour(instances: Iterable[tuple[str, int]]) -> float | None:
+def price_per_hour_usd(instances: Iterable[tuple[str, int]]) -> float | None:
     """Return the dollars an hour that instances cost, given the number of each type; None if a price is not known.
 
-    >>> per_hour([("ml.m5.large", 2), ("ml.c5.large", 1)])
+    >>> price_per_hour_usd([("ml.m5.large", 2), ("ml.c5.large", 1)])
     0.332
-    >>> per_hour([("ml.p9.huge", 1)]) is None
+    >>> price_per_hour_usd([("ml.p9.huge", 1)]) is None
     True
     """
     total = 0.0
@@ -45,10 +45,10 @@ def per_hour(instances: Iterable[tuple[str, int]]) -> float | None:
     return round(total, 6)
 
 
-def of_job(instance_type: str, seconds: float) -> float | None:
+def job_price_usd(instance_type: str, seconds: float) -> float | None:
     """Return the dollars that a training job on one instance costs; None if the price is not known.
 
-    >>> of_job("ml.m5.large", 90)
+    >>> job_price_usd("ml.m5.large", 90)
     0.002875
     """
     price = PER_HOUR_USD.get(instance_type)

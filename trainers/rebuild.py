@@ -166,7 +166,7 @@ class Rebuilder:
         verdict = gate.judge(command.target, marks, before)
         tell.step("gate", verdict.reason)
         metrics = {**marks.metrics(), "training_seconds": done.seconds}
-        cost = pricing.of_job(settings.training_instance, done.seconds)
+        cost = pricing.job_price_usd(settings.training_instance, done.seconds)
         if cost is not None:
             metrics["training_cost_usd"] = cost
         published = candidate.model_copy(update={"metrics": metrics, "gate": verdict.reason, "approved": verdict.passed})

@@ -172,7 +172,7 @@ class Serving:
             created=there["CreationTime"],
             modified=there["LastModifiedTime"],
             variants=variants,
-            cost_per_hour_usd=pricing.per_hour((one.instance_type, one.instances) for one in variants),
+            cost_per_hour_usd=pricing.price_per_hour_usd((one.instance_type, one.instances) for one in variants),
         )
 
     def retire(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished] = ()) -> None:

@@ -15,13 +15,13 @@ from deploy.local.keys import with_secrets
 from producers.connection import BusError
 from producers.topics import TopicsDiffer
 
-DEALT: Final = {"aws": AWS_SECRETS, "game": GAME_SECRETS}
+SECRETS_OF: Final = {"aws": AWS_SECRETS, "game": GAME_SECRETS}
 """Folders and the secrets in them."""
 
 
-def deal(settings: Settings, folder: Path) -> None:
+def write_secrets(settings: Settings, folder: Path) -> None:
     """Write the secrets into the folders of the services that need them; twice is once."""
-    for kind, names in DEALT.items():
+    for kind, names in SECRETS_OF.items():
         for name in names:
             secret = getattr(settings, name)
             if secret is None:  # not every one must be there: a session token, for one
@@ -40,8 +40,8 @@ def main() -> None:
     arguments = parser.parse_args()
     os.umask(0o077)
     if arguments.deal:
-        deal(with_secrets(Settings()), arguments.deal)
-        print(f"dealt: {', '.join(DEALT)}")
+        write_secrets(with_secrets(Settings()), arguments.deal)
+        print(f"dealt: {', '.join(SECRETS_OF)}")
         return
     settings = Settings.load(secrets=(*AWS_SECRETS, *KAFKA_SECRETS))
     try:

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.local.archive import free_ports
 from deploy.local.sagemaker.app import refused
-from deploy.local.sagemaker.http_server import MAX_HEAD_BYTES, Door, Handle, Request, Response
+from deploy.local.sagemaker.http_server import MAX_HEAD_BYTES, Handle, HttpServer, Request, Response
 
 MAX_BYTES = 1000
 
@@ -24,10 +24,10 @@ async def echo(request: Request) -> Response:
 
 
 @asynccontextmanager
-async def opened(handle: Handle = echo, max_bytes: int = MAX_BYTES, **given: Any) -> AsyncIterator[tuple[int, Door]]:
+async def opened(handle: Handle = echo, max_bytes: int = MAX_BYTES, **given: Any) -> AsyncIterator[tuple[int, HttpServer]]:
     """A door on a port of its own."""
     [port] = free_ports(1)
-    door = Door(handle, max_bytes, refused, **given)
+    door = HttpServer(handle, max_bytes, refused, **given)
     await door.open("127.0.0.1", port)
     try:
         yield port, door

@@ -9,7 +9,7 @@ import pytest
 
 from deploy.local.sagemaker import log_stream, logs
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.sagemaker.log_stream import Lines, Writer
+from deploy.local.sagemaker.log_stream import LogStream, Writer
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.names import Names
 
@@ -39,7 +39,7 @@ def printed(stream: Path, count: int) -> list[str]:
 @pytest.mark.parametrize("count", [0, 1, 7, 40])
 def test_a_stream_reads_the_same_forwards_and_backwards_from_everywhere(tmp_path: Path, kept: Logs, count: int) -> None:
     told = printed(tmp_path / "stream", count)
-    stream = Lines(tmp_path / "stream")
+    stream = LogStream(tmp_path / "stream")
 
     forwards = list(stream.after(0))
 
@@ -56,13 +56,13 @@ def test_a_stream_reads_the_same_forwards_and_backwards_from_everywhere(tmp_path
 
 def test_of_a_long_stream_the_newest_is_kept_and_its_places_stay_good(tmp_path: Path, kept: Logs) -> None:
     first = printed(tmp_path / "stream", 10)
-    place = Lines(tmp_path / "stream").end
+    place = LogStream(tmp_path / "stream").end
     second = printed(tmp_path / "stream", 5)
-    assert [line.message for line in Lines(tmp_path / "stream").after(place)] == second
+    assert [line.message for line in LogStream(tmp_path / "stream").after(place)] == second
 
     third = printed(tmp_path / "stream", 500)
 
-    stream = Lines(tmp_path / "stream")
+    stream = LogStream(tmp_path / "stream")
     found = [line.message for line in stream.after(place)]
     assert first[0] not in found
     assert found == third[-len(found) :]
@@ -74,7 +74,7 @@ def test_of_a_long_stream_the_newest_is_kept_and_its_places_stay_good(tmp_path: 
 def test_a_line_that_is_still_written_and_a_stream_of_one_file_are_read(tmp_path: Path, kept: Logs) -> None:
     (tmp_path / "stream").write_text("1000 one\n2000 two\n3000 thr")
     for _ in range(2):
-        stream = Lines(tmp_path / "stream")
+        stream = LogStream(tmp_path / "stream")
         assert [line.message for line in stream.after(0)][:2] == ["one", "two"]
         assert [line.message for line in stream.before(18)] == ["two", "one"]
         Writer(tmp_path / "stream")("ee")

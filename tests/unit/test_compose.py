@@ -13,7 +13,7 @@ from deploy.local import kafka
 from deploy.local.components import components
 from deploy.local.install import IMAGES, training_step
 from deploy.local.keys import with_secrets
-from deploy.local.provision import DEALT, deal
+from deploy.local.provision import SECRETS_OF, write_secrets
 from tests.containers.__main__ import LASTING, OWN
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -98,17 +98,17 @@ def test_each_service_mounts_the_secrets_that_up_gives_it_and_a_volume_that_no_o
 
     assert all(len(writers) == 1 for writers in volumes.values()), volumes
     for name, secrets in parts().items():
-        kinds = {kind for kind, dealt in DEALT.items() if set(dealt) & set(secrets)}
+        kinds = {kind for kind, dealt in SECRETS_OF.items() if set(dealt) & set(secrets)}
         assert mounted[name] == kinds, name
 
 
 def test_the_secrets_are_dealt_to_those_who_need_them_and_again_the_same(tmp_path: Path) -> None:
     settings = with_secrets(Settings(home=tmp_path / "home"))
-    for kind in DEALT:
+    for kind in SECRETS_OF:
         (tmp_path / kind).mkdir()
 
     for _ in range(2):
-        deal(settings, tmp_path)
+        write_secrets(settings, tmp_path)
 
     assert {path.name for path in (tmp_path / "aws").iterdir()} == set(AWS_SECRETS) & set(SECRETS), "those that are made"
     assert {path.name for path in (tmp_path / "game").iterdir()} == set(GAME_SECRETS)

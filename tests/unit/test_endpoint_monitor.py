@@ -11,7 +11,7 @@ from producers.bus import open_bus
 from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published
 from trainers.approval import Approvals
-from trainers.endpoint_monitor import Watch
+from trainers.endpoint_monitor import EndpointMonitor
 from trainers.model_log import Standing
 from trainers.promote import Promoter
 
@@ -28,7 +28,7 @@ class Post:
         promoter = Promoter(open_bus(f"memory://{uuid4()}"), self.standing, serving)  # type: ignore[arg-type]
         given: Any = serving
         approvals = Approvals(self.standing, promoter, self.registry)  # type: ignore[arg-type]
-        self._watch = Watch(self.standing, given, promoter, approvals, lambda model: self.worth, self.brought.append)
+        self._watch = EndpointMonitor(self.standing, given, promoter, approvals, lambda model: self.worth, self.brought.append)
 
     def look(self) -> EndpointSeen | None:
         self.brought.clear()

@@ -21,7 +21,7 @@ def person(tally: Tally, **options: object) -> SimulatedPlayer:
     somebody = SimulatedPlayer(
         0, SimulationOptions(players=1, drawings=tally.drawings, **{**SURE, **options}), PENS["26"], tally
     )
-    somebody.hear({"type": "joined", "seat": "seat-1", "models": MODELS}, 0.0)
+    somebody.receive({"type": "joined", "seat": "seat-1", "models": MODELS}, 0.0)
     return somebody
 
 
@@ -71,8 +71,8 @@ def test_a_wrong_consensus_is_put_right_and_a_right_one_confirmed():
         drawn = next(somebody.draws())
         somebody.pen_up(drawn, 1.0)
         truth = drawn.label
-        somebody.hear(guess(drawn.drawing_id, "xgboost", (truth + offset) % 10, 0.95), 1.1)
-        ready = somebody.hear(guess(drawn.drawing_id, "river", truth, 0.6), 1.2)
+        somebody.receive(guess(drawn.drawing_id, "xgboost", (truth + offset) % 10, 0.95), 1.1)
+        ready = somebody.receive(guess(drawn.drawing_id, "river", truth, 0.6), 1.2)
         assert ready == (drawn.drawing_id, 0.0)
 
         [frame] = somebody.judge(drawn.drawing_id, 1.3)
@@ -87,8 +87,8 @@ def test_a_person_judges_by_the_guess_that_they_are_shown_first():
     drawn = next(somebody.draws())
     somebody.pen_up(drawn, 1.0)
     wrong = (drawn.label + 1) % 10
-    somebody.hear(guess(drawn.drawing_id, "xgboost", wrong, 0.95) | {"lead": "river"}, 1.1)
-    somebody.hear(guess(drawn.drawing_id, "river", drawn.label, 0.4) | {"lead": "river"}, 1.2)
+    somebody.receive(guess(drawn.drawing_id, "xgboost", wrong, 0.95) | {"lead": "river"}, 1.1)
+    somebody.receive(guess(drawn.drawing_id, "river", drawn.label, 0.4) | {"lead": "river"}, 1.2)
 
     somebody.judge(drawn.drawing_id, 1.3)
 
@@ -101,10 +101,10 @@ def test_a_missed_guess_ends_the_waiting_and_is_counted():
     somebody = person(tally)
     drawn = next(somebody.draws())
     somebody.pen_up(drawn, 1.0)
-    somebody.hear(guess(drawn.drawing_id, "river", drawn.label), 1.1)
+    somebody.receive(guess(drawn.drawing_id, "river", drawn.label), 1.1)
     miss = {"type": "missed", "drawing_id": drawn.drawing_id, "model": "xgboost", "resting": True, "why": "tired"}
 
-    ready = [somebody.hear(miss, 1.2) for _ in range(2)]
+    ready = [somebody.receive(miss, 1.2) for _ in range(2)]
 
     assert ready == [(drawn.drawing_id, 0.0), None]
     assert tally.missed == {"xgboost": 1}
@@ -119,15 +119,15 @@ def test_nobody_waits_for_a_model_that_is_not_there_or_not_shown():
         {"model": "kmeans", "part": "shadow", "unavailable": None},
         {"model": "river", "part": "shown", "unavailable": None},
     ]
-    somebody.hear({"type": "joined", "seat": "seat-1", "models": states}, 0.0)
+    somebody.receive({"type": "joined", "seat": "seat-1", "models": states}, 0.0)
     first, second = somebody.draws()
     somebody.pen_up(first, 1.0)
-    somebody.hear(guess(first.drawing_id, "river", first.label), 1.1)
+    somebody.receive(guess(first.drawing_id, "river", first.label), 1.1)
     assert tally.seen["answered by every model"] == 1
 
-    somebody.hear({"type": "model", "event": "available", **states[0], "unavailable": None}, 2.0)
+    somebody.receive({"type": "model", "event": "available", **states[0], "unavailable": None}, 2.0)
     somebody.pen_up(second, 3.0)
-    somebody.hear(guess(second.drawing_id, "river", second.label), 3.1)
+    somebody.receive(guess(second.drawing_id, "river", second.label), 3.1)
 
     assert tally.seen["answered by every model"] == 1
 
@@ -138,13 +138,13 @@ def test_a_correction_is_through_with_the_learners_receipt_and_that_of_yours_is_
     for order in (("personal", "learner"), ("learner", "personal")):
         drawn = next(somebody.draws())
         somebody.pen_up(drawn, 0.0)
-        somebody.hear({"type": "saved", "drawing_id": drawn.drawing_id}, 0.1)
+        somebody.receive({"type": "saved", "drawing_id": drawn.drawing_id}, 0.1)
         for model in ("xgboost", "river"):
-            somebody.hear(guess(drawn.drawing_id, model, drawn.label), 0.2)
+            somebody.receive(guess(drawn.drawing_id, model, drawn.label), 0.2)
         [word] = somebody.judge(drawn.drawing_id, 1.0)
         receipt = {"type": "receipt", "correction_id": orjson.loads(word)["correction_id"], "outcome": "learned"}
         for stage in order:
-            somebody.hear(receipt | {"stage": stage}, 1.1)
+            somebody.receive(receipt | {"stage": stage}, 1.1)
             assert somebody.waiting == (stage == "personal" == order[0])
 
     assert {what: tally.latency[what].n for what in ("receipt", "receipt of yours")} == {"receipt": 2, "receipt of yours": 2}
@@ -159,16 +159,16 @@ def test_what_is_not_acknowledged_is_sent_again_with_the_same_ids_until_it_is():
 
     assert somebody.again(1.0) == []
     assert somebody.again(5.0) == [frame]
-    somebody.hear({"type": "saved", "drawing_id": drawn.drawing_id}, 5.1)
+    somebody.receive({"type": "saved", "drawing_id": drawn.drawing_id}, 5.1)
     assert somebody.again(60.0) == []
     truth = drawn.label
     for model in ("xgboost", "river"):
-        somebody.hear(guess(drawn.drawing_id, model, truth), 60.0)
+        somebody.receive(guess(drawn.drawing_id, model, truth), 60.0)
     [word] = somebody.judge(drawn.drawing_id, 60.0)
     assert somebody.again(70.0) == [word]
     assert somebody.waiting == 1
     correction_id = orjson.loads(word)["correction_id"]
-    somebody.hear({"type": "receipt", "correction_id": correction_id, "outcome": "learned"}, 71.0)
+    somebody.receive({"type": "receipt", "correction_id": correction_id, "outcome": "learned"}, 71.0)
 
     assert somebody.waiting == 0
     assert somebody.again(100.0, everything=True) == []
@@ -180,7 +180,7 @@ def test_a_new_socket_takes_the_old_seat_and_asks_again_for_answers_that_may_be_
     somebody = person(Tally(1))
     drawn = next(somebody.draws())
     [frame] = somebody.pen_up(drawn, 0.0)
-    somebody.hear({"type": "saved", "drawing_id": drawn.drawing_id}, 0.1)
+    somebody.receive({"type": "saved", "drawing_id": drawn.drawing_id}, 0.1)
 
     assert orjson.loads(somebody.join())["seat"] == "seat-1"
     assert somebody.again(0.2, everything=True) == [frame]
@@ -194,8 +194,8 @@ def test_frames_that_come_twice_are_counted_once():
     truth = drawn.label
 
     for _ in range(2):
-        somebody.hear({"type": "saved", "drawing_id": drawn.drawing_id}, 0.1)
-        somebody.hear(guess(drawn.drawing_id, "river", truth), 0.1)
+        somebody.receive({"type": "saved", "drawing_id": drawn.drawing_id}, 0.1)
+        somebody.receive(guess(drawn.drawing_id, "river", truth), 0.1)
 
     assert tally.seen["saved"] == 1
     assert (tally.guessed["river", 0], tally.right["river", 0]) == (1, 1)

@@ -17,7 +17,7 @@ from deploy.local.sagemaker.containers import Images, reap
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.endpoints import Endpoints
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.sagemaker.http_server import Door, Handle, Request, Response
+from deploy.local.sagemaker.http_server import Handle, HttpServer, Request, Response
 from deploy.local.sagemaker.invoking import Invoking
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.models import Models
@@ -80,11 +80,11 @@ class Sagemaker:
         return dict(wire.shaped(model.output_shape, await operation(wire.checked(model, given))))
 
 
-def door(service: Sagemaker, settings: Settings) -> Door:
+def http_server(service: Sagemaker, settings: Settings) -> HttpServer:
     """Make the HTTP server of a service.
 
     Args:
-        service: What is behind it.
+        service: What answers.
         settings: Must have the access key and the secret: what is not signed with them is refused.
 
     Raises:
@@ -104,7 +104,7 @@ def door(service: Sagemaker, settings: Settings) -> Door:
             return _told(error, {})
         return None
 
-    return Door(_answering(service, key, secret, settings.aws_region), MAX_BYTES, refused, admit, _MAX_HELD)
+    return HttpServer(_answering(service, key, secret, settings.aws_region), MAX_BYTES, refused, admit, _MAX_HELD)
 
 
 def _answering(service: Sagemaker, key: str, secret: str, region: str) -> Handle:

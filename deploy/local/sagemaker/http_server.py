@@ -46,7 +46,7 @@ Handle = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(slots=True)
-class Door:
+class HttpServer:
     """An HTTP server: a listening socket and its connections."""
 
     handle: Handle
@@ -87,9 +87,9 @@ class Door:
 class _Connection(asyncio.Protocol):
     """One request at a time, in their order; the parser calls the ``on_`` methods."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, server: HttpServer) -> None:
         self.task: asyncio.Task[None] | None = None
-        self._door = door
+        self._server = server
         self._transport: asyncio.Transport
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Request] = deque()
@@ -107,11 +107,11 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass
-        self._door.connections.add(self)
+        self._server.connections.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._door.connections.discard(self)
-        self._door.held -= self._size + sum(len(request.body) for request in self._waiting)
+        self._server.connections.discard(self)
+        self._server.held -= self._size + sum(len(request.body) for request in self._waiting)
         self._size = 0
         self._waiting.clear()
         if self.task:
@@ -124,12 +124,12 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._refuse(self._door.refuse(400, "this is no HTTP"))
+            self._refuse(self._server.refuse(400, "this is no HTTP"))
             return
         if self._in_head and not self._completed:  # else these bytes were the end of a body
             self._head += len(data)
             if self._head > MAX_HEAD_BYTES:
-                self._refuse(self._door.refuse(431, "the headers are too long"))
+                self._refuse(self._server.refuse(431, "the headers are too long"))
 
     def pause_writing(self) -> None:
         self._transport.pause_reading()
@@ -153,7 +153,7 @@ class _Connection(asyncio.Protocol):
         self._in_head = False
         if self._refused:
             return
-        if self.task is None and (refusal := self._door.admit(self._target.decode("ascii"), self._headers)):
+        if self.task is None and (refusal := self._server.admit(self._target.decode("ascii"), self._headers)):
             self._refuse(refusal)
         elif "expect" in self._headers:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -162,12 +162,12 @@ class _Connection(asyncio.Protocol):
         if self._refused:
             return
         self._size += len(body)
-        self._door.held += len(body)
+        self._server.held += len(body)
         self._parts.append(body)
-        if self._size > self._door.max_bytes:
-            self._refuse(self._door.refuse(413, f"The body is over {self._door.max_bytes} bytes"))
-        elif self._door.held > self._door.max_held:
-            self._refuse(self._door.refuse(503, "Too many large bodies come at once: try again"))
+        if self._size > self._server.max_bytes:
+            self._refuse(self._server.refuse(413, f"The body is over {self._server.max_bytes} bytes"))
+        elif self._server.held > self._server.max_held:
+            self._refuse(self._server.refuse(503, "Too many large bodies come at once: try again"))
 
     def on_message_complete(self) -> None:
         self._in_head = self._completed = True
@@ -189,9 +189,9 @@ class _Connection(asyncio.Protocol):
 
     async def _answer(self, request: Request) -> None:
         try:
-            response = await self._door.handle(request)
+            response = await self._server.handle(request)
         finally:
-            self._door.held -= len(request.body)
+            self._server.held -= len(request.body)
         self.task = None
         if self._refused:
             return
@@ -208,7 +208,7 @@ class _Connection(asyncio.Protocol):
             return
         self._refused = True
         self._parts.clear()
-        self._door.held -= self._size
+        self._server.held -= self._size
         self._size = 0
         self._write(refusal, keep=False)
         self._transport.write_eof()

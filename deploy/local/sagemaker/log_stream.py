@@ -27,7 +27,7 @@ class Line(NamedTuple):
     message: str
 
 
-class Lines:
+class LogStream:
     """A log stream as it is on disk now."""
 
     def __init__(self, stream: Path) -> None:

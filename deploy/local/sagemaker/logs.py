@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.sagemaker.log_stream import Line, Lines, Writer
+from deploy.local.sagemaker.log_stream import Line, LogStream, Writer
 from deploy.local.sagemaker.names import Names
 
 TRAINING: Final = "/aws/sagemaker/TrainingJobs"
@@ -82,7 +82,7 @@ class Logs:
 
     def get_events(self, request: Document) -> Document:
         """Return a stream's events after a token, from its head, or its last ones; a token is a place in the stream."""
-        lines = Lines(self._stream(request))
+        lines = LogStream(self._stream(request))
         token = request.get("nextToken", "")
         direction, _, place = token.partition("/")
         if token and (direction not in ("f", "b") or not place.isdecimal()):
@@ -143,14 +143,14 @@ class Logs:
             raise _missing("stream")
         return stream
 
-    def _streams(self, group: str) -> list[tuple[str, Lines]]:
+    def _streams(self, group: str) -> list[tuple[str, LogStream]]:
         """A group's streams by name, in the order of their names."""
         folder = self._folder / _file_name(group)
         if not folder.is_dir():
             raise _missing("group")
-        return sorted((unquote(stream.name), Lines(stream)) for stream in folder.iterdir())
+        return sorted((unquote(stream.name), LogStream(stream)) for stream in folder.iterdir())
 
-    def _described(self, group: str, name: str, lines: Lines) -> Document:
+    def _described(self, group: str, name: str, lines: LogStream) -> Document:
         arn = f"{self._names.log_group(group)}:log-stream:{name}"
         first = next((line.time_ms for line in lines.after(0)), None)
         times = {} if first is None else {"firstEventTimestamp": first, "lastEventTimestamp": lines.changed_ms}
@@ -218,7 +218,7 @@ def _taken(lines: Iterable[Line], request: Document) -> tuple[list[Line], Line |
     return kept, last
 
 
-def _named(stream: str, lines: Lines, since_ms: int) -> Iterator[tuple[tuple[int, str, int], Line]]:
+def _named(stream: str, lines: LogStream, since_ms: int) -> Iterator[tuple[tuple[int, str, int], Line]]:
     """A stream's lines since a time, each with what orders it among those of all streams."""
     for line in lines.after(lines.since(since_ms) if since_ms else 0):
         yield (line.time_ms, stream, line.end), line
