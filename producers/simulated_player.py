@@ -23,9 +23,6 @@ FIRST: Final = "shown first"
 _RETRY_S = 4.0  # without an acknowledgement a message is sent again, with the same ids; doubled every time
 
 
-# --- what is counted ---------------------------------------------------------------------------------------------------
-
-
 @dataclass(slots=True)
 class _Open:
     """A finished drawing that is not through yet."""

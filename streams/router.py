@@ -20,6 +20,7 @@ from uuid import UUID, uuid5
 
 import numpy as np
 import structlog
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from contracts.drawing import SIDE, rasterize_all
@@ -44,7 +45,7 @@ from streams.local_models import Asked, LocalModels, Personal, Reader
 from streams.models import Models
 from streams.pending import Limits, Moment, PendingDrawing, rows
 from streams.round import Acknowledge, Action, Ask, Publish, Round
-from streams.routing import Lately, superseded
+from streams.routing import superseded
 
 _log = structlog.get_logger()
 
@@ -105,7 +106,7 @@ class Router:
         self._batch_models = tuple(batch_models)
         self._stale = timedelta(milliseconds=settings.preview_stale_ms)
         self._limits = Limits(settings.blend_deadline_ms / 1000, settings.guess_budget_ms / 1000)
-        self._lately = Lately(20_000)
+        self._lately: LRUCache[UUID, None] = LRUCache(20_000)
         self._taken: dict[Round, _Taken] = {}
         self._pending: dict[UUID, _Taken] = {}
         """Final drawings that are not acknowledged."""
@@ -180,7 +181,7 @@ class Router:
                 bus_in_ms = max(0.0, (time_now - drawing.at).total_seconds() * 1000)
                 one = _Taken(drawing, handed.record, [handed.ack], bus_in_ms)
                 if drawing.final:
-                    self._lately.add(drawing.drawing_id)
+                    self._lately[drawing.drawing_id] = None
                     self._pending[drawing.drawing_id] = one
                 admitted.append(one)
         return admitted

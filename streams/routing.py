@@ -4,8 +4,7 @@ The table is immutable and swapped whole: a drawing is answered by one table, an
 """
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -213,24 +212,6 @@ def superseded(drawings: Sequence[DrawingSubmitted], now: datetime, stale: timed
             out.add(place)
         later.add(drawing.player_id)
     return out
-
-
-class Lately:
-    """The last things that were seen, up to a number of them."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._seen: OrderedDict[Hashable, None] = OrderedDict()
-
-    def __contains__(self, what: Hashable) -> bool:
-        return what in self._seen
-
-    def add(self, what: Hashable) -> None:
-        """See it."""
-        self._seen[what] = None
-        self._seen.move_to_end(what)
-        if len(self._seen) > self._most:
-            self._seen.popitem(last=False)
 
 
 def rounded(probabilities: NDArray[np.float64]) -> list[float]:

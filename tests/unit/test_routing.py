@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.events import CandidateSet, DrawingSubmitted, ModelPromoted, ModelRolledBack, PolicySet, SnapshotTaken
-from streams.routing import Candidate, Lately, Route, Table, online, rounded, superseded
+from streams.routing import Candidate, Route, Table, online, rounded, superseded
 from tests.histories import BEGAN, drawing
 
 STALE = timedelta(seconds=1)
@@ -125,15 +125,6 @@ def test_a_probe_is_always_answered():
 
     assert superseded([*probes, preview("c")], BEGAN, STALE) == set()
     assert superseded(probes, BEGAN + 2 * STALE, STALE) == set()
-
-
-def test_lately_forgets_the_oldest():
-    lately = Lately(2)
-    for name in "aba":
-        lately.add(name)
-    lately.add("c")
-
-    assert [name in lately for name in "abc"] == [True, False, True]
 
 
 @settings(deadline=None)
