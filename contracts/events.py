@@ -771,7 +771,7 @@ class EndpointSeen(ModelEvent):
     endpoint: Resource
     arn: Text = ""
     status: Name
-    """SageMaker's own word, or ``Unavailable``: it cannot be here, and ``reason`` says why."""
+    """SageMaker's own status, or ``Unavailable``: it cannot be here, and ``reason`` says why."""
     reason: str = ""
     created: Time | None = None
     modified: Time | None = None

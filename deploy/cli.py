@@ -183,8 +183,8 @@ def models(name: Named = None, as_json: Json = False) -> None:
     if _printed(listed, as_json):
         return None
     narrow = console.width < WIDE
-    papers = () if narrow else ("created", "digest", Column("ARN", overflow="fold"))
-    table = Table("model", "version", "status", "right, of players' drawings", "$ / hour", *papers, box=box.SIMPLE_HEAD)
+    provenance = () if narrow else ("created", "digest", Column("ARN", overflow="fold"))
+    table = Table("model", "version", "status", "right, of players' drawings", "$ / hour", *provenance, box=box.SIMPLE_HEAD)
     for model in listed:
         color = {"champion": "cyan", "challenger": "default"}.get(model["standing"], "yellow")
         named, cost = f"[bold]{model['model']}[/]\n[{color}]{model['standing']}[/]", _dollars(model)
@@ -195,8 +195,8 @@ def models(name: Named = None, as_json: Json = False) -> None:
         for version in model["versions"]:
             status = _status(model, version)
             counted = (_accuracy(version["live"]), version["as_shadow"]["n"] and f"as shadow {_accuracy(version['as_shadow'])}")
-            papers = () if narrow else (_minute(version["created"]), version["digest"][:12], version["arn"])
-            table.add_row(named, version["version"], status, "\n".join(filter(None, counted)), cost, *papers)
+            provenance = () if narrow else (_minute(version["created"]), version["digest"][:12], version["arn"])
+            table.add_row(named, version["version"], status, "\n".join(filter(None, counted)), cost, *provenance)
             named = cost = ""
         table.add_section()
     console.print(table)
@@ -257,7 +257,7 @@ def _show_model(model: dict[str, Any]) -> None:
     }
     _sheet(f"{model['title']} ({model['model']})", told)
     for version in reversed(model["versions"]):
-        _sheet(f"version {version['version']}, {_status(model, version)}", _papers(version))
+        _sheet(f"version {version['version']}, {_status(model, version)}", _provenance(version))
 
 
 def _show_endpoint(endpoint: dict[str, Any]) -> None:
@@ -278,11 +278,11 @@ def _show_endpoint(endpoint: dict[str, Any]) -> None:
             "weight": f"{variant['weight']:g}, answers {variant['players']:.0%} of the players",
             "instances": f"{variant['instances']} x {variant['instance_type']}",
         }
-        papers = _papers(variant["papers"]) if variant["papers"] else {}
-        _sheet(f"variant {variant['variant']}: version {variant['version']}, {variant['role']}", told | papers)
+        provenance = _provenance(variant["papers"]) if variant["papers"] else {}
+        _sheet(f"variant {variant['variant']}: version {variant['version']}, {variant['role']}", told | provenance)
 
 
-def _papers(version: dict[str, Any]) -> dict[str, Any]:
+def _provenance(version: dict[str, Any]) -> dict[str, Any]:
     """All there is on a version, by what it is."""
     return {
         "right": _accuracy(version["live"]),
@@ -681,7 +681,9 @@ def simulate(
     speed: Annotated[float, typer.Option(min=0, help="1: human pace, N: N times that, 0: as fast as answers come.")] = 1.0,
     correct: Annotated[float, typer.Option(min=0, max=1, help="Probability that a wrong guess is corrected.")] = 0.9,
     confirm: Annotated[float, typer.Option(min=0, max=1, help="Probability that a right guess is confirmed.")] = 0.9,
-    delay: Annotated[float, typer.Option(min=0, help="Seconds from the guesses to the player's word, at human pace.")] = 1.0,
+    delay: Annotated[
+        float, typer.Option(min=0, help="Seconds from the guesses to the player's correction, at human pace.")
+    ] = 1.0,
     error_rate: Annotated[float, typer.Option(min=0, max=1, help="Probability that a player's label is wrong.")] = 0.01,
     seed: Annotated[int, typer.Option(help="Of all chance.")] = 20181103,
     url: Annotated[str | None, typer.Option(help="Of the game; not given: the one of the settings.")] = None,

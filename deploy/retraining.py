@@ -11,7 +11,7 @@ from websockets.sync.client import ClientConnection, connect
 ENDS = {"done": 0, "refused": 2, "failed": 1}
 """How a rebuild ends, or any other command, and the exit status of each."""
 PATIENCE_S = 900.0
-"""Longest time without a word of it."""
+"""Longest time without news of it."""
 
 
 def follow(url: str, order: Callable[[], str], console: Console, as_json: bool) -> int:

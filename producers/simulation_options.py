@@ -28,7 +28,7 @@ class SimulationOptions(BaseModel):
     confirm_probability: float = Field(0.9, ge=0, le=1)
     """That a right one is confirmed."""
     delay_s: float = Field(1.0, ge=0)
-    """From the last guess to the player's word at human pace; shortened with `speed`, and 0 at speed 0."""
+    """From the last guess to the player's correction at human pace; shortened with `speed`, and 0 at speed 0."""
     error_rate: float = Field(0.01, ge=0, le=1)
     """That the label given is not what was drawn."""
     previews: int = Field(2, ge=0, le=10)

@@ -51,7 +51,7 @@ class Tally:
     seen: Counter[str] = field(default_factory=Counter)
     """Plain counts: drawn, saved, previews, answered, corrected, ..."""
     missed: Counter[str] = field(default_factory=Counter)
-    """Of a model: finished drawings to which it gave no answer, by the word of the game."""
+    """Of a model: finished drawings to which it gave no answer, by what the game said."""
     outcomes: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     right: Counter[tuple[str, int]] = field(default_factory=Counter)

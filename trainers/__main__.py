@@ -28,7 +28,7 @@ from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import BusError, open_bus
 from producers.rejections import Rejections
 from trainers.approval import Approvals
-from trainers.base_models import Bases
+from trainers.base_models import BaseModels
 from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
 from trainers.example_sink import catch_up
 from trainers.model_log import QuickCommand, Standing
@@ -114,7 +114,7 @@ class Trainer:
         models.close()
         promoter = Promoter(bus, standing, serving)
         approvals = Approvals(standing, promoter, registry)
-        bases = Bases(settings, blobs, standing, serving, promoter, registry)
+        bases = BaseModels(settings, blobs, standing, serving, promoter, registry)
         ensure_bucket(settings)
         for model in BATCH_MODELS:
             self._bring(bases, model)
@@ -152,7 +152,7 @@ class Trainer:
         self._start("observations", lambda: self._keep(observe))
         self._start("rebuilds", lambda: self._rebuild(rebuilder))
 
-    def _bring(self, bases: Bases, model: str) -> None:
+    def _bring(self, bases: BaseModels, model: str) -> None:
         """Begin to make a model answer, in a thread of its own; nothing is done where that is under way."""
         if model in self._bringing:
             return

@@ -1,6 +1,6 @@
 """The versions that are in the repository, and what makes every batch model answer (way 3, REBUILD).
 
-`Bases.bring` stands on the way to playable, so nothing here imports more than boto3. A model that cannot be served here keeps
+`BaseModels.bring` stands on the way to playable, so nothing here imports more than boto3. A model that cannot be served here keeps
 nobody from playing: its endpoint is shown as unavailable with the reason, and it is tried again.
 """
 
@@ -51,7 +51,7 @@ def about(model: str) -> About:
     return About(told["title"], {name: str(value) for name, value in told["hyperparameters"].items()})
 
 
-class Bases:
+class BaseModels:
     """Sees that every batch model answers."""
 
     def __init__(

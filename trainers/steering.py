@@ -1,6 +1,6 @@
 """Carries out operators' commands on which version answers, or refuses them with a reason (way 3, REBUILD).
 
-`refusal` is pure and says what the log speaks against; `Steering` sees that the log has the registry's latest word on the
+`refusal` is pure and says what the log speaks against; `Steering` sees that the log has the registry's latest approval of the
 version, and does what is left. Twice is harmless: a command that is settled is not due any more (trainers.model_log), and what
 is so already is left as it is.
 """

@@ -44,7 +44,7 @@ from producers.blobs import S3Blobs
 from producers.bus import open_bus
 from tests.contract.sagemaker_cases import must_be_here
 from trainers.archive import PREFIX
-from trainers.base_models import Bases, about
+from trainers.base_models import BaseModels, about
 from trainers.dataset import Images, read_archive, read_mnist
 from trainers.example_sink import Placed, catch_up
 from trainers.model_log import Standing, next_version
@@ -401,7 +401,7 @@ def test_a_log_that_was_thrown_away_is_told_again_by_the_registry(little, log):
     standing = Standing()
     blobs, serving = S3Blobs(little), Serving(little, time.sleep)
     promoter, registry = Promoter(forgotten, standing, serving), Registry(little, blobs)
-    assert Bases(little, blobs, standing, serving, promoter, registry).bring("xgboost")
+    assert BaseModels(little, blobs, standing, serving, promoter, registry).bring("xgboost")
     assert standing.published("xgboost") == log.standing.published("xgboost")
     assert standing.champion("xgboost").version == log.standing.champion("xgboost").version
 

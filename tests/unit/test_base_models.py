@@ -17,7 +17,7 @@ from producers.bus import open_bus
 from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published
 from trainers import base_models
-from trainers.base_models import Bases, about
+from trainers.base_models import BaseModels, about
 from trainers.model_log import Standing
 from trainers.promote import Promoter
 
@@ -39,7 +39,7 @@ class House:
         bus = open_bus(f"memory://{uuid4()}")
         promoter = Promoter(bus, self.standing, self.endpoints)  # type: ignore[arg-type]
         parts: tuple[Any, ...] = (MemoryBlobs(), self.standing, self.endpoints, promoter, self.shelf)
-        self.bases = Bases(self.settings, *parts)
+        self.bases = BaseModels(self.settings, *parts)
 
     def put_base(self, artifact: bytes) -> None:
         base = self.images / "xgboost" / "base"
