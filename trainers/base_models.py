@@ -1,7 +1,7 @@
 """The versions that are in the repository, and what makes every batch model answer (way 3, REBUILD).
 
-`BaseModels.bring` stands on the way to playable, so nothing here imports more than boto3. A model that cannot be served here keeps
-nobody from playing: its endpoint is shown as unavailable with the reason, and it is tried again.
+Nobody can play before `BaseModels.bring` is done, so nothing here imports more than boto3. A model that cannot be served here
+keeps nobody from playing: its endpoint is shown as unavailable with the reason, and it is tried again.
 """
 
 import hashlib
