@@ -145,7 +145,7 @@ def test_a_model_whose_only_base_was_rejected_is_unavailable_with_the_reason(tmp
     house.bases.bring("xgboost")
     house.shelf.overrule("base1", "Rejected", "too dark")
     anew = House(tmp_path, monkeypatch, shelf=house.shelf)
-    assert not anew.base_models.bring("xgboost")
+    assert not anew.bases.bring("xgboost")
     assert anew.standing.endpoint("xgboost").reason.startswith(
         "xgboost base1 is not approved: Rejected in the model registry: too dark"
     )
