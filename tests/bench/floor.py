@@ -23,8 +23,10 @@ from rich.table import Table
 
 from contracts.events import TOPICS
 from deploy.local.archive import free_ports
-from producers.simulated_player import SimulationOptions, Spread
-from producers.simulation import SimulationReport, simulate
+from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
+from producers.simulation_report import SimulationReport
+from producers.tally import Spread
 from producers.topics import open_admin
 from tests.bench import floor_hops
 from tests.bench.loop import machine

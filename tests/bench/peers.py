@@ -33,7 +33,8 @@ from contracts.events import CorrectionGiven, DrawingSubmitted, Event
 from contracts.settings import Settings
 from deploy.local.archive import free_ports
 from deploy.local.supervisor import running
-from producers.simulated_player import Spread, handwriting, ink
+from producers.handwriting import handwriting, ink
+from producers.tally import Spread
 from producers.topics import create_topics, open_admin
 from tests.bench.loop import known, machine
 from tests.bench.peer_jobs import job as jobs

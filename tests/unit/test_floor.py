@@ -1,6 +1,6 @@
 """The arithmetic of the benches that compare: distributions put together, ratios beside their targets."""
 
-from producers.simulated_player import Spread
+from producers.tally import Spread
 from tests.bench.floor import ratios
 
 
