@@ -19,13 +19,16 @@ endif
 # Libraries are compiled at their first import and never again; with this set it would be at every start, 4 s of CPU a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: play setup test setup-dev lint check compose-test bench lock clean
+.PHONY: play setup mxnet-python test setup-dev lint check compose-test bench lock clean
 
 play: setup  ## set up, then run the game until Ctrl-C
 	@$(BIN)/python -m deploy.cli up
 
 setup: .venv/main.stamp
 	@$(BIN)/python -m deploy.local.install --tools $(TOOLS)
+
+mxnet-python: .venv/uv.stamp  ## Python 3.11, which MXNet wants, beside a newer one: uv brings it where the machine has none
+	@$(UV) python find --system --no-python-downloads 3.11 >/dev/null 2>&1 || $(UV) python install 3.11
 
 test: setup setup-dev lint  ## set up, then pass every check and every test; one that is skipped fails it (MAY_SKIP=1: only says so)
 	@$(BIN)/python -m deploy.local.browser
@@ -47,7 +50,7 @@ check: lint  ## the quick loop
 	$(BIN)/python -m tests.web
 	$(BIN)/python -m pytest tests/unit tests/contract -rsx
 
-compose-test:  ## build the containers, play, kill each, play on; ends with 3 where there is no engine
+compose-test:  ## build the containers, play, kill each, play on; says so where there is no engine (Error 3)
 	$(PYTHON) -m tests.containers
 
 bench: setup setup-dev  ## measure; see docs/benchmarks.md

@@ -13,6 +13,7 @@ from api.sockets import Protocol
 from contracts.settings import GAME_SECRETS, KAFKA_SECRETS, Settings
 from producers.bus import BusError, open_bus
 from producers.logs import configure
+from producers.topics import TopicsDiffer, check_acknowledged
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +60,11 @@ def main() -> None:
         log.error("not started", why=str(absent))
         raise SystemExit(1) from None
     try:
+        check_acknowledged(settings)
         server(create_app(settings, bus), settings).run()
+    except (BusError, TopicsDiffer) as wrong:
+        log.error("not started", why=str(wrong))
+        raise SystemExit(1) from None
     finally:
         bus.close()
 

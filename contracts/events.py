@@ -361,6 +361,8 @@ class CorrectionProbed(Probed):
 
     topic: ClassVar[str] = "corrections.v1"
     type: Literal["CorrectionProbed"] = "CorrectionProbed"
+    only: Literal["joiner"] | None = None
+    """Who alone is asked, and answers: that leaves nothing on topics that are kept for good. None: it goes the whole way."""
 
 
 class ExampleProbed(Probed):
@@ -391,12 +393,13 @@ class LessonProbed(Probed):
 class ReceiptProbed(Probed):
     """The question has come to where a correction is learned.
 
-    Written by the learner and by the personal fold; read by api.health. Twice is harmless: it is the same answer.
+    Written by the learner and by the personal fold, and by the joiner where it alone is asked; read by api.health. Twice is
+    harmless: it is the same answer.
     """
 
     topic: ClassVar[str] = "receipts.v1"
     type: Literal["ReceiptProbed"] = "ReceiptProbed"
-    stage: Literal["learner", "personal"]
+    stage: Literal["joiner", "learner", "personal"]
     """Who answers."""
 
 

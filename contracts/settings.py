@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     image_registry: str = Field("local/gamenight-", description="what stands before an algorithm's name in its image's URI")
     training_instance: str = Field("ml.m5.large", description="instance type of training jobs")
     serving_instance: str = Field("ml.m5.large", description="instance type of endpoints")
+    allow_unconfined: bool = Field(
+        True, description="whether model servers and jobs run here where the kernel cannot keep them from the secrets"
+    )
 
     operator_token: str | None = Field(None, description="bearer token of operators; not given: made by up")
     seat_secret: str | None = Field(None, description="secret that signs players' seats; not given: made by up")
@@ -129,7 +132,8 @@ class Settings(BaseSettings):
         10, description="rooms with nobody in them that an address may name in a minute"
     )
     drawings_per_second: Annotated[float, Field(ge=0)] = Field(
-        50, description="drawings, finished or not, that an address may send in a second: a tenth of what a router carries"
+        50,
+        description="drawings, finished or not, that an address may send in a second: a tenth of a fast router's",
     )
     player_drawings_per_second: Annotated[float, Field(ge=0)] = Field(
         20, description="drawings, finished or not, that a player may send in a second"

@@ -111,7 +111,7 @@ async def audit(
             folds = await asyncio.to_thread(refolding.faults, held, stood)
             for fault in refolding.behind(held, begun) if held is not None else ():
                 folds[fault.partition(":")[0]].append(fault)
-            report = auditor.report(folds, refolding.taken)
+            report = auditor.report(folds, refolding.taken, None if held is None else len(held))
             if report.clean or time.monotonic() > deadline:
                 return report
             await drain()

@@ -72,6 +72,8 @@ class AuditReport(BaseModel):
     """By fold: the messages from which it was made anew."""
     folds: dict[str, int] = {}
     """By fold: what it holds or has said that the fresh one does not, or does not that the fresh one does."""
+    ledgers: int | None = None
+    """How many of the workers' ledgers were compared with the fresh folds; None: they are elsewhere, and none was."""
     faults: list[str]
     """The first of them, in words."""
 
@@ -100,6 +102,7 @@ class AuditReport(BaseModel):
         for fold, n in self.refolded.items():
             table.add_row(f"{fold}: made anew from so many messages", str(n))
             table.add_row(f"{fold}: what differs from it", str(self.folds.get(fold, 0)))
+        table.add_row("workers' ledgers", "elsewhere: not compared" if self.ledgers is None else f"{self.ledgers} compared")
         table.add_row("rejected messages", str(self.rejected))
         for fault in self.faults:
             table.add_row(f"[red]{fault}", "")
@@ -234,12 +237,18 @@ class Auditor:
         if newest is None or event.revision > newest.revision:
             self._examples[event.drawing_id] = event.model_copy(update={"strokes": [], "features": None})
 
-    def report(self, folds: Mapping[str, list[str]] | None = None, refolded: Mapping[str, int] | None = None) -> AuditReport:
-        """Report what is there, what is missing and what happened twice, in all that was read.
+    def report(
+        self,
+        folds: Mapping[str, list[str]] | None = None,
+        refolded: Mapping[str, int] | None = None,
+        ledgers: int | None = None,
+    ) -> AuditReport:
+        """Say what is there, what is missing and what happened twice, by all that was read.
 
         Args:
             folds: By fold, what a comparison with a fresh one has found; None: there was none.
             refolded: By fold, from how many messages the fresh one was made.
+            ledgers: How many of the workers' ledgers were compared; None: they are not at hand.
         """
         faults = [fault for several in (folds or {}).values() for fault in several[:_SHOWN_OF_A_FOLD]]
 
@@ -304,6 +313,7 @@ class Auditor:
             unread=self._unread,
             refolded=dict(refolded or {}),
             folds={fold: len(several) for fold, several in (folds or {}).items()},
+            ledgers=ledgers,
             faults=faults[:_SHOWN],
         )
 

@@ -2,10 +2,12 @@
 
 For the relay, the trainer and the router's follower of models.v1; a fold's rejections go through its outbox. Several processes
 of a stage read the same record, and each reads it again when it starts: a rejection's id is made of the record and the stage,
-so that twice is once for whoever reads rejected.v1.
+so that twice is once for whoever reads rejected.v1. A bystander reads a record once, so one that the broker does not take is
+tried again until it does.
 """
 
 import threading
+from collections import deque
 from concurrent.futures import Future
 from typing import Final
 from uuid import UUID
@@ -15,11 +17,16 @@ from cachetools import FIFOCache
 
 from contracts.events import MessageRejected
 from contracts.ports import Bus, Record
+from producers.placement import BusClosed
 
 PENDING: Final = 4
 """Of a megabyte at most, that may wait for the broker's acknowledgement."""
 WAIT_S: Final = 5.0
-"""How long telling one may wait for those before; then it is in the process's own log alone."""
+"""How long telling one may wait for those before; then it is told later."""
+OWED: Final = 16
+"""Of a megabyte at most, that are tried again; what is more is in the process's own log, until its record is read again."""
+AGAIN_S: Final = 5.0
+"""How long after a failure they are tried again."""
 _REMEMBERED: Final = 4096
 
 log = structlog.get_logger(__name__)
@@ -34,22 +41,52 @@ class Rejections:
         self._free = threading.Semaphore(PENDING)
         self._lock = threading.Lock()
         self._told: FIFOCache[UUID, None] = FIFOCache(_REMEMBERED)
+        """Those that were published, and those that will be."""
+        self._owed: deque[MessageRejected] = deque()
+        self._trying: threading.Timer | None = None
 
     def tell(self, rejected: MessageRejected) -> None:
-        """Publish a rejection. It never raises and never blocks for long: what could not be published is logged."""
+        """Publish a rejection. Never raises, and is never in the way: what cannot be told now is logged, and tried again."""
         with self._lock:
             if rejected.rejection_id in self._told:
                 return
             self._told[rejected.rejection_id] = None
-        where = {"topic": rejected.source, "partition": rejected.source_partition, "offset": rejected.source_offset}
-        log.warning("message rejected", stage=rejected.stage, error=rejected.error[:300], **where)
-        if not self._free.acquire(timeout=WAIT_S):
-            log.error("rejection not told: the broker does not answer", stage=rejected.stage, **where)
+        log.warning("message rejected", stage=rejected.stage, error=rejected.error[:300], **_where(rejected))
+        self._publish(rejected, WAIT_S)
+
+    def _publish(self, rejected: MessageRejected, wait_s: float) -> None:
+        if not self._free.acquire(timeout=wait_s):
+            self._failed(rejected, "the broker does not answer")
             return
 
         def acknowledged(future: "Future[Record]") -> None:
             self._free.release()
             if (wrong := future.exception()) is not None:
-                log.error("rejection not told", stage=rejected.stage, error=str(wrong), **where)
+                self._failed(rejected, str(wrong), again=not isinstance(wrong, BusClosed))
 
         self._bus.publish(rejected).add_done_callback(acknowledged)
+
+    def _failed(self, rejected: MessageRejected, why: str, again: bool = True) -> None:
+        """Try it again later; what is not tried again is told when its record is read again."""
+        with self._lock:
+            again = again and len(self._owed) < OWED
+            if again:
+                self._owed.append(rejected)
+                if self._trying is None:
+                    self._trying = threading.Timer(AGAIN_S, self._again)
+                    self._trying.daemon = True
+                    self._trying.start()
+            else:
+                self._told.pop(rejected.rejection_id, None)
+        log.error("rejection not told", again=again, error=why, stage=rejected.stage, **_where(rejected))
+
+    def _again(self) -> None:
+        with self._lock:
+            self._trying = None
+            owed = [self._owed.popleft() for _ in range(len(self._owed))]
+        for rejected in owed:
+            self._publish(rejected, 0)
+
+
+def _where(rejected: MessageRejected) -> dict[str, str | int]:
+    return {"topic": rejected.source, "partition": rejected.source_partition, "offset": rejected.source_offset}

@@ -1,23 +1,24 @@
 """Creates the topics of contracts/events.py on a broker, and brings the settings of existing ones up to date."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import TopicAlreadyExistsError
+from kafka.errors import AuthorizationError, TopicAlreadyExistsError
 
 from contracts.events import TOPICS
 from contracts.settings import Settings
-from producers.connection import DIRECT, kafka_of, knock
+from producers.connection import DIRECT, NotAdmitted, kafka_of, knock
 
 log = structlog.get_logger(__name__)
 
 
 class TopicsDiffer(RuntimeError):
-    """A topic is there with another number of partitions, so keys would meet on the wrong ones, or is kept by too few."""
+    """A topic is there with another number of partitions, so keys would meet on the wrong ones, or too few keep what is
+    acknowledged."""
 
 
 def open_admin(settings: Settings, timeout_s: float = 30.0) -> KafkaAdminClient:
@@ -38,6 +39,11 @@ MOST_BROKERS_ALONE: Final = 2
 """Above so many brokers, each event is demanded to be on `REPLICAS` of them, and on `IN_SYNC` before it is acknowledged."""
 REPLICAS: Final = 3
 IN_SYNC: Final = 2
+_IN_SYNC: Final = "min.insync.replicas"
+_BY_SEVERAL: Final = (
+    f"what players are told is saved must be on {IN_SYNC} brokers, of which this cluster has enough: let an administrator"
+    f" run `gamenight topics`, or set {_IN_SYNC} to {IN_SYNC} or more"
+)
 
 
 def create_topics(settings: Settings) -> None:
@@ -50,13 +56,14 @@ def create_topics(settings: Settings) -> None:
         settings: Where Kafka is, and how it is spoken to.
 
     Raises:
-        TopicsDiffer: If one is there with another number of partitions, or is kept by fewer brokers.
+        TopicsDiffer: If one is there with another number of partitions, or is kept by fewer brokers, or what is on fewer than
+            two of several is acknowledged and we may not change that.
         BusError: If nobody is there, or does not admit us.
     """
     admin = open_admin(settings)
     try:
-        several = len(admin.describe_cluster()["brokers"]) > MOST_BROKERS_ALONE
-        in_sync = {"min.insync.replicas": str(IN_SYNC)} if several else {}
+        several = _several(admin)
+        in_sync = {_IN_SYNC: str(IN_SYNC)} if several else {}
         demanded = {name: spec.configs(settings.log_bytes) | in_sync for name, spec in TOPICS.items()}
         there = _partitions(admin)
         missing = {
@@ -90,23 +97,93 @@ def create_topics(settings: Settings) -> None:
         admin.close()
 
 
+def check_acknowledged(settings: Settings, topics: Collection[str] = tuple(TOPICS)) -> None:
+    """Demand that what is acknowledged is on two brokers, where the cluster has three or more; nothing is changed.
+
+    For a process whose word is that something is kept, at its start: who made the topics, and what became of them since, it
+    does not know. The broker that is started here is alone, so nothing is asked of it.
+
+    Args:
+        settings: Where Kafka is, and how it is spoken to.
+        topics: Those that it writes.
+
+    Raises:
+        TopicsDiffer: If a record on one of the topics is acknowledged by one broker alone.
+        BusError: If nobody is there, or does not admit us.
+    """
+    if settings.kafka_bootstrap_servers is None:
+        return
+    admin = open_admin(settings)
+    try:
+        if not _several(admin):
+            return
+        replicas = _partitions(admin)
+        there = [name for name in topics if name in replicas]
+        kept = _configs(admin, {name: [_IN_SYNC] for name in there})
+        thin = {name: why for name in there if (why := _thin(min(replicas[name]), kept[name][_IN_SYNC]["value"]))}
+        if thin:
+            raise TopicsDiffer(f"{_each(thin)}; {_BY_SEVERAL}")
+    except AuthorizationError as error:
+        raise NotAdmitted(
+            f"Kafka at {settings.bootstrap_servers} does not tell us how topics are kept ({error}):"
+            " `gamenight acls` gives the right"
+        ) from error
+    finally:
+        admin.close()
+
+
+def _several(admin: KafkaAdminClient) -> bool:
+    return len(admin.describe_cluster()["brokers"]) > MOST_BROKERS_ALONE
+
+
+def _thin(replicas: int, in_sync: str) -> str:
+    """What is wrong with a topic of a cluster of several brokers; empty: nothing."""
+    if replicas < IN_SYNC:
+        return f"kept by {replicas} broker"
+    return "" if int(in_sync) >= IN_SYNC else f"{_IN_SYNC}={in_sync}"
+
+
+def _each(of: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({why})" for name, why in sorted(of.items()))
+
+
+def _suffices(key: str, there: str, demanded: str) -> bool:
+    """Whether a topic's setting is as it must be; more brokers that acknowledge are an operator's own choice."""
+    return int(there) >= int(demanded) if key == _IN_SYNC else there == demanded
+
+
+def _configs(admin: KafkaAdminClient, keys: Mapping[str, Collection[str]]) -> dict[str, Any]:
+    """By topic and setting, what the cluster says of it."""
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name, list(several)) for name, several in keys.items()]
+    told: dict[str, Any] = admin.describe_configs(asked, config_filter="all")["topic"]
+    return told
+
+
 def _configure(admin: KafkaAdminClient, demanded: Mapping[str, Mapping[str, str]]) -> None:
-    """Set what differs from the contracts: topics live longer than what is demanded of them."""
-    asked = [ConfigResource(ConfigResourceType.TOPIC, name, list(configs)) for name, configs in demanded.items()]
-    there = admin.describe_configs(asked, config_filter="all")["topic"]
+    """Set what differs from the contracts: topics live longer than what is demanded of them.
+
+    Raises:
+        TopicsDiffer: If too few brokers acknowledge a topic's records and the cluster does not let us change that.
+    """
+    there = _configs(admin, demanded)
     differing = {
         name: wrong
         for name, configs in demanded.items()
-        if (wrong := {key: value for key, value in configs.items() if there[name][key]["value"] != value})
+        if (wrong := {key: value for key, value in configs.items() if not _suffices(key, there[name][key]["value"], value)})
     }
     if not differing:
         return
     done = admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, wrong) for name, wrong in differing.items()])
+    thin = {}
     for name, outcome in done["topic"].items():
         if outcome == "OK":
             log.info("topic configured", topic=name, **{key.replace(".", "_"): value for key, value in differing[name].items()})
         else:  # a cluster of others may not let us
             log.warning("topic not configured", topic=name, why=outcome, wanted=differing[name])
+            if _IN_SYNC in differing[name]:
+                thin[name] = f"{_IN_SYNC}={there[name][_IN_SYNC]['value']}, and it may not be changed: {outcome}"
+    if thin:
+        raise TopicsDiffer(f"{_each(thin)}; {_BY_SEVERAL}")
 
 
 def _partitions(admin: KafkaAdminClient) -> dict[str, list[int]]:

@@ -9,6 +9,7 @@ from contracts.settings import AWS_SECRETS, KAFKA_SECRETS, Settings
 from producers import logs
 from producers.alive import beat
 from producers.connection import BusError
+from producers.topics import TopicsDiffer, check_acknowledged
 from streams.app import ROLES
 
 
@@ -20,12 +21,13 @@ def main() -> None:
     settings = Settings.load(secrets=(*KAFKA_SECRETS, *(AWS_SECRETS if role == "router" else ())))
     logs.configure(settings, role)
     try:
+        check_acknowledged(settings)
         worker = ROLES[role](settings)
         if settings.alive_file:
             worker.alongside(partial(beat, settings.alive_file))
         worker.run()
-    except BusError as absent:
-        structlog.get_logger().error("not started", why=str(absent))
+    except (BusError, TopicsDiffer) as wrong:
+        structlog.get_logger().error("not started", why=str(wrong))
         raise SystemExit(1) from None
 
 

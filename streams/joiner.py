@@ -37,6 +37,7 @@ from contracts.events import (
     GuessMade,
     Outcome,
     PreviewGuessed,
+    ReceiptProbed,
     ShownGuess,
 )
 from contracts.ports import Cells
@@ -269,6 +270,8 @@ class Joiner:
                 return self._tell(cells, event, partition)
             case DrawingSought():
                 return self._not_found(cells, event, partition)
+            case CorrectionProbed(only="joiner"):
+                return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="joiner"),)
             case CorrectionProbed():
                 return (ExampleProbed(probe_id=event.probe_id, player_id=event.player_id),)
             case _:

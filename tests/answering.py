@@ -38,7 +38,7 @@ def answering(
             for record in tail.poll(0.1):
                 drawing = decode(record.topic, record.value)
                 if isinstance(drawing, CorrectionProbed):
-                    for stage in learning:
+                    for stage in learning if drawing.only is None else ("joiner",) * bool(learning):
                         bus.publish(ReceiptProbed(probe_id=drawing.probe_id, player_id=drawing.player_id, stage=stage))
                 if not isinstance(drawing, DrawingSubmitted):
                     continue

@@ -1,4 +1,4 @@
-"""Fails a run that left tests out: skipped, expected to fail, or no longer there. `make test` asks for it."""
+"""Fails a run that left tests out: skipped, deselected, expected to fail, or no longer there. `make test` asks for it."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -22,6 +22,10 @@ class AllMustRun:
             for folder, fewest in self._fewest.items()
             if there[folder] < fewest
         ]
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Note tests that were taken out of the run, by an option or by a conftest.py."""
+        self.left_out += [f"{item.nodeid}: deselected" for item in items]
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Note a module that was skipped as a whole."""

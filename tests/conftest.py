@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import hypothesis
 import pytest
 
 from contracts.settings import Settings
@@ -21,6 +22,9 @@ FEWEST: Final = {"unit": 1150, "contract": 500, "integration": 160, "e2e": 39}
 """Tests that each folder has at least. Raise them as tests are added: a folder that lost most of its own passes otherwise."""
 
 os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # else whoever finds no credentials asks an address beyond this machine
+
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")  # tests time nothing: a busy machine makes no example wrong
 
 
 def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:

@@ -27,6 +27,7 @@ from producers import logs
 from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import BusError, open_bus
 from producers.rejections import Rejections
+from producers.topics import TopicsDiffer, check_acknowledged
 from trainers.approval import Approvals
 from trainers.base_models import BaseModels
 from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
@@ -99,8 +100,9 @@ class Trainer:
         settings, began = self._settings, time.monotonic()
         try:
             bus = self._bus = open_bus(settings)
-        except BusError as absent:
-            log.error("not started", why=str(absent))
+            check_acknowledged(settings)
+        except (BusError, TopicsDiffer) as wrong:
+            log.error("not started", why=str(wrong))
             self.broken = True
             self._stop.set()
             raise Stopped from None

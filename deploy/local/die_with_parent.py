@@ -4,7 +4,8 @@
 process is left in between. The kernel sends the signal when the thread that started it ends: start it from one that outlives
 it. Where the kernel cannot do it (not Linux), it runs without.
 
-``die_with_parent.py PARENT_PID NICE --confined BARS COMMAND...`` shuts it in before, by `deploy.local.confine`; BARS is JSON.
+``die_with_parent.py PARENT_PID NICE --confine BARS COMMAND...`` shuts it in before, by the function of `deploy.local.confine`
+with that name, ``--restrict`` by the other one; BARS is JSON.
 """
 
 import ctypes
@@ -23,15 +24,16 @@ if __name__ == "__main__":
                 group.write(str(nice))
         except OSError:
             pass
-    if command[0] == "--confined":
+    if command[0] in ("--confine", "--restrict"):
         import json
 
         sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-        from deploy.local.confine import Bars, confine
+        from deploy.local import confine
 
+        shut_in = confine.confine if command[0] == "--confine" else confine.restrict
         bars, command = json.loads(command[1]), command[2:]
         try:
-            confine(Bars(bars["folder"], tuple(bars["covered"]), tuple(bars["kept"])))
+            shut_in(confine.Bars(bars["folder"], tuple(bars["covered"]), tuple(bars["kept"])))
         except OSError as error:
             sys.exit(f"this process could not be confined: {error}")
     if sys.platform == "linux":  # only now: the kernel forgets it where a process changes what it may

@@ -165,10 +165,16 @@ def _lag(settings: Settings) -> tuple[dict[str, dict[str, int]], str]:
 
 
 def _unconfined(settings: Settings) -> str:
-    images = Images(settings.image_registry, settings.tools)
+    images, home = Images(settings.image_registry, settings.tools), (settings.home / "sagemaker").absolute()
     for name in BATCH_MODELS:
         with suppress(AwsError, OSError):
-            return containers.unconfined(images.find(settings.image_uri(name)), (settings.home / "sagemaker").absolute())
+            image = images.find(settings.image_uri(name))
+            reasons = []
+            for way in containers.WAYS:
+                if not (why := containers.refusal(way, image, home)):
+                    return ""
+                reasons.append(why)
+            return "; ".join(reasons)
     return ""
 
 

@@ -183,7 +183,7 @@ def _image_step(tools: Path, image: Path, kind: str, here: str) -> Step:
             make_environment(folder, lock, say, sys.executable if fits else wanted)
             link_libraries(folder, told.get("libraries", {}))
         except InstallFailed as failed:
-            hint = "" if fits else f" It needs Python {wanted}: install that beside this one."
+            hint = "" if fits else f" It needs Python {wanted}: install that beside this one (`make mxnet-python`)."
             raise InstallFailed(
                 f"{told['title']} could not be installed:{hint} `make setup` tries again. The cause: {failed}"
             ) from failed

@@ -7,6 +7,7 @@ something is not as it should be, and says what. COMPOSE_FILE is Compose's own: 
 import argparse
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -27,6 +28,16 @@ BACK_S: Final = 90.0
 DRAWINGS: Final = 200
 AGAIN: Final = 20
 MODELS: Final = {"everyone", "xgboost", "tensorflow", "mxnet", "kmeans", "river", "yours"}
+WRITING: Final = ("kafka", "dynamodb", "sagemaker")
+"""Whose root is not read-only: the vendors' images write where they like, and an image's training environment is made later."""
+SPY: Final = Path(__file__).with_name("spy.py")
+_CONTENT: Final = """
+import importlib.metadata, importlib.util, json, pathlib, re
+names = [re.sub("[-_.]+", "-", one.metadata["Name"]).lower() for one in importlib.metadata.distributions()]
+trainers = importlib.util.find_spec("trainers") is not None
+images = [str(path) for path in pathlib.Path("data").rglob("*") if path.is_file() and "pen" not in path.parts]
+print(json.dumps({"packages": names, "trainers": trainers, "images": images}))
+"""
 _KILL: Final = "import os, sys; os.kill(int(sys.argv[1]), 9)"
 
 
@@ -98,7 +109,11 @@ def unwell(url: str) -> str:
 
 
 def play(drawings: int, players: int = 10) -> None:
-    """Let people play, and read the log afterwards: every drawing saved and answered by every model, each word learned once."""
+    """Let people play, and read the log afterwards: every drawing saved and answered by every model, each word learned once.
+
+    The workers' ledgers are in volumes of their own, which nobody else mounts: the audit makes the folds anew and compares what
+    is on the log with them, and not the ledgers.
+    """
     options = ("--players", str(players), "--drawings", str(drawings), "--speed", "4", "--json")
     command = (
         "docker",
@@ -124,7 +139,14 @@ def play(drawings: int, players: int = 10) -> None:
     if done.returncode or report["missed"] or report["seen"].get("answered by every model") != drawings:
         told = {name: report[name] for name in ("seen", "missed", "errors", "audit")}
         raise Failed(f"{drawings} drawings: simulate ended with {done.returncode}: {json.dumps(told)}")
-    said(f"{drawings} drawings saved, answered by all of {len(MODELS)} models, learned; the log's audit is clean")
+    said(f"{drawings} drawings saved, answered by all of {len(MODELS)} models, learned; {audited(report['audit'])}")
+
+
+def audited(found: dict[str, Any]) -> str:
+    """What a clean audit has compared, and what it has not."""
+    ledgers = found["ledgers"]
+    beside = "the workers' ledgers were not compared" if ledgers is None else f"{ledgers} ledgers are as the log says"
+    return f"what is on the log is as its folds made anew say; {beside}"
 
 
 def kill(service: str) -> None:
@@ -133,19 +155,34 @@ def kill(service: str) -> None:
     docker("run", "--rm", "--pid=host", "--user=0", "--network=none", "gamenight", "python", "-c", _KILL, pid)
 
 
+def inside(service: str, *command: str) -> str:
+    """What a command in a service's container prints."""
+    return docker("exec", container(service)["Id"], *command)
+
+
 def guarded() -> None:
-    """See that nobody is root, and that what ought to be read-only is."""
+    """See, in the containers as they run, that they are looked after, that nobody is root, and what nobody can write to."""
+    read_only = []
     for service in LASTING:
         found = container(service)
-        uid = docker("exec", found["Id"], "id", "-u").strip()
-        if uid == "0":
-            raise Failed(f"{service} runs as root")
-        host = found["HostConfig"]
-        if service not in ("kafka", "dynamodb", "sagemaker") and not host["ReadonlyRootfs"]:
-            raise Failed(f"{service} can write to its root")
-        if "ALL" not in (host["CapDrop"] or ()):
-            raise Failed(f"{service} has capabilities")
-    said("nobody is root; no capabilities; read-only roots")
+        looked_after = found["Config"].get("Healthcheck", {}).get("Test", ["NONE"])
+        if looked_after[0] == "NONE" or not found["State"]["Health"]["Log"]:
+            raise Failed(f"{service} has no health check, or none that was made")
+        for status in inside(service, "sh", "-c", "cat /proc/[0-9]*/status").split("\nName:"):
+            told = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+            if "0" in told["Uid"].split():
+                raise Failed(f"{service} has a process of root: {status}")
+            if any(int(told[kind], 16) for kind in ("CapPrm", "CapEff", "CapBnd")) or told["NoNewPrivs"] != "1":
+                raise Failed(f"{service} has a process that has capabilities or may gain them: {status}")
+        tried = docker(
+            "exec", "--user=0", found["Id"], "sh", "-c", "touch /planted 2>&1 && rm /planted && echo written", check=False
+        )
+        if "Read-only file system" in tried:
+            read_only.append(service)
+        elif service not in WRITING or "written" not in tried:
+            raise Failed(f"{service} can write to its root: {tried}")
+    said(f"each of {len(LASTING)} has a health check; no process is root, has a capability or may gain one")
+    said(f"read-only roots: {', '.join(read_only)}; {', '.join(WRITING)} write to theirs")
 
 
 def dealt() -> None:
@@ -157,6 +194,42 @@ def dealt() -> None:
         if found != wanted.get(service, aws):
             raise Failed(f"{service} has the secrets {sorted(found)}")
     said("each has its own secrets")
+
+
+def shut_in() -> None:
+    """See that what a training job and a model's server are made to run cannot read secrets, nor look into others."""
+    with SPY.open() as script:
+        command = ("docker", "exec", "--interactive", container("trainer")["Id"], "python", "-")
+        done = subprocess.run(command, stdin=script, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"no job or no model's server could be made to spy: {done.stderr[-1000:]}")
+    for who, told in json.loads(done.stdout).items():
+        if told != ["its own folder"]:
+            raise Failed(f"a {who} in the container of the local SageMaker reaches {told}")
+        said(f"a {who} that spies reaches its own folder: no secrets, no other process, no place to write to")
+
+
+def spared() -> None:
+    """See that the image of the API and the streams has nothing that the trainer alone needs."""
+    served, trained = (locked(ROOT / "requirements" / f"{name}.txt") for name in ("serving", "trainer"))
+    told = json.loads(docker("run", "--rm", "--network=none", "gamenight", "python", "-c", _CONTENT))
+    if "fastapi" not in told["packages"]:
+        raise Failed(f"what the image has could not be seen: {told}")
+    if found := (trained - served) & set(told["packages"]) or told["trainers"] or told["images"]:
+        raise Failed(f"the image of the API and the streams has what the trainer alone needs: {found}")
+    alone = len(trained - served)
+    said(
+        f"gamenight has {len(told['packages'])} packages, none of the {alone} of the trainer alone, no training code, no MNIST"
+    )
+
+
+def locked(file: Path) -> set[str]:
+    """The names of a lock's packages."""
+    return {
+        re.sub("[-_.]+", "-", line.partition("==")[0]).lower()
+        for line in file.read_text().splitlines()
+        if re.match(r"[\w.-]+==", line)
+    }
 
 
 def weigh() -> None:
@@ -177,7 +250,9 @@ def run(url: str) -> None:
     until(lambda: unwell(url), UP_S, "all healthy")
     said(f"up, and the game ok, in {time.monotonic() - began:.1f} s")
     guarded()
+    spared()
     dealt()
+    shut_in()
     play(DRAWINGS)
     for service in LASTING:
         before = container(service)["State"]

@@ -3,6 +3,9 @@
 import contextlib
 import io
 import json
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -23,6 +26,13 @@ from producers.blobs import ensure_bucket
 
 NPY = "application/x-npy"
 BASE = Path(__file__).resolve().parents[2] / "trainers" / "images" / "xgboost" / "base" / "model.tar.gz"
+
+
+def conformance_suite() -> set[str]:
+    """The files of cases for any SageMaker, from the root of the repository: those with tests that ask the ``cloud``."""
+    folder = Path(__file__).parent
+    asking = (file for file in folder.glob("test_*.py") if file.name != "test_sagemaker_docs.py")
+    return {f"tests/contract/{file.name}" for file in asking if re.search(r"\bcloud: Cloud\b", file.read_text())}
 
 
 def digits(count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -71,13 +81,25 @@ def eventually(what: Callable[[], Any], within_s: float = 90.0, every_s: float =
     return answer
 
 
+def python_is_here(version: str) -> bool:
+    """Whether the machine has a Python of this version, as the installer looks for it."""
+    uv = Path(sys.executable).with_name("uv")
+    command = (uv, "python", "find", "--system", "--no-python-downloads", version)
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
 def must_be_here(tools: Path, algorithm: str) -> None:
-    """Fail where the image of an algorithm is missing on a machine that it is made for; skip on any other."""
+    """Fail where the image of an algorithm is missing on a machine that can run it; skip on any other.
+
+    One of another kind cannot, nor can one without the Python that the image wants. `make test` fails for what was skipped
+    as well, with the reason.
+    """
     unavailable = tools / "images" / f"{algorithm}.unavailable"
     if not unavailable.is_file():
         return
-    platforms = json.loads((IMAGES / algorithm / "image.json").read_text())["platforms"]
-    if platforms and HERE not in platforms:
+    told = json.loads((IMAGES / algorithm / "image.json").read_text())
+    platforms, wanted = told["platforms"], told.get("python")
+    if (platforms and HERE not in platforms) or (wanted is not None and not python_is_here(wanted)):
         pytest.skip(unavailable.read_text())
     pytest.fail(f"the image of {algorithm} is not installed on this machine, which can run it: {unavailable.read_text()}")
 

@@ -8,7 +8,7 @@ from contracts.settings import Settings
 from deploy.local.sagemaker import wire
 from deploy.local.sagemaker.app import Sagemaker
 from tests.conftest import ROOT
-from tests.contract.sagemaker_cases import Cloud
+from tests.contract.sagemaker_cases import Cloud, conformance_suite
 
 TABLE = (ROOT / "docs" / "sagemaker-local.md").read_text()
 
@@ -24,6 +24,15 @@ def test_the_table_names_every_operation_and_no_other(service: Sagemaker) -> Non
     there = {name for operations in service.operations.values() for name in operations} | {"InvokeEndpoint"}
     assert named == there
     service.state.close()
+
+
+def test_the_document_names_every_file_of_the_conformance_suite_and_no_other() -> None:
+    told = TABLE[TABLE.index("## The conformance suite") :]
+    command = re.search(r"test_sagemaker_\{([a-z,]+)\}\.py", told)
+    assert command is not None
+
+    assert set(re.findall(r"tests/contract/test_sagemaker_\w+\.py", told)) == conformance_suite()
+    assert {f"tests/contract/test_sagemaker_{name}.py" for name in command[1].split(",")} == conformance_suite()
 
 
 def test_the_conformance_suite_was_answered_to_every_operation(service: Sagemaker, cloud: Cloud) -> None:

@@ -114,7 +114,7 @@ def test_nothing_can_be_hung_on_a_signed_target(more: str) -> None:
 async def test_where_nothing_can_be_mounted_a_variable_names_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(containers, "can_confine", lambda *_: False)
+    monkeypatch.setattr(containers, "confinement", lambda *_: ("", "neither"))
     lines: list[str] = []
     image = Image("any:1", tmp_path, Path("/usr/bin/python3"))
 

@@ -229,8 +229,8 @@ class Stage:
                     case DrawingSubmitted() as drawing if drawing.probe:
                         for model, label in self.says.items():
                             self._say(drawing, model, label)
-                    case CorrectionProbed(probe_id=probe, player_id=player) if self.learns:
-                        for stage in ("personal", "learner"):
+                    case CorrectionProbed(probe_id=probe, player_id=player, only=only) if self.learns:
+                        for stage in ("personal", "learner") if only is None else (only,):
                             self.publish(ReceiptProbed(probe_id=probe, player_id=player, stage=stage))
                     case DrawingSubmitted() as drawing:
                         self._guess(drawing)

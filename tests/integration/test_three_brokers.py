@@ -1,6 +1,9 @@
 """Three brokers, and those that matter killed with -9 while people play: nothing acknowledged is lost, and people are told."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,16 +17,18 @@ from kafka.errors import KafkaError
 from contracts.events import TOPICS
 from contracts.settings import LIMITS, Settings
 from deploy.audit import audit
+from deploy.local.keys import with_secrets
 from deploy.local.supervisor import running
 from producers.bus import open_bus
 from producers.connection import BusError
 from producers.simulation import simulate
 from producers.simulation_options import SimulationOptions
-from producers.topics import IN_SYNC, REPLICAS, TopicsDiffer, create_topics, open_admin
+from producers.topics import IN_SYNC, REPLICAS, TopicsDiffer, check_acknowledged, create_topics, open_admin
 from tests.clusters import Cluster, Node, cluster, outside
 from tests.histories import named
 from tests.serving import Player, eventually, get, playing
 
+KEY = "min.insync.replicas"
 HERE = ("river", "yours", "everyone")
 """The models that answer without a SageMaker."""
 SAVED_WITHIN_S = 20.0
@@ -107,6 +112,75 @@ def test_topics_that_one_broker_keeps_are_refused_where_there_are_three(
 
     with pytest.raises(TopicsDiffer, match=r"thin\.v1: kept by fewer than 3 brokers"):
         create_topics(settings)
+
+
+def in_sync(settings: Settings, **given: str) -> dict[str, str]:
+    """What each topic demands, after it was set for those that are given."""
+    admin = open_admin(settings)
+    try:
+        wanted = {name.replace("_", "."): value for name, value in given.items()}
+        if wanted:
+            admin.alter_configs(
+                [ConfigResource(ConfigResourceType.TOPIC, name, {KEY: value}) for name, value in wanted.items()]
+            )
+        told = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in TOPICS], config_filter="all")
+        return {name: told["topic"][name][KEY]["value"] for name in TOPICS}
+    finally:
+        admin.close()
+
+
+def test_what_one_broker_would_acknowledge_alone_is_raised_and_what_an_operator_set_higher_is_left(
+    three: tuple[Cluster, Settings],
+) -> None:
+    _, settings = three
+    create_topics(settings)
+    in_sync(settings, drawings_v1="1", corrections_v1="3")
+
+    create_topics(settings)
+
+    assert in_sync(settings) == dict.fromkeys(TOPICS, "2") | {"corrections.v1": "3"}
+    in_sync(settings, corrections_v1="2")
+
+
+def test_what_may_not_be_raised_is_refused(three: tuple[Cluster, Settings], monkeypatch: pytest.MonkeyPatch) -> None:
+    _, settings = three
+    create_topics(settings)
+    in_sync(settings, drawings_v1="1")
+    denied = {"topic": {"drawings.v1": "TopicAuthorizationFailedError"}}
+    monkeypatch.setattr("kafka.KafkaAdminClient.alter_configs", lambda *_: denied)
+    try:
+        with pytest.raises(TopicsDiffer, match=r"drawings\.v1 \(min\.insync\.replicas=1, and it may not be changed: Topic"):
+            create_topics(settings)
+    finally:
+        monkeypatch.undo()
+        in_sync(settings, drawings_v1="2")
+
+
+PROCESSES = {"api": ("api",), "router": ("streams", "router"), "learning": ("streams", "learning"), "trainer": ("trainers",)}
+
+
+@pytest.mark.parametrize("module", PROCESSES.values(), ids=PROCESSES)
+def test_who_says_that_something_is_kept_does_not_start_where_one_broker_would_acknowledge_alone(
+    three: tuple[Cluster, Settings], module: tuple[str, ...]
+) -> None:
+    _, settings = three
+    create_topics(settings)
+    check_acknowledged(settings)
+    in_sync(settings, corrections_v1="1")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *module],
+            env={**os.environ, **with_secrets(settings).environment()},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        in_sync(settings, corrections_v1="2")
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "corrections.v1 (min.insync.replicas=1); what players are told is saved must be on 2 brokers" in done.stderr
 
 
 @pytest.mark.timeout(280)

@@ -1,10 +1,12 @@
 """What the audit finds on a log: what is missing, what happened twice, and counts that are wrong."""
 
+import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from uuid import UUID, uuid4
 
 import pytest
+from rich.console import Console
 
 from contracts.events import (
     LATENCY_BUCKETS_MS,
@@ -318,7 +320,17 @@ def test_examples_that_are_to_be_kept_for_good_and_are_gone_are_a_fault():
     assert "examples.v1/0 begins at offset 5" in " ".join(refolding.faults(None, {})["scorer"])
 
 
-async def test_the_audit_reads_the_log_itself():
+def test_a_person_reads_whether_the_ledgers_were_compared():
+    def told(ledgers: int | None) -> str:
+        console = Console(file=io.StringIO(), width=100)
+        console.print(Auditor((), {}, ()).report(ledgers=ledgers).to_table())
+        return console.file.getvalue()
+
+    assert "elsewhere: not compared" in told(None)
+    assert "8 compared" in told(8)
+
+
+async def test_the_audit_reads_the_log_itself_and_says_what_it_has_not_compared(tmp_path):
     bus = open_bus("memory://audit")
     drawn, word = named("d1"), named("word on d1")
     try:
@@ -328,7 +340,9 @@ async def test_the_audit_reads_the_log_itself():
         clean = await audit(bus, {drawn}, {word: drawn}, models=TWO, wait_s=1)
 
         assert clean.clean, clean.faults
+        assert clean.ledgers is None, "the workers' home was not named"
         assert clean.answered == {"river": 1, "xgboost": 1, "yours": 1}
         assert not (await audit(bus, {drawn, uuid4()}, {}, models=TWO, wait_s=0)).clean
+        assert (await audit(bus, {drawn}, {word: drawn}, models=TWO, wait_s=0, home=tmp_path)).ledgers == 0
     finally:
         bus.close()

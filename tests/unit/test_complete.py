@@ -16,13 +16,13 @@ def pytest_configure(config):
 """
 
 
-def run(folder: Path, tests: str) -> tuple[int, str]:
+def run(folder: Path, tests: str, *options: str) -> tuple[int, str]:
     """The exit status and what is said of a run of some tests in a folder's tests/unit."""
     unit = folder / "tests" / "unit"
-    unit.mkdir(parents=True)
+    unit.mkdir(parents=True, exist_ok=True)
     (folder / "conftest.py").write_text(PLUGIN)
     (unit / "test_some.py").write_text(f"import pytest\n\n{tests}")
-    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={folder}", str(folder))
+    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={folder}", str(folder), *options)
     done = subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout
 
@@ -54,3 +54,24 @@ def test_a_run_fails_and_names_what_was_left_out(tmp_path: Path, code: str, name
     assert status == pytest.ExitCode.TESTS_FAILED, said
     assert "left out, and all must run" in said
     assert named in said
+
+
+DESELECTING: Final = """
+def pytest_collection_modifyitems(config, items):
+    left = [item for item in items if item.name == "test_left"]
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=left)
+"""
+
+
+def test_a_run_fails_and_names_what_a_conftest_or_an_option_took_out(tmp_path: Path) -> None:
+    tests = "def test_one(): pass\n\ndef test_two(): pass\n\ndef test_left(): pass\n"
+    unit = tmp_path / "conftest" / "tests" / "unit"
+    unit.mkdir(parents=True)
+    (unit / "conftest.py").write_text(DESELECTING)
+
+    for folder, options in (("conftest", ()), ("option", ("-k", "not left"))):
+        status, said = run(tmp_path / folder, tests, *options)
+
+        assert status == pytest.ExitCode.TESTS_FAILED, said
+        assert "test_some.py::test_left: deselected" in said

@@ -14,7 +14,7 @@ from deploy.local.components import components
 from deploy.local.install import IMAGES, training_step
 from deploy.local.keys import with_secrets
 from deploy.local.provision import SECRETS_OF, write_secrets
-from tests.containers.__main__ import LASTING, OWN
+from tests.containers.__main__ import LASTING, OWN, WRITING, audited
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -81,7 +81,12 @@ def test_every_service_that_lasts_is_looked_after_and_none_can_do_more_than_it_m
         assert service["init"] is True, f"{name} would not end with its process"
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
-        assert service.get("read_only", False) is (name not in ("kafka", "dynamodb", "sagemaker")), name
+        assert service.get("read_only", False) is (name not in WRITING), name
+
+
+def test_in_a_container_no_model_server_or_job_runs_that_could_read_the_secrets_beside_it() -> None:
+    assert Settings().allow_unconfined, "what other services have"
+    assert SERVICES["sagemaker"]["environment"]["GAMENIGHT_ALLOW_UNCONFINED"] == "false"
 
 
 def test_each_service_mounts_the_secrets_that_up_gives_it_and_a_volume_that_no_other_writes_to() -> None:
@@ -132,3 +137,10 @@ def test_the_containers_user_may_make_every_environment_that_training_needs() ->
     assert [step.name for step in trained] == ["tensorflow training"]
     assert {step.made.parent for step in trained} == {Path(".tools/images")}
     assert "COPY --from=sagemaker-packages --chown=player /opt/gamenight/.tools .tools" in DOCKERFILE
+
+
+def test_the_test_of_the_containers_claims_no_more_than_its_audit_has_compared() -> None:
+    """Nobody but the workers mounts the ledgers."""
+    assert not {"router:", "learning:"} & {volume[: volume.index(":") + 1] for volume in SERVICES["gamenight"]["volumes"]}
+    assert "the workers' ledgers were not compared" in audited({"ledgers": None})
+    assert "8 ledgers are as the log says" in audited({"ledgers": 8})

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -12,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from deploy.local.confine import LIMITS, SCRATCH, needed
+from deploy.local.confine import LIMITS, SCRATCH, landlock, needed, spared
 from deploy.local.install import IMAGES, ROOT
 from deploy.local.sagemaker import containers
-from deploy.local.sagemaker.containers import Image
+from deploy.local.sagemaker.containers import Image, NotConfined
 
 SECRET = "the operators' token"
 PLANTED = IMAGES / ".planted"
@@ -50,6 +51,9 @@ attempt("a mount taken away", lambda: os.system(f"umount {home} 2>/dev/null || u
 attempt("a mount of its own", lambda: os.system("mount -t tmpfs none /mnt 2>/dev/null") and "refused")
 attempt("its own folder", lambda: written("/opt/ml/model/made"))
 attempt("a scratch file", lambda: written("/tmp/made"))
+attempt("a device", lambda: written("/dev/null"))
+attempt("the devices", lambda: sorted(os.listdir("/dev")))
+attempt("another's end", lambda: os.kill(int(pid), 0))
 attempt("where it is", os.getcwd)
 status = dict(line.split(":") for line in open("/proc/self/status"))
 attempt("its privileges", lambda: [status[name].strip() for name in ("CapPrm", "CapEff", "CapBnd", "NoNewPrivs")])
@@ -138,6 +142,9 @@ async def test_a_job_that_spies_finds_its_own_folder_and_nothing_else(home: Path
         "a mount of its own": "refused",
         "its own folder": 1,
         "a scratch file": 1,
+        "a device": 1,
+        "the devices": ["fd", "full", "null", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"],
+        "another's end": None,
         "where it is": "/opt/ml",
         "its privileges": [nothing, nothing, nothing, "1"],
         "its limits": [[most, most] for most in LIMITS.values()],
@@ -148,10 +155,73 @@ async def test_a_job_that_spies_finds_its_own_folder_and_nothing_else(home: Path
     assert (home / "secrets" / "operator_token").read_text() == SECRET
 
 
+async def test_where_there_are_no_namespaces_a_job_that_spies_finds_closed_doors(
+    home: Path, bystander: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, "confinement", lambda *_: ("restrict", "no namespaces"))
+    mine = home / "sagemaker" / "jobs" / "mine"
+    (mine / "spy.py").write_text(SPY.replace("/opt/ml/", f"{mine}/"))
+
+    told = await spied(home, bystander)
+
+    nothing, closed = "0" * 16, "PermissionError"
+    assert told == {
+        "a secret": closed,
+        "a secret through another process": closed,
+        "another's environment": closed,
+        "another's memory": closed,
+        "another's descriptors": closed,
+        "a log": closed,
+        "another job": closed,
+        "the user's keys": closed,
+        "the home's list": closed,
+        "the services' sockets": closed,
+        "writing outside": closed,
+        "writing into the home": closed,
+        "a mount taken away": "refused",
+        "a mount of its own": "refused",
+        "its own folder": 1,
+        "a scratch file": closed,
+        "a device": 1,
+        "the devices": closed,
+        "another's end": closed if landlock() >= 6 else None,
+        "where it is": str(mine),
+        "its privileges": [nothing, nothing, nothing, "1"],
+        "its limits": [
+            list(resource.getrlimit(limit)) if limit == resource.RLIMIT_NPROC else [most, most]
+            for limit, most in LIMITS.items()
+        ],
+        "secrets in its environment": [],
+    }
+    assert (mine / "model" / "made").read_text() == "x"
+    assert (mine / "scratch").is_dir()
+    assert (home / "secrets" / "operator_token").read_text() == SECRET
+
+
+async def test_where_there_is_neither_nothing_runs_if_the_settings_say_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "confinement", lambda *_: ("", "the kernel is of 2019"))
+    mine = home / "sagemaker" / "jobs" / "mine"
+    image = Image("any:1", home, Path(sys.executable), unconfined=False)
+
+    with pytest.raises(NotConfined, match="any:1 is not run: it cannot be kept from the secrets here: the kernel is of 2019"):
+        await containers.start([sys.executable, "-c", ""], image, mine, {}, print, home=home / "sagemaker")
+
+
+def test_what_is_spared_is_neither_closed_nor_on_the_way_there(tmp_path: Path) -> None:
+    for name in ("home/secrets", "home/free", "usr/lib", "home2", "tmp"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "file").touch()
+    (tmp_path / "home" / "link").symlink_to(tmp_path / "home" / "secrets")
+
+    left = spared({str(tmp_path / "home" / "secrets"), str(tmp_path / "tmp"), "/elsewhere"}, str(tmp_path))
+
+    assert sorted(Path(one).relative_to(tmp_path).as_posix() for one in left) == ["file", "home/free", "home2", "usr"]
+
+
 async def test_what_confines_it_is_what_keeps_the_secrets(
     home: Path, bystander: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(containers, "can_confine", lambda *_: False)
+    monkeypatch.setattr(containers, "confinement", lambda *_: ("", "neither"))
 
     mine = home / "sagemaker" / "jobs" / "mine"
     (mine / "spy.py").write_text(SPY.replace("/opt/ml/", f"{mine}/").replace("/tmp/made", f"{mine}/made"))
@@ -177,6 +247,20 @@ def test_an_interpreter_is_kept_with_all_that_it_is_a_link_to(tmp_path: Path) ->
 def test_where_the_kernel_refuses_it_is_said_once(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     missing = Image("any:1", home, home / "no" / "python")
 
-    assert not containers.can_confine(missing, home / "sagemaker")
-    assert not containers.can_confine(missing, home / "sagemaker")
+    for _ in range(2):
+        way, why = containers.confinement(missing, home / "sagemaker")
+        assert (way, "; " in why) == ("", True), "why neither of the two"
     assert capfd.readouterr().out.count("not confined") == 1
+
+
+def test_landlock_is_taken_where_there_are_no_namespaces_and_the_service_says_why(
+    home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = containers.refusal
+    monkeypatch.setattr(containers, "refusal", lambda way, *of: "no namespaces" if way == "confine" else really(way, *of))
+
+    assert containers.confinement(Image("some:1", home, Path(sys.executable)), home / "sagemaker") == (
+        "restrict",
+        "no namespaces",
+    )
+    assert "no namespaces" in capfd.readouterr().out

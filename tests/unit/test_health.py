@@ -1,15 +1,20 @@
 """Health is what just came back over the bus: in memory, with a router and learners that say what they are told to."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Future
+from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from api.health import ACKNOWLEDGED_S, PAGES_S, WITHIN_S, Health, Status
+from api.health import ACKNOWLEDGED_S, OLDEST_S, PAGES_S, WITHIN_S, Health, Status, Verdict
 from contracts.events import (
     BATCH_MODELS,
     MODELS,
+    PLAYER_PARTITIONS,
     CorrectionProbed,
     CorrectionReceipt,
     DrawingSubmitted,
@@ -23,7 +28,7 @@ from contracts.events import (
     now,
 )
 from contracts.ports import Bus, Record
-from producers.bus import open_bus
+from producers.bus import open_bus, partition_of
 from tests.answering import answering
 from tests.histories import guess, named
 from tests.serving import eventually, get, serving
@@ -43,7 +48,7 @@ def bus() -> Bus:
 def health(address: str) -> tuple[int, str, dict[str, str]]:
     answer = get(address, "/healthz")
     told = answer.json()
-    assert told["age_s"] >= 0
+    assert 0 <= told["age_s"] <= OLDEST_S
     return answer.status_code, told["status"], told["missing"]
 
 
@@ -134,6 +139,10 @@ class Stage:
         self.folding: dict[str, str] = {}
         self.silent = silent
         """Partitions of which nobody answers."""
+        self.learns = True
+        self.unread: int | None = None
+        """The partition whose corrections nobody reads."""
+        self.futures: list[Future[Record]] = []
         self.health = Health(self, lambda: dict.fromkeys(MODELS), lambda: self.folding, lambda: "", lambda: self.now)  # type: ignore[arg-type]
 
     def publish(self, event: Event) -> "Future[Record]":
@@ -142,7 +151,7 @@ class Stage:
         if self.acknowledges:
             future.set_result(Record(event.topic, 0, 0, b"", b"", 0))
             asyncio.get_running_loop().call_soon(self._answer, event)
-        self.last = future
+        self.futures.append(future)
         return future
 
     def _answer(self, event: Event) -> None:
@@ -152,67 +161,160 @@ class Stage:
             for model in MODELS:
                 said = guess(model=model, player=event.player_id).model_dump() | {"final": False, "type": "PreviewGuessed"}
                 self.health.heard(PreviewGuessed.model_validate(said | {"drawing_id": event.drawing_id}))
-        elif isinstance(event, CorrectionProbed):
-            for stage in ("learner", "personal"):
+        elif isinstance(event, CorrectionProbed) and self.learns and self._place(event) != self.unread:
+            for stage in ("learner", "personal") if event.only is None else (event.only,):
                 self.health.receipted(ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage=stage))
 
     def _place(self, event: Event) -> int:
         return self.health._players.index(event.player_id)  # type: ignore[attr-defined]
 
-    async def check(self, after_s: float = 10.0) -> tuple[Status, list[str], list[str]]:
-        """Status, what is missing, and the events that were put because of the question."""
+    def play(self, player: str) -> None:
+        """Every model answers a drawing of a player."""
+        for model in MODELS:
+            self.health.heard(guess(model=model, player=player))
+
+    def teach(self, player: str) -> None:
+        """A correction of a player is learned."""
+        for who in ("learner", "personal"):
+            word = {"correction_id": named("c1"), "drawing_id": named("d1"), "player_id": player, "models": {}, "at": now()}
+            self.health.receipted(CorrectionReceipt(outcome=Outcome.LEARNED, stage=who, **word))
+
+    def asked(self) -> "Asked":
+        """The partitions that were asked since the last time, each with what."""
+        drawings = [self._place(event) for event in self.put if isinstance(event, DrawingSubmitted)]
+        probes = [event for event in self.put if isinstance(event, CorrectionProbed)]
+        read = [self._place(probe) for probe in probes if probe.only == "joiner"]
+        whole = [self._place(probe) for probe in probes if probe.only is None]
+        self.put.clear()
+        return Asked(sorted(drawings), sorted(read), sorted(whole))
+
+    async def check(self, after_s: float = 10.0) -> tuple[Status, list[str], "Asked"]:
+        """Status, what is missing, and what was asked because of the question."""
         self.now += after_s
         self.put.clear()
         verdict = await self.health.check()
-        assert 0 <= self.health.age_s(verdict) < 1.0
-        return verdict.status, list(verdict.missing), [event.type for event in self.put]
+        assert 0 <= self.health.age_s(verdict) <= OLDEST_S
+        return verdict.status, list(verdict.missing), self.asked()
 
 
-BOTH = ["DrawingSubmitted", "CorrectionProbed"]
+class Asked(NamedTuple):
+    """Partitions by what they were asked."""
+
+    drawings: list[int]
+    """For answers to a drawing."""
+    read: list[int]
+    """Whether corrections are read there, of the joiner alone."""
+    whole: list[int]
+    """Whether a correction is learned, the whole way."""
 
 
-async def test_each_question_goes_to_the_next_partition_and_many_who_ask_share_one():
+EVERYONE = list(range(PLAYER_PARTITIONS))
+NOTHING = Asked([], [], [])
+PLAYERS = ("ada", "bob", "eve", "jan")
+"""One of each partition."""
+
+
+def everything(turn: int) -> Asked:
+    """Of every partition, answers to a drawing and whether corrections are read; of one the whole way."""
+    return Asked(EVERYONE, [place for place in EVERYONE if place != turn], [turn])
+
+
+async def test_each_question_goes_to_every_partition_the_long_one_to_each_in_turn_and_many_who_ask_share_one():
     stage = Stage()
-    places = []
-    for _ in range(4):
-        assert await stage.check() == (Status.OK, [], BOTH)
-        places += [stage._place(event) for event in stage.put]
-    assert sorted(places) == [0, 0, 1, 1, 2, 2, 3, 3]
+    turns = []
+    for _ in EVERYONE:
+        status, missing, asked = await stage.check()
+        assert (status, missing, asked) == (Status.OK, [], everything(asked.whole[0]))
+        turns += asked.whole
+    assert sorted(turns) == EVERYONE
 
     stage.now += 10
-    stage.put.clear()
     await asyncio.gather(*(stage.health.check() for _ in range(50)))
-    assert len(stage.put) == 2
+    assert stage.asked() == everything(turns[0])
+
+
+@pytest.mark.parametrize("dead", EVERYONE)
+async def test_whichever_process_is_down_every_check_says_so_and_so_does_the_first(dead):
+    stage = Stage(silent=frozenset({dead}))
+
+    for _ in range(5):
+        status, missing, _ = await stage.check()
+        assert (status, missing[0]) == (Status.DEGRADED, "router")
+        assert "learning" in missing
+
+    stage.silent = frozenset()
+    assert (await stage.check())[:2] == (Status.OK, [])
+
+
+async def test_a_learning_process_that_reads_no_corrections_is_told_in_the_first_check():
+    stage = Stage()
+    stage.learns = False
+    verdict = await stage.health.check()
+    assert list(verdict.missing) == ["learning", "learning of yours"]
+
+    stage.learns = True
+    stage.now += 10
+    assert (await stage.health.check()).status is Status.OK
+    stage.unread = (stage.health._turn + 2) % PLAYER_PARTITIONS  # type: ignore[attr-defined]
+    stage.now += 10
+    verdict = await stage.health.check()
+    assert (verdict.status, list(verdict.missing)) == (Status.DEGRADED, ["learning"])
+    assert "some players' corrections are not read" in verdict.missing["learning"]
+    stage.asked()
+    stage.now += 10
+    await stage.health.check()
+    assert stage.unread in stage.asked().whole, "what was not read is asked for the whole way until it is"
 
 
 async def test_a_verdict_counts_for_a_moment_and_what_is_learned_for_less_than_a_second():
     stage = Stage()
     await stage.check()
 
-    assert await stage.check(0.1) == (Status.OK, [], [])
-    assert await stage.check(0.3) == (Status.OK, [], ["DrawingSubmitted"])
-    assert await stage.check(0.6) == (Status.OK, [], BOTH)
+    assert await stage.check(0.1) == (Status.OK, [], NOTHING)
+    assert await stage.check(0.3) == (Status.OK, [], Asked(EVERYONE, EVERYONE, []))
+    status, missing, asked = await stage.check(0.6)
+    assert (status, missing, asked) == (Status.OK, [], everything(asked.whole[0]))
 
 
-async def test_pages_are_content_with_a_verdict_of_a_second():
+async def test_pages_are_content_with_a_verdict_of_a_second_by_its_oldest_answer():
     stage = Stage()
     first = await stage.health.check()
-    stage.now += 0.9
+    stage.now += 0.85
     assert await stage.health.check(PAGES_S) is first
-    stage.now += 0.2
+    stage.now += 0.1
     assert await stage.health.check(PAGES_S) is not first
 
+    stage.now += 0.6
+    second = await stage.health.check()  # what was learned 0.6 s ago is part of it
+    assert stage.health.age_s(second) == pytest.approx(0.6)
+    stage.now += 0.5
+    third = await stage.health.check(PAGES_S)
+    assert third is not second, "it was found 0.5 s ago, and one of its answers 1.1 s ago"
+    assert (third.status, stage.health.age_s(third)) == (Status.OK, 0.0)
 
-async def test_while_people_play_and_teach_nothing_is_asked():
+
+async def test_while_people_of_every_partition_play_and_teach_nothing_is_asked():
     stage = Stage()
-    for model in MODELS:
-        stage.health.heard(guess(model=model))
-    for who in ("learner", "personal"):
-        word = {"correction_id": named("c1"), "drawing_id": named("d1"), "player_id": "ada", "models": {}, "at": now()}
-        stage.health.receipted(CorrectionReceipt(outcome=Outcome.LEARNED, stage=who, **word))
+    for player in PLAYERS:
+        stage.play(player)
+    stage.now += 0.1
+    for player in PLAYERS:
+        stage.teach(player)
 
-    assert await stage.check(0.1) == (Status.OK, [], [])
-    assert await stage.check(1.0) == (Status.OK, [], BOTH)
+    assert await stage.check(0.05) == (Status.OK, [], NOTHING)
+    assert stage.health.age_s(await stage.health.check()) == pytest.approx(0.15), "it stands on answers of then"
+    status, missing, asked = await stage.check(1.0)
+    assert (status, missing, asked) == (Status.OK, [], everything(asked.whole[0]))
+
+
+async def test_who_plays_and_teaches_tells_of_their_own_partition_alone():
+    stage = Stage()
+    stage.play("ada")
+    stage.teach("ada")
+    own = partition_of(b"ada", PLAYER_PARTITIONS)
+    others = [place for place in EVERYONE if place != own]
+
+    assert await stage.check(0.1) == (Status.OK, [], Asked(others, others, []))
 
 
 async def test_answers_of_before_that_are_told_again_prove_nothing():
@@ -220,7 +322,7 @@ async def test_answers_of_before_that_are_told_again_prove_nothing():
     for model in MODELS:
         stage.health.heard(PreviewGuessed.model_validate(guess(model=model).model_dump() | {"type": "PreviewGuessed"}))
 
-    assert await stage.check(0.1) == (Status.OK, [], BOTH)
+    assert (await stage.check(0.1))[2].drawings == EVERYONE
 
 
 async def test_a_broker_that_does_not_acknowledge_makes_it_unavailable_at_once_and_is_asked_no_more_until_it_does():
@@ -229,25 +331,26 @@ async def test_a_broker_that_does_not_acknowledge_makes_it_unavailable_at_once_a
     stage.acknowledges = False
 
     status, missing, put = await stage.check(0.5)
-    assert (status, missing, put) == (Status.UNAVAILABLE, ["kafka"], ["DrawingSubmitted"])
-    assert await stage.check(0.3) == (Status.UNAVAILABLE, ["kafka"], [])
+    assert (status, missing, put) == (Status.UNAVAILABLE, ["kafka"], Asked(EVERYONE, EVERYONE, []))
+    assert await stage.check(0.3) == (Status.UNAVAILABLE, ["kafka"], NOTHING)
 
-    stage.last.set_result(Record("drawings.v1", 0, 0, b"", b"", 0))
+    for future in stage.futures:
+        if not future.done():
+            future.set_result(Record("drawings.v1", 0, 0, b"", b"", 0))
     stage.acknowledges = True
-    assert await stage.check(0.3) == (Status.OK, [], BOTH)
-    assert ACKNOWLEDGED_S < WITHIN_S < 1.0
+    status, missing, put = await stage.check(0.3)
+    assert (status, missing, put) == (Status.OK, [], everything(put.whole[0]))
+    assert ACKNOWLEDGED_S < WITHIN_S < OLDEST_S
 
 
-async def test_a_partition_that_is_silent_is_asked_again_until_it_answers():
-    stage = Stage(silent=frozenset({2}))
-    seen = [await stage.check() for _ in range(5)]
-    assert [status for status, _, _ in seen].count(Status.UNAVAILABLE) == 1, "when nobody else was asked"
-    status, missing, put = await stage.check()
-    assert (status, missing, len(put)) == (Status.DEGRADED, ["router", "learning", "learning of yours"], 4)
+async def test_it_is_unavailable_when_no_partition_answers():
+    stage = Stage(silent=frozenset(EVERYONE))
+    assert (await stage.check())[:2] == (Status.UNAVAILABLE, ["router", "learning", "learning of yours"])
 
     stage.silent = frozenset()
     assert (await stage.check())[:2] == (Status.OK, [])
-    assert await stage.check() == (Status.OK, [], BOTH)
+    status, missing, put = await stage.check()
+    assert (status, missing, put) == (Status.OK, [], everything(put.whole[0]))
 
 
 async def test_what_is_folded_again_is_missing_until_it_is_done():
@@ -257,3 +360,133 @@ async def test_what_is_folded_again_is_missing_until_it_is_done():
 
     stage.folding = {}
     assert (await stage.check())[:2] == (Status.OK, [])
+
+
+# --- how old a verdict is, whatever the clock does: on a loop whose time passes only where the test lets it ---------------
+
+
+class Timed(asyncio.SelectorEventLoop):
+    """A loop whose clock leaps to the next thing that is to happen."""
+
+    now = 100.0
+
+    def time(self) -> float:
+        return self.now
+
+    def _run_once(self) -> None:
+        if not self._ready and self._scheduled:  # type: ignore[attr-defined]
+            self.now = max(self.now, self._scheduled[0]._when)  # type: ignore[attr-defined]
+        super()._run_once()  # type: ignore[misc]
+
+
+DELAYS = st.one_of(st.just(0.01), st.floats(0, 0.8), st.none())
+"""From a question to the broker's acknowledgement, or to its answers; None: never."""
+
+
+class Whims:
+    """A bus, a router and learners that answer when chance says, and people who play and teach meanwhile."""
+
+    def __init__(self, chance: st.DataObject) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.chance = chance
+        self.health = Health(self, lambda: dict.fromkeys(MODELS), dict, lambda: "", self.loop.time)  # type: ignore[arg-type]
+
+    def after(self, what: Callable[[], object]) -> None:
+        if (delay := self.chance.draw(DELAYS)) is not None:
+            self.loop.call_later(delay, what)
+
+    def publish(self, event: Event) -> "Future[Record]":
+        future: Future[Record] = Future()
+        self.after(lambda: future.set_result(Record(event.topic, 0, 0, b"", b"", 0)))
+        self.after(lambda: Stage._answer(self, event))  # type: ignore[arg-type]
+        return future
+
+    def hold_up(self, after_s: float, for_s: float) -> None:
+        """Let the clock go on where nothing else can."""
+        self.loop.call_later(after_s, lambda: setattr(self.loop, "now", self.loop.time() + for_s))
+
+    silent: frozenset[int] = frozenset()
+    learns = True
+    unread = None
+    _place, play, teach = Stage._place, Stage.play, Stage.teach
+
+
+@settings(max_examples=150, deadline=None)
+@given(chance=st.data())
+def test_no_verdict_stands_on_an_answer_that_is_older_than_a_second_for_pages_neither(chance):
+    ages = []
+
+    async def ask_and_ask() -> None:
+        whims = Whims(chance)
+        for _ in range(8):
+            if chance.draw(st.booleans()):
+                player = chance.draw(st.sampled_from(PLAYERS))
+                whims.play(player)
+                whims.teach(player)
+            await asyncio.sleep(chance.draw(st.floats(0, 1.1)))
+            if chance.draw(st.integers(0, 9)) == 0:
+                whims.hold_up(chance.draw(st.floats(0, 0.7)), chance.draw(st.floats(0, 2)))
+            verdict = await whims.health.check(*chance.draw(st.sampled_from([(), (PAGES_S,)])))
+            ages.append(whims.health.age_s(verdict))
+
+    with asyncio.Runner(loop_factory=Timed) as runner:
+        runner.run(ask_and_ask())
+    assert len(ages) == 8
+    assert all(0 <= age <= OLDEST_S for age in ages), ages
+
+
+def test_what_was_learned_a_moment_ago_is_asked_again_when_the_broker_is_slow_to_acknowledge():
+    async def ask() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        slow = Slow()
+        health = slow.health = Health(slow, lambda: dict.fromkeys(MODELS), dict, lambda: "", loop.time)  # type: ignore[arg-type]
+        slow.teach("ada")
+        await asyncio.sleep(0.65)
+        began = loop.time()
+        verdict = await health.check()
+        assert verdict.status is Status.OK
+        return loop.time() - began, health.age_s(verdict)
+
+    with asyncio.Runner(loop_factory=Timed) as runner:
+        took, age_s = runner.run(ask())
+    assert took <= WITHIN_S, "by one look"
+    assert age_s <= WITHIN_S
+
+
+class Slow:
+    """A bus that takes a third of a second to acknowledge what is answered at once."""
+
+    health: Health
+    silent: frozenset[int] = frozenset()
+    learns = True
+    unread = None
+    _place, teach = Stage._place, Stage.teach
+
+    def publish(self, event: Event) -> "Future[Record]":
+        future: Future[Record] = Future()
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.33, lambda: future.set_result(Record(event.topic, 0, 0, b"", b"", 0)))
+        loop.call_soon(lambda: Stage._answer(self, event))  # type: ignore[arg-type]
+        return future
+
+
+def test_who_is_held_up_for_longer_than_an_answer_counts_says_so():
+    async def ask() -> Verdict:
+        loop = asyncio.get_running_loop()
+        health = Health(Silence(), lambda: dict.fromkeys(MODELS), dict, lambda: "", loop.time)  # type: ignore[arg-type]
+        for at in (0.3, 1.9):
+            loop.call_later(at, lambda: setattr(loop, "now", loop.now + 1.5))  # type: ignore[attr-defined]
+        return await health.check()
+
+    with asyncio.Runner(loop_factory=Timed) as runner:
+        verdict = runner.run(ask())
+    assert (verdict.status, list(verdict.missing)) == (Status.UNAVAILABLE, ["api"])
+
+
+class Silence:
+    """A bus that acknowledges, and nobody answers."""
+
+    def publish(self, event: Event) -> "Future[Record]":
+        future: Future[Record] = Future()
+        future.set_result(Record(event.topic, 0, 0, b"", b"", 0))
+        return future

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from deploy.local.install import HERE, ROOT, Step, link_libraries, steps, traini
 from deploy.local.jars import InstallFailed, Jar, Say, install_jars, read_lock
 from deploy.local.sagemaker.containers import Images, NotInstalled
 from deploy.local.sagemaker.errors import AwsError
+from tests.contract import sagemaker_cases
 
 GOOD = b"the jar"
 LOCK = f"# made by a test\norg.example:part:1.0:jar: {hashlib.sha256(GOOD).hexdigest()}\n"
@@ -126,8 +128,31 @@ def test_an_image_that_wants_a_python_that_is_not_here_is_left_out_and_says_whic
         only("old", tmp_path / "tools", HERE).run(quiet)
 
     told = (tmp_path / "tools" / "images" / "old.unavailable").read_text()
-    assert told.startswith("Old network could not be installed: It needs Python 3.5: install that beside this one.")
+    assert told.startswith(
+        "Old network could not be installed: It needs Python 3.5: install that beside this one (`make mxnet-"
+    )
     assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("python", "outcome"),
+    [
+        (None, pytest.fail.Exception),
+        (f"{sys.version_info.major}.{sys.version_info.minor}", pytest.fail.Exception),
+        ("3.99", pytest.skip.Exception),
+    ],
+    ids=["any", "this one", "one that is not here"],
+)
+def test_an_image_that_is_not_here_fails_its_tests_unless_the_machine_has_no_python_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: str | None, outcome: type[BaseException]
+) -> None:
+    (tmp_path / "images" / "net").mkdir(parents=True)
+    (tmp_path / "images" / "net" / "image.json").write_text(json.dumps({"platforms": [], "python": python}))
+    (tmp_path / "images" / "net.unavailable").write_text("it needs another Python\n")
+    monkeypatch.setattr(sagemaker_cases, "IMAGES", tmp_path / "images")
+
+    with pytest.raises(outcome, match="it needs another Python"):
+        sagemaker_cases.must_be_here(tmp_path, "net")
 
 
 def test_a_library_that_a_package_brings_is_found_by_another_under_its_usual_name(tmp_path: Path) -> None:

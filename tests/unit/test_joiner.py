@@ -13,6 +13,7 @@ from contracts.events import (
     ExampleProbed,
     GuessMade,
     Outcome,
+    ReceiptProbed,
 )
 from streams import joiner
 from streams.joiner import FORGET_AFTER, MAX_WORDS, TOO_MANY, UNKNOWN, Joiner
@@ -254,6 +255,15 @@ def test_a_probe_is_passed_on_and_leaves_nothing():
     [said] = folded(Joiner(), [CorrectionProbed(probe_id=named("p"), player_id="probe")], cells)
 
     assert (type(said), said.probe_id, said.player_id) == (ExampleProbed, named("p"), "probe")
+    assert cells == {}
+
+
+def test_a_probe_of_the_joiner_alone_is_answered_and_goes_no_further():
+    cells = MemoryCells()
+
+    [said] = folded(Joiner(), [CorrectionProbed(probe_id=named("p"), player_id="probe", only="joiner")], cells)
+
+    assert (type(said), said.probe_id, said.player_id, said.stage) == (ReceiptProbed, named("p"), "probe", "joiner")
     assert cells == {}
 
 

@@ -2,7 +2,8 @@
 
 Each process sees its own folder as /opt/ml where the kernel lets us (namespaces), so that the SDK's own scripts run
 unmodified, and of the rest of the machine only what it needs: see `deploy.local.confine`. Elsewhere SAGEMAKER_BASE_DIR names
-the folder, and nothing is hidden. All die with this service, even when it is killed with -9.
+the folder, and Landlock closes what is none of its business. Where there is neither, nothing is hidden, or nothing runs, as the
+settings say. All die with this service, even when it is killed with -9.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import psutil
 import structlog
@@ -38,6 +39,11 @@ log = structlog.get_logger()
 Say = Callable[[str], None]
 """Told each line that a process prints."""
 
+Way = Literal["confine", "restrict", ""]
+"""How a process is shut in: the function of `deploy.local.confine`; empty: not at all."""
+WAYS: Final[tuple[Way, ...]] = ("confine", "restrict")
+"""The best one first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -46,6 +52,8 @@ class Image:
     uri: str
     folder: Path
     python: Path
+    unconfined: bool = True
+    """Whether it may run where nothing can shut it in."""
 
     def script(self, name: str) -> tuple[str, ...]:
         """The command that `docker run IMAGE train` or `serve` would run."""
@@ -56,12 +64,23 @@ class NotInstalled(Exception):
     """An image whose training environment could not be made; the message says why and what to do."""
 
 
+class NotConfined(OSError):
+    """A process that could not be shut in, where the settings demand it; the message says why."""
+
+
 class Images:
     """The images that can be run here."""
 
-    def __init__(self, registry: str, tools: Path) -> None:
-        """Images of a registry, with their environments under ``tools/images``."""
+    def __init__(self, registry: str, tools: Path, *, unconfined: bool = True) -> None:
+        """Images of a registry, with their environments under ``tools/images``.
+
+        Args:
+            registry: What stands before an image's name.
+            tools: The folder of what is installed.
+            unconfined: Whether they may run where nothing can shut them in.
+        """
         self._registry = registry
+        self._unconfined = unconfined
         self._tools = tools.absolute()
         self._making: dict[str, asyncio.Task[None]] = {}
 
@@ -90,7 +109,7 @@ class Images:
             raise invalid(f"Image {uri} is not installed: {unavailable.read_text().strip()}")
         if not python.exists():
             raise invalid(f"Image {uri} is not installed: run `python -m deploy.local.install`")
-        return Image(uri, IMAGES / name, python)
+        return Image(uri, IMAGES / name, python, self._unconfined)
 
     async def for_training(self, image: Image, say: Say) -> Image:
         """Return the image with the environment that its `train` needs; the first call installs it, as an image is pulled.
@@ -207,6 +226,9 @@ async def start(
         say: Told each line that it prints.
         home: The folder of this service, by which `reap` knows the process.
         nice: How far it steps back from others: training must not slow the game.
+
+    Raises:
+        NotConfined: If nothing can shut it in here, and the image may not run so.
     """
     folder = folder.absolute()
     base = {name: os.environ[name] for name in ("HOME", "LANG", "TZ", "TMPDIR", "OMP_NUM_THREADS") if name in os.environ}
@@ -218,13 +240,15 @@ async def start(
         "OMP_WAIT_POLICY": "PASSIVE",
         MARK: str(home.absolute()),
     }
-    confined = await asyncio.to_thread(can_confine, image, home.absolute())
-    if confined:
-        (folder / "scratch").mkdir(exist_ok=True)  # on disk: what else it may write to lies in memory
-        base |= dict.fromkeys(("HOME", "TMPDIR"), f"{ML}/scratch")
-    else:
+    way, why = await asyncio.to_thread(confinement, image, home.absolute())
+    if not way and not image.unconfined:
+        raise NotConfined(f"{image.uri} is not run: it cannot be kept from the secrets here: {why}")
+    if way != "confine":
         base["SAGEMAKER_BASE_DIR"] = str(folder)
-    shut_in = ("--confined", json.dumps(asdict(bars(folder, image, home)))) if confined else ()
+    if way:
+        (folder / "scratch").mkdir(exist_ok=True)  # on disk: what else it may write to lies in memory
+        base |= dict.fromkeys(("HOME", "TMPDIR"), f"{ML if way == 'confine' else folder}/scratch")
+    shut_in = (f"--{way}", json.dumps(asdict(bars(folder, image, home)))) if way else ()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), str(nice), *shut_in, *command),
         stdin=asyncio.subprocess.DEVNULL,
@@ -264,18 +288,26 @@ def bars(folder: Path, image: Image, home: Path) -> Bars:
 
 
 @functools.cache
-def can_confine(image: Image, home: Path) -> bool:
-    """Say whether this machine can confine a process; tried once, and logged if it cannot."""
-    if why := unconfined(image, home):
-        log.warning("model servers and jobs are not confined", image=image.uri, reason=why)
-    return not why
+def confinement(image: Image, home: Path) -> tuple[Way, str]:
+    """How a process of an image is shut in here, and why not better: tried once, and said."""
+    refused: list[str] = []
+    for way in WAYS:
+        why = refusal(way, image, home)
+        if not why:
+            if refused:
+                log.info("model servers and jobs are restricted by Landlock", image=image.uri, reason=refused[0])
+            return way, "; ".join(refused)
+        refused.append(why)
+    why = "; ".join(refused)
+    log.warning("model servers and jobs are not confined", image=image.uri, reason=why)
+    return "", why
 
 
-def unconfined(image: Image, home: Path) -> str:
-    """Say why this machine cannot confine a process; empty if it can."""
+def refusal(way: Way, image: Image, home: Path) -> str:
+    """Why a process of an image cannot be shut in in this way here; empty: it can."""
     command = (str(image.python), "-I", "-S", "-c", "pass")
     with tempfile.TemporaryDirectory(dir=home) as folder:
-        shut_in = ("--confined", json.dumps(asdict(bars(Path(folder), image, home))))
+        shut_in = (f"--{way}", json.dumps(asdict(bars(Path(folder), image, home))))
         trial = [sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), "0", *shut_in, *command]
         done = subprocess.run(trial, capture_output=True, text=True, check=False)
     return (done.stderr.strip()[-500:] or f"exit code {done.returncode}") if done.returncode else ""

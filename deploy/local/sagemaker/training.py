@@ -304,9 +304,12 @@ class TrainingJobs:
             return "Stopped"
         algorithm = document["AlgorithmSpecification"]
         command = (*algorithm.get("ContainerEntrypoint", image.script("train")), *algorithm.get("ContainerArguments", ()))
-        process = run.process = await containers.start(
-            command, image, folder, self._environment(document), say, home=self._home, nice=_NICE
-        )
+        try:
+            process = run.process = await containers.start(
+                command, image, folder, self._environment(document), say, home=self._home, nice=_NICE
+            )
+        except containers.NotConfined as refused:
+            raise JobFailed(str(refused)) from refused
         ended = asyncio.create_task(process.wait())
         asked = asyncio.create_task(run.stopping.wait())
         try:

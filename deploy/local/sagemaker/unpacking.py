@@ -107,7 +107,7 @@ def _gunzip(packed: _Watched, plain: BinaryIO, bounds: Bounds) -> None:
 def _extract(plain: _Watched, folder: Path, bounds: Bounds) -> None:
     """Write the members, after all of them have been judged."""
     with closing(tarfile.TarFile(fileobj=cast(BinaryIO, plain), mode="r")) as archive:
-        members = list(_judged(archive, bounds))
+        members = list(_judged(archive, plain, bounds))
         plain.seek(archive.offset)
         if any(plain.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end
             raise ArchiveRefused("damaged archive: a header that is none")
@@ -125,7 +125,7 @@ def _extract(plain: _Watched, folder: Path, bounds: Bounds) -> None:
                     file.write(chunk)
 
 
-def _judged(archive: tarfile.TarFile, bounds: Bounds) -> Iterator[tuple[tarfile.TarInfo, PurePosixPath]]:
+def _judged(archive: tarfile.TarFile, plain: _Watched, bounds: Bounds) -> Iterator[tuple[tarfile.TarInfo, PurePosixPath]]:
     """The members and where they go.
 
     Raises:
@@ -137,6 +137,7 @@ def _judged(archive: tarfile.TarFile, bounds: Bounds) -> Iterator[tuple[tarfile.
             raise ArchiveRefused(f"more than {bounds.members} members")
         if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or member.issparse():
             raise ArchiveRefused(f"{member.name!r} is neither a regular file nor a folder")
+        _see_headers(plain, member)
         if not 0 <= member.size <= bounds.file_bytes:
             raise ArchiveRefused(f"{member.name!r} has {member.size} bytes, of at most {bounds.file_bytes}")
         name = _within(member.name)
@@ -150,6 +151,34 @@ def _judged(archive: tarfile.TarFile, bounds: Bounds) -> Iterator[tuple[tarfile.
             raise ArchiveRefused(f"{member.name!r} is there twice")
         kinds[folded] = member.type
         yield member, name
+
+
+def _see_headers(plain: _Watched, member: tarfile.TarInfo) -> None:
+    """Refuse pax headers of a member that are none: Python 3.12's tarfile passes over them.
+
+    Raises:
+        ArchiveRefused: If one is not made of records.
+    """
+    at = member.offset
+    while at < member.offset_data - tarfile.BLOCKSIZE:
+        plain.seek(at)
+        block = plain.read(tarfile.BLOCKSIZE)
+        size = int(block[124:136].strip(b" \0") or b"0", 8)
+        if block[156:157] in (tarfile.XHDTYPE, tarfile.XGLTYPE) and not _are_records(plain.read(size)):
+            raise ArchiveRefused("damaged archive: a pax header that is none")
+        at += tarfile.BLOCKSIZE * (1 + -(-size // tarfile.BLOCKSIZE))
+
+
+def _are_records(data: bytes) -> bool:
+    """Whether these are pax records alone, each its own length in bytes, a blank, key=value and a line's end."""
+    while data:
+        digits, _, _ = data.partition(b" ")
+        if not digits.isdigit() or not len(digits) < (length := int(digits)) <= len(data):
+            return False
+        if b"=" not in data[:length] or data[length - 1 : length] != b"\n":
+            return False
+        data = data[length:]
+    return True
 
 
 def _within(name: str) -> PurePosixPath:
