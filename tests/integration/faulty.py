@@ -18,13 +18,16 @@ from contracts.ports import Cells
 from contracts.settings import Settings
 from producers import logs
 from producers.bus import open_bus
-from streams import joiner, personal_model, pipe
+from streams import fold_runner, joiner, personal_model
+from streams.delivery import STEP
 from streams.fold import Fold
+from streams.fold_runner import FoldRunner
 from streams.joiner import Joiner
 from streams.learner import Learner, load_base
 from streams.ledger import Ledger
 from streams.personal_model import Personal
 from streams.scorer import Scorer
+from streams.worker import Worker
 
 
 def stops_at(home: Path) -> Path:
@@ -67,17 +70,17 @@ def _personal_takes_all(_: Settings) -> None:
 
 
 def _acknowledges_first(settings: Settings) -> None:
-    real = pipe._all
+    real = fold_runner.take_gathered
 
-    async def acknowledged(queue: Any, most: int = pipe.STEP) -> list[Any]:
+    async def acknowledged(queue: Any, most: int = STEP) -> list[Any]:
         several = await real(queue, most)
-        for handed in filter(None, several):
-            handed.ack()
+        for delivery in filter(None, several):
+            delivery.ack()
         if any(several) and stops_at(settings.home).exists():
             await asyncio.Event().wait()
         return several
 
-    pipe._all = acknowledged
+    fold_runner.take_gathered = acknowledged
 
 
 def _publishes_first(settings: Settings) -> None:
@@ -116,13 +119,13 @@ def _keeps_what_is_sent(_: Settings) -> None:
 
 
 def _never_publishes(_: Settings) -> None:
-    real = pipe._Folding._publish
+    real = FoldRunner._publish
 
     async def published(self: Any) -> None:
         if self.fold.name != Scorer.name:
             await real(self)
 
-    pipe._Folding._publish = published  # type: ignore[method-assign]
+    FoldRunner._publish = published  # type: ignore[method-assign]
 
 
 FAULTS: Final[Mapping[str, Callable[[Settings], None]]] = MappingProxyType(
@@ -146,7 +149,7 @@ if __name__ == "__main__":
     role, fault = sys.argv[1:]
     FAULTS[fault](settings)
     base = load_base()
-    working = pipe.Pipe(settings, role, gather_ms=20)
+    working = Worker(settings, role, gather_ms=20)
     for fold in {"learning": (Joiner(), Scorer(), Learner(base)), "router": (Personal(base.reader),)}[role]:
         working.fold(fold, step=20)
     working.run()

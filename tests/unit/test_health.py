@@ -28,7 +28,8 @@ from contracts.events import (
     now,
 )
 from contracts.ports import Bus, Record
-from producers.bus import open_bus, partition_of
+from producers.bus import open_bus
+from producers.placement import partition_of
 from tests.answering import answering
 from tests.histories import guess, named
 from tests.serving import eventually, get, serving
