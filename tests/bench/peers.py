@@ -325,17 +325,18 @@ def main(
     rate: Annotated[float, typer.Option(help="records a second")] = 200,
     seconds: Annotated[float, typer.Option(help="of that rate, twice: undisturbed, and with a kill")] = 12,
     rounds: Annotated[int, typer.Option(help="each peer's jobs, in turn")] = 1,
+    only: Annotated[str, typer.Option(help=f"of {', '.join(JOBS)}; none: both")] = "",
 ) -> None:
     """Measure, and print a table (standard error) and JSON (standard output)."""
     chosen = known(peers, PEERS)
     result: dict[str, Any] = {"machine": machine(), "seed": seed, "backlog": backlog, "rate": rate, "seconds": seconds}
-    for job in JOBS:
+    for job in known([only] if only else None, JOBS):
         table = Table(job)
         rows = []
         for name in chosen * rounds:
             rows.append((name, run(name, job, seed, backlog, rate, seconds)))
             console.print(job, *rows[-1], markup=False)
-        columns = list(dict.fromkeys(what for _, found in rows for what in found))
+        columns = list(dict.fromkeys(what for _, found in rows for what in found if what not in ("failed", "log")))
         for what in columns:
             table.add_column(what)
         for name, found in rows:

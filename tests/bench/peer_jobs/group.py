@@ -58,6 +58,8 @@ class Group(ConsumerRebalanceListener):
         self._linger_ms = linger_ms
         self._queues: dict[str, list[asyncio.Queue[Any]]] = {}
         self._progress: dict[TopicPartition, Progress] = {}
+        self._generation = 0
+        """Of the assignment: what was fetched in an earlier one is not delivered, since it is read again."""
         self._release: Callable[[], Awaitable[None]] | None = None
         self._working: list[asyncio.Task[None]] = []
 
@@ -95,23 +97,31 @@ class Group(ConsumerRebalanceListener):
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
         """Let go."""
+        self._generation += 1
         if self._release is not None:
             await self._release()
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
-        """Go to where the ledgers stand."""
+        """Go to where the ledgers stand, and elsewhere back to Kafka's commit: meanwhile records may have been fetched."""
         first = await self._consumer.beginning_offsets(assigned)
         ends = await self._consumer.end_offsets(assigned)
         cluster = str((await self._admin.describe_cluster())["cluster_id"])
+        kept = {place: await self._consumer.committed(place) for place in assigned}
         self._progress.clear()
-        for (topic, partition), offset in self._positions(first, ends, cluster).items():
-            self._consumer.seek(TopicPartition(topic, partition), offset)
+        wanted = self._positions(first, ends, cluster)
+        for place in assigned:
+            committed = kept[place]
+            self._consumer.seek(place, wanted.get(place, first[place] if committed is None else committed))
+        self._generation += 1
 
     async def _read(self) -> None:
         while True:
+            generation = self._generation
             for place, records in (await self._consumer.getmany(timeout_ms=1000, max_records=STEP)).items():
                 progress = self._progress.setdefault(place, Progress())
                 for r in records:
+                    if generation != self._generation:
+                        break
                     progress.deliver(r.offset)
                     record = Record(r.topic, r.partition, r.offset, r.key, r.value, r.timestamp)
                     for queue in self._queues[place.topic]:
