@@ -261,7 +261,7 @@ class Settings(BaseSettings):
 
 AWS_SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 GAME_SECRETS = ("operator_token", "seat_secret", "api_keys")
-"""Those of the game's own doors."""
+"""Those that players, operators and apps are admitted by."""
 SECRETS = (*AWS_SECRETS[:2], *GAME_SECRETS)
 """Settings that `gamenight up` makes when they are not given."""
 KAFKA_SECRETS = ("kafka_sasl_password", "kafka_oauth_client_secret")

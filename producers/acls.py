@@ -1,7 +1,7 @@
 """Who may write and read which topic: made of contracts/events.py, given to a principal each part has for itself (all ways).
 
 On a cluster whose authorizer denies what is not allowed, a part that is taken over can write no more than it writes anyway:
-the router no promotions, the API no guesses, and commands nobody but the operators' door and the router's own distress call.
+the router no promotions, the API no guesses, and commands nobody but the operators' API and the router when a version fails.
 """
 
 from collections.abc import Iterator

@@ -257,9 +257,9 @@ def knock(place: Place, deadline_s: float) -> None:
 def _enter(server: str, place: Place) -> None:
     """Connect to one broker as the clients will, and leave again."""
     host, _, port = server.rpartition(":")
-    with socket.create_connection((host.strip("[]"), int(port)), timeout=1.0) as door:  # kafka-python would wait for long
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=1.0) as connected:  # kafka-python would wait for long
         if context := place.security.get("ssl_context"):
-            _trust(server, door, host.strip("[]"), context)
+            _trust(server, connected, host.strip("[]"), context)
     if not place.security:
         return
     if tokens := place.security.get("sasl_oauth_token_provider"):
@@ -286,10 +286,10 @@ def _enter(server: str, place: Place) -> None:
         net.close()
 
 
-def _trust(server: str, door: socket.socket, host: str, context: ssl.SSLContext) -> None:
-    door.settimeout(_CONNECT_MS / 1000)
+def _trust(server: str, connected: socket.socket, host: str, context: ssl.SSLContext) -> None:
+    connected.settimeout(_CONNECT_MS / 1000)
     try:
-        with context.wrap_socket(door, server_hostname=host):
+        with context.wrap_socket(connected, server_hostname=host):
             pass
     except ssl.SSLCertVerificationError as doubt:
         raise NotAdmitted(

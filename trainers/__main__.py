@@ -93,7 +93,7 @@ class Trainer:
         """Whether a loop broke."""
 
     def start(self) -> None:
-        """Make the models answer, then start the loops; in threads, so that a signal is heard at any time."""
+        """Make the models answer, then start the loops; in threads, so that a signal is handled at any time."""
         self._start("begin", self._begin)
 
     def _begin(self) -> None:
@@ -127,7 +127,7 @@ class Trainer:
 
         steering = Steering(standing, promoter, approvals)
         monitor = EndpointMonitor(standing, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
-        self._start("hear", lambda: self._listen(rejections, commands))
+        self._start("commands", lambda: self._listen(rejections, commands))
         for target in (*BATCH_MODELS, None):
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
         self._start("watch", lambda: self._look(monitor))
@@ -190,9 +190,9 @@ class Trainer:
             self.pause(self._settings.archive_every_s)
 
     def _listen(self, rejections: Rejections, tail: Tail) -> None:
-        """Hear commands as they come."""
+        """Carry out commands as they come."""
         while not self._stop.is_set():
-            self._hear(rejections, tail.poll(1.0))
+            self._apply(rejections, tail.poll(1.0))
 
     def _steer(self, steering: Steering, target: str | None) -> None:
         """Carry out what changes who answers, of one model, or of whatever is none; in the order asked for."""
@@ -235,10 +235,10 @@ class Trainer:
 
     def _catch_up(self, rejections: Rejections, tail: Tail) -> None:
         while not tail.caught_up():
-            self._hear(rejections, tail.poll(1.0))
+            self._apply(rejections, tail.poll(1.0))
             self.pause(0)
 
-    def _hear(self, rejections: Rejections, records: list[Record]) -> None:
+    def _apply(self, rejections: Rejections, records: list[Record]) -> None:
         for record in records:
             event = read(record, STAGE)
             if isinstance(event, MessageRejected):

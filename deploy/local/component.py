@@ -32,7 +32,7 @@ class Component:
     prepare: Callable[[], None] = nothing
     """Called before every start."""
     ready: Callable[[], bool] | None = None
-    """Whether it answers; asked again and again until it does. None: it has no door, and is ready when it has lived a while."""
+    """Says whether it answers; called until it does. None: it cannot be asked, and is ready when it has run for a while."""
     settle: Callable[[], None] = nothing
     """Called when it answers first, before those who need it are started: makes its topics, bucket or table."""
     patience_s: float = 60.0

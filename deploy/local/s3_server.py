@@ -1,7 +1,7 @@
 """``python -m deploy.local.s3_server``, in the environment of the S3 server: ministack behind a guard.
 
-ministack by itself asks nobody for a signature, lets pages of any origin in, and has doors that wipe everything. Here it is
-mounted within one process, so that there is no other way to it: a request reaches it when it is signed with our key (AWS
+ministack by itself asks nobody for a signature, lets pages of any origin in, and has addresses that delete everything. Here it
+is mounted within one process, so that there is no other way to it: a request reaches it when it is signed with our key (AWS
 Signature Version 4, in headers or in a presigned address), its body is the one that was signed, it is for S3, and neither a
 page nor a foreign name for this address has sent it.
 """

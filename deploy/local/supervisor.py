@@ -28,7 +28,7 @@ FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 SETTLED_AFTER_S = 30.0
 """A process that lived so long is started again at once when it dies."""
-DOORLESS_READY_S = 1.0
+UNASKED_READY_S = 1.0
 """A process that nobody can ask is taken as ready when it has lived so long."""
 LARGEST_LOG = 8 << 20
 """Bytes; a larger log file is put aside, over the one before."""
@@ -170,7 +170,7 @@ class Supervisor:
         if process is None:
             return ""
         self._note(part.name, pid=process.pid, started_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
-        while process.poll() is None and not (part.ready() if part.ready else time.monotonic() - began > DOORLESS_READY_S):
+        while process.poll() is None and not (part.ready() if part.ready else time.monotonic() - began > UNASKED_READY_S):
             if time.monotonic() - began > part.patience_s:
                 self._kill_group(part.name)
                 process.wait()
