@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from contracts.events import MODELS
-from deploy.audit import FOLDS, AuditReport
+from deploy.audit import FOLDS
+from deploy.auditor import AuditReport
 from producers.simulation_report import SimulationReport
 from tests.bench.kills import BACK_WITHIN_S, wrong
 from tests.product import Recovery
