@@ -9,6 +9,7 @@ so a drawing has one guess or one miss of each model, and at most one guess of e
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -246,24 +247,24 @@ class Round:
         self._open.discard(slot)
         pending, drawing = self.drawing, self.drawing.drawing
         wait_ms = max(0.0, (said.asked_at - pending.read_at) * 1000)
-        guess = AnswerGuess(
-            model=model,
-            version=said.version,
-            label=row.label,
-            probabilities=row.probabilities,
-            hops={
+        told: dict[str, Any] = {
+            "model": model,
+            "version": said.version,
+            "label": row.label,
+            "probabilities": row.probabilities,
+            "hops": {
                 "bus_in": round(pending.bus_in_ms, 3),
                 "read": round(pending.read_ms, 3),
                 "wait": round(wait_ms, 3),
                 "model": round(said.model_ms, 3),
             },
-            table=said.table,
-            fallback=said.fallback or self._notes.get(model),
-            role=role,
-            left_out=self._blend.left_out if slot == BLEND and self._blend is not None else {},
-        )
+            "table": said.table,
+            "fallback": said.fallback or self._notes.get(model),
+            "role": role,
+            "left_out": self._blend.left_out if slot == BLEND and self._blend is not None else {},
+        }
         if drawing.final:
-            self._guesses.append(guess)
+            self._guesses.append(AnswerGuess(**told))
         kind = GuessMade if drawing.final else PreviewGuessed
         event = kind(
             drawing_id=drawing.drawing_id,
@@ -273,7 +274,7 @@ class Round:
             lead=pending.lead,
             lead_after=pending.lead_after,
             at=now.at,
-            **dict(guess),
+            **told,
         )
         return self._publish(event)
 

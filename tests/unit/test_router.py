@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from contracts.events import (
     MODELS,
     CandidateSet,
+    DrawingAnswered,
     DrawingSought,
     DrawingSubmitted,
     Event,
@@ -159,6 +160,9 @@ class Stage:
     def guesses(self, model: str) -> list[GuessMade]:
         return [event for event in self.said if isinstance(event, GuessMade) and event.model == model]
 
+    def answered(self) -> list[DrawingAnswered]:
+        return [event for event in self.said if isinstance(event, DrawingAnswered)]
+
     def missed(self) -> list[tuple[str, bool]]:
         return [(event.model, event.resting) for event in self.said if isinstance(event, GuessMissed)]
 
@@ -232,6 +236,69 @@ async def test_a_preview_carries_no_features():
         await eventually(lambda: handed.acked)
 
     assert [(guess.final, guess.features) for guess in stage.guesses("river")] == [(False, None)]
+
+
+async def test_all_guesses_on_a_drawing_are_said_once_more_together_with_how_it_was_read():
+    async with running("xgboost", "kmeans") as stage:
+        await stage.through(drawing(), drawing("preview", "bob", final=False), drawing("probe", final=False, probe=True))
+
+    [answered] = stage.answered()
+    assert answered.drawing_id == histories.named("d1")
+    made = [event for event in stage.said if type(event) is GuessMade]
+    assert {guess.model for guess in made} == {"river", "yours", "xgboost", "kmeans", "everyone"}
+    together = {guess.guess_id: guess.model_copy(update={"at": None}) for guess in answered.made()}
+    assert together == {guess.guess_id: guess.model_copy(update={"at": None, "features": None}) for guess in made}
+    assert answered.features is not None
+    assert len(answered.features.raster) == 784
+    assert answered.features.reader == READER
+
+
+async def test_at_the_blends_deadline_what_is_there_is_said_together_and_the_late_one_follows():
+    async with running("xgboost", "kmeans", settings=Settings(blend_deadline_ms=30, guess_budget_ms=18_000)) as stage:
+        stage.endpoint("kmeans").held = asyncio.Event()
+        [handed] = await stage.take(drawing())
+        await eventually(stage.answered)
+        stage.endpoint("kmeans").held.set()
+        await eventually(lambda: handed.acked)
+
+    first, later = stage.answered()
+    assert [guess.model for guess in first.guesses if guess.model == "kmeans"] == []
+    assert (first.features is not None, later.features) == (True, None)
+    assert [guess.model for guess in later.guesses] == ["kmeans"]
+
+
+async def test_who_missed_a_drawing_is_said_together_with_the_guesses():
+    async with running(settings=Settings(guess_budget_ms=50)) as stage:
+        stage.endpoint().held = asyncio.Event()
+        await stage.through(drawing())
+
+    assert [part.missed for part in stage.answered()] == [{"xgboost": "no answer in 0.05 s"}]
+
+
+@pytest.mark.parametrize("held", [GuessMade, DrawingAnswered])
+async def test_a_drawing_is_not_acknowledged_before_the_broker_has_all_that_was_said_of_it(held: type[Event]):
+    stage, gate = Stage(("xgboost",)), asyncio.Event()
+    stage.promote("xgboost")
+    waiting: list[Event] = []
+
+    async def publish(events: Iterable[Event]) -> None:
+        several = list(events)
+        if any(isinstance(event, held) for event in several):
+            waiting.extend(several)
+            await gate.wait()
+
+    stage.router = Router(LONG, Network(), stage.models, stage.endpoints.__getitem__, Players(), publish, ("xgboost",))
+    work = asyncio.create_task(stage.router.run())
+    await asyncio.sleep(0)
+    [handed] = await stage.take(drawing())
+    await eventually(lambda: any(isinstance(event, DrawingAnswered) for event in waiting))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not handed.acked
+    gate.set()
+    await eventually(lambda: handed.acked)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
 
 
 async def test_what_gathers_during_a_call_goes_out_as_one_final_drawings_first():
