@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from contracts.events import (
     BLEND,
-    AnswerGuess,
     DrawingAnswered,
     Event,
     GuessMade,
@@ -69,8 +68,9 @@ class Round:
         """By model: why another answers than should have."""
         self._blend: Blend | None = None
         self._otherwise: NDArray[np.float64] = np.zeros(0)
-        self._guesses: list[AnswerGuess] = []
-        """That were said, and not yet said together."""
+        self._hops = {"bus_in": round(drawing.bus_in_ms, 3), "read": round(drawing.read_ms, 3)}
+        self._guesses: list[dict[str, Any]] = []
+        """The fields of each that was said, and not yet together with the others: see `contracts.events.AnswerGuess`."""
         self._missed: dict[str, str] = {}
         self._together = False
         """Whether the guesses were said together once: what comes now follows at once."""
@@ -252,19 +252,14 @@ class Round:
             "version": said.version,
             "label": row.label,
             "probabilities": row.probabilities,
-            "hops": {
-                "bus_in": round(pending.bus_in_ms, 3),
-                "read": round(pending.read_ms, 3),
-                "wait": round(wait_ms, 3),
-                "model": round(said.model_ms, 3),
-            },
+            "hops": {**self._hops, "wait": round(wait_ms, 3), "model": round(said.model_ms, 3)},
             "table": said.table,
             "fallback": said.fallback or self._notes.get(model),
             "role": role,
             "left_out": self._blend.left_out if slot == BLEND and self._blend is not None else {},
         }
         if drawing.final:
-            self._guesses.append(AnswerGuess(**told))
+            self._guesses.append(told)
         kind = GuessMade if drawing.final else PreviewGuessed
         event = kind(
             drawing_id=drawing.drawing_id,
@@ -296,15 +291,17 @@ class Round:
         self._together = True
         if not (self._guesses or self._missed):
             return []
-        answered = DrawingAnswered(
-            drawing_id=pending.drawing.drawing_id,
-            player_id=pending.drawing.player_id,
-            guesses=self._guesses,
-            missed=self._missed,
-            features=pending.features if first else None,
-            lead=pending.lead,
-            lead_after=pending.lead_after,
-            at=now.at,
+        answered = DrawingAnswered.model_validate(
+            {
+                "drawing_id": pending.drawing.drawing_id,
+                "player_id": pending.drawing.player_id,
+                "guesses": self._guesses,
+                "missed": self._missed,
+                "features": pending.features if first else None,
+                "lead": pending.lead,
+                "lead_after": pending.lead_after,
+                "at": now.at,
+            }
         )
         self._guesses, self._missed = [], {}
         return [self._publish(answered)]
