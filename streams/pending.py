@@ -1,4 +1,4 @@
-"""A drawing as the models are asked about it, and what one of them says of it: values (way 1, ANSWER)."""
+"""A drawing as the models are asked about it, and what one of them says of it (way 1, ANSWER). Pure values."""
 
 from dataclasses import dataclass
 from datetime import datetime
