@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from api.play.frames import Mistake
+from contracts.events import MAX_WORDS
 from contracts.settings import Settings
 
 MAX_ADDRESSES: Final = 4096
@@ -25,6 +26,25 @@ WORDS_S: Final = 3600
 """Corrections of so many seconds may come at once: people come in classes."""
 PLAYER_WORDS_S: Final = 60
 """The same of one player."""
+MOST_STROKES: Final = 160_000
+"""Bytes on the log of the largest drawing that a frame can hold: JSON writes ``1e14`` at length."""
+BESIDE_STROKES: Final = 7_000
+"""Bytes of the rest of an example, and of the lessons of it: features twice, guesses twice, ids."""
+OF_A_WORD: Final = 90
+"""Bytes of each earlier word on the drawing: an example has all labels."""
+
+
+def lasting(strokes: int | None, words: int, unanswered: int) -> int:
+    """Bytes that a word on a drawing adds, at most, to what is kept for good.
+
+    Args:
+        strokes: Bytes of the drawing on the log; None: it is not known here, so it may be the largest, with all words on it.
+        words: That were said of it before.
+        unanswered: Models whose guess is not here yet: the example is written again with each.
+    """
+    if strokes is None:
+        strokes, words = MOST_STROKES, MAX_WORDS
+    return (strokes + BESIDE_STROKES + OF_A_WORD * words) * (1 + unanswered)
 
 
 @dataclass(slots=True)
@@ -91,8 +111,11 @@ class Rate:
         self._buckets = Buckets(max(1, math.ceil(per_second * burst_s)), per_second) if per_second > 0 else None
 
     def take(self, who: str, now: float, cost: float = 1.0) -> float:
-        """Take for somebody. Returns 0, or how many seconds to wait."""
-        return self._buckets.of(who, now).take(now, cost) if self._buckets is not None else 0.0
+        """Take for somebody, at most all that there can be. Returns 0, or how many seconds to wait."""
+        if self._buckets is None:
+            return 0.0
+        bucket = self._buckets.of(who, now)
+        return bucket.take(now, min(cost, bucket.limit))
 
     def wait(self, who: str, now: float) -> float:
         """How many seconds until somebody may take one."""
@@ -124,6 +147,8 @@ class Limits:
         self.player_drawings = Rate(settings.player_drawings_per_second, DRAWINGS_S)
         self.words = Rate(words, WORDS_S)
         self.player_words = Rate(words, PLAYER_WORDS_S)
+        self.lasting = Rate(settings.kept_mb_per_day * 1e6 / 86_400, WORDS_S)
+        """Bytes."""
         self.joins = Rate(settings.joins_per_minute / 60, 60)
         self.rooms = Rate(settings.room_tries_per_minute / 60, 60)
         self.sockets_per_address = settings.sockets_per_address or math.inf
@@ -188,12 +213,13 @@ class Guest:
         self._fast(self._limits.player_drawings.take(player_id, now, cost), "drawings", drawing_id)
         self._busy(self._limits.drawings.take(self.address, now, cost), "drawings", drawing_id)
 
-    def word(self, player_id: str, drawing_id: UUID, now: float) -> None:
-        """Say what a drawing was, or take it back."""
+    def word(self, player_id: str, drawing_id: UUID, cost: int, now: float) -> None:
+        """Say what a drawing was, or take it back; ``cost``: what it adds to what is kept for good, see `lasting`."""
         if self._trusted:
             return
         self._fast(self._limits.player_words.take(player_id, now), "corrections", drawing_id)
         self._busy(self._limits.words.take(self.address, now), "corrections", drawing_id)
+        self._busy(self._limits.lasting.take(self.address, now, cost), "corrections of large drawings", drawing_id)
 
     def _busy(self, wait_s: float, what: str, drawing_id: UUID | None = None) -> None:
         if wait_s:

@@ -49,6 +49,8 @@ Resource = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")
 """The name of an endpoint or of its variant: part of an address; empty: there is none."""
 MAX_GUESSES: Final = 64
 """On one drawing, and so of an example: several times as many as there are models and candidates."""
+MAX_WORDS: Final = 64
+"""Of a player on one drawing."""
 MAX_EVENT: Final = 1_000_000
 """Bytes of the largest event: what every topic takes, less the frame around it."""
 
@@ -68,6 +70,8 @@ class Event(BaseModel):
     topic: ClassVar[str]
     key: ClassVar[str]
     """The field that orders the partition."""
+    times: ClassVar[tuple[str, ...]] = ("at",)
+    """The fields that say when something was, and so never lie after the record itself: see `contracts.records.read`."""
 
     type: str
     at: Time = Field(default_factory=now)
@@ -436,6 +440,7 @@ class ExampleLabelled(Event):
 
     topic: ClassVar[str] = "examples.v1"
     key: ClassVar[str] = "player_id"
+    times: ClassVar[tuple[str, ...]] = ("at", "drawn_at")
 
     type: Literal["ExampleLabelled"] = "ExampleLabelled"
     drawing_id: UUID
@@ -445,7 +450,7 @@ class ExampleLabelled(Event):
     """The correction that this revision comes from."""
     label: Digit | None
     """None: the player withdrew their correction."""
-    labels: list[GivenLabel] = []
+    labels: Annotated[list[GivenLabel], Field(max_length=MAX_WORDS)] = []
     """Each label that the player gave it so far, in their order, those that were replaced or taken back among them: an online
     model learns one after the other, since what came a moment earlier would have been learned too."""
     asked: Digit | None = None
@@ -460,6 +465,10 @@ class ExampleLabelled(Event):
     @model_validator(mode="after")
     def _drawn(self) -> Self:
         check_limits(self.strokes)
+        if self.revision > 1 + len(self.guesses) + MAX_WORDS:
+            raise ValueError(
+                f"revision {self.revision}: it stands on a drawing, {len(self.guesses)} guesses, {MAX_WORDS} words"
+            )
         return self
 
 
@@ -528,7 +537,7 @@ class CorrectionReceipt(Event):
     models: Annotated[dict[ModelName, ModelChange], Field(max_length=MAX_GUESSES)]
     stage: Literal["learner", "personal", "joiner"] = "learner"
     """Who wrote it."""
-    why: str = ""
+    why: Text = ""
     """Of one that is refused: why, in a player's words."""
 
 
@@ -650,7 +659,7 @@ class ModelPublished(ModelEvent):
     """
 
     type: Literal["ModelPublished"] = "ModelPublished"
-    title: str
+    title: Name
     digest: str
     """sha256 of the artifact."""
     artifact: str
@@ -680,7 +689,7 @@ class ModelPromoted(ModelEvent):
     """
 
     type: Literal["ModelPromoted"] = "ModelPromoted"
-    title: str
+    title: Name
     endpoint: Resource
     """The SageMaker endpoint that serves it."""
     variant: Resource
@@ -790,17 +799,18 @@ class EndpointSeen(ModelEvent):
 class SnapshotTaken(ModelEvent):
     """An online model as it is after a prefix of its lessons.
 
-    Written by the learner; read by the router. Twice is harmless: a reader keeps the highest offset.
+    Written by the learner; read by the router. Twice is harmless: the newest on the log counts, as after compaction; which
+    offset it says it has is not asked, since one that says too much would stand for ever.
     """
 
     type: Literal["SnapshotTaken"] = "SnapshotTaken"
-    title: str
+    title: Name
     offset: Annotated[int, Field(ge=-1, lt=1 << 53)]
     """The last offset of the model's lessons partition that is in it; -1: none, it is the base."""
     lessons: Count
     digest: Name
     """sha256 of the learner's whole state, not of the weights alone."""
-    reader: str
+    reader: Name
     """The features that it understands."""
     weights: bytes
     """Little-endian float32, shape (10, d + 1): a row per digit, the bias last."""
@@ -1037,6 +1047,7 @@ class TopicSpec(BaseModel):
                 is written to.
         """
         configs = {"retention.ms": str(self.retention_ms), "max.message.bytes": "1048588", "cleanup.policy": "delete"}
+        configs["message.timestamp.type"] = "LogAppendTime"  # the broker's own clock: no writer says when something came
         configs["retention.bytes"] = str(int(self.share * log_bytes) // self.partitions if self.share else -1)
         if self.share:
             configs["segment.bytes"] = "33554432"

@@ -4,6 +4,7 @@
 too, so whatever is on a topic is either handled or told, whole as far as a message can hold it.
 """
 
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
@@ -13,6 +14,8 @@ from contracts.ports import Record
 KEPT_BYTES: Final = 700_000
 """Of a value kept in MessageRejected: as base64, with key and error, it stays below the largest message of the broker."""
 KEPT_KEY_BYTES: Final = 16_384
+AHEAD: Final = timedelta(minutes=1)
+"""So far may a writer's clock be before the broker's."""
 _ERROR: Final = 2000  # characters, of which JSON may make six bytes each
 
 
@@ -22,15 +25,27 @@ def read(record: Record, stage: str) -> Event | MessageRejected | None:
     Returns:
         None where there is nothing to do: a record without a value on a compacted topic, by which Kafka takes a key's entry
         away (who holds the entry keeps it until it reads the topic again); and a record of rejected.v1 that is no
-        MessageRejected, since to reject it would put another one there. On rejected.v1 a MessageRejected is the event.
+        MessageRejected, since to reject it would put another one there. On rejected.v1 a MessageRejected is the event. No
+        event is of a time that is later than its record's: what is ordered and forgotten by time would wait for it.
     """
     spec = TOPICS.get(record.topic)
     if record.value is None and spec is not None and spec.compacted:
         return None
     try:
-        return decode(record.topic, record.value)
+        return _dated(decode(record.topic, record.value), record.timestamp_ms)
     except Exception as wrong:  # noqa: BLE001 one bad record stops nothing
         return None if record.topic == MessageRejected.topic else rejection(record, stage, wrong)
+
+
+def _dated(event: Event, timestamp_ms: int) -> Event:
+    """The event, none of its times after the record's by more than `AHEAD`; 0 or less: the record's time is not known."""
+    if timestamp_ms <= 0:
+        return event
+    latest_s = timestamp_ms / 1000 + AHEAD.total_seconds()
+    late = [name for name in event.times if getattr(event, name).timestamp() > latest_s]
+    if not late:
+        return event
+    return event.model_copy(update=dict.fromkeys(late, datetime.fromtimestamp(timestamp_ms / 1000, UTC)))
 
 
 def rejection(record: Record, stage: str, wrong: BaseException) -> MessageRejected:

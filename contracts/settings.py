@@ -72,7 +72,10 @@ class Settings(BaseSettings):
 
     log_gb: Annotated[float, Field(gt=0)] = Field(
         20.0,
-        description="what the topics that players fill may take of the broker's disk, in GB; the oldest is forgotten first",
+        description=(
+            "what the topics that players fill may take of the broker's disk, in GB, and a fifth as much the joiner's state;"
+            " the oldest is forgotten first"
+        ),
     )
 
     aws_services: Literal["local", "cloud"] | None = _named(
@@ -140,6 +143,9 @@ class Settings(BaseSettings):
     )
     corrections_per_minute: Annotated[float, Field(ge=0)] = Field(
         60, description="corrections that an address may give in a minute, on average over an hour; a player over a minute"
+    )
+    kept_mb_per_day: Annotated[float, Field(ge=0)] = Field(
+        1000, description="MB of examples and lessons, which are kept for good, that an address may make in a day"
     )
 
     stream_workers: Annotated[int, Field(ge=1, le=16)] = Field(1, description="router processes that up starts")
@@ -278,6 +284,7 @@ LIMITS = (
     "drawings_per_second",
     "player_drawings_per_second",
     "corrections_per_minute",
+    "kept_mb_per_day",
 )
 """Settings of what strangers may do; 0 is no limit."""
 

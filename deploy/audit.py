@@ -75,6 +75,7 @@ async def audit(
     wait_s: float = 20.0,
     home: Path | None = None,
     commits: Callable[[], Mapping[tuple[str, Place], int]] | None = None,
+    log_bytes: int | None = None,
 ) -> AuditReport:
     """Audit the whole log: what players were told, and what the folds hold.
 
@@ -86,8 +87,10 @@ async def audit(
         wait_s: How long what is missing may still come.
         home: Of all workers, whose ledgers are compared too; None: they are elsewhere.
         commits: Gives `committed`; None: it is not looked at.
+        log_bytes: What the log may take, by which stories are forgotten; None: none is.
     """
-    auditor, refolding = Auditor(drawings, corrections, models), Refolding(load_base(), PLAYER_PARTITIONS)
+    auditor = Auditor(drawings, corrections, models)
+    refolding = Refolding(load_base(), PLAYER_PARTITIONS, log_bytes)
     tail = bus.follow(TOPICS_READ, "start")
     deadline = time.monotonic() + wait_s
 

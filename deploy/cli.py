@@ -737,7 +737,9 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
         log = await asyncio.to_thread(bus.open_bus, settings)
         try:
             with errors.status("auditing: every fold is made anew from the log"):
-                found = await audit(log, report.saved, report.receipted, home=here, commits=commits)
+                found = await audit(
+                    log, report.saved, report.receipted, home=here, commits=commits, log_bytes=settings.log_bytes
+                )
         finally:
             await asyncio.to_thread(log.close)
     if as_json:

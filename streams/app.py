@@ -55,7 +55,7 @@ def router(settings: Settings) -> Worker:
 def learning(settings: Settings) -> Worker:
     """Way 2: joins, scores and learns."""
     worker = Worker(settings, "learning", gather_ms=GATHER_MS)
-    worker.fold(Joiner())
+    worker.fold(Joiner(settings.log_bytes))
     worker.fold(Scorer())
     worker.fold(Learner(load_base()))
     return worker

@@ -5,16 +5,18 @@ the events themselves; an example is only a view of it, so every order of arriva
 a drawing_id, guess_id or correction_id that the story holds adds nothing to it; and whoever sends a drawing again does not know
 what came of it, so the guesses on it are shown again.
 
-A story is kept for a week, on disk, so the joiner is the one who knows whose drawing a word is on: the API takes any. A word
-whose drawing is not there waits, since its topic may have been read first. DrawingSought tells when it is not to come any more:
-written behind all drawings of before the word, it comes back when these have been read. Then the word is refused.
+A story is kept on disk for a week, or until there is no room: a partition's stories have their bytes, and the oldest go first.
+So the joiner is the one who knows whose drawing a word is on: the API takes any. A word whose drawing is not there waits, since
+its topic may have been read first. DrawingSought tells when it is not to come any more: written behind all drawings of before
+the word, it comes back when these have been read. Then the word is refused.
 
 A drawing has some ten events, most of them within some milliseconds: the stories that had news lately are kept in memory, and
 each is written once a step. What can be learned is said at once, so that no lesson depends on how the events were gathered into
 steps; of the revisions that only add a guess the last of a step is published.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 from uuid import UUID
@@ -24,6 +26,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from contracts.events import (
     MAX_GUESSES,
+    MAX_WORDS,
+    PLAYER_PARTITIONS,
     CorrectionGiven,
     CorrectionProbed,
     CorrectionReceipt,
@@ -44,11 +48,13 @@ from contracts.ports import Cells
 
 FORGET_AFTER: Final = timedelta(days=7)
 """Without news of a drawing, by the time of the events: as long as the topics keep them."""
-MAX_WORDS: Final = 64
-"""On one drawing."""
+SHARE: Final = 0.2
+"""Of the bytes that the log may take, which all stories together may take beside it."""
+LEAST_BYTES: Final = 8 << 20
+"""Of a partition, however small the log: some dozens of the largest stories."""
 STORIES_IN_MEMORY: Final = 256
 """Of a partition, 30 KB each: as many drawings as come in some seconds."""
-UNKNOWN: Final = "no finished drawing of yours has this id, or it is over a week old"
+UNKNOWN: Final = "no finished drawing of yours has this id, or it is over a week old, or too many have come since"
 TOO_MANY: Final = f"you have said {MAX_WORDS} times already what this drawing is"
 _QUEUE: Final = "queue"
 
@@ -73,6 +79,17 @@ class Story(BaseModel):
     drawing: DrawingSubmitted | None = None
     guesses: list[GuessMade] = []
     words: list[Word] = []
+    size: int = 0
+    """Bytes of its events as they are on their topics."""
+
+    @classmethod
+    def of(cls, cell: bytes) -> "Story":
+        """The story that was kept."""
+        return cls.model_validate_json(zlib.decompress(cell))
+
+    def cell(self) -> bytes:
+        """The story as it is kept: of what it was, less than half."""
+        return zlib.compress(self.model_dump_json().encode(), 1)
 
     def add(self, event: DrawingSubmitted | GuessMade | Word) -> bool:
         """Take an event into the story; whether that changed it.
@@ -87,7 +104,9 @@ class Story(BaseModel):
             case DrawingSubmitted():
                 if self.drawing is not None:
                     return False
+                others = [guess for guess in self.guesses if guess.player_id != event.player_id]
                 self.guesses = [guess for guess in self.guesses if guess.player_id == event.player_id]
+                self.size -= sum(map(_size, others))
                 self.drawing = event
             case GuessMade():
                 if any(_same_guess(guess, event) for guess in self.guesses):
@@ -99,8 +118,15 @@ class Story(BaseModel):
                 if not self.is_news(event):
                     return False
                 self.words.append(event)
+        self.size += _size(event)
         self.news = max(self.news, event.at)
         return True
+
+    @property
+    def began(self) -> datetime:
+        """When the oldest of the events was written."""
+        events = (*self.guesses, *self.words, *((self.drawing,) if self.drawing else ()))
+        return min((event.at for event in events), default=self.news)
 
     def is_news(self, word: Word) -> bool:
         """Whether a word changes anything after its player's earlier ones."""
@@ -116,6 +142,7 @@ class Story(BaseModel):
         """Take the words that are not ``mine`` out of the story; gives them."""
         out = [word for word in self.words if not mine(word)]
         self.words = [word for word in self.words if mine(word)]
+        self.size -= sum(map(_size, out))
         return out
 
     def standing(self, player_id: str) -> CorrectionGiven | None:
@@ -155,6 +182,10 @@ class Story(BaseModel):
         return [word for word in self.words if word.player_id == player_id]
 
 
+def _size(event: DrawingSubmitted | GuessMade | Word) -> int:
+    return len(event.model_dump_json())
+
+
 def _is_news(words: list[Word], word: Word) -> bool:
     """Whether a player's word changes anything after their earlier ones."""
     if isinstance(word, CorrectionGiven):
@@ -186,6 +217,10 @@ class _Queue(BaseModel):
     end: int = 0
     due: AwareDatetime | None = None
     """When the first entry is to be looked at; None: there is none."""
+    size: int = 0
+    """Of all stories together."""
+    cut: AwareDatetime | None = None
+    """The latest news of a story that went before its time, for want of room; None: none did."""
 
 
 class _Entry(BaseModel):
@@ -212,7 +247,7 @@ class _Memory:
         """What is known of a drawing; None: nothing."""
         story = self.changed.get(drawing_id) or self.stories.get(drawing_id)
         if story is None and (kept := cells.get(_story_key(drawing_id))) is not None:
-            story = Story.model_validate_json(kept)
+            story = Story.of(kept)
         return story
 
     def told(self, drawing_id: UUID, story: Story, at_once: bool) -> None:
@@ -223,8 +258,9 @@ class _Memory:
         if not at_once:
             self.owed[drawing_id] = story
 
-    def forget(self, cells: Cells, drawing_id: UUID) -> bool:
+    def forget(self, cells: Cells, drawing_id: UUID, story: Story) -> bool:
         """Let go of a story for good; whether this step owes an example of it."""
+        self.queue.size -= story.size
         cells.drop(_story_key(drawing_id))
         self.stories.pop(drawing_id, None)
         self.changed.pop(drawing_id, None)
@@ -241,11 +277,18 @@ class Joiner:
     """The fold from drawings, guesses and corrections to examples; and the receipt of a word that no longer stands."""
 
     name = "joiner"
-    schema = "joiner 1"
+    schema = "joiner 2"
     sources = ("drawings.v1", "guesses.v1", "corrections.v1")
 
-    def __init__(self) -> None:
-        """Nothing is here."""
+    def __init__(self, log_bytes: int | None = None) -> None:
+        """Nothing is here.
+
+        Args:
+            log_bytes: That the topics may take which players fill; the stories may take `SHARE` of it. None: there is room.
+        """
+        each = None if log_bytes is None else int(log_bytes * SHARE) // PLAYER_PARTITIONS
+        self._most = None if each is None else max(each, LEAST_BYTES)
+        """Bytes of a partition's stories."""
         self._partitions: dict[int, _Memory] = {}
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
@@ -288,7 +331,7 @@ class Joiner:
         ]
         changed, owed = memory.settled()
         for drawing_id, story in changed.items():
-            cells.put(_story_key(drawing_id), story.model_dump_json().encode())
+            cells.put(_story_key(drawing_id), story.cell())
         queue = memory.queue.model_dump_json().encode()
         if queue != memory.kept_queue:
             cells.put(_QUEUE, queue)
@@ -305,7 +348,7 @@ class Joiner:
         story = Story(news=event.at) if known is None else known
         if isinstance(event, CorrectionGiven | CorrectionWithdrawn) and (why := story.refusal(event)) is not None:
             return (_refused(event, why),)
-        before = story.standing(event.player_id)
+        before, size = story.standing(event.player_id), story.size
         if not story.add(event):
             return [_again(guess) for guess in story.guesses] if isinstance(event, DrawingSubmitted) else ()
         only_a_guess = isinstance(event, GuessMade) and event.features is None
@@ -320,9 +363,12 @@ class Joiner:
         elif isinstance(event, DrawingSubmitted):
             # What others said of it while it was not there was never theirs to say.
             said += [_refused(word, UNKNOWN) for word in story.expel(lambda word: word.player_id == event.player_id)]
+        memory.queue.size += story.size - size
         if not only_a_guess and (example := story.example()) is not None:
             said.append(example)
         said += _forget_old(cells, memory, event.at)
+        if self._most is not None:
+            said += _make_room(cells, memory, self._most)
         return said
 
     def _not_found(self, cells: Cells, sought: DrawingSought, partition: int) -> Iterable[Event]:
@@ -331,11 +377,13 @@ class Joiner:
         story = memory.story(cells, sought.drawing_id)
         if story is None or story.drawing is not None:
             return ()
+        size = story.size
         refused = [_refused(word, UNKNOWN) for word in story.expel(lambda word: word.player_id != sought.player_id)]
+        memory.queue.size += story.size - size
         if story.words or story.guesses:
             memory.told(sought.drawing_id, story, at_once=True)
         else:
-            memory.forget(cells, sought.drawing_id)
+            memory.forget(cells, sought.drawing_id, story)
         return refused
 
 
@@ -394,8 +442,31 @@ def _forget_old(cells: Cells, memory: _Memory, now: datetime) -> Iterator[Exampl
         if due > now:
             _enqueue(cells, memory.queue, _Entry(drawing_id=drawing_id, due=due))
             continue
-        if memory.forget(cells, drawing_id) and (example := story.example()) is not None:
+        if memory.forget(cells, drawing_id, story) and (example := story.example()) is not None:
             yield example
+
+
+def _make_room(cells: Cells, memory: _Memory, most: int) -> Iterator[ExampleLabelled]:
+    """Forget stories before their time until they are at most so many bytes, in the order of the queue.
+
+    Whether one has had news since is not asked: nearly all have, and to put them all to the end again would take as long as
+    there are stories.
+    """
+    queue = memory.queue
+    while queue.size > most and queue.first < queue.end:
+        drawing_id = _dequeue(cells, queue).drawing_id
+        story = memory.story(cells, drawing_id)
+        if story is None:
+            continue
+        queue.cut = max(queue.cut or story.news, story.news)
+        if memory.forget(cells, drawing_id, story) and (example := story.example()) is not None:
+            yield example
+
+
+def cut_of(cells: Mapping[str, bytes]) -> datetime | None:
+    """Up to when stories went before their time, by a partition's cells; None: none did."""
+    kept = cells.get(_QUEUE)
+    return None if kept is None else _Queue.model_validate_json(kept).cut
 
 
 def _enqueue(cells: Cells, queue: _Queue, entry: _Entry) -> None:

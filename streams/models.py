@@ -48,22 +48,24 @@ class Models:
             bus.close()
 
     def learn(self, records: Sequence[Record]) -> list[MessageRejected]:
-        """Take what came; of each key, the newest record that can be read counts. Gives what is told of the others."""
+        """Take what came; of each key, the newest record that can be used counts. Gives what is told of the others."""
         before = table = self.table
         rejected: list[MessageRejected] = []
-        newest: dict[bytes | None, tuple[Record, Event]] = {}
+        of_key: dict[bytes | None, list[tuple[Record, Event]]] = {}
         for record in records:
             event = read(record, STAGE)
             if isinstance(event, MessageRejected):
                 rejected.append(event)
             elif event is not None:
-                newest[record.key] = record, event
-        for record, event in newest.values():
-            try:
-                if not isinstance(event, SnapshotTaken) or self._readable(event):
-                    table = table.after(event)
-            except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
-                rejected.append(rejection(record, STAGE, wrong))
+                of_key.setdefault(record.key, []).append((record, event))
+        for several in of_key.values():
+            for record, event in reversed(several):
+                try:
+                    if not isinstance(event, SnapshotTaken) or self._readable(event):
+                        table = table.after(event)
+                        break
+                except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
+                    rejected.append(rejection(record, STAGE, wrong))
         self.table = table
         if self.ready.is_set() and replace(table, online={}) != replace(before, online={}):
             _log.info("models changed", table=table.digest, versions=self._versions())

@@ -4,6 +4,7 @@ The folds skip what they hold already. Here nothing rests on that: what lies on 
 So a fold that counts a message twice differs from this one, whether its process or its code is at fault.
 """
 
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,8 +32,9 @@ from contracts.events import (
     SnapshotTaken,
 )
 from contracts.ports import Record
+from contracts.records import AHEAD
 from streams.fold import Fold
-from streams.joiner import FORGET_AFTER, Joiner, Story
+from streams.joiner import FORGET_AFTER, Joiner, Story, cut_of
 from streams.learner import Base, Learner, State
 from streams.ledger import Kept
 from streams.personal_model import SHARED, Personal, Player
@@ -198,11 +200,17 @@ class _Asked:
 class Refolding:
     """The four folds of learning, made anew from the log, and what differs from them."""
 
-    def __init__(self, base: Base, partitions: int) -> None:
-        """Nothing is read yet; ``partitions``: of the topics that are keyed by player."""
+    def __init__(self, base: Base, partitions: int, log_bytes: int | None = None) -> None:
+        """Nothing is read yet.
+
+        Args:
+            base: Of the online model.
+            partitions: Of the topics that are keyed by player.
+            log_bytes: What the log may take, and by it the joiner's stories; None: there is room.
+        """
         self._log = Said()
         self._makers: dict[str, Callable[[], Fold]] = {
-            "joiner": Joiner,
+            "joiner": lambda: Joiner(log_bytes),
             "scorer": Scorer,
             "learner": lambda: Learner(base),
             "personal": lambda: Personal(base.reader),
@@ -225,6 +233,8 @@ class Refolding:
         self._asked: dict[tuple[str, UUID], list[_Asked]] = defaultdict(list)
         self._shared: dict[UUID, list[tuple[NDArray[np.float32], NDArray[np.float64]]]] = defaultdict(list)
         self._outbox: dict[Place, frozenset[int]] = {}
+        self._cuts: dict[int, int] = {}
+        """By partition: the time up to which stories may have gone for want of room, in ms."""
 
     # --- the log
 
@@ -330,6 +340,11 @@ class Refolding:
         for stage, several in self._fresh.items():
             later[stage] = self._said[stage].copy()
             cells |= {(stage, partition): fresh.beyond(later[stage]).cells for partition, fresh in several.items()}
+        joined = [(place, kept.cells) for place, kept in (ledgers or {}).items() if place[0] == "joiner"]
+        joined += [(("joiner", partition), fresh.cells) for partition, fresh in self._fresh["joiner"].items()]
+        for place, held in (*joined, *cells.items()):
+            if place[0] == "joiner" and (cut := cut_of(held)) is not None:
+                self._cuts[place[1]] = max(int((cut + AHEAD).timestamp() * 1000), self._cuts.get(place[1], 0))
         found: dict[str, list[str]] = {stage: [] for stage in self._fresh}
         for stage in self._fresh:
             kept_here = {} if ledgers is None else {p: kept for (name, p), kept in ledgers.items() if name == stage}
@@ -357,9 +372,9 @@ class Refolding:
             if fresh is None:
                 continue
             where = f"{stage}: the ledger of partition {partition}"
-            mine, same = _state(stage, kept.cells), _state(stage, fresh.cells)
+            mine, same = _states(stage, kept.cells, fresh.cells)
             if mine != same:
-                if mine == _state(stage, later[stage, partition]):
+                if operator.eq(*_states(stage, kept.cells, later[stage, partition])):
                     yield f"{where} {_UNKEPT}"
                 else:
                     key = next(key for key in sorted(mine.keys() | same.keys()) if mine.get(key) != same.get(key))
@@ -429,7 +444,9 @@ class Refolding:
         floors = {}
         for partition in self._fresh["joiner"]:
             starts = [start for topic in Joiner.sources if (start := self._starts.get((topic, partition))) is not None]
+            cut_ms = self._cuts.get(partition, 0)
             floors[partition] = max((at_ms for first, at_ms in starts if first > 0), default=0)
+            floors[partition] = max(floors[partition], cut_ms + 1 if cut_ms else 0)
         return floors
 
     def _scored(self, said: Said) -> Iterator[tuple[str, str]]:
@@ -488,13 +505,28 @@ def _explained(asked: _Asked, states: Sequence[Player], shared: Answers) -> bool
     )
 
 
+def _states(stage: str, one: Mapping[str, bytes], other: Mapping[str, bytes]) -> tuple[dict[str, object], dict[str, object]]:
+    """What the set of its messages decides of a fold's cells, of two ledgers."""
+    if stage != "joiner":
+        return _state(stage, one), _state(stage, other)
+    # In which order drawings came among the topics decides its queue, and what it has forgotten.
+    stories, others = _stories(one), _stories(other)
+    cuts = [cut for cells in (one, other) if (cut := cut_of(cells)) is not None]
+    gone = {key for key, story in (*stories.items(), *others.items()) if cuts and story.began <= max(cuts)}
+    mine, theirs = ({key: story for key, story in known.items() if key not in gone} for known in (stories, others))
+    return dict(mine), dict(theirs)
+
+
+def _stories(cells: Mapping[str, bytes]) -> dict[str, Story]:
+    """Those that are not to be forgotten yet, by time."""
+    stories = {key: Story.of(cell) for key, cell in cells.items() if key.startswith("story/")}
+    newest = max((story.news for story in stories.values()), default=None)
+    return {key: story for key, story in stories.items() if newest and story.news + FORGET_AFTER > newest}
+
+
 def _state(stage: str, cells: Mapping[str, bytes]) -> dict[str, object]:
-    """What of a fold's cells the set of its messages decides."""
+    """What the set of its messages decides of a fold's cells; of the joiner's see `_states`."""
     match stage:
-        case "joiner":  # in which order drawings came among the topics decides its queue, and what it has forgotten
-            stories = {key: Story.model_validate_json(cell) for key, cell in cells.items() if key.startswith("story/")}
-            newest = max((story.news for story in stories.values()), default=None)
-            return {key: story for key, story in stories.items() if newest and story.news + FORGET_AFTER > newest}
         case "learner":  # the offset moves with a lesson that is there again
             return {key: State.of(cell).digest() if key == "state" else cell for key, cell in cells.items()}
         case _:

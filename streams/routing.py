@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import (
+    BATCH_MODELS,
     BLEND,
     DIGITS,
+    ONLINE_MODELS,
     CandidateSet,
     DrawingSubmitted,
     Event,
@@ -117,10 +119,14 @@ class Table:
     def after(self, event: Event) -> "Table":
         """The table once an event is known. Twice is harmless, and events that do not concern it leave it as it is.
 
+        Of a slot the newest record counts, whatever it says of itself: so it is after compaction too.
+
         Raises:
-            ValueError: If a snapshot's weights have no shape that could answer.
+            ValueError: If it names a model that does not answer so, or no place, or weights of no shape that could answer.
         """
         match event:
+            case ModelPromoted() if event.model not in BATCH_MODELS or not event.endpoint:
+                raise ValueError(f"{event.model} {event.version} at {event.endpoint!r}: no batch model at an endpoint")
             case ModelPromoted():  # or rolled back, which is the same entry
                 before = self.batch.get(event.model)
                 versions = {**(before.versions if before else {}), event.variant: event.version}
@@ -130,10 +136,10 @@ class Table:
                 route = Route(event.version, event.endpoint, seen, event.previous, event.at, failed)
                 return replace(self, batch={**self.batch, event.model: route})
             case SnapshotTaken():
-                known = self.online.get(event.model)
-                if known is not None and known.offset > event.offset:
-                    return self
-                return replace(self, online={**self.online, event.model: online(event)})
+                known, new = self.online.get(event.model), online(event)
+                if known is not None and known.weights.shape != new.weights.shape:
+                    raise ValueError(f"the weights of {event.model} {event.version} have shape {new.weights.shape}")
+                return replace(self, online={**self.online, event.model: new})
             case CandidateSet():
                 others = {model: candidate for model, candidate in self.candidates.items() if model != event.model}
                 if event.role == "none":
@@ -187,8 +193,10 @@ def online(snapshot: SnapshotTaken) -> Online:
     """The model in a snapshot.
 
     Raises:
-        ValueError: If its weights are no finite matrix of a row per digit.
+        ValueError: If it is of no online model, or its weights are no finite matrix of a row per digit.
     """
+    if snapshot.model not in ONLINE_MODELS:
+        raise ValueError(f"{snapshot.model} is no online model")
     weights = np.frombuffer(snapshot.weights, dtype="<f4").reshape(DIGITS, -1)
     if weights.shape[1] < 2 or not np.isfinite(weights).all():
         raise ValueError(f"the weights of {snapshot.model} {snapshot.version} are no finite matrix of {DIGITS} rows")

@@ -4,6 +4,7 @@ For the test and for the bench: `spoil` puts them there, `Spoilt` says what must
 record is handled, and how soon.
 """
 
+import base64
 import json
 import time
 from collections import Counter
@@ -11,10 +12,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 from uuid import UUID, uuid4
 
 import httpx
+import numpy as np
 from kafka import KafkaProducer
 from websockets.sync.client import connect
 
@@ -22,6 +24,7 @@ from contracts.events import BATCH_MODELS, EVENTS, MODELS, TOPICS, MessageReject
 from contracts.ports import Bus, Record, Tail
 from contracts.records import read, rejection
 from producers.placement import partition_of
+from streams.learner import load_base
 from tests.product import Product
 
 GOLDEN: Final = Path(__file__).parent / "contract" / "golden"
@@ -40,7 +43,7 @@ READERS: Final = {
     "rejected.v1": set(),
 }
 """Who reads a topic as it grows, by the name under which they reject. The trainer reads models.v1 when it starts."""
-HOSTILE: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+BEYOND: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "drawings.v1": ("DrawingSubmitted", {"strokes": []}),
     "guesses.v1": ("GuessMade", {"hops": {"a": 1e308, "b": 1e308}}),
     "answers.v1": ("DrawingAnswered", {"missed": {"../../x": ""}}),
@@ -54,6 +57,102 @@ HOSTILE: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "commands.v1": ("PromoteModel", {"version": "../../x"}),
     "rejected.v1": ("MessageRejected", {"source_offset": -5}),
 }
+"""What is beyond all that an event may hold: nobody can read it."""
+
+
+class Hostile(NamedTuple):
+    """An event that can be read, and means harm."""
+
+    topic: str
+    kind: str
+    fields: dict[str, Any]
+    """In the place of those of the golden file."""
+    rejected_by: frozenset[str] = frozenset()
+    """Of its readers, those who cannot do anything with it."""
+
+    def value(self, player_id: str, drawing_id: str) -> bytes:
+        """Of somebody who knows a player and a drawing of theirs."""
+        fields = {"player_id": player_id} if "player_id" in _golden(self.kind) else {}
+        if "drawing_id" in _golden(self.kind):
+            fields["drawing_id"] = drawing_id
+        return json.dumps(_golden(self.kind) | fields | self.fields).encode()
+
+
+_LATE: Final = "2199-12-31T23:59:59Z"
+_MOST: Final = (1 << 53) - 1
+_HUGE: Final = base64.urlsafe_b64encode(np.full(64, 1e38, "<f4").tobytes()).decode()
+_HUGE_WEIGHTS: Final = base64.urlsafe_b64encode(np.full((10, 65), 1e38, "<f4").tobytes()).decode()
+_OTHER_SHAPE: Final = base64.urlsafe_b64encode(np.ones((10, 9), "<f4").tobytes()).decode()
+_READER: Final = load_base().reader
+_FEATURES: Final = {"raster": base64.urlsafe_b64encode(bytes(784)).decode(), "embedding": _HUGE, "reader": _READER}
+_BOTH: Final = frozenset({"router", "api"})
+_API: Final = frozenset({"api"})
+HOSTILE: Final[dict[str, Hostile]] = {
+    "a drawing of another century": Hostile("drawings.v1", "DrawingSubmitted", {"drawing_id": str(uuid4()), "at": _LATE}),
+    "a drawing at the ends of all canvases": Hostile(
+        "drawings.v1",
+        "DrawingSubmitted",
+        {"drawing_id": str(uuid4()), "strokes": [[[-8192, -8192, 1e14]], [[16384, 16384, -8192]]]},
+    ),
+    "a drawing that is sought, and there": Hostile("drawings.v1", "DrawingSought", {"player_id": "eve"}),
+    "somebody else's guess": Hostile(
+        "guesses.v1", "GuessMade", {"player_id": "eve", "at": _LATE, "features": _FEATURES}, frozenset({"joiner"})
+    ),
+    "a guess of extremes": Hostile(
+        "guesses.v1",
+        "GuessMade",
+        {"drawing_id": str(uuid4()), "at": _LATE, "hops": {"model": 1e9, "x" * 200: -1e9}, "features": _FEATURES},
+    ),
+    "a miss of another century": Hostile("guesses.v1", "GuessMissed", {"at": _LATE, "resting": True, "model": "nobody"}),
+    "somebody else's preview": Hostile(
+        "previews.v1", "PreviewGuessed", {"player_id": "eve", "final": True, "at": _LATE, "table": "x" * 200}
+    ),
+    "a word of another century": Hostile("corrections.v1", "CorrectionGiven", {"correction_id": str(uuid4()), "at": _LATE}),
+    "a word on somebody else's drawing": Hostile(
+        "corrections.v1", "CorrectionGiven", {"correction_id": str(uuid4()), "player_id": "eve"}
+    ),
+    "an example of the highest revision": Hostile(
+        "examples.v1",
+        "ExampleLabelled",
+        {"drawing_id": str(uuid4()), "revision": 65, "drawn_at": _LATE, "at": _LATE, "features": _FEATURES, "guesses": []},
+    ),
+    "a lesson of extremes": Hostile(
+        "lessons.v1",
+        "LessonTaught",
+        {"lesson_id": str(uuid4()), "embedding": _HUGE, "reader": _READER, "weight": 10},
+        frozenset({"learner"}),
+    ),
+    "a receipt of somebody else's": Hostile(
+        "receipts.v1", "CorrectionReceipt", {"player_id": "eve", "outcome": "refused", "why": "x" * 10_000}
+    ),
+    "counts beyond all": Hostile("metrics.v1", "ScoresCounted", {"n": _MOST, "correct": _MOST, "source": _MOST}, _API),
+    "a window of another century": Hostile("metrics.v1", "ScoresCounted", {"window": _LATE, "at": _LATE}, _API),
+    "a fold of nobody": Hostile("metrics.v1", "FoldAdvanced", {"fold": "nobody", "source_partition": _MOST}, _API),
+    "a snapshot beyond all lessons": Hostile(
+        "models.v1",
+        "SnapshotTaken",
+        {"offset": _MOST, "lessons": _MOST, "version": "mnist1+9", "reader": _READER, "weights": _HUGE_WEIGHTS, "at": _LATE},
+    ),
+    "a snapshot of another shape": Hostile(
+        "models.v1", "SnapshotTaken", {"offset": _MOST, "reader": _READER, "weights": _OTHER_SHAPE}, frozenset({"router"})
+    ),
+    "a snapshot of nobody": Hostile("models.v1", "SnapshotTaken", {"model": "nobody", "reader": _READER}, _BOTH),
+    "a promotion to no endpoint": Hostile("models.v1", "ModelPromoted", {"endpoint": "", "at": _LATE}, _BOTH),
+    "a policy of nobody": Hostile("models.v1", "PolicySet", {"lead": "nobody", "parts": {"nobody": "shown"}, "at": _LATE}),
+    "a rebuild that nobody asked for": Hostile(
+        "models.v1", "TrainingAdvanced", {"command_id": str(uuid4()), "step": "x" * 10_000, "log": ["x" * 100_000], "at": _LATE}
+    ),
+    "the end of no command": Hostile("commands.v1", "CommandSettled", {"command_id": str(uuid4()), "at": _LATE}),
+    "a version that is none": Hostile("commands.v1", "PromoteModel", {"command_id": str(uuid4()), "version": "999999"}),
+    "a rebuild of nobody": Hostile("commands.v1", "RetrainModel", {"command_id": str(uuid4()), "target": "nobody"}),
+    "a rejection of nothing": Hostile(
+        "rejected.v1",
+        "MessageRejected",
+        {"source": "nobody.v1", "source_offset": _MOST, "stage": "nobody", "error": "x" * 500_000, "at": _LATE},
+    ),
+    "a repair of nothing": Hostile("rejected.v1", "MessageRepaired", {"rejection_id": str(uuid4()), "source": "nobody.v1"}),
+}
+"""By what it is. Each can be read; honest events go on, and win where they speak of the same thing."""
 _CORRECTION: Final = (GOLDEN / "CorrectionGiven.json").read_bytes()
 _DRAWING: Final = (GOLDEN / "DrawingSubmitted.json").read_bytes()
 
@@ -65,7 +164,7 @@ def _golden(kind: str) -> dict[str, Any]:
 
 def kinds(topic: str) -> dict[str, bytes | None]:
     """Bad values of a topic, by what is wrong with them."""
-    kind, fields = HOSTILE[topic]
+    kind, fields = BEYOND[topic]
     future = _golden(kind) | {"type": f"{kind}V9", "version_of_the_schema": 9}
     return {
         "null": None,
@@ -76,7 +175,7 @@ def kinds(topic: str) -> dict[str, bytes | None]:
         "of a wrong type": _DRAWING if topic == "corrections.v1" else _CORRECTION,
         "of a future version": json.dumps(future).encode(),
         "900 KB of garbage": bytes(range(256)) * 3516,
-        "hostile": json.dumps(_golden(kind) | fields).encode(),
+        "beyond all": json.dumps(_golden(kind) | fields).encode(),
     }
 
 
@@ -90,8 +189,10 @@ class Spoilt:
     digests: dict[UUID, str]
 
 
-def spoil(servers: str, player_id: str) -> Spoilt:
-    """Put every kind of bad record on every topic, where the player's next record comes after it."""
+def spoil(servers: str, player_id: str, drawing_id: str) -> Spoilt:
+    """Put every kind of bad record on every topic, where the player's next record comes after it; and hostile ones of a player
+    and a drawing that are there.
+    """
     producer = KafkaProducer(bootstrap_servers=servers, acks="all", max_request_size=2_000_000)
     expected: dict[UUID, str] = {}
     digests: dict[UUID, str] = {}
@@ -100,7 +201,8 @@ def spoil(servers: str, player_id: str) -> Spoilt:
         for topic, spec in TOPICS.items():
             players = any(event.topic == topic and event.key == "player_id" for event in EVENTS)
             partition = partition_of(player_id.encode(), spec.partitions) if players else 0
-            for what, value in kinds(topic).items():
+            hostile = {what: bad.value(player_id, drawing_id) for what, bad in HOSTILE.items() if bad.topic == topic}
+            for what, value in (kinds(topic) | hostile).items():
                 key = f"bad {what}".encode()
                 sent.append((topic, what, key, value, producer.send(topic, value, key, partition=partition)))
         for topic, what, key, value, future in sent:
@@ -108,11 +210,17 @@ def spoil(servers: str, player_id: str) -> Spoilt:
             record = Record(topic, at.partition, at.offset, key, value, 0)
             if value is None and TOPICS[topic].compacted:
                 continue  # that is how an entry is taken away
+            event = read(record, "test")
+            unread = isinstance(event, MessageRejected) and (event.source, event.source_offset) == (topic, at.offset)
+            assert what not in HOSTILE or not unread, f"{what} on {topic} is no event"
             for stage in READERS[topic]:
                 told = read(record, stage)
                 if not isinstance(told, MessageRejected):
-                    assert (topic, what) == ("lessons.v1", "hostile"), f"{what} on {topic} is an event"
-                    told = rejection(record, stage, ValueError())  # it can be read, and not learned
+                    bad = HOSTILE.get(what) or Hostile(topic, *BEYOND["lessons.v1"], frozenset({"learner"}))
+                    assert what in HOSTILE or (topic, what) == ("lessons.v1", "beyond all"), f"{what} on {topic} is an event"
+                    if stage not in bad.rejected_by:
+                        continue
+                    told = rejection(record, stage, ValueError())  # it can be read, and nothing can be done with it
                 expected[told.rejection_id] = f"{what} on {topic}, by {stage}"
                 digests[told.rejection_id] = sha256(value or b"").hexdigest()
     finally:
@@ -152,6 +260,12 @@ class Player:
         self._game = game
         self._wait_s = wait_s
         self._seen: list[str] = []
+        self.drawing_id = ""
+        """Of the last drawing."""
+        self.versions: dict[str, str] = {}
+        """By model, of its last guess."""
+        self.taught: dict[str, str] = {}
+        """By model, of the version that has learned the last word."""
         self._token = (game.settings.home / "secrets" / "operator_token").read_text().strip()
         self._opening = connect(game.url.replace("http", "ws", 1) + "/ws/play", proxy=None, max_size=None)
 
@@ -178,7 +292,8 @@ class Player:
     def play(self) -> dict[str, float]:
         """Seconds until the next record of each kind is handled: of a drawing by all models, of a word, of a command."""
         seconds: dict[str, float] = {}
-        drawing_id, began = str(uuid4()), time.monotonic()
+        self.drawing_id = drawing_id = str(uuid4())
+        began = time.monotonic()
         strokes = [[[90, 80], [190, 80], [130, 220]]]
         drawn = {"type": "draw", "drawing_id": drawing_id, "strokes": strokes, "width": 280, "height": 280}
         self._socket.send(json.dumps(drawn | {"final": True, "asked": None}))
@@ -187,6 +302,7 @@ class Player:
             guess = self._next("guess", "missed")
             if guess["drawing_id"] == drawing_id:
                 assert guess["type"] == "guess", guess
+                self.versions[guess["model"]] = guess["version"]
                 models.discard(guess["model"])
                 last = "the drawing: router, api" if not models & (set(MODELS) - set(BATCH_MODELS) - {"everyone"}) else ""
                 if last:
@@ -199,14 +315,25 @@ class Player:
             receipt = self._next("receipt")
             if receipt["correction_id"] == word:
                 learned |= set(receipt["models"])
+                self.taught |= {model: change["version_after"] for model, change in receipt["models"].items()}
         seconds["the word: joiner, scorer, learner, personal, api"] = time.monotonic() - began
         return seconds | {"the command: trainer, api, router's table": self._command()}
+
+    def receipted(self, correction_id: str) -> dict[str, Any]:
+        """The next receipt of a word, whoever has put it on the log."""
+        while (receipt := self._next("receipt"))["correction_id"] != correction_id:
+            pass
+        return receipt
+
+    def operator(self) -> httpx.Client:
+        """Asks what only operators may."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        return httpx.Client(base_url=self._game.url, headers=headers, trust_env=False, timeout=10)
 
     def _command(self) -> float:
         """Seconds until a change of policy is carried out, and the API says so."""
         began, lead = time.monotonic(), "river"
-        headers = {"Authorization": f"Bearer {self._token}"}
-        with httpx.Client(base_url=self._game.url, headers=headers, trust_env=False, timeout=10) as asking:
+        with self.operator() as asking:
             if asking.get("/api/routing").json()["lead"] == lead:
                 lead = "everyone"
             ordered = asking.post("/api/ops/policy", json={"lead": lead})

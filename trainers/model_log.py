@@ -1,9 +1,9 @@
 """What the log says about batch models: versions, champions, candidates, policy, and what is still to be done (way 3, REBUILD).
 
 A fold over models.v1 and commands.v1, in whatever order the two come, read by several threads. It needs no offsets of its
-own and no consumer group. Rebuilds are carried out one after another, so the last TrainingAdvanced of a model tells how far its
-rebuilds are done; every other command is due until its CommandSettled is there. So a trainer that was killed in the middle
-finds its command still due.
+own and no consumer group. Rebuilds are carried out one after another, so the last of them that a TrainingAdvanced names tells
+how far a model's are done; every other command is due until its CommandSettled is there. So a trainer that was killed in the
+middle finds its command still due.
 """
 
 import threading
@@ -46,6 +46,8 @@ class Standing:
         self._endpoints: dict[str, EndpointSeen] = {}
         self._policy = DEFAULT_POLICY
         self._training: dict[str, TrainingAdvanced] = {}
+        self._advanced: dict[UUID, TrainingAdvanced] = {}
+        """By the command that asked for the rebuild."""
         self._rebuilds: dict[UUID, RetrainModel] = {}
         self._commands: dict[UUID, QuickCommand] = {}
         self._settled: dict[UUID, CommandSettled] = {}
@@ -68,6 +70,7 @@ class Standing:
                     self._policy = event
                 case TrainingAdvanced():
                     self._training[event.model] = event
+                    self._advanced[event.command_id] = event
                 case RetrainModel():
                     self._rebuilds.setdefault(event.command_id, event)
                 case PromoteModel() | RollBackModel() | TryVersion() | SetPolicy():
@@ -132,12 +135,11 @@ class Standing:
             order = list(self._rebuilds)
             for target in {command.target for command in self._rebuilds.values()}:
                 commands = [command for command in self._rebuilds.values() if command.target == target]
-                last = self._training.get(target)
                 done = 0
-                if last and last.command_id in self._rebuilds:
-                    at = next((i for i, command in enumerate(commands) if command.command_id == last.command_id), -1)
-                    done = at + (last.step in TRAINING_ENDS)
-                out += commands[max(done, 0) :]
+                for place, command in enumerate(commands):
+                    if (last := self._advanced.get(command.command_id)) is not None:
+                        done = place + (last.step in TRAINING_ENDS)
+                out += commands[done:]
         return sorted(out, key=lambda command: order.index(command.command_id))
 
     def unsettled(self) -> list[QuickCommand]:

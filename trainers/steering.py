@@ -224,9 +224,9 @@ class Steering:
                 "note": command.reason,
             }
         )
+        self._promoter.say(event)  # also what is so already: the log may hold a policy since that nobody here has made
         if (event.lead, event.parts) == (before.lead, before.parts):
             return "it is so already"
-        self._promoter.say(event)
         parts = "".join(f", {model} {'off' if part == 'off' else 'a shadow'}" for model, part in event.parts.items())
         return f"shown first: {event.lead}{parts}"
 

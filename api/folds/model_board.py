@@ -17,12 +17,15 @@ from contracts.events import (
     MODELS,
     ONLINE_MODELS,
     PERSONAL_MODEL,
+    PLAYER_PARTITIONS,
     SHADOW,
+    TOPICS,
     WINDOW_S,
     WINDOWS,
     CandidateSet,
     EndpointSeen,
     Event,
+    ExampleLabelled,
     FoldAdvanced,
     GuessMade,
     GuessMissed,
@@ -40,6 +43,10 @@ SETTLED: Final = timedelta(seconds=1)
 """A guess says that a model is back when nobody has missed it for so long: several routers do not agree at once."""
 UNHEARD: Final = timedelta(seconds=5)
 """Nobody has said for so long that a model rests: then it is not known to."""
+FOLDING: Final = timedelta(seconds=30)
+"""Who folds again says twice a second how far it is. One that has said nothing for so long is not believed: if it is not there
+any more, what it does not answer says so."""
+FOLDS: Final = ("joiner", "scorer", "learner", "personal")
 LEARNERS: Final = {"learner": "learning", "personal": "learning of yours"}
 """What is said of those who learn, by the stage of a receipt."""
 TITLES: Final = {BLEND: "Everyone", PERSONAL_MODEL: "Yours", **{model: model.title() for model in ONLINE_MODELS}}
@@ -85,7 +92,13 @@ class Board:
     # --- folding
 
     def apply(self, event: Event) -> list[ModelChanged]:
-        """Take in an event of metrics.v1 or models.v1; returns what players are told of it."""
+        """Take in an event of metrics.v1 or models.v1; returns what players are told of it.
+
+        Raises:
+            Implausible: If nobody who writes such events could have written it.
+        """
+        if (why := implausible(event)) is not None:
+            raise Implausible(why)
         match event:
             case ScoresCounted():
                 self._counts.setdefault(event.model, {})[event.score_key] = event
@@ -132,7 +145,7 @@ class Board:
 
     def _learned(self, event: SnapshotTaken) -> None:
         before = self.answering.get(event.model)
-        if isinstance(before, SnapshotTaken) and (before.offset > event.offset or before.version == event.version):
+        if isinstance(before, SnapshotTaken) and _taken(before) == _taken(event):
             return
         self.answering[event.model] = event
         if before is None:
@@ -172,6 +185,9 @@ class Board:
 
     def tick(self, time: datetime) -> list[ModelChanged]:
         """Let time pass; returns what players are told of it."""
+        over = [key for key, event in self._folding.items() if event.fraction < 1 and time - event.at > FOLDING]
+        for key in over:
+            del self._folding[key]
         return [told for model, rest in list(self.resting.items()) if time - rest.last > UNHEARD for told in self._back(model)]
 
     def _back(self, model: str) -> list[ModelChanged]:
@@ -309,6 +325,40 @@ class Board:
             frames.append({"type": "scores", "scores": {model: self.score(model) for model in _ordered(self._changed)}})
             self._changed.clear()
         return frames
+
+
+class Implausible(ValueError):
+    """An event that is one, and that says what cannot be."""
+
+
+def implausible(event: Event) -> str | None:
+    """Why nobody who writes such events could have written this one; None: somebody could.
+
+    Counts are shown as they are, and an entry stays until another takes its place: one that nobody writes again would for ever.
+    """
+    match event:
+        case ScoresCounted():
+            if event.source >= TOPICS[ExampleLabelled.topic].partitions:
+                return f"counts of partition {event.source}, of {TOPICS[ExampleLabelled.topic].partitions}"
+            if event.window is not None and event.window > event.at + timedelta(seconds=WINDOW_S):
+                return f"counts of {event.window}, before it"
+            if not event.correct <= event.n == sum(event.confusion) == sum(event.latency):
+                return f"{event.n} guesses, {event.correct} right, {sum(event.confusion)} by label, {sum(event.latency)} by ms"
+        case FoldAdvanced():
+            if event.fold not in FOLDS or event.source_partition >= PLAYER_PARTITIONS:
+                return f"no fold {event.fold!r} of partition {event.source_partition}"
+        case SnapshotTaken():
+            return None if event.model in ONLINE_MODELS else f"{event.model} is no online model"
+        case ModelPromoted():
+            if event.model in TITLES or not event.endpoint:
+                return f"{event.model} at {event.endpoint!r}: no batch model at an endpoint"
+        case _:
+            pass
+    return None
+
+
+def _taken(snapshot: SnapshotTaken) -> tuple[object, ...]:
+    return snapshot.version, snapshot.title, snapshot.digest
 
 
 def _kind(model: str) -> Kind:

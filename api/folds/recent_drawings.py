@@ -34,6 +34,10 @@ class Drawing:
     player_id: str
     received_at: float | None = None
     """When this process had the frame, in seconds of its monotonic clock; None: another one had it."""
+    size: int | None = None
+    """Bytes on the log; None: another process had it."""
+    words: int = 0
+    """That came by this process."""
     kept: bool = False
     """The broker has acknowledged it."""
     guesses: dict[str, str] = field(default_factory=dict)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from api.folds.recent_drawings import Recent
-from api.limits import Guest
+from api.folds.recent_drawings import Drawing, Recent
+from api.limits import Guest, lasting
 from api.play.frames import (
     Correct,
     Draw,
@@ -133,6 +133,10 @@ class Lobby:
         """Tell a room who is in it."""
         names = {session.player_id: session.name for session in self.rooms.get(room, ())}
         return Tell(room, RoomChanged(room=room, players=sorted(names.values())).text())
+
+    def shown(self) -> set[str]:
+        """The models whose answers players are shown."""
+        return {state.model for state in self.models() if state.part == "shown" and state.unavailable is None}
 
     def new_room(self) -> str:
         """The name of a room that nobody is in."""
@@ -262,11 +266,10 @@ class Session:
         if known is not None:  # twice is once: the first strokes stand
             yield Say(Saved(drawing_id=draw.drawing_id).text())
             yield from map(Say, known.frames())
-            shown = (state.model for state in self._lobby.models() if state.part == "shown" and state.unavailable is None)
-            if known.seek(shown, now):  # the joiner tells the first answers again
+            if known.seek(self._lobby.shown(), now):  # the joiner tells the first answers again
                 yield Put(event)
         elif draw.final:
-            recent.add_drawing(draw.drawing_id, self.player_id, now)
+            recent.add_drawing(draw.drawing_id, self.player_id, now).size = len(event.record_value())
             self._held[draw.drawing_id] = []
             self._next_preview = None
             yield self._keep(draw.drawing_id, event, now)
@@ -284,7 +287,7 @@ class Session:
         if drawing is not None and drawing.player_id != self.player_id:
             raise Mistake("unknown_drawing", "no finished drawing of yours has this id", word.drawing_id)
         if isinstance(word, Withdraw):
-            self._guest.word(self.player_id, word.drawing_id, now)
+            self._charge(word, drawing, now)
             withdrawn = CorrectionWithdrawn(
                 correction_id=word.correction_id, drawing_id=word.drawing_id, player_id=self.player_id
             )
@@ -295,12 +298,23 @@ class Session:
             if known.player_id == self.player_id:
                 yield from map(Say, known.receipts.values())
             return
-        self._guest.word(self.player_id, word.drawing_id, now)  # only a new one: who reconnects sends all again
+        self._charge(word, drawing, now)  # only a new one: who reconnects sends all again
         recent.add_correction(word.correction_id, self.player_id)
         given = CorrectionGiven(
             correction_id=word.correction_id, drawing_id=word.drawing_id, player_id=self.player_id, label=word.label
         )
         yield from self._speak(given, now)
+
+    def _charge(self, word: Correct | Withdraw, drawing: Drawing | None, now: float) -> None:
+        """Count a word, by what it adds to what is kept for good."""
+        if drawing is None or drawing.size is None:
+            cost = lasting(None, 0, 0)
+        else:
+            told = drawing.guesses.keys() | drawing.misses.keys()
+            cost = lasting(drawing.size, drawing.words, len(self._lobby.shown() - told))
+        self._guest.word(self.player_id, word.drawing_id, cost, now)
+        if drawing is not None:
+            drawing.words += 1
 
     def _speak(self, word: CorrectionGiven | CorrectionWithdrawn, now: float) -> Iterator[Put]:
         """Put a word on the log, behind its drawing: the joiner refuses one whose drawing was not there before."""

@@ -5,9 +5,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from contracts.events import EVENTS, MessageRejected, decode
+from api.folds.command_status import Orders
+from api.folds.model_board import Board, Implausible
+from contracts.events import (
+    EVENTS,
+    TOPICS,
+    CorrectionReceipt,
+    Event,
+    ExampleLabelled,
+    LessonTaught,
+    MessageRejected,
+    SnapshotTaken,
+    decode,
+)
 from contracts.ports import Record
 from contracts.records import read
 from streams.fold import Fold, advance, begin
@@ -16,10 +29,12 @@ from streams.learner import Learner, load_base
 from streams.ledger import Ledger
 from streams.models import Models
 from streams.personal_model import Personal
-from streams.routing import Table
+from streams.routing import Online, Table
 from streams.scorer import Scorer
+from tests.bad_records import HOSTILE
 from tests.contract.test_events import GOLDEN
-from tests.histories import correction, drawing, example, guess, lesson
+from tests.histories import MemoryCells, correction, drawing, example, features, guess, lesson, named, seconds
+from trainers.model_log import Standing
 
 _B64 = "AAAA" * 400
 _GUESS = {"model": "river", "version": "1", "label": 7, "probabilities": [0.1] * 10, "hops": {}}
@@ -82,6 +97,107 @@ def test_what_means_harm_is_refused_where_it_is_read(kind: str, fields: dict[str
 
     assert isinstance(told, MessageRejected)
     assert next(iter(fields)) in told.error or "drawn" in told.error or "Value error" in told.error or "final" in told.error
+
+
+NOW_MS = int(seconds(60).timestamp() * 1000)
+
+
+def test_there_is_a_valid_event_that_means_harm_for_every_topic():
+    assert {bad.topic for bad in HOSTILE.values()} == set(TOPICS)
+    for what, bad in HOSTILE.items():
+        assert type(_read(bad.topic, bad.value("ada", str(named("d1"))))).__name__ == bad.kind, what
+
+
+def _read(topic: str, value: bytes) -> Event | MessageRejected | None:
+    return read(Record(topic, 0, 50, b"bad", value, NOW_MS), "s")
+
+
+def _honest(number: int, reader: str) -> dict[str, tuple[list[Event], type[Event]]]:
+    """By fold: what is folded of a drawing, and what it says to that."""
+    name, word = f"d{number}", f"c{number}"
+    read_so = features(number, reader)
+    told = example(name, word=word, features=read_so)
+    return {
+        "joiner": ([drawing(name), guess(name), correction(name, word=word)], ExampleLabelled),
+        "scorer": ([told], LessonTaught),
+        "personal": ([told], CorrectionReceipt),
+        "learner": ([lesson(f"l{number}", seed=number, reader=reader)], CorrectionReceipt),
+    }
+
+
+def _take(ledger: Ledger, fold: Fold, offsets: dict[str, int], *events: Event) -> None:
+    for event in events:
+        offsets[event.topic] += 1
+        advance(ledger, fold, 0, [Record(event.topic, 0, offsets[event.topic], b"k", event.record_value(), NOW_MS)])
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_valid_event_that_means_harm_stops_no_fold_and_the_next_is_folded(tmp_path: Path, what: str):
+    base, bad = load_base(), HOSTILE[what]
+    value = bad.value("ada", str(named("d1")))
+    for fold in (Joiner(), Scorer(), Personal(base.reader), Learner(base)):
+        if bad.topic not in fold.sources:
+            continue
+        ledger = Ledger(tmp_path / f"{fold.name}.sqlite")
+        begin(ledger, fold, 0)
+        offsets = dict.fromkeys(fold.sources, -1)
+        _take(ledger, fold, offsets, *_honest(1, base.reader)[fold.name][0])
+        advance(ledger, fold, 0, [Record(bad.topic, 0, offsets[bad.topic] + 1, b"bad", value, NOW_MS)])
+        offsets[bad.topic] += 1
+        rejected = [out for out in ledger.outgoing() if out.topic == "rejected.v1"]
+        assert bool(rejected) == (fold.name in bad.rejected_by), fold.name
+        ledger.sent(ledger.outgoing())
+        history, kind = _honest(2, base.reader)[fold.name]
+        _take(ledger, fold, offsets, *history)
+        said = [decode(out.topic, out.value) for out in ledger.outgoing()]
+        assert any(isinstance(one, kind) for one in said), fold.name
+        assert not any(isinstance(one, MessageRejected) for one in said), fold.name
+        ledger.close()
+
+
+@pytest.mark.parametrize(
+    "what", [what for what, bad in HOSTILE.items() if bad.topic in ("models.v1", "metrics.v1", "commands.v1")]
+)
+def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
+    base, bad = load_base(), HOSTILE[what]
+    value, river = bad.value("ada", str(named("d1"))), Learner(base)
+    [honest] = river.open(MemoryCells(), 0)
+    assert isinstance(honest, SnapshotTaken)
+    start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
+    models, board, standing, orders = Models(Table(online={"river": start}), base.reader), Board(), Standing(), Orders()
+    event = _read(bad.topic, value)
+    assert isinstance(event, Event)
+    rejecting = set()
+    if bad.topic == "models.v1":
+        rejecting |= {one.stage for one in models.learn([Record(bad.topic, 0, 0, b"bad", value, NOW_MS)])}
+    try:
+        board.apply(event)
+    except Implausible:
+        rejecting.add("api")
+    standing.hear(event)
+    orders.apply(event)
+    assert rejecting == bad.rejected_by
+
+    assert models.learn([Record("models.v1", 0, 1, b"river", honest.record_value(), NOW_MS)]) == []
+    board.apply(honest)
+    assert models.table.online.keys() == {"river"}
+    assert models.table.online["river"].version == honest.version == board.state("river").version
+    assert np.array_equal(models.table.online["river"].weights, start.weights)
+
+
+def test_a_snapshot_that_cannot_be_used_hides_no_honest_one_of_its_key():
+    base = load_base()
+    [honest] = Learner(base).open(MemoryCells(), 0)
+    start = Online("mnist1+9", base.reader, -1, base.weights.astype("f4"))
+    models = Models(Table(online={"river": start}), base.reader)
+    bad = HOSTILE["a snapshot of another shape"].value("ada", str(named("d1")))
+
+    told = models.learn(
+        [Record("models.v1", 0, n, b"river", value, NOW_MS) for n, value in enumerate([honest.record_value(), bad])]
+    )
+
+    assert [one.source_offset for one in told] == [1]
+    assert models.table.online["river"].version == honest.version
 
 
 def _folds() -> Iterator[tuple[str, Fold, list[Any]]]:

@@ -1,6 +1,7 @@
 """Whatever a record holds, `read` gives an event, or a rejection that fits on its topic and says all that is needed."""
 
 import json
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -8,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.events import TOPICS, MessageRejected, decode
+from contracts.events import MAX_WORDS, TOPICS, MessageRejected, decode
 from contracts.ports import Record
 from contracts.records import KEPT_BYTES, KEPT_KEY_BYTES, read, rejection
 from producers.placement import MAX_VALUE
 from tests.contract.test_events import GOLDEN
-from tests.histories import correction, drawing
+from tests.histories import BEGAN, correction, drawing, example
 
 EVERY = pytest.mark.parametrize("topic", TOPICS)
 BAD = {
@@ -89,6 +90,39 @@ def test_an_error_of_any_kind_can_be_told(wrong):
 
     assert told.error.startswith(type(wrong).__name__)
     assert decode("rejected.v1", told.record_value()) == told
+
+
+LATER = datetime(2199, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("name", ["at", "drawn_at"])
+def test_no_event_is_of_a_time_after_its_record(name):
+    late = example().model_copy(update={name: LATER})
+    written = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+    def told(timestamp_ms: int) -> datetime:
+        return getattr(read(Record("examples.v1", 0, 0, b"ada", late.record_value(), timestamp_ms), "s"), name)  # type: ignore[no-any-return]
+
+    assert told(int(written.timestamp() * 1000)) == written
+    assert told(-1) == LATER, "of a record without a time nothing is known"
+
+
+def test_a_clock_that_is_a_little_before_the_brokers_is_believed():
+    said = drawing(at=30)
+
+    assert read(Record("drawings.v1", 0, 0, b"ada", said.record_value(), int(BEGAN.timestamp() * 1000)), "s") == said
+
+
+def test_the_time_of_a_record_is_the_brokers():
+    assert {spec.configs(1 << 30)["message.timestamp.type"] for spec in TOPICS.values()} == {"LogAppendTime"}
+
+
+def test_an_example_has_no_more_revisions_than_events():
+    most = 1 + len(example().guesses) + MAX_WORDS
+
+    assert example(revision=most).revision == most
+    with pytest.raises(ValueError, match=f"revision {most + 1}"):
+        example(revision=most + 1)
 
 
 def test_out_of_memory_is_a_rejection_too(monkeypatch):

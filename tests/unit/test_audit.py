@@ -30,12 +30,14 @@ from contracts.ports import Record
 from deploy.audit import audit
 from deploy.auditor import Auditor, AuditReport
 from producers.bus import open_bus
+from streams import joiner
 from streams.joiner import Joiner
 from streams.learner import Learner, load_base
+from streams.ledger import Kept
 from streams.personal_model import Personal
 from streams.refolding import Refolding
 from streams.scorer import Scorer
-from tests.histories import correction, drawing, features, folded, guess, named
+from tests.histories import MemoryCells, correction, drawing, features, folded, guess, named
 
 TWO = ("xgboost", "river")
 STROKES = [[[1.0, 1.0], [5.0, 5.0]]]
@@ -328,6 +330,26 @@ def test_a_person_reads_whether_the_ledgers_were_compared():
 
     assert "elsewhere: not compared" in told(None)
     assert "8 compared" in told(8)
+
+
+def test_a_story_that_went_for_want_of_room_is_no_fault_and_one_that_is_lost_is(monkeypatch):
+    monkeypatch.setattr(joiner, "LEAST_BYTES", 12_000)
+    said = [event for n in range(12) for event in (drawing(f"d{n}", at=n), guess(f"d{n}", at=n + 0.1))]
+    cells = MemoryCells()
+    folded(Joiner(log_bytes=1), said, cells)
+
+    def faults() -> list[str]:
+        refolding, last = Refolding(load_base(), 1), Counter[str]()
+        for event in said:
+            refolding.read(Record(event.topic, 0, last[event.topic], event.record_key(), event.record_value(), 0), event)
+            last[event.topic] += 1
+        kept = Kept(dict(cells), {topic: n - 1 for topic, n in last.items()}, frozenset())
+        return refolding.faults({("joiner", 0): kept}, {})["joiner"]
+
+    assert f"story/{named('d0')}" not in cells
+    assert faults() == []
+    cells.drop(f"story/{named('d11')}")
+    assert "differs" in " ".join(faults())
 
 
 async def test_the_audit_reads_the_log_itself_and_says_what_it_has_not_compared(tmp_path):

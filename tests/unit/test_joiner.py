@@ -1,5 +1,6 @@
 """The joiner: drawings, guesses and the player's words, in any order, to examples."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -15,9 +16,12 @@ from contracts.events import (
     Outcome,
     ReceiptProbed,
 )
+from contracts.ports import Record
 from streams import joiner
-from streams.joiner import FORGET_AFTER, MAX_WORDS, TOO_MANY, UNKNOWN, Joiner
-from tests.histories import MemoryCells, correction, drawing, features, folded, guess, missed, named, withdrawal
+from streams.fold import advance, begin
+from streams.joiner import FORGET_AFTER, MAX_WORDS, TOO_MANY, UNKNOWN, Joiner, Story
+from streams.ledger import Ledger
+from tests.histories import MemoryCells, correction, drawing, features, folded, guess, missed, named, seconds, withdrawal
 
 WEEK = FORGET_AFTER.total_seconds()
 
@@ -308,6 +312,105 @@ def test_what_is_kept_is_bounded_by_a_week_of_drawings():
 
     a_week = int(WEEK / hour) + 1
     assert 2 * a_week + 1 >= len(cells)  # a story and its place in the queue each
+
+
+def stories(cells: MemoryCells) -> list[Story]:
+    return [Story.of(cell) for key, cell in cells.items() if key.startswith("story/")]
+
+
+def few_bytes(monkeypatch: pytest.MonkeyPatch, most: int = 40_000) -> Joiner:
+    monkeypatch.setattr(joiner, "LEAST_BYTES", most)
+    return Joiner(log_bytes=1)
+
+
+def played(n: int) -> list[Event]:
+    """A drawing, two guesses, and a word on every third."""
+    word = [correction(f"d{n}", word=f"c{n}", at=n + 0.5)] if n % 3 == 0 else []
+    return [drawing(f"d{n}", at=n), guess(f"d{n}", at=n + 0.1), guess(f"d{n}", model="xgboost", at=n + 0.2), *word]
+
+
+@pytest.mark.parametrize("step", [1, 7, None])
+def test_what_is_kept_is_bounded_by_bytes_and_the_oldest_goes_first(monkeypatch, step):
+    cells = MemoryCells()
+
+    folded(few_bytes(monkeypatch), [event for n in range(300) for event in played(n)], cells, step=step)
+
+    kept = [story.drawing.drawing_id for story in stories(cells) if story.drawing]
+    size = sum(
+        sum(len(event.model_dump_json()) for event in (s.drawing, *s.guesses, *s.words) if event) for s in stories(cells)
+    )
+    assert 30_000 < size <= 40_000
+    assert sum(len(cell) for cell in cells.values()) < 40_000
+    assert set(kept) == {named(f"d{n}") for n in range(300 - len(kept), 300)}
+    assert len(cells) == 2 * len(kept) + 1
+
+
+def test_what_goes_for_want_of_room_is_the_same_however_events_were_gathered_or_workers_restarted(monkeypatch):
+    monkeypatch.setattr(joiner, "STORIES_IN_MEMORY", 2)
+    history = [event for n in range(120) for event in played(n)]
+    history += [guess("d119", model="mxnet", at=200), correction("d3", word="late", at=201), *played(122)]
+    states = []
+    for step in (1, 3, 50, None):
+        states.append(MemoryCells())
+        folded(few_bytes(monkeypatch), history, states[-1], step=step)
+    restarted = MemoryCells()
+    for event in history:
+        folded(few_bytes(monkeypatch), [event], restarted)
+
+    assert states.count(restarted) == len(states)
+
+
+def test_a_word_on_a_drawing_that_went_for_want_of_room_is_refused(monkeypatch):
+    cells, joiner = MemoryCells(), few_bytes(monkeypatch)
+    said = folded(joiner, [*(event for n in range(100) for event in played(n)), correction("d1", word="late", at=101)], cells)
+    [sought] = [one for one in said if isinstance(one, DrawingSought)]
+
+    [receipt] = folded(joiner, [sought], cells)
+
+    assert isinstance(receipt, CorrectionReceipt)
+    assert (receipt.outcome, receipt.why) == (Outcome.REFUSED, UNKNOWN)
+    assert sum(story.size for story in stories(cells)) <= 40_000
+
+
+def test_to_make_room_one_event_forgets_no_more_stories_than_it_needs(monkeypatch):
+    cells, joiner = MemoryCells(), few_bytes(monkeypatch)
+    folded(joiner, [event for n in range(14) for event in played(n)], cells)
+    before = len(stories(cells))
+    looked_at = 0
+    monkeypatch.setattr(joiner, "_dequeue", lambda *given, real=joiner._dequeue: [real(*given), count()][0])
+
+    def count() -> None:
+        nonlocal looked_at
+        looked_at += 1
+
+    folded(joiner, played(20), cells)
+
+    assert len(stories(cells)) >= before - 1
+    assert looked_at <= 2
+
+
+def test_a_story_that_goes_for_want_of_room_in_the_step_that_made_its_example_is_told(monkeypatch):
+    joiner = few_bytes(monkeypatch, 6000)
+    large = drawing("d2", strokes=[[[10.0, 90.0]] * 400], at=5)
+    history = [drawing("d1"), correction("d1"), guess("d1", model="xgboost"), large]
+
+    told = [said for said in folded(joiner, history, step=None) if isinstance(said, ExampleLabelled)]
+
+    assert [(one.drawing_id, len(one.guesses)) for one in told] == [(named("d1"), 0), (named("d1"), 1)]
+
+
+def test_a_drawing_of_another_century_keeps_no_other_from_being_forgotten(tmp_path):
+    ledger, joiner = Ledger(tmp_path / "0.sqlite"), Joiner()
+    begin(ledger, joiner, 0)
+    hostile = drawing("hostile").model_copy(update={"at": datetime(2199, 1, 1, tzinfo=UTC)})
+
+    for offset, (event, at) in enumerate([(hostile, 0), (drawing("old", at=1), 1), (drawing("new", at=WEEK + 9), WEEK + 9)]):
+        at_ms = int(seconds(at).timestamp() * 1000)
+        advance(ledger, joiner, 0, [Record("drawings.v1", 0, offset, b"ada", event.record_value(), at_ms)])
+
+    kept = {name for name in ("hostile", "old", "new") if ledger.get(f"story/{named(name)}") is not None}
+    ledger.close()
+    assert kept == {"new"}
 
 
 def test_an_example_that_is_forgotten_in_the_step_that_made_it_is_still_told():

@@ -194,3 +194,10 @@ def test_another_base_gets_another_name():
 @pytest.mark.parametrize(("version", "is_one"), [("base1", True), ("base", False), ("1", False), ("baseline", False)])
 def test_a_base_is_known_by_its_name(version, is_one):
     assert is_base(version) is is_one
+
+
+def test_word_of_a_rebuild_that_nobody_asked_for_makes_none_due_again():
+    first, second = command(), command()
+    done = [first, second, advanced(first.command_id, "done"), advanced(second.command_id, "done")]
+
+    assert Standing([*done, advanced(uuid4(), "queued")]).due() == []

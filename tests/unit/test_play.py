@@ -9,14 +9,26 @@ import orjson
 import pytest
 
 from api.folds.recent_drawings import Recent
-from api.limits import Guest, Limits
+from api.limits import MOST_STROKES, Guest, Limits, lasting
 from api.play import session
 from api.play.frames import MAX_FRAME, ROOM_LENGTH, ROOM_LETTERS, ModelState
 from api.play.seats import Place, Seats
 from api.play.session import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
-from contracts.events import CorrectionGiven, CorrectionReceipt, CorrectionWithdrawn, DrawingSubmitted, Outcome
+from contracts.events import (
+    MAX_WORDS,
+    MODELS,
+    CorrectionGiven,
+    CorrectionReceipt,
+    CorrectionWithdrawn,
+    DrawingSubmitted,
+    ExampleLabelled,
+    Outcome,
+    ScoresCounted,
+)
 from contracts.settings import Settings
-from tests.histories import guess, named
+from streams.joiner import Joiner
+from streams.scorer import Scorer
+from tests.histories import correction, drawing, features, folded, guess, named
 from tests.serving import UNLIMITED
 
 
@@ -737,3 +749,88 @@ def test_who_shows_the_operators_token_has_no_limits(lobby):
     player = Player(lobby, guest=Guest(limits, "192.0.2.1", trusted=True))
     player.join(room="BBBB")
     assert [player.draw(f"d{i}", final=False) for i in range(50)] == [[]] * 50
+
+
+# --- what is kept for good
+
+
+def answered(player: Player, name: str = "d1") -> None:
+    """Draw, have it acknowledged, and have every model answer."""
+    player.saved(name)
+    for model in MODELS:
+        told = guess(name, model=model, player=player.session.player_id)
+        player.session._lobby.recent.guessed(told, 1.0, player.now)
+
+
+LARGEST = [[[1e4, 1e4, 1e14]] * 64] * 64
+"""Of a frame, written ``1e4``: so it has the most points, and JSON writes each at its longest."""
+
+
+def test_the_largest_drawing_fits_into_a_frame_and_is_no_larger_than_is_charged(lobby):
+    player = Player(lobby)
+    player.join(name="Ada")
+    strokes = orjson.dumps(LARGEST).decode().replace("10000.0", "1e4").replace("100000000000000.0", "1e14")
+    frame = {"type": "draw", "drawing_id": str(named("d1")), "width": 300, "height": 200, "final": True, "asked": None}
+    text = orjson.dumps(frame).decode()[:-1] + f', "strokes": {strokes}}}'
+
+    assert player.say(text) == []
+
+    assert 60_000 < len(text) <= 65_536
+    assert 140_000 < len(player.put[-1].record_value()) <= MOST_STROKES
+
+
+@pytest.mark.parametrize("words", [1, MAX_WORDS])
+@pytest.mark.parametrize("points", [2, 4096])
+def test_a_word_is_charged_no_less_than_it_adds_to_what_is_kept_for_good(words, points):
+    drawn = drawing(strokes=[[[123.456, 78.9, 160.0]] * points])
+    said = [guess(model=model, features=features() if model == "river" else None) for model in MODELS]
+    said = [one.model_copy(update={"probabilities": [0.123456] * 10}) for one in said]
+    given = [correction(label=n % 10, word=f"c{n}") for n in range(words)]
+
+    joined = [one for one in folded(Joiner(), [drawn, *said, *given], step=1) if isinstance(one, ExampleLabelled)][-1]
+    lessons = folded(Scorer(), [joined.model_copy(update={"labels": joined.labels[-1:]})])
+
+    added = sum(len(one.record_value()) + 100 for one in (joined, *lessons) if not isinstance(one, ScoresCounted))
+    assert added < lasting(len(drawn.record_value()), words - 1, 0) < added + 6000
+
+
+def test_corrections_of_large_drawings_are_counted_by_what_they_add_for_good(lobby):
+    limits = guests(kept_mb_per_day=48)  # 2 MB an hour
+    player = Player(lobby, guest=Guest(limits, "192.0.2.1"))
+    player.join(name="Ada")
+    player.draw("large", strokes=[[[123.456, 78.9, n] for n in range(2000)]])
+    player.kept(player.put[-1])
+    for model in MODELS:
+        player.session._lobby.recent.guessed(guess("large", model=model, player=player.session.player_id), 1.0, player.now)
+    size = len(player.put[-1].record_value())
+
+    told = [errors(player.correct("large", word=f"c{n}")) for n in range(60)]
+
+    taken = told.index(["busy"])
+    assert taken == next(n for n in range(60) if sum(lasting(size, k, 0) for k in range(n + 1)) > 2e6)
+    elsewhere = Player(lobby, guest=Guest(limits, "192.0.2.2"))
+    elsewhere.join(name="Bob")
+    answered(elsewhere, "small")
+    assert errors(elsewhere.correct("small", word="other")) == []
+
+
+def test_a_word_on_a_drawing_that_is_not_known_is_charged_as_on_the_largest(lobby):
+    limits = guests(kept_mb_per_day=24)  # 1 MB an hour
+    player = Player(lobby, guest=Guest(limits, "192.0.2.1"))
+    player.join(name="Ada")
+
+    told = [errors(player.correct(f"unknown{n}", word=f"c{n}")) for n in range(10)]
+
+    assert told.index(["busy"]) == 1_000_000 // lasting(None, 0, 0)
+
+
+def test_a_word_before_the_answers_is_charged_for_each_that_comes_after_it(lobby):
+    limits = guests(kept_mb_per_day=6)  # 250 KB an hour
+    player = Player(lobby, guest=Guest(limits, "192.0.2.1"))
+    player.join(name="Ada")
+    for n in range(40):
+        player.draw(f"d{n}")
+
+    told = [errors(player.correct(f"d{n}", word=f"c{n}")) for n in range(40)]
+
+    assert told.index(["busy"]) == 250_000 // lasting(len(player.put[0].record_value()), 0, len(["river"]))

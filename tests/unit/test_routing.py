@@ -69,9 +69,25 @@ def test_twice_is_once_and_the_name_of_a_table_is_of_its_versions():
 
 
 @settings(deadline=None)
-@given(st.permutations([1, 5, 7, 9]))
-def test_the_snapshot_of_the_highest_offset_answers_whatever_the_order(offsets: list[int]):
-    assert folded(*map(snapshot, offsets)).online["river"].offset == 9
+@given(st.permutations([1, 5, 7, (1 << 53) - 1]))
+def test_the_newest_snapshot_on_the_log_answers_whatever_offsets_they_say(offsets: list[int]):
+    assert folded(*map(snapshot, offsets)).online["river"].offset == offsets[-1]
+
+
+def test_a_snapshot_of_another_shape_or_of_no_online_model_is_refused():
+    table = folded(snapshot(3))
+    wider = snapshot(4).model_copy(update={"weights": np.zeros((10, 9), "<f4").tobytes()})
+
+    with pytest.raises(ValueError, match="shape"):
+        table.after(wider)
+    with pytest.raises(ValueError, match="no online model"):
+        table.after(snapshot(4).model_copy(update={"model": "xgboost"}))
+
+
+def test_what_is_promoted_is_a_batch_model_at_an_endpoint():
+    for odd in ({"endpoint": ""}, {"model": "river"}, {"model": "nobody"}):
+        with pytest.raises(ValueError, match="no batch model at an endpoint"):
+            Table().after(promoted("2").model_copy(update=odd))
 
 
 def test_the_version_is_the_one_that_answered_not_the_one_that_should():

@@ -5,7 +5,9 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
-from api.folds.model_board import Board
+import pytest
+
+from api.folds.model_board import FOLDING, Board, Implausible
 from api.play.frames import ModelChanged
 from contracts.events import (
     MODELS,
@@ -142,8 +144,11 @@ def test_every_model_is_told_of_in_the_order_in_which_they_are_shown():
     ]
 
 
-def test_an_older_snapshot_changes_nothing():
-    assert board(snapshot(3), snapshot(1)).state("river").version == "mnist1+3"
+def test_the_newest_snapshot_on_the_log_is_shown_whatever_offset_another_says():
+    beyond = snapshot(3).model_copy(update={"offset": (1 << 53) - 1, "version": "mnist1+9000"})
+
+    assert board(beyond, snapshot(1)).state("river").version == "mnist1+1"
+    assert board(snapshot(1).model_copy(update={"title": "Nobody"}), snapshot(1)).state("river").title == "River"
 
 
 def test_players_are_told_of_versions_but_not_of_every_lesson():
@@ -371,3 +376,37 @@ def test_what_is_folded_again_is_known_until_it_is_done():
     for event in [("scorer", 0), ("scorer", 1), ("personal", 0)]:
         board.apply(FoldAdvanced(fold=event[0], source_partition=event[1], fraction=1.0))
     assert board.folding == {}
+
+
+IMPLAUSIBLE = {
+    "counts of a partition that is none": scores(source=4),
+    "more right than there are": scores(n=3, correct=4),
+    "more than there are by label": scores(n=(1 << 53) - 1, confusion=[1] + [0] * 99),
+    "more than there are by time": scores(latency=[0] * 12),
+    "a window that is not there yet": scores(at=0).model_copy(update={"at": BEGAN - timedelta(hours=1)}),
+    "a fold of nobody": FoldAdvanced(fold="nobody", source_partition=0, fraction=0.1),
+    "a fold of no partition": FoldAdvanced(fold="joiner", source_partition=99, fraction=0.1),
+    "a snapshot of no online model": snapshot(1).model_copy(update={"model": "xgboost"}),
+    "a promotion to no endpoint": promoted("2").model_copy(update={"endpoint": ""}),
+    "an online model at an endpoint": promoted("2", "river"),
+}
+
+
+@pytest.mark.parametrize("event", IMPLAUSIBLE.values(), ids=IMPLAUSIBLE)
+def test_what_nobody_could_have_written_is_refused_and_changes_nothing(event: Event):
+    shown = board(scores(), snapshot(3), promoted("1"))
+    before = shown.states(), shown.scores(), shown.folding
+
+    with pytest.raises(Implausible):
+        shown.apply(event)
+
+    assert (shown.states(), shown.scores(), shown.folding) == before
+
+
+def test_a_folding_that_nobody_speaks_of_any_more_is_not_believed():
+    shown = board(FoldAdvanced(fold="joiner", source_partition=0, fraction=0.1, at=BEGAN))
+
+    shown.tick(BEGAN + FOLDING)
+    assert shown.folding
+    shown.tick(BEGAN + FOLDING + timedelta(seconds=1))
+    assert not shown.folding
