@@ -59,6 +59,7 @@ def main() -> None:
 def _told() -> tuple[type[Exception], ...]:
     """The errors whose message is the one line that says what to do."""
     from api.apps.keyring import KeyringError
+    from contracts.roster import RosterError
     from deploy.local.java import NotInstalled
     from deploy.local.run_state import AlreadyRunning
     from deploy.local.up import PortsTaken
@@ -66,7 +67,7 @@ def _told() -> tuple[type[Exception], ...]:
     from producers.connection import BusError
     from producers.topics import TopicsDiffer
 
-    return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, NoGame
+    return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, RosterError, NoGame
 
 
 class NoGame(RuntimeError):
@@ -737,7 +738,9 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
         log = await asyncio.to_thread(bus.open_bus, settings)
         try:
             with errors.status("auditing: every fold is made anew from the log"):
-                found = await audit(log, report.saved, report.receipted, home=here, commits=commits)
+                found = await audit(
+                    log, report.saved, report.receipted, models=settings.roster().names, home=here, commits=commits
+                )
         finally:
             await asyncio.to_thread(log.close)
     if as_json:
