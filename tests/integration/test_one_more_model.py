@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from contracts.settings import Settings
-from producers.simulated_player import SimulationOptions
+from producers.simulation_options import SimulationOptions
 from producers.simulation import simulate
 from tests.product import ROOT, Product, product
 from tests.roster import MODELS, ROSTER
