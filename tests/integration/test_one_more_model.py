@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from contracts.settings import Settings
-from producers.simulation_options import SimulationOptions
 from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
 from tests.product import ROOT, Product, product
 from tests.roster import MODELS, ROSTER
 from tests.serving import Player, eventually, get, playing
