@@ -63,7 +63,8 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     """
     if not settings.seat_secret:
         raise ValueError("no seat secret: `gamenight up` makes one, or set GAMENIGHT_SEAT_SECRET")
-    meters, recent, board, live, orders = Meters(), Recent(), Board(), Live(), Orders()
+    roster = settings.roster()
+    meters, recent, board, live, orders = Meters(), Recent(), Board(roster), Live(roster.batch), Orders()
     limits, operators = Limits(settings), Operators(settings.operator_token)
     game = Game(bus, recent, Seats(settings.seat_secret), board.states, meters, clock)
     health = Health(bus, lambda: board.expected, lambda: board.folding, lambda: relay.trouble, clock)
@@ -82,7 +83,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
             await asyncio.sleep(0.02)
         recent.total = 0  # watchers are told of the drawings since the start
         ticking = [asyncio.create_task(tick) for tick in (game.tick(), watchers.tick(), relay.tick())]
-        log.info("started", models=list(board.answering))
+        log.info("started", models=[*board.catalog.champions, *board.catalog.snapshots])
         yield
         for task in ticking:
             task.cancel()

@@ -19,16 +19,12 @@ from contracts.drawing import MAX_SIDE, MAX_STROKES, Stroke, Strokes, check_limi
 NAMESPACE: Final = UUID("6f1b2c8e-6a0d-5c57-9d0e-2f6c1a5e7b11")
 """Of the ids that are derived from others with `uuid5`."""
 DIGITS: Final = 10
-BATCH_MODELS: Final = ("xgboost", "tensorflow", "mxnet", "kmeans")
-"""Trained on SageMaker, each answering at an endpoint of its own."""
 ONLINE_MODELS: Final = ("river",)
 """Learn from lessons.v1. Position is the partition there: append only."""
 PERSONAL_MODEL: Final = "yours"
 """Each player's own: what they have taught, over what `river` knows."""
 BLEND: Final = "everyone"
 """Not a model of its own: what all that answered in time say together."""
-MODELS: Final = (BLEND, *BATCH_MODELS, *ONLINE_MODELS, PERSONAL_MODEL)
-"""All that guess, in the order in which they are shown."""
 
 Digit = Annotated[int, Field(ge=0, le=9)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

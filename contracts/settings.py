@@ -6,12 +6,15 @@ Secrets that are not given are made by `gamenight up` and kept as files in ``<ho
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from contracts.roster import Roster, RosterError, roster
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
 AwsService = Literal["sagemaker", "sagemaker-runtime", "s3", "dynamodb", "logs"]
 
 
@@ -42,6 +45,10 @@ class Settings(BaseSettings):
     )
     home: Path = Field(Path(".gamenight"), description="folder of all data, logs and secrets")
     tools: Path = Field(Path(".tools"), description="folder of what make installs besides .venv: jars, images, S3 server")
+    images: str = Field(
+        "trainers/images",
+        description="folders with a folder for each batch model, `:` between; relative ones are looked for in the repository",
+    )
 
     kafka_bootstrap_servers: str | None = _named(
         "KAFKA_BOOTSTRAP_SERVERS", None, "an outside Kafka; not given: one is started here"
@@ -244,6 +251,32 @@ class Settings(BaseSettings):
             for name, service in needed.items()
             if urls[service] is None and getattr(self, name) == fields[name].default
         ]
+
+    def image_folders(self) -> dict[str, Path]:
+        """The folder of each batch model's image, by its name.
+
+        Raises:
+            RosterError: If a folder of `images` is not there, or two images have one name.
+        """
+        found: dict[str, Path] = {}
+        for place in filter(None, self.images.split(":")):
+            folder = REPOSITORY / place
+            if not folder.is_dir():
+                raise RosterError(f"no folder {folder}: set GAMENIGHT_IMAGES to where the batch models' images are")
+            for told in sorted(folder.glob("*/image.json")):
+                name = told.parent.name
+                if name in found:
+                    raise RosterError(f"two images are called {name}: {found[name]} and {told.parent}")
+                found[name] = told.parent
+        return found
+
+    def roster(self) -> Roster:
+        """All models of the game.
+
+        Raises:
+            RosterError: If an image cannot be one of them.
+        """
+        return roster({name: (folder / "image.json").read_bytes() for name, folder in self.image_folders().items()})
 
     def image_uri(self, algorithm: str) -> str:
         """The image that trains and serves an algorithm."""

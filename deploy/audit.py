@@ -15,7 +15,6 @@ from typing import Final
 from uuid import UUID
 
 from contracts.events import (
-    MODELS,
     PLAYER_PARTITIONS,
 )
 from contracts.ports import Bus
@@ -71,7 +70,7 @@ async def audit(
     drawings: Collection[UUID],
     corrections: Mapping[UUID, UUID],
     *,
-    models: Collection[str] = MODELS,
+    models: Collection[str],
     wait_s: float = 20.0,
     home: Path | None = None,
     commits: Callable[[], Mapping[tuple[str, Place], int]] | None = None,

@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict
 from rich.table import Table
 
 from contracts.events import (
-    BATCH_MODELS,
-    MODELS,
     ONLINE_MODELS,
     PERSONAL_MODEL,
     SHADOW,
@@ -34,6 +32,7 @@ from contracts.events import (
 )
 from contracts.ports import Record
 from contracts.records import read
+from contracts.roster import is_batch
 
 _SHOWN_OF_A_FOLD = 10
 
@@ -116,7 +115,7 @@ class Auditor:
         self,
         drawings: Collection[UUID],
         corrections: Mapping[UUID, UUID],
-        models: Collection[str] = MODELS,
+        models: Collection[str],
     ) -> None:
         """An auditor of what players were told.
 
@@ -202,7 +201,7 @@ class Auditor:
 
     def _absent(self, begun: Mapping[str, datetime]) -> set[str]:
         """Models of which nothing is there, and that could not be."""
-        silent = self._models & set(BATCH_MODELS) - begun.keys()
+        silent = set(filter(is_batch, self._models)) - begun.keys()
         return {model for model in silent if self._status.get(model) in {"Unavailable", "Failed"}}
 
     def _unanswered(self) -> Iterable[str]:
@@ -215,7 +214,7 @@ class Auditor:
         since = {
             model: min(at, self._promoted[model] + _GRACE) if model in self._promoted else at
             for model, at in begun.items()
-            if model in BATCH_MODELS
+            if is_batch(model)
         }
         for drawing in self._drawings:
             at = self._drawn_at.get(drawing)

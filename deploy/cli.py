@@ -59,6 +59,7 @@ def main() -> None:
 def _told() -> tuple[type[Exception], ...]:
     """The errors whose message is the one line that says what to do."""
     from api.apps.keyring import KeyringError
+    from contracts.roster import RosterError
     from deploy.local.java import NotInstalled
     from deploy.local.run_state import AlreadyRunning
     from deploy.local.up import PortsTaken
@@ -66,7 +67,7 @@ def _told() -> tuple[type[Exception], ...]:
     from producers.connection import BusError
     from producers.topics import TopicsDiffer
 
-    return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, NoGame
+    return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, RosterError, NoGame
 
 
 class NoGame(RuntimeError):
@@ -738,7 +739,13 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
         try:
             with errors.status("auditing: every fold is made anew from the log"):
                 found = await audit(
-                    log, report.saved, report.receipted, home=here, commits=commits, log_bytes=settings.log_bytes
+                    log,
+                    report.saved,
+                    report.receipted,
+                    models=settings.roster().names,
+                    home=here,
+                    commits=commits,
+                    log_bytes=settings.log_bytes,
                 )
         finally:
             await asyncio.to_thread(log.close)

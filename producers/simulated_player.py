@@ -169,6 +169,7 @@ class SimulatedPlayer:
             case "joined":
                 self._seat = frame["seat"]
                 self._models = set()
+                self._tally.models = {state["model"]: place for place, state in enumerate(frame["models"])}
                 self._expect(frame["models"])
             case "model":
                 self._tally.seen["model frames"] += 1

@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from contracts.events import MODELS
 from producers.simulated_player import FIRST
 from producers.simulation_options import SimulationOptions
 from producers.tally import Spread, Tally
@@ -120,7 +119,7 @@ def report(options: SimulationOptions, tally: Tally, started: datetime, seconds:
     def accuracy(first: int, end: int) -> dict[str, Share]:
         shares: dict[str, Share] = {}
         guessed = {model for model, _ in tally.guessed}
-        for model in sorted(guessed, key=lambda one: (one != FIRST, MODELS.index(one) if one in MODELS else len(MODELS), one)):
+        for model in sorted(guessed, key=lambda one: (one != FIRST, tally.models.get(one, len(tally.models)), one)):
             n, right = (sum(counts[model, block] for block in range(first, end)) for counts in (tally.guessed, tally.right))
             shares[model] = Share(correct=right, n=n)
         return shares

@@ -57,6 +57,8 @@ class Tally:
     right: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Of a model in a block of the run: guesses that named the digit drawn."""
     guessed: Counter[tuple[str, int]] = field(default_factory=Counter)
+    models: dict[str, int] = field(default_factory=dict)
+    """The place of each model among all, as the game says it."""
     latency: dict[str, Spread] = field(default_factory=dict)
     hops: dict[tuple[str, str], Spread] = field(default_factory=dict)
     saved: set[UUID] = field(default_factory=set)

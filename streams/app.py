@@ -44,7 +44,8 @@ def router(settings: Settings) -> Worker:
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
     models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader)
     personal = Personal(embedding.reader)
-    answers = Router(settings, embedding, models, sagemaker_endpoints(settings), personal, worker.publish)
+    batch, endpoint = settings.roster().batch, sagemaker_endpoints(settings)
+    answers = Router(settings, embedding, models, endpoint, personal, worker.publish, batch)
     worker.fold(personal, step=20)  # a few ms: drawings are answered on the same loop
     worker.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "rejected.v1"])))
     worker.alongside(answers.run)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import DIGITS
-from streams.bandit import ARMS, START, Means
+from streams.bandit import START, Means
 
 FLOOR: Final = 1e-3
 """The least probability that a model has in a blend."""
@@ -43,8 +43,7 @@ class BlendWeights:
 
 def blend_weights(means: Means) -> BlendWeights:
     """The weights that follow from the shares of right guesses that are in force."""
-    by_model = ((1.0 - START) / (1.0 - means.in_force)) ** POWER
-    weights = dict(zip(ARMS, by_model.tolist(), strict=True))
+    weights = {model: ((1.0 - START) / (1.0 - mean)) ** POWER for model, mean in means.in_force.items()}
     return BlendWeights(MappingProxyType(weights), f"{GENERATION}+{means.in_force_since}")
 
 

@@ -18,7 +18,6 @@ from river.base import Classifier
 from river.base.typing import ClfTarget, FeatureName
 
 from contracts.events import (
-    BATCH_MODELS,
     DIGITS,
     ONLINE_MODELS,
     CorrectionReceipt,
@@ -31,6 +30,7 @@ from contracts.events import (
     SnapshotTaken,
 )
 from contracts.ports import Cells
+from contracts.roster import is_batch
 from streams.embedding import BASE, LENGTH
 
 RATE: Final = 0.1
@@ -313,5 +313,5 @@ def _unchanged(lesson: LessonTaught) -> dict[str, ModelChange]:
             p_after=guess.probabilities[lesson.label],
         )
         for guess in lesson.shown
-        if guess.model in BATCH_MODELS and not guess.shadow
+        if is_batch(guess.model) and not guess.shadow
     }

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -62,12 +61,12 @@ class Models:
             for record, event in reversed(several):
                 try:
                     if not isinstance(event, SnapshotTaken) or self._readable(event):
-                        table = table.after(event)
+                        table = table.apply(event)
                         break
                 except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
                     rejected.append(rejection(record, STAGE, wrong))
         self.table = table
-        if self.ready.is_set() and replace(table, online={}) != replace(before, online={}):
+        if self.ready.is_set() and _asked(table) != _asked(before):
             _log.info("models changed", table=table.digest, versions=self._versions())
         return rejected
 
@@ -89,3 +88,8 @@ class Models:
     def _versions(self) -> dict[str, str]:
         batch = {model: route.version for model, route in self.table.batch.items()}
         return batch | {model: online.version for model, online in self.table.online.items()}
+
+
+def _asked(table: Table) -> tuple[object, ...]:
+    """All of a table that changes seldom."""
+    return table.batch, table.candidates, table.lead, table.parts

@@ -19,11 +19,10 @@ the same one of examples.v1 are always with the same worker. See `streams.bandit
 `streams.blend` for what the words of all players make of the blend.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from cachetools import LRUCache
@@ -43,8 +42,23 @@ from contracts.events import (
     ShownGuess,
 )
 from contracts.ports import Cells
-from streams.bandit import ARMS, Belief, Means, outcomes, pick
+from streams.bandit import Belief, Means, outcomes, pick
 from streams.blend import BlendWeights, blend_weights
+from streams.player_memory import (
+    NO_ROWS,
+    NONE,
+    ROW,
+    ROWS_A_CELL,
+    Rows,
+    Said,
+    age_of,
+    in_order,
+    read,
+    remembered,
+    row_of,
+    same_drawing,
+    write,
+)
 
 SHARED: Final = "river"
 """The model that is asked where a player has taught nothing like it."""
@@ -52,8 +66,6 @@ GENERATION: Final = "own1"
 KEPT: Final = 256
 """Drawings remembered of a player, the newest: .97^256 is 0.0004, so none before them would count in ``r``; and a player's own
 hand is told in some dozens. That is 75 KB of a player, asked in some 50 us."""
-SIZE: Final = 64
-"""Of an embedding."""
 SHARPNESS: Final = 20.0
 """Of the kernel: two drawings with a cosine of .9 are worth a seventh of the same drawing twice."""
 VOTE: Final = 10.0
@@ -62,57 +74,37 @@ FADING: Final = 0.97
 """Of a hit or miss of the shared model with each later label."""
 _TRUST: Final = 6.0
 _FLOOR: Final = 1e-6
-_NONE: Final = -1
-"""In the place of a label."""
-_ROWS_A_CELL: Final = 8
 _LOADED: Final = 16_384
 """Drawings of a partition's players that are held in memory, the latest asked for: some 8 MB at most."""
 _MEANS: Final = "means"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-_ROW: Final = np.dtype(
-    [
-        ("at", "<i8"),  # when it was drawn, in microseconds since 1970
-        ("high", "<u8"),  # the drawing_id
-        ("low", "<u8"),
-        ("revision", "<i4"),
-        ("word", "u1", 16),  # the last correction_id that was counted as a word
-        ("label", "i1"),
-        ("read", "?"),  # whether there are features that this reads, and the shared model's guess
-        ("told", "?"),  # whether there was a receipt for the word
-        ("hit", "?"),  # whether the shared model was right, as it was shown
-        ("said", "i1", len(ARMS)),
-        ("embedding", "<f4", SIZE),
-    ]
-)
-"""A drawing that the player has spoken of, as it is kept. One whose label was taken back stays, without influence: only so is
-what the newest `KEPT` are a function of the revisions and not of their order."""
-_HEAD: Final = np.dtype(
-    [("rows", "<i4"), ("words", "<i8"), ("n", "<f8", len(ARMS)), ("correct", "<f8", len(ARMS)), ("means", "<f8", len(ARMS))]
-)
-"""What is kept of a player beside the rows."""
-
-Rows = NDArray[Any]
 Floats = NDArray[np.float64]
 
 
 class Player:
     """What is remembered of a player; never changed in place."""
 
-    __slots__ = ("_known", "_picked", "belief", "rows", "version")
+    __slots__ = ("_known", "_picked", "belief", "rows", "said", "version")
 
-    def __init__(self, rows: Rows, belief: Belief | None) -> None:
-        """Of `_ROW` in any order; None: the player has said nothing yet."""
+    def __init__(self, rows: Rows, said: Said, belief: Belief | None) -> None:
+        """What is remembered.
+
+        Args:
+            rows: Of `ROW`, in any order.
+            said: Of them.
+            belief: None: the player has said nothing yet.
+        """
         self.rows = rows
+        self.said = said
         self.belief = belief
         self._known: tuple[NDArray[np.float32], NDArray[np.float32], float] | None = None
-        self._picked: tuple[Sequence[ModelName], Floats, ModelName] | None = None
-        self.version = f"{GENERATION}+{np.count_nonzero(_remembered(rows))}" if len(rows) else f"{GENERATION}+0"
+        self._picked: tuple[Sequence[ModelName], Mapping[str, float], ModelName] | None = None
+        self.version = f"{GENERATION}+{np.count_nonzero(remembered(rows))}" if len(rows) else f"{GENERATION}+0"
 
     @classmethod
     def nobody(cls) -> "Player":
         """Somebody who has said nothing yet."""
-        return cls(np.empty(0, _ROW), None)
+        return cls(NO_ROWS, Said.nothing(0), None)
 
     def answer(self, embeddings: NDArray[np.float32], shared: Floats) -> Floats:
         """The formula above, for embeddings of shape (n, d) and what the shared model says of them, shape (n, 10)."""
@@ -129,16 +121,16 @@ class Player:
         p /= p.sum(axis=1, keepdims=True)
         return p
 
-    def pick(self, player_id: str, arms: Sequence[ModelName], means: Floats) -> tuple[ModelName, int]:
+    def pick(self, player_id: str, arms: Sequence[ModelName], means: Mapping[str, float]) -> tuple[ModelName, int]:
         """Whom to show first, and after how many words; ``means``: those in force."""
-        belief = self.belief or Belief(0, np.zeros(len(ARMS)), np.zeros(len(ARMS)), means)
+        belief = self.belief or Belief(0, {}, {}, means)
         if self._picked is None or self._picked[0] != arms or self._picked[1] is not belief.means:
             self._picked = (arms, belief.means, pick(player_id, belief, arms))
         return self._picked[2], belief.words
 
     def _know(self) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
         """Unit embeddings, votes (m, 10) and how much of a say the shared model has; in the order in which they were drawn."""
-        at = _in_order(self.rows, _remembered(self.rows))
+        at = in_order(self.rows, remembered(self.rows))
         embeddings = self.rows["embedding"][at]
         units = embeddings / np.sqrt(np.einsum("md,md->m", embeddings, embeddings))[:, None]
         votes = np.zeros((len(at), DIGITS), np.float32)
@@ -148,17 +140,6 @@ class Player:
         return units, votes, float(r * r)
 
 
-def _remembered(rows: Rows) -> NDArray[np.bool_]:
-    return np.asarray((rows["label"] != _NONE) & rows["read"])
-
-
-def _in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Where these rows are, by the time at which they were drawn."""
-    [at] = np.nonzero(which)
-    return np.asarray(at[np.lexsort((rows["low"][at], rows["high"][at], rows["at"][at]))])
-
-
-_NOBODY: Final = np.empty(0, _ROW)
 _EQUAL: Final = blend_weights(Means.of(None))
 
 
@@ -179,7 +160,7 @@ class _Partition:
         """The player, read from the cells if need be."""
         player = self.players.get(player_id)
         if player is None:
-            player = self.players[player_id] = _read(self.cells, player_id)
+            player = self.players[player_id] = Player(*read(self.cells, player_id))
         return player
 
 
@@ -192,8 +173,8 @@ class Personal:
     def __init__(self, reader: str) -> None:
         """Of embeddings that were read with ``reader``; examples with others are not learned from."""
         self._reader = reader
-        made_of = sha256(repr((_ROW.descr, _HEAD.descr, _ROWS_A_CELL, SHARED, GENERATION)).encode()).hexdigest()[:16]
-        self.schema = f"personal 1 of {ARMS}, keeps {KEPT}, reads {reader}, cells {made_of}"
+        made_of = sha256(repr((ROW.descr, ROWS_A_CELL, SHARED, GENERATION)).encode()).hexdigest()[:16]
+        self.schema = f"personal 2, keeps {KEPT}, reads {reader}, cells {made_of}"
         self._partitions: dict[int, _Partition] = {}
 
     # --- way 1: asked by the router
@@ -224,7 +205,7 @@ class Personal:
         """Who of ``arms`` this player is shown first, and on how many words of theirs that stands; see `streams.bandit`."""
         here = self._partitions.get(partition)
         if here is None:
-            return Player(_NOBODY, None).pick(player_id, arms, Means.of(None).in_force)
+            return Player.nobody().pick(player_id, arms, Means.of(None).in_force)
         return here.player(player_id).pick(player_id, arms, here.means.in_force)
 
     def blend_weights(self, partition: int) -> BlendWeights:
@@ -256,31 +237,33 @@ class Personal:
             return ()
         here = self._partitions[partition]
         before = here.player(event.player_id)
-        row = _row(event, self._reader)
+        row = row_of(event, _shared(event), self._reader)
         place = _place(before.rows, row)
         if place is None:
             return ()
         old = before.rows[place : place + 1]
-        was = old if len(old) and _same(old, row)[0] else _NOBODY
+        was = old if len(old) and same_drawing(old, row)[0] else NO_ROWS
         news = event.label is not None and not (len(was) and np.array_equal(was["word"][0], row["word"][0]))
         if len(was) and not news:
             row["word"], row["told"] = was["word"], was["told"]
-        learns = bool(_remembered(row)[0]) and not row["told"][0]
+        learns = bool(remembered(row)[0]) and not row["told"][0]
         row["told"] |= learns
-        rows = np.empty(max(len(before.rows), place + 1), _ROW)
+        rows = np.empty(max(len(before.rows), place + 1), ROW)
         rows[: len(before.rows)] = before.rows
         rows[place] = row[0]
-        means = here.means.counting(was["label"], was["said"], -1) if len(was) else here.means
-        means = means.counting(row["label"], row["said"], 1)
+        shown = {guess.model: guess.label for guess in event.guesses if not guess.shadow}
+        means = here.means.counting(int(was["label"][0]), before.said.of(place), -1) if len(was) else here.means
+        means = means.counting(int(row["label"][0]), shown, 1)
+        heard = before.said.putting(place, shown)
         belief = before.belief
         if news:
             means = means.another_word()
             words = 1 if belief is None else belief.words + 1
-            labelled = _in_order(rows, rows["label"] != _NONE)
-            belief = Belief(words, *outcomes(rows["label"][labelled], rows["said"][labelled]), means.in_force)
-        after = Player(rows, belief)
+            labelled = in_order(rows, rows["label"] != NONE)
+            belief = Belief(words, *outcomes(rows["label"][labelled], heard.labels[labelled], heard.models), means.in_force)
+        after = Player(rows, heard, belief)
         said = [_receipt(event, before, after)] if learns else []
-        _write(cells, event.player_id, after, place)
+        write(cells, event.player_id, rows, heard, belief, place)
         if means.in_force is not here.means.in_force:
             here.weights = blend_weights(means)
         here.means = means
@@ -297,47 +280,19 @@ class Personal:
         return ()
 
 
-def _row(example: ExampleLabelled, reader: str) -> Rows:
-    """An example as it is kept, shape (1,)."""
-    row = np.zeros(1, _ROW)
-    row["at"] = (example.drawn_at - _EPOCH) // timedelta(microseconds=1)
-    row["high"], row["low"] = divmod(example.drawing_id.int, 1 << 64)
-    row["revision"] = example.revision
-    row["word"] = np.frombuffer(example.correction_id.bytes, np.uint8)
-    row["label"] = _NONE if example.label is None else example.label
-    shown = {guess.model: guess.label for guess in example.guesses if not guess.shadow}
-    row["said"] = [shown.get(arm, _NONE) for arm in ARMS]
-    shared, features = _shared(example), example.features
-    if shared is not None and features is not None and features.reader == reader and len(features.embedding) == 4 * SIZE:
-        embedding = np.frombuffer(features.embedding, "<f4")
-        length = float(np.linalg.norm(embedding))
-        row["read"] = 0 < length < np.inf
-        row["embedding"] = embedding if row["read"][0] else 0
-        row["hit"] = shared.label == example.label
-    return row
-
-
 def _shared(example: ExampleLabelled) -> ShownGuess | None:
     return next((guess for guess in example.guesses if guess.model == SHARED), None)
 
 
 def _place(rows: Rows, row: Rows) -> int | None:
     """Where a row goes: in the place of an earlier revision, at the end, or in the oldest's place; None: nowhere."""
-    [same] = np.nonzero(_same(rows, row))
+    [same] = np.nonzero(same_drawing(rows, row))
     if len(same):
         return int(same[0]) if row["revision"][0] > rows["revision"][same[0]] else None
     if len(rows) < KEPT:
         return len(rows)
     oldest = int(np.lexsort((rows["low"], rows["high"], rows["at"]))[0])
-    return oldest if _age(row, 0) > _age(rows, oldest) else None
-
-
-def _same(rows: Rows, row: Rows) -> NDArray[np.bool_]:
-    return np.asarray((rows["high"] == row["high"]) & (rows["low"] == row["low"]))
-
-
-def _age(rows: Rows, place: int) -> tuple[int, int, int]:
-    return int(rows["at"][place]), int(rows["high"][place]), int(rows["low"][place])
+    return oldest if age_of(row, 0) > age_of(rows, oldest) else None
 
 
 def _receipt(example: ExampleLabelled, before: Player, after: Player) -> CorrectionReceipt:
@@ -362,33 +317,3 @@ def _receipt(example: ExampleLabelled, before: Player, after: Player) -> Correct
             )
         },
     )
-
-
-# --- cells: a head a player, and rows by the eight, so that a label writes 2.5 KB
-
-
-def _read(cells: Cells, player_id: str) -> Player:
-    kept = cells.get(f"player/{player_id}")
-    if kept is None:
-        return Player(_NOBODY, None)
-    head = np.frombuffer(kept, _HEAD)[0]
-    count = -(-int(head["rows"]) // _ROWS_A_CELL)
-    parts = [cells.get(f"rows/{player_id}/{number}") for number in range(count)]
-    rows = np.frombuffer(b"".join(part for part in parts if part is not None), _ROW)
-    if len(rows) != head["rows"]:
-        raise LookupError(f"player {player_id} has {len(rows)} rows instead of {head['rows']}: the cells are damaged")
-    words = int(head["words"])
-    return Player(rows, Belief(words, head["n"], head["correct"], head["means"]) if words else None)
-
-
-def _write(cells: Cells, player_id: str, player: Player, place: int) -> None:
-    """Keep a player of whom the row at ``place`` has changed."""
-    head = np.zeros(1, _HEAD)
-    head["rows"] = len(player.rows)
-    if player.belief is not None:
-        head["words"], head["n"], head["correct"] = player.belief.words, player.belief.n, player.belief.correct
-        head["means"] = player.belief.means
-    cells.put(f"player/{player_id}", head.tobytes())
-    number = place // _ROWS_A_CELL
-    part = player.rows[number * _ROWS_A_CELL : (number + 1) * _ROWS_A_CELL]
-    cells.put(f"rows/{player_id}/{number}", part.tobytes())

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from contracts.drawing import SIDE, rasterize_all
 from contracts.events import (
-    BATCH_MODELS,
     NAMESPACE,
     DrawingSubmitted,
     Event,
@@ -96,7 +95,7 @@ class Router:
         endpoint: Callable[[str], Endpoint],
         personal: Personal,
         publish: Emit,
-        batch_models: Sequence[str] = BATCH_MODELS,
+        batch_models: Sequence[str],
     ) -> None:
         """Build; `run` must be running for anything to be published."""
         self._local = LocalModels(reader, personal, time.perf_counter)

@@ -8,29 +8,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.catalog import Catalog
 from contracts.events import (
-    BATCH_MODELS,
     BLEND,
     DIGITS,
     ONLINE_MODELS,
+    PERSONAL_MODEL,
     CandidateSet,
     DrawingSubmitted,
     Event,
     ModelPromoted,
     Part,
-    PolicySet,
     Role,
     SnapshotTaken,
     variant_of,
     version_of,
 )
 
+_ANSWER_HERE: Final = frozenset({BLEND, PERSONAL_MODEL, *ONLINE_MODELS})
+"""Models that the router answers by itself, at no endpoint."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -106,17 +107,30 @@ class Online:
 
 @dataclass(frozen=True)
 class Table:
-    """Who answers whom: a fold over models.v1. One that is in force is never changed; the next takes its place whole."""
+    """Who answers whom: what the catalog makes of it. One that is in force is never changed; the next takes its place whole.
 
+    What the process itself found broken is in it too, until the log says something else of that model.
+    """
+
+    catalog: Catalog = field(default_factory=Catalog)
     batch: Mapping[str, Route] = field(default_factory=dict)
     online: Mapping[str, Online] = field(default_factory=dict)
+    """As their snapshots say; what is given here answers until there is one."""
     candidates: Mapping[str, Candidate] = field(default_factory=dict)
-    lead: str = BLEND
-    """The model that players are shown first; ``bandit``: it is picked for each."""
-    parts: Mapping[str, Part] = field(default_factory=dict)
-    """Of models that are not simply shown."""
+    broken: Mapping[str, Candidate] = field(default_factory=dict)
+    """Candidates that failed here: nobody is sent to them."""
 
-    def after(self, event: Event) -> "Table":
+    @property
+    def lead(self) -> str:
+        """The model that players are shown first; ``bandit``: it is picked for each."""
+        return self.catalog.policy.lead
+
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """Of models that are not simply shown."""
+        return self.catalog.policy.parts
+
+    def apply(self, event: Event) -> "Table":
         """The table once an event is known. Twice is harmless, and events that do not concern it leave it as it is.
 
         Of a slot the newest record counts, whatever it says of itself: so it is after compaction too.
@@ -124,32 +138,33 @@ class Table:
         Raises:
             ValueError: If it names a model that does not answer so, or no place, or weights of no shape that could answer.
         """
-        match event:
-            case ModelPromoted() if event.model not in BATCH_MODELS or not event.endpoint:
-                raise ValueError(f"{event.model} {event.version} at {event.endpoint!r}: no batch model at an endpoint")
-            case ModelPromoted():  # or rolled back, which is the same entry
-                before = self.batch.get(event.model)
-                versions = {**(before.versions if before else {}), event.variant: event.version}
-                same = before is not None and (before.version, before.since) == (event.version, event.at)
-                failed = before.failed if before is not None and same else None
-                seen = MappingProxyType(versions)
-                route = Route(event.version, event.endpoint, seen, event.previous, event.at, failed)
-                return replace(self, batch={**self.batch, event.model: route})
-            case SnapshotTaken():
-                known, new = self.online.get(event.model), online(event)
-                if known is not None and known.weights.shape != new.weights.shape:
-                    raise ValueError(f"the weights of {event.model} {event.version} have shape {new.weights.shape}")
-                return replace(self, online={**self.online, event.model: new})
-            case CandidateSet():
-                others = {model: candidate for model, candidate in self.candidates.items() if model != event.model}
-                if event.role == "none":
-                    return replace(self, candidates=others)
-                shadow = event.role == "shadow"
-                candidate = Candidate(event.version, event.variant, event.endpoint, shadow, event.share, event.at)
-                return replace(self, candidates={**others, event.model: candidate})
-            case PolicySet():
-                return replace(self, lead=event.lead, parts=dict(event.parts))
-        return self
+        if isinstance(event, ModelPromoted) and (event.model in _ANSWER_HERE or not event.endpoint):
+            raise ValueError(f"{event.model} {event.version} at {event.endpoint!r}: no batch model at an endpoint")
+        if isinstance(event, SnapshotTaken):
+            known, shape = self.online.get(event.model), online(event).weights.shape
+            if known is not None and known.weights.shape != shape:
+                raise ValueError(f"the weights of {event.model} {event.version} have shape {shape}")
+        catalog = self.catalog.apply(event)
+        if catalog is self.catalog:
+            return self
+        snapshots = {model: snapshot for model, snapshot in catalog.snapshots.items() if self._is_news(snapshot)}
+        candidates = {model: _candidate(entry) for model, entry in catalog.candidates.items() if entry.role != "none"}
+        return replace(
+            self,
+            catalog=catalog,
+            batch={model: self._route(champion, catalog.variants[model]) for model, champion in catalog.champions.items()},
+            online={**self.online, **{model: online(snapshot) for model, snapshot in snapshots.items()}},
+            candidates={model: one for model, one in candidates.items() if self.broken.get(model) != one},
+        )
+
+    def _route(self, champion: ModelPromoted, variants: Mapping[str, str]) -> Route:
+        before = self.batch.get(champion.model)
+        same = before is not None and (before.version, before.since) == (champion.version, champion.at)
+        failed = before.failed if before is not None and same else None
+        return Route(champion.version, champion.endpoint, variants, champion.previous, champion.at, failed)
+
+    def _is_news(self, snapshot: SnapshotTaken) -> bool:
+        return self.catalog.snapshots.get(snapshot.model) is not snapshot
 
     def without(self, model: str, version: str, why: str) -> "Table":
         """The table once a version has failed: the last good one answers. The same table if it is not the champion."""
@@ -162,11 +177,12 @@ class Table:
         """The table once a candidate has failed: nobody is beside the champion. The same table if another is there by now."""
         if self.candidates.get(model) != candidate:
             return self
-        return replace(self, candidates={name: other for name, other in self.candidates.items() if name != model})
+        others = {name: other for name, other in self.candidates.items() if name != model}
+        return replace(self, candidates=others, broken={**self.broken, model: candidate})
 
     def part(self, model: str) -> Part:
         """What a model does."""
-        return self.parts.get(model, "shown")
+        return self.catalog.part(model)
 
     def role(self, model: str) -> Role:
         """What a model's own version answers as."""
@@ -187,6 +203,10 @@ class Table:
         lines += [f"{m}+{c.version}*{0 if c.shadow else c.share}" for m, c in self.candidates.items()]
         lines += [f"{m}:{part}" for m, part in self.parts.items() if part != "shown"]
         return hashlib.sha256("\n".join([self.lead, *sorted(lines)]).encode()).hexdigest()[:8]
+
+
+def _candidate(entry: CandidateSet) -> Candidate:
+    return Candidate(entry.version, entry.variant, entry.endpoint, entry.role == "shadow", entry.share, entry.at)
 
 
 def online(snapshot: SnapshotTaken) -> Online:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from contracts.events import (
-    BATCH_MODELS,
     DIGITS,
     LATENCY_BUCKETS_MS,
     NAMESPACE,
@@ -35,6 +34,7 @@ from contracts.events import (
     generation,
 )
 from contracts.ports import Cells
+from contracts.roster import is_batch
 
 _INDEX: Final = "totals"
 _CELLS_OF_CONFUSION: Final = DIGITS * DIGITS
@@ -246,7 +246,7 @@ def _lessons(example: ExampleLabelled, given: GivenLabel) -> Iterator[LessonTaug
     """One for each online model."""
     if example.features is None:
         return
-    shown = [guess for guess in example.guesses if guess.model in BATCH_MODELS and not guess.shadow]
+    shown = [guess for guess in example.guesses if is_batch(guess.model) and not guess.shadow]
     for model in ONLINE_MODELS:
         yield LessonTaught(
             lesson_id=uuid5(NAMESPACE, f"lesson/{given.correction_id}/{model}"),

@@ -5,9 +5,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from contracts.events import MODELS, CorrectionProbed, DrawingSubmitted, GuessMissed, ReceiptProbed, decode, now
+from contracts.events import CorrectionProbed, DrawingSubmitted, GuessMissed, ReceiptProbed, decode, now
 from contracts.ports import Bus
 from tests.histories import guess
+from tests.roster import MODELS
 
 
 @contextmanager

@@ -20,12 +20,13 @@ import numpy as np
 from kafka import KafkaProducer
 from websockets.sync.client import connect
 
-from contracts.events import BATCH_MODELS, EVENTS, MODELS, TOPICS, MessageRejected
+from contracts.events import EVENTS, TOPICS, MessageRejected
 from contracts.ports import Bus, Record, Tail
 from contracts.records import read, rejection
 from producers.placement import partition_of
 from streams.learner import load_base
 from tests.product import Product
+from tests.roster import BATCH_MODELS, MODELS
 
 GOLDEN: Final = Path(__file__).parent / "contract" / "golden"
 READERS: Final = {

@@ -17,11 +17,11 @@ from typing import Any, Final, NamedTuple
 import orjson
 import psutil
 
-from contracts.events import BATCH_MODELS
 from contracts.settings import LIMITS, Settings
 from deploy.local.archive import free_ports
 from producers.simulation import NoGame, simulate
 from producers.simulation_options import SimulationOptions
+from tests.roster import BATCH_MODELS
 
 ROOT: Final = Path(__file__).parent.parent
 PROCESSES: Final = ("api", "router", "learning", "trainer", "sagemaker", *BATCH_MODELS, "kafka", "s3", "dynamodb")
@@ -49,8 +49,13 @@ class Product:
         self._process: subprocess.Popen[bytes] | None = None
         self._log = settings.home / "up.log"
 
-    def start(self, patience_s: float = 120.0) -> float:
-        """Start it; gives the seconds until a drawing is answered by every model, and a correction learned."""
+    def start(self, patience_s: float = 120.0, *, whole: bool = True) -> float:
+        """Start it; gives the seconds until a drawing is answered by every model, and a correction learned.
+
+        Args:
+            patience_s: How long that may take.
+            whole: Without it, until the game can be played, whatever is missing.
+        """
         self.settings.home.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
         with self._log.open("ab") as log:
@@ -62,7 +67,7 @@ class Product:
                 stdout=log,
                 stderr=log,
             )
-        while not self.healthy():
+        while not (self.healthy() if whole else self.playable()):
             if self._process.poll() is not None or time.monotonic() - began > patience_s:
                 raise RuntimeError(f"not healthy after {time.monotonic() - began:.0f} s:\n{self._log.read_text()[-4000:]}")
             time.sleep(0.02)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.events import BATCH_MODELS, MessageRejected
+from contracts.events import MessageRejected
 from contracts.ports import Bus, Record, Tail
 from contracts.records import read, rejection
 from contracts.settings import AWS_SECRETS, KAFKA_SECRETS, Settings
@@ -86,7 +86,7 @@ class Trainer:
         self._stop = stop
         self._bus: Bus | None = None
         self._threads: list[threading.Thread] = []
-        self._standing = Standing()
+        self._standing = Standing(settings.roster())
         self._heard = threading.Condition()
         self._bringing: set[str] = set()
         self.broken = False
@@ -118,17 +118,17 @@ class Trainer:
         approvals = Approvals(standing, promoter, registry)
         bases = BaseModels(settings, blobs, standing, serving, promoter, registry)
         ensure_bucket(settings)
-        for model in BATCH_MODELS:
+        for model in standing.roster.batch:
             self._bring(bases, model)
         while self._bringing and time.monotonic() - began < BASES_S:
             self.pause(0.02)
-        answer = [model for model in BATCH_MODELS if model not in self._bringing and standing.champion(model)]
+        answer = [model for model in standing.roster.batch if model not in self._bringing and standing.champion(model)]
         log.info("bases answer", models=answer, seconds=round(time.monotonic() - began, 2))
 
         steering = Steering(standing, promoter, approvals)
         monitor = EndpointMonitor(standing, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
         self._start("commands", lambda: self._listen(rejections, commands))
-        for target in (*BATCH_MODELS, None):
+        for target in (*standing.roster.batch, None):
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
         self._start("watch", lambda: self._look(monitor))
 
@@ -198,7 +198,7 @@ class Trainer:
         """Carry out what changes who answers, of one model, or of whatever is none; in the order asked for."""
 
         def mine() -> list[QuickCommand]:
-            return [command for command in self._standing.unsettled() if _steered_by(command) == target]
+            return [command for command in self._standing.unsettled() if self._steered_by(command) == target]
 
         while True:
             command = self._next(mine)
@@ -245,12 +245,15 @@ class Trainer:
                 rejections.tell(event)
             elif event is not None:
                 try:
-                    self._standing.hear(event)
+                    self._standing.apply(event)
                 except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
                     rejections.tell(rejection(record, STAGE, wrong))
         if records:
             with self._heard:
                 self._heard.notify_all()
+
+    def _steered_by(self, command: QuickCommand) -> str | None:
+        return command.target if command.target in self._standing.roster.batch else None
 
     def pause(self, seconds: float) -> None:
         """Wait. Raises `Stopped` when the trainer is to stop."""
@@ -280,10 +283,6 @@ class Trainer:
             thread.join(max(0.0, deadline - time.monotonic()))
         if self._bus:
             self._bus.close()
-
-
-def _steered_by(command: QuickCommand) -> str | None:
-    return command.target if command.target in BATCH_MODELS else None
 
 
 if __name__ == "__main__":

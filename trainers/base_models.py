@@ -7,9 +7,8 @@ keeps nobody from playing: its endpoint is shown as unavailable with the reason,
 import hashlib
 import json
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
@@ -22,33 +21,14 @@ from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving, ServingFailed, endpoint_of
 
-IMAGES: Final = Path(__file__).parent / "images"
 RETRY_S: Final = 60.0
 """How long after it could not be served a model is tried again; at once, where there is a sign that it can be."""
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class About:
-    """What an image says of itself."""
-
-    title: str
-    hyperparameters: dict[str, str]
-    """Of a rebuild."""
-
-
 class NoBase(RuntimeError):
     """A model that this repository has no base version of, or none that may answer; the message says so to people."""
-
-
-def about(model: str) -> About:
-    """What the image of a model says of itself; its name, where there is no image yet."""
-    try:
-        told: dict[str, Any] = json.loads((IMAGES / model / "image.json").read_bytes())
-    except FileNotFoundError:
-        return About(model, {})
-    return About(told["title"], {name: str(value) for name, value in told["hyperparameters"].items()})
 
 
 class BaseModels:
@@ -59,6 +39,7 @@ class BaseModels:
     ) -> None:
         """Bring together what it takes; nothing connects before the first call."""
         self._settings = settings
+        self._images = settings.image_folders()
         self._blobs = blobs
         self._standing = standing
         self._serving = serving
@@ -91,7 +72,7 @@ class BaseModels:
     def _signs(self, model: str) -> tuple[float, ...]:
         """Changes when the base came into the repository, or the image was installed."""
         images = self._settings.tools / "images"
-        places = (IMAGES / model / "base" / "model.tar.gz", images / f"{model}.stamp", images / f"{model}.unavailable")
+        places = (self._images[model] / "base" / "model.tar.gz", images / f"{model}.stamp", images / f"{model}.unavailable")
         return tuple(place.stat().st_mtime if place.exists() else 0.0 for place in places)
 
     def _bring(self, model: str) -> None:
@@ -123,7 +104,7 @@ class BaseModels:
 
     def _base(self, model: str) -> ModelPublished | None:
         """The version that is in the repository, registered and published; None if there is none."""
-        path = IMAGES / model / "base" / "model.tar.gz"
+        path = self._images[model] / "base" / "model.tar.gz"
         if not path.is_file():
             return None
         artifact = path.read_bytes()
@@ -139,7 +120,7 @@ class BaseModels:
         published = ModelPublished(
             model=model,
             version=version,
-            title=about(model).title,
+            title=self._standing.roster[model].title,
             digest=digest,
             artifact=f"s3://{self._settings.bucket}/{key}",
             lineage={"source": "the repository", "command": told["command"], "data": told["data"]},
@@ -166,7 +147,7 @@ class BaseModels:
             self._promoter.say(seen)
 
 
-def _newer(base: ModelPublished, champion: ModelPromoted, known: dict[str, ModelPublished]) -> bool:
+def _newer(base: ModelPublished, champion: ModelPromoted, known: Mapping[str, ModelPublished]) -> bool:
     """Whether the repository's base is to follow the base that answers: it came later, and nobody is against it."""
     return (
         is_base(champion.version)

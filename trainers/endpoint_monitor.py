@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.events import BATCH_MODELS, EndpointSeen
+from contracts.events import EndpointSeen
 from trainers.approval import Approvals
 from trainers.model_log import Standing
 from trainers.promote import Promoter
@@ -52,13 +52,13 @@ class EndpointMonitor:
         self._worth_trying = worth_trying
         self._bring = bring
         self._looked: dict[str, tuple[str, datetime]] = {}
-        self._turns = itertools.cycle(BATCH_MODELS)
+        self._turns = itertools.cycle(standing.roster.batch)
 
     def look(self) -> None:
         """Look once; an outage of SageMaker passes, and is seen in what the endpoints answer."""
         try:
             stamps = self._serving.stamps()
-            for model in BATCH_MODELS:
+            for model in self._standing.roster.batch:
                 self._look_at(model, stamps.get(endpoint_of(model)))
             self._approvals.look(next(self._turns))
         except (ClientError, BotoCoreError, ServingFailed) as error:

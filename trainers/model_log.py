@@ -1,18 +1,17 @@
 """What the log says about batch models: versions, champions, candidates, policy, and what is still to be done (way 3, REBUILD).
 
-A fold over models.v1 and commands.v1, in whatever order the two come, read by several threads. It needs no offsets of its
-own and no consumer group. Rebuilds are carried out one after another, so the last of them that a TrainingAdvanced names tells
-how far a model's are done; every other command is due until its CommandSettled is there. So a trainer that was killed in the
-middle finds its command still due.
+A fold over models.v1, which is a `contracts.catalog.Catalog`, and over commands.v1, in whatever order the two come, read by
+several threads. It needs no offsets of its own and no consumer group. Rebuilds are carried out one after another, so the last
+of them that a TrainingAdvanced names tells how far a model's are done; every other command is due until its CommandSettled is
+there. So a trainer that was killed in the middle finds its command still due.
 """
 
 import threading
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
+from contracts.catalog import Catalog
 from contracts.events import (
-    BLEND,
     TRAINING_ENDS,
     CandidateSet,
     CommandSettled,
@@ -28,49 +27,36 @@ from contracts.events import (
     TrainingAdvanced,
     TryVersion,
 )
+from contracts.roster import Roster
 
 QuickCommand = PromoteModel | RollBackModel | TryVersion | SetPolicy
 """What is carried out at once, however long a rebuild takes."""
-DEFAULT_POLICY: Final = PolicySet(lead=BLEND)
 
 
 class Standing:
     """The fold. Every event may come twice."""
 
-    def __init__(self, history: Iterable[Event] = ()) -> None:
-        """Start with a history, or with nothing."""
-        self._lock = threading.RLock()
-        self._published: dict[str, dict[str, ModelPublished]] = {}
-        self._champions: dict[str, ModelPromoted] = {}
-        self._candidates: dict[str, CandidateSet] = {}
-        self._endpoints: dict[str, EndpointSeen] = {}
-        self._policy = DEFAULT_POLICY
-        self._training: dict[str, TrainingAdvanced] = {}
-        self._advanced: dict[UUID, TrainingAdvanced] = {}
-        """By the command that asked for the rebuild."""
+    def __init__(self, roster: Roster, history: Iterable[Event] = ()) -> None:
+        """Start with a history, or with nothing.
+
+        Args:
+            roster: The models that there are.
+            history: Of either topic.
+        """
+        self.roster = roster
+        self._lock = threading.Lock()
+        self._catalog = Catalog()
         self._rebuilds: dict[UUID, RetrainModel] = {}
         self._commands: dict[UUID, QuickCommand] = {}
         self._settled: dict[UUID, CommandSettled] = {}
         for event in history:
-            self.hear(event)
+            self.apply(event)
 
-    def hear(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Take in an event; those of no concern change nothing."""
         with self._lock:
+            self._catalog = self._catalog.apply(event)
             match event:
-                case ModelPublished():
-                    self._published.setdefault(event.model, {})[event.version] = event
-                case ModelPromoted():  # and ModelRolledBack, which is one
-                    self._champions[event.model] = event
-                case CandidateSet():
-                    self._candidates[event.model] = event
-                case EndpointSeen():
-                    self._endpoints[event.model] = event
-                case PolicySet():
-                    self._policy = event
-                case TrainingAdvanced():
-                    self._training[event.model] = event
-                    self._advanced[event.command_id] = event
                 case RetrainModel():
                     self._rebuilds.setdefault(event.command_id, event)
                 case PromoteModel() | RollBackModel() | TryVersion() | SetPolicy():
@@ -78,31 +64,29 @@ class Standing:
                 case CommandSettled():
                     self._settled.setdefault(event.command_id, event)
 
-    def published(self, model: str) -> dict[str, ModelPublished]:
+    def published(self, model: str) -> Mapping[str, ModelPublished]:
         """All versions of a model that exist, by version."""
-        with self._lock:
-            return dict(self._published.get(model, {}))
+        return self._catalog.published.get(model, {})
 
     def champion(self, model: str) -> ModelPromoted | None:
         """Which version answers; None while none was ever promoted."""
-        return self._champions.get(model)
+        return self._catalog.champions.get(model)
 
     def candidate(self, model: str) -> CandidateSet | None:
         """Which version stands beside the champion, as a canary or a shadow; None: none does."""
-        found = self._candidates.get(model)
-        return found if found and found.role != "none" else None
+        return self._catalog.candidate(model)
 
     def endpoint(self, model: str) -> EndpointSeen | None:
         """How a model's endpoint was last seen."""
-        return self._endpoints.get(model)
+        return self._catalog.endpoints.get(model)
 
     def policy(self) -> PolicySet:
         """Who guesses, and who is shown first."""
-        return self._policy
+        return self._catalog.policy
 
     def training(self, model: str) -> TrainingAdvanced | None:
         """How far the last rebuild of a model has come; None if there was none."""
-        return self._training.get(model)
+        return self._catalog.training.get(model)
 
     def failed(self, model: str) -> set[str]:
         """The versions that somebody has taken for broken, and nobody has asked to promote again since."""
@@ -137,7 +121,7 @@ class Standing:
                 commands = [command for command in self._rebuilds.values() if command.target == target]
                 done = 0
                 for place, command in enumerate(commands):
-                    if (last := self._advanced.get(command.command_id)) is not None:
+                    if (last := self._catalog.advanced.get(command.command_id)) is not None:
                         done = place + (last.step in TRAINING_ENDS)
                 out += commands[done:]
         return sorted(out, key=lambda command: order.index(command.command_id))

@@ -13,7 +13,6 @@ from typing import Final, Literal
 import structlog
 
 from contracts.events import (
-    BATCH_MODELS,
     CandidateSet,
     Event,
     ModelPromoted,
@@ -36,7 +35,7 @@ log = structlog.get_logger()
 def say(bus: Bus, standing: Standing, event: Event) -> None:
     """Publish an event, wait for the broker to acknowledge it, and apply it."""
     bus.publish(event).result(ACKNOWLEDGED_S)
-    standing.hear(event)
+    standing.apply(event)
 
 
 class Promoter:
@@ -47,7 +46,7 @@ class Promoter:
         self._bus = bus
         self._standing = standing
         self._serving = serving
-        self._locks = {model: threading.RLock() for model in BATCH_MODELS}
+        self._locks = {model: threading.RLock() for model in standing.roster.batch}
         self._amending = threading.Lock()
 
     def say(self, event: Event) -> None:
@@ -176,7 +175,7 @@ class Promoter:
         if champion is None or champion.version not in published:
             return []
         names = (champion.version, champion.previous, candidate.version if candidate else None)
-        return [published[name] for name in dict.fromkeys(names) if name in published]
+        return [published[name] for name in dict.fromkeys(names) if name is not None and name in published]
 
     def _untry(self, candidate: CandidateSet, note: str) -> None:
         gone = {"role": "none", "share": 0.0, "endpoint": "", "variant": "", "note": note, "at": now()}

@@ -14,12 +14,11 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from contracts.events import BATCH_MODELS, ModelPublished, RetrainModel, TrainingAdvanced
+from contracts.events import ModelPublished, RetrainModel, TrainingAdvanced
 from contracts.ports import Blobs, Bus
 from contracts.settings import Settings
 from trainers import dataset, evaluate, gate, jobs, pricing
 from trainers.approval import Approvals
-from trainers.base_models import about
 from trainers.jobs import Pause, Progress
 from trainers.model_log import Standing, next_version
 from trainers.promote import Promoter, say
@@ -89,8 +88,9 @@ class Rebuilder:
             Exception: Whatever keeps it from ending; the caller tells it with `failed`.
         """
         model = command.target
-        if model not in BATCH_MODELS:
-            raise UnknownModel(f"no batch model {model!r}: there is {', '.join(BATCH_MODELS)}")
+        batch = self._standing.roster.batch
+        if model not in batch:
+            raise UnknownModel(f"no batch model {model!r}: there is {', '.join(batch)}")
         registered = self._registry.versions(model)
         mine = [found for found in registered if found.command_id == str(command.command_id)]
         taken = [*self._standing.published(model), *(found.published.version for found in registered)]
@@ -130,7 +130,7 @@ class Rebuilder:
         candidate = ModelPublished(
             model=command.target,
             version=version,
-            title=about(command.target).title,
+            title=self._standing.roster[command.target].title,
             digest=digest,
             artifact=done.artifact,
             lineage={
@@ -163,7 +163,7 @@ class Rebuilder:
             held_back,
             lambda share: tell.onward("evaluation", begin + share * (end - begin)),
         )
-        verdict = gate.judge(command.target, marks, before)
+        verdict = gate.judge(self._standing.roster[command.target].least_mnist, marks, before)
         tell.step("gate", verdict.reason)
         metrics = {**marks.metrics(), "training_seconds": done.seconds}
         cost = pricing.job_price_usd(settings.training_instance, done.seconds)
@@ -210,9 +210,10 @@ class Rebuilder:
         return dataset.read_archive(self._blobs)
 
     def _hyperparameters(self, model: str) -> dict[str, str]:
-        """As the image asks for them; the number of XGBoost's rounds is a setting."""
-        rounds = {"rounds": str(self._settings.training_rounds)} if model == "xgboost" else {}
-        return {**about(model).hyperparameters, **rounds, "seed": str(self._settings.seed)}
+        """As the image asks for them; the number of rounds, where it has any, is a setting."""
+        asked = self._standing.roster[model].hyperparameters
+        rounds = {"rounds": str(self._settings.training_rounds)} if "rounds" in asked else {}
+        return {**asked, **rounds, "seed": str(self._settings.seed)}
 
     def _trained(self, name: str, tell: "Teller") -> Progress:
         begin, end = SHARES["training"], SHARES["evaluation"]

@@ -12,8 +12,6 @@ from typing import Final
 import structlog
 
 from contracts.events import (
-    BATCH_MODELS,
-    MODELS,
     CommandSettled,
     ModelPublished,
     PolicySet,
@@ -37,8 +35,8 @@ def refusal(standing: Standing, command: QuickCommand) -> str | None:
     """Return why a command is refused, for people; None if nothing on the log speaks against it."""
     if isinstance(command, SetPolicy):
         return _against_policy(standing, command)
-    if command.target not in BATCH_MODELS:
-        return f"no batch model {command.target!r}: there is {', '.join(BATCH_MODELS)}"
+    if command.target not in standing.roster.batch:
+        return f"no batch model {command.target!r}: there is {', '.join(standing.roster.batch)}"
     match command:
         case PromoteModel():
             return _against_version(standing, command.target, command.version, approved=True)
@@ -95,13 +93,13 @@ def _is_past(standing: Standing, command: TryVersion) -> bool:
 
 def _against_policy(standing: Standing, command: SetPolicy) -> str | None:
     lead, parts = command.lead or standing.policy().lead, {**standing.policy().parts, **command.parts}
-    unknown = [model for model in (*([] if lead == "bandit" else [lead]), *command.parts) if model not in MODELS]
+    unknown = [model for model in (*([] if lead == "bandit" else [lead]), *command.parts) if model not in standing.roster]
     if unknown:
-        return f"no model {unknown[0]!r}: there is {', '.join(MODELS)}"
+        return f"no model {unknown[0]!r}: there is {', '.join(standing.roster.names)}"
     if lead != "bandit" and parts.get(lead, "shown") != "shown":
         why = {"off": "is off", "shadow": "is a shadow"}[parts[lead]]
         return f"{lead} is shown first, and so cannot be one that {why}: choose another lead, or show it"
-    if all(parts.get(model, "shown") != "shown" for model in MODELS):
+    if all(parts.get(model, "shown") != "shown" for model in standing.roster.names):
         return "somebody must be shown: all models are off or shadows"
     return None
 

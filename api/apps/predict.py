@@ -27,13 +27,13 @@ from starlette.requests import ClientDisconnect
 from api.apps.keyring import Keyring
 from api.apps.keys import Tries, app_of, named
 from api.apps.pictures import BadPicture, read_png
-from api.apps.predict_docs import ANSWERS, OPENAPI, WHERE
+from api.apps.predict_docs import OPENAPI, WHERE, answers, unknown_model
 from api.apps.predict_request import ALL, CHAMPION, MAX_BODY, MAX_NAMES, Problem, decoded, not_understood, pixels, question
 from api.folds.model_board import Board
 from api.limits import Bucket, Buckets, address_of
 from api.metrics import Meters
 from contracts.drawing import SIDE, DrawingError, framed, ink
-from contracts.events import BLEND, MODELS, DrawingSubmitted, GuessMade, GuessMissed
+from contracts.events import BLEND, DrawingSubmitted, GuessMade, GuessMissed
 from contracts.ports import Bus
 from contracts.settings import Settings
 
@@ -188,7 +188,7 @@ def chosen(wish: str | Sequence[str], board: Board) -> tuple[list[str], dict[str
         Problem: If one of them is not there.
     """
     if wish == CHAMPION:  # a bandit knows players, and an app is none
-        wish = [BLEND if board.policy.lead == "bandit" else board.policy.lead]
+        wish = [BLEND if board.catalog.policy.lead == "bandit" else board.catalog.policy.lead]
     elif wish == ALL:
         wish = [model for model in board.known() if board.part(model) == "shown"]
     names = list(dict.fromkeys([wish] if isinstance(wish, str) else wish))
@@ -197,7 +197,7 @@ def chosen(wish: str | Sequence[str], board: Board) -> tuple[list[str], dict[str
     unknown = [name for name in names if name not in board.known()]
     if unknown:
         told = ", ".join(repr(name[:40]) for name in unknown)
-        raise Problem(422, "Unknown model", f"no model {told}: ask one of {', '.join(MODELS)}, or {CHAMPION}, or {ALL}")
+        raise unknown_model(told, board.roster.names)
     absent = {}
     for name in names:
         if board.part(name) != "shown":
@@ -348,7 +348,7 @@ def predict_router(
         PATH,
         tags=["apps"],
         response_model=Prediction,
-        responses=ANSWERS,
+        responses=answers(board.roster.names),
         openapi_extra=OPENAPI,
         max_body_size=1 << 40,  # `_body` has a limit of its own, and says so as all refusals here are said
         dependencies=[

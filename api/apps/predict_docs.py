@@ -3,11 +3,11 @@
 Nothing here is made up: tests send each example of a question, and provoke each error and compare it word by word.
 """
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from api.apps.predict_request import ALL, CHAMPION, MAX_BODY, PredictRequest, Problem, ProblemTold, not_understood
 from contracts.drawing import SIDE
-from contracts.events import MODELS
 
 _BAR: Final = [[255 if 13 <= x < 15 and 4 <= y < 24 else 0 for x in range(SIDE)] for y in range(SIDE)]
 _SEVEN: Final = [[[20, 20], [80, 20], [45, 100]]]
@@ -45,7 +45,7 @@ def _nobody(status: int, why: str, **missing: str) -> Problem:
 WHERE: Final = "one is in .gamenight/secrets/api_keys, after app:, and `gamenight keys add NAME` makes another"
 """Where a key comes from."""
 
-ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
+_ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "The digit; and what each model that was asked says, or why it says nothing",
         "content": {
@@ -69,12 +69,6 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
         "Too large a body",
         too_large=Problem(413, "Too large", f"a request has at most {MAX_BODY} bytes: send a smaller picture"),
     ),
-    422: _problems(
-        "A field that is wrong, an empty drawing, or an unknown model",
-        two_forms=not_understood('give exactly one of "strokes", "image" and "png", not strokes and png'),
-        empty=not_understood("the image shows nothing: draw a digit, dark on light or light on dark"),
-        unknown_model=Problem(422, "Unknown model", f"no model 'gpt': ask one of {', '.join(MODELS)}, or {CHAMPION}, or {ALL}"),
-    ),
     429: _problems(
         "Over the key's predictions a minute; see Retry-After and RateLimit-*",
         too_many=Problem(429, "Too many", "over 600 predictions a minute: ask again in 0.1 s"),
@@ -90,6 +84,24 @@ ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
         late=_nobody(504, "everyone: it did not answer in time", everyone="it did not answer in time"),
     ),
 }
+
+
+def unknown_model(told: str, models: Iterable[str]) -> Problem:
+    """The answer to a question of a model that is none of ``models``."""
+    return Problem(422, "Unknown model", f"no model {told}: ask one of {', '.join(models)}, or {CHAMPION}, or {ALL}")
+
+
+def answers(models: Iterable[str]) -> dict[int | str, dict[str, Any]]:
+    """Every answer by its status, where these models can be asked."""
+    unreadable = _problems(
+        "A field that is wrong, an empty drawing, or an unknown model",
+        two_forms=not_understood('give exactly one of "strokes", "image" and "png", not strokes and png'),
+        empty=not_understood("the image shows nothing: draw a digit, dark on light or light on dark"),
+        unknown_model=unknown_model("'gpt'", models),
+    )
+    return dict(sorted({**_ANSWERS, 422: unreadable}.items(), key=lambda item: int(item[0])))
+
+
 OPENAPI: Final[dict[str, Any]] = {
     "parameters": [
         {

@@ -4,11 +4,12 @@ Pure and bounded; it starts anew with the process.
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from contracts.events import BATCH_MODELS, GuessMade
+from contracts.events import GuessMade
 
 LAST: Final = 256
 """Answers of each model that are remembered."""
@@ -26,9 +27,9 @@ class InForce:
 class Live:
     """The last answers of each endpoint, and the last tables."""
 
-    def __init__(self) -> None:
-        """Start empty."""
-        self._call_ms: dict[str, deque[float]] = {model: deque(maxlen=LAST) for model in BATCH_MODELS}
+    def __init__(self, batch_models: Iterable[str]) -> None:
+        """Start empty, with an endpoint for each of these models."""
+        self._call_ms: dict[str, deque[float]] = {model: deque(maxlen=LAST) for model in batch_models}
         self._tables: OrderedDict[str, InForce] = OrderedDict()
 
     def heard(self, guess: GuessMade) -> None:

@@ -4,19 +4,16 @@ Pure: a fold of metrics.v1 and models.v1, and of what guesses.v1 says about rest
 entries whole, so that twice is harmless. Players hear of its changes, watchers see all of it, `api.ops.library` asks it.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from api.play.frames import ModelChanged, ModelNews, ModelState
+from contracts.catalog import Catalog
 from contracts.events import (
-    BLEND,
     DIGITS,
     LATENCY_BUCKETS_MS,
-    MODELS,
     ONLINE_MODELS,
-    PERSONAL_MODEL,
     PLAYER_PARTITIONS,
     SHADOW,
     TOPICS,
@@ -38,6 +35,7 @@ from contracts.events import (
     SnapshotTaken,
     TrainingAdvanced,
 )
+from contracts.roster import Roster, is_batch
 
 SETTLED: Final = timedelta(seconds=1)
 """A guess says that a model is back when nobody has missed it for so long: several routers do not agree at once."""
@@ -49,12 +47,10 @@ any more, what it does not answer says so."""
 FOLDS: Final = ("joiner", "scorer", "learner", "personal")
 LEARNERS: Final = {"learner": "learning", "personal": "learning of yours"}
 """What is said of those who learn, by the stage of a receipt."""
-TITLES: Final = {BLEND: "Everyone", PERSONAL_MODEL: "Yours", **{model: model.title() for model in ONLINE_MODELS}}
-"""Of the models that the router answers by itself: before any event names one, it answers from what it starts with."""
 _STARTING: Final = "it is being started"
+_DEPARTED: Final = "it is none of this game's models any more"
 
 Frame = dict[str, Any]
-Kind = Literal["batch", "online", "personal", "blend"]
 
 
 @dataclass(slots=True)
@@ -70,20 +66,17 @@ class Rest:
 class Board:
     """All models, and what is known of each."""
 
-    def __init__(self) -> None:
-        """Start empty: `apply` the topics from their start."""
-        self.answering: dict[str, ModelPromoted | SnapshotTaken] = {}
-        self.published: dict[str, dict[str, ModelPublished]] = {}
-        self.candidates: dict[str, CandidateSet] = {}
-        self.endpoints: dict[str, EndpointSeen] = {}
-        self.policy = PolicySet(lead=BLEND, at=datetime.fromtimestamp(0, UTC))
+    def __init__(self, roster: Roster) -> None:
+        """Start with what each model says of itself: `apply` the topics from their start."""
+        self.roster = roster
+        self.catalog = Catalog()
+        """What models.v1 says."""
         self.resting: dict[str, Rest] = {}
         self.expected: dict[str, str | None] = {}
         """The models that ought to answer every drawing, and why one cannot be asked; None: it can."""
         self.hidden: frozenset[str] = frozenset()
         """The models whose guesses no player is shown."""
         self._folding: dict[str, FoldAdvanced] = {}
-        self._training: dict[str, TrainingAdvanced] = {}
         self._counts: dict[str, dict[str, ScoresCounted]] = {}
         self._changed: set[str] = set()
         self._news: list[Frame] = []
@@ -107,51 +100,49 @@ class Board:
             case FoldAdvanced():
                 self._folding[event.fold_key] = event
                 return []
+        if event.topic != ModelPublished.topic:
+            return []
+        before = self.catalog
+        match event:
             case TrainingAdvanced():
-                self._training[event.model] = event
+                self.catalog = before.apply(event)
                 self._news.append({"type": "training", "model": event.model, **_training(event), "log": event.log})
                 return []
             case SnapshotTaken():
-                self._learned(event)
+                self.catalog = before.apply(event)
+                self._learned(event.model, before.answering(event.model))
                 return []
-        if event.topic != ModelPublished.topic:
-            return []
-        before = {model: self.state(model) for model in self.known()}
-        changes = self._told(self._take(event))
+        states = {model: self.state(model) for model in self.known()}
+        self.catalog = before.apply(event)
+        changes = self._told(self._changes(event, before))
         self._restate()
-        return changes or self._told(self._differences(event, before))
+        return changes or self._told(self._differences(event, states))
 
-    def _take(self, event: Event) -> list[ModelChanged]:
+    def _changes(self, event: Event, before: Catalog) -> list[ModelChanged]:
         match event:
             case ModelPublished():
-                known = self.published.setdefault(event.model, {})
-                again = event.version in known  # with what the registry, or its failure, has made of it
-                known[event.version] = event
+                # Again: with what the registry, or its failure, has made of it.
+                again = event.version in before.published.get(event.model, {})
                 return [] if again else [self._change(event.model, "published", event.gate, event.version)]
             case ModelPromoted():
-                self.answering[event.model] = event
                 news: ModelNews = "rolled-back" if isinstance(event, ModelRolledBack) else "promoted"
                 return [self._change(event.model, news, event.note)]
             case CandidateSet():
-                same = event.model in self.candidates and _entry(self.candidates[event.model]) == _entry(event)
-                self.candidates[event.model] = event
+                known = before.candidates.get(event.model)
+                same = known is not None and _entry(known) == _entry(event)
                 return [] if same else [self._change(event.model, *_tried(event))]
             case EndpointSeen():
-                self.endpoints[event.model] = event
                 self._news.append({"type": "model", **self.state(event.model).model_dump(), "event": "endpoint", "note": ""})
-            case PolicySet():
-                self.policy = event
         return []
 
-    def _learned(self, event: SnapshotTaken) -> None:
-        before = self.answering.get(event.model)
-        if isinstance(before, SnapshotTaken) and _taken(before) == _taken(event):
+    def _learned(self, model: str, before: ModelPromoted | SnapshotTaken | None) -> None:
+        now = self.catalog.answering(model)
+        if not isinstance(now, SnapshotTaken) or (isinstance(before, SnapshotTaken) and _taken(before) == _taken(now)):
             return
-        self.answering[event.model] = event
         if before is None:
             self._restate()
-        self._news = [news for news in self._news if news.get("event") != "learned" or news["model"] != event.model]
-        self._news.append({"type": "model", **self.state(event.model).model_dump(), "event": "learned", "note": ""})
+        self._news = [news for news in self._news if news.get("event") != "learned" or news["model"] != model]
+        self._news.append({"type": "model", **self.state(model).model_dump(), "event": "learned", "note": ""})
 
     def _differences(self, event: Event, before: dict[str, ModelState]) -> list[ModelChanged]:
         changes = []
@@ -204,15 +195,17 @@ class Board:
         return changes
 
     def _restate(self) -> None:
-        self.expected = {model: self.absence(model) for model in MODELS if self.part(model) != "off"}
-        self.hidden = frozenset(model for model, part in self.policy.parts.items() if part != "shown")
+        self.expected = {model: self.absence(model) for model in self.roster.names if self.part(model) != "off"}
+        self.hidden = frozenset(model for model, part in self.catalog.policy.parts.items() if part != "shown")
 
     # --- asking
 
     def known(self) -> list[str]:
         """All models, in the order in which they are shown; those that only events name come last."""
-        others = {*self.answering, *self.published, *self._counts} - set(MODELS)
-        return [*MODELS, *sorted(others)]
+        catalog = self.catalog
+        return self.roster.ordered(
+            {*self.roster.names, *catalog.champions, *catalog.snapshots, *catalog.published, *self._counts}
+        )
 
     def states(self) -> list[ModelState]:
         """All models as they stand."""
@@ -220,34 +213,38 @@ class Board:
 
     def state(self, model: str) -> ModelState:
         """A model as it stands."""
-        answering, rest = self.answering.get(model), self.resting.get(model)
+        answering, rest, entry = self.catalog.answering(model), self.resting.get(model), self.roster.entry(model)
         return ModelState(
             model=model,
             version=answering.version if answering else None,
             title=self.title(model),
-            kind=_kind(model),
+            kind=entry.kind,
+            hue=entry.hue,
+            order=self.known().index(model),
             part=self.part(model),
-            lead=self.policy.lead == model,
+            lead=self.catalog.policy.lead == model,
             resting=rest.why if rest else None,
             unavailable=self.absence(model),
         )
 
     def title(self, model: str) -> str:
         """What a model is called."""
-        if model in self.answering:
-            return self.answering[model].title
-        versions = self.published.get(model)
-        return next(reversed(versions.values())).title if versions else TITLES.get(model, model)
+        answering, versions = self.catalog.answering(model), self.catalog.published.get(model)
+        if answering is not None:
+            return answering.title
+        return list(versions.values())[-1].title if versions else self.roster.entry(model).title
 
     def part(self, model: str) -> Part:
         """A model's part in the policy."""
-        return self.policy.parts.get(model, "shown")
+        return self.catalog.part(model)
 
     def absence(self, model: str) -> str | None:
         """Why there is no such model to ask; None: there is."""
-        if model in TITLES:
+        if not is_batch(model):  # before any event names it, it answers from what it starts with
             return None
-        answering, seen = self.answering.get(model), self.endpoints.get(model)
+        if model not in self.roster:
+            return _DEPARTED
+        answering, seen = self.catalog.answering(model), self.catalog.endpoints.get(model)
         if seen is not None and (seen.status == "Unavailable" or (seen.status == "Failed" and answering is None)):
             later = answering is not None and answering.at > seen.at
             return None if later else seen.reason or f"its endpoint is {seen.status}"
@@ -255,7 +252,7 @@ class Board:
 
     def training(self, model: str) -> TrainingAdvanced | None:
         """The last step of a model's last rebuild."""
-        return self._training.get(model)
+        return self.catalog.training.get(model)
 
     @property
     def folding(self) -> dict[str, str]:
@@ -315,14 +312,16 @@ class Board:
             "scores": self.scores(),
             "online": online,
             "drawings": drawings,
-            "training": {model: _training(event) for model, event in self._training.items()},
+            "training": {model: _training(event) for model, event in self.catalog.training.items()},
         }
 
     def changes(self) -> list[Frame]:
         """What has changed since the last call; counts are absolute, of the changed models only."""
         frames, self._news = self._news, []
         if self._changed:
-            frames.append({"type": "scores", "scores": {model: self.score(model) for model in _ordered(self._changed)}})
+            frames.append(
+                {"type": "scores", "scores": {model: self.score(model) for model in self.roster.ordered(self._changed)}}
+            )
             self._changed.clear()
         return frames
 
@@ -350,7 +349,7 @@ def implausible(event: Event) -> str | None:
         case SnapshotTaken():
             return None if event.model in ONLINE_MODELS else f"{event.model} is no online model"
         case ModelPromoted():
-            if event.model in TITLES or not event.endpoint:
+            if not is_batch(event.model) or not event.endpoint:
                 return f"{event.model} at {event.endpoint!r}: no batch model at an endpoint"
         case _:
             pass
@@ -359,16 +358,6 @@ def implausible(event: Event) -> str | None:
 
 def _taken(snapshot: SnapshotTaken) -> tuple[object, ...]:
     return snapshot.version, snapshot.title, snapshot.digest
-
-
-def _kind(model: str) -> Kind:
-    if model in ONLINE_MODELS:
-        return "online"
-    return "personal" if model == PERSONAL_MODEL else "blend" if model == BLEND else "batch"
-
-
-def _ordered(models: Iterable[str]) -> list[str]:
-    return sorted(models, key=lambda model: (MODELS.index(model) if model in MODELS else len(MODELS), model))
 
 
 def _entry(candidate: CandidateSet) -> tuple[object, ...]:

@@ -1,16 +1,15 @@
 """The library, the endpoints and the routing, as a cloud console shows them: read-only views of the board (way 3, OPERATE)."""
 
-import math
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
 from api.folds.endpoint_latency import Live
 from api.folds.model_board import Board
+from api.ops.accuracy import Accuracy
 from api.play.frames import ModelState
 from contracts.events import (
-    BATCH_MODELS,
     SHADOW,
     CandidateSet,
     EndpointSeen,
@@ -22,43 +21,10 @@ from contracts.events import (
     generation,
 )
 
-Z: Final = 1.96
-"""Of the normal distribution: 95 per cent lie within so many standard deviations."""
-
 Standing = Literal["champion", "challenger", "shadow", "off"]
 """Of a model among the models: whom players are shown first, who is shown beside it, who answers unseen, who is not asked."""
 VersionStatus = Literal["champion", "previous", "canary", "shadow", "approved", "refused", "failed"]
 """Of a version among its model's versions."""
-
-
-class Accuracy(BaseModel):
-    """How often players said that it was right, with the 95 per cent interval; None where nothing was counted."""
-
-    n: int
-    correct: int
-    share: float | None
-    low: float | None
-    high: float | None
-
-    @classmethod
-    def of(cls, n: int, correct: int) -> "Accuracy":
-        """The share of ``correct`` in ``n``.
-
-        Source:
-            Wilson 1927, "Probable inference, the law of succession, and statistical inference".
-        """
-        if n == 0:
-            return cls(n=0, correct=0, share=None, low=None, high=None)
-        p = correct / n
-        spread = Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
-        middle, scale = p + Z * Z / (2 * n), 1 + Z * Z / n
-        return cls(
-            n=n,
-            correct=correct,
-            share=round(p, 5),
-            low=round(max(0.0, (middle - spread) / scale), 5),
-            high=round(min(1.0, (middle + spread) / scale), 5),
-        )
 
 
 class LibraryVersion(BaseModel):
@@ -141,6 +107,9 @@ class EndpointState(BaseModel):
 
     model: str
     title: str
+    hue: int | None
+    """Of the model; this and the next as in `ModelState`."""
+    order: int
     standing: Standing
     """Of the model; see `LibraryModel`."""
     endpoint: str
@@ -198,7 +167,7 @@ def standing(board: Board, model: str) -> Standing:
     part = board.part(model)
     if part != "shown":
         return part
-    return "champion" if board.policy.lead == model else "challenger"
+    return "champion" if board.catalog.policy.lead == model else "challenger"
 
 
 def library(board: Board) -> list[LibraryModel]:
@@ -207,23 +176,23 @@ def library(board: Board) -> list[LibraryModel]:
 
 
 def _model(board: Board, model: str) -> LibraryModel:
-    scores, answering, seen = board.score(model), board.answering.get(model), board.endpoints.get(model)
+    scores, answering, seen = board.score(model), board.catalog.answering(model), board.catalog.endpoints.get(model)
     return LibraryModel(
         **board.state(model).model_dump(),
         standing=standing(board, model),
         cost_per_hour_usd=seen.cost_per_hour_usd if seen else None,
         previous=answering.previous if isinstance(answering, ModelPromoted) else None,
-        candidate=_candidate(board.candidates.get(model)),
+        candidate=_candidate(board.catalog.candidate(model)),
         live=Accuracy.of(scores["n"], scores["correct"]),
         versions=_versions(board, model, scores["versions"]),
     )
 
 
 def _versions(board: Board, model: str, counts: dict[str, dict[str, int]]) -> list[LibraryVersion]:
-    answering = board.answering.get(model)
+    answering = board.catalog.answering(model)
     versions = [
         _published(published, _status(board, published), counts)
-        for published in sorted(board.published.get(model, {}).values(), key=lambda version: version.at)
+        for published in sorted(board.catalog.published.get(model, {}).values(), key=lambda version: version.at)
     ]
     if isinstance(answering, SnapshotTaken):
         versions.append(_learned(answering, counts))
@@ -239,7 +208,7 @@ def _counted(counts: dict[str, dict[str, int]], name: str) -> Accuracy:
 
 
 def _status(board: Board, published: ModelPublished) -> VersionStatus:
-    answering, candidate = board.answering.get(published.model), board.candidates.get(published.model)
+    answering, candidate = board.catalog.answering(published.model), board.catalog.candidate(published.model)
     if isinstance(answering, ModelPromoted) and answering.version == published.version:
         return "champion"
     if candidate is not None and candidate.role != "none" and candidate.version == published.version:
@@ -300,15 +269,17 @@ def _candidate(event: CandidateSet | None) -> Candidate | None:
 
 def endpoints(board: Board, live: Live) -> list[EndpointState]:
     """The endpoint of every batch model."""
-    return [_endpoint(board, live, model) for model in BATCH_MODELS]
+    return [_endpoint(board, live, model) for model in board.roster.batch]
 
 
 def _endpoint(board: Board, live: Live, model: str) -> EndpointState:
-    seen, rest, latency = board.endpoints.get(model), board.resting.get(model), live.latency(model)
-    promoted = board.answering.get(model)
+    seen, rest, latency = board.catalog.endpoints.get(model), board.resting.get(model), live.latency(model)
+    promoted, state = board.catalog.answering(model), board.state(model)
     return EndpointState(
         model=model,
-        title=board.title(model),
+        title=state.title,
+        hue=state.hue,
+        order=state.order,
         standing=standing(board, model),
         endpoint=seen.endpoint if seen else promoted.endpoint if isinstance(promoted, ModelPromoted) else "",
         arn=seen.arn if seen else "",
@@ -327,7 +298,7 @@ def _endpoint(board: Board, live: Live, model: str) -> EndpointState:
 
 
 def _variants(board: Board, seen: EndpointSeen) -> list[EndpointVariant]:
-    champion, candidate = board.answering.get(seen.model), _candidate(board.candidates.get(seen.model))
+    champion, candidate = board.catalog.answering(seen.model), _candidate(board.catalog.candidate(seen.model))
     previous = champion.previous if isinstance(champion, ModelPromoted) else None
     tried = candidate.share if candidate and candidate.role == "canary" else 0.0
     shelf = {version.version: version for version in _versions(board, seen.model, board.score(seen.model)["versions"])}
@@ -348,8 +319,8 @@ def _variants(board: Board, seen: EndpointSeen) -> list[EndpointVariant]:
 
 def routing(board: Board, live: Live) -> RoutingState:
     """The policy in force, the candidates, and the tables that guesses name."""
-    policy = board.policy
-    tried = ((model, _candidate(board.candidates.get(model))) for model in board.known())
+    policy = board.catalog.policy
+    tried = ((model, _candidate(board.catalog.candidate(model))) for model in board.known())
     return RoutingState(
         lead=policy.lead,
         parts={model: board.part(model) for model in board.known()},

@@ -18,7 +18,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.folds.command_status import Order, Orders
 from api.folds.endpoint_latency import Live
@@ -29,8 +29,6 @@ from api.ops.library import EndpointState, LibraryModel, RoutingState, endpoints
 from api.ops.operators import Operators
 from api.ops.rejected import rejected_router
 from contracts.events import (
-    BATCH_MODELS,
-    MODELS,
     Command,
     Part,
     Probability,
@@ -42,6 +40,7 @@ from contracts.events import (
     Version,
 )
 from contracts.ports import Bus
+from contracts.roster import Roster
 
 WITHIN_S = 5.0
 """How long an operator waits for the log's acknowledgement, in seconds."""
@@ -51,22 +50,6 @@ Handler = Callable[..., Any]
 log = structlog.get_logger(__name__)
 
 
-def _trainable(target: str) -> str:
-    if target not in BATCH_MODELS:
-        raise ValueError(f"no batch model {target[:40]!r}: there is {', '.join(BATCH_MODELS)}")
-    return target
-
-
-def _known(model: str) -> str:
-    if model not in MODELS:
-        raise ValueError(f"no model {model[:40]!r}: there is {', '.join(MODELS)}")
-    return model
-
-
-Trainable = Annotated[str, AfterValidator(_trainable)]
-Known = Annotated[str, AfterValidator(_known)]
-
-
 class _Ordered(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -74,33 +57,34 @@ class _Ordered(BaseModel):
     """Why; it is kept with the command."""
 
 
-class RetrainOrder(_Ordered):
+class _ModelOrder(_Ordered):
+    target: str
+    """A batch model."""
+
+
+class RetrainOrder(_ModelOrder):
     """Rebuild a batch model from its base and all feedback so far."""
 
-    target: Trainable
     base: bool = False
     """From MNIST alone: players' drawings are left out."""
 
 
-class PromoteOrder(_Ordered):
+class PromoteOrder(_ModelOrder):
     """Let a version that the gate has approved answer the players."""
 
-    target: Trainable
     version: Version
 
 
-class RollBackOrder(_Ordered):
+class RollBackOrder(_ModelOrder):
     """Let an earlier version answer again."""
 
-    target: Trainable
     version: Version | None = None
     """None: the last good one."""
 
 
-class TryOrder(_Ordered):
+class TryOrder(_ModelOrder):
     """Put a version beside its model's champion, or take the one that is there away."""
 
-    target: Trainable
     role: Literal["canary", "shadow", "none"]
     version: Version | None = None
     """None: where `role` is none."""
@@ -119,8 +103,9 @@ class TryOrder(_Ordered):
 class PolicyOrder(_Ordered):
     """Change who guesses and who is shown first; what is left out stays as it is."""
 
-    lead: Literal["bandit"] | Known | None = None
-    parts: dict[Known, Part] = {}
+    lead: str | None = None
+    """A model, or ``bandit``."""
+    parts: dict[str, Part] = {}
 
     @model_validator(mode="after")
     def _something(self) -> "PolicyOrder":
@@ -142,6 +127,8 @@ class Healthy(BaseModel):
     """``degraded``: it can be played, and something is missing; ``unavailable``: it cannot."""
     missing: dict[str, str]
     """What is missing, and the cause: models by name, ``learning``, ``router``, ``kafka``."""
+    titles: dict[str, str] = {}
+    """What the missing models are called, in the order in which they are shown."""
     reason: str
     """The same in one line."""
     age_s: float
@@ -159,6 +146,32 @@ _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     429: {"description": "Too many wrong tokens"},
     503: {"description": "The log did not acknowledge the command, or no token is set"},
 }
+
+
+def known(order: _ModelOrder | PolicyOrder, roster: Roster) -> dict[str, Any]:
+    """What is ordered, once every model that it names is there.
+
+    Raises:
+        RequestValidationError: If one is not; the answer is as for any other field that is wrong.
+    """
+    if isinstance(order, PolicyOrder):
+        kind, there = "model", roster.names
+        named: list[tuple[str, tuple[str, ...]]] = [(model, ("parts", model, "[key]")) for model in order.parts]
+        named += [(order.lead, ("lead",))] if order.lead not in (None, "bandit") else []
+    else:
+        kind, there, named = "batch model", roster.batch, [(order.target, ("target",))]
+    wrong = [
+        {
+            "type": "value_error",
+            "loc": ("body", *where),
+            "msg": f"Value error, no {kind} {model[:40]!r}: there is {', '.join(there)}",
+        }
+        for model, where in named
+        if model not in there
+    ]
+    if wrong:
+        raise RequestValidationError(wrong)
+    return order.model_dump()
 
 
 async def not_valid(_: Request, wrong: Exception) -> Response:
@@ -228,17 +241,17 @@ def router(
     @ordering("retrain", {"target": "xgboost", "reason": "a week of corrections"}, {"target": "mxnet", "base": True})
     async def retrain(order: RetrainOrder, by: Operator) -> Accepted:
         """Rebuild a batch model. /ws/watch, and the command's outcome, say how far it is."""
-        return await put(RetrainModel(command_id=uuid4(), by=by, **order.model_dump()))
+        return await put(RetrainModel(command_id=uuid4(), by=by, **known(order, board.roster)))
 
     @ordering("promote", {"target": "xgboost", "version": "3"})
     async def promote(order: PromoteOrder, by: Operator) -> Accepted:
         """Let a version that the gate has approved answer the players."""
-        return await put(PromoteModel(command_id=uuid4(), by=by, **order.model_dump()))
+        return await put(PromoteModel(command_id=uuid4(), by=by, **known(order, board.roster)))
 
     @ordering("rollback", {"target": "xgboost"}, {"target": "xgboost", "version": "base1", "reason": "it confuses 4 and 9"})
     async def roll_back(order: RollBackOrder, by: Operator) -> Accepted:
         """Let an earlier version answer again: the last good one, where none is named."""
-        return await put(RollBackModel(command_id=uuid4(), by=by, **order.model_dump()))
+        return await put(RollBackModel(command_id=uuid4(), by=by, **known(order, board.roster)))
 
     @ordering(
         "try",
@@ -248,12 +261,12 @@ def router(
     )
     async def try_version(order: TryOrder, by: Operator) -> Accepted:
         """Let a version answer a share of the players, or be asked and scored and never shown; or take it away again."""
-        return await put(TryVersion(command_id=uuid4(), by=by, **order.model_dump()))
+        return await put(TryVersion(command_id=uuid4(), by=by, **known(order, board.roster)))
 
     @ordering("policy", {"lead": "bandit"}, {"lead": "xgboost", "parts": {"kmeans": "shadow", "mxnet": "off"}})
     async def set_policy(order: PolicyOrder, by: Operator) -> Accepted:
         """Change who guesses, and who is shown first."""
-        return await put(SetPolicy(command_id=uuid4(), by=by, **order.model_dump()))
+        return await put(SetPolicy(command_id=uuid4(), by=by, **known(order, board.roster)))
 
     @commands.get(
         "/api/ops/commands/{command_id}", tags=["operators"], responses=_REFUSALS | {404: {"description": "None such"}}
@@ -288,7 +301,8 @@ def router(
     def told(verdict: Verdict) -> Healthy:
         meters.judged(verdict)
         age_s = round(health.age_s(verdict), 3)
-        return Healthy(status=verdict.status, missing=verdict.missing, reason=verdict.reason, age_s=age_s)
+        titles = {model: board.title(model) for model in board.known() if model in verdict.missing}
+        return Healthy(status=verdict.status, missing=verdict.missing, titles=titles, reason=verdict.reason, age_s=age_s)
 
     @routes.get("/api/health", tags=["queries"])
     async def told_health() -> Healthy:

@@ -21,6 +21,7 @@ from contracts.events import (
     Outcome,
     Part,
 )
+from contracts.roster import Kind
 
 MAX_FRAME: Final = 65_536
 """Bytes of the largest frame; a larger one closes the socket with 1009."""
@@ -211,7 +212,11 @@ class ModelState(BaseModel):
     version: str | None
     """The one that answers; None: there is none yet, or each guess says it (`yours`, `everyone`)."""
     title: str
-    kind: Literal["batch", "online", "personal", "blend"]
+    kind: Kind
+    hue: int | None
+    """Its colour, in degrees on the circle of OKLCH; None: the colour of ink."""
+    order: int
+    """Its place among all: the first has 0."""
     part: Part
     """By the policy: players are shown no guess of a model that is not ``shown``."""
     lead: bool

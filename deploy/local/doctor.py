@@ -11,7 +11,6 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 from pydantic import BaseModel
 
-from contracts.events import BATCH_MODELS
 from contracts.settings import Settings
 from deploy.local.components import game_url, outside
 from deploy.local.keys import FOLDERS
@@ -165,8 +164,9 @@ def _lag(settings: Settings) -> tuple[dict[str, dict[str, int]], str]:
 
 
 def _unconfined(settings: Settings) -> str:
-    images, home = Images(settings.image_registry, settings.tools), (settings.home / "sagemaker").absolute()
-    for name in BATCH_MODELS:
+    folders, home = settings.image_folders(), (settings.home / "sagemaker").absolute()
+    images = Images(settings.image_registry, settings.tools, folders)
+    for name in folders:
         with suppress(AwsError, OSError):
             image = images.find(settings.image_uri(name))
             reasons = []

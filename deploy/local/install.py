@@ -9,22 +9,24 @@ big. ``--lock`` resolves the jars anew and writes their locks.
 import argparse
 import fcntl
 import hashlib
-import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from contracts.roster import RosterError, facts
+from contracts.settings import Settings
 from deploy.local.jars import InstallFailed, Say, download, install_jars, lock_file, write_locks
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-IMAGES: Final = ROOT / "trainers" / "images"
+CONTRACT: Final = ROOT / "trainers" / "images" / "contract"
+"""What all images have alike: on the PYTHONPATH of each."""
 HERE: Final = f"{sys.platform}-{platform.machine()}"
 """This machine, as image.json names machines: linux-x86_64, darwin-arm64."""
 _REASON: Final = 600  # characters of what went wrong: it becomes a FailureReason
@@ -134,8 +136,8 @@ def _line(failed: InstallFailed) -> str:
     return " ".join(str(failed).split())[:_REASON]
 
 
-def steps(tools: Path, here: str = HERE) -> list[Step]:
-    """Return all steps that belong to a folder of tools on the machine ``here``."""
+def steps(tools: Path, images: Iterable[Path], here: str = HERE) -> list[Step]:
+    """Return all steps that belong to a folder of tools, for images in these folders, on the machine ``here``."""
     from deploy.local import java
 
     def jars(name: str) -> Step:
@@ -156,13 +158,12 @@ def steps(tools: Path, here: str = HERE) -> list[Step]:
         jars("kafka"),
         jars("dynamodb"),
         Step("S3 server", (lock,), server, lambda say: make_environment(server, lock, say)),
-        *(_image_step(tools, serve.parent, "", here) for serve in sorted(IMAGES.glob("*/serve.py"))),
+        *(_image_step(tools, image, "", here) for image in images),
     ]
 
 
-def training_step(tools: Path, name: str, here: str = HERE) -> Step | None:
+def training_step(tools: Path, image: Path, here: str = HERE) -> Step | None:
     """Return the step that installs what an image needs for training only; None if it trains with its serving environment."""
-    image = IMAGES / name
     return _image_step(tools, image, "-train", here) if (image / "requirements-train.txt").is_file() else None
 
 
@@ -171,33 +172,40 @@ def _image_step(tools: Path, image: Path, kind: str, here: str) -> Step:
     folder = tools / "images" / f"{image.name}{kind}"
 
     def make(say: Say) -> None:
-        told = json.loads((image / "image.json").read_text())
-        if told["platforms"] and here not in told["platforms"]:
+        told = facts(image.name, (image / "image.json").read_bytes())
+        if told.platforms and here not in told.platforms:
             raise InstallFailed(
-                f"{told['title']} runs on {' and '.join(told['platforms'])}, and this machine is {here}:"
+                f"{told.title} runs on {' and '.join(told.platforms)}, and this machine is {here}:"
                 f" the game goes on without it; run it on such a machine, or on SageMaker, to have it"
             )
-        wanted = told.get("python")
+        wanted = told.python
         fits = wanted is None or f"{sys.version_info.major}.{sys.version_info.minor}" == wanted
         try:
-            make_environment(folder, lock, say, sys.executable if fits else wanted)
-            link_libraries(folder, told.get("libraries", {}))
+            make_environment(folder, lock, say, sys.executable if fits else str(wanted))
+            link_libraries(folder, told.libraries)
         except InstallFailed as failed:
             hint = "" if fits else f" It needs Python {wanted}: install that beside this one (`make mxnet-python`)."
             raise InstallFailed(
-                f"{told['title']} could not be installed:{hint} `make setup` tries again. The cause: {failed}"
+                f"{told.title} could not be installed:{hint} `make setup` tries again. The cause: {failed}"
             ) from failed
 
     return Step(f"{image.name} {'training' if kind else 'image'}", (lock,), folder, make, needed=False)
 
 
-def install(tools: Path, images_alone: bool = False) -> None:
+def install(tools: Path, images: Iterable[Path], images_alone: bool = False) -> None:
     """Run the steps that are not done, several at a time, and show their progress.
+
+    Args:
+        tools: Where everything goes.
+        images: The folders of the images.
+        images_alone: Make the images' environments, and nothing else.
 
     Raises:
         InstallFailed: If something that is needed could not be made.
     """
-    waiting = [step for step in steps(tools) if not step.is_done() and (step.made.parent.name == "images" or not images_alone)]
+    waiting = [
+        step for step in steps(tools, images) if not step.is_done() and (step.made.parent.name == "images" or not images_alone)
+    ]
     if not waiting:
         return
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -233,11 +241,14 @@ def main() -> None:
         if arguments.lock:
             write_locks(print)
         elif arguments.training:
-            if step := training_step(arguments.tools, arguments.training):
+            images = Settings().image_folders()
+            if arguments.training not in images:
+                sys.exit(f"no image {arguments.training!r}: there is {', '.join(images)}")
+            if step := training_step(arguments.tools, images[arguments.training]):
                 step.run(print)
         else:
-            install(arguments.tools, images_alone=arguments.images)
-    except InstallFailed as failed:
+            install(arguments.tools, Settings().image_folders().values(), images_alone=arguments.images)
+    except (InstallFailed, RosterError) as failed:
         sys.exit(f"{failed}")
 
 

@@ -63,11 +63,13 @@ def up(settings: Settings, console: Console) -> None:
     Raises:
         AlreadyRunning: If it runs on this home.
         PortsTaken: Before anything is started.
+        RosterError: If an image cannot be a model of the game; before anything is started too.
         NotInstalled: If make has not been run.
     """
     os.umask(0o077)  # what is made from here on, by us and by our children, is nobody else's to read
     with only_one(settings.home):
         settings = with_secrets(settings)
+        settings.roster()
         parts = components(settings)
         _let_go(settings.home)
         taken = taken_ports(parts)

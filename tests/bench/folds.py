@@ -14,13 +14,14 @@ from typing import Annotated
 
 import typer
 
-from contracts.events import MODELS, ONLINE_MODELS, Event, ExampleLabelled, LessonTaught
+from contracts.events import ONLINE_MODELS, Event, ExampleLabelled, LessonTaught
 from streams.joiner import Joiner
 from streams.learner import Learner, load_base
 from streams.personal_model import Personal
 from streams.scorer import Scorer
 from tests.bench.learning import Stage
 from tests.histories import correction, drawing, features, guess
+from tests.roster import MODELS
 
 STROKE = [[20 + 3 * n, 40 + 2 * (n % 40), 12 * n] for n in range(60)]
 

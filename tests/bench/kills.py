@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from contracts.events import MODELS
 from deploy.audit import FOLDS, audit, committed
 from deploy.auditor import AuditReport
 from producers.bus import open_bus
@@ -22,6 +21,7 @@ from producers.simulation import simulate
 from producers.simulation_options import SimulationOptions
 from producers.simulation_report import SimulationReport
 from tests.product import PROCESSES, Product, Recovery, product
+from tests.roster import MODELS
 
 console = Console()
 HANG_S = 30.0

@@ -28,13 +28,14 @@ import uvloop
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from rich.console import Console
 
-from contracts.events import BATCH_MODELS, MODELS, DrawingSubmitted, now, variant_of
+from contracts.events import DrawingSubmitted, now, variant_of
 from contracts.settings import Settings
 from producers.handwriting import handwriting, ink
 from producers.tally import Spread
 from streams.make_base import idx
 from tests.bench.loop import known, machine
 from tests.product import ROOT, Product, product
+from tests.roster import BATCH_MODELS, MODELS
 
 console = Console(stderr=True)
 Row = dict[str, Any]

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from contracts.events import (
-    BATCH_MODELS,
     EVENTS,
     ONLINE_MODELS,
     PLAYER_PARTITIONS,
@@ -26,6 +25,7 @@ from contracts.events import (
     generation,
 )
 from tests.histories import answered, correction, drawing, guess, lesson, seconds, shown
+from tests.roster import BATCH_MODELS
 
 GOLDEN = Path(__file__).with_name("golden")
 everyone = pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)

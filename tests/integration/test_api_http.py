@@ -8,10 +8,11 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from contracts.events import BATCH_MODELS, EVENTS, MODELS, TOPICS, ModelPromoted, RetrainModel, decode
+from contracts.events import EVENTS, TOPICS, ModelPromoted, RetrainModel, decode
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.answering import answering
+from tests.roster import BATCH_MODELS, MODELS
 from tests.serving import DEADLINE_S, eventually, get, opened, playing, serving
 
 

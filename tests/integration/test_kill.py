@@ -6,12 +6,12 @@ from functools import partial
 
 import pytest
 
-from contracts.events import MODELS
 from deploy.audit import audit, committed
 from producers.bus import open_bus
 from producers.simulation import simulate
 from producers.simulation_options import SimulationOptions
 from tests.product import PROCESSES, Product, Recovery, product
+from tests.roster import MODELS
 
 BACK_WITHIN_S = 10.0
 AT_ONCE = ("router", "learning", "kafka")

@@ -11,7 +11,6 @@ import orjson
 import pytest
 from websockets.asyncio.client import connect
 
-from contracts.events import MODELS as ALL
 from deploy.audit import audit
 from producers.bus import open_bus
 from producers.simulation import simulate
@@ -19,6 +18,7 @@ from producers.simulation_options import SimulationOptions
 from streams.joiner import UNKNOWN
 from tests.histories import named
 from tests.product import Product, product
+from tests.roster import MODELS as ALL
 from tests.serving import Player, eventually, get, playing, serving
 
 MODELS = set(ALL)

@@ -16,8 +16,9 @@ from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published
+from tests.roster import ROSTER
 from trainers import base_models
-from trainers.base_models import BaseModels, about
+from trainers.base_models import BaseModels
 from trainers.model_log import Standing
 from trainers.promote import Promoter
 
@@ -31,11 +32,11 @@ class House:
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, *, log: Iterable[Any] = (), shelf: MemoryRegistry | None = None
     ):
         self.images = folder / "images"
-        monkeypatch.setattr(base_models, "IMAGES", self.images)
-        self.settings = Settings(home=folder, tools=folder / "tools")
+        self._describe()
+        self.settings = Settings(home=folder, tools=folder / "tools", images=str(self.images))
         self.endpoints = MemoryServing()
         self.shelf = shelf or MemoryRegistry()
-        self.standing = Standing(log)
+        self.standing = Standing(ROSTER, log)
         bus = open_bus(f"memory://{uuid4()}")
         promoter = Promoter(bus, self.standing, self.endpoints)  # type: ignore[arg-type]
         parts: tuple[Any, ...] = (MemoryBlobs(), self.standing, self.endpoints, promoter, self.shelf)
@@ -46,8 +47,12 @@ class House:
         base.mkdir(parents=True, exist_ok=True)
         (base / "model.tar.gz").write_bytes(artifact)
         (base / "base.json").write_text(json.dumps({"command": "make", "data": "MNIST", "mnist_test_accuracy": 0.99}))
-        told = {"title": "XGBoost", "hyperparameters": {"rounds": 75}}
-        (base.parent / "image.json").write_text(json.dumps(told))
+
+    def _describe(self) -> None:
+        told = {"title": "XGBoost", "about": "Trees.", "hyperparameters": {"rounds": 75}}
+        for model in ROSTER.batch:
+            (self.images / model).mkdir(parents=True, exist_ok=True)
+            (self.images / model / "image.json").write_text(json.dumps(told))
 
     @property
     def champion(self) -> str | None:
@@ -97,7 +102,7 @@ def test_a_base_that_people_went_back_from_is_not_promoted_at_the_next_start(hou
     house.bases.bring("xgboost")
     house.put_base(b"second")
     house.bases.bring("xgboost")
-    house.standing.hear(promoted("base1", kind=ModelRolledBack))
+    house.standing.apply(promoted("base1", kind=ModelRolledBack))
     house.bases.bring("xgboost")
     assert house.champion == "base1"
 
@@ -136,7 +141,7 @@ def test_a_base_that_was_rejected_in_the_registry_is_not_brought(house):
     house.put_base(b"second")
     base = house.bases._base("xgboost")
     house.shelf.overrule(base.version, "Rejected", "too dark")
-    house.standing.hear(house.shelf.read(base.arn).published)
+    house.standing.apply(house.shelf.read(base.arn).published)
     assert house.bases.bring("xgboost")
     assert house.champion == "base1"
 
@@ -196,10 +201,3 @@ def test_it_is_worth_trying_again_when_the_base_or_the_image_has_changed_or_time
     house.bases.bring("xgboost")
     monkeypatch.setattr(base_models, "RETRY_S", -1.0)
     assert house.bases.worth_trying("xgboost")
-
-
-def test_every_batch_model_has_a_title_and_hyperparameters_in_its_image():
-    titles = {model: about(model).title for model in ("xgboost", "tensorflow", "mxnet", "kmeans")}
-    assert titles == {"xgboost": "XGBoost", "tensorflow": "TensorFlow CNN", "mxnet": "MXNet CNN", "kmeans": "K-Means"}
-    assert about("tensorflow").hyperparameters.keys() == {"epochs"}
-    assert about("nobody").title == "nobody"

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from streams.bandit import ARMS, REFRESH, Means
+from streams.bandit import REFRESH, Means
 from streams.blend import FLOOR, Blend, BlendWeights, blend_weights, blended, opinions
+from tests.roster import MODELS
 
 shares = arrays(np.float64, (4, 10), elements=st.floats(0.0, 1.0)).filter(lambda a: (a.sum(axis=1) > 0.1).all())
 
@@ -53,15 +54,15 @@ def after(words: int, right: dict[str, int]) -> Means:
     """The means after so many words, of which each model had so many right; the others guessed nothing."""
     means = Means.of(None)
     for word in range(words):
-        said = np.array([[-1 if arm not in right else 7 if word < right[arm] else 1 for arm in ARMS]])
-        means = means.counting(np.array([7]), said, 1).another_word()
+        said = {arm: 7 if word < count else 1 for arm, count in right.items()}
+        means = means.counting(7, said, 1).another_word()
     return means
 
 
 def test_until_somebody_says_something_all_weights_are_equal():
     equal = blend_weights(Means.of(None))
 
-    assert [equal.of(arm) for arm in (*ARMS, "one that is new")] == pytest.approx([1] * (len(ARMS) + 1))
+    assert [equal.of(arm) for arm in (*MODELS, "one that is new")] == pytest.approx([1] * (len(MODELS) + 1))
     assert equal.version == "blend2+0"
 
 
@@ -84,8 +85,7 @@ def test_weights_change_with_each_so_many_words_and_say_after_which():
 def test_a_model_that_was_rebuilt_is_believed_again():
     bad = after(400, {"kmeans": 0})
     for _ in range(800):
-        said = np.array([[7 if arm == "kmeans" else -1 for arm in ARMS]])
-        bad = bad.counting(np.array([7]), said, 1).another_word()
+        bad = bad.counting(7, {"kmeans": 7}, 1).another_word()
 
     assert blend_weights(bad).of("kmeans") > 0.05
     assert blend_weights(after(1000, {"kmeans": 400})).of("kmeans") < blend_weights(bad).of("kmeans")

@@ -11,10 +11,11 @@ import yaml
 from contracts.settings import AWS_SECRETS, GAME_SECRETS, SECRETS, Settings, variable
 from deploy.local import kafka
 from deploy.local.components import components
-from deploy.local.install import IMAGES, training_step
+from deploy.local.install import training_step
 from deploy.local.keys import with_secrets
 from deploy.local.provision import SECRETS_OF, write_secrets
 from tests.containers.__main__ import LASTING, OWN, WRITING, audited
+from tests.roster import IMAGES
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -132,7 +133,7 @@ def test_no_image_runs_as_root() -> None:
 
 
 def test_the_containers_user_may_make_every_environment_that_training_needs() -> None:
-    trained = [step for image in IMAGES.iterdir() if (step := training_step(Path(".tools"), image.name)) is not None]
+    trained = [step for image in IMAGES.values() if (step := training_step(Path(".tools"), image)) is not None]
 
     assert [step.name for step in trained] == ["tensorflow training"]
     assert {step.made.parent for step in trained} == {Path(".tools/images")}

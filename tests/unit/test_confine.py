@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from deploy.local.confine import LIMITS, SCRATCH, landlock, needed, spared
-from deploy.local.install import IMAGES, ROOT
+from deploy.local.install import CONTRACT, ROOT
 from deploy.local.sagemaker import containers
 from deploy.local.sagemaker.containers import Image, NotConfined
 
 SECRET = "the operators' token"
-PLANTED = IMAGES / ".planted"
+PLANTED = CONTRACT / ".planted"
 SPY = """
 import json, os, resource, sys
 home, user, pid, outside = sys.argv[1:]

@@ -6,10 +6,11 @@ from uuid import uuid4
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from contracts.events import BATCH_MODELS, EndpointSeen
+from contracts.events import EndpointSeen
 from producers.bus import open_bus
 from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published
+from tests.roster import BATCH_MODELS, ROSTER
 from trainers.approval import Approvals
 from trainers.endpoint_monitor import EndpointMonitor
 from trainers.model_log import Standing
@@ -21,7 +22,7 @@ class Post:
 
     def __init__(self, serving: MemoryServing) -> None:
         base = published("base1", arn="arn:1")
-        self.standing = Standing([base, promoted("base1")])
+        self.standing = Standing(ROSTER, [base, promoted("base1")])
         self.registry = MemoryRegistry(base)
         self.brought: list[str] = []
         self.worth = True
@@ -62,7 +63,7 @@ def test_an_endpoint_is_looked_at_when_it_has_changed_and_told_when_it_is_anothe
 def test_a_watch_that_begins_anew_does_not_repeat_what_was_said(post, endpoints):
     said = post.look()
     again = Post(endpoints)
-    again.standing.hear(said)
+    again.standing.apply(said)
     assert again.look() is said
 
 
@@ -86,7 +87,7 @@ def test_models_that_do_not_answer_are_brought_again_when_it_is_worth_trying(pos
 
 def test_why_a_model_is_unavailable_stays_said(post):
     reason = EndpointSeen(model="mxnet", version="none", endpoint="e", status="Unavailable", reason="not on this machine")
-    post.standing.hear(reason)
+    post.standing.apply(reason)
     post.look()
     assert post.standing.endpoint("mxnet") is reason
 

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from api.health import ACKNOWLEDGED_S, OLDEST_S, PAGES_S, WITHIN_S, Health, Status, Verdict
 from contracts.events import (
-    BATCH_MODELS,
-    MODELS,
     PLAYER_PARTITIONS,
     CorrectionProbed,
     CorrectionReceipt,
@@ -32,6 +30,7 @@ from producers.bus import open_bus
 from producers.placement import partition_of
 from tests.answering import answering
 from tests.histories import guess, named
+from tests.roster import BATCH_MODELS, MODELS
 from tests.serving import eventually, get, serving
 
 OTHERS = tuple(model for model in MODELS if model != "mxnet")

@@ -9,9 +9,8 @@ import httpx
 import pytest
 
 from api.folds.command_status import MAX_ORDERS, Orders
-from api.ops.library import Accuracy
+from api.ops.accuracy import Accuracy
 from contracts.events import (
-    MODELS,
     SHADOW,
     CandidateSet,
     CommandSettled,
@@ -31,6 +30,7 @@ from contracts.events import (
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.histories import guess
+from tests.roster import MODELS
 from tests.serving import DEADLINE_S, eventually, get, serving
 
 

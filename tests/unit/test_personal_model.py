@@ -1,5 +1,6 @@
 """Each player's own model: what it remembers, what it forgets, and what it says of that."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from contracts.events import CorrectionReceipt, Event, ExampleLabelled, ExampleProbed, Outcome, ReceiptProbed
 from contracts.ports import Record
 from streams import personal_model
-from streams.bandit import ARMS, REFRESH, START
+from streams.bandit import REFRESH, START
 from streams.fold import Log, advance, take_up
 from streams.ledger import Identity, Ledger
 from streams.personal_model import KEPT, Personal
@@ -295,7 +296,7 @@ def test_a_shadow_is_not_picked_for_what_nobody_saw():
 
     belief = own._partitions[0].player("ada").belief
 
-    assert belief.n[personal_model.ARMS.index("xgboost")] == 0 < belief.n[personal_model.ARMS.index("river")]
+    assert belief.n.get("xgboost", 0) == 0 < belief.n["river"]
 
 
 def test_the_pick_stays_until_the_player_says_something():
@@ -317,36 +318,64 @@ def test_before_their_first_word_a_player_is_shown_what_all_players_found_right(
 
     assert {words for _, words in picks} == {0}
     assert [model for model, _ in picks].count("river") > 190
-    assert own._partitions[0].means.in_force[personal_model.ARMS.index("xgboost")] == START
+    assert own._partitions[0].means.mean("xgboost") == START
 
 
 def test_a_label_that_is_changed_counts_once_among_all_players_words():
     history = [example(label=7, guesses=[shown(7)]), example(label=1, revision=4, word="c2", guesses=[shown(7)])]
 
     means = after(history)._partitions[0].means
-    at = personal_model.ARMS.index("river")
 
-    assert (means.words, means.n[at], means.correct[at]) == (2, 1, 0)
+    assert (means.words, means.n["river"], means.correct["river"]) == (2, 1, 0)
 
 
-@pytest.mark.parametrize(
-    "by_schema", [True, False], ids=["by a schema of one model less", "by a schema that did not change with it"]
-)
-def test_a_home_of_one_model_less_is_folded_again_and_stops_nobody(tmp_path: Path, by_schema: bool):
+def test_a_model_more_or_less_on_a_home_that_is_there_costs_nothing_of_what_was_learned(tmp_path: Path):
+    path, log = tmp_path / "0.sqlite", Log("c", {"examples.v1": 0}, {"examples.v1": 1000})
+    seven, eight = {"river": 1, "xgboost": 7}, {"river": 1, "nearest-mean": 7, "xgboost": 7}
+    history = [*labelled(30, seven), *labelled(30, eight, first=30), *labelled(30, {"river": 1}, first=60)]
+
+    offset = 0
+    for part in (history[:30], history[30:60], history[60:]):  # each by another product, that knows nothing of the others
+        fold = Personal(READER)
+        ledger = take_up(path, fold, 0, log)
+        assert ledger.offset("examples.v1") == offset - 1, "it goes on where it was"
+        records = [Record("examples.v1", 0, offset + n, b"ada", one.record_value(), 0) for n, one in enumerate(part)]
+        advance(ledger, fold, 0, records)
+        offset += len(part)
+        player, means = fold.player(0, "ada"), fold._partitions[0].means
+        if offset < 90:
+            fold.close(0)
+            ledger.close()
+
+    at_once = after(history)
+    assert player.belief == at_once.player(0, "ada").belief
+    assert (means, player.version) == (at_once._partitions[0].means, at_once.player(0, "ada").version)
+    assert (means.n["nearest-mean"], means.correct["nearest-mean"], means.n["xgboost"]) == (30, 30, 60)
+    assert fold.pick(0, "ada", ("nearest-mean", "river"))[0] == "nearest-mean"
+    ledger.close()
+
+
+def test_what_is_kept_of_a_player_names_those_who_said_something_and_nobody_else():
+    cells = MemoryCells()
+    after([*labelled(8, {"river": 7, "abacus": 1}), *labelled(1, {"river": 7}, first=8)], cells)
+
+    names = [json.loads(cells.get(f"rows/ada/{number}").partition(b"\n")[0]) for number in (0, 1)]
+    assert names == [["abacus", "river"], ["river"]]
+
+
+def test_a_home_of_before_cells_had_names_is_folded_again_once(tmp_path: Path):
     path = tmp_path / "0.sqlite"
     fold = Personal(READER)
-    fewer = len(ARMS) - 1
     old = Ledger(path)
-    old.name(Identity(fold.schema.replace(str(ARMS), str(ARMS[:-1])) if by_schema else fold.schema, "c"), {})
+    old.name(Identity("personal 1 of ('everyone', 'xgboost')", "c"), {})
     with old.step():
-        old.put("means", np.zeros(1 + 3 * fewer).tobytes())
+        old.put("means", np.zeros(7).tobytes())
         old.move("examples.v1", 40)
     old.close()
 
     ledger = take_up(path, fold, 0, Log("c", {"examples.v1": 0}, {"examples.v1": 100}))
 
     assert ledger.offset("examples.v1") == -1
-    assert str(ARMS) in fold.schema
     advance(ledger, fold, 0, [Record("examples.v1", 0, 0, b"ada", example().record_value(), 0)])
     assert ledger.offset("examples.v1") == 0
     ledger.close()

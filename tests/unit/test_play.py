@@ -91,7 +91,9 @@ class Player:
 
 @pytest.fixture
 def lobby() -> Lobby:
-    models = [ModelState(model="river", version="mnist1+0", title="River", kind="online", part="shown", lead=False)]
+    models = [
+        ModelState(model="river", version="mnist1+0", title="River", kind="online", hue=205, order=5, part="shown", lead=False)
+    ]
     names = map("".join, itertools.product(ROOM_LETTERS[::-1], repeat=ROOM_LENGTH))
     each_twice = itertools.chain.from_iterable(zip(*itertools.tee(names), strict=True))
     return Lobby(Recent(), Seats("secret"), lambda: models, lambda: str(uuid4()), each_twice.__next__)
@@ -123,6 +125,8 @@ def test_who_joins_gets_a_player_id_a_seat_a_room_and_the_models(lobby):
             "version": "mnist1+0",
             "title": "River",
             "kind": "online",
+            "hue": 205,
+            "order": 5,
             "part": "shown",
             "lead": False,
             "resting": None,

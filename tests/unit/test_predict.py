@@ -22,10 +22,11 @@ from api.apps.predict import MAX_OPEN
 from api.apps.predict_request import MAX_BODY, MAX_COMMAS, PredictRequest, Problem, question
 from api.play.frames import Draw
 from contracts.drawing import EmptyDrawing
-from contracts.events import MODELS, DrawingSubmitted, EndpointSeen, PolicySet, SnapshotTaken
+from contracts.events import DrawingSubmitted, EndpointSeen, PolicySet, SnapshotTaken
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.answering import answering
+from tests.roster import MODELS
 from tests.serving import DEADLINE_S, eventually, get, serving
 
 SEVEN = [[[20, 20], [80, 20], [45, 100]]]

@@ -11,6 +11,7 @@ from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published
+from tests.roster import ROSTER
 from trainers.approval import Approvals
 from trainers.model_log import Standing
 from trainers.promote import Promoter
@@ -36,7 +37,7 @@ class Shop:
     def __init__(self, *log: Any) -> None:
         self.command = RetrainModel(command_id=uuid4(), target="xgboost", by="ada")
         self.registry = Shelf(self.command, published("1", 1, arn="arn:1"), published("2", 2, arn="arn:2"))
-        self.standing = Standing([published("1", 1, arn="arn:1"), promoted("1"), *log])
+        self.standing = Standing(ROSTER, [published("1", 1, arn="arn:1"), promoted("1"), *log])
         self.endpoints = MemoryServing()
         self.endpoints.variants = {"v1": 1.0}
         bus = open_bus(f"memory://{uuid4()}")

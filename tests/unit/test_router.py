@@ -13,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 
 from contracts.events import (
-    MODELS,
     CandidateSet,
     DrawingAnswered,
     DrawingSought,
@@ -41,6 +40,7 @@ from streams.router import Router
 from streams.routing import Online, Table, share_of
 from streams.trial import FIRST_CALLS
 from tests import histories
+from tests.roster import MODELS
 
 READER = "raster-1/00000000"
 DEADLINE_S = 20.0

@@ -38,7 +38,7 @@ def snapshot(offset: int, favourite: int = 0) -> SnapshotTaken:
 def folded(*events: ModelPromoted | SnapshotTaken) -> Table:
     table = Table()
     for event in events:
-        table = table.after(event)
+        table = table.apply(event)
     return table
 
 
@@ -55,7 +55,7 @@ def test_a_roll_back_is_the_same_entry_told_differently():
 def test_a_table_is_never_changed_only_replaced():
     before = folded(promoted("1"), snapshot(4))
 
-    after = before.after(promoted("2")).after(snapshot(5))
+    after = before.apply(promoted("2")).apply(snapshot(5))
 
     assert (before.batch["xgboost"].version, before.online["river"].offset) == ("1", 4)
     assert (after.batch["xgboost"].version, after.online["river"].offset) == ("2", 5)
@@ -65,7 +65,7 @@ def test_twice_is_once_and_the_name_of_a_table_is_of_its_versions():
     once, twice = folded(promoted("1"), snapshot(3)), folded(snapshot(3), promoted("1"), promoted("1"), snapshot(3))
 
     assert once.digest == twice.digest
-    assert len({once.digest, once.after(promoted("2")).digest, once.after(snapshot(4)).digest}) == 3
+    assert len({once.digest, once.apply(promoted("2")).digest, once.apply(snapshot(4)).digest}) == 3
 
 
 @settings(deadline=None)
@@ -162,8 +162,8 @@ def test_a_candidate_stands_beside_the_champion_until_it_is_taken_away_or_promot
     table = folded(promoted("1"), tried("2", "canary", 0.5))
 
     assert table.candidate("xgboost") is not None
-    assert table.after(tried("2", "none")).candidate("xgboost") is None
-    assert table.after(promoted("2")).candidate("xgboost") is None
+    assert table.apply(tried("2", "none")).candidate("xgboost") is None
+    assert table.apply(promoted("2")).candidate("xgboost") is None
     assert folded(tried("2", "canary", 0.5)).candidate("xgboost") is None, "without a champion there is no beside"
 
 
@@ -189,12 +189,12 @@ def test_a_version_that_failed_is_out_until_another_is_promoted():
     assert folded(promoted("1")).without("xgboost", "1", "?").batch["xgboost"].failed is None, (
         "nobody could answer in its place"
     )
-    assert without.after(promoted("1")).batch["xgboost"].target is None
+    assert without.apply(promoted("1")).batch["xgboost"].target is None
 
 
 def test_a_policy_replaces_the_one_before_whole():
     first = folded(promoted("1"), PolicySet(lead="bandit", parts={"kmeans": "off"}))
-    second = first.after(PolicySet(lead="xgboost", parts={"mxnet": "shadow"}))
+    second = first.apply(PolicySet(lead="xgboost", parts={"mxnet": "shadow"}))
 
     assert (first.lead, first.part("kmeans"), first.part("mxnet")) == ("bandit", "off", "shown")
     assert (second.lead, second.part("kmeans"), second.part("mxnet")) == ("xgboost", "shown", "shadow")

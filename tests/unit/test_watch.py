@@ -10,7 +10,6 @@ import pytest
 from api.folds.model_board import FOLDING, Board, Implausible
 from api.play.frames import ModelChanged
 from contracts.events import (
-    MODELS,
     WINDOW_S,
     WINDOWS,
     CandidateSet,
@@ -27,6 +26,7 @@ from contracts.events import (
     TrainingAdvanced,
 )
 from tests.histories import BEGAN, guess, named, seconds
+from tests.roster import MODELS, ROSTER
 
 START = int(BEGAN.timestamp())
 
@@ -77,7 +77,7 @@ def snapshot(lessons: int) -> SnapshotTaken:
 
 
 def board(*events: Event) -> Board:
-    out = Board()
+    out = Board(ROSTER)
     for event in events:
         out.apply(event)
     return out
@@ -135,13 +135,16 @@ def test_every_model_is_told_of_in_the_order_in_which_they_are_shown():
     assert [(state.model, state.kind, state.title) for state in states] == [
         ("everyone", "blend", "Everyone"),
         ("xgboost", "batch", "XGBoost"),
-        ("tensorflow", "batch", "tensorflow"),
-        ("mxnet", "batch", "mxnet"),
-        ("kmeans", "batch", "kmeans"),
+        ("tensorflow", "batch", "TensorFlow CNN"),
+        ("mxnet", "batch", "MXNet CNN"),
+        ("kmeans", "batch", "K-Means"),
         ("river", "online", "River"),
         ("yours", "personal", "Yours"),
         ("svm", "batch", "XGBoost"),
     ]
+    assert [state.order for state in states] == list(range(8))
+    assert [state.hue for state in states[:-1]] == [ROSTER[model].hue for model in MODELS]
+    assert states[-1].unavailable == "it is none of this game's models any more"
 
 
 def test_the_newest_snapshot_on_the_log_is_shown_whatever_offset_another_says():
@@ -175,7 +178,7 @@ def test_a_version_is_news_once_whatever_becomes_of_its_entry():
     told = [shown.apply(event) for event in (published("2"), published("2").model_copy(update={"failed": "it broke"}))]
 
     assert [[change.event for change in changes] for changes in told] == [["published"], []]
-    assert shown.published["xgboost"]["2"].failed == "it broke"
+    assert shown.catalog.published["xgboost"]["2"].failed == "it broke"
 
 
 def test_a_snapshot_shows_all_there_is():
@@ -363,7 +366,7 @@ def test_what_a_shadow_said_counts_for_its_version_alone():
 
 
 def test_what_is_folded_again_is_known_until_it_is_done():
-    board = Board()
+    board = Board(ROSTER)
     assert board.folding == {}
     for fold, partition, fraction in [("scorer", 0, 0.9), ("scorer", 1, 0.43), ("personal", 0, 0.2), ("joiner", 0, 1.0)]:
         board.apply(FoldAdvanced(fold=fold, source_partition=partition, fraction=fraction))

@@ -4,7 +4,7 @@
 import { h, say, the } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { watchHealth } from "../lib/health.js";
-import { byPlace, hue, short } from "../lib/models.js";
+import { byPlace, colour, know, short } from "../lib/models.js";
 import { Socket, described } from "../lib/socket.js";
 import { Chart } from "./chart.js";
 import { trailing } from "./counts.js";
@@ -59,6 +59,7 @@ function receive(frame) {
     case "snapshot":
       models.clear();
       scores.clear();
+      know(frame.models);
       for (const model of frame.models) models.set(model.model, model);
       for (const [model, score] of Object.entries(frame.scores)) scores.set(model, score);
       for (const [model, training] of Object.entries(frame.training)) trained(model, training, []);
@@ -92,6 +93,7 @@ function counted(online, drawings) {
 
 /** @param {import("../lib/protocol.js").ModelChanged} change */
 function changed({ type, event, note, ...model }) {
+  know([model]);
   const before = models.get(model.model);
   const version = event === "published" ? (before?.version ?? null) : model.version;
   models.set(model.model, { ...before, ...model, version });
@@ -99,7 +101,7 @@ function changed({ type, event, note, ...model }) {
   if (!told) return;
   const time = h("time", {}, new Date().toLocaleTimeString([], { hourCycle: "h23", hour: "2-digit", minute: "2-digit" }));
   page.changes.querySelector(".quiet")?.remove();
-  page.changes.prepend(h("li", { class: "dot", "data-hue": hue(model.model) }, time, told));
+  page.changes.prepend(h("li", { class: "dot", ...colour(model.model) }, time, told));
   if (page.changes.childElementCount > CHANGES) page.changes.lastElementChild?.remove();
 }
 
@@ -151,7 +153,7 @@ function showChooser() {
       chosen = model;
       showSoon();
     });
-    return h("label", { "data-hue": hue(model) }, radio, short(models.get(model), model));
+    return h("label", { ...colour(model) }, radio, short(models.get(model), model));
   }));
 }
 

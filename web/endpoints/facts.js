@@ -17,6 +17,8 @@ import { usd } from "../lib/format.js";
  * @typedef {object} Endpoint
  * @property {string} model
  * @property {string} title
+ * @property {number | null} hue
+ * @property {number} order
  * @property {import("../library/facts.js").Standing} standing Of the model.
  * @property {string} endpoint
  * @property {string} arn

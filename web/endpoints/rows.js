@@ -4,7 +4,7 @@
 import { copyable } from "../lib/copy.js";
 import { h } from "../lib/dom.js";
 import { count, duration, percent, percent1, time } from "../lib/format.js";
-import { hue } from "../lib/models.js";
+import { colour } from "../lib/models.js";
 import { interval, judged } from "../library/facts.js";
 import { papers } from "../library/version_list.js";
 import { cost, health, trouble } from "./facts.js";
@@ -20,7 +20,7 @@ export function cardOf(endpoint) {
   const why = trouble(endpoint);
   return h(
     "article",
-    { class: "card endpoint", "data-hue": hue(endpoint.model), "data-model": endpoint.model, "data-kind": kind },
+    { class: "card endpoint", ...colour(endpoint.model), "data-model": endpoint.model, "data-kind": kind },
     h(
       "header",
       {},

@@ -3,7 +3,7 @@
 
 import { h, say } from "../lib/dom.js";
 import { duration, percent } from "../lib/format.js";
-import { hue, short } from "../lib/models.js";
+import { colour, short } from "../lib/models.js";
 import { shownVersion } from "./guessers.js";
 
 /**
@@ -39,7 +39,7 @@ export class Card {
     const bars = h("div", { class: "bars", "aria-hidden": "true" }, ...this.#bars.map(({ column }) => column));
     this.element = h(
       "article",
-      { class: "card guess", "data-hue": hue(model), "data-model": model, "data-state": "empty" },
+      { class: "card guess", ...colour(model), "data-model": model, "data-state": "empty" },
       h("header", {}, this.#title, this.#version, this.#mark),
       h("div", { class: "answer" }, this.#digit, this.#confidence, this.#latency, this.#level),
       bars,

@@ -3,7 +3,7 @@
 
 import { h, say, svg, the } from "../lib/dom.js";
 import { watchHealth } from "../lib/health.js";
-import { byPlace, hue, short } from "../lib/models.js";
+import { byPlace, colour, know, short } from "../lib/models.js";
 import { Socket, described } from "../lib/socket.js";
 import { remember, remembered } from "../lib/store.js";
 import { uuid } from "../lib/uuid.js";
@@ -125,6 +125,7 @@ function receive(frame) {
       remember("seat", frame.seat);
       lead.obey(frame.models);
       models.clear();
+      know(frame.models);
       for (const model of frame.models) models.set(model.model, model);
       showModels();
       page.connection.dataset.state = "live";
@@ -218,6 +219,7 @@ function received(receipt) {
 
 /** @param {import("../lib/protocol.js").ModelChanged} change */
 function changed({ type, event, note, ...model }) {
+  know([model]);
   const known = models.get(model.model);
   const name = short({ ...known, ...model }, model.model);
   const version = event === "published" ? (known?.version ?? null) : (model.version ?? known?.version ?? null);
@@ -456,7 +458,7 @@ function showAnswers() {
     button.disabled = !ready;
     button.setAttribute("aria-pressed", String(label === digit));
     const voters = [...(current?.guesses.values() ?? [])].filter((guess) => guess.label === digit && guess.model !== "everyone");
-    votes.replaceChildren(...voters.map(({ model }) => model).sort(byPlace).map((model) => h("i", { "data-hue": hue(model) })));
+    votes.replaceChildren(...voters.map(({ model }) => model).sort(byPlace).map((model) => h("i", { ...colour(model) })));
   }
   const agreed = current ? agreement([...current.guesses.values()]) : null;
   const picked = models.size > 0 && [...models.values()].every((model) => model.lead === false);
@@ -490,7 +492,7 @@ function showReceipt() {
     change.style.setProperty("--after", String(line.after));
     const note = h("p", { class: "note quiet small" }, line.note);
     const kind = line.learned ? "line learned" : "line";
-    return h("div", { class: kind, "data-hue": hue(line.model), "data-model": line.model }, h("p", {}, line.text), change, note);
+    return h("div", { class: kind, ...colour(line.model), "data-model": line.model }, h("p", {}, line.text), change, note);
   });
   const whole = receipt.outcome === "learned" ? [] : [h("p", {}, summary(receipt))];
   page.receiptLines.replaceChildren(...whole, ...told);
@@ -506,7 +508,7 @@ function showPast() {
 /** @param {Round} one */
 function pastDrawing({ strokes, label, guesses }) {
   const all = [...guesses.values()].sort((a, b) => byPlace(a.model, b.model));
-  const marks = all.map((guess) => h("i", { "data-hue": hue(guess.model), "data-right": guess.label === label, title: `${named(guess.model)}: ${guess.label}` }));
+  const marks = all.map((guess) => h("i", { ...colour(guess.model), "data-right": guess.label === label, title: `${named(guess.model)}: ${guess.label}` }));
   const told = all.map((guess) => `${named(guess.model)} said ${guess.label}`).join(", ");
   const picture = svg("svg", { viewBox: "0 0 60 60", role: "img", "aria-label": `A ${label}; ${told}` });
   picture.append(svg("path", { d: path(strokes, 60, 8) }));
@@ -536,7 +538,7 @@ function speakSoon(one) {
 /** @param {string} text @param {string | null} model None: something went wrong. */
 function toast(text, model) {
   const close = h("button", { type: "button", "aria-label": "Dismiss" }, "✕");
-  const note = h("div", { class: model ? "toast" : "toast failure", ...(model && { "data-hue": hue(model) }) }, h("p", {}, text), close);
+  const note = h("div", { class: model ? "toast" : "toast failure", ...(model && { ...colour(model) }) }, h("p", {}, text), close);
   const gone = setTimeout(() => note.remove(), TOAST_MS);
   close.addEventListener("click", () => {
     clearTimeout(gone);

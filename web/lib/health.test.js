@@ -8,13 +8,14 @@ test("nothing is said while all is well", () => {
 
 test("who does not guess is named, in the order in which they are shown", () => {
   const missing = { mxnet: "refused", xgboost: "refused" };
-  assert.equal(words({ status: "degraded", missing }), "XGBoost and MXNet do not guess at the moment.");
-  assert.equal(words({ status: "degraded", missing: { kmeans: "late" } }), "K-Means does not guess at the moment.");
+  const titles = { xgboost: "XGBoost", mxnet: "MXNet CNN, small" };
+  assert.equal(words({ status: "degraded", missing, titles }), "XGBoost and MXNet CNN do not guess at the moment.");
+  assert.equal(words({ status: "degraded", missing: { kmeans: "late" }, titles: { kmeans: "K-Means" } }), "K-Means does not guess at the moment.");
   assert.equal(causes({ status: "degraded", missing }), "mxnet: refused\nxgboost: refused");
 });
 
 test("that nothing is learned is said once, with what becomes of corrections", () => {
-  const told = words({ status: "degraded", missing: { learning: "down", "learning of yours": "down", mxnet: "down" } });
+  const told = words({ status: "degraded", missing: { learning: "down", "learning of yours": "down", mxnet: "down" }, titles: { mxnet: "MXNet" } });
   assert.match(told, /^MXNet does not guess at the moment\. The models do not learn at the moment: your corrections are kept/);
   assert.doesNotMatch(told, /Your own model/);
   assert.match(words({ status: "degraded", missing: { "learning of yours": "down" } }), /^Your own model does not learn/);

@@ -1,21 +1,30 @@
 // @ts-check
-/** What a model is called, its place and its colour: the same on every page, whatever order models arrive in. */
+/** What a model is called, its place and its colour: as the server says them, the same on every page. */
 
-/** In the order in which they are shown (contracts/events.py). */
-const ORDER = ["everyone", "xgboost", "tensorflow", "mxnet", "kmeans", "river", "yours"];
-/** In the order of their colours in base.css. */
-const COLOURED = ["river", "xgboost", "tensorflow", "kmeans", "yours", "mxnet", "everyone"];
+/** @typedef {{model: string, hue?: number | null, order?: number}} Look */
 
-/** The number of a model's colour, as base.css has them; models that nobody knows share six by their name.
- * @param {string} model
- * @returns {number} 1 to 7.
+/** @type {Map<string, {hue: number | null, order: number}>} */
+const looks = new Map();
+
+/** Take note of how models look: call it with whatever the server says of models, before they are drawn.
+ * @param {Look[]} models
  */
-export function hue(model) {
-  const place = COLOURED.indexOf(model);
-  if (place >= 0) return place + 1;
+export function know(models) {
+  for (const { model, hue, order } of models) if (order !== undefined) looks.set(model, { hue: hue ?? null, order });
+}
+
+/** The attributes that give an element a model's colour, `--hue` in the styles: an angle that base.css makes a colour of, or that of
+ * ink. A model that the server has said nothing of has an angle by its name.
+ * @param {string} model
+ * @returns {Record<string, string | number>}
+ */
+export function colour(model) {
+  const look = looks.get(model);
+  if (look?.hue === null) return { "data-hue": "none" };
+  if (look) return { "data-hue": look.hue, "--angle": look.hue };
   let sum = 0;
-  for (const letter of model) sum = (sum * 31 + letter.charCodeAt(0)) % 6;
-  return sum + 1;
+  for (const letter of model) sum = (sum * 31 + letter.charCodeAt(0)) % 360;
+  return { "data-hue": sum, "--angle": sum };
 }
 
 /** Which of two models is shown before the other; those that nobody knows come last, by name.
@@ -24,7 +33,7 @@ export function hue(model) {
  * @returns {number} As `sort` wants it.
  */
 export function byPlace(a, b) {
-  const [first, second] = [a, b].map((model) => (ORDER.indexOf(model) + ORDER.length + 1) % (ORDER.length + 1));
+  const [first, second] = [a, b].map((model) => looks.get(model)?.order ?? Number.MAX_SAFE_INTEGER);
   return first - second || a.localeCompare(b);
 }
 

@@ -11,6 +11,8 @@
  * @property {string} title
  * @property {boolean} [lead] Whether every player is shown it first.
  * @property {Kind} [kind]
+ * @property {number | null} [hue] Of its colour, in degrees on the circle of OKLCH; null: it has that of ink.
+ * @property {number} [order] Its place among all.
  * @property {Part} [part]
  * @property {string | null} [resting] Why it rests; null: it does not.
  * @property {string | null} [unavailable] Why it cannot be here; null: it can.

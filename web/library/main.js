@@ -7,7 +7,7 @@ import { poll } from "../lib/poll.js";
 import { watchHealth } from "../lib/health.js";
 import { axisFrom } from "../lib/interval.js";
 import { reconcile } from "../lib/reconcile.js";
-import { byPlace } from "../lib/models.js";
+import { byPlace, know } from "../lib/models.js";
 import { field, interval } from "./facts.js";
 import { shelfOf } from "./version_list.js";
 
@@ -17,6 +17,7 @@ const shelves = the("shelves", HTMLElement);
 const summary = the("summary", HTMLElement);
 
 poll("/api/models", the("connection", HTMLElement), (/** @type {Shelf[]} */ answer) => {
+  know(answer);
   const models = [...answer].sort((a, b) => byPlace(a.model, b.model));
   const all = models.flatMap(({ live, versions }) => [live, ...versions.flatMap((version) => [version.live, version.as_shadow])]);
   const from = axisFrom(all.map(interval));

@@ -5,7 +5,7 @@ import { copyable } from "../lib/copy.js";
 import { h } from "../lib/dom.js";
 import { percent1, time, usd } from "../lib/format.js";
 import { intervalBar } from "../lib/interval.js";
-import { hue, short } from "../lib/models.js";
+import { colour, short } from "../lib/models.js";
 import { interval, isBase, judged, kind, meaning, measure, newestFirst, status, words } from "./facts.js";
 
 /**
@@ -31,7 +31,7 @@ export function shelfOf(shelf, from) {
   const lines = newestFirst(shelf.versions).map((version) => versionOf(shelf, version, from));
   return h(
     "article",
-    { class: "card shelf", "data-hue": hue(shelf.model), "data-model": shelf.model },
+    { class: "card shelf", ...colour(shelf.model), "data-model": shelf.model },
     head,
     ...(why ? [h("p", { class: "why small" }, why)] : []),
     ...(lines.length ? [h("div", { class: "columns small quiet", "aria-hidden": "true" }, ...columns)] : [h("p", { class: "quiet small" }, "No version yet.")]),

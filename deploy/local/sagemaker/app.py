@@ -46,7 +46,8 @@ class Sagemaker:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         names = Names(settings.aws_region, settings.role_arn.split(":")[4])
-        images = Images(settings.image_registry, settings.tools, unconfined=settings.allow_unconfined)
+        folders = settings.image_folders()
+        images = Images(settings.image_registry, settings.tools, folders, unconfined=settings.allow_unconfined)
         objects = Objects(settings)
         self.state = State(home / "state.sqlite")
         logs = Logs(home / "logs", names)

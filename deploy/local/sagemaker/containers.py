@@ -1,4 +1,4 @@
-"""Runs images as processes: an image is a folder of trainers/images with a Python of its own.
+"""Runs images as processes: an image is a folder, as in trainers/images, with a Python of its own.
 
 Each process sees its own folder as /opt/ml where the kernel lets us (namespaces), so that the SDK's own scripts run
 unmodified, and of the rest of the machine only what it needs: see `deploy.local.confine`. Elsewhere SAGEMAKER_BASE_DIR names
@@ -25,7 +25,7 @@ import structlog
 
 from deploy.local import die_with_parent, install
 from deploy.local.confine import ML, Bars, needed, real
-from deploy.local.install import IMAGES
+from deploy.local.install import CONTRACT
 from deploy.local.sagemaker.errors import invalid
 
 MARK: Final = "LOCAL_SAGEMAKER_HOME"
@@ -71,14 +71,16 @@ class NotConfined(OSError):
 class Images:
     """The images that can be run here."""
 
-    def __init__(self, registry: str, tools: Path, *, unconfined: bool = True) -> None:
+    def __init__(self, registry: str, tools: Path, folders: Mapping[str, Path], *, unconfined: bool = True) -> None:
         """Images of a registry, with their environments under ``tools/images``.
 
         Args:
             registry: What stands before an image's name.
             tools: The folder of what is installed.
+            folders: The folder of each, by its name.
             unconfined: Whether they may run where nothing can shut them in.
         """
+        self._folders = folders
         self._registry = registry
         self._unconfined = unconfined
         self._tools = tools.absolute()
@@ -91,8 +93,8 @@ class Images:
             AwsError: ValidationException, if there is none.
         """
         name, _, tag = uri.removeprefix(self._registry).rpartition(":")
-        if not uri.startswith(self._registry) or "/" in name or not tag or not (IMAGES / name / "serve.py").is_file():
-            known = ", ".join(f"{self._registry}{path.parent.name}:1" for path in sorted(IMAGES.glob("*/serve.py")))
+        if not uri.startswith(self._registry) or "/" in name or not tag or name not in self._folders:
+            known = ", ".join(f"{self._registry}{known}:1" for known in sorted(self._folders))
             raise invalid(f"Unable to find image {uri}: this machine has {known}")
         return name
 
@@ -109,7 +111,7 @@ class Images:
             raise invalid(f"Image {uri} is not installed: {unavailable.read_text().strip()}")
         if not python.exists():
             raise invalid(f"Image {uri} is not installed: run `python -m deploy.local.install`")
-        return Image(uri, IMAGES / name, python, self._unconfined)
+        return Image(uri, self._folders[name], python, self._unconfined)
 
     async def for_training(self, image: Image, say: Say) -> Image:
         """Return the image with the environment that its `train` needs; the first call installs it, as an image is pulled.
@@ -124,7 +126,7 @@ class Images:
             NotInstalled: If it could not be made.
         """
         name = image.folder.name
-        step = install.training_step(self._tools, name)
+        step = install.training_step(self._tools, image.folder)
         if step is None:
             return image
         if not step.is_done():
@@ -234,7 +236,7 @@ async def start(
     base = {name: os.environ[name] for name in ("HOME", "LANG", "TZ", "TMPDIR", "OMP_NUM_THREADS") if name in os.environ}
     base |= {
         "PATH": f"{image.python.parent}:{os.environ.get('PATH', os.defpath)}",
-        "PYTHONPATH": str(IMAGES / "contract"),  # as the Dockerfiles set it
+        "PYTHONPATH": str(CONTRACT),  # as the Dockerfiles set it
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -284,7 +286,7 @@ def bars(folder: Path, image: Image, home: Path) -> Bars:
     """
     [place] = real([folder])
     covered = real([home.absolute().parent, os.environ.get("HOME", "/root"), "/run"])
-    return Bars(place, covered, (*needed(str(image.python)), *real([IMAGES, image.folder])))
+    return Bars(place, covered, (*needed(str(image.python)), *real([CONTRACT, image.folder])))
 
 
 @functools.cache
