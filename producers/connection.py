@@ -55,8 +55,6 @@ class Place:
     """host:port of some of its brokers."""
     security: dict[str, Any] = field(default_factory=dict, repr=False)
     """Arguments of every kafka-python client besides the servers; empty: neither TLS nor SASL."""
-    librdkafka: dict[str, Any] = field(default_factory=dict, repr=False)
-    """The same, as settings of every librdkafka client."""
 
 
 def kafka_of(settings: Settings) -> Place:
@@ -74,24 +72,7 @@ def kafka_of(settings: Settings) -> Place:
         security["ssl_context"] = _context(settings)
     if protocol.startswith("SASL"):
         security |= _sasl(settings)
-    return Place(servers, security, _librdkafka(settings, security))
-
-
-def _librdkafka(settings: Settings, security: dict[str, Any]) -> dict[str, Any]:
-    """What librdkafka is told of TLS and SASL."""
-    told: dict[str, Any] = {"security.protocol": settings.kafka_security_protocol}
-    if "ssl_context" in security:
-        told["ssl.ca.location"] = str(settings.kafka_ssl_cafile or ssl.get_default_verify_paths().cafile or "probe")
-        if settings.kafka_ssl_certfile:
-            told["ssl.certificate.location"] = str(settings.kafka_ssl_certfile)
-            told["ssl.key.location"] = str(settings.kafka_ssl_keyfile or settings.kafka_ssl_certfile)
-    if "sasl_mechanism" in security:
-        told["sasl.mechanism"] = security["sasl_mechanism"]
-    if (tokens := security.get("sasl_oauth_token_provider")) is not None:
-        told["oauth_cb"] = tokens.librdkafka
-    elif "sasl_plain_username" in security:
-        told |= {"sasl.username": security["sasl_plain_username"], "sasl.password": security["sasl_plain_password"]}
-    return told
+    return Place(servers, security)
 
 
 def _context(settings: Settings) -> ssl.SSLContext:
@@ -153,11 +134,6 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]
                 self._token, lasts_s = self._fetch()
                 self._until = time.monotonic() + max(lasts_s - _EARLY_S, lasts_s / 2)
             return self._token
-
-    def librdkafka(self, _: str) -> tuple[str, float]:
-        """The same as librdkafka asks for it: a token, and until when it is to be used, in seconds since 1970."""
-        token = self.token()
-        return token, time.time() + max(1.0, self._until - time.monotonic())
 
     def _fetch(self) -> tuple[str, float]:
         """A new token, and for how many seconds it is good."""

@@ -1,113 +1,108 @@
-"""The bus that is Apache Kafka, through librdkafka: idempotent, acks=all, retried until `DELIVERY_S` (all ways).
+"""The bus on Apache Kafka, through kafka-python (all ways)."""
 
-librdkafka does in its own threads, in C, what a client in Python does under the interpreter's lock: see decision 0024.
-"""
-
-import logging
 import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.errors import AuthorizationError, KafkaError
+from kafka.structs import TopicPartition
 
 from contracts.events import Event
 from contracts.ports import Partition, Record, Since, Tail
-from producers.connection import BrokerAbsent, BusError, NotAdmitted, Place, knock
-from producers.placement import BusClosed, BusFull, Undelivered, failed, first_offset, known_partitions, place_of
+from producers.connection import DIRECT, NotAdmitted, Place, knock
+from producers.connection import BrokerAbsent as BrokerAbsent
+from producers.connection import BusError as BusError
+from producers.placement import (
+    BusClosed,
+    BusFull,
+    Undelivered,
+    failed,
+    first_offset,
+    known_partitions,
+    place_of,
+)
 
 MAX_UNACKNOWLEDGED: Final = 64 * 1024 * 1024
-"""Bytes that may wait for the broker's acknowledgement before publishing fails."""
+"""Bytes that may wait for the broker's acknowledgement before publishing fails: kafka-python itself has no bound."""
+
 DELIVERY_S: Final = 120.0
-"""An event is tried for so long before its future fails; a broker that was killed is back in 3.3 s."""
-MAX_BATCH: Final = 2000
-"""Records that one poll gives."""
-_ASK_S: Final = 5.0  # one question to the broker
-_CLOSE_S: Final = 2.5
-_SLICE_S: Final = 0.25  # how soon a poll sees that its tail was closed
-_PAUSE_S: Final = 0.05
+"""How long an event is tried for before its future fails; a broker that was killed is back in 3.3 s."""
+
+_CLOSE_S = 2.5
+
+_SLICE_S = 0.25  # how soon a poll sees that its tail was closed
 
 _CLIENT: Final[dict[str, Any]] = {
-    "client.id": "gamenight",
-    "reconnect.backoff.max.ms": 500,
-    "socket.timeout.ms": 10_000,
-    "socket.nagle.disable": True,
-    "log.connection.close": False,
+    "proxy_url": DIRECT,
+    "request_timeout_ms": 10_000,
+    "reconnect_backoff_max_ms": 500,
+    "allow_auto_create_topics": False,
+    "metrics_enabled": False,
 }
-_GRAVE: Final = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_TOPIC_OR_PART})
-"""Errors of a reader that do not pass by themselves; librdkafka tries again after all others."""
 
 
 class KafkaBus:
-    """Apache Kafka. Events may be published from any thread; one thread of its own takes the acknowledgements."""
+    """Apache Kafka through kafka-python: idempotent, acks=all, retried until `DELIVERY_S`."""
 
     def __init__(self, place: Place, topics: Collection[str], deadline_s: float) -> None:
         """Connect, and learn the partitions of every topic, so that no later publish waits for them."""
         self._place = place
-        self._client = {"bootstrap.servers": ",".join(place.servers), **_CLIENT, **place.librdkafka}
+        self._client = {"bootstrap_servers": list(place.servers), **_CLIENT, **place.security}
         self._lock = threading.Lock()
         self._unacknowledged = 0
         self._closed = False
         deadline = time.monotonic() + deadline_s
-        knock(place, deadline - time.monotonic())
-        self._producer = self._connect()
-        self._acknowledging = threading.Thread(target=self._acknowledge, name="bus", daemon=True)
-        self._acknowledging.start()
+        self._producer = self._connect(deadline)
         try:
             self._partitions = self._learn(topics, deadline)
         except BaseException:
-            self._closed = True
+            self._producer.close(timeout=0)
             raise
+        self._producer.config["max_block_ms"] = 0  # from here on a send that would wait fails instead
 
-    def _connect(self) -> Producer:
-        settings = {
-            "acks": "all",
-            "enable.idempotence": True,
-            "linger.ms": 0,
-            "message.timeout.ms": int(DELIVERY_S * 1000),
-            "message.max.bytes": 2 * 1024 * 1024,
-            "queue.buffering.max.messages": 1_000_000,
-            "queue.buffering.max.kbytes": 128 * 1024,  # over `MAX_UNACKNOWLEDGED`, which is the bound
-        }
-        return Producer({**settings, **self._client}, logger=_log)
-
-    def _acknowledge(self) -> None:
-        """Take acknowledgements until the bus is closed, and what was published is settled."""
-        while not self._closed or len(self._producer):
-            self._producer.poll(_SLICE_S)
+    def _connect(self, deadline: float) -> Any:
+        while True:
+            knock(self._place, deadline - time.monotonic())
+            try:
+                return KafkaProducer(
+                    acks="all",
+                    enable_idempotence=True,
+                    linger_ms=0,
+                    delivery_timeout_ms=int(DELIVERY_S * 1000),
+                    bootstrap_timeout_ms=5_000,
+                    max_block_ms=1_000,
+                    **self._client,
+                )
+            except KafkaError as error:
+                if time.monotonic() > deadline:
+                    raise BrokerAbsent(f"Kafka at {','.join(self._place.servers)} does not answer ({error})") from error
+            time.sleep(0.05)
 
     def _learn(self, topics: Collection[str], deadline: float) -> dict[str, int]:
-        servers = ",".join(self._place.servers)
+        with ThreadPoolExecutor(max(1, len(topics))) as asking:  # one after another they cost a tenth of a second each
+            counts = asking.map(lambda topic: self._count(topic, deadline), topics)
+            return dict(zip(topics, counts, strict=True))
+
+    def _count(self, topic: str, deadline: float) -> int:
         while True:
             try:
-                found = self._producer.list_topics(timeout=_ASK_S).topics
-            except KafkaException as error:
+                return len(self._producer.partitions_for(topic))
+            except AuthorizationError as refused:
+                raise NotAdmitted(
+                    f"Kafka at {','.join(self._place.servers)} does not let us see {topic!r}: `gamenight acls` gives the right"
+                ) from refused
+            except KafkaError as error:
                 if time.monotonic() > deadline:
-                    raise BrokerAbsent(f"Kafka at {servers} does not answer ({error})") from error
-                continue
-            there = {topic: len(found[topic].partitions) for topic in topics if topic in found and not found[topic].error}
-            missing = next((topic for topic in topics if not there.get(topic)), None)
-            if missing is None:
-                return there
-            if self._hidden(missing):
-                raise NotAdmitted(f"Kafka at {servers} does not let us see {missing!r}: `gamenight acls` gives the right")
-            if time.monotonic() > deadline:
-                raise BrokerAbsent(f"Kafka at {servers} has no topic {missing!r}: `gamenight topics` makes it")
-            time.sleep(_PAUSE_S)
-
-    def _hidden(self, topic: str) -> bool:
-        """Whether we have no right to see a topic. To ask for it by a producer could make it."""
-        asked = AdminClient({**self._client}, logger=_log).describe_topics(TopicCollection([topic]), request_timeout=_ASK_S)
-        try:
-            asked[topic].result()
-        except KafkaException as error:
-            return bool(error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED)
-        return False
+                    raise BrokerAbsent(
+                        f"Kafka at {','.join(self._place.servers)} has no topic {topic!r}: `gamenight topics` makes it"
+                    ) from error
 
     def publish(self, event: Event) -> "Future[Record]":
-        """Send an event without ever waiting; what goes wrong is the future's."""
+        """Send an event without waiting; the future gets the record or the error."""
         try:
             partition, key, value = place_of(event, self._partitions)
             self._reserve(len(value))
@@ -115,20 +110,23 @@ class KafkaBus:
             return failed(error)
         future: Future[Record] = Future()
         future.set_running_or_notify_cancel()  # it is on its way: nobody can take it back
-        timestamp_ms, size = int(time.time() * 1000), len(value)
+        timestamp_ms = int(time.time() * 1000)
 
-        def settled(error: KafkaError | None, message: Message) -> None:
-            self._release(size)
-            if error is None:
-                future.set_result(Record(event.topic, partition, message.offset() or 0, key, b"", timestamp_ms))
-            else:
-                future.set_exception(Undelivered(f"{event.type} not delivered to {event.topic}: {error.str()}"))
+        def acknowledged(metadata: Any) -> None:
+            self._release(len(value))
+            future.set_result(Record(event.topic, partition, metadata.offset, key, b"", timestamp_ms))
+
+        def refused(error: BaseException) -> None:
+            self._release(len(value))
+            future.set_exception(Undelivered(f"{event.type} not delivered to {event.topic}: {error}"))
 
         try:
-            self._producer.produce(event.topic, value, key, partition=partition, timestamp=timestamp_ms, on_delivery=settled)
-        except (KafkaException, BufferError) as error:
-            self._release(size)
-            future.set_exception(Undelivered(f"{event.type} not delivered to {event.topic}: {error}"))
+            sent = self._producer.send(event.topic, value, key, partition=partition, timestamp_ms=timestamp_ms)
+        except (KafkaError, ValueError) as error:
+            refused(error)
+        else:
+            sent.add_callback(acknowledged)
+            sent.add_errback(refused)
         return future
 
     def _reserve(self, size: int) -> None:
@@ -149,8 +147,10 @@ class KafkaBus:
         Raises:
             Undelivered: If it was not within ``timeout_s``.
         """
-        if self._producer.flush(timeout_s):
-            raise Undelivered(f"{self._unacknowledged} bytes not acknowledged after {timeout_s} s")
+        try:
+            self._producer.flush(timeout_s)
+        except KafkaError as error:
+            raise Undelivered(f"{self._unacknowledged} bytes not acknowledged after {timeout_s} s") from error
 
     def follow(self, topics: Sequence[str], since: Since) -> Tail:
         """Read topics as a bystander: every partition, no group, nothing committed.
@@ -161,7 +161,7 @@ class KafkaBus:
         partitions = known_partitions(topics, self._partitions)
         try:
             return _KafkaTail(self._client, partitions, since)
-        except KafkaException as error:
+        except KafkaError as error:
             raise BusError(f"{', '.join(topics)} cannot be read: {error}") from error
 
     def close(self) -> None:
@@ -170,9 +170,12 @@ class KafkaBus:
             if self._closed:
                 return
             self._closed = True
-        if self._producer.flush(_CLOSE_S):
-            self._producer.purge()  # what was not acknowledged fails its futures now
-        self._acknowledging.join(_CLOSE_S)
+        try:
+            self._producer.flush(_CLOSE_S)
+        except KafkaError:
+            self._producer.close(timeout=0)  # what was not acknowledged fails its futures now
+        else:
+            self._producer.close(timeout=_CLOSE_S)
 
 
 class _KafkaTail:
@@ -181,93 +184,79 @@ class _KafkaTail:
     def __init__(self, client: Mapping[str, Any], partitions: dict[str, int], since: Since) -> None:
         self._lock = threading.Lock()
         self._closing = False
-        settings = {
-            "group.id": "gamenight-bystander",  # it is never joined
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",  # where retention has overtaken it; twice is harmless, never is not
-            "fetch.min.bytes": 1,  # the broker answers with the first byte: waiting is the broker's, not a timer's
-            "fetch.wait.max.ms": 500,
-            "max.partition.fetch.bytes": 4 * 1024 * 1024,
-            "queued.max.messages.kbytes": 16 * 1024,
-        }
-        self._consumer = Consumer({**settings, **client}, logger=_log)
+        self._consumer = KafkaConsumer(
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # where retention has overtaken it; twice is harmless, never is not
+            fetch_min_bytes=1,  # the broker answers with the first byte: waiting is the broker's, not a timer's
+            fetch_max_wait_ms=500,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            max_poll_records=2000,
+            **client,
+        )
         try:
-            assigned = [(topic, part) for topic, count in partitions.items() for part in range(count)]
-            deadline = time.monotonic() + _ASK_S
-            ends = {place: self._ends(place, deadline) for place in assigned}
-            self._next: dict[Partition, int] = self._starts(ends, since)
-            self._behind = {place: end for place, (_, end) in ends.items() if self._next[place] < end}
-            self._consumer.assign([TopicPartition(*place, offset) for place, offset in self._next.items()])
+            assigned = [TopicPartition(topic, part) for topic, count in partitions.items() for part in range(count)]
+            self._consumer.assign(assigned)
+            ends = self._consumer.end_offsets(assigned)
+            starts = self._starts(assigned, ends, since)
+            for place, offset in starts.items():
+                self._consumer.seek(place, offset)
+            self._next: dict[Partition, int] = {(place.topic, place.partition): offset for place, offset in starts.items()}
+            self._behind = {place: ends[place] for place in assigned if starts[place] < ends[place]}
         except BaseException:
-            self._consumer.close()
+            self._consumer.close(autocommit=False, timeout_ms=0)
             raise
 
-    def _ends(self, place: Partition, deadline: float) -> tuple[int, int]:
-        """The first offset of a partition, and the one after the last; a broker that just starts is asked again."""
-        while True:
-            try:
-                return self._consumer.get_watermark_offsets(TopicPartition(*place), _ASK_S)
-            except KafkaException as error:
-                if error.args[0].code() in _GRAVE or time.monotonic() > deadline:
-                    raise
-            time.sleep(_PAUSE_S)
-
-    def _starts(self, ends: Mapping[Partition, tuple[int, int]], since: Since) -> dict[Partition, int]:
+    def _starts(self, assigned: list[Any], ends: dict[Any, int], since: Since) -> dict[Any, int]:
         if since == "end":
-            return {place: end for place, (_, end) in ends.items()}
+            return ends
         if since == "start":
-            return {place: begin for place, (begin, _) in ends.items()}
+            return dict(self._consumer.beginning_offsets(assigned))
         if isinstance(since, Mapping):
-            return {place: first_offset(since.get(place, 0), begin, end) for place, (begin, end) in ends.items()}
-        at_ms = int(since.timestamp() * 1000)
-        found = self._consumer.offsets_for_times([TopicPartition(*place, at_ms) for place in ends], _ASK_S)
-        return {
-            (one.topic, one.partition): one.offset if one.offset >= 0 else ends[one.topic, one.partition][1] for one in found
-        }
+            begin = self._consumer.beginning_offsets(assigned)
+            return {p: first_offset(since.get((p.topic, p.partition), 0), begin[p], ends[p]) for p in assigned}
+        found = self._consumer.offsets_for_times(dict.fromkeys(assigned, int(since.timestamp() * 1000)))
+        return {place: found[place].offset if found.get(place) else ends[place] for place in assigned}
 
     def poll(self, timeout_s: float) -> list[Record]:
-        """The records that came since; empty after ``timeout_s`` without any, or once closed."""
+        """Return the records that came since; none after ``timeout_s`` without any, or once closed."""
         deadline = time.monotonic() + timeout_s
         while True:
             with self._lock:
                 if self._closing:
                     return []
-                first = self._consumer.poll(min(_SLICE_S, max(0.0, deadline - time.monotonic())))
-                messages = [] if first is None else [first, *self._consumer.consume(MAX_BATCH - 1, 0)]
-            records = [record for message in messages if (record := self._record(message)) is not None]
-            if records or time.monotonic() >= deadline:
-                return records
+                wait_s = min(_SLICE_S, max(0.0, deadline - time.monotonic()))
+                try:
+                    batches = self._consumer.poll(timeout_ms=wait_s * 1000)
+                    self._note(batches)
+                except KafkaError as error:
+                    raise BusError(f"reading failed: {error}") from error
+            if batches or time.monotonic() >= deadline:
+                return [
+                    Record(r.topic, r.partition, r.offset, r.key, r.value, r.timestamp)
+                    for r in chain.from_iterable(batches.values())
+                ]
 
-    def _record(self, message: Message) -> Record | None:
-        """What a message carries; None: it is a note of librdkafka."""
-        error, place = message.error(), (message.topic() or "", message.partition() or 0)
-        if error is not None:
-            if error.code() == KafkaError._PARTITION_EOF:
+    def _note(self, batches: dict[Any, list[Any]]) -> None:
+        for place, batch in batches.items():
+            self._next[place.topic, place.partition] = batch[-1].offset + 1
+            if batch[-1].offset + 1 >= self._behind.get(place, 0):
                 self._behind.pop(place, None)
-            elif error.code() in _GRAVE:
-                raise BusError(f"reading failed: {error.str()}")
-            return None
-        offset = message.offset() or 0
-        self._next[place] = offset + 1
-        if offset + 1 >= self._behind.get(place, offset + 2):
-            del self._behind[place]
-        return Record(place[0], place[1], offset, message.key(), message.value(), message.timestamp()[1])
+        if self._behind and not batches:  # compaction may have taken the last records: the position knows
+            for place in list(self._behind):
+                if (self._consumer.position(place, timeout_ms=100) or 0) >= self._behind[place]:
+                    del self._behind[place]
 
     def caught_up(self) -> bool:
-        """Whether everything that was on the topics when it was opened has been polled."""
+        """Say whether everything that was on the topics when it was opened has been polled."""
         return not self._behind
 
     def positions(self) -> dict[Partition, int]:
-        """The first offset of each partition that was not polled."""
+        """Return the first offset of each partition that was not polled."""
         return dict(self._next)
 
     def close(self) -> None:
-        """Stop; a poll under way in another thread returns."""
+        """Stop reading; a poll in another thread returns."""
         self._closing = True
         with self._lock:
-            self._consumer.close()
-
-
-_log = logging.getLogger("kafka.librdkafka")
+            self._consumer.close(autocommit=False, timeout_ms=1000)
