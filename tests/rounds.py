@@ -28,7 +28,7 @@ def table(
     batch = {model: Route("1", f"gamenight-{model}") for model in models}
     weights = Online("mnist1+0", histories.READER, -1, np.zeros((10, 3), np.float32))
     made = Table(batch=batch, online={"river": weights, **online}, candidates=dict(candidates or {}))
-    return made if policy is None else made.after(policy)
+    return made if policy is None else made.apply(policy)
 
 
 def canary(share: float = 1.0) -> Candidate:

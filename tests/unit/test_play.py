@@ -16,7 +16,6 @@ from api.play.seats import Place, Seats
 from api.play.session import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
 from contracts.events import (
     MAX_WORDS,
-    MODELS,
     CorrectionGiven,
     CorrectionReceipt,
     CorrectionWithdrawn,
@@ -29,6 +28,7 @@ from contracts.settings import Settings
 from streams.joiner import Joiner
 from streams.scorer import Scorer
 from tests.histories import correction, drawing, features, folded, guess, named
+from tests.roster import MODELS
 from tests.serving import UNLIMITED
 
 

@@ -79,9 +79,9 @@ def test_a_snapshot_of_another_shape_or_of_no_online_model_is_refused():
     wider = snapshot(4).model_copy(update={"weights": np.zeros((10, 9), "<f4").tobytes()})
 
     with pytest.raises(ValueError, match="shape"):
-        table.after(wider)
+        table.apply(wider)
     with pytest.raises(ValueError, match="no online model"):
-        table.after(snapshot(4).model_copy(update={"model": "xgboost"}))
+        table.apply(snapshot(4).model_copy(update={"model": "xgboost"}))
 
 
 def test_what_is_promoted_is_a_batch_model_at_an_endpoint():
