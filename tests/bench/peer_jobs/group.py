@@ -60,6 +60,7 @@ class Group(ConsumerRebalanceListener):
         self._progress: dict[TopicPartition, Progress] = {}
         self._generation = 0
         """Of the assignment: what was fetched in an earlier one is not delivered, since it is read again."""
+        self._begin: dict[TopicPartition, int] = {}
         self._release: Callable[[], Awaitable[None]] | None = None
         self._working: list[asyncio.Task[None]] = []
 
@@ -108,16 +109,23 @@ class Group(ConsumerRebalanceListener):
         cluster = str((await self._admin.describe_cluster())["cluster_id"])
         kept = {place: await self._consumer.committed(place) for place in assigned}
         self._progress.clear()
+        self._begin.clear()
         wanted = self._positions(first, ends, cluster)
         for place in assigned:
             committed = kept[place]
-            self._consumer.seek(place, wanted.get(place, first[place] if committed is None else committed))
+            self._begin[place] = wanted.get(place, first[place] if committed is None else committed)
+            self._consumer.seek(place, self._begin[place])
         self._generation += 1
 
     async def _read(self) -> None:
         while True:
             generation = self._generation
-            for place, records in (await self._consumer.getmany(timeout_ms=1000, max_records=STEP)).items():
+            fetched = await self._consumer.getmany(timeout_ms=1000, max_records=STEP)
+            if generation != self._generation:  # nobody can tell of which assignment this is: it is read again
+                for place in self._begin.keys() & self._consumer.assignment():
+                    self._consumer.seek(place, self._begin[place])
+                continue
+            for place, records in fetched.items():
                 progress = self._progress.setdefault(place, Progress())
                 for r in records:
                     if generation != self._generation:
