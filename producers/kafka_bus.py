@@ -114,7 +114,7 @@ class KafkaBus:
 
         def acknowledged(metadata: Any) -> None:
             self._release(len(value))
-            future.set_result(Record(event.topic, partition, metadata.offset, key, b"", timestamp_ms))
+            future.set_result(Record(event.topic, partition, metadata.offset, key, b"", metadata.timestamp))
 
         def refused(error: BaseException) -> None:
             self._release(len(value))

@@ -5,10 +5,28 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from contracts.events import CorrectionProbed, DrawingSubmitted, GuessMissed, ReceiptProbed, decode, now
+from contracts.events import (
+    ONLINE_MODELS,
+    CorrectionProbed,
+    DrawingSubmitted,
+    GuessMissed,
+    ModelPromoted,
+    ReceiptProbed,
+    SnapshotTaken,
+    decode,
+    now,
+)
 from contracts.ports import Bus
 from tests.histories import guess
 from tests.roster import MODELS
+
+
+def at_work(model: str) -> SnapshotTaken | ModelPromoted:
+    """What models.v1 says of a model that answers."""
+    if model not in ONLINE_MODELS:
+        return ModelPromoted(model=model, version="1", title=model, endpoint=f"gamenight-{model}", variant="v1")
+    snapshot = {"offset": 0, "lessons": 1, "digest": "d", "reader": "r", "weights": b"\0" * 80}
+    return SnapshotTaken.model_validate({"model": model, "version": "1", "title": model, **snapshot})
 
 
 @contextmanager

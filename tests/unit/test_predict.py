@@ -22,10 +22,10 @@ from api.apps.predict import MAX_OPEN
 from api.apps.predict_request import MAX_BODY, MAX_COMMAS, PredictRequest, Problem, question
 from api.play.frames import Draw
 from contracts.drawing import EmptyDrawing
-from contracts.events import DrawingSubmitted, EndpointSeen, PolicySet, SnapshotTaken
+from contracts.events import DrawingSubmitted, EndpointSeen, PolicySet
 from contracts.ports import Bus
 from producers.bus import open_bus
-from tests.answering import answering
+from tests.answering import answering, at_work
 from tests.roster import MODELS
 from tests.serving import DEADLINE_S, eventually, get, serving
 
@@ -40,10 +40,7 @@ def bus() -> Iterator[Bus]:
     opened = open_bus(f"memory://{uuid4()}")
     for model in MODELS:
         if model not in ("everyone", "yours"):
-            snapshot = SnapshotTaken(
-                model=model, version="1", title=model, offset=0, lessons=1, digest="d", reader="r", weights=b"\0" * 80
-            )
-            opened.publish(snapshot)
+            opened.publish(at_work(model))
     yield opened
     opened.close()
 

@@ -11,10 +11,9 @@ from uuid import uuid4
 import pytest
 
 from api.apps.predict import Prediction
-from contracts.events import SnapshotTaken
 from contracts.ports import Bus
 from producers.bus import open_bus
-from tests.answering import answering
+from tests.answering import answering, at_work
 from tests.serving import get, serving
 from tests.unit.test_predict import SEVEN, ask
 
@@ -23,8 +22,7 @@ from tests.unit.test_predict import SEVEN, ask
 def bus() -> Iterator[Bus]:
     opened = open_bus(f"memory://{uuid4()}")
     for model in ("river", "xgboost", "tensorflow", "mxnet", "kmeans"):
-        known = {"version": "1", "offset": 0, "lessons": 1, "digest": "d", "reader": "r", "weights": b"\0" * 80}
-        opened.publish(SnapshotTaken(model=model, title=model, **known))
+        opened.publish(at_work(model))
     yield opened
     opened.close()
 

@@ -85,9 +85,9 @@ def test_a_snapshot_of_another_shape_or_of_no_online_model_is_refused():
 
 
 def test_what_is_promoted_is_a_batch_model_at_an_endpoint():
-    for odd in ({"endpoint": ""}, {"model": "river"}, {"model": "nobody"}):
+    for odd in ({"endpoint": ""}, {"model": "river"}, {"model": "everyone"}, {"model": "yours"}):
         with pytest.raises(ValueError, match="no batch model at an endpoint"):
-            Table().after(promoted("2").model_copy(update=odd))
+            Table().apply(promoted("2").model_copy(update=odd))
 
 
 def test_the_version_is_the_one_that_answered_not_the_one_that_should():
