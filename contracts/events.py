@@ -161,7 +161,8 @@ Role = Literal["champion", "canary", "shadow"]
 class GuessMade(Event):
     """One model's answer to one drawing.
 
-    Written by streams (router); read by api.relay and the joiner. Twice is harmless: the first of a `guess_id` counts.
+    Written by streams (router); read by api.relay. Whoever learns reads `DrawingAnswered`. Twice is harmless: the first of a
+    `guess_id` counts.
     """
 
     topic: ClassVar[str] = "guesses.v1"

@@ -12,6 +12,7 @@ from contracts.events import (
     LATENCY_BUCKETS_MS,
     CorrectionGiven,
     CorrectionReceipt,
+    DrawingAnswered,
     DrawingSubmitted,
     EndpointSeen,
     Event,
@@ -37,7 +38,7 @@ from streams.ledger import Kept
 from streams.personal_model import Personal
 from streams.refolding import Refolding
 from streams.scorer import Scorer
-from tests.histories import MemoryCells, correction, drawing, features, folded, guess, named
+from tests.histories import MemoryCells, answer, answered, correction, drawing, features, folded, guess, named
 
 TWO = ("xgboost", "river")
 STROKES = [[[1.0, 1.0], [5.0, 5.0]]]
@@ -48,10 +49,12 @@ def history(drawing: UUID, correction: UUID, label: int = 3) -> Iterator[Event]:
     """A drawing that both models took for a 3, and that was labelled."""
     of = {"drawing_id": drawing, "player_id": "p"}
     yield DrawingSubmitted(**of, strokes=STROKES, width=9, height=9, final=True)
-    shown = []
+    shown, made = [], []
     for model, version in (("xgboost", "base1"), ("river", "mnist1+4")):
-        yield GuessMade(**of, model=model, version=version, label=3, probabilities=FLAT, final=True, hops={})
+        made.append(GuessMade(**of, model=model, version=version, label=3, probabilities=FLAT, final=True, hops={}))
+        yield made[-1]
         shown.append(ShownGuess(model=model, version=version, label=3, probabilities=FLAT, latency_ms=1))
+    yield answered(made)
     said = {**of, "correction_id": correction}
     yield CorrectionGiven(**said, label=label)
     yield ExampleLabelled(
@@ -93,6 +96,8 @@ def test_a_whole_history_is_clean(label):
     [
         (DrawingSubmitted, "drawings"),
         (GuessMade, "guesses"),
+        (GuessMade, "answers"),
+        (DrawingAnswered, "answers"),
         (CorrectionGiven, "corrections"),
         (ExampleLabelled, "examples"),
         (LessonTaught, "lessons"),
@@ -170,6 +175,7 @@ def test_a_batch_model_is_expected_from_its_first_word_on():
 def test_a_shadow_stands_for_a_model_only_where_the_policy_made_it_one():
     events = list(history(DRAWING, CORRECTION))
     shadow = GuessMade(**of("mxnet"), version="2", label=3, probabilities=FLAT, final=True, hops={}, role="shadow")
+    events.append(answered([shadow]))
     policy = PolicySet(lead="everyone", parts={"mxnet": "shadow"})
 
     assert audited([*events, shadow], DRAWING, CORRECTION, (*TWO, "mxnet")).lost["guesses"] == 1
@@ -203,7 +209,11 @@ def test_a_correction_that_only_the_model_of_all_has_learned_is_a_loss():
 
 def test_a_word_that_was_replaced_before_it_became_an_example_is_no_loss():
     said = {"drawing_id": DRAWING, "player_id": "p", "correction_id": CORRECTION}
-    begun = [e for e in history(DRAWING, CORRECTION) if isinstance(e, DrawingSubmitted | GuessMade | CorrectionGiven)]
+    begun = [
+        e
+        for e in history(DRAWING, CORRECTION)
+        if isinstance(e, DrawingSubmitted | GuessMade | DrawingAnswered | CorrectionGiven)
+    ]
 
     assert audited(begun, DRAWING, CORRECTION, TWO).lost["receipts"] == 1
     replaced = CorrectionReceipt(**said, outcome="superseded", models={}, stage="joiner")
@@ -245,8 +255,10 @@ def whole_history(*names: str) -> list[Event]:
     said: list[Event] = []
     for seed, name in enumerate(names):
         read = features(seed, reader=base.reader)
-        said += [drawing(name, **of_eve), guess(name, features=read, **of_eve), guess(name, model="xgboost", **of_eve)]
-        said += [guess(name, model="yours", version="own1+0", **of_eve), correction(name, word=f"word on {name}", **of_eve)]
+        guesses = [guess(name, features=None, **of_eve), guess(name, model="xgboost", **of_eve)]
+        guesses.append(guess(name, model="yours", version="own1+0", **of_eve))
+        said += [drawing(name, **of_eve), *guesses, answered(guesses, features=read)]
+        said.append(correction(name, word=f"word on {name}", **of_eve))
     examples = folded(Joiner(), said)
     scored = folded(Scorer(), examples)
     learned = folded(Learner(base), [event for event in scored if isinstance(event, LessonTaught)])
@@ -308,8 +320,9 @@ def test_what_a_fresh_fold_says_and_is_not_on_the_log_is_a_fault(kind, told):
 
 def test_an_answer_of_yours_that_the_players_examples_do_not_give_is_a_fault():
     events = whole_history("d1")
-    at = next(n for n, event in enumerate(events) if isinstance(event, GuessMade) and event.model == "yours")
-    events[at] = events[at].model_copy(update={"probabilities": FLAT})
+    [at] = [n for n, event in enumerate(events) if isinstance(event, DrawingAnswered)]
+    guesses = [one.model_copy(update={"probabilities": FLAT}) if one.model == "yours" else one for one in events[at].guesses]
+    events[at] = events[at].model_copy(update={"guesses": guesses})
 
     assert [fault for fault in refolded(events) if fault.startswith("personal: the answer of own1+0 to drawing")]
 
@@ -334,7 +347,7 @@ def test_a_person_reads_whether_the_ledgers_were_compared():
 
 def test_a_story_that_went_for_want_of_room_is_no_fault_and_one_that_is_lost_is(monkeypatch):
     monkeypatch.setattr(joiner, "LEAST_BYTES", 12_000)
-    said = [event for n in range(12) for event in (drawing(f"d{n}", at=n), guess(f"d{n}", at=n + 0.1))]
+    said = [event for n in range(12) for event in (drawing(f"d{n}", at=n), answer(f"d{n}", at=n + 0.1))]
     cells = MemoryCells()
     folded(Joiner(log_bytes=1), said, cells)
 
