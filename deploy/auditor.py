@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -13,10 +13,8 @@ from contracts.events import (
     ONLINE_MODELS,
     PERSONAL_MODEL,
     SHADOW,
-    AnswerGuess,
     CorrectionGiven,
     CorrectionReceipt,
-    DrawingAnswered,
     DrawingSubmitted,
     EndpointSeen,
     Event,
@@ -29,28 +27,19 @@ from contracts.events import (
     ModelRolledBack,
     Outcome,
     PolicySet,
-    PreviewGuessed,
     ScoresCounted,
     generation,
 )
 from contracts.ports import Record
 from contracts.records import read
 from contracts.roster import is_batch
+from deploy.answers import Answers
 
 _SHOWN_OF_A_FOLD = 10
 
 _SHOWN = 40  # faults that are told one by one; all are counted
 
 _GRACE = timedelta(seconds=10)  # from a model's first promotion to its first answer
-
-
-class _Slot(NamedTuple):
-    """What a drawing has one guess of."""
-
-    drawing_id: UUID
-    player_id: str
-    model: str
-    shadow: bool
 
 
 class AuditReport(BaseModel):
@@ -145,11 +134,7 @@ class Auditor:
         self._guessed: Counter[tuple[UUID, str]] = Counter()
         self._shadows: Counter[tuple[UUID, str]] = Counter()
         self._missed: set[tuple[UUID, str]] = set()
-        self._drawn_by: dict[UUID, str] = {}
-        self._made: dict[_Slot, set[int]] = {}  # hashes of what was shown
-        self._learned: dict[_Slot, set[int]] = {}  # and of what those who learn were told
-        self._answered: set[UUID] = set()
-        self._before: set[UUID] = set()  # answered by a router that said it to nobody apart
+        self._answers = Answers(drawings)
         self._promoted: dict[str, datetime] = {}  # the first time
         self._status: dict[str, str] = {}
         self._not_shown: set[str] = set()
@@ -174,20 +159,13 @@ class Auditor:
         if isinstance(event, MessageRejected) and record.topic != MessageRejected.topic:
             self._unread += 1
             return None
+        self._answers.hear(event)
         match event:
             case DrawingSubmitted(final=True):
                 self._submitted[event.drawing_id] += 1
                 self._drawn_at.setdefault(event.drawing_id, event.at)
-                self._drawn_by.setdefault(event.drawing_id, event.player_id)
-            case GuessMade(final=True) if not isinstance(event, PreviewGuessed):
-                self._made.setdefault(_slot(event), set()).add(_content(event))
-                if event.features is not None:
-                    self._before.add(event.drawing_id)
+            case GuessMade(final=True):
                 (self._shadows if event.role == "shadow" else self._guessed)[event.drawing_id, event.model] += 1
-            case DrawingAnswered():
-                self._answered.add(event.drawing_id)
-                for guess in event.made():
-                    self._learned.setdefault(_slot(guess), set()).add(_content(guess))
             case GuessMissed(final=True):
                 self._missed.add((event.drawing_id, event.model))
             case CorrectionGiven():
@@ -251,24 +229,6 @@ class Auditor:
                 if at is None or model not in since or at >= since[model]:
                     yield f"{drawing} by {model}"
 
-    def _differing(self) -> Iterable[str]:
-        """Where those who learn were not told what was shown, or something else."""
-        before = self._before - self._answered
-        for slot in self._made.keys() | self._learned.keys():
-            if (
-                slot.drawing_id not in self._drawings
-                or slot.drawing_id in before
-                or self._drawn_by.get(slot.drawing_id) != slot.player_id
-            ):
-                continue
-            what = f"{slot.drawing_id} by {slot.model}{SHADOW * slot.shadow}"
-            if slot not in self._learned:
-                yield f"{what} was shown, and those who learn were not told"
-            elif slot not in self._made:
-                yield f"{what} was told to those who learn, and was not shown"
-            elif not self._learned[slot] <= self._made[slot]:
-                yield f"{what} was told to those who learn otherwise than it was shown"
-
     def _outcomes(self, correction: UUID, stage: str) -> set[Outcome]:
         return {outcome for outcome, who in self._receipts.get(correction, ()) if who == stage}
 
@@ -304,7 +264,7 @@ class Auditor:
         lost = {
             "drawings": count("drawing not on the log", (d for d in self._drawings if d not in self._submitted)),
             "guesses": count("drawing not answered", self._unanswered()),
-            "answers": count("a guess on drawing", self._differing()),
+            "answers": count("the guess on drawing", self._answers.faults()),
             "corrections": count("correction not on the log", (c for c in self._corrections if c not in self._given)),
             "examples": count(
                 "correction without an example",
@@ -382,16 +342,6 @@ class Auditor:
             for model, version, what in sorted(counted.keys() | expected.keys())
             if counted[model, version, what] != expected[model, version, what]
         ]
-
-
-def _slot(guess: GuessMade) -> _Slot:
-    return _Slot(guess.drawing_id, guess.player_id, guess.model, guess.role == "shadow")
-
-
-def _content(guess: GuessMade) -> int:
-    """A hash of what a guess says; when it was written is not among it."""
-    said = AnswerGuess.model_validate(dict(guess)).model_dump_json()
-    return hash((said, guess.lead, guess.lead_after))
 
 
 def _again(copies: Counter[Any]) -> int:

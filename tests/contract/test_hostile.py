@@ -165,7 +165,8 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
     [honest] = river.open(MemoryCells(), 0)
     assert isinstance(honest, SnapshotTaken)
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
-    models, board, standing, orders = Models(Table(online={"river": start}), base.reader), Board(ROSTER), Standing(), Orders()
+    models, board = Models(Table(online={"river": start}), base.reader), Board(ROSTER)
+    standing, orders = Standing(ROSTER), Orders()
     event = _read(bad.topic, value)
     assert isinstance(event, Event)
     rejecting = set()
@@ -175,7 +176,7 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
         board.apply(event)
     except Implausible:
         rejecting.add("api")
-    standing.hear(event)
+    standing.apply(event)
     orders.apply(event)
     assert rejecting == bad.rejected_by
 

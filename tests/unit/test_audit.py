@@ -113,6 +113,68 @@ def test_what_is_missing_is_found(absent, kind):
     assert not report.clean
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label": 5},
+        {"version": "base2"},
+        {"probabilities": [0.2] * 5 + [0.0] * 5},
+        {"fallback": "rests"},
+        {"role": "canary"},
+        {"role": "shadow"},
+        {"model": "nobody"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_guess_that_those_who_learn_are_told_otherwise_than_it_was_shown_is_a_fault(change):
+    events = list(history(DRAWING, CORRECTION))
+    [at] = [n for n, event in enumerate(events) if isinstance(event, DrawingAnswered)]
+    told = [one.model_copy(update=change) if one.model == "xgboost" else one for one in events[at].guesses]
+    events[at] = events[at].model_copy(update={"guesses": told})
+
+    report = audited(events, DRAWING, CORRECTION, TWO)
+
+    assert report.lost["answers"] == 1 + ("model" in change or change.get("role") == "shadow")
+    assert not report.clean
+
+
+def test_who_leads_is_part_of_what_those_who_learn_are_told():
+    events = list(history(DRAWING, CORRECTION))
+    [at] = [n for n, event in enumerate(events) if isinstance(event, DrawingAnswered)]
+    events[at] = events[at].model_copy(update={"lead": "xgboost"})
+
+    assert audited(events, DRAWING, CORRECTION, TWO).lost["answers"] == 2
+
+
+def test_guesses_may_be_told_in_several_parts_and_again_and_of_another_player_nothing_is_asked():
+    events = list(history(DRAWING, CORRECTION))
+    [at] = [n for n, event in enumerate(events) if isinstance(event, DrawingAnswered)]
+    whole = events.pop(at)
+    assert isinstance(whole, DrawingAnswered)
+    parts = [whole.model_copy(update={"guesses": [one]}) for one in whole.guesses]
+    strange = whole.model_copy(update={"player_id": "eve"})
+
+    assert audited([*events, *parts, whole, strange], DRAWING, CORRECTION, TWO).clean
+    assert audited([*events, parts[0]], DRAWING, CORRECTION, TWO).lost["answers"] == 1
+
+
+def test_what_a_router_showed_before_it_was_started_again_and_then_missed_is_no_fault():
+    events = list(history(DRAWING, CORRECTION))
+    shown = GuessMade(**of("mxnet"), version="2", label=3, probabilities=FLAT, final=True, hops={})
+    miss = GuessMissed(**of("mxnet"), final=True, resting=True, why="3 failures in a row")
+
+    assert audited([*events, shown], DRAWING, CORRECTION, TWO).lost["answers"] == 1
+    assert audited([*events, shown, miss], DRAWING, CORRECTION, TWO).clean
+
+
+def test_a_drawing_that_was_answered_before_answers_were_told_together_is_not_compared():
+    events = [event for event in history(DRAWING, CORRECTION) if not isinstance(event, DrawingAnswered)]
+    read = [e.model_copy(update={"features": features()}) if isinstance(e, GuessMade) else e for e in events]
+
+    assert audited(events, DRAWING, CORRECTION, TWO).lost["answers"] == 2
+    assert audited(read, DRAWING, CORRECTION, TWO).clean
+
+
 def test_the_same_message_again_is_a_repeat_and_no_fault():
     events = list(history(DRAWING, CORRECTION))
 
@@ -343,6 +405,23 @@ def test_a_person_reads_whether_the_ledgers_were_compared():
 
     assert "elsewhere: not compared" in told(None)
     assert "8 compared" in told(8)
+
+
+def test_examples_on_drawings_that_an_earlier_router_answered_are_not_compared_with_a_fresh_fold():
+    events = [event for event in whole_history("d1") if not isinstance(event, DrawingAnswered)]
+    read = [e.model_copy(update={"features": features()}) if isinstance(e, GuessMade) else e for e in events]
+
+    assert [fault for fault in refolded(events) if fault.startswith("joiner: the example of drawing")]
+    assert [fault for fault in refolded(read) if fault.startswith("joiner")] == []
+
+
+def test_a_part_that_lies_on_the_log_twice_is_folded_once_though_the_joiner_would_count_it_again(monkeypatch):
+    events = whole_history("d1")
+    [part] = [event for event in events if isinstance(event, DrawingAnswered)]
+    later = part.model_copy(update={"features": None, "guesses": part.guesses[:2]})
+    monkeypatch.setattr(joiner, "_same_guess", lambda *_: False)
+
+    assert refolded([*events, part, later]) == []
 
 
 def test_a_story_that_went_for_want_of_room_is_no_fault_and_one_that_is_lost_is(monkeypatch):
