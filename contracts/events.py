@@ -161,7 +161,8 @@ Role = Literal["champion", "canary", "shadow"]
 class GuessMade(Event):
     """One model's answer to one drawing.
 
-    Written by streams (router); read by api.relay and the joiner. Twice is harmless: the first of a `guess_id` counts.
+    Written by streams (router); read by api.relay. Whoever learns reads `DrawingAnswered`. Twice is harmless: the first of a
+    `guess_id` counts.
     """
 
     topic: ClassVar[str] = "guesses.v1"
@@ -182,7 +183,7 @@ class GuessMade(Event):
     table: Name = ""
     """The routing table that was in force: changes with every model-version event."""
     features: Features | None = None
-    """The drawing as it was read; on the guesses of online models to final drawings only."""
+    """The drawing as it was read: on guesses of before `DrawingAnswered` has it, those of online models to final drawings."""
     fallback: Text | None = None
     """Why this model or version answered in the place of another; None: it was its turn."""
     role: Role = "champion"
@@ -1068,8 +1069,8 @@ TOPICS: Final[Mapping[str, TopicSpec]] = {
     spec.name: spec
     for spec in (
         _spec("drawings.v1", PLAYER_PARTITIONS, 7, "what players drew, finished or not", share=0.38),
-        _spec("guesses.v1", PLAYER_PARTITIONS, 7, "what the models said of finished drawings, as it came", share=0.18),
-        _spec("answers.v1", PLAYER_PARTITIONS, 7, "all that they said of each, and how they read it", share=0.18),
+        _spec("guesses.v1", PLAYER_PARTITIONS, 7, "what the models said of finished drawings, as it came", share=0.17),
+        _spec("answers.v1", PLAYER_PARTITIONS, 7, "all that they said of each, and how they read it", share=0.19),
         _spec(
             "previews.v1",
             PLAYER_PARTITIONS,

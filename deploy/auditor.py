@@ -33,6 +33,7 @@ from contracts.events import (
 from contracts.ports import Record
 from contracts.records import read
 from contracts.roster import is_batch
+from deploy.answers import Answers
 
 _SHOWN_OF_A_FOLD = 10
 
@@ -133,6 +134,7 @@ class Auditor:
         self._guessed: Counter[tuple[UUID, str]] = Counter()
         self._shadows: Counter[tuple[UUID, str]] = Counter()
         self._missed: set[tuple[UUID, str]] = set()
+        self._answers = Answers(drawings)
         self._promoted: dict[str, datetime] = {}  # the first time
         self._status: dict[str, str] = {}
         self._not_shown: set[str] = set()
@@ -157,6 +159,7 @@ class Auditor:
         if isinstance(event, MessageRejected) and record.topic != MessageRejected.topic:
             self._unread += 1
             return None
+        self._answers.hear(event)
         match event:
             case DrawingSubmitted(final=True):
                 self._submitted[event.drawing_id] += 1
@@ -261,6 +264,7 @@ class Auditor:
         lost = {
             "drawings": count("drawing not on the log", (d for d in self._drawings if d not in self._submitted)),
             "guesses": count("drawing not answered", self._unanswered()),
+            "answers": count("the guess on drawing", self._answers.faults()),
             "corrections": count("correction not on the log", (c for c in self._corrections if c not in self._given)),
             "examples": count(
                 "correction without an example",

@@ -1,8 +1,8 @@
 """The whole topology of the stream layer, on one screen.
 
-    drawings.v1 ──────> router ──> guesses.v1, previews.v1     models.v1 ──> router's table
+    drawings.v1 ──────> router ──> guesses.v1, previews.v1, answers.v1     models.v1 ──> router's table
     examples.v1 ──────> personal ──> receipts.v1         (in the router's process, which answers from it)
-    drawings.v1, guesses.v1, corrections.v1 ──> joiner ──> examples.v1, receipts.v1
+    drawings.v1, answers.v1, corrections.v1 ──> joiner ──> examples.v1, receipts.v1
     examples.v1 ──> scorer ──> metrics.v1, lessons.v1, receipts.v1
     lessons.v1  ──> learner ─> models.v1 (snapshots), receipts.v1
     whatever cannot be handled ──> rejected.v1

@@ -2,15 +2,17 @@
 
 The three come on three topics, so in any order: whatever is there waits for the rest. What is kept of a drawing is its story,
 the events themselves; an example is only a view of it, so every order of arrival ends in the same example. Twice is harmless:
-a drawing_id, guess_id or correction_id that the story holds adds nothing to it; and whoever sends a drawing again does not know
-what came of it, so the guesses on it are shown again.
+a drawing_id, a guess of a model or of its shadow, or a correction_id that the story holds adds nothing to it; and whoever sends
+a drawing again does not know what came of it, so the guesses on it are shown again.
+
+What was answered comes in parts, the features with the first that has them. Of a part only that is kept which is new.
 
 A story is kept on disk for a week, or until there is no room: a partition's stories have their bytes, and the oldest go first.
 So the joiner is the one who knows whose drawing a word is on: the API takes any. A word whose drawing is not there waits, since
 its topic may have been read first. DrawingSought tells when it is not to come any more: written behind all drawings of before
 the word, it comes back when these have been read. Then the word is refused.
 
-A drawing has some ten events, most of them within some milliseconds: the stories that had news lately are kept in memory, and
+A drawing has three events or four, most of them within a second: the stories that had news lately are kept in memory, and
 each is written once a step. What can be learned is said at once, so that no lesson depends on how the events were gathered into
 steps; of the revisions that only add a guess the last of a step is published.
 """
@@ -27,16 +29,20 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from contracts.events import (
     MAX_GUESSES,
     MAX_WORDS,
+    ONLINE_MODELS,
     PLAYER_PARTITIONS,
+    AnswerGuess,
     CorrectionGiven,
     CorrectionProbed,
     CorrectionReceipt,
     CorrectionWithdrawn,
+    DrawingAnswered,
     DrawingSought,
     DrawingSubmitted,
     Event,
     ExampleLabelled,
     ExampleProbed,
+    Features,
     GivenLabel,
     GuessMade,
     Outcome,
@@ -77,10 +83,11 @@ class Story(BaseModel):
     news: AwareDatetime
     """When the newest of the events was written."""
     drawing: DrawingSubmitted | None = None
-    guesses: list[GuessMade] = []
+    parts: list[DrawingAnswered] = []
+    """Of each only what no earlier one of its player has: guesses, and the features."""
     words: list[Word] = []
     size: int = 0
-    """Bytes of its events as they are on their topics."""
+    """Bytes of its events as they would be on their topics, each with what is kept of it."""
 
     @classmethod
     def of(cls, cell: bytes) -> "Story":
@@ -91,12 +98,12 @@ class Story(BaseModel):
         """The story as it is kept: of what it was, less than half."""
         return zlib.compress(self.model_dump_json().encode(), 1)
 
-    def add(self, event: DrawingSubmitted | GuessMade | Word) -> bool:
+    def add(self, event: DrawingSubmitted | DrawingAnswered | Word) -> bool:
         """Take an event into the story; whether that changed it.
 
         Raises:
             AnotherPlayersDrawing: If it is by another player than the drawing.
-            TooManyGuesses: If the story has as many as it may.
+            TooManyGuesses: If the story would have more than it may.
         """
         if self.drawing is not None and event.player_id != self.drawing.player_id:
             raise AnotherPlayersDrawing(f"drawing {event.drawing_id} is not by player {event.player_id}")
@@ -104,28 +111,47 @@ class Story(BaseModel):
             case DrawingSubmitted():
                 if self.drawing is not None:
                     return False
-                others = [guess for guess in self.guesses if guess.player_id != event.player_id]
-                self.guesses = [guess for guess in self.guesses if guess.player_id == event.player_id]
+                others = [part for part in self.parts if part.player_id != event.player_id]
+                self.parts = [part for part in self.parts if part.player_id == event.player_id]
                 self.size -= sum(map(_size, others))
                 self.drawing = event
-            case GuessMade():
-                if any(_same_guess(guess, event) for guess in self.guesses):
+                self.size += _size(event)
+            case DrawingAnswered():
+                part = self._new_of(event)
+                if part is None:
                     return False
-                if len(self.guesses) >= MAX_GUESSES:
-                    raise TooManyGuesses(f"drawing {event.drawing_id} has {MAX_GUESSES} guesses already")
-                self.guesses.append(event)
+                if sum(len(one.guesses) for one in (*self.parts, part)) > MAX_GUESSES:
+                    raise TooManyGuesses(f"drawing {event.drawing_id} would have more than {MAX_GUESSES} guesses")
+                self.parts.append(part)
+                self.size += _size(part)
             case _:
                 if not self.is_news(event):
                     return False
                 self.words.append(event)
-        self.size += _size(event)
+                self.size += _size(event)
         self.news = max(self.news, event.at)
         return True
 
     @property
+    def guesses(self) -> list[AnswerGuess]:
+        """All guesses, in the order in which they came."""
+        return [guess for part in self.parts for guess in part.guesses]
+
+    @property
+    def features(self) -> Features | None:
+        """The drawing as it was read; None while no online model has answered."""
+        if not any(guess.model in ONLINE_MODELS for guess in self.guesses):
+            return None
+        return next((part.features for part in self.parts if part.features is not None), None)
+
+    def made(self) -> list[GuessMade]:
+        """The guesses as they were shown."""
+        return [guess for part in self.parts for guess in part.made()]
+
+    @property
     def began(self) -> datetime:
         """When the oldest of the events was written."""
-        events = (*self.guesses, *self.words, *((self.drawing,) if self.drawing else ()))
+        events = (*self.parts, *self.words, *((self.drawing,) if self.drawing else ()))
         return min((event.at for event in events), default=self.news)
 
     def is_news(self, word: Word) -> bool:
@@ -157,11 +183,11 @@ class Story(BaseModel):
         """
         if self.drawing is None or not self.words:
             return None
-        drawing, word = self.drawing, self.words[-1]
+        drawing, word, guesses = self.drawing, self.words[-1], self.guesses
         return ExampleLabelled(
             drawing_id=drawing.drawing_id,
             player_id=drawing.player_id,
-            revision=1 + len(self.guesses) + len(self.words),
+            revision=1 + len(guesses) + len(self.words),
             correction_id=word.correction_id,
             label=word.label if isinstance(word, CorrectionGiven) else None,
             labels=[
@@ -174,15 +200,32 @@ class Story(BaseModel):
             strokes=drawing.strokes,
             width=drawing.width,
             height=drawing.height,
-            features=next((guess.features for guess in self.guesses if guess.features is not None), None),
-            guesses=[_shown(guess) for guess in self.guesses],
+            features=self.features,
+            guesses=[_shown(guess) for guess in guesses],
         )
+
+    def _new_of(self, event: DrawingAnswered) -> DrawingAnswered | None:
+        """What a part says that its player's earlier ones do not; None: nothing.
+
+        Features that come late count only together with a guess, so that no example changes without a higher revision.
+        """
+        before = [part for part in self.parts if part.player_id == event.player_id]
+        known = [guess for part in before for guess in part.guesses]
+        guesses: list[AnswerGuess] = []
+        for guess in event.guesses:
+            if not any(_same_guess(earlier, guess) for earlier in (*known, *guesses)):
+                guesses.append(guess)
+        read = any(part.features is not None for part in before)
+        features = None if read or (known and not guesses) else event.features
+        if not guesses and features is None:
+            return None
+        return event.model_copy(update={"guesses": guesses, "features": features, "missed": {}})
 
     def _words_of(self, player_id: str) -> list[Word]:
         return [word for word in self.words if word.player_id == player_id]
 
 
-def _size(event: DrawingSubmitted | GuessMade | Word) -> int:
+def _size(event: DrawingSubmitted | DrawingAnswered | Word) -> int:
     return len(event.model_dump_json())
 
 
@@ -194,19 +237,19 @@ def _is_news(words: list[Word], word: Word) -> bool:
     return not same or (same[-1] is words[-1] and isinstance(same[-1], CorrectionGiven))
 
 
-def _same_guess(one: GuessMade, other: GuessMade) -> bool:
-    """Of one drawing: whether they have one `guess_id`, told without making it, and one player."""
-    return (one.model, one.role == "shadow", one.player_id) == (other.model, other.role == "shadow", other.player_id)
+def _same_guess(one: AnswerGuess, other: AnswerGuess) -> bool:
+    """Of one drawing and player: whether they have one `guess_id`, told without making it."""
+    return (one.model, one.shadow) == (other.model, other.shadow)
 
 
-def _shown(guess: GuessMade) -> ShownGuess:
+def _shown(guess: AnswerGuess) -> ShownGuess:
     return ShownGuess(
         model=guess.model,
         version=guess.version,
         label=guess.label,
         probabilities=guess.probabilities,
         latency_ms=sum(guess.hops.values()),
-        shadow=guess.role == "shadow",
+        shadow=guess.shadow,
     )
 
 
@@ -274,11 +317,11 @@ class _Memory:
 
 
 class Joiner:
-    """The fold from drawings, guesses and corrections to examples; and the receipt of a word that no longer stands."""
+    """The fold from drawings, answers and corrections to examples; and the receipt of a word that no longer stands."""
 
     name = "joiner"
-    schema = "joiner 2"
-    sources = ("drawings.v1", "guesses.v1", "corrections.v1")
+    schema = "joiner 3"
+    sources = ("drawings.v1", "answers.v1", "corrections.v1")
 
     def __init__(self, log_bytes: int | None = None) -> None:
         """Nothing is here.
@@ -302,12 +345,12 @@ class Joiner:
         Previews and probes are no part of any story, and neither is a guess that was missed.
 
         Raises:
-            AnotherPlayersDrawing: If a drawing or guess cannot be part of its drawing's story.
+            AnotherPlayersDrawing: If a drawing or its answers cannot be part of its drawing's story.
         """
         match event:
             case DrawingSubmitted() if event.final and not event.probe:
                 return self._tell(cells, event, partition)
-            case GuessMade() if event.final:
+            case DrawingAnswered():
                 return self._tell(cells, event, partition)
             case CorrectionGiven() | CorrectionWithdrawn():
                 return self._tell(cells, event, partition)
@@ -342,17 +385,19 @@ class Joiner:
         """Forget the partition."""
         self._partitions.pop(partition, None)
 
-    def _tell(self, cells: Cells, event: DrawingSubmitted | GuessMade | Word, partition: int) -> Iterable[Event]:
+    def _tell(self, cells: Cells, event: DrawingSubmitted | DrawingAnswered | Word, partition: int) -> Iterable[Event]:
         memory = self._partitions[partition]
         known = memory.story(cells, event.drawing_id)
         story = Story(news=event.at) if known is None else known
         if isinstance(event, CorrectionGiven | CorrectionWithdrawn) and (why := story.refusal(event)) is not None:
             return (_refused(event, why),)
         before, size = story.standing(event.player_id), story.size
+        guesses, read = len(story.guesses), story.features is not None
         if not story.add(event):
-            return [_again(guess) for guess in story.guesses] if isinstance(event, DrawingSubmitted) else ()
-        only_a_guess = isinstance(event, GuessMade) and event.features is None
-        memory.told(event.drawing_id, story, at_once=not only_a_guess)
+            return [_again(guess) for guess in story.made()] if isinstance(event, DrawingSubmitted) else ()
+        only_a_guess = isinstance(event, DrawingAnswered) and read is (story.features is not None)
+        only_read = isinstance(event, DrawingAnswered) and len(story.guesses) == guesses
+        memory.told(event.drawing_id, story, at_once=not only_a_guess or only_read)
         if known is None:
             _enqueue(cells, memory.queue, _Entry(drawing_id=event.drawing_id, due=event.at + FORGET_AFTER))
         said: list[Event] = []
@@ -380,7 +425,7 @@ class Joiner:
         size = story.size
         refused = [_refused(word, UNKNOWN) for word in story.expel(lambda word: word.player_id != sought.player_id)]
         memory.queue.size += story.size - size
-        if story.words or story.guesses:
+        if story.words or story.parts:
             memory.told(sought.drawing_id, story, at_once=True)
         else:
             memory.forget(cells, sought.drawing_id, story)

@@ -6,7 +6,7 @@ So a fold that counts a message twice differs from this one, whether its process
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
@@ -21,6 +21,7 @@ from contracts.events import (
     CorrectionGiven,
     CorrectionReceipt,
     CorrectionWithdrawn,
+    DrawingAnswered,
     DrawingSought,
     DrawingSubmitted,
     Event,
@@ -231,7 +232,11 @@ class Refolding:
         self._drawn: dict[UUID, tuple[int, int]] = {}  # partition, and when the record of the drawing was written
         self._players: dict[str, list[Player]] = {}  # of the sample, each as they were, one state after the other
         self._asked: dict[tuple[str, UUID], list[_Asked]] = defaultdict(list)
-        self._shared: dict[UUID, list[tuple[NDArray[np.float32], NDArray[np.float64]]]] = defaultdict(list)
+        self._shared: dict[UUID, list[NDArray[np.float64]]] = defaultdict(list)  # what the shared model said of a drawing
+        self._embeddings: dict[UUID, list[NDArray[np.float32]]] = defaultdict(list)
+        self._answered: set[UUID] = set()
+        self._before: set[UUID] = set()
+        """Drawings that were answered by a router that had no `DrawingAnswered` yet, unless they are in `_answered` too."""
         self._outbox: dict[Place, frozenset[int]] = {}
         self._cuts: dict[int, int] = {}
         """By partition: the time up to which stories may have gone for want of room, in ms."""
@@ -248,10 +253,13 @@ class Refolding:
                 if self._first("drawing", event.drawing_id):
                     self._drawn[event.drawing_id] = (record.partition, record.timestamp_ms)
                     self._give("joiner", record, event)
-            case GuessMade() if event.final:
-                if self._first("guess", event.guess_id, event.player_id):
-                    self._give("joiner", record, event)
+            case DrawingAnswered():
+                self._answered.add(event.drawing_id)
+                if (part := self._new_of(event)) is not None:
+                    self._give("joiner", record, part)
                 self._ask(event)
+            case GuessMade() if event.features is not None:
+                self._before.add(event.drawing_id)
             case CorrectionGiven() | CorrectionWithdrawn():
                 if self._first(event.type, event.correction_id, event.drawing_id, event.player_id):
                     self._give("joiner", record, event)
@@ -287,23 +295,39 @@ class Refolding:
         self._seen.add(identity)
         return not known
 
+    def _new_of(self, event: DrawingAnswered) -> DrawingAnswered | None:
+        """What of a part is on the log for the first time; None: nothing. Features without a guess only stand before all."""
+        whose = (event.drawing_id, event.player_id)
+        begun = ("guessed", *whose) in self._seen
+        guesses = [guess for guess in event.guesses if self._first("guess", *whose, guess.model, guess.shadow)]
+        if guesses:
+            self._first("guessed", *whose)
+        counts = event.features is not None and (bool(guesses) or not begun)
+        features = event.features if counts and self._first("features", *whose) else None
+        if not guesses and features is None:
+            return None
+        return event.model_copy(update={"guesses": guesses, "features": features})
+
     def _give(self, stage: str, record: Record, event: Event) -> None:
         if (fresh := self._fresh[stage].get(record.partition)) is not None:
             fresh.waiting.append(_Waiting(record.timestamp_ms, record.topic, record.offset, event))
 
     # --- the players' own models
 
-    def _ask(self, guess: GuessMade) -> None:
+    def _ask(self, answered: DrawingAnswered) -> None:
         """Keep the answers of the own models of a few players, and what they are made of."""
-        if guess.player_id not in self._players:
+        if answered.player_id not in self._players:
             if len(self._players) == SAMPLE:
                 return
-            self._players[guess.player_id] = [Player.nobody()]
-        if guess.model == PERSONAL_MODEL:
-            self._asked[guess.player_id, guess.drawing_id].append(_Asked(guess.version, guess.probabilities))
-        elif guess.model == SHARED and guess.features is not None:
-            embedding = np.frombuffer(guess.features.embedding, "<f4")[None]
-            self._shared[guess.drawing_id].append((embedding, np.array([guess.probabilities])))
+            self._players[answered.player_id] = [Player.nobody()]
+        drawing_id = answered.drawing_id
+        if answered.features is not None:
+            self._embeddings[drawing_id].append(np.frombuffer(answered.features.embedding, "<f4")[None])
+        for guess in answered.guesses:
+            if guess.model == PERSONAL_MODEL:
+                self._asked[answered.player_id, drawing_id].append(_Asked(guess.version, guess.probabilities))
+            elif guess.model == SHARED:
+                self._shared[drawing_id].append(np.array([guess.probabilities]))
 
     def _watch(self, fold: Fold, event: Event, partition: int) -> None:
         """Keep a player of the sample as they are after an example."""
@@ -312,9 +336,9 @@ class Refolding:
 
     def _own_answers(self) -> Iterator[str]:
         for (player_id, drawing_id), answers in self._asked.items():
-            told = self._shared.get(drawing_id)
+            told = [(read, said) for read in self._embeddings[drawing_id] for said in self._shared[drawing_id]]
             for asked in answers if told else ():
-                if not _explained(asked, self._players[player_id], told or []):
+                if not _explained(asked, self._players[player_id], told):
                     yield (
                         f"personal: the answer of {asked.version} to drawing {drawing_id} of player {player_id} is none that a"
                         " fresh fold of their examples gives"
@@ -416,10 +440,13 @@ class Refolding:
                 yield f"{stage}: {subject} is on the log, and its ledger does not hold it: published before the transaction"
 
     def _joined(self, said: Said) -> Iterator[tuple[str, str]]:
-        floors = self._floors()
-        for drawing_id, (partition, at_ms) in self._drawn.items():
-            if at_ms < floors[partition]:
-                continue
+        floors, before = self._floors(), self._before - self._answered
+        drawn = {
+            drawing_id: None
+            for drawing_id, (partition, at_ms) in self._drawn.items()
+            if at_ms >= floors[partition] and drawing_id not in before
+        }
+        for drawing_id in drawn:
             real, fresh = self._log.examples.get(drawing_id), said.examples.get(drawing_id)
             if real is None and fresh is None:
                 continue
@@ -436,8 +463,7 @@ class Refolding:
                     f"joiner: the example of drawing {drawing_id} stands on {real.revision} events, {_models(real)}; by a fresh"
                     f" fold of the log, each once, on {fresh.revision if fresh else 0}, {_models(fresh)}",
                 )
-        drawn = {drawing for drawing, (partition, at_ms) in self._drawn.items() if at_ms >= floors[partition]}
-        yield from self._told("joiner", said, drawn)
+        yield from self._told("joiner", said, drawn.keys())
 
     def _floors(self) -> dict[int, int]:
         """By partition: the time from which on all is there that the joiner reads; 0 where nothing was thrown away yet."""
@@ -482,7 +508,7 @@ class Refolding:
     def _remembered(self, said: Said) -> Iterator[tuple[str, str]]:
         yield from self._told("personal", said, None)
 
-    def _told(self, stage: str, said: Said, drawings: set[UUID] | None) -> Iterator[tuple[str, str]]:
+    def _told(self, stage: str, said: Said, drawings: Set[UUID] | None) -> Iterator[tuple[str, str]]:
         """Receipts that differ; ``drawings``: those that are looked at, None: all."""
         keys = {key for key in self._log.receipts.keys() | said.receipts.keys() if key[0] == stage}
         for key in keys:

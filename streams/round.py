@@ -26,7 +26,6 @@ from contracts.events import (
 from streams.blend import Blend, BlendWeights
 from streams.lineup import WELL, Answerer, Lineup, Standing
 from streams.pending import Limits, Moment, PendingDrawing, Row, Said, rows
-from streams.personal_model import SHARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +264,6 @@ class Round:
             drawing_id=drawing.drawing_id,
             player_id=drawing.player_id,
             final=drawing.final,
-            features=pending.features if model == SHARED else None,
             lead=pending.lead,
             lead_after=pending.lead_after,
             at=now.at,

@@ -31,8 +31,8 @@ from tests.roster import BATCH_MODELS, MODELS
 GOLDEN: Final = Path(__file__).parent / "contract" / "golden"
 READERS: Final = {
     "drawings.v1": {"router", "joiner"},
-    "guesses.v1": {"joiner", "api"},
-    "answers.v1": set(),
+    "guesses.v1": {"api"},
+    "answers.v1": {"joiner"},
     "previews.v1": {"api"},
     "corrections.v1": {"joiner"},
     "examples.v1": {"personal", "scorer", "trainers.archive", "trainers.observations"},
@@ -96,8 +96,14 @@ HOSTILE: Final[dict[str, Hostile]] = {
         {"drawing_id": str(uuid4()), "strokes": [[[-8192, -8192, 1e14]], [[16384, 16384, -8192]]]},
     ),
     "a drawing that is sought, and there": Hostile("drawings.v1", "DrawingSought", {"player_id": "eve"}),
-    "somebody else's guess": Hostile(
-        "guesses.v1", "GuessMade", {"player_id": "eve", "at": _LATE, "features": _FEATURES}, frozenset({"joiner"})
+    "somebody else's guess": Hostile("guesses.v1", "GuessMade", {"player_id": "eve", "at": _LATE, "features": _FEATURES}),
+    "somebody else's answers": Hostile(
+        "answers.v1", "DrawingAnswered", {"player_id": "eve", "at": _LATE, "features": _FEATURES}, frozenset({"joiner"})
+    ),
+    "answers that nobody gave": Hostile(
+        "answers.v1",
+        "DrawingAnswered",
+        {"drawing_id": str(uuid4()), "at": _LATE, "guesses": [], "features": _FEATURES, "lead_after": _MOST},
     ),
     "a guess of extremes": Hostile(
         "guesses.v1",

@@ -85,13 +85,22 @@ def missed(name: str = "d1", *, model: str = "xgboost", player: str = "ada", at:
     return GuessMissed(drawing_id=named(name), player_id=player, model=model, at=seconds(at), **given | fields)
 
 
-def answered(guesses: Iterable[GuessMade], *, at: float = 0.06, **fields: Any) -> DrawingAnswered:
+def answered(guesses: Iterable[GuessMade], *, at: float | datetime = 0.06, **fields: Any) -> DrawingAnswered:
     """A drawing with these guesses on it, and the features of whichever has any."""
     several = list(guesses)
     told = [AnswerGuess.model_validate(dict(made)) for made in several]
     features = next((made.features for made in several if made.features is not None), None)
-    given: dict[str, Any] = {"drawing_id": several[0].drawing_id, "player_id": several[0].player_id, "features": features}
-    return DrawingAnswered(guesses=told, at=seconds(at), **given | fields)
+    given: dict[str, Any] = {"features": features}
+    if several:
+        given |= {"drawing_id": several[0].drawing_id, "player_id": several[0].player_id}
+    return DrawingAnswered.model_validate(
+        {"guesses": told, "at": at if isinstance(at, datetime) else seconds(at), **given | fields}
+    )
+
+
+def answer(name: str = "d1", label: int = 7, *, at: float = 0.02, **fields: Any) -> DrawingAnswered:
+    """A drawing with the guess of one model on it: what whoever learns reads of a `guess`."""
+    return answered([guess(name, label, at=at, **fields)], at=at)
 
 
 def correction(name: str = "d1", label: int = 1, *, word: str = "c1", player: str = "ada", at: float = 2) -> CorrectionGiven:

@@ -33,7 +33,8 @@ from streams.routing import Online, Table
 from streams.scorer import Scorer
 from tests.bad_records import HOSTILE
 from tests.contract.test_events import GOLDEN
-from tests.histories import MemoryCells, correction, drawing, example, features, guess, lesson, named, seconds
+from tests.histories import MemoryCells, answer, correction, drawing, example, features, lesson, named, seconds
+from tests.roster import ROSTER
 from trainers.model_log import Standing
 
 _B64 = "AAAA" * 400
@@ -118,7 +119,7 @@ def _honest(number: int, reader: str) -> dict[str, tuple[list[Event], type[Event
     read_so = features(number, reader)
     told = example(name, word=word, features=read_so)
     return {
-        "joiner": ([drawing(name), guess(name), correction(name, word=word)], ExampleLabelled),
+        "joiner": ([drawing(name), answer(name), correction(name, word=word)], ExampleLabelled),
         "scorer": ([told], LessonTaught),
         "personal": ([told], CorrectionReceipt),
         "learner": ([lesson(f"l{number}", seed=number, reader=reader)], CorrectionReceipt),
@@ -164,7 +165,8 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
     [honest] = river.open(MemoryCells(), 0)
     assert isinstance(honest, SnapshotTaken)
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
-    models, board, standing, orders = Models(Table(online={"river": start}), base.reader), Board(), Standing(), Orders()
+    models, board = Models(Table(online={"river": start}), base.reader), Board(ROSTER)
+    standing, orders = Standing(ROSTER), Orders()
     event = _read(bad.topic, value)
     assert isinstance(event, Event)
     rejecting = set()
@@ -174,7 +176,7 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
         board.apply(event)
     except Implausible:
         rejecting.add("api")
-    standing.hear(event)
+    standing.apply(event)
     orders.apply(event)
     assert rejecting == bad.rejected_by
 
@@ -202,7 +204,7 @@ def test_a_snapshot_that_cannot_be_used_hides_no_honest_one_of_its_key():
 
 def _folds() -> Iterator[tuple[str, Fold, list[Any]]]:
     base = load_base()
-    many = [guess(model=f"m{n}", features=None) for n in range(70)]
+    many = [answer(model=f"m{n}", features=None) for n in range(70)]
     yield "guesses without end", Joiner(), [drawing(), *many, correction()]
     yield "a lesson for a model that nobody knows", Learner(base), [lesson(model="nobody", reader=base.reader)]
     yield "a lesson of other features", Learner(base), [lesson(reader="raster-9/0")]

@@ -56,7 +56,7 @@ async def test_every_drawing_is_answered_learned_and_counted_once_although_many_
 
     bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
     try:
-        found = await audit(bus, report.saved, report.receipted, home=game.settings.home)
+        found = await audit(bus, report.saved, report.receipted, models=ALL, home=game.settings.home)
     finally:
         bus.close()
     assert found.clean, found.model_dump_json(indent=2)

@@ -189,7 +189,7 @@ def stage(kafka: str, settings: Settings, tmp_path_factory: pytest.TempPathFacto
             bus.close()
 
 
-def test_every_model_answers_a_final_drawing_and_river_keeps_how_it_was_read(stage: Stage):
+def test_every_model_answers_a_final_drawing(stage: Stage):
     shown = drawing()
     stage.publish(shown)
 
@@ -197,12 +197,7 @@ def test_every_model_answers_a_final_drawing_and_river_keeps_how_it_was_read(sta
     guesses = stage.log.guesses()[shown.drawing_id]
     assert (guesses["xgboost"].label, guesses["xgboost"].version) == (3, "base1")
     assert list(guesses["xgboost"].hops) == ["bus_in", "read", "wait", "model"]
-    assert guesses["xgboost"].features is None
-    features = guesses["river"].features
-    assert features is not None
-    assert len(features.raster) == 784
-    assert features.reader == load_base().reader
-    assert len(features.embedding) == 4 * (load_base().weights.shape[1] - 1)
+    assert {guess.features for guess in guesses.values()} == {None}
 
 
 def test_all_guesses_on_a_drawing_and_how_it_was_read_are_one_record_for_those_who_learn(stage: Stage):

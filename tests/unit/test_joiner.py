@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from contracts.events import (
+    MAX_GUESSES,
     CorrectionProbed,
     CorrectionReceipt,
     DrawingSought,
@@ -19,9 +20,31 @@ from contracts.events import (
 from contracts.ports import Record
 from streams import joiner
 from streams.fold import advance, begin
-from streams.joiner import FORGET_AFTER, MAX_WORDS, TOO_MANY, UNKNOWN, Joiner, Story
+from streams.joiner import (
+    FORGET_AFTER,
+    MAX_WORDS,
+    TOO_MANY,
+    UNKNOWN,
+    AnotherPlayersDrawing,
+    Joiner,
+    Story,
+    TooManyGuesses,
+)
 from streams.ledger import Ledger
-from tests.histories import MemoryCells, correction, drawing, features, folded, guess, missed, named, seconds, withdrawal
+from tests.histories import (
+    MemoryCells,
+    answer,
+    answered,
+    correction,
+    drawing,
+    features,
+    folded,
+    guess,
+    missed,
+    named,
+    seconds,
+    withdrawal,
+)
 
 WEEK = FORGET_AFTER.total_seconds()
 
@@ -44,7 +67,7 @@ def refused(history: list[Event], cells: MemoryCells | None = None) -> list[tupl
 
 
 def test_a_correction_makes_an_example_of_the_drawing_and_the_guesses_shown():
-    history = [drawing(asked=1), guess(label=7), guess(label=1, model="xgboost"), correction(label=1)]
+    history = [drawing(asked=1), answer(label=7), answer(label=1, model="xgboost"), correction(label=1)]
 
     [example] = examples(history)
 
@@ -56,11 +79,11 @@ def test_a_correction_makes_an_example_of_the_drawing_and_the_guesses_shown():
 
 
 def test_a_drawing_without_a_word_is_no_example():
-    assert examples([drawing(), guess()]) == []
+    assert examples([drawing(), answer()]) == []
 
 
 def test_a_late_guess_completes_the_example_with_a_higher_revision():
-    first, second = examples([drawing(), correction(), guess()])
+    first, second = examples([drawing(), correction(), answer()])
 
     assert (first.guesses, first.features) == ([], None)
     assert [shown.model for shown in second.guesses] == ["river"]
@@ -69,14 +92,14 @@ def test_a_late_guess_completes_the_example_with_a_higher_revision():
 
 
 def test_a_correction_that_comes_before_its_drawing_waits_for_it():
-    [example] = examples([correction(label=4), guess(), drawing()])
+    [example] = examples([correction(label=4), answer(), drawing()])
 
     assert example.label == 4
     assert len(example.guesses) == 1
 
 
 def test_the_last_word_counts_and_the_one_before_gets_its_receipt():
-    history = [drawing(), guess(), correction(label=1, word="c1"), correction(label=2, word="c2")]
+    history = [drawing(), answer(), correction(label=1, word="c1"), correction(label=2, word="c2")]
 
     assert [example.label for example in examples(history)] == [1, 2]
     assert superseded(history) == [named("c1")]
@@ -110,7 +133,7 @@ def test_a_word_that_was_taken_back_does_not_come_back_with_a_resend():
 
 
 def test_twice_is_once():
-    once = [drawing(), guess(), guess(model="xgboost"), correction()]
+    once = [drawing(), answer(), answer(model="xgboost"), correction()]
     twice = [event for event in once for _ in range(2)] + once
 
     assert [example.model_dump(exclude={"at"}) for example in examples(twice)] == [
@@ -121,14 +144,14 @@ def test_twice_is_once():
 def test_of_the_revisions_that_only_add_a_guess_the_last_of_a_step_is_published():
     history = [
         drawing(),
-        guess(),
+        answer(),
         correction(label=1),
-        guess(model="xgboost"),
-        guess(model="mxnet"),
+        answer(model="xgboost"),
+        answer(model="mxnet"),
         correction(label=2, word="c2"),
     ]
 
-    several, in_one = examples(history), examples([*history, guess(model="kmeans"), guess(model="tensorflow")], step=None)
+    several, in_one = examples(history), examples([*history, answer(model="kmeans"), answer(model="tensorflow")], step=None)
 
     assert [len(said.guesses) for said in several] == [1, 2, 3, 3]
     assert [(said.label, len(said.guesses)) for said in in_one] == [(1, 1), (2, 3), (2, 5)]
@@ -143,28 +166,121 @@ def test_an_example_carries_every_label_that_its_player_gave_in_order():
 
 
 def test_a_shadow_is_kept_beside_its_model_and_marked():
-    history = [drawing(), guess(label=7, model="xgboost"), guess(label=1, model="xgboost", role="shadow"), correction()]
+    history = [drawing(), answer(label=7, model="xgboost"), answer(label=1, model="xgboost", role="shadow"), correction()]
 
-    [example] = examples([*history, guess(label=2, model="xgboost", role="shadow")])
+    [example] = examples([*history, answer(label=2, model="xgboost", role="shadow")])
 
     assert [(shown.label, shown.shadow) for shown in example.guesses] == [(7, False), (1, True)]
 
 
 def test_a_canary_answers_in_the_place_of_its_champion():
-    [example] = examples([drawing(), guess(model="xgboost", role="canary", version="2"), guess(model="xgboost"), correction()])
+    [example] = examples(
+        [drawing(), answer(model="xgboost", role="canary", version="2"), answer(model="xgboost"), correction()]
+    )
 
     assert [(shown.version, shown.shadow) for shown in example.guesses] == [("2", False)]
 
 
 def test_a_missed_guess_is_no_part_of_the_story():
-    [example] = examples([drawing(), missed(), correction()])
+    nobody = answered([], drawing_id=named("d1"), player_id="ada", missed={"xgboost": "too slow"})
+    cells = MemoryCells()
+
+    [example] = examples([drawing(), missed(), nobody, correction()])
+    folded(Joiner(), [answered([guess()], missed={"xgboost": "too slow"}), nobody], cells)
 
     assert example.guesses == []
-    assert examples([correction(), missed(), drawing(), missed(), guess(model="xgboost")])[-1].guesses[0].model == "xgboost"
+    assert [part.missed for story in stories(cells) for part in story.parts] == [{}]
+    assert examples([correction(), nobody, drawing(), nobody, answer(model="xgboost")])[-1].guesses[0].model == "xgboost"
+
+
+def test_a_guess_as_it_is_shown_is_not_what_is_learned():
+    assert [example.guesses for example in examples([drawing(), guess(), correction()])] == [[]]
+
+
+def test_all_guesses_of_one_part_are_one_revision_and_a_later_part_adds_what_it_has():
+    first = answered([guess(), guess(model="yours", version="own1+0")])
+    second = answered([guess(label=1), guess(model="xgboost"), guess(model="xgboost", role="shadow")], at=3)
+
+    told = examples([drawing(), correction(), first, second, first, second])
+
+    assert [example.revision for example in told] == [2, 4, 6]
+    assert [(shown.model, shown.label, shown.shadow) for shown in told[-1].guesses] == [
+        ("river", 7, False),
+        ("yours", 7, False),
+        ("xgboost", 7, False),
+        ("xgboost", 7, True),
+    ]
+
+
+def test_a_model_that_is_twice_in_one_part_counts_once():
+    [example] = examples([drawing(), answered([guess(label=7), guess(label=1), guess(label=2, role="shadow")]), correction()])
+
+    assert [(shown.label, shown.shadow) for shown in example.guesses] == [(7, False), (2, True)]
+
+
+@pytest.mark.parametrize("step", [1, None])
+@pytest.mark.parametrize(
+    "late", [[answer(features=None)], [answer(model="mxnet"), answered([guess(model="xgboost"), guess()])]]
+)
+def test_features_may_come_before_any_guess_or_with_a_later_part(step, late):
+    read = answered([], drawing_id=named("d1"), player_id="ada", features=features())
+
+    before = examples([drawing(), correction(), read, *late], step)
+    after = examples([drawing(), correction(), answer(model="mxnet"), answer()], step)
+
+    assert before[-1].features == after[-1].features == features()
+    assert before[-1].revision == 2 + len(before[-1].guesses)
+    assert len({example.revision for example in before}) == len(before)
+    assert [example.features for example in before[:-1]] == [None] * (len(before) - 1)
+
+
+def test_an_example_has_no_features_while_no_online_model_has_answered():
+    [without, example] = examples([drawing(), correction(), answered([guess(model="xgboost")], features=features())])
+    [*_, last] = examples([drawing(), correction(), answered([guess(model="xgboost")], features=features()), answer()])
+
+    assert (without.features, example.features, last.features) == (None, None, features())
+
+
+def test_the_features_of_the_first_part_that_has_them_count_and_no_example_changes_without_a_higher_revision():
+    again, other = answered([guess()], features=features(5)), answered([guess(model="mxnet")], features=features(5))
+
+    told = examples([drawing(), correction(), answer(), again, other])
+    without = examples([drawing(), correction(), answer(features=None), again, other])
+
+    assert [(example.revision, example.features) for example in told] == [(2, None), (3, features()), (4, features())]
+    assert [(example.revision, example.features) for example in without] == [(2, None), (3, None), (4, features(5))]
+
+
+def test_more_guesses_than_there_are_models_are_no_part_of_the_story():
+    many = [guess(model=f"m{n}") for n in range(MAX_GUESSES)]
+    told = [drawing(), correction(), answered(many[:60]), answered(many[50:])]
+
+    assert len(examples(told)[-1].guesses) == MAX_GUESSES
+    with pytest.raises(TooManyGuesses):
+        examples([*told, answer(model="one-more")])
+
+
+def test_answers_of_another_player_are_refused_when_the_drawing_is_there():
+    with pytest.raises(AnotherPlayersDrawing):
+        examples([drawing(), answer(player="bob")])
+
+
+def test_the_bytes_of_a_story_are_those_of_what_is_kept_of_it():
+    cells = MemoryCells()
+
+    folded(
+        Joiner(), [answer(), answer(player="bob"), answered([guess(), guess(model="mxnet")]), drawing(), correction()], cells
+    )
+
+    [story] = stories(cells)
+    assert [len(part.guesses) for part in story.parts] == [1, 1]
+    assert [part.features is not None for part in story.parts] == [True, False]
+    kept = (story.drawing, *story.parts, *story.words)
+    assert story.size == sum(len(event.record_value()) for event in kept if event is not None)
 
 
 def test_the_first_guess_of_a_model_counts_because_it_was_the_one_shown():
-    [example] = examples([drawing(), guess(label=7), guess(label=1, version="mnist1+9"), correction()])
+    [example] = examples([drawing(), answer(label=7), answer(label=1, version="mnist1+9"), correction()])
 
     assert [(shown.label, shown.version) for shown in example.guesses] == [(7, "mnist1+0")]
 
@@ -204,7 +320,7 @@ def test_a_word_on_a_drawing_that_is_not_on_the_log_is_refused_when_all_of_befor
 
 def test_a_word_whose_drawing_is_read_later_is_not_refused():
     [sought] = [said for said in folded(Joiner(), [correction()]) if isinstance(said, DrawingSought)]
-    history = [correction(label=4), drawing(), sought, guess()]
+    history = [correction(label=4), drawing(), sought, answer()]
 
     assert refused(history) == []
     assert [example.label for example in examples(history)] == [4, 4]
@@ -244,12 +360,13 @@ def test_a_state_that_is_folded_again_refuses_the_same_words_whatever_topic_is_r
 
 
 def test_who_sends_a_drawing_again_is_told_the_first_guesses_on_it_again():
-    history = [drawing(), guess(label=7), guess(label=7, version="mnist1+9"), guess(label=1, model="xgboost")]
+    parts = [answer(label=7), answer(label=7, version="mnist1+9"), answer(label=1, model="xgboost")]
+    history = [drawing(), *parts]
 
     said = [said for said in folded(Joiner(), [*history, drawing()]) if isinstance(said, GuessMade)]
 
     assert [(guess.model, guess.version, guess.label) for guess in said] == [("river", "mnist1+0", 7), ("xgboost", "base1", 1)]
-    assert {guess.guess_id for guess in said} == {guess.guess_id for guess in history[1:]}
+    assert {guess.guess_id for guess in said} == {guess.guess_id for part in parts for guess in part.made()}
     assert {(guess.topic, guess.final, guess.features) for guess in said} == {("previews.v1", True, None)}
 
 
@@ -280,7 +397,7 @@ def test_a_word_on_another_players_drawing_has_no_effect_when_it_comes_first_eit
 
 
 def test_another_players_guess_is_no_part_of_the_drawing():
-    [example] = examples([guess(label=9, player="bob"), guess(label=7), drawing(), correction()])
+    [example] = examples([answer(label=9, player="bob"), answer(label=7), drawing(), correction()])
 
     assert [shown.label for shown in example.guesses] == [7]
 
@@ -326,7 +443,7 @@ def few_bytes(monkeypatch: pytest.MonkeyPatch, most: int = 40_000) -> Joiner:
 def played(n: int) -> list[Event]:
     """A drawing, two guesses, and a word on every third."""
     word = [correction(f"d{n}", word=f"c{n}", at=n + 0.5)] if n % 3 == 0 else []
-    return [drawing(f"d{n}", at=n), guess(f"d{n}", at=n + 0.1), guess(f"d{n}", model="xgboost", at=n + 0.2), *word]
+    return [drawing(f"d{n}", at=n), answer(f"d{n}", at=n + 0.1), answer(f"d{n}", model="xgboost", at=n + 0.2), *word]
 
 
 @pytest.mark.parametrize("step", [1, 7, None])
@@ -336,9 +453,7 @@ def test_what_is_kept_is_bounded_by_bytes_and_the_oldest_goes_first(monkeypatch,
     folded(few_bytes(monkeypatch), [event for n in range(300) for event in played(n)], cells, step=step)
 
     kept = [story.drawing.drawing_id for story in stories(cells) if story.drawing]
-    size = sum(
-        sum(len(event.model_dump_json()) for event in (s.drawing, *s.guesses, *s.words) if event) for s in stories(cells)
-    )
+    size = sum(sum(len(event.model_dump_json()) for event in (s.drawing, *s.parts, *s.words) if event) for s in stories(cells))
     assert 30_000 < size <= 40_000
     assert sum(len(cell) for cell in cells.values()) < 40_000
     assert set(kept) == {named(f"d{n}") for n in range(300 - len(kept), 300)}
@@ -348,7 +463,7 @@ def test_what_is_kept_is_bounded_by_bytes_and_the_oldest_goes_first(monkeypatch,
 def test_what_goes_for_want_of_room_is_the_same_however_events_were_gathered_or_workers_restarted(monkeypatch):
     monkeypatch.setattr(joiner, "STORIES_IN_MEMORY", 2)
     history = [event for n in range(120) for event in played(n)]
-    history += [guess("d119", model="mxnet", at=200), correction("d3", word="late", at=201), *played(122)]
+    history += [answer("d119", model="mxnet", at=200), correction("d3", word="late", at=201), *played(122)]
     states = []
     for step in (1, 3, 50, None):
         states.append(MemoryCells())
@@ -373,8 +488,8 @@ def test_a_word_on_a_drawing_that_went_for_want_of_room_is_refused(monkeypatch):
 
 
 def test_to_make_room_one_event_forgets_no_more_stories_than_it_needs(monkeypatch):
-    cells, joiner = MemoryCells(), few_bytes(monkeypatch)
-    folded(joiner, [event for n in range(14) for event in played(n)], cells)
+    cells, fold = MemoryCells(), few_bytes(monkeypatch)
+    folded(fold, [event for n in range(14) for event in played(n)], cells)
     before = len(stories(cells))
     looked_at = 0
     monkeypatch.setattr(joiner, "_dequeue", lambda *given, real=joiner._dequeue: [real(*given), count()][0])
@@ -383,7 +498,7 @@ def test_to_make_room_one_event_forgets_no_more_stories_than_it_needs(monkeypatc
         nonlocal looked_at
         looked_at += 1
 
-    folded(joiner, played(20), cells)
+    folded(fold, played(20), cells)
 
     assert len(stories(cells)) >= before - 1
     assert looked_at <= 2
@@ -392,7 +507,7 @@ def test_to_make_room_one_event_forgets_no_more_stories_than_it_needs(monkeypatc
 def test_a_story_that_goes_for_want_of_room_in_the_step_that_made_its_example_is_told(monkeypatch):
     joiner = few_bytes(monkeypatch, 6000)
     large = drawing("d2", strokes=[[[10.0, 90.0]] * 400], at=5)
-    history = [drawing("d1"), correction("d1"), guess("d1", model="xgboost"), large]
+    history = [drawing("d1"), correction("d1"), answer("d1", model="xgboost"), large]
 
     told = [said for said in folded(joiner, history, step=None) if isinstance(said, ExampleLabelled)]
 
@@ -420,7 +535,7 @@ def test_an_example_that_is_forgotten_in_the_step_that_made_it_is_still_told():
 
 
 def test_a_restart_between_any_two_events_changes_nothing():
-    history = [correction(), drawing(), guess(), withdrawal(), correction(label=3, word="c2")]
+    history = [correction(), drawing(), answer(), withdrawal(), correction(label=3, word="c2")]
     cells, whole = MemoryCells(), MemoryCells()
 
     restarted = [said for event in history for said in folded(Joiner(), [event], cells)]
@@ -432,8 +547,13 @@ def test_a_restart_between_any_two_events_changes_nothing():
 
 def test_however_the_events_were_gathered_into_steps_the_state_is_the_same(monkeypatch):
     monkeypatch.setattr(joiner, "STORIES_IN_MEMORY", 2)
-    history = [event for n in range(6) for event in (drawing(f"d{n}", at=n), guess(f"d{n}"), correction(f"d{n}", word=f"c{n}"))]
-    history += [guess(f"d{n}", model="xgboost") for n in range(6)] + [drawing("late", at=WEEK + 4), guess("late", at=WEEK + 9)]
+    history = [
+        event for n in range(6) for event in (drawing(f"d{n}", at=n), answer(f"d{n}"), correction(f"d{n}", word=f"c{n}"))
+    ]
+    history += [answer(f"d{n}", model="xgboost") for n in range(6)] + [
+        drawing("late", at=WEEK + 4),
+        answer("late", at=WEEK + 9),
+    ]
     states = []
     for step in (1, 3, 4, None):
         states.append(MemoryCells())

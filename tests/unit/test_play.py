@@ -27,6 +27,7 @@ from contracts.events import (
 from contracts.settings import Settings
 from streams.joiner import Joiner
 from streams.scorer import Scorer
+from tests.histories import answered as answers
 from tests.histories import correction, drawing, features, folded, guess, named
 from tests.roster import MODELS
 from tests.serving import UNLIMITED
@@ -791,7 +792,7 @@ def test_a_word_is_charged_no_less_than_it_adds_to_what_is_kept_for_good(words, 
     said = [one.model_copy(update={"probabilities": [0.123456] * 10}) for one in said]
     given = [correction(label=n % 10, word=f"c{n}") for n in range(words)]
 
-    joined = [one for one in folded(Joiner(), [drawn, *said, *given], step=1) if isinstance(one, ExampleLabelled)][-1]
+    joined = [one for one in folded(Joiner(), [drawn, answers(said), *given], step=1) if isinstance(one, ExampleLabelled)][-1]
     lessons = folded(Scorer(), [joined.model_copy(update={"labels": joined.labels[-1:]})])
 
     added = sum(len(one.record_value()) + 100 for one in (joined, *lessons) if not isinstance(one, ScoresCounted))
