@@ -6,7 +6,7 @@ entries whole, so that twice is harmless. Players hear of its changes, watchers 
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from api.play.frames import ModelChanged, ModelNews, ModelState
 from contracts.catalog import Catalog
@@ -26,6 +26,7 @@ from contracts.events import (
     FoldAdvanced,
     GuessMade,
     GuessMissed,
+    ModelEvent,
     ModelPromoted,
     ModelPublished,
     ModelRolledBack,
@@ -63,8 +64,10 @@ class Rest:
     """When that was said last."""
 
 
-class Board:
+class ModelBoard:
     """All models, and what is known of each."""
+
+    takes: ClassVar[tuple[type[Event], ...]] = (ModelEvent, PolicySet, ScoresCounted, FoldAdvanced, GuessMade, GuessMissed)
 
     def __init__(self, roster: Roster) -> None:
         """Start with what each model says of itself: `apply` the topics from their start."""
@@ -85,7 +88,7 @@ class Board:
     # --- folding
 
     def apply(self, event: Event) -> list[ModelChanged]:
-        """Take in an event of metrics.v1 or models.v1; returns what players are told of it.
+        """Take in an event; returns what players are told of it.
 
         Raises:
             Implausible: If nobody who writes such events could have written it.
@@ -93,6 +96,10 @@ class Board:
         if (why := implausible(event)) is not None:
             raise Implausible(why)
         match event:
+            case GuessMade():
+                return self._guessed(event)
+            case GuessMissed():
+                return self._missed(event)
             case ScoresCounted():
                 self._counts.setdefault(event.model, {})[event.score_key] = event
                 self._changed.add(event.model)
@@ -156,8 +163,7 @@ class Board:
                 changes.append(self._change(model, "unavailable" if new.unavailable else "available", new.unavailable or ""))
         return changes
 
-    def missed(self, miss: GuessMissed) -> list[ModelChanged]:
-        """Take in that a model gave no answer; returns what players are told of it."""
+    def _missed(self, miss: GuessMissed) -> list[ModelChanged]:
         if not miss.resting:
             return []
         rest = self.resting.get(miss.model)
@@ -167,8 +173,7 @@ class Board:
         rest.last = max(rest.last, miss.at)
         return []
 
-    def guessed(self, guess: GuessMade) -> list[ModelChanged]:
-        """Take in that a model answered; returns what players are told of it."""
+    def _guessed(self, guess: GuessMade) -> list[ModelChanged]:
         rest = self.resting.get(guess.model)
         if rest is None or guess.role == "shadow" or guess.at - rest.last < SETTLED:
             return []

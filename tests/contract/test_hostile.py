@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.folds.command_status import Orders
-from api.folds.model_board import Board, Implausible
+from api.folds.command_status import CommandStatus
+from api.folds.model_board import Implausible, ModelBoard
 from contracts.events import (
     EVENTS,
     TOPICS,
@@ -34,6 +34,7 @@ from streams.scorer import Scorer
 from tests.bad_records import HOSTILE
 from tests.contract.test_events import GOLDEN
 from tests.histories import MemoryCells, correction, drawing, example, features, guess, lesson, named, seconds
+from tests.roster import ROSTER
 from trainers.model_log import Standing
 
 _B64 = "AAAA" * 400
@@ -164,7 +165,12 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
     [honest] = river.open(MemoryCells(), 0)
     assert isinstance(honest, SnapshotTaken)
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
-    models, board, standing, orders = Models(Table(online={"river": start}), base.reader), Board(), Standing(), Orders()
+    models, board, standing, orders = (
+        Models(Table(online={"river": start}), base.reader),
+        ModelBoard(ROSTER),
+        Standing(),
+        CommandStatus(),
+    )
     event = _read(bad.topic, value)
     assert isinstance(event, Event)
     rejecting = set()

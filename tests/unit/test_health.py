@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.health import ACKNOWLEDGED_S, OLDEST_S, PAGES_S, WITHIN_S, Health, Status, Verdict
+from api.health import ACKNOWLEDGED_S, OLDEST_S, PAGES_S, WITHIN_S, Health
+from api.probes import Probes
+from api.verdict import Status, Verdict
 from contracts.events import (
     PLAYER_PARTITIONS,
     CorrectionProbed,
@@ -18,6 +20,8 @@ from contracts.events import (
     DrawingSubmitted,
     EndpointSeen,
     Event,
+    GuessMade,
+    GuessMissed,
     ModelPromoted,
     Outcome,
     PolicySet,
@@ -143,7 +147,10 @@ class Stage:
         self.unread: int | None = None
         """The partition whose corrections nobody reads."""
         self.futures: list[Future[Record]] = []
-        self.health = Health(self, lambda: dict.fromkeys(MODELS), lambda: self.folding, lambda: "", lambda: self.now)  # type: ignore[arg-type]
+        self.expected = dict.fromkeys(MODELS)
+        self.trouble = ""
+        self.probes = Probes(self)  # type: ignore[arg-type]
+        self.health = Health(self.probes, self, self, lambda: self.now)  # type: ignore[arg-type]
 
     def publish(self, event: Event) -> "Future[Record]":
         future: Future[Record] = Future()
@@ -160,10 +167,16 @@ class Stage:
         if isinstance(event, DrawingSubmitted):
             for model in MODELS:
                 said = guess(model=model, player=event.player_id).model_dump() | {"final": False, "type": "PreviewGuessed"}
-                self.health.heard(PreviewGuessed.model_validate(said | {"drawing_id": event.drawing_id}))
+                self.come(PreviewGuessed.model_validate(said | {"drawing_id": event.drawing_id}))
         elif isinstance(event, CorrectionProbed) and self.learns and self._place(event) != self.unread:
             for stage in ("learner", "personal") if event.only is None else (event.only,):
-                self.health.receipted(ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage=stage))
+                self.come(ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage=stage))
+
+    def come(self, event: GuessMade | GuessMissed | CorrectionReceipt | ReceiptProbed) -> None:
+        """An event comes off the bus."""
+        self.health.apply(event)
+        if isinstance(event, self.probes.takes):
+            self.probes.apply(event)
 
     def _place(self, event: Event) -> int:
         return self.health._players.index(event.player_id)  # type: ignore[attr-defined]
@@ -171,13 +184,13 @@ class Stage:
     def play(self, player: str) -> None:
         """Every model answers a drawing of a player."""
         for model in MODELS:
-            self.health.heard(guess(model=model, player=player))
+            self.come(guess(model=model, player=player))
 
     def teach(self, player: str) -> None:
         """A correction of a player is learned."""
         for who in ("learner", "personal"):
             word = {"correction_id": named("c1"), "drawing_id": named("d1"), "player_id": player, "models": {}, "at": now()}
-            self.health.receipted(CorrectionReceipt(outcome=Outcome.LEARNED, stage=who, **word))
+            self.come(CorrectionReceipt(outcome=Outcome.LEARNED, stage=who, **word))
 
     def asked(self) -> "Asked":
         """The partitions that were asked since the last time, each with what."""
@@ -320,7 +333,7 @@ async def test_who_plays_and_teaches_tells_of_their_own_partition_alone():
 async def test_answers_of_before_that_are_told_again_prove_nothing():
     stage = Stage()
     for model in MODELS:
-        stage.health.heard(PreviewGuessed.model_validate(guess(model=model).model_dump() | {"type": "PreviewGuessed"}))
+        stage.come(PreviewGuessed.model_validate(guess(model=model).model_dump() | {"type": "PreviewGuessed"}))
 
     assert (await stage.check(0.1))[2].drawings == EVERYONE
 
