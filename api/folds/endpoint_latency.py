@@ -1,6 +1,6 @@
 """How fast each endpoint answers, and which routing tables are in force, by the newest guesses (way 1).
 
-This fold is pure and bounded; it starts anew with the process.
+Pure and bounded; it starts anew with the process.
 """
 
 from collections import deque

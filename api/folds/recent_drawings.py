@@ -1,6 +1,6 @@
 """What the API remembers of recent drawings: whose each is, whether it is kept, what came of it (ways 1 and 2).
 
-This is a fold over guesses and receipts, the newest of which are read again at a start. It is pure and bounded: the oldest goes
+A fold over guesses and receipts, the newest of which are read again at a start. Pure and bounded: the oldest goes
 first, and nothing depends on what is forgotten: a drawing that is not known here is put on the log again, where the joiner
 knows it, and a correction of it is the joiner's to judge. Twice is harmless: the fold sees that an event came before.
 """

@@ -1,4 +1,4 @@
-"""The frames that players are sent over /ws/play, each defined once (ways 1 and 2). asyncapi.py shows the same classes."""
+"""The frames that players are sent over /ws/play, each defined once (ways 1 and 2). Pure; asyncapi.py shows these classes."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal

@@ -1,7 +1,7 @@
 """The messages that players send over /ws/play, each defined once, and the only door for what a stranger sends (ways 1 and 2).
 
 Nothing is guessed: types are strict, unknown fields are refused by name. `parse` raises `Mistake` and nothing else. asyncapi.py
-shows the same classes as the public protocol.
+shows the same classes as the public protocol. Pure.
 """
 
 import unicodedata
