@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -131,6 +132,10 @@ def test_the_pages_metrics_say_the_same(bus):
 
 
 # --- what is asked, and when: on a bus that says what it is told to ------------------------------------------------------
+
+
+ALL_WELL = SimpleNamespace(expected=dict.fromkeys(MODELS), folding={}, trouble="")
+"""A board on which every model can be asked, and a relay that reads."""
 
 
 class Stage:
@@ -402,7 +407,8 @@ class Whims:
     def __init__(self, chance: st.DataObject) -> None:
         self.loop = asyncio.get_running_loop()
         self.chance = chance
-        self.health = Health(self, lambda: dict.fromkeys(MODELS), dict, lambda: "", self.loop.time)  # type: ignore[arg-type]
+        self.probes = Probes(self)  # type: ignore[arg-type]
+        self.health = Health(self.probes, ALL_WELL, ALL_WELL, self.loop.time)  # type: ignore[arg-type]
 
     def after(self, what: Callable[[], object]) -> None:
         if (delay := self.chance.draw(DELAYS)) is not None:
@@ -421,7 +427,7 @@ class Whims:
     silent: frozenset[int] = frozenset()
     learns = True
     unread = None
-    _place, play, teach = Stage._place, Stage.play, Stage.teach
+    _place, play, teach, come = Stage._place, Stage.play, Stage.teach, Stage.come
 
 
 @settings(max_examples=150, deadline=None)
@@ -452,7 +458,8 @@ def test_what_was_learned_a_moment_ago_is_asked_again_when_the_broker_is_slow_to
     async def ask() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
         slow = Slow()
-        health = slow.health = Health(slow, lambda: dict.fromkeys(MODELS), dict, lambda: "", loop.time)  # type: ignore[arg-type]
+        slow.probes = Probes(slow)  # type: ignore[arg-type]
+        health = slow.health = Health(slow.probes, ALL_WELL, ALL_WELL, loop.time)  # type: ignore[arg-type]
         slow.teach("ada")
         await asyncio.sleep(0.65)
         began = loop.time()
@@ -470,10 +477,11 @@ class Slow:
     """A bus that takes a third of a second to acknowledge what is answered at once."""
 
     health: Health
+    probes: Probes
     silent: frozenset[int] = frozenset()
     learns = True
     unread = None
-    _place, teach = Stage._place, Stage.teach
+    _place, teach, come = Stage._place, Stage.teach, Stage.come
 
     def publish(self, event: Event) -> "Future[Record]":
         future: Future[Record] = Future()
@@ -486,7 +494,7 @@ class Slow:
 def test_who_is_held_up_for_longer_than_an_answer_counts_says_so():
     async def ask() -> Verdict:
         loop = asyncio.get_running_loop()
-        health = Health(Silence(), lambda: dict.fromkeys(MODELS), dict, lambda: "", loop.time)  # type: ignore[arg-type]
+        health = Health(Probes(Silence()), ALL_WELL, ALL_WELL, loop.time)  # type: ignore[arg-type]
         for at in (0.3, 1.9):
             loop.call_later(at, lambda: setattr(loop, "now", loop.now + 1.5))  # type: ignore[attr-defined]
         return await health.check()
