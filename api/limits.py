@@ -40,7 +40,7 @@ def lasting(strokes: int | None, corrections: int, unanswered: int) -> int:
     """Bytes that a correction of a drawing adds, at most, to what is kept for good.
 
     Args:
-        strokes: Bytes of the drawing on the log; None: it is not known here, so it may be the largest, with all its corrections.
+        strokes: Bytes of the drawing on the log; None: it is not known here, so it may be the largest, with all corrections.
         corrections: That were given of it before.
         unanswered: Models whose guess is not here yet: the example is written again with each.
     """

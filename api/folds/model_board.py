@@ -8,21 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
+from api.folds.implausible import refuse_implausible
 from api.play.frames import ModelChanged, ModelNews, ModelState
 from contracts.catalog import Catalog
 from contracts.events import (
     DIGITS,
     LATENCY_BUCKETS_MS,
-    ONLINE_MODELS,
-    PLAYER_PARTITIONS,
     SHADOW,
-    TOPICS,
     WINDOW_S,
     WINDOWS,
     CandidateSet,
     EndpointSeen,
     Event,
-    ExampleLabelled,
     FoldAdvanced,
     GuessMade,
     GuessMissed,
@@ -45,7 +42,6 @@ UNHEARD: Final = timedelta(seconds=5)
 FOLDING: Final = timedelta(seconds=30)
 """Who folds again says twice a second how far it is. One that has said nothing for so long is not believed: if it is not there
 any more, what it does not answer says so."""
-FOLDS: Final = ("joiner", "scorer", "learner", "personal")
 LEARNERS: Final = {"learner": "learning", "personal": "learning of yours"}
 """What is said of those who learn, by the stage of a receipt."""
 _STARTING: Final = "it is being started"
@@ -93,8 +89,7 @@ class ModelBoard:
         Raises:
             Implausible: If nobody who writes such events could have written it.
         """
-        if (why := implausible(event)) is not None:
-            raise Implausible(why)
+        refuse_implausible(event)
         match event:
             case GuessMade():
                 return self._guessed(event)
@@ -208,9 +203,8 @@ class ModelBoard:
     def known(self) -> list[str]:
         """All models, in the order in which they are shown; those that only events name come last."""
         catalog = self.catalog
-        return self.roster.ordered(
-            {*self.roster.names, *catalog.champions, *catalog.snapshots, *catalog.published, *self._counts}
-        )
+        named = {*self.roster.names, *catalog.champions, *catalog.snapshots, *catalog.published, *self._counts}
+        return self.roster.ordered(named)
 
     def states(self) -> list[ModelState]:
         """All models as they stand."""
@@ -324,41 +318,10 @@ class ModelBoard:
         """What has changed since the last call; counts are absolute, of the changed models only."""
         frames, self._news = self._news, []
         if self._changed:
-            frames.append(
-                {"type": "scores", "scores": {model: self.score(model) for model in self.roster.ordered(self._changed)}}
-            )
+            changed = self.roster.ordered(self._changed)
+            frames.append({"type": "scores", "scores": {model: self.score(model) for model in changed}})
             self._changed.clear()
         return frames
-
-
-class Implausible(ValueError):
-    """An event that is one, and that says what cannot be."""
-
-
-def implausible(event: Event) -> str | None:
-    """Why nobody who writes such events could have written this one; None: somebody could.
-
-    Counts are shown as they are, and an entry stays until another takes its place: one that nobody writes again would for ever.
-    """
-    match event:
-        case ScoresCounted():
-            if event.source >= TOPICS[ExampleLabelled.topic].partitions:
-                return f"counts of partition {event.source}, of {TOPICS[ExampleLabelled.topic].partitions}"
-            if event.window is not None and event.window > event.at + timedelta(seconds=WINDOW_S):
-                return f"counts of {event.window}, before it"
-            if not event.correct <= event.n == sum(event.confusion) == sum(event.latency):
-                return f"{event.n} guesses, {event.correct} right, {sum(event.confusion)} by label, {sum(event.latency)} by ms"
-        case FoldAdvanced():
-            if event.fold not in FOLDS or event.source_partition >= PLAYER_PARTITIONS:
-                return f"no fold {event.fold!r} of partition {event.source_partition}"
-        case SnapshotTaken():
-            return None if event.model in ONLINE_MODELS else f"{event.model} is no online model"
-        case ModelPromoted():
-            if not is_batch(event.model) or not event.endpoint:
-                return f"{event.model} at {event.endpoint!r}: no batch model at an endpoint"
-        case _:
-            pass
-    return None
 
 
 def _taken(snapshot: SnapshotTaken) -> tuple[object, ...]:

@@ -22,7 +22,7 @@ from api.apps.predict_request import MAX_BODY, MAX_COMMAS, PredictRequest, Probl
 from api.apps.predictor import MAX_OPEN
 from api.play.messages import Draw
 from contracts.drawing import EmptyDrawing
-from contracts.events import DrawingSubmitted, EndpointSeen, PolicySet, SnapshotTaken
+from contracts.events import DrawingSubmitted, EndpointSeen, ModelPromoted, PolicySet, SnapshotTaken
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.answering import answering
@@ -40,10 +40,11 @@ def bus() -> Iterator[Bus]:
     opened = open_bus(f"memory://{uuid4()}")
     for model in MODELS:
         if model not in ("everyone", "yours"):
-            snapshot = SnapshotTaken(
-                model=model, version="1", title=model, offset=0, lessons=1, digest="d", reader="r", weights=b"\0" * 80
-            )
-            opened.publish(snapshot)
+            known = {"model": model, "version": "1", "title": model}
+            if model == "river":
+                opened.publish(SnapshotTaken(offset=0, lessons=1, digest="d", reader="r", weights=b"\0" * 80, **known))
+            else:
+                opened.publish(ModelPromoted(endpoint="e", variant="v1", **known))
     yield opened
     opened.close()
 

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from api.folds.model_board import FOLDING, Implausible, ModelBoard
+from api.folds.implausible import Implausible
+from api.folds.model_board import FOLDING, ModelBoard
 from api.play.frames import ModelChanged
 from contracts.events import (
     WINDOW_S,
