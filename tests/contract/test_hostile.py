@@ -177,7 +177,7 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
         board.apply(event)
     except Implausible:
         rejecting.add("api")
-    standing.hear(event)
+    standing.apply(event)
     commands.apply(event)
     assert rejecting == bad.rejected_by
 

@@ -11,10 +11,11 @@ from uuid import uuid4
 import pytest
 
 from api.apps.predict_response import Prediction
-from contracts.events import SnapshotTaken
+from contracts.events import ModelPromoted, SnapshotTaken
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.answering import answering
+from tests.roster import BATCH_MODELS
 from tests.serving import get, serving
 from tests.unit.test_predict import SEVEN, ask
 
@@ -22,9 +23,10 @@ from tests.unit.test_predict import SEVEN, ask
 @pytest.fixture
 def bus() -> Iterator[Bus]:
     opened = open_bus(f"memory://{uuid4()}")
-    for model in ("river", "xgboost", "tensorflow", "mxnet", "kmeans"):
-        known = {"version": "1", "offset": 0, "lessons": 1, "digest": "d", "reader": "r", "weights": b"\0" * 80}
-        opened.publish(SnapshotTaken(model=model, title=model, **known))
+    known = {"version": "1", "offset": 0, "lessons": 1, "digest": "d", "reader": "r", "weights": b"\0" * 80}
+    opened.publish(SnapshotTaken(model="river", title="river", **known))
+    for model in BATCH_MODELS:
+        opened.publish(ModelPromoted(model=model, version="1", title=model, endpoint="e", variant="v1"))
     yield opened
     opened.close()
 
