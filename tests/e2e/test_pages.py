@@ -413,7 +413,7 @@ def test_every_page_says_in_plain_words_what_is_missing_and_nothing_while_all_is
     for path in ("/", "/watch", "/library", "/endpoints"):
         banner = visit(stage.url + path).page.locator("p.health")
         expect(banner).to_have_text(
-            "MXNet does not guess at the moment."
+            "MXNet CNN does not guess at the moment."
             " The models do not learn at the moment: your corrections are kept, and learned when they do again."
         )
         expect(banner).to_have_attribute("data-status", "degraded")
