@@ -7,8 +7,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from api.app import MAX_SOCKETS, create_app
-from api.connections import Crowd, HttpProtocol
-from api.play.frames import MAX_FRAME
+from api.connections import ConnectionCounts, HttpProtocol
+from api.play.messages import MAX_FRAME
 from api.sockets import Protocol
 from contracts.settings import GAME_SECRETS, KAFKA_SECRETS, Settings
 from producers.bus import BusError, open_bus
@@ -33,7 +33,7 @@ def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
             host=settings.host,
             port=settings.port,
             loop="uvloop",
-            http=partial(HttpProtocol, Crowd(settings.connections_per_address, settings.trusted_proxies)),  # type: ignore[arg-type]
+            http=partial(HttpProtocol, ConnectionCounts(settings.connections_per_address, settings.trusted_proxies)),  # type: ignore[arg-type]
             ws=Protocol,
             ws_max_size=MAX_FRAME,
             ws_per_message_deflate=False,

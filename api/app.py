@@ -14,23 +14,27 @@ from fastapi.routing import APIWebSocketRoute
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.websockets import WebSocket
 
-from api.apps.predict import SLACK_S, Predictor, predict_router
+from api.apps.access import Access
+from api.apps.predictor import SLACK_S, Predictor
+from api.apps.routes import predict_router
 from api.asyncapi import document
-from api.folds.command_status import Orders
-from api.folds.endpoint_latency import Live
-from api.folds.model_board import Board
-from api.folds.recent_drawings import Recent
+from api.folds.command_status import CommandStatus
+from api.folds.endpoint_latency import EndpointLatency
+from api.folds.model_board import ModelBoard
+from api.folds.recent_drawings import RecentDrawings
 from api.guard import Guard, guest_of, hosts
 from api.health import Health
 from api.limits import Guest, Limits
-from api.metrics import Meters
+from api.metrics import Metrics
 from api.ops.operators import Operators
 from api.ops.routes import not_valid, router
 from api.pages import WEB, Policy, add_pages
+from api.play.feed import PlayerFeed
 from api.play.game import Game
 from api.play.seats import Seats
+from api.probes import Probes
 from api.relay import Relay
-from api.sockets import INTERNAL_ERROR, Line, deny, from_here, origins
+from api.sockets import INTERNAL_ERROR, Connection, deny, from_here, origins
 from api.watch.watchers import Watchers
 from contracts.ports import Bus
 from contracts.settings import Settings
@@ -64,13 +68,17 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     if not settings.seat_secret:
         raise ValueError("no seat secret: `gamenight up` makes one, or set GAMENIGHT_SEAT_SECRET")
     roster = settings.roster()
-    meters, recent, board, live, orders = Meters(), Recent(), Board(roster), Live(roster.batch), Orders()
+    metrics, recent, board = Metrics(), RecentDrawings(), ModelBoard(roster)
+    latency, commands = EndpointLatency(roster.batch), CommandStatus()
     limits, operators = Limits(settings), Operators(settings.operator_token)
-    game = Game(bus, recent, Seats(settings.seat_secret), board.states, meters, clock)
-    health = Health(bus, lambda: board.expected, lambda: board.folding, lambda: relay.trouble, clock)
-    predictor = Predictor(bus, settings.guess_budget_ms / 1000 + SLACK_S)
-    relay = Relay(bus, recent, board, live, orders, game, predictor, health, meters)
-    watchers = Watchers(board, lambda: game.online, lambda: recent.total)
+    relay, probes = Relay(bus, metrics), Probes(bus)
+    health = Health(probes, board, relay, clock)
+    predictor = Predictor(probes, board, settings.guess_budget_ms / 1000 + SLACK_S)
+    game = Game(bus, recent, Seats(settings.seat_secret), board, metrics, clock)
+    feed = PlayerFeed(board, recent, game, metrics, clock)
+    watchers = Watchers(board, game, recent)
+    relay.subscribe(health, live_only=True)
+    relay.subscribe(probes, latency, commands, feed)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -82,7 +90,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
                 raise NotReady(f"the bus was not read within {READY_S:.0f} s: {relay.trouble or 'too much is on it'}")
             await asyncio.sleep(0.02)
         recent.total = 0  # watchers are told of the drawings since the start
-        ticking = [asyncio.create_task(tick) for tick in (game.tick(), watchers.tick(), relay.tick())]
+        ticking = [asyncio.create_task(tick) for tick in (game.tick(), watchers.tick(), feed.tick())]
         log.info("started", models=[*board.catalog.champions, *board.catalog.snapshots])
         yield
         for task in ticking:
@@ -93,18 +101,20 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, not_valid)
-    app.include_router(router(operators, bus, board, live, orders, health, meters))
-    app.include_router(predict_router(settings, board, predictor, meters, origins(settings.allowed_origins)))
+    app.include_router(router(operators, bus, board, latency, commands, health, metrics))
+    app.include_router(
+        predict_router(Access(settings, clock), predictor, metrics, origins(settings.allowed_origins), roster.names)
+    )
     known = origins(settings.allowed_origins) | {f"http://{settings.host}:{settings.port}"}
-    open_lines: set[Line] = set()
+    open_connections: set[Connection] = set()
 
-    def socket(path: str, talk: Callable[[Line, Guest], Awaitable[None]]) -> APIWebSocketRoute:
+    def socket(path: str, talk: Callable[[Connection, Guest], Awaitable[None]]) -> APIWebSocketRoute:
         async def serve(socket: WebSocket) -> None:
             guest = guest_of(socket)
             if not from_here(socket.headers, known):
                 await deny(socket, 403, "this page is not the game's: add its origin to GAMENIGHT_ALLOWED_ORIGINS")
                 return
-            if len(open_lines) >= MAX_SOCKETS:
+            if len(open_connections) >= MAX_SOCKETS:
                 await deny(socket, 503, f"{MAX_SOCKETS} sockets are open: come again later")
                 return
             if why := guest.open():
@@ -115,25 +125,25 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
             except BaseException:
                 guest.close()
                 raise
-            line = Line(socket)
-            open_lines.add(line)
-            meters.sockets.labels(path).inc()
+            connection = Connection(socket)
+            open_connections.add(connection)
+            metrics.sockets.labels(path).inc()
             try:
-                await talk(line, guest)
+                await talk(connection, guest)
             except Exception:
                 log.exception("socket failed", path=path)
-                line.close(INTERNAL_ERROR, "a fault of the server")
+                connection.close(INTERNAL_ERROR, "a fault of the server")
             finally:
-                await line.finish()
-                open_lines.discard(line)
+                await connection.finish()
+                open_connections.discard(connection)
                 guest.close()
-                meters.sockets.labels(path).dec()
-                meters.closes.labels(str(line.code)).inc()
+                metrics.sockets.labels(path).dec()
+                metrics.closes.labels(str(connection.code)).inc()
 
         return APIWebSocketRoute(path, serve)
 
     app.router.routes += [socket("/ws/play", game.play), socket("/ws/watch", watchers.watch)]
-    add_pages(app, web, app.openapi(), document(app.version))
+    add_pages(app, web, document(app.version))
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
     app.add_middleware(Guard, hosts(settings), limits, operators, clock)
     app.add_middleware(Policy)

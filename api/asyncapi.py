@@ -6,19 +6,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.play.frames import (
-    ERROR_CODES,
-    MAX_FRAME,
-    MESSAGES,
-    Error,
-    Guess,
-    Joined,
-    Missed,
-    ModelChanged,
-    Receipt,
-    RoomChanged,
-    Saved,
-)
+from api.play.frames import ERROR_CODES, Error, Guess, Joined, Missed, ModelChanged, Receipt, RoomChanged, Saved
+from api.play.messages import MAX_FRAME, MESSAGES
 from contracts.events import EVENTS, TOPICS
 
 _TO_PLAYER: Final[tuple[type[BaseModel], ...]] = (Joined, Saved, Guess, Missed, Receipt, ModelChanged, RoomChanged, Error)

@@ -41,7 +41,7 @@ MAX_UNHEARD: Final = 32 << 20
 log = structlog.get_logger(__name__)
 
 
-class Crowd:
+class ConnectionCounts:
     """The HTTP connections of a process, by address. One that becomes a socket is none any more."""
 
     def __init__(self, most: int, trusted_proxies: str) -> None:
@@ -89,7 +89,7 @@ class _Politely:
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP with limits."""
 
-    def __init__(self, crowd: Crowd, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, crowd: ConnectionCounts, *args: Any, **kwargs: Any) -> None:
         """Take part in a crowd; the rest is uvicorn's."""
         super().__init__(*args, **kwargs)
         self._crowd = crowd

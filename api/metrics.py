@@ -1,14 +1,14 @@
-"""What /metrics counts, for Prometheus; in seconds and plain counts."""
+"""The metrics that /metrics shows to Prometheus, in seconds and plain counts."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from api.health import Status, Verdict
+from api.verdict import Status, Verdict
 
 _LATENCY_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.08, 0.12, 0.15, 0.25, 0.5, 1.0, 2.5)
 
 
-class Meters:
-    """The meters of one app, in a registry of their own, so that two apps in one process do not meet."""
+class Metrics:
+    """The metrics of one app, in a registry of their own, so that two apps in one process do not meet."""
 
     def __init__(self) -> None:
         """Start at nothing."""
@@ -47,8 +47,8 @@ class Meters:
             self.missing.labels(part).set(1)
 
     def guessed(self, model: str, seconds: float) -> None:
-        """Count a guess; remembers each model's meter, since looking it up costs as much as counting."""
-        meter = self._guess_of.get(model)
-        if meter is None:
-            meter = self._guess_of[model] = self.guess.labels(model)
-        meter.observe(seconds)
+        """Count a guess; remembers each model's histogram, since looking it up costs as much as counting."""
+        histogram = self._guess_of.get(model)
+        if histogram is None:
+            histogram = self._guess_of[model] = self.guess.labels(model)
+        histogram.observe(seconds)

@@ -1,6 +1,6 @@
 """Sockets that always end with a close frame and never hold memory without bound (all ways).
 
-`Line` is one accepted socket with a bounded queue of frames to send; `Protocol` is uvicorn's with its faults mended;
+`Connection` is one accepted socket with a bounded queue of frames to send; `Protocol` is uvicorn's with its faults mended;
 `from_here` says which pages may open a socket.
 """
 
@@ -22,7 +22,7 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from api.limits import Bucket
+from api.limits import full_bucket
 
 MAX_WAITING: Final = 512
 """Frames that may wait for a socket whose other end does not read; one more closes it."""
@@ -48,7 +48,7 @@ _QUIET: Final = frozenset({1000, 1001, 1005, 1006, 1012})
 log = structlog.get_logger(__name__)
 
 
-class Line:
+class Connection:
     """One accepted socket: `listen` for what it says, `send` without waiting, `finish` in any case."""
 
     def __init__(self, socket: WebSocket) -> None:
@@ -137,7 +137,7 @@ class Protocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin."""
         super().connection_made(transport)
-        self._controls = Bucket(CONTROLS, CONTROLS, self.loop.time(), CONTROLS_A_SECOND)
+        self._controls = full_bucket(CONTROLS, CONTROLS_A_SECOND, self.loop.time())
 
     def handle_connect(self, event: Request) -> None:
         """Begin a socket, and let the app `cut` it."""

@@ -1,7 +1,7 @@
 """What models.v1 says: versions, champions, candidates, endpoints, snapshots, rebuilds, and the policy. Pure.
 
 The one fold of that topic. The router has a view of it that says whom to ask (`streams.routing.Table`), the pages one that says
-how all models stand (`api.folds.model_board.Board`), the trainer one that says what is to be done (`trainers.model_log`).
+how all models stand (`api.folds.model_board.ModelBoard`), the trainer one that says what is to be done (`trainers.model_log`).
 
 A catalog is a value: `apply` gives the next one and changes nothing, so whoever holds one may read it from any thread. Each
 event is the whole entry of its slot, and the newest record of a slot counts, whatever it says of itself. So twice is harmless,

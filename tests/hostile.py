@@ -115,8 +115,8 @@ def request(method: str, path: str, *headers: str, body: bytes = b"", host: str 
 
 
 PAGES: Final = (
-    "/", "/watch", "/library", "/endpoints", "/docs", "/asyncapi", "/asyncapi.json", "/docs.css", "/openapi.json", "/healthz",
-    "/metrics", "/api/models", "/api/endpoints", "/api/routing", "/api/scores", "/web/game/main.js",
+    "/", "/watch", "/library", "/endpoints", "/docs", "/asyncapi", "/asyncapi.json", "/web/lib/base.css", "/openapi.json",
+    "/healthz", "/metrics", "/api/models", "/api/endpoints", "/api/routing", "/api/scores", "/web/game/main.js",
 )  # fmt: skip
 ORDERS: Final = ("retrain", "promote", "rollback", "try", "policy")
 OPERATOR: Final = ("Authorization: Bearer TOKEN", "Content-Type: application/json")
@@ -239,11 +239,11 @@ def heads() -> Iterator[Case]:
         "localhost.", "[::ffff:10.0.0.1]", "*", "-",
     )  # fmt: skip
     for host in names:
-        yield case(f"Host: {host!r}", "400", request("GET", "/docs.css", host=host))
+        yield case(f"Host: {host!r}", "400", request("GET", "/web/lib/base.css", host=host))
         yield case(f"a socket at {host!r}", "400", opens("/ws/play", host=host))
-    yield case("no Host", "400", request("GET", "/docs.css", host=None))
+    yield case("no Host", "400", request("GET", "/web/lib/base.css", host=None))
     yield case("an empty Host", "400", sends(game, b"GET / HTTP/1.1\r\nHost:\r\n\r\n"))
-    yield case("two Hosts", "400", request("GET", "/docs.css", "Host: evil.example"))
+    yield case("two Hosts", "400", request("GET", "/web/lib/base.css", "Host: evil.example"))
     for value in ("-1", "+5", "0x10", "5, 6", "1 2", "abc", "9" * 30, "18446744073709551616", "1.5", "\xb2"):
         status = "400|413"
         yield case(f"Content-Length: {value[:24]!r}", status, request("POST", "/api/ops/retrain", f"Content-Length: {value}"))
@@ -267,7 +267,7 @@ def heads() -> Iterator[Case]:
         "no name": (": a",),
         "no colon": ("Transfer-Encoding",),
     }.items():
-        yield case(f"smuggling: {name}", "400", request("POST", "/docs.css", *headers, body=smuggled))
+        yield case(f"smuggling: {name}", "400", request("POST", "/web/lib/base.css", *headers, body=smuggled))
     chunked = ("Authorization: Bearer TOKEN", "Content-Type: application/json", "Transfer-Encoding: chunked")
     for name, chunks in {
         "no size": b"\r\nabc",
@@ -298,7 +298,7 @@ def heads() -> Iterator[Case]:
     yield case("a target of 9,000 bytes", "414", sends(game, b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n"))
     yield case("a target of 1 MB", "414", sends(game, b"GET /" + b"x" * (1 << 20)))
     for version in ("0.9", "1.2", "2.0", "3", "9.9", "x", "11"):
-        yield case(f"HTTP/{version}", "400|505", request("GET", "/docs.css", version=version))
+        yield case(f"HTTP/{version}", "400|505", request("GET", "/web/lib/base.css", version=version))
     chance = random.Random(8)
     for name, sent in {
         "HTTP/2's preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00",
@@ -711,7 +711,7 @@ def addresses() -> Iterator[Case]:
     yield case("129 connections that say nothing", "429", connections)
 
     def asks(doors: Doors, source: str) -> str:
-        asked = f"GET /docs.css HTTP/1.1\r\nHost: {doors.game}\r\n\r\n".encode()
+        asked = f"GET /web/lib/base.css HTTP/1.1\r\nHost: {doors.game}\r\n\r\n".encode()
         with wire(doors.game, source=source) as raw:
             raw.settimeout(PATIENCE_S)
             for _ in range(200):

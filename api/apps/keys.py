@@ -3,11 +3,12 @@
 import hashlib
 import hmac
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
-from api.limits import MAX_ADDRESSES, Buckets
+from cachetools import LRUCache
+
+from api.limits import MAX_ADDRESSES, RateLimiter
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 WRONG_PER_MINUTE: Final = 30
@@ -55,18 +56,15 @@ class Tries:
 
     def __init__(self) -> None:
         """Nobody has tried yet."""
-        self._wrong = Buckets(WRONG_PER_MINUTE)
-        self._right: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._wrong = RateLimiter(WRONG_PER_MINUTE / 60, WRONG_PER_MINUTE)
+        self._right: LRUCache[tuple[str, str], None] = LRUCache(MAX_ADDRESSES)
 
     def wait(self, address: str, app: str | None, now: float) -> float:
         """Take in a try: of a key of ``app``, or a wrong one. Returns 0, or the seconds to wait until a try is looked at."""
-        bucket = self._wrong.of(address, now)
+        bucket = self._wrong.bucket(address, now)
         if app is None:
             return bucket.take(now)
         if (address, app) not in self._right and (wait_s := bucket.wait(now)):
             return wait_s
         self._right[address, app] = None
-        self._right.move_to_end((address, app))
-        if len(self._right) > MAX_ADDRESSES:
-            self._right.popitem(last=False)
         return 0.0

@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from api.apps.pictures import MAX_PNG
-from api.play.frames import Drawable, Side
+from api.play.messages import Drawable, Side
 from contracts.drawing import MAX_POINTS, MAX_STROKES, SIDE
 
 MAX_BODY: Final = 3 * MAX_PNG // 2

@@ -3,19 +3,19 @@
 Pure and bounded: the oldest goes first. Twice is harmless: a command is known by its id, and what ends it is said once.
 """
 
-from collections import OrderedDict
 from datetime import datetime
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 from uuid import UUID
 
+from cachetools import FIFOCache
 from pydantic import BaseModel
 
 from contracts.events import TRAINING_ENDS, Command, CommandSettled, Event, TrainingAdvanced
 
-MAX_ORDERS: Final = 1000
+MAX_COMMANDS: Final = 1000
 
 
-class Order(BaseModel):
+class CommandState(BaseModel):
     """A command, and what became of it."""
 
     command_id: UUID
@@ -31,34 +31,33 @@ class Order(BaseModel):
     """Of a rebuild: how much of it is done, 0..1."""
 
 
-class Orders:
-    """The newest commands."""
+class CommandStatus:
+    """The newest commands, and what became of each."""
+
+    takes: ClassVar[tuple[type[Event], ...]] = (Command, CommandSettled, TrainingAdvanced)
 
     def __init__(self) -> None:
         """Start empty: `apply` the topics from their start."""
-        self._commands: OrderedDict[UUID, Command] = OrderedDict()
-        self._ends: OrderedDict[UUID, CommandSettled | TrainingAdvanced] = OrderedDict()
+        self._commands: FIFOCache[UUID, Command] = FIFOCache(MAX_COMMANDS)
+        self._ends: FIFOCache[UUID, CommandSettled | TrainingAdvanced] = FIFOCache(MAX_COMMANDS)
 
     def apply(self, event: Event) -> None:
-        """Take in a command, or word of one."""
+        """Take in a command, or what became of one."""
         if isinstance(event, Command):
             self._commands.setdefault(event.command_id, event)
         elif isinstance(event, CommandSettled | TrainingAdvanced):
             self._ends[event.command_id] = event
-        for known in (self._commands, self._ends):
-            if len(known) > MAX_ORDERS:
-                known.popitem(last=False)
 
-    def order(self, command_id: UUID) -> Order | None:
+    def state(self, command_id: UUID) -> CommandState | None:
         """What is known of a command; None: nothing."""
         command, end = self._commands.get(command_id), self._ends.get(command_id)
         if command is None:
             return None
-        order = Order(command_id=command_id, type=command.type, target=command.target, by=command.by, at=command.at)
+        state = CommandState(command_id=command_id, type=command.type, target=command.target, by=command.by, at=command.at)
         if isinstance(end, CommandSettled):
-            return order.model_copy(update={"outcome": end.outcome, "message": end.message})
+            return state.model_copy(update={"outcome": end.outcome, "message": end.message})
         if isinstance(end, TrainingAdvanced):
             ended = end.step if end.step in TRAINING_ENDS else "pending"
             told = {"outcome": ended, "message": end.message, "step": end.step, "fraction": end.fraction}
-            return order.model_copy(update=told)
-        return order
+            return state.model_copy(update=told)
+        return state

@@ -1,15 +1,17 @@
-"""What the guesses of late say: how fast each endpoint answers, and which routing tables are in force (way 1).
+"""How fast each endpoint answers, and which routing tables are in force, by the newest guesses (way 1).
 
 Pure and bounded; it starts anew with the process.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import ClassVar, Final
 
-from contracts.events import GuessMade
+from cachetools import FIFOCache
+
+from contracts.events import Event, GuessMade
 
 LAST: Final = 256
 """Answers of each model that are remembered."""
@@ -17,35 +19,35 @@ TABLES: Final = 16
 
 
 @dataclass(slots=True)
-class InForce:
+class TableUse:
     """A routing table that guesses have named."""
 
     guesses: int
     last: datetime
 
 
-class Live:
+class EndpointLatency:
     """The last answers of each endpoint, and the last tables."""
+
+    takes: ClassVar[tuple[type[Event], ...]] = (GuessMade,)
 
     def __init__(self, batch_models: Iterable[str]) -> None:
         """Start empty, with an endpoint for each of these models."""
         self._call_ms: dict[str, deque[float]] = {model: deque(maxlen=LAST) for model in batch_models}
-        self._tables: OrderedDict[str, InForce] = OrderedDict()
+        self._tables: FIFOCache[str, TableUse] = FIFOCache(TABLES)
 
-    def heard(self, guess: GuessMade) -> None:
-        """Take note of a guess."""
+    def apply(self, guess: GuessMade) -> None:
+        """Take in a guess."""
         table = self._tables.get(guess.table)
         if table is None:
-            table = self._tables[guess.table] = InForce(0, guess.at)
-            if len(self._tables) > TABLES:
-                self._tables.popitem(last=False)
+            table = self._tables[guess.table] = TableUse(0, guess.at)
         table.guesses += 1
         table.last = guess.at
         calls = self._call_ms.get(guess.model)
         if calls is not None and guess.role != "shadow" and "model" in guess.hops:
             calls.append(guess.hops["model"])
 
-    def tables(self) -> dict[str, InForce]:
+    def tables(self) -> dict[str, TableUse]:
         """The tables of late by name, the one heard last first."""
         return dict(sorted(self._tables.items(), key=lambda item: item[1].last, reverse=True))
 

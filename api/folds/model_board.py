@@ -6,26 +6,24 @@ entries whole, so that twice is harmless. Players hear of its changes, watchers 
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
+from api.folds.implausible import refuse_implausible
 from api.play.frames import ModelChanged, ModelNews, ModelState
 from contracts.catalog import Catalog
 from contracts.events import (
     DIGITS,
     LATENCY_BUCKETS_MS,
-    ONLINE_MODELS,
-    PLAYER_PARTITIONS,
     SHADOW,
-    TOPICS,
     WINDOW_S,
     WINDOWS,
     CandidateSet,
     EndpointSeen,
     Event,
-    ExampleLabelled,
     FoldAdvanced,
     GuessMade,
     GuessMissed,
+    ModelEvent,
     ModelPromoted,
     ModelPublished,
     ModelRolledBack,
@@ -44,7 +42,6 @@ UNHEARD: Final = timedelta(seconds=5)
 FOLDING: Final = timedelta(seconds=30)
 """Who folds again says twice a second how far it is. One that has said nothing for so long is not believed: if it is not there
 any more, what it does not answer says so."""
-FOLDS: Final = ("joiner", "scorer", "learner", "personal")
 LEARNERS: Final = {"learner": "learning", "personal": "learning of yours"}
 """What is said of those who learn, by the stage of a receipt."""
 _STARTING: Final = "it is being started"
@@ -63,8 +60,10 @@ class Rest:
     """When that was said last."""
 
 
-class Board:
+class ModelBoard:
     """All models, and what is known of each."""
+
+    takes: ClassVar[tuple[type[Event], ...]] = (ModelEvent, PolicySet, ScoresCounted, FoldAdvanced, GuessMade, GuessMissed)
 
     def __init__(self, roster: Roster) -> None:
         """Start with what each model says of itself: `apply` the topics from their start."""
@@ -85,14 +84,17 @@ class Board:
     # --- folding
 
     def apply(self, event: Event) -> list[ModelChanged]:
-        """Take in an event of metrics.v1 or models.v1; returns what players are told of it.
+        """Take in an event; returns what players are told of it.
 
         Raises:
             Implausible: If nobody who writes such events could have written it.
         """
-        if (why := implausible(event)) is not None:
-            raise Implausible(why)
+        refuse_implausible(event)
         match event:
+            case GuessMade():
+                return self._guessed(event)
+            case GuessMissed():
+                return self._missed(event)
             case ScoresCounted():
                 self._counts.setdefault(event.model, {})[event.score_key] = event
                 self._changed.add(event.model)
@@ -156,8 +158,7 @@ class Board:
                 changes.append(self._change(model, "unavailable" if new.unavailable else "available", new.unavailable or ""))
         return changes
 
-    def missed(self, miss: GuessMissed) -> list[ModelChanged]:
-        """Take in that a model gave no answer; returns what players are told of it."""
+    def _missed(self, miss: GuessMissed) -> list[ModelChanged]:
         if not miss.resting:
             return []
         rest = self.resting.get(miss.model)
@@ -167,8 +168,7 @@ class Board:
         rest.last = max(rest.last, miss.at)
         return []
 
-    def guessed(self, guess: GuessMade) -> list[ModelChanged]:
-        """Take in that a model answered; returns what players are told of it."""
+    def _guessed(self, guess: GuessMade) -> list[ModelChanged]:
         rest = self.resting.get(guess.model)
         if rest is None or guess.role == "shadow" or guess.at - rest.last < SETTLED:
             return []
@@ -203,9 +203,8 @@ class Board:
     def known(self) -> list[str]:
         """All models, in the order in which they are shown; those that only events name come last."""
         catalog = self.catalog
-        return self.roster.ordered(
-            {*self.roster.names, *catalog.champions, *catalog.snapshots, *catalog.published, *self._counts}
-        )
+        named = {*self.roster.names, *catalog.champions, *catalog.snapshots, *catalog.published, *self._counts}
+        return self.roster.ordered(named)
 
     def states(self) -> list[ModelState]:
         """All models as they stand."""
@@ -319,41 +318,10 @@ class Board:
         """What has changed since the last call; counts are absolute, of the changed models only."""
         frames, self._news = self._news, []
         if self._changed:
-            frames.append(
-                {"type": "scores", "scores": {model: self.score(model) for model in self.roster.ordered(self._changed)}}
-            )
+            changed = self.roster.ordered(self._changed)
+            frames.append({"type": "scores", "scores": {model: self.score(model) for model in changed}})
             self._changed.clear()
         return frames
-
-
-class Implausible(ValueError):
-    """An event that is one, and that says what cannot be."""
-
-
-def implausible(event: Event) -> str | None:
-    """Why nobody who writes such events could have written this one; None: somebody could.
-
-    Counts are shown as they are, and an entry stays until another takes its place: one that nobody writes again would for ever.
-    """
-    match event:
-        case ScoresCounted():
-            if event.source >= TOPICS[ExampleLabelled.topic].partitions:
-                return f"counts of partition {event.source}, of {TOPICS[ExampleLabelled.topic].partitions}"
-            if event.window is not None and event.window > event.at + timedelta(seconds=WINDOW_S):
-                return f"counts of {event.window}, before it"
-            if not event.correct <= event.n == sum(event.confusion) == sum(event.latency):
-                return f"{event.n} guesses, {event.correct} right, {sum(event.confusion)} by label, {sum(event.latency)} by ms"
-        case FoldAdvanced():
-            if event.fold not in FOLDS or event.source_partition >= PLAYER_PARTITIONS:
-                return f"no fold {event.fold!r} of partition {event.source_partition}"
-        case SnapshotTaken():
-            return None if event.model in ONLINE_MODELS else f"{event.model} is no online model"
-        case ModelPromoted():
-            if not is_batch(event.model) or not event.endpoint:
-                return f"{event.model} at {event.endpoint!r}: no batch model at an endpoint"
-        case _:
-            pass
-    return None
 
 
 def _taken(snapshot: SnapshotTaken) -> tuple[object, ...]:

@@ -1,30 +1,29 @@
-"""What the API remembers of late: whose drawing it is, whether it is kept, what came of it (ways 1, 2).
+"""What the API remembers of recent drawings: whose each is, whether it is kept, what came of it (ways 1 and 2).
 
-A fold over guesses and receipts, the newest of which are read again at a start. Pure and bounded: the oldest goes first, and
-nothing depends on what is forgotten: a drawing that is not known here is put on the log again, where the joiner knows it, and
-a word on it is the joiner's to judge. Twice is harmless: what comes twice from the bus is seen here to have come before.
+A fold over guesses and receipts, the newest of which are read again at a start. Pure and bounded: the oldest goes
+first, and nothing depends on what is forgotten: a drawing that is not known here is put on the log again, where the joiner
+knows it, and a correction of it is the joiner's to judge. Twice is harmless: the fold sees that an event came before.
 """
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from math import inf
-from typing import Final
+from typing import ClassVar, Final
 from uuid import UUID
 
+from cachetools import FIFOCache
+
 from api.play.frames import Missed, Receipt, guess_text
-from contracts.events import CorrectionReceipt, GuessMade, GuessMissed
+from contracts.events import CorrectionReceipt, Event, GuessMade, GuessMissed
 
 MAX_DRAWINGS: Final = 30_000
 MAX_CORRECTIONS: Final = 30_000
 MAX_TOLD: Final = 5_000
 """Drawings whose frames are kept, to be told again: seven of half a kilobyte each. Of older ones it is known who answered."""
 ANSWERED_S: Final = 5.0
-"""So long the answers to a drawing may take: who sends it again before need only wait."""
-NEWEST: Final = 500
-"""Records of each partition that are read again at a start: those that a player waits for who was here when the process ended.
-By number and not by time, so a start takes no longer, however much was played and however long it was away. What they do not
-cover is asked for again: see `Drawing.seek`."""
+"""The answers to a drawing may take so long: who sends it again before need only wait."""
 
 
 @dataclass(slots=True)
@@ -36,7 +35,7 @@ class Drawing:
     """When this process had the frame, in seconds of its monotonic clock; None: another one had it."""
     size: int | None = None
     """Bytes on the log; None: another process had it."""
-    words: int = 0
+    corrections: int = 0
     """That came by this process."""
     kept: bool = False
     """The broker has acknowledged it."""
@@ -73,7 +72,7 @@ class Drawing:
 
 @dataclass(slots=True)
 class Correction:
-    """A player's word."""
+    """A correction that a player gave."""
 
     player_id: str
     receipts: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -82,28 +81,28 @@ class Correction:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A guess, as its player is told it."""
+    """A frame for a player."""
 
     text: str
     total_ms: float | None
-    """From the frame that this process had to here; None: another process had it, or the drawing is not finished."""
+    """Of a guess: from the frame that this process had to here; None: another one had it, or the drawing is not finished."""
 
 
-class Recent:
+class RecentDrawings:
     """Finished drawings and corrections by id, the newest of them."""
+
+    takes: ClassVar[tuple[type[Event], ...]] = (GuessMade, GuessMissed, CorrectionReceipt)
 
     def __init__(
         self, max_drawings: int = MAX_DRAWINGS, max_corrections: int = MAX_CORRECTIONS, max_told: int = MAX_TOLD
     ) -> None:
         """Start empty."""
-        self._drawings: OrderedDict[UUID, Drawing] = OrderedDict()
-        self._corrections: OrderedDict[UUID, Correction] = OrderedDict()
-        self._max_drawings = max_drawings
+        self._drawings: FIFOCache[UUID, Drawing] = FIFOCache(max_drawings)
+        self._corrections: FIFOCache[UUID, Correction] = FIFOCache(max_corrections)
         self._told: deque[UUID] = deque()
         self._max_told = max_told
         self.total = 0
         """Finished drawings, the forgotten ones too."""
-        self._max_corrections = max_corrections
 
     def drawing(self, drawing_id: UUID) -> Drawing | None:
         """What is known of a finished drawing; None: nothing."""
@@ -120,8 +119,6 @@ class Recent:
                 old = self._drawings.get(self._told.popleft())
                 if old is not None:
                     old.forget_frames()
-            if len(self._drawings) > self._max_drawings:
-                self._drawings.popitem(last=False)
         return drawing
 
     def drop_drawing(self, drawing_id: UUID) -> None:
@@ -139,8 +136,6 @@ class Recent:
         correction = self._corrections.get(correction_id)
         if correction is None:
             correction = self._corrections[correction_id] = Correction(player_id)
-            if len(self._corrections) > self._max_corrections:
-                self._corrections.popitem(last=False)
         return correction
 
     def drop_correction(self, correction_id: UUID) -> None:
@@ -149,22 +144,28 @@ class Recent:
         if correction is not None and not correction.receipts:
             del self._corrections[correction_id]
 
-    def guessed(self, guess: GuessMade, bus_out_ms: float, now: float) -> Told | None:
-        """The frame for a guess off the bus.
+    def apply(self, event: GuessMade | GuessMissed | CorrectionReceipt, at: datetime, now: float) -> Told | None:
+        """Take in what came off the bus; returns what its player is told.
 
         Args:
-            guess: As it was on the bus.
-            bus_out_ms: From its writing to here.
-            now: Of the clock that `Drawing.received_at` is of, in seconds.
+            event: As it was on the bus.
+            at: When it came here.
+            now: The same on the clock of `Drawing.received_at`, in seconds.
 
         Returns:
             None where it came before, or is on an unfinished drawing that is finished by now.
         """
+        if isinstance(event, GuessMade):
+            return self._guessed(event, at, now)
+        text = self._missed(event) if isinstance(event, GuessMissed) else self._receipted(event)
+        return None if text is None else Told(text, None)
+
+    def _guessed(self, guess: GuessMade, at: datetime, now: float) -> Told | None:
         drawing = self._drawings.get(guess.drawing_id)
         if drawing is not None and (drawing.player_id != guess.player_id or not guess.final or guess.model in drawing.guesses):
             return None
         hops = {name: _hundredths(ms) for name, ms in guess.hops.items()}
-        hops["bus_out"] = _hundredths(bus_out_ms)
+        hops["bus_out"] = _hundredths(max(0.0, (at - guess.at).total_seconds() * 1000))
         total_ms = None
         if guess.final and drawing is not None and drawing.received_at is not None and drawing.sought_at is None:
             hops["total"] = total_ms = _hundredths((now - drawing.received_at) * 1000)
@@ -176,8 +177,7 @@ class Recent:
             drawing.misses.pop(guess.model, None)
         return Told(text, total_ms)
 
-    def missed(self, miss: GuessMissed) -> str | None:
-        """The frame for a miss off the bus; None where it, or a guess, came before."""
+    def _missed(self, miss: GuessMissed) -> str | None:
         drawing = self.add_drawing(miss.drawing_id, miss.player_id)
         if drawing.player_id != miss.player_id or miss.model in drawing.guesses or miss.model in drawing.misses:
             return None
@@ -186,8 +186,7 @@ class Recent:
         drawing.misses[miss.model] = text = frame.text()
         return text
 
-    def receipted(self, receipt: CorrectionReceipt) -> str | None:
-        """The frame for a receipt off the bus; None where it came before."""
+    def _receipted(self, receipt: CorrectionReceipt) -> str | None:
         correction = self.add_correction(receipt.correction_id, receipt.player_id)
         identity = (receipt.outcome.value, receipt.stage)
         if correction.player_id != receipt.player_id or identity in correction.receipts:

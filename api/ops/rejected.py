@@ -20,7 +20,7 @@ import structlog
 from fastapi import APIRouter, Depends, HTTPException, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.metrics import Meters
+from api.metrics import Metrics
 from contracts.events import Event, MessageRejected, MessageRepaired, MessageReplayed, UnknownEvent, decode
 from contracts.ports import Bus, Record
 from contracts.records import read
@@ -220,7 +220,7 @@ def told(case: Case, size: int) -> Rejected:
 
 
 def rejected_router(
-    commands: APIRouter, bus: Bus, meters: Meters, operator: Callable[..., str], refusals: dict[int | str, dict[str, Any]]
+    commands: APIRouter, bus: Bus, metrics: Metrics, operator: Callable[..., str], refusals: dict[int | str, dict[str, Any]]
 ) -> None:
     """Add the routes to those that only operators may use."""
     Operator = Annotated[str, Depends(operator)]  # noqa: N806 - a type
@@ -249,7 +249,7 @@ def rejected_router(
             raise HTTPException(503, f"the log did not acknowledge it ({failure or 'in time'}): it may still come") from failure
 
     def audited(what: str, status: int, rejection_id: UUID, by: str, **more: str) -> None:
-        meters.audited.labels(str(status)).inc()
+        metrics.audited.labels(str(status)).inc()
         log.info(f"audit: {what}", rejection_id=str(rejection_id), by=by, status=status, **more)
 
     @commands.get("/api/ops/rejected", tags=["operators"], responses=refusals)

@@ -20,14 +20,17 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.folds.command_status import Order, Orders
-from api.folds.endpoint_latency import Live
-from api.folds.model_board import Board
-from api.health import PAGES_S, Health, Status, Verdict
-from api.metrics import Meters
-from api.ops.library import EndpointState, LibraryModel, RoutingState, endpoints, library, routing
+from api.folds.command_status import CommandState, CommandStatus
+from api.folds.endpoint_latency import EndpointLatency
+from api.folds.model_board import ModelBoard
+from api.health import PAGES_S, Health
+from api.metrics import Metrics
+from api.ops.endpoint_states import EndpointState, endpoints
+from api.ops.library import LibraryModel, library
 from api.ops.operators import Operators
 from api.ops.rejected import rejected_router
+from api.ops.routing_state import RoutingState, routing
+from api.verdict import Status, Verdict
 from contracts.events import (
     Command,
     Part,
@@ -50,39 +53,39 @@ Handler = Callable[..., Any]
 log = structlog.get_logger(__name__)
 
 
-class _Ordered(BaseModel):
+class _CommandRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field("", max_length=500)
     """Why; it is kept with the command."""
 
 
-class _ModelOrder(_Ordered):
+class _ModelRequest(_CommandRequest):
     target: str
     """A batch model."""
 
 
-class RetrainOrder(_ModelOrder):
+class RetrainRequest(_ModelRequest):
     """Rebuild a batch model from its base and all feedback so far."""
 
     base: bool = False
     """From MNIST alone: players' drawings are left out."""
 
 
-class PromoteOrder(_ModelOrder):
+class PromoteRequest(_ModelRequest):
     """Let a version that the gate has approved answer the players."""
 
     version: Version
 
 
-class RollBackOrder(_ModelOrder):
+class RollBackRequest(_ModelRequest):
     """Let an earlier version answer again."""
 
     version: Version | None = None
     """None: the last good one."""
 
 
-class TryOrder(_ModelOrder):
+class TryRequest(_ModelRequest):
     """Put a version beside its model's champion, or take the one that is there away."""
 
     role: Literal["canary", "shadow", "none"]
@@ -92,7 +95,7 @@ class TryOrder(_ModelOrder):
     """Of the players, whom a canary answers: over 0, at most 1."""
 
     @model_validator(mode="after")
-    def _whole(self) -> "TryOrder":
+    def _whole(self) -> "TryRequest":
         if self.role != "none" and self.version is None:
             raise ValueError(f"a {self.role} has a version")
         if (self.role == "canary") != (self.share > 0):
@@ -100,7 +103,7 @@ class TryOrder(_ModelOrder):
         return self
 
 
-class PolicyOrder(_Ordered):
+class PolicyRequest(_CommandRequest):
     """Change who guesses and who is shown first; what is left out stays as it is."""
 
     lead: str | None = None
@@ -108,7 +111,7 @@ class PolicyOrder(_Ordered):
     parts: dict[str, Part] = {}
 
     @model_validator(mode="after")
-    def _something(self) -> "PolicyOrder":
+    def _something(self) -> "PolicyRequest":
         if self.lead is None and not self.parts:
             raise ValueError("say a lead, or parts, or both")
         return self
@@ -148,18 +151,18 @@ _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def known(order: _ModelOrder | PolicyOrder, roster: Roster) -> dict[str, Any]:
-    """What is ordered, once every model that it names is there.
+def known(request: _ModelRequest | PolicyRequest, roster: Roster) -> dict[str, Any]:
+    """What is commanded, once every model that it names is there.
 
     Raises:
         RequestValidationError: If one is not; the answer is as for any other field that is wrong.
     """
-    if isinstance(order, PolicyOrder):
+    if isinstance(request, PolicyRequest):
         kind, there = "model", roster.names
-        named: list[tuple[str, tuple[str, ...]]] = [(model, ("parts", model, "[key]")) for model in order.parts]
-        named += [(order.lead, ("lead",))] if order.lead not in (None, "bandit") else []
+        named: list[tuple[str, tuple[str, ...]]] = [(model, ("parts", model, "[key]")) for model in request.parts]
+        named += [(request.lead, ("lead",))] if request.lead not in (None, "bandit") else []
     else:
-        kind, there, named = "batch model", roster.batch, [(order.target, ("target",))]
+        kind, there, named = "batch model", roster.batch, [(request.target, ("target",))]
     wrong = [
         {
             "type": "value_error",
@@ -171,7 +174,7 @@ def known(order: _ModelOrder | PolicyOrder, roster: Roster) -> dict[str, Any]:
     ]
     if wrong:
         raise RequestValidationError(wrong)
-    return order.model_dump()
+    return request.model_dump()
 
 
 async def not_valid(_: Request, wrong: Exception) -> Response:
@@ -182,7 +185,13 @@ async def not_valid(_: Request, wrong: Exception) -> Response:
 
 
 def router(
-    operators: Operators, bus: Bus, board: Board, live: Live, orders: Orders, health: Health, meters: Meters
+    operators: Operators,
+    bus: Bus,
+    board: ModelBoard,
+    latency: EndpointLatency,
+    command_status: CommandStatus,
+    health: Health,
+    metrics: Metrics,
 ) -> APIRouter:
     """The HTTP routes that are not pages."""
     routes = APIRouter()
@@ -199,7 +208,7 @@ def router(
                 refusal = operators.refusal(request.headers.get("authorization"), who, time.monotonic())
                 if refusal is None:
                     return await handle(request)
-                meters.audited.labels(str(refusal.status)).inc()
+                metrics.audited.labels(str(refusal.status)).inc()
                 log.warning("audit: refused", status=refusal.status, why=refusal.why, by=who)
                 raise HTTPException(refusal.status, refusal.why, refusal.headers)
 
@@ -221,14 +230,14 @@ def router(
             why = f"the log did not acknowledge command {command.command_id} ({failure or 'in time'}): it may still come"
             raise HTTPException(503, why) from failure
         finally:
-            meters.audited.labels(str(status)).inc()
+            metrics.audited.labels(str(status)).inc()
             log.info(
                 f"audit: {command.type}",
                 **command.model_dump(mode="json", exclude={"type", "at", "target"}, exclude_defaults=True),
                 model=command.target,
                 status=status,
             )
-        orders.apply(command)
+        command_status.apply(command)
         return Accepted(command_id=str(command.command_id))
 
     def ordering(path: str, *bodies: dict[str, Any]) -> Callable[[Handler], Handler]:
@@ -239,19 +248,19 @@ def router(
     Operator = Annotated[str, Depends(operator)]  # noqa: N806 - a type
 
     @ordering("retrain", {"target": "xgboost", "reason": "a week of corrections"}, {"target": "mxnet", "base": True})
-    async def retrain(order: RetrainOrder, by: Operator) -> Accepted:
+    async def retrain(request: RetrainRequest, by: Operator) -> Accepted:
         """Rebuild a batch model. /ws/watch, and the command's outcome, say how far it is."""
-        return await put(RetrainModel(command_id=uuid4(), by=by, **known(order, board.roster)))
+        return await put(RetrainModel(command_id=uuid4(), by=by, **known(request, board.roster)))
 
     @ordering("promote", {"target": "xgboost", "version": "3"})
-    async def promote(order: PromoteOrder, by: Operator) -> Accepted:
+    async def promote(request: PromoteRequest, by: Operator) -> Accepted:
         """Let a version that the gate has approved answer the players."""
-        return await put(PromoteModel(command_id=uuid4(), by=by, **known(order, board.roster)))
+        return await put(PromoteModel(command_id=uuid4(), by=by, **known(request, board.roster)))
 
     @ordering("rollback", {"target": "xgboost"}, {"target": "xgboost", "version": "base1", "reason": "it confuses 4 and 9"})
-    async def roll_back(order: RollBackOrder, by: Operator) -> Accepted:
+    async def roll_back(request: RollBackRequest, by: Operator) -> Accepted:
         """Let an earlier version answer again: the last good one, where none is named."""
-        return await put(RollBackModel(command_id=uuid4(), by=by, **known(order, board.roster)))
+        return await put(RollBackModel(command_id=uuid4(), by=by, **known(request, board.roster)))
 
     @ordering(
         "try",
@@ -259,24 +268,24 @@ def router(
         {"target": "xgboost", "version": "4", "role": "shadow"},
         {"target": "xgboost", "role": "none"},
     )
-    async def try_version(order: TryOrder, by: Operator) -> Accepted:
+    async def try_version(request: TryRequest, by: Operator) -> Accepted:
         """Let a version answer a share of the players, or be asked and scored and never shown; or take it away again."""
-        return await put(TryVersion(command_id=uuid4(), by=by, **known(order, board.roster)))
+        return await put(TryVersion(command_id=uuid4(), by=by, **known(request, board.roster)))
 
     @ordering("policy", {"lead": "bandit"}, {"lead": "xgboost", "parts": {"kmeans": "shadow", "mxnet": "off"}})
-    async def set_policy(order: PolicyOrder, by: Operator) -> Accepted:
+    async def set_policy(request: PolicyRequest, by: Operator) -> Accepted:
         """Change who guesses, and who is shown first."""
-        return await put(SetPolicy(command_id=uuid4(), by=by, **known(order, board.roster)))
+        return await put(SetPolicy(command_id=uuid4(), by=by, **known(request, board.roster)))
 
     @commands.get(
         "/api/ops/commands/{command_id}", tags=["operators"], responses=_REFUSALS | {404: {"description": "None such"}}
     )
-    async def command(command_id: UUID, _: Operator) -> Order:
+    async def command(command_id: UUID, _: Operator) -> CommandState:
         """What became of a command."""
-        order = orders.order(command_id)
-        if order is None:
+        state = command_status.state(command_id)
+        if state is None:
             raise HTTPException(404, f"no command {command_id} in the last week")
-        return order
+        return state
 
     @routes.get("/api/models", tags=["queries"])
     async def models() -> list[LibraryModel]:
@@ -286,12 +295,12 @@ def router(
     @routes.get("/api/endpoints", tags=["queries"])
     async def endpoint_states() -> list[EndpointState]:
         """The endpoint of every batch model, as it was last seen: variants, cost, latency, and whether it rests."""
-        return endpoints(board, live)
+        return endpoints(board, latency)
 
     @routes.get("/api/routing", tags=["queries"])
     async def routing_state() -> RoutingState:
         """Who guesses, who is shown first, which versions are tried, and the routing tables that guesses name."""
-        return routing(board, live)
+        return routing(board, latency)
 
     @routes.get("/api/scores", tags=["queries"])
     async def scores() -> dict[str, Any]:
@@ -299,7 +308,7 @@ def router(
         return board.scores()
 
     def told(verdict: Verdict) -> Healthy:
-        meters.judged(verdict)
+        metrics.judged(verdict)
         age_s = round(health.age_s(verdict), 3)
         titles = {model: board.title(model) for model in board.known() if model in verdict.missing}
         return Healthy(status=verdict.status, missing=verdict.missing, titles=titles, reason=verdict.reason, age_s=age_s)
@@ -317,11 +326,11 @@ def router(
         return told(verdict)
 
     @routes.get("/metrics", tags=["queries"], response_class=Response)
-    async def metrics() -> Response:
+    async def prometheus() -> Response:
         """For Prometheus."""
-        meters.judged(await health.check())
-        return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
+        metrics.judged(await health.check())
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    rejected_router(commands, bus, meters, operator, _REFUSALS)
+    rejected_router(commands, bus, metrics, operator, _REFUSALS)
     routes.include_router(commands)
     return routes

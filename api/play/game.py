@@ -9,13 +9,16 @@ from uuid import uuid4
 
 import structlog
 
-from api.folds.recent_drawings import Recent
+from api.folds.model_board import ModelBoard
+from api.folds.recent_drawings import RecentDrawings
 from api.limits import Guest
-from api.metrics import Meters
-from api.play.frames import ROOM_LENGTH, ROOM_LETTERS, ModelState
+from api.metrics import Metrics
+from api.play.actions import Action, Close, LogRefusal, Publish, Send, SendToRoom
+from api.play.lobby import Lobby
+from api.play.messages import ROOM_LENGTH, ROOM_LETTERS
 from api.play.seats import Seats
-from api.play.session import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
-from api.sockets import Line
+from api.play.session import Session
+from api.sockets import Connection
 from contracts.events import DrawingSubmitted, Event
 from contracts.ports import Bus, Record
 
@@ -35,10 +38,10 @@ class Game:
     def __init__(
         self,
         bus: Bus,
-        recent: Recent,
+        recent: RecentDrawings,
         seats: Seats,
-        models: Callable[[], list[ModelState]],
-        meters: Meters,
+        board: ModelBoard,
+        metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
         """Join the parts; nothing runs before a socket comes.
@@ -47,14 +50,14 @@ class Game:
             bus: Where drawings and corrections are put.
             recent: What is remembered of them.
             seats: Signs and reads seats.
-            models: All models as they stand.
-            meters: Counts what happens.
+            board: Knows all models as they stand.
+            metrics: Counts what happens.
             clock: Monotonic, in seconds.
         """
         self._bus = bus
-        self._lobby = Lobby(recent, seats, models, lambda: str(uuid4()), room_name)
-        self._lines: dict[Session, Line] = {}
-        self._meters = meters
+        self._lobby = Lobby(recent, seats, board.states, lambda: str(uuid4()), room_name)
+        self._connections: dict[Session, Connection] = {}
+        self._metrics = metrics
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -63,20 +66,20 @@ class Game:
         """Players with at least one socket."""
         return len(self._lobby.players)
 
-    async def play(self, line: Line, guest: Guest) -> None:
+    async def play(self, connection: Connection, guest: Guest) -> None:
         """Hold the conversation of one accepted socket until it ends."""
         self._loop = asyncio.get_running_loop()
         session = Session(self._lobby, self._clock(), guest)
-        self._lines[session] = line
+        self._connections[session] = connection
 
         def hear(data: str | bytes) -> None:
-            self._meters.frames.inc()
+            self._metrics.frames.inc()
             self._carry_out(session, session.receive(data, self._clock()))
 
         try:
-            await line.listen(hear)
+            await connection.listen(hear)
         finally:
-            del self._lines[session]
+            del self._connections[session]
             self._carry_out(session, session.leave())
 
     async def tick(self) -> None:
@@ -84,13 +87,13 @@ class Game:
         while True:
             await asyncio.sleep(TICK_S)
             now = self._clock()
-            for session in list(self._lines):
+            for session in list(self._connections):
                 self._carry_out(session, session.tick(now))
 
     def deliver(self, player_id: str, text: str) -> None:
         """Send a frame to every socket of one player, and to nobody else."""
         for session in self._lobby.players.get(player_id, ()):
-            self._lines[session].send(text)
+            self._connections[session].send(text)
 
     def plays(self, player_id: str) -> bool:
         """Whether a player has a socket here."""
@@ -100,29 +103,29 @@ class Game:
         """Send a frame to every player."""
         for sessions in self._lobby.players.values():
             for session in sessions:
-                self._lines[session].send(text)
+                self._connections[session].send(text)
 
     def _carry_out(self, session: Session, actions: Iterable[Action]) -> None:
         for action in actions:
             match action:
-                case Say():
-                    if session in self._lines:
-                        self._lines[session].send(action.text)
-                case Tell():
+                case Send():
+                    if session in self._connections:
+                        self._connections[session].send(action.text)
+                case SendToRoom():
                     for member in self._lobby.rooms.get(action.room, ()):
-                        self._lines[member].send(action.text)
-                case Put():
+                        self._connections[member].send(action.text)
+                case Publish():
                     self._put(session, action.event)
-                case Refuse():
+                case LogRefusal():
                     self._refused(session, action)
                 case Close():
                     log.warning("socket closed", code=action.code, reason=action.reason, player_id=session.player_id)
-                    self._lines[session].close(action.code, action.reason)
+                    self._connections[session].close(action.code, action.reason)
                 case _:
                     assert_never(action)
 
-    def _refused(self, session: Session, refusal: Refuse) -> None:
-        self._meters.errors.labels(refusal.code).inc()
+    def _refused(self, session: Session, refusal: LogRefusal) -> None:
+        self._metrics.errors.labels(refusal.code).inc()
         log.warning(
             "frame refused",
             code=refusal.code,
@@ -145,9 +148,9 @@ class Game:
     def _settled(self, session: Session, event: Event, began: float, failure: BaseException | None) -> None:
         actions = session.put_done(event, None if failure is None else str(failure))
         if failure is None and isinstance(event, DrawingSubmitted) and event.final:
-            self._meters.saved.observe(self._clock() - began)
+            self._metrics.saved.observe(self._clock() - began)
             for action in actions:  # whichever socket it came by, every one of the player's shall know
-                if isinstance(action, Say):
+                if isinstance(action, Send):
                     self.deliver(event.player_id, action.text)
-            actions = [action for action in actions if not isinstance(action, Say)]
+            actions = [action for action in actions if not isinstance(action, Send)]
         self._carry_out(session, actions)

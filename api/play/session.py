@@ -1,31 +1,21 @@
-"""The player's side of /ws/play (ways 1 and 2). Pure: frames, times and new names in, actions out; no socket, bus or clock.
+"""A player's session on /ws/play (ways 1 and 2). Pure: frames, times and new names in, actions out; no socket, bus or clock.
 
-A `Session` is one socket's conversation; the `Lobby` is what the sessions of this process share. api.play.game gives them
-sockets and the bus. A mistake is answered by an error frame and the socket stays open; abuse ends it with 1008.
+A `Session` is one socket's conversation; api.play.game gives it a socket and the bus. A mistake is answered by an error frame
+and the socket stays open; abuse ends it with 1008.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from typing import Final
 from uuid import UUID
 
-from api.folds.recent_drawings import Drawing, Recent
-from api.limits import Guest, lasting
-from api.play.frames import (
-    Correct,
-    Draw,
-    Error,
-    Join,
-    Joined,
-    Mistake,
-    ModelState,
-    RoomChanged,
-    Saved,
-    Withdraw,
-    parse,
-)
-from api.play.seats import BadSeat, Place, Seats
+from api.folds.recent_drawings import Drawing
+from api.limits import Guest, full_bucket, lasting
+from api.play.actions import Action, Close, LogRefusal, Publish, Send
+from api.play.frames import Error, Joined, Saved
+from api.play.lobby import Lobby
+from api.play.messages import Correct, Draw, Join, Mistake, Withdraw, parse
+from api.play.seats import BadSeat, Place
 from contracts.events import CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event
 
 FRAMES_A_SECOND: Final = 240
@@ -42,111 +32,11 @@ JOIN_S: Final = 30.0
 SLOW_S: Final = 3.0
 """After this a player is told that the log has not acknowledged something yet."""
 MAX_HELD: Final = 64
-"""Words on one drawing that wait for its acknowledgement; nobody honest says more."""
+"""Corrections of one drawing that wait for its acknowledgement; nobody honest sends more."""
 MAX_ROOM: Final = 64
 """Players in a room: each that comes or goes is told to all of them."""
 
 POLICY: Final = 1008
-
-
-# --- actions -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Send a frame to this socket."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """Send a frame to every socket in a room."""
-
-    room: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """Publish an event; then call `Session.put_done` with it."""
-
-    event: Event
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """Write a line into the log: something was refused."""
-
-    code: str
-    message: str
-    drawing_id: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Close:
-    """End the socket."""
-
-    code: int
-    reason: str
-
-
-Action = Say | Tell | Put | Refuse | Close
-
-
-# --- what sessions share -----------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Lobby:
-    """The sessions by player and by room, and what is remembered of their drawings."""
-
-    recent: Recent
-    seats: Seats
-    models: Callable[[], list[ModelState]]
-    """All models as they stand."""
-    new_player: Callable[[], str]
-    """Gives the id of a player who has no seat yet: never the same twice, and nobody can guess it."""
-    new_name: Callable[[], str]
-    """Gives a name for a new room, which may be taken: the next one is tried then."""
-    players: dict[str, set["Session"]] = field(default_factory=dict)
-    rooms: dict[str, set["Session"]] = field(default_factory=dict)
-
-    def enter(self, session: "Session") -> None:
-        """Put a joined session where frames for its player and its room find it."""
-        self.players.setdefault(session.player_id, set()).add(session)
-        self.rooms.setdefault(session.room, set()).add(session)
-
-    def leave(self, session: "Session") -> None:
-        """Take a session out again; nothing happens where it never joined."""
-        for group, key in ((self.players, session.player_id), (self.rooms, session.room)):
-            if key in group:
-                group[key].discard(session)
-                if not group[key]:
-                    del group[key]
-
-    def crowd(self, room: str) -> set[str]:
-        """The ids of the players in a room."""
-        return {session.player_id for session in self.rooms.get(room, ())}
-
-    def room_changed(self, room: str) -> Tell:
-        """Tell a room who is in it."""
-        names = {session.player_id: session.name for session in self.rooms.get(room, ())}
-        return Tell(room, RoomChanged(room=room, players=sorted(names.values())).text())
-
-    def shown(self) -> set[str]:
-        """The models whose answers players are shown."""
-        return {state.model for state in self.models() if state.part == "shown" and state.unavailable is None}
-
-    def new_room(self) -> str:
-        """The name of a room that nobody is in."""
-        while True:
-            room = self.new_name()
-            if room not in self.rooms:
-                return room
-
-
-# --- a conversation ----------------------------------------------------------------------------------------------------
 
 
 class Session:
@@ -161,11 +51,10 @@ class Session:
         self.closed = False
         self._lobby = lobby
         self._began = now
-        self._tokens = float(BURST)
-        self._refilled = now
+        self._frames = full_bucket(BURST, FRAMES_A_SECOND, now)
         self._mistakes: deque[float] = deque(maxlen=MISTAKES)
         self._waiting: dict[UUID, tuple[float, UUID]] = {}  # drawing or correction -> when it was put, its drawing
-        self._held: dict[UUID, list[Put]] = {}  # finished drawing that is not kept yet -> words on it
+        self._held: dict[UUID, list[Publish]] = {}  # finished drawing that is not kept yet -> corrections of it
         self._preview_under_way = False
         self._next_preview: DrawingSubmitted | None = None
 
@@ -201,15 +90,12 @@ class Session:
             yield from self._correct(message, now)
 
     def _pace(self, cost: int, now: float) -> None:
-        self._tokens = min(float(BURST), self._tokens + (now - self._refilled) * FRAMES_A_SECOND)
-        self._refilled = now
-        if self._tokens < cost:
+        if self._frames.take(now, cost):
             raise Mistake("too_fast", f"over {FRAMES_A_SECOND} frames a second: this one was dropped")
-        self._tokens -= cost
 
     def _mistaken(self, mistake: Mistake, now: float) -> Iterator[Action]:
-        yield Refuse(mistake.code, mistake.message, mistake.drawing_id)
-        yield Say(Error(code=mistake.code, message=mistake.message, drawing_id=mistake.drawing_id).text())
+        yield LogRefusal(mistake.code, mistake.message, mistake.drawing_id)
+        yield Send(Error(code=mistake.code, message=mistake.message, drawing_id=mistake.drawing_id).text())
         if mistake.code == "busy":  # perhaps of somebody else behind the same address
             return
         self._mistakes.append(now)
@@ -241,7 +127,7 @@ class Session:
         self.player_id, self.name, self.room = player_id, join.name, room
         self._lobby.enter(self)
         seat = self._lobby.seats.sign(Place(player_id, room))
-        yield Say(Joined(player_id=player_id, seat=seat, room=room, models=self._lobby.models()).text())
+        yield Send(Joined(player_id=player_id, seat=seat, room=room, models=self._lobby.models()).text())
         yield self._lobby.room_changed(room)
 
     # draw
@@ -264,10 +150,10 @@ class Session:
             asked=draw.asked,
         )
         if known is not None:  # twice is once: the first strokes stand
-            yield Say(Saved(drawing_id=draw.drawing_id).text())
-            yield from map(Say, known.frames())
+            yield Send(Saved(drawing_id=draw.drawing_id).text())
+            yield from map(Send, known.frames())
             if known.seek(self._lobby.shown(), now):  # the joiner tells the first answers again
-                yield Put(event)
+                yield Publish(event)
         elif draw.final:
             recent.add_drawing(draw.drawing_id, self.player_id, now).size = len(event.record_value())
             self._held[draw.drawing_id] = []
@@ -277,49 +163,49 @@ class Session:
             self._next_preview = event  # the one that it replaces is stale
         else:
             self._preview_under_way = True
-            yield Put(event)
+            yield Publish(event)
 
     # correct, withdraw
 
-    def _correct(self, word: Correct | Withdraw, now: float) -> Iterator[Action]:
+    def _correct(self, message: Correct | Withdraw, now: float) -> Iterator[Action]:
         recent = self._lobby.recent
-        drawing = recent.drawing(word.drawing_id)
+        drawing = recent.drawing(message.drawing_id)
         if drawing is not None and drawing.player_id != self.player_id:
-            raise Mistake("unknown_drawing", "no finished drawing of yours has this id", word.drawing_id)
-        if isinstance(word, Withdraw):
-            self._charge(word, drawing, now)
+            raise Mistake("unknown_drawing", "no finished drawing of yours has this id", message.drawing_id)
+        if isinstance(message, Withdraw):
+            self._charge(message, drawing, now)
             withdrawn = CorrectionWithdrawn(
-                correction_id=word.correction_id, drawing_id=word.drawing_id, player_id=self.player_id
+                correction_id=message.correction_id, drawing_id=message.drawing_id, player_id=self.player_id
             )
-            yield from self._speak(withdrawn, now)
+            yield from self._put_correction(withdrawn, now)
             return
-        known = recent.correction(word.correction_id)
+        known = recent.correction(message.correction_id)
         if known is not None:  # twice is once: its receipts again, if there are any yet
             if known.player_id == self.player_id:
-                yield from map(Say, known.receipts.values())
+                yield from map(Send, known.receipts.values())
             return
-        self._charge(word, drawing, now)  # only a new one: who reconnects sends all again
-        recent.add_correction(word.correction_id, self.player_id)
+        self._charge(message, drawing, now)  # only a new one: who reconnects sends all again
+        recent.add_correction(message.correction_id, self.player_id)
         given = CorrectionGiven(
-            correction_id=word.correction_id, drawing_id=word.drawing_id, player_id=self.player_id, label=word.label
+            correction_id=message.correction_id, drawing_id=message.drawing_id, player_id=self.player_id, label=message.label
         )
-        yield from self._speak(given, now)
+        yield from self._put_correction(given, now)
 
-    def _charge(self, word: Correct | Withdraw, drawing: Drawing | None, now: float) -> None:
-        """Count a word, by what it adds to what is kept for good."""
+    def _charge(self, message: Correct | Withdraw, drawing: Drawing | None, now: float) -> None:
+        """Count a correction, by what it adds to what is kept for good."""
         if drawing is None or drawing.size is None:
             cost = lasting(None, 0, 0)
         else:
             told = drawing.guesses.keys() | drawing.misses.keys()
-            cost = lasting(drawing.size, drawing.words, len(self._lobby.shown() - told))
-        self._guest.word(self.player_id, word.drawing_id, cost, now)
+            cost = lasting(drawing.size, drawing.corrections, len(self._lobby.shown() - told))
+        self._guest.correct(self.player_id, message.drawing_id, cost, now)
         if drawing is not None:
-            drawing.words += 1
+            drawing.corrections += 1
 
-    def _speak(self, word: CorrectionGiven | CorrectionWithdrawn, now: float) -> Iterator[Put]:
-        """Put a word on the log, behind its drawing: the joiner refuses one whose drawing was not there before."""
-        put = self._keep(word.correction_id, word, now)
-        held = self._held.get(word.drawing_id)
+    def _put_correction(self, event: CorrectionGiven | CorrectionWithdrawn, now: float) -> Iterator[Publish]:
+        """Publish a correction on the log, behind its drawing: the joiner refuses one whose drawing was not there before."""
+        put = self._keep(event.correction_id, event, now)
+        held = self._held.get(event.drawing_id)
         if held is None or len(held) >= MAX_HELD:
             yield put
         else:
@@ -327,12 +213,12 @@ class Session:
 
     # acknowledgement
 
-    def _keep(self, key: UUID, event: DrawingSubmitted | CorrectionGiven | CorrectionWithdrawn, now: float) -> Put:
+    def _keep(self, key: UUID, event: DrawingSubmitted | CorrectionGiven | CorrectionWithdrawn, now: float) -> Publish:
         self._waiting[key] = (now, event.drawing_id)
-        return Put(event)
+        return Publish(event)
 
     def put_done(self, event: Event, failure: str | None) -> list[Action]:
-        """What to do when an event that was `Put` is kept, or will never be.
+        """What to do when an event that was `Publish` is kept, or will never be.
 
         Args:
             event: The one that was put.
@@ -345,7 +231,7 @@ class Session:
         if isinstance(event, DrawingSubmitted) and not event.final:
             following, self._next_preview = self._next_preview, None
             self._preview_under_way = following is not None and failure is None
-            return [Put(following)] if following is not None and failure is None else []
+            return [Publish(following)] if following is not None and failure is None else []
         if isinstance(event, DrawingSubmitted):
             self._waiting.pop(event.drawing_id, None)
             held = self._held.pop(event.drawing_id, [])
@@ -354,7 +240,7 @@ class Session:
                 if drawing.sought_at is not None:
                     return []
                 drawing.kept = True
-                return [Say(Saved(drawing_id=event.drawing_id).text()), *held]
+                return [Send(Saved(drawing_id=event.drawing_id).text()), *held]
             if (there := recent.drawing(event.drawing_id)) is not None and there.kept:
                 return []  # it was put again, only to be told the answers
             recent.drop_drawing(event.drawing_id)
@@ -365,7 +251,7 @@ class Session:
             if failure is not None:
                 if isinstance(event, CorrectionGiven):
                     recent.drop_correction(event.correction_id)
-                return list(_lost(event.drawing_id, "word", failure))
+                return list(_lost(event.drawing_id, "correction", failure))
         return []
 
     def tick(self, now: float) -> list[Action]:
@@ -380,8 +266,8 @@ class Session:
         for key in late:
             since, drawing_id = self._waiting.pop(key)
             message = f"not acknowledged after {now - since:.0f} s; it is still being tried, nothing needs to be sent again"
-            actions.append(Refuse("unavailable", message, drawing_id))
-            actions.append(Say(Error(code="unavailable", message=message, drawing_id=drawing_id).text()))
+            actions.append(LogRefusal("unavailable", message, drawing_id))
+            actions.append(Send(Error(code="unavailable", message=message, drawing_id=drawing_id).text()))
         return actions
 
     def leave(self) -> list[Action]:
@@ -395,5 +281,5 @@ class Session:
 
 def _lost(drawing_id: UUID, what: str, failure: str) -> Iterator[Action]:
     message = f"this {what} could not be kept: send it again with the same id"
-    yield Refuse("unavailable", f"{message} ({failure})", drawing_id)
-    yield Say(Error(code="unavailable", message=message, drawing_id=drawing_id).text())
+    yield LogRefusal("unavailable", f"{message} ({failure})", drawing_id)
+    yield Send(Error(code="unavailable", message=message, drawing_id=drawing_id).text())

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.folds.command_status import Orders
-from api.folds.model_board import Board, Implausible
+from api.folds.command_status import CommandStatus
+from api.folds.implausible import Implausible
+from api.folds.model_board import ModelBoard
 from contracts.events import (
     EVENTS,
     TOPICS,
@@ -165,8 +166,8 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
     [honest] = river.open(MemoryCells(), 0)
     assert isinstance(honest, SnapshotTaken)
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
-    models, board = Models(Table(online={"river": start}), base.reader), Board(ROSTER)
-    standing, orders = Standing(ROSTER), Orders()
+    models = Models(Table(online={"river": start}), base.reader)
+    board, standing, commands = ModelBoard(ROSTER), Standing(ROSTER), CommandStatus()
     event = _read(bad.topic, value)
     assert isinstance(event, Event)
     rejecting = set()
@@ -177,7 +178,7 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
     except Implausible:
         rejecting.add("api")
     standing.apply(event)
-    orders.apply(event)
+    commands.apply(event)
     assert rejecting == bad.rejected_by
 
     assert models.learn([Record("models.v1", 0, 1, b"river", honest.record_value(), NOW_MS)]) == []

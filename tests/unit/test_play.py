@@ -8,12 +8,15 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from api.folds.recent_drawings import Recent
+from api.folds.recent_drawings import RecentDrawings
 from api.limits import MOST_STROKES, Guest, Limits, lasting
 from api.play import session
-from api.play.frames import MAX_FRAME, ROOM_LENGTH, ROOM_LETTERS, ModelState
+from api.play.actions import Action, Close, LogRefusal, Publish, Send, SendToRoom
+from api.play.frames import ModelState
+from api.play.lobby import Lobby
+from api.play.messages import MAX_FRAME, ROOM_LENGTH, ROOM_LETTERS
 from api.play.seats import Place, Seats
-from api.play.session import Action, Close, Lobby, Put, Refuse, Say, Session, Tell
+from api.play.session import Session
 from contracts.events import (
     MAX_WORDS,
     CorrectionGiven,
@@ -23,6 +26,7 @@ from contracts.events import (
     ExampleLabelled,
     Outcome,
     ScoresCounted,
+    now,
 )
 from contracts.settings import Settings
 from streams.joiner import Joiner
@@ -57,15 +61,15 @@ class Player:
         before = len(self.heard)
         for action in actions:
             match action:
-                case Say(text):
+                case Send(text):
                     self.heard.append(orjson.loads(text))
-                case Tell(_, text):
+                case SendToRoom(_, text):
                     self.told.append(orjson.loads(text))
-                case Put(event):
+                case Publish(event):
                     self.put.append(event)
                 case Close():
                     self.closed = action
-                case Refuse():
+                case LogRefusal():
                     pass
         return self.heard[before:]
 
@@ -77,8 +81,10 @@ class Player:
         frame = {"strokes": [[[10, 10, 0], [10.5, 90, 16]]], "width": 300, "height": 200, "final": final, "asked": None}
         return self.say({"type": "draw", "drawing_id": str(named(name)), **(frame | fields)})
 
-    def correct(self, name: str = "d1", label: int = 1, word: str = "c1") -> list[dict[str, Any]]:
-        return self.say({"type": "correct", "drawing_id": str(named(name)), "correction_id": str(named(word)), "label": label})
+    def correct(self, name: str = "d1", label: int = 1, correction: str = "c1") -> list[dict[str, Any]]:
+        return self.say(
+            {"type": "correct", "drawing_id": str(named(name)), "correction_id": str(named(correction)), "label": label}
+        )
 
     def kept(self, event: Any) -> list[dict[str, Any]]:
         """The broker has acknowledged an event."""
@@ -97,7 +103,7 @@ def lobby() -> Lobby:
     ]
     names = map("".join, itertools.product(ROOM_LETTERS[::-1], repeat=ROOM_LENGTH))
     each_twice = itertools.chain.from_iterable(zip(*itertools.tee(names), strict=True))
-    return Lobby(Recent(), Seats("secret"), lambda: models, lambda: str(uuid4()), each_twice.__next__)
+    return Lobby(RecentDrawings(), Seats("secret"), lambda: models, lambda: str(uuid4()), each_twice.__next__)
 
 
 @pytest.fixture
@@ -257,27 +263,27 @@ def test_the_same_drawing_again_before_the_acknowledgement_is_saved_once_it_come
 
 def test_the_same_drawing_again_brings_the_guesses_on_it_again(ada):
     ada.saved("d1")
-    ada.lobby.recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now)
+    ada.lobby.recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now)
 
     assert [frame["type"] for frame in ada.draw("d1")] == ["saved", "guess"]
 
 
 def test_a_drawing_that_another_process_had_before_a_restart_is_acknowledged_from_the_log(ada):
-    ada.lobby.recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now)
+    ada.lobby.recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now)
 
     assert [frame["type"] for frame in ada.draw("d1")] == ["saved", "guess"]
     assert ada.put == []
 
 
 def test_a_drawing_of_which_not_all_answers_are_known_is_put_again_once_in_a_while_so_that_they_are_told(ada):
-    ada.lobby.recent.guessed(guess("d1", 7, model="xgboost", player=ada.session.player_id), 0.5, ada.now)
+    ada.lobby.recent.apply(guess("d1", 7, model="xgboost", player=ada.session.player_id), now(), ada.now)
 
     assert [frame["type"] for frame in ada.draw("d1") + ada.draw("d1")] == ["saved", "guess"] * 2
     assert [event.drawing_id for event in ada.put] == [named("d1")]
     assert ada.kept(ada.put[0]) == []
     assert ada.carry_out(ada.session.put_done(ada.put[0], "full")) == []
 
-    ada.lobby.recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now)
+    ada.lobby.recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now)
     ada.now += 60
     assert [frame["model"] for frame in ada.draw("d1")[1:]] == ["xgboost", "river"]
     assert len(ada.put) == 1
@@ -286,14 +292,14 @@ def test_a_drawing_of_which_not_all_answers_are_known_is_put_again_once_in_a_whi
 def test_answers_that_are_kept_no_more_are_told_again_when_the_joiner_says_them(ada):
     recent = ada.lobby.recent
     ada.saved("d1")
-    recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now)
+    recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now)
     recent.drawing(named("d1")).forget_frames()
     ada.now += 60
 
     assert [frame["type"] for frame in ada.draw("d1")] == ["saved"]
 
     assert [type(event) for event in ada.put] == [DrawingSubmitted, DrawingSubmitted]
-    assert recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now) is not None
+    assert recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now) is not None
 
 
 def test_a_drawing_that_could_not_be_kept_can_be_sent_again(ada):
@@ -391,7 +397,7 @@ def test_a_correction_again_is_not_put_again_and_brings_its_receipt_again(ada):
         outcome=Outcome.LEARNED,
         models={},
     )
-    assert ada.lobby.recent.receipted(receipt) is not None
+    assert ada.lobby.recent.apply(receipt, now(), ada.now) is not None
 
     [frame] = ada.correct("d1")
 
@@ -421,7 +427,7 @@ def test_a_withdrawal_is_put(ada):
     assert (event.correction_id, event.drawing_id) == (named("c1"), named("d1"))
 
 
-def test_a_word_on_another_players_drawing_is_refused(ada):
+def test_a_correction_of_another_players_drawing_is_refused(ada):
     ada.saved("d1")
     eve = Player(ada.lobby)
     eve.join("Eve")
@@ -432,13 +438,13 @@ def test_a_word_on_another_players_drawing_is_refused(ada):
     assert eve.put == []
 
 
-def test_a_word_on_a_drawing_that_is_not_known_here_is_put_for_the_joiner_to_judge(ada):
+def test_a_correction_of_a_drawing_that_is_not_known_here_is_put_for_the_joiner_to_judge(ada):
     assert ada.correct("of last week", 4) == []
 
     assert [(event.drawing_id, event.label) for event in ada.put] == [(named("of last week"), 4)]
 
 
-def test_words_on_a_drawing_are_put_behind_it_once_it_is_kept(ada):
+def test_corrections_of_a_drawing_are_put_behind_it_once_it_is_kept(ada):
     ada.draw("d1")
     ada.correct("d1", 4)
     ada.say({"type": "withdraw", "drawing_id": str(named("d1")), "correction_id": str(named("c1"))})
@@ -447,11 +453,11 @@ def test_words_on_a_drawing_are_put_behind_it_once_it_is_kept(ada):
     ada.kept(ada.put[0])
 
     assert [type(event) for event in ada.put] == [DrawingSubmitted, CorrectionGiven, CorrectionWithdrawn]
-    ada.correct("d1", 5, word="c2")
+    ada.correct("d1", 5, correction="c2")
     assert ada.put[-1].correction_id == named("c2")
 
 
-def test_words_on_a_drawing_that_could_not_be_kept_can_be_sent_again_with_it(ada):
+def test_corrections_of_a_drawing_that_could_not_be_kept_can_be_sent_again_with_it(ada):
     ada.draw("d1")
     ada.correct("d1", 4)
 
@@ -465,16 +471,16 @@ def test_words_on_a_drawing_that_could_not_be_kept_can_be_sent_again_with_it(ada
 
 def test_the_receipt_of_another_players_correction_is_not_told(ada):
     ada.saved("d1")
-    ada.correct("d1", word="c1")
+    ada.correct("d1", correction="c1")
     receipt = CorrectionReceipt(
         correction_id=named("c1"), drawing_id=named("d1"), player_id=ada.session.player_id, outcome="learned", models={}
     )
-    ada.lobby.recent.receipted(receipt)
+    ada.lobby.recent.apply(receipt, now(), ada.now)
     eve = Player(ada.lobby)
     eve.join("Eve")
     eve.saved("of eve")
 
-    assert eve.correct("of eve", word="c1") == []
+    assert eve.correct("of eve", correction="c1") == []
 
 
 # --- mistakes and abuse ------------------------------------------------------------------------------------------------
@@ -679,12 +685,12 @@ def test_corrections_are_counted_by_player_and_by_address(lobby):
         player.join(name="Ada")
         player.saved(f"d{id(player)}")
 
-    assert [errors(one.correct(f"d{id(one)}", word=f"c{i}")) for i in range(3)] == [[], [], ["too_fast"]]
-    assert errors(two.correct(f"d{id(two)}", word="other")) == []
+    assert [errors(one.correct(f"d{id(one)}", correction=f"c{i}")) for i in range(3)] == [[], [], ["too_fast"]]
+    assert errors(two.correct(f"d{id(two)}", correction="other")) == []
     an_hour = 2 * 60
     for _ in range(an_hour):
-        limits.words.take("192.0.2.1", two.now)
-    assert errors(two.correct(f"d{id(two)}", word="another")) == ["busy"]
+        limits.corrections.take("192.0.2.1", two.now)
+    assert errors(two.correct(f"d{id(two)}", correction="another")) == ["busy"]
 
 
 def test_who_sends_a_correction_again_after_a_reconnect_is_not_counted_again(lobby):
@@ -692,8 +698,8 @@ def test_who_sends_a_correction_again_after_a_reconnect_is_not_counted_again(lob
     player.join(name="Ada")
     player.saved("d1")
 
-    assert [errors(player.correct("d1", word=f"c{i}")) for i in (0, 1, 0, 1, 1)] == [[]] * 5
-    assert errors(player.correct("d1", word="c2")) == ["too_fast"]
+    assert [errors(player.correct("d1", correction=f"c{i}")) for i in (0, 1, 0, 1, 1)] == [[]] * 5
+    assert errors(player.correct("d1", correction="c2")) == ["too_fast"]
 
 
 def test_rooms_cannot_be_guessed(lobby):
@@ -764,7 +770,7 @@ def answered(player: Player, name: str = "d1") -> None:
     player.saved(name)
     for model in MODELS:
         told = guess(name, model=model, player=player.session.player_id)
-        player.session._lobby.recent.guessed(told, 1.0, player.now)
+        player.session._lobby.recent.apply(told, now(), player.now)
 
 
 LARGEST = [[[1e4, 1e4, 1e14]] * 64] * 64
@@ -786,7 +792,7 @@ def test_the_largest_drawing_fits_into_a_frame_and_is_no_larger_than_is_charged(
 
 @pytest.mark.parametrize("words", [1, MAX_WORDS])
 @pytest.mark.parametrize("points", [2, 4096])
-def test_a_word_is_charged_no_less_than_it_adds_to_what_is_kept_for_good(words, points):
+def test_a_correction_is_charged_no_less_than_it_adds_to_what_is_kept_for_good(words, points):
     drawn = drawing(strokes=[[[123.456, 78.9, 160.0]] * points])
     said = [guess(model=model, features=features() if model == "river" else None) for model in MODELS]
     said = [one.model_copy(update={"probabilities": [0.123456] * 10}) for one in said]
@@ -806,36 +812,36 @@ def test_corrections_of_large_drawings_are_counted_by_what_they_add_for_good(lob
     player.draw("large", strokes=[[[123.456, 78.9, n] for n in range(2000)]])
     player.kept(player.put[-1])
     for model in MODELS:
-        player.session._lobby.recent.guessed(guess("large", model=model, player=player.session.player_id), 1.0, player.now)
+        player.session._lobby.recent.apply(guess("large", model=model, player=player.session.player_id), now(), player.now)
     size = len(player.put[-1].record_value())
 
-    told = [errors(player.correct("large", word=f"c{n}")) for n in range(60)]
+    told = [errors(player.correct("large", correction=f"c{n}")) for n in range(60)]
 
     taken = told.index(["busy"])
     assert taken == next(n for n in range(60) if sum(lasting(size, k, 0) for k in range(n + 1)) > 2e6)
     elsewhere = Player(lobby, guest=Guest(limits, "192.0.2.2"))
     elsewhere.join(name="Bob")
     answered(elsewhere, "small")
-    assert errors(elsewhere.correct("small", word="other")) == []
+    assert errors(elsewhere.correct("small", correction="other")) == []
 
 
-def test_a_word_on_a_drawing_that_is_not_known_is_charged_as_on_the_largest(lobby):
+def test_a_correction_of_a_drawing_that_is_not_known_is_charged_as_on_the_largest(lobby):
     limits = guests(kept_mb_per_day=24)  # 1 MB an hour
     player = Player(lobby, guest=Guest(limits, "192.0.2.1"))
     player.join(name="Ada")
 
-    told = [errors(player.correct(f"unknown{n}", word=f"c{n}")) for n in range(10)]
+    told = [errors(player.correct(f"unknown{n}", correction=f"c{n}")) for n in range(10)]
 
     assert told.index(["busy"]) == 1_000_000 // lasting(None, 0, 0)
 
 
-def test_a_word_before_the_answers_is_charged_for_each_that_comes_after_it(lobby):
+def test_a_correction_before_the_answers_is_charged_for_each_that_comes_after_it(lobby):
     limits = guests(kept_mb_per_day=6)  # 250 KB an hour
     player = Player(lobby, guest=Guest(limits, "192.0.2.1"))
     player.join(name="Ada")
     for n in range(40):
         player.draw(f"d{n}")
 
-    told = [errors(player.correct(f"d{n}", word=f"c{n}")) for n in range(40)]
+    told = [errors(player.correct(f"d{n}", correction=f"c{n}")) for n in range(40)]
 
     assert told.index(["busy"]) == 250_000 // lasting(len(player.put[0].record_value()), 0, len(["river"]))

@@ -6,11 +6,14 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.folds.recent_drawings import Recent
+from api.folds.recent_drawings import RecentDrawings
 from api.limits import Guest, Limits
-from api.play.frames import ERROR_CODES, MESSAGES
+from api.play.actions import Close, Publish, Send
+from api.play.frames import ERROR_CODES
+from api.play.lobby import Lobby
+from api.play.messages import MESSAGES
 from api.play.seats import Seats
-from api.play.session import Close, Lobby, Put, Say, Session
+from api.play.session import Session
 from contracts.events import DrawingSubmitted, decode
 from contracts.settings import Settings
 from tests.serving import UNLIMITED
@@ -28,7 +31,7 @@ NEARLY = st.fixed_dictionaries(
 
 
 def conversation() -> Session:
-    lobby = Lobby(Recent(), Seats("secret"), list, lambda: str(UUID(int=7)), lambda: "BCDF")
+    lobby = Lobby(RecentDrawings(), Seats("secret"), list, lambda: str(UUID(int=7)), lambda: "BCDF")
     session = Session(lobby, 0.0, Guest(Limits(Settings(**UNLIMITED)), "192.0.2.1"))
     session.receive('{"type":"join","name":"Ada","room":null,"seat":null}', 0.0)
     return session
@@ -38,10 +41,10 @@ def answered(session: Session, data: str | bytes) -> list[dict[str, object]]:
     """The frames that answer; the rest of the actions must be such as can be carried out."""
     actions = session.receive(data, 1.0)
     for action in actions:
-        if isinstance(action, Put):
+        if isinstance(action, Publish):
             assert decode(action.event.topic, action.event.record_value()) == action.event
-    assert any(isinstance(action, Say | Put | Close) for action in actions)
-    return [orjson.loads(action.text) for action in actions if isinstance(action, Say)]
+    assert any(isinstance(action, Send | Publish | Close) for action in actions)
+    return [orjson.loads(action.text) for action in actions if isinstance(action, Send)]
 
 
 @settings(deadline=None)
@@ -94,6 +97,6 @@ def test_every_legal_drawing_becomes_an_event_with_the_same_strokes(drawing_id: 
     frame = {"type": "draw", "drawing_id": str(drawing_id), "strokes": strokes, "width": side, "height": side, "final": True}
     [action] = conversation().receive(orjson.dumps(frame).decode(), 1.0)
 
-    assert isinstance(action, Put)
+    assert isinstance(action, Publish)
     assert isinstance(action.event, DrawingSubmitted)
     assert action.event.strokes == [[list(point) for point in stroke] for stroke in strokes]

@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from api.apps.keyring import Keyring
 from api.apps.pictures import MAX_PNG, BadPicture, read_png
-from api.apps.predict import MAX_OPEN
 from api.apps.predict_request import MAX_BODY, MAX_COMMAS, PredictRequest, Problem, question
-from api.play.frames import Draw
+from api.apps.predictor import MAX_OPEN
+from api.play.messages import Draw
 from contracts.drawing import EmptyDrawing
 from contracts.events import DrawingSubmitted, EndpointSeen, PolicySet
 from contracts.ports import Bus
@@ -314,7 +314,7 @@ def test_when_too_much_is_under_way_an_app_is_refused_before_its_body_is_read(bu
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch, address):
-    monkeypatch.setattr("api.apps.predict.BODY_S", 0.05)
+    monkeypatch.setattr("api.apps.routes.BODY_S", 0.05)
 
     def slow() -> Iterator[bytes]:
         yield b"{"
@@ -408,13 +408,17 @@ def test_a_page_of_a_known_origin_may_ask_and_another_may_not(bus):
         asked = ask(address, {"strokes": SEVEN}, headers=page)
         refused = ask(address, {}, headers=page)
         other = ask(address, {"strokes": SEVEN}, headers=stranger)
-        before = [httpx.options(url, headers=origin, trust_env=False) for origin in (page, stranger)]
+        wants = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-api-key"}
+        before = [httpx.options(url, headers=origin | wants, trust_env=False) for origin in (page, stranger)]
 
     for answer in (asked, refused, before[0]):
         assert answer.headers["access-control-allow-origin"] == "https://shop.example"
-    assert "x-api-key" in before[0].headers["access-control-allow-headers"]
-    assert "access-control-allow-origin" not in other.headers
-    assert (before[0].status_code, before[1].status_code) == (204, 403)
+    assert "x-api-key" in before[0].headers["access-control-allow-headers"].lower()
+    assert "RateLimit-Remaining" in asked.headers["access-control-expose-headers"]
+    for answer in (other, before[1]):
+        assert "access-control-allow-origin" not in answer.headers
+        assert "Origin" in answer.headers["vary"]
+    assert (before[0].status_code, before[1].status_code) == (200, 400)
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------------

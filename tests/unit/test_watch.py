@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from api.folds.model_board import FOLDING, Board, Implausible
+from api.folds.implausible import Implausible
+from api.folds.model_board import FOLDING, ModelBoard
 from api.play.frames import ModelChanged
 from contracts.events import (
     WINDOW_S,
@@ -76,8 +77,8 @@ def snapshot(lessons: int) -> SnapshotTaken:
     )
 
 
-def board(*events: Event) -> Board:
-    out = Board(ROSTER)
+def board(*events: Event) -> ModelBoard:
+    out = ModelBoard(ROSTER)
     for event in events:
         out.apply(event)
     return out
@@ -324,7 +325,7 @@ def test_a_promoted_model_whose_endpoint_fails_can_still_be_asked():
 def test_a_model_rests_from_the_first_that_missed_it_until_it_answers_again():
     shown = board(promoted("base1"))
 
-    told = [shown.missed(miss(at=0)), shown.missed(miss(at=3)), shown.guessed(guess(model="xgboost", at=4.5))]
+    told = [shown.apply(miss(at=0)), shown.apply(miss(at=3)), shown.apply(guess(model="xgboost", at=4.5))]
 
     assert [events_of(changes) for changes in told] == [[("xgboost", "resting")], [], [("xgboost", "back")]]
     assert told[0][0].resting == "connection refused"
@@ -335,15 +336,15 @@ def test_routers_that_do_not_agree_make_no_flicker():
     shown = board(promoted("base1"))
     told = []
     for at in range(40):
-        told += shown.missed(miss(at=at / 10, name=f"d{at}"))
-        told += shown.guessed(guess(f"e{at}", model="xgboost", at=at / 10 + 0.05))
+        told += shown.apply(miss(at=at / 10, name=f"d{at}"))
+        told += shown.apply(guess(f"e{at}", model="xgboost", at=at / 10 + 0.05))
 
     assert events_of(told) == [("xgboost", "resting")]
 
 
 def test_a_rest_that_nobody_speaks_of_any_more_is_over():
     shown = board(promoted("base1"))
-    shown.missed(miss(at=0))
+    shown.apply(miss(at=0))
 
     assert shown.tick(seconds(4)) == []
     assert events_of(shown.tick(seconds(5.5))) == [("xgboost", "back")]
@@ -351,9 +352,9 @@ def test_a_rest_that_nobody_speaks_of_any_more_is_over():
 
 def test_a_model_that_was_late_does_not_rest_and_a_shadow_says_nothing_of_it():
     shown = board(promoted("base1"))
-    assert shown.missed(miss(resting=False)) == []
-    shown.missed(miss(at=0))
-    assert shown.guessed(guess(model="xgboost", role="shadow", at=3)) == []
+    assert shown.apply(miss(resting=False)) == []
+    shown.apply(miss(at=0))
+    assert shown.apply(guess(model="xgboost", role="shadow", at=3)) == []
 
 
 def test_what_a_shadow_said_counts_for_its_version_alone():
@@ -366,7 +367,7 @@ def test_what_a_shadow_said_counts_for_its_version_alone():
 
 
 def test_what_is_folded_again_is_known_until_it_is_done():
-    board = Board(ROSTER)
+    board = ModelBoard(ROSTER)
     assert board.folding == {}
     for fold, partition, fraction in [("scorer", 0, 0.9), ("scorer", 1, 0.43), ("personal", 0, 0.2), ("joiner", 0, 1.0)]:
         board.apply(FoldAdvanced(fold=fold, source_partition=partition, fraction=fraction))

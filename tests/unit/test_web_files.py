@@ -1,5 +1,8 @@
 """What the pages are made of keeps the strict policy that they are served under, and needs nothing from elsewhere."""
 
+import gzip
+import hashlib
+import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -9,11 +12,12 @@ import pytest
 
 WEB = Path(__file__).parents[2] / "web"
 PAGES = sorted(WEB.glob("*/*.html"))
-SCRIPTS = sorted(path for path in WEB.rglob("*.js") if not path.name.endswith(".test.js"))
-STYLES = sorted(WEB.rglob("*.css"))
+VENDOR = WEB / "vendor"
+SCRIPTS = sorted(path for path in WEB.rglob("*.js") if not path.name.endswith(".test.js") and VENDOR not in path.parents)
+STYLES = sorted(path for path in WEB.rglob("*.css") if VENDOR not in path.parents)
 EVERYTHING = [*PAGES, *SCRIPTS, *STYLES, *sorted(WEB.rglob("*.svg"))]
 SVG = "http://www.w3.org/2000/svg"
-ROUTES = {"/", "/watch", "/library", "/endpoints"}
+ROUTES = {"/", "/watch", "/library", "/endpoints", "/docs", "/asyncapi", "data:,"}
 """Of the API: addresses of pages, not of files."""
 
 
@@ -65,7 +69,9 @@ def test_what_a_page_names_is_here(page: Path) -> None:
     assert named
     for address in named:
         assert address is not None
-        assert address in ROUTES or (address.startswith("/web/") and (WEB.parent / address[1:]).is_file()), address
+        file = WEB.parent / address[1:]
+        packed = file.with_name(f"{file.name}.gz") if VENDOR in file.parents else file
+        assert address in ROUTES or (address.startswith("/web/") and (file.is_file() or packed.is_file())), address
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name)
@@ -84,3 +90,18 @@ def test_no_script_turns_text_into_markup_or_code(script: Path) -> None:
 def test_nothing_is_loaded_from_elsewhere(file: Path) -> None:
     text = file.read_text().replace(SVG, "")
     assert re.findall(r"(?:https?:)?//[\w-]+\.[\w.-]+|@import|url\(", text) == []
+
+
+def test_what_is_vendored_is_what_its_package_holds_and_says_its_licence() -> None:
+    packages = json.loads((VENDOR / "vendor.json").read_text())
+    for package in packages:
+        folder = VENDOR / package["folder"]
+        digests = {path.name: hashlib.sha256(unpacked(path)).hexdigest() for path in folder.iterdir()}
+        assert digests == package["files"], package["package"]
+        assert "LICENSE" in digests
+        assert re.fullmatch(r"\d+\.\d+\.\d+", package["version"])
+    assert {path.name for path in VENDOR.iterdir()} == {package["folder"] for package in packages} | {"vendor.json"}
+
+
+def unpacked(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()

@@ -84,8 +84,8 @@ export class Chart {
     if (width === 0) return;
     this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     if (this.#series.length === 0) {
-      const words = svg("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "No labelled drawings yet: play, and say what it was.");
-      this.#svg.replaceChildren(words);
+      const note = svg("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "No labelled drawings yet: play, and say what it was.");
+      this.#svg.replaceChildren(note);
       return;
     }
     const { from, to, low } = this.#range();

@@ -9,7 +9,7 @@ import { shownVersion } from "./guessers.js";
 /**
  * @typedef {import("../lib/protocol.js").Guess} Guess
  * @typedef {import("../lib/protocol.js").Model} Model
- * @typedef {import("./guessers.js").Standing} Standing
+ * @typedef {import("./guessers.js").CardState} CardState
  * @typedef {import("./rounds.js").Tally} Tally
  */
 
@@ -62,7 +62,7 @@ export class Card {
   }
 
   /** How it stands to the drawing on the pad, and its guess if it has one.
-   * @param {Standing} standing
+   * @param {CardState} state
    * @param {Guess | undefined} guess
    */
   show({ state, mark, note }, guess) {

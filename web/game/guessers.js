@@ -9,9 +9,9 @@ import { plural } from "../lib/format.js";
  * @typedef {import("../lib/protocol.js").Model} Model
  *
  * @typedef {"empty" | "waiting" | "preview" | "final" | "late" | "resting" | "unavailable"} State
- * @typedef {object} Standing
+ * @typedef {object} CardState
  * @property {State} state
- * @property {string} mark One word beside the name; empty: nothing is unusual.
+ * @property {string} mark A badge beside the name; empty: nothing is unusual.
  * @property {string} note A sentence; empty: nothing to add.
  */
 
@@ -21,9 +21,9 @@ import { plural } from "../lib/format.js";
  * @param {Missed | undefined} missed What was said of its not answering the finished drawing.
  * @param {boolean} finished Whether the drawing on the pad is finished.
  * @param {(model: string) => string} name What a model is called.
- * @returns {Standing}
+ * @returns {CardState}
  */
-export function standing(model, guess, missed, finished, name) {
+export function cardState(model, guess, missed, finished, name) {
   if (guess && guess.final === finished && (finished || !model.resting)) {
     return { state: finished ? "final" : "preview", mark: mark(guess), note: noted(model, guess, name) };
   }
@@ -56,7 +56,7 @@ function known(model, version) {
   if (model !== "yours") return "";
   if (version === null) return "River, and what you teach it";
   const drawings = lessons(version);
-  return drawings === 0 ? "as River, until your first word" : `knows ${plural(drawings, "drawing")} of yours`;
+  return drawings === 0 ? "as River, until your first answer" : `knows ${plural(drawings, "drawing")} of yours`;
 }
 
 /** How many lessons an online model's version has behind it: of "own1+12" twelve.
@@ -77,13 +77,13 @@ export function shownVersion(model, version) {
 }
 
 /** "a", "a and b", "a, b and c".
- * @param {string[]} words
+ * @param {string[]} names
  */
-export function listed(words) {
-  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+export function listed(names) {
+  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }
 
-/** Who is shown first: what the guesses on finished drawings say; a preview's word counts only until one has come, so that no
+/** Who is shown first: what the guesses on finished drawings say; a preview's counts only until one has come, so that no
  * card moves while the pen does.
  */
 export class Lead {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Lead, agreement, lessons, listed, standing } from "./guessers.js";
+import { Lead, agreement, lessons, listed, cardState } from "./guessers.js";
 
 /** @typedef {import("../lib/protocol.js").Guess} Guess */
 
@@ -17,52 +17,52 @@ function guess(model, more = {}) {
 const known = (model, more = {}) => ({ model, version: "3", title: model, ...more });
 
 test("a guesser waits for its answer, and then has it", () => {
-  assert.equal(standing(known("xgboost"), undefined, undefined, false, name).state, "empty");
-  assert.equal(standing(known("xgboost"), undefined, undefined, true, name).state, "waiting");
-  assert.equal(standing(known("xgboost"), guess("xgboost"), undefined, true, name).state, "final");
-  assert.equal(standing(known("xgboost"), guess("xgboost", { final: false }), undefined, false, name).state, "preview");
+  assert.equal(cardState(known("xgboost"), undefined, undefined, false, name).state, "empty");
+  assert.equal(cardState(known("xgboost"), undefined, undefined, true, name).state, "waiting");
+  assert.equal(cardState(known("xgboost"), guess("xgboost"), undefined, true, name).state, "final");
+  assert.equal(cardState(known("xgboost"), guess("xgboost", { final: false }), undefined, false, name).state, "preview");
 });
 
 test("an answer to a part of the drawing is none to the finished one", () => {
-  assert.equal(standing(known("xgboost"), guess("xgboost", { final: false }), undefined, true, name).state, "waiting");
+  assert.equal(cardState(known("xgboost"), guess("xgboost", { final: false }), undefined, true, name).state, "waiting");
 });
 
 test("who was too slow is late, who failed rests, and both say why", () => {
   const missed = /** @type {const} */ ({ type: "missed", drawing_id: "d", model: "xgboost", why: "over 250 ms" });
-  assert.deepEqual(standing(known("xgboost"), undefined, { ...missed, resting: false }, true, name), { state: "late", mark: "late", note: "over 250 ms" });
-  assert.equal(standing(known("xgboost"), undefined, { ...missed, resting: true }, true, name).state, "resting");
-  assert.equal(standing(known("xgboost", { resting: "3 failures" }), undefined, undefined, false, name).note, "3 failures");
+  assert.deepEqual(cardState(known("xgboost"), undefined, { ...missed, resting: false }, true, name), { state: "late", mark: "late", note: "over 250 ms" });
+  assert.equal(cardState(known("xgboost"), undefined, { ...missed, resting: true }, true, name).state, "resting");
+  assert.equal(cardState(known("xgboost", { resting: "3 failures" }), undefined, undefined, false, name).note, "3 failures");
 });
 
 test("an answer counts more than the rest that followed it", () => {
-  assert.equal(standing(known("xgboost", { resting: "failed" }), guess("xgboost"), undefined, true, name).state, "final");
-  assert.equal(standing(known("xgboost", { resting: "failed" }), guess("xgboost", { final: false }), undefined, false, name).state, "resting");
+  assert.equal(cardState(known("xgboost", { resting: "failed" }), guess("xgboost"), undefined, true, name).state, "final");
+  assert.equal(cardState(known("xgboost", { resting: "failed" }), guess("xgboost", { final: false }), undefined, false, name).state, "resting");
 });
 
 test("who cannot be here says why", () => {
-  const { state, note } = standing(known("mxnet", { unavailable: "needs Linux on x86-64" }), undefined, undefined, true, name);
+  const { state, note } = cardState(known("mxnet", { unavailable: "needs Linux on x86-64" }), undefined, undefined, true, name);
   assert.deepEqual([state, note], ["unavailable", "needs Linux on x86-64"]);
 });
 
 test("the blend says who is not in it and why", () => {
-  const { note } = standing(known("everyone"), guess("everyone", { left_out: { mxnet: "resting", kmeans: "late" } }), undefined, true, name);
+  const { note } = cardState(known("everyone"), guess("everyone", { left_out: { mxnet: "resting", kmeans: "late" } }), undefined, true, name);
   assert.equal(note, "without MXNet CNN (resting) and K-Means (late)");
 });
 
 test("while the pen moves the blend does not say who is late", () => {
   const early = guess("everyone", { final: false, left_out: { mxnet: "resting", kmeans: "late" } });
-  assert.equal(standing(known("everyone"), early, undefined, false, name).note, "without MXNet CNN (resting)");
+  assert.equal(cardState(known("everyone"), early, undefined, false, name).note, "without MXNet CNN (resting)");
 });
 
 test("a canary and a stand-in are marked", () => {
-  const early = standing(known("xgboost"), guess("xgboost", { role: "canary", version: "4" }), undefined, true, name);
+  const early = cardState(known("xgboost"), guess("xgboost", { role: "canary", version: "4" }), undefined, true, name);
   assert.deepEqual([early.mark, early.note], ["early", "you see version 4 early"]);
-  const instead = standing(known("xgboost"), guess("xgboost", { fallback: "canary 4 did not answer" }), undefined, true, name);
+  const instead = cardState(known("xgboost"), guess("xgboost", { fallback: "canary 4 did not answer" }), undefined, true, name);
   assert.deepEqual([instead.mark, instead.note], ["stand-in", "version 3 stands in: canary 4 did not answer"]);
 });
 
 test("a player's own model says how many of their drawings it knows", () => {
-  const note = (/** @type {string} */ version) => standing(known("yours", { version }), undefined, undefined, false, name).note;
+  const note = (/** @type {string} */ version) => cardState(known("yours", { version }), undefined, undefined, false, name).note;
   assert.equal(note("own1+12"), "knows 12 drawings of yours");
   assert.equal(note("own1+1"), "knows 1 drawing of yours");
   assert.match(note("own1"), /as River/);

@@ -14,7 +14,7 @@ const SUMMARIES = {
   learned: "Learned.",
   weighted: "Learned, with less weight than most.",
   quarantined: "Set aside: the models did not learn from it.",
-  superseded: "Replaced by your later word.",
+  superseded: "Replaced by your later answer.",
   refused: "Not taken.",
 };
 

@@ -30,7 +30,7 @@ test("a model that was sure already is not said to have learned", () => {
 
 test("a correction that taught nothing says so", () => {
   assert.match(summary({ ...receipt, outcome: "quarantined" }), /did not learn/);
-  assert.match(summary({ ...receipt, outcome: "superseded" }), /later word/);
+  assert.match(summary({ ...receipt, outcome: "superseded" }), /later answer/);
 });
 
 test("a correction that was not taken says why", () => {
@@ -53,6 +53,6 @@ test("a receipt of another correction begins anew", () => {
   assert.deepEqual(merged(receipt, other), other);
 });
 
-test("what is said of the whole outlives a plain word that comes after it", () => {
+test("what is said of the whole outlives a plain receipt that comes after it", () => {
   assert.equal(merged({ ...receipt, outcome: "superseded" }, receipt).outcome, "superseded");
 });

@@ -21,7 +21,7 @@ test("a streak ends with a wrong guess and starts again", () => {
   assert.deepEqual(tally([labelled(1, 1), labelled(2, 7), labelled(3, 3), labelled(4, 4)], "river"), { n: 4, right: 3, streak: 2 });
 });
 
-test("a drawing without the player's word counts for nobody", () => {
+test("a drawing without the player's label counts for nobody", () => {
   assert.deepEqual(tally([labelled(1, 1), labelled(null, 7)], "river"), { n: 1, right: 1, streak: 1 });
 });
 

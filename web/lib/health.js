@@ -21,7 +21,7 @@ const DOWN = "The game cannot guess at the moment. It tries again by itself: wha
  * @param {Health} health
  * @returns {string}
  */
-export function words({ status, missing, titles = {} }) {
+export function sentence({ status, missing, titles = {} }) {
   if (status === "ok") return "";
   if (status === "unavailable") return DOWN;
   const named = [...Object.keys(titles), ...Object.keys(missing).filter((name) => !(name in PARTS) && !(name in titles))];
@@ -46,7 +46,7 @@ export function watchHealth() {
     clearTimeout(timer);
     const health = document.visibilityState === "visible" ? await asked() : undefined;
     if (health !== undefined) {
-      const text = health ? words(health) : "";
+      const text = health ? sentence(health) : "";
       banner.hidden = text === "";
       banner.dataset.status = health?.status ?? "ok";
       banner.title = health ? causes(health) : "";

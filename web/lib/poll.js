@@ -39,10 +39,10 @@ export function poll(address, connection, show) {
     timer = setTimeout(() => (document.visibilityState === "visible" ? ask() : again(EVERY_MS)), ms);
   }
 
-  /** @param {string} state @param {string} words */
-  function tell(state, words) {
+  /** @param {string} state @param {string} text */
+  function tell(state, text) {
     connection.dataset.state = state;
-    say(connection, words);
+    say(connection, text);
   }
 
   new Socket("/ws/watch", {

@@ -42,8 +42,8 @@
  *   outcome: "learned" | "weighted" | "quarantined" | "superseded" | "refused", models: Record<string, Change>,
  *   why?: string}} Receipt One of those that write of a correction; why: of one that is refused.
  * @typedef {"published" | "promoted" | "rolled-back" | "canary" | "shadow" | "untried" | "policy" | "resting" | "back" |
- *   "available" | "unavailable" | "learned" | "endpoint"} Happening
- * @typedef {{type: "model", event: Happening, note: string} & Model} ModelChanged The whole model after the change.
+ *   "available" | "unavailable" | "learned" | "endpoint"} ModelNews
+ * @typedef {{type: "model", event: ModelNews, note: string} & Model} ModelChanged The whole model after the change.
  * @typedef {{type: "room", room: string, players: string[]}} Room
  * @typedef {{type: "error", code: string, message: string, drawing_id?: string | null}} Failure
  * @typedef {Joined | Saved | Guess | Missed | Receipt | ModelChanged | Room | Failure} PlayFrame

@@ -26,7 +26,7 @@ import { short } from "../lib/models.js";
  *
  * @typedef {{version: string, role: "canary" | "shadow", share: number, note: string, at: string}} Candidate
  * @typedef {"champion" | "challenger" | "shadow" | "off"} Standing
- * @typedef {Model & {standing: Standing, cost_per_hour_usd: number | null, previous: string | null, candidate: Candidate | null, live: Live, versions: Version[]}} Shelf
+ * @typedef {Model & {standing: Standing, cost_per_hour_usd: number | null, previous: string | null, candidate: Candidate | null, live: Live, versions: Version[]}} LibraryModel
  */
 
 const KINDS = {
@@ -65,9 +65,9 @@ export function field(models) {
  * @param {Version} version
  * @param {Candidate | null} candidate
  */
-export function status({ version, status: word }, candidate) {
-  const share = word === "canary" && candidate?.version === version ? ` ${percent(candidate.share)}` : "";
-  return `${word}${share}`;
+export function status({ version, status: named }, candidate) {
+  const share = named === "canary" && candidate?.version === version ? ` ${percent(candidate.share)}` : "";
+  return `${named}${share}`;
 }
 
 /** Whether a version was made from MNIST alone. @param {string} version */
@@ -97,7 +97,7 @@ export function measure(name, value) {
 }
 
 /** A measure's name as people read it. @param {string} name */
-export function words(name) {
+export function inWords(name) {
   return name.replace(/_(s|ms|seconds)$/, "").replaceAll("_", " ").replace(/\bmnist\b/, "MNIST");
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { field, interval, isBase, judged, measure, newestFirst, status, words } from "./facts.js";
+import { field, interval, isBase, judged, measure, newestFirst, status, inWords } from "./facts.js";
 
 /** @param {string} text */
 const plain = (text) => text.replaceAll("\u00a0", " ");
@@ -29,7 +29,7 @@ test("what nobody has judged has no accuracy", () => {
 test("measures have their units", () => {
   const measured = /** @type {[string, number][]} */ ([["mnist_accuracy", 0.9913], ["seconds", 48.21], ["rounds", 75], ["loss", 0.0312345]]);
   assert.deepEqual(measured.map(([name, value]) => plain(measure(name, value))), ["99.1 %", "48.2 s", "75", "0.03123"]);
-  assert.equal(words("mnist_accuracy"), "MNIST accuracy");
+  assert.equal(inWords("mnist_accuracy"), "MNIST accuracy");
 });
 
 test("the newest version comes first, and what has no date last", () => {

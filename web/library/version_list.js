@@ -1,37 +1,37 @@
 // @ts-check
-/** The library's elements: a shelf for each model, a line for each version, its papers behind it. */
+/** The library's elements: a list of versions for each model, a line for each version, its provenance behind it. */
 
 import { copyable } from "../lib/copy.js";
 import { h } from "../lib/dom.js";
 import { percent1, time, usd } from "../lib/format.js";
 import { intervalBar } from "../lib/interval.js";
 import { colour, short } from "../lib/models.js";
-import { interval, isBase, judged, kind, meaning, measure, newestFirst, status, words } from "./facts.js";
+import { interval, isBase, judged, kind, meaning, measure, newestFirst, status, inWords } from "./facts.js";
 
 /**
  * @typedef {import("./facts.js").Live} Live
- * @typedef {import("./facts.js").Shelf} Shelf
+ * @typedef {import("./facts.js").LibraryModel} LibraryModel
  * @typedef {import("./facts.js").Version} Version
  */
 
-/** @param {Shelf} shelf @param {number} from Where the axis of shares begins. */
-export function shelfOf(shelf, from) {
-  const why = shelf.unavailable || shelf.resting;
+/** @param {LibraryModel} model @param {number} from Where the axis of shares begins. */
+export function versionList(model, from) {
+  const why = model.unavailable || model.resting;
   const head = h(
     "header",
     {},
-    h("h2", { title: shelf.title }, short(shelf, shelf.model)),
-    h("span", { class: "badge standing", "data-kind": shelf.standing, title: meaning(shelf.standing) }, shelf.standing),
-    ...(shelf.unavailable ? [h("span", { class: "badge", "data-kind": "away" }, "not here")] : []),
-    ...(shelf.resting ? [h("span", { class: "badge", "data-kind": "away" }, "resting")] : []),
-    h("p", { class: "quiet small kind" }, kind(shelf), ...(shelf.cost_per_hour_usd === null ? [] : [`; on AWS ${usd(shelf.cost_per_hour_usd)} an hour`])),
-    live("players' verdict", shelf.live, from),
+    h("h2", { title: model.title }, short(model, model.model)),
+    h("span", { class: "badge standing", "data-kind": model.standing, title: meaning(model.standing) }, model.standing),
+    ...(model.unavailable ? [h("span", { class: "badge", "data-kind": "away" }, "not here")] : []),
+    ...(model.resting ? [h("span", { class: "badge", "data-kind": "away" }, "resting")] : []),
+    h("p", { class: "quiet small kind" }, kind(model), ...(model.cost_per_hour_usd === null ? [] : [`; on AWS ${usd(model.cost_per_hour_usd)} an hour`])),
+    live("players' verdict", model.live, from),
   );
   const columns = ["Version", "Status", "Created", "Players' verdict", "As shadow", "Digest"].map((name) => h("span", {}, name));
-  const lines = newestFirst(shelf.versions).map((version) => versionOf(shelf, version, from));
+  const lines = newestFirst(model.versions).map((version) => versionOf(model, version, from));
   return h(
     "article",
-    { class: "card shelf", ...colour(shelf.model), "data-model": shelf.model },
+    { class: "card versions", ...colour(model.model), "data-model": model.model },
     head,
     ...(why ? [h("p", { class: "why small" }, why)] : []),
     ...(lines.length ? [h("div", { class: "columns small quiet", "aria-hidden": "true" }, ...columns)] : [h("p", { class: "quiet small" }, "No version yet.")]),
@@ -39,7 +39,7 @@ export function shelfOf(shelf, from) {
   );
 }
 
-/** @param {Shelf} shelf @param {Version} version @param {number} from */
+/** @param {LibraryModel} model @param {Version} version @param {number} from */
 function versionOf({ model, candidate }, version, from) {
   const created = version.created ? h("time", { datetime: version.created, title: version.created }, time(version.created)) : "–";
   const name = h("b", { class: "name" }, version.version, ...(isBase(version.version) ? [" ", h("span", { class: "badge" }, "base")] : []));
@@ -56,7 +56,7 @@ function versionOf({ model, candidate }, version, from) {
       live("as shadow", version.as_shadow, from),
       h("code", { class: "digest" }, version.digest ? version.digest.slice(0, 12) : "–"),
     ),
-    papers(model, version),
+    provenance(model, version),
   );
 }
 
@@ -69,18 +69,18 @@ function live(what, counted, from) {
 }
 
 /** All there is on a version. @param {string} model @param {Version} version */
-export function papers(model, { version, arn, digest, artifact, gate, failed, lineage, metrics }) {
+export function provenance(model, { version, arn, digest, artifact, gate, failed, lineage, metrics }) {
   const name = `${model} ${version}`;
   return h(
     "dl",
-    { class: "papers small" },
+    { class: "provenance small" },
     ...fact("Failed", failed),
     ...fact("Gate", gate),
     ...fact("ARN", arn && copyable(arn, arn, `the ARN of ${name}`)),
     ...fact("Digest", digest && copyable(digest, `sha256:${digest.slice(0, 24)}…`, `the digest of ${name}`)),
     ...fact("Artifact", artifact && copyable(artifact, artifact, `where ${name} is`)),
-    ...fact("Metrics", pairs(Object.entries(metrics).map(([key, value]) => [words(key), measure(key, value)]))),
-    ...fact("Lineage", pairs(Object.entries(lineage).map(([key, value]) => [words(key), value]))),
+    ...fact("Metrics", pairs(Object.entries(metrics).map(([key, value]) => [inWords(key), measure(key, value)]))),
+    ...fact("Lineage", pairs(Object.entries(lineage).map(([key, value]) => [inWords(key), value]))),
   );
 }
 
