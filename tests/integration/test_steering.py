@@ -453,7 +453,9 @@ def test_a_policy_is_set_whole_and_refused_where_it_makes_no_sense(trainer):
     assert trainer.policy(parts={"kmeans": "shadow"}).message == "it is so already"
     assert trainer.policy(lead="kmeans").outcome == "refused"
     assert trainer.policy(lead="nobody").message.startswith("no model 'nobody': there is everyone")
-    assert len(trainer.said(PolicySet)) == 2
+    said = trainer.said(PolicySet)
+    assert [(one.lead, one.parts) for one in said[1:]] == [(policy.lead, policy.parts)] * 2, "what is so already is said again"
+    assert len(said) == 3
 
 
 def test_a_trainer_that_was_killed_finds_its_command_still_due(trainer, asking):
