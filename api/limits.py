@@ -22,7 +22,10 @@ REQUESTS_S: Final = 3
 """Requests of so many seconds may come at once: a page is made of many."""
 DRAWINGS_S: Final = 1
 """Drawings and frames of so many seconds: whoever draws then waits for them."""
-FRAMES_A_DRAWING: Final = 6
+FOR_FINISHED: Final = 0.5
+"""This share of what an address may draw at once is kept for finished drawings: where many play behind one address, each sees
+fewer previews, and nobody waits for the guesses."""
+FRAMES_A_DRAWING: Final = 15
 """Frames of all kinds that an address may send for each drawing that it may send."""
 CORRECTIONS_S: Final = 3600
 """Corrections of so many seconds may come at once: people come in classes."""
@@ -104,9 +107,24 @@ class RateLimiter:
             bucket = self._buckets[who] = full_bucket(self._burst, self._per_second, now)
         return bucket
 
-    def take(self, who: str, now: float, cost: float = 1.0) -> float:
-        """Take for somebody, at most all that there can be. Returns 0, or how many seconds to wait."""
-        return self.bucket(who, now).take(now, min(cost, self._burst)) if self._per_second > 0 else 0.0
+    def take(self, who: str, now: float, cost: float = 1.0, leave: float = 0.0) -> float:
+        """Take for somebody, at most all that there can be.
+
+        Args:
+            who: Whose bucket it is.
+            now: Monotonic, in seconds.
+            cost: How many to take.
+            leave: The share of a full bucket that is to be left in it, 0..1.
+
+        Returns:
+            0, or how many seconds to wait.
+        """
+        if self._per_second <= 0:
+            return 0.0
+        bucket = self.bucket(who, now)
+        kept = int(leave * self._burst)
+        cost = min(cost, self._burst - kept)
+        return bucket.wait(now, cost + kept) or bucket.take(now, cost)
 
     def wait(self, who: str, now: float) -> float:
         """How many seconds until somebody may take one."""
@@ -202,12 +220,13 @@ class Guest:
         rooms = self._limits.rooms
         self._busy(rooms.take(self.address, now) if empty else rooms.wait(self.address, now), "tries of rooms")
 
-    def draw(self, player_id: str, drawing_id: UUID, cost: int, now: float) -> None:
-        """Have a drawing answered, finished or not. ``cost`` is over 1 for a large one: it takes as much more of the log."""
+    def draw(self, player_id: str, drawing_id: UUID, final: bool, cost: int, now: float) -> None:
+        """Have a drawing answered, ``final`` or a preview; ``cost`` is over 1 for a large one: it takes more of the log."""
         if self._trusted:
             return
         self._fast(self._limits.player_drawings.take(player_id, now, cost), "drawings", drawing_id)
-        self._busy(self._limits.drawings.take(self.address, now, cost), "drawings", drawing_id)
+        leave = 0.0 if final else FOR_FINISHED
+        self._busy(self._limits.drawings.take(self.address, now, cost, leave), "drawings", drawing_id)
 
     def correct(self, player_id: str, drawing_id: UUID, cost: int, now: float) -> None:
         """Say what a drawing was, or take it back; ``cost``: what it adds to what is kept for good, see `lasting`."""

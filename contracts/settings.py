@@ -142,8 +142,8 @@ class Settings(BaseSettings):
         10, description="rooms with nobody in them that an address may name in a minute"
     )
     drawings_per_second: Annotated[float, Field(ge=0)] = Field(
-        50,
-        description="drawings, finished or not, that an address may send in a second: a tenth of a fast router's",
+        20,
+        description="drawings, finished or not, that an address may send in a second: a tenth of a small router's",
     )
     player_drawings_per_second: Annotated[float, Field(ge=0)] = Field(
         20, description="drawings, finished or not, that a player may send in a second"

@@ -84,7 +84,7 @@ class Session:
         elif not self.player_id:
             raise Mistake("not_joined", 'say {"type":"join",...} first', message.drawing_id)
         elif isinstance(message, Draw):
-            self._guest.draw(self.player_id, message.drawing_id, cost, now)
+            self._guest.draw(self.player_id, message.drawing_id, message.final, cost, now)
             yield from self._draw(message, now)
         else:
             yield from self._correct(message, now)

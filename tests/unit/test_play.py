@@ -9,14 +9,14 @@ import orjson
 import pytest
 
 from api.folds.recent_drawings import RecentDrawings
-from api.limits import MOST_STROKES, Guest, Limits, lasting
+from api.limits import FRAMES_A_DRAWING, MOST_STROKES, Guest, Limits, lasting
 from api.play import session
 from api.play.actions import Action, Close, LogRefusal, Publish, Send, SendToRoom
 from api.play.frames import ModelState
 from api.play.lobby import Lobby
 from api.play.messages import MAX_FRAME, ROOM_LENGTH, ROOM_LETTERS
 from api.play.seats import Place, Seats
-from api.play.session import Session
+from api.play.session import BYTES_A_FRAME, Session
 from contracts.events import (
     MAX_WORDS,
     CorrectionGiven,
@@ -651,7 +651,7 @@ def test_an_address_that_draws_too_much_is_told_to_wait_and_its_sockets_stay_ope
     for player in players:
         player.join()
 
-    told = [errors(player.draw(f"{i}{player.session}", final=i % 2 == 0)) for i in range(28) for player in players]
+    told = [errors(player.draw(f"{i}{player.session}")) for i in range(28) for player in players]
 
     assert told == [[]] * 10 + [["busy"]] * 46
     assert [player.closed for player in players] == [None] * 2
@@ -661,6 +661,29 @@ def test_an_address_that_draws_too_much_is_told_to_wait_and_its_sockets_stay_ope
     elsewhere = Player(lobby, guest=Guest(limits, "192.0.2.2"))
     elsewhere.join()
     assert elsewhere.draw("elsewhere") == []
+
+
+def test_previews_leave_half_of_what_an_address_may_draw_at_once_to_finished_drawings(lobby):
+    player = Player(lobby, guest=Guest(guests(drawings_per_second=10), "192.0.2.1"))
+    player.join()
+
+    previews = [errors(player.draw(f"preview {i}", final=False)) for i in range(8)]
+    finished = [errors(player.draw(f"finished {i}")) for i in range(8)]
+
+    assert previews == [[]] * 5 + [["busy"]] * 3
+    assert finished == [[]] * 5 + [["busy"]] * 3
+    player.now += 0.5
+    assert errors(player.draw("too soon", final=False)) == ["busy"]
+    player.now += 0.11
+    assert errors(player.draw("later", final=False)) == []
+
+
+def test_a_preview_of_any_size_can_be_sent_at_some_time(lobby):
+    player = Player(lobby, guest=Guest(guests(drawings_per_second=2), "192.0.2.1"))
+    player.join()
+    large = [[[x % 280 + 0.125, 7.5] for x in range(900)]]
+    assert len(orjson.dumps(large)) > BYTES_A_FRAME
+    assert errors(player.draw("d", final=False, strokes=large)) == []
 
 
 def test_a_player_that_draws_too_much_is_closed_whatever_sockets_it_uses(lobby):
@@ -746,7 +769,7 @@ def test_a_player_has_only_so_many_sockets(lobby):
 def test_an_address_that_sends_too_many_frames_loses_the_socket_before_they_are_read(lobby, monkeypatch):
     limits = guests(drawings_per_second=1)
     player = Player(lobby, guest=Guest(limits, "192.0.2.1"))
-    for _ in range(6):
+    for _ in range(FRAMES_A_DRAWING):
         player.say("nothing")
     monkeypatch.setattr(session, "parse", lambda data: pytest.fail("it was read"))
 
