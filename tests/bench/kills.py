@@ -73,7 +73,9 @@ async def killed(game: Product, kills: int, players: int, seed: int) -> tuple[Re
     bus = open_bus(game.settings)
     try:
         commits = partial(committed, game.settings)
-        found = await audit(bus, report.saved, report.receipted, wait_s=60, home=game.settings.home, commits=commits)
+        found = await audit(
+            bus, report.saved, report.receipted, wait_s=60, models=MODELS, home=game.settings.home, commits=commits
+        )
     finally:
         bus.close()
     return seconds, report, found

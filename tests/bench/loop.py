@@ -33,6 +33,7 @@ from producers.simulation_options import SimulationOptions
 from producers.simulation_report import SimulationReport
 from producers.tally import Spread
 from tests.product import PROCESSES, ROOT, Product, product
+from tests.roster import MODELS
 
 console = Console(stderr=True)
 
@@ -162,7 +163,7 @@ def row_loop(game: Product, seed: int) -> Row:
     report = play(game, "30 players, 6,000 drawings", seed, players=30, drawings=6000, speed=3)
     bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
     try:
-        found = asyncio.run(audit(bus, report.saved, report.receipted, home=game.settings.home))
+        found = asyncio.run(audit(bus, report.saved, report.receipted, models=MODELS, home=game.settings.home))
     finally:
         bus.close()
     console.print(report.to_table(), found.to_table())
@@ -234,7 +235,7 @@ async def _kills(game: Product, seed: int) -> Row:
     report = await playing
     bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
     try:
-        found = await audit(bus, report.saved, report.receipted, home=game.settings.home)
+        found = await audit(bus, report.saved, report.receipted, models=MODELS, home=game.settings.home)
     finally:
         bus.close()
     return {"seconds": seconds, "seen": report.seen, "errors": report.errors, "audit": found.model_dump()}

@@ -45,7 +45,9 @@ async def test_kill_9_of_any_process_and_of_three_at_once_under_play_loses_nothi
     bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
     try:
         commits = partial(committed, game.settings)
-        found = await audit(bus, report.saved, report.receipted, wait_s=30, home=game.settings.home, commits=commits)
+        found = await audit(
+            bus, report.saved, report.receipted, wait_s=30, models=MODELS, home=game.settings.home, commits=commits
+        )
     finally:
         bus.close()
     assert found.clean, found.model_dump_json(indent=2)

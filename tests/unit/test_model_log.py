@@ -201,4 +201,4 @@ def test_word_of_a_rebuild_that_nobody_asked_for_makes_none_due_again():
     first, second = command(), command()
     done = [first, second, advanced(first.command_id, "done"), advanced(second.command_id, "done")]
 
-    assert Standing([*done, advanced(uuid4(), "queued")]).due() == []
+    assert Standing(ROSTER, [*done, advanced(uuid4(), "queued")]).due() == []
