@@ -111,9 +111,6 @@ HOSTILE: Final[dict[str, Hostile]] = {
         {"drawing_id": str(uuid4()), "at": _LATE, "hops": {"model": 1e9, "x" * 200: -1e9}, "features": _FEATURES},
     ),
     "a miss of another century": Hostile("guesses.v1", "GuessMissed", {"at": _LATE, "resting": True, "model": "nobody"}),
-    "the answers to somebody else's drawing": Hostile(
-        "answers.v1", "DrawingAnswered", {"player_id": "eve", "at": _LATE, "features": _FEATURES}
-    ),
     "somebody else's preview": Hostile(
         "previews.v1", "PreviewGuessed", {"player_id": "eve", "final": True, "at": _LATE, "table": "x" * 200}
     ),
