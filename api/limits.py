@@ -13,7 +13,7 @@ from uuid import UUID
 from cachetools import LRUCache
 
 from api.play.messages import Mistake
-from contracts.events import MAX_WORDS
+from contracts.events import MAX_CORRECTIONS
 from contracts.settings import Settings
 
 MAX_ADDRESSES: Final = 4096
@@ -48,7 +48,7 @@ def lasting(strokes: int | None, corrections: int, unanswered: int) -> int:
         unanswered: Models whose guess is not here yet: the example is written again with each.
     """
     if strokes is None:
-        strokes, corrections = MOST_STROKES, MAX_WORDS
+        strokes, corrections = MOST_STROKES, MAX_CORRECTIONS
     return (strokes + BESIDE_STROKES + OF_A_CORRECTION * corrections) * (1 + unanswered)
 
 

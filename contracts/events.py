@@ -45,7 +45,7 @@ Resource = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")
 """The name of an endpoint or of its variant: part of an address; empty: there is none."""
 MAX_GUESSES: Final = 64
 """On one drawing, and so of an example: several times as many as there are models and candidates."""
-MAX_WORDS: Final = 64
+MAX_CORRECTIONS: Final = 64
 """Of a player on one drawing."""
 MAX_EVENT: Final = 1_000_000
 """Bytes of the largest event: what every topic takes, less the frame around it."""
@@ -447,7 +447,7 @@ class ExampleLabelled(Event):
     """The correction that this revision comes from."""
     label: Digit | None
     """None: the player withdrew their correction."""
-    labels: Annotated[list[GivenLabel], Field(max_length=MAX_WORDS)] = []
+    labels: Annotated[list[GivenLabel], Field(max_length=MAX_CORRECTIONS)] = []
     """Each label that the player gave it so far, in their order, those that were replaced or taken back among them: an online
     model learns one after the other, since what came a moment earlier would have been learned too."""
     asked: Digit | None = None
@@ -462,9 +462,9 @@ class ExampleLabelled(Event):
     @model_validator(mode="after")
     def _drawn(self) -> Self:
         check_limits(self.strokes)
-        if self.revision > 1 + len(self.guesses) + MAX_WORDS:
+        if self.revision > 1 + len(self.guesses) + MAX_CORRECTIONS:
             raise ValueError(
-                f"revision {self.revision}: it stands on a drawing, {len(self.guesses)} guesses, {MAX_WORDS} words"
+                f"revision {self.revision}: it stands on a drawing, {len(self.guesses)} guesses, {MAX_CORRECTIONS} corrections"
             )
         return self
 

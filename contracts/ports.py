@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +132,15 @@ class EndpointDown(RuntimeError):
 
 class EndpointSilent(EndpointDown):
     """An endpoint that was given all its time and said nothing."""
+
+
+class Origin(NamedTuple):
+    """The record that an event came in, as far as a fold needs to know it."""
+
+    partition: int
+    offset: int
+    size: int
+    """The bytes of its value."""
 
 
 class Cells(Protocol):

@@ -2,7 +2,7 @@
 
 A message may lie on the log more than once: writers send again, and readers count an id once. So repeats are told, and are no
 fault; a fault is what is missing, an effect that happened twice, or whatever a fold holds or has said that a fresh fold of the
-log, each message taken once, does not come to (`streams.refolding`). Where the home of the workers is at hand their ledgers
+log, each message taken once, does not come to (`streams.refold`). Where the home of the workers is at hand their ledgers
 are compared too: cells, offsets and outboxes. It wants a game at rest, and waits for one.
 A guess that the router says was missed is no fault: it is told apart. Those who learn must have been told each guess as it was
 shown, and none that was not.
@@ -24,7 +24,7 @@ from deploy.auditor import Auditor, AuditReport
 from producers.topics import open_admin
 from streams.learner import load_base
 from streams.ledger import Kept, look
-from streams.refolding import Place, Refolding
+from streams.refold.refolding import Place, Refolding
 
 TOPICS_READ: Final = (
     "drawings.v1", "guesses.v1", "answers.v1", "corrections.v1", "examples.v1", "lessons.v1", "receipts.v1", "metrics.v1",

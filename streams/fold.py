@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from contracts.events import Event, MessageRejected
-from contracts.ports import Cells, Record
+from contracts.ports import Cells, Origin, Record
 from contracts.records import read, rejection
 from streams.ledger import Identity, Ledger, LedgerTaken
 
@@ -49,7 +49,7 @@ class Fold(Protocol):
         """Take up a partition: nothing in memory of it is valid any more. Gives what is worth saying again."""
         ...
 
-    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Fold one event in. Offsets are those of the event's own topic and rise; each is given once.
 
         Raises:
@@ -224,7 +224,7 @@ def _decide(ledger: Ledger, fold: Fold, partition: int, record: Record) -> list[
         return []
     try:
         with ledger.attempt():
-            return list(fold.decide(ledger, event, partition, record.offset))
+            return list(fold.decide(ledger, event, Origin(partition, record.offset, len(record.value or b""))))
     except Exception as wrong:  # noqa: BLE001 one bad message stops nothing
         return [told(rejection(record, fold.name, wrong))]
 

@@ -29,7 +29,7 @@ from contracts.events import (
     ReceiptProbed,
     SnapshotTaken,
 )
-from contracts.ports import Cells
+from contracts.ports import Cells, Origin
 from contracts.roster import is_batch
 from streams.embedding import BASE, LENGTH
 
@@ -200,7 +200,7 @@ class Learner:
         self._states[partition] = self._told[partition] = State(self._base.weights) if kept is None else State.of(kept)
         return (self._snapshot(partition),)
 
-    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Learn a lesson; gives its receipt: the label's probability before and after.
 
         Raises:
@@ -211,12 +211,13 @@ class Learner:
             return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="learner"),)
         if not isinstance(event, LessonTaught):
             return ()
+        partition = origin.partition
         if event.model not in ONLINE_MODELS or ONLINE_MODELS.index(event.model) != partition:
             raise NobodysLesson(f"a lesson for {event.model} on partition {partition}")
         before = self._states[partition]
         cell = f"lesson/{event.lesson_id}"
         if cells.get(cell) is not None:
-            self._states[partition] = replace(before, offset=offset)
+            self._states[partition] = replace(before, offset=origin.offset)
             return ()
         row = self._row(event)
         model = Softmax(len(row) - 1, initial=before.weights)
@@ -228,7 +229,7 @@ class Learner:
         after = State(
             weights=model.weights,
             lessons=before.lessons + learned,
-            offset=offset,
+            offset=origin.offset,
             chain=sha256(before.chain + event.lesson_id.bytes).digest(),
         )
         receipt = CorrectionReceipt(

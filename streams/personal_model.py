@@ -41,7 +41,7 @@ from contracts.events import (
     ReceiptProbed,
     ShownGuess,
 )
-from contracts.ports import Cells
+from contracts.ports import Cells, Origin
 from streams.bandit import Belief, Means, outcomes, pick
 from streams.blend import BlendWeights, blend_weights
 from streams.player_memory import (
@@ -225,7 +225,7 @@ class Personal:
         """Forget the partition: from here on it may change elsewhere."""
         self._partitions.pop(partition, None)
 
-    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Remember an example's latest revision; gives the receipt of a correction that is learned for the first time.
 
         There is something to learn as soon as the shared model has guessed: a correction that came before that guess gets its
@@ -235,7 +235,7 @@ class Personal:
             return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="personal"),)
         if not isinstance(event, ExampleLabelled):
             return ()
-        here = self._partitions[partition]
+        here = self._partitions[origin.partition]
         before = here.player(event.player_id)
         row = row_of(event, _shared(event), self._reader)
         place = _place(before.rows, row)

@@ -33,7 +33,7 @@ from contracts.events import (
     ShownGuess,
     generation,
 )
-from contracts.ports import Cells
+from contracts.ports import Cells, Origin
 from contracts.roster import is_batch
 
 _INDEX: Final = "totals"
@@ -156,7 +156,7 @@ class Scorer:
         self._steps[partition] = {}
         return [_scores(Tally(cells.get(total.cell)), total, partition) for total in _totals(cells)]
 
-    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Count an example's newest revision; gives the lessons of each label that has come, once the features are there."""
         if isinstance(event, ExampleProbed):
             return [LessonProbed(probe_id=event.probe_id, player_id=event.player_id, model=model) for model in ONLINE_MODELS]
@@ -176,7 +176,7 @@ class Scorer:
             taught=[*before.taught, *(given.correction_id for given in untaught)],
         )
         cells.put(cell, after.model_dump_json().encode())
-        _recount(cells, self._steps[partition], before, after)
+        _recount(cells, self._steps[origin.partition], before, after)
         return [lesson for given in untaught for lesson in _lessons(event, given)]
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:

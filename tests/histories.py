@@ -29,6 +29,7 @@ from contracts.events import (
     ShownGuess,
     variant_of,
 )
+from contracts.ports import Origin
 from streams.fold import Fold
 
 BEGAN: Final = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -214,6 +215,7 @@ def folded(
     waiting = list(enumerate(history, first))
     while waiting:
         now, waiting = waiting[:step], waiting[len(waiting) if step is None else step :]
-        said += [heard for offset, event in now for heard in fold.decide(cells, event, 0, offset)]
+        for offset, event in now:
+            said += fold.decide(cells, event, Origin(0, offset, len(event.record_value())))
         said += fold.settle(cells, 0)
     return said

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.events import MAX_WORDS, TOPICS, MessageRejected, decode
+from contracts.events import MAX_CORRECTIONS, TOPICS, MessageRejected, decode
 from contracts.ports import Record
 from contracts.records import KEPT_BYTES, KEPT_KEY_BYTES, read, rejection
 from producers.placement import MAX_VALUE
@@ -118,7 +118,7 @@ def test_the_time_of_a_record_is_the_brokers():
 
 
 def test_an_example_has_no_more_revisions_than_events():
-    most = 1 + len(example().guesses) + MAX_WORDS
+    most = 1 + len(example().guesses) + MAX_CORRECTIONS
 
     assert example(revision=most).revision == most
     with pytest.raises(ValueError, match=f"revision {most + 1}"):

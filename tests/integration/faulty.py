@@ -14,11 +14,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from contracts.events import Event, ExampleLabelled
-from contracts.ports import Cells
+from contracts.ports import Cells, Origin
 from contracts.settings import Settings
 from producers import logs
 from producers.bus import open_bus
-from streams import fold_runner, joiner, personal_model
+from streams import fold_runner, personal_model, story
 from streams.delivery import STEP
 from streams.fold import Fold
 from streams.fold_runner import FoldRunner
@@ -51,8 +51,8 @@ def _forgets(fold: type[Any], prefix: str) -> Callable[[Settings], None]:
     def put_in(_: Settings) -> None:
         decide = fold.decide
 
-        def forgetful(self: Fold, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
-            said: Iterable[Event] = decide(self, _Forgetful(cells, prefix), event, partition, offset)
+        def forgetful(self: Fold, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+            said: Iterable[Event] = decide(self, _Forgetful(cells, prefix), event, origin)
             return said
 
         fold.decide = forgetful
@@ -61,8 +61,8 @@ def _forgets(fold: type[Any], prefix: str) -> Callable[[Settings], None]:
 
 
 def _joiner_takes_all(_: Settings) -> None:
-    joiner._same_guess = lambda *_: False
-    joiner._is_news = lambda *_: True
+    story._same_guess = lambda *_: False
+    story._is_news = lambda *_: True
 
 
 def _personal_takes_all(_: Settings) -> None:

@@ -15,7 +15,7 @@ from deploy.audit import audit
 from producers.bus import open_bus
 from producers.simulation import simulate
 from producers.simulation_options import SimulationOptions
-from streams.joiner import UNKNOWN
+from streams.story import UNKNOWN
 from tests.histories import named
 from tests.product import Product, product
 from tests.roster import MODELS as ALL

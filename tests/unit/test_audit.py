@@ -31,12 +31,12 @@ from contracts.ports import Record
 from deploy.audit import audit
 from deploy.auditor import Auditor, AuditReport
 from producers.bus import open_bus
-from streams import joiner
+from streams import joiner, story
 from streams.joiner import Joiner
 from streams.learner import Learner, load_base
 from streams.ledger import Kept
 from streams.personal_model import Personal
-from streams.refolding import Refolding
+from streams.refold.refolding import Refolding
 from streams.scorer import Scorer
 from tests.histories import MemoryCells, answer, answered, correction, drawing, features, folded, guess, named
 
@@ -419,7 +419,7 @@ def test_a_part_that_lies_on_the_log_twice_is_folded_once_though_the_joiner_woul
     events = whole_history("d1")
     [part] = [event for event in events if isinstance(event, DrawingAnswered)]
     later = part.model_copy(update={"features": None, "guesses": part.guesses[:2]})
-    monkeypatch.setattr(joiner, "_same_guess", lambda *_: False)
+    monkeypatch.setattr(story, "_same_guess", lambda *_: False)
 
     assert refolded([*events, part, later]) == []
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts.events import Event
-from contracts.ports import Cells, Record
+from contracts.ports import Cells, Origin, Record
 from streams.delivery import Delivery
 from streams.fold import Log
 from streams.fold_runner import FoldRunner, RecordsPassedOver
@@ -25,7 +25,7 @@ class Quiet:
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         return ()
 
-    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         return ()
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:

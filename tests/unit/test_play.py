@@ -18,7 +18,7 @@ from api.play.messages import MAX_FRAME, ROOM_LENGTH, ROOM_LETTERS
 from api.play.seats import Place, Seats
 from api.play.session import BYTES_A_FRAME, Session
 from contracts.events import (
-    MAX_WORDS,
+    MAX_CORRECTIONS,
     CorrectionGiven,
     CorrectionReceipt,
     CorrectionWithdrawn,
@@ -813,7 +813,7 @@ def test_the_largest_drawing_fits_into_a_frame_and_is_no_larger_than_is_charged(
     assert 140_000 < len(player.put[-1].record_value()) <= MOST_STROKES
 
 
-@pytest.mark.parametrize("words", [1, MAX_WORDS])
+@pytest.mark.parametrize("words", [1, MAX_CORRECTIONS])
 @pytest.mark.parametrize("points", [2, 4096])
 def test_a_correction_is_charged_no_less_than_it_adds_to_what_is_kept_for_good(words, points):
     drawn = drawing(strokes=[[[123.456, 78.9, 160.0]] * points])

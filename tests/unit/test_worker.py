@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contracts.events import Event
-from contracts.ports import Cells
+from contracts.ports import Cells, Origin
 from contracts.settings import Settings
 from streams.delivery import Delivery
 from streams.worker import Worker, member_name
@@ -24,7 +24,7 @@ class Quiet:
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         return ()
 
-    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         return ()
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:

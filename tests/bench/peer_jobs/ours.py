@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 
 from contracts.events import CorrectionGiven, Event
-from contracts.ports import Cells
+from contracts.ports import Cells, Origin
 from contracts.settings import Settings
 from producers import logs
 from streams import worker
@@ -67,7 +67,7 @@ class Counting:
         """Nothing is kept in memory."""
         return ()
 
-    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Count one."""
         assert isinstance(event, CorrectionGiven)
         said = counted(int(cells.get(event.player_id) or b"0"), event.model_dump())
