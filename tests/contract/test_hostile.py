@@ -32,7 +32,7 @@ from streams.models import Models
 from streams.personal_model import Personal
 from streams.routing import Online, Table
 from streams.scorer import Scorer
-from tests.bad_records import HOSTILE
+from tests.bad_values import HOSTILE
 from tests.contract.test_events import GOLDEN
 from tests.histories import MemoryCells, answer, correction, drawing, example, features, lesson, named, seconds
 from tests.roster import ROSTER
