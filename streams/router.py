@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID, uuid5
 
 import numpy as np
@@ -38,6 +38,7 @@ from contracts.records import read, rejection
 from contracts.settings import Settings
 from streams.batch_client import Answered, BatchClient, Late, Outcome, VersionFailed
 from streams.batch_queue import Dropped, Missed, Resting
+from streams.delivery import Delivery
 from streams.fold import told
 from streams.lineup import Answerer, Lineup
 from streams.local_models import Asked, LocalModels, Personal, Reader
@@ -51,15 +52,6 @@ _log = structlog.get_logger()
 STAGE: Final = "router"
 _SOON_S: Final = 0.001  # a timer that came too early is set again, at least so far off
 Emit = Callable[[Iterable[Event]], Awaitable[None]]
-
-
-class Handed(Protocol):
-    """A record, and how to say that nobody needs to read it again: see streams.delivery."""
-
-    @property
-    def record(self) -> Record: ...
-    @property
-    def ack(self) -> Callable[[], object]: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -123,7 +115,7 @@ class Router:
 
     # --- what comes
 
-    async def take(self, gathered: Sequence[Handed]) -> None:
+    async def take(self, gathered: Sequence[Delivery]) -> None:
         """Read what has gathered, answer it with the models that are here, and have the others asked."""
         await self._models.ready.wait()
         taken = self._read(self._admitted(gathered))
@@ -157,28 +149,28 @@ class Router:
 
     # --- what is asked
 
-    def _admitted(self, gathered: Sequence[Handed]) -> list[_Taken]:
+    def _admitted(self, gathered: Sequence[Delivery]) -> list[_Taken]:
         """What is to be answered: not what is no drawing, nobody waits for, or is being answered already."""
-        drawings: list[tuple[DrawingSubmitted, Handed]] = []
-        for handed in gathered:
-            drawing = read(handed.record, STAGE)
+        drawings: list[tuple[DrawingSubmitted, Delivery]] = []
+        for delivery in gathered:
+            drawing = read(delivery.record, STAGE)
             if isinstance(drawing, DrawingSubmitted):
-                drawings.append((drawing, handed))
+                drawings.append((drawing, delivery))
             elif isinstance(drawing, MessageRejected):
-                self._send([told(drawing)], handed.ack)
+                self._send([told(drawing)], delivery.ack)
             else:
-                handed.ack()
+                delivery.ack()
         time_now = now()
         skipped = superseded([drawing for drawing, _ in drawings], time_now, self._stale)
         admitted = []
-        for place, (drawing, handed) in enumerate(drawings):
+        for place, (drawing, delivery) in enumerate(drawings):
             if drawing.final and drawing.drawing_id in self._pending:
-                self._pending[drawing.drawing_id].acks.append(handed.ack)
+                self._pending[drawing.drawing_id].acks.append(delivery.ack)
             elif place in skipped or (drawing.final and drawing.drawing_id in self._lately):
-                handed.ack()
+                delivery.ack()
             else:
                 bus_in_ms = max(0.0, (time_now - drawing.at).total_seconds() * 1000)
-                one = _Taken(drawing, handed.record, [handed.ack], bus_in_ms)
+                one = _Taken(drawing, delivery.record, [delivery.ack], bus_in_ms)
                 if drawing.final:
                     self._lately[drawing.drawing_id] = None
                     self._pending[drawing.drawing_id] = one

@@ -34,6 +34,7 @@ from contracts.ports import Answer, EndpointDown, EndpointSilent, Record
 from contracts.settings import Settings
 from streams import router
 from streams.blend import BlendWeights
+from streams.delivery import Delivery
 from streams.lineup import Answerer
 from streams.models import Models
 from streams.router import Router
@@ -110,6 +111,10 @@ class Handed:
     def ack(self) -> None:
         self.acked += 1
 
+    @property
+    def delivery(self) -> Delivery:
+        return Delivery(self.record, self.ack)
+
 
 class Stage:
     """A running router, and what it said."""
@@ -144,7 +149,7 @@ class Stage:
 
     async def take(self, *events: Event | bytes) -> list[Handed]:
         gathered = [self.handed(event) for event in events]
-        await self.router.take(gathered)
+        await self.router.take([one.delivery for one in gathered])
         return gathered
 
     async def through(self, *events: Event) -> None:
@@ -449,7 +454,7 @@ async def test_whose_guesses_players_found_right_has_more_to_say_in_the_blend():
         stage.endpoint("kmeans").says = 5
         for partition in (0, 3):
             handed = stage.handed(drawing(f"d{partition}"), partition)
-            await stage.router.take([handed])
+            await stage.router.take([handed.delivery])
             await eventually(lambda handed=handed: handed.acked)
 
     assert [(guess.label, guess.version) for guess in stage.guesses("everyone")] == [(3, "blend2+0"), (5, "blend2+25")]
