@@ -83,7 +83,9 @@ def eventually(what: Callable[[], Any], within_s: float = 90.0, every_s: float =
 
 
 def python_is_here(version: str) -> bool:
-    """Whether the machine has a Python of this version, as the installer looks for it."""
+    """Whether the machine has a Python of this version, as the installer looks for it: the one that runs first of all."""
+    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return True
     uv = Path(sys.executable).with_name("uv")
     command = (uv, "python", "find", "--system", "--no-python-downloads", version)
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
