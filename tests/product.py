@@ -43,8 +43,9 @@ class Recovery(NamedTuple):
 class Product:
     """`gamenight up` in a home of its own."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, root: Path = ROOT) -> None:
         self.settings = settings
+        self._root = root
         self.url = f"http://127.0.0.1:{settings.port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._log = settings.home / "up.log"
@@ -60,8 +61,8 @@ class Product:
         began = time.monotonic()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("gamenight")), "up"],
-                cwd=ROOT,
+                [str(self._command), "up"],
+                cwd=self._root,
                 env={**os.environ, **self.settings.environment()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -72,6 +73,11 @@ class Product:
                 raise RuntimeError(f"not healthy after {time.monotonic() - began:.0f} s:\n{self._log.read_text()[-4000:]}")
             time.sleep(0.02)
         return time.monotonic() - began
+
+    @property
+    def _command(self) -> Path:
+        """The checkout's own command line."""
+        return (Path(sys.executable).parent if self._root == ROOT else self._root / ".venv" / "bin") / "gamenight"
 
     def healthy(self) -> bool:
         """Whether /healthz says ok: nothing is missing."""
@@ -172,13 +178,13 @@ class Product:
 
 
 @contextmanager
-def product(home: Path | None = None, **given: Any) -> Iterator[Product]:
-    """The game, not yet started, in a fresh home or in the one given, on free ports; stopped at the end."""
+def product(home: Path | None = None, root: Path = ROOT, **given: Any) -> Iterator[Product]:
+    """The game of a checkout, not yet started, in a fresh home or in the one given, on free ports; stopped at the end."""
     with tempfile.TemporaryDirectory(prefix="gamenight-", ignore_cleanup_errors=True) as fresh:
         folder = (home or Path(fresh)).resolve()
         settings = Settings(
             home=folder,
-            tools=ROOT / ".tools",
+            tools=root / ".tools",
             aws_services="local",
             **{
                 "log_level": "WARNING",
@@ -187,7 +193,7 @@ def product(home: Path | None = None, **given: Any) -> Iterator[Product]:
                 **given,
             },
         )
-        running = Product(settings)
+        running = Product(settings, root)
         try:
             yield running
         finally:
