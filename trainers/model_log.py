@@ -56,13 +56,12 @@ class Standing:
         """Take in an event; those of no concern change nothing."""
         with self._lock:
             self._catalog = self._catalog.apply(event)
-            match event:
-                case RetrainModel():
-                    self._rebuilds.setdefault(event.command_id, event)
-                case PromoteModel() | RollBackModel() | TryVersion() | SetPolicy():
-                    self._commands.setdefault(event.command_id, event)
-                case CommandSettled():
-                    self._settled.setdefault(event.command_id, event)
+            if isinstance(event, RetrainModel):
+                self._rebuilds.setdefault(event.command_id, event)
+            elif isinstance(event, QuickCommand):
+                self._commands.setdefault(event.command_id, event)
+            elif isinstance(event, CommandSettled):
+                self._settled.setdefault(event.command_id, event)
 
     def published(self, model: str) -> Mapping[str, ModelPublished]:
         """All versions of a model that exist, by version."""

@@ -6,10 +6,11 @@ a change that breaks one of them takes a new topic version beside the old.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin
 
 import pytest
 
+from contracts import events
 from contracts.events import (
     EVENTS,
     ONLINE_MODELS,
@@ -65,6 +66,12 @@ def test_a_record_of_the_first_day_can_be_read(kind):
 
     assert type(event) is kind
     assert holds(json.loads(event.record_value()), golden(kind))
+
+
+def test_every_event_of_the_module_is_on_its_list():
+    defined = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event)]
+
+    assert {kind.__name__ for kind in defined if get_origin(kind.model_fields["type"].annotation) is Literal} == set(by_name())
 
 
 def test_every_event_has_a_golden_record_and_no_record_is_an_orphan():

@@ -1,5 +1,6 @@
 """What the log says about batch models: who answers, who stands by, and what is still to be done."""
 
+from typing import get_args
 from uuid import UUID, uuid4
 
 import pytest
@@ -7,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.events import (
+    EVENTS,
     CandidateSet,
+    Command,
     EndpointSeen,
     Event,
     ModelRolledBack,
@@ -21,7 +24,7 @@ from contracts.events import (
 )
 from tests.histories import named, promoted, published, settled
 from tests.roster import ROSTER
-from trainers.model_log import Standing, is_base, next_base, next_version
+from trainers.model_log import QuickCommand, Standing, is_base, next_base, next_version
 
 
 def command(target: str = "xgboost") -> RetrainModel:
@@ -80,6 +83,11 @@ def test_a_command_is_due_until_it_is_settled_however_that_was():
     assert Standing(ROSTER, [*asked, asked[0]]).unsettled() == asked
     for outcome in ("done", "refused", "failed"):
         assert Standing(ROSTER, [*asked, settled(asked[0], outcome)]).unsettled() == asked[1:]
+
+
+def test_every_command_is_carried_out_at_once_or_is_a_rebuild():
+    """One that is neither would be accepted, and never due."""
+    assert {kind for kind in EVENTS if issubclass(kind, Command)} == {RetrainModel, *get_args(QuickCommand)}
 
 
 def test_a_rebuild_is_no_command_that_is_settled_and_the_other_way_round():

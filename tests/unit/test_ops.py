@@ -11,8 +11,10 @@ import pytest
 from api.folds.command_status import MAX_COMMANDS, CommandStatus
 from api.ops.accuracy import Accuracy
 from contracts.events import (
+    EVENTS,
     SHADOW,
     CandidateSet,
+    Command,
     CommandSettled,
     EndpointSeen,
     ModelPromoted,
@@ -74,6 +76,10 @@ ORDERS: list[tuple[str, dict[str, Any], str]] = [
     ("policy", {"lead": "bandit"}, "SetPolicy"),
     ("policy", {"parts": {"river": "shadow", "mxnet": "off"}}, "SetPolicy"),
 ]
+
+
+def test_every_command_has_its_route():
+    assert {kind for _, _, kind in ORDERS} == {kind.__name__ for kind in EVENTS if issubclass(kind, Command)}
 
 
 @pytest.mark.parametrize(("path", "body", "kind"), ORDERS, ids=lambda value: value if isinstance(value, str) else "")
