@@ -2,16 +2,17 @@
 
 Thompson sampling: for each model a share of right guesses is drawn from what is believed of it, and the highest draw leads.
 What is believed is a Beta distribution: `STRENGTH` outcomes at the mean over all players of the partition, and the player's own
-outcomes, of which a later one weighs more. Every model guesses every drawing, so each word teaches about all of them.
+outcomes, of which a later one weighs more. Every model guesses every drawing, so each correction teaches about all of them.
 
 **A pick is a function of the log.** Take the partition of examples.v1 that the player is in, in its order, up to and with the
-example in which the player's word number ``words`` came (`streams.personal_model` says what counts as one; GuessMade.lead_after
-is that number). The player's outcomes then, of the drawings that are kept, and the means then in force, are the belief;
-``player_id``, ``words`` and the model's name are the seed of its draw, so that who is there does not change what the others
-draw. So a pick stays as it is until the player says something. Before their first word the means in force when the drawing came
-take that place: they change only with each `REFRESH` words of all players. The draws are those of Python's `random.Random`.
+example in which the player's correction number ``corrections`` came (`streams.personal_model` says which are counted;
+GuessMade.lead_after is that number). The player's outcomes then, of the drawings that are kept, and the means then in force,
+are the belief; ``player_id``, ``corrections`` and the model's name are the seed of its draw, so that which other models there
+are does not change it. So a pick stays as it is until the player corrects something. Before their first correction the means
+in force when the drawing came take that place: they change only with each `REFRESH` corrections of all players. The draws are
+those of Python's `random.Random`.
 
-Everything is kept by the models' names: of a model that nobody has heard of yet is believed what is believed of all at birth.
+Everything is kept by the models' names: a model that nobody has heard of yet is believed to be as good as all were at first.
 """
 
 import json
@@ -26,14 +27,14 @@ from numpy.typing import NDArray
 from contracts.events import ModelName
 
 DISCOUNT: Final = 0.99
-"""Of a player's outcome with each later one: about the last hundred count, so that a pick follows a model that changed."""
+"""An outcome's weight falls by this with each later one of the player: about the last hundred count, so picks follow changes."""
 STRENGTH: Final = 8.0
-"""Of what is believed of a model before the player has said anything, in outcomes."""
+"""As many outcomes weigh what is believed of a model before the player has corrected anything."""
 START: Final = 0.95
-"""The mean before anybody has said anything: the same for all, since no model is anybody's favourite by birth."""
+"""The mean before anybody has corrected anything: the same for all models."""
 _START_STRENGTH: Final = 20.0
 REFRESH: Final = 25
-"""Words of all players after which the means are taken anew: rarely, so that they can be told from the log by hand."""
+"""Corrections of all players after which the means are taken anew: rarely, so that they can be told from the log by hand."""
 _HALVE_AT: Final = 400.0
 """Outcomes of a model over all players, at which its counts are halved: so the means follow one that was rebuilt."""
 
@@ -43,16 +44,16 @@ Counts = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """What a player's words come to, for each model; never changed in place."""
+    """What a player's corrections say of each model; never changed in place."""
 
-    words: int
-    """The player's, so far."""
+    corrections: int
+    """How many the player has given so far."""
     n: Counts
     """Outcomes, discounted."""
     correct: Counts
-    """Of them right, discounted."""
+    """Outcomes that were right, discounted."""
     means: Mapping[str, float]
-    """Over all players, when the last word came; `START` of a model that is not in it."""
+    """Over all players, when the last correction came; `START` of a model that is not in it."""
 
 
 def outcomes(labels: NDArray[Any], said: NDArray[Any], models: Sequence[ModelName]) -> tuple[Counts, Counts]:
@@ -74,7 +75,7 @@ def outcomes(labels: NDArray[Any], said: NDArray[Any], models: Sequence[ModelNam
 
 
 def pick(player_id: str, belief: Belief, arms: Sequence[ModelName]) -> ModelName:
-    """Who of ``arms`` this player is shown first.
+    """Pick which of ``arms`` this player is shown first.
 
     Raises:
         ValueError: If there are none.
@@ -82,7 +83,7 @@ def pick(player_id: str, belief: Belief, arms: Sequence[ModelName]) -> ModelName
 
     def draw(arm: ModelName) -> float:
         mean, n, correct = belief.means.get(arm, START), belief.n.get(arm, 0.0), belief.correct.get(arm, 0.0)
-        random = Random(f"{player_id}/{belief.words}/{arm}")
+        random = Random(f"{player_id}/{belief.corrections}/{arm}")
         return random.betavariate(STRENGTH * mean + correct, STRENGTH * (1 - mean) + n - correct)
 
     return max(arms, key=draw)
@@ -92,24 +93,24 @@ def pick(player_id: str, belief: Belief, arms: Sequence[ModelName]) -> ModelName
 class Means:
     """The share of right guesses of each model over all players of a partition; never changed in place."""
 
-    words: int = 0
-    """Of all players."""
+    corrections: int = 0
+    """How many all players have given."""
     n: Counts = field(default_factory=dict)
     correct: Counts = field(default_factory=dict)
     in_force: Mapping[str, float] = field(default_factory=dict)
-    """The means as they were at the last `REFRESH` words; `START` of a model that is not in it."""
+    """The means as they were at the last `REFRESH` corrections; `START` of a model that is not in it."""
 
     @property
     def in_force_since(self) -> int:
-        """After how many words of all players the means in force were taken."""
-        return self.words - self.words % REFRESH
+        """After how many corrections of all players the means in force were taken."""
+        return self.corrections - self.corrections % REFRESH
 
     def mean(self, model: str) -> float:
         """The mean of a model that is in force."""
         return self.in_force.get(model, START)
 
     def counting(self, label: int, said: Mapping[str, int], times: int) -> "Means":
-        """With a drawing counted so many times more.
+        """Return the means with a drawing counted so many times more.
 
         Args:
             label: Below 0: it has none, and nothing is counted.
@@ -124,25 +125,25 @@ class Means:
             correct[model] = correct.get(model, 0.0) + times * (guess == label)
         return replace(self, n=n, correct=correct)
 
-    def another_word(self) -> "Means":
-        """After one more word of a player, whatever it changed."""
-        words = self.words + 1
-        if words % REFRESH:
-            return replace(self, words=words)
+    def after_correction(self) -> "Means":
+        """Return the means after one more correction of a player, whatever it changed."""
+        corrections = self.corrections + 1
+        if corrections % REFRESH:
+            return replace(self, corrections=corrections)
         n, correct, in_force = {}, {}, {}
         for model in self.n:
             counted, right = max(self.n[model], 0.0), max(self.correct[model], 0.0)
             half = 0.5 if counted >= _HALVE_AT else 1.0
             n[model], correct[model] = counted * half, min(right, counted) * half
             in_force[model] = (correct[model] + _START_STRENGTH * START) / (n[model] + _START_STRENGTH)
-        return Means(words, n, correct, in_force)
+        return Means(corrections, n, correct, in_force)
 
     def cell(self) -> bytes:
-        """As it is kept."""
-        kept = {"words": self.words, "n": self.n, "correct": self.correct, "in_force": self.in_force}
+        """Write the means as their cell."""
+        kept = {"corrections": self.corrections, "n": self.n, "correct": self.correct, "in_force": self.in_force}
         return json.dumps(kept, sort_keys=True).encode()
 
     @classmethod
     def of(cls, cell: bytes | None) -> "Means":
-        """As it was kept; nobody has said anything where there is no cell."""
+        """Read the means from their cell; where there is none, nobody has corrected anything."""
         return cls() if cell is None else cls(**json.loads(cell))

@@ -34,7 +34,7 @@ class BlendWeights:
 
     by_model: Mapping[str, float]
     version: str
-    """The rule, and how many of the partition's words (see `streams.personal_model`) the weights stand on: ``blend2+75``."""
+    """The rule, and how many of the partition's corrections the weights stand on: ``blend2+75``."""
 
     def of(self, model: str) -> float:
         """A model's weight; 1 is that of one of whom nothing is known."""

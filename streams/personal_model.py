@@ -10,13 +10,12 @@ What is remembered is a function of the set of the latest revisions of the playe
 the same answers. Twice is harmless: a revision at or below the one that is held changes nothing, and each correction gets one
 receipt.
 
-A **word** of a player is a correction_id that labels a drawing, counted when an example first stands on it. One that
-was replaced before its drawing's features came is not learned here, and one on a drawing older than all that are kept is not
-counted.
+A player's **correction** is counted when an example first stands on it and has a label. One that was replaced before its
+drawing's features came is not learned here, and one on a drawing older than all that are kept is not counted.
 
 The fold runs inside the router's process, on the same loop, and is asked there without a call: a partition of drawings.v1 and
 the same one of examples.v1 are always with the same worker. See `streams.bandit` for whom it would show a player first, and
-`streams.blend` for what the words of all players make of the blend.
+`streams.blend` for what the corrections of all players make of the blend.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -122,11 +121,11 @@ class Player:
         return p
 
     def pick(self, player_id: str, arms: Sequence[ModelName], means: Mapping[str, float]) -> tuple[ModelName, int]:
-        """Whom to show first, and after how many words; ``means``: those in force."""
+        """Which model to show first, and after how many corrections; ``means``: those in force."""
         belief = self.belief or Belief(0, {}, {}, means)
         if self._picked is None or self._picked[0] != arms or self._picked[1] is not belief.means:
             self._picked = (arms, belief.means, pick(player_id, belief, arms))
-        return self._picked[2], belief.words
+        return self._picked[2], belief.corrections
 
     def _know(self) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
         """Unit embeddings, votes (m, 10) and how much of a say the shared model has; in the order in which they were drawn."""
@@ -174,7 +173,7 @@ class Personal:
         """Of embeddings that were read with ``reader``; examples with others are not learned from."""
         self._reader = reader
         made_of = sha256(repr((ROW.descr, ROWS_A_CELL, SHARED, GENERATION)).encode()).hexdigest()[:16]
-        self.schema = f"personal 2, keeps {KEPT}, reads {reader}, cells {made_of}"
+        self.schema = f"personal 3, keeps {KEPT}, reads {reader}, cells {made_of}"
         self._partitions: dict[int, _Partition] = {}
 
     # --- way 1: asked by the router
@@ -202,7 +201,7 @@ class Personal:
         return self._partitions[partition].player(player_id)
 
     def pick(self, partition: int, player_id: str, arms: Sequence[ModelName]) -> tuple[ModelName, int]:
-        """Who of ``arms`` this player is shown first, and on how many words of theirs that stands; see `streams.bandit`."""
+        """Which of ``arms`` this player is shown first, and after how many of their corrections; see `streams.bandit`."""
         here = self._partitions.get(partition)
         if here is None:
             return Player.nobody().pick(player_id, arms, Means.of(None).in_force)
@@ -243,9 +242,9 @@ class Personal:
             return ()
         old = before.rows[place : place + 1]
         was = old if len(old) and same_drawing(old, row)[0] else NO_ROWS
-        news = event.label is not None and not (len(was) and np.array_equal(was["word"][0], row["word"][0]))
+        news = event.label is not None and not (len(was) and np.array_equal(was["correction"][0], row["correction"][0]))
         if len(was) and not news:
-            row["word"], row["told"] = was["word"], was["told"]
+            row["correction"], row["told"] = was["correction"], was["told"]
         learns = bool(remembered(row)[0]) and not row["told"][0]
         row["told"] |= learns
         rows = np.empty(max(len(before.rows), place + 1), ROW)
@@ -257,10 +256,11 @@ class Personal:
         heard = before.said.putting(place, shown)
         belief = before.belief
         if news:
-            means = means.another_word()
-            words = 1 if belief is None else belief.words + 1
+            means = means.after_correction()
+            corrections = 1 if belief is None else belief.corrections + 1
             labelled = in_order(rows, rows["label"] != NONE)
-            belief = Belief(words, *outcomes(rows["label"][labelled], heard.labels[labelled], heard.models), means.in_force)
+            counts = outcomes(rows["label"][labelled], heard.labels[labelled], heard.models)
+            belief = Belief(corrections, *counts, means.in_force)
         after = Player(rows, heard, belief)
         said = [_receipt(event, before, after)] if learns else []
         write(cells, event.player_id, rows, heard, belief, place)

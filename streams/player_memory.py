@@ -30,10 +30,10 @@ ROW: Final = np.dtype(
         ("high", "<u8"),  # the drawing_id
         ("low", "<u8"),
         ("revision", "<i4"),
-        ("word", "u1", 16),  # the last correction_id that was counted as a word
+        ("correction", "u1", 16),  # the last correction_id that was counted
         ("label", "i1"),
         ("read", "?"),  # whether there are features that this reads, and the shared model's guess
-        ("told", "?"),  # whether there was a receipt for the word
+        ("told", "?"),  # whether there was a receipt for it
         ("hit", "?"),  # whether the shared model was right, as it was shown
         ("embedding", "<f4", SIZE),
     ]
@@ -104,7 +104,7 @@ def row_of(example: ExampleLabelled, shared: ShownGuess | None, reader: str) -> 
     row["at"] = (example.drawn_at - _EPOCH) // timedelta(microseconds=1)
     row["high"], row["low"] = divmod(example.drawing_id.int, 1 << 64)
     row["revision"] = example.revision
-    row["word"] = np.frombuffer(example.correction_id.bytes, np.uint8)
+    row["correction"] = np.frombuffer(example.correction_id.bytes, np.uint8)
     row["label"] = NONE if example.label is None else example.label
     features = example.features
     if shared is not None and features is not None and features.reader == reader and len(features.embedding) == 4 * SIZE:

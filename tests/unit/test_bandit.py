@@ -13,17 +13,17 @@ from tests.histories import READER, MemoryCells, example, shown
 from tests.roster import MODELS
 
 
-def belief(words: int, **correct: float) -> Belief:
-    """Of a player with so many words, of which each model got so many right."""
-    return Belief(words, dict.fromkeys(correct, float(words)), correct, {})
+def belief(corrections: int, **correct: float) -> Belief:
+    """What is believed after so many corrections of a player, of which each model was right so many times."""
+    return Belief(corrections, dict.fromkeys(correct, float(corrections)), correct, {})
 
 
-def test_the_same_belief_picks_the_same_model_and_another_player_or_word_may_pick_another():
+def test_the_same_belief_picks_the_same_model_and_another_player_or_correction_may_pick_another():
     known = belief(0)
 
     assert len({pick("ada", known, MODELS) for _ in range(20)}) == 1
     assert {pick(f"player {n}", known, MODELS) for n in range(300)} == set(MODELS)
-    assert len({pick("ada", belief(words), MODELS) for words in range(300)}) == len(MODELS)
+    assert len({pick("ada", belief(n), MODELS) for n in range(300)}) == len(MODELS)
 
 
 def test_who_else_is_there_does_not_change_a_draw():
@@ -60,14 +60,14 @@ def test_later_outcomes_weigh_more():
     assert correct == pytest.approx({"kmeans": DISCOUNT, "mxnet": DISCOUNT, "river": 1})
 
 
-def test_the_means_of_all_players_are_taken_anew_after_some_words_and_survive_being_kept():
+def test_the_means_of_all_players_are_taken_anew_after_some_corrections_and_survive_being_kept():
     means = Means.of(None)
     said = dict.fromkeys(MODELS, 1)
 
     for _ in range(REFRESH - 1):
-        means = means.counting(7, said, 1).another_word()
+        means = means.counting(7, said, 1).after_correction()
     assert [means.mean(model) for model in MODELS] == [START] * len(MODELS)
-    means = means.counting(7, said, 1).another_word()
+    means = means.counting(7, said, 1).after_correction()
 
     assert max(means.in_force.values()) < 0.5
     assert means.mean("one-more") == START
@@ -75,7 +75,7 @@ def test_the_means_of_all_players_are_taken_anew_after_some_words_and_survive_be
 
 
 def test_what_is_kept_depends_on_what_was_said_and_not_on_the_order_in_which_models_came():
-    means = [Means.of(None).counting(7, dict.fromkeys(models, 7), 1).another_word() for models in (MODELS, MODELS[::-1])]
+    means = [Means.of(None).counting(7, dict.fromkeys(models, 7), 1).after_correction() for models in (MODELS, MODELS[::-1])]
 
     assert means[0].cell() == means[1].cell()
 
@@ -92,7 +92,7 @@ def test_a_drawing_that_is_counted_no_longer_leaves_the_means_as_if_it_never_was
 def test_the_means_follow_a_model_that_changed():
     means = Means.of(None)
     for right in [True] * 20_000 + [False] * 4_000:
-        means = means.counting(7, dict.fromkeys(MODELS, 7 if right else 1), 1).another_word()
+        means = means.counting(7, dict.fromkeys(MODELS, 7 if right else 1), 1).after_correction()
 
     assert max(means.in_force.values()) < 0.35
     assert max(means.n.values()) <= 2000 + REFRESH
@@ -163,15 +163,15 @@ def test_every_pick_can_be_made_again_from_the_log():
             own = Personal(READER)
             list(own.open(cells, 0))
 
-    assert {words for _, _, words in made} == set(range(150))
-    for player, picked, words in made[::7]:
-        assert picked == picked_again(history, player, words)
+    assert {corrections for _, _, corrections in made} == set(range(150))
+    for player, picked, corrections in made[::7]:
+        assert picked == picked_again(history, player, corrections)
 
 
-def picked_again(history: list[ExampleLabelled], player: str, words: int) -> str:
+def picked_again(history: list[ExampleLabelled], player: str, corrections: int) -> str:
     """A pick by the formula in the module's docstring, from the log alone; here every example is a word."""
     of_player = [place for place, said in enumerate(history) if said.player_id == player]
-    prefix = history[: of_player[words - 1] + 1] if words else []  # by the first word of either, no means were taken yet
+    prefix = history[: of_player[corrections - 1] + 1] if corrections else []  # by the first of either, no means were taken yet
     means = {}
     for arm in PLAYED:
         until = history[: len(prefix) // REFRESH * REFRESH]
@@ -186,6 +186,6 @@ def picked_again(history: list[ExampleLabelled], player: str, words: int) -> str
                 if guess.model == arm:
                     n += DISCOUNT**age
                     correct += DISCOUNT**age * (guess.label == said.label)
-        random = Random(f"{player}/{words}/{arm}")
+        random = Random(f"{player}/{corrections}/{arm}")
         draws[arm] = random.betavariate(STRENGTH * means[arm] + correct, STRENGTH * (1 - means[arm]) + n - correct)
     return max(PLAYED, key=lambda arm: draws[arm])

@@ -55,7 +55,7 @@ def after(words: int, right: dict[str, int]) -> Means:
     means = Means.of(None)
     for word in range(words):
         said = {arm: 7 if word < count else 1 for arm, count in right.items()}
-        means = means.counting(7, said, 1).another_word()
+        means = means.counting(7, said, 1).after_correction()
     return means
 
 
@@ -85,7 +85,7 @@ def test_weights_change_with_each_so_many_words_and_say_after_which():
 def test_a_model_that_was_rebuilt_is_believed_again():
     bad = after(400, {"kmeans": 0})
     for _ in range(800):
-        bad = bad.counting(7, {"kmeans": 7}, 1).another_word()
+        bad = bad.counting(7, {"kmeans": 7}, 1).after_correction()
 
     assert blend_weights(bad).of("kmeans") > 0.05
     assert blend_weights(after(1000, {"kmeans": 400})).of("kmeans") < blend_weights(bad).of("kmeans")

@@ -326,7 +326,7 @@ def test_a_label_that_is_changed_counts_once_among_all_players_words():
 
     means = after(history)._partitions[0].means
 
-    assert (means.words, means.n["river"], means.correct["river"]) == (2, 1, 0)
+    assert (means.corrections, means.n["river"], means.correct["river"]) == (2, 1, 0)
 
 
 def test_a_model_more_or_less_on_a_home_that_is_there_costs_nothing_of_what_was_learned(tmp_path: Path):
