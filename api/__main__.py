@@ -22,7 +22,7 @@ GRACE_S = 1
 
 
 MAX_CONNECTIONS = 2 * MAX_SOCKETS
-"""Of all kinds, from all addresses; what is asked on one more is refused with 503."""
+"""Connections of all kinds, from all addresses; what is asked on one more is refused with 503."""
 
 
 def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:

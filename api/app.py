@@ -40,7 +40,7 @@ from contracts.ports import Bus
 from contracts.settings import Settings
 
 MAX_SOCKETS = 2000
-"""Of all kinds; one more is refused with 503."""
+"""Sockets of all kinds; one more is refused with 503."""
 MAX_BODY = 65_536
 """Bytes of the largest body that a route takes, unless it says otherwise."""
 READY_S = 30.0

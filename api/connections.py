@@ -67,7 +67,7 @@ class ConnectionCounts:
 
 
 async def _nobody(*_: Any) -> None:
-    """No app."""
+    """Answer nothing: there is no app behind this connection."""
 
 
 class _Refused(Exception):
@@ -222,7 +222,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._stalled = None
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing more was asked."""
+        """Close the connection: nothing more was asked."""
         super().timeout_keep_alive_handler()
         self.loop.call_later(CLOSE_S, self.transport.abort)
 

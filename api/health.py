@@ -42,7 +42,7 @@ OLDEST_S: Final = 1.0
 CACHED_S: Final = 0.2
 """A verdict is given again for so long, and what a player's drawing tells of its partition counts for so long."""
 PAGES_S: Final = 0.9
-"""To pages for so long: there may be many, open all day; to nobody once its oldest answer is: telling takes a moment."""
+"""A verdict is told to pages for so long, since many may be open all day; and to nobody once its oldest answer is too old."""
 SOON_S: Final = 0.15
 """All questions are answered within this, unless something is missing."""
 LEARNED_S: Final = 0.7

@@ -17,7 +17,7 @@ from contracts.events import MAX_CORRECTIONS
 from contracts.settings import Settings
 
 MAX_ADDRESSES: Final = 4096
-"""That are remembered; whoever was heard longest ago is forgotten."""
+"""Addresses that are remembered; the one heard longest ago is forgotten."""
 REQUESTS_S: Final = 3
 """Requests of so many seconds may come at once: a page is made of many."""
 DRAWINGS_S: Final = 1

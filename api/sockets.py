@@ -27,7 +27,7 @@ from api.limits import full_bucket
 MAX_WAITING: Final = 512
 """Frames that may wait for a socket whose other end does not read; one more closes it."""
 MAX_WAITING_CHARACTERS: Final = 1 << 18
-"""Of such frames together."""
+"""Characters of such frames together."""
 CONTROLS: Final = 32
 """Pings and pongs that may come at once; nobody's browser sends any but the answers to ours."""
 CONTROLS_A_SECOND: Final = 2.0

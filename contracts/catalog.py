@@ -42,14 +42,14 @@ class Catalog:
     published: Mapping[str, Mapping[str, ModelPublished]] = field(default_factory=dict)
     """By model and version: all versions that exist, in the order in which they were published."""
     champions: Mapping[str, ModelPromoted] = field(default_factory=dict)
-    """Of batch models: which version answers."""
+    """Which version of each batch model answers."""
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By model and production variant: the version behind each that was ever promoted."""
     candidates: Mapping[str, CandidateSet] = field(default_factory=dict)
     """What was said last of who stands beside a champion: also that nobody does any more (see `candidate`)."""
     endpoints: Mapping[str, EndpointSeen] = field(default_factory=dict)
     snapshots: Mapping[str, SnapshotTaken] = field(default_factory=dict)
-    """Of online models: how each is."""
+    """How each online model is."""
     training: Mapping[str, TrainingAdvanced] = field(default_factory=dict)
     """The last step of each model's last rebuild."""
     advanced: Mapping[UUID, TrainingAdvanced] = field(default_factory=dict)

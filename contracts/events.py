@@ -17,14 +17,14 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from contracts.drawing import MAX_SIDE, MAX_STROKES, Stroke, Strokes, check_limits
 
 NAMESPACE: Final = UUID("6f1b2c8e-6a0d-5c57-9d0e-2f6c1a5e7b11")
-"""Of the ids that are derived from others with `uuid5`."""
+"""The namespace of the ids that are derived from others with `uuid5`."""
 DIGITS: Final = 10
 ONLINE_MODELS: Final = ("river",)
-"""Learn from lessons.v1. Position is the partition there: append only."""
+"""The models that learn from lessons.v1. A model's position here is its partition there: append only."""
 PERSONAL_MODEL: Final = "yours"
-"""Each player's own: what they have taught, over what `river` knows."""
+"""Each player's own model: what they have taught, over what `river` knows."""
 BLEND: Final = "everyone"
-"""Not a model of its own: what all that answered in time say together."""
+"""The blend: no model of its own, but what all that answered in time say together."""
 
 Digit = Annotated[int, Field(ge=0, le=9)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -32,11 +32,11 @@ Probabilities = Annotated[list[Probability], Field(min_length=DIGITS, max_length
 PlayerId = Annotated[str, Field(min_length=1, max_length=64)]
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
-"""Of a model: also part of names of objects and variants, so it names no other folder."""
+"""A version of a model; it is also part of names of objects and variants, so it names no other folder."""
 Time = Annotated[AwareDatetime, Ge(datetime(1970, 1, 1, tzinfo=UTC)), Lt(datetime(2200, 1, 1, tzinfo=UTC))]
-"""With a zone; far enough from the ends of the calendar to be reckoned with."""
+"""A time with a zone, far enough from the ends of the calendar to be reckoned with."""
 Count = Annotated[int, Field(ge=0, lt=1 << 53)]
-"""JSON's numbers are exact so far, in every language."""
+"""The largest whole number that is exact in JSON, in every language."""
 Offset = Annotated[int, Field(ge=0, lt=1 << 53)]
 Milliseconds = Annotated[float, Field(ge=-1e9, le=1e9)]
 Text = Annotated[str, Field(max_length=10_000)]
@@ -44,9 +44,9 @@ Name = Annotated[str, Field(max_length=200)]
 Resource = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")]
 """The name of an endpoint or of its variant: part of an address; empty: there is none."""
 MAX_GUESSES: Final = 64
-"""On one drawing, and so of an example: several times as many as there are models and candidates."""
+"""Most guesses on one drawing, and so in an example: several times as many as there are models and candidates."""
 MAX_CORRECTIONS: Final = 64
-"""Of a player on one drawing."""
+"""Most corrections of a player on one drawing."""
 MAX_EVENT: Final = 1_000_000
 """Bytes of the largest event: what every topic takes, less the frame around it."""
 
@@ -106,7 +106,7 @@ class DrawingSubmitted(Event):
     strokes: Annotated[list[Stroke], Len(0, MAX_STROKES)]
     """Empty where `raster` is given."""
     width: Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)]
-    """Of the canvas, in CSS pixels."""
+    """The width of the canvas, in CSS pixels."""
     height: Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)]
     final: bool
     """False: the pen is still on its way; the guess is shown, never scored, never learned."""
@@ -155,7 +155,7 @@ class Features(BaseModel):
 
 
 Role = Literal["champion", "canary", "shadow"]
-"""Of the version that answers: the model's own; a candidate that answers some players in its place; one that nobody sees."""
+"""What a version is: the model's own; a candidate that answers some players in its place; one whose guesses nobody sees."""
 
 
 class GuessMade(Event):
@@ -187,7 +187,7 @@ class GuessMade(Event):
     fallback: Text | None = None
     """Why this model or version answered in the place of another; None: it was its turn."""
     role: Role = "champion"
-    """Of the version. A shadow's guess is scored, and never shown."""
+    """The version's part. A shadow's guess is scored, and never shown."""
     lead: ModelName | None = None
     """The model that this player is shown first for this drawing, by the policy in force."""
     lead_after: Count | None = None
@@ -414,9 +414,9 @@ class ShownGuess(BaseModel):
     label: Digit
     probabilities: Probabilities
     latency_ms: Annotated[float, Field(ge=-1e12, le=1e12)]
-    """From the API's receipt of the drawing to the guess."""
+    """Milliseconds from the API's receipt of the drawing to the guess."""
     shadow: bool = False
-    """It was not shown: counted for its version, and for nothing else."""
+    """Whether it was not shown: then it is counted for its version, and for nothing else."""
 
 
 class GivenLabel(BaseModel):
@@ -456,7 +456,7 @@ class ExampleLabelled(Event):
     width: Annotated[float, Field(gt=0, le=MAX_SIDE)]
     height: Annotated[float, Field(gt=0, le=MAX_SIDE)]
     features: Features | None
-    """As they were when the guess was made; None while no online model has answered."""
+    """The features as they were when the guess was made; None while no online model has answered."""
     guesses: Annotated[list[ShownGuess], Field(max_length=MAX_GUESSES)]
 
     @model_validator(mode="after")
@@ -535,7 +535,7 @@ class CorrectionReceipt(Event):
     stage: Literal["learner", "personal", "joiner"] = "learner"
     """Who wrote it."""
     why: Text = ""
-    """Of one that is refused: why, in a player's words."""
+    """Why a correction is refused, in a player's words; empty: it is not."""
 
 
 LATENCY_BUCKETS_MS: Final = (5, 10, 20, 35, 50, 80, 120, 150, 250, 500, 1000)
@@ -620,9 +620,9 @@ class FoldAdvanced(Event):
     fold: Name
     """``joiner``, ``scorer``, ``learner``, ``personal``."""
     source_partition: Count
-    """Of the topics that it reads."""
+    """The partition of the topics that it reads."""
     fraction: Probability
-    """Of what was on the log when the folding began; 1: it is up to date, as far as that."""
+    """The share of what was on the log when the folding began; 1: it is up to date, as far as that."""
 
     @property
     def fold_key(self) -> str:
@@ -669,7 +669,7 @@ class ModelPublished(ModelEvent):
     approved: bool = True
     """Whether the gate lets it reach players."""
     arn: str = ""
-    """Of its model package."""
+    """The ARN of its model package."""
     failed: str = ""
     """Why it was taken for broken; empty: it never was, or was promoted on purpose since."""
 
@@ -720,7 +720,7 @@ class CandidateSet(ModelEvent):
     role: Literal["canary", "shadow", "none"]
     """None: no candidate any more."""
     share: Probability = 0.0
-    """Of the players, whom a canary answers; who they are depends on player, model and version alone."""
+    """The share of the players that a canary answers; who they are depends on player, model and version alone."""
     endpoint: Resource = ""
     variant: Resource = ""
     note: str = ""
@@ -747,7 +747,7 @@ class PolicySet(Event):
     """The champion among the models, which every player is shown first; ``bandit``: for each player the one that their labels
     speak for."""
     parts: dict[ModelName, Part] = {}
-    """Of models that are not simply shown: a shadow is asked and scored and never shown, who is off is not asked."""
+    """The part of each model that is not simply shown: a shadow is asked and scored, never shown; off is not asked."""
     by: str = ""
     note: str = ""
 
@@ -835,7 +835,7 @@ class TrainingAdvanced(ModelEvent):
     step: str
     """One of `TRAINING_STEPS`; those of `TRAINING_ENDS` end it."""
     fraction: Probability
-    """Of the whole rebuild."""
+    """How much of the whole rebuild is done."""
     message: str = ""
     log: list[str] = []
     """New lines of the training job's log since the event before."""
@@ -868,7 +868,7 @@ class RetrainModel(Command):
 
     type: Literal["RetrainModel"] = "RetrainModel"
     base: bool = False
-    """From MNIST alone: players' drawings are left out."""
+    """Whether to train from MNIST alone, without players' drawings."""
 
 
 class PromoteModel(Command):
@@ -904,7 +904,7 @@ class TryVersion(Command):
 
     type: Literal["TryVersion"] = "TryVersion"
     version: Version | None = None
-    """None: where `role` is none."""
+    """The version; None where `role` is none."""
     role: Literal["canary", "shadow", "none"]
     share: Probability = 0.0
     failed: Version | None = None
@@ -1032,7 +1032,7 @@ class TopicSpec(BaseModel):
     retention_ms: int
     """-1: for good."""
     share: float = 0.0
-    """Of the bytes that the log may take, whatever players send; 0: what bounds it is said in decision 0018."""
+    """The topic's share of the bytes that the log may take, whatever players send; 0: decision 0018 says what bounds it."""
     compacted: bool = False
     description: str
 

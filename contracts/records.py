@@ -12,7 +12,7 @@ from contracts.events import TOPICS, Event, MessageRejected, decode
 from contracts.ports import Record
 
 KEPT_BYTES: Final = 700_000
-"""Of a value kept in MessageRejected: as base64, with key and error, it stays below the largest message of the broker."""
+"""Bytes of a value kept in MessageRejected: as base64, with key and error, it stays below the broker's largest message."""
 KEPT_KEY_BYTES: Final = 16_384
 AHEAD: Final = timedelta(minutes=1)
 """So far may a writer's clock be before the broker's."""

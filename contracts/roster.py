@@ -34,13 +34,13 @@ class ImageFacts(BaseModel):
     about: str
     """A sentence for players."""
     hyperparameters: dict[str, int | float | str] = {}
-    """Of a rebuild."""
+    """The hyperparameters of a rebuild."""
     platforms: list[str] = []
-    """That it runs on; none: all."""
+    """The platforms that it runs on; none: all."""
     python: str | None = None
     """The one version that it needs; None: that of the game."""
     libraries: dict[str, str] = {}
-    """Of other packages that one of its own looks for by name."""
+    """The libraries of other packages that one of its own looks for by name."""
     order: Annotated[int, Field(ge=1, le=99)] = 50
     """Its place: lower ones are shown first."""
     hue: Annotated[int, Field(ge=0, lt=_CIRCLE)] | None = None
@@ -61,7 +61,7 @@ class Entry:
     """In degrees on the circle of OKLCH; None: the colour of ink."""
     about: str
     hyperparameters: Mapping[str, str]
-    """Of a rebuild; `seed` comes from the settings."""
+    """The hyperparameters of a rebuild; `seed` comes from the settings."""
     least_mnist: float | None
     """The accuracy on MNIST below which a version of it is broken; None: as the gate has it for all."""
 
@@ -95,7 +95,7 @@ class Roster:
     """All models, in the order in which they are shown."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        """Of these; see `roster` for what is checked."""
+        """Make a roster of these entries; see `roster` for what is checked."""
         ordered = sorted(entries, key=lambda entry: (entry.order, entry.model))
         self._entries = {entry.model: entry for entry in ordered}
         self.names: tuple[ModelName, ...] = tuple(self._entries)

@@ -20,7 +20,7 @@ class Answers:
     """The guesses of each drawing as they were shown on guesses.v1, and as they are on answers.v1."""
 
     def __init__(self, drawings: Collection[UUID]) -> None:
-        """Nothing is read.
+        """Begin with nothing read.
 
         Args:
             drawings: Those that are looked at.

@@ -118,7 +118,7 @@ class Auditor:
         corrections: Mapping[UUID, UUID],
         models: Collection[str],
     ) -> None:
-        """An auditor of what players were told.
+        """Begin with what players were told.
 
         Args:
             drawings: Finished drawings that were acknowledged.
@@ -195,7 +195,7 @@ class Auditor:
         return event
 
     def _begun(self) -> dict[str, datetime]:
-        """Of each model that said anything: when the first drawing was made of which it did."""
+        """Find, for each model that said anything, when the first drawing was made of which it did."""
         begun: dict[str, datetime] = {}
         for drawing, model in self._guessed.keys() | self._shadows.keys() | self._missed:
             if (at := self._drawn_at.get(drawing)) is not None:
@@ -203,12 +203,12 @@ class Auditor:
         return begun
 
     def _absent(self, begun: Mapping[str, datetime]) -> set[str]:
-        """Models of which nothing is there, and that could not be."""
+        """Find the models that said nothing and were unavailable."""
         silent = set(filter(is_batch, self._models)) - begun.keys()
         return {model for model in silent if self._status.get(model) in {"Unavailable", "Failed"}}
 
     def _unanswered(self) -> Iterable[str]:
-        """What a model should have said, and did not.
+        """Find what a model should have said, and did not.
 
         A batch model is expected from the first drawing on that it answered, or from `_GRACE` after its first promotion,
         whichever is earlier; one that a policy ever turned off is not, and one that it ever made a shadow may answer as such.
@@ -321,7 +321,7 @@ class Auditor:
         )
 
     def _wrong_totals(self) -> list[str]:
-        """Models and versions whose totals on metrics.v1 are not the counts of the newest examples."""
+        """Find the models and versions whose totals on metrics.v1 are not the counts of the newest examples."""
         counted: Counter[tuple[str, str, str]] = Counter()
         for total in self._totals.values():
             name = total.model, total.version or ""

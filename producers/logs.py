@@ -11,7 +11,7 @@ import structlog
 from contracts.settings import Settings
 
 LINES: Final = 100
-"""Of one kind, that are written in `LINES_S`: what strangers make us say may not fill the disk."""
+"""Lines of one kind that are written in `LINES_S`: what strangers make us say may not fill the disk."""
 LINES_S: Final = 60.0
 
 

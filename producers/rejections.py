@@ -20,11 +20,11 @@ from contracts.ports import Bus, Record
 from producers.placement import BusClosed
 
 PENDING: Final = 4
-"""Of a megabyte at most, that may wait for the broker's acknowledgement."""
+"""Rejections, of a megabyte at most, that may wait for the broker's acknowledgement."""
 WAIT_S: Final = 5.0
 """How long telling one may wait for those before; then it is told later."""
 OWED: Final = 16
-"""Of a megabyte at most, that are tried again; what is more is in the process's own log, until its record is read again."""
+"""Rejections, of a megabyte at most, that are tried again; more are in the log until their records are read again."""
 AGAIN_S: Final = 5.0
 """How long after a failure they are tried again."""
 _REMEMBERED: Final = 4096

@@ -53,7 +53,7 @@ class Drawn:
 
     drawing_id: str
     index: int
-    """Of the whole run."""
+    """The player's number in the whole run."""
     label: int
     previews: list[tuple[float, bytes]]
     """Seconds after pen down at human pace, and the frame."""

@@ -15,7 +15,7 @@ class SimulationOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str = "http://127.0.0.1:8000"
-    """Of the game."""
+    """The address of the game."""
     token: str | None = Field(None, repr=False)
     """The operators': lifts the limits of an address, which all these players share; None: strangers, as far as it goes."""
     players: int = Field(30, ge=1, le=1000)
@@ -24,19 +24,19 @@ class SimulationOptions(BaseModel):
     speed: float = Field(1.0, ge=0)
     """1: human pace, a drawing each 4 s per player, answered or not; N: N times that; 0: as fast as answers come."""
     correct_probability: float = Field(0.9, ge=0, le=1)
-    """That a wrong guess is put right."""
+    """The probability that a wrong guess is corrected."""
     confirm_probability: float = Field(0.9, ge=0, le=1)
-    """That a right one is confirmed."""
+    """The probability that a right guess is confirmed."""
     delay_s: float = Field(1.0, ge=0)
-    """From the last guess to the player's correction at human pace; shortened with `speed`, and 0 at speed 0."""
+    """Seconds from the last guess to the player's correction at human pace; shortened with `speed`, and 0 at speed 0."""
     error_rate: float = Field(0.01, ge=0, le=1)
-    """That the label given is not what was drawn."""
+    """The probability that the label given is not what was drawn."""
     previews: int = Field(2, ge=0, le=10)
     """Unfinished drawings sent before each finished one."""
     duplicates: float = Field(0.01, ge=0, le=1)
-    """That a message is sent twice."""
+    """The probability that a message is sent twice."""
     patience_s: float = Field(30.0, gt=0)
-    """After this a drawing that is not saved, answered and receipted is counted as unfinished."""
+    """Seconds after which a drawing that is not saved, answered and receipted is counted as unfinished."""
     seed: int = 20181103
     data: Path = PEN_DATA
 

@@ -73,7 +73,7 @@ class SimulationReport(BaseModel):
     receipted: dict[UUID, UUID] = Field({}, exclude=True, repr=False)
     """The drawing of each correction that the game acknowledged."""
     spreads: dict[str, Spread] = Field({}, exclude=True, repr=False)
-    """Of `latency_ms`, the whole distributions: those of several runs can be put together."""
+    """The whole distributions of `latency_ms`: those of several runs can be put together."""
 
     @property
     def whole(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 BLOCKS: Final = 1000
-"""Of a run, in which right guesses are counted: fine enough for the first and last tenth of one that was cut short."""
+"""The blocks of a run in which right guesses are counted: fine enough for the first and last tenth of a shorter one."""
 
 
 class Spread:
@@ -47,15 +47,15 @@ class Tally:
     """Counts what all players together see; it grows with the drawings only by the ids that an audit asks for."""
 
     drawings: int
-    """That will be made."""
+    """How many drawings will be made."""
     seen: Counter[str] = field(default_factory=Counter)
     """Plain counts: drawn, saved, previews, answered, corrected, ..."""
     missed: Counter[str] = field(default_factory=Counter)
-    """Of a model: finished drawings to which it gave no answer, by what the game said."""
+    """By model, the finished drawings to which it gave no answer, by what the game said."""
     outcomes: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     right: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """Of a model in a block of the run: guesses that named the digit drawn."""
+    """By model and block of the run, the guesses that named the digit drawn."""
     guessed: Counter[tuple[str, int]] = field(default_factory=Counter)
     models: dict[str, int] = field(default_factory=dict)
     """The place of each model among all, as the game says it."""

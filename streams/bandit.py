@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from contracts.events import ModelName
 
 DISCOUNT: Final = 0.99
-"""An outcome's weight falls by this with each later one of the player: about the last hundred count, so picks follow changes."""
+"""An outcome's weight falls by this with each later one of the player: about the last hundred count, so picks follow change."""
 STRENGTH: Final = 8.0
-"""As many outcomes weigh what is believed of a model before the player has corrected anything."""
+"""The weight, in outcomes, of what is believed of a model before the player has corrected anything."""
 START: Final = 0.95
 """The mean before anybody has corrected anything: the same for all models."""
 _START_STRENGTH: Final = 20.0

@@ -73,7 +73,7 @@ Outcome = Answered | Late | VersionFailed | batch_queue.Outcome
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """An answer, and who gave it."""
+    """An answer, and the version that gave it."""
 
     answer: Answer
     version: str
@@ -120,7 +120,7 @@ class BatchClient:
 
     @property
     def standing(self) -> Standing:
-        """How who is asked does now: overdue is also one whose last call failed."""
+        """How the answerer does now: it is also overdue if its last call failed."""
         overdue = self._breaker.failing or (
             self._under_way_since is not None and self._clock() - self._under_way_since > self._patience_s
         )

@@ -51,7 +51,7 @@ class BatchQueue:
     """The rounds that wait for one answerer."""
 
     def __init__(self, answerer: Answerer) -> None:
-        """Nobody waits."""
+        """Begin with nobody waiting."""
         self.answerer = answerer
         self._urgent: deque[Round] = deque()
         self._previews: dict[str, Round] = {}  # the newest of each player

@@ -1,4 +1,4 @@
-"""What several models say together (way 1, ANSWER). Pure: values in, values out.
+"""Combines what several models say of a drawing into one answer (way 1, ANSWER). Pure: values in, values out.
 
 The blend is the weighted geometric mean of their probabilities, scaled to sum up to 1: a digit must be believed in by all of
 them, and one who is sure and wrong is outvoted. No model says 0: a floor keeps anyone from a veto.
@@ -23,9 +23,9 @@ from streams.bandit import START, Means
 FLOOR: Final = 1e-3
 """The least probability that a model has in a blend."""
 POWER: Final = 3.0
-"""Of a model's share of errors, in its weight: measured on players' drawings (docs/decisions/0010)."""
+"""The power of a model's share of errors in its weight: measured on players' drawings (docs/decisions/0010)."""
 GENERATION: Final = "blend2"
-"""Of this rule."""
+"""The name of this rule."""
 
 
 @dataclass(frozen=True, slots=True)

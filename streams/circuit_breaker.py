@@ -8,15 +8,15 @@ it.
 from typing import Final
 
 FAILURES: Final = 3
-"""In a row: so many open it."""
+"""So many failures in a row open it."""
 FIRST_S: Final = 0.25
-"""From its opening to the first probe."""
+"""Seconds from its opening to the first probe."""
 LONGEST_S: Final = 2.0
-"""Between two probes at most; each failed one doubles the time."""
+"""Most seconds between two probes; each failed one doubles the time."""
 
 
 class CircuitBreaker:
-    """One way that may be closed for repair. Times are in seconds of one monotonic clock."""
+    """Opens after failures in a row, then lets probes through until one succeeds. Times are seconds of one monotonic clock."""
 
     def __init__(self) -> None:
         """Begin closed."""

@@ -17,7 +17,7 @@ from streams.ledger import Identity, Ledger, LedgerTaken
 
 _log = structlog.get_logger()
 _NOT_OF_A_RECORD: Final = (sqlite3.Error, LedgerTaken, OSError)
-"""What fails for the state's sake, and not for that of what is folded in: it ends the process."""
+"""Errors of the state, and not of the record that is folded: they end the process."""
 
 
 _ASIDE: Final = 3
@@ -32,7 +32,7 @@ class Fold(Protocol):
 
     @property
     def name(self) -> str:
-        """Of its state files."""
+        """The name of its state files."""
         ...
 
     @property
@@ -84,7 +84,7 @@ class Log:
 
 
 def take_up(path: Path, fold: Fold, partition: int, log: Log) -> Ledger:
-    """The ledger of a partition, and the fold ready to go on where it stands.
+    """Open the ledger of a partition, and have the fold go on where it stands.
 
     One that is no state of this fold and this log is put aside, and the log is folded again: never is a wrong state gone on
     from, nor a record passed over since another log had one of its offset.
@@ -211,7 +211,7 @@ def _step(ledger: Ledger, fold: Fold, partition: int, records: Sequence[Record])
 
 
 def _again(ledger: Ledger, fold: Fold, partition: int) -> None:
-    """What a fold holds in memory is of a step that failed: it reads the ledger again."""
+    """Have the fold read the ledger again: what it holds in memory is from a step that failed."""
     fold.close(partition)
     begin(ledger, fold, partition)
 
@@ -230,7 +230,7 @@ def _decide(ledger: Ledger, fold: Fold, partition: int, record: Record) -> list[
 
 
 def told(rejected: MessageRejected) -> MessageRejected:
-    """A rejection, once it is in the process's own log too."""
+    """Write a rejection into the process's own log too, and return it."""
     where = {"topic": rejected.source, "partition": rejected.source_partition, "offset": rejected.source_offset}
     _log.warning("message rejected", stage=rejected.stage, error=rejected.error, **where)
     return rejected

@@ -38,9 +38,9 @@ from streams.story import UNKNOWN, Correction, Story
 from streams.story_store import StoryStore
 
 SHARE: Final = 0.2
-"""Of the bytes that the log may take, which all stories together may take beside it."""
+"""The share of the bytes that the log may take which all stories together may take beside it."""
 LEAST_BYTES: Final = 8 << 20
-"""Of a partition, however small the log: some dozens of the largest stories."""
+"""Bytes that a partition's stories may always take, however small the log: some dozens of the largest stories."""
 
 _Sought = dict[tuple[UUID, str], None]
 """Drawings that a step had corrections on and did not know, and whose corrections those were, in their order."""

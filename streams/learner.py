@@ -34,9 +34,9 @@ from contracts.roster import is_batch
 from streams.embedding import BASE, LENGTH
 
 RATE: Final = 0.1
-"""Of learning: at it one lesson moves the logit of its label by 1.7 times what its probability lacked of 1."""
+"""The rate of learning: one lesson moves the logit of its label by 1.7 times what its probability lacked of 1."""
 REHEARSAL_WEIGHT: Final = 0.5
-"""Of the one sample of the base that follows each lesson, so that what the base knew is kept."""
+"""The weight of the one sample of the base that follows each lesson, so that what the base knew is kept."""
 TITLE: Final = "River, learns from every correction"
 _STATE: Final = "state"
 
@@ -116,7 +116,7 @@ class Base:
     rehearsal: NDArray[np.float64]
     """Shape (n, d + 1): embeddings of MNIST, each with a one for the bias."""
     labels: NDArray[np.uint8]
-    """Of the rehearsal, shape (n,)."""
+    """The labels of the rehearsal, shape (n,)."""
 
 
 def load_base(folder: Path = BASE) -> Base:
@@ -158,7 +158,7 @@ class State:
     """sha256 of the chain before and the lesson_id, so on for each lesson: which were seen, and in what order."""
 
     def digest(self) -> str:
-        """Of everything that later answers depend on, weights and lessons seen."""
+        """The digest of everything that later answers depend on, weights and lessons seen."""
         return sha256(b"%d|%s|%s" % (self.lessons, self.chain.hex().encode(), self.weights.tobytes())).hexdigest()
 
     def cell(self) -> bytes:
@@ -190,7 +190,7 @@ class Learner:
         )
         self._states: dict[int, State] = {}
         self._told: dict[int, State] = {}
-        """Of which there was a snapshot last."""
+        """The state of each partition's last snapshot."""
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """The model as it is; nothing on a partition that is no model's."""

@@ -40,7 +40,7 @@ class Identity:
     """What a state is a state of."""
 
     schema: str
-    """Of the fold: see `streams.fold.Fold`."""
+    """The fold's schema: see `streams.fold.Fold`."""
     cluster: str
     """The id of the Kafka cluster whose offsets these are; empty: it was not known."""
 

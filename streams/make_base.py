@@ -18,7 +18,7 @@ from streams.embedding import BASE, Embedding
 from streams.learner import Softmax
 
 GENERATION: Final = "mnist1"
-"""Of the online models that start here: give a new base a new name, since scores are counted by it."""
+"""The generation of the online models that start here: give a new base a new name, since scores are counted by it."""
 PASSES: Final = (0.05, 0.02, 0.01)
 """The learning rate of each pass over MNIST."""
 REHEARSAL: Final = 2000

@@ -42,7 +42,7 @@ class PendingDrawing:
     raster: NDArray[np.uint8]
     """Shape (784,)."""
     features: Features | None
-    """As those who learn get it; None: nobody learns from it."""
+    """The features as those who learn get them; None: nobody learns from them."""
     bus_in_ms: float
     read_ms: float
     read_at: float
@@ -62,7 +62,7 @@ class Said:
 
     version: str
     role: Role
-    """Of the version that answered, if it is the model's own: see `Round.answered`."""
+    """The part of the version that answered, if it is the model's own: see `Round.answered`."""
     table: str
     """The digest of the routing table by which it was called."""
     asked_at: float
@@ -77,9 +77,9 @@ class Row(NamedTuple):
 
     label: int
     probabilities: list[float]
-    """As they are published: six digits, which is what a guess is good for."""
+    """The probabilities as they are published: six digits, which is what a guess is good for."""
     opinion: NDArray[np.float64]
-    """As it goes into the blend, shape (10,): see `streams.blend.opinions`."""
+    """The opinion as it goes into the blend, shape (10,): see `streams.blend.opinions`."""
 
 
 def rows(probabilities: NDArray[np.float64]) -> list[Row]:

@@ -66,11 +66,11 @@ KEPT: Final = 256
 """Drawings remembered of a player, the newest: .97^256 is 0.0004, so none before them would count in ``r``; and a player's own
 hand is told in some dozens. That is 75 KB of a player, asked in some 50 us."""
 SHARPNESS: Final = 20.0
-"""Of the kernel: two drawings with a cosine of .9 are worth a seventh of the same drawing twice."""
+"""The sharpness of the kernel: two drawings with a cosine of .9 are worth a seventh of the same drawing twice."""
 VOTE: Final = 10.0
-"""Of a remembered drawing for its own like, where the shared model's whole say is 1."""
+"""The vote of a remembered drawing for one just like it, where the shared model's whole say is 1."""
 FADING: Final = 0.97
-"""Of a hit or miss of the shared model with each later label."""
+"""What is left of the weight of a hit or miss of the shared model with each later label."""
 _TRUST: Final = 6.0
 _FLOOR: Final = 1e-6
 _LOADED: Final = 16_384
@@ -170,7 +170,7 @@ class Personal:
     sources = ("examples.v1",)
 
     def __init__(self, reader: str) -> None:
-        """Of embeddings that were read with ``reader``; examples with others are not learned from."""
+        """Learn from embeddings that were read with ``reader``, and from no others."""
         self._reader = reader
         made_of = sha256(repr((ROW.descr, ROWS_A_CELL, SHARED, GENERATION)).encode()).hexdigest()[:16]
         self.schema = f"personal 3, keeps {KEPT}, reads {reader}, cells {made_of}"
@@ -215,7 +215,7 @@ class Personal:
     # --- way 2: a fold
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Nothing to say; players are read when they are asked for."""
+        """Take up a partition; there is nothing to say again, and players are read when they are asked for."""
         means = Means.of(cells.get(_MEANS))
         self._partitions[partition] = _Partition(cells, means, blend_weights(means))
         return ()

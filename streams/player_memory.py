@@ -19,10 +19,10 @@ from contracts.ports import Cells
 from streams.bandit import Belief
 
 SIZE: Final = 64
-"""Of an embedding."""
+"""The numbers of an embedding."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NONE: Final = -1
-"""In the place of a label."""
+"""Stands in the place of a label where there is none."""
 ROWS_A_CELL: Final = 8
 ROW: Final = np.dtype(
     [
@@ -56,12 +56,12 @@ class Said:
 
     @classmethod
     def nothing(cls, drawings: int) -> "Said":
-        """Of so many drawings nobody has said anything."""
+        """Return the table of so many drawings of which nobody has said anything."""
         return cls((), np.empty((drawings, 0), np.int8))
 
     @classmethod
     def together(cls, parts: Sequence["Said"]) -> "Said":
-        """Of all the drawings of the parts, in this order."""
+        """Put the parts' drawings into one table, in this order."""
         models = tuple(sorted({model for part in parts for model in part.models}))
         return cls(models, np.concatenate([part._over(models) for part in parts]) if parts else np.empty((0, 0), np.int8))
 
@@ -70,7 +70,7 @@ class Said:
         return {model: label for model, label in zip(self.models, self.labels[place].tolist(), strict=True) if label != NONE}
 
     def putting(self, place: int, shown: Mapping[str, int]) -> "Said":
-        """With what was said of the drawing at a place, or of one more behind the last."""
+        """Return the table with what was said of the drawing at a place, or of one more behind the last."""
         models = tuple(sorted({*self.models, *shown}))
         labels = np.full((max(len(self.labels), place + 1), len(models)), NONE, np.int8)
         labels[: len(self.labels)] = self._over(models)
@@ -78,13 +78,13 @@ class Said:
         return Said(models, labels)
 
     def part(self, places: slice) -> "Said":
-        """Of some of the drawings."""
+        """Return the table of some of the drawings."""
         labels = self.labels[places]
         said = (labels != NONE).any(axis=0)
         return Said(tuple(model for model, one in zip(self.models, said, strict=True) if one), labels[:, said])
 
     def _over(self, models: tuple[str, ...]) -> NDArray[np.int8]:
-        """The same with a column for each of ``models``, which are these and more."""
+        """Return the labels with a column for each of ``models``, which are these and more."""
         if models == self.models:
             return self.labels
         labels = np.full((len(self.labels), len(models)), NONE, np.int8)
@@ -93,7 +93,7 @@ class Said:
 
 
 def row_of(example: ExampleLabelled, shared: ShownGuess | None, reader: str) -> Rows:
-    """An example as it is kept, shape (1,).
+    """Make the row of an example, shape (1,).
 
     Args:
         example: It.

@@ -56,12 +56,12 @@ Emit = Callable[[Iterable[Event]], Awaitable[None]]
 
 @dataclass(eq=False, slots=True)
 class _Taken:
-    """A drawing that is here."""
+    """A drawing that was taken, until its round ends."""
 
     drawing: DrawingSubmitted
     record: Record
     acks: list[Callable[[], object]]
-    """One for each time that it came."""
+    """The acknowledgement of each time that it came."""
     bus_in_ms: float
     raster: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     read_ms: float = 0.0
@@ -69,7 +69,7 @@ class _Taken:
 
     @property
     def asked(self) -> Asked:
-        """As the models that are here need it."""
+        """The drawing as the models that are here need it."""
         return Asked(self.drawing, self.record.partition, self.raster, self.read_at)
 
 
@@ -133,24 +133,24 @@ class Router:
         self._watch([one for one, _ in step])
 
     def _hear(self, outcomes: Sequence[Outcome]) -> None:
-        """A client has something to say of the rounds that it was given."""
+        """Act on what a client says of the rounds that it was given."""
         self._act([one for outcome in outcomes for one in self._heard(outcome)])
 
     def _tick(self, rounds: Sequence[Round]) -> None:
-        """A timer has come: the blend's deadline, or the end of the budget."""
+        """Tell rounds the time: the blend's deadline has come, or the end of the budget."""
         resting = {model: why for model in self._batch_models if (why := self._clients[Answerer(model)].standing.resting)}
         moment = _moment()
         self._act([(one, one.tick(resting, moment)) for one in rounds])
         self._watch(rounds)
 
     def _sent(self, events: Mapping[Round, int]) -> None:
-        """The broker has so many events more of these."""
+        """Tell rounds how many more of their events the broker has."""
         self._act([(one, one.sent(n)) for one, n in events.items()])
 
     # --- what is asked
 
     def _admitted(self, gathered: Sequence[Delivery]) -> list[_Taken]:
-        """What is to be answered: not what is no drawing, nobody waits for, or is being answered already."""
+        """Pick what is to be answered: not what is no drawing, what nobody waits for, or what is being answered already."""
         drawings: list[tuple[DrawingSubmitted, Delivery]] = []
         for delivery in gathered:
             drawing = read(delivery.record, STAGE)
@@ -294,7 +294,7 @@ class Router:
         self._send([told(rejection(one.record, STAGE, wrong))], partial(self._acknowledge, one))
 
     def _report(self, failed: VersionFailed) -> None:
-        """Have what this worker did at once done for everybody: once for each trial of a version, whoever reports it."""
+        """Command for all workers what this one did at once: one command for each trial of a version, whoever reports it."""
         _log.error("version failed its first calls", model=failed.model, version=failed.version, trial=failed.trial,
                    error=failed.why[:500])  # fmt: skip
         command = {

@@ -73,7 +73,7 @@ class Candidate:
     endpoint: str
     shadow: bool
     share: float
-    """Of the players, whom it answers; a shadow answers nobody."""
+    """The share of the players that it answers; a shadow answers nobody."""
     since: datetime = _EPOCH
     """When it was put there: one that is put there again is another try."""
 
@@ -115,7 +115,7 @@ class Table:
     catalog: Catalog = field(default_factory=Catalog)
     batch: Mapping[str, Route] = field(default_factory=dict)
     online: Mapping[str, Online] = field(default_factory=dict)
-    """As their snapshots say; what is given here answers until there is one."""
+    """The online models as their snapshots say; what is given here answers until there is one."""
     candidates: Mapping[str, Candidate] = field(default_factory=dict)
     broken: Mapping[str, Candidate] = field(default_factory=dict)
     """Candidates that failed here: nobody is sent to them."""
@@ -127,7 +127,7 @@ class Table:
 
     @property
     def parts(self) -> Mapping[str, Part]:
-        """Of models that are not simply shown."""
+        """The part of each model that is not simply shown."""
         return self.catalog.policy.parts
 
     def apply(self, event: Event) -> "Table":
@@ -181,7 +181,7 @@ class Table:
         return replace(self, candidates=others, broken={**self.broken, model: candidate})
 
     def part(self, model: str) -> Part:
-        """What a model does."""
+        """A model's part in the policy."""
         return self.catalog.part(model)
 
     def role(self, model: str) -> Role:
@@ -189,7 +189,7 @@ class Table:
         return "champion" if self.part(model) == "shown" else "shadow"
 
     def candidate(self, model: str) -> Candidate | None:
-        """Who stands beside a model's champion; nobody beside one that is itself not shown."""
+        """The candidate beside a model's champion; None beside one that is itself not shown."""
         candidate, route = self.candidates.get(model), self.batch.get(model)
         if candidate is None or route is None or route.version == candidate.version or self.part(model) != "shown":
             return None

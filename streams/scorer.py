@@ -48,7 +48,7 @@ class Total(NamedTuple):
 
     @property
     def cell(self) -> str:
-        """Where they are kept."""
+        """The key of their cell."""
         return f"total/{self.model}/{self.version}"
 
 
@@ -57,11 +57,11 @@ class Slot(NamedTuple):
 
     model: str
     number: int
-    """Of the window, modulo `WINDOWS`."""
+    """The number of the window, modulo `WINDOWS`."""
 
     @property
     def cell(self) -> str:
-        """Where they are kept."""
+        """The key of their cell."""
         return f"window/{self.model}/{self.number}"
 
 
@@ -73,7 +73,7 @@ class Marked(NamedTuple):
     """Its `generation`; with `SHADOW`, if nobody was shown it."""
     label: int
     bucket: int
-    """Of the latency."""
+    """The bucket of the latency."""
 
     @property
     def hidden(self) -> bool:
@@ -97,7 +97,7 @@ class Tally:
     """Counts of one total or one window, as one array: the window, n, correct, confusion, latency."""
 
     def __init__(self, kept: bytes | None) -> None:
-        """The counts of a cell; zeros where it is empty."""
+        """Read the counts from a cell; zeros where it is empty."""
         size = 3 + _CELLS_OF_CONFUSION + len(LATENCY_BUCKETS_MS) + 1
         self._counts: NDArray[np.int64] = np.zeros(size, np.int64) if kept is None else np.frombuffer(kept, np.int64).copy()
 
@@ -121,7 +121,7 @@ class Tally:
                 self._counts[3 + _CELLS_OF_CONFUSION + guess.bucket] += times
 
     def cell(self) -> bytes:
-        """The counts, as they are kept."""
+        """Write the counts as their cell."""
         return self._counts.tobytes()
 
     def scores(self, model: str, version: str | None, source: int) -> ScoresCounted:
@@ -147,12 +147,12 @@ class Scorer:
     sources = ("examples.v1",)
 
     def __init__(self) -> None:
-        """Nothing counted."""
+        """Begin with nothing counted."""
         self._steps: dict[int, dict[Total | Slot, Tally]] = {}
         """By partition, the counts that the step under way has changed, in the order of change."""
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """The totals again: they are absolute, so this costs nothing but a few messages."""
+        """Publish the totals again: they are absolute, so this costs nothing but a few messages."""
         self._steps[partition] = {}
         return [_scores(Tally(cells.get(total.cell)), total, partition) for total in _totals(cells)]
 
@@ -180,7 +180,7 @@ class Scorer:
         return [lesson for given in untaught for lesson in _lessons(event, given)]
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """The counts that changed, each once however many examples changed them."""
+        """Publish the counts that changed, each once however many examples changed them."""
         changed, self._steps[partition] = self._steps[partition], {}
         known = _totals(cells)
         new = [counts for counts in changed if isinstance(counts, Total) and counts not in known]
@@ -243,7 +243,7 @@ def _untaught(example: ExampleLabelled, taught: list[UUID]) -> list[GivenLabel]:
 
 
 def _lessons(example: ExampleLabelled, given: GivenLabel) -> Iterator[LessonTaught]:
-    """One for each online model."""
+    """Make the lesson of a label for each online model."""
     if example.features is None:
         return
     shown = [guess for guess in example.guesses if is_batch(guess.model) and not guess.shadow]

@@ -19,9 +19,9 @@ from contracts.ports import Cells
 from streams.story import Story
 
 FORGET_AFTER: Final = timedelta(days=7)
-"""Without news of a drawing, by the time of the events: as long as the topics keep them."""
+"""A story is forgotten so long after its last news, by the time of the events: as long as the topics keep them."""
 STORIES_IN_MEMORY: Final = 256
-"""Of a partition, 30 KB each: as many drawings as come in some seconds."""
+"""Stories of a partition that are in memory, 30 KB each: as many drawings as come in some seconds."""
 _LOOKED_AT: Final = 2
 """Stories that one event has looked at for their age: twice as many as it can add, so their number stays bounded."""
 _QUEUE: Final = "queue"

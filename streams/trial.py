@@ -18,12 +18,12 @@ class Trial:
     """The calls of the version that was called last."""
 
     def __init__(self, began: datetime) -> None:
-        """``began``: when this process did."""
+        """Begin; ``began`` is when this process did."""
         self._began = began
         self._version = ""
         self._answered = 0
         self._failures = 0
-        """In a row."""
+        """Failed calls in a row."""
 
     def answered(self, version: str) -> None:
         """A version has answered a call."""

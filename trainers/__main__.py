@@ -81,7 +81,7 @@ class Trainer:
     """The trainer's process: its parts, its loops, and how it ends."""
 
     def __init__(self, settings: Settings, stop: threading.Event) -> None:
-        """Nothing connects before `start`."""
+        """Build; nothing connects before `start`."""
         self._settings = settings
         self._stop = stop
         self._bus: Bus | None = None

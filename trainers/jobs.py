@@ -66,7 +66,7 @@ class Progress:
     stage: str = ""
     """SageMaker's finer status: Starting, Downloading, Training, Uploading ..."""
     fraction: float = 0.0
-    """Of its rounds or epochs, as the log tells; 0 where it does not."""
+    """The share of its rounds or epochs that is done, as the log tells; 0 where it does not."""
     log: list[str] = field(default_factory=list)
     """The lines since the progress before."""
     train: str = ""

@@ -25,7 +25,7 @@ PER_HOUR_USD: Final = MappingProxyType(
         "ml.g5.xlarge": 1.408,
     }
 )
-"""Of one instance, for training and for real-time inference alike."""
+"""Dollars an hour of one instance, for training and for real-time inference alike."""
 
 
 def price_per_hour_usd(instances: Iterable[tuple[str, int]]) -> float | None:

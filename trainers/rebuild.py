@@ -210,7 +210,7 @@ class Rebuilder:
         return dataset.read_archive(self._blobs)
 
     def _hyperparameters(self, model: str) -> dict[str, str]:
-        """As the image asks for them; the number of rounds, where it has any, is a setting."""
+        """Return the hyperparameters that the image asks for; the number of rounds, where it has any, is a setting."""
         asked = self._standing.roster[model].hyperparameters
         rounds = {"rounds": str(self._settings.training_rounds)} if "rounds" in asked else {}
         return {**asked, **rounds, "seed": str(self._settings.seed)}

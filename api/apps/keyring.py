@@ -21,7 +21,7 @@ class Keyring:
     """The folder of the keys of a home."""
 
     def __init__(self, home: Path) -> None:
-        """Nothing is read or made yet."""
+        """Name the home; nothing is read or made yet."""
         self._folder = home / "secrets" / "keys"
         self._read_at: int | None = None
         self._known: dict[str, bytes] = {}

@@ -27,7 +27,7 @@ from contracts.drawing import MAX_POINTS, MAX_STROKES, SIDE
 MAX_BODY: Final = 3 * MAX_PNG // 2
 """Bytes of a request: the largest PNG in base64, and what stands around it."""
 MAX_COMMAS: Final = 4 * MAX_POINTS
-"""Of a JSON text: the largest drawing has three a point, and everything else far fewer."""
+"""Commas in a JSON text: the largest drawing has three a point, and everything else far fewer."""
 MAX_NAMES: Final = 16
 """Models that one question may name."""
 CHAMPION: Final = "champion"
@@ -55,7 +55,7 @@ class ProblemTold(BaseModel):
     detail: str
     """One line that says what to do."""
     missing: dict[str, str] | None = None
-    """Of those that were asked, why each has no answer; not there on other problems."""
+    """The models that were asked, and why each has no answer; not there on other problems."""
 
 
 def not_understood(detail: str) -> Problem:
@@ -89,7 +89,7 @@ class PredictRequest(BaseModel):
     strokes: Drawable | None = None
     """Pen paths: each a list of [x, y] in pixels, y downwards, of any scale; at most 64 strokes and 4,096 points."""
     width: Side | None = None
-    """Of the canvas that was drawn on; need not be given: the digit is found."""
+    """The width of the canvas that was drawn on; it need not be given: the digit is found."""
     height: Side | None = None
     image: Image | None = None
     """28 rows of 28 numbers, or 784 numbers row by row; 0 to 255, or 0 to 1. Light on dark or dark on light."""

@@ -16,7 +16,7 @@ class ModelPrediction(BaseModel):
     confidence: float
     """The probability of `digit`, 0..1."""
     probabilities: list[float]
-    """Of the digits 0 to 9."""
+    """The probability of each digit, 0 to 9."""
 
 
 class NoPrediction(BaseModel):
@@ -34,14 +34,14 @@ class Prediction(BaseModel):
     model: str
     version: str
     probabilities: list[float]
-    """Of the digits 0 to 9."""
+    """The probability of each digit, 0 to 9."""
     models: dict[str, ModelPrediction | NoPrediction]
     left_out: dict[str, str]
     """On `everyone`: who is not in it, and why."""
     ink: Literal["dark", "light"] | None
     """What was taken for ink on an image or PNG; null for strokes."""
     ms: float
-    """From the whole request to the answer."""
+    """Milliseconds from the whole request to the answer."""
     drawing_id: UUID
     """Names the question in logs."""
 

@@ -26,9 +26,9 @@ class CommandState(BaseModel):
     outcome: Literal["pending", "done", "refused", "failed"] = "pending"
     message: str = ""
     step: str | None = None
-    """Of a rebuild: where it is."""
+    """The step that a rebuild is in."""
     fraction: float | None = None
-    """Of a rebuild: how much of it is done, 0..1."""
+    """How much of a rebuild is done, 0..1."""
 
 
 class CommandStatus:

@@ -36,7 +36,7 @@ class Drawing:
     size: int | None = None
     """Bytes on the log; None: another process had it."""
     corrections: int = 0
-    """That came by this process."""
+    """How many came by this process."""
     kept: bool = False
     """The broker has acknowledged it."""
     guesses: dict[str, str] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Told:
 
     text: str
     total_ms: float | None
-    """Of a guess: from the frame that this process had to here; None: another one had it, or the drawing is not finished."""
+    """How long a guess took since this process had the frame; None: another one had it, or the drawing is not finished."""
 
 
 class RecentDrawings:
@@ -204,5 +204,5 @@ class RecentDrawings:
 
 
 def _hundredths(ms: float) -> float:
-    """To two digits, in a tenth of the time that ``round`` takes."""
+    """Round to two digits, in a tenth of the time that ``round`` takes."""
     return int(ms * 100 + 0.5) / 100

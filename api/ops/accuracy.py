@@ -6,7 +6,7 @@ from typing import Final
 from pydantic import BaseModel
 
 Z: Final = 1.96
-"""Of the normal distribution: 95 per cent lie within so many standard deviations."""
+"""95 per cent of a normal distribution lie within so many standard deviations."""
 
 
 class Accuracy(BaseModel):

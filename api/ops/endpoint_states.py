@@ -41,10 +41,10 @@ class EndpointState(BaseModel):
     model: str
     title: str
     hue: int | None
-    """Of the model; this and the next as in `ModelState`."""
+    """The model's colour; this and the next are as in `ModelState`."""
     order: int
     standing: Standing
-    """Of the model; see `LibraryModel`."""
+    """How the model stands among the models; see `LibraryModel`."""
     endpoint: str
     arn: str
     status: str

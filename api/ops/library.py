@@ -19,9 +19,9 @@ from contracts.events import (
 )
 
 Standing = Literal["champion", "challenger", "shadow", "off"]
-"""Of a model among the models: whom players are shown first, who is shown beside it, who answers unseen, who is not asked."""
+"""How a model stands: players are shown it first, or beside the first, or it answers unseen, or it is not asked."""
 VersionStatus = Literal["champion", "previous", "canary", "shadow", "approved", "refused", "failed"]
-"""Of a version among its model's versions."""
+"""How a version stands among its model's versions."""
 
 
 class LibraryVersion(BaseModel):
@@ -31,7 +31,7 @@ class LibraryVersion(BaseModel):
     status: VersionStatus
     created: datetime | None
     arn: str
-    """Of its model package."""
+    """The ARN of its model package."""
     digest: str
     """sha256 of the artifact; of an online model, of its whole state."""
     artifact: str
@@ -55,7 +55,7 @@ class Candidate(BaseModel):
     version: str
     role: Literal["canary", "shadow"]
     share: Probability
-    """Of the players, whom a canary answers."""
+    """The share of the players that a canary answers."""
     note: str
     at: datetime
 
@@ -64,9 +64,9 @@ class LibraryModel(ModelState):
     """A model with all its versions."""
 
     standing: Standing
-    """With a bandit leading, all that are shown are challengers: it picks its champion anew for each player."""
+    """While a bandit leads, all that are shown are challengers: it picks its champion anew for each player."""
     cost_per_hour_usd: float | None
-    """Of its endpoint, by AWS's list price of its instances; None: it has no endpoint, or nobody has looked yet."""
+    """What its endpoint costs by AWS's list price of its instances; None: it has none, or nobody has looked yet."""
     previous: str | None
     """The last good version, which answers when the champion fails."""
     candidate: Candidate | None

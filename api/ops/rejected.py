@@ -30,7 +30,7 @@ WITHIN_S: Final = 5.0
 READ_S: Final = 8.0
 """How long reading rejected.v1 may take; what was not reached then is not told."""
 SHOWN: Final = 1000
-"""Of a value or an error, in a list: characters."""
+"""Characters of a value or an error that a list shows."""
 
 log = structlog.get_logger(__name__)
 

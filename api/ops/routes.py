@@ -92,7 +92,7 @@ class TryRequest(_ModelRequest):
     version: Version | None = None
     """None: where `role` is none."""
     share: Probability = 0.0
-    """Of the players, whom a canary answers: over 0, at most 1."""
+    """The share of the players that a canary answers: over 0, at most 1."""
 
     @model_validator(mode="after")
     def _whole(self) -> "TryRequest":

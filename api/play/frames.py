@@ -85,7 +85,7 @@ class Guess(_FromServer):
     fallback: str | None = None
     """Why this model or version answered in the place of another."""
     role: Literal["champion", "canary"]
-    """Of the version: the model's own, or one that is tried on some players."""
+    """Whether the version is the model's own, or one that is tried on some players."""
     lead: str | None = None
     """The model that this player is shown first for this drawing."""
     left_out: Annotated[dict[str, str], Field(min_length=1)] | None = None
@@ -116,7 +116,7 @@ class Receipt(_FromServer):
     """Who wrote it: a correction has one receipt of each that has something to say."""
     models: dict[str, ModelChange]
     why: str | None = None
-    """Of a correction that is refused."""
+    """Why a correction is refused."""
 
 
 ModelNews = Literal[

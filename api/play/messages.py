@@ -20,7 +20,7 @@ MAX_FRAME: Final = 65_536
 MAX_NAME: Final = 32
 """Characters of the longest name."""
 ROOM_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
-"""Of room names: no vowels, so that no word comes out, and nothing that looks like a digit."""
+"""The letters of room names: no vowels, so that no word comes out, and nothing that looks like a digit."""
 ROOM_LENGTH: Final = 4
 
 
@@ -100,7 +100,7 @@ class Draw(_FromPlayer):
     drawing_id: Id
     strokes: Drawable
     width: Side
-    """Of the canvas, in CSS pixels."""
+    """The width of the canvas, in CSS pixels."""
     height: Side
     final: bool
     asked: Digit | None = None

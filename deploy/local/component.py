@@ -17,7 +17,7 @@ class Component:
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    """Besides the environment of the supervisor and the settings."""
+    """Variables besides the environment of the supervisor and the settings."""
     secrets: tuple[str, ...] = ()
     """The secrets that it needs, by their fields in the settings: it is given no others."""
     ports: Mapping[str, int] = field(default_factory=dict)

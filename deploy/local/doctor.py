@@ -42,7 +42,7 @@ class Findings(BaseModel):
     up_pid: int | None
     parts: list[Part]
     status: Literal["ok", "degraded", "unavailable"]
-    """As /healthz says it."""
+    """The status, as /healthz says it."""
     missing: dict[str, str]
     """What is missing, and the cause."""
     lag: dict[str, dict[str, int]]

@@ -22,7 +22,7 @@ class ProcessStatus:
     started_at: str | None = None
     """UTC, ISO 8601."""
     took_s: float | None = None
-    """From its start to ready, in seconds."""
+    """How long it took from its start to be ready, in seconds."""
     restarts: int = 0
     note: str = ""
     """Why it is down."""

@@ -26,7 +26,7 @@ MAX_SKEW: Final = timedelta(minutes=15)
 """Between a request's date and ours, as S3 has it."""
 LONGEST_PRESIGNED_S: Final = 7 * 24 * 3600
 MAX_BYTES: Final = 1 << 30
-"""Of one request's body: larger objects come in parts."""
+"""Bytes of one request's body: larger objects come in parts."""
 _UNSIGNED: Final = ("UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
 """What a signer says who does not sign the body, which S3 takes; the latter has a checksum behind it."""
 _HEADER: Final = re.compile(
@@ -35,7 +35,7 @@ _HEADER: Final = re.compile(
 )
 
 _PARAMETERS: Final = ("Algorithm", "Credential", "SignedHeaders", "Signature", "Date", "Expires")
-"""Of a presigned address."""
+"""The parameters of a presigned address."""
 _PRESIGNED: Final = tuple(f"X-Amz-{name}=".encode() for name in _PARAMETERS)
 
 Message = MutableMapping[str, Any]

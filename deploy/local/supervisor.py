@@ -58,7 +58,7 @@ class Supervisor:
         told: Callable[[ProcessStatus], None] = lambda _: None,
         state: Path | None = None,
     ) -> None:
-        """Nothing is started yet.
+        """Begin with nothing started.
 
         Args:
             settings: Handed to every process by its environment, of the secrets those alone that it names.

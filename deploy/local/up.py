@@ -29,9 +29,9 @@ from deploy.local.run_state import ProcessStatus, only_one, read_state, state_fi
 from deploy.local.supervisor import Supervisor
 
 HEALTHY_WITHIN_S = 60.0
-"""After this the game is shown although it says that something is missing."""
+"""Seconds after which the game is shown although it says that something is missing."""
 UNCHANGED_S = 15.0
-"""After this it is shown as degraded, if for so long the same was missing: it may never come on this machine."""
+"""Seconds after which it is shown as degraded, if the same was missing all the time: it may never come on this machine."""
 LOUD_FAILURES = 3
 """So often in a row a failure to start is shown."""
 FORMER_GONE_S = 3.0

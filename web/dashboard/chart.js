@@ -18,7 +18,7 @@ const RIGHT_NARROW = 64;
 const NARROW = 560;
 const TOP = 10;
 const BOTTOM = 26;
-/** Between two names at the lines' ends, in CSS pixels. */
+/** The least distance between two names at the lines' ends, in CSS pixels. */
 const NAME_GAP = 16;
 const GAP_S = 180;
 const SHORTEST_S = 300;

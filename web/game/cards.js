@@ -13,7 +13,7 @@ import { shownVersion } from "./guessers.js";
  * @typedef {import("./rounds.js").Tally} Tally
  */
 
-/** In what it shows nothing is built anew, so that guesses many times a second move nothing but bars. */
+/** A model's card. Its elements are built once, so that guesses many times a second move nothing but bars. */
 export class Card {
   #digit = h("output", { class: "digit", "aria-live": "off" }, "?");
   #confidence = h("span", { class: "confidence" });

@@ -50,7 +50,7 @@ function noted({ model }, { version, role, fallback, final, left_out: missing = 
   return known(model, version);
 }
 
-/** What those two stand on whose versions would tell a player nothing. @param {string} model @param {string | null} version */
+/** What the player's own model and the blend stand on: their versions would tell a player nothing. @param {string} model @param {string | null} version */
 function known(model, version) {
   if (model === "everyone") return "all who answer, together";
   if (model !== "yours") return "";

@@ -16,7 +16,7 @@ import { View } from "./view.js";
 
 /** Ink that is smaller than this share of the pad is a slip of the pen. */
 const LEAST = 0.06;
-/** After the last pen-up the drawing is finished. */
+/** So long after the last pen-up the drawing is finished, in ms. */
 const IDLE_MS = 700;
 /** A stroke this soon after that still belongs to the drawing: crossed sevens take their time. */
 const SECOND_THOUGHT_MS = 1200;
@@ -24,7 +24,7 @@ const PREVIEW_EVERY_MS = 125;
 /** With more than this waiting to leave, in bytes, previews would only make it worse. */
 const BACKLOG = 32 * 1024;
 const NAMELESS = "Guest";
-/** What is not answered for is sent again after this, besides after each reconnect. */
+/** What is not answered for so long, in ms, is sent again; so it is after each reconnect. */
 const PATIENCE_MS = 6000;
 
 const nextQuestion = questions();

@@ -31,7 +31,7 @@ from deploy.local.sagemaker.upstream import MAX_BYTES
 
 DOCUMENTED: Final = "docs/sagemaker-local.md lists the operations that this machine has"
 _MAX_HELD: Final = 8 * MAX_BYTES
-"""Of all bodies at a time."""
+"""Bytes of all bodies that are held at a time."""
 _AMZ_JSON: Final = "application/x-amz-json-1.1"
 
 log = structlog.get_logger()

@@ -10,7 +10,7 @@ import signal
 import sys
 
 MOST_S = 0.2
-"""Of processor time that one expression may take for one line."""
+"""Seconds of processor time that one expression may take for one line."""
 
 
 class TooLong(Exception):

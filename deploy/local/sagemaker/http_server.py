@@ -59,7 +59,7 @@ class HttpServer:
     max_held: int = 2**63
     """Largest sum of all bodies that are read or being answered."""
     held: int = 0
-    """That sum now, in bytes."""
+    """The sum of the bodies that are held now, in bytes."""
     connections: "set[_Connection]" = field(default_factory=set)
     _server: asyncio.Server | None = None
 

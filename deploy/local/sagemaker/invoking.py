@@ -72,7 +72,7 @@ class Invoking:
     """Knows which servers answer for each endpoint, and sends requests to them."""
 
     def __init__(self, names: Names) -> None:
-        """No endpoint yet."""
+        """Begin without an endpoint."""
         self.serving: dict[str, tuple[Variant, ...]] = {}
         self._names = names
         self._random = random.Random()

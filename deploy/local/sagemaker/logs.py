@@ -25,7 +25,7 @@ _PAGE: Final = 10_000
 """Events a call, as CloudWatch has it."""
 _PAGE_BYTES: Final = 2**20
 _OVERHEAD_BYTES: Final = 26
-"""Of each event, as CloudWatch counts."""
+"""Bytes that each event counts for besides its message, as CloudWatch counts."""
 _READ_BYTES: Final = 8 * 2**20
 """Read a call; where that does not fill a page, the token goes on, as CloudWatch's does."""
 
@@ -200,7 +200,7 @@ def _answer(lines: list[Line], start: int, end: int) -> Document:
 
 
 def _taken(lines: Iterable[Line], request: Document) -> tuple[list[Line], Line | None]:
-    """As many lines of the times asked for as make a page, and the last one that was looked at."""
+    """Take as many lines of the times asked for as make a page; return them and the last one that was looked at."""
     earliest, latest = request.get("startTime", 0), request.get("endTime", float("inf"))
     kept: list[Line] = []
     last = None

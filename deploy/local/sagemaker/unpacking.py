@@ -32,11 +32,11 @@ class Bounds:
     """How much one artifact may take of this machine."""
 
     total_bytes: int = 1 << 30
-    """Of the archive, packed and unpacked, each."""
+    """Most bytes of the archive, packed and unpacked, each."""
     file_bytes: int = 512 << 20
     members: int = 4096
     header_bytes: int = 1 << 20
-    """Of one extended header: tarfile holds each in memory."""
+    """Most bytes of one extended header: tarfile holds each in memory."""
     seconds: float = 60.0
 
 

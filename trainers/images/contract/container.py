@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 PIXELS: Final = 784
-"""Of a raster: 28 rows of 28, 0 is paper and 255 is ink."""
+"""Pixels of a raster: 28 rows of 28, 0 is paper and 255 is ink."""
 
 
 def _place(variable: str, default: str) -> Path:

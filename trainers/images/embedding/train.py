@@ -21,9 +21,9 @@ import tensorflow as tf
 
 SIDE = 28
 SIZE = 64
-"""Of the embedding."""
+"""The numbers of the embedding."""
 LENGTH = 4.0
-"""Of every embedding, as a vector: the online models' learning rates are meant for it."""
+"""The length of every embedding, as a vector: the online models' learning rates are meant for it."""
 EPOCHS = 10
 BATCH = 128
 ROTATION, SCALE, SHEAR, SHIFT = 0.12, 0.08, 0.12, 1.5

@@ -14,7 +14,7 @@ class Clusters:
     """Clusters in the space of the principal components, everything in units of the data's own spread."""
 
     mean: NDArray[np.floating]
-    """Of the features, shape (392,)."""
+    """The mean of the features, shape (392,)."""
     axes: NDArray[np.floating]
     """Features to components, shape (392, components)."""
     centroids: NDArray[np.floating]
