@@ -8,7 +8,13 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from api.asyncapi import document
+from api.pages import add_pages
 
 WEB = Path(__file__).parents[2] / "web"
 PAGES = sorted(WEB.glob("*/*.html"))
@@ -105,3 +111,23 @@ def test_what_is_vendored_is_what_its_package_holds_and_says_its_licence() -> No
 
 def unpacked(path: Path) -> bytes:
     return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
+async def test_every_page_has_its_route_and_every_route_is_known_here() -> None:
+    app = Starlette()
+    add_pages(app, WEB, document("1"))
+    paths = {route.path for route in app.routes if isinstance(route, Route)} - {"/asyncapi.json"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://game") as browser:
+        served = {(await browser.get(path)).content for path in paths}
+
+    assert {name(page) for page in PAGES if page.read_bytes() not in served} == set(), "have no route in api/pages.py"
+    assert paths | {"data:,"} == ROUTES
+
+
+def test_every_place_leads_to_all_others() -> None:
+    places = {name(page): re.search(r"<nav aria-label=\"Places\">(.*?)</nav>", page.read_text()) for page in PAGES}
+    led = {page: set(re.findall(r"href=\"([^\"]+)\"", nav[1])) for page, nav in places.items() if nav}
+
+    assert len(led) >= 4
+    assert {page: sorted(links) for page, links in led.items() if links != set().union(*led.values())} == {}
+    assert all(nav[1].count("aria-current") == 1 for nav in places.values() if nav), "a page says where one is"

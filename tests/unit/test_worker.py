@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from api.folds import implausible
 from contracts.events import Event
 from contracts.ports import Cells, Origin
 from contracts.settings import Settings
+from deploy import audit
+from streams.app import ROLES
 from streams.delivery import Delivery
 from streams.worker import Worker, member_name
 
@@ -63,3 +66,12 @@ def test_processes_of_a_role_have_names_of_their_own_and_a_dead_ones_is_given_ag
     assert first.name == third.name != second.name
     second.lock.close()
     third.lock.close()
+
+
+def test_the_folds_of_the_product_are_those_that_the_api_believes_and_the_audit_makes_anew(tmp_path: Path):
+    """A fold that the API does not know is taken for somebody's invention when it says how far it is."""
+    settings = Settings(home=tmp_path)
+    groups = {runner.fold.name: f"gamenight-{role}" for role, made in ROLES.items() for runner in made(settings)._folds}
+
+    assert set(groups) == set(implausible.FOLDS)
+    assert groups.items() >= audit.FOLDS.items()
