@@ -1,4 +1,4 @@
-"""kill -9 of each process in turn, and of three at once, while people play (invariant 2)."""
+"""kill -9 of each process in turn, and of three at once, while people play: what was acknowledged is kept."""
 
 import asyncio
 from collections.abc import Iterator
