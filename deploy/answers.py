@@ -35,8 +35,8 @@ class Answers:
         self._before: set[UUID] = set()
         """Answered by a router that had no `DrawingAnswered` yet, unless they are in `_answered` too."""
 
-    def hear(self, event: Event) -> None:
-        """Take in an event of a drawing that is looked at; others change nothing."""
+    def apply(self, event: Event) -> None:
+        """Apply an event of a drawing that is looked at; others change nothing."""
         match event:
             case DrawingSubmitted(final=True) if event.drawing_id in self._drawings:
                 self._drawn_by.setdefault(event.drawing_id, event.player_id)

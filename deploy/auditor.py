@@ -159,7 +159,7 @@ class Auditor:
         if isinstance(event, MessageRejected) and record.topic != MessageRejected.topic:
             self._unread += 1
             return None
-        self._answers.hear(event)
+        self._answers.apply(event)
         match event:
             case DrawingSubmitted(final=True):
                 self._submitted[event.drawing_id] += 1

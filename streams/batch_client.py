@@ -1,4 +1,4 @@
-"""Asks one that answers over the network: what gathers while a call is under way goes out as the next (way 1, ANSWER).
+"""Asks one answerer over the network: what gathers while a call is under way goes out as the next (way 1, ANSWER).
 
 Batches grow with the load and cost nobody time without it. Each answerer (a model's own version, or the candidate beside it)
 has a client, one call at a time, and a circuit breaker of its own, so that one that is slow, down or wrong costs its own guess
@@ -68,7 +68,7 @@ class VersionFailed:
 
 
 Outcome = Answered | Late | VersionFailed | batch_queue.Outcome
-"""What a client has to say of the rounds that it was given."""
+"""What a client reports of the rounds that it was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class BatchClient:
         return min(self._longest_s, max(_LEAST_PATIENCE_S, _PATIENCE * self._usual_s))
 
     def add(self, rounds: Sequence[Round]) -> Sequence[Outcome]:
-        """Have these asked; gives what comes of it at once."""
+        """Queue rounds to be asked; returns what is known of them at once."""
         outcomes = self._queue.add(rounds, self._resting)
         self._wake.set()
         return outcomes
@@ -156,7 +156,7 @@ class BatchClient:
                 self._hear([Answered(self.answerer, rounds, said, probabilities)])
 
     async def _call(self, rasters: NDArray[np.uint8], rounds: Sequence[Round] = ()) -> tuple[Said, NDArray[np.float64]]:
-        """One call, for some rounds; a probe is for none."""
+        """Make one call for some rounds; a probe is for none."""
         asked_at = self._under_way_since = self._clock()
         overdue = asyncio.get_running_loop().call_later(
             self._patience_s, lambda: self._hear([Late(self.answerer, [*rounds, *self._queue.waiting])])
@@ -176,7 +176,7 @@ class BatchClient:
         return said, reply.answer.probabilities
 
     async def _ask_candidate(self, rasters: NDArray[np.uint8]) -> _Reply:
-        """The candidate's answer; one that fails its first calls is taken away."""
+        """Ask the candidate; one that fails its first calls is taken away."""
         model, table = self.answerer.model, self._models.table
         candidate = table.candidate(model)
         if candidate is None:
@@ -193,7 +193,7 @@ class BatchClient:
         return _Reply(answer, candidate.version, "shadow" if candidate.shadow else "canary", table)
 
     async def _ask_champion(self, rasters: NDArray[np.uint8]) -> _Reply:
-        """The champion's answer; where a new one fails its first calls, that of the version before."""
+        """Ask the champion; where a new one fails its first calls, ask the version before."""
         model, table = self.answerer.model, self._models.table
         route = table.batch.get(model)
         if route is None:

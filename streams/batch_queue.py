@@ -1,4 +1,4 @@
-"""Who waits to be asked of one that answers over the network (way 1, ANSWER). Pure: what happens in, what it means out.
+"""Which rounds wait for one answerer over the network (way 1, ANSWER). Pure: what happens in, what it means out.
 
 Final drawings and probes go first. Of a player's previews only the newest waits. While the one that is asked rests, final
 drawings wait for a model's own version as long as their budget lasts; nothing else does, and nobody waits for a candidate.
@@ -58,11 +58,11 @@ class BatchQueue:
 
     @property
     def waiting(self) -> list[Round]:
-        """Everybody who waits."""
+        """All rounds that wait."""
         return [*self._urgent, *self._previews.values()]
 
     def add(self, rounds: Sequence[Round], resting: str | None) -> list[Outcome]:
-        """Have these asked; ``resting``: why nobody can be now, None: everybody can."""
+        """Queue rounds to be asked; ``resting`` says why none can be now, None: all can."""
         patient = [one for one in rounds if resting is None or self._patient(one)]
         dropped = []
         for one in patient:
@@ -81,7 +81,7 @@ class BatchQueue:
         return outcomes if resting is None else [*outcomes, *self._told(rounds, resting, resting=True)]
 
     def next(self) -> list[Round]:
-        """Those that the next call is for, taken out: some of those that still want an answer."""
+        """Take out the rounds that the next call is for: some of those that still want an answer."""
         rounds: list[Round] = []
         while self._urgent and len(rounds) < MOST_A_CALL:
             rounds.append(self._urgent.popleft())
@@ -91,7 +91,7 @@ class BatchQueue:
         return wanted if wanted or not rounds else self.next()
 
     def failed(self, rounds: Sequence[Round], why: str, opened: bool) -> list[Outcome]:
-        """The call for these has failed: those that can wait are asked again, before all others.
+        """Take the rounds of a failed call back: those that can wait are asked again, before all others.
 
         ``opened``: who was asked rests from now on, so those that cannot wait for it are told.
         """

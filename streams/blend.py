@@ -37,23 +37,23 @@ class BlendWeights:
     """The rule, and how many of the partition's corrections the weights stand on: ``blend2+75``."""
 
     def of(self, model: str) -> float:
-        """A model's weight; 1 is that of one of whom nothing is known."""
+        """Return a model's weight, which is 1 where nothing is known of it."""
         return self.by_model.get(model, 1.0)
 
 
 def blend_weights(means: Means) -> BlendWeights:
-    """The weights that follow from the shares of right guesses that are in force."""
+    """Compute the weights that follow from the shares of right guesses that are in force."""
     weights = {model: ((1.0 - START) / (1.0 - mean)) ** POWER for model, mean in means.in_force.items()}
     return BlendWeights(MappingProxyType(weights), f"{GENERATION}+{means.in_force_since}")
 
 
 def opinions(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities as they are added up: shape (n, 10), logarithms."""
+    """Turn probabilities into what is added up: logarithms, shape (n, 10)."""
     return np.asarray(np.log(np.maximum(probabilities, FLOOR)))
 
 
 def blended(total: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities of the blend.
+    """Turn a sum of opinions into the probabilities of the blend.
 
     Args:
         total: Sum of the models' `opinions`, each times its weight, shape (n, 10).
@@ -80,7 +80,7 @@ class Blend:
 
     @property
     def complete(self) -> bool:
-        """Whether nobody is awaited any more."""
+        """Whether no model is awaited any more."""
         return not self.awaited
 
     def hear(self, model: str, opinion: NDArray[np.float64]) -> None:
@@ -100,7 +100,7 @@ class Blend:
         return True
 
     def probabilities(self, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
-        """What those that were heard say together, shape (10,); ``otherwise``: the opinion of the blend if nobody was."""
+        """Combine what the models that were heard say, shape (10,); ``otherwise`` is the opinion if none was."""
         total, weight = (self._total, self._weight) if self._weight else (otherwise, 1.0)
         row: NDArray[np.float64] = blended(total[None], np.array([weight]))[0]
         return row

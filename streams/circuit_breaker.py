@@ -1,4 +1,4 @@
-"""When something that fails is asked again: a circuit breaker (way 1, ANSWER). Pure: times in, decisions out.
+"""A circuit breaker: it decides when something that fails is asked again (way 1, ANSWER). Pure: times in, decisions out.
 
 Closed, everything goes through. After `FAILURES` failures in a row, or one silence, it opens: nothing goes through, and the one
 behind it rests. While it is open a single probe is let through from time to time (half open); the first that succeeds closes
@@ -38,7 +38,7 @@ class CircuitBreaker:
         return self._since is not None
 
     def failed(self, now: float, why: str, silent: bool = False) -> bool:
-        """Something failed; returns whether that opened it."""
+        """Note a failure; returns whether that opened it."""
         self._failures += 1
         self.why = why
         if self._since is not None:
@@ -52,7 +52,7 @@ class CircuitBreaker:
         return False
 
     def succeeded(self, now: float) -> float | None:
-        """Something succeeded; returns for how many seconds it had been open, None if it was closed."""
+        """Note a success; returns for how many seconds it had been open, None if it was closed."""
         since, self._since = self._since, None
         self._failures, self.why = 0, ""
         return None if since is None else now - since

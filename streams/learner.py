@@ -79,7 +79,7 @@ class Softmax(Classifier):
         return True
 
     def predict_proba_one(self, x: dict[FeatureName, Any], **kwargs: Any) -> dict[ClfTarget, float]:
-        """The probability of each digit; ``x`` has the features in order."""
+        """Return the probability of each digit; ``x`` has the features in order."""
         return dict(enumerate(self.probabilities(self.row(x)).tolist()))
 
     def learn_one(self, x: dict[FeatureName, Any], y: ClfTarget, w: float = 1.0) -> None:
@@ -87,11 +87,11 @@ class Softmax(Classifier):
         self.learn(self.row(x), int(y), w)
 
     def row(self, x: dict[FeatureName, Any]) -> NDArray[np.float64]:
-        """The features and the bias's one, as an array."""
+        """Return the features and the bias's one, as an array."""
         return np.fromiter((*x.values(), 1.0), np.float64, self.size + 1)
 
     def probabilities(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The probability of each digit for a row of `row`'s kind."""
+        """Return the probability of each digit for a row of `row`'s kind."""
         logits = self.weights @ row
         raised = np.exp(logits - logits.max())
         return np.asarray(raised / raised.sum())
@@ -108,7 +108,7 @@ class Base:
     """What an online model starts from, made from MNIST by ``python -m streams.make_base``."""
 
     generation: str
-    """Stands before the ``+`` of every version."""
+    """The generation, which stands before the ``+`` of every version."""
     reader: str
     """The features that it understands."""
     weights: NDArray[np.float64]
@@ -120,7 +120,7 @@ class Base:
 
 
 def load_base(folder: Path = BASE) -> Base:
-    """The base in the repository."""
+    """Load the base that is in the repository."""
     told = json.loads((folder / "base.json").read_text())
     with np.load(folder / "river.npz", allow_pickle=False) as kept:
         rehearsal = kept["rehearsal"].astype(np.float64)
@@ -162,13 +162,13 @@ class State:
         return sha256(b"%d|%s|%s" % (self.lessons, self.chain.hex().encode(), self.weights.tobytes())).hexdigest()
 
     def cell(self) -> bytes:
-        """The state, exactly, as it is kept."""
+        """Write the state, exactly, as its cell."""
         kept = _Kept(weights=self.weights.tobytes(), lessons=self.lessons, offset=self.offset, chain=self.chain)
         return kept.model_dump_json().encode()
 
     @classmethod
     def of(cls, cell: bytes) -> "State":
-        """The state that was kept."""
+        """Read the state from its cell."""
         kept = _Kept.model_validate_json(cell)
         weights = np.frombuffer(kept.weights, np.float64).reshape(DIGITS, -1)
         return cls(weights, kept.lessons, kept.offset, kept.chain)
@@ -181,7 +181,7 @@ class Learner:
     sources = ("lessons.v1",)
 
     def __init__(self, base: Base) -> None:
-        """A learner of every model in `ONLINE_MODELS`, each on its partition, from one base."""
+        """Build a learner of every model in `ONLINE_MODELS`, each on its partition, from one base."""
         self._base = base
         made_of = sha256(base.weights.tobytes() + base.rehearsal.tobytes() + base.labels.tobytes()).hexdigest()[:16]
         self.schema = (
@@ -193,7 +193,7 @@ class Learner:
         """The state of each partition's last snapshot."""
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """The model as it is; nothing on a partition that is no model's."""
+        """Publish the model as it is; nothing on a partition that is no model's."""
         if partition >= len(ONLINE_MODELS):
             return ()
         kept = cells.get(_STATE)
@@ -252,7 +252,7 @@ class Learner:
         return (receipt,)
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """The model as it is after the batch, if it is another one than before."""
+        """Publish the model as it is after the step, if it has changed."""
         state = self._states.get(partition)
         if state is None or state is self._told[partition]:
             return ()
@@ -305,7 +305,7 @@ def _outcome(weight: float) -> Outcome:
 
 
 def _unchanged(lesson: LessonTaught) -> dict[str, ModelChange]:
-    """The batch models' lines of the receipt: they learn when they are rebuilt."""
+    """Make the batch models' lines of the receipt: they learn only when they are rebuilt."""
     return {
         guess.model: ModelChange(
             version_before=guess.version,

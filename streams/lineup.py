@@ -10,14 +10,14 @@ from streams.routing import Table
 
 
 class Answerer(NamedTuple):
-    """One that can answer: a model's own version, or the candidate beside it."""
+    """A version that can answer: a model's own, or the candidate beside it."""
 
     model: str
     beside: bool = False
 
 
 class Standing(NamedTuple):
-    """How one that answers over the network does."""
+    """Whether an answerer over the network can be asked now, and waited for."""
 
     resting: str | None = None
     """Why it is not asked now; None: it is."""
@@ -38,18 +38,18 @@ class Lineup:
     here: tuple[str, ...]
     """The models that answer in this process."""
     shown: tuple[str, ...]
-    """Those of all these, and the blend, that players see."""
+    """The models among these, and the blend, that players see."""
     blends: bool
     """Whether the blend guesses."""
     voice: str | None
-    """Who speaks in the blend for the models that answer here; None: nobody, unless nobody else answers.
+    """The model that speaks in the blend for those that answer here; None: none does, unless no other model answers.
 
     A player's own model stands for the shared one too, which it is made of: both would count it twice.
     """
 
     @classmethod
     def of(cls, table: Table, batch_models: Sequence[str]) -> "Lineup":
-        """Who guesses by a table, of these batch models and those that answer here."""
+        """Read from a table which of these batch models, and of those that answer here, guess."""
         batch = tuple(model for model in batch_models if model in table.batch and table.part(model) != "off")
         own = (PERSONAL_MODEL,) if table.part(PERSONAL_MODEL) != "off" else ()
         blends = table.part(BLEND) != "off"
@@ -59,7 +59,7 @@ class Lineup:
         return cls(table, batch, here, shown, blends, voice)
 
     def lead(self, wanted: str | None, standings: Mapping[Answerer, Standing]) -> str | None:
-        """Who the player is shown first: who is ``wanted``, unless that one will not answer; None: nobody is shown."""
+        """Choose the model that is shown first: the ``wanted`` one, unless it will not answer; None: none is shown."""
         if wanted in self.shown and standings.get(Answerer(wanted), WELL).resting is None:
             return wanted
         return BLEND if BLEND in self.shown else next(iter(self.shown), None)

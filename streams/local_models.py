@@ -23,7 +23,7 @@ class Reader(Protocol):
     reader: str
 
     def embed(self, rasters: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Shape (n, d) of shape (n, 784)."""
+        """Compute embeddings, shape (n, d), of rasters, shape (n, 784)."""
         ...
 
 
@@ -58,12 +58,12 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What they say of a drawing."""
+    """What the models in this process say of a drawing."""
 
     guesses: Mapping[str, tuple[Said, Row]]
-    """By model."""
+    """The guesses by model."""
     opinion: NDArray[np.float64]
-    """What of it goes into the blend, shape (10,): see `Lineup.voice`."""
+    """The opinion that goes into the blend, shape (10,): see `Lineup.voice`."""
     features: Features | None
     """The drawing as it was read, if anybody learns from it."""
 
@@ -72,13 +72,13 @@ class LocalModels:
     """Answers with what is in this process."""
 
     def __init__(self, reader: Reader, personal: Personal, clock: Callable[[], float]) -> None:
-        """``clock``: monotonic, in seconds; of all times here."""
+        """Build; ``clock`` gives all times here, in monotonic seconds."""
         self._reader = reader
         self._personal = personal
         self._clock = clock
 
     def answers(self, asked: Sequence[Asked], lineup: Lineup) -> list[Heard]:
-        """What they say of each drawing."""
+        """Ask the models in this process about each drawing."""
         start = self._clock()
         embeddings = self._reader.embed(np.stack([one.raster for one in asked]))
         guesses: list[dict[str, tuple[Said, Row]]] = [{} for _ in asked]

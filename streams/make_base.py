@@ -27,14 +27,14 @@ SEED: Final = 20181103
 
 
 def idx(path: Path) -> NDArray[np.uint8]:
-    """The array of an IDX file of bytes, gzipped."""
+    """Read the array in a gzipped IDX file of bytes."""
     raw = gzip.decompress(path.read_bytes())
     shape = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3])]
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
 
 
 def accuracy(model: Softmax, rows: NDArray[np.float64], labels: NDArray[np.uint8]) -> float:
-    """The share of rows that the model gets right."""
+    """Compute the share of rows that the model gets right."""
     return float(((rows @ model.weights.T).argmax(axis=1) == labels).mean())
 
 

@@ -24,7 +24,7 @@ class Models:
         """Start from ``base``; snapshots of other features than ``reader``'s are left out."""
         self.table = base
         self.began = now()
-        """When this process did."""
+        """When this process began."""
         self.ready = asyncio.Event()
         """Set once all that models.v1 held at the start is in the table."""
         self._reader = reader
@@ -91,5 +91,5 @@ class Models:
 
 
 def _asked(table: Table) -> tuple[object, ...]:
-    """All of a table that changes seldom."""
+    """Everything in a table that changes seldom."""
     return table.batch, table.candidates, table.lead, table.parts

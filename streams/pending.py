@@ -12,7 +12,7 @@ from streams.blend import opinions
 
 
 class Moment(NamedTuple):
-    """Now, by both clocks."""
+    """One moment, by the monotonic clock and by the calendar."""
 
     s: float
     """Seconds of the monotonic clock."""
@@ -24,19 +24,19 @@ class Limits:
     """How long a drawing waits, in seconds from the moment it was read."""
 
     blend_s: float
-    """For the models that the blend awaits, and for all guesses before they are said together."""
+    """How long the blend waits for models, and guesses wait to be published together."""
     budget_s: float
-    """For a model, all tries together."""
+    """How long a model may take, all tries together."""
 
     @property
     def first_s(self) -> float:
-        """Until nobody is awaited any more by the blend, and all guesses so far are said together."""
+        """Seconds until the blend awaits no model any more, and all guesses so far are published together."""
         return min(self.blend_s, self.budget_s)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingDrawing:
-    """A drawing as it is asked about."""
+    """A drawing, as the models are asked about it."""
 
     drawing: DrawingSubmitted
     raster: NDArray[np.uint8]
@@ -66,7 +66,7 @@ class Said:
     table: str
     """The digest of the routing table by which it was called."""
     asked_at: float
-    """On the monotonic clock."""
+    """When it was called, on the monotonic clock."""
     model_ms: float
     fallback: str | None = None
     """Why this version stands in for another; None: it was its turn."""

@@ -86,7 +86,7 @@ class Player:
     __slots__ = ("_known", "_picked", "belief", "rows", "said", "version")
 
     def __init__(self, rows: Rows, said: Said, belief: Belief | None) -> None:
-        """What is remembered.
+        """Hold what is remembered.
 
         Args:
             rows: Of `ROW`, in any order.
@@ -102,11 +102,11 @@ class Player:
 
     @classmethod
     def nobody(cls) -> "Player":
-        """Somebody who has said nothing yet."""
+        """Return a player who has corrected nothing yet."""
         return cls(NO_ROWS, Said.nothing(0), None)
 
     def answer(self, embeddings: NDArray[np.float32], shared: Floats) -> Floats:
-        """The formula above, for embeddings of shape (n, d) and what the shared model says of them, shape (n, 10)."""
+        """Answer by the formula above, for embeddings of shape (n, d) and the shared model's answers to them, shape (n, 10)."""
         if not len(self.rows):
             return shared
         if self._known is None:
@@ -149,14 +149,14 @@ class _Partition:
     cells: Cells
     means: Means
     weights: BlendWeights
-    """Those that follow from the means in force."""
+    """The blend's weights that follow from the means in force."""
     players: LRUCache[str, Player] = field(default_factory=lambda: LRUCache(_LOADED, lambda player: 1 + len(player.rows)))
-    """Those asked for lately, as many as have `_LOADED` rows, each counted as one row more."""
+    """The players asked for lately, as many as have `_LOADED` rows, each counted as one row more."""
     news: bool = False
     """Whether an example has come since the means were written."""
 
     def player(self, player_id: str) -> Player:
-        """The player, read from the cells if need be."""
+        """Return a player, who is read from the cells if need be."""
         player = self.players.get(player_id)
         if player is None:
             player = self.players[player_id] = Player(*read(self.cells, player_id))
@@ -179,7 +179,7 @@ class Personal:
     # --- way 1: asked by the router
 
     def answer(self, partition: int, player_id: str, embeddings: NDArray[np.float32], shared: Floats) -> tuple[Floats, str]:
-        """What a player's own model says.
+        """Answer with a player's own model.
 
         Args:
             partition: Of the player. One that is not here answers as for somebody who has taught nothing.
@@ -197,7 +197,7 @@ class Personal:
         return player.answer(embeddings, shared), player.version
 
     def player(self, partition: int, player_id: str) -> Player:
-        """What is remembered of a player of a partition that is here."""
+        """Return what is remembered of a player of a partition that is here."""
         return self._partitions[partition].player(player_id)
 
     def pick(self, partition: int, player_id: str, arms: Sequence[ModelName]) -> tuple[ModelName, int]:
@@ -208,7 +208,7 @@ class Personal:
         return here.player(player_id).pick(player_id, arms, here.means.in_force)
 
     def blend_weights(self, partition: int) -> BlendWeights:
-        """How much each model's opinion counts in the blend, by what the partition's players have said."""
+        """Return how much each model's opinion counts in the blend, by the corrections of the partition's players."""
         here = self._partitions.get(partition)
         return _EQUAL if here is None else here.weights
 
@@ -272,7 +272,7 @@ class Personal:
         return said
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Nothing to say."""
+        """Write the means if they have changed; there is nothing to publish."""
         here = self._partitions[partition]
         if here.news:
             cells.put(_MEANS, here.means.cell())
@@ -285,7 +285,7 @@ def _shared(example: ExampleLabelled) -> ShownGuess | None:
 
 
 def _place(rows: Rows, row: Rows) -> int | None:
-    """Where a row goes: in the place of an earlier revision, at the end, or in the oldest's place; None: nowhere."""
+    """Find where a row goes: in the place of an earlier revision, at the end, or in the oldest's place; None: nowhere."""
     [same] = np.nonzero(same_drawing(rows, row))
     if len(same):
         return int(same[0]) if row["revision"][0] > rows["revision"][same[0]] else None
@@ -296,7 +296,7 @@ def _place(rows: Rows, row: Rows) -> int | None:
 
 
 def _receipt(example: ExampleLabelled, before: Player, after: Player) -> CorrectionReceipt:
-    """What the player's model said of the drawing before and after, over what the shared one was shown to say."""
+    """Make the receipt: what the player's model says before and after, over what the shared one was shown to say."""
     shared = _shared(example)
     if example.features is None or example.label is None or shared is None:
         raise AssertionError("nothing is learned without features, label and the shared model's guess")

@@ -66,7 +66,7 @@ class Said:
         return cls(models, np.concatenate([part._over(models) for part in parts]) if parts else np.empty((0, 0), np.int8))
 
     def of(self, place: int) -> dict[str, int]:
-        """What was said of a drawing, by model."""
+        """Return what was said of a drawing, by model."""
         return {model: label for model, label in zip(self.models, self.labels[place].tolist(), strict=True) if label != NONE}
 
     def putting(self, place: int, shown: Mapping[str, int]) -> "Said":
@@ -117,22 +117,22 @@ def row_of(example: ExampleLabelled, shared: ShownGuess | None, reader: str) -> 
 
 
 def same_drawing(rows: Rows, row: Rows) -> NDArray[np.bool_]:
-    """Which rows are of the same drawing as this one."""
+    """Find the rows of the same drawing as this one."""
     return np.asarray((rows["high"] == row["high"]) & (rows["low"] == row["low"]))
 
 
 def age_of(rows: Rows, place: int) -> tuple[int, int, int]:
-    """When the drawing at a place was drawn; of several of one moment, by their ids."""
+    """Return the order of the drawing at a place: by when it was drawn, and by its id where several have one time."""
     return int(rows["at"][place]), int(rows["high"][place]), int(rows["low"][place])
 
 
 def remembered(rows: Rows) -> NDArray[np.bool_]:
-    """Which rows are learned from: those with a label and features."""
+    """Find the rows that are learned from: those with a label and features."""
     return np.asarray((rows["label"] != NONE) & rows["read"])
 
 
 def in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Where these rows are, by the time at which they were drawn."""
+    """Order the places of these rows by the time at which they were drawn."""
     [at] = np.nonzero(which)
     return np.asarray(at[np.lexsort((rows["low"][at], rows["high"][at], rows["at"][at]))])
 
@@ -141,7 +141,7 @@ def in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
 
 
 def read(cells: Cells, player_id: str) -> tuple[Rows, Said, Belief | None]:
-    """What is kept of a player: rows, what was said of them, and the belief; None: they have said nothing yet.
+    """Read what is kept of a player: rows, what was said of them, and the belief; None: they have corrected nothing yet.
 
     Raises:
         LookupError: If the cells are damaged.
@@ -159,7 +159,7 @@ def read(cells: Cells, player_id: str) -> tuple[Rows, Said, Belief | None]:
 
 
 def write(cells: Cells, player_id: str, rows: Rows, said: Said, belief: Belief | None, place: int) -> None:
-    """Keep a player of whom the row at ``place`` has changed."""
+    """Write a player of whom the row at ``place`` has changed."""
     head = {"rows": len(rows), "belief": belief and asdict(belief)}
     cells.put(f"player/{player_id}", json.dumps(head, sort_keys=True).encode())
     number = place // ROWS_A_CELL
@@ -168,7 +168,7 @@ def write(cells: Cells, player_id: str, rows: Rows, said: Said, belief: Belief |
 
 
 def _packed(rows: Rows, said: Said) -> bytes:
-    """Rows as they are kept: a line with the names of the models that said something of them, the rows, and what was said."""
+    """Pack rows as they are kept: a line with the names of the models that said something, the rows, and what was said."""
     return b"\n".join((json.dumps(said.models).encode(), rows.tobytes() + said.labels.tobytes()))
 
 

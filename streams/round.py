@@ -30,7 +30,7 @@ from streams.pending import Limits, Moment, PendingDrawing, Row, Said, rows
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Have the drawing asked of somebody."""
+    """Ask an answerer about the drawing."""
 
     answerer: Answerer
 
@@ -54,36 +54,36 @@ class Round:
     """One drawing, from the moment it was read to its acknowledgement."""
 
     def __init__(self, drawing: PendingDrawing, lineup: Lineup, weights: BlendWeights, limits: Limits) -> None:
-        """Nobody is asked before `start`."""
+        """Build; nobody is asked before `start`."""
         self.drawing = drawing
         self._lineup = lineup
         self._weights = weights
         self._limits = limits
         self._open: set[str] = set()
-        """Slots that are neither filled nor given up."""
+        """The slots that are neither filled nor given up."""
         self._asked: dict[Answerer, str] = {}
-        """By each that may still fill a slot: which."""
+        """By answerer that may still fill a slot, the slot."""
         self._notes: dict[str, str] = {}
-        """By model: why another answers than should have."""
+        """By model, why another version answers than should have."""
         self._blend: Blend | None = None
         self._otherwise: NDArray[np.float64] = np.zeros(0)
         self._hops = {"bus_in": round(drawing.bus_in_ms, 3), "read": round(drawing.read_ms, 3)}
         self._guesses: list[dict[str, Any]] = []
-        """The fields of each that was said, and not yet together with the others: see `contracts.events.AnswerGuess`."""
+        """The fields of each guess that was published, not yet together with the others: see `contracts.events.AnswerGuess`."""
         self._missed: dict[str, str] = {}
         self._together = False
-        """Whether the guesses were said together once: what comes now follows at once."""
+        """Whether the guesses were published together once: what comes now follows at once."""
         self._unsent = 0
         """Events that the broker does not have."""
         self._over = False
 
     def awaits(self, answerer: Answerer) -> bool:
-        """Whether an answer of this one would be heard."""
+        """Whether an answer of this answerer would be used."""
         return answerer in self._asked
 
     @property
     def due(self) -> float | None:
-        """When `tick` has something to do, on the monotonic clock; None: never again."""
+        """The time at which `tick` has something to do, on the monotonic clock; None: never again."""
         if not self._open:
             return None
         first = self._blend is not None or (self.drawing.drawing.final and not self._together)
@@ -98,7 +98,7 @@ class Round:
         opinion: NDArray[np.float64],
         now: Moment,
     ) -> list[Action]:
-        """Ask who is to be asked, and say what the models that answer here say.
+        """Ask the answerers of this drawing, and publish the guesses of the models that answer here.
 
         Args:
             standings: How those who are asked over the network do; who is not in it does well.
@@ -136,7 +136,7 @@ class Round:
         return self._next(actions, now)
 
     def answered(self, answerer: Answerer, said: Said, row: Row, now: Moment) -> list[Action]:
-        """One that was asked has answered.
+        """Use the answer of an answerer that was asked.
 
         A candidate answers as what it was when it was asked: in its model's place, or as a shadow.
         """
@@ -151,7 +151,7 @@ class Round:
         return self._next(actions, now)
 
     def missed(self, answerer: Answerer, why: str, resting: bool, now: Moment) -> list[Action]:
-        """One that was asked will not answer: the champion does in the place of a canary, nobody in that of a shadow."""
+        """Go on without an answerer: the champion answers in the place of a canary, none in that of a shadow."""
         slot = self._asked.pop(answerer, None)
         if slot is None:
             return []
@@ -163,18 +163,18 @@ class Round:
         return self._next(self._give_up(slot, why, resting, now), now)
 
     def late(self, answerer: Answerer, now: Moment) -> list[Action]:
-        """The call that should bring an answer takes far longer than usual: the blend goes on without it.
+        """Let the blend go on without an answerer whose call takes far longer than usual.
 
         If it comes before all others have, it is heard after all.
         """
         return self._go_on_without(answerer, "late", now)
 
     def rests(self, answerer: Answerer, now: Moment) -> list[Action]:
-        """One that was asked has failed, and is asked again later: the blend goes on without it."""
+        """Let the blend go on without an answerer that has failed and is asked again later."""
         return self._go_on_without(answerer, "resting", now)
 
     def tick(self, resting: Mapping[str, str], now: Moment) -> list[Action]:
-        """Time has passed: at the blend's deadline nobody is awaited any more, after the budget nobody answers any more.
+        """Let time pass: at the blend's deadline no model is awaited any more, after the budget none may answer any more.
 
         ``resting``: the models that are not asked now, and why.
         """
@@ -193,21 +193,21 @@ class Round:
         return self._next(actions, now)
 
     def dropped(self, now: Moment) -> list[Action]:
-        """Nobody waits for an answer to this preview any more: newer strokes have come."""
+        """Give up a preview to which nobody awaits an answer any more, since newer strokes have come."""
         self._blend = None
         self._open.clear()
         self._asked.clear()
         return self._next([], now)
 
     def sent(self, n: int) -> list[Action]:
-        """The broker has so many more of the events."""
+        """Note that the broker has so many more of the events."""
         self._unsent -= n
         return self._end()
 
     # --- what comes of it
 
     def _whom(self, model: str) -> Sequence[tuple[Answerer, str]]:
-        """Who is asked for a model, and which slot each would fill."""
+        """Return who is asked for a model, and which slot each would fill."""
         candidate = self._lineup.table.candidate(model)
         drawing = self.drawing.drawing
         if candidate is not None and candidate.answers(model, drawing.player_id):
@@ -222,7 +222,7 @@ class Round:
         return self._next([], now)
 
     def _give_up(self, slot: str, why: str, resting: bool, now: Moment) -> list[Action]:
-        """Nobody will fill a slot: say so, if anybody needs to know."""
+        """Give up a slot that nobody will fill, and publish that if anybody needs to know."""
         self._open.discard(slot)
         if self._blend is not None:
             self._blend.leave_out(slot, "resting" if resting else "late")
@@ -242,7 +242,7 @@ class Round:
         return [self._publish(missed)]
 
     def _say(self, slot: str, model: str, said: Said, role: Role, row: Row, now: Moment) -> Action:
-        """The guess that fills a slot."""
+        """Publish the guess that fills a slot."""
         self._open.discard(slot)
         pending, drawing = self.drawing, self.drawing.drawing
         wait_ms = max(0.0, (said.asked_at - pending.read_at) * 1000)
@@ -272,7 +272,7 @@ class Round:
         return self._publish(event)
 
     def _next(self, actions: list[Action], now: Moment, together: bool = False) -> list[Action]:
-        """What follows from what has just happened: the blend, all guesses together, the end; each if it is time."""
+        """Return what follows from what has just happened: the blend, all guesses together, the end; each if it is time."""
         blend, table = self._blend, self._lineup.table
         if blend is not None and blend.complete:
             [row] = rows(blend.probabilities(self._otherwise)[None])
@@ -284,7 +284,7 @@ class Round:
         return [*actions, *self._end()]
 
     def _say_together(self, now: Moment) -> list[Action]:
-        """What those who learn have not been told yet."""
+        """Publish what those who learn have not been told yet."""
         pending, first = self.drawing, not self._together
         self._together = True
         if not (self._guesses or self._missed):

@@ -77,7 +77,7 @@ Step = list[tuple[Round, Sequence[Action]]]
 
 
 class Router:
-    """Answers drawings: see streams.delivery.Taker."""
+    """Answers drawings; it takes them as a streams.delivery.Taker."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Router:
         self._lately: LRUCache[UUID, None] = LRUCache(20_000)
         self._taken: dict[Round, _Taken] = {}
         self._pending: dict[UUID, _Taken] = {}
-        """Final drawings that are not acknowledged."""
+        """The final drawings that are not acknowledged."""
         self._sending: asyncio.TaskGroup | None = None
         self._clients = {
             answerer: BatchClient(answerer, models, endpoint, self._hear, time.perf_counter, self._limits.blend_s)

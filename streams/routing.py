@@ -37,7 +37,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a batch model answers."""
+    """The endpoint and versions by which a batch model answers."""
 
     version: str
     endpoint: str
@@ -51,7 +51,7 @@ class Route:
     """Why `version` is taken out and `previous` answers; None: it is not."""
 
     def version_of(self, variant: str) -> str:
-        """The version that answers as a production variant.
+        """Return the version that answers as a production variant.
 
         One that is not promoted yet is on its way to it: its endpoint is updated first, then it is promoted. Its variant's name
         says its version.
@@ -60,7 +60,7 @@ class Route:
 
     @property
     def target(self) -> str | None:
-        """The variant to ask for; None: the one that has the traffic."""
+        """Return the variant to ask for; None: the one that has the traffic."""
         return variant_of(self.previous) if self.failed is not None and self.previous is not None else None
 
 
@@ -78,7 +78,7 @@ class Candidate:
     """When it was put there: one that is put there again is another try."""
 
     def answers(self, model: str, player_id: str) -> bool:
-        """Whether it is this player's: always the same for the same player, model and version."""
+        """Whether it answers this player: always the same for the same player, model and version."""
         return not self.shadow and share_of(f"{model}/{self.version}/{player_id}") < self.share
 
 
@@ -98,7 +98,7 @@ class Online:
     """Shape (10, d + 1): a row per digit, the bias last."""
 
     def answer(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probabilities, shape (n, 10), of embeddings, shape (n, d)."""
+        """Compute probabilities, shape (n, 10), of embeddings, shape (n, d)."""
         scores = embeddings.astype(np.float64) @ self.weights[:, :-1].T.astype(np.float64) + self.weights[:, -1]
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         shares: NDArray[np.float64] = scores / scores.sum(axis=1, keepdims=True)
@@ -107,7 +107,7 @@ class Online:
 
 @dataclass(frozen=True)
 class Table:
-    """Who answers whom: what the catalog makes of it. One that is in force is never changed; the next takes its place whole.
+    """Which version answers whom, by the catalog. A table in force is never changed; the next one takes its place whole.
 
     What the process itself found broken is in it too, until the log says something else of that model.
     """
@@ -131,7 +131,7 @@ class Table:
         return self.catalog.policy.parts
 
     def apply(self, event: Event) -> "Table":
-        """The table once an event is known. Twice is harmless, and events that do not concern it leave it as it is.
+        """Return the table once an event is known. Twice is harmless, and events that do not concern it leave it as it is.
 
         Of a slot the newest record counts, whatever it says of itself: so it is after compaction too.
 
@@ -167,14 +167,14 @@ class Table:
         return self.catalog.snapshots.get(snapshot.model) is not snapshot
 
     def without(self, model: str, version: str, why: str) -> "Table":
-        """The table once a version has failed: the last good one answers. The same table if it is not the champion."""
+        """Return the table once a version has failed: the last good one answers. It is the same if that is not the champion."""
         route = self.batch.get(model)
         if route is None or route.version != version or route.previous is None or route.failed is not None:
             return self
         return replace(self, batch={**self.batch, model: replace(route, failed=why)})
 
     def alone(self, model: str, candidate: Candidate) -> "Table":
-        """The table once a candidate has failed: nobody is beside the champion. The same table if another is there by now."""
+        """Return the table once a candidate has failed: none is beside the champion. It is the same if another is there."""
         if self.candidates.get(model) != candidate:
             return self
         others = {name: other for name, other in self.candidates.items() if name != model}
@@ -185,7 +185,7 @@ class Table:
         return self.catalog.part(model)
 
     def role(self, model: str) -> Role:
-        """What a model's own version answers as."""
+        """Return the part that a model's own version has in the answers."""
         return "champion" if self.part(model) == "shown" else "shadow"
 
     def candidate(self, model: str) -> Candidate | None:
@@ -197,7 +197,7 @@ class Table:
 
     @cached_property
     def digest(self) -> str:
-        """A short name of it: the same versions, candidates and policy have the same."""
+        """A short name of the table: the same versions, candidates and policy have the same."""
         lines = [f"{m}={r.version}{'-' if r.failed is not None else ''}" for m, r in self.batch.items()]
         lines += [f"{m}={o.version}" for m, o in self.online.items()]
         lines += [f"{m}+{c.version}*{0 if c.shadow else c.share}" for m, c in self.candidates.items()]
@@ -210,7 +210,7 @@ def _candidate(entry: CandidateSet) -> Candidate:
 
 
 def online(snapshot: SnapshotTaken) -> Online:
-    """The model in a snapshot.
+    """Read the model in a snapshot.
 
     Raises:
         ValueError: If it is of no online model, or its weights are no finite matrix of a row per digit.
@@ -227,7 +227,7 @@ def online(snapshot: SnapshotTaken) -> Online:
 
 
 def superseded(drawings: Sequence[DrawingSubmitted], now: datetime, stale: timedelta) -> set[int]:
-    """Places of the previews that nobody waits for any more: too old, or followed by newer strokes of the same player.
+    """Find the previews that nobody waits for any more: too old, or followed by newer strokes of the same player.
 
     Final drawings and the system's own probes are always answered.
     """
@@ -243,6 +243,6 @@ def superseded(drawings: Sequence[DrawingSubmitted], now: datetime, stale: timed
 
 
 def rounded(probabilities: NDArray[np.float64]) -> list[float]:
-    """Probabilities as they are published: six digits, which is what a guess is good for."""
+    """Round probabilities as they are published: to six digits, which is what a guess is good for."""
     six: list[float] = probabilities.round(6).tolist()
     return six

@@ -26,13 +26,13 @@ class Trial:
         """Failed calls in a row."""
 
     def answered(self, version: str) -> None:
-        """A version has answered a call."""
+        """Note that a version has answered a call."""
         self._of(version)
         self._answered += 1
         self._failures = 0
 
     def failed(self, version: str, since: datetime, silent: bool) -> bool:
-        """A version has failed a call; whether that is one too many for one that is new.
+        """Note that a version has failed a call; returns whether that is one too many for a new one.
 
         Args:
             version: That was called.

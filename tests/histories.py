@@ -27,9 +27,10 @@ from contracts.events import (
     ModelPromoted,
     ModelPublished,
     ShownGuess,
+    SnapshotTaken,
     variant_of,
 )
-from contracts.ports import Origin
+from contracts.ports import Cells, Origin
 from streams.fold import Fold
 
 BEGAN: Final = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
@@ -180,6 +181,19 @@ def promoted(
     return kind(model=model, version=version, previous=previous, **given)
 
 
+def snapshot(offset: int, *, reader: str = READER, weights: bytes = b"") -> SnapshotTaken:
+    return SnapshotTaken(
+        model="river",
+        version=f"mnist1+{offset}",
+        title="River",
+        offset=offset,
+        lessons=offset,
+        digest="",
+        reader=reader,
+        weights=weights,
+    )
+
+
 def settled(command: Any, outcome: str = "done") -> CommandSettled:
     """A command is carried out."""
     told = {"command_id": command.command_id, "target": command.target, "outcome": outcome, "message": ""}
@@ -219,3 +233,28 @@ def folded(
             said += fold.decide(cells, event, Origin(0, offset, len(event.record_value())))
         said += fold.settle(cells, 0)
     return said
+
+
+class Quiet:
+    """A fold that says nothing."""
+
+    name = "quiet"
+    schema = "quiet 1"
+
+    def __init__(self, *sources: str) -> None:
+        self.sources = sources
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Say nothing."""
+        return ()
+
+    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+        """Keep nothing."""
+        return ()
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Say nothing."""
+        return ()
+
+    def close(self, partition: int) -> None:
+        """Nothing to let go of."""

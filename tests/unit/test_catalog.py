@@ -14,24 +14,10 @@ from contracts.events import (
     ModelPromoted,
     ModelRolledBack,
     PolicySet,
-    SnapshotTaken,
     TrainingAdvanced,
     variant_of,
 )
-from tests.histories import BEGAN, promoted, published
-
-
-def snapshot(offset: int) -> SnapshotTaken:
-    return SnapshotTaken(
-        model="river",
-        version=f"mnist1+{offset}",
-        title="River",
-        offset=offset,
-        lessons=offset,
-        digest="",
-        reader="r",
-        weights=b"",
-    )
+from tests.histories import BEGAN, promoted, published, snapshot
 
 
 def tried(version: str, role: str, share: float = 0.0) -> CandidateSet:

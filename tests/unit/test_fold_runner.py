@@ -1,38 +1,17 @@
 """What a fold's runner decides by itself; the rest is tested on a real broker."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from contracts.events import Event
-from contracts.ports import Cells, Origin, Record
+from contracts.ports import Record
 from streams.delivery import Delivery
 from streams.fold import Log
 from streams.fold_runner import FoldRunner, RecordsPassedOver
 from streams.ledger import Ledger
-from tests.histories import drawing
-
-
-class Quiet:
-    """A fold that says nothing."""
-
-    name = "quiet"
-    schema = "quiet 1"
-    sources = ("drawings.v1",)
-
-    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        return ()
-
-    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        return ()
-
-    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        return ()
-
-    def close(self, partition: int) -> None:
-        """Nothing to let go of."""
+from tests.histories import Quiet, drawing
 
 
 async def said(topic: str, key: bytes, value: bytes, partition: int | None) -> asyncio.Future[object]:
@@ -45,7 +24,7 @@ def runner(folder: Path, on_the_log: Callable[[int], int | None] = lambda first:
     async def look(topic: str, partition: int, first: int) -> int | None:
         return on_the_log(first)
 
-    return FoldRunner(Quiet(), folder, said, look)
+    return FoldRunner(Quiet("drawings.v1"), folder, said, look)
 
 
 async def _folding(folder: Path, on_the_log: Callable[[int], int | None], offsets: Sequence[int]) -> int:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from contracts.events import CandidateSet, DrawingSubmitted, ModelPromoted, ModelRolledBack, PolicySet, SnapshotTaken
 from streams.routing import Candidate, Route, Table, online, rounded, superseded
+from tests import histories
 from tests.histories import BEGAN, drawing
 
 STALE = timedelta(seconds=1)
@@ -23,16 +24,7 @@ def promoted(version: str, kind: type[ModelPromoted] = ModelPromoted, endpoint: 
 def snapshot(offset: int, favourite: int = 0) -> SnapshotTaken:
     weights = np.zeros((10, 5), "<f4")
     weights[favourite, -1] = 9
-    return SnapshotTaken(
-        model="river",
-        version=f"mnist1+{offset}",
-        title="River",
-        offset=offset,
-        lessons=offset,
-        digest="",
-        reader="raster-1/00000000",
-        weights=weights.tobytes(),
-    )
+    return histories.snapshot(offset, weights=weights.tobytes())
 
 
 def folded(*events: ModelPromoted | SnapshotTaken) -> Table:

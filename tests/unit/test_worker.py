@@ -1,40 +1,17 @@
 """What a process of the stream layer refuses before it connects, and the name that it joins by."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from api.folds import implausible
-from contracts.events import Event
-from contracts.ports import Cells, Origin
 from contracts.settings import Settings
 from deploy import audit
 from streams.app import ROLES
 from streams.delivery import Delivery
 from streams.worker import Worker, member_name
-
-
-class Quiet:
-    """A fold that says nothing."""
-
-    name = "quiet"
-    schema = "quiet 1"
-
-    def __init__(self, *sources: str) -> None:
-        self.sources = sources
-
-    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        return ()
-
-    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        return ()
-
-    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        return ()
-
-    def close(self, partition: int) -> None:
-        """Nothing to let go of."""
+from tests.histories import Quiet
 
 
 def test_a_fold_of_topics_that_cannot_meet_on_one_worker_is_refused(tmp_path: Path):
