@@ -26,7 +26,7 @@ MAX_CONNECTIONS = 2 * MAX_SOCKETS
 
 
 def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
-    """What serves an app: told to stop, it gives every socket a close frame (1012)."""
+    """Build the server of an app; told to stop, it gives every socket a close frame (1012)."""
     return uvicorn.Server(
         uvicorn.Config(
             app,

@@ -54,7 +54,7 @@ class NotReady(RuntimeError):
 
 
 def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable[[], float] = time.monotonic) -> FastAPI:
-    """The API on a bus. Nothing runs before the app is started; whoever opened the bus closes it.
+    """Build the API on a bus. Nothing runs before the app is started; whoever opened the bus closes it.
 
     Args:
         settings: Must have a `seat_secret`.

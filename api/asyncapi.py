@@ -15,7 +15,7 @@ _REF: Final = "#/components/schemas/{model}"
 
 
 def document(version: str) -> dict[str, Any]:
-    """The whole document, as JSON-ready values.
+    """Build the whole document, as JSON-ready values.
 
     Args:
         version: Of the product.

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def page(api: dict[str, Any]) -> str:
-    """The page of an AsyncAPI document, as HTML."""
+    """Build the page of an AsyncAPI document, as HTML."""
     messages, schemas = api["components"]["messages"], api["components"]["schemas"]
     parts = [
         f"<h1>Game Night: events and sockets</h1><p>{escape(api['info']['description'])}</p>"

@@ -75,7 +75,7 @@ class _Refused(Exception):
 
 
 class _Politely:
-    """The transport as an answer sees it: to close is to read on for a moment where the request is not over yet."""
+    """The transport as an answer sees it: where the request is not over yet, closing it reads on for a moment first."""
 
     def __init__(self, protocol: "HttpProtocol") -> None:
         self._protocol = protocol
@@ -156,7 +156,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.refuse(413, f"a request has at most {MAX_BODY} bytes")
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Begin a request."""
         super().on_message_begin()
         self._heading, self._whole, self._begun = True, False, True
         self._head = self._fields = self._wire = 0
@@ -195,7 +195,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop(429, f"at most {MAX_PIPELINED} requests at once")
 
     def on_message_complete(self) -> None:
-        """The request is here."""
+        """Note that the request is complete."""
         super().on_message_complete()
         self._whole = True
         self._await(None)
@@ -210,12 +210,12 @@ class HttpProtocol(HttpToolsProtocol):
     # --- time
 
     def pause_writing(self) -> None:
-        """Nobody reads: that may not last."""
+        """Give a peer that does not read a while to do so."""
         super().pause_writing()
         self._stalled = self._stalled or self.loop.call_later(READ_S, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Somebody reads."""
+        """Note that the peer reads again."""
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()

@@ -97,13 +97,13 @@ class Guard:
 
 
 def guest_of(connection: HTTPConnection) -> Guest:
-    """Who opens a socket."""
+    """Return who opens a socket."""
     guest: Guest = connection.scope[_GUEST]
     return guest
 
 
 def hosts(settings: Settings) -> frozenset[str]:
-    """The names that the game is asked for by: this machine's own, where it is served, and those of the settings."""
+    """Return the names that the game is asked for by: this machine's own, where it is served, and those of the settings."""
     named = {part.strip().lower() for part in settings.allowed_hosts.split(",") if part.strip()}
     pages = {urlsplit(part.strip()).hostname or "" for part in settings.allowed_origins.split(",")}
     return LOCAL | named | (pages | {settings.host.lower()}) - {"", "0.0.0.0", "::"}

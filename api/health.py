@@ -59,7 +59,7 @@ _REMEMBERED = 1000  # drawings of players that not all have answered
 
 @dataclass(slots=True)
 class _Questions:
-    """What is asked of one partition."""
+    """The questions that are asked of one partition."""
 
     drawing: Probe | None = None
     """None: a player's drawing has told."""
@@ -67,7 +67,7 @@ class _Questions:
     """None: whether corrections are read here is known."""
 
     def probes(self) -> list[Probe]:
-        """Those that are asked."""
+        """The probes that are under way."""
         return [probe for probe in (self.drawing, self.correction) if probe is not None]
 
     @property
@@ -158,7 +158,7 @@ class Health:
     # --- the question
 
     async def check(self, fresh_s: float = CACHED_S) -> Verdict:
-        """How the game is, within `WITHIN_S`, and by no answer older than `OLDEST_S`.
+        """Say how the game is, within `WITHIN_S`, and by no answer older than `OLDEST_S`.
 
         Many who ask at once share one question, and so do those to whom a verdict that was found ``fresh_s`` ago is new.
         """
@@ -169,7 +169,7 @@ class Health:
         return Verdict(Status.UNAVAILABLE, {"api": HELD_UP}, self._clock())
 
     def age_s(self, verdict: Verdict) -> float:
-        """How old the oldest answer is that a verdict stands on, in seconds."""
+        """Return how old the oldest answer is that a verdict stands on, in seconds."""
         return self._clock() - verdict.since
 
     async def _found(self, fresh_s: float) -> Verdict:
@@ -267,7 +267,7 @@ class Health:
         return asked.enter_context(self._probes.ask(question, LEARNERS if whole else (_JOINER,)))
 
     def _identity(self, asked: ExitStack) -> UUID:
-        """A new question's id, known for as long as it is asked."""
+        """Make a new question's id, which is known for as long as it is asked."""
         identity = uuid4()
         self._open.add(identity)
         asked.callback(self._open.discard, identity)

@@ -40,7 +40,7 @@ OF_A_CORRECTION: Final = 90
 
 
 def lasting(strokes: int | None, corrections: int, unanswered: int) -> int:
-    """Bytes that a correction of a drawing adds, at most, to what is kept for good.
+    """Compute the bytes that a correction of a drawing adds, at most, to what is kept for good.
 
     Args:
         strokes: Bytes of the drawing on the log; None: it is not known here, so it may be the largest, with all corrections.
@@ -71,7 +71,7 @@ class Bucket:
         return wait_s
 
     def wait(self, now: float, cost: float = 1.0) -> float:
-        """How many seconds until there is one to take, or more."""
+        """Return the seconds until there is one to take, or more."""
         self.tokens = min(float(self.limit), self.tokens + (now - self.filled) * self.per_second)
         self.filled = now
         return max(0.0, (cost - self.tokens) / self.per_second)
@@ -87,7 +87,7 @@ class Bucket:
 
 
 def full_bucket(limit: int, per_second: float, now: float) -> Bucket:
-    """A bucket of somebody who has taken nothing yet."""
+    """Make the bucket of somebody who has taken nothing yet."""
     return Bucket(limit, per_second, float(limit), now)
 
 
@@ -101,7 +101,7 @@ class RateLimiter:
         self._buckets: LRUCache[str, Bucket] = LRUCache(MAX_ADDRESSES)
 
     def bucket(self, who: str, now: float) -> Bucket:
-        """Somebody's bucket: full, when they are heard for the first time."""
+        """Return somebody's bucket, which is full when they are heard for the first time."""
         bucket = self._buckets.get(who)
         if bucket is None:
             bucket = self._buckets[who] = full_bucket(self._burst, self._per_second, now)
@@ -127,12 +127,12 @@ class RateLimiter:
         return bucket.wait(now, cost + kept) or bucket.take(now, cost)
 
     def wait(self, who: str, now: float) -> float:
-        """How many seconds until somebody may take one."""
+        """Return the seconds until somebody may take one."""
         return self.bucket(who, now).wait(now) if self._per_second > 0 else 0.0
 
 
 def address_of(host: str) -> str:
-    """What counts as one address: an IPv6 network of 64 bits is one customer's."""
+    """Return what counts as one address: an IPv6 network of 64 bits is one customer's."""
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
@@ -145,7 +145,7 @@ def address_of(host: str) -> str:
 
 
 def _limiter(per_second: float, burst_s: float) -> RateLimiter:
-    """What is not done within ``burst_s`` seconds may be done at once."""
+    """Build a limiter: what is not done within ``burst_s`` seconds may be done at once."""
     return RateLimiter(per_second, per_second * burst_s)
 
 

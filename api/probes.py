@@ -20,7 +20,7 @@ Answer = GuessMade | GuessMissed | ReceiptProbed
 
 
 def why_missed(miss: GuessMissed) -> str:
-    """Why a model gave no answer, in words."""
+    """Say why a model gave no answer."""
     return f"it rests: {miss.why}" if miss.resting else miss.why
 
 
@@ -107,12 +107,12 @@ class Probes:
 
 
 def partition_of_player(player_id: str) -> int:
-    """The partition that a player's events go to."""
+    """Return the partition that a player's events go to."""
     return partition_of(player_id.encode(), PLAYER_PARTITIONS)
 
 
 def one_of_each_partition() -> list[str]:
-    """A name for each partition that players' events go to: nobody's."""
+    """Find a name for each partition that players' events go to; no player has it."""
     names: dict[int, str] = {}
     prefix = uuid4().hex[:12]
     for number in count():

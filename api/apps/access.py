@@ -37,7 +37,7 @@ class Access:
         self._clock = clock
 
     def let_in(self, request: Request) -> Caller:
-        """Who asks.
+        """Return who asks.
 
         Raises:
             Problem: 401, 403, 429 or 503, if it is nobody who may.

@@ -27,7 +27,7 @@ class Keyring:
         self._known: dict[str, bytes] = {}
 
     def known(self) -> dict[str, bytes]:
-        """The digests by name. Costs a look at the folder's time where nothing has changed."""
+        """Return the digests by name. It costs a look at the folder's time where nothing has changed."""
         try:
             changed = self._folder.stat().st_mtime_ns
         except FileNotFoundError:
@@ -38,11 +38,11 @@ class Keyring:
         return self._known
 
     def given(self) -> dict[str, datetime]:
-        """When each key was given."""
+        """Return when each key was given."""
         return {path.name: datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in sorted(self._files())}
 
     def add(self, name: str) -> str:
-        """A new key, which is kept nowhere.
+        """Make a new key, which is kept nowhere.
 
         Raises:
             KeyringError: If that is no name, or has a key.

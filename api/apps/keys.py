@@ -16,12 +16,12 @@ WRONG_PER_MINUTE: Final = 30
 
 
 def digest(key: str) -> bytes:
-    """What is kept of a key: enough to know it again, not to tell it. Keys that are made here cannot be guessed."""
+    """Compute what is kept of a key: enough to know it again, not to tell it. Keys that are made here cannot be guessed."""
     return hashlib.sha256(key.encode()).digest()
 
 
 def named(setting: str | None) -> dict[str, bytes]:
-    """The digests of the keys of the setting, by name.
+    """Read the digests of the keys of the setting, by name.
 
     Args:
         setting: ``name:key``, comma between.
@@ -39,7 +39,7 @@ def named(setting: str | None) -> dict[str, bytes]:
 
 
 def app_of(key: str, known: Mapping[str, bytes]) -> str | None:
-    """The name of the app that has a key; None: nobody. Takes as long for every key."""
+    """Find the name of the app that has a key; None: no app has it. It takes as long for every key."""
     given, found = digest(key), None
     for name, kept in known.items():
         if hmac.compare_digest(given, kept):
@@ -55,7 +55,7 @@ class Tries:
     """
 
     def __init__(self) -> None:
-        """Nobody has tried yet."""
+        """Begin with no tries."""
         self._wrong = RateLimiter(WRONG_PER_MINUTE / 60, WRONG_PER_MINUTE)
         self._right: LRUCache[tuple[str, str], None] = LRUCache(MAX_ADDRESSES)
 

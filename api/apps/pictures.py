@@ -23,7 +23,7 @@ class BadPicture(ValueError):
 
 
 def read_png(data: bytes) -> tuple[NDArray[np.uint8], bool]:
-    """The raster of a PNG, and whether its ink was dark on light; takes some milliseconds, so not on the event loop.
+    """Read the raster of a PNG, and whether its ink was dark on light; it takes some milliseconds, so not on the event loop.
 
     Colours become brightness; on a transparent picture the opaque pixels are the ink.
 

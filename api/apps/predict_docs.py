@@ -87,12 +87,12 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def unknown_model(told: str, models: Iterable[str]) -> Problem:
-    """The answer to a question of a model that is none of ``models``."""
+    """Return the answer to a question of a model that is none of ``models``."""
     return Problem(422, "Unknown model", f"no model {told}: ask one of {', '.join(models)}, or {CHAMPION}, or {ALL}")
 
 
 def answers(models: Iterable[str]) -> dict[int | str, dict[str, Any]]:
-    """Every answer by its status, where these models can be asked."""
+    """Return every answer by its status, where these models can be asked."""
     unreadable = _problems(
         "A field that is wrong, an empty drawing, or an unknown model",
         two_forms=not_understood('give exactly one of "strokes", "image" and "png", not strokes and png'),

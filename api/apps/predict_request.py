@@ -59,12 +59,12 @@ class ProblemTold(BaseModel):
 
 
 def not_understood(detail: str) -> Problem:
-    """The question cannot be read."""
+    """Make the problem of a question that cannot be read."""
     return Problem(422, "Not understood", detail)
 
 
 def _flat(image: Any) -> Any:
-    """The numbers of an image row by row, if there are as many as there should be; what they are is looked at afterwards."""
+    """Return the numbers of an image row by row, if they are as many as they should be; their values are checked afterwards."""
     if isinstance(image, list):
         if len(image) == SIDE * SIDE and not isinstance(image[0], list):
             return image
@@ -107,7 +107,7 @@ class PredictRequest(BaseModel):
 
 
 def question(body: bytes) -> PredictRequest:
-    """The question of a JSON text, whatever it is, within some milliseconds.
+    """Read the question of a JSON text, whatever it is, within some milliseconds.
 
     Args:
         body: At most `MAX_BODY` bytes.
@@ -135,13 +135,13 @@ def question(body: bytes) -> PredictRequest:
 
 
 def pixels(image: list[float]) -> NDArray[np.uint8]:
-    """The numbers of a checked image, shape ``(SIDE, SIDE)``; where none is over 1, they are shares of 255."""
+    """Return the numbers of a checked image, shape ``(SIDE, SIDE)``; where none is over 1, they are shares of 255."""
     numbers = np.array(image, np.float64).reshape(SIDE, SIDE)
     return np.rint(numbers * (255 if numbers.max() <= 1 else 1)).astype(np.uint8)
 
 
 def decoded(png: str) -> bytes:
-    """The bytes of a PNG in base64, or in a data URL.
+    """Decode the bytes of a PNG in base64, or in a data URL.
 
     Raises:
         Problem: If it is neither.

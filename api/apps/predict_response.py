@@ -49,7 +49,7 @@ class Prediction(BaseModel):
     def of(
         cls, names: list[str], guesses: dict[str, GuessMade], silent: dict[str, str], drawing_id: UUID, dark: bool | None
     ) -> "Prediction":
-        """The prediction that guesses make; ``ms`` is still to come.
+        """Make the prediction of some guesses; ``ms`` is still to come.
 
         Args:
             names: Who was asked for, in order; one of them has answered.

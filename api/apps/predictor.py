@@ -46,7 +46,7 @@ class Predictor:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """A place among the predictions under way: taken before the body is read, so that no bodies queue.
+        """Take a place among the predictions under way, before the body is read, so that no bodies queue.
 
         Raises:
             Problem: If there is none.
@@ -61,7 +61,7 @@ class Predictor:
             self._places -= 1
 
     async def predict_png(self, app: str, png: bytes, models: str | list[str]) -> Prediction:
-        """What ``models`` make of a PNG.
+        """Ask ``models`` about a PNG.
 
         Raises:
             Problem: If it cannot be read, or nobody answered.
@@ -70,7 +70,7 @@ class Predictor:
         return await self._predict(app, models, dark, raster=raster)
 
     async def predict(self, app: str, request: PredictRequest) -> Prediction:
-        """What the models that a request names make of its drawing.
+        """Ask the models that a request names about its drawing.
 
         Args:
             app: The name of the app that asks.
@@ -93,7 +93,7 @@ class Predictor:
         return await self._predict(app, request.models, dark, raster=raster)
 
     async def _read(self, png: bytes) -> tuple[NDArray[np.uint8], bool]:
-        """See `read_png`; not on the event loop, and two at a time."""
+        """Read a PNG as `read_png` does, off the event loop, and two at a time."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, read_png, png)
         except (BadPicture, DrawingError) as wrong:
@@ -123,7 +123,7 @@ class Predictor:
         return Prediction.of(names, heard.guesses, silent, probe.drawing_id, dark)
 
     async def _ask(self, probe: DrawingSubmitted, models: Collection[str]) -> Asked:
-        """The answers of ``models``, as far as they come in time.
+        """Gather the answers of ``models``, as far as they come in time.
 
         Raises:
             Problem: If the log does not take the question.
@@ -144,7 +144,7 @@ class Predictor:
 
 
 def chosen(wish: str | Sequence[str], board: ModelBoard) -> tuple[list[str], dict[str, str]]:
-    """The models that are wished for, in order, and of those the ones that cannot be asked, with why.
+    """Return the models that are wished for, in order, and why some of those cannot be asked.
 
     Raises:
         Problem: If one of them is not there.

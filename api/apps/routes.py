@@ -31,7 +31,7 @@ EXPOSED: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "
 def predict_router(
     access: Access, predictor: Predictor, metrics: Metrics, origins: Collection[str], models: Collection[str]
 ) -> APIRouter:
-    """The route for apps.
+    """Build the route for apps.
 
     Args:
         access: Says who may ask.
@@ -95,7 +95,7 @@ async def _predict(predictor: Predictor, app: str, request: Request) -> Predicti
 
 
 async def _body(request: Request) -> bytes:
-    """The request's body.
+    """Read the request's body.
 
     Raises:
         Problem: If it is over `MAX_BODY`, and then it is not read to its end, or does not come in time.

@@ -49,7 +49,7 @@ class CommandStatus:
             self._ends[event.command_id] = event
 
     def state(self, command_id: UUID) -> CommandState | None:
-        """What is known of a command; None: nothing."""
+        """Return what is known of a command; None: nothing."""
         command, end = self._commands.get(command_id), self._ends.get(command_id)
         if command is None:
             return None

@@ -48,11 +48,11 @@ class EndpointLatency:
             calls.append(guess.hops["model"])
 
     def tables(self) -> dict[str, TableUse]:
-        """The tables of late by name, the one heard last first."""
+        """Return the latest tables by name, the one heard last first."""
         return dict(sorted(self._tables.items(), key=lambda item: item[1].last, reverse=True))
 
     def latency(self, model: str) -> tuple[int, float, float] | None:
-        """Number, median and 95th percentile in ms of a batch model's last calls; None: there were none."""
+        """Return the number, median and 95th percentile in ms of a batch model's last calls; None: there were none."""
         calls = sorted(self._call_ms.get(model, ()))
         if not calls:
             return None

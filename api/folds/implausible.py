@@ -21,7 +21,7 @@ FOLDS: Final = ("joiner", "scorer", "learner", "personal")
 
 
 class Implausible(ValueError):
-    """An event that is one, and that says what cannot be."""
+    """An event of the right shape that says what cannot be."""
 
 
 def refuse_implausible(event: Event) -> None:
@@ -35,7 +35,7 @@ def refuse_implausible(event: Event) -> None:
 
 
 def _implausible(event: Event) -> str | None:
-    """Why nobody who writes such events could have written this one; None: somebody could.
+    """Say why nobody who writes such events could have written this one; None: somebody could.
 
     Counts are shown as they are, and an entry stays until another takes its place: one that nobody writes again would for ever.
     """

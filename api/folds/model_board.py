@@ -201,17 +201,17 @@ class ModelBoard:
     # --- asking
 
     def known(self) -> list[str]:
-        """All models, in the order in which they are shown; those that only events name come last."""
+        """Return all models, in the order in which they are shown; those that only events name come last."""
         catalog = self.catalog
         named = {*self.roster.names, *catalog.champions, *catalog.snapshots, *catalog.published, *self._counts}
         return self.roster.ordered(named)
 
     def states(self) -> list[ModelState]:
-        """All models as they stand."""
+        """Return the state of every model."""
         return [self.state(model) for model in self.known()]
 
     def state(self, model: str) -> ModelState:
-        """A model as it stands."""
+        """Return the state of a model."""
         answering, rest, entry = self.catalog.answering(model), self.resting.get(model), self.roster.entry(model)
         return ModelState(
             model=model,
@@ -227,18 +227,18 @@ class ModelBoard:
         )
 
     def title(self, model: str) -> str:
-        """What a model is called."""
+        """Return the title of a model."""
         answering, versions = self.catalog.answering(model), self.catalog.published.get(model)
         if answering is not None:
             return answering.title
         return list(versions.values())[-1].title if versions else self.roster.entry(model).title
 
     def part(self, model: str) -> Part:
-        """A model's part in the policy."""
+        """Return a model's part in the policy."""
         return self.catalog.part(model)
 
     def absence(self, model: str) -> str | None:
-        """Why there is no such model to ask; None: there is."""
+        """Say why there is no such model to ask; None: there is."""
         if not is_batch(model):  # before any event names it, it answers from what it starts with
             return None
         if model not in self.roster:
@@ -250,12 +250,12 @@ class ModelBoard:
         return None if answering is not None else _STARTING
 
     def training(self, model: str) -> TrainingAdvanced | None:
-        """The last step of a model's last rebuild."""
+        """Return the last step of a model's last rebuild."""
         return self.catalog.training.get(model)
 
     @property
     def folding(self) -> dict[str, str]:
-        """What learns and is folded again from the log, not up to date yet: how far it is, in words."""
+        """Say of each fold that learns and is not up to date yet how far it is folded again."""
         least: dict[str, float] = {}
         for event in self._folding.values():
             learner = LEARNERS["personal" if event.fold == "personal" else "learner"]
@@ -265,11 +265,11 @@ class ModelBoard:
     # --- counts
 
     def scores(self) -> dict[str, Frame]:
-        """The counts of every model that was scored."""
+        """Return the counts of every model that was scored."""
         return {model: self.score(model) for model in self.known() if model in self._counts}
 
     def score(self, model: str) -> Frame:
-        """The counts of a model; what it said as a shadow is told of its versions only."""
+        """Return the counts of a model; what it said as a shadow is told of its versions only."""
         confusion, latency = [0] * (DIGITS * DIGITS), [0] * (len(LATENCY_BUCKETS_MS) + 1)
         versions: dict[str, dict[str, int]] = {}
         windows: dict[int, list[int]] = {}
@@ -299,7 +299,7 @@ class ModelBoard:
     # --- for watchers
 
     def snapshot(self, online: int, drawings: int) -> Frame:
-        """All of it: the first frame of a watcher.
+        """Return everything: the first frame of a watcher.
 
         Args:
             online: Players with a socket.
@@ -315,7 +315,7 @@ class ModelBoard:
         }
 
     def changes(self) -> list[Frame]:
-        """What has changed since the last call; counts are absolute, of the changed models only."""
+        """Return what has changed since the last call; counts are absolute, of the changed models only."""
         frames, self._news = self._news, []
         if self._changed:
             changed = self.roster.ordered(self._changed)

@@ -47,7 +47,7 @@ class Drawing:
     """When it was put on the log again, to be told what is not known here."""
 
     def frames(self) -> list[str]:
-        """What can be told of it again."""
+        """Return what can be told of the drawing again."""
         return [text for text in (*self.guesses.values(), *self.misses.values()) if text]
 
     def seek(self, shown: Iterable[str], now: float) -> bool:
@@ -105,7 +105,7 @@ class RecentDrawings:
         """Finished drawings, the forgotten ones too."""
 
     def drawing(self, drawing_id: UUID) -> Drawing | None:
-        """What is known of a finished drawing; None: nothing."""
+        """Return what is known of a finished drawing; None: nothing."""
         return self._drawings.get(drawing_id)
 
     def add_drawing(self, drawing_id: UUID, player_id: str, received_at: float | None = None) -> Drawing:
@@ -128,7 +128,7 @@ class RecentDrawings:
             del self._drawings[drawing_id]
 
     def correction(self, correction_id: UUID) -> Correction | None:
-        """What is known of a correction; None: nothing."""
+        """Return what is known of a correction; None: nothing."""
         return self._corrections.get(correction_id)
 
     def add_correction(self, correction_id: UUID, player_id: str) -> Correction:

@@ -20,7 +20,7 @@ class Accuracy(BaseModel):
 
     @classmethod
     def of(cls, n: int, correct: int) -> "Accuracy":
-        """The share of ``correct`` in ``n``.
+        """Compute the share of ``correct`` in ``n``.
 
         Source:
             Wilson 1927, "Probable inference, the law of succession, and statistical inference".

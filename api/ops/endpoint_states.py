@@ -64,7 +64,7 @@ class EndpointState(BaseModel):
 
 
 def endpoints(board: ModelBoard, latencies: EndpointLatency) -> list[EndpointState]:
-    """The endpoint of every batch model."""
+    """Return the endpoint of every batch model."""
     return [_endpoint(board, latencies, model) for model in board.roster.batch]
 
 

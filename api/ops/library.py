@@ -76,7 +76,7 @@ class LibraryModel(ModelState):
 
 
 def standing(board: ModelBoard, model: str) -> Standing:
-    """What the policy makes of a model."""
+    """Return how a model stands by the policy."""
     part = board.part(model)
     if part != "shown":
         return part
@@ -84,7 +84,7 @@ def standing(board: ModelBoard, model: str) -> Standing:
 
 
 def library(board: ModelBoard) -> list[LibraryModel]:
-    """Every model with its versions."""
+    """Return every model with its versions."""
     return [_model(board, model) for model in board.known()]
 
 
@@ -102,7 +102,7 @@ def _model(board: ModelBoard, model: str) -> LibraryModel:
 
 
 def versions_of(board: ModelBoard, model: str, counts: dict[str, dict[str, int]]) -> list[LibraryVersion]:
-    """The versions of a model, oldest first; ``counts`` are those of each."""
+    """Return the versions of a model, oldest first; ``counts`` are those of each."""
     answering = board.catalog.answering(model)
     versions = [
         _published(published, _status(board, published), counts)
@@ -176,7 +176,7 @@ def _bare(version: str, counts: dict[str, dict[str, int]]) -> LibraryVersion:
 
 
 def candidate_of(event: CandidateSet | None) -> Candidate | None:
-    """The candidate that an event sets; None: it sets none."""
+    """Return the candidate that an event sets; None: it sets none."""
     if event is None or event.role == "none":
         return None
     return Candidate(version=event.version, role=event.role, share=event.share, note=event.note, at=event.at)

@@ -18,15 +18,15 @@ class Refusal:
 
 
 class Operators:
-    """Those who know the token. It is compared in constant time."""
+    """Knows operators by their token, which is compared in constant time."""
 
     def __init__(self, token: str | None) -> None:
-        """None: nobody is."""
+        """Take the token; None: nobody is an operator."""
         self._token = None if token is None else digest(token)
         self._tries = Tries()
 
     def refusal(self, authorization: str | None, host: str, now: float) -> Refusal | None:
-        """Why a request is not an operator's; None: it is.
+        """Say why a request is not an operator's; None: it is.
 
         Args:
             authorization: The header.

@@ -54,11 +54,11 @@ class Case:
 
     @property
     def state(self) -> Literal["open", "repaired", "replayed"]:
-        """Where it stands."""
+        """The state of the case."""
         return "replayed" if self.replayed else "repaired" if self.repaired is not None else "open"
 
     def event(self) -> Event:
-        """The event that it is by now.
+        """The event that the message is by now.
 
         Raises:
             Refused: If it is none, or not all of it was kept.
@@ -199,7 +199,7 @@ def _fold(found: dict[UUID, Case], event: object, wanted: Collection[UUID]) -> N
 
 
 def told(case: Case, size: int) -> Rejected:
-    """A case in a list."""
+    """Return a case as a list shows it."""
     rejected = case.rejected
     return Rejected(
         rejection_id=rejected.rejection_id,

@@ -45,7 +45,7 @@ class RoutingState(BaseModel):
 
 
 def routing(board: ModelBoard, latencies: EndpointLatency) -> RoutingState:
-    """The policy in force, the candidates, and the tables that guesses name."""
+    """Return the policy in force, the candidates, and the tables that guesses name."""
     policy = board.catalog.policy
     tried = ((model, candidate_of(board.catalog.candidate(model))) for model in board.known())
     return RoutingState(
