@@ -1,5 +1,6 @@
 """Creates the topics of contracts/events.py on a broker, and brings the settings of existing ones up to date."""
 
+import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -7,11 +8,11 @@ from typing import Any, Final
 import structlog
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import AuthorizationError, TopicAlreadyExistsError
+from kafka.errors import AuthorizationError, TopicAlreadyExistsError, UnknownBrokerIdError
 
 from contracts.events import TOPICS
 from contracts.settings import Settings
-from producers.connection import DIRECT, NotAdmitted, kafka_of, knock
+from producers.connection import DIRECT, BrokerAbsent, NotAdmitted, kafka_of, knock
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +41,8 @@ MOST_BROKERS_ALONE: Final = 2
 REPLICAS: Final = 3
 IN_SYNC: Final = 2
 _IN_SYNC: Final = "min.insync.replicas"
+CONTROLLER_S: Final = 30.0
+"""How long a cluster that starts may take until the broker that controls it is one of those that it names."""
 _BY_SEVERAL: Final = (
     f"what players are told is saved must be on {IN_SYNC} brokers, of which this cluster has enough: let an administrator"
     f" run `gamenight topics`, or set {_IN_SYNC} to {IN_SYNC} or more"
@@ -60,6 +63,19 @@ def create_topics(settings: Settings) -> None:
             two of several is acknowledged and we may not change that.
         BusError: If nobody is there, or does not admit us.
     """
+    deadline = time.monotonic() + CONTROLLER_S
+    while True:
+        try:
+            return _create(settings)
+        except UnknownBrokerIdError as unknown:  # the client does not ask again who the brokers are
+            if time.monotonic() > deadline:
+                raise BrokerAbsent(
+                    f"Kafka's controller is not among its brokers after {CONTROLLER_S:.0f} s: is it up?"
+                ) from unknown
+        time.sleep(0.2)
+
+
+def _create(settings: Settings) -> None:
     admin = open_admin(settings)
     try:
         several = _several(admin)
