@@ -131,6 +131,21 @@ def test_no_program_names_a_batch_model():
     assert {path for path in naming if not path.startswith("trainers/images/")} == EXAMPLES
 
 
+def test_no_page_names_a_model():
+    """The browser takes names, titles, kinds, places and colours from the server, those of the built-in models too."""
+    titles = {ROSTER[model].title for model in MODELS}
+    named = re.compile("|".join([*(f"[\"'`]{model}[\"'`]" for model in MODELS), *(rf"\b{title}\b" for title in titles)]))
+    pages = [
+        path
+        for path in (ROOT / "web").rglob("*")
+        if path.suffix in {".js", ".css", ".html"} and ".test." not in path.name and "vendor" not in path.parts
+    ]
+    assert len(pages) > 40
+
+    found = {str(path.relative_to(ROOT)): named.findall(path.read_text()) for path in pages}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
 def test_the_containers_have_what_the_images_say_of_themselves_and_name_none_of_them():
     dockerfile = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
 

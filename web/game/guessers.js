@@ -2,6 +2,7 @@
 /** What there is to say of a guesser at this moment: has it answered, does it rest, whose version is it. Pure. */
 
 import { plural } from "../lib/format.js";
+import { kindOf, shared } from "../lib/models.js";
 
 /**
  * @typedef {import("../lib/protocol.js").Guess} Guess
@@ -52,11 +53,12 @@ function noted({ model }, { version, role, fallback, final, left_out: missing = 
 
 /** What the player's own model and the blend stand on: their versions would tell a player nothing. @param {string} model @param {string | null} version */
 function known(model, version) {
-  if (model === "everyone") return "all who answer, together";
-  if (model !== "yours") return "";
-  if (version === null) return "River, and what you teach it";
+  const kind = kindOf(model);
+  if (kind === "blend") return "all who answer, together";
+  if (kind !== "personal") return "";
+  if (version === null) return `${shared()}, and what you teach it`;
   const drawings = lessons(version);
-  return drawings === 0 ? "as River, until your first answer" : `knows ${plural(drawings, "drawing")} of yours`;
+  return drawings === 0 ? `as ${shared()}, until your first answer` : `knows ${plural(drawings, "drawing")} of yours`;
 }
 
 /** How many lessons an online model's version has behind it: of "own1+12" twelve.
@@ -73,7 +75,8 @@ export function lessons(version) {
  * @returns {string}
  */
 export function shownVersion(model, version) {
-  return version === null || model === "everyone" || model === "yours" ? "" : version;
+  const kind = kindOf(model);
+  return version === null || kind === "blend" || kind === "personal" ? "" : version;
 }
 
 /** "a", "a and b", "a, b and c".
@@ -87,7 +90,7 @@ export function listed(names) {
  * card moves while the pen does.
  */
 export class Lead {
-  #lead = "everyone";
+  /** Null: nobody has said, and the first in order is. @type {string | null} */ #lead = null;
   #settled = false;
 
   /** Hear what the policy says: nothing where the guesses do.
@@ -111,7 +114,7 @@ export class Lead {
    * @returns {string | null} Null where there are none.
    */
   of(models) {
-    return models.includes(this.#lead) ? this.#lead : (models[0] ?? null);
+    return this.#lead !== null && models.includes(this.#lead) ? this.#lead : (models[0] ?? null);
   }
 }
 
@@ -121,7 +124,7 @@ export class Lead {
  */
 export function agreement(guesses) {
   const votes = new Array(10).fill(0);
-  const voters = guesses.filter(({ model }) => model !== "everyone");
+  const voters = guesses.filter(({ model }) => kindOf(model) !== "blend");
   for (const { label } of voters) votes[label] += 1;
   const n = Math.max(...votes);
   return voters.length === 0 ? null : { digit: votes.indexOf(n), n, of: voters.length };

@@ -1,8 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Lead, agreement, lessons, listed, cardState } from "./guessers.js";
+import { know } from "../lib/models.js";
+import { Lead, agreement, lessons, listed, cardState, shownVersion } from "./guessers.js";
 
 /** @typedef {import("../lib/protocol.js").Guess} Guess */
+
+know([
+  { model: "all", title: "All", kind: "blend", hue: null, order: 0 },
+  { model: "xgboost", title: "XGBoost", kind: "batch", hue: 44, order: 1 },
+  { model: "brook", title: "Brook, learns at once", kind: "online", hue: 205, order: 2 },
+  { model: "mine", title: "Mine", kind: "personal", hue: 350, order: 3 },
+]);
 
 const names = { mxnet: "MXNet CNN", kmeans: "K-Means" };
 /** @param {string} model */
@@ -45,13 +53,14 @@ test("who cannot be here says why", () => {
 });
 
 test("the blend says who is not in it and why", () => {
-  const { note } = cardState(known("everyone"), guess("everyone", { left_out: { mxnet: "resting", kmeans: "late" } }), undefined, true, name);
+  const { note } = cardState(known("all"), guess("all", { left_out: { mxnet: "resting", kmeans: "late" } }), undefined, true, name);
   assert.equal(note, "without MXNet CNN (resting) and K-Means (late)");
+  assert.equal(cardState(known("all"), guess("all"), undefined, true, name).note, "all who answer, together");
 });
 
 test("while the pen moves the blend does not say who is late", () => {
-  const early = guess("everyone", { final: false, left_out: { mxnet: "resting", kmeans: "late" } });
-  assert.equal(cardState(known("everyone"), early, undefined, false, name).note, "without MXNet CNN (resting)");
+  const early = guess("all", { final: false, left_out: { mxnet: "resting", kmeans: "late" } });
+  assert.equal(cardState(known("all"), early, undefined, false, name).note, "without MXNet CNN (resting)");
 });
 
 test("a canary and a stand-in are marked", () => {
@@ -62,18 +71,23 @@ test("a canary and a stand-in are marked", () => {
 });
 
 test("a player's own model says how many of their drawings it knows", () => {
-  const note = (/** @type {string} */ version) => cardState(known("yours", { version }), undefined, undefined, false, name).note;
+  const note = (/** @type {string} */ version) => cardState(known("mine", { version }), undefined, undefined, false, name).note;
   assert.equal(note("own1+12"), "knows 12 drawings of yours");
   assert.equal(note("own1+1"), "knows 1 drawing of yours");
-  assert.match(note("own1"), /as River/);
-  assert.match(note(/** @type {any} */ (null)), /teach/);
+  assert.equal(note("own1"), "as Brook, until your first answer");
+  assert.equal(note(/** @type {any} */ (null)), "Brook, and what you teach it");
   assert.deepEqual([lessons("own1+12"), lessons("base1"), lessons("")], [12, 0, 0]);
+});
+
+test("a version that would tell a player nothing is not shown", () => {
+  const shown = ["all", "mine", "brook", "xgboost"].map((model) => shownVersion(model, "3"));
+  assert.deepEqual([shown, shownVersion("xgboost", null)], [["", "", "3", "3"], ""]);
 });
 
 test("who is shown first is settled by finished drawings: previews move no card", () => {
   const lead = new Lead();
-  const all = ["everyone", "xgboost", "river"];
-  assert.equal(lead.of(all), "everyone");
+  const all = ["all", "xgboost", "river"];
+  assert.equal(lead.of(all), "all");
   assert.equal(lead.hear(guess("river", { lead: "river", final: false })), true);
   assert.equal(lead.hear(guess("river", { lead: "xgboost", final: false })), false);
   assert.equal(lead.of(all), "river");
@@ -96,9 +110,9 @@ test("where the one to be shown first is not there, the first in order is", () =
 });
 
 test("how many agree is counted without the blend", () => {
-  const guesses = [guess("everyone", { label: 1 }), guess("xgboost"), guess("river"), guess("kmeans", { label: 1 })];
+  const guesses = [guess("all", { label: 1 }), guess("xgboost"), guess("river"), guess("kmeans", { label: 1 })];
   assert.deepEqual(agreement(guesses), { digit: 7, n: 2, of: 3 });
-  assert.equal(agreement([guess("everyone")]), null);
+  assert.equal(agreement([guess("all")]), null);
 });
 
 test("a list reads as people write it", () => {

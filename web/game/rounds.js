@@ -1,6 +1,8 @@
 // @ts-check
 /** The drawings of this visit and what became of them: guesses, labels, who was right. Pure. */
 
+import { kindOf } from "../lib/models.js";
+
 /**
  * @typedef {import("../lib/protocol.js").Guess} Guess
  * @typedef {import("../lib/protocol.js").Missed} Missed
@@ -53,7 +55,7 @@ export function favourite(guesses) {
   const sums = new Array(10).fill(0);
   let any = false;
   for (const { model, label, probabilities } of guesses) {
-    if (model === "everyone") return label;
+    if (kindOf(model) === "blend") return label;
     any = true;
     probabilities.forEach((p, digit) => (sums[digit] += Math.log(Math.max(p, 1e-6))));
   }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { know } from "../lib/models.js";
 import { favourite, questions, reply, round, tally } from "./rounds.js";
 
 /** @param {string} model @param {number} label @param {number} p */
@@ -31,7 +32,8 @@ test("a model that did not answer is neither right nor wrong", () => {
 
 test("the favourite is what the models together hold most likely", () => {
   assert.equal(favourite([guess("a", 1, 0.5), guess("b", 7, 0.99)]), 7);
-  assert.equal(favourite([guess("a", 1, 0.5), guess("b", 7, 0.99), guess("everyone", 1, 0.5)]), 1);
+  know([{ model: "all", kind: "blend", hue: null, order: 0 }]);
+  assert.equal(favourite([guess("a", 1, 0.5), guess("b", 7, 0.99), guess("all", 1, 0.5)]), 1);
   assert.equal(favourite([]), null);
 });
 

@@ -2,7 +2,7 @@
 /** What the game's page shows: the cards of the models, the answers, what a correction did, and the drawings of before. */
 
 import { h, say, svg } from "../lib/dom.js";
-import { byPlace, colour, short } from "../lib/models.js";
+import { byPlace, colour, kindOf, short } from "../lib/models.js";
 import { Card } from "./cards.js";
 import { canvas, digits, page, paper } from "./elements.js";
 import { agreement, cardState, listed } from "./guessers.js";
@@ -98,7 +98,7 @@ export class View {
     for (const [digit, { button, votes }] of digits.entries()) {
       button.disabled = !ready;
       button.setAttribute("aria-pressed", String(label === digit));
-      const voters = [...(this.#state.current?.guesses.values() ?? [])].filter((guess) => guess.label === digit && guess.model !== "everyone");
+      const voters = [...(this.#state.current?.guesses.values() ?? [])].filter((guess) => guess.label === digit && kindOf(guess.model) !== "blend");
       votes.replaceChildren(...voters.map(({ model }) => model).sort(byPlace).map((model) => h("i", { ...colour(model) })));
     }
     const agreed = this.#state.current ? agreement([...this.#state.current.guesses.values()]) : null;
@@ -165,7 +165,7 @@ export class View {
     this.#speakTimer = setTimeout(() => {
       const first = this.#state.lead.of([...this.#cards.keys()].sort(byPlace));
       const guess = first ? one.guesses.get(first) : undefined;
-      const others = [...one.guesses.values()].filter(({ model }) => model !== first && model !== "everyone");
+      const others = [...one.guesses.values()].filter(({ model }) => model !== first && kindOf(model) !== "blend");
       const agree = others.filter(({ label }) => label === guess?.label).length;
       const absent = [...one.missed.keys()].sort(byPlace).map(this.named);
       say(page.spoken, [

@@ -1,30 +1,45 @@
 // @ts-check
-/** What a model is called, its place and its colour: as the server says them, the same on every page. */
+/** What the server says of models, the same on every page: what one is called, its kind, its place and its colour. */
 
-/** @typedef {{model: string, hue?: number | null, order?: number}} Look */
+/**
+ * @typedef {import("./protocol.js").Kind} Kind
+ * @typedef {{model: string, title?: string, kind?: Kind, hue?: number | null, order?: number}} Look
+ */
 
-/** @type {Map<string, {hue: number | null, order: number}>} */
+/** By name. @type {Map<string, Look>} */
 const looks = new Map();
 
-/** Take note of how models look: call it with whatever the server says of models, before they are drawn.
+/** Take note of what models are: call it with whatever the server says of models, before they are drawn.
  * @param {Look[]} models
  */
 export function know(models) {
-  for (const { model, hue, order } of models) if (order !== undefined) looks.set(model, { hue: hue ?? null, order });
+  for (const look of models) if (look.order !== undefined) looks.set(look.model, look);
 }
 
 /** The attributes that give an element a model's colour, `--hue` in the styles: an angle that base.css makes a colour of, or that of
- * ink. A model that the server has said nothing of has an angle by its name.
+ * ink. So has a model that the server has said nothing of.
  * @param {string} model
  * @returns {Record<string, string | number>}
  */
 export function colour(model) {
-  const look = looks.get(model);
-  if (look?.hue === null) return { "data-hue": "none" };
-  if (look) return { "data-hue": look.hue, "--angle": look.hue };
-  let sum = 0;
-  for (const letter of model) sum = (sum * 31 + letter.charCodeAt(0)) % 360;
-  return { "data-hue": sum, "--angle": sum };
+  const hue = looks.get(model)?.hue ?? null;
+  return hue === null ? { "data-hue": "none" } : { "data-hue": hue, "--angle": hue };
+}
+
+/** Of what kind a model is.
+ * @param {string} model
+ * @returns {Kind | undefined} Undefined: the server has said nothing of it.
+ */
+export function kindOf(model) {
+  return looks.get(model)?.kind;
+}
+
+/** What the model that learns from all players is called, the first of them where there are several: each player's own builds on it.
+ * @returns {string}
+ */
+export function shared() {
+  const [first] = [...looks.values()].filter(({ kind }) => kind === "online").sort((a, b) => byPlace(a.model, b.model));
+  return first ? short(first, first.model) : "what all have taught";
 }
 
 /** Which of two models is shown before the other; those that nobody knows come last, by name.
@@ -38,7 +53,7 @@ export function byPlace(a, b) {
 }
 
 /** A model's name where there is little room: its title up to the first comma.
- * @param {{model: string, title?: string} | undefined} known
+ * @param {{model?: string, title?: string} | undefined} known
  * @param {string} model
  * @returns {string}
  */

@@ -2,7 +2,7 @@
 /** What the library says of models and their versions, in words. Pure. */
 
 import { count, percent, percent1, plural } from "../lib/format.js";
-import { short } from "../lib/models.js";
+import { shared, short } from "../lib/models.js";
 
 /**
  * @typedef {import("../lib/protocol.js").Model} Model
@@ -30,15 +30,15 @@ import { short } from "../lib/models.js";
  */
 
 const KINDS = {
-  batch: "Trained on SageMaker, answers at an endpoint",
-  online: "Learns from every correction, within a second",
-  personal: "Each player's own: River, and what they have taught",
-  blend: "What all that answer in time say together",
+  batch: () => "Trained on SageMaker, answers at an endpoint",
+  online: () => "Learns from every correction, within a second",
+  personal: () => `Each player's own: ${shared()}, and what they have taught`,
+  blend: () => "What all that answer in time say together",
 };
 
 /** @param {Model} model */
 export function kind(model) {
-  return model.kind ? KINDS[model.kind] : "";
+  return model.kind ? KINDS[model.kind]() : "";
 }
 
 const STANDINGS = {
