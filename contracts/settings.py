@@ -163,7 +163,9 @@ class Settings(BaseSettings):
     archive_every_s: float = Field(60.0, description="longest time an example waits for the archive, in seconds")
     held_back: float = Field(0.2, description="share of labelled drawings kept from training to judge it, 0..1")
     feedback_weight: float = Field(3.0, description="weight of a player's drawing beside one of MNIST in training")
-    training_rounds: int = Field(75, description="boosting rounds of a rebuilt XGBoost")
+    training_rounds: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="`rounds` of a rebuilt model, where its `image.json` has any; not given: as many as that says"
+    )
     seed: int = Field(20181103, description="seed of every draw of chance in training")
     chromium: str | None = Field(None, description="path of the Chromium for the browser tests; not given: looked for")
     alive_file: Path | None = Field(

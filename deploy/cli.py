@@ -67,11 +67,16 @@ def _told() -> tuple[type[Exception], ...]:
     from producers.connection import BusError
     from producers.topics import TopicsDiffer
 
-    return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, RosterError, NoGame
+    ours = NoGame, NoModel
+    return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, RosterError, *ours
 
 
 class NoGame(RuntimeError):
     """The game does not answer as it should."""
+
+
+class NoModel(ValueError):
+    """Nobody said which model is meant."""
 
 
 @app.command()
@@ -418,7 +423,7 @@ Reason = Annotated[str, typer.Option(help="Kept with the command.")]
 @app.command("retrain")
 @app.command("train")
 def train(
-    target: Annotated[str, typer.Argument(help="The batch model to rebuild.")] = "xgboost",
+    target: Annotated[str | None, typer.Argument(help="The batch model to rebuild.", show_default=False)] = None,
     base: Annotated[bool, typer.Option("--base", help="From MNIST alone, without players' drawings.")] = False,
     reason: Reason = "",
     wait: Annotated[bool, typer.Option(help="Show how far it is, until it is done.")] = True,
@@ -428,6 +433,8 @@ def train(
     from deploy.retraining import follow
 
     settings = Settings.load()
+    if target is None:
+        raise NoModel(f"say which model is to be rebuilt: {', '.join(settings.roster().batch)}")
     body = {"target": target, "base": base, "reason": reason}
     if not wait:
         command_id = _ordered("retrain", body)

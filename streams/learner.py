@@ -30,14 +30,13 @@ from contracts.events import (
     SnapshotTaken,
 )
 from contracts.ports import Cells, Origin
-from contracts.roster import is_batch
+from contracts.roster import BUILT_IN, is_batch
 from streams.embedding import BASE, LENGTH
 
 RATE: Final = 0.1
 """The rate of learning: one lesson moves the logit of its label by 1.7 times what its probability lacked of 1."""
 REHEARSAL_WEIGHT: Final = 0.5
 """The weight of the one sample of the base that follows each lesson, so that what the base knew is kept."""
-TITLE: Final = "River, learns from every correction"
 _STATE: Final = "state"
 
 
@@ -285,11 +284,11 @@ class Learner:
         return f"{self._base.generation}+{state.lessons}"
 
     def _snapshot(self, partition: int) -> SnapshotTaken:
-        state = self._states[partition]
+        model, state = ONLINE_MODELS[partition], self._states[partition]
         return SnapshotTaken(
-            model=ONLINE_MODELS[partition],
+            model=model,
             version=self._version(state),
-            title=TITLE,
+            title=BUILT_IN[model].title,
             offset=state.offset,
             lessons=state.lessons,
             digest=state.digest(),

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from contracts.events import (
     DIGITS,
+    ONLINE_MODELS,
     PERSONAL_MODEL,
     CorrectionReceipt,
     Event,
@@ -59,8 +60,8 @@ from streams.player_memory import (
     write,
 )
 
-SHARED: Final = "river"
-"""The model that is asked where a player has taught nothing like it."""
+SHARED: Final = ONLINE_MODELS[0]
+"""The online model that is asked where a player has taught nothing like it."""
 GENERATION: Final = "own1"
 KEPT: Final = 256
 """Drawings remembered of a player, the newest: .97^256 is 0.0004, so none before them would count in ``r``; and a player's own

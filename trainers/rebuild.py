@@ -16,6 +16,7 @@ import structlog
 
 from contracts.events import ModelPublished, RetrainModel, TrainingAdvanced
 from contracts.ports import Blobs, Bus
+from contracts.roster import Entry
 from contracts.settings import Settings
 from trainers import dataset, evaluate, gate, jobs, pricing
 from trainers.approval import Approvals
@@ -194,7 +195,7 @@ class Rebuilder:
                     settings.image_uri(command.target),
                     f"s3://{settings.bucket}/{there.train}",
                     f"s3://{settings.bucket}/models/{command.target}",
-                    self._hyperparameters(command.target),
+                    hyperparameters(self._standing.roster[command.target], settings),
                 ),
                 self._pause,
             )
@@ -209,17 +210,19 @@ class Rebuilder:
         tell.step("dataset", f"{taken} examples archived; the dataset is made of MNIST and all feedback")
         return dataset.read_archive(self._blobs)
 
-    def _hyperparameters(self, model: str) -> dict[str, str]:
-        """Return the hyperparameters that the image asks for; the number of rounds, where it has any, is a setting."""
-        asked = self._standing.roster[model].hyperparameters
-        rounds = {"rounds": str(self._settings.training_rounds)} if "rounds" in asked else {}
-        return {**asked, **rounds, "seed": str(self._settings.seed)}
-
     def _trained(self, name: str, tell: "Teller") -> Progress:
         begin, end = SHARES["training"], SHARES["evaluation"]
         for now in self._jobs.follow(name):
             tell.onward("training", begin + now.fraction * (end - begin), f"{name}: {now.stage or now.status}", now.log)
         return now
+
+
+def hyperparameters(model: Entry, settings: Settings) -> dict[str, str]:
+    """The hyperparameters of a rebuild: those that the image asks for, with the rounds that are set, if any, and the seed."""
+    told = {**model.hyperparameters, "seed": str(settings.seed)}
+    if "rounds" in told and settings.training_rounds is not None:
+        told["rounds"] = str(settings.training_rounds)
+    return told
 
 
 class Teller:

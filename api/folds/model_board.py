@@ -227,7 +227,9 @@ class ModelBoard:
         )
 
     def title(self, model: str) -> str:
-        """Return the title of a model."""
+        """Return the title of a model: the roster's; of one that only the log knows, that of its last event."""
+        if model in self.roster:
+            return self.roster[model].title
         answering, versions = self.catalog.answering(model), self.catalog.published.get(model)
         if answering is not None:
             return answering.title

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from contracts.events import CorrectionReceipt, Event, LessonProbed, Outcome, ReceiptProbed, SnapshotTaken
 from contracts.ports import Origin
+from contracts.roster import BUILT_IN
 from streams.learner import REHEARSAL_WEIGHT, Base, Learner, Softmax, UnreadableFeatures, load_base
 from tests.histories import READER, MemoryCells, drawing, folded, lesson, named, shown
 
@@ -48,6 +49,7 @@ def test_before_its_first_lesson_a_model_is_the_base():
     [opened] = Learner(BASE).open(MemoryCells(), 0)
 
     assert (opened.model, opened.version, opened.lessons, opened.offset) == ("river", "mnist1+0", 0, -1)
+    assert opened.title == BUILT_IN["river"].title
     assert np.array_equal(weights_of(opened), BASE.weights.astype("<f4"))
 
 

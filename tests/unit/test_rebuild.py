@@ -15,7 +15,7 @@ from tests.roster import ROSTER
 from trainers.approval import Approvals
 from trainers.model_log import Standing
 from trainers.promote import Promoter
-from trainers.rebuild import Rebuilder
+from trainers.rebuild import Rebuilder, hyperparameters
 from trainers.registry import Registered
 
 
@@ -72,3 +72,12 @@ def test_a_version_that_failed_meanwhile_is_not_promoted_again_and_is_still_know
     shop = Shop(published("2", 2, arn="arn:2", failed="router: no answer"))
     assert shop.resume() == ("refused", "router: no answer", "1")
     assert shop.standing.failed("xgboost") == {"2"}
+
+
+def test_a_rebuild_takes_its_hyperparameters_from_the_image_and_rounds_that_are_set_replace_those():
+    asked, given = Settings(seed=7), Settings(seed=7, training_rounds=4)
+    boosted, network = ROSTER["xgboost"], ROSTER["tensorflow"]
+
+    assert hyperparameters(boosted, asked) == {**boosted.hyperparameters, "seed": "7"}
+    assert hyperparameters(boosted, given) == {**boosted.hyperparameters, "seed": "7", "rounds": "4"}
+    assert hyperparameters(network, given) == {**network.hyperparameters, "seed": "7"}

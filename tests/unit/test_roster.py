@@ -112,13 +112,20 @@ def test_images_are_looked_for_in_every_folder_that_is_named(tmp_path):
         Settings(images=f"{tmp_path}/three").roster()
 
 
-EXAMPLES = {"deploy/cli.py", "api/ops/routes.py", "api/apps/predict_docs.py"}
-"""Where a batch model stands as an example of a request, or as what is rebuilt where none is named."""
+EXAMPLES = {"api/ops/routes.py", "api/apps/predict_docs.py"}
+"""Where a batch model stands as an example of a request."""
+ONCE = "contracts/events.py"
+"""Where the models that are built in are named."""
 
 
-def test_no_program_names_a_batch_model():
+@pytest.mark.parametrize(
+    ("models", "where"),
+    [(BATCH_MODELS, EXAMPLES), ((BLEND, *ONLINE_MODELS, PERSONAL_MODEL), {ONCE, "api/apps/predict_docs.py"})],
+    ids=["batch", "built in"],
+)
+def test_no_program_names_a_model(models, where):
     """What does would have to be changed for one more."""
-    named = re.compile("|".join(f"[\"']{model}[\"']" for model in BATCH_MODELS))
+    named = re.compile("|".join(f"[\"']{model}[\"']" for model in models))
     programs = [
         path.relative_to(ROOT)
         for folder in ("contracts", "producers", "streams", "api", "trainers", "deploy", "web")
@@ -128,12 +135,12 @@ def test_no_program_names_a_batch_model():
     assert len(programs) > 100
 
     naming = {str(path) for path in programs if named.search((ROOT / path).read_text())}
-    assert {path for path in naming if not path.startswith("trainers/images/")} == EXAMPLES
+    assert {path for path in naming if not path.startswith("trainers/images/")} == where
 
 
 def test_no_page_names_a_model():
     """The browser takes names, titles, kinds, places and colours from the server, those of the built-in models too."""
-    titles = {ROSTER[model].title for model in MODELS}
+    titles = {ROSTER[model].title.partition(",")[0] for model in MODELS}
     named = re.compile("|".join([*(f"[\"'`]{model}[\"'`]" for model in MODELS), *(rf"\b{title}\b" for title in titles)]))
     pages = [
         path

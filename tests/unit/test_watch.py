@@ -152,7 +152,14 @@ def test_the_newest_snapshot_on_the_log_is_shown_whatever_offset_another_says():
     beyond = snapshot(3).model_copy(update={"offset": (1 << 53) - 1, "version": "mnist1+9000"})
 
     assert board(beyond, snapshot(1)).state("river").version == "mnist1+1"
-    assert board(snapshot(1).model_copy(update={"title": "Nobody"}), snapshot(1)).state("river").title == "River"
+
+
+def test_titles_are_those_of_the_roster_whatever_the_log_says_and_the_logs_own_where_the_roster_has_none():
+    called = {"title": "Nobody"}
+    renamed = [event.model_copy(update=called) for event in (snapshot(1), published("1"), promoted("1"), promoted("1", "svm"))]
+
+    told = {state.model: state.title for state in board(*renamed).states()}
+    assert told == {model: ROSTER[model].title for model in MODELS} | {"svm": "Nobody"}
 
 
 def test_players_are_told_of_versions_but_not_of_every_lesson():

@@ -116,7 +116,7 @@ function trained(model, training, log) {
 }
 
 function showTraining() {
-  if (jobs.size === 0) page.training.replaceChildren(h("p", { class: "quiet small" }, "Nothing is being rebuilt. An operator starts it with: gamenight retrain"));
+  if (jobs.size === 0) page.training.replaceChildren(h("p", { class: "quiet small" }, "Nothing is being rebuilt. An operator starts it with: gamenight retrain MODEL"));
   else if (page.training.childElementCount !== jobs.size || page.training.querySelector("p.quiet:only-child")) {
     page.training.replaceChildren(...[...jobs.values()].map(({ element }) => element));
   }
