@@ -186,11 +186,14 @@ class Relay:
 
     def _publish(self, readings: list[Reading], live: bool) -> None:
         for record, event in readings:
-            try:
-                for apply in self._takers(type(event), live):
+            failures: list[Exception] = []
+            for apply in self._takers(type(event), live):
+                try:
                     apply(event)
-            except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
-                asyncio.get_running_loop().run_in_executor(None, self._reject, rejection(record, STAGE, wrong))
+                except Exception as wrong:  # noqa: BLE001 one who fails keeps the event from nobody else
+                    failures.append(wrong)
+            if failures:  # a record is rejected once, for the first that could not handle it
+                asyncio.get_running_loop().run_in_executor(None, self._reject, rejection(record, STAGE, failures[0]))
 
     def _takers(self, kind: type[Event], live: bool) -> list[Callable[[Any], object]]:
         takers = self._of_type.get((kind, live))

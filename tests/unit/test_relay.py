@@ -9,10 +9,12 @@ import orjson
 import pytest
 
 from api.folds.command_status import CommandStatus
+from api.folds.endpoint_latency import EndpointLatency
 from api.folds.model_board import ModelBoard
 from api.folds.recent_drawings import RecentDrawings, Told
 from api.health import Health
 from api.play.frames import Guess
+from api.probes import Probes
 from api.relay import LIVE, SCORES, STATE
 from contracts.events import (
     EVENTS,
@@ -22,6 +24,7 @@ from contracts.events import (
     Event,
     GuessMade,
     GuessMissed,
+    MessageRejected,
     ModelPromoted,
     Outcome,
     PolicySet,
@@ -205,6 +208,28 @@ def test_a_record_that_cannot_be_read_stops_nothing(bus):
 
         ada.next("guess")
         eventually(lambda: get(address, "/metrics").text.count("gamenight_records_rejected_total{topic=") == 2)
+
+
+def test_a_subscriber_that_fails_keeps_the_event_from_nobody_and_the_record_is_rejected_once(bus, monkeypatch):
+    def fail(*_: object) -> None:
+        raise KeyError("a fold that is broken")
+
+    monkeypatch.setattr(Probes, "apply", fail)
+    monkeypatch.setattr(EndpointLatency, "apply", fail)
+    with serving(bus) as address, playing(address) as ada:
+        bus.publish(guess("d1", 7, player=ada.player_id))
+
+        assert ada.next("guess")["label"] == 7
+        eventually(lambda: rejections(bus))
+        bus.publish(guess("d2", 7, player=ada.player_id))
+        assert ada.next("guess")["label"] == 7
+        eventually(lambda: len(rejections(bus)) == 2)
+
+    assert [(one.source, one.source_offset, one.stage) for one in rejections(bus)] == [
+        ("guesses.v1", 0, "api"),
+        ("guesses.v1", 1, "api"),
+    ]
+    assert "a fold that is broken" in rejections(bus)[0].error
 
 
 def test_a_drawing_that_another_process_had_is_known_from_the_guess_on_it(bus):
@@ -418,3 +443,11 @@ def on(bus: Bus, topic: str) -> list[Any]:
     tail.close()
     assert all(isinstance(event, DrawingSubmitted | CorrectionGiven) for event in events)
     return events
+
+
+def rejections(bus: Bus) -> list[MessageRejected]:
+    """All that was told on rejected.v1."""
+    tail = bus.follow(["rejected.v1"], "start")
+    told = [decode(record.topic, record.value) for record in tail.poll(0)]
+    tail.close()
+    return [one for one in told if isinstance(one, MessageRejected)]
