@@ -29,12 +29,16 @@ from api.metrics import Metrics
 from api.ops.operators import Operators
 from api.ops.routes import not_valid, router
 from api.pages import WEB, Policy, add_pages
+from api.play.feed import TICK_S as FEED_S
 from api.play.feed import PlayerFeed
+from api.play.game import TICK_S as GAME_S
 from api.play.game import Game
 from api.play.seats import Seats
 from api.probes import Probes
 from api.relay import Relay
 from api.sockets import INTERNAL_ERROR, Connection, deny, from_here, origins
+from api.ticker import tick_every
+from api.watch.watchers import TICK_S as WATCH_S
 from api.watch.watchers import Watchers
 from contracts.ports import Bus
 from contracts.settings import Settings
@@ -90,7 +94,9 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
                 raise NotReady(f"the bus was not read within {READY_S:.0f} s: {relay.trouble or 'too much is on it'}")
             await asyncio.sleep(0.02)
         recent.total = 0  # watchers are told of the drawings since the start
-        ticking = [asyncio.create_task(tick) for tick in (game.tick(), watchers.tick(), feed.tick())]
+        board.changes()  # they are in every snapshot
+        ticks = ((GAME_S, game.tick), (WATCH_S, watchers.tick), (FEED_S, feed.tick))
+        ticking = [asyncio.create_task(tick_every(seconds, tick)) for seconds, tick in ticks]
         log.info("started", models=[*board.catalog.champions, *board.catalog.snapshots])
         yield
         for task in ticking:

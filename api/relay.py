@@ -4,7 +4,7 @@ It has a thread for each reader, since polling blocks: one for the newest guesse
 one for scores, the last two from the start. None of these grows with what was played: a start reads a bounded number of records
 (docs/decisions/0017), and players need not wait for the scores. Drawings are not read: one is known from its player, or from
 the guess on it. Twice is harmless: every subscriber sees that an event came before. A record that cannot be handled is told on
-rejected.v1 and passed over; a topic that cannot be read is opened again where it was left.
+rejected.v1 and passed over; topics that cannot be read, whatever went wrong, are opened again where they were left.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from contracts.events import (
 )
 from contracts.ports import Bus, Record, Since
 from contracts.records import read, rejection
+from producers.connection import BusError
 from producers.rejections import Rejections
 
 LIVE: Final = (GuessMade.topic, PreviewGuessed.topic, CorrectionReceipt.topic)
@@ -41,6 +42,8 @@ it was away. What they do not cover is asked for again: see `api.folds.recent_dr
 SCORES_S: Final = 1.0
 """A start waits so long for the scores; then they come while people play."""
 _POLL_S = 1.0
+_SHORT_POLL_S = 0.05
+"""While something is to be found out: whether all is read that was there, or whether reading works again."""
 _AGAIN_S = 0.5
 
 STAGE: Final = "api"
@@ -129,17 +132,17 @@ class Relay:
             try:
                 self._follow(loop, topics)
                 return
-            except RuntimeError as wrong:
+            except Exception as wrong:
                 if loop.is_closed():
                     return
-                self._troubles[topics] = f"reading {', '.join(topics)} failed: {wrong}"
-                log.error("reading failed, opened again", topics=topics, error=str(wrong))
+                self._troubles[topics] = f"reading {', '.join(topics)} failed: {wrong or type(wrong).__name__}"
+                unforeseen = wrong if not isinstance(wrong, BusError) else None
+                log.error("reading failed, opened again", topics=topics, error=str(wrong), exc_info=unforeseen)
                 self._stopping.wait(_AGAIN_S)
 
     def _follow(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str]) -> None:
         """Read until told to stop."""
         tail = self._bus.follow(topics, self._since[topics])
-        self._troubles.pop(topics, None)
         caught_up = self._caught_up[topics]
         live = caught_up.is_set()
         try:
@@ -147,10 +150,11 @@ class Relay:
                 if not live and tail.caught_up():
                     live = True
                     loop.call_soon_threadsafe(caught_up.set)
-                records = tail.poll(_POLL_S if live else 0.05)
+                records = tail.poll(_POLL_S if live and topics not in self._troubles else _SHORT_POLL_S)
                 if records:
                     loop.call_soon_threadsafe(self._publish, self._readings(records, live), live)
                     self._since[topics] = tail.positions()
+                self._troubles.pop(topics, None)
         finally:
             tail.close()
 

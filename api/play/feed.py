@@ -4,7 +4,6 @@ The feed applies each event to the folds of models and of recent drawings, and s
 and receipts to its own player, a change of a model to everybody. Twice is harmless: the folds see that an event came before.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
@@ -59,9 +58,7 @@ class PlayerFeed:
             return event.final
         return event.role != "shadow" and (event.final or self._game.plays(event.player_id))
 
-    async def tick(self) -> None:
-        """Let time pass for the models that rest, for ever."""
-        while True:
-            await asyncio.sleep(TICK_S)
-            for change in self._board.tick(now()):
-                self._game.broadcast(change.text())
+    def tick(self) -> None:
+        """Let time pass for the models that rest, every `TICK_S`."""
+        for change in self._board.tick(now()):
+            self._game.broadcast(change.text())

@@ -18,7 +18,7 @@ from api.play.lobby import Lobby
 from api.play.messages import ROOM_LENGTH, ROOM_LETTERS
 from api.play.seats import Seats
 from api.play.session import Session
-from api.sockets import Connection
+from api.sockets import INTERNAL_ERROR, Connection
 from contracts.events import DrawingSubmitted, Event
 from contracts.ports import Bus, Record
 
@@ -82,13 +82,15 @@ class Game:
             del self._connections[session]
             self._carry_out(session, session.leave())
 
-    async def tick(self) -> None:
-        """Let time pass for all sessions, for ever."""
-        while True:
-            await asyncio.sleep(TICK_S)
-            now = self._clock()
-            for session in list(self._connections):
+    def tick(self) -> None:
+        """Let time pass for all sessions, every `TICK_S`; one that fails is closed, as if a frame of it had failed."""
+        now = self._clock()
+        for session, connection in list(self._connections.items()):
+            try:
                 self._carry_out(session, session.tick(now))
+            except Exception:
+                log.exception("session failed", player_id=session.player_id)
+                connection.close(INTERNAL_ERROR, "a fault of the server")
 
     def deliver(self, player_id: str, text: str) -> None:
         """Send a frame to every socket of one player, and to nobody else."""

@@ -1,6 +1,5 @@
 """The dashboard's socket gives a watcher a snapshot of the board, and then what changes (way 2)."""
 
-import asyncio
 from typing import Final
 
 import orjson
@@ -11,7 +10,7 @@ from api.limits import Guest
 from api.play.game import Game
 from api.sockets import POLICY, Connection
 
-EVERY_S: Final = 0.2
+TICK_S: Final = 0.2
 """Changes are gathered for so long before they are sent."""
 _SAID: Final = 20  # frames that a watcher may send: it has nothing to say
 
@@ -25,6 +24,8 @@ class Watchers:
         self._game = game
         self._recent = recent
         self._connections: set[Connection] = set()
+        self._numbers = (0, 0)
+        """The players and drawings that were last told."""
 
     async def watch(self, connection: Connection, _: Guest) -> None:
         """Show one watcher all there is until they go."""
@@ -44,21 +45,17 @@ class Watchers:
         finally:
             self._connections.discard(connection)
 
-    async def tick(self) -> None:
-        """Tell what changed, at most five times a second, for ever. Who does not read is dropped by their `Connection`."""
-        self._board.changes()  # what came before the start is in every snapshot, and no news
-        last = (0, 0)
-        while True:
-            await asyncio.sleep(EVERY_S)
-            frames = self._board.changes()
-            numbers = (self._game.online, self._recent.total)
-            if numbers != last:
-                last = numbers
-                frames.append({"type": "online", "online": numbers[0], "drawings": numbers[1]})
-            if self._connections:
-                for text in map(_text, frames):
-                    for connection in self._connections:
-                        connection.send(text)
+    def tick(self) -> None:
+        """Tell what changed, every `TICK_S`. Who does not read is dropped by their `Connection`."""
+        frames = self._board.changes()
+        numbers = (self._game.online, self._recent.total)
+        if numbers != self._numbers:
+            self._numbers = numbers
+            frames.append({"type": "online", "online": numbers[0], "drawings": numbers[1]})
+        if self._connections:
+            for text in map(_text, frames):
+                for connection in self._connections:
+                    connection.send(text)
 
 
 def _text(frame: Frame) -> str:

@@ -14,6 +14,7 @@ from api.folds.model_board import ModelBoard
 from api.folds.recent_drawings import RecentDrawings, Told
 from api.health import Health
 from api.play.frames import Guess
+from api.play.session import Session
 from api.probes import Probes
 from api.relay import LIVE, SCORES, STATE
 from contracts.events import (
@@ -35,7 +36,7 @@ from contracts.events import (
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.histories import guess, named
-from tests.serving import DEADLINE_S, eventually, get, opened, playing, serving
+from tests.serving import DEADLINE_S, closing, eventually, get, opened, playing, serving
 
 
 @pytest.fixture
@@ -320,6 +321,76 @@ def _fail():
     raise RuntimeError("the broker went away")
 
 
+@pytest.mark.parametrize("fails", ["poll", "positions"])
+def test_whatever_ends_a_reading_is_named_by_health_and_it_is_read_on_where_it_was_left(bus, monkeypatch, fails):
+    follow, broken = bus.follow, threading.Event()
+
+    def breaking(topics, since):
+        tail = follow(topics, since)
+        if "guesses.v1" in topics:
+            works = getattr(tail, fails)
+
+            def fail(*given):
+                if broken.is_set():
+                    raise KeyError("a fault of the client library")
+                return works(*given)
+
+            setattr(tail, fails, fail)
+        return tail
+
+    monkeypatch.setattr(bus, "follow", breaking)
+    with serving(bus) as address, playing(address) as ada:
+        broken.set()
+        bus.publish(guess("d1", 7, player=ada.player_id))
+
+        eventually(lambda: "a fault of the client library" in get(address, "/healthz").json()["missing"].get("kafka", ""))
+        broken.clear()
+        assert ada.next("guess")["drawing_id"] == str(named("d1"))
+        bus.publish(guess("d2", 7, player=ada.player_id))
+        assert ada.next("guess")["drawing_id"] == str(named("d2"))
+        eventually(lambda: "kafka" not in get(address, "/healthz").json()["missing"])
+
+
+def test_a_tick_that_fails_is_followed_by_the_next(bus, monkeypatch):
+    changes, failing = ModelBoard.changes, threading.Event()
+
+    def failing_sometimes(board):
+        if failing.is_set():
+            failing.clear()
+            raise KeyError("a fault of the board")
+        return changes(board)
+
+    monkeypatch.setattr(ModelBoard, "changes", failing_sometimes)
+    with serving(bus) as address, opened(address, "/ws/watch") as watcher:
+        assert orjson.loads(watcher.recv(DEADLINE_S))["type"] == "snapshot"
+        failing.set()
+        eventually(lambda: not failing.is_set())
+        with playing(address):
+            frame = {}
+            while frame.get("online") != 1:
+                frame = orjson.loads(watcher.recv(DEADLINE_S))
+
+
+def test_a_session_that_fails_as_time_passes_is_closed_and_the_others_go_on(bus, monkeypatch):
+    ticked, failing = Session.tick, set[str]()
+    ticks: dict[str | None, int] = {}
+
+    def tick(session, now):
+        ticks[session.player_id] = ticks.get(session.player_id, 0) + 1
+        if session.player_id in failing:
+            raise KeyError("a fault of the session")
+        return ticked(session, now)
+
+    monkeypatch.setattr(Session, "tick", tick)
+    with serving(bus) as address, playing(address) as bob, playing(address) as ada:
+        failing.add(bob.player_id)
+
+        assert closing(bob.socket) == (1011, "a fault of the server")
+        before = ticks.get(ada.player_id, 0)
+        eventually(lambda: ticks[ada.player_id] > before + 1)
+        ada.fence()
+
+
 def test_a_correction_of_a_drawing_that_this_process_never_saw_is_put_on_the_log_and_its_refusal_is_told(bus):
     with serving(bus) as address, playing(address) as ada:
         ada.say({"type": "correct", "drawing_id": str(named("of last week")), "correction_id": str(named("c1")), "label": 1})
@@ -436,6 +507,14 @@ def test_the_total_is_told_only_by_the_process_that_had_the_frame():
     assert "total" not in orjson.loads(other.text)["hops"]
 
 
+def rejections(bus: Bus) -> list[MessageRejected]:
+    """All that was told on rejected.v1."""
+    tail = bus.follow(["rejected.v1"], "start")
+    told = [decode(record.topic, record.value) for record in tail.poll(0)]
+    tail.close()
+    return [one for one in told if isinstance(one, MessageRejected)]
+
+
 def on(bus: Bus, topic: str) -> list[Any]:
     """All events of a topic."""
     tail = bus.follow([topic], now() - timedelta(days=1))
@@ -443,11 +522,3 @@ def on(bus: Bus, topic: str) -> list[Any]:
     tail.close()
     assert all(isinstance(event, DrawingSubmitted | CorrectionGiven) for event in events)
     return events
-
-
-def rejections(bus: Bus) -> list[MessageRejected]:
-    """All that was told on rejected.v1."""
-    tail = bus.follow(["rejected.v1"], "start")
-    told = [decode(record.topic, record.value) for record in tail.poll(0)]
-    tail.close()
-    return [one for one in told if isinstance(one, MessageRejected)]
