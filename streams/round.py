@@ -199,6 +199,12 @@ class Round:
         self._asked.clear()
         return self._next([], now)
 
+    def give_up(self) -> None:
+        """End it without an answer, because something failed: nobody is awaited, and what comes is not heard."""
+        self._blend, self._over = None, True
+        self._open.clear()
+        self._asked.clear()
+
     def sent(self, n: int) -> list[Action]:
         """Note that the broker has so many more of the events."""
         self._unsent -= n

@@ -5,25 +5,23 @@ the timers, the clients, what is published and what is acknowledged: a step take
 follows, and publishes all of it at once.
 
 A drawing is acknowledged on the bus when the broker has everything on it. A process that dies before is asked again, and who
-reads guesses takes the first of a guess_id.
+reads guesses takes the first of a guess_id. A drawing whose round fails is rejected and acknowledged, and the others go on: if
+it ended the process, it would be read again and end the next. What fails and is no drawing's fault ends the process.
 """
 
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Final
 from uuid import UUID, uuid5
 
-import numpy as np
 import structlog
 from cachetools import LRUCache
-from numpy.typing import NDArray
 
-from contracts.drawing import SIDE, rasterize_all
 from contracts.events import (
     NAMESPACE,
     DrawingSubmitted,
@@ -33,7 +31,7 @@ from contracts.events import (
     TryVersion,
     now,
 )
-from contracts.ports import Endpoint, Record
+from contracts.ports import Endpoint
 from contracts.records import read, rejection
 from contracts.settings import Settings
 from streams.batch_client import Answered, BatchClient, Late, Outcome, VersionFailed
@@ -41,36 +39,18 @@ from streams.batch_queue import Dropped, Missed, Resting
 from streams.delivery import Delivery
 from streams.fold import told
 from streams.lineup import Answerer, Lineup
-from streams.local_models import Asked, LocalModels, Personal, Reader
+from streams.local_models import LocalModels, Personal, Reader
 from streams.models import Models
 from streams.pending import Limits, Moment, PendingDrawing, rows
 from streams.round import Acknowledge, Action, Ask, Publish, Round
 from streams.routing import superseded
+from streams.taken import Taken, draw
 
 _log = structlog.get_logger()
 
 STAGE: Final = "router"
 _SOON_S: Final = 0.001  # a timer that came too early is set again, at least so far off
 Emit = Callable[[Iterable[Event]], Awaitable[None]]
-
-
-@dataclass(eq=False, slots=True)
-class _Taken:
-    """A drawing that was taken, until its round ends."""
-
-    drawing: DrawingSubmitted
-    record: Record
-    acks: list[Callable[[], object]]
-    """The acknowledgement of each time that it came."""
-    bus_in_ms: float
-    raster: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
-    read_ms: float = 0.0
-    read_at: float = 0.0
-
-    @property
-    def asked(self) -> Asked:
-        """The drawing as the models that are here need it."""
-        return Asked(self.drawing, self.record.partition, self.raster, self.read_at)
 
 
 Step = list[tuple[Round, Sequence[Action]]]
@@ -98,18 +78,22 @@ class Router:
         self._stale = timedelta(milliseconds=settings.preview_stale_ms)
         self._limits = Limits(settings.blend_deadline_ms / 1000, settings.guess_budget_ms / 1000)
         self._lately: LRUCache[UUID, None] = LRUCache(20_000)
-        self._taken: dict[Round, _Taken] = {}
-        self._pending: dict[UUID, _Taken] = {}
+        self._taken: dict[Round, Taken] = {}
+        self._pending: dict[UUID, Taken] = {}
         """The final drawings that are not acknowledged."""
         self._sending: asyncio.TaskGroup | None = None
+        self._failure: asyncio.Future[None] | None = None
+        """Done once something has failed that ends the router."""
         self._clients = {
             answerer: BatchClient(answerer, models, endpoint, self._hear, time.perf_counter, self._limits.blend_s)
             for answerer in (Answerer(model, beside) for model in batch_models for beside in (False, True))
         }
 
     async def run(self) -> None:
-        """Ask and publish, for ever; ends with the first send that fails."""
+        """Ask and publish, for ever; ends with the first send that fails, or whatever else fails and is no drawing's fault."""
+        self._failure = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as self._sending:
+            self._sending.create_task(_raised(self._failure))
             for client in self._clients.values():
                 self._sending.create_task(client.run())
 
@@ -118,7 +102,11 @@ class Router:
     async def take(self, gathered: Sequence[Delivery]) -> None:
         """Read what has gathered, answer it with the models that are here, and have the others asked."""
         await self._models.ready.wait()
-        taken = self._read(self._admitted(gathered))
+        admitted = self._admitted(gathered)
+        bad = draw(admitted, time.perf_counter)
+        for one, wrong in bad.items():
+            self._reject(one, wrong)
+        taken = [one for one in admitted if one not in bad]
         try:
             step = self._begin(taken)
         except Exception:  # noqa: BLE001 one bad drawing stops no other: find it
@@ -134,22 +122,35 @@ class Router:
 
     def _hear(self, outcomes: Sequence[Outcome]) -> None:
         """Act on what a client says of the rounds that it was given."""
-        self._act([one for outcome in outcomes for one in self._heard(outcome)])
+        with self._ending():
+            self._act([one for outcome in outcomes for one in self._heard(outcome)])
 
     def _tick(self, rounds: Sequence[Round]) -> None:
         """Tell rounds the time: the blend's deadline has come, or the end of the budget."""
-        resting = {model: why for model in self._batch_models if (why := self._clients[Answerer(model)].standing.resting)}
-        moment = _moment()
-        self._act([(one, one.tick(resting, moment)) for one in rounds])
-        self._watch(rounds)
+        with self._ending():
+            resting = {model: why for model in self._batch_models if (why := self._clients[Answerer(model)].standing.resting)}
+            moment = _moment()
+            self._act([self._told(one, partial(one.tick, resting, moment)) for one in rounds])
+            self._watch(rounds)
 
     def _sent(self, events: Mapping[Round, int]) -> None:
         """Tell rounds how many more of their events the broker has."""
-        self._act([(one, one.sent(n)) for one, n in events.items()])
+        self._act([self._told(one, partial(one.sent, n)) for one, n in events.items()])
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """End the router with what fails inside: of what a timer calls, asyncio would only log it."""
+        try:
+            yield
+        except Exception as wrong:
+            if self._failure is None:
+                raise
+            if not self._failure.done():
+                self._failure.set_exception(wrong)
 
     # --- what is asked
 
-    def _admitted(self, gathered: Sequence[Delivery]) -> list[_Taken]:
+    def _admitted(self, gathered: Sequence[Delivery]) -> list[Taken]:
         """Pick what is to be answered: not what is no drawing, what nobody waits for, or what is being answered already."""
         drawings: list[tuple[DrawingSubmitted, Delivery]] = []
         for delivery in gathered:
@@ -170,38 +171,14 @@ class Router:
                 delivery.ack()
             else:
                 bus_in_ms = max(0.0, (time_now - drawing.at).total_seconds() * 1000)
-                one = _Taken(drawing, delivery.record, [delivery.ack], bus_in_ms)
+                one = Taken(drawing, delivery.record, [delivery.ack], bus_in_ms)
                 if drawing.final:
                     self._lately[drawing.drawing_id] = None
                     self._pending[drawing.drawing_id] = one
                 admitted.append(one)
         return admitted
 
-    def _read(self, taken: Sequence[_Taken]) -> list[_Taken]:
-        """Give each its raster; reject what cannot be drawn."""
-        start = time.perf_counter()
-        bad: set[int] = set()
-        drawn = [one for one in taken if one.drawing.raster is None]
-        try:
-            rasters = rasterize_all([one.drawing.strokes for one in drawn])
-        except Exception:  # noqa: BLE001 one bad drawing stops no other: find it
-            rasters = np.zeros((len(drawn), SIDE, SIDE), np.uint8)
-            for place, one in enumerate(drawn):
-                try:
-                    rasters[place] = rasterize_all([one.drawing.strokes])[0]
-                except Exception as wrong:  # noqa: BLE001 it is the one
-                    bad.add(id(one))
-                    self._reject(one, wrong)
-        for one, raster in zip(drawn, rasters.reshape(-1, SIDE * SIDE), strict=True):
-            one.raster = raster
-        done = time.perf_counter()
-        for one in taken:
-            if one.drawing.raster is not None:
-                one.raster = np.frombuffer(one.drawing.raster, np.uint8)
-            one.read_ms, one.read_at = (done - start) * 1000, done
-        return [one for one in taken if id(one) not in bad]
-
-    def _begin(self, taken: Sequence[_Taken]) -> Step:
+    def _begin(self, taken: Sequence[Taken]) -> Step:
         """Begin their rounds, with the answers of the models that are here."""
         if not taken:
             return []
@@ -245,20 +222,36 @@ class Router:
         match outcome:
             case Answered(answerer, rounds, said, probabilities):
                 return [
-                    (one, one.answered(answerer, said, row, moment))
+                    self._told(one, partial(one.answered, answerer, said, row, moment))
                     for one, row in zip(rounds, rows(probabilities), strict=True)
                 ]
             case Missed(answerer, rounds, why, resting):
-                return [(one, one.missed(answerer, why, resting, moment)) for one in rounds]
+                return [self._told(one, partial(one.missed, answerer, why, resting, moment)) for one in rounds]
             case Late(answerer, rounds):
-                return [(one, one.late(answerer, moment)) for one in rounds]
+                return [self._told(one, partial(one.late, answerer, moment)) for one in rounds]
             case Resting(answerer, rounds):
-                return [(one, one.rests(answerer, moment)) for one in rounds]
+                return [self._told(one, partial(one.rests, answerer, moment)) for one in rounds]
             case Dropped(rounds):
-                return [(one, one.dropped(moment)) for one in rounds]
+                return [self._told(one, partial(one.dropped, moment)) for one in rounds]
             case VersionFailed():
                 self._report(outcome)
         return []
+
+    def _told(self, one: Round, happened: Callable[[], Sequence[Action]]) -> tuple[Round, Sequence[Action]]:
+        """Tell a round what happened, unless it is over; gives what follows. One that fails is given up."""
+        if one not in self._taken:
+            return one, ()
+        try:
+            return one, happened()
+        except Exception as wrong:  # noqa: BLE001 one bad drawing stops no other
+            self._give_up(one, wrong)
+            return one, ()
+
+    def _give_up(self, one: Round, wrong: Exception) -> None:
+        """Reject the drawing of a round that fails: nothing is told it any more, and nobody answers it."""
+        _log.error("round failed", drawing_id=str(one.drawing.drawing.drawing_id), exc_info=wrong)
+        one.give_up()
+        self._reject(self._taken.pop(one), wrong)
 
     def _act(self, step: Step) -> None:
         """Carry out what follows, and what follows from that; publish all of it at once."""
@@ -269,7 +262,7 @@ class Router:
             asked: dict[Answerer, list[Round]] = defaultdict(list)
             while left:
                 one, actions = left.popleft()
-                for action in actions:
+                for action in actions if one in self._taken else ():
                     match action:
                         case Publish(event):
                             events.append(event)
@@ -279,18 +272,32 @@ class Router:
                         case Acknowledge():
                             self._acknowledge(self._taken.pop(one))
             for answerer, rounds in asked.items():
-                for outcome in self._clients[answerer].add(rounds):
-                    left += self._heard(outcome)
+                left += self._asked(answerer, rounds)
         if events:
             self._send(events, partial(self._sent, published))
 
-    def _acknowledge(self, one: _Taken) -> None:
+    def _asked(self, answerer: Answerer, rounds: Sequence[Round]) -> Step:
+        """Have rounds asked of somebody; gives what follows at once."""
+        client, step = self._clients[answerer], Step()
+        for one in rounds:
+            if one not in self._taken:
+                continue
+            try:
+                outcomes = client.add([one])
+            except Exception as wrong:  # noqa: BLE001 one bad drawing stops no other
+                self._give_up(one, wrong)
+            else:
+                for outcome in outcomes:
+                    step += self._heard(outcome)
+        return step
+
+    def _acknowledge(self, one: Taken) -> None:
         if self._pending.get(one.drawing.drawing_id) is one:
             del self._pending[one.drawing.drawing_id]
         for ack in one.acks:
             ack()
 
-    def _reject(self, one: _Taken, wrong: Exception) -> None:
+    def _reject(self, one: Taken, wrong: Exception) -> None:
         self._send([told(rejection(one.record, STAGE, wrong))], partial(self._acknowledge, one))
 
     def _report(self, failed: VersionFailed) -> None:
@@ -314,6 +321,11 @@ class Router:
         if self._sending is None:
             raise RuntimeError("the router is not running")
         self._sending.create_task(send())
+
+
+async def _raised(failure: asyncio.Future[None]) -> None:
+    """Wait for a failure, and raise it."""
+    await failure
 
 
 def _moment() -> Moment:

@@ -1,6 +1,7 @@
 """The router with endpoints and a bus made here: who is asked, what is said, and when a drawing is acknowledged."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,11 +33,13 @@ from contracts.events import (
 )
 from contracts.ports import Answer, EndpointDown, EndpointSilent, Record
 from contracts.settings import Settings
-from streams import router
+from streams import taken
+from streams.batch_client import BatchClient
 from streams.blend import BlendWeights
 from streams.delivery import Delivery
 from streams.lineup import Answerer
 from streams.models import Models
+from streams.round import Round
 from streams.router import Router
 from streams.routing import Online, Table, share_of
 from streams.trial import FIRST_CALLS
@@ -763,14 +766,14 @@ async def test_what_is_no_drawing_is_rejected_and_the_others_are_answered():
 
 
 async def test_a_drawing_that_cannot_be_drawn_is_rejected_and_the_others_are_answered(monkeypatch: pytest.MonkeyPatch):
-    real = router.rasterize_all
+    real = taken.rasterize_all
 
     def fails(drawings: list[Any]) -> NDArray[np.uint8]:
         if any(strokes[0][0][0] == 13 for strokes in drawings):
             raise ArithmeticError("thirteen")
         return real(drawings)
 
-    monkeypatch.setattr(router, "rasterize_all", fails)
+    monkeypatch.setattr(taken, "rasterize_all", fails)
     async with running() as stage:
         handed = await stage.take(drawing("a"), drawing("bad", strokes=[[[13, 13]]]), drawing("b"))
         await eventually(lambda: all(one.acked for one in handed))
@@ -778,6 +781,79 @@ async def test_a_drawing_that_cannot_be_drawn_is_rejected_and_the_others_are_ans
     [rejected] = [event for event in stage.said if isinstance(event, MessageRejected)]
     assert "thirteen" in rejected.error
     assert {guess.drawing_id for guess in stage.guesses("xgboost")} == {histories.named("a"), histories.named("b")}
+
+
+def thirteen(*_: object) -> None:
+    raise ArithmeticError("thirteen")
+
+
+@pytest.mark.parametrize(
+    ("fails", "kmeans", "kind"),
+    [
+        *((method, "held", {}) for method in ("start", "answered", "late", "tick", "sent")),
+        ("rests", "silent", {}),
+        ("missed", "silent", {"final": False, "probe": True}),
+        ("dropped", "held", {"final": False}),
+        ("asked", "held", {}),
+    ],
+)
+async def test_a_drawing_whose_round_fails_is_rejected_and_acknowledged_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, fails: str, kmeans: str, kind: dict[str, Any]
+):
+    def bad(one: Round) -> bool:
+        return one.drawing.drawing.drawing_id == histories.named("bad")
+
+    if fails == "asked":
+        add = BatchClient.add
+        monkeypatch.setattr(
+            BatchClient, "add", lambda client, rounds: thirteen() if any(map(bad, rounds)) else add(client, rounds)
+        )
+    else:
+        works = getattr(Round, fails)
+        monkeypatch.setattr(Round, fails, lambda one, *given: thirteen() if bad(one) else works(one, *given))
+
+    async with running("xgboost", "kmeans", settings=Settings(blend_deadline_ms=150, guess_budget_ms=600)) as stage:
+        stage.endpoint("kmeans").held = asyncio.Event() if kmeans == "held" else None
+        stage.endpoint("kmeans").silent = kmeans == "silent"
+        if fails == "dropped":
+            await stage.take(drawing("first", "zoe"))
+            await eventually(lambda: stage.endpoint("kmeans").calls)
+        handed = await stage.take(drawing("a", "ada", **kind), drawing("bad", "bob", **kind), drawing("b", "cem", **kind))
+        if fails == "dropped":
+            await eventually(lambda: len(stage.guesses("xgboost")) == 4)
+            handed += await stage.take(drawing("newer", "bob", **kind))
+            stage.endpoint("kmeans").held.set()
+        await eventually(lambda: all(one.acked for one in handed))
+
+        await stage.through(drawing("after"))
+
+    [rejected] = [event for event in stage.said if isinstance(event, MessageRejected)]
+    assert (rejected.error, rejected.source_offset) == ("ArithmeticError: thirteen", handed[1].record.offset)
+    assert [one.acked for one in handed] == [1] * len(handed)
+    told = Counter((event.drawing_id, event.model) for event in stage.said if isinstance(event, GuessMade | GuessMissed))
+    others = ("a", "b", "after", *(("newer",) if fails == "dropped" else ()))
+    assert {place: n for place, n in told.items() if place[0] in map(histories.named, others)} == {
+        (histories.named(name), model): 1 for name in others for model in ("river", "yours", "xgboost", "kmeans", "everyone")
+    }
+
+
+@pytest.mark.parametrize("fails", ["_watch", "_heard"])
+async def test_what_fails_in_a_timer_and_is_no_drawings_fault_ends_the_router(monkeypatch: pytest.MonkeyPatch, fails: str):
+    settings = Settings(blend_deadline_ms=150, guess_budget_ms=18_000) if fails == "_watch" else LONG
+    stage = Stage(("xgboost",), settings)
+    stage.promote("xgboost")
+    stage.endpoint().held = asyncio.Event()
+    work = asyncio.create_task(stage.router.run())
+    await asyncio.sleep(0)
+    [handed] = await stage.take(drawing())
+    await eventually(lambda: stage.endpoint().calls)
+    monkeypatch.setattr(stage.router, fails, thirteen)
+
+    with pytest.raises(ExceptionGroup) as ended:
+        async with asyncio.timeout(DEADLINE_S):
+            await work
+    assert ended.group_contains(ArithmeticError, match="thirteen")
+    assert not handed.acked
 
 
 async def test_a_send_that_fails_ends_the_router():
