@@ -2,11 +2,12 @@
 
 Batches grow with the load and cost nobody time without it. Each answerer (a model's own version, or the candidate beside it)
 has a client, one call at a time, and a circuit breaker of its own, so that one that is slow, down or wrong costs its own guess
-only.
+only. A candidate takes all that is known of it along: the next one begins with a closed breaker, and nobody waits for it.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,11 +21,11 @@ from contracts.ports import Answer, Endpoint, EndpointDown, EndpointSilent
 from streams import batch_queue
 from streams.batch_queue import BatchQueue
 from streams.circuit_breaker import CircuitBreaker
-from streams.lineup import Answerer, Standing
+from streams.lineup import WELL, Answerer, Standing
 from streams.models import Models
 from streams.pending import Said
 from streams.round import Round
-from streams.routing import Table
+from streams.routing import Candidate, Table
 from streams.trial import Trial
 
 _log = structlog.get_logger()
@@ -117,14 +118,24 @@ class BatchClient:
         self._trial = Trial(models.began)
         self._under_way_since: float | None = None
         self._usual_s = 0.0
+        self._candidate: Candidate | None = None
+        """The candidate that queue, breaker and usual time are about."""
+        self._replaced = asyncio.Event()
 
     @property
     def standing(self) -> Standing:
         """How the answerer does now: it is also overdue if its last call failed."""
+        if self._beside != self._candidate:
+            return WELL
         overdue = self._breaker.failing or (
             self._under_way_since is not None and self._clock() - self._under_way_since > self._patience_s
         )
         return Standing(self._resting, overdue)
+
+    @property
+    def _beside(self) -> Candidate | None:
+        """The candidate that is there now, if that is who is asked."""
+        return self._models.table.candidate(self.answerer.model) if self.answerer.beside else None
 
     @property
     def _resting(self) -> str | None:
@@ -136,7 +147,8 @@ class BatchClient:
 
     def add(self, rounds: Sequence[Round]) -> Sequence[Outcome]:
         """Queue rounds to be asked; returns what is known of them at once."""
-        outcomes = self._queue.add(rounds, self._resting)
+        outcomes = self._renew()
+        outcomes += self._queue.add(rounds, self._resting)
         self._wake.set()
         return outcomes
 
@@ -144,19 +156,23 @@ class BatchClient:
         """Ask what has gathered, again and again."""
         while True:
             await self._wake.wait()
+            if outcomes := self._renew():
+                self._hear(outcomes)
             rounds = self._queue.next()
             if not rounds:
                 self._wake.clear()
                 continue
+            breaker = self._breaker
             try:
                 said, probabilities = await self._call(np.stack([one.drawing.raster for one in rounds]), rounds)
             except EndpointDown as down:
-                await self._failed(rounds, down)
+                await self._failed(rounds, down, breaker)
             else:
                 self._hear([Answered(self.answerer, rounds, said, probabilities)])
 
     async def _call(self, rasters: NDArray[np.uint8], rounds: Sequence[Round] = ()) -> tuple[Said, NDArray[np.float64]]:
         """Make one call for some rounds; a probe is for none."""
+        breaker = self._breaker
         asked_at = self._under_way_since = self._clock()
         overdue = asyncio.get_running_loop().call_later(
             self._patience_s, lambda: self._hear([Late(self.answerer, [*rounds, *self._queue.waiting])])
@@ -167,8 +183,9 @@ class BatchClient:
             overdue.cancel()
             self._under_way_since = None
         done = self._clock()
-        self._usual_s += (_SMOOTHING if self._usual_s else 1.0) * (done - asked_at - self._usual_s)
-        away_s = self._breaker.succeeded(done)
+        if breaker is self._breaker:
+            self._usual_s += (_SMOOTHING if self._usual_s else 1.0) * (done - asked_at - self._usual_s)
+        away_s = breaker.succeeded(done)
         if away_s is not None:
             _log.info("endpoint is back", model=self.answerer.model, candidate=self.answerer.beside, away_s=round(away_s, 1))
         model_ms = (done - asked_at) * 1000
@@ -218,17 +235,39 @@ class BatchClient:
             self._endpoints[name] = self._open(name)
         return self._endpoints[name]
 
-    async def _failed(self, rounds: Sequence[Round], down: EndpointDown) -> None:
-        """Tell those that waited for it; if it rests now, probe it until it is back."""
-        opened = self._breaker.failed(self._clock(), str(down), isinstance(down, EndpointSilent))
-        self._hear(self._queue.failed(rounds, str(down), opened))
+    def _renew(self) -> list[Outcome]:
+        """Begin anew if another candidate is there by now, or none; gives what comes of it for those who wait for the old."""
+        before, after = self._candidate, self._beside
+        if before == after:
+            return []
+        self._candidate = after
+        self._breaker, self._usual_s = CircuitBreaker(), 0.0
+        self._replaced.set()
+        if before is None or (after is not None and after.version == before.version):
+            return []
+        gone = f"version {before.version} does not stand beside {self.answerer.model}'s champion any more"
+        return list[Outcome](self._queue.failed([], gone, opened=True))
+
+    async def _failed(self, rounds: Sequence[Round], down: EndpointDown, breaker: CircuitBreaker) -> None:
+        """Tell those that waited for it; if it rests now, probe it until it is back, or it is another's turn."""
+        outcomes = self._renew()
+        another = breaker is not self._breaker
+        opened = not another and breaker.failed(self._clock(), str(down), isinstance(down, EndpointSilent))
+        self._hear([*outcomes, *self._queue.failed(rounds, str(down), opened)])
         if not opened:
-            await asyncio.sleep(_PAUSE_S)
+            await asyncio.sleep(0 if another else _PAUSE_S)
             return
         _log.error("endpoint rests", model=self.answerer.model, candidate=self.answerer.beside, error=str(down)[:500])
-        while self._breaker.open:
-            await asyncio.sleep(self._breaker.until_probe(self._clock()))
+        self._replaced.clear()
+        while breaker.open:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(breaker.until_probe(self._clock())):
+                    await self._replaced.wait()
+            if outcomes := self._renew():
+                self._hear(outcomes)
+            if breaker is not self._breaker:
+                return
             try:
                 await self._call(_BLANK)
             except EndpointDown as still:
-                self._breaker.failed(self._clock(), str(still), isinstance(still, EndpointSilent))
+                breaker.failed(self._clock(), str(still), isinstance(still, EndpointSilent))

@@ -36,8 +36,9 @@ from contracts.settings import Settings
 from streams import taken
 from streams.batch_client import BatchClient
 from streams.blend import BlendWeights
+from streams.circuit_breaker import FAILURES
 from streams.delivery import Delivery
-from streams.lineup import Answerer
+from streams.lineup import WELL, Answerer
 from streams.models import Models
 from streams.round import Round
 from streams.router import Router
@@ -539,6 +540,91 @@ async def test_a_candidate_that_fails_its_first_calls_is_taken_away(role: str):
     commands = [event for event in stage.said if isinstance(event, TryVersion)]
     assert {(c.target, c.role, c.failed, c.by) for c in commands} == {("xgboost", "none", "2", "router")}
     assert len({command.command_id for command in commands}) == len(commands) == 2, "one that is tried again can fail again"
+
+
+@asynccontextmanager
+async def resting_candidate(role: str) -> AsyncIterator[tuple[Stage, BatchClient]]:
+    """A router whose candidate, version 2, had shown that it works, and rests; and the client of candidates."""
+    async with running() as stage:
+        stage.hear(candidate("xgboost", "2", role, 1.0))
+        await stage.proves("2")
+        stage.endpoint().down = {"v2"}
+        client = stage.router._clients[Answerer("xgboost", beside=True)]
+        for i in range(FAILURES):
+            await stage.through(drawing(f"down/{i}"))
+        await eventually(lambda: client.standing.resting)
+        yield stage, client
+
+
+@pytest.mark.parametrize("role", ["canary", "shadow"])
+async def test_where_no_candidate_stands_any_more_nothing_rests_and_nothing_is_probed(role: str):
+    async with resting_candidate(role) as (stage, client):
+        stage.hear(candidate("xgboost", "2", "none"))
+
+        assert client.standing == WELL
+        await eventually(lambda: not client._breaker.open)
+
+
+@pytest.mark.parametrize("between", [True, False])
+async def test_a_candidate_does_not_rest_for_the_one_before(between: bool):
+    async with resting_candidate("canary") as (stage, client):
+        if between:
+            stage.hear(candidate("xgboost", "2", "none"))
+        stage.hear(candidate("xgboost", "3", "canary", 1.0))
+        assert client.standing == WELL
+        await stage.through(drawing("of the next"))
+
+    last = stage.guesses("xgboost")[-1]
+    assert (last.drawing_id, last.version, last.role) == (histories.named("of the next"), "3", "canary")
+
+
+async def test_a_candidate_that_is_put_there_again_does_not_rest():
+    async with resting_candidate("canary") as (stage, client):
+        stage.endpoint().down = set()
+        stage.hear(candidate("xgboost", "2", "canary", 1.0))
+        assert client.standing == WELL
+        await stage.through(drawing("again"))
+
+    assert [(guess.version, guess.role) for guess in stage.guesses("xgboost")][-1] == ("2", "canary")
+
+
+async def test_who_waits_for_a_canary_that_is_replaced_is_answered_by_the_champion():
+    async with running() as stage:
+        stage.hear(candidate("xgboost", "2", "canary", 1.0))
+        stage.endpoint().held_variants = {"v2": asyncio.Event()}
+        handed = await stage.take(drawing("under way"))
+        await eventually(lambda: stage.endpoint().calls)
+        handed += await stage.take(drawing("waits"), drawing("waits too"))
+        stage.hear(candidate("xgboost", "3", "canary", 1.0))
+        handed += await stage.take(drawing("of the next"))
+        await eventually(lambda: len(stage.guesses("xgboost")) == 2)
+        stage.endpoint().down = {"v2"}
+        stage.endpoint().held_variants["v2"].set()
+        await eventually(lambda: all(one.acked for one in handed))
+
+    told = {guess.drawing_id: (guess.version, guess.role) for guess in stage.guesses("xgboost")}
+    assert len(stage.guesses("xgboost")) == 4
+    assert told == {histories.named(name): ("1", "champion") for name in ("under way", "waits", "waits too")} | {
+        histories.named("of the next"): ("3", "canary")
+    }
+    waited = [guess.fallback for guess in stage.guesses("xgboost")[:2]]
+    assert waited == ["the canary did not answer: version 2 does not stand beside xgboost's champion any more"] * 2
+
+
+async def test_a_failure_of_the_candidate_before_does_not_count_against_the_next():
+    async with running() as stage:
+        client = stage.router._clients[Answerer("xgboost", beside=True)]
+        stage.hear(candidate("xgboost", "2", "canary", 1.0))
+        stage.endpoint().held_variants = {"v2": asyncio.Event()}
+        handed = await stage.take(drawing("under way"))
+        await eventually(lambda: stage.endpoint().calls)
+        stage.hear(candidate("xgboost", "3", "canary", 1.0))
+        stage.endpoint().silent = True
+        stage.endpoint().held_variants["v2"].set()
+        await eventually(lambda: stage.endpoint().variants[-1] is None)
+        assert client.standing == WELL
+        stage.endpoint().silent = False
+        await eventually(lambda: all(one.acked for one in handed))
 
 
 async def test_a_guess_names_the_table_by_which_it_was_asked():
