@@ -36,12 +36,13 @@ test: setup setup-dev lint  ## set up, then pass every check and every test; one
 	$(BIN)/python -m pytest $(if $(MAY_SKIP),-rsx,--all-must-run)
 
 # An image's modules import each other, and those of contract/, by bare names.
-IMAGES := $(patsubst %/,%,$(wildcard trainers/images/*/))
+IMAGES := $(patsubst %/,%,$(wildcard trainers/images/*/ tests/images/*/))
 
 lint: setup setup-dev  ## style, types, import rules; the types of web/ too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy trainers/images/make_base.py
 	for image in $(IMAGES); do MYPYPATH=$$image:trainers/images/contract $(BIN)/mypy --explicit-package-bases $$image/*.py || exit 1; done
 	$(BIN)/lint-imports
 	$(BIN)/node $(TOOLS)/web/node_modules/typescript/bin/tsc -p web/jsconfig.json

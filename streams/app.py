@@ -20,7 +20,7 @@ from contracts.events import ONLINE_MODELS
 from contracts.settings import Settings
 from producers.bus import open_bus
 from streams.embedding import Embedding
-from streams.endpoints import sagemaker_endpoints
+from streams.endpoints import Runtime, SageMakerEndpoint
 from streams.joiner import Joiner
 from streams.learner import Learner, load_base
 from streams.models import Models
@@ -44,11 +44,11 @@ def router(settings: Settings) -> Worker:
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
     models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader)
     personal = Personal(embedding.reader)
-    batch, endpoint = settings.roster().batch, sagemaker_endpoints(settings)
-    answers = Router(settings, embedding, models, endpoint, personal, worker.publish, batch)
+    batch, runtime = settings.roster().batch, Runtime(settings)
+    answers = Router(settings, embedding, models, partial(SageMakerEndpoint, runtime), personal, worker.publish, batch)
     worker.fold(personal, step=20)  # a few ms: drawings are answered on the same loop
     worker.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "rejected.v1"])))
-    worker.alongside(answers.run)
+    worker.alongside(partial(runtime.close_after, answers.run))
     worker.hand(["drawings.v1"], answers)
     return worker
 

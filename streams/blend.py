@@ -91,13 +91,11 @@ class Blend:
         self.awaited.discard(model)
         self.left_out.pop(model, None)
 
-    def leave_out(self, model: str, why: str) -> bool:
-        """Wait for a model no longer; whether it was awaited."""
-        if model not in self.awaited:
-            return False
-        self.awaited.discard(model)
-        self.left_out[model] = why
-        return True
+    def leave_out(self, model: str, why: str) -> None:
+        """Wait for a model no longer; nothing happens if it is not awaited."""
+        if model in self.awaited:
+            self.awaited.discard(model)
+            self.left_out[model] = why
 
     def probabilities(self, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
         """Combine what the models that were heard say, shape (10,); ``otherwise`` is the opinion if none was."""

@@ -8,7 +8,7 @@ import asyncio
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import aiohttp
@@ -127,18 +127,19 @@ class Runtime:
             raise NoCredentialsError
         return self._found.get_frozen_credentials()
 
+    async def close_after(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do the work that asks over these connections, and close all of them when it ends, however it does."""
+        try:
+            await work()
+        finally:
+            await self.close()
+
     async def close(self) -> None:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
             await asyncio.sleep(0)
-
-
-def sagemaker_endpoints(settings: Settings) -> Callable[[str], SageMakerEndpoint]:
-    """Return what opens endpoints by name, over one session that keeps connections; nothing connects before the first call."""
-    runtime = Runtime(settings)
-    return lambda name: SageMakerEndpoint(runtime, name)
 
 
 def _reason(said: bytes) -> str:

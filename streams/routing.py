@@ -240,9 +240,3 @@ def superseded(drawings: Sequence[DrawingSubmitted], now: datetime, stale: timed
             out.add(place)
         later.add(drawing.player_id)
     return out
-
-
-def rounded(probabilities: NDArray[np.float64]) -> list[float]:
-    """Round probabilities as they are published: to six digits, which is what a guess is good for."""
-    six: list[float] = probabilities.round(6).tolist()
-    return six

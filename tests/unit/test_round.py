@@ -2,13 +2,14 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.events import DrawingAnswered, PolicySet
 from streams.lineup import Answerer, Standing
-from streams.pending import Limits
+from streams.pending import Limits, rows
 from streams.round import Acknowledge, Ask
 from tests.rounds import SHADOW, Played, begun, canary, moment, table
 
@@ -329,3 +330,11 @@ def _happens(played: Played, what: str, which: int, now: float) -> None:
 def _is_acknowledged_exactly_when_nothing_is_open(played: Played) -> None:
     waits = played.round.due is not None
     assert played.acknowledged == (not waits and not played.unsent)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=10, max_size=10).filter(lambda shares: sum(shares) > 0.1))
+def test_rounding_keeps_probabilities_probabilities(shares: list[float]):
+    [row] = rows(np.array([shares]) / sum(shares))
+
+    assert sum(row.probabilities) == pytest.approx(1, abs=1e-5)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.events import CandidateSet, DrawingSubmitted, ModelPromoted, ModelRolledBack, PolicySet, SnapshotTaken
-from streams.routing import Candidate, Route, Table, online, rounded, superseded
+from streams.routing import Candidate, Route, Table, online, superseded
 from tests import histories
 from tests.histories import BEGAN, drawing
 
@@ -133,14 +133,6 @@ def test_a_probe_is_always_answered():
 
     assert superseded([*probes, preview("c")], BEGAN, STALE) == set()
     assert superseded(probes, BEGAN + 2 * STALE, STALE) == set()
-
-
-@settings(deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=10, max_size=10).filter(lambda shares: sum(shares) > 0.1))
-def test_rounding_keeps_probabilities_probabilities(shares: list[float]):
-    total = sum(shares)
-
-    assert sum(rounded(np.array(shares) / total)) == pytest.approx(1, abs=1e-5)
 
 
 # --- candidates and policy

@@ -22,7 +22,8 @@ def load() -> serving.Model:
         points = features.features(images)
         say = (2 * points @ means.T - (means**2).sum(axis=1)) / softness
         say = np.exp(say - say.max(axis=1, keepdims=True))
-        return (say / say.sum(axis=1, keepdims=True)).astype(np.float32)
+        shares: NDArray[np.float32] = (say / say.sum(axis=1, keepdims=True)).astype(np.float32)
+        return shares
 
     return answer
 
