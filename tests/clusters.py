@@ -39,6 +39,12 @@ PASSWORD: Final = "correct-horse"
 # --- an authority of our own -----------------------------------------------------------------------------------------
 
 
+_USES: Final = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+)  # fmt: skip
+
+
 class Authority:
     """Signs certificates for 127.0.0.1."""
 
@@ -65,6 +71,7 @@ class Authority:
         self, subject: x509.Name, key: rsa.RSAPrivateKey, constraints: x509.BasicConstraints, lasts: timedelta
     ) -> x509.Certificate:
         now = datetime.now(UTC)
+        uses = dict.fromkeys(_USES, False) | {"key_cert_sign" if constraints.ca else "digital_signature": True}
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -74,6 +81,7 @@ class Authority:
             .not_valid_before(now - timedelta(days=2))
             .not_valid_after(now + lasts)
             .add_extension(constraints, critical=True)
+            .add_extension(x509.KeyUsage(**uses), critical=True)  # Python 3.13 demands it
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
             .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)

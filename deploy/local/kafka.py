@@ -98,8 +98,11 @@ def write_properties(file: Path, data: Path, port: int, controller_port: int) ->
 
 
 def new_cluster_id() -> str:
-    """Make an id for a new cluster."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    """Make an id for a new cluster; none that begins with a dash, which Kafka's tools take for an option."""
+    while True:
+        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not identity.startswith("-"):
+            return identity
 
 
 def format_storage(jars: Path, file: Path, cluster: str | None = None, users: Mapping[str, str] | None = None) -> None:
