@@ -22,8 +22,8 @@ from contracts.ports import Bus
 from contracts.settings import Settings
 from deploy.auditor import Auditor, AuditReport
 from producers.topics import open_admin
-from streams.learner import load_base
 from streams.ledger import Kept, look
+from streams.online_base import load_base
 from streams.refold.refolding import Place, Refolding
 
 TOPICS_READ: Final = (

@@ -22,8 +22,9 @@ from producers.bus import open_bus
 from streams.embedding import Embedding
 from streams.endpoints import Runtime, SageMakerEndpoint
 from streams.joiner import Joiner
-from streams.learner import Learner, load_base
+from streams.learner import Learner
 from streams.models import Models
+from streams.online_base import load_base
 from streams.personal_model import Personal
 from streams.router import Router
 from streams.routing import Online, Table

@@ -4,11 +4,9 @@ Its state is a function of the prefix of its lessons and of nothing else: same l
 and however often the worker was restarted between. Twice is harmless: a lesson_id that it holds is skipped.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -31,7 +29,7 @@ from contracts.events import (
 )
 from contracts.ports import Cells, Origin
 from contracts.roster import BUILT_IN, is_batch
-from streams.embedding import BASE, LENGTH
+from streams.embedding import LENGTH
 
 RATE: Final = 0.1
 """The rate of learning: one lesson moves the logit of its label by 1.7 times what its probability lacked of 1."""
@@ -104,7 +102,7 @@ class Softmax(Classifier):
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What an online model starts from, made from MNIST by ``python -m streams.make_base``."""
+    """What an online model starts from, made from MNIST by ``python -m streams.make_base``; see `streams.online_base`."""
 
     generation: str
     """The generation, which stands before the ``+`` of every version."""
@@ -116,20 +114,6 @@ class Base:
     """Shape (n, d + 1): embeddings of MNIST, each with a one for the bias."""
     labels: NDArray[np.uint8]
     """The labels of the rehearsal, shape (n,)."""
-
-
-def load_base(folder: Path = BASE) -> Base:
-    """Load the base that is in the repository."""
-    told = json.loads((folder / "base.json").read_text())
-    with np.load(folder / "river.npz", allow_pickle=False) as kept:
-        rehearsal = kept["rehearsal"].astype(np.float64)
-        return Base(
-            generation=told["generation"],
-            reader=told["reader"],
-            weights=kept["weights"],
-            rehearsal=np.concatenate([rehearsal, np.ones((len(rehearsal), 1))], axis=1),
-            labels=kept["labels"],
-        )
 
 
 class _Kept(BaseModel):

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from streams.learner import load_base
+from streams.online_base import load_base
 
 GOLDEN: Final = Path(__file__).parent / "contract" / "golden"
 READERS: Final = {

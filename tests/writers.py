@@ -10,7 +10,7 @@ from contracts.drawing import rasterize
 from contracts.events import ExampleLabelled, Features
 from producers.handwriting import handwriting
 from streams.embedding import Embedding
-from streams.learner import load_base
+from streams.online_base import load_base
 from tests.histories import example, shown
 
 

@@ -16,7 +16,8 @@ import typer
 
 from contracts.events import Event, ExampleLabelled, LessonTaught
 from streams.joiner import Joiner
-from streams.learner import Learner, load_base
+from streams.learner import Learner
+from streams.online_base import load_base
 from streams.personal_model import Personal
 from streams.scorer import Scorer
 from tests.bench.learning import Stage

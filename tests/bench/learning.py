@@ -35,9 +35,10 @@ from producers.handwriting import PEN_DATA, handwriting
 from streams.embedding import Embedding
 from streams.fold import Fold, advance, begin
 from streams.joiner import Joiner
-from streams.learner import Learner, load_base
+from streams.learner import Learner
 from streams.ledger import Ledger
 from streams.make_base import idx
+from streams.online_base import load_base
 from streams.scorer import Scorer
 from tests.histories import named
 

@@ -30,7 +30,8 @@ from contracts.events import (
     ScoresCounted,
 )
 from streams.joiner import Joiner
-from streams.learner import Learner, State, load_base
+from streams.learner import Learner, State
+from streams.online_base import load_base
 from streams.personal_model import Personal
 from streams.scorer import Scorer
 from tests.histories import (

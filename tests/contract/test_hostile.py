@@ -26,9 +26,10 @@ from contracts.ports import Record
 from contracts.records import read
 from streams.fold import Fold, advance, begin
 from streams.joiner import Joiner
-from streams.learner import Learner, load_base
+from streams.learner import Learner
 from streams.ledger import Ledger
 from streams.models import Models
+from streams.online_base import load_base
 from streams.personal_model import Personal
 from streams.routing import Online, Table
 from streams.scorer import Scorer

@@ -23,8 +23,9 @@ from streams.delivery import STEP
 from streams.fold import Fold
 from streams.fold_runner import FoldRunner
 from streams.joiner import Joiner
-from streams.learner import Learner, load_base
+from streams.learner import Learner
 from streams.ledger import Ledger
+from streams.online_base import load_base
 from streams.personal_model import Personal
 from streams.scorer import Scorer
 from streams.worker import Worker

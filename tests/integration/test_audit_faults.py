@@ -20,7 +20,7 @@ from deploy.local.supervisor import running
 from producers.bus import open_bus
 from producers.topics import create_topics, open_admin
 from streams.joiner import Joiner
-from streams.learner import load_base
+from streams.online_base import load_base
 from tests.conftest import ROOT, fresh_settings
 from tests.histories import answered, correction, drawing, features, guess, named, probabilities, withdrawal
 from tests.integration.faulty import stops_at

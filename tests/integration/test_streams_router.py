@@ -32,7 +32,7 @@ from contracts.events import (
 from contracts.ports import Bus, Tail
 from contracts.settings import Settings
 from producers.bus import open_bus
-from streams.learner import load_base
+from streams.online_base import load_base
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0

@@ -33,8 +33,9 @@ from deploy.auditor import Auditor, AuditReport
 from producers.bus import open_bus
 from streams import joiner, story
 from streams.joiner import Joiner
-from streams.learner import Learner, load_base
+from streams.learner import Learner
 from streams.ledger import Kept
+from streams.online_base import load_base
 from streams.personal_model import Personal
 from streams.refold.refolding import Refolding
 from streams.scorer import Scorer

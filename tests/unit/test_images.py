@@ -27,7 +27,7 @@ from deploy.local.install import ROOT
 from deploy.local.sagemaker.unpacking import unpack
 from streams.blend import blended, opinions
 from streams.embedding import Embedding
-from streams.learner import load_base
+from streams.online_base import load_base
 
 IMAGES = ROOT / "trainers" / "images"
 TOOLS = Path(os.environ.get("GAMENIGHT_TOOLS", ROOT / ".tools"))

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from contracts.events import CorrectionReceipt, Event, LessonProbed, Outcome, ReceiptProbed, SnapshotTaken
 from contracts.ports import Origin
 from contracts.roster import BUILT_IN
-from streams.learner import REHEARSAL_WEIGHT, Base, Learner, Softmax, UnreadableFeatures, load_base
+from streams.learner import REHEARSAL_WEIGHT, Base, Learner, Softmax, UnreadableFeatures
+from streams.online_base import load_base
 from tests.histories import READER, MemoryCells, drawing, folded, lesson, named, shown
 
 SIZE = 64

@@ -9,7 +9,8 @@ import pytest
 
 from contracts.drawing import rasterize
 from streams.embedding import Embedding
-from streams.learner import Softmax, load_base
+from streams.learner import Softmax
+from streams.online_base import load_base
 from tests.bench import peers
 from tests.bench.peer_jobs.job import Model, counted
 from tests.histories import drawing

@@ -14,10 +14,16 @@ PURE: list[str] = PURITY["source_modules"]
 """The one list of pure modules."""
 
 IMPURE = re.compile(
-    r"datetime\.(datetime|date)\.(now|utcnow|today)|uuid\.(uuid[1467]|getnode)|contracts\.events\.now|pathlib\.Path\.(cwd|home)"
+    r"datetime\.(datetime|date)\.(now|utcnow|today)|uuid\.(uuid[1467]|getnode)|contracts\.events\.now"
+    r"|pathlib\.(Path|PosixPath|WindowsPath)(\.\w+)*|numpy\.(load\w*|save\w*|genfromtxt|fromfile|memmap|DataSource)"
     r"|(time|os|secrets|random|threading|numpy\.random)\.\w+(\.\w+)*|(open|input|print|exec|eval|__import__)"
 )
 """The full names of what gives something else each time, or tells the world something."""
+FILES = re.compile(
+    r"(read|write)_(text|bytes)|tofile|iterdir|r?glob|walk|mkdir|rmdir|unlink|touch|exists|is_(file|dir|symlink)|l?stat|resolve|readlink"
+    r"|(symlink|hardlink)_to|chmod|expanduser|samefile"
+)
+"""What paths and arrays do with files: whatever has such a method, a pure module does not ask it."""
 SEEDED = ("random.Random", "numpy.random.default_rng")
 """These give the same each time, as long as they are given a seed."""
 STAMP = ("contracts.events", "datetime.datetime.now")
@@ -41,12 +47,14 @@ def impurities(tree: ast.Module) -> list[str]:
             seeded.add(node.func)
         if isinstance(node, ast.Attribute):
             within.add(node.value)
-    return [
+    named = [
         f"{name} in line {node.lineno}"
         for node in ast.walk(tree)
         if isinstance(node, ast.Name | ast.Attribute) and node not in seeded | within
         if IMPURE.fullmatch(name := full_name(node, names))
     ]
+    asked = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute))
+    return named + [f".{method.attr} in line {method.lineno}" for method in asked if FILES.fullmatch(method.attr)]
 
 
 def imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -77,7 +85,7 @@ def test_the_list_has_each_module_that_calls_itself_pure_and_no_other():
     assert sorted(PURE) == PURE, "the list is in order"
 
 
-def test_a_pure_module_uses_no_clock_and_no_randomness():
+def test_a_pure_module_uses_no_clock_no_randomness_and_no_file():
     found = {name: impurities(tree) for name, tree in modules() if name in PURE}
 
     [stamp] = found.pop(STAMP[0])
@@ -101,6 +109,15 @@ def test_a_pure_module_uses_no_clock_and_no_randomness():
         ("from contracts.events import now\nnow()", "contracts.events.now"),
         ("import os\nos.environ.get('HOME')", "os.environ.get"),
         ("print(open('x').read())", "print"),
+        ("def read():\n    return open('x')", "open"),
+        ("from pathlib import Path\nPath('x').open()", "pathlib.Path"),
+        ("from pathlib import Path\ndef told(folder: Path) -> str:\n    return str(folder)", "pathlib.Path"),
+        ("import pathlib\nhere = pathlib.Path.cwd()", "pathlib.Path.cwd"),
+        ("def told(settings):\n    return (settings.home / 'x').read_text()", ".read_text"),
+        ("def there(path):\n    return path.exists()", ".exists"),
+        ("import numpy as np\nwith np.load('x.npz', allow_pickle=False) as kept:\n    pass", "numpy.load"),
+        ("import numpy as np\nnp.savez_compressed('x')", "numpy.savez_compressed"),
+        ("def keep(array):\n    array.tofile('x')", ".tofile"),
     ],
 )
 def test_what_is_not_pure_is_found_by_its_full_name(source, name):
@@ -115,6 +132,9 @@ def test_what_is_not_pure_is_found_by_its_full_name(source, name):
         "from datetime import UTC, datetime\ndatetime.fromtimestamp(0, UTC)",
         "def late(now: float, time: float) -> float:\n    return now - time",
         "from uuid import UUID, uuid5\nuuid5(UUID(int=0), 'x')",
+        "from pathlib import PurePosixPath\nPurePosixPath('x').name",
+        "def begin(fold, cells):\n    return fold.open(cells, 0)",
+        "import numpy as np\nnp.frombuffer(b'x', np.uint8)",
     ],
 )
 def test_what_depends_on_its_arguments_alone_is_pure(source):
