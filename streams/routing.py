@@ -140,20 +140,21 @@ class Table:
         """
         if isinstance(event, ModelPromoted) and (event.model in _ANSWER_HERE or not event.endpoint):
             raise ValueError(f"{event.model} {event.version} at {event.endpoint!r}: no batch model at an endpoint")
+        here = self.online
         if isinstance(event, SnapshotTaken):
-            known, shape = self.online.get(event.model), online(event).weights.shape
-            if known is not None and known.weights.shape != shape:
-                raise ValueError(f"the weights of {event.model} {event.version} have shape {shape}")
+            known, taken = here.get(event.model), online(event)
+            if known is not None and known.weights.shape != taken.weights.shape:
+                raise ValueError(f"the weights of {event.model} {event.version} have shape {taken.weights.shape}")
+            here = {**here, event.model: taken}
         catalog = self.catalog.apply(event)
         if catalog is self.catalog:
             return self
-        snapshots = {model: snapshot for model, snapshot in catalog.snapshots.items() if self._is_news(snapshot)}
         candidates = {model: _candidate(entry) for model, entry in catalog.candidates.items() if entry.role != "none"}
         return replace(
             self,
             catalog=catalog,
             batch={model: self._route(champion, catalog.variants[model]) for model, champion in catalog.champions.items()},
-            online={**self.online, **{model: online(snapshot) for model, snapshot in snapshots.items()}},
+            online=here,
             candidates={model: one for model, one in candidates.items() if self.broken.get(model) != one},
         )
 
@@ -162,9 +163,6 @@ class Table:
         same = before is not None and (before.version, before.since) == (champion.version, champion.at)
         failed = before.failed if before is not None and same else None
         return Route(champion.version, champion.endpoint, variants, champion.previous, champion.at, failed)
-
-    def _is_news(self, snapshot: SnapshotTaken) -> bool:
-        return self.catalog.snapshots.get(snapshot.model) is not snapshot
 
     def without(self, model: str, version: str, why: str) -> "Table":
         """Return the table once a version has failed: the last good one answers. It is the same if that is not the champion."""

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.events import CandidateSet, DrawingSubmitted, ModelPromoted, ModelRolledBack, PolicySet, SnapshotTaken
+from streams import routing
 from streams.routing import Candidate, Route, Table, online, superseded
 from tests import histories
 from tests.histories import BEGAN, drawing
@@ -64,6 +65,16 @@ def test_twice_is_once_and_the_name_of_a_table_is_of_its_versions():
 @given(st.permutations([1, 5, 7, (1 << 53) - 1]))
 def test_the_newest_snapshot_on_the_log_answers_whatever_offsets_they_say(offsets: list[int]):
     assert folded(*map(snapshot, offsets)).online["river"].offset == offsets[-1]
+
+
+def test_the_weights_of_a_snapshot_are_read_once_and_other_events_read_none(monkeypatch):
+    read: list[str] = []
+    monkeypatch.setattr(routing, "online", lambda event: read.append(event.version) or online(event))
+
+    table = folded(snapshot(4), promoted("1"), snapshot(5))
+
+    assert read == ["mnist1+4", "mnist1+5"]
+    assert table.online["river"].offset == 5
 
 
 def test_a_snapshot_of_another_shape_or_of_no_online_model_is_refused():
