@@ -942,7 +942,8 @@ class CommandSettled(Event):
 class MessageRejected(Event):
     """A message that could not be handled, whole, so that it can be repaired and replayed.
 
-    Written by whoever could not; read by the console and `gamenight rejected`. Twice is harmless: the `rejection_id` is one.
+    Written by whoever could not, at the time of the message itself; read by the console and `gamenight rejected`. Twice is
+    harmless: the `rejection_id` is one.
     """
 
     topic: ClassVar[str] = "rejected.v1"

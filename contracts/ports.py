@@ -146,6 +146,11 @@ class Origin(NamedTuple):
 class Cells(Protocol):
     """The state of a fold: small values by key, kept in one transaction with the offsets they are folded up to."""
 
+    @property
+    def at(self) -> datetime:
+        """The time of the step under way: what the fold says in it is written then."""
+        ...
+
     def get(self, key: str) -> bytes | None:
         """The value, or None."""
         ...

@@ -49,12 +49,16 @@ def _dated(event: Event, timestamp_ms: int) -> Event:
 
 
 def rejection(record: Record, stage: str, wrong: BaseException) -> MessageRejected:
-    """What is told of a record that ``stage`` could not handle: it fits on its topic, whatever the record holds."""
+    """What is told of a record that ``stage`` could not handle: it fits on its topic, whatever the record holds.
+
+    It has the record's own time, so that whoever rejects a record again says the same.
+    """
     value, key = record.value or b"", record.key
     error = _said(wrong)
     if len(value) > KEPT_BYTES:
         error = f"only the first {KEPT_BYTES} of {len(value)} bytes are kept; {error}"
     return MessageRejected(
+        at=_taken_at(record),
         source=record.topic,
         source_partition=record.partition,
         source_offset=record.offset,
@@ -67,6 +71,11 @@ def rejection(record: Record, stage: str, wrong: BaseException) -> MessageReject
         stage=stage,
         error=error[:_ERROR],
     )
+
+
+def _taken_at(record: Record) -> datetime:
+    """When the broker took a record; the year 1970: it is not known."""
+    return datetime.fromtimestamp(max(record.timestamp_ms, 0) / 1000, UTC)
 
 
 def _said(wrong: BaseException) -> str:

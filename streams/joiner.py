@@ -14,6 +14,7 @@ Of the revisions that only add a guess, the last one of a step is published.
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -90,9 +91,9 @@ class Joiner:
             case DrawingSought():
                 return self._not_found(cells, event, origin.partition)
             case CorrectionProbed(only="joiner"):
-                return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="joiner"),)
+                return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="joiner", at=cells.at),)
             case CorrectionProbed():
-                return (ExampleProbed(probe_id=event.probe_id, player_id=event.player_id),)
+                return (ExampleProbed(probe_id=event.probe_id, player_id=event.player_id, at=cells.at),)
             case _:
                 return ()
 
@@ -101,12 +102,12 @@ class Joiner:
         store = self._stores[partition]
         sought, self._sought[partition] = self._sought[partition], {}
         missing = [
-            DrawingSought(drawing_id=drawing_id, player_id=player_id)
+            DrawingSought(drawing_id=drawing_id, player_id=player_id, at=cells.at)
             for drawing_id, player_id in sought
             if (story := store.get(cells, drawing_id)) is not None and story.drawing is None
         ]
         owed = store.settle(cells)
-        return [*(example for story in owed if (example := story.example()) is not None), *missing]
+        return [*(example for story in owed if (example := story.example(cells.at)) is not None), *missing]
 
     def close(self, partition: int) -> None:
         """Forget the partition."""
@@ -118,7 +119,7 @@ class Joiner:
         known = store.get(cells, event.drawing_id)
         story = Story(news=event.at) if known is None else known
         if isinstance(event, CorrectionGiven | CorrectionWithdrawn) and (why := story.refusal(event)) is not None:
-            return (_refused(event, why),)
+            return (_refused(event, why, cells.at),)
         before, size = story.in_force(event.player_id), story.size
         guesses, read = len(story.guesses), story.features is not None
         if not story.add(event, origin.size):
@@ -127,16 +128,16 @@ class Joiner:
         only_features = isinstance(event, DrawingAnswered) and len(story.guesses) == guesses
         said: list[Event] = []
         if isinstance(event, CorrectionGiven | CorrectionWithdrawn):
-            said += _superseded(before, event)
+            said += _superseded(before, event, cells.at)
             if story.drawing is None:
                 self._sought[origin.partition][event.drawing_id, event.player_id] = None
         elif isinstance(event, DrawingSubmitted):
             # Corrections of other players came before the drawing did; it is not theirs to correct.
-            said += [_refused(other, UNKNOWN) for other in story.expel(lambda one: one.player_id == event.player_id)]
+            said += [_refused(other, UNKNOWN, cells.at) for other in story.expel(lambda one: one.player_id == event.player_id)]
         if known is None:
             store.enqueue(cells, event.drawing_id, event.at)
         store.put(event.drawing_id, story, story.size - size, owes_example=only_a_guess and not only_features)
-        if not only_a_guess and (example := story.example()) is not None:
+        if not only_a_guess and (example := story.example(cells.at)) is not None:
             said.append(example)
         said += store.forget_old(cells, event.at)
         if self._most is not None:
@@ -150,7 +151,7 @@ class Joiner:
         if story is None or story.drawing is not None:
             return ()
         size = story.size
-        refused = [_refused(gone, UNKNOWN) for gone in story.expel(lambda one: one.player_id != sought.player_id)]
+        refused = [_refused(gone, UNKNOWN, cells.at) for gone in story.expel(lambda one: one.player_id != sought.player_id)]
         if story.corrections or story.parts:
             store.put(sought.drawing_id, story, story.size - size, owes_example=False)
         else:
@@ -160,27 +161,28 @@ class Joiner:
 
 def _shown_again(guess: GuessMade) -> PreviewGuessed:
     """An earlier guess, only to be shown: there is nothing to learn from it a second time."""
-    said = {name: value for name, value in guess if name not in ("type", "features")}
-    return PreviewGuessed(**said)
+    said = {name: value for name, value in guess if name not in ("type", "features", "at")}
+    return PreviewGuessed(**said, at=guess.at)
 
 
-def _refused(correction: Correction, why: str) -> CorrectionReceipt:
+def _refused(correction: Correction, why: str, at: datetime) -> CorrectionReceipt:
     """The receipt of a correction from which nothing is learned."""
-    return _receipt(correction, correction.correction_id, Outcome.REFUSED, why)
+    return _receipt(correction, correction.correction_id, Outcome.REFUSED, at, why)
 
 
-def _superseded(before: CorrectionGiven | None, correction: Correction) -> Iterator[CorrectionReceipt]:
+def _superseded(before: CorrectionGiven | None, correction: Correction, at: datetime) -> Iterator[CorrectionReceipt]:
     """A receipt for the correction that was in force until now, and for the one that a withdrawal names."""
     gone = [before.correction_id] if before is not None else []
     if isinstance(correction, CorrectionWithdrawn) and correction.correction_id not in gone:
         gone.append(correction.correction_id)
     for correction_id in gone:
-        yield _receipt(correction, correction_id, Outcome.SUPERSEDED)
+        yield _receipt(correction, correction_id, Outcome.SUPERSEDED, at)
 
 
-def _receipt(cause: Correction, correction_id: UUID, outcome: Outcome, why: str = "") -> CorrectionReceipt:
+def _receipt(cause: Correction, correction_id: UUID, outcome: Outcome, at: datetime, why: str = "") -> CorrectionReceipt:
     """What is told of a correction because of ``cause``, which is another one on the same drawing, or the same."""
     return CorrectionReceipt(
+        at=at,
         correction_id=correction_id,
         drawing_id=cause.drawing_id,
         player_id=cause.player_id,

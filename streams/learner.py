@@ -6,6 +6,7 @@ and however often the worker was restarted between. Twice is harmless: a lesson_
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
 
@@ -181,7 +182,7 @@ class Learner:
             return ()
         kept = cells.get(_STATE)
         self._states[partition] = self._told[partition] = State(self._base.weights) if kept is None else State.of(kept)
-        return (self._snapshot(partition),)
+        return (self._snapshot(partition, cells.at),)
 
     def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Learn a lesson; gives its receipt: the label's probability before and after.
@@ -191,7 +192,7 @@ class Learner:
             UnreadableFeatures: If the lesson's features are of another reader, or no features at all.
         """
         if isinstance(event, LessonProbed):
-            return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="learner"),)
+            return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="learner", at=cells.at),)
         if not isinstance(event, LessonTaught):
             return ()
         partition = origin.partition
@@ -216,6 +217,7 @@ class Learner:
             chain=sha256(before.chain + event.lesson_id.bytes).digest(),
         )
         receipt = CorrectionReceipt(
+            at=cells.at,
             correction_id=event.correction_id,
             drawing_id=event.drawing_id,
             player_id=event.player_id,
@@ -241,7 +243,7 @@ class Learner:
             return ()
         self._told[partition] = state
         cells.put(_STATE, state.cell())
-        return (self._snapshot(partition),)
+        return (self._snapshot(partition, cells.at),)
 
     def close(self, partition: int) -> None:
         """Forget the model."""
@@ -267,9 +269,10 @@ class Learner:
     def _version(self, state: State) -> str:
         return f"{self._base.generation}+{state.lessons}"
 
-    def _snapshot(self, partition: int) -> SnapshotTaken:
+    def _snapshot(self, partition: int, at: datetime) -> SnapshotTaken:
         model, state = ONLINE_MODELS[partition], self._states[partition]
         return SnapshotTaken(
+            at=at,
             model=model,
             version=self._version(state),
             title=BUILT_IN[model].title,

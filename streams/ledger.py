@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from contracts.events import MAX_EVENT, Event
+from contracts.events import MAX_EVENT, Event, now
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS cells (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -103,6 +103,8 @@ class Ledger:
         self._goal: dict[str, tuple[int, int]] = {
             topic: (first, end) for topic, first, end in self._db.execute('SELECT topic, first, "end" FROM goal')
         }
+        self.at = now()
+        """When the last step began."""
         self._moved: set[str] = set()
         self._changed: dict[str, bytes | None] = {}  # by this step
         self._tried: dict[str, bytes | None] | None = None  # by the attempt under way
@@ -185,6 +187,7 @@ class Ledger:
         Raises:
             LedgerTaken: If another worker has opened the file since.
         """
+        self.at = now()
         try:
             yield self
             self._write()

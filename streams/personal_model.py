@@ -20,6 +20,7 @@ the same one of examples.v1 are always with the same worker. See `streams.bandit
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
@@ -232,7 +233,7 @@ class Personal:
         receipt with the revision that brings it. A drawing that is older than the `KEPT` that are held is not learned any more.
         """
         if isinstance(event, ExampleProbed):
-            return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="personal"),)
+            return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="personal", at=cells.at),)
         if not isinstance(event, ExampleLabelled):
             return ()
         here = self._partitions[origin.partition]
@@ -263,7 +264,7 @@ class Personal:
             counts = outcomes(rows["label"][labelled], heard.labels[labelled], heard.models)
             belief = Belief(corrections, *counts, means.in_force)
         after = Player(rows, heard, belief)
-        said = [_receipt(event, before, after)] if learns else []
+        said = [_receipt(event, before, after, cells.at)] if learns else []
         write(cells, event.player_id, rows, heard, belief, place)
         if means.in_force is not here.means.in_force:
             here.weights = blend_weights(means)
@@ -296,7 +297,7 @@ def _place(rows: Rows, row: Rows) -> int | None:
     return oldest if age_of(row, 0) > age_of(rows, oldest) else None
 
 
-def _receipt(example: ExampleLabelled, before: Player, after: Player) -> CorrectionReceipt:
+def _receipt(example: ExampleLabelled, before: Player, after: Player, at: datetime) -> CorrectionReceipt:
     """Make the receipt: what the player's model says before and after, over what the shared one was shown to say."""
     shared = _shared(example)
     if example.features is None or example.label is None or shared is None:
@@ -304,6 +305,7 @@ def _receipt(example: ExampleLabelled, before: Player, after: Player) -> Correct
     embedding = np.frombuffer(example.features.embedding, "<f4")[None]
     p_shared = np.array([shared.probabilities])
     return CorrectionReceipt(
+        at=at,
         correction_id=example.correction_id,
         drawing_id=example.drawing_id,
         player_id=example.player_id,

@@ -124,10 +124,11 @@ class Tally:
         """Write the counts as their cell."""
         return self._counts.tobytes()
 
-    def scores(self, model: str, version: str | None, source: int) -> ScoresCounted:
-        """The counts, as they are published."""
+    def scores(self, model: str, version: str | None, source: int, at: datetime) -> ScoresCounted:
+        """The counts, as they are published ``at`` a time."""
         counts = self._counts.tolist()
         return ScoresCounted(
+            at=at,
             model=model,
             version=version,
             window=datetime.fromtimestamp(counts[0] * WINDOW_S, UTC) if version is None else None,
@@ -154,12 +155,13 @@ class Scorer:
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Publish the totals again: they are absolute, so this costs nothing but a few messages."""
         self._steps[partition] = {}
-        return [_scores(Tally(cells.get(total.cell)), total, partition) for total in _totals(cells)]
+        return [_scores(Tally(cells.get(total.cell)), total, partition, cells.at) for total in _totals(cells)]
 
     def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Count an example's newest revision; gives the lessons of each label that has come, once the features are there."""
         if isinstance(event, ExampleProbed):
-            return [LessonProbed(probe_id=event.probe_id, player_id=event.player_id, model=model) for model in ONLINE_MODELS]
+            probe = {"probe_id": event.probe_id, "player_id": event.player_id}
+            return [LessonProbed(**probe, model=model, at=cells.at) for model in ONLINE_MODELS]
         if not isinstance(event, ExampleLabelled):
             return ()
         cell = f"example/{event.drawing_id}"
@@ -177,7 +179,7 @@ class Scorer:
         )
         cells.put(cell, after.model_dump_json().encode())
         _recount(cells, self._steps[origin.partition], before, after)
-        return [lesson for given in untaught for lesson in _lessons(event, given)]
+        return [lesson for given in untaught for lesson in _lessons(event, given, cells.at)]
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Publish the counts that changed, each once however many examples changed them."""
@@ -188,7 +190,7 @@ class Scorer:
             cells.put(_INDEX, json.dumps([*known, *new]).encode())
         for counts, tally in changed.items():
             cells.put(counts.cell, tally.cell())
-        return [_scores(tally, counts, partition) for counts, tally in changed.items()]
+        return [_scores(tally, counts, partition, cells.at) for counts, tally in changed.items()]
 
     def close(self, partition: int) -> None:
         """Forget the partition."""
@@ -242,13 +244,14 @@ def _untaught(example: ExampleLabelled, taught: list[UUID]) -> list[GivenLabel]:
     return [one for one in given if one.correction_id not in taught]
 
 
-def _lessons(example: ExampleLabelled, given: GivenLabel) -> Iterator[LessonTaught]:
+def _lessons(example: ExampleLabelled, given: GivenLabel, at: datetime) -> Iterator[LessonTaught]:
     """Make the lesson of a label for each online model."""
     if example.features is None:
         return
     shown = [guess for guess in example.guesses if is_batch(guess.model) and not guess.shadow]
     for model in ONLINE_MODELS:
         yield LessonTaught(
+            at=at,
             lesson_id=uuid5(NAMESPACE, f"lesson/{given.correction_id}/{model}"),
             model=model,
             drawing_id=example.drawing_id,
@@ -266,5 +269,5 @@ def _totals(cells: Cells) -> list[Total]:
     return [] if kept is None else [Total(*pair) for pair in json.loads(kept)]
 
 
-def _scores(tally: Tally, counts: Total | Slot, partition: int) -> ScoresCounted:
-    return tally.scores(counts.model, counts.version if isinstance(counts, Total) else None, partition)
+def _scores(tally: Tally, counts: Total | Slot, partition: int, at: datetime) -> ScoresCounted:
+    return tally.scores(counts.model, counts.version if isinstance(counts, Total) else None, partition, at)

@@ -153,15 +153,19 @@ class Story(BaseModel):
         given = self._corrections_of(player_id)
         return given[-1] if given and isinstance(given[-1], CorrectionGiven) else None
 
-    def example(self) -> ExampleLabelled | None:
+    def example(self, at: datetime) -> ExampleLabelled | None:
         """The story as an example; None while the drawing or the player's correction is missing.
 
         The revision is the number of events it stands on: it grows with each, and is the same in whatever order they came.
+
+        Args:
+            at: When it is written.
         """
         if self.drawing is None or not self.corrections:
             return None
         drawing, newest, guesses = self.drawing, self.corrections[-1], self.guesses
         return ExampleLabelled(
+            at=at,
             drawing_id=drawing.drawing_id,
             player_id=drawing.player_id,
             revision=1 + len(guesses) + len(self.corrections),

@@ -121,7 +121,7 @@ class StoryStore:
             if due > now:
                 self._push(cells, _Entry(drawing_id=drawing_id, due=due))
                 continue
-            if self.forget(cells, drawing_id, story.size) and (example := story.example()) is not None:
+            if self.forget(cells, drawing_id, story.size) and (example := story.example(cells.at)) is not None:
                 yield example
 
     def make_room(self, cells: Cells, most: int) -> Iterator[ExampleLabelled]:
@@ -137,7 +137,7 @@ class StoryStore:
             if story is None:
                 continue
             queue.cut = max(queue.cut or story.news, story.news)
-            if self.forget(cells, drawing_id, story.size) and (example := story.example()) is not None:
+            if self.forget(cells, drawing_id, story.size) and (example := story.example(cells.at)) is not None:
                 yield example
 
     def _push(self, cells: Cells, entry: _Entry) -> None:

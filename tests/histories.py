@@ -203,6 +203,8 @@ def settled(command: Any, outcome: str = "done") -> CommandSettled:
 class MemoryCells(dict[str, bytes]):
     """Cells in memory; ``cells.copy()`` is what a restarted worker finds on disk."""
 
+    at = BEGAN
+
     def put(self, key: str, value: bytes) -> None:
         """Set a value."""
         self[key] = value

@@ -19,7 +19,7 @@ from api.play.messages import ROOM_LENGTH, ROOM_LETTERS
 from api.play.seats import Seats
 from api.play.session import Session
 from api.sockets import INTERNAL_ERROR, Connection
-from contracts.events import DrawingSubmitted, Event
+from contracts.events import DrawingSubmitted, Event, now
 from contracts.ports import Bus, Record
 
 TICK_S = 0.5
@@ -74,7 +74,7 @@ class Game:
 
         def hear(data: str | bytes) -> None:
             self._metrics.frames.inc()
-            self._carry_out(session, session.receive(data, self._clock()))
+            self._carry_out(session, session.receive(data, self._clock(), now()))
 
         try:
             await connection.listen(hear)
@@ -84,10 +84,10 @@ class Game:
 
     def tick(self) -> None:
         """Let time pass for all sessions, every `TICK_S`; one that fails is closed, as if a frame of it had failed."""
-        now = self._clock()
+        time = self._clock()
         for session, connection in list(self._connections.items()):
             try:
-                self._carry_out(session, session.tick(now))
+                self._carry_out(session, session.tick(time))
             except Exception:
                 log.exception("session failed", player_id=session.player_id)
                 connection.close(INTERNAL_ERROR, "a fault of the server")

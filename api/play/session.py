@@ -6,6 +6,7 @@ and the socket stays open; abuse ends it with 1008.
 
 from collections import deque
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -58,12 +59,13 @@ class Session:
         self._preview_under_way = False
         self._next_preview: DrawingSubmitted | None = None
 
-    def receive(self, data: str | bytes, now: float) -> list[Action]:
+    def receive(self, data: str | bytes, now: float, at: datetime) -> list[Action]:
         """What to do about a frame.
 
         Args:
             data: Text, or bytes of a binary frame.
             now: When it came.
+            at: The same by the calendar: the time of what is published because of it.
         """
         if self.closed:
             return []
@@ -74,20 +76,20 @@ class Session:
                 self.closed = True
                 return [Close(POLICY, "too many frames from your address")]
             message = parse(data)
-            return list(self._act(message, cost, now))
+            return list(self._act(message, cost, now, at))
         except Mistake as mistake:
             return list(self._mistaken(mistake, now))
 
-    def _act(self, message: Join | Draw | Correct | Withdraw, cost: int, now: float) -> Iterator[Action]:
+    def _act(self, message: Join | Draw | Correct | Withdraw, cost: int, now: float, at: datetime) -> Iterator[Action]:
         if isinstance(message, Join):
             yield from self._join(message, now)
         elif not self.player_id:
             raise Mistake("not_joined", 'say {"type":"join",...} first', message.drawing_id)
         elif isinstance(message, Draw):
             self._guest.draw(self.player_id, message.drawing_id, message.final, cost, now)
-            yield from self._draw(message, now)
+            yield from self._draw(message, now, at)
         else:
-            yield from self._correct(message, now)
+            yield from self._correct(message, now, at)
 
     def _pace(self, cost: int, now: float) -> None:
         if self._frames.take(now, cost):
@@ -132,7 +134,7 @@ class Session:
 
     # draw
 
-    def _draw(self, draw: Draw, now: float) -> Iterator[Action]:
+    def _draw(self, draw: Draw, now: float, at: datetime) -> Iterator[Action]:
         recent = self._lobby.recent
         known = recent.drawing(draw.drawing_id)
         if known is not None and known.player_id != self.player_id:
@@ -140,6 +142,7 @@ class Session:
         if known is not None and not (draw.final and known.kept):
             return
         event = DrawingSubmitted(
+            at=at,
             drawing_id=draw.drawing_id,
             player_id=self.player_id,
             room=self.room,
@@ -167,7 +170,7 @@ class Session:
 
     # correct, withdraw
 
-    def _correct(self, message: Correct | Withdraw, now: float) -> Iterator[Action]:
+    def _correct(self, message: Correct | Withdraw, now: float, at: datetime) -> Iterator[Action]:
         recent = self._lobby.recent
         drawing = recent.drawing(message.drawing_id)
         if drawing is not None and drawing.player_id != self.player_id:
@@ -175,7 +178,7 @@ class Session:
         if isinstance(message, Withdraw):
             self._charge(message, drawing, now)
             withdrawn = CorrectionWithdrawn(
-                correction_id=message.correction_id, drawing_id=message.drawing_id, player_id=self.player_id
+                correction_id=message.correction_id, drawing_id=message.drawing_id, player_id=self.player_id, at=at
             )
             yield from self._put_correction(withdrawn, now)
             return
@@ -187,7 +190,11 @@ class Session:
         self._charge(message, drawing, now)  # only a new one: who reconnects sends all again
         recent.add_correction(message.correction_id, self.player_id)
         given = CorrectionGiven(
-            correction_id=message.correction_id, drawing_id=message.drawing_id, player_id=self.player_id, label=message.label
+            correction_id=message.correction_id,
+            drawing_id=message.drawing_id,
+            player_id=self.player_id,
+            label=message.label,
+            at=at,
         )
         yield from self._put_correction(given, now)
 

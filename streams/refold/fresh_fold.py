@@ -5,6 +5,7 @@ So a fold that counts a message twice differs from this one, whether its process
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from contracts.events import Event
@@ -22,6 +23,8 @@ Watch = Callable[[Fold, Event, int], None]
 class MemoryCells(dict[str, bytes]):
     """Cells in memory, that are put back when a decision fails, as `streams.ledger` puts them back."""
 
+    at: datetime = datetime.fromtimestamp(0, UTC)
+    """The time of the record that is folded."""
     before: dict[str, bytes | None] | None = None
 
     def put(self, key: str, value: bytes) -> None:
@@ -98,6 +101,7 @@ class FreshFold:
         step = 1 if isinstance(self._fold, Learner) else _STEP  # each of its snapshots may be on the log
         for first in range(0, len(now), step):
             for one in now[first : first + step]:
+                self.cells.at = datetime.fromtimestamp(one.at_ms / 1000, UTC)
                 self._publish(self.cells.decide(self._fold, one.event, one.origin))
                 self.offsets[one.topic] = one.origin.offset
                 self._watch(self._fold, one.event, self._partition)

@@ -27,6 +27,7 @@ from contracts.events import (
     ExampleLabelled,
     GuessMade,
     LessonTaught,
+    PreviewGuessed,
     ScoresCounted,
 )
 from streams.joiner import Joiner
@@ -115,6 +116,19 @@ def arrival(data: DataObject, lanes: list[list[Event]]) -> list[Event]:
 def said_of(event: Event) -> dict[str, Any]:
     """An event without the time at which it was written."""
     return event.model_dump(mode="json", exclude={"at"})
+
+
+@settings(max_examples=40, deadline=None)
+@given(lanes=topics(), data=st.data(), step=STEPS)
+def test_what_a_fold_says_is_of_the_time_of_its_step_and_reads_no_clock(lanes, data, step):
+    joined = folded(Joiner(), arrival(data, lanes), step=step)
+    own = folded(Personal(READER), joined, step=step)
+    taught = folded(Scorer(), joined, step=step)
+    lessons = [event for event in taught if isinstance(event, LessonTaught)]
+    learned = folded(Learner(LEARNER), lessons, step=step)
+
+    said = [event for event in (*joined, *own, *taught, *learned) if not isinstance(event, PreviewGuessed)]
+    assert {event.at for event in said} <= {MemoryCells.at}
 
 
 def ended(history: list[Event], step: int | None = None) -> dict[str, Any]:

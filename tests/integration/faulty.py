@@ -41,7 +41,7 @@ class _Forgetful:
 
     def __init__(self, cells: Cells, prefix: str) -> None:
         self._cells, self._prefix = cells, prefix
-        self.put, self.drop = cells.put, cells.drop
+        self.put, self.drop, self.at = cells.put, cells.drop, cells.at
 
     def get(self, key: str) -> bytes | None:
         """The value, or None."""

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, decode
+from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, decode, now
 from contracts.ports import Cells, Origin, Record
 from streams.fold import Fold, Log, advance, begin, take_up
+from streams.learner import Learner
 from streams.ledger import Ledger, LedgerTaken
+from streams.online_base import load_base
 from tests.histories import drawing, guess
 
 
@@ -75,6 +77,18 @@ def test_what_a_step_writes_is_there_after_it(ledger: Ledger, path: Path):
     assert decode(outgoing.topic, outgoing.value) == drawing()
     assert outgoing.key == b"ada"
     again.close()
+
+
+def test_a_step_has_one_time_that_it_began_at_and_what_a_fold_says_in_it_has_that(ledger: Ledger):
+    before = now()
+    begin(ledger, Learner(load_base()), 0)
+
+    [outgoing] = ledger.outgoing()
+    assert before <= ledger.at <= now()
+    assert decode(outgoing.topic, outgoing.value).at == ledger.at
+    with ledger.step():
+        later = ledger.at
+    assert later > decode(outgoing.topic, outgoing.value).at
 
 
 def test_a_step_that_fails_leaves_nothing(ledger: Ledger):

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,8 +32,8 @@ from contracts.events import (
 from contracts.settings import Settings
 from streams.joiner import Joiner
 from streams.scorer import Scorer
+from tests.histories import BEGAN, correction, drawing, features, folded, guess, named
 from tests.histories import answered as answers
-from tests.histories import correction, drawing, features, folded, guess, named
 from tests.roster import MODELS
 from tests.serving import UNLIMITED
 
@@ -43,6 +44,7 @@ class Player:
 
     lobby: Lobby
     now: float = 1000.0
+    at: datetime = BEGAN
     heard: list[dict[str, Any]] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
     put: list[Any] = field(default_factory=list)
@@ -55,7 +57,7 @@ class Player:
     def say(self, message: Any) -> list[dict[str, Any]]:
         """Send a frame; returns what this socket hears at once."""
         data = message if isinstance(message, str | bytes) else orjson.dumps(message).decode()
-        return self.carry_out(self.session.receive(data, self.now))
+        return self.carry_out(self.session.receive(data, self.now, self.at))
 
     def carry_out(self, actions: list[Action]) -> list[dict[str, Any]]:
         before = len(self.heard)
@@ -868,3 +870,23 @@ def test_a_correction_before_the_answers_is_charged_for_each_that_comes_after_it
     told = [errors(player.correct(f"d{n}", correction=f"c{n}")) for n in range(40)]
 
     assert told.index(["busy"]) == 250_000 // lasting(len(player.put[0].record_value()), 0, len(["river"]))
+
+
+def test_what_is_published_is_of_the_time_at_which_its_frame_came_however_long_it_is_held(ada):
+    first, second, third = (BEGAN + timedelta(seconds=s) for s in (1, 2, 3))
+    ada.at = first
+    ada.draw("early", final=False)
+    ada.draw("held", final=False)
+    ada.at = second
+    ada.kept(ada.put[0])
+    ada.draw("d1")
+    ada.correct("d1")
+    ada.at = third
+    ada.kept(ada.put[-1])
+
+    assert [(event.type, event.at) for event in ada.put] == [
+        ("DrawingSubmitted", first),
+        ("DrawingSubmitted", first),
+        ("DrawingSubmitted", second),
+        ("CorrectionGiven", second),
+    ]

@@ -16,6 +16,7 @@ from api.play.seats import Seats
 from api.play.session import Session
 from contracts.events import DrawingSubmitted, decode
 from contracts.settings import Settings
+from tests.histories import BEGAN
 from tests.serving import UNLIMITED
 
 JSON = st.recursive(
@@ -33,13 +34,13 @@ NEARLY = st.fixed_dictionaries(
 def conversation() -> Session:
     lobby = Lobby(RecentDrawings(), Seats("secret"), list, lambda: str(UUID(int=7)), lambda: "BCDF")
     session = Session(lobby, 0.0, Guest(Limits(Settings(**UNLIMITED)), "192.0.2.1"))
-    session.receive('{"type":"join","name":"Ada","room":null,"seat":null}', 0.0)
+    session.receive('{"type":"join","name":"Ada","room":null,"seat":null}', 0.0, BEGAN)
     return session
 
 
 def answered(session: Session, data: str | bytes) -> list[dict[str, object]]:
     """The frames that answer; the rest of the actions must be such as can be carried out."""
-    actions = session.receive(data, 1.0)
+    actions = session.receive(data, 1.0, BEGAN)
     for action in actions:
         if isinstance(action, Publish):
             assert decode(action.event.topic, action.event.record_value()) == action.event
@@ -95,7 +96,7 @@ def test_brackets_of_any_depth_are_an_error(depth, close):
 )
 def test_every_legal_drawing_becomes_an_event_with_the_same_strokes(drawing_id: UUID, strokes, side):
     frame = {"type": "draw", "drawing_id": str(drawing_id), "strokes": strokes, "width": side, "height": side, "final": True}
-    [action] = conversation().receive(orjson.dumps(frame).decode(), 1.0)
+    [action] = conversation().receive(orjson.dumps(frame).decode(), 1.0, BEGAN)
 
     assert isinstance(action, Publish)
     assert isinstance(action.event, DrawingSubmitted)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from contracts.events import EVENTS
+
 LINTER = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["importlinter"]
 [PURITY] = [contract for contract in LINTER["contracts"] if contract["name"].startswith("Pure modules")]
 PURE: list[str] = PURITY["source_modules"]
@@ -26,6 +28,7 @@ FILES = re.compile(
 """What paths and arrays do with files: whatever has such a method, a pure module does not ask it."""
 SEEDED = ("random.Random", "numpy.random.default_rng")
 """These give the same each time, as long as they are given a seed."""
+KINDS = frozenset(kind.__name__ for kind in EVENTS)
 STAMP = ("contracts.events", "datetime.datetime.now")
 """The one exception: an event is stamped where it is made."""
 
@@ -55,6 +58,23 @@ def impurities(tree: ast.Module) -> list[str]:
     ]
     asked = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute))
     return named + [f".{method.attr} in line {method.lineno}" for method in asked if FILES.fullmatch(method.attr)]
+
+
+def unstamped(tree: ast.Module) -> list[str]:
+    """The events that a module makes without saying when, which would be stamped by the clock."""
+    names, found = dict(imported(tree)), []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        package, _, name = full_name(node.func, names).rpartition(".")
+        given = {word.arg for word in node.keywords}
+        if name in ("model_validate", "model_construct"):
+            package, _, name = package.rpartition(".")
+            keys = [key for one in node.args if isinstance(one, ast.Dict) for key in one.keys]
+            given |= {key.value for key in keys if isinstance(key, ast.Constant)}
+        if package == "contracts.events" and name in KINDS and "at" not in given:
+            found.append(f"{name} in line {node.lineno}")
+    return found
 
 
 def imported(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -91,6 +111,29 @@ def test_a_pure_module_uses_no_clock_no_randomness_and_no_file():
     [stamp] = found.pop(STAMP[0])
     assert stamp.startswith(STAMP[1])
     assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+def test_a_pure_module_says_of_each_event_that_it_makes_when_that_was():
+    found = {name: unstamped(tree) for name, tree in modules() if name in PURE}
+
+    assert {name: faults for name, faults in found.items() if faults} == {}
+
+
+@pytest.mark.parametrize(
+    ("made", "faults"),
+    [
+        ("PolicySet(lead='bandit')", ["PolicySet in line 2"]),
+        ("PolicySet(lead='bandit', at=at)", []),
+        ("PolicySet(**told)", ["PolicySet in line 2"]),
+        ("PolicySet(**told, at=at)", []),
+        ("PolicySet.model_validate({'lead': 'bandit'})", ["PolicySet in line 2"]),
+        ("PolicySet.model_validate({'lead': 'bandit', 'at': at})", []),
+        ("PolicySet.model_validate(told)", ["PolicySet in line 2"]),
+        ("VariantSeen(variant='v1')", []),
+    ],
+)
+def test_an_event_that_is_made_without_a_time_is_found(made, faults):
+    assert unstamped(ast.parse(f"from contracts.events import PolicySet, VariantSeen\n{made}")) == faults
 
 
 @pytest.mark.parametrize(
