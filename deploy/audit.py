@@ -98,8 +98,8 @@ async def audit(
         until = time.monotonic() + _BUSY_S
         while (records := await asyncio.to_thread(tail.poll, 0.2)) or not tail.caught_up():
             for record in records:
-                event = auditor.read(record)
-                refolding.read(record, event)
+                event = auditor.apply(record)
+                refolding.apply(record, event)
             if tail.caught_up() and time.monotonic() > until:
                 break
 

@@ -151,7 +151,7 @@ class Auditor:
         self._rejected = 0
         self._unread = 0
 
-    def read(self, record: Record) -> Event | None:
+    def apply(self, record: Record) -> Event | None:
         """Apply a record, and return the event that it carries; previews and records of other topics are ignored."""
         event = read(record, "audit")
         if event is None:
