@@ -1,4 +1,4 @@
-"""Whether those who learn were told each guess as it was shown (between ways 1 and 2). Pure: events in, faults out."""
+"""Checks that each guess reached the learners as it was shown (between ways 1 and 2). Pure: events in, faults out."""
 
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from contracts.events import SHADOW, AnswerGuess, DrawingAnswered, DrawingSubmit
 
 
 class _Slot(NamedTuple):
-    """What a drawing has one guess of."""
+    """A drawing has one guess for each of these."""
 
     drawing_id: UUID
     player_id: str
@@ -23,20 +23,20 @@ class Answers:
         """Begin with nothing read.
 
         Args:
-            drawings: Those that are looked at.
+            drawings: The drawings to check.
         """
         self._drawings = frozenset(drawings)
         self._drawn_by: dict[UUID, str] = {}
         self._shown: dict[_Slot, set[int]] = {}
-        """Hashes of what was said."""
+        """Hashes of the guesses on guesses.v1."""
         self._told: dict[_Slot, set[int]] = {}
         self._missed: set[tuple[UUID, str]] = set()
         self._answered: set[UUID] = set()
         self._before: set[UUID] = set()
-        """Answered by a router that had no `DrawingAnswered` yet, unless they are in `_answered` too."""
+        """Drawings that an older router answered, before `DrawingAnswered` existed, unless they are in `_answered` too."""
 
     def apply(self, event: Event) -> None:
-        """Apply an event of a drawing that is looked at; others change nothing."""
+        """Apply an event of a drawing to check; others change nothing."""
         match event:
             case DrawingSubmitted(final=True) if event.drawing_id in self._drawings:
                 self._drawn_by.setdefault(event.drawing_id, event.player_id)
@@ -54,10 +54,10 @@ class Answers:
                 pass
 
     def faults(self) -> Iterator[str]:
-        """Where those who learn were not told what was shown, or something else.
+        """Yield each guess that the learners did not get as it was shown, and each that they got and nobody was shown.
 
-        A router that is started again answers once more what it had not acknowledged: what was shown first and then missed, or
-        was a shadow's, is no fault where only the second time is told.
+        A restarted router answers again what it had not acknowledged. A guess that was shown the first time and then missed, or
+        was then a shadow's, is no fault if the learners got only the second answer.
         """
         before = self._before - self._answered
         for slot in sorted(self._shown.keys() | self._told.keys()):
@@ -78,5 +78,5 @@ def _slot(guess: GuessMade) -> _Slot:
 
 
 def _content(guess: GuessMade) -> int:
-    """A hash of what a guess says; when it was written is not among it."""
+    """Return a hash of what a guess says, without the time of its writing."""
     return hash((AnswerGuess.model_validate(dict(guess)).model_dump_json(), guess.lead, guess.lead_after))

@@ -1,11 +1,11 @@
 """Checks that the log holds what the players were told, each thing once (it stands beside all three ways, and only reads).
 
-A message may lie on the log more than once: writers send again, and readers count an id once. So repeats are told, and are no
+A message may be on the log more than once: writers send again, and readers count an id once. So repeats are counted, and are no
 fault; a fault is what is missing, an effect that happened twice, or whatever a fold holds or has said that a fresh fold of the
-log, each message taken once, does not come to (`streams.refold`). Where the home of the workers is at hand their ledgers
-are compared too: cells, offsets and outboxes. It wants a game at rest, and waits for one.
-A guess that the router says was missed is no fault: it is told apart. Those who learn must have been told each guess as it was
-shown, and none that was not.
+log, each message taken once, does not come to (`streams.refold`). If the home of the workers is on this machine, their ledgers
+are compared too: cells, offsets and outboxes. The audit needs a game at rest, and waits for one.
+A guess that the router says was missed is no fault: it is counted apart. Each guess must have reached the learners as it was
+shown, and no other guess.
 """
 
 import asyncio
@@ -36,15 +36,15 @@ FOLDS: Final[Mapping[str, str]] = {
     "learner": "gamenight-learning",
     "personal": "gamenight-router",
 }
-"""Those that are made anew, and the consumer group of each."""
-_BUSY_S = 10.0  # after which a log that never rests is looked at nevertheless
+"""The folds that are made anew, and the consumer group of each."""
+_BUSY_S = 10.0  # a log that never rests is audited after this time all the same
 
 
 def committed(settings: Settings) -> dict[tuple[str, Place], int]:
     """Read the committed offset of each fold and partition from Kafka.
 
     Raises:
-        BusError: If nobody is there, or does not admit us.
+        BusError: If no broker is there, or none admits us.
     """
     admin = open_admin(settings)
     try:
@@ -83,11 +83,11 @@ async def audit(
         bus: Where the log is.
         drawings: Finished drawings that were acknowledged.
         corrections: Corrections that were receipted, and the drawing of each.
-        models: Those that must have answered each drawing, or be said to have missed it.
-        wait_s: How long what is missing may still come.
-        home: Of all workers, whose ledgers are compared too; None: they are elsewhere.
-        commits: Gives `committed`; None: it is not looked at.
-        log_bytes: What the log may take, by which stories are forgotten; None: none is.
+        models: The models that must have answered each drawing, unless the log says that they missed it.
+        wait_s: How long to wait for messages that are missing.
+        home: The home of all workers, whose ledgers are compared too; None: they are elsewhere.
+        commits: Gives what `committed` returns; None: committed offsets are not checked.
+        log_bytes: The size of the log, which decides when stories are forgotten; None: none is.
     """
     auditor = Auditor(drawings, corrections, models)
     refolding = Refolding(load_base(), PLAYER_PARTITIONS, log_bytes)
@@ -98,8 +98,8 @@ async def audit(
         until = time.monotonic() + _BUSY_S
         while (records := await asyncio.to_thread(tail.poll, 0.2)) or not tail.caught_up():
             for record in records:
-                event = auditor.read(record)
-                refolding.read(record, event)
+                event = auditor.apply(record)
+                refolding.apply(record, event)
             if tail.caught_up() and time.monotonic() > until:
                 break
 
@@ -107,7 +107,7 @@ async def audit(
         await drain()
         begun = refolding.ends
         while True:
-            # In this order: what is published is in a ledger before, and what a ledger holds is on the log before.
+            # This order matters: what is published is in a ledger before, and what a ledger holds is on the log before.
             stood = await asyncio.to_thread(commits) if commits else {}
             held = None if home is None else await asyncio.to_thread(ledgers, home)
             await drain()

@@ -37,7 +37,7 @@ from deploy.answers import Answers
 
 _SHOWN_OF_A_FOLD = 10
 
-_SHOWN = 40  # faults that are told one by one; all are counted
+_SHOWN = 40  # faults that are listed one by one; all are counted
 
 _GRACE = timedelta(seconds=10)  # from a model's first promotion to its first answer
 
@@ -48,32 +48,32 @@ class AuditReport(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     drawings: int
-    """Acknowledged to players."""
+    """Drawings that were acknowledged to players."""
     corrections: int
-    """Receipted to players."""
+    """Corrections that players have a receipt for."""
     lost: dict[str, int]
     """What should be on the log and is not, by kind; all 0 when all is well."""
     doubled: dict[str, int]
     """Effects that happened twice, by kind; all 0 when all is well."""
     scores_differ: int
-    """Totals of metrics.v1 that are not a recount of the newest examples."""
+    """How many totals of metrics.v1 differ from a recount of the newest examples."""
     answered: dict[str, int] = {}
-    """By model: the acknowledged drawings that it answered."""
+    """How many of the acknowledged drawings each model answered."""
     missed: dict[str, int] = {}
-    """By model, of the acknowledged drawings: guesses that were given up, because it was too slow or rested."""
+    """How many of the acknowledged drawings each model missed, because it was too slow or rested."""
     absent: list[str] = []
-    """Models that could not be here, of which nothing was expected."""
+    """Models that could not be served here, so that nothing was expected of them."""
     repeats: dict[str, int]
-    """Messages that are there again under the same id: harmless, and worth knowing."""
+    """How many messages are there again under the same id, by kind: harmless, and worth knowing."""
     rejected: int
     unread: int
-    """Records that are no event of their topic."""
+    """How many records are no event of their topic."""
     refolded: dict[str, int] = {}
-    """By fold: the messages from which it was made anew."""
+    """How many messages each fold was made anew from."""
     folds: dict[str, int] = {}
-    """By fold: what it holds or has said that the fresh one does not, or does not that the fresh one does."""
+    """How many differences each fold has to a fresh one, in what it holds or has published."""
     ledgers: int | None = None
-    """How many of the workers' ledgers were compared with the fresh folds; None: they are elsewhere, and none was."""
+    """How many of the workers' ledgers were compared with the fresh folds; None: they are elsewhere."""
     faults: list[str]
     """The first of them, in words."""
 
@@ -110,7 +110,7 @@ class AuditReport(BaseModel):
 
 
 class Auditor:
-    """A fold over the log, asked at any time what is missing."""
+    """A fold over the log, which can say at any time what is missing."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Auditor:
         Args:
             drawings: Finished drawings that were acknowledged.
             corrections: Corrections that were receipted, and the drawing of each.
-            models: Those that must have answered each drawing, or be said to have missed it. A batch model need not until it is
+            models: The models that must have answered each drawing or missed it. A batch model need not until it is
                 there, and one that the policy turned off need not.
         """
         self._drawings = frozenset(drawings)
@@ -135,7 +135,7 @@ class Auditor:
         self._shadows: Counter[tuple[UUID, str]] = Counter()
         self._missed: set[tuple[UUID, str]] = set()
         self._answers = Answers(drawings)
-        self._promoted: dict[str, datetime] = {}  # the first time
+        self._promoted: dict[str, datetime] = {}  # when each was first promoted
         self._status: dict[str, str] = {}
         self._not_shown: set[str] = set()
         self._off: set[str] = set()
@@ -151,7 +151,7 @@ class Auditor:
         self._rejected = 0
         self._unread = 0
 
-    def read(self, record: Record) -> Event | None:
+    def apply(self, record: Record) -> Event | None:
         """Apply a record, and return the event that it carries; previews and records of other topics are ignored."""
         event = read(record, "audit")
         if event is None:
@@ -195,7 +195,7 @@ class Auditor:
         return event
 
     def _begun(self) -> dict[str, datetime]:
-        """Find, for each model that said anything, when the first drawing was made of which it did."""
+        """Find when the first drawing was made that each model answered or missed."""
         begun: dict[str, datetime] = {}
         for drawing, model in self._guessed.keys() | self._shadows.keys() | self._missed:
             if (at := self._drawn_at.get(drawing)) is not None:
@@ -203,12 +203,12 @@ class Auditor:
         return begun
 
     def _absent(self, begun: Mapping[str, datetime]) -> set[str]:
-        """Find the models that said nothing and were unavailable."""
+        """Find the models that answered nothing and were unavailable."""
         silent = set(filter(is_batch, self._models)) - begun.keys()
         return {model for model in silent if self._status.get(model) in {"Unavailable", "Failed"}}
 
     def _unanswered(self) -> Iterable[str]:
-        """Find what a model should have said, and did not.
+        """Find the answers that a model should have given and did not.
 
         A batch model is expected from the first drawing on that it answered, or from `_GRACE` after its first promotion,
         whichever is earlier; one that a policy ever turned off is not, and one that it ever made a shadow may answer as such.
@@ -245,12 +245,12 @@ class Auditor:
         refolded: Mapping[str, int] | None = None,
         ledgers: int | None = None,
     ) -> AuditReport:
-        """Say what is there, what is missing and what happened twice, by all that was read.
+        """Say what is there, what is missing and what happened twice, in all that was read.
 
         Args:
-            folds: By fold, what a comparison with a fresh one has found; None: there was none.
+            folds: By fold, the differences to a fresh one; None: they were not compared.
             refolded: By fold, from how many messages the fresh one was made.
-            ledgers: How many of the workers' ledgers were compared; None: they are not at hand.
+            ledgers: How many of the workers' ledgers were compared; None: they are elsewhere.
         """
         faults = [fault for several in (folds or {}).values() for fault in several[:_SHOWN_OF_A_FOLD]]
 

@@ -33,7 +33,7 @@ rejected_app = typer.Typer(
 app.add_typer(rejected_app, name="rejected", invoke_without_command=True)
 console = Console(highlight=False)
 WIDE: Final = 140
-"""Columns of a terminal that a whole table needs; a narrower one is shown what matters most, and the rest by name."""
+"""Columns that a whole table needs; a narrower terminal shows the most important columns, and the rest on demand."""
 errors = Console(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def _told() -> tuple[type[Exception], ...]:
-    """The errors whose message is the one line that says what to do."""
+    """Return the errors whose message is one line that says what to do."""
     from api.apps.keyring import KeyringError
     from contracts.roster import RosterError
     from deploy.local.java import NotInstalled
@@ -76,7 +76,7 @@ class NoGame(RuntimeError):
 
 
 class NoModel(ValueError):
-    """Nobody said which model is meant."""
+    """The command does not say which model is meant."""
 
 
 @app.command()
@@ -86,7 +86,7 @@ def up() -> None:
 
     run(Settings.load(), console)
     sys.stdout.flush()
-    os._exit(0)  # all is stopped and said: the interpreter's own clearing up would keep the person waiting
+    os._exit(0)  # everything is stopped and reported: the interpreter's own clearing up would only keep people waiting
 
 
 @app.command()
@@ -245,7 +245,7 @@ def endpoints(name: Named = None, as_json: Json = False) -> None:
 
 
 def _one(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """The model, or the endpoint, of a name."""
+    """Return the model, or the endpoint, of this name."""
     for each in listed:
         if name in (each["model"], each.get("endpoint")):
             return each
@@ -289,7 +289,7 @@ def _show_endpoint(endpoint: dict[str, Any]) -> None:
 
 
 def _provenance(version: dict[str, Any]) -> dict[str, Any]:
-    """All there is on a version, by what it is."""
+    """Return the provenance of a version, by the name of each fact."""
     return {
         "right": _accuracy(version["live"]),
         "as shadow": _accuracy(version["as_shadow"]),
@@ -305,7 +305,7 @@ def _provenance(version: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sheet(title: str, told: dict[str, Any]) -> None:
-    """A heading, and below it what is known, a line each; what is not known is left out."""
+    """Print a heading, and below it each known fact on a line; unknown facts are left out."""
     from rich.table import Column, Table
     from rich.text import Text
 
@@ -343,7 +343,7 @@ def _minute(created: str | None) -> str:
 
 
 def _printed(listed: Any, as_json: bool) -> bool:
-    """Print it for machines, if that is asked for."""
+    """Print the list for machines, if that is asked for; return whether it was."""
     import orjson
 
     if as_json:
@@ -647,11 +647,11 @@ def replay_rejected(
 
 
 SETTLED_S = 30.0
-"""How long a command is waited for; it may still be carried out afterwards."""
+"""How long to wait for a command's outcome; it may still be carried out afterwards."""
 
 
 def _carry_out(path: str, body: dict[str, Any], as_json: bool) -> None:
-    """Order it, wait for what becomes of it, say that in one line, and exit with what it means."""
+    """Send a command, wait for its outcome, print it in one line, and exit with the status that it means."""
     import time
 
     from deploy.retraining import ENDS
@@ -672,7 +672,7 @@ def _carry_out(path: str, body: dict[str, Any], as_json: bool) -> None:
 
 
 def _ordered(path: str, body: dict[str, Any]) -> str:
-    """The id of a command that is now on the log."""
+    """Send a command; return its id once it is on the log."""
     return str(_asked("POST", f"/api/ops/{path}", body).json()["command_id"])
 
 
@@ -772,7 +772,7 @@ def _url(settings: Settings) -> str:
 
 
 def _asked(method: str, path: str, body: dict[str, Any] | None = None, refused: tuple[int, ...] = ()) -> "httpx.Response":
-    """What the game answers; with a status of ``refused`` its reason is told, and the exit status is 2."""
+    """Return what the game answers; with a status in ``refused``, print its reason and exit with status 2."""
     import httpx
 
     settings = Settings.load()

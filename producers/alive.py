@@ -1,4 +1,4 @@
-"""Shows that a process is alive to those who cannot ask it: touches a file as long as the event loop runs."""
+"""Shows that a process is alive by touching a file as long as the event loop runs, for those who cannot ask it."""
 
 import asyncio
 from pathlib import Path

@@ -11,14 +11,14 @@ from contracts.ports import BlobExists, NoSuchBlob
 from contracts.settings import Settings
 
 DIGEST_VARIABLE: Final = "MODEL_ARTIFACT_SHA256"
-"""The variable of a model's container that names the sha256 of its artifact: who loads it there holds it against that."""
+"""The variable of a model's container with the sha256 of its artifact, which is checked when the artifact is loaded there."""
 
 
 class S3Blobs:
     """The objects of one bucket."""
 
     def __init__(self, settings: Settings, bucket: str | None = None) -> None:
-        """Name the bucket; nothing connects before the first call.
+        """Keep the bucket's name; nothing connects before the first call.
 
         Args:
             settings: Where S3 is, and the credentials.
@@ -75,7 +75,7 @@ def ensure_bucket(settings: Settings) -> None:
 
 
 class MemoryBlobs:
-    """Objects in a dictionary: for tests of what stands on a bucket."""
+    """Objects in a dictionary, for tests of what uses a bucket."""
 
     def __init__(self) -> None:
         """Start empty."""

@@ -1,7 +1,7 @@
 """The bus behind a URL: ``kafka://host:port`` is the real one, ``memory://name`` the one of tests (all ways).
 
 `open_bus` chooses; both keep the promises of contracts.ports.Bus, and tests/contract/test_bus_scenarios.py holds both to one
-list of scenarios. Streams read through Faust; whoever only looks on (sockets, trainer, command line) follows topics here.
+list of scenarios. Streams read through Faust; bystanders (sockets, trainer, command line) follow topics here.
 """
 
 from collections.abc import Collection
@@ -22,7 +22,7 @@ def open_bus(where: Settings | str, topics: Collection[str] = tuple(TOPICS), *, 
     Args:
         where: The product's settings, which say how Kafka is spoken to; or ``kafka://host:port[,host:port...]``, with neither
             TLS nor SASL; or ``memory://name``: one log a name, in this process only.
-        topics: What may be published and followed. On Kafka they must be there; producers.topics makes them.
+        topics: What may be published and followed. On Kafka they must exist; producers.topics makes them.
         deadline_s: How long to wait for a broker that is not up yet, in seconds.
 
     Raises:

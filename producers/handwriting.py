@@ -51,7 +51,7 @@ class Inked:
         return self.strokes[-1][-1][2]
 
     def until(self, fraction: float) -> list[list[list[float]]]:
-        """Return the strokes as they were when this share of the points was drawn; at least one point."""
+        """Return the strokes as they were when this share of the points was drawn; they have at least one point."""
         left = max(1, round(fraction * sum(map(len, self.strokes))))
         begun = []
         for stroke in self.strokes:

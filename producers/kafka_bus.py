@@ -30,11 +30,11 @@ MAX_UNACKNOWLEDGED: Final = 64 * 1024 * 1024
 """Bytes that may wait for the broker's acknowledgement before publishing fails: kafka-python itself has no bound."""
 
 DELIVERY_S: Final = 120.0
-"""How long an event is tried for before its future fails; a broker that was killed is back in 3.3 s."""
+"""How long sending an event is tried before its future fails; a broker that was killed is back in 3.3 s."""
 
 _CLOSE_S = 2.5
 
-_SLICE_S = 0.25  # how soon a poll sees that its tail was closed
+_SLICE_S = 0.25  # how soon a poll notices that its tail was closed
 
 _CLIENT: Final[dict[str, Any]] = {
     "proxy_url": DIRECT,
@@ -62,7 +62,7 @@ class KafkaBus:
         except BaseException:
             self._producer.close(timeout=0)
             raise
-        self._producer.config["max_block_ms"] = 0  # from here on a send that would wait fails instead
+        self._producer.config["max_block_ms"] = 0  # from here on a send that would block fails instead
 
     def _connect(self, deadline: float) -> Any:
         while True:
@@ -83,7 +83,7 @@ class KafkaBus:
             time.sleep(0.05)
 
     def _learn(self, topics: Collection[str], deadline: float) -> dict[str, int]:
-        with ThreadPoolExecutor(max(1, len(topics))) as asking:  # one after another they cost a tenth of a second each
+        with ThreadPoolExecutor(max(1, len(topics))) as asking:  # one after another they would take a tenth of a second each
             counts = asking.map(lambda topic: self._count(topic, deadline), topics)
             return dict(zip(topics, counts, strict=True))
 
@@ -109,7 +109,7 @@ class KafkaBus:
         except BusError as error:
             return failed(error)
         future: Future[Record] = Future()
-        future.set_running_or_notify_cancel()  # it is on its way: nobody can take it back
+        future.set_running_or_notify_cancel()  # it is on its way and cannot be cancelled
         timestamp_ms = int(time.time() * 1000)
 
         def acknowledged(metadata: Any) -> None:
@@ -156,7 +156,7 @@ class KafkaBus:
         """Read topics as a bystander: every partition, no group, nothing committed.
 
         Raises:
-            BusError: If there is no such topic, or the broker is away.
+            BusError: If there is no such topic, or no broker answers.
         """
         partitions = known_partitions(topics, self._partitions)
         try:
@@ -173,13 +173,13 @@ class KafkaBus:
         try:
             self._producer.flush(_CLOSE_S)
         except KafkaError:
-            self._producer.close(timeout=0)  # what was not acknowledged fails its futures now
+            self._producer.close(timeout=0)  # the futures of unacknowledged events fail now
         else:
             self._producer.close(timeout=_CLOSE_S)
 
 
 class _KafkaTail:
-    """Reads with a consumer of its own; its offsets live and die with it."""
+    """A tail with a consumer of its own, whose offsets are kept nowhere else."""
 
     def __init__(self, client: Mapping[str, Any], partitions: dict[str, int], since: Since) -> None:
         self._lock = threading.Lock()
@@ -187,8 +187,8 @@ class _KafkaTail:
         self._consumer = KafkaConsumer(
             group_id=None,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",  # where retention has overtaken it; twice is harmless, never is not
-            fetch_min_bytes=1,  # the broker answers with the first byte: waiting is the broker's, not a timer's
+            auto_offset_reset="earliest",  # if retention has deleted the offset: reading twice is harmless, skipping is not
+            fetch_min_bytes=1,  # the broker answers with the first byte, so that it waits and not a timer
             fetch_max_wait_ms=500,
             max_partition_fetch_bytes=4 * 1024 * 1024,
             max_poll_records=2000,
@@ -242,7 +242,7 @@ class _KafkaTail:
             self._next[place.topic, place.partition] = batch[-1].offset + 1
             if batch[-1].offset + 1 >= self._behind.get(place, 0):
                 self._behind.pop(place, None)
-        if self._behind and not batches:  # compaction may have taken the last records: the position knows
+        if self._behind and not batches:  # compaction may have removed the last records, so the position decides
             for place in list(self._behind):
                 if (self._consumer.position(place, timeout_ms=100) or 0) >= self._behind[place]:
                     del self._behind[place]

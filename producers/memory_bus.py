@@ -39,7 +39,7 @@ class MemoryBus:
     """A bus that keeps topics as lists, for tests."""
 
     def __init__(self, memory: Log, topics: Collection[str]) -> None:
-        """Join the log that ``memory`` is."""
+        """Use the log ``memory``."""
         self._memory = memory
         self._partitions = {topic: TOPICS[topic].partitions if topic in TOPICS else 1 for topic in topics}
         self._closed = False
@@ -76,7 +76,7 @@ class MemoryBus:
 
 
 class _MemoryTail:
-    """A position in each list."""
+    """A tail that keeps a position in each list."""
 
     def __init__(self, memory: Log, partitions: dict[str, int], since: Since) -> None:
         self._memory = memory

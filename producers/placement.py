@@ -20,11 +20,11 @@ class UnknownTopic(BusError):
 
 
 class EventTooLarge(BusError):
-    """An event over `MAX_VALUE` bytes."""
+    """The event has over `MAX_VALUE` bytes."""
 
 
 class BusFull(BusError):
-    """More bytes wait for acknowledgement than may wait."""
+    """Too many bytes wait for acknowledgement."""
 
 
 class Undelivered(BusError):
@@ -37,7 +37,7 @@ class BusClosed(BusError):
 
 @lru_cache(maxsize=8192)
 def partition_of(key: bytes, partitions: int) -> int:
-    """Return the partition of a key: Java's murmur2, as aiokafka and so Faust have it too."""
+    """Return the partition of a key by Java's murmur2, as aiokafka and so Faust compute it too."""
     return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
@@ -45,7 +45,7 @@ def place_of(event: Event, partitions: dict[str, int]) -> tuple[int, bytes, byte
     """Return the partition, key and value of an event.
 
     Raises:
-        BusError: If it can be put nowhere.
+        BusError: If it has no topic here, or is too large.
     """
     if event.topic not in partitions:
         raise UnknownTopic(f"no topic {event.topic!r} on this bus: it has {', '.join(sorted(partitions))}")

@@ -1,7 +1,7 @@
 """Decides what a simulated player sends, without a socket or a clock: frames and times in, frames out (ways 1 and 2).
 
 The handwriting is that of the 30 people of data/pen. A person knows what they drew, and judges the models by the guess that
-they are shown first; while that one is not there, by the digit on which all guesses together put most probability.
+they are shown first; until that one is there, by the digit to which all guesses together give the highest probability.
 `producers.simulation` gives them a socket.
 """
 
@@ -19,13 +19,13 @@ from producers.tally import Spread, Tally
 
 _LOOK_S = 2.0  # after this a person stops waiting for the models that have not answered
 FIRST: Final = "shown first"
-"""In the place of a model: whichever led."""
-_RETRY_S = 4.0  # without an acknowledgement a message is sent again, with the same ids; doubled every time
+"""Stands in the place of a model's name for whichever model led."""
+_RETRY_S = 4.0  # a message that is not acknowledged is sent again, with the same ids; this wait doubles every time
 
 
 @dataclass(slots=True)
 class _Open:
-    """A finished drawing that is not through yet."""
+    """A finished drawing that still waits for something."""
 
     index: int
     label: int
@@ -36,9 +36,9 @@ class _Open:
     saved: bool = False
     guesses: dict[str, int] = field(default_factory=dict)
     missed: set[str] = field(default_factory=set)
-    """Models that gave no answer."""
+    """The models that gave no answer."""
     lead: str | None = None
-    """Who is shown first."""
+    """The model that is shown first."""
     consensus: list[float] = field(default_factory=lambda: [0.0] * 10)
     judged: bool = False
     correction_id: str | None = None
@@ -64,16 +64,16 @@ class Drawn:
 class SimulatedPlayer:
     """A simulated player: sends drawings and answers the guesses that come back.
 
-    Every message can be sent again and come again: all that is not acknowledged is kept, with its ids, and counted once.
+    Every message may be sent and received twice: a message is kept with its ids until it is acknowledged, and counted once.
     """
 
     def __init__(self, number: int, options: SimulationOptions, pen: Sequence[Written], tally: Tally) -> None:
         """Make a player who writes as `pen` shows.
 
         Args:
-            number: From 0; makes this player's chances their own, under the same seed.
+            number: From 0; gives each player random numbers of their own under the same seed.
             options: How they play.
-            pen: What they can write; drawn in an order of their own, again from the start when it is used up.
+            pen: What they can write; they draw it in an order of their own, and begin again when it is used up.
             tally: Where everything is counted.
         """
         self._number = number
@@ -83,12 +83,12 @@ class SimulatedPlayer:
         self._chance.shuffle(self._pen)
         self._tally = tally
         self._models: set[str] = set()
-        """Those that are to answer."""
+        """The models that are to answer."""
         self._seat: str | None = None
         self._open: dict[str, _Open] = {}
         self._by_correction: dict[str, str] = {}
         self._untold: dict[str, float] = {}
-        """When the corrections were given of which `yours` has not said yet what they did."""
+        """When each correction was given for which `yours` has sent no receipt yet."""
         self._indices = iter(range(number, options.drawings, options.players))
         self._made = 0
 
@@ -152,10 +152,10 @@ class SimulatedPlayer:
 
         Args:
             frame: A frame of the public protocol; unknown types are counted as errors.
-            at: The time, in seconds of the clock that every other time is of.
+            at: The time, in seconds, by the same clock as all other times.
 
         Returns:
-            A drawing that this person will have looked at in so many seconds (then call `judge`), or None.
+            A drawing and the seconds that this person will look at it before `judge` is to be called; or None.
         """
         match frame["type"]:
             case "guess":
@@ -214,7 +214,7 @@ class SimulatedPlayer:
             return None
         if not held.guesses:
             self._tally.took("first guess", at - held.sent_at)
-        late = self._answered(held)  # given up by the game, and there after all
+        late = self._answered(held)  # the game had given it up, and it came after all
         held.guesses[model] = frame["label"]
         for digit, probability in enumerate(frame["probabilities"]):
             held.consensus[digit] += probability
@@ -309,7 +309,7 @@ class SimulatedPlayer:
 
         Args:
             at: The time.
-            everything: The socket was lost and is there again: whatever is open, answers that may have been lost with it too.
+            everything: Whether the socket was reconnected: then all that is open is sent again, since answers may be lost too.
         """
         frames = []
         for held in self._open.values():
@@ -328,7 +328,7 @@ class SimulatedPlayer:
         return frames
 
     def give_up(self, at: float) -> None:
-        """Stop waiting for drawings that are older than this player's patience; what was missing is counted."""
+        """Stop waiting for drawings that are older than this player's patience, and count what was missing."""
         for drawing_id, held in list(self._open.items()):
             if at - max(held.sent_at, held.corrected_at) < self._options.patience_s:
                 continue
@@ -345,5 +345,5 @@ class SimulatedPlayer:
 
 
 def _new_id() -> str:
-    """An id that no run had before: the same seed must not make a second run's messages repeats of the first one's."""
+    """Make an id that no run had before, or a second run with the same seed would repeat the first one's messages."""
     return str(uuid4())

@@ -1,6 +1,6 @@
 """Simulated players over the public WebSocket, and the report of what they saw (stands outside all three ways).
 
-They know of the game what a browser knows: the protocol of /ws/play. One asyncio process holds a hundred of them. A socket that
+They know only what a browser knows: the protocol of /ws/play. One asyncio process runs a hundred of them. A socket that
 drops is opened again with the same seat, and what was not acknowledged is sent again with the same ids.
 """
 
@@ -23,11 +23,11 @@ from producers.simulation_report import SimulationReport, report
 from producers.tally import Tally
 
 Progress = Callable[[int, int], None]
-"""Called with the drawings that are through and the drawings of the whole run, a few times a second."""
+"""Called a few times a second with the number of drawings that are done and of all drawings."""
 
 _TICK_S = 0.25
-_MOST_WAITING = 64  # open drawings of one player; at more the player waits, and the report says how often
-_LONGEST_WAIT_S = 1.0  # between two tries to reach the game
+_MOST_WAITING = 64  # open drawings of one player; beyond it the player waits, and the report says how often
+_LONGEST_WAIT_S = 1.0  # the pause between two tries to reach the game
 
 
 class NoGame(ConnectionError):
@@ -37,13 +37,13 @@ class NoGame(ConnectionError):
 async def simulate(
     options: SimulationOptions, progress: Progress | None = None, enough: asyncio.Event | None = None
 ) -> SimulationReport:
-    """Play, until every drawing is through or given up.
+    """Play until every drawing is done or given up.
 
     The report has the ids that `deploy.audit.audit` looks for on the log.
 
     Args:
-        options: Who plays, and how.
-        progress: Is told how far it has come.
+        options: How many play, and how.
+        progress: Called with the progress.
         enough: Once it is set, nobody begins another drawing.
 
     Raises:
@@ -118,7 +118,7 @@ class _Connection:
         self._loop = asyncio.get_running_loop()
 
     async def play(self) -> None:
-        """Draw this player's share; returns when all of it is through or given up."""
+        """Draw this player's share; return when all of it is done or given up."""
         holding = asyncio.create_task(self._hold_on())
         try:
             drawing = asyncio.create_task(self._draw())
@@ -178,7 +178,7 @@ class _Connection:
     async def _say(self, frames: Iterable[bytes]) -> None:
         for frame in frames:
             if self._socket is None or not self._seated.is_set():
-                return  # it is kept, and sent when there is a seat again
+                return  # it is kept, and sent once there is a seat again
             try:
                 await self._socket.send(frame, text=True)
             except ConnectionClosed:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from producers.handwriting import PEN_DATA
 
-_PACE_S = 4.0  # a drawing each, at human pace
+_PACE_S = 4.0  # how often a player draws, at human pace
 
 
 class SimulationOptions(BaseModel):
@@ -17,12 +17,12 @@ class SimulationOptions(BaseModel):
     url: str = "http://127.0.0.1:8000"
     """The address of the game."""
     token: str | None = Field(None, repr=False)
-    """The operators': lifts the limits of an address, which all these players share; None: strangers, as far as it goes."""
+    """The operators' token, which lifts the limits of the address that all players share; None: they play within the limits."""
     players: int = Field(30, ge=1, le=1000)
     drawings: int = Field(6000, ge=1)
-    """Over all players."""
+    """How many drawings all players make together."""
     speed: float = Field(1.0, ge=0)
-    """1: human pace, a drawing each 4 s per player, answered or not; N: N times that; 0: as fast as answers come."""
+    """1: human pace, a drawing every 4 s per player, answered or not; N: N times that; 0: as fast as answers come."""
     correct_probability: float = Field(0.9, ge=0, le=1)
     """The probability that a wrong guess is corrected."""
     confirm_probability: float = Field(0.9, ge=0, le=1)
@@ -42,5 +42,5 @@ class SimulationOptions(BaseModel):
 
     @property
     def pace_s(self) -> float:
-        """Seconds between two drawings of a player; 0: the next follows the answers."""
+        """Return the seconds between two drawings of a player; 0: the next follows the answers."""
         return _PACE_S / self.speed if self.speed else 0.0

@@ -15,7 +15,7 @@ _QUANTILES = (0.5, 0.95, 0.99)
 
 
 class Share(BaseModel):
-    """Guesses that named the digit drawn, of those made."""
+    """How many of the guesses named the digit drawn."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,7 +29,7 @@ class Share(BaseModel):
 
 
 class Latency(BaseModel):
-    """A distribution in milliseconds, right to 1 %."""
+    """A distribution in milliseconds, accurate to 1 %."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -55,29 +55,29 @@ class SimulationReport(BaseModel):
     seen: dict[str, int]
     """Plain counts: drawn, saved, answered by every model, corrected, confirmed, unfinished, sent again, reconnects, ..."""
     first_tenth: dict[str, Share]
-    """By model, and of whichever was shown first, against the digit that was drawn, whatever the player said of it."""
+    """By model, and for whichever was shown first: how many guesses named the digit drawn, whatever the player's correction."""
     last_tenth: dict[str, Share]
     latency_ms: dict[str, Latency]
-    """From the moment a frame is sent: saved, first guess, all guesses (of a finished drawing); receipt, receipt of yours (of a
+    """Since the frame was sent: saved, first guess, all guesses (of a finished drawing); receipt, receipt of yours (of a
     correction)."""
     hops_ms: dict[str, dict[str, float]]
-    """By model, the median of each hop as the guess frames say it."""
+    """By model: the median of each hop in the guess frames."""
     receipts: dict[str, int]
-    """By outcome, those of `yours` left out."""
+    """By outcome: receipts, without those of `yours`."""
     missed: dict[str, int] = {}
-    """By model: finished drawings to which it gave no answer, since it rested or was too slow."""
+    """By model: finished drawings that it did not answer, since it rested or was too slow."""
     errors: dict[str, int]
-    """By code: error frames, and sockets that were lost."""
+    """By code: error frames, and lost sockets."""
     saved: frozenset[UUID] = Field(frozenset(), exclude=True, repr=False)
     """The finished drawings that the game acknowledged."""
     receipted: dict[UUID, UUID] = Field({}, exclude=True, repr=False)
     """The drawing of each correction that the game acknowledged."""
     spreads: dict[str, Spread] = Field({}, exclude=True, repr=False)
-    """The whole distributions of `latency_ms`: those of several runs can be put together."""
+    """The whole distributions of `latency_ms`, so that several runs can be merged."""
 
     @property
     def whole(self) -> bool:
-        """Say whether every drawing was saved, answered by every model (or said to be missed) and receipted, as far as seen."""
+        """Say whether the players saw every drawing saved, answered or missed by every model, and receipted."""
         return self.seen.get("unfinished", 0) == 0 and self.seen.get("saved", 0) == self.drawings
 
     def to_json(self) -> str:

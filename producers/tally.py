@@ -7,11 +7,11 @@ from typing import Final
 from uuid import UUID
 
 BLOCKS: Final = 1000
-"""The blocks of a run in which right guesses are counted: fine enough for the first and last tenth of a shorter one."""
+"""How many blocks of a run right guesses are counted in: fine enough for the first and last tenth."""
 
 
 class Spread:
-    """A distribution of positive numbers in bounded memory: counts on a logarithmic scale, right to 1 %."""
+    """A distribution of positive numbers in bounded memory: counts on a logarithmic scale, accurate to 1 %."""
 
     _STEP: Final = math.log(1.01)
     _LEAST: Final = 0.001
@@ -20,11 +20,11 @@ class Spread:
         self._counts: Counter[int] = Counter()
 
     def add(self, value: float) -> None:
-        """Count a value; what is below 0.001 counts as 0.001."""
+        """Count a value; one below 0.001 counts as 0.001."""
         self._counts[round(math.log(max(value, self._LEAST) / self._LEAST) / self._STEP)] += 1
 
     def update(self, other: "Spread") -> None:
-        """Count all that another one has counted too."""
+        """Add all that another distribution has counted."""
         self._counts.update(other._counts)
 
     @property
@@ -33,7 +33,7 @@ class Spread:
         return self._counts.total()
 
     def quantile(self, share: float) -> float:
-        """Return the value that this share of the counted ones does not exceed; NaN if none was counted."""
+        """Return the value that this share of all values does not exceed; NaN if there are none."""
         left = math.ceil(share * self.n)
         for step in sorted(self._counts):
             left -= self._counts[step]
@@ -44,25 +44,25 @@ class Spread:
 
 @dataclass
 class Tally:
-    """Counts what all players together see; it grows with the drawings only by the ids that an audit asks for."""
+    """Counts what all players together see; only the ids for an audit grow with the number of drawings."""
 
     drawings: int
     """How many drawings will be made."""
     seen: Counter[str] = field(default_factory=Counter)
     """Plain counts: drawn, saved, previews, answered, corrected, ..."""
     missed: Counter[str] = field(default_factory=Counter)
-    """By model, the finished drawings to which it gave no answer, by what the game said."""
+    """By model: the finished drawings that the game said it missed."""
     outcomes: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     right: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """By model and block of the run, the guesses that named the digit drawn."""
+    """By model and block of the run: the guesses that named the digit drawn."""
     guessed: Counter[tuple[str, int]] = field(default_factory=Counter)
     models: dict[str, int] = field(default_factory=dict)
-    """The place of each model among all, as the game says it."""
+    """The place of each model in the game's order."""
     latency: dict[str, Spread] = field(default_factory=dict)
     hops: dict[tuple[str, str], Spread] = field(default_factory=dict)
     saved: set[UUID] = field(default_factory=set)
-    """Final drawings that were acknowledged."""
+    """The finished drawings that were acknowledged."""
     receipted: dict[UUID, UUID] = field(default_factory=dict)
     """The drawing of every correction that was acknowledged."""
 

@@ -67,7 +67,7 @@ def create_topics(settings: Settings) -> None:
     while True:
         try:
             return _create(settings)
-        except UnknownBrokerIdError as unknown:  # the client does not ask again who the brokers are
+        except UnknownBrokerIdError as unknown:  # the client does not ask for the brokers again
             if time.monotonic() > deadline:
                 raise BrokerAbsent(
                     f"Kafka's controller is not among its brokers after {CONTROLLER_S:.0f} s: is it up?"
@@ -92,7 +92,7 @@ def _create(settings: Settings) -> None:
             if name not in there
         }
         if missing:
-            with suppress(TopicAlreadyExistsError):  # somebody else made it meanwhile
+            with suppress(TopicAlreadyExistsError):  # another process made it meanwhile
                 admin.create_topics(missing)
             admin.wait_for_topics(list(TOPICS))
         there = _partitions(admin)
@@ -114,14 +114,14 @@ def _create(settings: Settings) -> None:
 
 
 def check_acknowledged(settings: Settings, topics: Collection[str] = tuple(TOPICS)) -> None:
-    """Demand that what is acknowledged is on two brokers, where the cluster has three or more; nothing is changed.
+    """Check that acknowledged records are on two brokers if the cluster has three or more; change nothing.
 
-    For a process whose word is that something is kept, at its start: who made the topics, and what became of them since, it
-    does not know. The broker that is started here is alone, so nothing is asked of it.
+    A process that promises to keep something calls this at its start, since it does not know who made the topics or changed
+    them since. The broker that is started here is the only one, so nothing is checked of it.
 
     Args:
         settings: Where Kafka is, and how it is spoken to.
-        topics: Those that it writes.
+        topics: The topics that the process writes.
 
     Raises:
         TopicsDiffer: If a record on one of the topics is acknowledged by one broker alone.
@@ -153,7 +153,7 @@ def _several(admin: KafkaAdminClient) -> bool:
 
 
 def _thin(replicas: int, in_sync: str) -> str:
-    """What is wrong with a topic of a cluster of several brokers; empty: nothing."""
+    """Say what is wrong with a topic of a cluster of several brokers; empty: nothing."""
     if replicas < IN_SYNC:
         return f"kept by {replicas} broker"
     return "" if int(in_sync) >= IN_SYNC else f"{_IN_SYNC}={in_sync}"
@@ -164,19 +164,19 @@ def _each(of: Mapping[str, str]) -> str:
 
 
 def _suffices(key: str, there: str, demanded: str) -> bool:
-    """Whether a topic's setting is as it must be; more brokers that acknowledge are an operator's own choice."""
+    """Say whether a topic's setting is as it must be; an operator may demand more brokers that acknowledge."""
     return int(there) >= int(demanded) if key == _IN_SYNC else there == demanded
 
 
 def _configs(admin: KafkaAdminClient, keys: Mapping[str, Collection[str]]) -> dict[str, Any]:
-    """By topic and setting, what the cluster says of it."""
+    """Read the settings of topics from the cluster, by topic and setting."""
     asked = [ConfigResource(ConfigResourceType.TOPIC, name, list(several)) for name, several in keys.items()]
     told: dict[str, Any] = admin.describe_configs(asked, config_filter="all")["topic"]
     return told
 
 
 def _configure(admin: KafkaAdminClient, demanded: Mapping[str, Mapping[str, str]]) -> None:
-    """Set what differs from the contracts: topics live longer than what is demanded of them.
+    """Set what differs from the contracts: topics outlive the settings they were made with.
 
     Raises:
         TopicsDiffer: If too few brokers acknowledge a topic's records and the cluster does not let us change that.
@@ -194,7 +194,7 @@ def _configure(admin: KafkaAdminClient, demanded: Mapping[str, Mapping[str, str]
     for name, outcome in done["topic"].items():
         if outcome == "OK":
             log.info("topic configured", topic=name, **{key.replace(".", "_"): value for key, value in differing[name].items()})
-        else:  # a cluster of others may not let us
+        else:  # somebody else's cluster may not let us
             log.warning("topic not configured", topic=name, why=outcome, wanted=differing[name])
             if _IN_SYNC in differing[name]:
                 thin[name] = f"{_IN_SYNC}={there[name][_IN_SYNC]['value']}, and it may not be changed: {outcome}"
@@ -203,6 +203,6 @@ def _configure(admin: KafkaAdminClient, demanded: Mapping[str, Mapping[str, str]
 
 
 def _partitions(admin: KafkaAdminClient) -> dict[str, list[int]]:
-    """By topic, how many brokers keep each partition."""
+    """Return, by topic, how many brokers keep each partition."""
     topics = admin.describe_topics()
     return {topic["name"]: [len(partition["replica_nodes"]) for partition in topic["partitions"]] for topic in topics}

@@ -49,7 +49,7 @@ class Fold(Protocol):
         """Take up a partition: nothing in memory of it is valid any more. Gives what is worth saying again."""
         ...
 
-    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Fold one event in. Offsets are those of the event's own topic and rise; each is given once.
 
         Raises:
@@ -224,7 +224,7 @@ def _decide(ledger: Ledger, fold: Fold, partition: int, record: Record) -> list[
         return []
     try:
         with ledger.attempt():
-            return list(fold.decide(ledger, event, Origin(partition, record.offset, len(record.value or b""))))
+            return list(fold.apply(ledger, event, Origin(partition, record.offset, len(record.value or b""))))
     except Exception as wrong:  # noqa: BLE001 one bad message stops nothing
         return [told(rejection(record, fold.name, wrong))]
 

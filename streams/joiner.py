@@ -72,7 +72,7 @@ class Joiner:
         self._sought[partition] = {}
         return ()
 
-    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Add an event to its drawing's story; gives receipts of corrections, and examples that can be learned from now.
 
         Previews and probes are no part of any story, and neither is a guess that was missed.
@@ -122,7 +122,7 @@ class Joiner:
             return (_refused(event, why, cells.at),)
         before, size = story.in_force(event.player_id), story.size
         guesses, read = len(story.guesses), story.features is not None
-        if not story.add(event, origin.size):
+        if not story.apply(event, origin.size):
             return [_shown_again(guess) for guess in story.made()] if isinstance(event, DrawingSubmitted) else ()
         only_a_guess = isinstance(event, DrawingAnswered) and read is (story.features is not None)
         only_features = isinstance(event, DrawingAnswered) and len(story.guesses) == guesses

@@ -184,7 +184,7 @@ class Learner:
         self._states[partition] = self._told[partition] = State(self._base.weights) if kept is None else State.of(kept)
         return (self._snapshot(partition, cells.at),)
 
-    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Learn a lesson; gives its receipt: the label's probability before and after.
 
         Raises:

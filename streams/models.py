@@ -36,7 +36,7 @@ class Models:
         tail = await asyncio.to_thread(bus.follow, ["models.v1"], "start")
         try:
             while True:
-                rejected = self.learn(await asyncio.to_thread(tail.poll, _POLL_S))
+                rejected = self.apply(await asyncio.to_thread(tail.poll, _POLL_S))
                 if not self.ready.is_set() and tail.caught_up():
                     self.ready.set()
                     _log.info("models known", table=self.table.digest, versions=self._versions())
@@ -46,7 +46,7 @@ class Models:
             tail.close()
             bus.close()
 
-    def learn(self, records: Sequence[Record]) -> list[MessageRejected]:
+    def apply(self, records: Sequence[Record]) -> list[MessageRejected]:
         """Take what came; of each key, the newest record that can be used counts. Gives what is told of the others."""
         before = table = self.table
         rejected: list[MessageRejected] = []

@@ -226,7 +226,7 @@ class Personal:
         """Forget the partition: from here on it may change elsewhere."""
         self._partitions.pop(partition, None)
 
-    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Remember an example's latest revision; gives the receipt of a correction that is learned for the first time.
 
         There is something to learn as soon as the shared model has guessed: a correction that came before that guess gets its

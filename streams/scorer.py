@@ -157,7 +157,7 @@ class Scorer:
         self._steps[partition] = {}
         return [_scores(Tally(cells.get(total.cell)), total, partition, cells.at) for total in _totals(cells)]
 
-    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Count an example's newest revision; gives the lessons of each label that has come, once the features are there."""
         if isinstance(event, ExampleProbed):
             probe = {"probe_id": event.probe_id, "player_id": event.player_id}

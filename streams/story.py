@@ -78,7 +78,7 @@ class Story(BaseModel):
         """The bytes of all the records of which something is kept here."""
         return self.drawing_bytes + sum(self.part_bytes) + sum(self.correction_bytes)
 
-    def add(self, event: DrawingSubmitted | DrawingAnswered | Correction, size: int) -> bool:
+    def apply(self, event: DrawingSubmitted | DrawingAnswered | Correction, size: int) -> bool:
         """Add an event, whose record has ``size`` bytes; returns whether that changed the story.
 
         Raises:

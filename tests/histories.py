@@ -232,7 +232,7 @@ def folded(
     while waiting:
         now, waiting = waiting[:step], waiting[len(waiting) if step is None else step :]
         for offset, event in now:
-            said += fold.decide(cells, event, Origin(0, offset, len(event.record_value())))
+            said += fold.apply(cells, event, Origin(0, offset, len(event.record_value())))
         said += fold.settle(cells, 0)
     return said
 
@@ -250,7 +250,7 @@ class Quiet:
         """Say nothing."""
         return ()
 
-    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Keep nothing."""
         return ()
 

@@ -46,7 +46,7 @@ STAGE = "trainers"
 RETRY_S = 2.0
 STOP_S = 1.0
 BASES_S = 20.0
-"""How long everything else waits for the models to answer: what takes longer may answer later."""
+"""How long everything else waits for the models to answer; a model that takes longer may answer later."""
 NICE = 5  # archives and datasets are made while people play
 
 log = structlog.get_logger()
@@ -56,11 +56,11 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """The trainer is to stop."""
+    """The trainer was told to stop."""
 
 
 def main() -> int:
-    """Run until SIGTERM; the exit status."""
+    """Run until SIGTERM; return the exit status."""
     settings = Settings.load(secrets=(*KAFKA_SECRETS, *AWS_SECRETS))
     logs.configure(settings, "trainer")
     if missing := settings.undecided():
@@ -90,10 +90,10 @@ class Trainer:
         self._heard = threading.Condition()
         self._bringing: set[str] = set()
         self.broken = False
-        """Whether a loop broke."""
+        """Whether a loop has ended with an error."""
 
     def start(self) -> None:
-        """Make the models answer, then start the loops; in threads, so that a signal is handled at any time."""
+        """Make the models answer, then start the loops. All of it runs in threads, so that a signal is handled at any time."""
         self._start("begin", self._begin)
 
     def _begin(self) -> None:
@@ -111,7 +111,7 @@ class Trainer:
         registry = Registry(settings, blobs)
         standing, commands = self._standing, bus.follow(["commands.v1"], "start")
         self._catch_up(rejections, commands)
-        models = bus.follow(["models.v1"], "start")  # only up to now: from here on nobody else writes what concerns us
+        models = bus.follow(["models.v1"], "start")  # up to now: only we write these events from here on
         self._catch_up(rejections, models)
         models.close()
         promoter = Promoter(bus, standing, serving)
@@ -132,7 +132,7 @@ class Trainer:
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
         self._start("watch", lambda: self._look(monitor))
 
-        # Not before: pyarrow and numpy's friends are not on the way to playable.
+        # They are imported only now: the game can be played without pyarrow and numpy's friends.
         from trainers.archive import Archive
         from trainers.observations import Observations
         from trainers.rebuild import Rebuilder
@@ -155,7 +155,7 @@ class Trainer:
         self._start("rebuilds", lambda: self._rebuild(rebuilder))
 
     def _bring(self, bases: BaseModels, model: str) -> None:
-        """Begin to make a model answer, in a thread of its own; nothing is done where that is under way."""
+        """Begin to make a model answer, in a thread of its own; do nothing if that is under way already."""
         if model in self._bringing:
             return
         self._bringing.add(model)
@@ -169,7 +169,7 @@ class Trainer:
         self._start(f"bring {model}", bring)
 
     def _look(self, monitor: EndpointMonitor) -> None:
-        """See how the endpoints are, again and again."""
+        """Look at the endpoints again and again."""
         while not self._stop.is_set():
             monitor.look()
             if self._settings.alive_file:
@@ -177,7 +177,7 @@ class Trainer:
             self.pause(LOOK_S)
 
     def _keep(self, keep: Callable[[], int]) -> None:
-        """Bring a sink up to the log, again and again; an outage delays it, and loses nothing."""
+        """Bring a sink up to date with the log, again and again; an outage delays it and loses nothing."""
         while not self._stop.is_set():
             try:
                 taken = keep()
@@ -195,7 +195,7 @@ class Trainer:
             self._apply(rejections, tail.poll(1.0))
 
     def _steer(self, steering: Steering, target: str | None) -> None:
-        """Carry out what changes who answers, of one model, or of whatever is none; in the order asked for."""
+        """Carry out the commands that change who answers for one model (None: for no single model), in the order given."""
 
         def mine() -> list[QuickCommand]:
             return [command for command in self._standing.unsettled() if self._steered_by(command) == target]
@@ -211,7 +211,7 @@ class Trainer:
                 steering.failed(command, error)
 
     def _rebuild(self, rebuilder: "Rebuilder") -> None:
-        """Carry out rebuilds, one after another; a failed one is told, and the next is taken."""
+        """Carry out rebuilds, one after another; when one fails, publish that and take the next."""
         while True:
             command = self._next(self._standing.due)
             try:
@@ -223,7 +223,7 @@ class Trainer:
                 rebuilder.failed(command, error)
 
     def _next(self, due: Callable[[], list[T]]) -> T:
-        """The first that is due, once something is."""
+        """Wait until something is due, and return the first of it."""
         while True:
             with self._heard:
                 commands = due()

@@ -1,8 +1,8 @@
 """Publishes approvals that people give or take in SageMaker's model registry (way 3, REBUILD).
 
 The gate approves or refuses a version when it is registered. Whoever may write to the registry, from a console or by
-UpdateModelPackage, can overrule it, either way; from then on its ModelPublished says so, and everybody who reads the log
-goes by that. Twice is harmless: nothing is said where the log knows it.
+UpdateModelPackage, can overrule it, either way; from then on its ModelPublished says so, and every reader of the log
+follows it. Twice is harmless: nothing is published that the log has already.
 """
 
 from trainers.model_log import Standing
@@ -11,7 +11,7 @@ from trainers.registry import Registry
 
 
 class Approvals:
-    """Publishes what the registry says of versions."""
+    """Publishes which versions the registry approves."""
 
     def __init__(self, standing: Standing, promoter: Promoter, registry: Registry) -> None:
         """Bring together the log, who writes to it, and the registry."""
@@ -23,7 +23,7 @@ class Approvals:
         """Ask the registry for a version now; a version that it does not know stays as the log has it."""
         published = self._standing.published(model).get(version)
         found = self._registry.read(published.arn) if published and published.arn else None
-        if published and found and found.published.digest == published.digest:  # not another's, in a registry made anew
+        if published and found and found.published.digest == published.digest:  # a registry made anew may reuse an ARN
             self._promoter.amend(model, version, approved=found.published.approved, gate=found.published.gate)
 
     def look(self, model: str) -> None:

@@ -1,6 +1,6 @@
 """Keeps examples as Parquet on S3, in the order of the log (way 3, REBUILD).
 
-How far a partition is archived is said by the names of its objects and nowhere else, so there is no state to lose: whoever is
+Only the names of a partition's objects say how far it is archived, so there is no state to lose: an archiver that is
 killed between two objects goes on after the last one, and an object that is written twice has the same name.
 """
 
@@ -52,14 +52,14 @@ _FIELDS: "Final[list[pa.Field[Any]]]" = [
     pa.field("guesses", pa.list_(_GUESS), nullable=False),
 ]
 SCHEMA: Final = pa.schema(_FIELDS)
-"""The columns of every object: what an analyst finds, and what trainers.dataset reads."""
+"""The columns of every object, for analysts and for trainers.dataset."""
 
 _KEY = re.compile(r"^examples/dt=\d{4}-\d\d-\d\d/p(\d+)-(\d+)-(\d+)\.parquet$")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which offsets of a partition an object holds, both ends included."""
+    """The offsets of a partition that an object holds, both ends included."""
 
     partition: int
     first: int
@@ -80,7 +80,7 @@ class Archive:
     """Keeps all examples as objects under ``examples/``, one for each flush of a partition and day."""
 
     def __init__(self, blobs: Blobs) -> None:
-        """Name the bucket; it is listed at the first use."""
+        """Keep the bucket; it is listed at the first use."""
         self._blobs = blobs
         self._next: dict[int, int] | None = None
 
@@ -96,8 +96,8 @@ class Archive:
     def keep(self, partition: int, batch: Sequence[Placed]) -> None:
         """Write a batch, a day at a time; a day is UTC, of the example's writing.
 
-        What is no example is counted with the one before it. Where there is nothing else, nothing is written: after a restart
-        these are read again.
+        A message that is no example counts with the example before it. A batch without examples writes nothing: after a restart
+        its messages are read again.
         """
         places = self.places()
         self._next = None  # a write may fail half-way: then the bucket is asked again

@@ -22,22 +22,22 @@ from trainers.registry import Registry
 from trainers.serving import Serving, ServingFailed, endpoint_of
 
 RETRY_S: Final = 60.0
-"""How long after it could not be served a model is tried again; at once, where there is a sign that it can be."""
+"""How long to wait before a model that could not be served is tried again; a sign that it can be served ends the wait."""
 
 log = structlog.get_logger()
 
 
 class NoBase(RuntimeError):
-    """A model that this repository has no base version of, or none that may answer; the message says so to people."""
+    """The repository has no base version of a model, or none that may answer; the message says so to people."""
 
 
 class BaseModels:
-    """Sees that every batch model answers."""
+    """Makes sure that every batch model answers."""
 
     def __init__(
         self, settings: Settings, blobs: Blobs, standing: Standing, serving: Serving, promoter: Promoter, registry: Registry
     ) -> None:
-        """Bring together what it takes; nothing connects before the first call."""
+        """Keep the parts; nothing connects before the first call."""
         self._settings = settings
         self._images = settings.image_folders()
         self._blobs = blobs
@@ -65,12 +65,12 @@ class BaseModels:
         return True
 
     def worth_trying(self, model: str) -> bool:
-        """Whether a model that does not answer is to be brought again: a minute has passed, or the reason may be gone."""
+        """Say whether to try again to make a model answer: a minute has passed, or the reason may be gone."""
         tried, signs = self._tried.get(model, (-RETRY_S, ()))
         return time.monotonic() - tried > RETRY_S or signs != self._signs(model)
 
     def _signs(self, model: str) -> tuple[float, ...]:
-        """Changes when the base came into the repository, or the image was installed."""
+        """Return when the base came into the repository and the image was installed: a change is a reason to try again."""
         images = self._settings.tools / "images"
         places = (self._images[model] / "base" / "model.tar.gz", images / f"{model}.stamp", images / f"{model}.unavailable")
         return tuple(place.stat().st_mtime if place.exists() else 0.0 for place in places)
@@ -148,7 +148,7 @@ class BaseModels:
 
 
 def _newer(base: ModelPublished, champion: ModelPromoted, known: Mapping[str, ModelPublished]) -> bool:
-    """Whether the repository's base is to follow the base that answers: it came later, and nobody is against it."""
+    """Say whether the repository's base should replace the base that answers: it came later, and nobody has objected."""
     return (
         is_base(champion.version)
         and base.approved

@@ -1,7 +1,7 @@
 """What a rebuild learns from, and what it is judged on: MNIST and the players' labelled drawings (way 3, REBUILD).
 
-The pure part makes the same bytes of the same examples, in whatever order and however often they come; the name of a dataset is
-the digest of those bytes. `read_archive`, `read_mnist` and `store` are the way to the world.
+The pure part makes the same bytes from the same examples, in whatever order and however often they come; a dataset's name is
+the digest of those bytes. `read_archive`, `read_mnist` and `store` read and write files and S3.
 """
 
 import gzip
@@ -62,15 +62,15 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Everything of one rebuild."""
+    """All the data of one rebuild."""
 
     train: Images
     holdout: Images
     """Players' drawings that no version was ever trained on."""
     feedback: int
-    """Players' drawings among those to train on."""
+    """How many of the drawings to train on are players'."""
     players: Mapping[str, int]
-    """Drawings of each player, both parts together."""
+    """How many drawings each player has in the two parts together."""
     train_bytes: bytes = field(repr=False)
     holdout_bytes: bytes = field(repr=False)
 
@@ -84,7 +84,7 @@ class Dataset:
 
 
 def is_held_back(drawing_id: str, share: float) -> bool:
-    """Say whether a drawing is held back from training: by a hash of its id, so for ever; a larger share only adds."""
+    """Say whether a drawing is held back from training; a hash of its id decides, for ever, and a larger share only adds."""
     return int.from_bytes(hashlib.sha256(f"held back/{drawing_id}".encode()).digest()[:8]) < share * 2**64
 
 
@@ -112,7 +112,7 @@ def assemble(mnist: Images, examples: Iterable[Feedback], held_back: float, weig
         mnist: The base, each of weight 1 or as given.
         examples: Every revision of every example, in any order.
         held_back: Share of drawings kept from training, 0..1.
-        weight: Of a player's drawing beside one of MNIST.
+        weight: How much a player's drawing counts beside one of MNIST.
     """
     feedback = usable(examples)
     kept = _images([example for example in feedback if not is_held_back(example.drawing_id, held_back)], weight)
@@ -203,7 +203,7 @@ def _read(raw: bytes) -> list[Feedback]:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The place of a dataset."""
+    """Where a dataset is stored, and what it holds."""
 
     digest: str
     train: str
@@ -211,9 +211,9 @@ class Stored:
     holdout: str
     """Key of the drawings that were held back."""
     offsets: str
-    """``0:120,1:96``: how far each partition of examples.v1 is in it."""
+    """How far it has read each partition of examples.v1, as ``0:120,1:96``."""
     feedback: int
-    """Players' drawings that are trained on."""
+    """How many of the drawings to train on are players'."""
 
 
 def store(blobs: Blobs, dataset: Dataset, keys: Sequence[str], seed: int) -> Stored:

@@ -1,7 +1,7 @@
 """Watches endpoints and approvals, publishes their changes, and brings back what does not answer (way 3, REBUILD).
 
-One list of all endpoints every few seconds says which have changed; only those are looked at. Of the registry, one model's
-versions are listed each time.
+A list of all endpoints, read every few seconds, says which have changed; only those are looked at. The versions of one model
+are listed from the registry each time.
 """
 
 import itertools
@@ -35,15 +35,15 @@ class EndpointMonitor:
         worth_trying: Callable[[str], bool],
         bring: Callable[[str], None],
     ) -> None:
-        """Bring together what it looks at.
+        """Keep what it looks at.
 
         Args:
-            standing: What was said last.
+            standing: The log, folded.
             serving: The endpoints.
-            promoter: Says, and tidies.
-            approvals: What the registry approves.
-            worth_trying: Whether a model that does not answer is to be brought again.
-            bring: Begins to make a model answer; nothing is done where that is under way.
+            promoter: Publishes changes, and takes away versions that nothing names.
+            approvals: Publishes which versions the registry approves.
+            worth_trying: Says whether to try again to make a model answer.
+            bring: Begins to make a model answer; does nothing if that is under way already.
         """
         self._standing = standing
         self._serving = serving
@@ -55,7 +55,7 @@ class EndpointMonitor:
         self._turns = itertools.cycle(standing.roster.batch)
 
     def look(self) -> None:
-        """Look once; an outage of SageMaker passes, and is seen in what the endpoints answer."""
+        """Look once. An outage of SageMaker is not told here: the endpoints' answers show it, and it passes."""
         try:
             stamps = self._serving.stamps()
             for model in self._standing.roster.batch:

@@ -1,6 +1,6 @@
 """Reads examples from the log and hands them in batches to the sinks that keep them (way 3, REBUILD).
 
-A sink says how far it has come, and where it says so lies with what it keeps: in the names of the archive's objects, in the
+A sink records how far it has come beside the examples that it keeps: in the names of the archive's objects, in the
 table of observations itself. So each can be thrown away and fills again from the log, and none waits for another.
 """
 
@@ -20,21 +20,21 @@ log = structlog.get_logger()
 TOPIC: Final = ExampleLabelled.topic
 MAX_EXAMPLES: Final = 1000
 MAX_BYTES: Final = 4 * 1024 * 1024
-"""Bounds of a batch, in examples and in bytes on the log: what a sink has in memory."""
+"""Bounds of a batch, in examples and in bytes on the log, since a sink holds it in memory."""
 ACKNOWLEDGED_S: Final = 150.0
-"""How long the broker may take to acknowledge an event, in seconds: more than the bus tries."""
+"""How long the broker may take to acknowledge an event, in seconds: longer than the bus tries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An example where it lies on the log; None where the message could not be read."""
+    """An example with its place on the log; the example is None if the message could not be read."""
 
     offset: int
     example: ExampleLabelled | None
 
 
 class ExampleSink(Protocol):
-    """A place that keeps examples and knows how far it has them."""
+    """A place that keeps examples and knows up to which offset it has them."""
 
     def places(self) -> dict[int, int]:
         """Return the first offset that it does not have, by partition; a partition that is missing has nothing yet."""
@@ -46,14 +46,14 @@ class ExampleSink(Protocol):
 
 
 def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None) -> int:
-    """Bring a sink to where the topic ended when this was called.
+    """Bring a sink up to where the topic ended when this was called.
 
-    A message that is no example goes to `rejected` and is passed over. Twice is harmless: the sink says where it stands.
+    A message that is no example goes to `rejected` and is passed over. Twice is harmless: the sink says which offset is next.
 
     Args:
         bus: Where examples are.
-        sink: Who is brought up to them.
-        stop: Ends it early, between two batches.
+        sink: Where they are kept.
+        stop: Ends the work early, between two batches.
 
     Returns:
         How many messages it took.
@@ -104,7 +104,7 @@ def _keep(bus: Bus, sink: ExampleSink, stage: str, partition: int, batch: Sequen
     placed = [_placed(bus, stage, record) for record in batch]
     try:
         sink.keep(partition, placed)
-    except (ValueError, TypeError, ArithmeticError, LookupError) as wrong:  # of the examples; an outage is none of these
+    except (ValueError, TypeError, ArithmeticError, LookupError) as wrong:  # faults of an example; an outage raises none
         if len(batch) > 1:
             for record in batch:
                 _keep(bus, sink, stage, partition, [record])

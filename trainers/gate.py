@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEAST_MNIST: Final = 0.985
-"""Below this a candidate is broken, whatever the champion is."""
+"""Accuracy on MNIST below which a candidate is broken, whatever the champion's is."""
 MNIST_SLACK: Final = 0.001
-"""How far below the champion a candidate may be on MNIST in any case: ten pictures of 10,000, what another seed does too."""
+"""How far below the champion a candidate may always be on MNIST: ten pictures of 10,000, as much as another seed changes."""
 MNIST_MOST: Final = 0.003
-"""How far it may be at the most, whatever chance says."""
+"""How far below the champion a candidate may be at most, whatever the test of chance says."""
 LEAST_HELD_BACK: Final = 30
 """Fewer held-back drawings than this say nothing."""
 LIKELY: Final = 0.05
-"""A loss that chance alone gives less often than this is a loss."""
+"""A loss counts if chance alone gives it less often than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Marks:
     """The pictures that a version got right."""
 
     mnist: NDArray[np.bool_]
-    """One each of MNIST's 10,000 test images."""
+    """One for each of MNIST's 10,000 test images."""
     held_back: NDArray[np.bool_]
-    """One each of the held-back drawings."""
+    """One for each held-back drawing."""
 
     def metrics(self) -> dict[str, float]:
         """Return counts and shares, as ModelPublished has them."""
@@ -42,14 +42,14 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision of the gate."""
+    """What the gate decided, and why."""
 
     passed: bool
     reason: str
 
 
 def least(own: float | None) -> float:
-    """The least accuracy on MNIST: a model's own, which may be not as good even when all is well, or `LEAST_MNIST`."""
+    """Return the least accuracy on MNIST: the model's own bound, since some models are weaker by nature, or `LEAST_MNIST`."""
     return LEAST_MNIST if own is None else own
 
 
@@ -92,7 +92,7 @@ def judge(own_least: float | None, candidate: Marks, champion: Marks | None) -> 
 
 
 def _decided(candidate: NDArray[np.bool_], champion: NDArray[np.bool_]) -> tuple[int, int]:
-    """How many pictures only the candidate got right, and how many only the champion."""
+    """Count the pictures that only the candidate got right, and those that only the champion did."""
     return int((candidate & ~champion).sum()), int((champion & ~candidate).sum())
 
 

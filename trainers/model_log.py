@@ -30,18 +30,18 @@ from contracts.events import (
 from contracts.roster import Roster
 
 QuickCommand = PromoteModel | RollBackModel | TryVersion | SetPolicy
-"""What is carried out at once, however long a rebuild takes."""
+"""The commands that do not wait for a rebuild to end."""
 
 
 class Standing:
-    """The fold. Every event may come twice."""
+    """What the log says about batch models, as a fold. Every event may come twice."""
 
     def __init__(self, roster: Roster, history: Iterable[Event] = ()) -> None:
         """Start with a history, or with nothing.
 
         Args:
             roster: The models that there are.
-            history: Of either topic.
+            history: Events of either topic.
         """
         self.roster = roster
         self._lock = threading.Lock()
@@ -53,7 +53,7 @@ class Standing:
             self.apply(event)
 
     def apply(self, event: Event) -> None:
-        """Take in an event; those of no concern change nothing."""
+        """Apply an event; an event of another kind changes nothing."""
         with self._lock:
             self._catalog = self._catalog.apply(event)
             if isinstance(event, RetrainModel):
@@ -64,35 +64,35 @@ class Standing:
                 self._settled.setdefault(event.command_id, event)
 
     def published(self, model: str) -> Mapping[str, ModelPublished]:
-        """All versions of a model that exist, by version."""
+        """Return all versions of a model that exist, by version."""
         return self._catalog.published.get(model, {})
 
     def champion(self, model: str) -> ModelPromoted | None:
-        """Which version answers; None while none was ever promoted."""
+        """Return which version answers; None if none was ever promoted."""
         return self._catalog.champions.get(model)
 
     def candidate(self, model: str) -> CandidateSet | None:
-        """Which version stands beside the champion, as a canary or a shadow; None: none does."""
+        """Return the version beside the champion, a canary or a shadow; None if there is none."""
         return self._catalog.candidate(model)
 
     def endpoint(self, model: str) -> EndpointSeen | None:
-        """How a model's endpoint was last seen."""
+        """Return a model's endpoint as it was last seen."""
         return self._catalog.endpoints.get(model)
 
     def policy(self) -> PolicySet:
-        """Who guesses, and who is shown first."""
+        """Return the policy: who guesses, and who is shown first."""
         return self._catalog.policy
 
     def training(self, model: str) -> TrainingAdvanced | None:
-        """How far the last rebuild of a model has come; None if there was none."""
+        """Return how far the last rebuild of a model has come; None if there was none."""
         return self._catalog.training.get(model)
 
     def failed(self, model: str) -> set[str]:
-        """The versions that somebody has taken for broken, and nobody has asked to promote again since."""
+        """Return the versions that were reported as broken and that nobody has asked to promote since."""
         return {version for version, one in self.published(model).items() if one.failed}
 
     def last_good(self, model: str) -> ModelPublished | None:
-        """The version that shall answer when the champion shall not; None: there is none.
+        """Return the version that answers if the champion must not; None if there is none.
 
         The one that the champion names, else the newest that the gate let pass before the champion was made; never one that
         failed.
@@ -103,7 +103,7 @@ class Standing:
         return self.before(model, champion.version, champion.previous)
 
     def before(self, model: str, version: str, named: str | None = None) -> ModelPublished | None:
-        """The last good version before one: the one that is ``named``, if it is any good."""
+        """Return the last good version before ``version``: the one that is ``named``, if that is good."""
         published, failed = self.published(model), self.failed(model)
         good = {name: one for name, one in published.items() if one.approved and name not in failed and name != version}
         if named in good:
@@ -112,7 +112,7 @@ class Standing:
         return max(older, key=lambda one: one.at, default=None)
 
     def due(self) -> list[RetrainModel]:
-        """The rebuilds that are not done, in the order given; the first may have been begun."""
+        """Return the rebuilds that are not done, in the order given; the first may have begun."""
         out: list[RetrainModel] = []
         with self._lock:
             order = list(self._rebuilds)
@@ -126,13 +126,13 @@ class Standing:
         return sorted(out, key=lambda command: order.index(command.command_id))
 
     def unsettled(self) -> list[QuickCommand]:
-        """The other commands that are not settled, in the order given."""
+        """Return the other commands that are not settled, in the order given."""
         with self._lock:
             return [command for command in self._commands.values() if command.command_id not in self._settled]
 
 
 def next_version(taken: Iterable[str]) -> str:
-    """The number after the highest of those taken; a base is no number.
+    """Return the number after the highest that is taken; names of bases do not count.
 
     >>> next_version(["base1", "2", "1"])
     '3'
@@ -141,7 +141,7 @@ def next_version(taken: Iterable[str]) -> str:
 
 
 def next_base(taken: Iterable[str]) -> str:
-    """The name of a base that differs from those taken.
+    """Return a name for a base that is not taken.
 
     >>> next_base(["base1", "7"]), next_base([])
     ('base2', 'base1')
@@ -151,7 +151,7 @@ def next_base(taken: Iterable[str]) -> str:
 
 
 def is_base(version: str) -> bool:
-    """Whether a version came with the repository.
+    """Say whether a version came with the repository.
 
     >>> is_base("base2"), is_base("2")
     (True, False)

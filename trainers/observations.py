@@ -1,7 +1,7 @@
 """Keeps an item for each drawing in DynamoDB, for questions about a single drawing (way 3, REBUILD).
 
-An item is written only over a lower revision, so twice, late and out of order end in the same table. How far each partition
-is in the table stands in the table itself, as the items ``examples.v1/<partition>``: a table that was thrown away fills
+An item is written only over a lower revision, so events that come twice, late or out of order give the same table. The table
+itself records how far it has each partition, as the items ``examples.v1/<partition>``: a table that was thrown away fills
 again from the log.
 """
 
@@ -18,7 +18,7 @@ from contracts.settings import Settings
 from trainers.example_sink import TOPIC, Placed
 
 MAX_WRITES: Final = 100
-"""Items of one transaction: DynamoDB's own bound."""
+"""The most items that DynamoDB takes in one transaction."""
 _FAILED = "ConditionalCheckFailed"
 
 log = structlog.get_logger()
@@ -43,11 +43,11 @@ class Observations:
     """The table, as a sink of examples."""
 
     def __init__(self, settings: Settings, stop: threading.Event) -> None:
-        """Name the table; nothing connects before the first call.
+        """Keep the table's name; nothing connects before the first call.
 
         Args:
             settings: Where DynamoDB is, and the table's name.
-            stop: Ends a wait for a throttling table.
+            stop: Ends a wait while the table throttles.
         """
         self._table = settings.table
         self._stop = stop
@@ -62,7 +62,7 @@ class Observations:
         return {int(item["drawing_id"]["S"].rpartition("/")[2]): int(item["next_offset"]["N"]) for item in items}
 
     def keep(self, partition: int, batch: Sequence[Placed]) -> None:
-        """Write the newest revision of each drawing of a batch, then how far the partition is."""
+        """Write the newest revision of each drawing of a batch, then how far the partition is kept."""
         newest = newest_of([placed.example for placed in batch if placed.example])
         for start in range(0, len(newest), MAX_WRITES):
             self._write(newest[start : start + MAX_WRITES])
@@ -72,7 +72,7 @@ class Observations:
         )
 
     def _write(self, examples: list[ExampleLabelled]) -> None:
-        """One transaction; what the table has already in a higher revision falls out of it, and the rest is tried again."""
+        """Write one transaction; items that the table has in a higher revision are taken out, and the rest is tried again."""
         while examples:
             try:
                 self._dynamodb.transact_write_items(TransactItems=[self._put(example) for example in examples])

@@ -1,7 +1,7 @@
 """Estimates what endpoints and training jobs would cost on AWS (way 3, REBUILD). Pure.
 
-List prices of SageMaker in us-east-1, on demand, in US dollars an hour, as of 2025; other regions are up to half as much again
-dearer, and who has a savings plan pays less. Good for comparing, not for an invoice.
+The prices are SageMaker's list prices in us-east-1, on demand, in US dollars an hour, as of 2025. Other regions cost up to
+half as much again, and a savings plan costs less: the estimates are for comparing, not for an invoice.
 """
 
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ PER_HOUR_USD: Final = MappingProxyType(
         "ml.g5.xlarge": 1.408,
     }
 )
-"""Dollars an hour of one instance, for training and for real-time inference alike."""
+"""What one instance costs in dollars an hour, for training and for real-time inference alike."""
 
 
 def price_per_hour_usd(instances: Iterable[tuple[str, int]]) -> float | None:

@@ -1,6 +1,6 @@
 """Rebuilds a batch model, from the command to the version that answers (way 3, REBUILD).
 
-archive > dataset > training job > evaluation > gate > registry > endpoint. Every step finds out whether it was taken
+The steps: archive > dataset > training job > evaluation > gate > registry > endpoint. Every step finds out whether it was done
 before: the dataset by its digest, the job by its name, the version by its command in the registry. So a rebuild that was
 interrupted anywhere is resumed by carrying out the same command again.
 """
@@ -29,15 +29,15 @@ from trainers.serving import Serving
 SHARES: Final = {
     "queued": 0.0, "archive": 0.01, "dataset": 0.03, "training": 0.1, "evaluation": 0.8, "gate": 0.94, "endpoint": 0.95,
 }  # fmt: skip
-"""How much of a rebuild is done when a step begins; training advances from its own to that of evaluation."""
+"""The share of a rebuild that is done when each step begins; training advances from its own share to that of evaluation."""
 MAX_LOG: Final = 200
-"""Lines of the job's log in one event."""
+"""Most lines of the job's log in one event."""
 
 log = structlog.get_logger()
 
 
 class UnknownModel(ValueError):
-    """A command for a model that is not rebuilt."""
+    """The command names a model that cannot be rebuilt."""
 
 
 class Rebuilder:
@@ -59,15 +59,15 @@ class Rebuilder:
         """Bring together what a rebuild needs.
 
         Args:
-            settings: Rounds, weights, seed, images.
-            bus: Where progress is told.
+            settings: Give rounds, weights, seed and images.
+            bus: Where progress is published.
             blobs: The bucket.
-            archive_now: Brings the archive up to the log's end, and says how many examples that were.
+            archive_now: Brings the archive up to the log's end, and returns how many examples were added.
             standing: The log, folded.
             serving: The endpoints.
             promoter: Lets a version answer.
             registry: Where versions are kept.
-            approvals: What the registry says of them when one is to be promoted.
+            approvals: Asks the registry whether a version is approved, before it is promoted.
             pause: Waits; raises when the trainer is to stop.
         """
         self._settings = settings
@@ -86,7 +86,7 @@ class Rebuilder:
         """Rebuild, and promote if the gate lets it pass.
 
         Raises:
-            Exception: Whatever keeps it from ending; the caller tells it with `failed`.
+            Exception: Whatever went wrong; the caller publishes it with `failed`.
         """
         model = command.target
         batch = self._standing.roster.batch
@@ -118,7 +118,7 @@ class Rebuilder:
         Teller(self._bus, self._standing, command, version).end("failed", f"{type(error).__name__}: {error}"[:1000])
 
     def _made(self, command: RetrainModel, version: str, tell: "Teller") -> Registered:
-        """The version of this command: trained, judged and registered."""
+        """Return the version that this command asked for: trained, judged and registered."""
         champion = self._champion(command.target)
         name = jobs.job_name(command.target, command.command_id)
         if not self._jobs.find(name):
@@ -179,7 +179,7 @@ class Rebuilder:
         return self._standing.published(model)[promoted.version] if promoted else None
 
     def _begin(self, command: RetrainModel, name: str, tell: "Teller") -> None:
-        """Make the dataset and begin the training job; the SDK is imported meanwhile."""
+        """Make the dataset while the SDK is imported, and start the training job."""
         settings = self._settings
         submitter = jobs.Submitter(settings)
         try:
@@ -203,10 +203,10 @@ class Rebuilder:
             submitter.close()
 
     def _feedback(self, tell: "Teller") -> tuple[list[dataset.Feedback], list[str]]:
-        """All that players have said so far, and the objects that it is in."""
+        """Return all of the players' corrections so far, and the archive objects that hold them."""
         tell.step("archive", "examples up to now go to the archive")
         taken = self._archive_now()
-        self._pause(0)  # the archive stops in the middle when the trainer is to stop
+        self._pause(0)  # archiving ends early when the trainer is told to stop
         tell.step("dataset", f"{taken} examples archived; the dataset is made of MNIST and all feedback")
         return dataset.read_archive(self._blobs)
 
@@ -218,7 +218,7 @@ class Rebuilder:
 
 
 def hyperparameters(model: Entry, settings: Settings) -> dict[str, str]:
-    """The hyperparameters of a rebuild: those that the image asks for, with the rounds that are set, if any, and the seed."""
+    """Return the hyperparameters of a rebuild: the image's own, the rounds of the settings if given, and the seed."""
     told = {**model.hyperparameters, "seed": str(settings.seed)}
     if "rounds" in told and settings.training_rounds is not None:
         told["rounds"] = str(settings.training_rounds)
@@ -229,7 +229,7 @@ class Teller:
     """Publishes the progress of one rebuild."""
 
     def __init__(self, bus: Bus, standing: Standing, command: RetrainModel, version: str) -> None:
-        """Name the rebuild."""
+        """Keep the command and the version that are told of."""
         self._bus = bus
         self._standing = standing
         self._command = command
@@ -244,7 +244,7 @@ class Teller:
         self._say(step, SHARES[step], message)
 
     def onward(self, step: str, fraction: float, message: str = "", lines: Sequence[str] = ()) -> None:
-        """Say how far a step is; published at most twice a second, but lines of a log always."""
+        """Say how far a step is; this is published at most twice a second, unless there are log lines."""
         if lines or time.monotonic() - self._told >= jobs.POLL_S:
             self._say(step, fraction, message or self._message, lines)
 
@@ -271,5 +271,5 @@ class Teller:
 
 
 def _key(uri: str) -> str:
-    """The key of an S3 URI."""
+    """Return the key of an S3 URI."""
     return urlsplit(uri).path.lstrip("/")

@@ -1,8 +1,8 @@
 """Reads and writes versions in SageMaker's model registry (way 3, REBUILD).
 
-A version is a model package of the group ``gamenight-<model>``; its ModelPublished, whole, lies beside its artifacts on S3
-as its card. So the registry can be told again on a log that was lost, word for word. The gate's verdict is the package's first
-approval; whoever changes that in the registry has the last word.
+A version is a model package of the group ``gamenight-<model>``; its whole ModelPublished is kept beside its artifacts on S3
+as its card. So if the log is lost, the same events can be published again. The gate's verdict is the package's first
+approval; a later change in the registry overrules it.
 """
 
 import json
@@ -46,7 +46,7 @@ def told_gate(published: ModelPublished, status: str, why: str = "") -> str:
     Args:
         published: The version as the gate left it.
         status: SageMaker's ModelApprovalStatus.
-        why: What whoever set it gave as a reason.
+        why: The reason that was given with the status.
     """
     if (status == "Approved") == published.approved:
         return published.gate
@@ -62,7 +62,7 @@ class Registry:
     """Reads and writes the model packages of one SageMaker."""
 
     def __init__(self, settings: Settings, blobs: Blobs) -> None:
-        """Name it; nothing connects before the first call."""
+        """Keep the settings; nothing connects before the first call."""
         self._settings = settings
         self._blobs = blobs
         self._sagemaker: Any = boto3.client("sagemaker", config=PATIENT, **settings.aws("sagemaker"))
@@ -76,7 +76,7 @@ class Registry:
         return {one["ModelPackageArn"]: one.get("ModelApprovalStatus") == "Approved" for one in self._listed(model)}
 
     def read(self, arn: str) -> Registered | None:
-        """Return a version as the registry has it now; None if it is not there, or was not made by `register`."""
+        """Return a version as the registry has it now; None if it is not there, or `register` did not make it."""
         try:
             package = self._sagemaker.describe_model_package(ModelPackageName=arn)
         except ClientError as error:
@@ -87,7 +87,7 @@ class Registry:
         if "card" not in told:
             return None
         card = ModelPublished.model_validate_json(self._blobs.get(told["card"]))
-        if told.get("digest", card.digest) != card.digest:  # whoever may write to the bucket is not who may register
+        if told.get("digest", card.digest) != card.digest:  # write access to the bucket does not imply the right to register
             log.error("a card names another digest than the registry", arn=arn, registered=told["digest"], card=card.digest)
             card = card.model_copy(update={"digest": told["digest"]})
         status = package["ModelApprovalStatus"]

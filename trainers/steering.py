@@ -1,8 +1,8 @@
 """Carries out operators' commands on which version answers, or refuses them with a reason (way 3, REBUILD).
 
-`refusal` is pure and says what the log speaks against; `Steering` sees that the log has the registry's latest approval of the
-version, and does what is left. Twice is harmless: a command that is settled is not due any more (trainers.model_log), and what
-is so already is left as it is.
+`refusal` is pure and says what on the log forbids a command; `Steering` makes sure that the log has the registry's latest
+approval of the version, and does the rest. Twice is harmless: a command that is settled is no longer due (trainers.model_log),
+and what it asks for is left alone if it is so already.
 """
 
 import time
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 def refusal(standing: Standing, command: QuickCommand) -> str | None:
-    """Return why a command is refused, for people; None if nothing on the log speaks against it."""
+    """Return why a command is refused, for people; None if nothing on the log forbids it."""
     if isinstance(command, SetPolicy):
         return _against_policy(standing, command)
     if command.target not in standing.roster.batch:
@@ -86,7 +86,7 @@ def _against_trial(standing: Standing, command: TryVersion) -> str | None:
 
 
 def _is_past(standing: Standing, command: TryVersion) -> bool:
-    """Whether the candidate that a command speaks of is none any more."""
+    """Say whether the candidate that a command names is no longer the candidate."""
     candidate = standing.candidate(command.target)
     return command.failed is not None and (candidate is None or candidate.version != command.failed)
 
@@ -105,7 +105,7 @@ def _against_policy(standing: Standing, command: SetPolicy) -> str | None:
 
 
 def parts_after(before: Mapping[str, str], command: SetPolicy) -> dict[str, str]:
-    """Return the parts of all models that are not simply shown, after a command."""
+    """Return the part of each model that is not simply shown, as it is after a command."""
     return {model: part for model, part in {**before, **command.parts}.items() if part != "shown"}
 
 
@@ -113,13 +113,13 @@ class Steering:
     """Carries out the commands that change which version answers."""
 
     def __init__(self, standing: Standing, promoter: Promoter, approvals: Approvals) -> None:
-        """Bring together what the log says, who can change it, and who approves."""
+        """Keep the folded log, the promoter and the registry's approvals."""
         self._standing = standing
         self._promoter = promoter
         self._approvals = approvals
 
     def settle(self, command: QuickCommand) -> CommandSettled:
-        """Carry a command out or refuse it, and publish which."""
+        """Carry a command out or refuse it, and publish the outcome."""
         began = time.monotonic()
         self._note_failure(command)
         if not isinstance(command, SetPolicy) and command.version is not None:
@@ -149,7 +149,7 @@ class Steering:
         return settled
 
     def _note_failure(self, command: QuickCommand) -> None:
-        """Keep it on the version's own entry, which outlives the command, that somebody has taken it for broken.
+        """Record on the version's own entry, which outlives the command, that it was reported as broken.
 
         That counts even where the command comes too late to change who answers.
         """
@@ -222,7 +222,7 @@ class Steering:
                 "note": command.reason,
             }
         )
-        self._promoter.say(event)  # also what is so already: the log may hold a policy since that nobody here has made
+        self._promoter.say(event)  # always: the log may hold a newer policy of somebody else
         if (event.lead, event.parts) == (before.lead, before.parts):
             return "it is so already"
         parts = "".join(f", {model} {'off' if part == 'off' else 'a shadow'}" for model, part in event.parts.items())
@@ -230,6 +230,6 @@ class Steering:
 
 
 def _note(command: PromoteModel | RollBackModel | TryVersion, version: ModelPublished | None = None) -> str:
-    """Who asked for it and why; and who had another opinion of the version than the gate."""
+    """Say who asked for it and why, and who has overruled the gate on the version."""
     asked = f"{command.by}: {command.reason}" if command.reason else f"asked for by {command.by}"
     return f"{asked}; {version.gate}" if version and by_hand(version) else asked

@@ -25,7 +25,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def make_archive(jars: Path) -> bool:
-    """Make the class archive for a folder of jars; return whether it is there. Without it the broker starts more slowly."""
+    """Make the class archive for a folder of jars; return whether it exists. Without it the broker starts more slowly."""
     output = java.archive(jars)
     output.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,4 +1,4 @@
-"""What the supervisor knows of a process: how it is started, when it is ready, and what it must wait for."""
+"""What the supervisor knows of a process: how to start it, when it is ready, and what it must wait for."""
 
 import http.client
 import socket
@@ -19,22 +19,22 @@ class Component:
     env: Mapping[str, str] = field(default_factory=dict)
     """Variables besides the environment of the supervisor and the settings."""
     secrets: tuple[str, ...] = ()
-    """The secrets that it needs, by their fields in the settings: it is given no others."""
+    """The secrets that it needs, by their fields in the settings: it gets no others."""
     ports: Mapping[str, int] = field(default_factory=dict)
     """The ports that it opens on the host, by the environment variable of the setting."""
     host: str = "127.0.0.1"
     needs: tuple[str, ...] = ()
     """Components that must be ready before it is started."""
     tier: int = 0
-    """What stands on others has a higher one than they, and is stopped before them."""
+    """A component has a higher tier than those that it depends on, and is stopped before them."""
     nice: int = 0
-    """How much it stands back for the others; 0..19."""
+    """Its niceness, 0..19: how much it lets the others go first."""
     prepare: Callable[[], None] = nothing
     """Called before every start."""
     ready: Callable[[], bool] | None = None
     """Says whether it answers; called until it does. None: it cannot be asked, and is ready when it has run for a while."""
     settle: Callable[[], None] = nothing
-    """Called when it answers first, before those who need it are started: makes its topics, bucket or table."""
+    """Called when it first answers, before those that need it are started: makes its topics, bucket or table."""
     patience_s: float = 60.0
     """How long it may take to become ready, in seconds."""
 

@@ -18,7 +18,7 @@ _BASES: dict[str, Callable[[Settings], Component]] = {
 def outside(settings: Settings) -> dict[str, tuple[str, str]]:
     """Return the parts that run elsewhere, since a setting names them: the setting and its value.
 
-    A process by itself takes AWS's own where nothing is said; what is started here takes what is here.
+    A process that is started by itself uses AWS where no setting says otherwise; one that is started here uses what runs here.
     """
     cloud = "cloud" if settings.aws_services == "cloud" else None
     given = {
@@ -80,7 +80,7 @@ def components(settings: Settings) -> list[Component]:
             Component(name=name, argv=_python("streams", "router"), secrets=(*bus, *cloud), needs=("kafka",))
             for name in routers
         ),
-        # Learning stands back a little for answering: in a rush it is late, and catches up.
+        # Learning lets answering go first: in a rush it is late, and catches up.
         Component(name="learning", argv=_python("streams", "learning"), secrets=bus, needs=("kafka",), nice=10),
         Component(name="trainer", argv=_python("trainers"), secrets=(*bus, *cloud), needs=("kafka", "s3", "sagemaker")),
     ]

@@ -1,10 +1,10 @@
-"""Runs a command that dies with the process that started it, even when that is killed with -9, and stands back if it should.
+"""Runs a command that dies with the process that started it, even when that is killed with -9, at the niceness it is given.
 
 ``python -I -S die_with_parent.py PARENT_PID NICE COMMAND...`` asks the kernel for it and then becomes the command, so that no
 process is left in between. The kernel sends the signal when the thread that started it ends: start it from one that outlives
 it. Where the kernel cannot do it (not Linux), it runs without.
 
-``die_with_parent.py PARENT_PID NICE --confine BARS COMMAND...`` shuts it in before, by the function of `deploy.local.confine`
+``die_with_parent.py PARENT_PID NICE --confine BARS COMMAND...`` confines it first, by the function of `deploy.local.confine`
 with that name, ``--restrict`` by the other one; BARS is JSON.
 """
 
@@ -36,9 +36,9 @@ if __name__ == "__main__":
             shut_in(confine.Bars(bars["folder"], tuple(bars["covered"]), tuple(bars["kept"])))
         except OSError as error:
             sys.exit(f"this process could not be confined: {error}")
-    if sys.platform == "linux":  # only now: the kernel forgets it where a process changes what it may
+    if sys.platform == "linux":  # this comes last: the kernel forgets it when a process changes its rights
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked
+    if os.getppid() != parent:  # the parent died before we asked
         sys.exit(1)
     try:
         os.execvp(command[0], command)  # noqa: S606

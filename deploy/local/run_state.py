@@ -20,7 +20,7 @@ class ProcessStatus:
     phase: Phase = "waiting"
     pid: int | None = None
     started_at: str | None = None
-    """UTC, ISO 8601."""
+    """When it was started: UTC, ISO 8601."""
     took_s: float | None = None
     """How long it took from its start to be ready, in seconds."""
     restarts: int = 0
@@ -32,7 +32,7 @@ class AlreadyRunning(RuntimeError):
     """Another supervisor runs this home."""
 
     def __init__(self, home: Path, pid: int) -> None:
-        """``pid`` is 0 where it is not known yet."""
+        """Name the other one; ``pid`` is 0 if it is not known yet."""
         super().__init__(f"Game Night already runs on {home} (process {pid}): stop it with Ctrl-C there, or kill {pid}")
         self.pid = pid
 

@@ -23,12 +23,12 @@ from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.signature import expected
 
 MAX_SKEW: Final = timedelta(minutes=15)
-"""Between a request's date and ours, as S3 has it."""
+"""The largest difference between a request's date and ours; it is S3's own."""
 LONGEST_PRESIGNED_S: Final = 7 * 24 * 3600
 MAX_BYTES: Final = 1 << 30
 """Bytes of one request's body: larger objects come in parts."""
 _UNSIGNED: Final = ("UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
-"""What a signer says who does not sign the body, which S3 takes; the latter has a checksum behind it."""
+"""What stands for the digest of a body that is not signed, which S3 accepts; the second has a trailing checksum."""
 _HEADER: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request,\s*"
     r"SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})"
@@ -90,12 +90,12 @@ class Guard:
                 message = {**message, "headers": kept}
             await send(message)
 
-        # ministack holds a presigned address against keys of its own, which are not ours: to it the request is unsigned.
+        # ministack checks a presigned address with its own keys, not ours: it must see an unsigned request.
         query = b"&".join(part for part in scope["query_string"].split(b"&") if not part.startswith(_PRESIGNED))
         await self._app({**scope, "query_string": query}, again, without_origins)
 
     def _headers(self, scope: Message) -> dict[str, str]:
-        """A request's headers by lower-case name, unless a page or a foreign name has sent it."""
+        """Return a request's headers by lower-case name; refuse it if a page or a foreign name has sent it."""
         headers: dict[str, str] = {}
         for raw, value in scope["headers"]:
             name, told = raw.decode("latin-1").lower(), value.decode("latin-1")
@@ -107,7 +107,7 @@ class Guard:
         return headers
 
     def _signed(self, scope: Message, headers: dict[str, str]) -> str:
-        """The digest that a signed request names for its body.
+        """Check the signature of a request; return the digest that it names for its body.
 
         Raises:
             AwsError: If it is not signed, or wrongly, or too long ago, or for something else than S3.
@@ -168,7 +168,7 @@ class Guard:
 
 
 def _claimed(headers: dict[str, str], asked: dict[str, list[str]] | None) -> tuple[str, ...]:
-    """Key, day, region, service, names of signed headers, signature and date; from the address if it is presigned."""
+    """Return key, day, region, service, signed headers' names, signature and date, from the address if it is presigned."""
     if asked is None:
         match = _HEADER.fullmatch(headers["authorization"])
         if match is None:
@@ -185,7 +185,7 @@ def _claimed(headers: dict[str, str], asked: dict[str, list[str]] | None) -> tup
 
 
 async def _body(receive: Receive, digest: str) -> bytes:
-    """The body of a request that is signed, if it is the one that was signed."""
+    """Read the body of a signed request, and check that it is the one that was signed."""
     parts, size, more = [], 0, True
     while more:
         message = await receive()

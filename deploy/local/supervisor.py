@@ -27,20 +27,20 @@ from deploy.local.run_state import ProcessStatus, write_state
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 SETTLED_AFTER_S = 30.0
-"""A process that lived so long is started again at once when it dies."""
+"""A process that has run for this long is started again at once when it dies."""
 UNASKED_READY_S = 1.0
-"""A process that nobody can ask is taken as ready when it has lived so long."""
+"""A process that cannot be asked counts as ready when it has run for this long."""
 LARGEST_LOG = 8 << 20
-"""Bytes; a larger log file is put aside, over the one before."""
+"""Bytes of the largest log file; a larger one is set aside, over the one before."""
 LOOK_AT_LOGS_S = 5.0
 STOP_S = 4.2
-"""Within which everything is stopped."""
+"""The time within which everything is stopped."""
 
 FIRST_WAVE = 0.5
-"""Share of that time that is all theirs who are stopped first: they have most to bring to an end."""
+"""The share of that time for the processes that are stopped first: they have most to finish."""
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|AUTH_SOCK", re.IGNORECASE)
-"""Names of variables that are not handed on, whoever has set them."""
+"""Names of environment variables that no process inherits."""
 DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 
 
@@ -61,7 +61,7 @@ class Supervisor:
         """Begin with nothing started.
 
         Args:
-            settings: Handed to every process by its environment, of the secrets those alone that it names.
+            settings: Given to every process by its environment, with only those secrets that it names.
             parts: What to start, each after all that it needs.
             told: Called with every change, from several threads, one at a time.
             state: The file that the status is written to; None: nowhere.
@@ -84,11 +84,11 @@ class Supervisor:
             return list(self._standings.values())
 
     def pid(self, name: str) -> int:
-        """The process id of a process that runs."""
+        """Return the process id of a process that runs."""
         return self._processes[name].pid
 
     def start(self) -> None:
-        """Begin to start all, several at a time as far as their needs allow; returns at once."""
+        """Begin to start all, as many at a time as their needs allow; return at once."""
         self.log("").parent.mkdir(parents=True, exist_ok=True)
         for keeper in self._keepers:
             keeper.start()
@@ -110,7 +110,7 @@ class Supervisor:
                     )
 
     def stop(self) -> None:
-        """Stop all within `STOP_S`, each before those that it needs; what does not end by itself is killed."""
+        """Stop all within `STOP_S`, each before those that it needs; kill those that do not end by themselves."""
         self._stopping.set()
         began = time.monotonic()
         waves = stopping_order(self._parts)
@@ -199,7 +199,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us; we stop them in order
+                start_new_session=True,  # Ctrl-C must reach us alone: we stop them in order
             )
             self._processes[part.name] = process
         return process
@@ -228,9 +228,9 @@ class Supervisor:
 
 
 def environment(part: Component, settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return a process's environment variables: of the secrets in the settings only those that it needs."""
+    """Return a process's environment variables, with only those secrets of the settings that it needs."""
     by_iam = settings.kafka_sasl_mechanism == "AWS_MSK_IAM" and KAFKA_SECRETS[0] in part.secrets
-    cloud = AWS_SECRETS[0] in part.secrets or by_iam  # whoever has no keys of AWS has no profile or session of it either
+    cloud = AWS_SECRETS[0] in part.secrets or by_iam  # a process without AWS keys gets no AWS profile or session either
     kept = {
         name: value
         for name, value in inherited.items()
@@ -270,7 +270,7 @@ def running(settings: Settings, names: Sequence[str], timeout_s: float = 90.0) -
 
     Args:
         settings: Their home and ports; secrets that are missing are made.
-        names: Which ones; what they need and is not named is taken to be there.
+        names: The processes to run; what they need and is not named is assumed to be there.
         timeout_s: How long they may take to become ready, in seconds.
 
     Raises:

@@ -29,13 +29,13 @@ from deploy.local.run_state import ProcessStatus, only_one, read_state, state_fi
 from deploy.local.supervisor import Supervisor
 
 HEALTHY_WITHIN_S = 60.0
-"""Seconds after which the game is shown although it says that something is missing."""
+"""Seconds after which the game is shown even though something is missing."""
 UNCHANGED_S = 15.0
-"""Seconds after which it is shown as degraded, if the same was missing all the time: it may never come on this machine."""
+"""Seconds after which it is shown as degraded, if the same things stay missing: this machine may never have them."""
 LOUD_FAILURES = 3
-"""So often in a row a failure to start is shown."""
+"""How many failures to start in a row are shown."""
 FORMER_GONE_S = 3.0
-"""How long the processes of a supervisor that was killed may take to be gone."""
+"""How long the processes of a killed supervisor may take to end."""
 
 
 class PortsTaken(RuntimeError):
@@ -66,7 +66,7 @@ def up(settings: Settings, console: Console) -> None:
         RosterError: If an image cannot be a model of the game; before anything is started too.
         NotInstalled: If make has not been run.
     """
-    os.umask(0o077)  # what is made from here on, by us and by our children, is nobody else's to read
+    os.umask(0o077)  # files that we and our children make from here on can be read by nobody else
     with only_one(settings.home):
         settings = with_secrets(settings)
         settings.roster()
@@ -126,7 +126,7 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
         pass
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # it stops already
+            signal.signal(number, signal.SIG_IGN)  # it is stopping already
         began = time.monotonic()
         supervisor.stop()
         log.tell("stopped", seconds=round(time.monotonic() - began, 2))
@@ -134,7 +134,7 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
 
 
 class Health(BaseModel):
-    """What /healthz says."""
+    """The answer of /healthz."""
 
     status: Literal["ok", "degraded", "unavailable"]
     missing: dict[str, str]
@@ -157,7 +157,7 @@ def health(url: str, timeout_s: float = 4.0) -> Health:
 
 
 def _settled(url: str, status: Status) -> Health:
-    """How the game is once nothing is missing any more, or nothing has changed for a while, or the time is up."""
+    """Return the game's health once nothing is missing, or nothing has changed for a while, or the time is up."""
     until = time.monotonic() + HEALTHY_WITHIN_S
     said, since = health(url), time.monotonic()
     while said.status != "ok" and time.monotonic() < until:
@@ -187,7 +187,7 @@ def taken_ports(parts: Sequence[Component]) -> list[str]:
 def _is_free(port: int, host: str) -> bool:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is merely being closed does not count
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection that is being closed does not count
         try:
             probe.bind((host, port))
         except OSError as error:
@@ -206,7 +206,7 @@ def _by_whom(port: int) -> str:
 
 
 def _let_go(home: Path) -> None:
-    """Wait for what a supervisor left behind that was killed: the kernel is ending it."""
+    """Wait until the processes of a killed supervisor are gone: the kernel is ending them."""
     deadline = time.monotonic() + FORMER_GONE_S
     for standing in (read_state(home) or {}).get("components", ()):
         while standing["pid"] and _is_ours(standing["pid"], standing["name"]) and time.monotonic() < deadline:

@@ -39,11 +39,11 @@ class MemoryCells(dict[str, bytes]):
             self.before.setdefault(key, self.get(key))
         self.pop(key, None)
 
-    def decide(self, fold: Fold, event: Event, origin: Origin) -> list[Event]:
+    def apply(self, fold: Fold, event: Event, origin: Origin) -> list[Event]:
         """Fold an event in; where the fold refuses it, nothing is said and no cell is changed."""
         self.before = {}
         try:
-            return list(fold.decide(self, event, origin))
+            return list(fold.apply(self, event, origin))
         except Exception:  # noqa: BLE001 streams.fold rejects it, and so the fold is without it
             for key, value in self.before.items():
                 if value is None:
@@ -102,7 +102,7 @@ class FreshFold:
         for first in range(0, len(now), step):
             for one in now[first : first + step]:
                 self.cells.at = datetime.fromtimestamp(one.at_ms / 1000, UTC)
-                self._publish(self.cells.decide(self._fold, one.event, one.origin))
+                self._publish(self.cells.apply(self._fold, one.event, one.origin))
                 self.offsets[one.topic] = one.origin.offset
                 self._watch(self._fold, one.event, self._partition)
             self._publish(self._fold.settle(self.cells, self._partition))

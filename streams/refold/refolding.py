@@ -85,7 +85,7 @@ class Refolding:
 
     # --- the log
 
-    def read(self, record: Record, event: Event | None) -> None:
+    def apply(self, record: Record, event: Event | None) -> None:
         """Apply a record, and the event that it carries; None: it carries none."""
         place = (record.topic, record.partition)
         self._starts.setdefault(place, (record.offset, record.timestamp_ms))

@@ -173,7 +173,7 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
     assert isinstance(event, Event)
     rejecting = set()
     if bad.topic == "models.v1":
-        rejecting |= {one.stage for one in models.learn([Record(bad.topic, 0, 0, b"bad", value, NOW_MS)])}
+        rejecting |= {one.stage for one in models.apply([Record(bad.topic, 0, 0, b"bad", value, NOW_MS)])}
     try:
         board.apply(event)
     except Implausible:
@@ -182,7 +182,7 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
     commands.apply(event)
     assert rejecting == bad.rejected_by
 
-    assert models.learn([Record("models.v1", 0, 1, b"river", honest.record_value(), NOW_MS)]) == []
+    assert models.apply([Record("models.v1", 0, 1, b"river", honest.record_value(), NOW_MS)]) == []
     board.apply(honest)
     assert models.table.online.keys() == {"river"}
     assert models.table.online["river"].version == honest.version == board.state("river").version
@@ -196,7 +196,7 @@ def test_a_snapshot_that_cannot_be_used_hides_no_honest_one_of_its_key():
     models = Models(Table(online={"river": start}), base.reader)
     bad = HOSTILE["a snapshot of another shape"].value("ada", str(named("d1")))
 
-    told = models.learn(
+    told = models.apply(
         [Record("models.v1", 0, n, b"river", value, NOW_MS) for n, value in enumerate([honest.record_value(), bad])]
     )
 
@@ -249,7 +249,7 @@ def test_a_snapshot_whose_weights_are_no_matrix_is_told_and_the_models_stay():
     models = Models(Table(), "raster-1/00000000")
     snapshot = json.loads((GOLDEN / "SnapshotTaken.json").read_text()) | {"weights": "AAAA", "reader": "raster-1/00000000"}
 
-    [told] = models.learn([Record("models.v1", 0, 3, b"river", json.dumps(snapshot).encode(), 0)])
+    [told] = models.apply([Record("models.v1", 0, 3, b"river", json.dumps(snapshot).encode(), 0)])
 
     assert (told.source, told.source_offset, told.stage) == ("models.v1", 3, "router")
     assert models.table == Table()
@@ -259,7 +259,7 @@ def test_a_bad_record_hides_no_good_one_of_its_key():
     good = (GOLDEN / "ModelPromoted.json").read_bytes()
     models = Models(Table(), "r")
 
-    told = models.learn([Record("models.v1", 0, n, b"xgboost", value, 0) for n, value in enumerate([good, b"[1]", None])])
+    told = models.apply([Record("models.v1", 0, n, b"xgboost", value, 0) for n, value in enumerate([good, b"[1]", None])])
 
     assert [one.source_offset for one in told] == [1]
     assert list(models.table.batch) == ["xgboost"]

@@ -52,7 +52,7 @@ def test_yours_has_the_numbers_of_the_formula_on_a_stream_of_real_drawings():
     rng = np.random.default_rng(20181103)
 
     def tell(example: ExampleLabelled) -> None:
-        list(own.decide(cells, example, Origin(0, 0, 0)))
+        list(own.apply(cells, example, Origin(0, 0, 0)))
 
     for number in range(120):
         p, version = own.answer(0, "p", one.embeddings[[number]], one.shared[[number]])
@@ -114,6 +114,6 @@ def test_nobody_who_confirms_what_was_right_loses():
         right = 0.0
         for number in range(len(one.labels)):
             right += share_read(own, one, one.labels, np.array([number]))
-            list(own.decide(cells, one.example("p", number), Origin(0, number, 0)))
+            list(own.apply(cells, one.example("p", number), Origin(0, number, 0)))
 
         assert right / len(one.labels) >= (one.shared.argmax(axis=1) == one.labels).mean()

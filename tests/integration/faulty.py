@@ -50,13 +50,13 @@ class _Forgetful:
 
 def _forgets(fold: type[Any], prefix: str) -> Callable[[Settings], None]:
     def put_in(_: Settings) -> None:
-        decide = fold.decide
+        apply = fold.apply
 
         def forgetful(self: Fold, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-            said: Iterable[Event] = decide(self, _Forgetful(cells, prefix), event, origin)
+            said: Iterable[Event] = apply(self, _Forgetful(cells, prefix), event, origin)
             return said
 
-        fold.decide = forgetful
+        fold.apply = forgetful
 
     return put_in
 

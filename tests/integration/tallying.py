@@ -31,7 +31,7 @@ class Tally:
         self._totals[partition] = int(cells.get("total") or b"0")
         return ()
 
-    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         assert isinstance(event, DrawingSubmitted | CorrectionGiven)
         key = f"{event.topic}/{event.player_id}"
         order = [*json.loads(cells.get(key) or b"[]"), str(event.drawing_id)]

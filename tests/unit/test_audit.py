@@ -77,7 +77,7 @@ def history(drawing: UUID, correction: UUID, label: int = 3) -> Iterator[Event]:
 def audited(events: list[Event], drawing: UUID, correction: UUID, models: Sequence[str] = (*TWO, "yours")) -> AuditReport:
     auditor = Auditor({drawing}, {correction: drawing}, models)
     for offset, event in enumerate(events):
-        auditor.read(Record(event.topic, 0, offset, event.record_key(), event.record_value(), 0))
+        auditor.apply(Record(event.topic, 0, offset, event.record_key(), event.record_value(), 0))
     return auditor.report()
 
 
@@ -229,7 +229,7 @@ def test_a_batch_model_is_expected_from_its_first_word_on():
         told = [event for event in events if event not in [guessed[drawing] for drawing in absent]]
         auditor = Auditor({first, second}, {}, TWO)
         for offset, event in enumerate(told):
-            auditor.read(Record(event.topic, 0, offset, event.record_key(), event.record_value(), 0))
+            auditor.apply(Record(event.topic, 0, offset, event.record_key(), event.record_value(), 0))
         lost.append(auditor.report().lost["guesses"])
 
     assert lost == [0, 2, 1]
@@ -333,7 +333,7 @@ def refolded(events: list[Event]) -> list[str]:
     refolding = Refolding(load_base(), 1)
     last: Counter[str] = Counter()
     for event in events:
-        refolding.read(Record(event.topic, 0, last[event.topic], event.record_key(), event.record_value(), 0), event)
+        refolding.apply(Record(event.topic, 0, last[event.topic], event.record_key(), event.record_value(), 0), event)
         last[event.topic] += 1
     return [fault for several in refolding.faults(None, {}).values() for fault in several]
 
@@ -393,7 +393,7 @@ def test_an_answer_of_yours_that_the_players_examples_do_not_give_is_a_fault():
 def test_examples_that_are_to_be_kept_for_good_and_are_gone_are_a_fault():
     refolding = Refolding(load_base(), 1)
     [example] = [event for event in whole_history("d1") if isinstance(event, ExampleLabelled)]
-    refolding.read(Record("examples.v1", 0, 5, b"", b"", 0), example)
+    refolding.apply(Record("examples.v1", 0, 5, b"", b"", 0), example)
 
     assert "examples.v1/0 begins at offset 5" in " ".join(refolding.faults(None, {})["scorer"])
 
@@ -434,7 +434,7 @@ def test_a_story_that_went_for_want_of_room_is_no_fault_and_one_that_is_lost_is(
     def faults() -> list[str]:
         refolding, last = Refolding(load_base(), 1), Counter[str]()
         for event in said:
-            refolding.read(Record(event.topic, 0, last[event.topic], event.record_key(), event.record_value(), 0), event)
+            refolding.apply(Record(event.topic, 0, last[event.topic], event.record_key(), event.record_value(), 0), event)
             last[event.topic] += 1
         kept = Kept(dict(cells), {topic: n - 1 for topic, n in last.items()}, frozenset())
         return refolding.faults({("joiner", 0): kept}, {})["joiner"]

@@ -123,7 +123,7 @@ def test_it_finds_the_model_that_is_best_for_each_player():
     picks: dict[str, list[str]] = {player: [] for player in SKILL}
     for offset, said in enumerate(sitting(SKILL, 600)):
         picks[said.player_id].append(own.pick(0, said.player_id, PLAYED)[0])
-        list(own.decide(cells, said, Origin(0, offset, 0)))
+        list(own.apply(cells, said, Origin(0, offset, 0)))
 
     for player, best in (("ada", "xgboost"), ("bob", "river")):
         skill = SKILL[player]
@@ -144,7 +144,7 @@ def test_it_follows_a_model_that_became_better():
         at = example(at=offset).drawn_at
         picks.append(own.pick(0, "ada", ("xgboost", "river"))[0])
         word = example(word=f"word {offset}").correction_id
-        list(own.decide(cells, said.model_copy(update={"drawn_at": at, "correction_id": word}), Origin(0, offset, 0)))
+        list(own.apply(cells, said.model_copy(update={"drawn_at": at, "correction_id": word}), Origin(0, offset, 0)))
 
     assert picks[200:300].count("xgboost") > 90
     assert picks[500:].count("river") > 90
@@ -157,7 +157,7 @@ def test_every_pick_can_be_made_again_from_the_log():
     made = []
     for offset, said in enumerate(history):
         made.append((said.player_id, *own.pick(0, said.player_id, PLAYED)))
-        list(own.decide(cells, said, Origin(0, offset, 0)))
+        list(own.apply(cells, said, Origin(0, offset, 0)))
         list(own.settle(cells, 0))
         if offset % 37 == 0:  # the process was restarted
             own = Personal(READER)

@@ -143,7 +143,7 @@ def test_a_lesson_that_cannot_be_read_is_refused_and_leaves_no_trace(spoilt):
     kept = cells.copy()
 
     with pytest.raises(UnreadableFeatures):
-        list(learner.decide(cells, spoilt, Origin(0, 2, 0)))
+        list(learner.apply(cells, spoilt, Origin(0, 2, 0)))
 
     assert cells == kept
     assert list(learner.settle(cells, 0)) == []
@@ -177,7 +177,7 @@ def test_the_state_is_the_same_however_lessons_are_batched_and_workers_restarted
     cells, learner, said = MemoryCells(), Learner(BASE), []
     list(learner.open(cells, 0))
     for offset, taught in enumerate(history):
-        said += learner.decide(cells, taught, Origin(0, offset, 0))
+        said += learner.apply(cells, taught, Origin(0, offset, 0))
         if offset in breaks | restarts:
             said += learner.settle(cells, 0)
         if offset in restarts:

@@ -42,7 +42,7 @@ class Echo:
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         return [guess("hello")] if cells.get("count") else []
 
-    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         assert isinstance(event, DrawingSubmitted)
         cells.put("count", b"%d" % (int(cells.get("count") or b"0") + 1))
         yield guess().model_copy(update={"drawing_id": event.drawing_id})
@@ -208,7 +208,7 @@ def test_a_fold_is_told_where_an_event_lay_and_how_many_bytes_its_record_has(led
     class Told(Echo):
         origins: ClassVar[list[Origin]] = []
 
-        def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+        def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
             self.origins.append(origin)
             return ()
 
@@ -254,7 +254,7 @@ class Brittle(Echo):
         self.seen = []
         return ()
 
-    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         assert isinstance(event, DrawingSubmitted)
         self.seen.append(event.player_id)
         return [guess().model_copy(update={"drawing_id": event.drawing_id})]
@@ -283,7 +283,7 @@ def test_a_record_that_only_fails_when_the_step_is_settled_is_rejected_and_the_o
 class Flood(Echo):
     """Has more to say of mallory's drawing than any topic takes."""
 
-    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         assert isinstance(event, DrawingSubmitted)
         return [event.model_copy(update={"room": "x" * 1_000_000})] if event.player_id == "mallory" else []
 

@@ -206,7 +206,7 @@ def test_a_label_writes_little_however_much_is_remembered():
     own = after([example(f"d{n}", word=f"c{n}", at=n, features=features(n)) for n in range(KEPT - 1)], cells)
     before = cells.copy()
 
-    list(own.decide(cells, example("one more", word="more", at=KEPT), Origin(0, 0, 0)))
+    list(own.apply(cells, example("one more", word="more", at=KEPT), Origin(0, 0, 0)))
 
     assert sum(len(value) for key, value in cells.items() if before.get(key) != value) < 3000
 
@@ -264,7 +264,7 @@ def test_it_is_asked_between_steps_of_a_real_ledger(tmp_path):
     with ledger.step():
         list(own.open(ledger, 0))
     with ledger.step():
-        list(own.decide(ledger, example(label=1), Origin(0, 0, 0)))
+        list(own.apply(ledger, example(label=1), Origin(0, 0, 0)))
         list(own.settle(ledger, 0))
     own.close(0)
     with ledger.step():
@@ -306,7 +306,7 @@ def test_the_pick_stays_until_the_player_says_something():
     picked = own.pick(0, "ada", ALL)
 
     for offset, event in enumerate(labelled(4 * REFRESH, {"everyone": 1, "river": 7, "yours": 7}, player="bob")):
-        list(own.decide(cells, event, Origin(0, offset, 0)))
+        list(own.apply(cells, event, Origin(0, offset, 0)))
         assert own.pick(0, "ada", ALL) == picked
 
 

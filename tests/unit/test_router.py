@@ -138,7 +138,7 @@ class Stage:
         self.said += events
 
     def hear(self, *events: ModelEvent | PolicySet) -> None:
-        self.models.learn([Record("models.v1", 0, 0, event.record_key(), event.record_value(), 0) for event in events])
+        self.models.apply([Record("models.v1", 0, 0, event.record_key(), event.record_value(), 0) for event in events])
 
     def promote(self, model: str, version: str = "1", previous: str | None = None) -> None:
         self.hear(promoted(model, version, previous))
@@ -964,6 +964,6 @@ async def test_a_snapshot_of_other_features_is_left_out():
     other = SnapshotTaken(
         model="river", version="x+1", title="", offset=1, lessons=1, digest="", reader="raster-2/ffffffff", weights=weights
     )
-    stage.models.learn([Record("models.v1", 0, 0, b"river", other.record_value(), 0), Record("models.v1", 0, 1, b"?", b"?", 0)])
+    stage.models.apply([Record("models.v1", 0, 0, b"river", other.record_value(), 0), Record("models.v1", 0, 1, b"?", b"?", 0)])
 
     assert stage.models.table.online["river"].version == "mnist1+0"

@@ -21,7 +21,7 @@ async def serve(settings: Settings) -> None:
         server = http_server(service, settings)
         try:
             await server.open("127.0.0.1", settings.sagemaker_port)
-            gc.freeze()  # what is there now stays: collections while requests run need not walk it
+            gc.freeze()  # what exists now stays, so the collector need not walk it while requests run
             await ended.wait()
         finally:
             await server.close(patience_s=1.0)

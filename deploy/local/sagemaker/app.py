@@ -31,7 +31,7 @@ from deploy.local.sagemaker.upstream import MAX_BYTES
 
 DOCUMENTED: Final = "docs/sagemaker-local.md lists the operations that this machine has"
 _MAX_HELD: Final = 8 * MAX_BYTES
-"""Bytes of all bodies that are held at a time."""
+"""The most bytes of all bodies together that are held at a time."""
 _AMZ_JSON: Final = "application/x-amz-json-1.1"
 
 log = structlog.get_logger()
@@ -98,7 +98,7 @@ def http_server(service: Sagemaker, settings: Settings) -> HttpServer:
 
     def admit(target: str, headers: Mapping[str, str]) -> Response | None:
         if ours in headers.get("authorization", "") or target == "/ping":
-            return None  # whether it is really signed is seen when all of it is there
+            return None  # the signature itself is checked when the whole request is there
         try:
             signature.claim(headers, key)
         except AwsError as error:
@@ -111,7 +111,7 @@ def http_server(service: Sagemaker, settings: Settings) -> HttpServer:
 def _answering(service: Sagemaker, key: str, secret: str, region: str) -> Handle:
     """Return the function that answers every request."""
     verify = partial(signature.verify, key=key, secret=secret, region=region)
-    run, number = str(uuid.uuid4())[:24], itertools.count()  # a UUID's form at the tenth of its price
+    run, number = str(uuid.uuid4())[:24], itertools.count()  # it looks like a UUID, at a tenth of the cost
 
     async def handle(request: Request) -> Response:
         if request.target == "/ping" and request.method == "GET":
@@ -162,7 +162,7 @@ async def sagemaker(settings: Settings) -> AsyncIterator[Sagemaker]:
 
 
 def _told(error: AwsError, headers: dict[str, str]) -> Response:
-    """An error as both of boto3's parsers read it: JSON 1.1 from the body, REST from the header."""
+    """Return an error that both of boto3's parsers can read: JSON 1.1 from the body, REST from the header."""
     told: dict[str, Any] = {"__type": error.code, "Message": str(error), "message": str(error), **error.details}
     given = {**headers, "x-amzn-ErrorType": error.code, "Content-Type": _AMZ_JSON}
     return Response(error.status, given, json.dumps(told).encode())

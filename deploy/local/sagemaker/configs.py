@@ -19,7 +19,7 @@ class Configs:
     """Keeps every endpoint config."""
 
     def __init__(self, state: State, names: Names, models: Models, tags: Tags) -> None:
-        """Configs of models that there are."""
+        """Keep configs in ``state``; they name models of ``models``."""
         self._state = state
         self._names = names
         self._models = models

@@ -32,17 +32,17 @@ MARK: Final = "LOCAL_SAGEMAKER_HOME"
 """The variable by which a process is known as one of ours."""
 _AUTOGROUP_TRIES: Final = 20
 _LONGEST_LINE: Final = 256 * 1024
-"""Bytes, as CloudWatch has it; a longer line is cut into several."""
+"""Bytes of the longest line, CloudWatch's own bound; a longer one is cut into several."""
 
 log = structlog.get_logger()
 
 Say = Callable[[str], None]
-"""Told each line that a process prints."""
+"""Called with each line that a process prints."""
 
 Way = Literal["confine", "restrict", ""]
-"""How a process is shut in: the function of `deploy.local.confine`; empty: not at all."""
+"""The function of `deploy.local.confine` that confines a process; empty: none does."""
 WAYS: Final[tuple[Way, ...]] = ("confine", "restrict")
-"""The best one first."""
+"""The ways to confine a process, the best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ class Image:
     folder: Path
     python: Path
     unconfined: bool = True
-    """Whether it may run where nothing can shut it in."""
+    """Whether it may run where nothing can confine it."""
 
     def script(self, name: str) -> tuple[str, ...]:
-        """The command that `docker run IMAGE train` or `serve` would run."""
+        """Return the command that `docker run IMAGE train` or `serve` would run."""
         return str(self.python), "-u", str(self.folder / f"{name}.py")
 
 
@@ -65,20 +65,20 @@ class NotInstalled(Exception):
 
 
 class NotConfined(OSError):
-    """A process that could not be shut in, where the settings demand it; the message says why."""
+    """A process could not be confined, though the settings demand it; the message says why."""
 
 
 class Images:
     """The images that can be run here."""
 
     def __init__(self, registry: str, tools: Path, folders: Mapping[str, Path], *, unconfined: bool = True) -> None:
-        """Images of a registry, with their environments under ``tools/images``.
+        """Keep the images of a registry, with their environments under ``tools/images``.
 
         Args:
             registry: What stands before an image's name.
             tools: The folder of what is installed.
-            folders: The folder of each, by its name.
-            unconfined: Whether they may run where nothing can shut them in.
+            folders: The folder of each image, by its name.
+            unconfined: Whether they may run where nothing can confine them.
         """
         self._folders = folders
         self._registry = registry
@@ -116,10 +116,10 @@ class Images:
     async def for_training(self, image: Image, say: Say) -> Image:
         """Return the image with the environment that its `train` needs; the first call installs it, as an image is pulled.
 
-        Cancelling it leaves the making to others who wait for it.
+        A cancelled call does not stop the installation while others wait for it.
 
         Args:
-            image: As it serves.
+            image: The image with its serving environment.
             say: Told what takes so long.
 
         Raises:
@@ -164,18 +164,18 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its id, which is its group's too."""
+        """The process id, which is that of its group too."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative: the signal that ended it."""
+        """The exit code; None while it runs; negative: the signal that ended it."""
         return self._process.returncode
 
     async def wait(self) -> int:
         """Wait for the process and its output to end; return the exit code."""
         code = await self._process.wait()
-        self._signal(signal.SIGKILL)  # what it left running would keep the output open
+        self._signal(signal.SIGKILL)  # processes that it left running would keep the output open
         await self._pump
         return code
 
@@ -191,12 +191,12 @@ class Process:
     async def come_forward(self) -> None:
         """Give the process and its children the priority that they would have without ``nice``; see `can_come_forward`."""
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PGRP, self.pid, os.getpriority(os.PRIO_PROCESS, 0))  # a group: else only one thread of it
+            os.setpriority(os.PRIO_PGRP, self.pid, os.getpriority(os.PRIO_PROCESS, 0))  # the group: else only one thread
         group = Path(f"/proc/{self.pid}/autogroup")
         for _ in range(_AUTOGROUP_TRIES):
             try:
                 group.write_text("0")
-            except BlockingIOError:  # the kernel lets us do this ten times a second
+            except BlockingIOError:  # the kernel allows this ten times a second
                 await asyncio.sleep(0.1)
             except OSError:
                 return
@@ -224,13 +224,13 @@ async def start(
         command: What to run.
         image: Its Python is first on the PATH.
         folder: What it sees as /opt/ml.
-        environment: Besides the few variables that every process gets.
-        say: Told each line that it prints.
+        environment: Variables besides the few that every process gets.
+        say: Called with each line that it prints.
         home: The folder of this service, by which `reap` knows the process.
-        nice: How far it steps back from others: training must not slow the game.
+        nice: Its niceness: training must not slow the game.
 
     Raises:
-        NotConfined: If nothing can shut it in here, and the image may not run so.
+        NotConfined: If nothing can confine it here, and the image may not run unconfined.
     """
     folder = folder.absolute()
     base = {name: os.environ[name] for name in ("HOME", "LANG", "TZ", "TMPDIR", "OMP_NUM_THREADS") if name in os.environ}
@@ -248,7 +248,7 @@ async def start(
     if way != "confine":
         base["SAGEMAKER_BASE_DIR"] = str(folder)
     if way:
-        (folder / "scratch").mkdir(exist_ok=True)  # on disk: what else it may write to lies in memory
+        (folder / "scratch").mkdir(exist_ok=True)  # on disk: the other folders that it may write to are in memory
         base |= dict.fromkeys(("HOME", "TMPDIR"), f"{ML if way == 'confine' else folder}/scratch")
     shut_in = (f"--{way}", json.dumps(asdict(bars(folder, image, home)))) if way else ()
     process = await asyncio.create_subprocess_exec(
@@ -291,7 +291,7 @@ def bars(folder: Path, image: Image, home: Path) -> Bars:
 
 @functools.cache
 def confinement(image: Image, home: Path) -> tuple[Way, str]:
-    """How a process of an image is shut in here, and why not better: tried once, and said."""
+    """Return how a process of an image is confined here, and why not better; it is tried and logged once."""
     refused: list[str] = []
     for way in WAYS:
         why = refusal(way, image, home)
@@ -306,7 +306,7 @@ def confinement(image: Image, home: Path) -> tuple[Way, str]:
 
 
 def refusal(way: Way, image: Image, home: Path) -> str:
-    """Why a process of an image cannot be shut in in this way here; empty: it can."""
+    """Say why a process of an image cannot be confined in this way here; empty: it can."""
     command = (str(image.python), "-I", "-S", "-c", "pass")
     with tempfile.TemporaryDirectory(dir=home) as folder:
         shut_in = (f"--{way}", json.dumps(asdict(bars(Path(folder), image, home))))

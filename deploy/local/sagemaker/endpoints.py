@@ -28,10 +28,10 @@ from deploy.local.sagemaker.tags import Tags
 KIND: Final = "endpoint"
 _LISTING: Final = Listing("EndpointName", "EndpointStatus", from_then_on=True)
 _BACK: Final = "SystemUpdating"
-"""What AWS calls an endpoint that it works on of its own accord; here: one whose servers start again with the service."""
+"""AWS's status of an endpoint that it maintains; here: the servers of the endpoint start again with the service."""
 _BUSY: Final = ("Creating", "Updating", _BACK, "RollingBack", "Deleting")
 _PATIENCE_S: Final = 50.0
-"""How long a change waits for an endpoint that comes back: shorter than boto3 waits for an answer."""
+"""How long a change waits for an endpoint that is coming back: less than boto3 waits for an answer."""
 
 log = structlog.get_logger()
 
@@ -52,7 +52,7 @@ class Endpoints:
         invoking: Invoking,
         home: Path,
     ) -> None:
-        """Servers work in folders under ``home/endpoints``."""
+        """Keep the parts; servers work in folders under ``home/endpoints``."""
         self._state = state
         self._names = names
         self._fleet = Fleet(names, images, objects, kept, home)
@@ -157,7 +157,7 @@ class Endpoints:
     def recover(self) -> None:
         """Start the servers of all endpoints again; requests and changes wait for them meanwhile.
 
-        One that had never been in service stays Failed; one that did not come back last time gets another chance.
+        An endpoint that was never in service stays Failed; one that did not come back last time gets another chance.
         """
         known = set()
         for document in self._state.all(KIND):
@@ -201,7 +201,7 @@ class Endpoints:
         return all((self._home / variant["Folder"] / "model").is_dir() for variant in document["_Variants"])
 
     async def _unoccupied(self, name: str) -> Document:
-        """An endpoint that may be changed at once, waited for while it comes back: who steers it need not know of a restart."""
+        """Return an endpoint that may be changed; wait while it comes back, so that callers need not know of a restart."""
         if self._get(name)["EndpointStatus"] == _BACK and name in self._tasks:
             await asyncio.wait({self._tasks[name]}, timeout=_PATIENCE_S)
         document = self._get(name)
@@ -229,7 +229,7 @@ class Endpoints:
                 del self._tasks[name]
             if not task.cancelled() and (error := task.exception()):
                 log.error("endpoint task failed", endpoint=name, exc_info=error)
-                if newest and (document := self._state.get(KIND, name)):  # busy for ever, else
+                if newest and (document := self._state.get(KIND, name)):  # else it would stay busy for ever
                     status = "InService" if name in self._invoking.serving else "Failed"
                     self._keep(document, status, FailureReason=f"InternalServerError: {error!r}", _Pending=None)
 
@@ -257,7 +257,7 @@ class Endpoints:
             self._keep(document, "InService", FailureReason=str(failed), _Pending=None)
             return
         old = self._invoking.serving[name]
-        self._invoking.serving[name] = variants  # the switch: from here on nobody is sent to the old ones
+        self._invoking.serving[name] = variants  # the switch: from here on no request goes to the old servers
         document.pop("FailureReason", None)
         self._keep(document, "InService", EndpointConfigName=config, _Variants=plan, _Pending=None)
         log.info("endpoint went over", endpoint=name, config=config, variants=[variant.name for variant in variants])

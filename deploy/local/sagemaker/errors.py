@@ -13,7 +13,7 @@ class AwsError(Exception):
     """
 
     def __init__(self, code: str, message: str, status: int = 400, **details: Any) -> None:
-        """Say what it is."""
+        """Keep code, message, status and details."""
         super().__init__(message)
         self.code = code
         self.status = status

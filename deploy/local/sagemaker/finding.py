@@ -1,7 +1,7 @@
 """Finds a job's metrics in its log by the regular expressions of whoever made the job.
 
-``python -I -S finding.py DEFINITIONS`` reads lines and prints what it finds, a JSON list ``[name, number]`` a line; a process
-of its own, since an expression can be one that never ends. Such a one is given up: ``[name, null]``.
+``python -I -S finding.py DEFINITIONS`` reads lines and prints what it finds, a JSON list ``[name, number]`` a line. It runs as
+a process of its own, since the match of an expression may never end; such an expression is given up: ``[name, null]``.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Starts the servers of an endpoint's variants, each with the model in a folder of its own, and drains those that go."""
+"""Starts the servers of an endpoint's variants, each with the model in a folder of its own, and drains those to be ended."""
 
 import asyncio
 import os
@@ -18,14 +18,14 @@ from deploy.local.sagemaker.servers import PATIENCE_S, Server, ServerFailed
 from producers.blobs import DIGEST_VARIABLE
 
 _SAME: Final = ("VariantName", "Count", "Image", "ModelDataUrl", "Environment", "Shadow")
-"""What two plans of a variant must have in common for its servers to go on."""
+"""What two plans of a variant must have in common for its servers to keep running."""
 
 
 class Fleet:
-    """Makes and ends the servers of all endpoints; which of them answer is said by `Invoking`."""
+    """Makes and ends the servers of all endpoints; `Invoking` knows which of them answer."""
 
     def __init__(self, names: Names, images: Images, objects: Objects, kept: Logs, home: Path) -> None:
-        """Servers work in folders under ``home/endpoints``."""
+        """Keep the parts; servers work in folders under ``home/endpoints``."""
         self._names = names
         self._images = images
         self._objects = objects
@@ -44,7 +44,7 @@ class Fleet:
     ) -> dict[Path, list[Server]]:
         """Find the servers that an update leaves as they are, by folder, and write their folders into the plan.
 
-        Where AWS would start all anew, nobody can tell the difference: an artifact that was written anew is fetched anew.
+        AWS would start all of them anew, but nobody can tell the difference: an artifact that was written anew is fetched anew.
         """
         kept = {}
         for planned in plan:
@@ -122,11 +122,11 @@ class Fleet:
 
 
 async def start_all(servers: Iterable[Server], *, aside: bool = False) -> None:
-    """Start servers side by side; when one fails, or nobody waits for them any more, all are ended.
+    """Start servers side by side; when one fails, or the call is cancelled, all are ended.
 
     Args:
-        servers: Not started yet.
-        aside: Others answer meanwhile.
+        servers: Servers that are not started yet.
+        aside: Whether others answer meanwhile.
 
     Raises:
         ServerFailed: If one did not become ready.

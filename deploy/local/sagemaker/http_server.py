@@ -13,7 +13,7 @@ from typing import Final, cast
 import httptools
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-_MOST_WAITING: Final = 8  # requests sent before the one before was answered; then we read no more for a while
+_MOST_WAITING: Final = 8  # requests that may wait for the one before them; with more, reading pauses
 _LINGER_S: Final = 2.0
 _REASONS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
@@ -26,7 +26,7 @@ class Request:
     target: str
     """Path and query as they came over the wire."""
     headers: dict[str, str]
-    """By lower-case name; several of one name are joined by commas."""
+    """The headers by lower-case name; several of one name are joined by commas."""
     body: bytes
     keep: bool = True
     """Whether the caller wants the connection to stay."""
@@ -42,7 +42,7 @@ class Response:
 
 
 Handle = Callable[[Request], Awaitable[Response]]
-"""Answers a request; cancelled when its caller has gone."""
+"""Answers a request; it is cancelled when its caller has gone."""
 
 
 @dataclass(slots=True)
@@ -51,13 +51,13 @@ class HttpServer:
 
     handle: Handle
     max_bytes: int
-    """Largest body."""
+    """Bytes of the largest body."""
     refuse: Callable[[int, str], Response]
-    """What is said of a request that cannot be handled: HTTP status, why."""
+    """Makes the answer to a request that cannot be handled, from an HTTP status and the reason."""
     admit: Callable[[str, Mapping[str, str]], Response | None] = lambda target, headers: None
-    """What is said at once of a request with such a target and headers, its body unread; None: it may come in."""
+    """Makes the refusal of a request from its target and headers, before its body is read; None: it is admitted."""
     max_held: int = 2**63
-    """Largest sum of all bodies that are read or being answered."""
+    """The most bytes of all bodies together that are held, from the first byte to the answer."""
     held: int = 0
     """The sum of the bodies that are held now, in bytes."""
     connections: "set[_Connection]" = field(default_factory=set)
@@ -67,7 +67,7 @@ class HttpServer:
         """Listen.
 
         Raises:
-            OSError: If somebody else does.
+            OSError: If another process listens there.
         """
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Connection(self), host, port, backlog=1024, reuse_address=True)
@@ -85,7 +85,7 @@ class HttpServer:
 
 
 class _Connection(asyncio.Protocol):
-    """One request at a time, in their order; the parser calls the ``on_`` methods."""
+    """A connection that answers one request at a time, in order; the parser calls the ``on_`` methods."""
 
     def __init__(self, server: HttpServer) -> None:
         self.task: asyncio.Task[None] | None = None
@@ -102,11 +102,11 @@ class _Connection(asyncio.Protocol):
         self._refused = False
 
     def close(self) -> None:
-        """Close it, once what was written is sent."""
+        """Close it once everything written is sent."""
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is no subclass
         self._server.connections.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -115,7 +115,7 @@ class _Connection(asyncio.Protocol):
         self._size = 0
         self._waiting.clear()
         if self.task:
-            self.task.cancel()  # who has given up waiting must not keep a hung server's queue full
+            self.task.cancel()  # a caller that has gone must not keep a hung server's queue full
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -126,7 +126,7 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(self._server.refuse(400, "this is no HTTP"))
             return
-        if self._in_head and not self._completed:  # else these bytes were the end of a body
+        if self._in_head and not self._completed:  # else these bytes end a body
             self._head += len(data)
             if self._head > MAX_HEAD_BYTES:
                 self._refuse(self._server.refuse(431, "the headers are too long"))
@@ -174,7 +174,7 @@ class _Connection(asyncio.Protocol):
         if self._refused:
             return
         body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts, self._size = [], 0  # the request has it now
+        self._parts, self._size = [], 0  # the request holds it from here on
         method = self._parser.get_method().decode("ascii")
         request = Request(method, self._target.decode("ascii"), self._headers, body, self._parser.should_keep_alive())
         if self.task is None:
@@ -203,7 +203,7 @@ class _Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _refuse(self, refusal: Response) -> None:
-        """Say so; what still comes is thrown away for a while, or the caller would be cut off before it has read why."""
+        """Send a refusal; read on for a while and drop what comes, or the caller would be cut off before it has read why."""
         if self._refused:
             return
         self._refused = True
@@ -224,7 +224,7 @@ class _Connection(asyncio.Protocol):
 
 @lru_cache(maxsize=256)
 def header_name(name: bytes) -> str:
-    """Return a header's name in lower case; cached, since callers send the same ones again and again."""
+    """Return a header's name in lower case; the result is cached, since callers send the same names again and again."""
     return name.decode("ascii").lower()
 
 

@@ -26,7 +26,7 @@ def lay_out(objects: Objects, document: Document, folder: Path) -> None:
 
 
 def upload(objects: Objects, document: Document, folder: Path) -> str:
-    """Put what the job has made into S3; gives the address of its model."""
+    """Put the job's results into S3; return the address of its model."""
     output = document["OutputDataConfig"]
     base = f"{output['S3OutputPath'].rstrip('/')}/{document['TrainingJobName']}/output"
     if any((folder / "output" / "data").iterdir()):

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 PART_BYTES: Final = 8 * 2**20
 PARTS: Final = 2
-"""So many are kept: between 8 and 16 MiB of a stream that has had more."""
+"""How many parts of a stream are kept: between 8 and 16 MiB if it has had more."""
 _CHUNK: Final = 64 * 1024
 
 
@@ -22,7 +22,7 @@ class Line(NamedTuple):
 
     begin: int
     end: int
-    """Places."""
+    """The place after the line."""
     time_ms: int
     message: str
 
@@ -67,7 +67,7 @@ class LogStream:
             if len(chunk) < at - begin:
                 return
             rest, at = chunk + rest, begin
-            if not rest.endswith(b"\n"):  # what follows the last end of a line is no line yet
+            if not rest.endswith(b"\n"):  # what follows the last newline is not a whole line yet
                 rest = rest[: rest.rfind(b"\n") + 1] or rest
                 end = at + len(rest)
                 if not rest.endswith(b"\n"):
@@ -87,7 +87,7 @@ class LogStream:
         while high - low > _CHUNK:
             middle = (low + high) // 2
             lines = self.after(middle)
-            next(lines, None)  # a place within a line: what is read of it is none
+            next(lines, None)  # the place is within a line, so the rest of that line does not count
             line = next(lines, None)
             if line is None or line.time_ms >= time_ms:
                 high = middle
@@ -96,7 +96,7 @@ class LogStream:
         return next((line.begin for line in self.after(low) if line.time_ms >= time_ms), self.end)
 
     def _read(self, place: int, size: int) -> bytes:
-        """Bytes from a place on, of one part only; none at the end, or where the part has just gone."""
+        """Read bytes from a place on, of one part only; none at the end, or if the part was just dropped."""
         begin, file = self._parts[max(0, bisect_right(self._begins, place) - 1)] if self._parts else (0, Path())
         with contextlib.suppress(OSError), file.open("rb") as part:
             part.seek(place - begin)
@@ -114,8 +114,8 @@ class Writer:
         self._part = self._open()
 
     def __call__(self, line: str) -> None:
-        """Append a line with the time. What cannot be written is lost: a full disk must not end who prints."""
-        self._last_ms = max(self._last_ms, int(time.time() * 1000))  # a clock that is put back must not mix up the order
+        """Append a line with the time. A line that cannot be written is lost: a full disk must not end the job that prints."""
+        self._last_ms = max(self._last_ms, int(time.time() * 1000))  # a clock that is set back must not break the order
         with contextlib.suppress(OSError):
             if not self._part.is_file():  # the stream was deleted
                 self._part = self._open()

@@ -1,6 +1,6 @@
 """CloudWatch Logs, as far as the SDK, boto3 and `aws logs tail` read from it: a line is an event.
 
-Streams are read in threads, and so much a call at most: who reads a long log must not be felt by who asks an endpoint.
+Streams are read in threads, and each call reads a bounded amount: reading a long log must not slow an endpoint's answers.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from deploy.local.sagemaker.names import Names
 TRAINING: Final = "/aws/sagemaker/TrainingJobs"
 ENDPOINTS: Final = "/aws/sagemaker/Endpoints"
 _PAGE: Final = 10_000
-"""Events a call, as CloudWatch has it."""
+"""The most events that a call returns; it is CloudWatch's own limit."""
 _PAGE_BYTES: Final = 2**20
 _OVERHEAD_BYTES: Final = 26
 """Bytes that each event counts for besides its message, as CloudWatch counts."""
 _READ_BYTES: Final = 8 * 2**20
-"""Read a call; where that does not fill a page, the token goes on, as CloudWatch's does."""
+"""The most bytes that a call reads; if they do not fill a page, the token goes on from there, as CloudWatch's does."""
 
-_COARSE_MS: Final = 1000  # a file's time is that of a coarser clock than its lines'
+_COARSE_MS: Final = 1000  # a file's time comes from a coarser clock than its lines' times
 
 
 class Logs:
@@ -144,7 +144,7 @@ class Logs:
         return stream
 
     def _streams(self, group: str) -> list[tuple[str, LogStream]]:
-        """A group's streams by name, in the order of their names."""
+        """Return a group's streams by name, in the order of their names."""
         folder = self._folder / _file_name(group)
         if not folder.is_dir():
             raise _missing("group")
@@ -173,7 +173,7 @@ def _missing(what: str) -> AwsError:
 
 
 def _file_name(name: str) -> str:
-    return quote(name, safe="").replace(".", "%2E")  # else `..` would be a folder of ours
+    return quote(name, safe="").replace(".", "%2E")  # else `..` would lead to a folder of ours
 
 
 def _remove(path: Path) -> None:
@@ -219,13 +219,13 @@ def _taken(lines: Iterable[Line], request: Document) -> tuple[list[Line], Line |
 
 
 def _named(stream: str, lines: LogStream, since_ms: int) -> Iterator[tuple[tuple[int, str, int], Line]]:
-    """A stream's lines since a time, each with what orders it among those of all streams."""
+    """Yield a stream's lines since a time, each with its sort key among the lines of all streams."""
     for line in lines.after(lines.since(since_ms) if since_ms else 0):
         yield (line.time_ms, stream, line.end), line
 
 
 def _place(token: str) -> tuple[int, str, int]:
-    """What orders the last line that was looked at, as a token has it."""
+    """Read from a token the sort key of the last line that was looked at."""
     try:
         time_ms, stream, end = json.loads(token)
         if isinstance(time_ms, int) and isinstance(stream, str) and isinstance(end, int):

@@ -17,9 +17,9 @@ from deploy.local.sagemaker.document import Document
 _LINE: Final = 4096
 """Characters of a line that are looked at."""
 _MOST_WAITING: Final = 2**20
-"""Bytes of lines that are not looked at yet; while there are more, lines are passed over."""
+"""The most bytes of lines that may wait to be looked at; beyond it, lines are passed over."""
 _LAST_S: Final = 5.0
-"""How long the end of a job waits for what was found in its last lines."""
+"""How long a job that has ended waits for the metrics in its last lines."""
 
 
 @asynccontextmanager
@@ -29,8 +29,8 @@ async def found(definitions: Sequence[Document], into: dict[str, Document], say:
     Args:
         definitions: Name and Regex of each metric.
         into: Gets the last value of each metric, as DescribeTrainingJob shows it.
-        say: Told which expression was given up.
-        nice: How far it steps back from others.
+        say: Called with each expression that was given up.
+        nice: The niceness of the process.
     """
     if not definitions:
         yield lambda line: None

@@ -20,7 +20,7 @@ class Models:
     """Keeps every model."""
 
     def __init__(self, state: State, names: Names, images: Images, packages: Packages, tags: Tags) -> None:
-        """Models of images that this machine has, or of model packages."""
+        """Keep models in ``state``; they use images of this machine, or model packages."""
         self._state = state
         self._names = names
         self._images = images
@@ -94,7 +94,7 @@ class Models:
             given = package["InferenceSpecification"]["Containers"][0] | given
         if "Image" not in given:
             raise invalid("The container needs an Image or a ModelPackageName")
-        self._images.name(given["Image"])  # one that is not installed fails its endpoint, which says why
+        self._images.name(given["Image"])  # an image that is not installed fails the endpoint, which says why
         source = given.get("ModelDataSource", {}).get("S3DataSource", {})
         return {
             "Image": given["Image"],

@@ -23,10 +23,10 @@ class ObjectsFailed(RuntimeError):
 
 
 class Objects:
-    """S3, as the settings say where it is."""
+    """The S3 that the settings name."""
 
     def __init__(self, settings: Settings) -> None:
-        """Nothing connects yet."""
+        """Keep the settings; nothing connects yet."""
         self._settings = settings
 
     @cached_property
@@ -64,12 +64,12 @@ class Objects:
 
         Args:
             uri: Where it is.
-            folder: Where it goes; what is there goes first.
-            digest: The sha256 that the archive must have, in hexadecimal; None: nobody has named one.
+            folder: Where it goes; anything that is there is removed first.
+            digest: The sha256 that the archive must have, in hexadecimal; None: any.
             bounds: How much it may be.
 
         Raises:
-            ObjectsFailed: If it is not there, or no archive of a model, or another one than was registered; the folder is not
+            ObjectsFailed: If it is not there, is no archive of a model, or is not the registered one; the folder is not
                 there then.
         """
         shutil.rmtree(folder, ignore_errors=True)
@@ -154,7 +154,7 @@ def within(prefix: str, key: str) -> PurePosixPath | None:
     """Return the path of an object within its channel; None if it is no file or would lie outside."""
     rest = key.removeprefix(prefix)
     if rest == "" or not (rest.startswith("/") or prefix.endswith("/") or prefix == ""):
-        rest = key.rpartition("/")[2]  # the prefix is a whole key, or ends within a name
+        rest = key.rpartition("/")[2]  # the prefix is a whole key, or ends in the middle of a name
     relative = PurePosixPath(rest.lstrip("/"))
     return None if key.endswith("/") or not relative.name or ".." in relative.parts else relative
 

@@ -27,7 +27,7 @@ class Packages:
     """Keeps every model package and group."""
 
     def __init__(self, state: State, names: Names, tags: Tags) -> None:
-        """Kept with the other documents."""
+        """Keep packages in ``state``, with the other documents."""
         self._state = state
         self._names = names
         self._tags = tags
@@ -116,7 +116,7 @@ class Packages:
         return self.get(request["ModelPackageName"])
 
     async def describe_several(self, request: Document) -> Document:
-        """Return packages by ARN, and for those that do not exist the reason."""
+        """Return packages by ARN, and an error for each that does not exist."""
         found: Document = {}
         missing: Document = {}
         for arn in request["ModelPackageArnList"]:

@@ -1,4 +1,4 @@
-"""What an endpoint is to run: a config's variants as documents, what they take over from before, and how they are shown."""
+"""Plans what an endpoint will run: a config's variants as documents, what they take over, and how they are shown."""
 
 import uuid
 from typing import Final
@@ -9,7 +9,7 @@ from deploy.local.sagemaker.models import Models
 from deploy.local.sagemaker.servers import PATIENCE_S
 
 _MOVING: Final = ("Creating", "Updating", "Deleting")
-"""Those of an endpoint's statuses that its variants have too."""
+"""The statuses of an endpoint that its variants have too."""
 
 
 def plan_of(configs: Configs, models: Models, endpoint: str, config: str) -> list[Document]:

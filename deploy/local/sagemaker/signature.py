@@ -21,9 +21,9 @@ from deploy.local.sagemaker.errors import AwsError
 
 MAX_SKEW_S: Final = 300
 _TRACE: Final = "x-amzn-trace-id"
-"""The one header of AWS's own that proxies may change, so that nobody signs it."""
+"""The one AWS header that proxies may change, so nobody signs it."""
 _AS_IT_STANDS: Final = "".join(map(chr, range(33, 127))).translate({ord(mark): None for mark in "?#"})
-"""Characters of a path that stay as they are: those that a path can have."""
+"""The characters of a path that are not quoted: all that a path can have."""
 _AUTHORIZATION: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request,\s*"
     r"SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})"
@@ -37,7 +37,7 @@ class Claim(NamedTuple):
     region: str
     service: str
     signed: str
-    """Names of the headers that are signed, in lower case, semicolons between."""
+    """The names of the signed headers, in lower case, with semicolons between."""
     signature: str
 
 

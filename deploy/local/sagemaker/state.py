@@ -11,7 +11,7 @@ class State:
     """Documents as the Describe operations show them; members beginning with an underscore are ours alone."""
 
     def __init__(self, file: Path) -> None:
-        """Open or make it."""
+        """Open the file, or create it."""
         self._base = sqlite3.connect(file, isolation_level=None)
         self._base.execute("PRAGMA journal_mode=WAL")
         self._base.execute("PRAGMA synchronous=NORMAL")  # a killed process loses nothing; only a power cut may

@@ -22,7 +22,7 @@ class Tags:
     """Keeps the keys and values with which users tag resources."""
 
     def __init__(self, state: State) -> None:
-        """Kept with the other documents."""
+        """Keep tags in ``state``, with the other documents."""
         self._state = state
 
     def operations(self) -> dict[str, Any]:
@@ -33,7 +33,7 @@ class Tags:
         """Tag a resource that is being created.
 
         Raises:
-            AwsError: ValidationException, if they are more than a resource may have.
+            AwsError: ValidationException, if there are more than a resource may have.
         """
         if tags:
             self._keep(arn, {tag["Key"]: tag["Value"] for tag in tags})
@@ -66,10 +66,10 @@ class Tags:
         return {}
 
     def _there(self, arn: str) -> str:
-        """An ARN, if it is one of a resource that there is.
+        """Return an ARN if its resource exists.
 
         Raises:
-            AwsError: ValidationException, if it is not.
+            AwsError: ValidationException, if it does not.
         """
         kind = arn.split(":", 5)[5].partition("/")[0]
         if kind not in _ARNS or all(document[_ARNS[kind]] != arn for document in self._state.all(kind)):

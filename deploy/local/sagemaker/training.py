@@ -23,12 +23,12 @@ from deploy.local.sagemaker.tags import Tags
 
 KIND: Final = "training-job"
 GRACE_S: Final = 120.0
-"""Between SIGTERM and SIGKILL, as SageMaker has it."""
+"""The time between SIGTERM and SIGKILL; it is SageMaker's own."""
 _NICE: Final = 10
 _AT_ONCE: Final = max(2, os.cpu_count() or 1)
-"""Jobs that run at the same time; those above wait for their turn, as for an instance."""
+"""How many jobs run at the same time; more wait for their turn, as for an instance."""
 _MOST_RESTARTS: Final = 3
-"""How often a job begins anew that ran as the service was killed: it may be what kills it."""
+"""How often a job is restarted that ran when the service was killed: the job may be what kills it."""
 _DAY_S: Final = 86400
 _MESSAGES: Final = {
     "Pending": "Waiting for the jobs before it to end",
@@ -68,7 +68,7 @@ class TrainingJobs:
     def __init__(
         self, state: State, names: Names, images: Images, objects: Objects, kept: Logs, tags: Tags, home: Path
     ) -> None:
-        """Jobs work in folders under ``home/jobs``."""
+        """Keep the parts; jobs work in folders under ``home/jobs``."""
         self._state = state
         self._names = names
         self._images = images
@@ -132,7 +132,7 @@ class TrainingJobs:
         return {"TrainingJobSummaries": jobs, "NextToken": token}
 
     async def stop(self, request: Document) -> Document:
-        """Ask a job to end: SIGTERM, and SIGKILL after two minutes; what it has put into its model folder is kept."""
+        """Ask a job to end: SIGTERM, and SIGKILL after two minutes; the files in its model folder are kept."""
         document = self._get(request["TrainingJobName"])
         run = self._runs.get(document["TrainingJobName"])
         if document["TrainingJobStatus"] not in ("InProgress", "Stopping") or run is None:
@@ -143,7 +143,7 @@ class TrainingJobs:
             pending = document["SecondaryStatus"] == "Pending"
             self._move(run.document, "Stopping", "Stopping")
             run.stopping.set()
-            if pending and run.task:  # it has nothing to end yet
+            if pending and run.task:  # there is no process to end yet
                 run.task.cancel()
                 self._end(run.document, "Stopped", "Stopped")
         return {}
@@ -160,7 +160,7 @@ class TrainingJobs:
         return {}
 
     def recover(self) -> None:
-        """Run the jobs again that the service left unfinished when it ended, from their inputs and under their names."""
+        """Run the jobs that the service left unfinished again, from their inputs and under their names."""
         for document in self._state.all(KIND):
             if document["TrainingJobStatus"] == "InProgress":
                 if not document.pop("_Closed", False) and document["SecondaryStatus"] != "Pending":
@@ -219,7 +219,7 @@ class TrainingJobs:
         run.task.add_done_callback(lambda _: self._runs.pop(name, None))
 
     def _move(self, document: Document, status: str, secondary: str, message: str | None = None) -> None:
-        """Go on to another status, and keep it."""
+        """Set a job's status, and store it."""
         now = wire.now()
         transitions = document["SecondaryStatusTransitions"]
         if transitions:
@@ -230,7 +230,7 @@ class TrainingJobs:
         self._state.put(KIND, document["TrainingJobName"], document)
 
     def _advance(self, document: Document, secondary: str) -> None:
-        """Go on with a job, unless it has been asked to stop meanwhile."""
+        """Set a job's secondary status, unless the job was asked to stop."""
         if document["TrainingJobStatus"] == "InProgress":
             self._move(document, "InProgress", secondary)
 
@@ -328,7 +328,7 @@ class TrainingJobs:
             await ended
 
     async def _trainable(self, run: _Run, image: Image, say: Say) -> Image:
-        """The image with all that training needs; the image as it is, if the job is asked to stop meanwhile."""
+        """Return the image with all that training needs; the image as it is, if the job is asked to stop meanwhile."""
         made = asyncio.create_task(self._images.for_training(image, say))
         asked = asyncio.create_task(run.stopping.wait())
         try:

@@ -16,7 +16,7 @@ TARGETS: Final = {"SageMaker": "sagemaker", "Logs_20140328": "logs"}
 """Prefix of X-Amz-Target -> service."""
 
 Shape = Any
-"""One of botocore's shapes; its kinds have members that their common base has not. None: nothing is expected."""
+"""One of botocore's shapes, whose kinds have members that their common base lacks. None: nothing is expected."""
 
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "structure": (dict,),
@@ -35,7 +35,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 
 
 def now() -> float:
-    """Return the time in whole milliseconds, as AWS does: a client can send back in a filter what it has read."""
+    """Return the time in whole milliseconds, as AWS does, so that a client can use a time it has read as a filter."""
     return round(time.time(), 3)
 
 
@@ -164,5 +164,5 @@ def _matches(pattern: str, value: str) -> bool:
 def _compiled(pattern: str) -> "re.Pattern[str] | None":
     try:
         return re.compile(pattern)
-    except re.error:  # the few with Java's own classes, \p{L}: those stay unchecked
+    except re.error:  # a few use Java's own classes, \p{L}, and stay unchecked
         return None

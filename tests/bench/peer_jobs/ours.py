@@ -67,7 +67,7 @@ class Counting:
         """Nothing is kept in memory."""
         return ()
 
-    def decide(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Count one."""
         assert isinstance(event, CorrectionGiven)
         said = counted(int(cells.get(event.player_id) or b"0"), event.model_dump())

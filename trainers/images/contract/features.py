@@ -26,20 +26,20 @@ _EPSILON: Final = np.float32(1e-6)
 
 
 def _moments() -> NDArray[np.float32]:
-    """What each pixel adds to mass, x, y, xy and y squared, about the raster's centre; shape (784, 5), for ink of 0..255."""
+    """Return what each pixel adds to mass, x, y, xy and y squared about the raster's centre; shape (784, 5), ink in 0..255."""
     y, x = (axis.ravel() - _CENTRE for axis in np.mgrid[:SIDE, :SIDE])
     return (np.stack([np.ones_like(x), x, y, x * y, y * y], axis=1) / 255).astype(np.float32)
 
 
 def _windows() -> NDArray[np.float32]:
-    """Weight of each pixel in each cell, shape (7, 28): neighbouring cells overlap by half."""
+    """Return the weight of each pixel in each cell, shape (7, 28): neighbouring cells overlap by half."""
     centres = (np.arange(CELLS) + 0.5) * (SIDE / CELLS)
     distance = np.abs(np.arange(SIDE)[None, :] + 0.5 - centres[:, None])
     return np.clip(1 - distance / (SIDE / CELLS), 0, None).astype(np.float32)
 
 
 def _axes() -> NDArray[np.float32]:
-    """Unit vectors of half the directions, shape (4, 2); the others are their opposites."""
+    """Return unit vectors of half the directions, shape (4, 2); the others are their opposites."""
     angle = np.arange(DIRECTIONS // 2) * (2 * np.pi / DIRECTIONS)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
@@ -115,7 +115,7 @@ def _gradients(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     flat: NDArray[np.float32] = (
         np.concatenate([total + signed, total - signed], axis=1).transpose(0, 2, 1).reshape(count, FEATURES)
     )
-    np.maximum(flat, 0, out=flat)  # what should be nothing may come out a little below
+    np.maximum(flat, 0, out=flat)  # rounding may leave a little less than zero
     flat /= np.sqrt(np.einsum("nk,nk->n", flat, flat))[:, None] + _EPSILON
     np.sqrt(flat, out=flat)
     return flat

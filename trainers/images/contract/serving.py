@@ -23,12 +23,12 @@ JSON: Final = "application/json"
 MAX_BYTES: Final = 25 * 2**20
 """Largest body, as SageMaker has it."""
 SLICE: Final = 64
-"""Rows that a model is asked at a time: a big batch lets small ones pass between."""
+"""Rows that a model is asked about at a time, so that small batches can pass between the slices of a big one."""
 
 Raster = NDArray[np.uint8]
 Message = dict[str, Any]
 Model = Callable[[Raster], NDArray[np.float32]]
-"""Answers 1 to `SLICE` rasters with their probabilities, shape (n, 10)."""
+"""A model answers 1 to `SLICE` rasters with their probabilities, shape (n, 10)."""
 
 
 class Refused(Exception):
@@ -46,7 +46,7 @@ class Refused(Exception):
 
 @functools.lru_cache(maxsize=256)
 def _rows(head: bytes) -> int:
-    """How many rasters follow a .npy head; the head is a literal, and nothing in it is executed."""
+    """Return how many rasters follow a .npy head; the head is a literal, and nothing in it is executed."""
     file = io.BytesIO(head)
     try:
         version = np.lib.format.read_magic(file)
@@ -120,7 +120,7 @@ async def answer(model: Model, images: Raster) -> NDArray[np.float32]:
 
 
 def _chosen(headers: dict[bytes, bytes]) -> tuple[str, str]:
-    """Content type, and the type of the answer."""
+    """Return the content type of the request and that of the answer."""
     content = headers.get(b"content-type", b"").decode("latin-1").split(";")[0].strip().lower()
     if content not in READERS:
         raise Refused(415, f"content type {content or 'missing'}: send {' or '.join(READERS)}")
@@ -176,7 +176,7 @@ def create_app(model: Model) -> Callable[..., Awaitable[None]]:
 
 
 def run(model: Model) -> None:
-    """Serve a model until the process is ended; the first call makes what later ones use, so it is made here."""
+    """Serve a model until the process ends. A first call is made here, since it sets up what later calls use."""
     for rows in (1, 2, SLICE):
         model(np.zeros((rows, container.PIXELS), np.uint8))
     uvicorn.run(

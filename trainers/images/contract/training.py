@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 MACHINES = ("nthread",)
-"""Hyperparameters that say how fast the machine is used, and nothing of the model."""
+"""Hyperparameters that change how the machine is used, and not the model."""
 
 
 class BadInput(ValueError):
-    """Hyperparameters or data that no model can be made from."""
+    """No model can be made from these hyperparameters or data."""
 
 
 # --- hyperparameters -------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def _drawings(file: Path) -> Drawings:
 
 
 def tell(step: str, done: int, of: int, metrics: Mapping[str, float]) -> None:
-    """Print how far it is, a line that the trainer reads: `epoch=3/5 train-loss=0.04321 ...`."""
+    """Print the progress as a line that the trainer reads: `epoch=3/5 train-loss=0.04321 ...`."""
     print(f"{step}={done}/{of} {' '.join(f'{name}={value:.5f}' for name, value in metrics.items())}", flush=True)
 
 
@@ -125,14 +125,14 @@ def carry_out(
     make: Callable[[Drawings, Drawings | None, Given, Path], dict[str, float]],
     packages: Mapping[str, str],
 ) -> None:
-    """Train as the container contract says: the image's files, and about.json, which says what they are.
+    """Train as the container contract says: write the image's files, and about.json, which says what they are.
 
     Args:
         algorithm: The image's name.
         reads: The name of what the model is shown of a drawing; serving refuses a model that reads anything else.
         kind: Dataclass of the hyperparameters.
-        make: Given the drawings of the channels `train` and `validation` (None: no such channel), the hyperparameters and
-            the folder of the model: makes its files, and returns its last metrics.
+        make: Gets the drawings of the channels `train` and `validation` (None: no such channel), the hyperparameters and
+            the folder of the model; makes its files, and returns its last metrics.
         packages: Versions that the model depends on.
 
     Raises:
@@ -160,7 +160,7 @@ def carry_out(
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run ``main``; whatever goes wrong becomes the job's FailureReason."""
+    """Run ``main``; an error becomes the job's FailureReason."""
     try:
         main()
     except Exception as failure:  # noqa: BLE001 - whatever it was

@@ -20,9 +20,9 @@ class Clusters:
     centroids: NDArray[np.floating]
     """Shape (clusters, components)."""
     labels: NDArray[np.float32]
-    """How often each digit was meant near each centroid, as shares of the whole; above 0; shape (clusters, 10)."""
+    """How often each digit was meant near each centroid, as shares above 0; shape (clusters, 10)."""
     softness: NDArray[np.float32] | np.float32
-    """Squared distance over which a centroid's say falls by e; shape ()."""
+    """Squared distance over which a centroid's weight falls by a factor of e; shape ()."""
 
     @cached_property
     def _half_lengths(self) -> NDArray[np.floating]:

@@ -17,7 +17,7 @@ from training import Drawings
 
 _ROWS = 2000  # at a time: the distances of a pass stay in the cache
 _DOUBT = 0.05
-"""Drawings of each digit that every centroid is taken to have seen beforehand."""
+"""How many drawings of each digit every centroid is assumed to have seen before (a prior)."""
 
 Table = NDArray[np.float32]
 
@@ -31,7 +31,7 @@ class Hyperparameters:
     """Principal components that distances are measured in."""
     rounds: int = training.count(15)
     softness: float = training.share(0.03)
-    """Squared distance over which a centroid's say falls by e; 1 is the data's mean squared distance from their mean."""
+    """Squared distance over which a centroid's weight falls by a factor of e, in units of the data's variance."""
     seed: int = training.count(20181103, least=0)
 
 
@@ -66,7 +66,7 @@ def find(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -
 
 
 def _components(table: Table, weights: Table, count: int) -> tuple[Table, Table, Table]:
-    """Mean, axes of the largest variances, and the points along them, so scaled that their mean squared length is 1."""
+    """Return the mean, the axes of largest variance, and the points along them, scaled to a mean squared length of 1."""
     mean = (weights @ table) / weights.sum()
     table = table - mean
     scatter = (table * weights[:, None]).T @ table
@@ -77,7 +77,7 @@ def _components(table: Table, weights: Table, count: int) -> tuple[Table, Table,
 
 
 def _nearest(points: Table, centroids: Table) -> tuple[NDArray[np.intp], Table]:
-    """The centroid nearest to each point, and its squared distance."""
+    """Return the centroid nearest to each point, and its squared distance."""
     lengths = np.einsum("kc,kc->k", centroids, centroids)
     nearest = np.empty(len(points), np.intp)
     distance = np.einsum("nc,nc->n", points, points)
@@ -89,7 +89,7 @@ def _nearest(points: Table, centroids: Table) -> tuple[NDArray[np.intp], Table]:
 
 
 def _moved(points: Table, weights: Table, centroids: Table, nearest: NDArray[np.intp], distance: Table) -> Table:
-    """Each centroid in the middle of its points; one that lost all of them goes to a point that is far from its own."""
+    """Move each centroid to the mean of its points; one without points goes to a point that is far from its centroid."""
     size = np.bincount(nearest, weights, len(centroids))
     order = np.argsort(nearest, kind="stable")
     ends = np.concatenate([[0], np.cumsum(np.bincount(nearest, minlength=len(centroids)))])

@@ -29,13 +29,13 @@ class Predictor:
     """A network that answers a fixed number of rows at a time."""
 
     def __init__(self, symbol: str, numbers: bytes, shape: tuple[int, ...], outputs: int) -> None:
-        """Bind the network to that number of rows.
+        """Bind the network to a fixed number of rows.
 
         Args:
             symbol: The network, JSON.
-            numbers: What it learned, in MXNet's own binary format: arrays with names.
-            shape: Of its input `data`, rows first.
-            outputs: Numbers a row that it answers.
+            numbers: Its learned weights, in MXNet's own binary format: arrays with names.
+            shape: The shape of its input `data`, rows first.
+            outputs: How many numbers it answers for each row.
 
         Raises:
             MXNetFailed: If they do not fit each other.

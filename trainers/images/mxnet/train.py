@@ -27,7 +27,7 @@ class Hyperparameters:
 
     epochs: int = training.count(3)
     learning_rate: float = training.share(0.003)
-    """At the start; it falls to nothing along a cosine."""
+    """The rate at the start; it falls to zero along a cosine."""
     seed: int = training.count(20181103, least=0)
 
 

@@ -23,7 +23,7 @@ class Model:
         self._network.allocate_tensors()
 
     def __call__(self, images: serving.Raster) -> NDArray[np.float32]:
-        """Probabilities, shape (n, 10)."""
+        """Return probabilities, shape (n, 10)."""
         out = np.empty((len(images), 10), np.float32)
         for i in range(len(images)):
             self._network.set_tensor(self._input, images[i : i + 1])

@@ -28,7 +28,7 @@ class Hyperparameters:
 
     epochs: int = training.count(4)
     learning_rate: float = training.share(0.003)
-    """At the start; it falls to nothing along a cosine."""
+    """The rate at the start; it falls to zero along a cosine."""
     seed: int = training.count(20181103, least=0)
 
 
@@ -90,7 +90,7 @@ def accuracy(model: tf.keras.Model, drawings: Drawings) -> float:
 def exported(model: tf.keras.Model) -> bytes:
     """Export the network as a LiteRT file: a raster of bytes (1, 784) in, probabilities (1, 10) out; weights as float16.
 
-    A row at a time: LiteRT is no faster with more, and an answer does not depend on what it was asked together with.
+    It takes one row at a time: LiteRT is no faster with more, and an answer does not depend on the other rows.
     """
     layers = tf.keras.layers
     raster = layers.Input(batch_shape=(1, SIDE * SIDE), dtype="uint8")

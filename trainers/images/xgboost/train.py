@@ -22,7 +22,7 @@ class Hyperparameters:
     """What can be set, with the values that the base model was grown with."""
 
     rounds: int = training.count(75)
-    """Boosting rounds; each grows a tree a class."""
+    """Boosting rounds; each grows one tree for each class."""
     max_depth: int = training.count(5)
     max_bin: int = training.count(16, least=2)
     colsample_bynode: float = training.share(0.15)
@@ -86,7 +86,7 @@ def grow(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -
 
 
 def _metrics(line: str) -> dict[str, float]:
-    """XGBoost's `[3]<tab>train-merror:0.02...`, with accuracy in the place of the error."""
+    """Read XGBoost's `[3]<tab>train-merror:0.02...`, with accuracy in place of the error."""
     pairs = (item.split(":") for item in line.split("\t")[1:])
     values = {name: float(value) for name, value in pairs}
     return {
