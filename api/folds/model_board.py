@@ -9,14 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
 from api.folds.implausible import refuse_implausible
+from api.folds.scores import totals
 from api.play.frames import ModelChanged, ModelNews, ModelState
 from contracts.catalog import Catalog
 from contracts.events import (
-    DIGITS,
-    LATENCY_BUCKETS_MS,
-    SHADOW,
-    WINDOW_S,
-    WINDOWS,
     CandidateSet,
     EndpointSeen,
     Event,
@@ -272,31 +268,7 @@ class ModelBoard:
 
     def score(self, model: str) -> Frame:
         """Return the counts of a model; what it said as a shadow is told of its versions only."""
-        confusion, latency = [0] * (DIGITS * DIGITS), [0] * (len(LATENCY_BUCKETS_MS) + 1)
-        versions: dict[str, dict[str, int]] = {}
-        windows: dict[int, list[int]] = {}
-        for count in self._counts.get(model, {}).values():
-            if count.window is not None:
-                window = windows.setdefault(int(count.window.timestamp()), [0, 0])
-                window[0] += count.n
-                window[1] += count.correct
-                continue
-            version = versions.setdefault(str(count.version), {"n": 0, "correct": 0})
-            version["n"] += count.n
-            version["correct"] += count.correct
-            if not str(count.version).endswith(SHADOW):
-                confusion = [a + b for a, b in zip(confusion, count.confusion, strict=True)]
-                latency = [a + b for a, b in zip(latency, count.latency, strict=True)]
-        shown = [counted for version, counted in versions.items() if not version.endswith(SHADOW)]
-        oldest = max(windows, default=0) - WINDOW_S * WINDOWS
-        return {
-            "n": sum(counted["n"] for counted in shown),
-            "correct": sum(counted["correct"] for counted in shown),
-            "confusion": confusion,
-            "latency": latency,
-            "versions": versions,
-            "recent": [[start, *windows[start]] for start in sorted(windows) if start > oldest],
-        }
+        return totals(self._counts.get(model, {}).values())
 
     # --- for watchers
 
