@@ -1,7 +1,7 @@
 """The operators' door: commands over HTTP with a bearer token, each audited; read-only queries for everybody (way 3, OPERATE).
 
-The command line comes through here too: there is one door and one audit log. A command is kept when it is answered; whoever
-carries it out says on the log what became of it, and `GET /api/ops/commands/{id}` tells.
+The command line uses these routes too, so there is one way in and one audit log. A command is on the log before its request is
+answered; whoever carries it out publishes its outcome, which `GET /api/ops/commands/{id}` returns.
 """
 
 import asyncio
@@ -152,10 +152,10 @@ _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def known(request: _ModelRequest | PolicyRequest, roster: Roster) -> dict[str, Any]:
-    """What is commanded, once every model that it names is there.
+    """Return a request if every model that it names exists.
 
     Raises:
-        RequestValidationError: If one is not; the answer is as for any other field that is wrong.
+        RequestValidationError: If one does not; the answer is the same as for any other invalid field.
     """
     if isinstance(request, PolicyRequest):
         kind, there = "model", roster.names
@@ -178,7 +178,7 @@ def known(request: _ModelRequest | PolicyRequest, roster: Roster) -> dict[str, A
 
 
 async def not_valid(_: Request, wrong: Exception) -> Response:
-    """Say what is wrong with a request, and nothing of what it said: NaN and half letters cannot be sent back."""
+    """Say what is wrong with a request without quoting it: NaN and lone surrogates cannot be sent back."""
     assert isinstance(wrong, RequestValidationError)
     told = [{"type": one["type"], "loc": one["loc"], "msg": one["msg"]} for one in wrong.errors()]
     return Response(json.dumps({"detail": told}), 422, media_type="application/json")
@@ -193,7 +193,7 @@ def router(
     health: Health,
     metrics: Metrics,
 ) -> APIRouter:
-    """The HTTP routes that are not pages."""
+    """Build the HTTP routes that are not pages."""
     routes = APIRouter()
     bearer = HTTPBearer(auto_error=False, description="settings.operator_token")
 
@@ -215,13 +215,13 @@ def router(
             return guarded
 
     def operator(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> str:
-        """Who commands."""
+        """Return who gives the command."""
         return f"operator@{request.client.host if request.client else 'unknown'}"
 
     commands = APIRouter(route_class=OperatorsRoute)
 
     async def put(command: Command) -> Accepted:
-        """Return when the command is kept."""
+        """Publish a command; return once the broker has acknowledged it."""
         status = 202
         try:
             await asyncio.wait_for(asyncio.wrap_future(bus.publish(command)), WITHIN_S)
