@@ -446,7 +446,7 @@ class ExampleLabelled(Event):
     correction_id: UUID
     """The correction that this revision comes from."""
     label: Digit | None
-    """None: the player withdrew their correction."""
+    """The digit that it is; None: the player withdrew their correction."""
     labels: Annotated[list[GivenLabel], Field(max_length=MAX_CORRECTIONS)] = []
     """Each label that the player gave it so far, in their order, also those that were replaced or taken back: an online
     model learns one after the other, since what came a moment earlier would have been learned too."""
@@ -718,7 +718,7 @@ class CandidateSet(ModelEvent):
 
     type: Literal["CandidateSet"] = "CandidateSet"
     role: Literal["canary", "shadow", "none"]
-    """None: no candidate any more."""
+    """The role of the candidate; ``none``: there is no candidate any more."""
     share: Probability = 0.0
     """The share of the players that a canary answers; who they are depends on player, model and version alone."""
     endpoint: Resource = ""
@@ -786,7 +786,7 @@ class EndpointSeen(ModelEvent):
     modified: Time | None = None
     variants: list[VariantSeen] = []
     cost_per_hour_usd: float | None = None
-    """By AWS's list price of its instances; None: not known."""
+    """What it costs, by AWS's list price of its instances; None: not known."""
 
     @property
     def slot(self) -> str:

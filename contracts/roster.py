@@ -58,7 +58,7 @@ class Entry:
     kind: Kind
     order: int
     hue: int | None
-    """In degrees on the circle of OKLCH; None: the colour of ink."""
+    """Its colour, in degrees on the circle of OKLCH; None: the colour of ink."""
     about: str
     hyperparameters: Mapping[str, str]
     """The hyperparameters of a rebuild; `seed` comes from the settings."""

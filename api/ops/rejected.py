@@ -127,7 +127,7 @@ class Rejected(BaseModel):
     times: int
     state: Literal["open", "repaired", "replayed"]
     text: str
-    """The first of it, as far as it is text."""
+    """The beginning of the message, as far as it is text."""
 
 
 class RejectedWhole(Rejected):
@@ -135,7 +135,7 @@ class RejectedWhole(Rejected):
 
     digest: str
     value: str
-    """Base64."""
+    """The message in base64."""
     repaired: str | None
 
 

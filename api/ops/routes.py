@@ -82,7 +82,7 @@ class RollBackRequest(_ModelRequest):
     """Let an earlier version answer again."""
 
     version: Version | None = None
-    """None: the last good one."""
+    """The version that is to answer; None: the last good one."""
 
 
 class TryRequest(_ModelRequest):
@@ -90,7 +90,7 @@ class TryRequest(_ModelRequest):
 
     role: Literal["canary", "shadow", "none"]
     version: Version | None = None
-    """None: where `role` is none."""
+    """The version; None if `role` is none."""
     share: Probability = 0.0
     """The share of the players that a canary answers: over 0, at most 1."""
 
@@ -131,11 +131,11 @@ class Healthy(BaseModel):
     missing: dict[str, str]
     """What is missing, and the cause: models by name, ``learning``, ``router``, ``kafka``."""
     titles: dict[str, str] = {}
-    """What the missing models are called, in the order in which they are shown."""
+    """The titles of the missing models, in the order in which they are shown."""
     reason: str
     """The same in one line."""
     age_s: float
-    """How old the oldest answer is that this stands on, in seconds."""
+    """The age of the oldest answer behind this, in seconds."""
 
 
 def _examples(*bodies: dict[str, Any]) -> dict[str, Any]:
