@@ -22,11 +22,11 @@ GRACE_S = 1
 
 
 MAX_CONNECTIONS = 2 * MAX_SOCKETS
-"""Connections of all kinds, from all addresses; what is asked on one more is refused with 503."""
+"""Connections of all kinds, from all addresses; a request on one more is refused with 503."""
 
 
 def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
-    """Build the server of an app; told to stop, it gives every socket a close frame (1012)."""
+    """Build the server of an app; when it is told to stop, it sends every socket a close frame (1012)."""
     return uvicorn.Server(
         uvicorn.Config(
             app,

@@ -48,7 +48,7 @@ MAX_SOCKETS = 2000
 MAX_BODY = 65_536
 """Bytes of the largest body that a route takes, unless it says otherwise."""
 READY_S = 30.0
-"""How long reading what players need of the bus may take at a start, in seconds: a second, unless the broker is slow."""
+"""How long a start may take to read from the bus what players need, in seconds; it takes one unless the broker is slow."""
 
 log = structlog.get_logger(__name__)
 
@@ -62,8 +62,8 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
 
     Args:
         settings: Must have a `seat_secret`.
-        bus: Open.
-        web: Folder of the pages.
+        bus: An open bus.
+        web: The folder of the pages.
         clock: Monotonic, in seconds.
 
     Raises:
@@ -88,12 +88,12 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         relay.start()
         deadline = clock() + READY_S
-        while not relay.ready:  # before that, players would be told of models that are not those that answer
+        while not relay.ready:  # before that, players would see models other than those that answer
             if clock() > deadline:
                 relay.stop()
                 raise NotReady(f"the bus was not read within {READY_S:.0f} s: {relay.trouble or 'too much is on it'}")
             await asyncio.sleep(0.02)
-        recent.total = 0  # watchers are told of the drawings since the start
+        recent.total = 0  # watchers see the number of drawings since the start
         board.changes()  # they are in every snapshot
         ticks = ((GAME_S, game.tick), (WATCH_S, watchers.tick), (FEED_S, feed.tick))
         ticking = [asyncio.create_task(tick_every(seconds, tick)) for seconds, tick in ticks]

@@ -18,7 +18,7 @@ def document(version: str) -> dict[str, Any]:
     """Build the whole document, as JSON-ready values.
 
     Args:
-        version: Of the product.
+        version: The product's version.
     """
     from_player = tuple(MESSAGES.values())
     messages = [*EVENTS, *from_player, *_TO_PLAYER]

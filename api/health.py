@@ -1,8 +1,8 @@
 """Health says whether a drawing is answered by every model that is shown, and a correction learned (ways 1 and 2).
 
-It finds out by asking over the bus, the whole way in both directions: see decisions 0005 and 0017. Nothing is asked while
-nobody wants to know, or while players' own drawings and corrections tell. Each process of the stream layer has partitions of
-its own, so every partition is asked each time: whichever process is down, some partition is silent.
+It finds out by sending probes over the bus, the whole way and back: see decisions 0005 and 0017. No probe is sent while
+nobody asks, or while players' own drawings and corrections show it. Each process of the stream layer has partitions of
+its own, so every partition is probed each time: whichever process is down, some partition does not answer.
 """
 
 import asyncio
@@ -34,59 +34,59 @@ from contracts.events import (
 from contracts.ports import Record
 
 ACKNOWLEDGED_S: Final = 0.5
-"""The broker may take so long to acknowledge a question."""
+"""How long the broker may take to acknowledge a probe."""
 WITHIN_S: Final = 0.7
-"""The answers may take so long, the acknowledgement included."""
+"""How long the answers may take, with the acknowledgement."""
 OLDEST_S: Final = 1.0
-"""No answer that a verdict stands on is older when the verdict is given."""
+"""The greatest age of the answers behind a verdict when it is given."""
 CACHED_S: Final = 0.2
-"""A verdict is given again for so long, and what a player's drawing tells of its partition counts for so long."""
+"""How long a verdict is given again, and how long a player's answered drawing vouches for its partition."""
 PAGES_S: Final = 0.9
-"""A verdict is told to pages for so long, since many may be open all day; and to nobody once its oldest answer is too old."""
+"""How long a verdict is given to pages, many of which may be open all day, unless its oldest answer is too old."""
 SOON_S: Final = 0.15
-"""All questions are answered within this, unless something is missing."""
+"""All probes are answered within this time, unless something is missing."""
 LEARNED_S: Final = 0.7
-"""An answer to the question whether corrections are learned counts for so long: each leaves two small records for good."""
+"""How long an answer to a probe of corrections counts: each such probe leaves two small records for good."""
 HELD_UP: Final = f"it is held up: finding out takes it more than {OLDEST_S:.0f} s, and older answers are none"
-"""Said of the API itself, whose clock has gone on where it could not."""
+"""The cause when the API itself was held up and could not run in time."""
 
 _SEVEN = [[[90.0, 80.0], [190.0, 80.0], [130.0, 220.0]]]
 _JOINER: Final = "joiner"
-"""Who reads corrections first: it answers for its process where the whole way is not asked for."""
+"""The stage that reads corrections first: it answers for its process when the whole way is not probed."""
 _WORKER: Final = "the learning worker is down, starting or behind"
-_REMEMBERED = 1000  # drawings of players that not all have answered
+_REMEMBERED = 1000  # players' drawings that not all models have answered yet
 
 
 @dataclass(slots=True)
 class _Questions:
-    """The questions that are asked of one partition."""
+    """The probes that are sent to one partition."""
 
     drawing: Probe | None = None
-    """None: a player's drawing has told."""
+    """None: a player's drawing has shown it."""
     correction: Probe | None = None
-    """None: whether corrections are read here is known."""
+    """None: it is known that corrections are read here."""
 
     def probes(self) -> list[Probe]:
-        """The probes that are under way."""
+        """Return the probes that are under way."""
         return [probe for probe in (self.drawing, self.correction) if probe is not None]
 
     @property
     def answered(self) -> set[str]:
-        """The models that have answered; one that another answers for has not."""
+        """Return the models that have answered; a model does not count if another answered in its place."""
         guesses = self.drawing.asked.guesses if self.drawing is not None else {}
         return {model for model, guess in guesses.items() if guess.fallback is None}
 
     @property
     def unlearned(self) -> frozenset[str]:
-        """Stages that were asked and have not answered."""
+        """Return the stages that were asked and have not answered."""
         return self.correction.asked.silent if self.correction is not None else frozenset()
 
 
 class Health:
-    """Asks what players ask, when somebody wants to know and no player just did.
+    """Sends probes as players send drawings and corrections, when somebody asks and no player just did.
 
-    Each time every partition is asked for an answer to a drawing, and whether its corrections are read. The whole way of a
-    correction leaves records for good, so one partition is asked for that, the next one in turn, and with it those that gave
+    Each time, every partition is asked for an answer to a drawing, and whether its corrections are read. The whole way of a
+    correction leaves records for good, so only one partition is asked for that, in turn, and with it those that gave
     no answer the last time.
     """
 
@@ -96,9 +96,9 @@ class Health:
         """Join the parts.
 
         Args:
-            probes: Asks.
-            board: Says which models are to answer, and which learner is not up to date yet.
-            relay: Says what is wrong with this process's own reading of the bus.
+            probes: Sends probes.
+            board: Knows which models are to answer, and which learner is not up to date yet.
+            relay: Knows what is wrong with this process's own reading of the bus.
             clock: Monotonic, in seconds.
         """
         self._probes = probes
@@ -108,16 +108,16 @@ class Health:
         self._players = one_of_each_partition()
         self._turn = 0
         self._silent = False
-        """Whether somebody did not answer the last time."""
+        """Whether an answer was missing the last time."""
         self._unlearned: set[int] = set()
         """Partitions whose corrections were not learned, or not read, the last time that was asked."""
         self._open: set[UUID] = set()
-        """The questions that are asked, by their ids."""
+        """The ids of the probes that are under way."""
         self._answers: FIFOCache[UUID, set[str]] = FIFOCache(_REMEMBERED)
         self._answered_at: dict[int, float] = {}
         """By partition, when a player's drawing was last answered by all."""
         self._learned_at: dict[int, dict[str, float]] = {partition: {} for partition in range(PLAYER_PARTITIONS)}
-        """By partition and stage."""
+        """By partition and stage, when a correction was last learned."""
         self._why: dict[str, str] = {}
         self._unacknowledged: list[asyncio.Future[Record]] = []
         self._verdict: Verdict | None = None
@@ -127,7 +127,7 @@ class Health:
     # --- what comes off the bus
 
     def apply(self, event: GuessMade | GuessMissed | CorrectionReceipt | ReceiptProbed) -> None:
-        """Take in what just came off the bus: what players' drawings and corrections tell needs not be asked."""
+        """Apply an event from the bus: what players' drawings and corrections show need not be probed."""
         match event:
             case GuessMade():
                 self._guessed(event)
@@ -158,9 +158,9 @@ class Health:
     # --- the question
 
     async def check(self, fresh_s: float = CACHED_S) -> Verdict:
-        """Say how the game is, within `WITHIN_S`, and by no answer older than `OLDEST_S`.
+        """Return the game's health within `WITHIN_S`, from answers that are no older than `OLDEST_S`.
 
-        Many who ask at once share one question, and so do those to whom a verdict that was found ``fresh_s`` ago is new.
+        Callers who ask at once share one check, and a verdict that is at most ``fresh_s`` old is given again.
         """
         for _ in range(2):
             verdict = await self._found(fresh_s)
@@ -169,7 +169,7 @@ class Health:
         return Verdict(Status.UNAVAILABLE, {"api": HELD_UP}, self._clock())
 
     def age_s(self, verdict: Verdict) -> float:
-        """Return how old the oldest answer is that a verdict stands on, in seconds."""
+        """Return the age of the oldest answer behind a verdict, in seconds."""
         return self._clock() - verdict.since
 
     async def _found(self, fresh_s: float) -> Verdict:
@@ -189,7 +189,7 @@ class Health:
         began = self._clock()
         if wrong := self._relay.trouble:
             return Verdict(Status.UNAVAILABLE, {"kafka": wrong}, began)
-        if self._unacknowledged:  # more questions would only wait behind these
+        if self._unacknowledged:  # more probes would only wait behind these
             await asyncio.wait(self._unacknowledged, timeout=CACHED_S)
             if not self._acknowledged():
                 return Verdict(Status.UNAVAILABLE, {"kafka": "it still does not acknowledge anything: is it up?"}, began)
@@ -198,7 +198,7 @@ class Health:
             refused = await self._refused(questions.values(), began)
             soon = refused is None and await self._complete(questions, began, SOON_S) and self._clock() - began <= SOON_S
             if refused is None and not soon and learned_at is not None:
-                # What was learned a moment ago would be too old when this is over.
+                # A correction that was learned a moment ago would be too old by the end of this check.
                 learned_at, turn = None, questions[self._turn]
                 turn.correction = self._put_correction(asked, self._turn, whole=True)
                 refused = await self._refused([_Questions(correction=turn.correction)], began)
@@ -208,7 +208,7 @@ class Health:
             return self._judge(questions, min(began, known_at, learned_at if learned_at is not None else began))
 
     async def _complete(self, questions: Mapping[int, _Questions], began: float, within_s: float) -> bool:
-        """Wait for the answers; whether all are there."""
+        """Wait for the answers; return whether all are there."""
         try:
             async with asyncio.timeout(max(0.0, within_s - (self._clock() - began))):
                 for one in questions.values():
@@ -219,7 +219,7 @@ class Health:
         return True
 
     def _put(self, asked: ExitStack, now: float) -> tuple[dict[int, _Questions], float | None, float]:
-        """Ask, by partition; what is known since a moment ago is not asked, unless somebody was silent the last time.
+        """Send the probes, by partition; skip what is known from a moment ago, unless an answer was missing the last time.
 
         Returns:
             The questions; since when it is known that corrections are learned, None where that is asked; and since when
@@ -260,14 +260,14 @@ class Health:
         return asked.enter_context(self._probes.ask(question, self._able()))
 
     def _put_correction(self, asked: ExitStack, partition: int, whole: bool) -> Probe:
-        """Ask whether a correction is learned, the ``whole`` way, or whether the joiner reads it."""
+        """Probe whether a correction is learned, the ``whole`` way, or only whether the joiner reads it."""
         question = CorrectionProbed(
             probe_id=self._identity(asked), player_id=self._players[partition], only=None if whole else _JOINER
         )
         return asked.enter_context(self._probes.ask(question, LEARNERS if whole else (_JOINER,)))
 
     def _identity(self, asked: ExitStack) -> UUID:
-        """Make a new question's id, which is known for as long as it is asked."""
+        """Make a probe's id, which is remembered while the probe is under way."""
         identity = uuid4()
         self._open.add(identity)
         asked.callback(self._open.discard, identity)
@@ -287,14 +287,14 @@ class Health:
         return f"it refuses drawings: {refusals[0]}" if refusals else None
 
     def _acknowledged(self) -> bool:
-        """Whether no question waits for the broker any more."""
+        """Say whether the broker has acknowledged every probe."""
         self._unacknowledged = [future for future in self._unacknowledged if not future.done()]
         return not self._unacknowledged
 
     # --- the verdict
 
     def _able(self) -> frozenset[str]:
-        """The models that can be asked."""
+        """Return the models that can be asked."""
         return frozenset(model for model, absent in self._board.expected.items() if absent is None)
 
     def _judge(self, questions: Mapping[int, _Questions], since: float) -> Verdict:

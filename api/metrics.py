@@ -11,7 +11,7 @@ class Metrics:
     """The metrics of one app, in a registry of their own, so that two apps in one process do not meet."""
 
     def __init__(self) -> None:
-        """Start at nothing."""
+        """Start with all metrics at zero."""
         registry = CollectorRegistry()
         self.registry = registry
         self.frames = Counter("gamenight_frames", "Frames that players sent", registry=registry)
@@ -47,7 +47,7 @@ class Metrics:
             self.missing.labels(part).set(1)
 
     def guessed(self, model: str, seconds: float) -> None:
-        """Count a guess; remembers each model's histogram, since looking it up costs as much as counting."""
+        """Count a guess; each model's histogram is cached, since looking it up costs as much as counting."""
         histogram = self._guess_of.get(model)
         if histogram is None:
             histogram = self._guess_of[model] = self.guess.labels(model)

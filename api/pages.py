@@ -1,4 +1,4 @@
-"""Pages: the game, the dashboard, the documentation; under one strict policy, and nothing from elsewhere (all ways)."""
+"""Serves the pages: game, dashboard, documentation; under one strict policy, with nothing from elsewhere (all ways)."""
 
 import hashlib
 import os
@@ -55,9 +55,9 @@ class Policy:
 
 
 class _Assets(StaticFiles):
-    """Files that a browser keeps, and asks about each time: their names do not change with their content.
+    """Files that a browser caches and revalidates each time, since their names do not change with their content.
 
-    Large ones of others lie in vendor/ compressed, and are sent so.
+    Large third-party files are stored compressed in vendor/, and are sent so.
     """
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
@@ -78,7 +78,7 @@ def add_pages(app: Starlette, web: Path, asyncapi: dict[str, Any]) -> None:
     """Serve the pages of a folder, and the documentation.
 
     Args:
-        app: Gets the routes.
+        app: The app that gets the routes.
         web: The folder of the pages; a page that is not there yet answers 404 and says so.
         asyncapi: The document of the bus and the sockets.
     """

@@ -1,6 +1,6 @@
-"""Probes: questions that are put on the bus and answered over it, by the models and by those who learn (ways 1 and 2).
+"""Probes: questions that are published on the bus and answered over it, by models and by learners (ways 1 and 2).
 
-`Asked` is one question and what has come of it, as values: it is pure. `Probes` puts questions on the bus and waits. Both
+`Asked` is one question with its answers so far, as values: it is pure. `Probes` publishes questions and waits. Both
 predictions for apps and the health of the game are asked this way. Twice is harmless: an answer is known by who gives it.
 """
 
@@ -26,19 +26,19 @@ def why_missed(miss: GuessMissed) -> str:
 
 @dataclass(slots=True)
 class Asked:
-    """A question: who is asked, and who has said what."""
+    """A question: who is asked, and who has answered what."""
 
     whom: frozenset[str]
-    """Models, or stages that learn."""
+    """The models, or the stages that learn, that are asked."""
     guesses: dict[str, GuessMade] = field(default_factory=dict)
-    """By model; a shadow's guess is none."""
+    """The guesses by model, without those of shadows."""
     misses: dict[str, str] = field(default_factory=dict)
-    """Why a model gives no answer; one that comes after all counts."""
+    """Why a model gives no answer; if one comes after all, it counts."""
     learned: set[str] = field(default_factory=set)
-    """The stages that a probe of a correction came through."""
+    """The stages that a probe of a correction has passed."""
 
     def apply(self, event: Answer) -> None:
-        """Take in an answer, or that there will be none."""
+        """Apply an answer, or a miss."""
         if isinstance(event, ReceiptProbed):
             self.learned.add(event.stage)
         elif isinstance(event, GuessMissed):
@@ -50,7 +50,7 @@ class Asked:
 
     @property
     def silent(self) -> frozenset[str]:
-        """Those who are asked and have said nothing yet."""
+        """Return those who were asked and have not answered yet."""
         return self.whom.difference(self.guesses, self.misses, self.learned)
 
 
@@ -58,7 +58,7 @@ class Probe:
     """A question that is on its way."""
 
     def __init__(self, whom: Collection[str], kept: "asyncio.Future[Record]") -> None:
-        """Take who is asked, and the broker's acknowledgement that is to come."""
+        """Keep who is asked, and the future of the broker's acknowledgement."""
         self.asked = Asked(frozenset(whom))
         self.kept = kept
         """Done when the broker has acknowledged the question, or refused it."""
@@ -67,18 +67,18 @@ class Probe:
             self._complete.set()
 
     def apply(self, event: Answer) -> None:
-        """Take in an answer, and wake who waits if it was the last."""
+        """Apply an answer, and wake those who wait if it was the last."""
         self.asked.apply(event)
         if not self.asked.silent:
             self._complete.set()
 
     async def complete(self) -> None:
-        """Wait until everybody who is asked has said something."""
+        """Wait until everybody who is asked has answered."""
         await self._complete.wait()
 
 
 class Probes:
-    """Puts questions on the bus and gathers what comes back. Lives on one event loop."""
+    """Publishes questions on the bus and gathers the answers, on one event loop."""
 
     takes: ClassVar[tuple[type[Event], ...]] = (GuessMade, GuessMissed, ReceiptProbed)
 
@@ -88,16 +88,16 @@ class Probes:
         self._pending: dict[UUID, Probe] = {}
 
     def apply(self, event: Answer) -> None:
-        """Take an event off the bus; nothing happens where it answers no question of this process."""
+        """Apply an event from the bus; nothing happens if it answers no question of this process."""
         probe = self._pending.get(event.probe_id if isinstance(event, ReceiptProbed) else event.drawing_id)
         if probe is not None:
             probe.apply(event)
 
     @contextmanager
     def ask(self, question: DrawingSubmitted | CorrectionProbed, whom: Collection[str]) -> Iterator[Probe]:
-        """Put a question on the bus, and gather its answers for as long as the context lasts."""
+        """Publish a question, and gather its answers for as long as the context lasts."""
         kept = asyncio.wrap_future(self._bus.publish(question))
-        kept.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, so asyncio is not worried
+        kept.add_done_callback(lambda done: done.cancelled() or done.exception())  # else asyncio warns of it
         identity = question.probe_id if isinstance(question, CorrectionProbed) else question.drawing_id
         probe = self._pending[identity] = Probe(whom, kept)
         try:
@@ -112,7 +112,7 @@ def partition_of_player(player_id: str) -> int:
 
 
 def one_of_each_partition() -> list[str]:
-    """Find a name for each partition that players' events go to; no player has it."""
+    """Find, for each partition of players' events, a player id that goes there and that no player has."""
     names: dict[int, str] = {}
     prefix = uuid4().hex[:12]
     for number in count():

@@ -36,14 +36,14 @@ LIVE: Final = (GuessMade.topic, PreviewGuessed.topic, CorrectionReceipt.topic)
 STATE: Final = (ModelEvent.topic, CommandSettled.topic)
 SCORES: Final = (ScoresCounted.topic,)
 NEWEST: Final = 500
-"""Records of each partition of guesses and receipts that are read again at a start: those that a player waits for who was here
+"""Records of each partition of guesses and receipts that are read again at a start: those that players were waiting for
 when the process ended. It is a number and not a time, so that a start takes no longer, however much was played and however long
-it was away. What they do not cover is asked for again: see `api.folds.recent_drawings.Drawing.seek`."""
+it was away. Older ones are asked for again: see `api.folds.recent_drawings.Drawing.seek`."""
 SCORES_S: Final = 1.0
-"""A start waits so long for the scores; then they come while people play."""
+"""How long a start waits for the scores; after that they come while people play."""
 _POLL_S = 1.0
 _SHORT_POLL_S = 0.05
-"""While something is to be found out: whether all is read that was there, or whether reading works again."""
+"""The timeout of a poll while it is open whether everything old is read, or whether reading works again."""
 _AGAIN_S = 0.5
 
 STAGE: Final = "api"
@@ -58,11 +58,11 @@ class Subscriber(Protocol):
 
     @property
     def takes(self) -> tuple[type[Event], ...]:
-        """The types, each with its subtypes."""
+        """Return the types that it takes, each with its subtypes."""
         ...
 
     def apply(self, event: Any) -> object:
-        """Take in an event of one of the types. What it returns is nobody's here."""
+        """Apply an event of one of the types; the relay ignores what it returns."""
         ...
 
 
@@ -70,7 +70,7 @@ class Relay:
     """Publishes the events of the bus to its subscribers, in the order in which they subscribed."""
 
     def __init__(self, bus: Bus, metrics: Metrics) -> None:
-        """Take the bus; `subscribe`, and then `start`."""
+        """Keep the bus; call `subscribe`, and then `start`."""
         self._bus = bus
         self._rejections = Rejections(bus)
         self._metrics = metrics
@@ -84,11 +84,11 @@ class Relay:
         self._began = 0.0
 
     def subscribe(self, *subscribers: Subscriber, live_only: bool = False) -> None:
-        """Let each have the events of the types that it takes.
+        """Send each subscriber the events of the types that it takes.
 
         Args:
-            subscribers: Each comes after those that subscribed before.
-            live_only: Whether they get nothing of what was on the topics before the start.
+            subscribers: Each gets an event after those that subscribed before.
+            live_only: Whether they get only events that came after the start.
         """
         self._subscribers += [(subscriber, live_only) for subscriber in subscribers]
         self._of_type.clear()
@@ -109,13 +109,13 @@ class Relay:
 
     @property
     def ready(self) -> bool:
-        """Whether what players need of what was on the topics at the start is published."""
+        """Say whether the events from before the start that players need are published."""
         scores = self._caught_up[SCORES].is_set() or time.monotonic() - self._began > SCORES_S
         return scores and self._caught_up[LIVE].is_set() and self._caught_up[STATE].is_set()
 
     @property
     def trouble(self) -> str:
-        """Why the bus cannot be read now; empty: it can."""
+        """Say why the bus cannot be read now; empty: it can."""
         return "; ".join(self._troubles.values())
 
     def stop(self) -> None:
@@ -159,7 +159,7 @@ class Relay:
             tail.close()
 
     def _readings(self, records: Sequence[Record], live: bool) -> list[Reading]:
-        """What records say. Of counts, and of all that a compacted topic held at the start, the newest of a key is enough."""
+        """Read records' events. Of counts, and of a compacted topic's records before the start, a key's newest is enough."""
         newest: dict[str, int] = {}
         readings: list[Reading] = []
         said: set[tuple[str, bytes]] = set()
@@ -194,7 +194,7 @@ class Relay:
             for apply in self._takers(type(event), live):
                 try:
                     apply(event)
-                except Exception as wrong:  # noqa: BLE001 one who fails keeps the event from nobody else
+                except Exception as wrong:  # noqa: BLE001 a subscriber that fails keeps the event from no other
                     failures.append(wrong)
             if failures:  # a record is rejected once, for the first that could not handle it
                 asyncio.get_running_loop().run_in_executor(None, self._reject, rejection(record, STAGE, failures[0]))

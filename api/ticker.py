@@ -1,4 +1,4 @@
-"""Lets time pass for what must not wait for an event: a tick, called again and again (ways 1 and 2)."""
+"""Calls a tick again and again, for what must not wait for an event (ways 1 and 2)."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,9 +11,9 @@ log = structlog.get_logger(__name__)
 async def tick_every(seconds: float, tick: Callable[[], object]) -> None:
     """Call a tick again and again, for ever.
 
-    One that fails is logged, and the next comes in its time. The process does not end for it: it holds the sockets of all
-    players, a tick keeps nothing half done from one time to the next, and what fails each time would end each process that
-    takes this one's place. Of failures in a row the first is logged whole, and how many there were once a tick comes through.
+    A tick that fails is logged, and the next comes in its time. The process does not end for it: it holds the sockets of all
+    players, a tick leaves nothing half done for the next one, and a tick that always fails would end each process that
+    replaces this one. Of failures in a row the first is logged whole, and their number once a tick succeeds.
     """
     failures = 0
     while True:

@@ -1,4 +1,4 @@
-"""A verdict on the game's health: how it is, and what is missing (ways 1 and 2). Pure."""
+"""A verdict on the game's health: its status, and what is missing (ways 1 and 2). Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,16 +17,16 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How the game is, and why."""
+    """The game's status, and why."""
 
     status: Status
     missing: dict[str, str]
     """What is missing, and the cause."""
     since: float
-    """The time of the oldest answer that it stands on, in seconds of the clock."""
+    """The time of the oldest answer behind it, in seconds of the clock."""
 
     @property
     def reason(self) -> str:
-        """In one line."""
+        """Say in one line what is missing and why."""
         told = "; ".join(f"{name}: {why}" for name, why in self.missing.items())
         return told or "a drawing is answered by every model that is shown, and a correction is learned"

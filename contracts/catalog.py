@@ -1,10 +1,10 @@
 """What models.v1 says: versions, champions, candidates, endpoints, snapshots, rebuilds, and the policy. Pure.
 
-The one fold of that topic. The router has a view of it that says whom to ask (`streams.routing.Table`), the pages one that says
-how all models stand (`api.folds.model_board.ModelBoard`), the trainer one that says what is to be done (`trainers.model_log`).
+It is the one fold of that topic. The router has a view of it that says whom to ask (`streams.routing.Table`), the pages one of
+the state of all models (`api.folds.model_board.ModelBoard`), the trainer one of what is to be done (`trainers.model_log`).
 
-A catalog is a value: `apply` gives the next one and changes nothing, so whoever holds one may read it from any thread. Each
-event is the whole entry of its slot, and the newest record of a slot counts, whatever it says of itself. So twice is harmless,
+A catalog is a value: `apply` returns the next one and changes nothing, so any thread may read it. Each
+event is the whole entry of its slot, and the newest record of a slot counts, whatever time it gives. So twice is harmless,
 and a compacted topic gives the same catalog as the whole one.
 """
 
@@ -29,7 +29,7 @@ from contracts.events import (
 )
 
 DEFAULT_POLICY: Final = PolicySet(lead=BLEND, at=datetime.fromtimestamp(0, UTC))
-"""In force until somebody sets one."""
+"""The policy that is in force until one is set."""
 
 Key = TypeVar("Key")
 Entry = TypeVar("Entry")
@@ -37,19 +37,19 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True)
 class Catalog:
-    """All models as the log has them up to some event; a model that no event has named is in none of it."""
+    """All models as the log has them up to some event; a model that no event has named is not in it."""
 
     published: Mapping[str, Mapping[str, ModelPublished]] = field(default_factory=dict)
-    """By model and version: all versions that exist, in the order in which they were published."""
+    """All versions that exist, by model and version, in the order in which they were published."""
     champions: Mapping[str, ModelPromoted] = field(default_factory=dict)
-    """Which version of each batch model answers."""
+    """The version of each batch model that answers."""
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """By model and production variant: the version behind each that was ever promoted."""
+    """By model and production variant: each version that was ever promoted."""
     candidates: Mapping[str, CandidateSet] = field(default_factory=dict)
-    """What was said last of who stands beside a champion: also that nobody does any more (see `candidate`)."""
+    """The last CandidateSet of each model, also if it removed the candidate (see `candidate`)."""
     endpoints: Mapping[str, EndpointSeen] = field(default_factory=dict)
     snapshots: Mapping[str, SnapshotTaken] = field(default_factory=dict)
-    """How each online model is."""
+    """The newest snapshot of each online model."""
     training: Mapping[str, TrainingAdvanced] = field(default_factory=dict)
     """The last step of each model's last rebuild."""
     advanced: Mapping[UUID, TrainingAdvanced] = field(default_factory=dict)
@@ -57,12 +57,12 @@ class Catalog:
     policy: PolicySet = DEFAULT_POLICY
 
     def apply(self, event: Event) -> "Catalog":
-        """The catalog once an event is known; the same where the event is of no concern."""
+        """Return the catalog after an event; the same one if the event is of another kind."""
         match event:
             case ModelPublished():
                 versions = _with(self.published.get(event.model, {}), event.version, event)
                 return replace(self, published=_with(self.published, event.model, versions))
-            case ModelPromoted():  # or rolled back, which is the same entry
+            case ModelPromoted():  # a rollback is the same entry
                 variants = _with(self.variants.get(event.model, {}), event.variant, event.version)
                 champions = _with(self.champions, event.model, event)
                 return replace(self, champions=champions, variants=_with(self.variants, event.model, variants))
@@ -80,16 +80,16 @@ class Catalog:
         return self
 
     def answering(self, model: str) -> ModelPromoted | SnapshotTaken | None:
-        """What a model answers with; None: no event says."""
+        """Return the champion or snapshot that a model answers with; None if no event has named one."""
         return self.champions.get(model) or self.snapshots.get(model)
 
     def candidate(self, model: str) -> CandidateSet | None:
-        """Who stands beside a model's champion, as a canary or a shadow; None: nobody."""
+        """Return the candidate beside a model's champion, a canary or a shadow; None if there is none."""
         found = self.candidates.get(model)
         return found if found is not None and found.role != "none" else None
 
     def part(self, model: str) -> Part:
-        """A model's part in the policy."""
+        """Return a model's part in the policy."""
         return self.policy.parts.get(model, "shown")
 
 

@@ -32,27 +32,27 @@ Probabilities = Annotated[list[Probability], Field(min_length=DIGITS, max_length
 PlayerId = Annotated[str, Field(min_length=1, max_length=64)]
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
-"""A version of a model; it is also part of names of objects and variants, so it names no other folder."""
+"""The name of a model's version; it is part of names of objects and variants, so it must not lead to another folder."""
 Time = Annotated[AwareDatetime, Ge(datetime(1970, 1, 1, tzinfo=UTC)), Lt(datetime(2200, 1, 1, tzinfo=UTC))]
-"""A time with a zone, far enough from the ends of the calendar to be reckoned with."""
+"""A time with a zone, far enough from the ends of the calendar for arithmetic."""
 Count = Annotated[int, Field(ge=0, lt=1 << 53)]
-"""The largest whole number that is exact in JSON, in every language."""
+"""A count, at most the largest whole number that is exact in JSON in every language."""
 Offset = Annotated[int, Field(ge=0, lt=1 << 53)]
 Milliseconds = Annotated[float, Field(ge=-1e9, le=1e9)]
 Text = Annotated[str, Field(max_length=10_000)]
 Name = Annotated[str, Field(max_length=200)]
 Resource = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")]
-"""The name of an endpoint or of its variant: part of an address; empty: there is none."""
+"""The name of an endpoint or of its variant, which is part of an address; empty: there is none."""
 MAX_GUESSES: Final = 64
 """Most guesses on one drawing, and so in an example: several times as many as there are models and candidates."""
 MAX_CORRECTIONS: Final = 64
 """Most corrections of a player on one drawing."""
 MAX_EVENT: Final = 1_000_000
-"""Bytes of the largest event: what every topic takes, less the frame around it."""
+"""Bytes of the largest event: the limit of every topic, less the frame around it."""
 
 
 def now() -> datetime:
-    """The time, UTC and aware."""
+    """Return the time, UTC and aware."""
     return datetime.now(UTC)
 
 
@@ -67,22 +67,22 @@ class Event(BaseModel):
     key: ClassVar[str]
     """The field that orders the partition."""
     times: ClassVar[tuple[str, ...]] = ("at",)
-    """The fields that say when something was, and so never lie after the record itself: see `contracts.records.read`."""
+    """The fields with times of the past, which are never after the record itself: see `contracts.records.read`."""
 
     type: str
     at: Time = Field(default_factory=now)
     """When it was written, UTC."""
 
     def record_key(self) -> bytes:
-        """The record's key on the bus."""
+        """Return the record's key on the bus."""
         return str(getattr(self, self.key)).encode()
 
     def record_value(self) -> bytes:
-        """The record's value on the bus: JSON, UTF-8."""
+        """Return the record's value on the bus: JSON, UTF-8."""
         return self.model_dump_json().encode()
 
     def partition(self) -> int | None:
-        """The partition that it must go to; None: the one that its key hashes to."""
+        """Return the partition that it must go to; None: the one that its key hashes to."""
         return None
 
 
@@ -109,15 +109,15 @@ class DrawingSubmitted(Event):
     """The width of the canvas, in CSS pixels."""
     height: Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)]
     final: bool
-    """False: the pen is still on its way; the guess is shown, never scored, never learned."""
+    """False: the player is still drawing; the guess is shown, never scored, never learned."""
     asked: Digit | None = None
     """The digit the player was asked to draw, if they were."""
     probe: bool = False
     """A question that is no part of the game, of the system to itself or of an app; never final, always answered."""
     raster: Annotated[bytes, Field(min_length=784, max_length=784)] | None = None
-    """Given in the place of strokes: 28 x 28 pixels, row by row, one byte each, 0 is paper. Of probes only."""
+    """Given instead of strokes, on probes only: 28 x 28 pixels, row by row, one byte each, 0 is paper."""
     models: Annotated[list[ModelName], Field(max_length=MAX_GUESSES)] | None = None
-    """Who is asked; None: all that answer. Of probes only."""
+    """The models that are asked, on probes only; None: all that answer."""
 
     @model_validator(mode="after")
     def _drawn(self) -> Self:
@@ -155,7 +155,7 @@ class Features(BaseModel):
 
 
 Role = Literal["champion", "canary", "shadow"]
-"""What a version is: the model's own; a candidate that answers some players in its place; one whose guesses nobody sees."""
+"""A version's role: the model's own; a candidate that answers some players in its place; one whose guesses nobody sees."""
 
 
 class GuessMade(Event):
@@ -183,7 +183,7 @@ class GuessMade(Event):
     table: Name = ""
     """The routing table that was in force: changes with every model-version event."""
     features: Features | None = None
-    """The drawing as it was read: on guesses of before `DrawingAnswered` has it, those of online models to final drawings."""
+    """The drawing as it was read; only on older guesses, before `DrawingAnswered`, of online models on final drawings."""
     fallback: Text | None = None
     """Why this model or version answered in the place of another; None: it was its turn."""
     role: Role = "champion"
@@ -194,11 +194,11 @@ class GuessMade(Event):
     """Where a bandit has picked `lead`: the number of the player's corrections with a label that it knew of, so that
     the pick can be made again from the log."""
     left_out: Annotated[dict[ModelName, Name], Field(max_length=MAX_GUESSES)] = {}
-    """On a blend: who is not in it, and why."""
+    """On a blend: the models that are not in it, and why."""
 
     @property
     def guess_id(self) -> UUID:
-        """One a drawing, model and part: a model answers a drawing once, and its shadow once."""
+        """The same id for the same drawing, model and part: a model answers a drawing once, and its shadow once."""
         return uuid5(NAMESPACE, f"guess/{self.drawing_id}/{self.model}{'/shadow' if self.role == 'shadow' else ''}")
 
 
@@ -271,9 +271,9 @@ class DrawingAnswered(Event):
     drawing_id: UUID
     player_id: PlayerId
     guesses: Annotated[list[AnswerGuess], Field(max_length=MAX_GUESSES)]
-    """In the order in which they came; of a model one, and one of its shadow."""
+    """The guesses in the order in which they came; one of each model, and one of its shadow."""
     missed: Annotated[dict[ModelName, Text], Field(max_length=MAX_GUESSES)] = {}
-    """Who did not answer within the budget or rests, and why: no guess of theirs will come."""
+    """The models that did not answer within the budget or rest, and why: they will not answer any more."""
     features: Features | None = None
     """The drawing as it was read; None: this is a later part, and the first one has it."""
     lead: ModelName | None = None
@@ -282,7 +282,7 @@ class DrawingAnswered(Event):
     """Where a bandit has picked `lead`: see `GuessMade.lead_after`."""
 
     def made(self) -> list[GuessMade]:
-        """Its guesses as they were shown, each at the time of this event."""
+        """Return its guesses as they were shown, each at the time of this event."""
         given = {"drawing_id": self.drawing_id, "player_id": self.player_id, "final": True, "at": self.at}
         given |= {"lead": self.lead, "lead_after": self.lead_after}
         return [GuessMade(**given, **dict(guess)) for guess in self.guesses]
@@ -351,7 +351,7 @@ class Probed(Event):
 
     probe_id: UUID
     player_id: PlayerId
-    """Nobody's: it chooses the partition."""
+    """The id of no player: it chooses the partition."""
 
 
 class CorrectionProbed(Probed):
@@ -363,7 +363,7 @@ class CorrectionProbed(Probed):
     topic: ClassVar[str] = "corrections.v1"
     type: Literal["CorrectionProbed"] = "CorrectionProbed"
     only: Literal["joiner"] | None = None
-    """Who alone is asked, and answers: that leaves nothing on topics that are kept for good. None: it goes the whole way."""
+    """The one stage that is asked, which leaves nothing on topics that are kept for good. None: it goes the whole way."""
 
 
 class ExampleProbed(Probed):
@@ -401,7 +401,7 @@ class ReceiptProbed(Probed):
     topic: ClassVar[str] = "receipts.v1"
     type: Literal["ReceiptProbed"] = "ReceiptProbed"
     stage: Literal["joiner", "learner", "personal"]
-    """Who answers."""
+    """The stage that answers."""
 
 
 class ShownGuess(BaseModel):
@@ -416,7 +416,7 @@ class ShownGuess(BaseModel):
     latency_ms: Annotated[float, Field(ge=-1e12, le=1e12)]
     """Milliseconds from the API's receipt of the drawing to the guess."""
     shadow: bool = False
-    """Whether it was not shown: then it is counted for its version, and for nothing else."""
+    """Whether it was not shown: then it counts for its version, and for nothing else."""
 
 
 class GivenLabel(BaseModel):
@@ -446,9 +446,9 @@ class ExampleLabelled(Event):
     correction_id: UUID
     """The correction that this revision comes from."""
     label: Digit | None
-    """None: the player withdrew their correction."""
+    """The digit that it is; None: the player withdrew their correction."""
     labels: Annotated[list[GivenLabel], Field(max_length=MAX_CORRECTIONS)] = []
-    """Each label that the player gave it so far, in their order, those that were replaced or taken back among them: an online
+    """Each label that the player gave it so far, in their order, also those that were replaced or taken back: an online
     model learns one after the other, since what came a moment earlier would have been learned too."""
     asked: Digit | None = None
     drawn_at: Time
@@ -490,7 +490,7 @@ class LessonTaught(Event):
     embedding: Embedding
     reader: Name
     shown: Annotated[list[ShownGuess], Field(max_length=MAX_GUESSES)]
-    """What the models had said of it: the batch models' lines of the receipt."""
+    """The models' guesses, for the batch models' lines of the receipt."""
 
     def partition(self) -> int:
         return ONLINE_MODELS.index(self.model)
@@ -504,7 +504,7 @@ class Outcome(StrEnum):
     QUARANTINED = "quarantined"
     SUPERSEDED = "superseded"
     REFUSED = "refused"
-    """It was not taken, and nothing came of it: the receipt says why."""
+    """The correction was not accepted and has no effect; the receipt says why."""
 
 
 class ModelChange(BaseModel):
@@ -533,7 +533,7 @@ class CorrectionReceipt(Event):
     outcome: Outcome
     models: Annotated[dict[ModelName, ModelChange], Field(max_length=MAX_GUESSES)]
     stage: Literal["learner", "personal", "joiner"] = "learner"
-    """Who wrote it."""
+    """The stage that wrote it."""
     why: Text = ""
     """Why a correction is refused, in a player's words; empty: it is not."""
 
@@ -544,7 +544,7 @@ LATENCY_BUCKETS_MS: Final = (5, 10, 20, 35, 50, 80, 120, 150, 250, 500, 1000)
 
 WINDOW_S: Final = 10
 WINDOWS: Final = 360
-"""An hour of windows: window number modulo this is its slot on the compacted topic, so the topic does not grow."""
+"""How many windows an hour has: a window's number modulo this is its slot, so the compacted topic does not grow."""
 
 
 class ScoresCounted(Event):
@@ -573,18 +573,18 @@ class ScoresCounted(Event):
 
     @property
     def score_key(self) -> str:
-        """What a later record replaces: the total of a version, or the window an hour before."""
+        """The name of what a later record replaces: the total of a version, or the window an hour before."""
         if self.window is None:
             return f"{self.model}/{self.source}/total/{self.version}"
         return f"{self.model}/{self.source}/window/{int(self.window.timestamp()) // WINDOW_S % WINDOWS}"
 
 
 SHADOW: Final = "/shadow"
-"""Stands behind a version whose guesses were counted but not shown."""
+"""The suffix of a version whose guesses were counted but not shown."""
 
 
 def variant_of(version: str) -> str:
-    """The production variant that serves a version: a number is not enough of a name for SageMaker.
+    """Return the production variant that serves a version: SageMaker does not take a number as a name.
 
     >>> variant_of("3"), variant_of("base1")
     ('v3', 'base1')
@@ -593,7 +593,7 @@ def variant_of(version: str) -> str:
 
 
 def version_of(variant: str) -> str:
-    """The version that a production variant serves.
+    """Return the version that a production variant serves.
 
     >>> version_of("v3"), version_of("base1")
     ('3', 'base1')
@@ -602,7 +602,7 @@ def version_of(variant: str) -> str:
 
 
 def generation(version: str) -> str:
-    """What a version is counted under: an online model's is ``<generation>+<lessons>``, and changes with every lesson."""
+    """Return the name a version is counted under: an online model's ``<generation>+<lessons>`` changes with every lesson."""
     return version.split("+", 1)[0]
 
 
@@ -622,11 +622,11 @@ class FoldAdvanced(Event):
     source_partition: Count
     """The partition of the topics that it reads."""
     fraction: Probability
-    """The share of what was on the log when the folding began; 1: it is up to date, as far as that."""
+    """The share of what was on the log when the folding began; 1: all of that is folded."""
 
     @property
     def fold_key(self) -> str:
-        """The record's key: what a later one replaces."""
+        """The record's key: a later record with this key replaces it."""
         return f"fold/{self.fold}/{self.source_partition}"
 
 
@@ -644,7 +644,7 @@ class ModelEvent(Event):
 
     @property
     def slot(self) -> str:
-        """The record's key: what a later event of the same slot replaces."""
+        """The record's key: a later event of the same slot replaces it."""
         raise NotImplementedError
 
 
@@ -662,7 +662,7 @@ class ModelPublished(ModelEvent):
     artifact: str
     """Where the artifact is: an S3 URI."""
     lineage: dict[str, str]
-    """Training job, dataset, offsets, code, seed: what it takes to make it again."""
+    """Training job, dataset, offsets, code, seed: all it takes to make it again."""
     metrics: dict[str, float]
     gate: str
     """Why it may, or may not, be promoted."""
@@ -690,7 +690,7 @@ class ModelPromoted(ModelEvent):
     endpoint: Resource
     """The SageMaker endpoint that serves it."""
     variant: Resource
-    """The production variant that answers with it; the endpoint names it in each answer."""
+    """The production variant that serves it; the endpoint names it in each answer."""
     previous: Version | None = None
     """The last good version: kept on the endpoint as a variant without traffic, and asked when this one fails."""
     note: str = ""
@@ -718,7 +718,7 @@ class CandidateSet(ModelEvent):
 
     type: Literal["CandidateSet"] = "CandidateSet"
     role: Literal["canary", "shadow", "none"]
-    """None: no candidate any more."""
+    """The role of the candidate; ``none``: there is no candidate any more."""
     share: Probability = 0.0
     """The share of the players that a canary answers; who they are depends on player, model and version alone."""
     endpoint: Resource = ""
@@ -765,7 +765,7 @@ class VariantSeen(BaseModel):
     variant: Resource
     version: Version
     weight: Annotated[float, Field(ge=0, le=1e9)]
-    """Its share of the traffic that names no variant is this over the sum."""
+    """Its weight: it gets this over the sum of all weights of the requests that name no variant."""
     instances: Count
     instance_type: Name
 
@@ -786,7 +786,7 @@ class EndpointSeen(ModelEvent):
     modified: Time | None = None
     variants: list[VariantSeen] = []
     cost_per_hour_usd: float | None = None
-    """By AWS's list price of its instances; None: not known."""
+    """What it costs, by AWS's list price of its instances; None: not known."""
 
     @property
     def slot(self) -> str:
@@ -808,7 +808,7 @@ class SnapshotTaken(ModelEvent):
     digest: Name
     """sha256 of the learner's whole state, not of the weights alone."""
     reader: Name
-    """The features that it understands."""
+    """The reader whose features it understands."""
     weights: bytes
     """Little-endian float32, shape (10, d + 1): a row per digit, the bias last."""
 
@@ -890,9 +890,9 @@ class RollBackModel(Command):
 
     type: Literal["RollBackModel"] = "RollBackModel"
     version: Version | None = None
-    """The one that shall answer; None: the last good one."""
+    """The version that is to answer; None: the last good one."""
     failed: Version | None = None
-    """The one that shall not: nothing is done if it is not the champion (any more)."""
+    """The version that failed: nothing is done if it is not the champion (any more)."""
 
 
 class TryVersion(Command):
@@ -908,7 +908,7 @@ class TryVersion(Command):
     role: Literal["canary", "shadow", "none"]
     share: Probability = 0.0
     failed: Version | None = None
-    """The candidate that shall be one no longer: nothing is done if it is not the candidate (any more)."""
+    """The candidate that failed: nothing is done if it is not the candidate (any more)."""
 
 
 class SetPolicy(Command):
@@ -967,12 +967,12 @@ class MessageRejected(Event):
     digest: str = ""
     """sha256 of the whole message."""
     stage: str
-    """Who could not handle it."""
+    """The stage that could not handle it."""
     error: str
 
     @property
     def rejection_id(self) -> UUID:
-        """One a message and stage: who rejects it again, after a restart or in another process, says the same."""
+        """The same id for the same message and stage, so that rejecting it again adds nothing."""
         where = f"{self.source}/{self.source_partition}/{self.source_offset}"
         return uuid5(NAMESPACE, f"rejected/{where}/{self.digest}/{self.stage}")
 
@@ -1031,25 +1031,25 @@ class TopicSpec(BaseModel):
     name: str
     partitions: int
     retention_ms: int
-    """-1: for good."""
+    """How long records are kept, in milliseconds; -1: for good."""
     share: float = 0.0
     """The topic's share of the bytes that the log may take, whatever players send; 0: decision 0018 says what bounds it."""
     compacted: bool = False
     description: str
 
     def configs(self, log_bytes: int) -> dict[str, str]:
-        """Kafka's own settings for it.
+        """Return Kafka's own settings for it.
 
         Args:
-            log_bytes: That all topics with a share may take together. Each partition goes over its part by a segment, while it
+            log_bytes: What all topics with a share may take together. Each partition exceeds its part by a segment, while it
                 is written to.
         """
         configs = {"retention.ms": str(self.retention_ms), "max.message.bytes": "1048588", "cleanup.policy": "delete"}
-        configs["message.timestamp.type"] = "LogAppendTime"  # the broker's own clock: no writer says when something came
+        configs["message.timestamp.type"] = "LogAppendTime"  # the broker's own clock: no writer can claim another time
         configs["retention.bytes"] = str(int(self.share * log_bytes) // self.partitions if self.share else -1)
         if self.share:
             configs["segment.bytes"] = "33554432"
-        if self.compacted:  # only closed segments are compacted: small ones keep what a late reader reads first short
+        if self.compacted:  # only closed segments are compacted: small ones keep a late reader's first read short
             configs |= {
                 "cleanup.policy": "compact" if self.retention_ms < 0 else "compact,delete",
                 "segment.bytes": "16777216",
@@ -1168,16 +1168,16 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     MessageRepaired: ("api",),
     MessageReplayed: ("api",),
 }
-"""Who writes an event: what its docstring says, as data."""
+"""The processes that write each event: what its docstring says, as data."""
 
 
 def writers(topic: str) -> frozenset[Process]:
-    """The processes that write to a topic: nobody else needs the right to."""
+    """Return the processes that write to a topic: no other needs the right to."""
     return frozenset(process for event, several in _WRITERS.items() if event.topic == topic for process in several)
 
 
 class UnknownEvent(ValueError):
-    """A record that no event of its topic describes."""
+    """The record is no event of its topic."""
 
 
 def _adapter(topic: str) -> TypeAdapter[Any]:
@@ -1194,7 +1194,7 @@ _ADAPTERS: Final = {topic: _adapter(topic) for topic in TOPICS}
 
 
 def decode(topic: str, value: bytes | None) -> Event:
-    """The event that a value on ``topic`` is; a record is read with `contracts.records.read`.
+    """Decode a value on ``topic`` into its event; `contracts.records.read` reads a whole record.
 
     Raises:
         UnknownEvent: If the bytes are no event of this topic; the message says which field is wrong and why.

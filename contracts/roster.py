@@ -1,8 +1,8 @@
-"""Which models there are, and what is said of each: name, title, kind, colour, place, how it is trained. Pure.
+"""The models that exist, with name, title, kind, colour, place and training of each. Pure.
 
-The batch models are the images that this product was given, one folder each: what its `image.json` says is all there is to say.
-The models that the router answers by itself are in `BUILT_IN`. `Settings.roster` reads the files; everybody else is handed a
-`Roster`. So one more model is one more folder.
+The batch models are the images that this product was given, one folder each, and `image.json` describes each completely.
+The models that the router answers by itself are in `BUILT_IN`. `Settings.roster` reads the files; all others are given a
+`Roster`. So a new model is a new folder.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,13 +16,13 @@ from contracts.events import BLEND, ONLINE_MODELS, PERSONAL_MODEL, ModelName
 
 Kind = Literal["batch", "online", "personal", "blend"]
 RESERVED: Final = frozenset({"bandit", "policy", "champion", "all", "contract"})
-"""What stands where a model's name could, and means something else."""
+"""Names that stand where a model's name could, and mean something else."""
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(ModelName)
 _CIRCLE: Final = 360
 
 
 class RosterError(ValueError):
-    """An image that cannot be a model of the game; the message says which and what to change."""
+    """An image cannot be a model of the game; the message says which and what to change."""
 
 
 class ImageFacts(BaseModel):
@@ -36,29 +36,29 @@ class ImageFacts(BaseModel):
     hyperparameters: dict[str, int | float | str] = {}
     """The hyperparameters of a rebuild."""
     platforms: list[str] = []
-    """The platforms that it runs on; none: all."""
+    """The platforms that it runs on; empty: all."""
     python: str | None = None
-    """The one version that it needs; None: that of the game."""
+    """The one version of Python that it needs; None: that of the game."""
     libraries: dict[str, str] = {}
-    """The libraries of other packages that one of its own looks for by name."""
+    """The shared libraries that its packages look for by name, and the files of other packages that are linked there."""
     order: Annotated[int, Field(ge=1, le=99)] = 50
     """Its place: lower ones are shown first."""
     hue: Annotated[int, Field(ge=0, lt=_CIRCLE)] | None = None
-    """Its colour, in degrees on the circle of OKLCH; None: as far as can be from all others."""
+    """Its colour, in degrees on the circle of OKLCH; None: as far as possible from all others."""
     least_mnist: Annotated[float, Field(ge=0, le=1)] | None = None
     """The accuracy on MNIST below which a version of it is broken; None: as the gate has it for all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A model, and what is said of it."""
+    """A model, with its description."""
 
     model: ModelName
     title: str
     kind: Kind
     order: int
     hue: int | None
-    """In degrees on the circle of OKLCH; None: the colour of ink."""
+    """Its colour, in degrees on the circle of OKLCH; None: the colour of ink."""
     about: str
     hyperparameters: Mapping[str, str]
     """The hyperparameters of a rebuild; `seed` comes from the settings."""
@@ -87,7 +87,7 @@ BUILT_IN: Final[Mapping[str, Entry]] = MappingProxyType(
 
 
 def is_batch(model: str) -> bool:
-    """Whether a model is trained on SageMaker and answers at an endpoint of its own: all do that are not built in."""
+    """Say whether a model is trained on SageMaker and answers at an endpoint of its own: all do that are not built in."""
     return model not in BUILT_IN
 
 
@@ -99,37 +99,37 @@ class Roster:
         ordered = sorted(entries, key=lambda entry: (entry.order, entry.model))
         self._entries = {entry.model: entry for entry in ordered}
         self.names: tuple[ModelName, ...] = tuple(self._entries)
-        """All that guess, in the order in which they are shown."""
+        """All models that guess, in the order in which they are shown."""
         self.batch: tuple[ModelName, ...] = tuple(entry.model for entry in ordered if entry.kind == "batch")
-        """Trained on SageMaker, each answering at an endpoint of its own; in the same order."""
+        """The models that are trained on SageMaker and answer at an endpoint each, in the same order."""
 
     def __getitem__(self, model: str) -> Entry:
-        """What is said of a model. Raises KeyError."""
+        """Return the entry of a model. Raises KeyError."""
         return self._entries[model]
 
     def __contains__(self, model: object) -> bool:
-        """Whether there is such a model."""
+        """Say whether there is such a model."""
         return model in self._entries
 
     def entry(self, model: str) -> Entry:
-        """What is said of a model; of one that only the log knows, by its name."""
+        """Return the entry of a model; for one that only the log knows, an entry made from its name."""
         known = self._entries.get(model)
         return known or Entry(model, model, "batch", 100, sum(model.encode()) * 47 % _CIRCLE, "", MappingProxyType({}), None)
 
     def ordered(self, models: Iterable[str]) -> list[str]:
-        """Models in the order in which they are shown; those that only the log knows come last, by name."""
+        """Sort models in the order in which they are shown; those that only the log knows come last, by name."""
         return sorted(models, key=lambda model: (self.entry(model).order, model))
 
 
 def facts(name: str, told: bytes) -> ImageFacts:
-    """What an image says of itself.
+    """Read the `image.json` of an image.
 
     Args:
-        name: Of its folder.
+        name: The name of its folder.
         told: Its `image.json`.
 
     Raises:
-        RosterError: If it says anything else than an image can, or has a name that means something else.
+        RosterError: If it is not valid, or has a name that means something else.
     """
     if name in BUILT_IN or name in RESERVED:
         raise RosterError(f"an image cannot be called {name}, which means something else in the game: rename its folder")
@@ -148,10 +148,10 @@ def _entry(name: ModelName, image: ImageFacts) -> Entry:
 
 
 def roster(images: Mapping[str, bytes]) -> Roster:
-    """The models of these images, and those that are built in.
+    """Make the roster of these images and the models that are built in.
 
     Args:
-        images: By name of the folder, its `image.json`.
+        images: The `image.json` of each, by the name of its folder.
 
     Raises:
         RosterError: If one cannot be a model.
@@ -170,7 +170,7 @@ def roster(images: Mapping[str, bytes]) -> Roster:
 
 
 def _farthest(taken: Collection[int]) -> int:
-    """The hue in the middle of the widest gap between those that are taken, at least one; the first of several.
+    """Return the hue in the middle of the widest gap between those taken (at least one); the first of several.
 
     >>> _farthest({0, 90, 180})
     270

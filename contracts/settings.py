@@ -187,10 +187,10 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, *, secrets: Collection[str] | None = None, **given: Any) -> Self:
-        """The settings of the environment, completed by the secrets that `gamenight up` has made, if it has.
+        """Read the settings of the environment, completed by the secrets that `gamenight up` has made, if it has.
 
         Args:
-            secrets: Those that are asked for, by their fields; a service names its own. None: all, for operators.
+            secrets: The secrets to read, by their fields; a service names its own. None: all, for operators.
             given: Settings that are known already.
         """
         settings = cls(**given)
@@ -211,12 +211,12 @@ class Settings(BaseSettings):
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where Kafka is."""
+        """The addresses of Kafka's brokers."""
         return self.kafka_bootstrap_servers or f"127.0.0.1:{self.kafka_port}"
 
     @property
     def endpoint_urls(self) -> dict[AwsService, str | None]:
-        """Where each AWS service is; None: where AWS has it."""
+        """The address of each AWS service; None: AWS's own."""
         here = self.aws_services == "local"
         sagemaker = self.aws_endpoint_url_sagemaker
         beside = f"http://127.0.0.1:{self.sagemaker_port}" if here and not sagemaker else None
@@ -230,11 +230,11 @@ class Settings(BaseSettings):
 
     @property
     def aws_is_here(self) -> bool:
-        """Whether every AWS service is on this machine: only then are credentials made, since nobody else's would be theirs."""
+        """Whether every AWS service is on this machine: only then are credentials made, since no other would accept them."""
         return all(url is not None and _is_here(url) for url in self.endpoint_urls.values())
 
     def aws(self, service: AwsService) -> dict[str, Any]:
-        """Keyword arguments of ``boto3.client`` for a service; what is None is found by AWS's default chain."""
+        """Return the arguments of ``boto3.client`` for a service; what is None is found by AWS's default chain."""
         return {
             "endpoint_url": self.endpoint_urls[service],
             "region_name": self.aws_region if self.aws_is_here or "aws_region" in self.model_fields_set else None,
@@ -244,7 +244,7 @@ class Settings(BaseSettings):
         }
 
     def undecided(self) -> list[str]:
-        """The variables that AWS's own services need and nobody has given: their defaults are of this machine."""
+        """Return the variables that AWS's own services need and that are not set: their defaults are for this machine."""
         urls = self.endpoint_urls
         needed: dict[str, AwsService] = {"role_arn": "sagemaker", "image_registry": "sagemaker", "bucket": "s3"}
         fields = type(self).model_fields
@@ -255,7 +255,7 @@ class Settings(BaseSettings):
         ]
 
     def image_folders(self) -> dict[str, Path]:
-        """The folder of each batch model's image, by its name.
+        """Return the folder of each batch model's image, by its name.
 
         Raises:
             RosterError: If a folder of `images` is not there, or two images have one name.
@@ -273,7 +273,7 @@ class Settings(BaseSettings):
         return found
 
     def roster(self) -> Roster:
-        """All models of the game.
+        """Return all models of the game.
 
         Raises:
             RosterError: If an image cannot be one of them.
@@ -281,20 +281,20 @@ class Settings(BaseSettings):
         return roster({name: (folder / "image.json").read_bytes() for name, folder in self.image_folders().items()})
 
     def image_uri(self, algorithm: str) -> str:
-        """The image that trains and serves an algorithm."""
+        """Return the URI of the image that trains and serves an algorithm."""
         return f"{self.image_registry}{algorithm}:1"
 
     def environment(self, secrets: Collection[str] | None = None) -> dict[str, str]:
-        """The settings as environment variables, for a child process.
+        """Return the settings as environment variables, for a child process.
 
         Args:
-            secrets: Those that it gets, by their fields. None: all.
+            secrets: The secrets that it gets, by their fields. None: all.
         """
         out = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             if name == "aws_region" and not self.aws_is_here and name not in self.model_fields_set:
-                continue  # a profile may name another
+                continue  # a profile may name another region
             if value is not None and (secrets is None or name not in ALL_SECRETS or name in secrets):
                 out[variable(name, field.validation_alias)] = str(value)
         return out
@@ -302,11 +302,11 @@ class Settings(BaseSettings):
 
 AWS_SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 GAME_SECRETS = ("operator_token", "seat_secret", "api_keys")
-"""Those that players, operators and apps are admitted by."""
+"""The secrets that admit players, operators and apps."""
 SECRETS = (*AWS_SECRETS[:2], *GAME_SECRETS)
 """Settings that `gamenight up` makes when they are not given."""
 KAFKA_SECRETS = ("kafka_sasl_password", "kafka_oauth_client_secret")
-"""Settings that nobody makes, and that may be kept in ``<home>/secrets`` as well."""
+"""Secrets that the product does not make, and that may be kept in ``<home>/secrets`` as well."""
 ALL_SECRETS = (*AWS_SECRETS, *GAME_SECRETS, *KAFKA_SECRETS)
 
 LIMITS = (
@@ -325,5 +325,5 @@ LIMITS = (
 
 
 def variable(name: str, alias: Any = None) -> str:
-    """The environment variable of a field."""
+    """Return the environment variable of a field."""
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"GAMENIGHT_{name.upper()}"

@@ -1,4 +1,4 @@
-"""Who may write and read which topic: made of contracts/events.py, given to a principal each part has for itself (all ways).
+"""Rights to write and read topics: derived from contracts/events.py, given to a principal for each part (all ways).
 
 On a cluster whose authorizer denies what is not allowed, a part that was taken over can still write only its own topics:
 the router no promotions, the API no guesses; only the operators' API, and the router when a version fails, write commands.

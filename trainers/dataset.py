@@ -1,4 +1,4 @@
-"""What a rebuild learns from, and what it is judged on: MNIST and the players' labelled drawings (way 3, REBUILD).
+"""The data that a rebuild learns from and is judged on: MNIST and the players' labelled drawings (way 3, REBUILD).
 
 The pure part makes the same bytes from the same examples, in whatever order and however often they come; a dataset's name is
 the digest of those bytes. `read_archive`, `read_mnist` and `store` read and write files and S3.
@@ -42,7 +42,7 @@ class Feedback:
     player_id: str
     revision: int
     label: int | None
-    """None: the player withdrew their correction."""
+    """The digit that it is; None: the player withdrew their correction."""
     raster: bytes | None
     """784 pixels; None: no model has read the drawing."""
 

@@ -15,11 +15,11 @@ from contracts.settings import Settings
 
 
 class Caller(NamedTuple):
-    """An app that asks."""
+    """An app that asks for predictions."""
 
     app: str
     bucket: Bucket
-    """What it may ask."""
+    """How much it may still ask."""
 
 
 class Access:
@@ -29,7 +29,7 @@ class Access:
         """Take the keys of the settings, and of their home.
 
         Raises:
-            ValueError: If the setting of the keys is not as it should be.
+            ValueError: If the setting of the keys cannot be read.
         """
         self._fixed, self._given = named(settings.api_keys), Keyring(settings.home)
         self._limit, self._tries = settings.predictions_per_minute, Tries()
@@ -40,7 +40,7 @@ class Access:
         """Return who asks.
 
         Raises:
-            Problem: 401, 403, 429 or 503, if it is nobody who may.
+            Problem: 401, 403, 429 or 503, if the request may not come in.
         """
         now, known = self._clock(), self._given.known() | self._fixed
         if self._limit < 1:

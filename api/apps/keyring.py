@@ -10,7 +10,7 @@ from typing import Final
 from api.apps.keys import NAME, digest
 
 SETTLED_NS: Final = 1_000_000_000
-"""A folder that changed so long ago would show another change by its time."""
+"""If a folder's last change is this old, another change would alter its time."""
 
 
 class KeyringError(ValueError):
@@ -21,13 +21,13 @@ class Keyring:
     """The folder of the keys of a home."""
 
     def __init__(self, home: Path) -> None:
-        """Name the home; nothing is read or made yet."""
+        """Keep the home; nothing is read or made yet."""
         self._folder = home / "secrets" / "keys"
         self._read_at: int | None = None
         self._known: dict[str, bytes] = {}
 
     def known(self) -> dict[str, bytes]:
-        """Return the digests by name. It costs a look at the folder's time where nothing has changed."""
+        """Return the digests by name. If nothing has changed, only the folder's time is read."""
         try:
             changed = self._folder.stat().st_mtime_ns
         except FileNotFoundError:
@@ -45,7 +45,7 @@ class Keyring:
         """Make a new key, which is kept nowhere.
 
         Raises:
-            KeyringError: If that is no name, or has a key.
+            KeyringError: If the name is not valid, or has a key already.
         """
         if not NAME.fullmatch(name):
             raise KeyringError(
@@ -65,7 +65,7 @@ class Keyring:
         return key
 
     def revoke(self, name: str) -> None:
-        """Take a key away: who comes with it is refused from now on.
+        """Take a key away: requests with it are refused from now on.
 
         Raises:
             KeyringError: If there is none of that name.
@@ -81,5 +81,5 @@ class Keyring:
 def _kept(path: Path) -> bytes | None:
     try:
         return bytes.fromhex(path.read_text())
-    except FileNotFoundError:  # revoked meanwhile
+    except FileNotFoundError:  # it was revoked meanwhile
         return None

@@ -16,7 +16,7 @@ WRONG_PER_MINUTE: Final = 30
 
 
 def digest(key: str) -> bytes:
-    """Compute what is kept of a key: enough to know it again, not to tell it. Keys that are made here cannot be guessed."""
+    """Compute the digest that is kept of a key, from which the key cannot be found: keys that are made here are random."""
     return hashlib.sha256(key.encode()).digest()
 
 
@@ -24,7 +24,7 @@ def named(setting: str | None) -> dict[str, bytes]:
     """Read the digests of the keys of the setting, by name.
 
     Args:
-        setting: ``name:key``, comma between.
+        setting: ``name:key`` entries, with commas between.
 
     Raises:
         ValueError: If an entry has no name of letters, digits, ``_``, ``.`` and ``-``, or no key.
@@ -48,9 +48,9 @@ def app_of(key: str, known: Mapping[str, bytes]) -> str | None:
 
 
 class Tries:
-    """Wrong keys of each address: one that tries too many is not told any more whether another one is right.
+    """Counts the wrong keys of each address; after too many, the address is not told whether another key is right.
 
-    An app that was right from an address before is let in from there in any case, or a stranger behind the same proxy could
+    An app that was let in from an address before is let in from there in any case, or a stranger behind the same proxy could
     shut it out.
     """
 
@@ -60,7 +60,7 @@ class Tries:
         self._right: LRUCache[tuple[str, str], None] = LRUCache(MAX_ADDRESSES)
 
     def wait(self, address: str, app: str | None, now: float) -> float:
-        """Take in a try: of a key of ``app``, or a wrong one. Returns 0, or the seconds to wait until a try is looked at."""
+        """Count a try with the key of ``app``, or a wrong one; return 0, or the seconds to wait until a try is looked at."""
         bucket = self._wrong.bucket(address, now)
         if app is None:
             return bucket.take(now)

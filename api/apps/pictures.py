@@ -1,4 +1,4 @@
-"""A PNG that an app sent, as the models read it (way 1): bounded before it is decoded, and nothing in it is trusted."""
+"""Reads a PNG that an app sent as the models need it (way 1): it is bounded before it is decoded, and not trusted."""
 
 import io
 import struct
@@ -12,14 +12,14 @@ from PIL import Image, UnidentifiedImageError
 from contracts.drawing import framed, ink
 
 MAX_PNG: Final = 1024 * 1024
-"""Bytes."""
+"""Bytes of the largest PNG."""
 MAX_PNG_SIDE: Final = 2048
 """Pixels of its width and of its height."""
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 
 class BadPicture(ValueError):
-    """Bytes that are no PNG, or too much of one; the message says what to do."""
+    """The bytes are no PNG, or too large a one; the message says what to do."""
 
 
 def read_png(data: bytes) -> tuple[NDArray[np.uint8], bool]:

@@ -1,6 +1,6 @@
 """The reference of `POST /api/predict`, as OpenAPI: an example of every form, of answers and of every error (way 1).
 
-Nothing here is made up: tests send each example of a question, and provoke each error and compare it word by word.
+Nothing here is invented: tests send each example request, provoke each error and compare the text.
 """
 
 from collections.abc import Iterable
@@ -43,7 +43,7 @@ def _nobody(status: int, why: str, **missing: str) -> Problem:
 
 
 WHERE: Final = "one is in .gamenight/secrets/api_keys, after app:, and `gamenight keys add NAME` makes another"
-"""Where a key comes from."""
+"""Says where a key comes from."""
 
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -87,12 +87,12 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def unknown_model(told: str, models: Iterable[str]) -> Problem:
-    """Return the answer to a question of a model that is none of ``models``."""
+    """Return the problem of a request for a model that is not among ``models``."""
     return Problem(422, "Unknown model", f"no model {told}: ask one of {', '.join(models)}, or {CHAMPION}, or {ALL}")
 
 
 def answers(models: Iterable[str]) -> dict[int | str, dict[str, Any]]:
-    """Return every answer by its status, where these models can be asked."""
+    """Return every answer by its status, given the models that can be asked."""
     unreadable = _problems(
         "A field that is wrong, an empty drawing, or an unknown model",
         two_forms=not_understood('give exactly one of "strokes", "image" and "png", not strokes and png'),

@@ -1,7 +1,7 @@
-"""What an app asks, read from its bytes (way 1). Pure, and quick whatever the bytes are.
+"""Reads an app's request from its bytes (way 1). Pure, and quick whatever the bytes are.
 
-The event loop waits while a body is read, so the price of the worst body is bounded before anything is looked at one by one:
-the values of a JSON text are at most its commas and its brackets, and what is wrong is refused at the first mistake.
+The event loop waits while a body is read, so the cost of the worst body is bounded before its values are looked at one by one:
+a JSON text has at most as many values as commas and brackets, and a wrong one is refused at the first mistake.
 """
 
 import base64
@@ -25,11 +25,11 @@ from api.play.messages import Drawable, Side
 from contracts.drawing import MAX_POINTS, MAX_STROKES, SIDE
 
 MAX_BODY: Final = 3 * MAX_PNG // 2
-"""Bytes of a request: the largest PNG in base64, and what stands around it."""
+"""Bytes of a request: the largest PNG in base64, and the JSON around it."""
 MAX_COMMAS: Final = 4 * MAX_POINTS
 """Commas in a JSON text: the largest drawing has three a point, and everything else far fewer."""
 MAX_NAMES: Final = 16
-"""Models that one question may name."""
+"""How many models one request may name."""
 CHAMPION: Final = "champion"
 ALL: Final = "all"
 FORMS: Final = ("strokes", "image", "png")
@@ -39,7 +39,7 @@ class Problem(Exception):
     """A prediction that is not made, as RFC 9457 tells it: `detail` is one line that says what to do."""
 
     def __init__(self, status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> None:
-        """Say it; ``more`` goes into the answer."""
+        """Keep status, title and detail; ``more`` goes into the answer."""
         super().__init__(detail)
         self.status = status
         self.headers = headers or {}
@@ -59,7 +59,7 @@ class ProblemTold(BaseModel):
 
 
 def not_understood(detail: str) -> Problem:
-    """Make the problem of a question that cannot be read."""
+    """Make the problem of a request that cannot be read."""
     return Problem(422, "Not understood", detail)
 
 
@@ -107,13 +107,13 @@ class PredictRequest(BaseModel):
 
 
 def question(body: bytes) -> PredictRequest:
-    """Read the question of a JSON text, whatever it is, within some milliseconds.
+    """Read a request from any JSON text within some milliseconds.
 
     Args:
         body: At most `MAX_BODY` bytes.
 
     Raises:
-        Problem: If it is none.
+        Problem: If it is no valid request.
     """
     if body.count(b",") > MAX_COMMAS:
         most = f"a drawing has at most {MAX_STROKES} strokes and {MAX_POINTS} points, an image {SIDE * SIDE} numbers"
@@ -135,7 +135,7 @@ def question(body: bytes) -> PredictRequest:
 
 
 def pixels(image: list[float]) -> NDArray[np.uint8]:
-    """Return the numbers of a checked image, shape ``(SIDE, SIDE)``; where none is over 1, they are shares of 255."""
+    """Return the numbers of a checked image, shape ``(SIDE, SIDE)``; if none is over 1, they are shares of 255."""
     numbers = np.array(image, np.float64).reshape(SIDE, SIDE)
     return np.rint(numbers * (255 if numbers.max() <= 1 else 1)).astype(np.uint8)
 

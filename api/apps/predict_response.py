@@ -1,4 +1,4 @@
-"""What an app is answered: the digit, and what each model that was asked says (way 1). Pure."""
+"""The answer to an app: the digit, and what each model that was asked says (way 1). Pure."""
 
 from typing import Literal
 from uuid import UUID
@@ -49,14 +49,14 @@ class Prediction(BaseModel):
     def of(
         cls, names: list[str], guesses: dict[str, GuessMade], silent: dict[str, str], drawing_id: UUID, dark: bool | None
     ) -> "Prediction":
-        """Make the prediction of some guesses; ``ms`` is still to come.
+        """Make the prediction from some guesses; ``ms`` is set later.
 
         Args:
-            names: Who was asked for, in order; one of them has answered.
-            guesses: By model.
-            silent: Why each of the others says nothing.
-            drawing_id: Of the drawing that was asked about.
-            dark: Whether its ink was dark; None: it was strokes.
+            names: The models that were asked for, in order; at least one has answered.
+            guesses: The guesses by model.
+            silent: Why each of the other models gave no answer.
+            drawing_id: The id of the drawing that was asked about.
+            dark: Whether its ink was dark; None: it was given as strokes.
         """
         first = next(guesses[name] for name in names if name in guesses)
         said = {name: _said(guesses[name]) if name in guesses else NoPrediction(error=silent[name]) for name in names}

@@ -1,7 +1,7 @@
 """Predictions for apps: a drawing in, a digit out (way 1). An app developer needs no machine learning for it.
 
-A prediction takes the players' road: it goes over the bus as a probe, which is answered like any drawing and never scored nor
-learned from, and its answers come back through `api.relay`. Nothing is kept: asking twice is asking two times.
+A prediction goes the way of a player's drawing: over the bus, as a probe, which is answered like a drawing and never scored or
+learned from, and its answers come back through `api.relay`. Nothing is kept: a request that is sent twice is answered twice.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from contracts.drawing import SIDE, DrawingError, framed, ink
 from contracts.events import BLEND, DrawingSubmitted
 
 MAX_OPEN: Final = 64
-"""Predictions that may be under way at once, from before a body is read; one more is refused with 503."""
+"""Predictions that may be under way at once, counted from before the body is read; one more is refused with 503."""
 SLACK_S: Final = 0.5
 """How much longer than a drawing's budget a prediction waits."""
 
@@ -41,7 +41,7 @@ class Predictor:
         self._thread = ThreadPoolExecutor(2, thread_name_prefix="png")
 
     def close(self) -> None:
-        """Let go of the threads."""
+        """Stop the threads."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     @contextmanager
@@ -49,7 +49,7 @@ class Predictor:
         """Take a place among the predictions under way, before the body is read, so that no bodies queue.
 
         Raises:
-            Problem: If there is none.
+            Problem: If there is no free place.
         """
         if self._places >= MAX_OPEN:
             headers = {"Retry-After": "1"}
@@ -74,7 +74,7 @@ class Predictor:
 
         Args:
             app: The name of the app that asks.
-            request: As `predict_request.question` has read it.
+            request: What `predict_request.question` has read.
 
         Raises:
             Problem: If it cannot be read, or nobody answered.
@@ -84,7 +84,7 @@ class Predictor:
         if request.strokes is not None:
             width, height = request.width or float(SIDE), request.height or float(SIDE)
             return await self._predict(app, request.models, None, strokes=request.strokes, width=width, height=height)
-        assert request.image is not None  # one of the three forms is there
+        assert request.image is not None  # the request has exactly one of the three forms
         try:
             drawn, dark = ink(pixels(request.image))
             raster = framed(drawn)
@@ -110,7 +110,7 @@ class Predictor:
             final=False,
             probe=True,
             raster=None if raster is None else raster.tobytes(),
-            models=None if BLEND in asked else asked,  # everyone is made of everybody
+            models=None if BLEND in asked else asked,  # the blend needs every model's guess
             **{"strokes": [], "width": float(SIDE), "height": float(SIDE)} | drawing,
         )
         heard = await self._ask(probe, asked) if asked else Asked(frozenset())
@@ -123,7 +123,7 @@ class Predictor:
         return Prediction.of(names, heard.guesses, silent, probe.drawing_id, dark)
 
     async def _ask(self, probe: DrawingSubmitted, models: Collection[str]) -> Asked:
-        """Gather the answers of ``models``, as far as they come in time.
+        """Gather the answers of ``models`` that come in time.
 
         Raises:
             Problem: If the log does not take the question.
@@ -144,12 +144,12 @@ class Predictor:
 
 
 def chosen(wish: str | Sequence[str], board: ModelBoard) -> tuple[list[str], dict[str, str]]:
-    """Return the models that are wished for, in order, and why some of those cannot be asked.
+    """Return the models that the request names, in order, and why some of them cannot be asked.
 
     Raises:
-        Problem: If one of them is not there.
+        Problem: If one of them does not exist.
     """
-    if wish == CHAMPION:  # a bandit knows players, and an app is none
+    if wish == CHAMPION:  # a bandit chooses for players, and an app is no player
         wish = [BLEND if board.catalog.policy.lead == "bandit" else board.catalog.policy.lead]
     elif wish == ALL:
         wish = [model for model in board.known() if board.part(model) == "shown"]

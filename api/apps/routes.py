@@ -42,7 +42,7 @@ def predict_router(
     """
 
     class CorsRoute(APIRoute):
-        """Lets the pages of other origins ask: Starlette's middleware, around this route alone."""
+        """Lets the pages of other origins ask, by Starlette's middleware around this route alone."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
@@ -61,7 +61,7 @@ def predict_router(
         response_model=Prediction,
         responses=answers(models),
         openapi_extra=OPENAPI,
-        max_body_size=1 << 40,  # `_body` has a limit of its own, and says so as all refusals here are said
+        max_body_size=1 << 40,  # `_body` has a limit of its own, and refuses in the form of this route
         dependencies=[
             Depends(APIKeyHeader(name="X-API-Key", auto_error=False)),
             Depends(HTTPBearer(auto_error=False, description="the operators' token; of an app, its key")),

@@ -1,6 +1,6 @@
-"""What became of operators' commands: a fold of commands.v1, and of the rebuilds on models.v1 (way 3, OPERATE).
+"""The outcomes of operators' commands: a fold of commands.v1, and of the rebuilds on models.v1 (way 3, OPERATE).
 
-Pure and bounded: the oldest goes first. Twice is harmless: a command is known by its id, and what ends it is said once.
+Pure and bounded: the oldest goes first. Twice is harmless: a command is known by its id, and its outcome is said once.
 """
 
 from datetime import datetime
@@ -32,7 +32,7 @@ class CommandState(BaseModel):
 
 
 class CommandStatus:
-    """The newest commands, and what became of each."""
+    """The newest commands, and the outcome of each."""
 
     takes: ClassVar[tuple[type[Event], ...]] = (Command, CommandSettled, TrainingAdvanced)
 
@@ -42,14 +42,14 @@ class CommandStatus:
         self._ends: FIFOCache[UUID, CommandSettled | TrainingAdvanced] = FIFOCache(MAX_COMMANDS)
 
     def apply(self, event: Event) -> None:
-        """Take in a command, or what became of one."""
+        """Apply a command, or the outcome of one."""
         if isinstance(event, Command):
             self._commands.setdefault(event.command_id, event)
         elif isinstance(event, CommandSettled | TrainingAdvanced):
             self._ends[event.command_id] = event
 
     def state(self, command_id: UUID) -> CommandState | None:
-        """Return what is known of a command; None: nothing."""
+        """Return what is known of a command; None if nothing is."""
         command, end = self._commands.get(command_id), self._ends.get(command_id)
         if command is None:
             return None

@@ -14,7 +14,7 @@ from cachetools import FIFOCache
 from contracts.events import Event, GuessMade
 
 LAST: Final = 256
-"""Answers of each model that are remembered."""
+"""How many answers of each model are remembered."""
 TABLES: Final = 16
 
 
@@ -37,7 +37,7 @@ class EndpointLatency:
         self._tables: FIFOCache[str, TableUse] = FIFOCache(TABLES)
 
     def apply(self, guess: GuessMade) -> None:
-        """Take in a guess."""
+        """Apply a guess."""
         table = self._tables.get(guess.table)
         if table is None:
             table = self._tables[guess.table] = TableUse(0, guess.at)
@@ -48,11 +48,11 @@ class EndpointLatency:
             calls.append(guess.hops["model"])
 
     def tables(self) -> dict[str, TableUse]:
-        """Return the latest tables by name, the one heard last first."""
+        """Return the latest tables by name, the one named last first."""
         return dict(sorted(self._tables.items(), key=lambda item: item[1].last, reverse=True))
 
     def latency(self, model: str) -> tuple[int, float, float] | None:
-        """Return the number, median and 95th percentile in ms of a batch model's last calls; None: there were none."""
+        """Return the number, median and 95th percentile in ms of a batch model's last calls; None if there were none."""
         calls = sorted(self._call_ms.get(model, ()))
         if not calls:
             return None

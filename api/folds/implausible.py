@@ -1,4 +1,4 @@
-"""Which events of models and scores nobody who writes such events could have written. Pure."""
+"""Recognises events of models and scores that no part of the product can have written. Pure."""
 
 from datetime import timedelta
 from typing import Final
@@ -21,21 +21,21 @@ FOLDS: Final = ("joiner", "scorer", "learner", "personal")
 
 
 class Implausible(ValueError):
-    """An event of the right shape that says what cannot be."""
+    """An event of the right shape says something impossible."""
 
 
 def refuse_implausible(event: Event) -> None:
-    """Refuse an event that nobody could have written.
+    """Refuse an event that no part of the product can have written.
 
     Raises:
-        Implausible: If this is one.
+        Implausible: If the event is such a one.
     """
     if (why := _implausible(event)) is not None:
         raise Implausible(why)
 
 
 def _implausible(event: Event) -> str | None:
-    """Say why nobody who writes such events could have written this one; None: somebody could.
+    """Say why no part of the product can have written this event; None: one can.
 
     Counts are shown as they are, and an entry stays until another takes its place: one that nobody writes again would for ever.
     """

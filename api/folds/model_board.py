@@ -1,7 +1,7 @@
-"""What is known of the models: who answers with what, who rests, how often each was right, how far a rebuild is (ways 2, 3).
+"""The state of all models: which version answers, who rests, how often each was right, how far a rebuild is (ways 2, 3).
 
 Pure: a fold of metrics.v1 and models.v1, and of what guesses.v1 says about resting. Counts are absolute for their slot and
-entries whole, so that twice is harmless. Players hear of its changes, watchers see all of it, `api.ops.library` asks it.
+entries whole, so that twice is harmless. Players are sent its changes, watchers see all of it, `api.ops.library` reads it.
 """
 
 from dataclasses import dataclass
@@ -32,14 +32,14 @@ from contracts.events import (
 from contracts.roster import Roster, is_batch
 
 SETTLED: Final = timedelta(seconds=1)
-"""A guess says that a model is back when nobody has missed it for so long: several routers do not agree at once."""
+"""A guess means that a model is back once no miss has come for this long: several routers do not agree at once."""
 UNHEARD: Final = timedelta(seconds=5)
-"""Nobody has said for so long that a model rests: then it is not known to."""
+"""A model counts as resting until this long after an event last said so."""
 FOLDING: Final = timedelta(seconds=30)
-"""Who folds again says twice a second how far it is. One that has said nothing for so long is not believed: if it is not there
-any more, what it does not answer says so."""
+"""A fold that is rebuilt says twice a second how far it is. After this long without news it is not believed: if the process is
+gone, its missing answers show that."""
 LEARNERS: Final = {"learner": "learning", "personal": "learning of yours"}
-"""What is said of those who learn, by the stage of a receipt."""
+"""What to call those who learn, by the stage of a receipt."""
 _STARTING: Final = "it is being started"
 _DEPARTED: Final = "it is none of this game's models any more"
 
@@ -53,22 +53,22 @@ class Rest:
     why: str
     since: datetime
     last: datetime
-    """When that was said last."""
+    """When an event last said so."""
 
 
 class ModelBoard:
-    """All models, and what is known of each."""
+    """All models, and the state of each."""
 
     takes: ClassVar[tuple[type[Event], ...]] = (ModelEvent, PolicySet, ScoresCounted, FoldAdvanced, GuessMade, GuessMissed)
 
     def __init__(self, roster: Roster) -> None:
-        """Start with what each model says of itself: `apply` the topics from their start."""
+        """Start with the roster alone: `apply` the topics from their start."""
         self.roster = roster
         self.catalog = Catalog()
         """What models.v1 says."""
         self.resting: dict[str, Rest] = {}
         self.expected: dict[str, str | None] = {}
-        """The models that ought to answer every drawing, and why one cannot be asked; None: it can."""
+        """The models that should answer every drawing, each with the reason why it cannot be asked; None: it can."""
         self.hidden: frozenset[str] = frozenset()
         """The models whose guesses no player is shown."""
         self._folding: dict[str, FoldAdvanced] = {}
@@ -80,10 +80,10 @@ class ModelBoard:
     # --- folding
 
     def apply(self, event: Event) -> list[ModelChanged]:
-        """Take in an event; returns what players are told of it.
+        """Apply an event; return what players are told of it.
 
         Raises:
-            Implausible: If nobody who writes such events could have written it.
+            Implausible: If no part of the product can have written it.
         """
         refuse_implausible(event)
         match event:
@@ -119,7 +119,7 @@ class ModelBoard:
     def _changes(self, event: Event, before: Catalog) -> list[ModelChanged]:
         match event:
             case ModelPublished():
-                # Again: with what the registry, or its failure, has made of it.
+                # A version is published again when the registry's approval or a failure has changed it.
                 again = event.version in before.published.get(event.model, {})
                 return [] if again else [self._change(event.model, "published", event.gate, event.version)]
             case ModelPromoted():
@@ -171,7 +171,7 @@ class ModelBoard:
         return self._back(guess.model)
 
     def tick(self, time: datetime) -> list[ModelChanged]:
-        """Let time pass; returns what players are told of it."""
+        """Let time pass; return what players are told of it."""
         over = [key for key, event in self._folding.items() if event.fraction < 1 and time - event.at > FOLDING]
         for key in over:
             del self._folding[key]
@@ -223,7 +223,7 @@ class ModelBoard:
         )
 
     def title(self, model: str) -> str:
-        """Return the title of a model: the roster's; of one that only the log knows, that of its last event."""
+        """Return the title of a model: the roster's, or for one that only the log knows, that of its last event."""
         if model in self.roster:
             return self.roster[model].title
         answering, versions = self.catalog.answering(model), self.catalog.published.get(model)
@@ -236,8 +236,8 @@ class ModelBoard:
         return self.catalog.part(model)
 
     def absence(self, model: str) -> str | None:
-        """Say why there is no such model to ask; None: there is."""
-        if not is_batch(model):  # before any event names it, it answers from what it starts with
+        """Say why a model cannot be asked; None: it can."""
+        if not is_batch(model):  # before any event names it, it answers with its base
             return None
         if model not in self.roster:
             return _DEPARTED
@@ -253,7 +253,7 @@ class ModelBoard:
 
     @property
     def folding(self) -> dict[str, str]:
-        """Say of each fold that learns and is not up to date yet how far it is folded again."""
+        """Say how far each learning fold is that is being rebuilt and is not up to date yet."""
         least: dict[str, float] = {}
         for event in self._folding.values():
             learner = LEARNERS["personal" if event.fold == "personal" else "learner"]
@@ -267,13 +267,13 @@ class ModelBoard:
         return {model: self.score(model) for model in self.known() if model in self._counts}
 
     def score(self, model: str) -> Frame:
-        """Return the counts of a model; what it said as a shadow is told of its versions only."""
+        """Return the counts of a model; its guesses as a shadow count for its versions only."""
         return totals(self._counts.get(model, {}).values())
 
     # --- for watchers
 
     def snapshot(self, online: int, drawings: int) -> Frame:
-        """Return everything: the first frame of a watcher.
+        """Return the whole state: the first frame of a watcher.
 
         Args:
             online: Players with a socket.

@@ -1,4 +1,4 @@
-"""What the API remembers of recent drawings: whose each is, whether it is kept, what came of it (ways 1 and 2).
+"""What the API remembers of recent drawings: whose each is, whether it is kept, and its answers (ways 1 and 2).
 
 A fold over guesses and receipts, the newest of which are read again at a start. Pure and bounded: the oldest goes
 first, and nothing depends on what is forgotten: a drawing that is not known here is put on the log again, where the joiner
@@ -21,9 +21,9 @@ from contracts.events import CorrectionReceipt, Event, GuessMade, GuessMissed
 MAX_DRAWINGS: Final = 30_000
 MAX_CORRECTIONS: Final = 30_000
 MAX_TOLD: Final = 5_000
-"""Drawings whose frames are kept, to be told again: seven of half a kilobyte each. Of older ones it is known who answered."""
+"""Drawings whose frames are kept, to be sent again: seven of half a kilobyte each. For older ones only who answered is kept."""
 ANSWERED_S: Final = 5.0
-"""The answers to a drawing may take so long: who sends it again before need only wait."""
+"""How long the answers to a drawing may take: a player who sends it again sooner need only wait."""
 
 
 @dataclass(slots=True)
@@ -32,28 +32,28 @@ class Drawing:
 
     player_id: str
     received_at: float | None = None
-    """When this process had the frame, in seconds of its monotonic clock; None: another one had it."""
+    """When this process received the frame, in seconds of its monotonic clock; None: another process did."""
     size: int | None = None
-    """Bytes on the log; None: another process had it."""
+    """Bytes on the log; None: another process received it."""
     corrections: int = 0
-    """How many came by this process."""
+    """How many of its corrections this process received."""
     kept: bool = False
-    """The broker has acknowledged it."""
+    """Whether the broker has acknowledged it."""
     guesses: dict[str, str] = field(default_factory=dict)
-    """The frame of each model's answer; empty: it is not kept any more."""
+    """The frame of each model's answer; empty: the frame is no longer kept."""
     misses: dict[str, str] = field(default_factory=dict)
-    """The frame of each model that gave none so far."""
+    """The frame that says so, for each model that has missed it so far."""
     sought_at: float | None = None
-    """When it was put on the log again, to be told what is not known here."""
+    """When it was put on the log again, to get the answers that are not known here."""
 
     def frames(self) -> list[str]:
-        """Return what can be told of the drawing again."""
+        """Return the frames that can be sent again."""
         return [text for text in (*self.guesses.values(), *self.misses.values()) if text]
 
     def seek(self, shown: Iterable[str], now: float) -> bool:
-        """Whether to put it on the log again: models that are shown have said something, or nothing yet, that is not here.
+        """Say whether to put it on the log again, since the answers of some models that are shown are not known here.
 
-        Where this process had it, the answers are given some time to come. From here on what is not here is news again.
+        If this process received it, the answers get some time to come. Answers that come after this count as new.
         """
         here = {model for told in (self.guesses, self.misses) for model, text in told.items() if text}
         last = max((at for at in (self.received_at, self.sought_at) if at is not None), default=-inf)
@@ -65,7 +65,7 @@ class Drawing:
         return True
 
     def forget_frames(self) -> None:
-        """Keep only who answered."""
+        """Forget the frames, but not who answered."""
         self.guesses = dict.fromkeys(self.guesses, "")
         self.misses = dict.fromkeys(self.misses, "")
 
@@ -85,11 +85,11 @@ class Told:
 
     text: str
     total_ms: float | None
-    """How long a guess took since this process had the frame; None: another one had it, or the drawing is not finished."""
+    """Milliseconds since this process received the frame; None: another process did, or the drawing is not finished."""
 
 
 class RecentDrawings:
-    """Finished drawings and corrections by id, the newest of them."""
+    """The newest finished drawings and corrections, by id."""
 
     takes: ClassVar[tuple[type[Event], ...]] = (GuessMade, GuessMissed, CorrectionReceipt)
 
@@ -102,10 +102,10 @@ class RecentDrawings:
         self._told: deque[UUID] = deque()
         self._max_told = max_told
         self.total = 0
-        """Finished drawings, the forgotten ones too."""
+        """How many drawings were finished, with those that are forgotten."""
 
     def drawing(self, drawing_id: UUID) -> Drawing | None:
-        """Return what is known of a finished drawing; None: nothing."""
+        """Return what is known of a finished drawing; None if nothing is."""
         return self._drawings.get(drawing_id)
 
     def add_drawing(self, drawing_id: UUID, player_id: str, received_at: float | None = None) -> Drawing:
@@ -128,7 +128,7 @@ class RecentDrawings:
             del self._drawings[drawing_id]
 
     def correction(self, correction_id: UUID) -> Correction | None:
-        """Return what is known of a correction; None: nothing."""
+        """Return what is known of a correction; None if nothing is."""
         return self._corrections.get(correction_id)
 
     def add_correction(self, correction_id: UUID, player_id: str) -> Correction:
@@ -145,15 +145,15 @@ class RecentDrawings:
             del self._corrections[correction_id]
 
     def apply(self, event: GuessMade | GuessMissed | CorrectionReceipt, at: datetime, now: float) -> Told | None:
-        """Take in what came off the bus; returns what its player is told.
+        """Apply an event from the bus; return what its player is told.
 
         Args:
-            event: As it was on the bus.
-            at: When it came here.
-            now: The same on the clock of `Drawing.received_at`, in seconds.
+            event: The event as it was on the bus.
+            at: When it arrived.
+            now: The same time by the clock of `Drawing.received_at`, in seconds.
 
         Returns:
-            None where it came before, or is on an unfinished drawing that is finished by now.
+            None if it came before, or answers an unfinished drawing that is finished by now.
         """
         if isinstance(event, GuessMade):
             return self._guessed(event, at, now)

@@ -1,4 +1,4 @@
-"""How sure a share of right guesses is, by how many it was counted of (way 3, OPERATE). Pure."""
+"""Computes how certain a share of right guesses is, given their number (way 3, OPERATE). Pure."""
 
 import math
 from typing import Final

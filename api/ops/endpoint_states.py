@@ -48,7 +48,7 @@ class EndpointState(BaseModel):
     endpoint: str
     arn: str
     status: str
-    """SageMaker's own word; ``Unavailable``: it cannot be here; ``Unknown``: nobody has looked yet."""
+    """SageMaker's own status; ``Unavailable``: it cannot be served here; ``Unknown``: it was not seen yet."""
     reason: str
     created: datetime | None
     modified: datetime | None
@@ -58,7 +58,7 @@ class EndpointState(BaseModel):
     resting_since: datetime | None
     unavailable: str | None
     cost_per_hour_usd: float | None
-    """By AWS's list price of its instances."""
+    """What it costs, by AWS's list price of its instances."""
     variants: list[EndpointVariant]
     latency: CallLatency | None
 

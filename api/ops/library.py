@@ -19,7 +19,7 @@ from contracts.events import (
 )
 
 Standing = Literal["champion", "challenger", "shadow", "off"]
-"""How a model stands: players are shown it first, or beside the first, or it answers unseen, or it is not asked."""
+"""A model's standing: players see it first, or beside the first, or it answers unseen, or it is not asked."""
 VersionStatus = Literal["champion", "previous", "canary", "shadow", "approved", "refused", "failed"]
 """How a version stands among its model's versions."""
 
@@ -37,16 +37,16 @@ class LibraryVersion(BaseModel):
     artifact: str
     """Where the artifact is: an S3 URI."""
     lineage: dict[str, str]
-    """What it takes to make it again."""
+    """Its lineage: all it takes to make it again."""
     metrics: dict[str, float]
     gate: str
     """Why it may, or may not, reach players."""
     failed: str
     """Why it was taken away from players; empty: it was not, or was promoted again since."""
     live: Accuracy
-    """On what players were shown."""
+    """Its accuracy on guesses that players were shown."""
     as_shadow: Accuracy
-    """On what they were not shown."""
+    """Its accuracy as a shadow, on guesses that nobody was shown."""
 
 
 class Candidate(BaseModel):
@@ -66,7 +66,7 @@ class LibraryModel(ModelState):
     standing: Standing
     """While a bandit leads, all that are shown are challengers: it picks its champion anew for each player."""
     cost_per_hour_usd: float | None
-    """What its endpoint costs by AWS's list price of its instances; None: it has none, or nobody has looked yet."""
+    """What its endpoint costs by AWS's list price of its instances; None: it has none, or none was seen yet."""
     previous: str | None
     """The last good version, which answers when the champion fails."""
     candidate: Candidate | None

@@ -1,4 +1,4 @@
-"""Who is an operator: whoever shows the token, as far as their address has not tried too many others (OPERATE). Pure."""
+"""Decides who is an operator: whoever has the token, unless their address has tried too many wrong ones (OPERATE). Pure."""
 
 import hmac
 import math
@@ -10,7 +10,7 @@ from api.limits import address_of
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why somebody is not let in."""
+    """Why a request is refused."""
 
     status: int
     why: str
@@ -21,7 +21,7 @@ class Operators:
     """Knows operators by their token, which is compared in constant time."""
 
     def __init__(self, token: str | None) -> None:
-        """Take the token; None: nobody is an operator."""
+        """Keep the token; None: nobody is an operator."""
         self._token = None if token is None else digest(token)
         self._tries = Tries()
 
@@ -29,8 +29,8 @@ class Operators:
         """Say why a request is not an operator's; None: it is.
 
         Args:
-            authorization: The header.
-            host: Where it comes from.
+            authorization: The value of the Authorization header.
+            host: The address that it comes from.
             now: In seconds of a monotonic clock.
         """
         if self._token is None:

@@ -1,8 +1,8 @@
-"""What nobody could handle, for operators: listed, shown, repaired, replayed (OPERATE).
+"""Lists, shows, repairs and replays rejected messages for operators (OPERATE).
 
-rejected.v1 is read when somebody asks, from its end backwards as far as they say: nothing of it is kept in memory, since each
-may be a megabyte. A repair and a replay are events of the same topic, so whoever asks later sees them. Twice is harmless: a
-replayed event has the ids that it had.
+rejected.v1 is read on request, from its end back as far as the request says: nothing of it is kept in memory, since each record
+may be a megabyte. Repairs and replays are events of the same topic, so later requests see them. Twice is harmless: a
+replayed event keeps its ids.
 """
 
 import asyncio
@@ -26,29 +26,29 @@ from contracts.ports import Bus, Record
 from contracts.records import read
 
 WITHIN_S: Final = 5.0
-"""How long the log's acknowledgement is waited for."""
+"""How long to wait for the broker's acknowledgement."""
 READ_S: Final = 8.0
-"""How long reading rejected.v1 may take; what was not reached then is not told."""
+"""How long reading rejected.v1 may take; records that were not reached by then are not listed."""
 SHOWN: Final = 1000
-"""Characters of a value or an error that a list shows."""
+"""How many characters of a value or an error a list shows."""
 
 log = structlog.get_logger(__name__)
 
 
 class Refused(ValueError):
-    """It cannot be done with this message; the text says why, and what can."""
+    """The request cannot be carried out on this message; the text says why, and what can be done."""
 
 
 @dataclass(slots=True)
 class Case:
-    """A message that was rejected, and what became of it."""
+    """A rejected message, with its repairs and replays."""
 
     rejected: MessageRejected
-    """In a list only the beginning of its value."""
+    """The rejection; in a list it has only the beginning of its value."""
     whole: bool
     """Whether all of it was kept."""
     times: int
-    """How often it was told: a stage that reads it again tells it again."""
+    """How often it was rejected: a stage that reads it again rejects it again."""
     repaired: bytes | None = None
     replayed: datetime | None = None
 
@@ -58,10 +58,10 @@ class Case:
         return "replayed" if self.replayed else "repaired" if self.repaired is not None else "open"
 
     def event(self) -> Event:
-        """The event that the message is by now.
+        """Return the event that the message is now.
 
         Raises:
-            Refused: If it is none, or not all of it was kept.
+            Refused: If it is no event, or not all of it was kept.
         """
         if self.repaired is None and not self.whole:
             raise Refused(f"{_cut(self.rejected)}: give the whole message with --value")
@@ -72,11 +72,11 @@ class Case:
             raise Refused(f"{_line(wrong)}; repair it first") from wrong
 
     def mended(self, value: str | None, fields: Mapping[str, Any]) -> bytes:
-        """The message as it shall be.
+        """Return the repaired message.
 
         Args:
-            value: The whole of it; None: what is kept.
-            fields: Put in the place of those of the same name.
+            value: The whole new message; None: the one that is kept.
+            fields: Replace the top-level fields of the same name.
 
         Raises:
             Refused: If it would be no event of its topic, or what is kept is not all of it.
@@ -127,7 +127,7 @@ class Rejected(BaseModel):
     times: int
     state: Literal["open", "repaired", "replayed"]
     text: str
-    """The first of it, as far as it is text."""
+    """The beginning of the message, as far as it is text."""
 
 
 class RejectedWhole(Rejected):
@@ -135,7 +135,7 @@ class RejectedWhole(Rejected):
 
     digest: str
     value: str
-    """Base64."""
+    """The message in base64."""
     repaired: str | None
 
 
@@ -167,7 +167,7 @@ class Replayed(BaseModel):
 
 
 def cases(bus: Bus, last: int, wanted: Collection[UUID] = ()) -> dict[UUID, Case]:
-    """What the last records of rejected.v1 say, the newest rejection last; values are kept of those that are wanted alone."""
+    """Read the last records of rejected.v1 into cases, the newest rejection last; values are kept only of wanted ones."""
     found: dict[UUID, Case] = {}
     tail = bus.follow([MessageRejected.topic], {(MessageRejected.topic, 0): -last})
     try:
@@ -226,7 +226,7 @@ def rejected_router(
     Operator = Annotated[str, Depends(operator)]  # noqa: N806 - a type
     Last = Annotated[int, Query(ge=1, le=20_000, description="records of rejected.v1 that are looked at, the newest")]  # noqa: N806
     responses = refusals | {404: {"description": "None such among those looked at"}, 409: {"description": "It cannot be done"}}
-    reading = asyncio.Semaphore(2)  # a reader has up to 50 MB in its hands
+    reading = asyncio.Semaphore(2)  # a reader may hold up to 50 MB
 
     async def look(last: int, *wanted: UUID) -> dict[UUID, Case]:
         async with reading:

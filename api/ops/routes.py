@@ -1,7 +1,7 @@
 """The operators' door: commands over HTTP with a bearer token, each audited; read-only queries for everybody (way 3, OPERATE).
 
-The command line comes through here too: there is one door and one audit log. A command is kept when it is answered; whoever
-carries it out says on the log what became of it, and `GET /api/ops/commands/{id}` tells.
+The command line uses these routes too, so there is one way in and one audit log. A command is on the log before its request is
+answered; whoever carries it out publishes its outcome, which `GET /api/ops/commands/{id}` returns.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ class RollBackRequest(_ModelRequest):
     """Let an earlier version answer again."""
 
     version: Version | None = None
-    """None: the last good one."""
+    """The version that is to answer; None: the last good one."""
 
 
 class TryRequest(_ModelRequest):
@@ -90,7 +90,7 @@ class TryRequest(_ModelRequest):
 
     role: Literal["canary", "shadow", "none"]
     version: Version | None = None
-    """None: where `role` is none."""
+    """The version; None if `role` is none."""
     share: Probability = 0.0
     """The share of the players that a canary answers: over 0, at most 1."""
 
@@ -131,11 +131,11 @@ class Healthy(BaseModel):
     missing: dict[str, str]
     """What is missing, and the cause: models by name, ``learning``, ``router``, ``kafka``."""
     titles: dict[str, str] = {}
-    """What the missing models are called, in the order in which they are shown."""
+    """The titles of the missing models, in the order in which they are shown."""
     reason: str
     """The same in one line."""
     age_s: float
-    """How old the oldest answer is that this stands on, in seconds."""
+    """The age of the oldest answer behind this, in seconds."""
 
 
 def _examples(*bodies: dict[str, Any]) -> dict[str, Any]:
@@ -152,10 +152,10 @@ _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def known(request: _ModelRequest | PolicyRequest, roster: Roster) -> dict[str, Any]:
-    """What is commanded, once every model that it names is there.
+    """Return a request if every model that it names exists.
 
     Raises:
-        RequestValidationError: If one is not; the answer is as for any other field that is wrong.
+        RequestValidationError: If one does not; the answer is the same as for any other invalid field.
     """
     if isinstance(request, PolicyRequest):
         kind, there = "model", roster.names
@@ -178,7 +178,7 @@ def known(request: _ModelRequest | PolicyRequest, roster: Roster) -> dict[str, A
 
 
 async def not_valid(_: Request, wrong: Exception) -> Response:
-    """Say what is wrong with a request, and nothing of what it said: NaN and half letters cannot be sent back."""
+    """Say what is wrong with a request without quoting it: NaN and lone surrogates cannot be sent back."""
     assert isinstance(wrong, RequestValidationError)
     told = [{"type": one["type"], "loc": one["loc"], "msg": one["msg"]} for one in wrong.errors()]
     return Response(json.dumps({"detail": told}), 422, media_type="application/json")
@@ -193,7 +193,7 @@ def router(
     health: Health,
     metrics: Metrics,
 ) -> APIRouter:
-    """The HTTP routes that are not pages."""
+    """Build the HTTP routes that are not pages."""
     routes = APIRouter()
     bearer = HTTPBearer(auto_error=False, description="settings.operator_token")
 
@@ -215,13 +215,13 @@ def router(
             return guarded
 
     def operator(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> str:
-        """Who commands."""
+        """Return who gives the command."""
         return f"operator@{request.client.host if request.client else 'unknown'}"
 
     commands = APIRouter(route_class=OperatorsRoute)
 
     async def put(command: Command) -> Accepted:
-        """Return when the command is kept."""
+        """Publish a command; return once the broker has acknowledged it."""
         status = 202
         try:
             await asyncio.wait_for(asyncio.wrap_future(bus.publish(command)), WITHIN_S)

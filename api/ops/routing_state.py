@@ -33,15 +33,15 @@ class RoutingState(BaseModel):
     """``bandit``, or the model that every player is shown first."""
     parts: dict[str, Part]
     standings: dict[str, Standing]
-    """What lead and parts make of each model."""
+    """The standing of each model, by lead and parts."""
     by: str
     note: str
     at: datetime | None
-    """When that was set; None: never, it is as the product comes."""
+    """When the policy was set; None: it is the default."""
     models: list[ModelState]
     candidates: list[CandidateOf]
     tables: Annotated[list[TableInForce], Field(max_length=16)]
-    """The one heard last first."""
+    """The table that was named last comes first."""
 
 
 def routing(board: ModelBoard, latencies: EndpointLatency) -> RoutingState:

@@ -1,4 +1,4 @@
-"""What a session asks for: frames to be sent, events to be published (ways 1 and 2). Pure; api.play.game carries them out."""
+"""What a session asks for: frames to send, events to publish (ways 1 and 2). Pure; api.play.game carries them out."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -30,7 +30,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class LogRefusal:
-    """Write a line into the log: something was refused."""
+    """Log that something was refused."""
 
     code: str
     message: str

@@ -1,6 +1,6 @@
-"""What players are told of what comes off the bus: guesses, receipts, and how the models stand (ways 1 and 2).
+"""Tells players what comes from the bus: guesses, receipts, and changes of models (ways 1 and 2).
 
-The feed applies each event to the folds of models and of recent drawings, and sends what they make of it: a drawing's guesses
+The feed applies each event to the folds of models and of recent drawings, and sends what they return: a drawing's guesses
 and receipts to its own player, a change of a model to everybody. Twice is harmless: the folds see that an event came before.
 """
 
@@ -37,7 +37,7 @@ class PlayerFeed:
         self.takes = (*board.takes, *recent.takes)
 
     def apply(self, event: Event) -> None:
-        """Take in an event, and tell whom it concerns."""
+        """Apply an event, and tell the players whom it concerns."""
         if isinstance(event, self._board.takes):
             for change in self._board.apply(event):
                 self._game.broadcast(change.text())
@@ -49,7 +49,7 @@ class PlayerFeed:
                     self._metrics.guessed(event.model, told.total_ms / 1000)
 
     def _shown(self, event: GuessMade | GuessMissed | CorrectionReceipt) -> bool:
-        """Whether an event is for a player's eyes: answers to unfinished drawings only while the player is here."""
+        """Say whether to show an event to its player: answers to unfinished drawings only while the player is here."""
         if isinstance(event, CorrectionReceipt):
             return True
         if event.model in self._board.hidden:

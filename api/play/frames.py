@@ -29,7 +29,7 @@ class ModelState(BaseModel):
 
     model: str
     version: str | None
-    """The one that answers; None: there is none yet, or each guess says it (`yours`, `everyone`)."""
+    """The version that answers; None: there is none yet, or each guess names it (`yours`, `everyone`)."""
     title: str
     kind: Kind
     hue: int | None
@@ -37,13 +37,13 @@ class ModelState(BaseModel):
     order: int
     """Its place among all: the first has 0."""
     part: Part
-    """By the policy: players are shown no guess of a model that is not ``shown``."""
+    """Its part in the policy: players are shown no guess of a model that is not ``shown``."""
     lead: bool
     """The policy shows it first; none has it: a bandit picks for each player, and each guess says whom."""
     resting: str | None = None
     """Why it is not asked at the moment; it is tried again by itself."""
     unavailable: str | None = None
-    """Why there is none."""
+    """Why it cannot be served here; None: it can."""
 
 
 class Joined(_FromServer):
@@ -113,7 +113,7 @@ class Receipt(_FromServer):
     drawing_id: UUID
     outcome: Outcome
     stage: Literal["learner", "personal", "joiner"]
-    """Who wrote it: a correction has one receipt of each that has something to say."""
+    """The stage that wrote it: a correction has one receipt from each stage that it concerns."""
     models: dict[str, ModelChange]
     why: str | None = None
     """Why a correction is refused."""

@@ -28,12 +28,12 @@ log = structlog.get_logger(__name__)
 
 
 def room_name() -> str:
-    """Four random letters, which name a room."""
+    """Return four random letters, which name a room."""
     return "".join(secrets.choice(ROOM_LETTERS) for _ in range(ROOM_LENGTH))
 
 
 class Game:
-    """All sessions of this process. Lives on one event loop; only the bus's acknowledgements come from another thread."""
+    """All sessions of this process, on one event loop; only the bus's acknowledgements come from another thread."""
 
     def __init__(
         self,
@@ -47,8 +47,8 @@ class Game:
         """Join the parts; nothing runs before a socket comes.
 
         Args:
-            bus: Where drawings and corrections are put.
-            recent: What is remembered of them.
+            bus: Where drawings and corrections are published.
+            recent: Remembers recent ones.
             seats: Signs and reads seats.
             board: Knows all models as they stand.
             metrics: Counts what happens.
@@ -67,7 +67,7 @@ class Game:
         return len(self._lobby.players)
 
     async def play(self, connection: Connection, guest: Guest) -> None:
-        """Hold the conversation of one accepted socket until it ends."""
+        """Serve one accepted socket until it ends."""
         self._loop = asyncio.get_running_loop()
         session = Session(self._lobby, self._clock(), guest)
         self._connections[session] = connection
@@ -83,7 +83,7 @@ class Game:
             self._carry_out(session, session.leave())
 
     def tick(self) -> None:
-        """Let time pass for all sessions, every `TICK_S`; one that fails is closed, as if a frame of it had failed."""
+        """Let time pass for all sessions, every `TICK_S`; one that fails is closed, as if one of its frames had failed."""
         time = self._clock()
         for session, connection in list(self._connections.items()):
             try:
@@ -98,7 +98,7 @@ class Game:
             self._connections[session].send(text)
 
     def plays(self, player_id: str) -> bool:
-        """Whether a player has a socket here."""
+        """Say whether a player has a socket here."""
         return player_id in self._lobby.players
 
     def broadcast(self, text: str) -> None:
@@ -141,7 +141,7 @@ class Game:
         loop = self._loop
         assert loop is not None
 
-        def settled(future: "Future[Record]") -> None:  # in a thread of the bus
+        def settled(future: "Future[Record]") -> None:  # this runs in a thread of the bus
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._settled, session, event, began, future.exception())
 
@@ -151,7 +151,7 @@ class Game:
         actions = session.put_done(event, None if failure is None else str(failure))
         if failure is None and isinstance(event, DrawingSubmitted) and event.final:
             self._metrics.saved.observe(self._clock() - began)
-            for action in actions:  # whichever socket it came by, every one of the player's shall know
+            for action in actions:  # every socket of the player is told, whichever it came from
                 if isinstance(action, Send):
                     self.deliver(event.player_id, action.text)
             actions = [action for action in actions if not isinstance(action, Send)]

@@ -20,11 +20,11 @@ class Lobby:
     recent: RecentDrawings
     seats: Seats
     models: Callable[[], list[ModelState]]
-    """All models as they stand."""
+    """Returns the state of all models."""
     new_player: Callable[[], str]
-    """Gives the id of a player who has no seat yet: never the same twice, and nobody can guess it."""
+    """Makes the id of a player who has no seat yet: it is never the same twice, and nobody can guess it."""
     new_name: Callable[[], str]
-    """Gives a name for a new room, which may be taken: the next one is tried then."""
+    """Makes a name for a new room; if it is taken, the next one is tried."""
     players: dict[str, set["Session"]] = field(default_factory=dict)
     rooms: dict[str, set["Session"]] = field(default_factory=dict)
 
@@ -34,7 +34,7 @@ class Lobby:
         self.rooms.setdefault(session.room, set()).add(session)
 
     def leave(self, session: "Session") -> None:
-        """Take a session out again; nothing happens where it never joined."""
+        """Remove a session; nothing happens if it never joined."""
         for group, key in ((self.players, session.player_id), (self.rooms, session.room)):
             if key in group:
                 group[key].discard(session)
@@ -42,7 +42,7 @@ class Lobby:
                     del group[key]
 
     def crowd(self, room: str) -> set[str]:
-        """The ids of the players in a room."""
+        """Return the ids of the players in a room."""
         return {session.player_id for session in self.rooms.get(room, ())}
 
     def room_changed(self, room: str) -> SendToRoom:
@@ -51,11 +51,11 @@ class Lobby:
         return SendToRoom(room, RoomChanged(room=room, players=sorted(names.values())).text())
 
     def shown(self) -> set[str]:
-        """The models whose answers players are shown."""
+        """Return the models whose answers players are shown."""
         return {state.model for state in self.models() if state.part == "shown" and state.unavailable is None}
 
     def new_room(self) -> str:
-        """The name of a room that nobody is in."""
+        """Return the name of a room that nobody is in."""
         while True:
             room = self.new_name()
             if room not in self.rooms:

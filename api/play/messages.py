@@ -25,10 +25,10 @@ ROOM_LENGTH: Final = 4
 
 
 class Mistake(ValueError):
-    """A frame that cannot be acted upon: the sender's fault, told by an error frame."""
+    """A frame cannot be acted upon; it is the sender's fault, and an error frame says so."""
 
     def __init__(self, code: str, message: str, drawing_id: UUID | None = None) -> None:
-        """Say what is wrong.
+        """Keep what is wrong.
 
         Args:
             code: For programs: one of `api.play.frames.ERROR_CODES`.
@@ -59,7 +59,7 @@ def _room(text: str) -> str:
 
 
 def drawable(strokes: Strokes) -> Strokes:
-    """The strokes, if they can be drawn; raises ValueError otherwise."""
+    """Return the strokes if they can be drawn; raise ValueError otherwise."""
     check_limits(strokes)
     for stroke in strokes:
         for point in stroke:
@@ -128,10 +128,10 @@ MESSAGES: Final[Mapping[str, type[Message]]] = {"join": Join, "draw": Draw, "cor
 
 
 def parse(data: str | bytes) -> Message:
-    """The message of a frame.
+    """Read the message in a frame.
 
     Args:
-        data: Text as the socket gave it; bytes are a binary frame.
+        data: The frame as the socket gave it: text, or the bytes of a binary frame.
 
     Raises:
         Mistake: If it is no message of the protocol; nothing else is ever raised, whatever the bytes.

@@ -1,4 +1,4 @@
-"""A player's place, signed: what makes a new socket the same player (way 1)."""
+"""Seats: signed places that make a new socket the same player (way 1)."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,31 +10,31 @@ VALID_S: Final = 30 * 24 * 3600
 
 
 class BadSeat(ValueError):
-    """A seat that was not signed here, or too long ago."""
+    """The seat was not signed here, or too long ago."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Whom a seat makes its holder."""
+    """The player and the room that a seat stands for."""
 
     player_id: str
     room: str
 
 
 class Seats:
-    """Signs and reads seats; they are JSON inside, never pickled, and compared in constant time."""
+    """Signs and reads seats, which are JSON inside, never pickled; signatures are compared in constant time."""
 
     def __init__(self, secret: str) -> None:
         """Sign with ``secret``."""
         self._signer = URLSafeTimedSerializer(secret, salt="gamenight-seat-1")
 
     def sign(self, place: Place) -> str:
-        """The seat of a place."""
+        """Return the seat of a place."""
         seat = self._signer.dumps([place.player_id, place.room])
         return seat if isinstance(seat, str) else seat.decode()
 
     def read(self, seat: str) -> Place:
-        """The place of a seat.
+        """Return the place of a seat.
 
         Raises:
             BadSeat: If it was not signed with this secret, or over 30 days ago.

@@ -20,18 +20,18 @@ from api.play.seats import BadSeat, Place
 from contracts.events import CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event
 
 FRAMES_A_SECOND: Final = 240
-"""Sustained; a simulated player that draws as fast as answers come makes about 200."""
+"""The sustained rate; a simulated player that draws as fast as answers come sends about 200."""
 BURST: Final = 480
 """Frames that may come at once."""
 BYTES_A_FRAME: Final = 8192
-"""A frame counts once more for each of these."""
+"""A frame counts once more for each multiple of this size."""
 MISTAKES: Final = 20
-"""In `MISTAKES_S`: so many close the socket."""
+"""How many mistakes in `MISTAKES_S` close the socket."""
 MISTAKES_S: Final = 10.0
 JOIN_S: Final = 30.0
 """How long a socket may stay without joining."""
 SLOW_S: Final = 3.0
-"""After this a player is told that the log has not acknowledged something yet."""
+"""How long a player waits before being told that the log has not acknowledged something yet."""
 MAX_HELD: Final = 64
 """Corrections of one drawing that wait for its acknowledgement; nobody honest sends more."""
 MAX_ROOM: Final = 64
@@ -41,10 +41,10 @@ POLICY: Final = 1008
 
 
 class Session:
-    """One socket's conversation. ``now`` is always in seconds of one monotonic clock."""
+    """The conversation on one socket. ``now`` is always in seconds of one monotonic clock."""
 
     def __init__(self, lobby: Lobby, now: float, guest: Guest) -> None:
-        """Begin; nobody has joined yet. ``guest`` is who is at the other end."""
+        """Begin; nobody has joined yet. ``guest`` is the person at the other end."""
         self._guest = guest
         self.player_id = ""
         self.name = ""
@@ -60,12 +60,12 @@ class Session:
         self._next_preview: DrawingSubmitted | None = None
 
     def receive(self, data: str | bytes, now: float, at: datetime) -> list[Action]:
-        """What to do about a frame.
+        """Return what to do about a frame.
 
         Args:
             data: Text, or bytes of a binary frame.
             now: When it came.
-            at: The same by the calendar: the time of what is published because of it.
+            at: The same time by the calendar, for the events that are published because of it.
         """
         if self.closed:
             return []
@@ -98,7 +98,7 @@ class Session:
     def _mistaken(self, mistake: Mistake, now: float) -> Iterator[Action]:
         yield LogRefusal(mistake.code, mistake.message, mistake.drawing_id)
         yield Send(Error(code=mistake.code, message=mistake.message, drawing_id=mistake.drawing_id).text())
-        if mistake.code == "busy":  # perhaps of somebody else behind the same address
+        if mistake.code == "busy":  # somebody else behind the same address may be the cause
             return
         self._mistakes.append(now)
         if len(self._mistakes) == MISTAKES and now - self._mistakes[0] < MISTAKES_S:
@@ -155,7 +155,7 @@ class Session:
         if known is not None:  # twice is once: the first strokes stand
             yield Send(Saved(drawing_id=draw.drawing_id).text())
             yield from map(Send, known.frames())
-            if known.seek(self._lobby.shown(), now):  # the joiner tells the first answers again
+            if known.seek(self._lobby.shown(), now):  # the joiner publishes the first answers again
                 yield Publish(event)
         elif draw.final:
             recent.add_drawing(draw.drawing_id, self.player_id, now).size = len(event.record_value())
@@ -163,7 +163,7 @@ class Session:
             self._next_preview = None
             yield self._keep(draw.drawing_id, event, now)
         elif self._preview_under_way:
-            self._next_preview = event  # the one that it replaces is stale
+            self._next_preview = event  # the preview that it replaces is stale
         else:
             self._preview_under_way = True
             yield Publish(event)
@@ -187,7 +187,7 @@ class Session:
             if known.player_id == self.player_id:
                 yield from map(Send, known.receipts.values())
             return
-        self._charge(message, drawing, now)  # only a new one: who reconnects sends all again
+        self._charge(message, drawing, now)  # only a new one is charged: a player who reconnects sends all again
         recent.add_correction(message.correction_id, self.player_id)
         given = CorrectionGiven(
             correction_id=message.correction_id,
@@ -199,7 +199,7 @@ class Session:
         yield from self._put_correction(given, now)
 
     def _charge(self, message: Correct | Withdraw, drawing: Drawing | None, now: float) -> None:
-        """Count a correction, by what it adds to what is kept for good."""
+        """Charge a correction by the bytes that it adds to what is kept for good."""
         if drawing is None or drawing.size is None:
             cost = lasting(None, 0, 0)
         else:
@@ -210,7 +210,7 @@ class Session:
             drawing.corrections += 1
 
     def _put_correction(self, event: CorrectionGiven | CorrectionWithdrawn, now: float) -> Iterator[Publish]:
-        """Publish a correction on the log, behind its drawing: the joiner refuses one whose drawing was not there before."""
+        """Publish a correction once its drawing is on the log: the joiner refuses one whose drawing does not come first."""
         put = self._keep(event.correction_id, event, now)
         held = self._held.get(event.drawing_id)
         if held is None or len(held) >= MAX_HELD:
@@ -225,14 +225,14 @@ class Session:
         return Publish(event)
 
     def put_done(self, event: Event, failure: str | None) -> list[Action]:
-        """What to do when an event that was `Publish` is kept, or will never be.
+        """Return what to do when an event of a `Publish` was acknowledged, or failed.
 
         Args:
-            event: The one that was put.
+            event: The event that was published.
             failure: Why the bus did not take it; None: it is acknowledged.
 
         Returns:
-            For this socket; a `Saved` is for all sockets of its player.
+            Actions for this socket; a `Saved` is for all sockets of its player.
         """
         recent = self._lobby.recent
         if isinstance(event, DrawingSubmitted) and not event.final:
@@ -249,7 +249,7 @@ class Session:
                 drawing.kept = True
                 return [Send(Saved(drawing_id=event.drawing_id).text()), *held]
             if (there := recent.drawing(event.drawing_id)) is not None and there.kept:
-                return []  # it was put again, only to be told the answers
+                return []  # it was published again only to get the answers
             recent.drop_drawing(event.drawing_id)
             lost = list(_lost(event.drawing_id, "drawing", failure))
             return lost + [action for put in held for action in self.put_done(put.event, failure)]
@@ -262,7 +262,7 @@ class Session:
         return []
 
     def tick(self, now: float) -> list[Action]:
-        """What to do because time has passed; call it about twice a second."""
+        """Return what to do because time has passed; call it about twice a second."""
         if self.closed:
             return []
         if not self.player_id and now - self._began > JOIN_S:
@@ -278,7 +278,7 @@ class Session:
         return actions
 
     def leave(self) -> list[Action]:
-        """The socket is gone: what to tell the others."""
+        """Leave, since the socket is gone; return what to tell the others."""
         self.closed = True
         if not self.player_id:
             return []

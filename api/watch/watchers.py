@@ -11,8 +11,8 @@ from api.play.game import Game
 from api.sockets import POLICY, Connection
 
 TICK_S: Final = 0.2
-"""Changes are gathered for so long before they are sent."""
-_SAID: Final = 20  # frames that a watcher may send: it has nothing to say
+"""How long changes are gathered before they are sent."""
+_SAID: Final = 20  # frames that a watcher may send: none has a meaning
 
 
 class Watchers:
@@ -25,10 +25,10 @@ class Watchers:
         self._recent = recent
         self._connections: set[Connection] = set()
         self._numbers = (0, 0)
-        """The players and drawings that were last told."""
+        """The numbers of players and drawings that were last sent."""
 
     async def watch(self, connection: Connection, _: Guest) -> None:
-        """Show one watcher all there is until they go."""
+        """Show one watcher the board and its changes until they go."""
         said = 0
 
         def hear(_: str | bytes) -> None:
@@ -46,7 +46,7 @@ class Watchers:
             self._connections.discard(connection)
 
     def tick(self) -> None:
-        """Tell what changed, every `TICK_S`. Who does not read is dropped by their `Connection`."""
+        """Send what changed, every `TICK_S`. A watcher who does not read is dropped by their `Connection`."""
         frames = self._board.changes()
         numbers = (self._game.online, self._recent.total)
         if numbers != self._numbers:

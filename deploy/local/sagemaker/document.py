@@ -1,4 +1,4 @@
-"""What the local SageMaker keeps and answers: JSON, checked and shaped elsewhere. Pure."""
+"""The JSON documents that the local SageMaker keeps and returns; other modules check and shape them. Pure."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What every image's `serve` does alike: HTTP in front of a model (way 1, ANSWER).
+"""The common part of every image's `serve`: HTTP in front of a model (way 1, ANSWER).
 
 `GET /ping` is 200 once the model is there. `POST /invocations` takes uint8 rasters of shape (n, 784) as
 application/x-npy, or {"instances": [[784 integers] ...]} as application/json, and answers probabilities (n, 10) in

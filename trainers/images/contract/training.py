@@ -1,4 +1,4 @@
-"""What every image's `train` does alike: reads channels and hyperparameters, describes the model, says why it failed.
+"""The common part of every image's `train`: reads channels and hyperparameters, describes the model, says why it failed.
 
 A channel holds .npz files with `images` uint8 (n, 784), `labels` uint8 (n,) and, where drawings differ in worth,
 `weights` float32 (n,). An image adds a dataclass of its hyperparameters and a function that makes the model's files.
