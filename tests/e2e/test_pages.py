@@ -531,6 +531,21 @@ def test_a_name_that_is_too_long_to_type_is_copied_by_a_button(stage: Stage, vis
     assert console.page.evaluate("navigator.clipboard.readText()").endswith(":endpoint/gamenight-xgboost")
 
 
+def test_what_is_copied_says_so_though_its_card_is_drawn_anew_meanwhile(stage: Stage, visit: Visits) -> None:
+    stage.endpoint("base1")
+    page = visit(f"{stage.url}/endpoints").page
+    button = page.get_by_role("button", name="Copy the ARN of gamenight-xgboost")
+    expect(button).to_be_visible()
+    page.evaluate("void (navigator.clipboard.writeText = () => new Promise((done) => (window.copied = done)))")
+    button.click()
+    page.evaluate("document.querySelector('.endpoint[data-model=xgboost]').classList.add('old')")
+    stage.endpoint("2", "base1")
+    expect(page.locator(".endpoint.old")).to_have_count(0)
+    page.evaluate("window.copied()")
+    expect(button).to_have_text("Copied")
+    expect(button).to_have_text("Copy")
+
+
 def test_the_watch_page_marks_shadows_and_who_is_not_here(stage: Stage, visit: Visits) -> None:
     stage.score("xgboost", 7, [7, 7, 1])
     stage.score("xgboost", 7, [7, 7, 7], version="4", shadow=True)
