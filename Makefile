@@ -35,10 +35,15 @@ test: setup setup-dev lint  ## set up, then pass every check and every test; one
 	$(BIN)/python -m tests.web
 	$(BIN)/python -m pytest $(if $(MAY_SKIP),-rsx,--all-must-run)
 
+# An image's modules import each other, and those of contract/, by bare names.
+IMAGES := $(patsubst %/,%,$(wildcard trainers/images/*/ tests/images/*/))
+
 lint: setup setup-dev  ## style, types, import rules; the types of web/ too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy trainers/images/make_base.py
+	for image in $(IMAGES); do MYPYPATH=$$image:trainers/images/contract $(BIN)/mypy --explicit-package-bases $$image/*.py || exit 1; done
 	$(BIN)/lint-imports
 	$(BIN)/node $(TOOLS)/web/node_modules/typescript/bin/tsc -p web/jsconfig.json
 
@@ -52,6 +57,9 @@ compose-test:  ## build the containers, play, kill each, play on; says so where 
 bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.loop
 	$(BIN)/python -m tests.bench.serving
+	$(BIN)/python -m tests.bench.price
+	$(BIN)/python -m tests.bench.floor
+	$(BIN)/python -m tests.bench.peers
 
 setup-dev: .venv/dev.stamp $(TOOLS)/awscli.stamp $(TOOLS)/web.stamp
 
@@ -92,12 +100,12 @@ $(TOOLS)/web.stamp: .venv/dev.stamp $(WEB)
 
 # Locks: exact versions with hashes, for every platform, and no addresses.
 COMPILE := $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 $(UPGRADE)
-INS := requirements/main.in $(filter-out requirements/main.in,$(wildcard requirements/*.in trainers/images/*/requirements*.in))
+INS := requirements/main.in $(filter-out requirements/main.in,$(wildcard requirements/*.in trainers/images/*/requirements*.in tests/bench/peer_jobs/*.in))
 
 lock: setup-dev  ## resolve all requirements anew (UPGRADE=--upgrade for newer versions)
 	@for file in $(INS); do \
 	  echo "$$file"; \
-	  case $$file in requirements/main.in|*/images/*|*/uv.in|*/s3.in|*/awscli.in) same=;; *) same="-c requirements/main.txt";; esac; \
+	  case $$file in requirements/main.in|*/images/*|*/peer_jobs/*|*/uv.in|*/s3.in|*/awscli.in) same=;; *) same="-c requirements/main.txt";; esac; \
 	  $(COMPILE) $$file $$same -o $${file%.in}.txt || exit 1; \
 	done
 	@cp $(WEB) $(TOOLS)/web/ && cd $(TOOLS)/web && $(CURDIR)/$(BIN)/npm install --package-lock-only --silent && cp package-lock.json $(CURDIR)/tests/web/

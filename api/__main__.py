@@ -7,8 +7,8 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from api.app import MAX_SOCKETS, create_app
-from api.connections import Crowd, HttpProtocol
-from api.frames import MAX_FRAME
+from api.connections import ConnectionCounts, HttpProtocol
+from api.play.messages import MAX_FRAME
 from api.sockets import Protocol
 from contracts.settings import GAME_SECRETS, KAFKA_SECRETS, Settings
 from producers.bus import BusError, open_bus
@@ -22,18 +22,18 @@ GRACE_S = 1
 
 
 MAX_CONNECTIONS = 2 * MAX_SOCKETS
-"""Of all kinds, from all addresses; what is asked on one more is refused with 503."""
+"""Connections of all kinds, from all addresses; a request on one more is refused with 503."""
 
 
 def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
-    """What serves an app: told to stop, it gives every socket a close frame (1012)."""
+    """Build the server of an app; when it is told to stop, it sends every socket a close frame (1012)."""
     return uvicorn.Server(
         uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
             loop="uvloop",
-            http=partial(HttpProtocol, Crowd(settings.connections_per_address, settings.trusted_proxies)),  # type: ignore[arg-type]
+            http=partial(HttpProtocol, ConnectionCounts(settings.connections_per_address, settings.trusted_proxies)),  # type: ignore[arg-type]
             ws=Protocol,
             ws_max_size=MAX_FRAME,
             ws_per_message_deflate=False,

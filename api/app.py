@@ -14,33 +14,41 @@ from fastapi.routing import APIWebSocketRoute
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.websockets import WebSocket
 
+from api.apps.access import Access
+from api.apps.predictor import SLACK_S, Predictor
+from api.apps.routes import predict_router
 from api.asyncapi import document
-from api.board import Board
-from api.game import Game
+from api.folds.command_status import CommandStatus
+from api.folds.endpoint_latency import EndpointLatency
+from api.folds.model_board import ModelBoard
+from api.folds.recent_drawings import RecentDrawings
 from api.guard import Guard, guest_of, hosts
 from api.health import Health
 from api.limits import Guest, Limits
-from api.live import Live
-from api.meters import Meters
-from api.operators import Operators
-from api.ops import not_valid, router
-from api.orders import Orders
+from api.metrics import Metrics
+from api.ops.operators import Operators
+from api.ops.routes import not_valid, router
 from api.pages import WEB, Policy, add_pages
-from api.predict import SLACK_S, Predictor, predict_router
-from api.recent import Recent
+from api.play.feed import TICK_S as FEED_S
+from api.play.feed import PlayerFeed
+from api.play.game import TICK_S as GAME_S
+from api.play.game import Game
+from api.play.seats import Seats
+from api.probes import Probes
 from api.relay import Relay
-from api.seats import Seats
-from api.sockets import INTERNAL_ERROR, Line, deny, from_here, origins
-from api.watch import Watchers
+from api.sockets import INTERNAL_ERROR, Connection, deny, from_here, origins
+from api.ticker import tick_every
+from api.watch.watchers import TICK_S as WATCH_S
+from api.watch.watchers import Watchers
 from contracts.ports import Bus
 from contracts.settings import Settings
 
 MAX_SOCKETS = 2000
-"""Of all kinds; one more is refused with 503."""
+"""Sockets of all kinds; one more is refused with 503."""
 MAX_BODY = 65_536
 """Bytes of the largest body that a route takes, unless it says otherwise."""
 READY_S = 30.0
-"""How long reading what players need of the bus may take at a start, in seconds: a second, unless the broker is slow."""
+"""How long a start may take to read from the bus what players need, in seconds; it takes one unless the broker is slow."""
 
 log = structlog.get_logger(__name__)
 
@@ -50,12 +58,12 @@ class NotReady(RuntimeError):
 
 
 def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable[[], float] = time.monotonic) -> FastAPI:
-    """The API on a bus. Nothing runs before the app is started; whoever opened the bus closes it.
+    """Build the API on a bus. Nothing runs before the app is started; whoever opened the bus closes it.
 
     Args:
         settings: Must have a `seat_secret`.
-        bus: Open.
-        web: Folder of the pages.
+        bus: An open bus.
+        web: The folder of the pages.
         clock: Monotonic, in seconds.
 
     Raises:
@@ -63,26 +71,33 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     """
     if not settings.seat_secret:
         raise ValueError("no seat secret: `gamenight up` makes one, or set GAMENIGHT_SEAT_SECRET")
-    meters, recent, board, live, orders = Meters(), Recent(), Board(), Live(), Orders()
+    roster = settings.roster()
+    metrics, recent, board = Metrics(), RecentDrawings(), ModelBoard(roster)
+    latency, commands = EndpointLatency(roster.batch), CommandStatus()
     limits, operators = Limits(settings), Operators(settings.operator_token)
-    game = Game(bus, recent, Seats(settings.seat_secret), board.states, meters, clock)
-    health = Health(bus, lambda: board.expected, lambda: board.folding, lambda: relay.trouble, clock)
-    predictor = Predictor(bus, settings.guess_budget_ms / 1000 + SLACK_S)
-    relay = Relay(bus, recent, board, live, orders, game, predictor, health, meters)
-    watchers = Watchers(board, lambda: game.online, lambda: recent.total)
+    relay, probes = Relay(bus, metrics), Probes(bus)
+    health = Health(probes, board, relay, clock)
+    predictor = Predictor(probes, board, settings.guess_budget_ms / 1000 + SLACK_S)
+    game = Game(bus, recent, Seats(settings.seat_secret), board, metrics, clock)
+    feed = PlayerFeed(board, recent, game, metrics, clock)
+    watchers = Watchers(board, game, recent)
+    relay.subscribe(health, live_only=True)
+    relay.subscribe(probes, latency, commands, feed)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         relay.start()
         deadline = clock() + READY_S
-        while not relay.ready:  # before that, players would be told of models that are not those that answer
+        while not relay.ready:  # before that, players would see models other than those that answer
             if clock() > deadline:
                 relay.stop()
                 raise NotReady(f"the bus was not read within {READY_S:.0f} s: {relay.trouble or 'too much is on it'}")
             await asyncio.sleep(0.02)
-        recent.total = 0  # watchers are told of the drawings since the start
-        ticking = [asyncio.create_task(tick) for tick in (game.tick(), watchers.tick(), relay.tick())]
-        log.info("started", models=list(board.answering))
+        recent.total = 0  # watchers see the number of drawings since the start
+        board.changes()  # they are in every snapshot
+        ticks = ((GAME_S, game.tick), (WATCH_S, watchers.tick), (FEED_S, feed.tick))
+        ticking = [asyncio.create_task(tick_every(seconds, tick)) for seconds, tick in ticks]
+        log.info("started", models=[*board.catalog.champions, *board.catalog.snapshots])
         yield
         for task in ticking:
             task.cancel()
@@ -92,18 +107,20 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, not_valid)
-    app.include_router(router(operators, bus, board, live, orders, health, meters))
-    app.include_router(predict_router(settings, board, predictor, meters, origins(settings.allowed_origins)))
+    app.include_router(router(operators, bus, board, latency, commands, health, metrics))
+    app.include_router(
+        predict_router(Access(settings, clock), predictor, metrics, origins(settings.allowed_origins), roster.names)
+    )
     known = origins(settings.allowed_origins) | {f"http://{settings.host}:{settings.port}"}
-    open_lines: set[Line] = set()
+    open_connections: set[Connection] = set()
 
-    def socket(path: str, talk: Callable[[Line, Guest], Awaitable[None]]) -> APIWebSocketRoute:
+    def socket(path: str, talk: Callable[[Connection, Guest], Awaitable[None]]) -> APIWebSocketRoute:
         async def serve(socket: WebSocket) -> None:
             guest = guest_of(socket)
             if not from_here(socket.headers, known):
                 await deny(socket, 403, "this page is not the game's: add its origin to GAMENIGHT_ALLOWED_ORIGINS")
                 return
-            if len(open_lines) >= MAX_SOCKETS:
+            if len(open_connections) >= MAX_SOCKETS:
                 await deny(socket, 503, f"{MAX_SOCKETS} sockets are open: come again later")
                 return
             if why := guest.open():
@@ -114,25 +131,25 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
             except BaseException:
                 guest.close()
                 raise
-            line = Line(socket)
-            open_lines.add(line)
-            meters.sockets.labels(path).inc()
+            connection = Connection(socket)
+            open_connections.add(connection)
+            metrics.sockets.labels(path).inc()
             try:
-                await talk(line, guest)
+                await talk(connection, guest)
             except Exception:
                 log.exception("socket failed", path=path)
-                line.close(INTERNAL_ERROR, "a fault of the server")
+                connection.close(INTERNAL_ERROR, "a fault of the server")
             finally:
-                await line.finish()
-                open_lines.discard(line)
+                await connection.finish()
+                open_connections.discard(connection)
                 guest.close()
-                meters.sockets.labels(path).dec()
-                meters.closes.labels(str(line.code)).inc()
+                metrics.sockets.labels(path).dec()
+                metrics.closes.labels(str(connection.code)).inc()
 
         return APIWebSocketRoute(path, serve)
 
     app.router.routes += [socket("/ws/play", game.play), socket("/ws/watch", watchers.watch)]
-    add_pages(app, web, app.openapi(), document(app.version))
+    add_pages(app, web, document(app.version))
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=MAX_BODY)
     app.add_middleware(Guard, hosts(settings), limits, operators, clock)
     app.add_middleware(Policy)

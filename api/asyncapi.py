@@ -6,7 +6,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.frames import ERROR_CODES, MAX_FRAME, MESSAGES, Error, Guess, Joined, Missed, ModelChanged, Receipt, RoomChanged, Saved
+from api.play.frames import ERROR_CODES, Error, Guess, Joined, Missed, ModelChanged, Receipt, RoomChanged, Saved
+from api.play.messages import MAX_FRAME, MESSAGES
 from contracts.events import EVENTS, TOPICS
 
 _TO_PLAYER: Final[tuple[type[BaseModel], ...]] = (Joined, Saved, Guess, Missed, Receipt, ModelChanged, RoomChanged, Error)
@@ -14,10 +15,10 @@ _REF: Final = "#/components/schemas/{model}"
 
 
 def document(version: str) -> dict[str, Any]:
-    """The whole document, as JSON-ready values.
+    """Build the whole document, as JSON-ready values.
 
     Args:
-        version: Of the product.
+        version: The product's version.
     """
     from_player = tuple(MESSAGES.values())
     messages = [*EVENTS, *from_player, *_TO_PLAYER]

@@ -1,6 +1,6 @@
-"""HTTP connections that end: heads, bodies and times have limits, and a refusal is heard before a connection is cut (all ways).
+"""HTTP connections with limits on heads, bodies and times, which deliver a refusal before they are cut (all ways).
 
-`HttpProtocol` is uvicorn's over httptools, which takes heads of any size and waits for ever for a request that does not come.
+`HttpProtocol` extends uvicorn's over httptools, which takes heads of any size and waits for ever for a request.
 """
 
 import asyncio
@@ -13,8 +13,8 @@ import structlog
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from api.apps.predict_request import MAX_BODY
 from api.limits import address_of
-from api.question import MAX_BODY
 
 MAX_URL: Final = 8192
 """Bytes of a request's target."""
@@ -24,7 +24,7 @@ MAX_FIELD: Final = 8000
 """Bytes of one header; the socket's own parser takes lines of 8,192."""
 MAX_FIELDS: Final = 64
 MAX_WIRE: Final = 2 * MAX_BODY
-"""Bytes of a body as it is sent; routes take less."""
+"""Bytes of a body on the wire; routes take less."""
 MAX_PIPELINED: Final = 16
 """Requests that may come before the first is answered."""
 HEAD_S: Final = 10.0
@@ -32,20 +32,20 @@ HEAD_S: Final = 10.0
 REQUEST_S: Final = 15.0
 """How long a body may take to come, in seconds."""
 READ_S: Final = 20.0
-"""How long an answer may lie unread, in seconds."""
+"""How long an answer may stay unread, in seconds."""
 CLOSE_S: Final = 1.0
-"""How long is read on after a refusal, so that it is heard, in seconds."""
+"""How long the connection is still read after a refusal, so that the refusal arrives, in seconds."""
 MAX_UNHEARD: Final = 32 << 20
-"""Bytes that are read and forgotten meanwhile."""
+"""Bytes that are read and dropped in that time."""
 
 log = structlog.get_logger(__name__)
 
 
-class Crowd:
-    """The HTTP connections of a process, by address. One that becomes a socket is none any more."""
+class ConnectionCounts:
+    """Counts the HTTP connections of a process by address. A connection that becomes a socket no longer counts."""
 
     def __init__(self, most: int, trusted_proxies: str) -> None:
-        """Let each address hold ``most``, 0: any number; a trusted proxy's connections are not counted."""
+        """Let each address hold ``most`` connections, 0: any number; a trusted proxy's are not counted."""
         self._most = most or inf
         self._proxies = ProxyHeadersMiddleware(_nobody, trusted_proxies).trusted_hosts
         self._open: Counter[str] = Counter()
@@ -59,7 +59,7 @@ class Crowd:
         return True
 
     def leave(self, host: str) -> None:
-        """Count one no more."""
+        """Stop counting a connection."""
         address = address_of(host)
         self._open[address] -= 1
         if self._open[address] <= 0:
@@ -67,15 +67,15 @@ class Crowd:
 
 
 async def _nobody(*_: Any) -> None:
-    """No app."""
+    """Answer nothing; it stands for the app of a refused connection."""
 
 
 class _Refused(Exception):
-    """A request is over a limit."""
+    """The request is over a limit."""
 
 
 class _Politely:
-    """The transport as an answer sees it: to close is to read on for a moment where the request is not over yet."""
+    """The transport that an answer gets: if the request is not over yet, closing it reads on for a moment first."""
 
     def __init__(self, protocol: "HttpProtocol") -> None:
         self._protocol = protocol
@@ -87,10 +87,10 @@ class _Politely:
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP with limits."""
+    """uvicorn's HTTP protocol with limits."""
 
-    def __init__(self, crowd: Crowd, *args: Any, **kwargs: Any) -> None:
-        """Take part in a crowd; the rest is uvicorn's."""
+    def __init__(self, crowd: ConnectionCounts, *args: Any, **kwargs: Any) -> None:
+        """Count the connection in ``crowd``; the other arguments are uvicorn's."""
         super().__init__(*args, **kwargs)
         self._crowd = crowd
         self._host: str | None = None
@@ -107,7 +107,7 @@ class HttpProtocol(HttpToolsProtocol):
     # --- the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, if the address has room."""
+        """Begin, if the address may have another connection."""
         super().connection_made(transport)
         host = self.client[0] if self.client else ""
         if self._crowd.enter(host):
@@ -117,7 +117,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.refuse(429, "too many connections from your address: use one again, or close one")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of everything."""
+        """Release everything."""
         self._leave()
         super().connection_lost(exc)
 
@@ -149,14 +149,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._begun = False
         super().data_received(data)
         if self._heading and not self._begun:
-            self._wire += len(data)  # what the parser keeps of a header that is not whole is in none of its callbacks
+            self._wire += len(data)  # the parser buffers an incomplete header without any callback
             if self._wire > MAX_HEAD:
                 self.refuse(431, f"a request's head has at most {MAX_HEAD} bytes")
         elif not self._whole and self._wire > MAX_WIRE:
             self.refuse(413, f"a request has at most {MAX_BODY} bytes")
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Begin a request."""
         super().on_message_begin()
         self._heading, self._whole, self._begun = True, False, True
         self._head = self._fields = self._wire = 0
@@ -186,7 +186,7 @@ class HttpProtocol(HttpToolsProtocol):
         if version not in {"1.0", "1.1"} or (version == "1.0" and self._should_upgrade()):
             self._stop(505, "HTTP/1.1 is spoken here")
         super().on_headers_complete()
-        if self.cycle is before:  # a socket is asked for
+        if self.cycle is before:  # the request asks for a socket
             return
         self._await(REQUEST_S)
         self._keeps, self.cycle.keep_alive = self.cycle.keep_alive, False
@@ -195,7 +195,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._stop(429, f"at most {MAX_PIPELINED} requests at once")
 
     def on_message_complete(self) -> None:
-        """The request is here."""
+        """Note that the request is complete."""
         super().on_message_complete()
         self._whole = True
         self._await(None)
@@ -210,19 +210,19 @@ class HttpProtocol(HttpToolsProtocol):
     # --- time
 
     def pause_writing(self) -> None:
-        """Nobody reads: that may not last."""
+        """Give a peer that does not read a while to do so."""
         super().pause_writing()
         self._stalled = self._stalled or self.loop.call_later(READ_S, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Somebody reads."""
+        """Note that the peer reads again."""
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing more was asked."""
+        """Close the connection: no further request came."""
         super().timeout_keep_alive_handler()
         self.loop.call_later(CLOSE_S, self.transport.abort)
 
@@ -242,11 +242,11 @@ class HttpProtocol(HttpToolsProtocol):
         raise _Refused(why)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what the parser could not read, or was told not to."""
+        """Refuse a request that the parser could not read, or that is over a limit."""
         self.refuse(*self._answer)
 
     def refuse(self, status: int, why: str) -> None:
-        """Say why, where no answer is on its way already, and end the connection."""
+        """Answer with the reason, unless another answer is on its way already, and end the connection."""
         if self._parted or self.transport.is_closing():
             return
         log.warning("request refused", status=status, why=why, by=self.client[0] if self.client else "")
@@ -264,11 +264,11 @@ class HttpProtocol(HttpToolsProtocol):
                 f"content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode()
                 + body
             )
-        self._whole = False  # whatever it was, more of it may be on its way
+        self._whole = False  # more of the request may be on its way
         self.part()
 
     def part(self) -> None:
-        """Close: what was said is heard first. Bytes that nobody has read would make the kernel reset the connection."""
+        """Close once the answer has arrived: unread bytes would make the kernel reset the connection."""
         if self._parted:
             return
         self._await(None)

@@ -1,4 +1,4 @@
-"""What is asked of every request and every socket before anything of it is read: for whom, and how often (all ways)."""
+"""Checks every request and socket before anything of it is read: its host, and how often its address asks (all ways)."""
 
 import ipaddress
 import math
@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.limits import Guest, Limits, address_of
-from api.operators import Operators
+from api.ops.operators import Operators
 from contracts.settings import Settings
 
 LOCAL: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 class Guard:
     """Refuses hosts that are not the game's (400), addresses that ask too often (429), and wrong tokens on sockets.
 
-    Starlette's TrustedHostMiddleware cannot say what to do, nor that the address which a connection came in at is the game's.
+    Starlette's TrustedHostMiddleware cannot say what to do, and does not know that a connection's own address is the game's.
     """
 
     def __init__(
@@ -35,9 +35,9 @@ class Guard:
 
         Args:
             app: Gets what is not refused, and finds the `Guest` of a socket with `guest_of`.
-            hosts: Names that the game is asked for by, besides the address of each connection; ``*.name``: all below a name.
-            limits: What each address has left.
-            operators: Their sockets have no limits.
+            hosts: Names under which the game is reached, besides the address of each connection; ``*.name``: all below a name.
+            limits: How much each address may still do.
+            operators: Knows operators, whose sockets have no limits.
             clock: Monotonic, in seconds.
         """
         self._app = app
@@ -47,7 +47,7 @@ class Guard:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve."""
+        """Check a request or socket, then refuse it or hand it to the app."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
@@ -97,13 +97,13 @@ class Guard:
 
 
 def guest_of(connection: HTTPConnection) -> Guest:
-    """Who opens a socket."""
+    """Return the guest who opens a socket."""
     guest: Guest = connection.scope[_GUEST]
     return guest
 
 
 def hosts(settings: Settings) -> frozenset[str]:
-    """The names that the game is asked for by: this machine's own, where it is served, and those of the settings."""
+    """Return the names under which the game is reached: this machine's own, the served address, and those of the settings."""
     named = {part.strip().lower() for part in settings.allowed_hosts.split(",") if part.strip()}
     pages = {urlsplit(part.strip()).hostname or "" for part in settings.allowed_origins.split(",")}
     return LOCAL | named | (pages | {settings.host.lower()}) - {"", "0.0.0.0", "::"}

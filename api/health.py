@@ -1,212 +1,166 @@
-"""Health: is a drawing answered by every model that is shown, and a correction learned? Found out by asking (ways 1 and 2).
+"""Health says whether a drawing is answered by every model that is shown, and a correction learned (ways 1 and 2).
 
-Whoever wants to know has the whole way walked, in both directions, over the bus: see decisions 0005 and 0017. Nothing is asked
-while nobody wants to know, or while players' own drawings and corrections tell. Each process of the stream layer has partitions
-of its own, so every partition is asked each time: whichever process is down, some partition is silent.
+It finds out by sending probes over the bus, the whole way and back: see decisions 0005 and 0017. No probe is sent while
+nobody asks, or while players' own drawings and corrections show it. Each process of the stream layer has partitions of
+its own, so every partition is probed each time: whichever process is down, some partition does not answer.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
-from itertools import count
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from math import inf
-from typing import Final
+from typing import ClassVar, Final
 from uuid import UUID, uuid4
 
-from api.board import LEARNERS
+from cachetools import FIFOCache
+
+from api.folds.model_board import LEARNERS, ModelBoard
+from api.probes import Probe, Probes, one_of_each_partition, partition_of_player, why_missed
+from api.relay import Relay
+from api.verdict import Status, Verdict
 from contracts.events import (
     PLAYER_PARTITIONS,
     CorrectionProbed,
     CorrectionReceipt,
     DrawingSubmitted,
+    Event,
     GuessMade,
     GuessMissed,
     Outcome,
     PreviewGuessed,
     ReceiptProbed,
 )
-from contracts.ports import Bus, Record
-from producers.bus import partition_of
+from contracts.ports import Record
 
 ACKNOWLEDGED_S: Final = 0.5
-"""So long may the broker take to acknowledge a question."""
+"""How long the broker may take to acknowledge a probe."""
 WITHIN_S: Final = 0.7
-"""So long may the answers take, the acknowledgement included."""
+"""How long the answers may take, with the acknowledgement."""
 OLDEST_S: Final = 1.0
-"""No answer that a verdict stands on is older when the verdict is given."""
+"""The greatest age of the answers behind a verdict when it is given."""
 CACHED_S: Final = 0.2
-"""A verdict is given again for so long, and what a player's drawing tells of its partition counts for so long."""
+"""How long a verdict is given again, and how long a player's answered drawing vouches for its partition."""
 PAGES_S: Final = 0.9
-"""To pages for so long: there may be many, open all day; to nobody once its oldest answer is: telling takes a moment."""
+"""How long a verdict is given to pages, many of which may be open all day, unless its oldest answer is too old."""
 SOON_S: Final = 0.15
-"""Within this all is answered, unless something is missing."""
+"""All probes are answered within this time, unless something is missing."""
 LEARNED_S: Final = 0.7
-"""An answer to the question whether corrections are learned counts for so long: each leaves two small records for good."""
+"""How long an answer to a probe of corrections counts: each such probe leaves two small records for good."""
 HELD_UP: Final = f"it is held up: finding out takes it more than {OLDEST_S:.0f} s, and older answers are none"
-"""Said of the API itself, whose clock has gone on where it could not."""
+"""The cause when the API itself was held up and could not run in time."""
 
 _SEVEN = [[[90.0, 80.0], [190.0, 80.0], [130.0, 220.0]]]
 _JOINER: Final = "joiner"
-"""Who reads corrections first: it answers for its process where the whole way is not asked for."""
+"""The stage that reads corrections first: it answers for its process when the whole way is not probed."""
 _WORKER: Final = "the learning worker is down, starting or behind"
-_REMEMBERED = 1000  # drawings of players that not all have answered
-
-
-class Status(StrEnum):
-    """How the game is."""
-
-    OK = "ok"
-    """A drawing is answered by every model that is shown, and a correction is learned."""
-    DEGRADED = "degraded"
-    """It can be played; what is missing is named."""
-    UNAVAILABLE = "unavailable"
-    """It cannot be played."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How the game is, and why."""
-
-    status: Status
-    missing: dict[str, str]
-    """What is missing, and the cause."""
-    since: float
-    """The time of the oldest answer that it stands on, in seconds of the clock."""
-
-    @property
-    def reason(self) -> str:
-        """In one line."""
-        told = "; ".join(f"{name}: {why}" for name, why in self.missing.items())
-        return told or "a drawing is answered by every model that is shown, and a correction is learned"
+_REMEMBERED = 1000  # players' drawings that not all models have answered yet
 
 
 @dataclass(slots=True)
-class _Question:
-    """What is asked of one partition, and who has answered."""
+class _Questions:
+    """The probes that are sent to one partition."""
 
-    drawing_id: UUID | None
-    """None: a player's drawing has told."""
-    probe_id: UUID | None
-    """None: whether corrections are read here is known."""
-    whole: bool = False
-    """Whether the probe goes the whole way of a correction, or to the joiner alone."""
-    answered: set[str] = field(default_factory=set)
-    missed: set[str] = field(default_factory=set)
-    learned: set[str] = field(default_factory=set)
+    drawing: Probe | None = None
+    """None: a player's drawing has shown it."""
+    correction: Probe | None = None
+    """None: it is known that corrections are read here."""
 
-    def through(self, models: frozenset[str]) -> bool:
-        """Whether there is nothing more to wait for."""
-        heard = self.drawing_id is None or self.answered | self.missed >= models
-        return heard and not self.unlearned
+    def probes(self) -> list[Probe]:
+        """Return the probes that are under way."""
+        return [probe for probe in (self.drawing, self.correction) if probe is not None]
 
     @property
-    def unlearned(self) -> set[str]:
-        """Stages that were asked and have not answered."""
-        if self.probe_id is None:
-            return set()
-        return (set(LEARNERS) if self.whole else {_JOINER}) - self.learned
+    def answered(self) -> set[str]:
+        """Return the models that have answered; a model does not count if another answered in its place."""
+        guesses = self.drawing.asked.guesses if self.drawing is not None else {}
+        return {model for model, guess in guesses.items() if guess.fallback is None}
+
+    @property
+    def unlearned(self) -> frozenset[str]:
+        """Return the stages that were asked and have not answered."""
+        return self.correction.asked.silent if self.correction is not None else frozenset()
 
 
 class Health:
-    """Asks what players ask, when somebody wants to know and no player just did.
+    """Sends probes as players send drawings and corrections, when somebody asks and no player just did.
 
-    Each time every partition is asked for an answer to a drawing, and whether its corrections are read. The whole way of a
-    correction leaves records for good, so one partition is asked for that, the next one in turn, and with it those that gave
+    Each time, every partition is asked for an answer to a drawing, and whether its corrections are read. The whole way of a
+    correction leaves records for good, so only one partition is asked for that, in turn, and with it those that gave
     no answer the last time.
     """
 
-    def __init__(
-        self,
-        bus: Bus,
-        expected: Callable[[], Mapping[str, str | None]],
-        folding: Callable[[], Mapping[str, str]],
-        reading: Callable[[], str],
-        clock: Callable[[], float],
-    ) -> None:
-        """Ask over ``bus``.
+    takes: ClassVar[tuple[type[Event], ...]] = (GuessMade, GuessMissed, CorrectionReceipt, ReceiptProbed)
+
+    def __init__(self, probes: Probes, board: ModelBoard, relay: Relay, clock: Callable[[], float]) -> None:
+        """Join the parts.
 
         Args:
-            bus: Where the questions are put.
-            expected: The models that are to answer, each with the cause why it cannot; None: it can.
-            folding: Who of `LEARNERS` is not up to date yet, and how far it is.
-            reading: Says what is wrong with this process's own reading of the bus; empty: nothing.
+            probes: Sends probes.
+            board: Knows which models are to answer, and which learner is not up to date yet.
+            relay: Knows what is wrong with this process's own reading of the bus.
             clock: Monotonic, in seconds.
         """
-        self._bus = bus
-        self._expected = expected
-        self._folding = folding
-        self._reading = reading
+        self._probes = probes
+        self._board = board
+        self._relay = relay
         self._clock = clock
-        self._players = _one_of_each_partition()
+        self._players = one_of_each_partition()
         self._turn = 0
         self._silent = False
-        """Whether somebody did not answer the last time."""
+        """Whether an answer was missing the last time."""
         self._unlearned: set[int] = set()
         """Partitions whose corrections were not learned, or not read, the last time that was asked."""
-        self._by_id: dict[UUID, _Question] = {}
-        self._answers: dict[UUID, set[str]] = {}
+        self._open: set[UUID] = set()
+        """The ids of the probes that are under way."""
+        self._answers: FIFOCache[UUID, set[str]] = FIFOCache(_REMEMBERED)
         self._answered_at: dict[int, float] = {}
         """By partition, when a player's drawing was last answered by all."""
         self._learned_at: dict[int, dict[str, float]] = {partition: {} for partition in range(PLAYER_PARTITIONS)}
-        """By partition and stage."""
+        """By partition and stage, when a correction was last learned."""
         self._why: dict[str, str] = {}
         self._unacknowledged: list[asyncio.Future[Record]] = []
         self._verdict: Verdict | None = None
         self._found_at = -inf
         self._asking: asyncio.Task[Verdict] | None = None
-        self._heard = asyncio.Event()
 
     # --- what comes off the bus
 
-    def heard(self, guess: GuessMade) -> None:
-        """Take note of a guess."""
-        question = self._by_id.get(guess.drawing_id)
-        if guess.role == "shadow" or (isinstance(guess, PreviewGuessed) and not question):
+    def apply(self, event: GuessMade | GuessMissed | CorrectionReceipt | ReceiptProbed) -> None:
+        """Apply an event from the bus: what players' drawings and corrections show need not be probed."""
+        match event:
+            case GuessMade():
+                self._guessed(event)
+            case GuessMissed():
+                self._why[event.model] = why_missed(event)
+            case CorrectionReceipt():
+                if event.outcome in (Outcome.LEARNED, Outcome.WEIGHTED, Outcome.QUARANTINED):
+                    self._learned_at[partition_of_player(event.player_id)][event.stage] = self._clock()
+            case ReceiptProbed() if event.probe_id in self._open:
+                self._learned_at[partition_of_player(event.player_id)][event.stage] = self._clock()
+
+    def _guessed(self, guess: GuessMade) -> None:
+        asked = guess.drawing_id in self._open
+        if guess.role == "shadow" or (isinstance(guess, PreviewGuessed) and not asked):
             return
         if guess.fallback is not None:
             self._why[guess.model] = guess.fallback
-            if question:
-                question.missed.add(guess.model)
-                self._heard.set()
             return
         self._why.pop(guess.model, None)
-        if question:
-            question.answered.add(guess.model)
-            self._heard.set()
+        if asked:
             return
         answers = self._answers.setdefault(guess.drawing_id, set())
         answers.add(guess.model)
         if answers >= self._able():
             del self._answers[guess.drawing_id]
-            self._answered_at[_partition(guess.player_id)] = self._clock()
-        elif len(self._answers) > _REMEMBERED:
-            del self._answers[next(iter(self._answers))]
-
-    def missed(self, miss: GuessMissed) -> None:
-        """Take note that a model gives no answer."""
-        self._why[miss.model] = f"it rests: {miss.why}" if miss.resting else miss.why
-        if (question := self._by_id.get(miss.drawing_id)) is not None:
-            question.missed.add(miss.model)
-            self._heard.set()
-
-    def receipted(self, receipt: CorrectionReceipt | ReceiptProbed) -> None:
-        """Take note that a correction was learned, or a question answered where it would have been."""
-        if isinstance(receipt, CorrectionReceipt):
-            if receipt.outcome in (Outcome.LEARNED, Outcome.WEIGHTED, Outcome.QUARANTINED):
-                self._learned_at[_partition(receipt.player_id)][receipt.stage] = self._clock()
-        elif (question := self._by_id.get(receipt.probe_id)) is not None:
-            question.learned.add(receipt.stage)
-            self._learned_at[_partition(receipt.player_id)][receipt.stage] = self._clock()
-            self._heard.set()
+            self._answered_at[partition_of_player(guess.player_id)] = self._clock()
 
     # --- the question
 
     async def check(self, fresh_s: float = CACHED_S) -> Verdict:
-        """How the game is, within `WITHIN_S`, and by no answer older than `OLDEST_S`.
+        """Return the game's health within `WITHIN_S`, from answers that are no older than `OLDEST_S`.
 
-        Many who ask at once share one question, and so do those to whom a verdict that was found ``fresh_s`` ago is new.
+        Callers who ask at once share one check, and a verdict that is at most ``fresh_s`` old is given again.
         """
         for _ in range(2):
             verdict = await self._found(fresh_s)
@@ -215,7 +169,7 @@ class Health:
         return Verdict(Status.UNAVAILABLE, {"api": HELD_UP}, self._clock())
 
     def age_s(self, verdict: Verdict) -> float:
-        """How old the oldest answer is that a verdict stands on, in seconds."""
+        """Return the age of the oldest answer behind a verdict, in seconds."""
         return self._clock() - verdict.since
 
     async def _found(self, fresh_s: float) -> Verdict:
@@ -233,50 +187,39 @@ class Health:
 
     async def _look(self) -> Verdict:
         began = self._clock()
-        if wrong := self._reading():
+        if wrong := self._relay.trouble:
             return Verdict(Status.UNAVAILABLE, {"kafka": wrong}, began)
-        if self._unacknowledged:  # more questions would only wait behind these
+        if self._unacknowledged:  # more probes would only wait behind these
             await asyncio.wait(self._unacknowledged, timeout=CACHED_S)
             if not self._acknowledged():
                 return Verdict(Status.UNAVAILABLE, {"kafka": "it still does not acknowledge anything: is it up?"}, began)
-        questions, learned_at, known_at = self._questions(self._clock())
-        try:
-            refused = await self._put(questions, began)
-            soon = refused is None and await self._answered(questions, began, SOON_S) and self._clock() - began <= SOON_S
+        with ExitStack() as asked:
+            questions, learned_at, known_at = self._put(asked, self._clock())
+            refused = await self._refused(questions.values(), began)
+            soon = refused is None and await self._complete(questions, began, SOON_S) and self._clock() - began <= SOON_S
             if refused is None and not soon and learned_at is not None:
-                # What was learned a moment ago would be too old when this is over.
-                learned_at = None
-                refused = await self._put(self._question_of_learning(questions), began)
+                # A correction that was learned a moment ago would be too old by the end of this check.
+                learned_at, turn = None, questions[self._turn]
+                turn.correction = self._put_correction(asked, self._turn, whole=True)
+                refused = await self._refused([_Questions(correction=turn.correction)], began)
             if refused is not None:
                 return Verdict(Status.UNAVAILABLE, {"kafka": refused}, began)
-            await self._answered(questions, began, WITHIN_S)
-        finally:
-            for question in questions.values():
-                self._by_id.pop(question.drawing_id or UUID(int=0), None)
-                self._by_id.pop(question.probe_id or UUID(int=0), None)
-        return self._judge(questions, min(began, known_at, learned_at if learned_at is not None else began))
+            await self._complete(questions, began, WITHIN_S)
+            return self._judge(questions, min(began, known_at, learned_at if learned_at is not None else began))
 
-    async def _answered(self, questions: Mapping[int, _Question], began: float, within_s: float) -> bool:
-        """Wait for the answers; whether all are there."""
+    async def _complete(self, questions: Mapping[int, _Questions], began: float, within_s: float) -> bool:
+        """Wait for the answers; return whether all are there."""
         try:
             async with asyncio.timeout(max(0.0, within_s - (self._clock() - began))):
-                while not all(question.through(self._able()) for question in questions.values()):
-                    self._heard.clear()
-                    await self._heard.wait()
+                for one in questions.values():
+                    for probe in one.probes():
+                        await probe.complete()
         except TimeoutError:
             return False
         return True
 
-    def _question_of_learning(self, questions: Mapping[int, _Question]) -> dict[int, _Question]:
-        """The one that is to be asked besides, of the partition whose turn it is: whether a correction is learned."""
-        question = questions[self._turn]
-        self._by_id.pop(question.probe_id or UUID(int=0), None)
-        question.probe_id, question.whole = uuid4(), True
-        self._by_id[question.probe_id] = question
-        return {self._turn: replace(question, drawing_id=None)}
-
-    def _questions(self, now: float) -> tuple[dict[int, _Question], float | None, float]:
-        """By partition, what is to be asked; what is known since a moment ago is not, unless somebody was silent the last time.
+    def _put(self, asked: ExitStack, now: float) -> tuple[dict[int, _Questions], float | None, float]:
+        """Send the probes, by partition; skip what is known from a moment ago, unless an answer was missing the last time.
 
         Returns:
             The questions; since when it is known that corrections are learned, None where that is asked; and since when
@@ -290,54 +233,73 @@ class Health:
             learned = None
         questions, known = {}, inf
         for partition in range(PLAYER_PARTITIONS):
+            questions[partition] = one = _Questions()
             whole = partition in self._unlearned or (partition == self._turn and learned is None)
             answered = self._answered_at.get(partition, -inf)
             read = max(self._learned_at[partition].get(stage, -inf) for stage in (_JOINER, *LEARNERS))
-            ask_drawing = again or now - answered >= CACHED_S
-            ask_reading = again or whole or now - read >= CACHED_S
-            known = min([known, *([] if ask_drawing else [answered]), *([] if ask_reading else [read])])
-            question = _Question(uuid4() if ask_drawing else None, uuid4() if ask_reading else None, whole)
-            questions[partition] = question
-            self._by_id |= {name: question for name in (question.drawing_id, question.probe_id) if name}
+            if again or now - answered >= CACHED_S:
+                one.drawing = self._put_drawing(asked, partition)
+            else:
+                known = min(known, answered)
+            if again or whole or now - read >= CACHED_S:
+                one.correction = self._put_correction(asked, partition, whole)
+            else:
+                known = min(known, read)
         return questions, learned, known
 
-    async def _put(self, questions: Mapping[int, _Question], began: float) -> str | None:
-        """Put them on the bus for a look that ``began`` then; why the bus does not take them, or None."""
-        put: list[Future[Record]] = []
-        for partition, question in questions.items():
-            player = self._players[partition]
-            if question.drawing_id is not None:
-                drawing = {"strokes": _SEVEN, "width": 280, "height": 280, "final": False, "probe": True}
-                put.append(self._bus.publish(DrawingSubmitted(drawing_id=question.drawing_id, player_id=player, **drawing)))
-            if question.probe_id is not None:
-                only = None if question.whole else _JOINER
-                put.append(self._bus.publish(CorrectionProbed(probe_id=question.probe_id, player_id=player, only=only)))
+    def _put_drawing(self, asked: ExitStack, partition: int) -> Probe:
+        question = DrawingSubmitted(
+            drawing_id=self._identity(asked),
+            player_id=self._players[partition],
+            strokes=_SEVEN,
+            width=280,
+            height=280,
+            final=False,
+            probe=True,
+        )
+        return asked.enter_context(self._probes.ask(question, self._able()))
+
+    def _put_correction(self, asked: ExitStack, partition: int, whole: bool) -> Probe:
+        """Probe whether a correction is learned, the ``whole`` way, or only whether the joiner reads it."""
+        question = CorrectionProbed(
+            probe_id=self._identity(asked), player_id=self._players[partition], only=None if whole else _JOINER
+        )
+        return asked.enter_context(self._probes.ask(question, LEARNERS if whole else (_JOINER,)))
+
+    def _identity(self, asked: ExitStack) -> UUID:
+        """Make a probe's id, which is remembered while the probe is under way."""
+        identity = uuid4()
+        self._open.add(identity)
+        asked.callback(self._open.discard, identity)
+        return identity
+
+    async def _refused(self, questions: Iterable[_Questions], began: float) -> str | None:
+        """Wait until the bus has acknowledged what a look asks that ``began`` then; why it does not take it, or None."""
+        put = [probe.kept for one in questions for probe in one.probes()]
         if not put:
             return None
-        self._unacknowledged = [asyncio.wrap_future(future) for future in put]
-        for waiting in self._unacknowledged:
-            waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # looked at, so asyncio is not worried
+        self._unacknowledged = put
         within_s = max(0.0, min(ACKNOWLEDGED_S, began + WITHIN_S - self._clock()))
-        done, _ = await asyncio.wait(self._unacknowledged, timeout=within_s)
+        done, _ = await asyncio.wait(put, timeout=within_s)
         refusals = [str(future.exception()) for future in done if future.exception() is not None]
         if not self._acknowledged():
             return f"it did not acknowledge a drawing within {ACKNOWLEDGED_S} s: is it up?"
         return f"it refuses drawings: {refusals[0]}" if refusals else None
 
     def _acknowledged(self) -> bool:
-        """Whether no question waits for the broker any more."""
+        """Say whether the broker has acknowledged every probe."""
         self._unacknowledged = [future for future in self._unacknowledged if not future.done()]
         return not self._unacknowledged
 
     # --- the verdict
 
     def _able(self) -> frozenset[str]:
-        """The models that can be asked."""
-        return frozenset(model for model, absent in self._expected().items() if absent is None)
+        """Return the models that can be asked."""
+        return frozenset(model for model, absent in self._board.expected.items() if absent is None)
 
-    def _judge(self, questions: Mapping[int, _Question], since: float) -> Verdict:
-        expected, able = self._expected(), self._able()
-        asked = [question for question in questions.values() if question.drawing_id is not None]
+    def _judge(self, questions: Mapping[int, _Questions], since: float) -> Verdict:
+        expected, able = self._board.expected, self._able()
+        asked = [question for question in questions.values() if question.drawing is not None]
         told = [question.answered for question in asked if question.answered]
         answering = frozenset[str].intersection(*map(frozenset, told)) if told else frozenset[str]()
         missing = {model: why for model, why in expected.items() if why is not None and model not in answering}
@@ -353,7 +315,7 @@ class Health:
                 missing[name] = self._not_learned(stage)
         if _JOINER in unlearned:
             missing.setdefault(LEARNERS["learner"], f"some players' corrections are not read within {WITHIN_S} s: {_WORKER}")
-        missing |= self._folding()
+        missing |= self._board.folding
         self._unlearned = {partition for partition, question in questions.items() if question.unlearned}
         self._silent = bool(silent or self._unlearned)
         unplayable = len(silent) == len(questions)
@@ -369,19 +331,3 @@ class Health:
             else f"the last one was learned {self._clock() - at:.0f} s ago"
         )
         return f"a correction is not learned within {WITHIN_S} s ({last}): {where}"
-
-
-def _partition(player_id: str) -> int:
-    return partition_of(player_id.encode(), PLAYER_PARTITIONS)
-
-
-def _one_of_each_partition() -> list[str]:
-    """A name for each partition that players' events go to: nobody's."""
-    names: dict[int, str] = {}
-    prefix = uuid4().hex[:12]
-    for number in count():
-        name = f"probe-{prefix}-{number}"
-        names.setdefault(partition_of(name.encode(), PLAYER_PARTITIONS), name)
-        if len(names) == PLAYER_PARTITIONS:
-            return [names[partition] for partition in range(PLAYER_PARTITIONS)]
-    raise AssertionError("never: numbers do not end")

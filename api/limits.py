@@ -1,144 +1,138 @@
-"""How much a stranger may ask for: by address, by player and by socket (all ways). Pure: times and ids are passed in.
+"""Limits what a stranger may ask for, by address, by player and by socket (all ways). Pure: times and ids are passed in.
 
-Each process counts for itself: several behind one address let through as many times as much.
+Each process counts for itself, so N processes behind one address let through N times as much.
 """
 
 import ipaddress
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from api.frames import Mistake
-from contracts.events import MAX_WORDS
+from cachetools import LRUCache
+
+from api.play.messages import Mistake
+from contracts.events import MAX_CORRECTIONS
 from contracts.settings import Settings
 
 MAX_ADDRESSES: Final = 4096
-"""That are remembered; whoever was heard longest ago is forgotten."""
+"""How many addresses are remembered; the one that was silent longest is forgotten."""
 REQUESTS_S: Final = 3
-"""Requests of so many seconds may come at once: a page is made of many."""
+"""How many seconds' worth of requests may come at once: a page needs many."""
 DRAWINGS_S: Final = 1
-"""Drawings and frames of so many seconds: whoever draws then waits for them."""
+"""How many seconds' worth of drawings and frames may come at once: a player waits for each answer."""
 FOR_FINISHED: Final = 0.5
-"""This share of what an address may draw at once is kept for finished drawings: where many play behind one address, each sees
-fewer previews, and nobody waits for the guesses."""
+"""The share of what an address may draw at once that is kept for finished drawings: if many play behind one address, each sees
+fewer previews, and nobody waits for guesses."""
 FRAMES_A_DRAWING: Final = 15
 """Frames of all kinds that an address may send for each drawing that it may send."""
-WORDS_S: Final = 3600
-"""Corrections of so many seconds may come at once: people come in classes."""
-PLAYER_WORDS_S: Final = 60
-"""The same of one player."""
+CORRECTIONS_S: Final = 3600
+"""How many seconds' worth of corrections may come at once: a whole class may play together."""
+PLAYER_CORRECTIONS_S: Final = 60
+"""The same for one player."""
 MOST_STROKES: Final = 160_000
 """Bytes on the log of the largest drawing that a frame can hold: JSON writes ``1e14`` at length."""
 BESIDE_STROKES: Final = 7_000
-"""Bytes of the rest of an example, and of the lessons of it: features twice, guesses twice, ids."""
-OF_A_WORD: Final = 90
-"""Bytes of each earlier word on the drawing: an example has all labels."""
+"""Bytes of the rest of an example, and of its lessons: features twice, guesses twice, ids."""
+OF_A_CORRECTION: Final = 90
+"""Bytes of each earlier correction of the drawing, since an example has all labels."""
 
 
-def lasting(strokes: int | None, words: int, unanswered: int) -> int:
-    """Bytes that a word on a drawing adds, at most, to what is kept for good.
+def lasting(strokes: int | None, corrections: int, unanswered: int) -> int:
+    """Compute the bytes that a correction of a drawing adds, at most, to what is kept for good.
 
     Args:
-        strokes: Bytes of the drawing on the log; None: it is not known here, so it may be the largest, with all words on it.
-        words: That were said of it before.
-        unanswered: Models whose guess is not here yet: the example is written again with each.
+        strokes: Bytes of the drawing on the log; None: they are not known, so assume the largest, with all corrections.
+        corrections: How many were given before.
+        unanswered: How many models have not answered yet: the example is written again with each answer.
     """
     if strokes is None:
-        strokes, words = MOST_STROKES, MAX_WORDS
-    return (strokes + BESIDE_STROKES + OF_A_WORD * words) * (1 + unanswered)
+        strokes, corrections = MOST_STROKES, MAX_CORRECTIONS
+    return (strokes + BESIDE_STROKES + OF_A_CORRECTION * corrections) * (1 + unanswered)
 
 
 @dataclass(slots=True)
 class Bucket:
-    """What somebody may do now: fills evenly, up to a limit."""
+    """A token bucket: how much somebody may do now; it fills evenly, up to a limit."""
 
     limit: int
+    per_second: float
+    """How fast it fills."""
     tokens: float
     filled: float
-    """When it was filled last, in seconds of the caller's monotonic clock."""
-    per_second: float = 0.0
-    """How fast it fills; 0: up to its limit in a minute."""
+    """When it was last filled, in seconds of the caller's monotonic clock."""
 
     def take(self, now: float, cost: float = 1.0) -> float:
-        """Take one, or more. Returns 0, or how many seconds to wait until there is as much."""
+        """Take one, or more; return 0, or how many seconds to wait until there is enough."""
         wait_s = self.wait(now, cost)
         if not wait_s:
             self.tokens -= cost
         return wait_s
 
     def wait(self, now: float, cost: float = 1.0) -> float:
-        """How many seconds until there is one to take, or more."""
-        rate = self.per_second or self.limit / 60
-        self.tokens = min(float(self.limit), self.tokens + (now - self.filled) * rate)
+        """Return the seconds until there is one to take, or more."""
+        self.tokens = min(float(self.limit), self.tokens + (now - self.filled) * self.per_second)
         self.filled = now
-        return max(0.0, (cost - self.tokens) / rate)
+        return max(0.0, (cost - self.tokens) / self.per_second)
 
     def headers(self, wait_s: float = 0.0) -> dict[str, str]:
-        """What is left, and when all of it is there again."""
-        full_s = (self.limit - self.tokens) / (self.per_second or self.limit / 60)
+        """Return headers that say how much is left, and when the bucket is full again."""
         told = {
             "RateLimit-Limit": str(self.limit),
             "RateLimit-Remaining": str(int(self.tokens)),
-            "RateLimit-Reset": str(math.ceil(full_s)),
+            "RateLimit-Reset": str(math.ceil((self.limit - self.tokens) / self.per_second)),
         }
         return told | ({"Retry-After": str(math.ceil(wait_s))} if wait_s else {})
 
 
-class Buckets:
-    """A bucket for each of those who were heard of late."""
+def full_bucket(limit: int, per_second: float, now: float) -> Bucket:
+    """Make a full bucket."""
+    return Bucket(limit, per_second, float(limit), now)
 
-    def __init__(self, limit: int, per_second: float = 0.0) -> None:
-        """Let each do so much at once, and so much in a second; 0: `limit` in a minute."""
-        self._limit = limit
+
+class RateLimiter:
+    """A bucket for each recent caller. ``now`` is monotonic, in seconds."""
+
+    def __init__(self, per_second: float, burst: float) -> None:
+        """Let each do ``per_second``, and ``burst`` at once, at least one; where ``per_second`` is 0 there is no limit."""
         self._per_second = per_second
-        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+        self._burst = max(1, math.ceil(burst))
+        self._buckets: LRUCache[str, Bucket] = LRUCache(MAX_ADDRESSES)
 
-    def of(self, who: str, now: float) -> Bucket:
-        """Somebody's bucket: full, when they are heard for the first time. ``now`` is monotonic, in seconds."""
+    def bucket(self, who: str, now: float) -> Bucket:
+        """Return somebody's bucket, which is full the first time."""
         bucket = self._buckets.get(who)
         if bucket is None:
-            bucket = self._buckets[who] = Bucket(self._limit, float(self._limit), now, self._per_second)
-        self._buckets.move_to_end(who)
-        if len(self._buckets) > MAX_ADDRESSES:
-            self._buckets.popitem(last=False)
+            bucket = self._buckets[who] = full_bucket(self._burst, self._per_second, now)
         return bucket
 
-
-class Rate:
-    """Buckets that a setting fills; where it is 0 there is no limit."""
-
-    def __init__(self, per_second: float, burst_s: float) -> None:
-        """Let each do so much in a second, and what is not done within ``burst_s`` may be done at once."""
-        self._buckets = Buckets(max(1, math.ceil(per_second * burst_s)), per_second) if per_second > 0 else None
-
     def take(self, who: str, now: float, cost: float = 1.0, leave: float = 0.0) -> float:
-        """Take for somebody, at most all that there can be.
+        """Take from somebody's bucket, at most its whole capacity.
 
         Args:
             who: Whose bucket it is.
             now: Monotonic, in seconds.
             cost: How many to take.
-            leave: The share of a full bucket that is to be left in it, 0..1.
+            leave: The share of a full bucket that must stay in it, 0..1.
 
         Returns:
             0, or how many seconds to wait.
         """
-        if self._buckets is None:
+        if self._per_second <= 0:
             return 0.0
-        bucket = self._buckets.of(who, now)
-        kept = int(leave * bucket.limit)
-        cost = min(cost, bucket.limit - kept)
+        bucket = self.bucket(who, now)
+        kept = int(leave * self._burst)
+        cost = min(cost, self._burst - kept)
         return bucket.wait(now, cost + kept) or bucket.take(now, cost)
 
     def wait(self, who: str, now: float) -> float:
-        """How many seconds until somebody may take one."""
-        return self._buckets.of(who, now).wait(now) if self._buckets is not None else 0.0
+        """Return the seconds until somebody may take one."""
+        return self.bucket(who, now).wait(now) if self._per_second > 0 else 0.0
 
 
 def address_of(host: str) -> str:
-    """What counts as one address: an IPv6 network of 64 bits is one customer's."""
+    """Return what counts as one address: an IPv6 network of 64 bits is one customer's."""
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
@@ -150,43 +144,48 @@ def address_of(host: str) -> str:
     return str(ip)
 
 
+def _limiter(per_second: float, burst_s: float) -> RateLimiter:
+    """Build a limiter: what is not done within ``burst_s`` seconds may be done at once."""
+    return RateLimiter(per_second, per_second * burst_s)
+
+
 class Limits:
-    """What the addresses and players of one process have left."""
+    """How much each address and player of one process may still do."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the settings; nobody has done anything yet."""
-        drawings, words = settings.drawings_per_second, settings.corrections_per_minute / 60
-        self.requests = Rate(settings.requests_per_second, REQUESTS_S)
-        self.frames = Rate(FRAMES_A_DRAWING * drawings, DRAWINGS_S)
-        self.drawings = Rate(drawings, DRAWINGS_S)
-        self.player_drawings = Rate(settings.player_drawings_per_second, DRAWINGS_S)
-        self.words = Rate(words, WORDS_S)
-        self.player_words = Rate(words, PLAYER_WORDS_S)
-        self.lasting = Rate(settings.kept_mb_per_day * 1e6 / 86_400, WORDS_S)
-        """Bytes."""
-        self.joins = Rate(settings.joins_per_minute / 60, 60)
-        self.rooms = Rate(settings.room_tries_per_minute / 60, 60)
+        """Take the limits of the settings; all buckets are full."""
+        drawings, corrections = settings.drawings_per_second, settings.corrections_per_minute / 60
+        self.requests = _limiter(settings.requests_per_second, REQUESTS_S)
+        self.frames = _limiter(FRAMES_A_DRAWING * drawings, DRAWINGS_S)
+        self.drawings = _limiter(drawings, DRAWINGS_S)
+        self.player_drawings = _limiter(settings.player_drawings_per_second, DRAWINGS_S)
+        self.corrections = _limiter(corrections, CORRECTIONS_S)
+        self.player_corrections = _limiter(corrections, PLAYER_CORRECTIONS_S)
+        self.lasting = _limiter(settings.kept_mb_per_day * 1e6 / 86_400, CORRECTIONS_S)
+        """Bytes that an address may add to what is kept for good."""
+        self.joins = _limiter(settings.joins_per_minute / 60, 60)
+        self.rooms = _limiter(settings.room_tries_per_minute / 60, 60)
         self.sockets_per_address = settings.sockets_per_address or math.inf
         self.sockets_per_player = settings.sockets_per_player or math.inf
         self.sockets: Counter[str] = Counter()
-        """Open ones, by address."""
+        """How many sockets are open, by address."""
 
 
 class Guest:
-    """Who is at the other end of one socket: what is asked there counts for its address, and for its player.
+    """The person at the other end of one socket: what they ask for counts for their address, and for their player.
 
-    A refusal of the address is ``busy`` and costs the socket nothing: somebody else behind the same address may have been the
-    one. A refusal of the player is ``too_fast``, a mistake like any other.
+    A refusal of the address is ``busy`` and costs the socket nothing: somebody else behind the same address may be the
+    cause. A refusal of the player is ``too_fast``, a mistake like any other.
     """
 
     def __init__(self, limits: Limits, address: str, trusted: bool = False) -> None:
-        """Somebody at an address, as `address_of` gives it; who is trusted is an operator, and has no limits."""
+        """Take an address as `address_of` gives it; a trusted guest is an operator, and has no limits."""
         self._limits = limits
         self._trusted = trusted
         self.address = address
 
     def open(self) -> str:
-        """Count a socket, until `close`; returns why it is refused instead, empty if it is not."""
+        """Count a socket until `close`; return why it is refused, empty if it is not."""
         sockets = self._limits.sockets
         if not self._trusted and sockets[self.address] >= self._limits.sockets_per_address:
             return f"{sockets[self.address]} sockets are open from your address: close one"
@@ -194,14 +193,14 @@ class Guest:
         return ""
 
     def close(self) -> None:
-        """Count a socket no more."""
+        """Stop counting a socket."""
         sockets = self._limits.sockets
         sockets[self.address] -= 1
         if not sockets[self.address]:
             del sockets[self.address]
 
     def frame(self, cost: int, now: float) -> bool:
-        """Whether a frame is to be looked at."""
+        """Say whether a frame may be looked at."""
         return self._trusted or not self._limits.frames.take(self.address, now, cost)
 
     def join(self, now: float) -> None:
@@ -215,26 +214,26 @@ class Guest:
             raise Mistake("too_many", f"this player has {sockets} sockets already: close one")
 
     def room(self, empty: bool, now: float) -> None:
-        """Go into a room that was named: who finds nobody there may have guessed. Without tries left nothing is told."""
+        """Enter a room by its name; an empty one counts as a guessed name. Without tries left, nothing is told."""
         if self._trusted:
             return
         rooms = self._limits.rooms
         self._busy(rooms.take(self.address, now) if empty else rooms.wait(self.address, now), "tries of rooms")
 
     def draw(self, player_id: str, drawing_id: UUID, final: bool, cost: int, now: float) -> None:
-        """Have a drawing answered, ``final`` or a preview; ``cost`` is over 1 for a large one: it takes more of the log."""
+        """Ask for guesses on a drawing, ``final`` or a preview; ``cost`` is over 1 for a large one: it takes more log."""
         if self._trusted:
             return
         self._fast(self._limits.player_drawings.take(player_id, now, cost), "drawings", drawing_id)
         leave = 0.0 if final else FOR_FINISHED
         self._busy(self._limits.drawings.take(self.address, now, cost, leave), "drawings", drawing_id)
 
-    def word(self, player_id: str, drawing_id: UUID, cost: int, now: float) -> None:
-        """Say what a drawing was, or take it back; ``cost``: what it adds to what is kept for good, see `lasting`."""
+    def correct(self, player_id: str, drawing_id: UUID, cost: int, now: float) -> None:
+        """Give or withdraw a correction; ``cost``: the bytes that it adds to what is kept for good, see `lasting`."""
         if self._trusted:
             return
-        self._fast(self._limits.player_words.take(player_id, now), "corrections", drawing_id)
-        self._busy(self._limits.words.take(self.address, now), "corrections", drawing_id)
+        self._fast(self._limits.player_corrections.take(player_id, now), "corrections", drawing_id)
+        self._busy(self._limits.corrections.take(self.address, now), "corrections", drawing_id)
         self._busy(self._limits.lasting.take(self.address, now, cost), "corrections of large drawings", drawing_id)
 
     def _busy(self, wait_s: float, what: str, drawing_id: UUID | None = None) -> None:

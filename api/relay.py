@@ -1,96 +1,97 @@
-"""From the bus to sockets: reads what the API must know and hands it to the event loop (ways 1 and 2).
+"""The relay reads the bus and publishes what it reads to subscribers, on the event loop (ways 1 and 2).
 
-A thread for each reader, since polling blocks: the newest guesses and receipts, models and commands from the start, and scores
-from the start. None of these grows with what was played: a start reads a bounded number of records (docs/decisions/0017), and
-players need not wait for the scores. Drawings are not read: one is known from its player, or from the guess on it. Twice is
-harmless: Recent, Board and Orders see that it came before. A record that cannot be handled is told on rejected.v1 and passed
-over; a topic that cannot be read is opened again where it was left.
+It has a thread for each reader, since polling blocks: one for the newest guesses and receipts, one for models and commands, and
+one for scores, the last two from the start. None of these grows with what was played: a start reads a bounded number of records
+(docs/decisions/0017), and players need not wait for the scores. Drawings are not read: one is known from its player, or from
+the guess on it. Twice is harmless: every subscriber sees that an event came before. A record that cannot be handled is told on
+rejected.v1 and passed over; topics that cannot be read, whatever went wrong, are opened again where they were left.
 """
 
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
 
 import structlog
 
-from api.board import Board
-from api.frames import ModelChanged
-from api.game import Game
-from api.health import Health
-from api.live import Live
-from api.meters import Meters
-from api.orders import Orders
-from api.predict import Predictor
-from api.recent import NEWEST, Recent
+from api.metrics import Metrics
 from contracts.events import (
     TOPICS,
     CommandSettled,
     CorrectionReceipt,
     Event,
     GuessMade,
-    GuessMissed,
     MessageRejected,
     ModelEvent,
     PreviewGuessed,
-    ReceiptProbed,
     ScoresCounted,
-    now,
 )
 from contracts.ports import Bus, Record, Since
 from contracts.records import read, rejection
+from producers.connection import BusError
 from producers.rejections import Rejections
 
 LIVE: Final = (GuessMade.topic, PreviewGuessed.topic, CorrectionReceipt.topic)
 STATE: Final = (ModelEvent.topic, CommandSettled.topic)
 SCORES: Final = (ScoresCounted.topic,)
+NEWEST: Final = 500
+"""Records of each partition of guesses and receipts that are read again at a start: those that players were waiting for
+when the process ended. It is a number and not a time, so that a start takes no longer, however much was played and however long
+it was away. Older ones are asked for again: see `api.folds.recent_drawings.Drawing.seek`."""
 SCORES_S: Final = 1.0
-"""So long a start waits for the scores; then they come while people play."""
-TICK_S: Final = 0.5
+"""How long a start waits for the scores; after that they come while people play."""
 _POLL_S = 1.0
+_SHORT_POLL_S = 0.05
+"""The timeout of a poll while it is open whether everything old is read, or whether reading works again."""
 _AGAIN_S = 0.5
 
 STAGE: Final = "api"
-Told = tuple[Record, Event]
-"""A record, and what it says."""
+Reading = tuple[Record, Event]
+"""A record, and the event that it carries."""
 
 log = structlog.get_logger(__name__)
 
 
-class Relay:
-    """The API's eyes on the bus."""
+class Subscriber(Protocol):
+    """Takes events of some types, one after another, on the event loop."""
 
-    def __init__(
-        self,
-        bus: Bus,
-        recent: Recent,
-        board: Board,
-        live: Live,
-        orders: Orders,
-        game: Game,
-        predictor: Predictor,
-        health: Health,
-        meters: Meters,
-    ) -> None:
-        """Join the parts; `start` begins to read."""
+    @property
+    def takes(self) -> tuple[type[Event], ...]:
+        """Return the types that it takes, each with its subtypes."""
+        ...
+
+    def apply(self, event: Any) -> object:
+        """Apply an event of one of the types; the relay ignores what it returns."""
+        ...
+
+
+class Relay:
+    """Publishes the events of the bus to its subscribers, in the order in which they subscribed."""
+
+    def __init__(self, bus: Bus, metrics: Metrics) -> None:
+        """Keep the bus; call `subscribe`, and then `start`."""
         self._bus = bus
         self._rejections = Rejections(bus)
-        self._recent = recent
-        self._board = board
-        self._live = live
-        self._orders = orders
-        self._game = game
-        self._predictor = predictor
-        self._health = health
-        self._meters = meters
+        self._metrics = metrics
+        self._subscribers: list[tuple[Subscriber, bool]] = []
+        self._of_type: dict[tuple[type[Event], bool], list[Callable[[Any], object]]] = {}
         self._stopping = threading.Event()
         self._caught_up: dict[Sequence[str], threading.Event] = {topics: threading.Event() for topics in (LIVE, STATE, SCORES)}
         self._since: dict[Sequence[str], Since] = {}
         self._troubles: dict[Sequence[str], str] = {}
         self._threads: list[threading.Thread] = []
         self._began = 0.0
+
+    def subscribe(self, *subscribers: Subscriber, live_only: bool = False) -> None:
+        """Send each subscriber the events of the types that it takes.
+
+        Args:
+            subscribers: Each gets an event after those that subscribed before.
+            live_only: Whether they get only events that came after the start.
+        """
+        self._subscribers += [(subscriber, live_only) for subscriber in subscribers]
+        self._of_type.clear()
 
     def start(self) -> None:
         """Begin to read; call it on the event loop."""
@@ -108,13 +109,13 @@ class Relay:
 
     @property
     def ready(self) -> bool:
-        """Whether what players need of what was on the topics at the start is folded."""
+        """Say whether the events from before the start that players need are published."""
         scores = self._caught_up[SCORES].is_set() or time.monotonic() - self._began > SCORES_S
         return scores and self._caught_up[LIVE].is_set() and self._caught_up[STATE].is_set()
 
     @property
     def trouble(self) -> str:
-        """Why the bus cannot be read now; empty: it can."""
+        """Say why the bus cannot be read now; empty: it can."""
         return "; ".join(self._troubles.values())
 
     def stop(self) -> None:
@@ -131,35 +132,36 @@ class Relay:
             try:
                 self._follow(loop, topics)
                 return
-            except RuntimeError as wrong:
+            except Exception as wrong:
                 if loop.is_closed():
                     return
-                self._troubles[topics] = f"reading {', '.join(topics)} failed: {wrong}"
-                log.error("reading failed, opened again", topics=topics, error=str(wrong))
+                self._troubles[topics] = f"reading {', '.join(topics)} failed: {wrong or type(wrong).__name__}"
+                unforeseen = wrong if not isinstance(wrong, BusError) else None
+                log.error("reading failed, opened again", topics=topics, error=str(wrong), exc_info=unforeseen)
                 self._stopping.wait(_AGAIN_S)
 
     def _follow(self, loop: asyncio.AbstractEventLoop, topics: Sequence[str]) -> None:
         """Read until told to stop."""
         tail = self._bus.follow(topics, self._since[topics])
-        self._troubles.pop(topics, None)
-        folded = self._caught_up[topics]
-        live = folded.is_set()
+        caught_up = self._caught_up[topics]
+        live = caught_up.is_set()
         try:
             while not self._stopping.is_set():
                 if not live and tail.caught_up():
                     live = True
-                    loop.call_soon_threadsafe(folded.set)
-                records = tail.poll(_POLL_S if live else 0.05)
+                    loop.call_soon_threadsafe(caught_up.set)
+                records = tail.poll(_POLL_S if live and topics not in self._troubles else _SHORT_POLL_S)
                 if records:
-                    loop.call_soon_threadsafe(self._take, self._events(records, live), live)
+                    loop.call_soon_threadsafe(self._publish, self._readings(records, live), live)
                     self._since[topics] = tail.positions()
+                self._troubles.pop(topics, None)
         finally:
             tail.close()
 
-    def _events(self, records: Sequence[Record], live: bool) -> list[Told]:
-        """What records say. Of counts, and of all that a compacted topic held at the start, the newest of a key is enough."""
+    def _readings(self, records: Sequence[Record], live: bool) -> list[Reading]:
+        """Read records' events. Of counts, and of a compacted topic's records before the start, a key's newest is enough."""
         newest: dict[str, int] = {}
-        events: list[Told] = []
+        readings: list[Reading] = []
         said: set[tuple[str, bytes]] = set()
         for record in reversed(records):
             newest.setdefault(record.topic, record.timestamp_ms)
@@ -173,77 +175,34 @@ class Relay:
             if isinstance(event, MessageRejected):
                 self._reject(event)
             elif event is not None:
-                events.append((record, event))
+                readings.append((record, event))
                 if whole:
                     said.add(place)
         for topic, at_ms in newest.items():
-            self._meters.lag.labels(topic).set(max(0.0, time.time() - at_ms / 1000))
-        return events[::-1]
+            self._metrics.lag.labels(topic).set(max(0.0, time.time() - at_ms / 1000))
+        return readings[::-1]
 
     def _reject(self, rejected: MessageRejected) -> None:
-        self._meters.rejected.labels(rejected.source).inc()
+        self._metrics.rejected.labels(rejected.source).inc()
         self._rejections.tell(rejected)
 
     # --- on the event loop
 
-    async def tick(self) -> None:
-        """Let time pass for the models that rest, for ever."""
-        while True:
-            await asyncio.sleep(TICK_S)
-            self._tell(self._board.tick(now()), True)
+    def _publish(self, readings: list[Reading], live: bool) -> None:
+        for record, event in readings:
+            failures: list[Exception] = []
+            for apply in self._takers(type(event), live):
+                try:
+                    apply(event)
+                except Exception as wrong:  # noqa: BLE001 a subscriber that fails keeps the event from no other
+                    failures.append(wrong)
+            if failures:  # a record is rejected once, for the first that could not handle it
+                asyncio.get_running_loop().run_in_executor(None, self._reject, rejection(record, STAGE, failures[0]))
 
-    def _take(self, events: list[Told], live: bool) -> None:
-        time_now, clock_now = now(), time.monotonic()
-        for record, event in events:
-            try:
-                self._apply(event, time_now, clock_now, live)
-            except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
-                asyncio.get_running_loop().run_in_executor(None, self._reject, rejection(record, STAGE, wrong))
-
-    def _apply(self, event: Event, time_now: datetime, clock_now: float, live: bool) -> None:
-        match event:
-            case GuessMade():
-                self._guessed(event, (time_now - event.at).total_seconds() * 1000, clock_now, live)
-            case GuessMissed():
-                self._missed(event, live)
-            case ReceiptProbed():
-                self._health.receipted(event)
-            case CorrectionReceipt():
-                if live:
-                    self._health.receipted(event)
-                receipt = self._recent.receipted(event)
-                if receipt is not None:
-                    self._game.deliver(event.player_id, receipt)
-            case _:
-                self._orders.apply(event)
-                self._tell(self._board.apply(event), live)
-
-    def _guessed(self, guess: GuessMade, bus_out_ms: float, clock_now: float, live: bool) -> None:
-        if live:
-            self._health.heard(guess)
-        self._live.heard(guess)
-        self._tell(self._board.guessed(guess), live)
-        if guess.role == "shadow" or guess.model in self._board.hidden:
-            return
-        if not guess.final and self._predictor.heard(guess):
-            return
-        if not (guess.final or self._game.plays(guess.player_id)):  # of another process's player, or of no player
-            return
-        told = self._recent.guessed(guess, max(0.0, bus_out_ms), clock_now)
-        if told is not None:
-            self._game.deliver(guess.player_id, told.text)
-            if told.total_ms is not None:
-                self._meters.guessed(guess.model, told.total_ms / 1000)
-
-    def _missed(self, miss: GuessMissed, live: bool) -> None:
-        self._health.missed(miss)
-        self._tell(self._board.missed(miss), live)
-        self._predictor.heard(miss)
-        if miss.final and miss.model not in self._board.hidden:
-            text = self._recent.missed(miss)
-            if text is not None:
-                self._game.deliver(miss.player_id, text)
-
-    def _tell(self, changes: Sequence[ModelChanged], live: bool) -> None:
-        for change in changes if live else ():
-            self._game.broadcast(change.text())
+    def _takers(self, kind: type[Event], live: bool) -> list[Callable[[Any], object]]:
+        takers = self._of_type.get((kind, live))
+        if takers is None:
+            takers = self._of_type[kind, live] = [
+                one.apply for one, live_only in self._subscribers if issubclass(kind, one.takes) and (live or not live_only)
+            ]
+        return takers

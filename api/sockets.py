@@ -1,6 +1,6 @@
 """Sockets that always end with a close frame and never hold memory without bound (all ways).
 
-`Line` is one accepted socket with a bounded queue of frames to send; `Protocol` is uvicorn's with its faults mended;
+`Connection` is one accepted socket with a bounded queue of frames to send; `Protocol` is uvicorn's with its faults mended;
 `from_here` says which pages may open a socket.
 """
 
@@ -22,17 +22,17 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from api.limits import Bucket
+from api.limits import full_bucket
 
 MAX_WAITING: Final = 512
-"""Frames that may wait for a socket whose other end does not read; one more closes it."""
+"""How many frames may wait for a peer that does not read; one more closes the socket."""
 MAX_WAITING_CHARACTERS: Final = 1 << 18
-"""Of such frames together."""
+"""How many characters those frames may have together."""
 CONTROLS: Final = 32
-"""Pings and pongs that may come at once; nobody's browser sends any but the answers to ours."""
+"""Pings and pongs that may come at once; browsers send nothing but the answers to ours."""
 CONTROLS_A_SECOND: Final = 2.0
 MAX_FRAGMENTS: Final = 256
-"""Frames that a message may come in."""
+"""How many frames a message may consist of."""
 MAX_UNHEARD: Final = 1024
 """Messages that may come at once, before the first is looked at."""
 SLICE: Final = 2048
@@ -48,7 +48,7 @@ _QUIET: Final = frozenset({1000, 1001, 1005, 1006, 1012})
 log = structlog.get_logger(__name__)
 
 
-class Line:
+class Connection:
     """One accepted socket: `listen` for what it says, `send` without waiting, `finish` in any case."""
 
     def __init__(self, socket: WebSocket) -> None:
@@ -61,7 +61,7 @@ class Line:
         self._patience = asyncio.timeout(None)
         self._writer = asyncio.create_task(self._write())
         self.code = 1006
-        """How it ended."""
+        """The close code with which it ended."""
 
     def send(self, text: str) -> None:
         """Queue a frame. A socket whose queue is full is closed instead: its other end does not read."""
@@ -96,10 +96,10 @@ class Line:
                 self._wake.clear()
                 await self._wake.wait()
         except (WebSocketDisconnect, RuntimeError):
-            return  # it is gone; the reader sees that too
+            return  # the socket is gone, which the reader sees too
 
     async def listen(self, hear: Callable[[str | bytes], None]) -> None:
-        """Call ``hear`` with all that the other end says, until it, or `close`, ends it. Bytes are a binary frame."""
+        """Call ``hear`` with each message of the peer until the peer or `close` ends it. Bytes are a binary frame."""
         with suppress(TimeoutError):
             async with self._patience:
                 while self._end is None:
@@ -111,7 +111,7 @@ class Line:
                     hear(text if text is not None else message.get("bytes") or b"")
 
     async def finish(self) -> None:
-        """Send what is queued and the close frame, if the other end takes them in time; then cut."""
+        """Send what is queued and the close frame, if the peer takes them in time; then cut the connection."""
         if self._end is not None:
             self.code = self._end[0]
             await asyncio.wait([self._writer], timeout=CLOSE_S)
@@ -135,9 +135,9 @@ class Protocol(WebSocketsSansIOProtocol):
     _lingering = False
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """Begin."""
+        """Begin with nothing counted."""
         super().connection_made(transport)
-        self._controls = Bucket(CONTROLS, CONTROLS, self.loop.time(), CONTROLS_A_SECOND)
+        self._controls = full_bucket(CONTROLS, CONTROLS_A_SECOND, self.loop.time())
 
     def handle_connect(self, event: Request) -> None:
         """Begin a socket, and let the app `cut` it."""
@@ -155,7 +155,7 @@ class Protocol(WebSocketsSansIOProtocol):
                 self.abuse(f"over {MAX_UNHEARD} messages at once")
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Send; a handshake that was refused is as complete as one that was not."""
+        """Send; a refused handshake counts as complete too."""
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
@@ -166,7 +166,7 @@ class Protocol(WebSocketsSansIOProtocol):
             super().handle_ping()
 
     def handle_pong(self, event: Frame) -> None:
-        """Take the answer to ours, or one to nothing."""
+        """Take a pong, which may answer our ping or come unasked."""
         if self._counted("pongs"):
             super().handle_pong(event)
 
@@ -195,7 +195,7 @@ class Protocol(WebSocketsSansIOProtocol):
         """Send the close frame that says what was broken; where no socket was open yet, its refusal."""
         self._lingering = True
         self.stop_keepalive()
-        if self.conn.close_sent is None:  # a handshake that cannot be read
+        if self.conn.close_sent is None:  # the handshake could not be read
             self.handshake_complete = True
             self.conn.send_response(self.conn.reject(400, "this is no handshake of a WebSocket\n"))
         else:
@@ -229,14 +229,14 @@ class Protocol(WebSocketsSansIOProtocol):
 
 
 def from_here(headers: Headers, known_origins: Collection[str]) -> bool:
-    """Whether the page that opens a socket is one of ours.
+    """Say whether the page that opens a socket is one of ours.
 
     No Origin is a program, not a page: it has no player's place in a network to abuse. A page's Origin must be the address
     that it asked for; and unless that is a literal IP address or localhost, it must be a known one, or a stranger's name that
     points to this machine would pass.
 
     Args:
-        headers: Of the handshake.
+        headers: The headers of the handshake.
         known_origins: Such as ``https://game.example``.
     """
     origin = headers.get("origin")
@@ -261,7 +261,7 @@ def _is_address(host: str) -> bool:
 
 
 def origins(setting: str) -> frozenset[str]:
-    """The origins of the setting: commas between."""
+    """Read the origins of the setting, with commas between."""
     return frozenset(part.strip().rstrip("/") for part in setting.split(",") if part.strip())
 
 

@@ -1,1 +1,1 @@
-"""The promises that every part of Game Night keeps: events, drawings, ports and settings. Pure: nothing here connects."""
+"""The promises that every part of Game Night keeps: events, drawings, ports and settings. Nothing here connects."""

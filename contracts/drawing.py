@@ -1,4 +1,4 @@
-"""Strokes, and how they become the raster that every model reads (way 1, ANSWER).
+"""Strokes, and how they become the raster that every model reads (way 1, ANSWER). Pure.
 
 Strokes are data, pixels are derived: the same strokes give the same raster on every machine. `READER` names this
 derivation; it is bumped when a pixel may come out differently, because features are kept as they were read.
@@ -15,7 +15,7 @@ from pydantic import Field
 
 MAX_STROKES: Final = 64
 MAX_POINTS: Final = 4096
-"""Over all strokes of one drawing."""
+"""The most points in all strokes of one drawing together."""
 MAX_SIDE: Final = 8192
 """Largest canvas side, in CSS pixels."""
 SIDE: Final = 28
@@ -26,8 +26,8 @@ _INK_BOX = 20.0  # MNIST scales a digit into a box of 20 x 20 pixels ...
 _CENTRE = 14.5  # ... and its mean centre of mass is 14.50 where a pixel's centre is at +0.5
 _PEN_WIDTH = 2.2
 _MIN_STEP = 0.15  # points nearer than this, in raster pixels, cannot be told apart
-_FAINT = 32  # of 255: less ink than this is paper's grain, or the soft edge of a stroke
-_CHUNK = 2048  # pieces of the path a pass: keeps the worst legal drawing inside the second-level cache
+_FAINT = 32  # of 255: less ink than this is the paper's grain, or the soft edge of a stroke
+_CHUNK = 2048  # pieces of the path in a pass, so that the worst legal drawing stays in the second-level cache
 
 Coordinate = Annotated[float, Field(ge=-MAX_SIDE, le=2 * MAX_SIDE, allow_inf_nan=False)]
 Point = Annotated[list[Annotated[float, Field(ge=-MAX_SIDE, le=1e14, allow_inf_nan=False)]], Len(2, 3)]
@@ -37,7 +37,7 @@ Strokes = Annotated[list[Stroke], Len(1, MAX_STROKES)]
 
 
 class DrawingError(ValueError):
-    """A drawing that cannot be read."""
+    """The drawing cannot be read."""
 
 
 class EmptyDrawing(DrawingError):
@@ -45,7 +45,7 @@ class EmptyDrawing(DrawingError):
 
 
 class OversizedDrawing(DrawingError):
-    """More strokes or points than a drawing may have."""
+    """There are more strokes or points than a drawing may have."""
 
 
 def check_limits(strokes: Sequence[Sequence[Sequence[float]]]) -> None:
@@ -124,7 +124,7 @@ def rasterize_all(drawings: Sequence[Sequence[Sequence[Sequence[float]]]], side:
 
 
 def ink(gray: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
-    """What is drawn on an image, whichever way round: the paper is what most of its edge is like.
+    """Find the ink on an image, dark on light or light on dark: the paper is the brightness of most of its edge.
 
     Args:
         gray: Shape (height, width); any brightness.
@@ -147,9 +147,9 @@ def ink(gray: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
 
 
 def framed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An image of a digit as MNIST frames one: its longest side made 20 pixels, its centre of mass put in the middle.
+    """Frame an image of a digit as MNIST does: its longest side becomes 20 pixels, its centre of mass goes to the middle.
 
-    One that is framed so already is left as it is.
+    An image that is framed so already is left as it is.
 
     Args:
         image: Shape (height, width), any size; 0 is paper, 255 is ink.
@@ -181,7 +181,7 @@ def framed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _resampler(pixels: int, middle: float, step: float) -> NDArray[np.float32]:
-    """Shape (SIDE, pixels): each new pixel as a mean of old ones, nearer ones weighing more; ``middle`` comes to the centre."""
+    """Return shape (SIDE, pixels): each new pixel is a mean of old ones by their nearness; ``middle`` goes to the centre."""
     at = middle + (np.arange(SIDE) + 0.5 - _CENTRE) * step
     reach = max(1.0, step)
     shares = np.clip(1 - np.abs(at[:, None] - (np.arange(pixels) + 0.5)) / reach, 0, 1) / reach
@@ -191,7 +191,7 @@ def _resampler(pixels: int, middle: float, step: float) -> NDArray[np.float32]:
 def _segments(
     at: NDArray[np.float64], paths: Sequence[int], of: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Both ends of every segment, points that lie together merged, and its drawing; a dot is a segment of no length."""
+    """Return both ends of every segment and its drawing, with close points merged; a dot is a segment of length 0."""
     path = np.repeat(np.arange(len(paths)), paths)
     step = at[1:] - at[:-1]
     close = ((step * step).sum(axis=1) < _MIN_STEP**2) & (path[1:] == path[:-1])
@@ -212,7 +212,7 @@ def _segments(
 
 
 def _apart(path: NDArray[np.float64]) -> list[int]:
-    """Indices of the first, the last, and every point at least a step from the one kept before it."""
+    """Return the indices of the first, the last, and every point at least a step from the one kept before it."""
     kept = [0]
     xs, ys = path[:, 0].tolist(), path[:, 1].tolist()
     x, y = xs[0], ys[0]
@@ -248,9 +248,9 @@ class _Pieces:
         self._per_length = self._along / np.maximum((along * along).sum(axis=1, keepdims=True), 1e-12).astype(np.float32)
 
     def coverage(self, shift: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Ink in 0..1 of each pixel, each drawing moved by its ``shift``: clip(width / 2 + 0.5 - distance to path, 0, 1)."""
+        """Return the ink of each pixel, each drawing moved by its ``shift``: clip(width / 2 + 0.5 - distance to path, 0, 1)."""
         side = self._side
-        nearest = np.full(self._n * side * side + 1, np.inf, dtype=np.float32)  # the last takes what falls beside the raster
+        nearest = np.full(self._n * side * side + 1, np.inf, dtype=np.float32)  # the last cell takes ink outside the raster
         steps = np.arange(self._patch)
         for first in range(0, len(self._starts), _CHUNK):
             part = slice(first, first + _CHUNK)

@@ -1,4 +1,4 @@
-"""Every event of the bus, defined once: its fields, its topic and the field that orders it.
+"""Every event of the bus, defined once: its fields, its topic and the field that orders it. Pure, but for the stamp `now`.
 
 A record's value is the event as JSON (UTF-8), its key the value of ``key`` as text. Events are in the past tense, commands in
 the imperative. Optional fields are added freely; to rename, retype or remove one takes a new topic version. Readers ignore
@@ -17,18 +17,14 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from contracts.drawing import MAX_SIDE, MAX_STROKES, Stroke, Strokes, check_limits
 
 NAMESPACE: Final = UUID("6f1b2c8e-6a0d-5c57-9d0e-2f6c1a5e7b11")
-"""Of the ids that are derived from others with `uuid5`."""
+"""The namespace of the ids that are derived from others with `uuid5`."""
 DIGITS: Final = 10
-BATCH_MODELS: Final = ("xgboost", "tensorflow", "mxnet", "kmeans")
-"""Trained on SageMaker, each answering at an endpoint of its own."""
 ONLINE_MODELS: Final = ("river",)
-"""Learn from lessons.v1. Position is the partition there: append only."""
+"""The models that learn from lessons.v1. A model's position here is its partition there: append only."""
 PERSONAL_MODEL: Final = "yours"
-"""Each player's own: what they have taught, over what `river` knows."""
+"""Each player's own model: what they have taught, over what `river` knows."""
 BLEND: Final = "everyone"
-"""Not a model of its own: what all that answered in time say together."""
-MODELS: Final = (BLEND, *BATCH_MODELS, *ONLINE_MODELS, PERSONAL_MODEL)
-"""All that guess, in the order in which they are shown."""
+"""The blend: no model of its own, but what all that answered in time say together."""
 
 Digit = Annotated[int, Field(ge=0, le=9)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -36,27 +32,27 @@ Probabilities = Annotated[list[Probability], Field(min_length=DIGITS, max_length
 PlayerId = Annotated[str, Field(min_length=1, max_length=64)]
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
-"""Of a model: also part of names of objects and variants, so it names no other folder."""
+"""The name of a model's version; it is part of names of objects and variants, so it must not lead to another folder."""
 Time = Annotated[AwareDatetime, Ge(datetime(1970, 1, 1, tzinfo=UTC)), Lt(datetime(2200, 1, 1, tzinfo=UTC))]
-"""With a zone; far enough from the ends of the calendar to be reckoned with."""
+"""A time with a zone, far enough from the ends of the calendar for arithmetic."""
 Count = Annotated[int, Field(ge=0, lt=1 << 53)]
-"""JSON's numbers are exact so far, in every language."""
+"""A count, at most the largest whole number that is exact in JSON in every language."""
 Offset = Annotated[int, Field(ge=0, lt=1 << 53)]
 Milliseconds = Annotated[float, Field(ge=-1e9, le=1e9)]
 Text = Annotated[str, Field(max_length=10_000)]
 Name = Annotated[str, Field(max_length=200)]
 Resource = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")]
-"""The name of an endpoint or of its variant: part of an address; empty: there is none."""
+"""The name of an endpoint or of its variant, which is part of an address; empty: there is none."""
 MAX_GUESSES: Final = 64
-"""On one drawing, and so of an example: several times as many as there are models and candidates."""
-MAX_WORDS: Final = 64
-"""Of a player on one drawing."""
+"""Most guesses on one drawing, and so in an example: several times as many as there are models and candidates."""
+MAX_CORRECTIONS: Final = 64
+"""Most corrections of a player on one drawing."""
 MAX_EVENT: Final = 1_000_000
-"""Bytes of the largest event: what every topic takes, less the frame around it."""
+"""Bytes of the largest event: the limit of every topic, less the frame around it."""
 
 
 def now() -> datetime:
-    """The time, UTC and aware."""
+    """Return the time, UTC and aware."""
     return datetime.now(UTC)
 
 
@@ -71,22 +67,22 @@ class Event(BaseModel):
     key: ClassVar[str]
     """The field that orders the partition."""
     times: ClassVar[tuple[str, ...]] = ("at",)
-    """The fields that say when something was, and so never lie after the record itself: see `contracts.records.read`."""
+    """The fields with times of the past, which are never after the record itself: see `contracts.records.read`."""
 
     type: str
     at: Time = Field(default_factory=now)
     """When it was written, UTC."""
 
     def record_key(self) -> bytes:
-        """The record's key on the bus."""
+        """Return the record's key on the bus."""
         return str(getattr(self, self.key)).encode()
 
     def record_value(self) -> bytes:
-        """The record's value on the bus: JSON, UTF-8."""
+        """Return the record's value on the bus: JSON, UTF-8."""
         return self.model_dump_json().encode()
 
     def partition(self) -> int | None:
-        """The partition that it must go to; None: the one that its key hashes to."""
+        """Return the partition that it must go to; None: the one that its key hashes to."""
         return None
 
 
@@ -110,18 +106,18 @@ class DrawingSubmitted(Event):
     strokes: Annotated[list[Stroke], Len(0, MAX_STROKES)]
     """Empty where `raster` is given."""
     width: Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)]
-    """Of the canvas, in CSS pixels."""
+    """The width of the canvas, in CSS pixels."""
     height: Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)]
     final: bool
-    """False: the pen is still on its way; the guess is shown, never scored, never learned."""
+    """False: the player is still drawing; the guess is shown, never scored, never learned."""
     asked: Digit | None = None
     """The digit the player was asked to draw, if they were."""
     probe: bool = False
     """A question that is no part of the game, of the system to itself or of an app; never final, always answered."""
     raster: Annotated[bytes, Field(min_length=784, max_length=784)] | None = None
-    """Given in the place of strokes: 28 x 28 pixels, row by row, one byte each, 0 is paper. Of probes only."""
+    """Given instead of strokes, on probes only: 28 x 28 pixels, row by row, one byte each, 0 is paper."""
     models: Annotated[list[ModelName], Field(max_length=MAX_GUESSES)] | None = None
-    """Who is asked; None: all that answer. Of probes only."""
+    """The models that are asked, on probes only; None: all that answer."""
 
     @model_validator(mode="after")
     def _drawn(self) -> Self:
@@ -159,13 +155,14 @@ class Features(BaseModel):
 
 
 Role = Literal["champion", "canary", "shadow"]
-"""Of the version that answers: the model's own; a candidate that answers some players in its place; one that nobody sees."""
+"""A version's role: the model's own; a candidate that answers some players in its place; one whose guesses nobody sees."""
 
 
 class GuessMade(Event):
     """One model's answer to one drawing.
 
-    Written by streams (router); read by api.relay and the joiner. Twice is harmless: the first of a `guess_id` counts.
+    Written by streams (router); read by api.relay. Whoever learns reads `DrawingAnswered`. Twice is harmless: the first of a
+    `guess_id` counts.
     """
 
     topic: ClassVar[str] = "guesses.v1"
@@ -186,22 +183,22 @@ class GuessMade(Event):
     table: Name = ""
     """The routing table that was in force: changes with every model-version event."""
     features: Features | None = None
-    """The drawing as it was read; on the guesses of online models to final drawings only."""
+    """The drawing as it was read; only on older guesses, before `DrawingAnswered`, of online models on final drawings."""
     fallback: Text | None = None
     """Why this model or version answered in the place of another; None: it was its turn."""
     role: Role = "champion"
-    """Of the version. A shadow's guess is scored, and never shown."""
+    """The version's part. A shadow's guess is scored, and never shown."""
     lead: ModelName | None = None
     """The model that this player is shown first for this drawing, by the policy in force."""
     lead_after: Count | None = None
-    """Where a bandit has picked `lead`: the number of the player's words (corrections with a label) that it knew of, so that
+    """Where a bandit has picked `lead`: the number of the player's corrections with a label that it knew of, so that
     the pick can be made again from the log."""
     left_out: Annotated[dict[ModelName, Name], Field(max_length=MAX_GUESSES)] = {}
-    """On a blend: who is not in it, and why."""
+    """On a blend: the models that are not in it, and why."""
 
     @property
     def guess_id(self) -> UUID:
-        """One a drawing, model and part: a model answers a drawing once, and its shadow once."""
+        """The same id for the same drawing, model and part: a model answers a drawing once, and its shadow once."""
         return uuid5(NAMESPACE, f"guess/{self.drawing_id}/{self.model}{'/shadow' if self.role == 'shadow' else ''}")
 
 
@@ -238,14 +235,67 @@ class GuessMissed(Event):
     why: Text
 
 
+class AnswerGuess(BaseModel):
+    """One model's guess among all of a drawing: what a `GuessMade` says beyond its drawing, player and lead."""
+
+    model_config = Event.model_config
+
+    model: ModelName
+    version: Version
+    label: Digit
+    probabilities: Probabilities
+    hops: Annotated[dict[Name, Milliseconds], Field(max_length=16)]
+    table: Name = ""
+    fallback: Text | None = None
+    role: Role = "champion"
+    left_out: Annotated[dict[ModelName, Name], Field(max_length=MAX_GUESSES)] = {}
+
+    @property
+    def shadow(self) -> bool:
+        """Whether nobody was shown it. A drawing has one guess of a model, and one of its shadow."""
+        return self.role == "shadow"
+
+
+class DrawingAnswered(Event):
+    """All guesses on a finished drawing, and the drawing as the models read it, once: for those who learn.
+
+    Written by streams (router) when every model has answered or was given up, at the latest at the blend's deadline; guesses
+    that come later follow in another one, without the features. Read by the joiner; who shows guesses reads each as it comes,
+    as GuessMade. The parts of a drawing are put together by model and shadow, so twice is harmless: the first of each counts.
+    """
+
+    topic: ClassVar[str] = "answers.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["DrawingAnswered"] = "DrawingAnswered"
+    drawing_id: UUID
+    player_id: PlayerId
+    guesses: Annotated[list[AnswerGuess], Field(max_length=MAX_GUESSES)]
+    """The guesses in the order in which they came; one of each model, and one of its shadow."""
+    missed: Annotated[dict[ModelName, Text], Field(max_length=MAX_GUESSES)] = {}
+    """The models that did not answer within the budget or rest, and why: they will not answer any more."""
+    features: Features | None = None
+    """The drawing as it was read; None: this is a later part, and the first one has it."""
+    lead: ModelName | None = None
+    """The model that this player is shown first for this drawing, by the policy in force."""
+    lead_after: Count | None = None
+    """Where a bandit has picked `lead`: see `GuessMade.lead_after`."""
+
+    def made(self) -> list[GuessMade]:
+        """Return its guesses as they were shown, each at the time of this event."""
+        given = {"drawing_id": self.drawing_id, "player_id": self.player_id, "final": True, "at": self.at}
+        given |= {"lead": self.lead, "lead_after": self.lead_after}
+        return [GuessMade(**given, **dict(guess)) for guess in self.guesses]
+
+
 # --- way 2, LEARN ----------------------------------------------------------------------------------------------------
 
 
 class CorrectionGiven(Event):
-    """A player told us what they drew: a wrong guess put right, a right one confirmed, or an earlier word changed.
+    """A player told us what they drew: a wrong guess put right, a right one confirmed, or an earlier correction changed.
 
-    Written by api.play; read by the joiner. A player's last word on a drawing counts. Twice is harmless: a correction_id that
-    was seen has no effect.
+    Written by api.play; read by the joiner. A player's last correction of a drawing counts. Twice is harmless: a correction_id
+    that was seen has no effect.
     """
 
     topic: ClassVar[str] = "corrections.v1"
@@ -260,7 +310,7 @@ class CorrectionGiven(Event):
 
 
 class CorrectionWithdrawn(Event):
-    """A player took their word back.
+    """A player withdrew their corrections of a drawing.
 
     Written by api.play; read by the joiner. An id that names an earlier, already replaced correction changes nothing; any
     other takes the drawing's label away. Twice is harmless: an id that is taken back stays so.
@@ -277,10 +327,10 @@ class CorrectionWithdrawn(Event):
 
 
 class DrawingSought(Event):
-    """A word came on a drawing that the joiner does not know: is it on the log?
+    """The joiner got a correction of a drawing that it does not know, and looks for it on the log.
 
-    Written by the joiner, and read by it alone: this stands behind all drawings that were on the partition before the word, so
-    whoever has come here and has no such drawing knows that there is none. Twice is harmless: it is asked again.
+    Written by the joiner, and read by it alone: this stands behind all drawings that were on the partition before the
+    correction, so whoever has come here and has no such drawing knows that there is none. Twice is harmless: it is asked again.
     """
 
     topic: ClassVar[str] = "drawings.v1"
@@ -301,7 +351,7 @@ class Probed(Event):
 
     probe_id: UUID
     player_id: PlayerId
-    """Nobody's: it chooses the partition."""
+    """The id of no player: it chooses the partition."""
 
 
 class CorrectionProbed(Probed):
@@ -313,7 +363,7 @@ class CorrectionProbed(Probed):
     topic: ClassVar[str] = "corrections.v1"
     type: Literal["CorrectionProbed"] = "CorrectionProbed"
     only: Literal["joiner"] | None = None
-    """Who alone is asked, and answers: that leaves nothing on topics that are kept for good. None: it goes the whole way."""
+    """The one stage that is asked, which leaves nothing on topics that are kept for good. None: it goes the whole way."""
 
 
 class ExampleProbed(Probed):
@@ -351,7 +401,7 @@ class ReceiptProbed(Probed):
     topic: ClassVar[str] = "receipts.v1"
     type: Literal["ReceiptProbed"] = "ReceiptProbed"
     stage: Literal["joiner", "learner", "personal"]
-    """Who answers."""
+    """The stage that answers."""
 
 
 class ShownGuess(BaseModel):
@@ -364,9 +414,9 @@ class ShownGuess(BaseModel):
     label: Digit
     probabilities: Probabilities
     latency_ms: Annotated[float, Field(ge=-1e12, le=1e12)]
-    """From the API's receipt of the drawing to the guess."""
+    """Milliseconds from the API's receipt of the drawing to the guess."""
     shadow: bool = False
-    """It was not shown: counted for its version, and for nothing else."""
+    """Whether it was not shown: then it counts for its version, and for nothing else."""
 
 
 class GivenLabel(BaseModel):
@@ -394,11 +444,11 @@ class ExampleLabelled(Event):
     player_id: PlayerId
     revision: Annotated[int, Field(ge=1, lt=1 << 31)]
     correction_id: UUID
-    """The word of the player that this revision stands on."""
+    """The correction that this revision comes from."""
     label: Digit | None
-    """None: the player took their word back."""
-    labels: Annotated[list[GivenLabel], Field(max_length=MAX_WORDS)] = []
-    """Each label that the player gave it so far, in their order, those that were replaced or taken back among them: an online
+    """The digit that it is; None: the player withdrew their correction."""
+    labels: Annotated[list[GivenLabel], Field(max_length=MAX_CORRECTIONS)] = []
+    """Each label that the player gave it so far, in their order, also those that were replaced or taken back: an online
     model learns one after the other, since what came a moment earlier would have been learned too."""
     asked: Digit | None = None
     drawn_at: Time
@@ -406,15 +456,15 @@ class ExampleLabelled(Event):
     width: Annotated[float, Field(gt=0, le=MAX_SIDE)]
     height: Annotated[float, Field(gt=0, le=MAX_SIDE)]
     features: Features | None
-    """As they were when the guess was made; None while no online model has answered."""
+    """The features as they were when the guess was made; None while no online model has answered."""
     guesses: Annotated[list[ShownGuess], Field(max_length=MAX_GUESSES)]
 
     @model_validator(mode="after")
     def _drawn(self) -> Self:
         check_limits(self.strokes)
-        if self.revision > 1 + len(self.guesses) + MAX_WORDS:
+        if self.revision > 1 + len(self.guesses) + MAX_CORRECTIONS:
             raise ValueError(
-                f"revision {self.revision}: it stands on a drawing, {len(self.guesses)} guesses, {MAX_WORDS} words"
+                f"revision {self.revision}: it stands on a drawing, {len(self.guesses)} guesses, {MAX_CORRECTIONS} corrections"
             )
         return self
 
@@ -440,7 +490,7 @@ class LessonTaught(Event):
     embedding: Embedding
     reader: Name
     shown: Annotated[list[ShownGuess], Field(max_length=MAX_GUESSES)]
-    """What the models had said of it: the batch models' lines of the receipt."""
+    """The models' guesses, for the batch models' lines of the receipt."""
 
     def partition(self) -> int:
         return ONLINE_MODELS.index(self.model)
@@ -454,7 +504,7 @@ class Outcome(StrEnum):
     QUARANTINED = "quarantined"
     SUPERSEDED = "superseded"
     REFUSED = "refused"
-    """It was not taken, and nothing came of it: the receipt says why."""
+    """The correction was not accepted and has no effect; the receipt says why."""
 
 
 class ModelChange(BaseModel):
@@ -483,9 +533,9 @@ class CorrectionReceipt(Event):
     outcome: Outcome
     models: Annotated[dict[ModelName, ModelChange], Field(max_length=MAX_GUESSES)]
     stage: Literal["learner", "personal", "joiner"] = "learner"
-    """Who wrote it."""
+    """The stage that wrote it."""
     why: Text = ""
-    """Of one that is refused: why, in a player's words."""
+    """Why a correction is refused, in a player's words; empty: it is not."""
 
 
 LATENCY_BUCKETS_MS: Final = (5, 10, 20, 35, 50, 80, 120, 150, 250, 500, 1000)
@@ -494,7 +544,7 @@ LATENCY_BUCKETS_MS: Final = (5, 10, 20, 35, 50, 80, 120, 150, 250, 500, 1000)
 
 WINDOW_S: Final = 10
 WINDOWS: Final = 360
-"""An hour of windows: window number modulo this is its slot on the compacted topic, so the topic does not grow."""
+"""How many windows an hour has: a window's number modulo this is its slot, so the compacted topic does not grow."""
 
 
 class ScoresCounted(Event):
@@ -523,18 +573,18 @@ class ScoresCounted(Event):
 
     @property
     def score_key(self) -> str:
-        """What a later record replaces: the total of a version, or the window an hour before."""
+        """The name of what a later record replaces: the total of a version, or the window an hour before."""
         if self.window is None:
             return f"{self.model}/{self.source}/total/{self.version}"
         return f"{self.model}/{self.source}/window/{int(self.window.timestamp()) // WINDOW_S % WINDOWS}"
 
 
 SHADOW: Final = "/shadow"
-"""Stands behind a version whose guesses were counted but not shown."""
+"""The suffix of a version whose guesses were counted but not shown."""
 
 
 def variant_of(version: str) -> str:
-    """The production variant that serves a version: a number is not enough of a name for SageMaker.
+    """Return the production variant that serves a version: SageMaker does not take a number as a name.
 
     >>> variant_of("3"), variant_of("base1")
     ('v3', 'base1')
@@ -543,7 +593,7 @@ def variant_of(version: str) -> str:
 
 
 def version_of(variant: str) -> str:
-    """The version that a production variant serves.
+    """Return the version that a production variant serves.
 
     >>> version_of("v3"), version_of("base1")
     ('3', 'base1')
@@ -552,15 +602,15 @@ def version_of(variant: str) -> str:
 
 
 def generation(version: str) -> str:
-    """What a version is counted under: an online model's is ``<generation>+<lessons>``, and changes with every lesson."""
+    """Return the name a version is counted under: an online model's ``<generation>+<lessons>`` changes with every lesson."""
     return version.split("+", 1)[0]
 
 
 class FoldAdvanced(Event):
     """How far a state is that is folded again from the log, since what was kept of it was of another schema or another log.
 
-    Written by streams.pipe, when a partition is taken up and as it goes; read by api, which says until then that something is
-    missing. Twice is harmless: the newest counts.
+    Written by streams.fold_runner, when a partition is taken up and as it goes; read by api, which says until then that
+    something is missing. Twice is harmless: the newest counts.
     """
 
     topic: ClassVar[str] = "metrics.v1"
@@ -570,13 +620,13 @@ class FoldAdvanced(Event):
     fold: Name
     """``joiner``, ``scorer``, ``learner``, ``personal``."""
     source_partition: Count
-    """Of the topics that it reads."""
+    """The partition of the topics that it reads."""
     fraction: Probability
-    """Of what was on the log when the folding began; 1: it is up to date, as far as that."""
+    """The share of what was on the log when the folding began; 1: all of that is folded."""
 
     @property
     def fold_key(self) -> str:
-        """The record's key: what a later one replaces."""
+        """The record's key: a later record with this key replaces it."""
         return f"fold/{self.fold}/{self.source_partition}"
 
 
@@ -594,7 +644,7 @@ class ModelEvent(Event):
 
     @property
     def slot(self) -> str:
-        """The record's key: what a later event of the same slot replaces."""
+        """The record's key: a later event of the same slot replaces it."""
         raise NotImplementedError
 
 
@@ -612,14 +662,14 @@ class ModelPublished(ModelEvent):
     artifact: str
     """Where the artifact is: an S3 URI."""
     lineage: dict[str, str]
-    """Training job, dataset, offsets, code, seed: what it takes to make it again."""
+    """Training job, dataset, offsets, code, seed: all it takes to make it again."""
     metrics: dict[str, float]
     gate: str
     """Why it may, or may not, be promoted."""
     approved: bool = True
     """Whether the gate lets it reach players."""
     arn: str = ""
-    """Of its model package."""
+    """The ARN of its model package."""
     failed: str = ""
     """Why it was taken for broken; empty: it never was, or was promoted on purpose since."""
 
@@ -640,7 +690,7 @@ class ModelPromoted(ModelEvent):
     endpoint: Resource
     """The SageMaker endpoint that serves it."""
     variant: Resource
-    """The production variant that answers with it; the endpoint names it in each answer."""
+    """The production variant that serves it; the endpoint names it in each answer."""
     previous: Version | None = None
     """The last good version: kept on the endpoint as a variant without traffic, and asked when this one fails."""
     note: str = ""
@@ -668,9 +718,9 @@ class CandidateSet(ModelEvent):
 
     type: Literal["CandidateSet"] = "CandidateSet"
     role: Literal["canary", "shadow", "none"]
-    """None: no candidate any more."""
+    """The role of the candidate; ``none``: there is no candidate any more."""
     share: Probability = 0.0
-    """Of the players, whom a canary answers; who they are depends on player, model and version alone."""
+    """The share of the players that a canary answers; who they are depends on player, model and version alone."""
     endpoint: Resource = ""
     variant: Resource = ""
     note: str = ""
@@ -697,7 +747,7 @@ class PolicySet(Event):
     """The champion among the models, which every player is shown first; ``bandit``: for each player the one that their labels
     speak for."""
     parts: dict[ModelName, Part] = {}
-    """Of models that are not simply shown: a shadow is asked and scored and never shown, who is off is not asked."""
+    """The part of each model that is not simply shown: a shadow is asked and scored, never shown; off is not asked."""
     by: str = ""
     note: str = ""
 
@@ -715,7 +765,7 @@ class VariantSeen(BaseModel):
     variant: Resource
     version: Version
     weight: Annotated[float, Field(ge=0, le=1e9)]
-    """Its share of the traffic that names no variant is this over the sum."""
+    """Its weight: it gets this over the sum of all weights of the requests that name no variant."""
     instances: Count
     instance_type: Name
 
@@ -723,20 +773,20 @@ class VariantSeen(BaseModel):
 class EndpointSeen(ModelEvent):
     """An endpoint as it is: what a cloud console shows of it. ``version`` is the one that takes the traffic, or ``none``.
 
-    Written by trainers.watching, whenever it has changed; read by api. Twice is harmless: the newest counts.
+    Written by trainers.endpoint_monitor, whenever it has changed; read by api. Twice is harmless: the newest counts.
     """
 
     type: Literal["EndpointSeen"] = "EndpointSeen"
     endpoint: Resource
     arn: Text = ""
     status: Name
-    """SageMaker's own word, or ``Unavailable``: it cannot be here, and ``reason`` says why."""
+    """SageMaker's own status, or ``Unavailable``: it cannot be here, and ``reason`` says why."""
     reason: str = ""
     created: Time | None = None
     modified: Time | None = None
     variants: list[VariantSeen] = []
     cost_per_hour_usd: float | None = None
-    """By AWS's list price of its instances; None: not known."""
+    """What it costs, by AWS's list price of its instances; None: not known."""
 
     @property
     def slot(self) -> str:
@@ -758,7 +808,7 @@ class SnapshotTaken(ModelEvent):
     digest: Name
     """sha256 of the learner's whole state, not of the weights alone."""
     reader: Name
-    """The features that it understands."""
+    """The reader whose features it understands."""
     weights: bytes
     """Little-endian float32, shape (10, d + 1): a row per digit, the bias last."""
 
@@ -785,7 +835,7 @@ class TrainingAdvanced(ModelEvent):
     step: str
     """One of `TRAINING_STEPS`; those of `TRAINING_ENDS` end it."""
     fraction: Probability
-    """Of the whole rebuild."""
+    """How much of the whole rebuild is done."""
     message: str = ""
     log: list[str] = []
     """New lines of the training job's log since the event before."""
@@ -818,7 +868,7 @@ class RetrainModel(Command):
 
     type: Literal["RetrainModel"] = "RetrainModel"
     base: bool = False
-    """From MNIST alone: players' drawings are left out."""
+    """Whether to train from MNIST alone, without players' drawings."""
 
 
 class PromoteModel(Command):
@@ -840,9 +890,9 @@ class RollBackModel(Command):
 
     type: Literal["RollBackModel"] = "RollBackModel"
     version: Version | None = None
-    """The one that shall answer; None: the last good one."""
+    """The version that is to answer; None: the last good one."""
     failed: Version | None = None
-    """The one that shall not: nothing is done if it is not the champion (any more)."""
+    """The version that failed: nothing is done if it is not the champion (any more)."""
 
 
 class TryVersion(Command):
@@ -854,11 +904,11 @@ class TryVersion(Command):
 
     type: Literal["TryVersion"] = "TryVersion"
     version: Version | None = None
-    """None: where `role` is none."""
+    """The version; None where `role` is none."""
     role: Literal["canary", "shadow", "none"]
     share: Probability = 0.0
     failed: Version | None = None
-    """The candidate that shall be one no longer: nothing is done if it is not the candidate (any more)."""
+    """The candidate that failed: nothing is done if it is not the candidate (any more)."""
 
 
 class SetPolicy(Command):
@@ -892,7 +942,8 @@ class CommandSettled(Event):
 class MessageRejected(Event):
     """A message that could not be handled, whole, so that it can be repaired and replayed.
 
-    Written by whoever could not; read by the console and `gamenight rejected`. Twice is harmless: the `rejection_id` is one.
+    Written by whoever could not, at the time of the message itself; read by the console and `gamenight rejected`. Twice is
+    harmless: the `rejection_id` is one.
     """
 
     topic: ClassVar[str] = "rejected.v1"
@@ -916,12 +967,12 @@ class MessageRejected(Event):
     digest: str = ""
     """sha256 of the whole message."""
     stage: str
-    """Who could not handle it."""
+    """The stage that could not handle it."""
     error: str
 
     @property
     def rejection_id(self) -> UUID:
-        """One a message and stage: who rejects it again, after a restart or in another process, says the same."""
+        """The same id for the same message and stage, so that rejecting it again adds nothing."""
         where = f"{self.source}/{self.source_partition}/{self.source_offset}"
         return uuid5(NAMESPACE, f"rejected/{where}/{self.digest}/{self.stage}")
 
@@ -936,7 +987,7 @@ class MessageRejected(Event):
 class MessageRepaired(Event):
     """An operator has said what a rejected message should have been: an event of its topic.
 
-    Written by api.rejected; read by it. Twice is harmless: the newest counts.
+    Written by api.ops.rejected; read by it. Twice is harmless: the newest counts.
     """
 
     topic: ClassVar[str] = "rejected.v1"
@@ -953,7 +1004,7 @@ class MessageRepaired(Event):
 class MessageReplayed(Event):
     """An operator has put a rejected message, repaired if it was, on its topic again.
 
-    Written by api.rejected, after the message is there; read by it. Twice is harmless: the message's own ids are the same.
+    Written by api.ops.rejected, after the message is there; read by it. Twice is harmless: the message's own ids are the same.
     """
 
     topic: ClassVar[str] = "rejected.v1"
@@ -980,25 +1031,25 @@ class TopicSpec(BaseModel):
     name: str
     partitions: int
     retention_ms: int
-    """-1: for good."""
+    """How long records are kept, in milliseconds; -1: for good."""
     share: float = 0.0
-    """Of the bytes that the log may take, whatever players send; 0: what bounds it is said in decision 0018."""
+    """The topic's share of the bytes that the log may take, whatever players send; 0: decision 0018 says what bounds it."""
     compacted: bool = False
     description: str
 
     def configs(self, log_bytes: int) -> dict[str, str]:
-        """Kafka's own settings for it.
+        """Return Kafka's own settings for it.
 
         Args:
-            log_bytes: That all topics with a share may take together. Each partition goes over its part by a segment, while it
+            log_bytes: What all topics with a share may take together. Each partition exceeds its part by a segment, while it
                 is written to.
         """
         configs = {"retention.ms": str(self.retention_ms), "max.message.bytes": "1048588", "cleanup.policy": "delete"}
-        configs["message.timestamp.type"] = "LogAppendTime"  # the broker's own clock: no writer says when something came
+        configs["message.timestamp.type"] = "LogAppendTime"  # the broker's own clock: no writer can claim another time
         configs["retention.bytes"] = str(int(self.share * log_bytes) // self.partitions if self.share else -1)
         if self.share:
             configs["segment.bytes"] = "33554432"
-        if self.compacted:  # only closed segments are compacted: small ones keep what a late reader reads first short
+        if self.compacted:  # only closed segments are compacted: small ones keep a late reader's first read short
             configs |= {
                 "cleanup.policy": "compact" if self.retention_ms < 0 else "compact,delete",
                 "segment.bytes": "16777216",
@@ -1019,7 +1070,8 @@ TOPICS: Final[Mapping[str, TopicSpec]] = {
     spec.name: spec
     for spec in (
         _spec("drawings.v1", PLAYER_PARTITIONS, 7, "what players drew, finished or not", share=0.38),
-        _spec("guesses.v1", PLAYER_PARTITIONS, 7, "what the models said of finished drawings", share=0.36),
+        _spec("guesses.v1", PLAYER_PARTITIONS, 7, "what the models said of finished drawings, as it came", share=0.17),
+        _spec("answers.v1", PLAYER_PARTITIONS, 7, "all that they said of each, and how they read it", share=0.19),
         _spec(
             "previews.v1",
             PLAYER_PARTITIONS,
@@ -1044,6 +1096,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     GuessMade,
     PreviewGuessed,
     GuessMissed,
+    DrawingAnswered,
     CorrectionGiven,
     CorrectionWithdrawn,
     CorrectionProbed,
@@ -1085,6 +1138,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     GuessMade: ("router",),
     PreviewGuessed: ("router", "learning"),
     GuessMissed: ("router",),
+    DrawingAnswered: ("router",),
     CorrectionGiven: ("api",),
     CorrectionWithdrawn: ("api",),
     CorrectionProbed: ("api",),
@@ -1114,16 +1168,16 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     MessageRepaired: ("api",),
     MessageReplayed: ("api",),
 }
-"""Who writes an event: what its docstring says, as data."""
+"""The processes that write each event: what its docstring says, as data."""
 
 
 def writers(topic: str) -> frozenset[Process]:
-    """The processes that write to a topic: nobody else needs the right to."""
+    """Return the processes that write to a topic: no other needs the right to."""
     return frozenset(process for event, several in _WRITERS.items() if event.topic == topic for process in several)
 
 
 class UnknownEvent(ValueError):
-    """A record that no event of its topic describes."""
+    """The record is no event of its topic."""
 
 
 def _adapter(topic: str) -> TypeAdapter[Any]:
@@ -1140,7 +1194,7 @@ _ADAPTERS: Final = {topic: _adapter(topic) for topic in TOPICS}
 
 
 def decode(topic: str, value: bytes | None) -> Event:
-    """The event that a value on ``topic`` is; a record is read with `contracts.records.read`.
+    """Decode a value on ``topic`` into its event; `contracts.records.read` reads a whole record.
 
     Raises:
         UnknownEvent: If the bytes are no event of this topic; the message says which field is wrong and why.

@@ -1,7 +1,7 @@
-"""What an endpoint answers, read from NumPy's .npy format: a few bytes that are checked, then numbers (ways 1 and 3). Pure.
+"""Reads an endpoint's answer from NumPy's .npy format: a few bytes that are checked, then numbers (ways 1 and 3). Pure.
 
-Not `numpy.load`, which takes a zip or a pickle for an array, reads the head as a Python literal, and makes room for whatever
-size that claims. An endpoint is somebody else's process, and one that answers nonsense must cost its own guess only.
+It does not use `numpy.load`, which accepts a zip or a pickle, reads the head as a Python literal, and allocates whatever
+size that claims. An endpoint is somebody else's process, and one that answers nonsense must lose only its own guess.
 """
 
 import re
@@ -18,11 +18,11 @@ _HEAD: Final = re.compile(
     rb"\s*,?\s*\}\s*"
 )
 _SUM: Final = 1e-3
-"""How far a row may be from adding up to 1: what single precision and a softmax leave."""
+"""How far the sum of a row may be from 1: the error of a softmax in single precision."""
 
 
 def probabilities_of(body: bytes, rows: int) -> NDArray[np.float64]:
-    """The probabilities in a .npy body.
+    """Read the probabilities in a .npy body.
 
     Args:
         body: The whole body.
@@ -32,7 +32,7 @@ def probabilities_of(body: bytes, rows: int) -> NDArray[np.float64]:
         Shape ``(rows, 10)``; each row is at least 0 and adds up to 1.
 
     Raises:
-        ValueError: If it is anything else; the message says what.
+        ValueError: If the body is anything else; the message says what.
 
     Source:
         NumPy Enhancement Proposal 1, "A Simple File Format for NumPy Arrays".

@@ -1,10 +1,10 @@
-"""What the parts need of the world, as protocols: adapters are in producers/ (bus, blobs) and streams/ (endpoints)."""
+"""What the parts need of the world, as protocols; adapters are in producers/ (bus, blobs) and streams/ (endpoints). Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ class Record:
     offset: int
     key: bytes | None
     value: bytes | None
-    """None: there is none, which on a compacted topic takes the key's entry away."""
+    """None: the record has no value, which on a compacted topic removes the key's entry."""
     timestamp_ms: int
 
 
@@ -30,11 +30,11 @@ Partition = tuple[str, int]
 Since = Literal["start", "end"] | datetime | Mapping[Partition, int]
 """Where reading begins. A mapping gives the first offset to read of each partition, for a reader that keeps its own place (see
 `Tail.positions`); a negative one counts back from the end, as in a list. A partition that it does not name is read from the
-start, and so is one that ends before the offset: the log is another one. One whose log begins after it, from there."""
+start, and so is one that ends before the offset, since the log is another one. One that begins after it is read from there."""
 
 
 class Bus(Protocol):
-    """Where events are put. One implementation is Kafka, one is memory."""
+    """Where events are published. One implementation is Kafka, one is memory."""
 
     def publish(self, event: Event) -> "Future[Record]":
         """Send an event; the future is done when the broker has acknowledged it (acks=all), or failed.
@@ -60,15 +60,15 @@ class Tail(Protocol):
     """A bystander's view of some topics."""
 
     def poll(self, timeout_s: float) -> list[Record]:
-        """The records that came since, in order within each partition; empty after ``timeout_s`` without any."""
+        """Return the records that came since, in order within each partition; empty after ``timeout_s`` without any."""
         ...
 
     def caught_up(self) -> bool:
-        """Whether everything that was on the topics when it was opened has been polled."""
+        """Say whether everything that was on the topics when it was opened has been polled."""
         ...
 
     def positions(self) -> dict[Partition, int]:
-        """The first offset of each partition that was not polled: where another tail goes on, if it is opened there."""
+        """Return the first offset of each partition that was not polled, from where another tail can go on."""
         ...
 
     def close(self) -> None:
@@ -84,11 +84,11 @@ class Blobs(Protocol):
         ...
 
     def get(self, key: str) -> bytes:
-        """An object's bytes. Raises `NoSuchBlob`."""
+        """Return an object's bytes. Raises `NoSuchBlob`."""
         ...
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """All keys under a prefix, in order."""
+        """Return all keys under a prefix, in order."""
         ...
 
 
@@ -102,7 +102,7 @@ class BlobExists(FileExistsError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an endpoint said of some rasters."""
+    """An endpoint's answer to some rasters."""
 
     probabilities: NDArray[np.float64]
     """Shape (n, 10), rows sum to 1."""
@@ -118,7 +118,7 @@ class Endpoint(Protocol):
 
         Args:
             rasters: Drawings.
-            variant: The production variant that shall answer; None: whichever has the traffic.
+            variant: The production variant that must answer; None: whichever has the traffic.
 
         Raises:
             EndpointDown: If it did not answer in time, or with an error, or with something that is no set of probabilities.
@@ -127,18 +127,32 @@ class Endpoint(Protocol):
 
 
 class EndpointDown(RuntimeError):
-    """An endpoint that did not answer, or not with probabilities."""
+    """The endpoint did not answer, or not with probabilities."""
 
 
 class EndpointSilent(EndpointDown):
-    """An endpoint that was given all its time and said nothing."""
+    """The endpoint had all its time and did not answer."""
+
+
+class Origin(NamedTuple):
+    """The record that an event came in, as far as a fold needs to know it."""
+
+    partition: int
+    offset: int
+    size: int
+    """The size of its value in bytes."""
 
 
 class Cells(Protocol):
     """The state of a fold: small values by key, kept in one transaction with the offsets they are folded up to."""
 
+    @property
+    def at(self) -> datetime:
+        """The time of the current step, which is that of the events that the fold publishes in it."""
+        ...
+
     def get(self, key: str) -> bytes | None:
-        """The value, or None."""
+        """Return the value, or None."""
         ...
 
     def put(self, key: str, value: bytes) -> None:
@@ -146,5 +160,5 @@ class Cells(Protocol):
         ...
 
     def drop(self, key: str) -> None:
-        """Forget a value; nothing happens where there is none."""
+        """Forget a value; nothing happens if there is none."""
         ...

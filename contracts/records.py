@@ -1,7 +1,7 @@
-"""A record of any topic, read: the event that it carries, or what is told of it on rejected.v1. Nothing that it holds raises.
+"""Reads a record of any topic into its event, or into a rejection for rejected.v1. No record raises. Pure.
 
 `read` is the only way from a record to an event. What a reader cannot do with an event that it could read becomes a `rejection`
-too, so whatever is on a topic is either handled or told, whole as far as a message can hold it.
+too, so every record of a topic is either handled or rejected, and kept whole as far as a message can hold it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -12,21 +12,21 @@ from contracts.events import TOPICS, Event, MessageRejected, decode
 from contracts.ports import Record
 
 KEPT_BYTES: Final = 700_000
-"""Of a value kept in MessageRejected: as base64, with key and error, it stays below the largest message of the broker."""
+"""Bytes of a value kept in MessageRejected: as base64, with key and error, it stays below the broker's largest message."""
 KEPT_KEY_BYTES: Final = 16_384
 AHEAD: Final = timedelta(minutes=1)
-"""So far may a writer's clock be before the broker's."""
+"""How far a writer's clock may be ahead of the broker's."""
 _ERROR: Final = 2000  # characters, of which JSON may make six bytes each
 
 
 def read(record: Record, stage: str) -> Event | MessageRejected | None:
-    """The event that a record carries, or the MessageRejected that ``stage`` shall publish of it.
+    """Return the event that a record carries, or the MessageRejected that ``stage`` must publish.
 
     Returns:
-        None where there is nothing to do: a record without a value on a compacted topic, by which Kafka takes a key's entry
-        away (who holds the entry keeps it until it reads the topic again); and a record of rejected.v1 that is no
-        MessageRejected, since to reject it would put another one there. On rejected.v1 a MessageRejected is the event. No
-        event is of a time that is later than its record's: what is ordered and forgotten by time would wait for it.
+        None if there is nothing to do: for a record without a value on a compacted topic, by which Kafka takes a key's entry
+        away (readers keep the entry until they read the topic again); and for a record of rejected.v1 that is no
+        MessageRejected, since rejecting it would add another one there. On rejected.v1 a MessageRejected is the event. No
+        event has a later time than its record: whatever is ordered and forgotten by time would wait for it.
     """
     spec = TOPICS.get(record.topic)
     if record.value is None and spec is not None and spec.compacted:
@@ -38,7 +38,7 @@ def read(record: Record, stage: str) -> Event | MessageRejected | None:
 
 
 def _dated(event: Event, timestamp_ms: int) -> Event:
-    """The event, none of its times after the record's by more than `AHEAD`; 0 or less: the record's time is not known."""
+    """Return the event with no time over `AHEAD` after the record's; 0 or less: the record's time is not known."""
     if timestamp_ms <= 0:
         return event
     latest_s = timestamp_ms / 1000 + AHEAD.total_seconds()
@@ -49,12 +49,16 @@ def _dated(event: Event, timestamp_ms: int) -> Event:
 
 
 def rejection(record: Record, stage: str, wrong: BaseException) -> MessageRejected:
-    """What is told of a record that ``stage`` could not handle: it fits on its topic, whatever the record holds."""
+    """Make the rejection of a record that ``stage`` could not handle; it fits on its topic, whatever the record holds.
+
+    It has the record's own time, so that a record that is rejected again gives the same rejection.
+    """
     value, key = record.value or b"", record.key
     error = _said(wrong)
     if len(value) > KEPT_BYTES:
         error = f"only the first {KEPT_BYTES} of {len(value)} bytes are kept; {error}"
     return MessageRejected(
+        at=_taken_at(record),
         source=record.topic,
         source_partition=record.partition,
         source_offset=record.offset,
@@ -69,10 +73,15 @@ def rejection(record: Record, stage: str, wrong: BaseException) -> MessageReject
     )
 
 
+def _taken_at(record: Record) -> datetime:
+    """Return when the broker took a record; the year 1970 if it is not known."""
+    return datetime.fromtimestamp(max(record.timestamp_ms, 0) / 1000, UTC)
+
+
 def _said(wrong: BaseException) -> str:
-    """An error in words that can be written as JSON, even if they quote what cannot."""
+    """Return an error's text in a form that JSON can hold, even if it quotes what JSON cannot."""
     try:
         text = f"{type(wrong).__name__}: {str(wrong)[: 2 * _ERROR]}"
-    except Exception:  # noqa: BLE001 an error that cannot even be told
+    except Exception:  # noqa: BLE001 the error's own text raises
         text = type(wrong).__name__
     return text.encode("utf-8", "backslashreplace").decode()

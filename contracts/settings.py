@@ -6,12 +6,15 @@ Secrets that are not given are made by `gamenight up` and kept as files in ``<ho
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from contracts.roster import Roster, RosterError, roster
+
+REPOSITORY: Final = Path(__file__).resolve().parents[1]
 AwsService = Literal["sagemaker", "sagemaker-runtime", "s3", "dynamodb", "logs"]
 
 
@@ -42,6 +45,10 @@ class Settings(BaseSettings):
     )
     home: Path = Field(Path(".gamenight"), description="folder of all data, logs and secrets")
     tools: Path = Field(Path(".tools"), description="folder of what make installs besides .venv: jars, images, S3 server")
+    images: str = Field(
+        "trainers/images",
+        description="folders with a folder for each batch model, `:` between; relative ones are looked for in the repository",
+    )
 
     kafka_bootstrap_servers: str | None = _named(
         "KAFKA_BOOTSTRAP_SERVERS", None, "an outside Kafka; not given: one is started here"
@@ -156,7 +163,9 @@ class Settings(BaseSettings):
     archive_every_s: float = Field(60.0, description="longest time an example waits for the archive, in seconds")
     held_back: float = Field(0.2, description="share of labelled drawings kept from training to judge it, 0..1")
     feedback_weight: float = Field(3.0, description="weight of a player's drawing beside one of MNIST in training")
-    training_rounds: int = Field(75, description="boosting rounds of a rebuilt XGBoost")
+    training_rounds: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="`rounds` of a rebuilt model, where its `image.json` has any; not given: as many as that says"
+    )
     seed: int = Field(20181103, description="seed of every draw of chance in training")
     chromium: str | None = Field(None, description="path of the Chromium for the browser tests; not given: looked for")
     alive_file: Path | None = Field(
@@ -178,10 +187,10 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, *, secrets: Collection[str] | None = None, **given: Any) -> Self:
-        """The settings of the environment, completed by the secrets that `gamenight up` has made, if it has.
+        """Read the settings of the environment, completed by the secrets that `gamenight up` has made, if it has.
 
         Args:
-            secrets: Those that are asked for, by their fields; a service names its own. None: all, for operators.
+            secrets: The secrets to read, by their fields; a service names its own. None: all, for operators.
             given: Settings that are known already.
         """
         settings = cls(**given)
@@ -202,12 +211,12 @@ class Settings(BaseSettings):
 
     @property
     def bootstrap_servers(self) -> str:
-        """Where Kafka is."""
+        """The addresses of Kafka's brokers."""
         return self.kafka_bootstrap_servers or f"127.0.0.1:{self.kafka_port}"
 
     @property
     def endpoint_urls(self) -> dict[AwsService, str | None]:
-        """Where each AWS service is; None: where AWS has it."""
+        """The address of each AWS service; None: AWS's own."""
         here = self.aws_services == "local"
         sagemaker = self.aws_endpoint_url_sagemaker
         beside = f"http://127.0.0.1:{self.sagemaker_port}" if here and not sagemaker else None
@@ -221,11 +230,11 @@ class Settings(BaseSettings):
 
     @property
     def aws_is_here(self) -> bool:
-        """Whether every AWS service is on this machine: only then are credentials made, since nobody else's would be theirs."""
+        """Whether every AWS service is on this machine: only then are credentials made, since no other would accept them."""
         return all(url is not None and _is_here(url) for url in self.endpoint_urls.values())
 
     def aws(self, service: AwsService) -> dict[str, Any]:
-        """Keyword arguments of ``boto3.client`` for a service; what is None is found by AWS's default chain."""
+        """Return the arguments of ``boto3.client`` for a service; what is None is found by AWS's default chain."""
         return {
             "endpoint_url": self.endpoint_urls[service],
             "region_name": self.aws_region if self.aws_is_here or "aws_region" in self.model_fields_set else None,
@@ -235,7 +244,7 @@ class Settings(BaseSettings):
         }
 
     def undecided(self) -> list[str]:
-        """The variables that AWS's own services need and nobody has given: their defaults are of this machine."""
+        """Return the variables that AWS's own services need and that are not set: their defaults are for this machine."""
         urls = self.endpoint_urls
         needed: dict[str, AwsService] = {"role_arn": "sagemaker", "image_registry": "sagemaker", "bucket": "s3"}
         fields = type(self).model_fields
@@ -245,21 +254,47 @@ class Settings(BaseSettings):
             if urls[service] is None and getattr(self, name) == fields[name].default
         ]
 
+    def image_folders(self) -> dict[str, Path]:
+        """Return the folder of each batch model's image, by its name.
+
+        Raises:
+            RosterError: If a folder of `images` is not there, or two images have one name.
+        """
+        found: dict[str, Path] = {}
+        for place in filter(None, self.images.split(":")):
+            folder = REPOSITORY / place
+            if not folder.is_dir():
+                raise RosterError(f"no folder {folder}: set GAMENIGHT_IMAGES to where the batch models' images are")
+            for told in sorted(folder.glob("*/image.json")):
+                name = told.parent.name
+                if name in found:
+                    raise RosterError(f"two images are called {name}: {found[name]} and {told.parent}")
+                found[name] = told.parent
+        return found
+
+    def roster(self) -> Roster:
+        """Return all models of the game.
+
+        Raises:
+            RosterError: If an image cannot be one of them.
+        """
+        return roster({name: (folder / "image.json").read_bytes() for name, folder in self.image_folders().items()})
+
     def image_uri(self, algorithm: str) -> str:
-        """The image that trains and serves an algorithm."""
+        """Return the URI of the image that trains and serves an algorithm."""
         return f"{self.image_registry}{algorithm}:1"
 
     def environment(self, secrets: Collection[str] | None = None) -> dict[str, str]:
-        """The settings as environment variables, for a child process.
+        """Return the settings as environment variables, for a child process.
 
         Args:
-            secrets: Those that it gets, by their fields. None: all.
+            secrets: The secrets that it gets, by their fields. None: all.
         """
         out = {}
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             if name == "aws_region" and not self.aws_is_here and name not in self.model_fields_set:
-                continue  # a profile may name another
+                continue  # a profile may name another region
             if value is not None and (secrets is None or name not in ALL_SECRETS or name in secrets):
                 out[variable(name, field.validation_alias)] = str(value)
         return out
@@ -267,11 +302,11 @@ class Settings(BaseSettings):
 
 AWS_SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 GAME_SECRETS = ("operator_token", "seat_secret", "api_keys")
-"""Those of the game's own doors."""
+"""The secrets that admit players, operators and apps."""
 SECRETS = (*AWS_SECRETS[:2], *GAME_SECRETS)
 """Settings that `gamenight up` makes when they are not given."""
 KAFKA_SECRETS = ("kafka_sasl_password", "kafka_oauth_client_secret")
-"""Settings that nobody makes, and that may be kept in ``<home>/secrets`` as well."""
+"""Secrets that the product does not make, and that may be kept in ``<home>/secrets`` as well."""
 ALL_SECRETS = (*AWS_SECRETS, *GAME_SECRETS, *KAFKA_SECRETS)
 
 LIMITS = (
@@ -290,5 +325,5 @@ LIMITS = (
 
 
 def variable(name: str, alias: Any = None) -> str:
-    """The environment variable of a field."""
+    """Return the environment variable of a field."""
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"GAMENIGHT_{name.upper()}"

@@ -1,59 +1,34 @@
-"""Whether the log holds what the players were told, each thing once (stands beside all three ways, and changes nothing).
+"""Checks that the log holds what the players were told, each thing once (it stands beside all three ways, and only reads).
 
-A message may lie on the log more than once: writers send again, and readers count an id once. So repeats are told, and are no
+A message may be on the log more than once: writers send again, and readers count an id once. So repeats are counted, and are no
 fault; a fault is what is missing, an effect that happened twice, or whatever a fold holds or has said that a fresh fold of the
-log, each message taken once, does not come to (`streams.refolding`). Where the home of the workers is at hand their ledgers
-are compared too: cells, offsets and outboxes. It wants a game at rest, and waits for one.
-A guess that the router says was missed is no fault: it is told apart.
+log, each message taken once, does not come to (`streams.refold`). If the home of the workers is on this machine, their ledgers
+are compared too: cells, offsets and outboxes. The audit needs a game at rest, and waits for one.
+A guess that the router says was missed is no fault: it is counted apart. Each guess must have reached the learners as it was
+shown, and no other guess.
 """
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
-from rich.table import Table
-
 from contracts.events import (
-    BATCH_MODELS,
-    MODELS,
-    ONLINE_MODELS,
-    PERSONAL_MODEL,
     PLAYER_PARTITIONS,
-    SHADOW,
-    CorrectionGiven,
-    CorrectionReceipt,
-    DrawingSubmitted,
-    EndpointSeen,
-    Event,
-    ExampleLabelled,
-    GuessMade,
-    GuessMissed,
-    LessonTaught,
-    MessageRejected,
-    ModelPromoted,
-    ModelRolledBack,
-    Outcome,
-    PolicySet,
-    ScoresCounted,
-    generation,
 )
-from contracts.ports import Bus, Record
-from contracts.records import read
+from contracts.ports import Bus
 from contracts.settings import Settings
+from deploy.auditor import Auditor, AuditReport
 from producers.topics import open_admin
-from streams.learning import load_base
 from streams.ledger import Kept, look
-from streams.refolding import Place, Refolding
+from streams.online_base import load_base
+from streams.refold.refolding import Place, Refolding
 
 TOPICS_READ: Final = (
-    "drawings.v1", "guesses.v1", "corrections.v1", "examples.v1", "lessons.v1", "receipts.v1", "metrics.v1", "models.v1",
-    "rejected.v1",
+    "drawings.v1", "guesses.v1", "answers.v1", "corrections.v1", "examples.v1", "lessons.v1", "receipts.v1", "metrics.v1",
+    "models.v1", "rejected.v1",
 )  # fmt: skip
 FOLDS: Final[Mapping[str, str]] = {
     "joiner": "gamenight-learning",
@@ -61,321 +36,15 @@ FOLDS: Final[Mapping[str, str]] = {
     "learner": "gamenight-learning",
     "personal": "gamenight-router",
 }
-"""Those that are made anew, and the consumer group of each."""
-_SHOWN_OF_A_FOLD = 10
-_SHOWN = 40  # faults that are told one by one; all are counted
-_BUSY_S = 10.0  # after which a log that never rests is looked at nevertheless
-_GRACE = timedelta(seconds=10)  # from a model's first promotion to its first answer
-
-
-class AuditReport(BaseModel):
-    """What the log says of some drawings and corrections."""
-
-    model_config = ConfigDict(frozen=True)
-
-    drawings: int
-    """Acknowledged to players."""
-    corrections: int
-    """Receipted to players."""
-    lost: dict[str, int]
-    """What should be on the log and is not, by kind; all 0 when all is well."""
-    doubled: dict[str, int]
-    """Effects that happened twice, by kind; all 0 when all is well."""
-    scores_differ: int
-    """Totals of metrics.v1 that are not a recount of the newest examples."""
-    answered: dict[str, int] = {}
-    """By model: the acknowledged drawings that it answered."""
-    missed: dict[str, int] = {}
-    """By model, of the acknowledged drawings: guesses that were given up, because it was too slow or rested."""
-    absent: list[str] = []
-    """Models that could not be here, of which nothing was expected."""
-    repeats: dict[str, int]
-    """Messages that are there again under the same id: harmless, and worth knowing."""
-    rejected: int
-    unread: int
-    """Records that are no event of their topic."""
-    refolded: dict[str, int] = {}
-    """By fold: the messages from which it was made anew."""
-    folds: dict[str, int] = {}
-    """By fold: what it holds or has said that the fresh one does not, or does not that the fresh one does."""
-    ledgers: int | None = None
-    """How many of the workers' ledgers were compared with the fresh folds; None: they are elsewhere, and none was."""
-    faults: list[str]
-    """The first of them, in words."""
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing is lost and nothing doubled."""
-        counts = (*self.lost.values(), *self.doubled.values(), *self.folds.values(), self.scores_differ, self.unread)
-        return not any(counts)
-
-    def to_table(self) -> Table:
-        """For people."""
-        verdict = "[green]nothing lost, nothing doubled" if self.clean else "[red]the log is not what the players were told"
-        table = Table("on the log", "n", title=f"audit: {verdict}", title_justify="left")
-        table.add_row("drawings acknowledged to players", str(self.drawings))
-        table.add_row("corrections receipted to players", str(self.corrections))
-        for kind, counts in (("lost", self.lost), ("doubled", self.doubled), ("repeated, harmless", self.repeats)):
-            for what, n in counts.items():
-                table.add_row(f"{kind}: {what}", str(n))
-        for model, n in self.answered.items():
-            table.add_row(f"answered by {model}", str(n))
-        for model, n in self.missed.items():
-            table.add_row(f"missed, and said so: {model}", str(n))
-        for model in self.absent:
-            table.add_row(f"not available: {model}", "")
-        table.add_row("totals that differ from the examples", str(self.scores_differ))
-        for fold, n in self.refolded.items():
-            table.add_row(f"{fold}: made anew from so many messages", str(n))
-            table.add_row(f"{fold}: what differs from it", str(self.folds.get(fold, 0)))
-        table.add_row("workers' ledgers", "elsewhere: not compared" if self.ledgers is None else f"{self.ledgers} compared")
-        table.add_row("rejected messages", str(self.rejected))
-        for fault in self.faults:
-            table.add_row(f"[red]{fault}", "")
-        return table
-
-
-class Auditor:
-    """A fold over the log, asked at any time what is missing."""
-
-    def __init__(
-        self,
-        drawings: Collection[UUID],
-        corrections: Mapping[UUID, UUID],
-        models: Collection[str] = MODELS,
-    ) -> None:
-        """An auditor of what players were told.
-
-        Args:
-            drawings: Finished drawings that were acknowledged.
-            corrections: Corrections that were receipted, and the drawing of each.
-            models: Those that must have answered each drawing, or be said to have missed it. A batch model need not until it is
-                there, and one that the policy turned off need not.
-        """
-        self._drawings = frozenset(drawings)
-        self._corrections = dict(corrections)
-        self._models = frozenset(models)
-        self._submitted: Counter[UUID] = Counter()
-        self._drawn_at: dict[UUID, datetime] = {}
-        self._guessed: Counter[tuple[UUID, str]] = Counter()
-        self._shadows: Counter[tuple[UUID, str]] = Counter()
-        self._missed: set[tuple[UUID, str]] = set()
-        self._promoted: dict[str, datetime] = {}  # the first time
-        self._status: dict[str, str] = {}
-        self._not_shown: set[str] = set()
-        self._off: set[str] = set()
-        self._given: Counter[UUID] = Counter()
-        self._exampled: set[UUID] = set()
-        self._examples: dict[UUID, ExampleLabelled] = {}
-        self._revisions: Counter[tuple[UUID, int]] = Counter()
-        self._lessons: dict[tuple[UUID, str], set[UUID]] = {}
-        self._lesson_copies: Counter[UUID] = Counter()
-        self._receipts: dict[UUID, set[tuple[Outcome, str]]] = {}
-        self._receipt_copies = 0
-        self._totals: dict[str, ScoresCounted] = {}
-        self._rejected = 0
-        self._unread = 0
-
-    def read(self, record: Record) -> Event | None:
-        """Take a record in, and give the event that it carries; previews, and what is of other topics, are passed over."""
-        event = read(record, "audit")
-        if event is None:
-            return None
-        if isinstance(event, MessageRejected) and record.topic != MessageRejected.topic:
-            self._unread += 1
-            return None
-        match event:
-            case DrawingSubmitted(final=True):
-                self._submitted[event.drawing_id] += 1
-                self._drawn_at.setdefault(event.drawing_id, event.at)
-            case GuessMade(final=True):
-                (self._shadows if event.role == "shadow" else self._guessed)[event.drawing_id, event.model] += 1
-            case GuessMissed(final=True):
-                self._missed.add((event.drawing_id, event.model))
-            case CorrectionGiven():
-                self._given[event.correction_id] += 1
-            case ExampleLabelled():
-                self._read_example(event)
-            case LessonTaught():
-                self._lessons.setdefault((event.correction_id, event.model), set()).add(event.lesson_id)
-                self._lesson_copies[event.lesson_id] += 1
-            case CorrectionReceipt():
-                told = self._receipts.setdefault(event.correction_id, set())
-                self._receipt_copies += (event.outcome, event.stage) in told
-                told.add((event.outcome, event.stage))
-            case ScoresCounted(window=None):
-                self._totals[event.score_key] = event
-            case MessageRejected():
-                self._rejected += 1
-            case ModelPromoted() | ModelRolledBack():
-                self._promoted[event.model] = min(event.at, self._promoted.get(event.model, event.at))
-            case EndpointSeen():
-                self._status[event.model] = event.status
-            case PolicySet():
-                self._off |= {model for model, part in event.parts.items() if part == "off"}
-                self._not_shown |= event.parts.keys()
-            case _:
-                pass
-        return event
-
-    def _begun(self) -> dict[str, datetime]:
-        """Of each model that said anything: when the first drawing was made of which it did."""
-        begun: dict[str, datetime] = {}
-        for drawing, model in self._guessed.keys() | self._shadows.keys() | self._missed:
-            if (at := self._drawn_at.get(drawing)) is not None:
-                begun[model] = min(at, begun.get(model, at))
-        return begun
-
-    def _absent(self, begun: Mapping[str, datetime]) -> set[str]:
-        """Models of which nothing is there, and that could not be."""
-        silent = self._models & set(BATCH_MODELS) - begun.keys()
-        return {model for model in silent if self._status.get(model) in {"Unavailable", "Failed"}}
-
-    def _unanswered(self) -> Iterable[str]:
-        """What a model should have said, and did not.
-
-        A batch model is expected from the first drawing on that it answered, or from `_GRACE` after its first promotion,
-        whichever is earlier; one that a policy ever turned off is not, and one that it ever made a shadow may answer as such.
-        """
-        begun = self._begun()
-        since = {
-            model: min(at, self._promoted[model] + _GRACE) if model in self._promoted else at
-            for model, at in begun.items()
-            if model in BATCH_MODELS
-        }
-        for drawing in self._drawings:
-            at = self._drawn_at.get(drawing)
-            for model in self._models - self._absent(begun) - self._off:
-                if (drawing, model) in self._guessed or (drawing, model) in self._missed:
-                    continue
-                if model in self._not_shown and (drawing, model) in self._shadows:
-                    continue
-                if at is None or model not in since or at >= since[model]:
-                    yield f"{drawing} by {model}"
-
-    def _outcomes(self, correction: UUID, stage: str) -> set[Outcome]:
-        return {outcome for outcome, who in self._receipts.get(correction, ()) if who == stage}
-
-    def _read_example(self, event: ExampleLabelled) -> None:
-        self._exampled.add(event.correction_id)
-        self._revisions[event.drawing_id, event.revision] += 1
-        newest = self._examples.get(event.drawing_id)
-        if newest is None or event.revision > newest.revision:
-            self._examples[event.drawing_id] = event.model_copy(update={"strokes": [], "features": None})
-
-    def report(
-        self,
-        folds: Mapping[str, list[str]] | None = None,
-        refolded: Mapping[str, int] | None = None,
-        ledgers: int | None = None,
-    ) -> AuditReport:
-        """What is there, what is missing and what happened twice, by all that was read.
-
-        Args:
-            folds: By fold, what a comparison with a fresh one has found; None: there was none.
-            refolded: By fold, from how many messages the fresh one was made.
-            ledgers: How many of the workers' ledgers were compared; None: they are not at hand.
-        """
-        faults = [fault for several in (folds or {}).values() for fault in several[:_SHOWN_OF_A_FOLD]]
-
-        def count(kind: str, found: Iterable[object]) -> int:
-            several = list(found)
-            faults.extend(f"{kind}: {one}" for one in several)
-            return len(several)
-
-        taught = [c for c in self._receipts if self._outcomes(c, "learner") & {Outcome.LEARNED, Outcome.WEIGHTED}]
-        replaced = {c for c in self._receipts if Outcome.SUPERSEDED in self._outcomes(c, "joiner")}
-        lost = {
-            "drawings": count("drawing not on the log", (d for d in self._drawings if d not in self._submitted)),
-            "guesses": count("drawing not answered", self._unanswered()),
-            "corrections": count("correction not on the log", (c for c in self._corrections if c not in self._given)),
-            "examples": count(
-                "correction without an example",
-                (c for c in self._corrections if c not in self._exampled and c not in replaced),
-            ),
-            "receipts": count(
-                "correction without a receipt",
-                (c for c in self._given if not (self._outcomes(c, "learner") or c in replaced)),
-            ),
-            "receipts of yours": count(
-                "learned by all players' model, and not by the player's own",
-                (
-                    c
-                    for c in taught
-                    if PERSONAL_MODEL in self._models and c not in replaced and not self._outcomes(c, "personal")
-                ),
-            ),
-            "lessons": count(
-                "learned without a lesson",
-                (f"{c} of {m}" for c in taught for m in ONLINE_MODELS if (c, m) not in self._lessons),
-            ),
-        }
-        doubled = {
-            "lessons": count("lesson taught twice", (f"{c} of {m}" for (c, m), ids in self._lessons.items() if len(ids) > 1)),
-            "receipts": count(
-                "correction with two outcomes",
-                (c for c in self._receipts for stage in ("learner", "personal") if len(self._outcomes(c, stage)) > 1),
-            ),
-        }
-        differ = count("totals that differ", self._wrong_totals())
-        return AuditReport(
-            drawings=len(self._drawings),
-            corrections=len(self._corrections),
-            lost=lost,
-            doubled=doubled,
-            scores_differ=differ,
-            answered=dict(sorted(Counter(m for d, m in self._guessed if d in self._drawings).items())),
-            missed=dict(sorted(Counter(m for d, m in self._missed - self._guessed.keys() if d in self._drawings).items())),
-            absent=sorted(self._absent(self._begun())),
-            repeats={
-                "drawings": _again(self._submitted),
-                "guesses": _again(self._guessed) + _again(self._shadows),
-                "corrections": _again(self._given),
-                "examples": _again(self._revisions),
-                "lessons": _again(self._lesson_copies),
-                "receipts": self._receipt_copies,
-            },
-            rejected=self._rejected,
-            unread=self._unread,
-            refolded=dict(refolded or {}),
-            folds={fold: len(several) for fold, several in (folds or {}).items()},
-            ledgers=ledgers,
-            faults=faults[:_SHOWN],
-        )
-
-    def _wrong_totals(self) -> list[str]:
-        """Models and versions whose totals on metrics.v1 are not the counts of the newest examples."""
-        counted: Counter[tuple[str, str, str]] = Counter()
-        for total in self._totals.values():
-            name = total.model, total.version or ""
-            counted[*name, "n"] += total.n
-            counted[*name, "correct"] += total.correct
-            counted[*name, "confusion"] += sum(total.confusion)
-        expected: Counter[tuple[str, str, str]] = Counter()
-        for example in self._examples.values():
-            if example.label is None:
-                continue
-            for guess in example.guesses:
-                name = guess.model, generation(guess.version) + SHADOW * guess.shadow
-                expected[*name, "n"] += 1
-                expected[*name, "correct"] += guess.label == example.label
-                expected[*name, "confusion"] += 1
-        return [
-            f"{model} {version}: {what} is {counted[model, version, what]}, by the examples {expected[model, version, what]}"
-            for model, version, what in sorted(counted.keys() | expected.keys())
-            if counted[model, version, what] != expected[model, version, what]
-        ]
-
-
-def _again(copies: Counter[Any]) -> int:
-    return copies.total() - len(copies)
+"""The folds that are made anew, and the consumer group of each."""
+_BUSY_S = 10.0  # a log that never rests is audited after this time all the same
 
 
 def committed(settings: Settings) -> dict[tuple[str, Place], int]:
-    """By fold and place on the log, the offset from which Kafka would let it go on.
+    """Read the committed offset of each fold and partition from Kafka.
 
     Raises:
-        BusError: If nobody is there, or does not admit us.
+        BusError: If no broker is there, or none admits us.
     """
     admin = open_admin(settings)
     try:
@@ -392,7 +61,7 @@ def committed(settings: Settings) -> dict[tuple[str, Place], int]:
 
 
 def ledgers(home: Path) -> dict[Place, Kept]:
-    """What the ledgers in a home hold now, by fold and partition."""
+    """Read what the ledgers in a home hold now, by fold and partition."""
     files = [path for fold in FOLDS for path in (home / "state" / fold).glob("*.sqlite")]
     return {(path.parent.name, int(path.stem)): look(path) for path in files}
 
@@ -402,23 +71,23 @@ async def audit(
     drawings: Collection[UUID],
     corrections: Mapping[UUID, UUID],
     *,
-    models: Collection[str] = MODELS,
+    models: Collection[str],
     wait_s: float = 20.0,
     home: Path | None = None,
     commits: Callable[[], Mapping[tuple[str, Place], int]] | None = None,
     log_bytes: int | None = None,
 ) -> AuditReport:
-    """What the whole log says of what players were told, and of the folds.
+    """Audit the whole log: what players were told, and what the folds hold.
 
     Args:
         bus: Where the log is.
         drawings: Finished drawings that were acknowledged.
         corrections: Corrections that were receipted, and the drawing of each.
-        models: Those that must have answered each drawing, or be said to have missed it.
-        wait_s: How long what is missing may still come.
-        home: Of all workers, whose ledgers are compared too; None: they are elsewhere.
-        commits: Gives `committed`; None: it is not looked at.
-        log_bytes: What the log may take, by which stories are forgotten; None: none is.
+        models: The models that must have answered each drawing, unless the log says that they missed it.
+        wait_s: How long to wait for messages that are missing.
+        home: The home of all workers, whose ledgers are compared too; None: they are elsewhere.
+        commits: Gives what `committed` returns; None: committed offsets are not checked.
+        log_bytes: The size of the log, which decides when stories are forgotten; None: none is.
     """
     auditor = Auditor(drawings, corrections, models)
     refolding = Refolding(load_base(), PLAYER_PARTITIONS, log_bytes)
@@ -429,8 +98,8 @@ async def audit(
         until = time.monotonic() + _BUSY_S
         while (records := await asyncio.to_thread(tail.poll, 0.2)) or not tail.caught_up():
             for record in records:
-                event = auditor.read(record)
-                refolding.read(record, event)
+                event = auditor.apply(record)
+                refolding.apply(record, event)
             if tail.caught_up() and time.monotonic() > until:
                 break
 
@@ -438,7 +107,7 @@ async def audit(
         await drain()
         begun = refolding.ends
         while True:
-            # In this order: what is published is in a ledger before, and what a ledger holds is on the log before.
+            # This order matters: what is published is in a ledger before, and what a ledger holds is on the log before.
             stood = await asyncio.to_thread(commits) if commits else {}
             held = None if home is None else await asyncio.to_thread(ledgers, home)
             await drain()

@@ -33,7 +33,7 @@ rejected_app = typer.Typer(
 app.add_typer(rejected_app, name="rejected", invoke_without_command=True)
 console = Console(highlight=False)
 WIDE: Final = 140
-"""Columns of a terminal that a whole table needs; a narrower one is shown what matters most, and the rest by name."""
+"""Columns that a whole table needs; a narrower terminal shows the most important columns, and the rest on demand."""
 errors = Console(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
@@ -57,20 +57,26 @@ def main() -> None:
 
 
 def _told() -> tuple[type[Exception], ...]:
-    """The errors whose message is the one line that says what to do."""
-    from api.keyring import KeyringError
+    """Return the errors whose message is one line that says what to do."""
+    from api.apps.keyring import KeyringError
+    from contracts.roster import RosterError
     from deploy.local.java import NotInstalled
-    from deploy.local.supervisor import AlreadyRunning
+    from deploy.local.run_state import AlreadyRunning
     from deploy.local.up import PortsTaken
     from producers.acls import AclsRefused
     from producers.connection import BusError
     from producers.topics import TopicsDiffer
 
-    return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, NoGame
+    ours = NoGame, NoModel
+    return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, RosterError, *ours
 
 
 class NoGame(RuntimeError):
     """The game does not answer as it should."""
+
+
+class NoModel(ValueError):
+    """The command does not say which model is meant."""
 
 
 @app.command()
@@ -80,14 +86,14 @@ def up() -> None:
 
     run(Settings.load(), console)
     sys.stdout.flush()
-    os._exit(0)  # all is stopped and said: the interpreter's own clearing up would keep the person waiting
+    os._exit(0)  # everything is stopped and reported: the interpreter's own clearing up would only keep people waiting
 
 
 @app.command()
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
     """Empty the home: all drawings, models and secrets of this machine are gone."""
     from deploy.local.keys import FOLDERS
-    from deploy.local.supervisor import AlreadyRunning, holder
+    from deploy.local.run_state import AlreadyRunning, holder
 
     home = Settings.load().home
     there = [home / name for name in FOLDERS if (home / name).exists()]
@@ -183,8 +189,8 @@ def models(name: Named = None, as_json: Json = False) -> None:
     if _printed(listed, as_json):
         return None
     narrow = console.width < WIDE
-    papers = () if narrow else ("created", "digest", Column("ARN", overflow="fold"))
-    table = Table("model", "version", "status", "right, of players' drawings", "$ / hour", *papers, box=box.SIMPLE_HEAD)
+    provenance = () if narrow else ("created", "digest", Column("ARN", overflow="fold"))
+    table = Table("model", "version", "status", "right, of players' drawings", "$ / hour", *provenance, box=box.SIMPLE_HEAD)
     for model in listed:
         color = {"champion": "cyan", "challenger": "default"}.get(model["standing"], "yellow")
         named, cost = f"[bold]{model['model']}[/]\n[{color}]{model['standing']}[/]", _dollars(model)
@@ -195,8 +201,8 @@ def models(name: Named = None, as_json: Json = False) -> None:
         for version in model["versions"]:
             status = _status(model, version)
             counted = (_accuracy(version["live"]), version["as_shadow"]["n"] and f"as shadow {_accuracy(version['as_shadow'])}")
-            papers = () if narrow else (_minute(version["created"]), version["digest"][:12], version["arn"])
-            table.add_row(named, version["version"], status, "\n".join(filter(None, counted)), cost, *papers)
+            provenance = () if narrow else (_minute(version["created"]), version["digest"][:12], version["arn"])
+            table.add_row(named, version["version"], status, "\n".join(filter(None, counted)), cost, *provenance)
             named = cost = ""
         table.add_section()
     console.print(table)
@@ -239,7 +245,7 @@ def endpoints(name: Named = None, as_json: Json = False) -> None:
 
 
 def _one(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """The model, or the endpoint, of a name."""
+    """Return the model, or the endpoint, of this name."""
     for each in listed:
         if name in (each["model"], each.get("endpoint")):
             return each
@@ -257,7 +263,7 @@ def _show_model(model: dict[str, Any]) -> None:
     }
     _sheet(f"{model['title']} ({model['model']})", told)
     for version in reversed(model["versions"]):
-        _sheet(f"version {version['version']}, {_status(model, version)}", _papers(version))
+        _sheet(f"version {version['version']}, {_status(model, version)}", _provenance(version))
 
 
 def _show_endpoint(endpoint: dict[str, Any]) -> None:
@@ -278,12 +284,12 @@ def _show_endpoint(endpoint: dict[str, Any]) -> None:
             "weight": f"{variant['weight']:g}, answers {variant['players']:.0%} of the players",
             "instances": f"{variant['instances']} x {variant['instance_type']}",
         }
-        papers = _papers(variant["papers"]) if variant["papers"] else {}
-        _sheet(f"variant {variant['variant']}: version {variant['version']}, {variant['role']}", told | papers)
+        provenance = _provenance(variant["papers"]) if variant["papers"] else {}
+        _sheet(f"variant {variant['variant']}: version {variant['version']}, {variant['role']}", told | provenance)
 
 
-def _papers(version: dict[str, Any]) -> dict[str, Any]:
-    """All there is on a version, by what it is."""
+def _provenance(version: dict[str, Any]) -> dict[str, Any]:
+    """Return the provenance of a version, by the name of each fact."""
     return {
         "right": _accuracy(version["live"]),
         "as shadow": _accuracy(version["as_shadow"]),
@@ -299,7 +305,7 @@ def _papers(version: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sheet(title: str, told: dict[str, Any]) -> None:
-    """A heading, and below it what is known, a line each; what is not known is left out."""
+    """Print a heading, and below it each known fact on a line; unknown facts are left out."""
     from rich.table import Column, Table
     from rich.text import Text
 
@@ -337,7 +343,7 @@ def _minute(created: str | None) -> str:
 
 
 def _printed(listed: Any, as_json: bool) -> bool:
-    """Print it for machines, if that is asked for."""
+    """Print the list for machines, if that is asked for; return whether it was."""
     import orjson
 
     if as_json:
@@ -361,8 +367,8 @@ def keys(context: typer.Context, as_json: Json = False) -> None:
     """List the apps that have a key, without the keys: those are kept nowhere."""
     from rich.table import Table
 
-    from api.keyring import Keyring
-    from api.keys import named
+    from api.apps.keyring import Keyring
+    from api.apps.keys import named
 
     if context.invoked_subcommand is not None:
         return
@@ -380,8 +386,8 @@ def keys(context: typer.Context, as_json: Json = False) -> None:
 @keys_app.command()
 def add(name: Called, as_json: Json = False) -> None:
     """Give an app a key, good from now on; it is shown this once."""
-    from api.keyring import Keyring, KeyringError
-    from api.keys import named
+    from api.apps.keyring import Keyring, KeyringError
+    from api.apps.keys import named
 
     settings = Settings.load()
     if name in named(settings.api_keys):
@@ -395,8 +401,8 @@ def add(name: Called, as_json: Json = False) -> None:
 @keys_app.command()
 def revoke(name: Called) -> None:
     """Take an app's key away: whoever comes with it is refused from now on."""
-    from api.keyring import Keyring, KeyringError
-    from api.keys import named
+    from api.apps.keyring import Keyring, KeyringError
+    from api.apps.keys import named
 
     settings = Settings.load()
     if name in named(settings.api_keys):
@@ -417,7 +423,7 @@ Reason = Annotated[str, typer.Option(help="Kept with the command.")]
 @app.command("retrain")
 @app.command("train")
 def train(
-    target: Annotated[str, typer.Argument(help="The batch model to rebuild.")] = "xgboost",
+    target: Annotated[str | None, typer.Argument(help="The batch model to rebuild.", show_default=False)] = None,
     base: Annotated[bool, typer.Option("--base", help="From MNIST alone, without players' drawings.")] = False,
     reason: Reason = "",
     wait: Annotated[bool, typer.Option(help="Show how far it is, until it is done.")] = True,
@@ -427,6 +433,8 @@ def train(
     from deploy.retraining import follow
 
     settings = Settings.load()
+    if target is None:
+        raise NoModel(f"say which model is to be rebuilt: {', '.join(settings.roster().batch)}")
     body = {"target": target, "base": base, "reason": reason}
     if not wait:
         command_id = _ordered("retrain", body)
@@ -639,11 +647,11 @@ def replay_rejected(
 
 
 SETTLED_S = 30.0
-"""How long a command is waited for; it may still be carried out afterwards."""
+"""How long to wait for a command's outcome; it may still be carried out afterwards."""
 
 
 def _carry_out(path: str, body: dict[str, Any], as_json: bool) -> None:
-    """Order it, wait for what becomes of it, say that in one line, and exit with what it means."""
+    """Send a command, wait for its outcome, print it in one line, and exit with the status that it means."""
     import time
 
     from deploy.retraining import ENDS
@@ -664,7 +672,7 @@ def _carry_out(path: str, body: dict[str, Any], as_json: bool) -> None:
 
 
 def _ordered(path: str, body: dict[str, Any]) -> str:
-    """The id of a command that is now on the log."""
+    """Send a command; return its id once it is on the log."""
     return str(_asked("POST", f"/api/ops/{path}", body).json()["command_id"])
 
 
@@ -681,7 +689,9 @@ def simulate(
     speed: Annotated[float, typer.Option(min=0, help="1: human pace, N: N times that, 0: as fast as answers come.")] = 1.0,
     correct: Annotated[float, typer.Option(min=0, max=1, help="Probability that a wrong guess is corrected.")] = 0.9,
     confirm: Annotated[float, typer.Option(min=0, max=1, help="Probability that a right guess is confirmed.")] = 0.9,
-    delay: Annotated[float, typer.Option(min=0, help="Seconds from the guesses to the player's word, at human pace.")] = 1.0,
+    delay: Annotated[
+        float, typer.Option(min=0, help="Seconds from the guesses to the player's correction, at human pace.")
+    ] = 1.0,
     error_rate: Annotated[float, typer.Option(min=0, max=1, help="Probability that a player's label is wrong.")] = 0.01,
     seed: Annotated[int, typer.Option(help="Of all chance.")] = 20181103,
     url: Annotated[str | None, typer.Option(help="Of the game; not given: the one of the settings.")] = None,
@@ -689,7 +699,7 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Let people play who draw as the writers of data/pen did; exit status 1 if anything was lost or doubled."""
-    from producers.people import SimulationOptions
+    from producers.simulation_options import SimulationOptions
 
     settings = Settings.load()
     options = SimulationOptions(
@@ -713,7 +723,8 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from deploy.audit import audit, committed
-    from producers import bus, players
+    from producers import bus
+    from producers import simulation as players
 
     enough = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, enough.set)
@@ -735,7 +746,13 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
         try:
             with errors.status("auditing: every fold is made anew from the log"):
                 found = await audit(
-                    log, report.saved, report.receipted, home=here, commits=commits, log_bytes=settings.log_bytes
+                    log,
+                    report.saved,
+                    report.receipted,
+                    models=settings.roster().names,
+                    home=here,
+                    commits=commits,
+                    log_bytes=settings.log_bytes,
                 )
         finally:
             await asyncio.to_thread(log.close)
@@ -755,7 +772,7 @@ def _url(settings: Settings) -> str:
 
 
 def _asked(method: str, path: str, body: dict[str, Any] | None = None, refused: tuple[int, ...] = ()) -> "httpx.Response":
-    """What the game answers; with a status of ``refused`` its reason is told, and the exit status is 2."""
+    """Return what the game answers; with a status in ``refused``, print its reason and exit with status 2."""
     import httpx
 
     settings = Settings.load()

@@ -9,17 +9,17 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 ENDS = {"done": 0, "refused": 2, "failed": 1}
-"""How a rebuild ends, or any other command, and the exit status of each."""
+"""The outcomes of a rebuild or any other command, and the exit status of each."""
 PATIENCE_S = 900.0
-"""Longest time without a word of it."""
+"""The longest time to wait without news of the rebuild."""
 
 
 def follow(url: str, order: Callable[[], str], console: Console, as_json: bool) -> int:
     """Order a rebuild and show how far it is.
 
     Args:
-        url: Of the game.
-        order: Orders it, once we listen; gives its command id.
+        url: The address of the game.
+        order: Asks for the rebuild, once we listen; returns its command id.
         console: Where progress and the job's log lines go.
         as_json: Print each step as a line of JSON instead.
 

@@ -1,7 +1,7 @@
-"""Who may write and read which topic: made of contracts/events.py, given to a principal each part has for itself (all ways).
+"""Rights to write and read topics: derived from contracts/events.py, given to a principal for each part (all ways).
 
-On a cluster whose authorizer denies what is not allowed, a part that is taken over can write no more than it writes anyway:
-the router no promotions, the API no guesses, and commands nobody but the operators' door and the router's own distress call.
+On a cluster whose authorizer denies what is not allowed, a part that was taken over can still write only its own topics:
+the router no promotions, the API no guesses; only the operators' API, and the router when a version fails, write commands.
 """
 
 from collections.abc import Iterator
@@ -24,15 +24,15 @@ from contracts.settings import Settings
 from producers.topics import open_admin
 
 GROUPS: Final = {"router": "gamenight-router", "learning": "gamenight-learning"}
-"""Consumer groups by part; who is not here reads as a bystander."""
+"""The consumer group of each part; a part without one reads as a bystander."""
 
 
 class AclsRefused(RuntimeError):
-    """The cluster does not let us give rights."""
+    """The cluster does not let us change rights."""
 
 
 def principal(part: str, prefix: str = "gamenight-") -> str:
-    """Kafka's name for a part; its user is what stands behind the colon.
+    """Return Kafka's name for a part; its user stands after the colon.
 
     >>> principal("router")
     'User:gamenight-router'
@@ -41,7 +41,7 @@ def principal(part: str, prefix: str = "gamenight-") -> str:
 
 
 def acls(prefix: str = "gamenight-") -> list[ACL]:
-    """Every right of every part, and no other."""
+    """Return every right of every part."""
     return [
         ACL(principal(part, prefix), "*", operation, ACLPermissionType.ALLOW, pattern)
         for part in PROCESSES
@@ -51,7 +51,7 @@ def acls(prefix: str = "gamenight-") -> list[ACL]:
 
 def _rights(part: str) -> Iterator[tuple[ACLOperation, ResourcePattern]]:
     for topic in TOPICS:
-        # All are read: each is followed by somebody of each process, and what players wrote is in all of them.
+        # Each part may read all topics: each process follows them all somewhere, and players' data is in all of them.
         for operation in (ACLOperation.READ, ACLOperation.DESCRIBE, ACLOperation.DESCRIBE_CONFIGS):
             yield operation, ResourcePattern(ResourceType.TOPIC, topic)
         if part in writers(topic):
@@ -62,10 +62,10 @@ def _rights(part: str) -> Iterator[tuple[ACLOperation, ResourcePattern]]:
 
 
 def give(settings: Settings, prefix: str = "gamenight-") -> list[str]:
-    """Make the rights what they are to be: those that are missing are given, those of before that are too many are taken.
+    """Set the rights: give those that are missing, and remove those that are no longer wanted.
 
     Args:
-        settings: Of somebody who may alter the cluster's rights.
+        settings: Settings of a user who may alter the cluster's rights.
         prefix: What stands before a part's name in its user.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A sign of life for those who cannot ask: a file whose time is now, as long as the loop turns that does the work."""
+"""Shows that a process is alive by touching a file as long as the event loop runs, for those who cannot ask it."""
 
 import asyncio
 from pathlib import Path
@@ -9,7 +9,7 @@ EVERY_S: Final = 1.0
 
 
 async def beat(file: Path) -> None:
-    """Touch a file for as long as the event loop turns."""
+    """Touch a file again and again, as long as the event loop runs."""
     while True:
         file.touch()
         await asyncio.sleep(EVERY_S)

@@ -11,14 +11,14 @@ from contracts.ports import BlobExists, NoSuchBlob
 from contracts.settings import Settings
 
 DIGEST_VARIABLE: Final = "MODEL_ARTIFACT_SHA256"
-"""The variable of a model's container that names the sha256 of its artifact: who loads it there holds it against that."""
+"""The variable of a model's container with the sha256 of its artifact, which is checked when the artifact is loaded there."""
 
 
 class S3Blobs:
     """The objects of one bucket."""
 
     def __init__(self, settings: Settings, bucket: str | None = None) -> None:
-        """Name the bucket; nothing connects before the first call.
+        """Keep the bucket's name; nothing connects before the first call.
 
         Args:
             settings: Where S3 is, and the credentials.
@@ -43,7 +43,7 @@ class S3Blobs:
             raise
 
     def get(self, key: str) -> bytes:
-        """An object's bytes.
+        """Return an object's bytes.
 
         Raises:
             NoSuchBlob: If there is none under that key.
@@ -55,14 +55,14 @@ class S3Blobs:
         return body
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """All keys under a prefix, in the order of their UTF-8 bytes."""
+        """Return all keys under a prefix, in the order of their UTF-8 bytes."""
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
             for item in page.get("Contents", ()):
                 yield item["Key"]
 
 
 def ensure_bucket(settings: Settings) -> None:
-    """Make the bucket if it is not there."""
+    """Create the bucket if it does not exist."""
     s3: Any = boto3.client("s3", **settings.aws("s3"))
     try:
         s3.head_bucket(Bucket=settings.bucket)
@@ -75,7 +75,7 @@ def ensure_bucket(settings: Settings) -> None:
 
 
 class MemoryBlobs:
-    """Objects in a dictionary: for tests of what stands on a bucket."""
+    """Objects in a dictionary, for tests of what uses a bucket."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -88,11 +88,11 @@ class MemoryBlobs:
         self._objects[key] = bytes(data)
 
     def get(self, key: str) -> bytes:
-        """An object's bytes. Raises `NoSuchBlob`."""
+        """Return an object's bytes. Raises `NoSuchBlob`."""
         if key not in self._objects:
             raise NoSuchBlob(key)
         return self._objects[key]
 
     def keys(self, prefix: str) -> Iterator[str]:
-        """All keys under a prefix, in the order of their UTF-8 bytes."""
+        """Return all keys under a prefix, in the order of their UTF-8 bytes."""
         yield from sorted((key for key in self._objects if key.startswith(prefix)), key=str.encode)

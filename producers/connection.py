@@ -1,7 +1,7 @@
-"""How Kafka is reached: the settings as the arguments of kafka-python, for every client of the product (all ways).
+"""Turns the settings into the arguments with which every client of the product reaches Kafka (all ways).
 
-Faust's are made of the same ones (streams.pipe), so there is one place that knows of TLS, SASL and tokens. `knock` says in one
-line why a cluster lets nobody in: the clients themselves try again and again, and tell it to nobody.
+Faust's are made from the same ones (streams.transport), so one place knows of TLS, SASL and tokens. `knock` says in
+one line why a cluster refuses us: the clients themselves try again and again, and report nothing.
 """
 
 import base64
@@ -26,11 +26,11 @@ from kafka.net.selector import NetworkSelector
 from contracts.settings import Settings
 
 MAX_TOKEN: Final = 1 << 20
-"""Bytes of a token endpoint's answer."""
+"""Most bytes of a token endpoint's answer."""
 _EARLY_S: Final = 30.0
-"""So long before its end a token is replaced."""
+"""How long before its end a token is replaced."""
 _MSK_S: Final = 900
-"""How long a token for MSK is good, as Amazon's own signer has it."""
+"""How long a token for MSK is valid; it is the value of Amazon's own signer."""
 _PAUSE_S: Final = 0.05
 _CONNECT_MS: Final = 5_000
 
@@ -49,19 +49,19 @@ class NotAdmitted(BusError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A Kafka, and how it is spoken to."""
+    """The servers of a Kafka, and the protocol for them."""
 
     servers: tuple[str, ...]
-    """host:port of some of its brokers."""
+    """Some of its brokers, as host:port."""
     security: dict[str, Any] = field(default_factory=dict, repr=False)
     """Arguments of every kafka-python client besides the servers; empty: neither TLS nor SASL."""
 
 
 def kafka_of(settings: Settings) -> Place:
-    """The Kafka of some settings.
+    """Return the Kafka that settings name.
 
     Raises:
-        NotAdmitted: If what they say of TLS and SASL does not fit together; the message names the setting.
+        NotAdmitted: If their TLS and SASL settings do not fit together; the message names the setting.
     """
     servers = tuple(server.strip() for server in settings.bootstrap_servers.split(","))
     protocol = settings.kafka_security_protocol
@@ -115,19 +115,19 @@ def _demand(settings: Settings, mechanism: str, *names: str) -> None:
 
 
 class Tokens(AbstractTokenProvider):  # type: ignore[misc]
-    """Bearer tokens, kept until shortly before their end; for any thread."""
+    """Bearer tokens, kept until shortly before their end. Any thread may use it."""
 
     def __init__(self) -> None:
-        """Nothing is fetched before it is asked for."""
+        """Begin without a token; nothing is fetched before one is asked for."""
         self._lock = threading.Lock()
         self._token = ""
         self._until = 0.0
 
     def token(self) -> str:
-        """A token that is good for a while.
+        """Return a token that is valid for a while.
 
         Raises:
-            NotAdmitted: If there is none.
+            NotAdmitted: If none can be had.
         """
         with self._lock:
             if time.monotonic() >= self._until:
@@ -136,7 +136,7 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]
             return self._token
 
     def _fetch(self) -> tuple[str, float]:
-        """A new token, and for how many seconds it is good."""
+        """Fetch a new token, and for how many seconds it is valid."""
         raise NotImplementedError
 
 
@@ -144,7 +144,7 @@ class ClientCredentials(Tokens):
     """Tokens of an OAuth 2 server, by the grant client_credentials (RFC 6749, 4.4)."""
 
     def __init__(self, settings: Settings) -> None:
-        """The server, and who we are there, from the settings."""
+        """Take the server's address and our credentials from the settings."""
         super().__init__()
         self._url = settings.kafka_oauth_token_url or ""
         who = f"{settings.kafka_oauth_client_id}:{settings.kafka_oauth_client_secret}"
@@ -155,7 +155,7 @@ class ClientCredentials(Tokens):
         if urllib.parse.urlsplit(self._url).scheme not in ("http", "https"):
             raise NotAdmitted(f"KAFKA_OAUTH_TOKEN_URL={self._url}: it is no http(s) address")
         context = ssl.create_default_context()
-        if settings.kafka_ssl_cafile:  # an authority of one's own has often signed both
+        if settings.kafka_ssl_cafile:  # a private authority has often signed both
             with suppress(OSError, ssl.SSLError):
                 context.load_verify_locations(settings.kafka_ssl_cafile)
         self._opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
@@ -181,12 +181,12 @@ class MskToken(Tokens):
     """Tokens for Amazon MSK: a signed request to connect, made here from the credentials that botocore finds."""
 
     def __init__(self, region: str) -> None:
-        """The cluster's region."""
+        """Keep the cluster's region."""
         super().__init__()
         self._region = region
 
     def _fetch(self) -> tuple[str, float]:
-        import botocore.session  # half a second: only where it is wanted
+        import botocore.session  # this import takes half a second
         from botocore.auth import SigV4QueryAuth
         from botocore.awsrequest import AWSRequest
         from botocore.exceptions import BotoCoreError
@@ -234,11 +234,11 @@ DIRECT: Final = "direct://"
 
 
 def knock(place: Place, deadline_s: float) -> None:
-    """Wait until one broker of a Kafka lets us in: connected, trusted, admitted.
+    """Wait until one broker admits us: connected, its certificate trusted, our credentials accepted.
 
     Raises:
         BrokerAbsent: If none answered in time.
-        NotAdmitted: At once, if one is there and refuses us, or is not to be trusted: that does not mend itself.
+        NotAdmitted: At once, if a broker refuses us or is not to be trusted: waiting would not help.
     """
     deadline = time.monotonic() + deadline_s
     while True:
@@ -257,13 +257,13 @@ def knock(place: Place, deadline_s: float) -> None:
 def _enter(server: str, place: Place) -> None:
     """Connect to one broker as the clients will, and leave again."""
     host, _, port = server.rpartition(":")
-    with socket.create_connection((host.strip("[]"), int(port)), timeout=1.0) as door:  # kafka-python would wait for long
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=1.0) as connected:  # kafka-python would wait for long
         if context := place.security.get("ssl_context"):
-            _trust(server, door, host.strip("[]"), context)
+            _trust(server, connected, host.strip("[]"), context)
     if not place.security:
         return
     if tokens := place.security.get("sasl_oauth_token_provider"):
-        tokens.token()  # here and now, so that it is its own fault that is told
+        tokens.token()  # here, so that its own error is reported
     net = NetworkSelector()
     manager = KafkaConnectionManager(net, bootstrap_servers=[server], proxy_url=DIRECT, **place.security)
     try:
@@ -276,7 +276,7 @@ def _enter(server: str, place: Place) -> None:
     except (SaslAuthenticationFailedError, UnsupportedSaslMechanismError) as refused:
         raise NotAdmitted(_refusal(server, place.security, refused)) from refused
     except KafkaConnectionError as broken:
-        if "ALERT" in str(broken):  # by TLS 1.3 a server says only after the handshake that it wants a certificate
+        if "ALERT" in str(broken):  # in TLS 1.3 a server asks for a certificate only after the handshake
             raise NotAdmitted(
                 f"Kafka at {server} wants a certificate of ours ({broken}): set KAFKA_SSL_CERTFILE and KAFKA_SSL_KEYFILE"
             ) from broken
@@ -286,10 +286,10 @@ def _enter(server: str, place: Place) -> None:
         net.close()
 
 
-def _trust(server: str, door: socket.socket, host: str, context: ssl.SSLContext) -> None:
-    door.settimeout(_CONNECT_MS / 1000)
+def _trust(server: str, connected: socket.socket, host: str, context: ssl.SSLContext) -> None:
+    connected.settimeout(_CONNECT_MS / 1000)
     try:
-        with context.wrap_socket(door, server_hostname=host):
+        with context.wrap_socket(connected, server_hostname=host):
             pass
     except ssl.SSLCertVerificationError as doubt:
         raise NotAdmitted(

@@ -11,24 +11,24 @@ import structlog
 from contracts.settings import Settings
 
 LINES: Final = 100
-"""Of one kind, that are written in `LINES_S`: what strangers make us say may not fill the disk."""
+"""Lines of one kind that are written in `LINES_S`: lines that strangers cause must not fill the disk."""
 LINES_S: Final = 60.0
 
 
 class Sparing(logging.Filter):
-    """Writes `LINES` of a kind a minute: the first of the next minute says how many were left out.
+    """Lets `LINES` of a kind pass in a minute; the first of the next minute says how many were left out.
 
     A kind is the event of a structured line, or the unformatted text of another.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock`` is monotonic, in seconds."""
+        """Begin with nothing counted; ``clock`` is monotonic, in seconds."""
         super().__init__()
         self._clock = clock
         self._kinds: dict[tuple[str, object], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to write a line."""
+        """Say whether to write a line."""
         line = record.msg if isinstance(record.msg, dict) else None
         kind = (record.name, line.get("event") if line else str(record.msg)[:200])
         now = self._clock()
@@ -73,5 +73,5 @@ def configure(settings: Settings, service: str) -> None:
     root.setLevel(settings.log_level)
     for chatty in ("kafka", "aiokafka", "botocore", "urllib3", "uvicorn.access", "faust", "mode"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # it warns whenever the machine was busy for 0.1 s
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # asyncio warns whenever the machine was busy for 0.1 s
     structlog.contextvars.bind_contextvars(service=service)

@@ -1,57 +1,56 @@
-"""Tells rejected.v1 of what a bystander cannot handle, without ever holding it up for long (all ways).
+"""Publishes to rejected.v1 what a reader outside the folds cannot handle, and never delays it for long (all ways).
 
 For the relay, the trainer and the router's follower of models.v1; a fold's rejections go through its outbox. Several processes
-of a stage read the same record, and each reads it again when it starts: a rejection's id is made of the record and the stage,
-so that twice is once for whoever reads rejected.v1. A bystander reads a record once, so one that the broker does not take is
+of a stage read the same record, and each reads it again when it starts: a rejection's id is made from the record and the stage,
+so readers of rejected.v1 count it once. A bystander reads a record once, so a rejection that the broker does not take is
 tried again until it does.
 """
 
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from concurrent.futures import Future
 from typing import Final
 from uuid import UUID
 
 import structlog
+from cachetools import FIFOCache
 
 from contracts.events import MessageRejected
 from contracts.ports import Bus, Record
-from producers.bus import BusClosed
+from producers.placement import BusClosed
 
 PENDING: Final = 4
-"""Of a megabyte at most, that may wait for the broker's acknowledgement."""
+"""Rejections, of a megabyte at most, that may wait for the broker's acknowledgement."""
 WAIT_S: Final = 5.0
-"""How long telling one may wait for those before; then it is told later."""
+"""How long publishing one may wait for those before it; after that it is published later."""
 OWED: Final = 16
-"""Of a megabyte at most, that are tried again; what is more is in the process's own log, until its record is read again."""
+"""Rejections, of a megabyte at most, that wait to be tried again; any more are published when their records are read again."""
 AGAIN_S: Final = 5.0
-"""How long after a failure they are tried again."""
+"""How long after a failure a rejection is tried again."""
 _REMEMBERED: Final = 4096
 
 log = structlog.get_logger(__name__)
 
 
 class Rejections:
-    """Each rejection is told once a process. For any thread but an event loop's."""
+    """Publishes each rejection once in a process. Any thread but an event loop's may use it."""
 
     def __init__(self, bus: Bus) -> None:
-        """Tell them on ``bus``."""
+        """Publish them on ``bus``."""
         self._bus = bus
         self._free = threading.Semaphore(PENDING)
         self._lock = threading.Lock()
-        self._told: OrderedDict[UUID, None] = OrderedDict()
-        """Those that were published, and those that will be."""
+        self._told: FIFOCache[UUID, None] = FIFOCache(_REMEMBERED)
+        """The rejections that were published or are waiting."""
         self._owed: deque[MessageRejected] = deque()
         self._trying: threading.Timer | None = None
 
     def tell(self, rejected: MessageRejected) -> None:
-        """Publish a rejection. Never raises, and is never in the way: what cannot be told now is logged, and tried again."""
+        """Publish a rejection. It never raises or blocks for long: a failure is logged, and the rejection is tried again."""
         with self._lock:
             if rejected.rejection_id in self._told:
                 return
             self._told[rejected.rejection_id] = None
-            if len(self._told) > _REMEMBERED:
-                self._told.popitem(last=False)
         log.warning("message rejected", stage=rejected.stage, error=rejected.error[:300], **_where(rejected))
         self._publish(rejected, WAIT_S)
 
@@ -68,7 +67,7 @@ class Rejections:
         self._bus.publish(rejected).add_done_callback(acknowledged)
 
     def _failed(self, rejected: MessageRejected, why: str, again: bool = True) -> None:
-        """Try it again later; what is not tried again is told when its record is read again."""
+        """Try a rejection again later; one that is not tried again is published when its record is read again."""
         with self._lock:
             again = again and len(self._owed) < OWED
             if again:

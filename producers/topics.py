@@ -1,5 +1,6 @@
-"""Makes the topics of contracts/events.py on a broker, and gives those of before what is demanded of them now."""
+"""Creates the topics of contracts/events.py on a broker, and brings the settings of existing ones up to date."""
 
+import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Any, Final
@@ -7,11 +8,11 @@ from typing import Any, Final
 import structlog
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import AuthorizationError, TopicAlreadyExistsError
+from kafka.errors import AuthorizationError, TopicAlreadyExistsError, UnknownBrokerIdError
 
 from contracts.events import TOPICS
 from contracts.settings import Settings
-from producers.connection import DIRECT, NotAdmitted, kafka_of, knock
+from producers.connection import DIRECT, BrokerAbsent, NotAdmitted, kafka_of, knock
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +23,7 @@ class TopicsDiffer(RuntimeError):
 
 
 def open_admin(settings: Settings, timeout_s: float = 30.0) -> KafkaAdminClient:
-    """A client for administration.
+    """Open an admin client.
 
     Raises:
         BrokerAbsent: If nobody answered in ``timeout_s``.
@@ -40,6 +41,8 @@ MOST_BROKERS_ALONE: Final = 2
 REPLICAS: Final = 3
 IN_SYNC: Final = 2
 _IN_SYNC: Final = "min.insync.replicas"
+CONTROLLER_S: Final = 30.0
+"""How long a cluster that starts may take until the broker that controls it is one of those that it names."""
 _BY_SEVERAL: Final = (
     f"what players are told is saved must be on {IN_SYNC} brokers, of which this cluster has enough: let an administrator"
     f" run `gamenight topics`, or set {_IN_SYNC} to {IN_SYNC} or more"
@@ -47,7 +50,7 @@ _BY_SEVERAL: Final = (
 
 
 def create_topics(settings: Settings) -> None:
-    """Make the topics that are not there yet; twice is once.
+    """Create the topics that do not exist yet; twice is once.
 
     Where the cluster has three brokers or more, they are kept by three, and acknowledged (acks=all) by two at least: what a
     player was told is saved survives any one broker.
@@ -60,6 +63,19 @@ def create_topics(settings: Settings) -> None:
             two of several is acknowledged and we may not change that.
         BusError: If nobody is there, or does not admit us.
     """
+    deadline = time.monotonic() + CONTROLLER_S
+    while True:
+        try:
+            return _create(settings)
+        except UnknownBrokerIdError as unknown:  # the client does not ask for the brokers again
+            if time.monotonic() > deadline:
+                raise BrokerAbsent(
+                    f"Kafka's controller is not among its brokers after {CONTROLLER_S:.0f} s: is it up?"
+                ) from unknown
+        time.sleep(0.2)
+
+
+def _create(settings: Settings) -> None:
     admin = open_admin(settings)
     try:
         several = _several(admin)
@@ -76,7 +92,7 @@ def create_topics(settings: Settings) -> None:
             if name not in there
         }
         if missing:
-            with suppress(TopicAlreadyExistsError):  # somebody else made it meanwhile
+            with suppress(TopicAlreadyExistsError):  # another process made it meanwhile
                 admin.create_topics(missing)
             admin.wait_for_topics(list(TOPICS))
         there = _partitions(admin)
@@ -98,14 +114,14 @@ def create_topics(settings: Settings) -> None:
 
 
 def check_acknowledged(settings: Settings, topics: Collection[str] = tuple(TOPICS)) -> None:
-    """Demand that what is acknowledged is on two brokers, where the cluster has three or more; nothing is changed.
+    """Check that acknowledged records are on two brokers if the cluster has three or more; change nothing.
 
-    For a process whose word is that something is kept, at its start: who made the topics, and what became of them since, it
-    does not know. The broker that is started here is alone, so nothing is asked of it.
+    A process that promises to keep something calls this at its start, since it does not know who made the topics or changed
+    them since. The broker that is started here is the only one, so nothing is checked of it.
 
     Args:
         settings: Where Kafka is, and how it is spoken to.
-        topics: Those that it writes.
+        topics: The topics that the process writes.
 
     Raises:
         TopicsDiffer: If a record on one of the topics is acknowledged by one broker alone.
@@ -137,7 +153,7 @@ def _several(admin: KafkaAdminClient) -> bool:
 
 
 def _thin(replicas: int, in_sync: str) -> str:
-    """What is wrong with a topic of a cluster of several brokers; empty: nothing."""
+    """Say what is wrong with a topic of a cluster of several brokers; empty: nothing."""
     if replicas < IN_SYNC:
         return f"kept by {replicas} broker"
     return "" if int(in_sync) >= IN_SYNC else f"{_IN_SYNC}={in_sync}"
@@ -148,19 +164,19 @@ def _each(of: Mapping[str, str]) -> str:
 
 
 def _suffices(key: str, there: str, demanded: str) -> bool:
-    """Whether a topic's setting is as it must be; more brokers that acknowledge are an operator's own choice."""
+    """Say whether a topic's setting is as it must be; an operator may demand more brokers that acknowledge."""
     return int(there) >= int(demanded) if key == _IN_SYNC else there == demanded
 
 
 def _configs(admin: KafkaAdminClient, keys: Mapping[str, Collection[str]]) -> dict[str, Any]:
-    """By topic and setting, what the cluster says of it."""
+    """Read the settings of topics from the cluster, by topic and setting."""
     asked = [ConfigResource(ConfigResourceType.TOPIC, name, list(several)) for name, several in keys.items()]
     told: dict[str, Any] = admin.describe_configs(asked, config_filter="all")["topic"]
     return told
 
 
 def _configure(admin: KafkaAdminClient, demanded: Mapping[str, Mapping[str, str]]) -> None:
-    """Set what differs from the contracts: topics live longer than what is demanded of them.
+    """Set what differs from the contracts: topics outlive the settings they were made with.
 
     Raises:
         TopicsDiffer: If too few brokers acknowledge a topic's records and the cluster does not let us change that.
@@ -178,7 +194,7 @@ def _configure(admin: KafkaAdminClient, demanded: Mapping[str, Mapping[str, str]
     for name, outcome in done["topic"].items():
         if outcome == "OK":
             log.info("topic configured", topic=name, **{key.replace(".", "_"): value for key, value in differing[name].items()})
-        else:  # a cluster of others may not let us
+        else:  # somebody else's cluster may not let us
             log.warning("topic not configured", topic=name, why=outcome, wanted=differing[name])
             if _IN_SYNC in differing[name]:
                 thin[name] = f"{_IN_SYNC}={there[name][_IN_SYNC]['value']}, and it may not be changed: {outcome}"
@@ -187,6 +203,6 @@ def _configure(admin: KafkaAdminClient, demanded: Mapping[str, Mapping[str, str]
 
 
 def _partitions(admin: KafkaAdminClient) -> dict[str, list[int]]:
-    """By topic, how many brokers keep each partition."""
+    """Return, by topic, how many brokers keep each partition."""
     topics = admin.describe_topics()
     return {topic["name"]: [len(partition["replica_nodes"]) for partition in topic["partitions"]] for topic in topics}

@@ -1,1 +1,1 @@
-"""The stream processors: pure decisions, and one seam to Faust (`streams.pipe`). `streams.app` is the whole topology."""
+"""The stream processors: pure decisions over one transport (`streams.transport`). `streams.app` is the whole topology."""

@@ -22,10 +22,10 @@ def main() -> None:
     logs.configure(settings, role)
     try:
         check_acknowledged(settings)
-        pipe = ROLES[role](settings)
+        worker = ROLES[role](settings)
         if settings.alive_file:
-            pipe.alongside(partial(beat, settings.alive_file))
-        pipe.run()
+            worker.alongside(partial(beat, settings.alive_file))
+        worker.run()
     except (BusError, TopicsDiffer) as wrong:
         structlog.get_logger().error("not started", why=str(wrong))
         raise SystemExit(1) from None

@@ -1,8 +1,8 @@
 """The whole topology of the stream layer, on one screen.
 
-    drawings.v1 ──────> router ──> guesses.v1, previews.v1     models.v1 ──> router's table
+    drawings.v1 ──────> router ──> guesses.v1, previews.v1, answers.v1     models.v1 ──> router's table
     examples.v1 ──────> personal ──> receipts.v1         (in the router's process, which answers from it)
-    drawings.v1, guesses.v1, corrections.v1 ──> joiner ──> examples.v1, receipts.v1
+    drawings.v1, answers.v1, corrections.v1 ──> joiner ──> examples.v1, receipts.v1
     examples.v1 ──> scorer ──> metrics.v1, lessons.v1, receipts.v1
     lessons.v1  ──> learner ─> models.v1 (snapshots), receipts.v1
     whatever cannot be handled ──> rejected.v1
@@ -19,16 +19,17 @@ from typing import Final
 from contracts.events import ONLINE_MODELS
 from contracts.settings import Settings
 from producers.bus import open_bus
-from streams.answering import Router
 from streams.embedding import Embedding
-from streams.endpoints import sagemaker_endpoints
-from streams.joining import Joiner
-from streams.learning import Learner, load_base
+from streams.endpoints import Runtime, SageMakerEndpoint
+from streams.joiner import Joiner
+from streams.learner import Learner
 from streams.models import Models
-from streams.personal import Personal
-from streams.pipe import Pipe
+from streams.online_base import load_base
+from streams.personal_model import Personal
+from streams.router import Router
 from streams.routing import Online, Table
-from streams.scoring import Scorer
+from streams.scorer import Scorer
+from streams.worker import Worker
 
 LINGER_MS: Final = 2
 """How long a guess waits for others that are about to be said: a request to the broker costs as much as ten guesses."""
@@ -36,29 +37,30 @@ GATHER_MS: Final = 20
 """How long what is to be learned may gather: nobody waits for it as for a guess, and each hand-over has its price."""
 
 
-def router(settings: Settings) -> Pipe:
+def router(settings: Settings) -> Worker:
     """Way 1: answers drawings."""
-    pipe = Pipe(settings, "router", linger_ms=LINGER_MS)
+    worker = Worker(settings, "router", linger_ms=LINGER_MS)
     embedding = Embedding()
     base = load_base()
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
     models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader)
     personal = Personal(embedding.reader)
-    answers = Router(settings, embedding, models, sagemaker_endpoints(settings), personal, pipe.publish)
-    pipe.fold(personal, step=20)  # a few ms: drawings are answered on the same loop
-    pipe.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "rejected.v1"])))
-    pipe.alongside(answers.run)
-    pipe.hand(["drawings.v1"], answers)
-    return pipe
+    batch, runtime = settings.roster().batch, Runtime(settings)
+    answers = Router(settings, embedding, models, partial(SageMakerEndpoint, runtime), personal, worker.publish, batch)
+    worker.fold(personal, step=20)  # a few ms: drawings are answered on the same loop
+    worker.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "rejected.v1"])))
+    worker.alongside(partial(runtime.close_after, answers.run))
+    worker.hand(["drawings.v1"], answers)
+    return worker
 
 
-def learning(settings: Settings) -> Pipe:
+def learning(settings: Settings) -> Worker:
     """Way 2: joins, scores and learns."""
-    pipe = Pipe(settings, "learning", gather_ms=GATHER_MS)
-    pipe.fold(Joiner(settings.log_bytes))
-    pipe.fold(Scorer())
-    pipe.fold(Learner(load_base()))
-    return pipe
+    worker = Worker(settings, "learning", gather_ms=GATHER_MS)
+    worker.fold(Joiner(settings.log_bytes))
+    worker.fold(Scorer())
+    worker.fold(Learner(load_base()))
+    return worker
 
 
-ROLES: Mapping[str, Callable[[Settings], Pipe]] = MappingProxyType({"router": router, "learning": learning})
+ROLES: Mapping[str, Callable[[Settings], Worker]] = MappingProxyType({"router": router, "learning": learning})

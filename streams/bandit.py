@@ -2,18 +2,22 @@
 
 Thompson sampling: for each model a share of right guesses is drawn from what is believed of it, and the highest draw leads.
 What is believed is a Beta distribution: `STRENGTH` outcomes at the mean over all players of the partition, and the player's own
-outcomes, of which a later one weighs more. Every model guesses every drawing, so each word teaches about all of them.
+outcomes, of which a later one weighs more. Every model guesses every drawing, so each correction teaches about all of them.
 
 **A pick is a function of the log.** Take the partition of examples.v1 that the player is in, in its order, up to and with the
-example in which the player's word number ``words`` came (`streams.personal` says what counts as one; GuessMade.lead_after is
-that number). The player's outcomes then, of the drawings that are kept, and the means then in force, are the belief;
-``player_id`` and ``words`` are the seed. So it stays as it is until the player says something. Before their first word the
-means in force when the drawing came take that place: they change only with each `REFRESH` words of all players. The draws are
+example in which the player's correction number ``corrections`` came (`streams.personal_model` says which are counted;
+GuessMade.lead_after is that number). The player's outcomes then, of the drawings that are kept, and the means then in force,
+are the belief; ``player_id``, ``corrections`` and the model's name are the seed of its draw, so that which other models there
+are does not change it. So a pick stays as it is until the player corrects something. Before their first correction the means
+in force when the drawing came take that place: they change only with each `REFRESH` corrections of all players. The draws are
 those of Python's `random.Random`.
+
+Everything is kept by the models' names: a model that nobody has heard of yet is believed to be as good as all were at first.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
 
@@ -22,109 +26,124 @@ from numpy.typing import NDArray
 
 from contracts.events import ModelName
 
-ARMS: Final[tuple[ModelName, ...]] = ("everyone", "xgboost", "tensorflow", "mxnet", "kmeans", "river", "yours")
-"""Who can be picked. Position is the column in the cells: append only."""
 DISCOUNT: Final = 0.99
-"""Of a player's outcome with each later one: about the last hundred count, so that a pick follows a model that changed."""
+"""An outcome's weight falls by this with each later one of the player: about the last hundred count, so picks follow change."""
 STRENGTH: Final = 8.0
-"""Of what is believed of a model before the player has said anything, in outcomes."""
+"""The weight, in outcomes, of what is believed of a model before the player has corrected anything."""
 START: Final = 0.95
-"""The mean before anybody has said anything: the same for all, since no model is anybody's favourite by birth."""
+"""The mean before anybody has corrected anything: the same for all models."""
 _START_STRENGTH: Final = 20.0
 REFRESH: Final = 25
-"""Words of all players after which the means are taken anew: rarely, so that they can be told from the log by hand."""
+"""Corrections of all players after which the means are taken anew: rarely, so that they can be told from the log by hand."""
 _HALVE_AT: Final = 400.0
 """Outcomes of a model over all players, at which its counts are halved: so the means follow one that was rebuilt."""
 
-Floats = NDArray[np.float64]
+Counts = Mapping[str, float]
+"""By model; 0 of one that is not in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """What a player's words come to, for each of `ARMS`; never changed in place."""
+    """What a player's corrections say of each model; never changed in place."""
 
-    words: int
-    """The player's, so far."""
-    n: Floats
+    corrections: int
+    """How many the player has given so far."""
+    n: Counts
     """Outcomes, discounted."""
-    correct: Floats
-    """Of them right, discounted."""
-    means: Floats
-    """Over all players, when the last word came."""
+    correct: Counts
+    """Outcomes that were right, discounted."""
+    means: Mapping[str, float]
+    """Over all players, when the last correction came; `START` of a model that is not in it."""
 
 
-def outcomes(labels: NDArray[Any], said: NDArray[Any]) -> tuple[Floats, Floats]:
+def outcomes(labels: NDArray[Any], said: NDArray[Any], models: Sequence[ModelName]) -> tuple[Counts, Counts]:
     """How many guesses of each model were labelled, and how many of them were right, discounted.
 
     Args:
         labels: Of a player's labelled drawings, shape (m,), the newest last.
-        said: What each of `ARMS` was shown to say of them, shape (m, arms); -1: nothing.
+        said: What each of ``models`` was shown to say of them, shape (m, models); -1: nothing.
+        models: The columns.
 
     Returns:
-        n and correct, shape (arms,) each.
+        n and correct, of the models that said anything.
     """
     weights = np.power(DISCOUNT, np.arange(len(labels) - 1, -1, -1), dtype=np.float64)
-    n: Floats = weights @ (said >= 0)
-    correct: Floats = weights @ (said == labels[:, None])
-    return n, correct
+    n = (weights @ (said >= 0)).tolist()
+    correct = (weights @ (said == labels[:, None])).tolist()
+    heard = [place for place, count in enumerate(n) if count]
+    return {models[place]: n[place] for place in heard}, {models[place]: correct[place] for place in heard}
 
 
 def pick(player_id: str, belief: Belief, arms: Sequence[ModelName]) -> ModelName:
-    """Who of ``arms`` this player is shown first; a model that is none of `ARMS` never is.
-
-    Every one of `ARMS` takes its draw, whoever is asked for: so who is there does not change what the others draw.
+    """Pick which of ``arms`` this player is shown first.
 
     Raises:
-        ValueError: If none of `ARMS` is among them.
+        ValueError: If there are none.
     """
-    random = Random(f"{player_id}/{belief.words}")
-    right = STRENGTH * belief.means + belief.correct
-    wrong = STRENGTH * (1 - belief.means) + belief.n - belief.correct
-    draws = {arm: random.betavariate(a, b) for arm, a, b in zip(ARMS, right.tolist(), wrong.tolist(), strict=True)}
-    return max((arm for arm in ARMS if arm in arms), key=draws.__getitem__)
+
+    def draw(arm: ModelName) -> float:
+        mean, n, correct = belief.means.get(arm, START), belief.n.get(arm, 0.0), belief.correct.get(arm, 0.0)
+        random = Random(f"{player_id}/{belief.corrections}/{arm}")
+        return random.betavariate(STRENGTH * mean + correct, STRENGTH * (1 - mean) + n - correct)
+
+    return max(arms, key=draw)
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """The share of right guesses of each of `ARMS` over all players of a partition."""
+    """The share of right guesses of each model over all players of a partition; never changed in place."""
 
-    words: int
-    """Of all players."""
-    n: Floats
-    correct: Floats
-    in_force: Floats
-    """The means as they were at the last `REFRESH` words."""
+    corrections: int = 0
+    """How many all players have given."""
+    n: Counts = field(default_factory=dict)
+    correct: Counts = field(default_factory=dict)
+    in_force: Mapping[str, float] = field(default_factory=dict)
+    """The means as they were at the last `REFRESH` corrections; `START` of a model that is not in it."""
 
     @property
     def in_force_since(self) -> int:
-        """After how many words of all players the means in force were taken."""
-        return self.words - self.words % REFRESH
+        """After how many corrections of all players the means in force were taken."""
+        return self.corrections - self.corrections % REFRESH
 
-    def counting(self, labels: NDArray[Any], said: NDArray[Any], times: int) -> "Means":
-        """With drawings counted so many times more; see `outcomes` for the shapes. Any label that is none is below 0."""
-        there = (said >= 0) & (labels >= 0)[:, None]
-        n = self.n + times * there.sum(axis=0)
-        correct = self.correct + times * (there & (said == labels[:, None])).sum(axis=0)
-        return Means(self.words, n, correct, self.in_force)
+    def mean(self, model: str) -> float:
+        """The mean of a model that is in force."""
+        return self.in_force.get(model, START)
 
-    def another_word(self) -> "Means":
-        """After one more word of a player, whatever it changed."""
-        words, n, correct = self.words + 1, np.maximum(self.n, 0.0), np.maximum(self.correct, 0.0)
-        if words % REFRESH:
-            return Means(words, self.n, self.correct, self.in_force)
-        halved = np.where(n >= _HALVE_AT, 0.5, 1.0)
-        n, correct = n * halved, np.minimum(correct, n) * halved
-        in_force = (correct + _START_STRENGTH * START) / (n + _START_STRENGTH)
-        return Means(words, n, correct, in_force)
+    def counting(self, label: int, said: Mapping[str, int], times: int) -> "Means":
+        """Return the means with a drawing counted so many times more.
+
+        Args:
+            label: Below 0: it has none, and nothing is counted.
+            said: What each model was shown to say of it.
+            times: Below 0: it is counted no longer.
+        """
+        if label < 0:
+            return self
+        n, correct = dict(self.n), dict(self.correct)
+        for model, guess in said.items():
+            n[model] = n.get(model, 0.0) + times
+            correct[model] = correct.get(model, 0.0) + times * (guess == label)
+        return replace(self, n=n, correct=correct)
+
+    def after_correction(self) -> "Means":
+        """Return the means after one more correction of a player, whatever it changed."""
+        corrections = self.corrections + 1
+        if corrections % REFRESH:
+            return replace(self, corrections=corrections)
+        n, correct, in_force = {}, {}, {}
+        for model in self.n:
+            counted, right = max(self.n[model], 0.0), max(self.correct[model], 0.0)
+            half = 0.5 if counted >= _HALVE_AT else 1.0
+            n[model], correct[model] = counted * half, min(right, counted) * half
+            in_force[model] = (correct[model] + _START_STRENGTH * START) / (n[model] + _START_STRENGTH)
+        return Means(corrections, n, correct, in_force)
 
     def cell(self) -> bytes:
-        """As it is kept."""
-        return np.concatenate([[float(self.words)], self.n, self.correct, self.in_force]).tobytes()
+        """Write the means as their cell."""
+        kept = {"corrections": self.corrections, "n": self.n, "correct": self.correct, "in_force": self.in_force}
+        return json.dumps(kept, sort_keys=True).encode()
 
     @classmethod
     def of(cls, cell: bytes | None) -> "Means":
-        """As it was kept; nobody has said anything where there is no cell."""
-        if cell is None:
-            return cls(0, np.zeros(len(ARMS)), np.zeros(len(ARMS)), np.full(len(ARMS), START))
-        kept = np.frombuffer(cell)
-        return cls(int(kept[0]), *kept[1:].reshape(3, len(ARMS)))
+        """Read the means from their cell; where there is none, nobody has corrected anything."""
+        return cls() if cell is None else cls(**json.loads(cell))

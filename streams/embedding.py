@@ -17,11 +17,11 @@ from contracts.drawing import READER, SIDE
 BASE: Final = Path(__file__).with_name("base")
 """The artefacts in the repository that models start from."""
 LENGTH: Final = 4.0
-"""Of every embedding, as a vector."""
+"""The length of every embedding, as a vector."""
 
 
 class Embedding:
-    """The network, loaded. For one thread at a time."""
+    """The frozen network, loaded into memory. Only one thread may use it at a time."""
 
     def __init__(self, path: Path = BASE / "embedding.tflite") -> None:
         """Load the network; some milliseconds."""
@@ -33,10 +33,10 @@ class Embedding:
         [given], [made] = self._network.get_input_details(), self._network.get_output_details()
         self._input, self._output = given["index"], made["index"]
         self.size = int(made["shape"][1])
-        """Of one embedding."""
+        """The numbers of one embedding."""
 
     def embed(self, rasters: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the network sees in each raster: standardised over MNIST and scaled to length 4.
+        """Compute the embedding of each raster: standardised over MNIST and scaled to length 4.
 
         One row at a time, so a drawing's features do not depend, bit for bit, on what they were asked together with.
 

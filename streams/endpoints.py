@@ -8,7 +8,7 @@ import asyncio
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import aiohttp
@@ -26,7 +26,7 @@ from contracts.settings import Settings
 
 NPY: Final = "application/x-npy"
 MOST_BYTES: Final = 1 << 20
-"""Of an answer: some hundred times what the largest question needs."""
+"""Most bytes of an answer: some hundred times what the largest question needs."""
 LOOK_S: Final = 20.0
 """How often it is looked whether the credentials are still good; botocore replaces them 10 minutes before their end."""
 _VARIANT: Final = "x-Amzn-Invoked-Production-Variant"
@@ -64,14 +64,14 @@ class Runtime:
         self._url, self._region = place["endpoint_url"], place["region_name"]
         self._found: Any = Credentials(key, secret, token) if key and secret else None
         self._credentials: Any = None
-        """As they are signed with; None: they are looked for with the next call."""
+        """The credentials that calls are signed with; None: they are looked for with the next call."""
         self._until = 0.0
         self._looking = asyncio.Lock()
         self._timeout = aiohttp.ClientTimeout(total=settings.endpoint_timeout_ms / 1000)
         self._session: aiohttp.ClientSession | None = None
 
     async def invoke(self, name: str, body: bytes, variant: str | None) -> tuple[bytes, str]:
-        """What an endpoint says to a body, and the production variant that said it.
+        """Send a body to an endpoint; returns its answer, and the production variant that gave it.
 
         Raises:
             EndpointSilent: If it does not answer in time.
@@ -105,7 +105,7 @@ class Runtime:
         return bytes(said), response.headers.get(_VARIANT, "")
 
     async def _look(self) -> None:
-        """Have credentials that are good for a while.
+        """Look for credentials that are good for a while.
 
         Those of a role or a session end, and botocore fetches others over the network some minutes before: never on the loop.
         """
@@ -127,18 +127,19 @@ class Runtime:
             raise NoCredentialsError
         return self._found.get_frozen_credentials()
 
+    async def close_after(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do the work that asks over these connections, and close all of them when it ends, however it does."""
+        try:
+            await work()
+        finally:
+            await self.close()
+
     async def close(self) -> None:
         """Close all connections."""
         if self._session is not None:
             await self._session.close()
             self._session = None
             await asyncio.sleep(0)
-
-
-def sagemaker_endpoints(settings: Settings) -> Callable[[str], SageMakerEndpoint]:
-    """What opens endpoints by name, over one session that keeps its connections; nothing connects before the first call."""
-    runtime = Runtime(settings)
-    return lambda name: SageMakerEndpoint(runtime, name)
 
 
 def _reason(said: bytes) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from contracts.events import MAX_EVENT, Event
+from contracts.events import MAX_EVENT, Event, now
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS cells (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -37,10 +37,10 @@ class TooLarge(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a state is a state of."""
+    """The fold and the log that a state belongs to."""
 
     schema: str
-    """Of the fold: see `streams.folding.Fold`."""
+    """The fold's schema: see `streams.fold.Fold`."""
     cluster: str
     """The id of the Kafka cluster whose offsets these are; empty: it was not known."""
 
@@ -62,13 +62,13 @@ class Kept:
 
     cells: dict[str, bytes]
     offsets: dict[str, int]
-    """The last one of each topic that is folded in."""
+    """The last offset of each topic that is folded in."""
     outbox: frozenset[int]
-    """Ids of what is not known to be published."""
+    """The ids of events that are not known to be published."""
 
 
 def look(path: Path) -> Kept:
-    """What a ledger holds now, read from beside it: whoever has it open goes on undisturbed."""
+    """Read what a ledger holds now, without disturbing whoever has it open."""
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
     try:
         db.execute("BEGIN")
@@ -106,10 +106,12 @@ class Ledger:
         self._offsets: dict[str, int] = dict(self._db.execute("SELECT topic, last FROM offsets"))
         found = self._db.execute("SELECT schema, cluster FROM identity").fetchone()
         self.identity = None if found is None else Identity(*found)
-        """None: it is new, or of before ledgers said what they are."""
+        """What it is a state of; None: it is new, or from before ledgers said so."""
         self._goal: dict[str, tuple[int, int]] = {
             topic: (first, end) for topic, first, end in self._db.execute('SELECT topic, first, "end" FROM goal')
         }
+        self.at = now()
+        """When the last step began."""
         self._moved: set[str] = set()
         self._changed: dict[str, bytes | None] = {}  # by this step
         self._tried: dict[str, bytes | None] | None = None  # by the attempt under way
@@ -177,7 +179,7 @@ class Ledger:
         return self._offsets.get(topic, -1)
 
     def move(self, topic: str, offset: int) -> None:
-        """Everything of a topic up to ``offset`` is folded in."""
+        """Note that everything of a topic up to ``offset`` is folded in."""
         self._offsets[topic] = offset
         self._moved.add(topic)
 
@@ -187,11 +189,12 @@ class Ledger:
 
     @contextmanager
     def step(self) -> Iterator[Self]:
-        """All that happens inside is written at its end in one transaction, or not at all.
+        """Write all that happens inside in one transaction at its end, or nothing of it.
 
         Raises:
             LedgerTaken: If another worker has opened the file since.
         """
+        self.at = now()
         try:
             yield self
             self._write()
@@ -203,7 +206,7 @@ class Ledger:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Cells changed inside stay as they were if it raises."""
+        """Put the cells that were changed inside back if it raises."""
         self._tried = {}
         try:
             yield
@@ -244,11 +247,11 @@ class Ledger:
     # --- outbox
 
     def outgoing(self) -> list[Outgoing]:
-        """What is committed and not known to be published, in order."""
+        """Return the events that are committed and not known to be published, in order."""
         return list(self._unsent)
 
     def sent(self, outgoing: Sequence[Outgoing]) -> None:
-        """These have been acknowledged by the broker: they are in the outbox no longer, if it is still ours."""
+        """Remove events that the broker has acknowledged from the outbox, if it is still ours."""
         if outgoing:
             last = outgoing[-1].id
             self._db.execute("DELETE FROM outbox WHERE id <= ? AND (SELECT epoch FROM owner) = ?", (last, self._epoch))
@@ -257,7 +260,7 @@ class Ledger:
     # --- the whole
 
     def digest(self) -> str:
-        """sha256 of all cells: what a rebuilt state must come to again."""
+        """Compute the sha256 of all cells, which a rebuilt state must come to again."""
         digest = hashlib.sha256()
         for key, value in self._db.execute("SELECT key, value FROM cells ORDER BY key"):
             digest.update(f"{len(key)} {len(value)} {key} ".encode())

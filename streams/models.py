@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -25,7 +24,7 @@ class Models:
         """Start from ``base``; snapshots of other features than ``reader``'s are left out."""
         self.table = base
         self.began = now()
-        """When this process did."""
+        """When this process began."""
         self.ready = asyncio.Event()
         """Set once all that models.v1 held at the start is in the table."""
         self._reader = reader
@@ -37,7 +36,7 @@ class Models:
         tail = await asyncio.to_thread(bus.follow, ["models.v1"], "start")
         try:
             while True:
-                rejected = self.learn(await asyncio.to_thread(tail.poll, _POLL_S))
+                rejected = self.apply(await asyncio.to_thread(tail.poll, _POLL_S))
                 if not self.ready.is_set() and tail.caught_up():
                     self.ready.set()
                     _log.info("models known", table=self.table.digest, versions=self._versions())
@@ -47,7 +46,7 @@ class Models:
             tail.close()
             bus.close()
 
-    def learn(self, records: Sequence[Record]) -> list[MessageRejected]:
+    def apply(self, records: Sequence[Record]) -> list[MessageRejected]:
         """Take what came; of each key, the newest record that can be used counts. Gives what is told of the others."""
         before = table = self.table
         rejected: list[MessageRejected] = []
@@ -62,12 +61,12 @@ class Models:
             for record, event in reversed(several):
                 try:
                     if not isinstance(event, SnapshotTaken) or self._readable(event):
-                        table = table.after(event)
+                        table = table.apply(event)
                         break
                 except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
                     rejected.append(rejection(record, STAGE, wrong))
         self.table = table
-        if self.ready.is_set() and replace(table, online={}) != replace(before, online={}):
+        if self.ready.is_set() and _asked(table) != _asked(before):
             _log.info("models changed", table=table.digest, versions=self._versions())
         return rejected
 
@@ -89,3 +88,8 @@ class Models:
     def _versions(self) -> dict[str, str]:
         batch = {model: route.version for model, route in self.table.batch.items()}
         return batch | {model: online.version for model, online in self.table.online.items()}
+
+
+def _asked(table: Table) -> tuple[object, ...]:
+    """Everything in a table that changes seldom."""
+    return table.batch, table.candidates, table.lead, table.parts

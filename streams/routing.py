@@ -4,40 +4,40 @@ The table is immutable and swapped whole: a drawing is answered by one table, an
 """
 
 import hashlib
-from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.catalog import Catalog
 from contracts.events import (
-    BATCH_MODELS,
     BLEND,
     DIGITS,
     ONLINE_MODELS,
+    PERSONAL_MODEL,
     CandidateSet,
     DrawingSubmitted,
     Event,
     ModelPromoted,
     Part,
-    PolicySet,
     Role,
     SnapshotTaken,
     variant_of,
     version_of,
 )
 
+_ANSWER_HERE: Final = frozenset({BLEND, PERSONAL_MODEL, *ONLINE_MODELS})
+"""Models that the router answers by itself, at no endpoint."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a batch model answers."""
+    """The endpoint and versions by which a batch model answers."""
 
     version: str
     endpoint: str
@@ -51,7 +51,7 @@ class Route:
     """Why `version` is taken out and `previous` answers; None: it is not."""
 
     def version_of(self, variant: str) -> str:
-        """The version that answers as a production variant.
+        """Return the version that answers as a production variant.
 
         One that is not promoted yet is on its way to it: its endpoint is updated first, then it is promoted. Its variant's name
         says its version.
@@ -60,7 +60,7 @@ class Route:
 
     @property
     def target(self) -> str | None:
-        """The variant to ask for; None: the one that has the traffic."""
+        """Return the variant to ask for; None: the one that has the traffic."""
         return variant_of(self.previous) if self.failed is not None and self.previous is not None else None
 
 
@@ -73,12 +73,12 @@ class Candidate:
     endpoint: str
     shadow: bool
     share: float
-    """Of the players, whom it answers; a shadow answers nobody."""
+    """The share of the players that it answers; a shadow answers nobody."""
     since: datetime = _EPOCH
     """When it was put there: one that is put there again is another try."""
 
     def answers(self, model: str, player_id: str) -> bool:
-        """Whether it is this player's: always the same for the same player, model and version."""
+        """Whether it answers this player: always the same for the same player, model and version."""
         return not self.shadow and share_of(f"{model}/{self.version}/{player_id}") < self.share
 
 
@@ -98,7 +98,7 @@ class Online:
     """Shape (10, d + 1): a row per digit, the bias last."""
 
     def answer(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Probabilities, shape (n, 10), of embeddings, shape (n, d)."""
+        """Compute probabilities, shape (n, 10), of embeddings, shape (n, d)."""
         scores = embeddings.astype(np.float64) @ self.weights[:, :-1].T.astype(np.float64) + self.weights[:, -1]
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         shares: NDArray[np.float64] = scores / scores.sum(axis=1, keepdims=True)
@@ -107,74 +107,87 @@ class Online:
 
 @dataclass(frozen=True)
 class Table:
-    """Who answers whom: a fold over models.v1. One that is in force is never changed; the next takes its place whole."""
+    """Which version answers whom, by the catalog. A table in force is never changed; the next one takes its place whole.
 
+    What the process itself found broken is in it too, until the log says something else of that model.
+    """
+
+    catalog: Catalog = field(default_factory=Catalog)
     batch: Mapping[str, Route] = field(default_factory=dict)
     online: Mapping[str, Online] = field(default_factory=dict)
+    """The online models as their snapshots say; what is given here answers until there is one."""
     candidates: Mapping[str, Candidate] = field(default_factory=dict)
-    lead: str = BLEND
-    """The model that players are shown first; ``bandit``: it is picked for each."""
-    parts: Mapping[str, Part] = field(default_factory=dict)
-    """Of models that are not simply shown."""
+    broken: Mapping[str, Candidate] = field(default_factory=dict)
+    """Candidates that failed here: nobody is sent to them."""
 
-    def after(self, event: Event) -> "Table":
-        """The table once an event is known. Twice is harmless, and events that do not concern it leave it as it is.
+    @property
+    def lead(self) -> str:
+        """The model that players are shown first; ``bandit``: it is picked for each."""
+        return self.catalog.policy.lead
+
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        """The part of each model that is not simply shown."""
+        return self.catalog.policy.parts
+
+    def apply(self, event: Event) -> "Table":
+        """Return the table once an event is known. Twice is harmless, and events that do not concern it leave it as it is.
 
         Of a slot the newest record counts, whatever it says of itself: so it is after compaction too.
 
         Raises:
             ValueError: If it names a model that does not answer so, or no place, or weights of no shape that could answer.
         """
-        match event:
-            case ModelPromoted() if event.model not in BATCH_MODELS or not event.endpoint:
-                raise ValueError(f"{event.model} {event.version} at {event.endpoint!r}: no batch model at an endpoint")
-            case ModelPromoted():  # or rolled back, which is the same entry
-                before = self.batch.get(event.model)
-                versions = {**(before.versions if before else {}), event.variant: event.version}
-                same = before is not None and (before.version, before.since) == (event.version, event.at)
-                failed = before.failed if before is not None and same else None
-                seen = MappingProxyType(versions)
-                route = Route(event.version, event.endpoint, seen, event.previous, event.at, failed)
-                return replace(self, batch={**self.batch, event.model: route})
-            case SnapshotTaken():
-                known, new = self.online.get(event.model), online(event)
-                if known is not None and known.weights.shape != new.weights.shape:
-                    raise ValueError(f"the weights of {event.model} {event.version} have shape {new.weights.shape}")
-                return replace(self, online={**self.online, event.model: new})
-            case CandidateSet():
-                others = {model: candidate for model, candidate in self.candidates.items() if model != event.model}
-                if event.role == "none":
-                    return replace(self, candidates=others)
-                shadow = event.role == "shadow"
-                candidate = Candidate(event.version, event.variant, event.endpoint, shadow, event.share, event.at)
-                return replace(self, candidates={**others, event.model: candidate})
-            case PolicySet():
-                return replace(self, lead=event.lead, parts=dict(event.parts))
-        return self
+        if isinstance(event, ModelPromoted) and (event.model in _ANSWER_HERE or not event.endpoint):
+            raise ValueError(f"{event.model} {event.version} at {event.endpoint!r}: no batch model at an endpoint")
+        here = self.online
+        if isinstance(event, SnapshotTaken):
+            known, taken = here.get(event.model), online(event)
+            if known is not None and known.weights.shape != taken.weights.shape:
+                raise ValueError(f"the weights of {event.model} {event.version} have shape {taken.weights.shape}")
+            here = {**here, event.model: taken}
+        catalog = self.catalog.apply(event)
+        if catalog is self.catalog:
+            return self
+        candidates = {model: _candidate(entry) for model, entry in catalog.candidates.items() if entry.role != "none"}
+        return replace(
+            self,
+            catalog=catalog,
+            batch={model: self._route(champion, catalog.variants[model]) for model, champion in catalog.champions.items()},
+            online=here,
+            candidates={model: one for model, one in candidates.items() if self.broken.get(model) != one},
+        )
+
+    def _route(self, champion: ModelPromoted, variants: Mapping[str, str]) -> Route:
+        before = self.batch.get(champion.model)
+        same = before is not None and (before.version, before.since) == (champion.version, champion.at)
+        failed = before.failed if before is not None and same else None
+        return Route(champion.version, champion.endpoint, variants, champion.previous, champion.at, failed)
 
     def without(self, model: str, version: str, why: str) -> "Table":
-        """The table once a version has failed: the last good one answers. The same table if it is not the champion."""
+        """Return the table once a version has failed: the last good one answers. It is the same if that is not the champion."""
         route = self.batch.get(model)
         if route is None or route.version != version or route.previous is None or route.failed is not None:
             return self
         return replace(self, batch={**self.batch, model: replace(route, failed=why)})
 
     def alone(self, model: str, candidate: Candidate) -> "Table":
-        """The table once a candidate has failed: nobody is beside the champion. The same table if another is there by now."""
+        """Return the table once a candidate has failed: none is beside the champion. It is the same if another is there."""
         if self.candidates.get(model) != candidate:
             return self
-        return replace(self, candidates={name: other for name, other in self.candidates.items() if name != model})
+        others = {name: other for name, other in self.candidates.items() if name != model}
+        return replace(self, candidates=others, broken={**self.broken, model: candidate})
 
     def part(self, model: str) -> Part:
-        """What a model does."""
-        return self.parts.get(model, "shown")
+        """A model's part in the policy."""
+        return self.catalog.part(model)
 
     def role(self, model: str) -> Role:
-        """What a model's own version answers as."""
+        """Return the part that a model's own version has in the answers."""
         return "champion" if self.part(model) == "shown" else "shadow"
 
     def candidate(self, model: str) -> Candidate | None:
-        """Who stands beside a model's champion; nobody beside one that is itself not shown."""
+        """The candidate beside a model's champion; None beside one that is itself not shown."""
         candidate, route = self.candidates.get(model), self.batch.get(model)
         if candidate is None or route is None or route.version == candidate.version or self.part(model) != "shown":
             return None
@@ -182,7 +195,7 @@ class Table:
 
     @cached_property
     def digest(self) -> str:
-        """A short name of it: the same versions, candidates and policy have the same."""
+        """A short name of the table: the same versions, candidates and policy have the same."""
         lines = [f"{m}={r.version}{'-' if r.failed is not None else ''}" for m, r in self.batch.items()]
         lines += [f"{m}={o.version}" for m, o in self.online.items()]
         lines += [f"{m}+{c.version}*{0 if c.shadow else c.share}" for m, c in self.candidates.items()]
@@ -190,8 +203,12 @@ class Table:
         return hashlib.sha256("\n".join([self.lead, *sorted(lines)]).encode()).hexdigest()[:8]
 
 
+def _candidate(entry: CandidateSet) -> Candidate:
+    return Candidate(entry.version, entry.variant, entry.endpoint, entry.role == "shadow", entry.share, entry.at)
+
+
 def online(snapshot: SnapshotTaken) -> Online:
-    """The model in a snapshot.
+    """Read the model in a snapshot.
 
     Raises:
         ValueError: If it is of no online model, or its weights are no finite matrix of a row per digit.
@@ -208,7 +225,7 @@ def online(snapshot: SnapshotTaken) -> Online:
 
 
 def superseded(drawings: Sequence[DrawingSubmitted], now: datetime, stale: timedelta) -> set[int]:
-    """Places of the previews that nobody waits for any more: too old, or followed by newer strokes of the same player.
+    """Find the previews that nobody waits for any more: too old, or followed by newer strokes of the same player.
 
     Final drawings and the system's own probes are always answered.
     """
@@ -221,27 +238,3 @@ def superseded(drawings: Sequence[DrawingSubmitted], now: datetime, stale: timed
             out.add(place)
         later.add(drawing.player_id)
     return out
-
-
-class Lately:
-    """The last things that were seen, up to a number of them."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._seen: OrderedDict[Hashable, None] = OrderedDict()
-
-    def __contains__(self, what: Hashable) -> bool:
-        return what in self._seen
-
-    def add(self, what: Hashable) -> None:
-        """See it."""
-        self._seen[what] = None
-        self._seen.move_to_end(what)
-        if len(self._seen) > self._most:
-            self._seen.popitem(last=False)
-
-
-def rounded(probabilities: NDArray[np.float64]) -> list[float]:
-    """Probabilities as they are published: six digits, which is what a guess is good for."""
-    six: list[float] = probabilities.round(6).tolist()
-    return six

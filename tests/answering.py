@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from contracts.events import (
-    MODELS,
     ONLINE_MODELS,
     CorrectionProbed,
     DrawingSubmitted,
+    GuessMade,
     GuessMissed,
     ModelPromoted,
     ReceiptProbed,
@@ -18,7 +18,8 @@ from contracts.events import (
     now,
 )
 from contracts.ports import Bus
-from tests.histories import guess
+from tests.histories import answered, features, guess
+from tests.roster import MODELS
 
 
 def at_work(model: str) -> SnapshotTaken | ModelPromoted:
@@ -67,10 +68,16 @@ def answering(
                 for model in resting:
                     miss = {"player_id": drawing.player_id, "model": model, "final": drawing.final, "resting": True}
                     bus.publish(GuessMissed(why="connection refused", **ids, **miss))
+                made: list[GuessMade] = []
                 for model in models or MODELS:
                     if model not in resting and (drawing.models is None or model in drawing.models):
                         said = guess(label=label, model=model, player=drawing.player_id, final=drawing.final, **fields)
-                        bus.publish(said.model_copy(update=ids))
+                        made.append(said.model_copy(update=ids))
+                        bus.publish(made[-1])
+                if drawing.final:
+                    who = {"drawing_id": drawing.drawing_id, "player_id": drawing.player_id, "at": now()}
+                    why = dict.fromkeys(resting, "connection refused")
+                    bus.publish(answered(made, **who, missed=why, features=features()))
 
     thread = threading.Thread(target=answer)
     thread.start()

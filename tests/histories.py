@@ -12,9 +12,11 @@ import numpy as np
 
 from contracts.events import (
     NAMESPACE,
+    AnswerGuess,
     CommandSettled,
     CorrectionGiven,
     CorrectionWithdrawn,
+    DrawingAnswered,
     DrawingSubmitted,
     Event,
     ExampleLabelled,
@@ -25,9 +27,11 @@ from contracts.events import (
     ModelPromoted,
     ModelPublished,
     ShownGuess,
+    SnapshotTaken,
     variant_of,
 )
-from streams.folding import Fold
+from contracts.ports import Cells, Origin
+from streams.fold import Fold
 
 BEGAN: Final = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 READER: Final = "raster-1/00000000"
@@ -81,6 +85,24 @@ def missed(name: str = "d1", *, model: str = "xgboost", player: str = "ada", at:
     """A model that was too slow for a drawing."""
     given: dict[str, Any] = {"final": True, "resting": False, "why": "no answer within 250 ms"}
     return GuessMissed(drawing_id=named(name), player_id=player, model=model, at=seconds(at), **given | fields)
+
+
+def answered(guesses: Iterable[GuessMade], *, at: float | datetime = 0.06, **fields: Any) -> DrawingAnswered:
+    """A drawing with these guesses on it, and the features of whichever has any."""
+    several = list(guesses)
+    told = [AnswerGuess.model_validate(dict(made)) for made in several]
+    features = next((made.features for made in several if made.features is not None), None)
+    given: dict[str, Any] = {"features": features}
+    if several:
+        given |= {"drawing_id": several[0].drawing_id, "player_id": several[0].player_id}
+    return DrawingAnswered.model_validate(
+        {"guesses": told, "at": at if isinstance(at, datetime) else seconds(at), **given | fields}
+    )
+
+
+def answer(name: str = "d1", label: int = 7, *, at: float = 0.02, **fields: Any) -> DrawingAnswered:
+    """A drawing with the guess of one model on it: what whoever learns reads of a `guess`."""
+    return answered([guess(name, label, at=at, **fields)], at=at)
 
 
 def correction(name: str = "d1", label: int = 1, *, word: str = "c1", player: str = "ada", at: float = 2) -> CorrectionGiven:
@@ -159,6 +181,19 @@ def promoted(
     return kind(model=model, version=version, previous=previous, **given)
 
 
+def snapshot(offset: int, *, reader: str = READER, weights: bytes = b"") -> SnapshotTaken:
+    return SnapshotTaken(
+        model="river",
+        version=f"mnist1+{offset}",
+        title="River",
+        offset=offset,
+        lessons=offset,
+        digest="",
+        reader=reader,
+        weights=weights,
+    )
+
+
 def settled(command: Any, outcome: str = "done") -> CommandSettled:
     """A command is carried out."""
     told = {"command_id": command.command_id, "target": command.target, "outcome": outcome, "message": ""}
@@ -167,6 +202,8 @@ def settled(command: Any, outcome: str = "done") -> CommandSettled:
 
 class MemoryCells(dict[str, bytes]):
     """Cells in memory; ``cells.copy()`` is what a restarted worker finds on disk."""
+
+    at = BEGAN
 
     def put(self, key: str, value: bytes) -> None:
         """Set a value."""
@@ -194,6 +231,32 @@ def folded(
     waiting = list(enumerate(history, first))
     while waiting:
         now, waiting = waiting[:step], waiting[len(waiting) if step is None else step :]
-        said += [heard for offset, event in now for heard in fold.decide(cells, event, 0, offset)]
+        for offset, event in now:
+            said += fold.apply(cells, event, Origin(0, offset, len(event.record_value())))
         said += fold.settle(cells, 0)
     return said
+
+
+class Quiet:
+    """A fold that says nothing."""
+
+    name = "quiet"
+    schema = "quiet 1"
+
+    def __init__(self, *sources: str) -> None:
+        self.sources = sources
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Say nothing."""
+        return ()
+
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+        """Keep nothing."""
+        return ()
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Say nothing."""
+        return ()
+
+    def close(self, partition: int) -> None:
+        """Nothing to let go of."""

@@ -17,11 +17,11 @@ from typing import Any, Final, NamedTuple
 import orjson
 import psutil
 
-from contracts.events import BATCH_MODELS
 from contracts.settings import LIMITS, Settings
 from deploy.local.archive import free_ports
-from producers.people import SimulationOptions
-from producers.players import NoGame, simulate
+from producers.simulation import NoGame, simulate
+from producers.simulation_options import SimulationOptions
+from tests.roster import BATCH_MODELS
 
 ROOT: Final = Path(__file__).parent.parent
 PROCESSES: Final = ("api", "router", "learning", "trainer", "sagemaker", *BATCH_MODELS, "kafka", "s3", "dynamodb")
@@ -43,30 +43,41 @@ class Recovery(NamedTuple):
 class Product:
     """`gamenight up` in a home of its own."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, root: Path = ROOT) -> None:
         self.settings = settings
+        self._root = root
         self.url = f"http://127.0.0.1:{settings.port}"
         self._process: subprocess.Popen[bytes] | None = None
         self._log = settings.home / "up.log"
 
-    def start(self, patience_s: float = 120.0) -> float:
-        """Start it; gives the seconds until a drawing is answered by every model, and a correction learned."""
+    def start(self, patience_s: float = 120.0, *, whole: bool = True) -> float:
+        """Start it; gives the seconds until a drawing is answered by every model, and a correction learned.
+
+        Args:
+            patience_s: How long that may take.
+            whole: Without it, until the game can be played, whatever is missing.
+        """
         self.settings.home.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("gamenight")), "up"],
-                cwd=ROOT,
+                [str(self._command), "up"],
+                cwd=self._root,
                 env={**os.environ, **self.settings.environment()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        while not self.healthy():
+        while not (self.healthy() if whole else self.playable()):
             if self._process.poll() is not None or time.monotonic() - began > patience_s:
                 raise RuntimeError(f"not healthy after {time.monotonic() - began:.0f} s:\n{self._log.read_text()[-4000:]}")
             time.sleep(0.02)
         return time.monotonic() - began
+
+    @property
+    def _command(self) -> Path:
+        """The checkout's own command line."""
+        return (Path(sys.executable).parent if self._root == ROOT else self._root / ".venv" / "bin") / "gamenight"
 
     def healthy(self) -> bool:
         """Whether /healthz says ok: nothing is missing."""
@@ -167,13 +178,13 @@ class Product:
 
 
 @contextmanager
-def product(home: Path | None = None, **given: Any) -> Iterator[Product]:
-    """The game, not yet started, in a fresh home or in the one given, on free ports; stopped at the end."""
+def product(home: Path | None = None, root: Path = ROOT, **given: Any) -> Iterator[Product]:
+    """The game of a checkout, not yet started, in a fresh home or in the one given, on free ports; stopped at the end."""
     with tempfile.TemporaryDirectory(prefix="gamenight-", ignore_cleanup_errors=True) as fresh:
         folder = (home or Path(fresh)).resolve()
         settings = Settings(
             home=folder,
-            tools=ROOT / ".tools",
+            tools=root / ".tools",
             aws_services="local",
             **{
                 "log_level": "WARNING",
@@ -182,7 +193,7 @@ def product(home: Path | None = None, **given: Any) -> Iterator[Product]:
                 **given,
             },
         )
-        running = Product(settings)
+        running = Product(settings, root)
         try:
             yield running
         finally:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from contracts.drawing import rasterize
 from contracts.events import ExampleLabelled, Features
-from producers.people import handwriting
+from producers.handwriting import handwriting
 from streams.embedding import Embedding
-from streams.learning import load_base
+from streams.online_base import load_base
 from tests.histories import example, shown
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.events import BATCH_MODELS, MessageRejected
+from contracts.events import MessageRejected
 from contracts.ports import Bus, Record, Tail
 from contracts.records import read, rejection
 from contracts.settings import AWS_SECRETS, KAFKA_SECRETS, Settings
@@ -29,15 +29,15 @@ from producers.bus import BusError, open_bus
 from producers.rejections import Rejections
 from producers.topics import TopicsDiffer, check_acknowledged
 from trainers.approval import Approvals
-from trainers.bases import Bases
-from trainers.intake import catch_up
+from trainers.base_models import BaseModels
+from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
+from trainers.example_sink import catch_up
+from trainers.model_log import QuickCommand, Standing
 from trainers.observations import ensure_table
 from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving
-from trainers.standing import QuickCommand, Standing
 from trainers.steering import Steering
-from trainers.watching import LOOK_S, Watch
 
 if TYPE_CHECKING:
     from trainers.rebuild import Rebuilder
@@ -46,7 +46,7 @@ STAGE = "trainers"
 RETRY_S = 2.0
 STOP_S = 1.0
 BASES_S = 20.0
-"""How long everything else waits for the models to answer: what takes longer may answer later."""
+"""How long everything else waits for the models to answer; a model that takes longer may answer later."""
 NICE = 5  # archives and datasets are made while people play
 
 log = structlog.get_logger()
@@ -56,11 +56,11 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """The trainer is to stop."""
+    """The trainer was told to stop."""
 
 
 def main() -> int:
-    """Run until SIGTERM; the exit status."""
+    """Run until SIGTERM; return the exit status."""
     settings = Settings.load(secrets=(*KAFKA_SECRETS, *AWS_SECRETS))
     logs.configure(settings, "trainer")
     if missing := settings.undecided():
@@ -78,22 +78,22 @@ def main() -> int:
 
 
 class Trainer:
-    """The process: what is in it, and how it ends."""
+    """The trainer's process: its parts, its loops, and how it ends."""
 
     def __init__(self, settings: Settings, stop: threading.Event) -> None:
-        """Nothing connects before `start`."""
+        """Build; nothing connects before `start`."""
         self._settings = settings
         self._stop = stop
         self._bus: Bus | None = None
         self._threads: list[threading.Thread] = []
-        self._standing = Standing()
+        self._standing = Standing(settings.roster())
         self._heard = threading.Condition()
         self._bringing: set[str] = set()
         self.broken = False
-        """Whether a loop broke."""
+        """Whether a loop has ended with an error."""
 
     def start(self) -> None:
-        """Make the models answer, then start the loops; in threads, so that a signal is heard at any time."""
+        """Make the models answer, then start the loops. All of it runs in threads, so that a signal is handled at any time."""
         self._start("begin", self._begin)
 
     def _begin(self) -> None:
@@ -111,28 +111,28 @@ class Trainer:
         registry = Registry(settings, blobs)
         standing, commands = self._standing, bus.follow(["commands.v1"], "start")
         self._catch_up(rejections, commands)
-        models = bus.follow(["models.v1"], "start")  # only up to now: from here on nobody else writes what concerns us
+        models = bus.follow(["models.v1"], "start")  # up to now: only we write these events from here on
         self._catch_up(rejections, models)
         models.close()
         promoter = Promoter(bus, standing, serving)
         approvals = Approvals(standing, promoter, registry)
-        bases = Bases(settings, blobs, standing, serving, promoter, registry)
+        bases = BaseModels(settings, blobs, standing, serving, promoter, registry)
         ensure_bucket(settings)
-        for model in BATCH_MODELS:
+        for model in standing.roster.batch:
             self._bring(bases, model)
         while self._bringing and time.monotonic() - began < BASES_S:
             self.pause(0.02)
-        answer = [model for model in BATCH_MODELS if model not in self._bringing and standing.champion(model)]
+        answer = [model for model in standing.roster.batch if model not in self._bringing and standing.champion(model)]
         log.info("bases answer", models=answer, seconds=round(time.monotonic() - began, 2))
 
         steering = Steering(standing, promoter, approvals)
-        watch = Watch(standing, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
-        self._start("hear", lambda: self._listen(rejections, commands))
-        for target in (*BATCH_MODELS, None):
+        monitor = EndpointMonitor(standing, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
+        self._start("commands", lambda: self._listen(rejections, commands))
+        for target in (*standing.roster.batch, None):
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
-        self._start("watch", lambda: self._look(watch))
+        self._start("watch", lambda: self._look(monitor))
 
-        # Not before: pyarrow and numpy's friends are not on the way to playable.
+        # They are imported only now: the game can be played without pyarrow and numpy's friends.
         from trainers.archive import Archive
         from trainers.observations import Observations
         from trainers.rebuild import Rebuilder
@@ -154,8 +154,8 @@ class Trainer:
         self._start("observations", lambda: self._keep(observe))
         self._start("rebuilds", lambda: self._rebuild(rebuilder))
 
-    def _bring(self, bases: Bases, model: str) -> None:
-        """Begin to make a model answer, in a thread of its own; nothing is done where that is under way."""
+    def _bring(self, bases: BaseModels, model: str) -> None:
+        """Begin to make a model answer, in a thread of its own; do nothing if that is under way already."""
         if model in self._bringing:
             return
         self._bringing.add(model)
@@ -168,16 +168,16 @@ class Trainer:
 
         self._start(f"bring {model}", bring)
 
-    def _look(self, watch: Watch) -> None:
-        """See how the endpoints are, again and again."""
+    def _look(self, monitor: EndpointMonitor) -> None:
+        """Look at the endpoints again and again."""
         while not self._stop.is_set():
-            watch.look()
+            monitor.look()
             if self._settings.alive_file:
                 self._settings.alive_file.touch()
             self.pause(LOOK_S)
 
     def _keep(self, keep: Callable[[], int]) -> None:
-        """Bring a sink up to the log, again and again; an outage delays it, and loses nothing."""
+        """Bring a sink up to date with the log, again and again; an outage delays it and loses nothing."""
         while not self._stop.is_set():
             try:
                 taken = keep()
@@ -190,15 +190,15 @@ class Trainer:
             self.pause(self._settings.archive_every_s)
 
     def _listen(self, rejections: Rejections, tail: Tail) -> None:
-        """Hear commands as they come."""
+        """Carry out commands as they come."""
         while not self._stop.is_set():
-            self._hear(rejections, tail.poll(1.0))
+            self._apply(rejections, tail.poll(1.0))
 
     def _steer(self, steering: Steering, target: str | None) -> None:
-        """Carry out what changes who answers, of one model, or of whatever is none; in the order asked for."""
+        """Carry out the commands that change who answers for one model (None: for no single model), in the order given."""
 
         def mine() -> list[QuickCommand]:
-            return [command for command in self._standing.unsettled() if _steered_by(command) == target]
+            return [command for command in self._standing.unsettled() if self._steered_by(command) == target]
 
         while True:
             command = self._next(mine)
@@ -211,7 +211,7 @@ class Trainer:
                 steering.failed(command, error)
 
     def _rebuild(self, rebuilder: "Rebuilder") -> None:
-        """Carry out rebuilds, one after another; a failed one is told, and the next is taken."""
+        """Carry out rebuilds, one after another; when one fails, publish that and take the next."""
         while True:
             command = self._next(self._standing.due)
             try:
@@ -223,7 +223,7 @@ class Trainer:
                 rebuilder.failed(command, error)
 
     def _next(self, due: Callable[[], list[T]]) -> T:
-        """The first that is due, once something is."""
+        """Wait until something is due, and return the first of it."""
         while True:
             with self._heard:
                 commands = due()
@@ -235,22 +235,25 @@ class Trainer:
 
     def _catch_up(self, rejections: Rejections, tail: Tail) -> None:
         while not tail.caught_up():
-            self._hear(rejections, tail.poll(1.0))
+            self._apply(rejections, tail.poll(1.0))
             self.pause(0)
 
-    def _hear(self, rejections: Rejections, records: list[Record]) -> None:
+    def _apply(self, rejections: Rejections, records: list[Record]) -> None:
         for record in records:
             event = read(record, STAGE)
             if isinstance(event, MessageRejected):
                 rejections.tell(event)
             elif event is not None:
                 try:
-                    self._standing.hear(event)
+                    self._standing.apply(event)
                 except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
                     rejections.tell(rejection(record, STAGE, wrong))
         if records:
             with self._heard:
                 self._heard.notify_all()
+
+    def _steered_by(self, command: QuickCommand) -> str | None:
+        return command.target if command.target in self._standing.roster.batch else None
 
     def pause(self, seconds: float) -> None:
         """Wait. Raises `Stopped` when the trainer is to stop."""
@@ -280,10 +283,6 @@ class Trainer:
             thread.join(max(0.0, deadline - time.monotonic()))
         if self._bus:
             self._bus.close()
-
-
-def _steered_by(command: QuickCommand) -> str | None:
-    return command.target if command.target in BATCH_MODELS else None
 
 
 if __name__ == "__main__":

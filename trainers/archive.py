@@ -1,6 +1,6 @@
-"""Examples kept as Parquet on S3, in the order of the log (way 3, REBUILD).
+"""Keeps examples as Parquet on S3, in the order of the log (way 3, REBUILD).
 
-How far a partition is archived is said by the names of its objects and nowhere else, so there is no state to lose: whoever is
+Only the names of a partition's objects say how far it is archived, so there is no state to lose: an archiver that is
 killed between two objects goes on after the last one, and an object that is written twice has the same name.
 """
 
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from contracts.events import ExampleLabelled
 from contracts.ports import Blobs
-from trainers.intake import Placed
+from trainers.example_sink import Placed
 
 PREFIX: Final = "examples/"
 
@@ -39,7 +39,7 @@ _FIELDS: "Final[list[pa.Field[Any]]]" = [
     pa.field("player_id", pa.string(), nullable=False),
     pa.field("revision", pa.int32(), nullable=False),  # the highest of a drawing_id counts
     pa.field("correction_id", pa.string(), nullable=False),
-    pa.field("label", pa.int8()),  # null: the player took their word back
+    pa.field("label", pa.int8()),  # null: the player withdrew their correction
     pa.field("asked", pa.int8()),
     pa.field("drawn_at", pa.timestamp("us", tz="UTC"), nullable=False),
     pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
@@ -52,40 +52,40 @@ _FIELDS: "Final[list[pa.Field[Any]]]" = [
     pa.field("guesses", pa.list_(_GUESS), nullable=False),
 ]
 SCHEMA: Final = pa.schema(_FIELDS)
-"""The columns of every object: what an analyst finds, and what trainers.dataset reads."""
+"""The columns of every object, for analysts and for trainers.dataset."""
 
 _KEY = re.compile(r"^examples/dt=\d{4}-\d\d-\d\d/p(\d+)-(\d+)-(\d+)\.parquet$")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which offsets of a partition an object holds, both ends included."""
+    """The offsets of a partition that an object holds, both ends included."""
 
     partition: int
     first: int
     last: int
 
     def key(self, day: date) -> str:
-        """The object's name."""
+        """Return the object's name."""
         return f"{PREFIX}dt={day.isoformat()}/p{self.partition}-{self.first:012d}-{self.last:012d}.parquet"
 
 
 def span_of(key: str) -> Span | None:
-    """What an object's name says it holds; None for a name that is none of the archive's."""
+    """Read the offsets that an object holds from its name; None for a name that is not the archive's."""
     found = _KEY.match(key)
     return Span(*(int(part) for part in found.groups())) if found else None
 
 
 class Archive:
-    """All examples as objects under ``examples/``, one for each flush of a partition and day."""
+    """Keeps all examples as objects under ``examples/``, one for each flush of a partition and day."""
 
     def __init__(self, blobs: Blobs) -> None:
-        """Name the bucket; it is listed at the first use."""
+        """Keep the bucket; it is listed at the first use."""
         self._blobs = blobs
         self._next: dict[int, int] | None = None
 
     def places(self) -> dict[int, int]:
-        """The first offset that no object holds, by partition."""
+        """Return the first offset that no object holds, by partition."""
         if self._next is None:
             spans = [span for key in self._blobs.keys(PREFIX) if (span := span_of(key))]
             self._next = {}
@@ -96,8 +96,8 @@ class Archive:
     def keep(self, partition: int, batch: Sequence[Placed]) -> None:
         """Write a batch, a day at a time; a day is UTC, of the example's writing.
 
-        What is no example is counted with the one before it. Where there is nothing else, nothing is written: after a restart
-        these are read again.
+        A message that is no example counts with the example before it. A batch without examples writes nothing: after a restart
+        its messages are read again.
         """
         places = self.places()
         self._next = None  # a write may fail half-way: then the bucket is asked again
@@ -121,7 +121,7 @@ def _days(batch: Sequence[Placed]) -> Iterator[tuple[date, list[Placed]]]:
 
 
 def parquet(batch: Sequence[Placed]) -> bytes:
-    """Examples as a Parquet file of `SCHEMA`; the same examples give the same bytes."""
+    """Encode examples as a Parquet file of `SCHEMA`; the same examples give the same bytes."""
     rows = [_row(placed.offset, placed.example) for placed in batch if placed.example]
     out = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out, compression="zstd")

@@ -1,7 +1,7 @@
-"""What a rebuild learns from, and what it is judged on: MNIST and the players' labelled drawings (way 3, REBUILD).
+"""The data that a rebuild learns from and is judged on: MNIST and the players' labelled drawings (way 3, REBUILD).
 
-The pure part makes the same bytes of the same examples, in whatever order and however often they come; the name of a dataset is
-the digest of those bytes. `read_archive`, `read_mnist` and `store` are the way to the world.
+The pure part makes the same bytes from the same examples, in whatever order and however often they come; a dataset's name is
+the digest of those bytes. `read_archive`, `read_mnist` and `store` read and write files and S3.
 """
 
 import gzip
@@ -34,7 +34,7 @@ _READERS: Final = 8  # objects fetched at a time
 
 @dataclass(frozen=True, slots=True, order=True)
 class Feedback:
-    """A player's drawing with their latest word on it."""
+    """A player's drawing with their latest correction of it."""
 
     drawn_at_us: int
     """Microseconds since 1970, UTC."""
@@ -42,7 +42,7 @@ class Feedback:
     player_id: str
     revision: int
     label: int | None
-    """None: the player took their word back."""
+    """The digit that it is; None: the player withdrew their correction."""
     raster: bytes | None
     """784 pixels; None: no model has read the drawing."""
 
@@ -62,15 +62,15 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Everything of one rebuild."""
+    """All the data of one rebuild."""
 
     train: Images
     holdout: Images
     """Players' drawings that no version was ever trained on."""
     feedback: int
-    """Players' drawings among those to train on."""
+    """How many of the drawings to train on are players'."""
     players: Mapping[str, int]
-    """Drawings of each player, both parts together."""
+    """How many drawings each player has in the two parts together."""
     train_bytes: bytes = field(repr=False)
     holdout_bytes: bytes = field(repr=False)
 
@@ -84,12 +84,12 @@ class Dataset:
 
 
 def is_held_back(drawing_id: str, share: float) -> bool:
-    """Whether a drawing is kept from training: by a hash of its id, so for ever; a larger share only adds."""
+    """Say whether a drawing is held back from training; a hash of its id decides, for ever, and a larger share only adds."""
     return int.from_bytes(hashlib.sha256(f"held back/{drawing_id}".encode()).digest()[:8]) < share * 2**64
 
 
 def usable(examples: Iterable[Feedback]) -> list[Feedback]:
-    """What can be learned from: the latest word on each drawing, if it has a label and pixels, each picture once.
+    """Return what can be learned from: the latest correction of each drawing that has a label and pixels, each picture once.
 
     The same pixels with the same label are kept once however many drawings they came as, the earliest of them, so that a
     replayed drawing neither counts double nor stands on both sides of the split.
@@ -106,13 +106,13 @@ def usable(examples: Iterable[Feedback]) -> list[Feedback]:
 
 
 def assemble(mnist: Images, examples: Iterable[Feedback], held_back: float, weight: float) -> Dataset:
-    """The dataset of a rebuild: all of MNIST's training images, and the players' drawings that are not held back.
+    """Make the dataset of a rebuild: all of MNIST's training images, and the players' drawings that are not held back.
 
     Args:
         mnist: The base, each of weight 1 or as given.
         examples: Every revision of every example, in any order.
         held_back: Share of drawings kept from training, 0..1.
-        weight: Of a player's drawing beside one of MNIST.
+        weight: How much a player's drawing counts beside one of MNIST.
     """
     feedback = usable(examples)
     kept = _images([example for example in feedback if not is_held_back(example.drawing_id, held_back)], weight)
@@ -136,20 +136,20 @@ def _images(examples: Sequence[Feedback], weight: float) -> Images:
 
 
 def to_npz(data: Images) -> bytes:
-    """``images``, ``labels`` and ``weights`` as an npz file. Numpy gives every member the same date: same data, same bytes."""
+    """Encode ``images``, ``labels`` and ``weights`` as an npz file; the same data gives the same bytes."""
     out = io.BytesIO()
     np.savez(out, images=data.images, labels=data.labels, weights=data.weights)
     return out.getvalue()
 
 
 def from_npz(raw: bytes) -> Images:
-    """The reverse of `to_npz`."""
+    """Decode what `to_npz` made."""
     with np.load(io.BytesIO(raw), allow_pickle=False) as found:
         return Images(found["images"], found["labels"], found["weights"])
 
 
 def offsets(spans: Iterable[Span]) -> dict[int, int]:
-    """The first offset of each partition that is not in a set of objects."""
+    """Return the first offset of each partition that is not in a set of objects."""
     out: dict[int, int] = {}
     for span in spans:
         out[span.partition] = max(out.get(span.partition, 0), span.last + 1)
@@ -157,7 +157,7 @@ def offsets(spans: Iterable[Span]) -> dict[int, int]:
 
 
 def manifest(dataset: Dataset, keys: Sequence[str], seed: int) -> dict[str, Any]:
-    """What a dataset was made of, for its place on S3 and for the lineage of what is trained on it."""
+    """Describe what a dataset was made of, for its place on S3 and for the lineage of models that are trained on it."""
     holdout = np.bincount(dataset.holdout.labels, minlength=DIGITS).tolist()
     train = np.bincount(dataset.train.labels, minlength=DIGITS).tolist()
     return {
@@ -176,7 +176,7 @@ def manifest(dataset: Dataset, keys: Sequence[str], seed: int) -> dict[str, Any]
 
 
 def read_mnist(part: str, folder: Path = MNIST) -> Images:
-    """MNIST's ``train`` (60,000) or ``t10k`` (10,000) images, each of weight 1."""
+    """Read MNIST's ``train`` (60,000) or ``t10k`` (10,000) images, each of weight 1."""
     images = _idx(folder / f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, PIXELS)
     labels = _idx(folder / f"{part}-labels-idx1-ubyte.gz", 8)
     return Images(images, labels, np.ones(len(labels), np.float32))
@@ -187,7 +187,7 @@ def _idx(path: Path, header: int) -> NDArray[np.uint8]:
 
 
 def read_archive(blobs: Blobs) -> tuple[list[Feedback], list[str]]:
-    """Every archived revision of every example, and the keys of the objects that they are in."""
+    """Read every archived revision of every example, and the keys of their objects."""
     keys = [key for key in blobs.keys(PREFIX) if span_of(key)]
     with ThreadPoolExecutor(_READERS) as pool:
         return [example for found in pool.map(lambda key: _read(blobs.get(key)), keys) for example in found], keys
@@ -203,7 +203,7 @@ def _read(raw: bytes) -> list[Feedback]:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Where a dataset is."""
+    """Where a dataset is stored, and what it holds."""
 
     digest: str
     train: str
@@ -211,13 +211,13 @@ class Stored:
     holdout: str
     """Key of the drawings that were held back."""
     offsets: str
-    """``0:120,1:96``: how far each partition of examples.v1 is in it."""
+    """How far it has read each partition of examples.v1, as ``0:120,1:96``."""
     feedback: int
-    """Players' drawings that are trained on."""
+    """How many of the drawings to train on are players'."""
 
 
 def store(blobs: Blobs, dataset: Dataset, keys: Sequence[str], seed: int) -> Stored:
-    """Put a dataset under its digest, the manifest last; where that is there already, nothing is sent again."""
+    """Store a dataset under its digest, the manifest last; if the manifest is there, nothing is sent again."""
     prefix = f"datasets/{dataset.digest}"
     told = manifest(dataset, keys, seed)
     if not any(key == f"{prefix}/manifest.json" for key in blobs.keys(f"{prefix}/")):
@@ -228,14 +228,14 @@ def store(blobs: Blobs, dataset: Dataset, keys: Sequence[str], seed: int) -> Sto
 
 
 def stored(told: Mapping[str, Any]) -> Stored:
-    """Where the dataset of a manifest is."""
+    """Return the place of the dataset that a manifest describes."""
     prefix = f"datasets/{told['digest']}"
     reached = ",".join(f"{part}:{to}" for part, to in told["offsets"].items())
     return Stored(told["digest"], f"{prefix}/train/", f"{prefix}/holdout/holdout.npz", reached, told["train"]["feedback"])
 
 
 def code_version() -> str:
-    """The version of this code: the project's, and a digest of everything under trainers/."""
+    """Return the version of this code: the project's, and a digest of everything under trainers/."""
     folder = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):

@@ -1,7 +1,7 @@
-"""How a candidate does beside the champion: both asked the same pictures, by the code that would serve them (way 3, REBUILD).
+"""Compares a candidate with the champion on the same pictures, with the code that would serve them (way 3, REBUILD).
 
-A temporary endpoint with a variant each is asked MNIST's 10,000 test images and the held-back drawings; the endpoint of the
-players is left alone.
+A temporary endpoint with a variant for each is asked about MNIST's 10,000 test images and the held-back drawings; the endpoint
+that answers players is left alone.
 """
 
 from collections.abc import Callable
@@ -26,14 +26,14 @@ def compare(
     held_back: Images,
     tell: Callable[[float], None],
 ) -> tuple[Marks, Marks | None]:
-    """The marks of the candidate and of the champion; None where there is no champion yet.
+    """Return the marks of the candidate and of the champion; None if there is no champion yet.
 
     Args:
         serving: Where the temporary endpoint is made; it is deleted afterwards.
         candidate: The version that asks to be promoted.
-        champion: The version that answers the players now; None where none does.
+        champion: The version that answers the players now; None if there is none.
         mnist: MNIST's test images.
-        held_back: Drawings that neither was trained on; may be empty.
+        held_back: Drawings that neither version was trained on; may be empty.
         tell: Called with the share that is done, 0..1.
     """
     endpoint = f"{endpoint_of(candidate.model)}-judge"

@@ -1,11 +1,11 @@
-"""Training jobs: begun through the SageMaker SDK, followed through boto3 (way 3, REBUILD).
+"""Starts training jobs through the SageMaker SDK and follows them through boto3 (way 3, REBUILD).
 
 The SDK takes 1 GB and 6 to 11 s to import, so it runs as ``python -m trainers.jobs``, a process of its own that is started
 while the dataset is still being made, reads one request (a line of JSON) and answers with one. Nobody else imports
 ``sagemaker``.
 
-A job's name is made of the command that asked for it, so a trainer that was killed finds the job again and SageMaker itself
-refuses a second one. A process that loses its trainer before it got a request ends, since its input ends.
+A job's name is made from the command that asked for it, so a trainer that was killed finds the job again and SageMaker itself
+refuses a second one. A process whose trainer dies before it sent a request ends, since its input ends.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ SDK_CONFIG: Final = Path(__file__).with_name("sdk.yaml")
 LOG_GROUP: Final = "/aws/sagemaker/TrainingJobs"
 POLL_S: Final = 0.5
 PATIENT: Final = Config(retries={"mode": "standard", "max_attempts": 10}, connect_timeout=5, read_timeout=60)
-"""For calls to SageMaker that would rather wait than fail: it may be restarting."""
+"""Retries for calls to SageMaker that should wait rather than fail: it may be restarting."""
 _MAX_NAME: Final = 63
 _PASS = re.compile(r"\b(?:round|epoch|step)=(\d+)/(\d+)\b")
 
@@ -46,7 +46,7 @@ Pause = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A job to be begun."""
+    """A job to start."""
 
     name: str
     image: str
@@ -59,31 +59,31 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A job as it is."""
+    """The progress of a job."""
 
     status: str
     """InProgress, Completed, Failed, Stopping or Stopped."""
     stage: str = ""
     """SageMaker's finer status: Starting, Downloading, Training, Uploading ..."""
     fraction: float = 0.0
-    """Of its rounds or epochs, as the log tells; 0 where it does not."""
+    """The share of its rounds or epochs that is done, as the log says; 0 if the log does not say."""
     log: list[str] = field(default_factory=list)
-    """The lines since the progress before."""
+    """The log lines since the last progress."""
     train: str = ""
-    """S3 URI of its data."""
+    """S3 URI of the data that it trains on."""
     artifact: str = ""
     """S3 URI of its model; empty until it completed."""
     hyperparameters: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
-    """For which AWS would bill."""
+    """The time that AWS would bill."""
     failure: str = ""
 
 
 def job_name(model: str, command_id: UUID) -> str:
-    """The one name of the job that a command asks for.
+    """Return the name of the job for a command: always the same one.
 
-    It has all of the 63 characters that a name may have, because the SDK adds the time of day to the name that it is given, and
-    cuts the end off: so it adds nothing.
+    It has all of the 63 characters that a name may have: the SDK adds the time of day to the name that it is given and
+    cuts the result to that length, so nothing is added.
     """
     base = f"gamenight-{model}-{command_id}"
     return f"{base}-{hashlib.sha256(base.encode()).hexdigest()}"[:_MAX_NAME]
@@ -93,10 +93,10 @@ def job_name(model: str, command_id: UUID) -> str:
 
 
 class Submitter:
-    """The SDK, warming up in a process of its own."""
+    """Runs the SDK in a process of its own, which imports it beforehand."""
 
     def __init__(self, settings: Settings) -> None:
-        """Start it; it imports for some seconds."""
+        """Start the process; its import takes some seconds."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "trainers.jobs"],
             stdin=subprocess.PIPE,
@@ -106,7 +106,7 @@ class Submitter:
         )
 
     def submit(self, request: Request, pause: Pause) -> None:
-        """Begin the job, or find that it was begun before.
+        """Start the job, unless it was started before.
 
         Raises:
             JobFailed: If SageMaker refused it, or the SDK broke.
@@ -126,7 +126,7 @@ class Submitter:
             raise JobFailed(f"SageMaker did not take the job: {error}")
 
     def close(self) -> None:
-        """End the process, whatever it is at."""
+        """End the process, whatever it is doing."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -136,9 +136,9 @@ class Submitter:
 
 
 def sdk_environment(settings: Settings) -> dict[str, str]:
-    """What the SDK reads from the environment: where the services are, and that it shall not look for any other."""
+    """Return the environment variables that tell the SDK where the services are."""
     places = settings.endpoint_urls
-    named = {"logs": "CLOUDWATCH_LOGS", "sagemaker-runtime": "SAGEMAKER_RUNTIME"}  # as botocore names them
+    named = {"logs": "CLOUDWATCH_LOGS", "sagemaker-runtime": "SAGEMAKER_RUNTIME"}  # the names that botocore reads
     urls = {f"AWS_ENDPOINT_URL_{named.get(name, name.upper())}": url for name, url in places.items()}
     region = settings.aws("sagemaker")["region_name"]
     given = {
@@ -158,7 +158,7 @@ def sdk_environment(settings: Settings) -> dict[str, str]:
 
 
 def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
-    """Begin the job of the request that is read after the import; the error, or None.
+    """Read a request after the import and start its job; return the error, or None.
 
     Twice is harmless: the second is refused by its name, and that is no error here.
     """
@@ -196,16 +196,16 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
 
 
 class Jobs:
-    """The training jobs of one SageMaker."""
+    """Finds and follows the training jobs of one SageMaker."""
 
     def __init__(self, settings: Settings, pause: Pause) -> None:
-        """Name it; nothing connects before the first call."""
+        """Keep the settings; nothing connects before the first call."""
         self._pause = pause
         self._sagemaker: Any = boto3.client("sagemaker", config=PATIENT, **settings.aws("sagemaker"))
         self._logs: Any = boto3.client("logs", config=PATIENT, **settings.aws("logs"))
 
     def find(self, name: str) -> Progress | None:
-        """A job as it is, without its log; None if there is none of that name."""
+        """Return the progress of a job, without its log; None if no job has that name."""
         try:
             return _progress(self._sagemaker.describe_training_job(TrainingJobName=name), [], 0.0)
         except ClientError as error:
@@ -214,7 +214,7 @@ class Jobs:
             raise
 
     def follow(self, name: str) -> Iterator[Progress]:
-        """A job as it goes on, whenever it has something to say, at most once in `POLL_S`; the last is how it completed.
+        """Yield the progress of a job when there is news, at most once in `POLL_S`; the last one says that it completed.
 
         Raises:
             JobFailed: If it did not complete.
@@ -236,7 +236,7 @@ class Jobs:
             self._pause(POLL_S)
 
     def _lines(self, name: str) -> Iterator[list[str]]:
-        """The new lines of a job's log, each time they are asked for; a log that is not there yet is empty."""
+        """Yield the new lines of a job's log each time it is asked; a log that does not exist yet is empty."""
         tokens: dict[str, str] = {}
         while True:
             out: list[str] = []
@@ -258,7 +258,7 @@ class Jobs:
 
 
 def fraction_of(line: str) -> float | None:
-    """How far a line of the log says that the training is; None if it does not say.
+    """Read from a line of the log how far the training is; None if it does not say.
 
     >>> fraction_of("round=30/75 train-mlogloss=0.2")
     0.4

@@ -1,7 +1,7 @@
-"""What was seen of each drawing, one item each, in DynamoDB: for whoever asks about one drawing (way 3, REBUILD).
+"""Keeps an item for each drawing in DynamoDB, for questions about a single drawing (way 3, REBUILD).
 
-An item is written only over a lower revision, so twice, late and out of order end in the same table. How far each partition
-is in the table stands in the table itself, as the items ``examples.v1/<partition>``: a table that was thrown away fills
+An item is written only over a lower revision, so events that come twice, late or out of order give the same table. The table
+itself records how far it has each partition, as the items ``examples.v1/<partition>``: a table that was thrown away fills
 again from the log.
 """
 
@@ -15,10 +15,10 @@ from botocore.config import Config
 
 from contracts.events import PLAYER_PARTITIONS, SHADOW, ExampleLabelled
 from contracts.settings import Settings
-from trainers.intake import TOPIC, Placed
+from trainers.example_sink import TOPIC, Placed
 
 MAX_WRITES: Final = 100
-"""Items of one transaction: DynamoDB's own bound."""
+"""The most items that DynamoDB takes in one transaction."""
 _FAILED = "ConditionalCheckFailed"
 
 log = structlog.get_logger()
@@ -43,11 +43,11 @@ class Observations:
     """The table, as a sink of examples."""
 
     def __init__(self, settings: Settings, stop: threading.Event) -> None:
-        """Name the table; nothing connects before the first call.
+        """Keep the table's name; nothing connects before the first call.
 
         Args:
             settings: Where DynamoDB is, and the table's name.
-            stop: Ends a wait for a throttling table.
+            stop: Ends a wait while the table throttles.
         """
         self._table = settings.table
         self._stop = stop
@@ -55,14 +55,14 @@ class Observations:
         self._dynamodb: Any = boto3.client("dynamodb", config=patient, **settings.aws("dynamodb"))
 
     def places(self) -> dict[int, int]:
-        """The first offset that is not in the table, by partition."""
+        """Return the first offset that is not in the table, by partition."""
         keys = [{"drawing_id": {"S": _place_key(partition)}} for partition in range(PLAYER_PARTITIONS)]
         answer = self._dynamodb.batch_get_item(RequestItems={self._table: {"Keys": keys, "ConsistentRead": True}})
         items = answer["Responses"][self._table]
         return {int(item["drawing_id"]["S"].rpartition("/")[2]): int(item["next_offset"]["N"]) for item in items}
 
     def keep(self, partition: int, batch: Sequence[Placed]) -> None:
-        """Write the newest revision of each drawing of a batch, then how far the partition is."""
+        """Write the newest revision of each drawing of a batch, then how far the partition is kept."""
         newest = newest_of([placed.example for placed in batch if placed.example])
         for start in range(0, len(newest), MAX_WRITES):
             self._write(newest[start : start + MAX_WRITES])
@@ -72,7 +72,7 @@ class Observations:
         )
 
     def _write(self, examples: list[ExampleLabelled]) -> None:
-        """One transaction; what the table has already in a higher revision falls out of it, and the rest is tried again."""
+        """Write one transaction; items that the table has in a higher revision are taken out, and the rest is tried again."""
         while examples:
             try:
                 self._dynamodb.transact_write_items(TransactItems=[self._put(example) for example in examples])
@@ -99,7 +99,7 @@ class Observations:
 
 
 def newest_of(examples: Sequence[ExampleLabelled]) -> list[ExampleLabelled]:
-    """The highest revision of each drawing, in the order in which the drawings came first."""
+    """Return the highest revision of each drawing, in the order in which the drawings first came."""
     newest: dict[object, ExampleLabelled] = {}
     for example in examples:
         if example.drawing_id not in newest or newest[example.drawing_id].revision < example.revision:
@@ -108,7 +108,7 @@ def newest_of(examples: Sequence[ExampleLabelled]) -> list[ExampleLabelled]:
 
 
 def item(example: ExampleLabelled) -> dict[str, Any]:
-    """An observation as DynamoDB has it: no label means that the player took their word back."""
+    """Encode an observation for DynamoDB: no label means that the player withdrew their correction."""
     out: dict[str, Any] = {
         "drawing_id": {"S": str(example.drawing_id)},
         "player_id": {"S": example.player_id},

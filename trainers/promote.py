@@ -1,9 +1,9 @@
-"""Which version answers the players, and which stands beside it: made true, then said (way 3, REBUILD).
+"""Changes which version answers the players and which candidate stands beside it, then publishes it (way 3, REBUILD).
 
-A model's endpoint has its champion, with all the traffic, and without any the last good version and the candidate, so that a
-rollback only shifts weights. The order is what matters: a version is on the endpoint, and has answered, before an event names
-it; and it stays until another event has replaced the one that names it. What no event names any more goes later (`tidy`), since
-taking it off starts the others anew. One change of a model's endpoint at a time; each can be taken again.
+A model's endpoint has the champion with all the traffic, and the last good version and the candidate with none, so that a
+rollback only shifts weights. The order matters: a version is on the endpoint, and has answered, before an event names
+it; and it stays until another event has replaced that one. A version that no event names any more goes later (`tidy`), since
+its removal restarts the others. A model's endpoint has one change at a time, and each change can be repeated.
 """
 
 import threading
@@ -13,7 +13,6 @@ from typing import Final, Literal
 import structlog
 
 from contracts.events import (
-    BATCH_MODELS,
     CandidateSet,
     Event,
     ModelPromoted,
@@ -23,40 +22,40 @@ from contracts.events import (
     variant_of,
 )
 from contracts.ports import Bus
-from trainers.intake import ACKNOWLEDGED_S
+from trainers.example_sink import ACKNOWLEDGED_S
+from trainers.model_log import Standing
 from trainers.serving import Serving, ServingFailed, endpoint_of
-from trainers.standing import Standing
 
 TIDY_AFTER: Final = timedelta(minutes=10)
-"""How long a version that nothing names any more stays on its endpoint: meanwhile it is rolled back to within a second."""
+"""How long a version that no event names stays on its endpoint: until then a rollback to it takes less than a second."""
 
 log = structlog.get_logger()
 
 
 def say(bus: Bus, standing: Standing, event: Event) -> None:
-    """Publish an event, wait for the broker to have it, and take it in."""
+    """Publish an event, wait for the broker to acknowledge it, and apply it."""
     bus.publish(event).result(ACKNOWLEDGED_S)
-    standing.hear(event)
+    standing.apply(event)
 
 
 class Promoter:
-    """Changes who answers."""
+    """Changes which version answers, and publishes it."""
 
     def __init__(self, bus: Bus, standing: Standing, serving: Serving) -> None:
-        """Bring together the log, what it says, and the endpoints."""
+        """Keep the bus, the folded log and the endpoints."""
         self._bus = bus
         self._standing = standing
         self._serving = serving
-        self._locks = {model: threading.RLock() for model in BATCH_MODELS}
+        self._locks = {model: threading.RLock() for model in standing.roster.batch}
         self._amending = threading.Lock()
 
     def say(self, event: Event) -> None:
-        """Publish an event, and take it in."""
+        """Publish an event and apply it."""
         say(self._bus, self._standing, event)
 
     def amend(self, model: str, version: str, **changed: object) -> ModelPublished:
-        """Say what is thought of a version now; nothing is said where that is no news. The version as it is then."""
-        with self._amending:  # read, then written, by those who steer and those who watch; never for long
+        """Publish a version with some fields changed, if they differ; return the version as it then is."""
+        with self._amending:  # both steering and the monitor read an entry and then write it; the lock is never held for long
             before = self._standing.published(model)[version]
             after = before.model_copy(update=changed)
             if after != before:
@@ -64,14 +63,14 @@ class Promoter:
             return after
 
     def promote(self, published: ModelPublished, note: str, *, back: bool = False) -> ModelPromoted:
-        """Let a version answer the players; the event that says so.
+        """Let a version answer the players; return the event that says so.
 
-        Twice is harmless: what is so already is left, and not said again.
+        Twice is harmless: a version that answers already is left so, and nothing is published.
 
         Args:
             published: The version.
             note: Why, for people.
-            back: It is an earlier version, because the one that answers now shall not.
+            back: Whether this is a rollback to an earlier version.
 
         Raises:
             ServingFailed: If the endpoint does not come to serve it; then all is as before.
@@ -105,7 +104,7 @@ class Promoter:
             return event
 
     def stand(self, model: str) -> None:
-        """Make a model's endpoint serve all that the log names, and say it where the last good version cannot be served.
+        """Make a model's endpoint serve all versions that the log names; publish it if the last good one cannot be served.
 
         Raises:
             ServingFailed: If the champion does not come to answer.
@@ -144,7 +143,7 @@ class Promoter:
             log.info("candidate", model=model, version=published.version, role=role, share=share)
 
     def untry(self, model: str, note: str) -> CandidateSet | None:
-        """Take the candidate away; which it was."""
+        """Remove the candidate; return the event that had set it, or None if there was none."""
         with self._locks[model]:
             candidate = self._standing.candidate(model)
             if candidate:
@@ -152,7 +151,7 @@ class Promoter:
             return candidate
 
     def tidy(self, model: str) -> None:
-        """Take off what no event names any more, if the last change is long enough ago and no other is under way."""
+        """Remove versions that no event names any more, if the last change is long enough ago and none is under way."""
         champion, seen = self._standing.champion(model), self._standing.endpoint(model)
         said = [event for event in (champion, self._standing.candidate(model)) if event]
         named = self._named(model)
@@ -170,20 +169,20 @@ class Promoter:
             self._locks[model].release()
 
     def _named(self, model: str) -> list[ModelPublished]:
-        """The versions that the log names, the champion first: they must be on the endpoint."""
+        """Return the versions that the log names, the champion first: they must be on the endpoint."""
         champion, candidate = self._standing.champion(model), self._standing.candidate(model)
         published = self._standing.published(model)
         if champion is None or champion.version not in published:
             return []
         names = (champion.version, champion.previous, candidate.version if candidate else None)
-        return [published[name] for name in dict.fromkeys(names) if name in published]
+        return [published[name] for name in dict.fromkeys(names) if name is not None and name in published]
 
     def _untry(self, candidate: CandidateSet, note: str) -> None:
         gone = {"role": "none", "share": 0.0, "endpoint": "", "variant": "", "note": note, "at": now()}
         self.say(candidate.model_copy(update=gone))
 
     def _stand(self, first: ModelPublished, named: list[ModelPublished]) -> None:
-        """The endpoint serves a version and the others beside it, or as many of them as can be."""
+        """Make the endpoint serve a version and the others beside it, or as many of them as it can."""
         endpoint, beside, every = endpoint_of(first.model), _without(first, named), True
         while True:
             try:
@@ -197,7 +196,7 @@ class Promoter:
                 beside, every = beside[:-1], False
 
     def _go_over(self, target: ModelPublished, named: list[ModelPublished], good: ModelPublished | None) -> None:
-        """The endpoint serves another version: brought up beside the one that answers, asked, then given the traffic."""
+        """Switch to another version: start it beside the one that answers, ask it, then give it the traffic."""
         endpoint, variant = endpoint_of(target.model), variant_of(target.version)
         has = self._serving.weights(endpoint)
         if variant not in has and named and variant_of(named[0].version) in has:
@@ -205,7 +204,7 @@ class Promoter:
             try:
                 self._serving.serve(endpoint, first, beside)
                 self._serving.ready(endpoint, first, beside)
-            except ServingFailed as failed:  # what answers now may be what does not start: the new one must not need it
+            except ServingFailed as failed:  # if the version that answers now does not start, the new one must not need it
                 log.error("not side by side", model=target.model, version=target.version, error=str(failed))
                 named = []
             has = self._serving.weights(endpoint)
@@ -218,6 +217,6 @@ class Promoter:
 
 
 def _without(first: ModelPublished, others: list[ModelPublished]) -> list[ModelPublished]:
-    """Each of the others once, and the first not among them."""
+    """Return each of the others once, without the first."""
     by_version = {other.version: other for other in others if other.version != first.version}
     return list(by_version.values())

@@ -1,6 +1,6 @@
-"""One rebuild of a batch model, from the command to the version that answers (way 3, REBUILD).
+"""Rebuilds a batch model, from the command to the version that answers (way 3, REBUILD).
 
-archive > dataset > training job > evaluation > gate > registry > endpoint. Every step finds out whether it was taken
+The steps: archive > dataset > training job > evaluation > gate > registry > endpoint. Every step finds out whether it was done
 before: the dataset by its digest, the job by its name, the version by its command in the registry. So a rebuild that was
 interrupted anywhere is resumed by carrying out the same command again.
 """
@@ -14,30 +14,30 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from contracts.events import BATCH_MODELS, ModelPublished, RetrainModel, TrainingAdvanced
+from contracts.events import ModelPublished, RetrainModel, TrainingAdvanced
 from contracts.ports import Blobs, Bus
+from contracts.roster import Entry
 from contracts.settings import Settings
-from trainers import dataset, economics, evaluate, gate, jobs
+from trainers import dataset, evaluate, gate, jobs, pricing
 from trainers.approval import Approvals
-from trainers.bases import about
 from trainers.jobs import Pause, Progress
+from trainers.model_log import Standing, next_version
 from trainers.promote import Promoter, say
 from trainers.registry import Registered, Registry
 from trainers.serving import Serving
-from trainers.standing import Standing, next_version
 
 SHARES: Final = {
     "queued": 0.0, "archive": 0.01, "dataset": 0.03, "training": 0.1, "evaluation": 0.8, "gate": 0.94, "endpoint": 0.95,
 }  # fmt: skip
-"""How much of a rebuild is done when a step begins; training advances from its own to that of evaluation."""
+"""The share of a rebuild that is done when each step begins; training advances from its own share to that of evaluation."""
 MAX_LOG: Final = 200
-"""Lines of the job's log in one event."""
+"""Most lines of the job's log in one event."""
 
 log = structlog.get_logger()
 
 
 class UnknownModel(ValueError):
-    """A command for a model that is not rebuilt."""
+    """The command names a model that cannot be rebuilt."""
 
 
 class Rebuilder:
@@ -59,15 +59,15 @@ class Rebuilder:
         """Bring together what a rebuild needs.
 
         Args:
-            settings: Rounds, weights, seed, images.
-            bus: Where progress is told.
+            settings: Give rounds, weights, seed and images.
+            bus: Where progress is published.
             blobs: The bucket.
-            archive_now: Brings the archive up to the log's end, and says how many examples that were.
+            archive_now: Brings the archive up to the log's end, and returns how many examples were added.
             standing: The log, folded.
             serving: The endpoints.
             promoter: Lets a version answer.
             registry: Where versions are kept.
-            approvals: What the registry says of them when one is to be promoted.
+            approvals: Asks the registry whether a version is approved, before it is promoted.
             pause: Waits; raises when the trainer is to stop.
         """
         self._settings = settings
@@ -86,11 +86,12 @@ class Rebuilder:
         """Rebuild, and promote if the gate lets it pass.
 
         Raises:
-            Exception: Whatever keeps it from ending; the caller tells it with `failed`.
+            Exception: Whatever went wrong; the caller publishes it with `failed`.
         """
         model = command.target
-        if model not in BATCH_MODELS:
-            raise UnknownModel(f"no batch model {model!r}: there is {', '.join(BATCH_MODELS)}")
+        batch = self._standing.roster.batch
+        if model not in batch:
+            raise UnknownModel(f"no batch model {model!r}: there is {', '.join(batch)}")
         registered = self._registry.versions(model)
         mine = [found for found in registered if found.command_id == str(command.command_id)]
         taken = [*self._standing.published(model), *(found.published.version for found in registered)]
@@ -111,13 +112,13 @@ class Rebuilder:
         tell.end("done", f"{model} {version} answers: {published.gate}")
 
     def failed(self, command: RetrainModel, error: Exception) -> None:
-        """Tell that a rebuild could not be carried out."""
+        """Publish that a rebuild failed."""
         last = self._standing.training(command.target)
         version = last.version if last and last.command_id == command.command_id else "none"
         Teller(self._bus, self._standing, command, version).end("failed", f"{type(error).__name__}: {error}"[:1000])
 
     def _made(self, command: RetrainModel, version: str, tell: "Teller") -> Registered:
-        """The version of this command: trained, judged and registered."""
+        """Return the version that this command asked for: trained, judged and registered."""
         champion = self._champion(command.target)
         name = jobs.job_name(command.target, command.command_id)
         if not self._jobs.find(name):
@@ -130,7 +131,7 @@ class Rebuilder:
         candidate = ModelPublished(
             model=command.target,
             version=version,
-            title=about(command.target).title,
+            title=self._standing.roster[command.target].title,
             digest=digest,
             artifact=done.artifact,
             lineage={
@@ -163,10 +164,10 @@ class Rebuilder:
             held_back,
             lambda share: tell.onward("evaluation", begin + share * (end - begin)),
         )
-        verdict = gate.judge(command.target, marks, before)
+        verdict = gate.judge(self._standing.roster[command.target].least_mnist, marks, before)
         tell.step("gate", verdict.reason)
         metrics = {**marks.metrics(), "training_seconds": done.seconds}
-        cost = economics.of_job(settings.training_instance, done.seconds)
+        cost = pricing.job_price_usd(settings.training_instance, done.seconds)
         if cost is not None:
             metrics["training_cost_usd"] = cost
         published = candidate.model_copy(update={"metrics": metrics, "gate": verdict.reason, "approved": verdict.passed})
@@ -178,7 +179,7 @@ class Rebuilder:
         return self._standing.published(model)[promoted.version] if promoted else None
 
     def _begin(self, command: RetrainModel, name: str, tell: "Teller") -> None:
-        """Make the dataset and begin the training job; the SDK is imported meanwhile."""
+        """Make the dataset while the SDK is imported, and start the training job."""
         settings = self._settings
         submitter = jobs.Submitter(settings)
         try:
@@ -194,7 +195,7 @@ class Rebuilder:
                     settings.image_uri(command.target),
                     f"s3://{settings.bucket}/{there.train}",
                     f"s3://{settings.bucket}/models/{command.target}",
-                    self._hyperparameters(command.target),
+                    hyperparameters(self._standing.roster[command.target], settings),
                 ),
                 self._pause,
             )
@@ -202,17 +203,12 @@ class Rebuilder:
             submitter.close()
 
     def _feedback(self, tell: "Teller") -> tuple[list[dataset.Feedback], list[str]]:
-        """All that players have said so far, and the objects that it is in."""
+        """Return all of the players' corrections so far, and the archive objects that hold them."""
         tell.step("archive", "examples up to now go to the archive")
         taken = self._archive_now()
-        self._pause(0)  # the archive stops in the middle when the trainer is to stop
+        self._pause(0)  # archiving ends early when the trainer is told to stop
         tell.step("dataset", f"{taken} examples archived; the dataset is made of MNIST and all feedback")
         return dataset.read_archive(self._blobs)
-
-    def _hyperparameters(self, model: str) -> dict[str, str]:
-        """As the image asks for them; the number of XGBoost's rounds is a setting."""
-        rounds = {"rounds": str(self._settings.training_rounds)} if model == "xgboost" else {}
-        return {**about(model).hyperparameters, **rounds, "seed": str(self._settings.seed)}
 
     def _trained(self, name: str, tell: "Teller") -> Progress:
         begin, end = SHARES["training"], SHARES["evaluation"]
@@ -221,11 +217,19 @@ class Rebuilder:
         return now
 
 
+def hyperparameters(model: Entry, settings: Settings) -> dict[str, str]:
+    """Return the hyperparameters of a rebuild: the image's own, the rounds of the settings if given, and the seed."""
+    told = {**model.hyperparameters, "seed": str(settings.seed)}
+    if "rounds" in told and settings.training_rounds is not None:
+        told["rounds"] = str(settings.training_rounds)
+    return told
+
+
 class Teller:
-    """Tells how far one rebuild has come."""
+    """Publishes the progress of one rebuild."""
 
     def __init__(self, bus: Bus, standing: Standing, command: RetrainModel, version: str) -> None:
-        """Name the rebuild."""
+        """Keep the command and the version that are told of."""
         self._bus = bus
         self._standing = standing
         self._command = command
@@ -234,18 +238,18 @@ class Teller:
         self._message = ""
 
     def step(self, step: str, message: str) -> None:
-        """A step begins."""
+        """Say that a step begins."""
         self._message = message
         log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         self._say(step, SHARES[step], message)
 
     def onward(self, step: str, fraction: float, message: str = "", lines: Sequence[str] = ()) -> None:
-        """A step goes on; told at most twice a second, but lines of a log are always told."""
+        """Say how far a step is; this is published at most twice a second, unless there are log lines."""
         if lines or time.monotonic() - self._told >= jobs.POLL_S:
             self._say(step, fraction, message or self._message, lines)
 
     def end(self, step: str, message: str) -> None:
-        """The rebuild has ended: done, refused or failed."""
+        """Say how the rebuild ended: done, refused or failed."""
         log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         self._say(step, 1.0, message)
 
@@ -267,5 +271,5 @@ class Teller:
 
 
 def _key(uri: str) -> str:
-    """The key of an S3 URI."""
+    """Return the key of an S3 URI."""
     return urlsplit(uri).path.lstrip("/")

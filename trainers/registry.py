@@ -1,8 +1,8 @@
-"""The versions that exist, as SageMaker's model registry has them (way 3, REBUILD).
+"""Reads and writes versions in SageMaker's model registry (way 3, REBUILD).
 
-A version is a model package of the group ``gamenight-<model>``; its ModelPublished, whole, lies beside its artifacts on S3
-as its card. So the registry can be told again on a log that was lost, word for word. The gate's verdict is the package's first
-approval; whoever changes that in the registry has the last word.
+A version is a model package of the group ``gamenight-<model>``; its whole ModelPublished is kept beside its artifacts on S3
+as its card. So if the log is lost, the same events can be published again. The gate's verdict is the package's first
+approval; a later change in the registry overrules it.
 """
 
 import json
@@ -36,17 +36,17 @@ class Registered:
 
 
 def group(model: str) -> str:
-    """The model package group of a model."""
+    """Return the model package group of a model."""
     return f"gamenight-{model}"
 
 
 def told_gate(published: ModelPublished, status: str, why: str = "") -> str:
-    """Why a version may be promoted, or may not, once the registry says ``status`` of it.
+    """Say why a version may or may not be promoted, given its ``status`` in the registry.
 
     Args:
         published: The version as the gate left it.
         status: SageMaker's ModelApprovalStatus.
-        why: What whoever set it gave as a reason.
+        why: The reason that was given with the status.
     """
     if (status == "Approved") == published.approved:
         return published.gate
@@ -54,29 +54,29 @@ def told_gate(published: ModelPublished, status: str, why: str = "") -> str:
 
 
 def by_hand(published: ModelPublished) -> bool:
-    """Whether somebody has overruled the gate in the registry."""
+    """Say whether somebody has overruled the gate in the registry."""
     return _BY_HAND in published.gate
 
 
 class Registry:
-    """The model packages of one SageMaker."""
+    """Reads and writes the model packages of one SageMaker."""
 
     def __init__(self, settings: Settings, blobs: Blobs) -> None:
-        """Name it; nothing connects before the first call."""
+        """Keep the settings; nothing connects before the first call."""
         self._settings = settings
         self._blobs = blobs
         self._sagemaker: Any = boto3.client("sagemaker", config=PATIENT, **settings.aws("sagemaker"))
 
     def versions(self, model: str) -> list[Registered]:
-        """All versions of a model, the oldest first."""
+        """Return all versions of a model, the oldest first."""
         return [found for arn in self.approved(model) if (found := self.read(arn))]
 
     def approved(self, model: str) -> dict[str, bool]:
-        """Whether each version of a model is approved now, by the ARN of its package; the oldest first. Cheap to ask for."""
+        """Return whether each version of a model is approved now, by the ARN of its package, oldest first. A cheap call."""
         return {one["ModelPackageArn"]: one.get("ModelApprovalStatus") == "Approved" for one in self._listed(model)}
 
     def read(self, arn: str) -> Registered | None:
-        """A version as the registry has it now; None if it is not there, or is nothing that `register` has made."""
+        """Return a version as the registry has it now; None if it is not there, or `register` did not make it."""
         try:
             package = self._sagemaker.describe_model_package(ModelPackageName=arn)
         except ClientError as error:
@@ -87,7 +87,7 @@ class Registry:
         if "card" not in told:
             return None
         card = ModelPublished.model_validate_json(self._blobs.get(told["card"]))
-        if told.get("digest", card.digest) != card.digest:  # whoever may write to the bucket is not who may register
+        if told.get("digest", card.digest) != card.digest:  # write access to the bucket does not imply the right to register
             log.error("a card names another digest than the registry", arn=arn, registered=told["digest"], card=card.digest)
             card = card.model_copy(update={"digest": told["digest"]})
         status = package["ModelApprovalStatus"]
@@ -106,7 +106,7 @@ class Registry:
                 raise
 
     def register(self, published: ModelPublished, command_id: UUID | None = None) -> ModelPublished:
-        """Add a version: its card on S3 first, then the package that points there, whose ARN is in what comes back."""
+        """Add a version: its card on S3, then the package that points there; return the version with the package's ARN."""
         model, version = published.model, published.version
         card = f"models/{model}/cards/{version}.json"
         self._blobs.put(card, published.record_value())

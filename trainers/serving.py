@@ -1,4 +1,4 @@
-"""The SageMaker endpoints that batch versions answer at: made, changed without a gap, asked (way 3, REBUILD).
+"""Makes, changes and asks the SageMaker endpoints of batch models, without a gap in their answers (way 3, REBUILD).
 
 Models and endpoint configurations are immutable and named after what they hold, so each step can be taken again: what is
 there is left as it is. A production variant is named after its version, and so every answer says which version gave it.
@@ -19,51 +19,51 @@ from contracts.events import DIGITS, EndpointSeen, ModelPublished, VariantSeen, 
 from contracts.npy import probabilities_of
 from contracts.settings import Settings
 from producers.blobs import DIGEST_VARIABLE
-from trainers import economics
+from trainers import pricing
 from trainers.jobs import PATIENT, Pause
 
 NPY: Final = "application/x-npy"
 MAX_WAIT_S: Final = 1800.0
-"""How long an endpoint may take to come into service: on AWS it is minutes, here a second or two."""
+"""How long an endpoint may take to come into service: on AWS it takes minutes, here a second or two."""
 BLANK: Final = np.zeros((1, 784), np.uint8)
 MAX_HEAD: Final = 4096
-"""Bytes of an answer that are read besides its rows: an endpoint may send more, and none of that is probabilities."""
+"""Most bytes of an answer that are read besides its rows: the head of a .npy body is shorter."""
 MAX_ROW: Final = DIGITS * 8
 _NO_ANSWER: Final = ("ModelError", "ModelNotReadyException", "ValidationError")
-"""What says that a variant is broken, or not there: SageMaker itself is well."""
+"""Errors that mean that a variant is broken or missing, while SageMaker itself is well."""
 _CHANGING: Final = ("Creating", "Updating", "SystemUpdating", "RollingBack")
 
 
 class ServingFailed(RuntimeError):
-    """An endpoint that did not come to serve what it should; the message says why."""
+    """An endpoint does not serve the versions that it should; the message says why."""
 
 
 def endpoint_of(model: str) -> str:
-    """The endpoint that answers players."""
+    """Return the name of the endpoint that answers players."""
     return f"gamenight-{model}"
 
 
 class Serving:
-    """The endpoints of one SageMaker."""
+    """Manages the endpoints of one SageMaker."""
 
     def __init__(self, settings: Settings, pause: Pause) -> None:
-        """Name it; nothing connects before the first call."""
+        """Keep the settings; nothing connects before the first call."""
         self._settings = settings
         self._pause = pause
         self._sagemaker: Any = boto3.client("sagemaker", config=PATIENT, **settings.aws("sagemaker"))
         self._runtime: Any = boto3.client("sagemaker-runtime", config=PATIENT, **settings.aws("sagemaker-runtime"))
 
     def serve(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished] = (), *, only: bool = False) -> None:
-        """Begin to make an endpoint serve some versions, all traffic to the first; nothing is done where it does already.
+        """Begin to make an endpoint serve some versions, all traffic to the first; do nothing if it does already.
 
-        Where all of them are on the endpoint only weights change, at once; else all of its servers are started anew beside the
+        If all of them are on the endpoint, only weights change, at once; else all of its servers are started anew beside the
         old ones. `ready` waits for it. Twice is harmless.
 
         Args:
-            endpoint: Where.
-            first: Who answers what names no variant.
-            others: Who answers only by name.
-            only: Take off whatever else is there; without it that stays until the servers are started anew.
+            endpoint: Its name.
+            first: The version that answers requests that name no variant.
+            others: The versions that answer only requests that name them.
+            only: Whether to take off all other versions now; else they stay until the servers are started anew.
         """
         wanted = {variant_of(version.version): float(version is first) for version in (first, *others)}
         there = self._steady(endpoint)
@@ -79,10 +79,10 @@ class Serving:
             self._sagemaker.update_endpoint_weights_and_capacities(EndpointName=endpoint, DesiredWeightsAndCapacities=shifted)
 
     def ready(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished] = ()) -> None:
-        """Wait until an endpoint serves these versions, all traffic to the first, and has answered as each of them.
+        """Wait until an endpoint serves these versions, all traffic to the first, and each of them has answered.
 
         Raises:
-            ServingFailed: If it does not come to that.
+            ServingFailed: If that does not happen.
         """
         there = self._settled(endpoint)
         has = _weights(there)
@@ -96,10 +96,10 @@ class Serving:
             self.ask_blank(endpoint, version)
 
     def ask(self, endpoint: str, rasters: NDArray[np.uint8], variant: str) -> NDArray[np.float64]:
-        """Probabilities of some rasters, shape (n, 10); each row is at least 0 and adds up to 1.
+        """Ask an endpoint for the probabilities of rasters, shape (n, 10); each row is at least 0 and adds up to 1.
 
         Args:
-            endpoint: Who is asked.
+            endpoint: The endpoint that is asked.
             rasters: Shape (n, 784).
             variant: The production variant that shall answer.
 
@@ -125,18 +125,18 @@ class Serving:
             raise ServingFailed(f"{variant} on endpoint {endpoint} gave an answer {wrong}") from wrong
 
     def ask_blank(self, endpoint: str, version: ModelPublished) -> None:
-        """See that a version answers. Raises `ServingFailed`."""
+        """Check that a version answers. Raises `ServingFailed`."""
         self.ask(endpoint, BLANK, variant_of(version.version))
 
     def weights(self, endpoint: str) -> dict[str, float]:
-        """The production variants of an endpoint that is in service, with their weights; none if it is not."""
+        """Return the production variants of an endpoint with their weights; none if it is not in service."""
         there = self._describe(endpoint)
         if there and there["EndpointStatus"] in _CHANGING:
             there = self._settled(endpoint)
         return _weights(there) if there and there["EndpointStatus"] == "InService" else {}
 
     def stamps(self) -> dict[str, tuple[str, datetime]]:
-        """Status and time of the last change of every endpoint of this game: all at once, so cheap to ask for."""
+        """Return the status and the last change of every endpoint of this game, in one call."""
         pages = self._sagemaker.get_paginator("list_endpoints").paginate(
             NameContains=endpoint_of(""), PaginationConfig={"PageSize": 100}
         )
@@ -145,7 +145,7 @@ class Serving:
         }
 
     def seen(self, model: str) -> EndpointSeen | None:
-        """A model's endpoint as it is now; None if it is not there."""
+        """Return a model's endpoint as it is now; None if it does not exist."""
         endpoint = endpoint_of(model)
         there = self._describe(endpoint)
         if there is None:
@@ -172,11 +172,11 @@ class Serving:
             created=there["CreationTime"],
             modified=there["LastModifiedTime"],
             variants=variants,
-            cost_per_hour_usd=economics.per_hour((one.instance_type, one.instances) for one in variants),
+            cost_per_hour_usd=pricing.price_per_hour_usd((one.instance_type, one.instances) for one in variants),
         )
 
     def retire(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished] = ()) -> None:
-        """Delete an endpoint and its configuration; the models stay."""
+        """Delete an endpoint and its config; the models stay."""
         if self._describe(endpoint):
             self._delete(endpoint)
         self._sagemaker.delete_endpoint_config(EndpointConfigName=_config_name(endpoint, first, others))
@@ -190,7 +190,7 @@ class Serving:
         raise ServingFailed(f"endpoint {endpoint} is still being deleted after {MAX_WAIT_S:.0f} s")
 
     def _steady(self, endpoint: str) -> dict[str, Any] | None:
-        """An endpoint that can be changed; None if there is none, or was only one that had failed: that is deleted."""
+        """Return an endpoint that can be changed; None if there is none. One that had failed is deleted first."""
         there = self._describe(endpoint)
         if there and there["EndpointStatus"] in _CHANGING:
             there = self._settled(endpoint)
@@ -200,7 +200,7 @@ class Serving:
         return there
 
     def _settled(self, endpoint: str) -> dict[str, Any]:
-        """An endpoint, once it is no longer changing."""
+        """Wait until an endpoint is no longer changing, and return it."""
         for _ in self._patiently():
             there = self._describe(endpoint)
             if there is None:
@@ -210,7 +210,7 @@ class Serving:
         raise ServingFailed(f"endpoint {endpoint} is not in service after {MAX_WAIT_S:.0f} s")
 
     def _patiently(self) -> Any:
-        """Looks at longer and longer distances, from 50 ms to 5 s, for `MAX_WAIT_S`."""
+        """Yield at growing intervals, from 50 ms to 5 s, for `MAX_WAIT_S`."""
         waited, step = 0.0, 0.05
         while waited < MAX_WAIT_S:
             yield
@@ -230,7 +230,7 @@ class Serving:
         return found
 
     def _config(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished]) -> str:
-        """The name of the configuration that serves these versions; made, with its models, where it is not there."""
+        """Return the name of the endpoint config that serves these versions; make it and its models if they do not exist."""
         name = _config_name(endpoint, first, others)
         if self._there(self._sagemaker.describe_endpoint_config, EndpointConfigName=name):
             return name
@@ -266,7 +266,7 @@ def _weights(there: dict[str, Any]) -> dict[str, float]:
 
 
 def _config_name(endpoint: str, first: ModelPublished, others: Sequence[ModelPublished]) -> str:
-    """At most 63 characters, and another for everything that is in it."""
+    """Return a name of at most 63 characters, which differs for every different content."""
     names = [_model_name(first), *sorted(_model_name(version) for version in others)]
     return f"{endpoint}-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:12]}"
 

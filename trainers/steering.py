@@ -1,8 +1,8 @@
-"""Operators' commands on who answers: refused with a reason, or carried out and settled at once (way 3, REBUILD).
+"""Carries out operators' commands on which version answers, or refuses them with a reason (way 3, REBUILD).
 
-`refusal` is pure and says what the log speaks against; `Steering` sees that the log has the registry's latest word on the
-version, and does what is left. Twice is harmless: a command that is settled is not due any more (trainers.standing), and what
-is so already is left as it is.
+`refusal` is pure and says what on the log forbids a command; `Steering` makes sure that the log has the registry's latest
+approval of the version, and does the rest. Twice is harmless: a command that is settled is no longer due (trainers.model_log),
+and what it asks for is left alone if it is so already.
 """
 
 import time
@@ -12,8 +12,6 @@ from typing import Final
 import structlog
 
 from contracts.events import (
-    BATCH_MODELS,
-    MODELS,
     CommandSettled,
     ModelPublished,
     PolicySet,
@@ -23,10 +21,10 @@ from contracts.events import (
     TryVersion,
 )
 from trainers.approval import Approvals
+from trainers.model_log import QuickCommand, Standing
 from trainers.promote import Promoter
 from trainers.registry import by_hand
 from trainers.serving import ServingFailed
-from trainers.standing import QuickCommand, Standing
 
 MAX_MESSAGE: Final = 1000
 
@@ -34,11 +32,11 @@ log = structlog.get_logger()
 
 
 def refusal(standing: Standing, command: QuickCommand) -> str | None:
-    """Why a command will not be carried out, for people; None if nothing on the log speaks against it."""
+    """Return why a command is refused, for people; None if nothing on the log forbids it."""
     if isinstance(command, SetPolicy):
         return _against_policy(standing, command)
-    if command.target not in BATCH_MODELS:
-        return f"no batch model {command.target!r}: there is {', '.join(BATCH_MODELS)}"
+    if command.target not in standing.roster.batch:
+        return f"no batch model {command.target!r}: there is {', '.join(standing.roster.batch)}"
     match command:
         case PromoteModel():
             return _against_version(standing, command.target, command.version, approved=True)
@@ -88,40 +86,40 @@ def _against_trial(standing: Standing, command: TryVersion) -> str | None:
 
 
 def _is_past(standing: Standing, command: TryVersion) -> bool:
-    """Whether the candidate that a command speaks of is none any more."""
+    """Say whether the candidate that a command names is no longer the candidate."""
     candidate = standing.candidate(command.target)
     return command.failed is not None and (candidate is None or candidate.version != command.failed)
 
 
 def _against_policy(standing: Standing, command: SetPolicy) -> str | None:
     lead, parts = command.lead or standing.policy().lead, {**standing.policy().parts, **command.parts}
-    unknown = [model for model in (*([] if lead == "bandit" else [lead]), *command.parts) if model not in MODELS]
+    unknown = [model for model in (*([] if lead == "bandit" else [lead]), *command.parts) if model not in standing.roster]
     if unknown:
-        return f"no model {unknown[0]!r}: there is {', '.join(MODELS)}"
+        return f"no model {unknown[0]!r}: there is {', '.join(standing.roster.names)}"
     if lead != "bandit" and parts.get(lead, "shown") != "shown":
         why = {"off": "is off", "shadow": "is a shadow"}[parts[lead]]
         return f"{lead} is shown first, and so cannot be one that {why}: choose another lead, or show it"
-    if all(parts.get(model, "shown") != "shown" for model in MODELS):
+    if all(parts.get(model, "shown") != "shown" for model in standing.roster.names):
         return "somebody must be shown: all models are off or shadows"
     return None
 
 
 def parts_after(before: Mapping[str, str], command: SetPolicy) -> dict[str, str]:
-    """The parts of all models that are not simply shown, once a command is carried out."""
+    """Return the part of each model that is not simply shown, as it is after a command."""
     return {model: part for model, part in {**before, **command.parts}.items() if part != "shown"}
 
 
 class Steering:
-    """Carries out what changes who answers."""
+    """Carries out the commands that change which version answers."""
 
     def __init__(self, standing: Standing, promoter: Promoter, approvals: Approvals) -> None:
-        """Bring together what the log says, who can change it, and who approves."""
+        """Keep the folded log, the promoter and the registry's approvals."""
         self._standing = standing
         self._promoter = promoter
         self._approvals = approvals
 
     def settle(self, command: QuickCommand) -> CommandSettled:
-        """Carry a command out, or refuse it, and say so."""
+        """Carry a command out or refuse it, and publish the outcome."""
         began = time.monotonic()
         self._note_failure(command)
         if not isinstance(command, SetPolicy) and command.version is not None:
@@ -132,7 +130,7 @@ class Steering:
         return self._say(command, "refused", against, began)
 
     def failed(self, command: QuickCommand, error: Exception) -> CommandSettled:
-        """Say that a command could not be carried out."""
+        """Publish that a command failed."""
         told = str(error) if isinstance(error, ServingFailed) else f"{type(error).__name__}: {error}"
         return self._say(command, "failed", told)
 
@@ -151,7 +149,7 @@ class Steering:
         return settled
 
     def _note_failure(self, command: QuickCommand) -> None:
-        """Keep it on the version's own entry, which outlives the command, that somebody has taken it for broken.
+        """Record on the version's own entry, which outlives the command, that it was reported as broken.
 
         That counts even where the command comes too late to change who answers.
         """
@@ -224,7 +222,7 @@ class Steering:
                 "note": command.reason,
             }
         )
-        self._promoter.say(event)  # also what is so already: the log may hold a policy since that nobody here has made
+        self._promoter.say(event)  # always: the log may hold a newer policy of somebody else
         if (event.lead, event.parts) == (before.lead, before.parts):
             return "it is so already"
         parts = "".join(f", {model} {'off' if part == 'off' else 'a shadow'}" for model, part in event.parts.items())
@@ -232,6 +230,6 @@ class Steering:
 
 
 def _note(command: PromoteModel | RollBackModel | TryVersion, version: ModelPublished | None = None) -> str:
-    """Who asked for it and why; and who had another opinion of the version than the gate."""
+    """Say who asked for it and why, and who has overruled the gate on the version."""
     asked = f"{command.by}: {command.reason}" if command.reason else f"asked for by {command.by}"
     return f"{asked}; {version.gate}" if version and by_hand(version) else asked

@@ -16,7 +16,7 @@ from producers.topics import create_topics
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody has now."""
+    """Find free ports of the loopback address."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports: list[int] = [held.getsockname()[1] for held in sockets]
     for held in sockets:
@@ -25,7 +25,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def make_archive(jars: Path) -> bool:
-    """Make the archive for a folder of jars; gives whether it is there. Without one the broker starts more slowly."""
+    """Make the class archive for a folder of jars; return whether it exists. Without it the broker starts more slowly."""
     output = java.archive(jars)
     output.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as scratch:

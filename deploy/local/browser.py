@@ -13,7 +13,7 @@ _APT = ("apt-get", "install", "-y", "--no-install-recommends", "chromium")
 
 
 def find() -> str | None:
-    """The browser of the setting, else one on the PATH, else the one that Playwright installed; None: there is none."""
+    """Find the browser of the setting, else one on the PATH, else Playwright's; None if there is none."""
     given = Settings.load().chromium
     if given:
         return given if Path(given).is_file() else None
@@ -26,7 +26,7 @@ def _downloads() -> Path:
 
 
 def install() -> bool:
-    """Install one: Debian's package where we may, else Playwright's download; gives whether there is one now."""
+    """Install a browser: Debian's package if we may, else Playwright's download; return whether there is one now."""
     if os.geteuid() == 0 and shutil.which("apt-get"):
         print("installing Chromium (apt-get, a minute) ...", flush=True)
         quiet = {

@@ -1,4 +1,4 @@
-"""The processes of Game Night on one machine, all on one screen."""
+"""Lists the processes that Game Night runs on one machine."""
 
 import sys
 from collections.abc import Callable
@@ -16,9 +16,9 @@ _BASES: dict[str, Callable[[Settings], Component]] = {
 
 
 def outside(settings: Settings) -> dict[str, tuple[str, str]]:
-    """The parts that are not started here, since a setting names another one: the setting, and what it says.
+    """Return the parts that run elsewhere, since a setting names them: the setting and its value.
 
-    A process by itself takes AWS's own where nothing is said; what is started here takes what is here.
+    A process that is started by itself uses AWS where no setting says otherwise; one that is started here uses what runs here.
     """
     cloud = "cloud" if settings.aws_services == "cloud" else None
     given = {
@@ -34,7 +34,7 @@ def outside(settings: Settings) -> dict[str, tuple[str, str]]:
 
 
 def settle_outside(settings: Settings) -> None:
-    """Make topics, bucket and table in the parts that are not started here, where they are absent."""
+    """Create topics, bucket and table in the parts that run elsewhere, if they do not exist."""
     made: dict[str, Callable[[], None]] = {
         "kafka": lambda: kafka.make_topics(settings),
         "s3": lambda: s3.create_bucket(settings),
@@ -46,7 +46,7 @@ def settle_outside(settings: Settings) -> None:
 
 
 def components(settings: Settings) -> list[Component]:
-    """What is started here with these settings, in an order in which each stands after all that it needs.
+    """Return the processes that these settings start here, each after all that it needs.
 
     Raises:
         NotInstalled: If something is not there that `make` installs.
@@ -80,7 +80,7 @@ def components(settings: Settings) -> list[Component]:
             Component(name=name, argv=_python("streams", "router"), secrets=(*bus, *cloud), needs=("kafka",))
             for name in routers
         ),
-        # Learning stands back a little for answering: in a rush it is late, and catches up.
+        # Learning lets answering go first: in a rush it is late, and catches up.
         Component(name="learning", argv=_python("streams", "learning"), secrets=bus, needs=("kafka",), nice=10),
         Component(name="trainer", argv=_python("trainers"), secrets=(*bus, *cloud), needs=("kafka", "s3", "sagemaker")),
     ]
@@ -89,12 +89,12 @@ def components(settings: Settings) -> list[Component]:
 
 
 def local_host(settings: Settings) -> str:
-    """The address at which this machine itself reaches the game."""
+    """Return the address at which this machine reaches the game."""
     return "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host
 
 
 def game_url(settings: Settings) -> str:
-    """Where the game is for a browser on this machine."""
+    """Return the address of the game for a browser on this machine."""
     return f"http://{local_host(settings)}:{settings.port}"
 
 

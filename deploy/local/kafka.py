@@ -12,7 +12,7 @@ from deploy.local import java
 from deploy.local.component import Component, listens
 
 LEAST_FREE = 64 << 20
-"""Bytes that must be free on the disk before the broker is started: indexes alone take 20 MB a partition when it writes."""
+"""Bytes that must be free on the disk before the broker starts: indexes alone take 20 MB a partition when it writes."""
 LOGGING = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -21,7 +21,7 @@ LOGGING = (
 
 
 def component(settings: Settings) -> Component:
-    """The broker; when it is ready, the topics are there."""
+    """Return the broker as a component; once it is ready, the topics exist."""
     return Component(
         name="kafka",
         argv=command(settings.tools / "jars" / "kafka", properties_file(settings.home)),
@@ -33,17 +33,17 @@ def component(settings: Settings) -> Component:
 
 
 def command(jars: Path, properties: Path) -> tuple[str, ...]:
-    """The command line that runs the broker; the class archive is made with the same one."""
+    """Return the command that runs the broker; the class archive is made with the same one."""
     return java.command(jars, "kafka.Kafka", str(properties.absolute()), options=("-Xmx512m", *LOGGING))
 
 
 def properties_file(home: Path) -> Path:
-    """Where the broker's settings are written."""
+    """Return the path of the broker's settings."""
     return home / "kafka" / "server.properties"
 
 
 def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
-    """The broker's settings: one node, nothing replicated, quick to come back after kill -9."""
+    """Return the broker's settings: one node, nothing replicated, quick to restart after kill -9."""
     alone = {
         f"{topic}.{name}": value
         for topic in ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
@@ -73,7 +73,7 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
 
 
 class DiskFull(RuntimeError):
-    """There is no room for the log; the message says where."""
+    """The disk has no room for the log; the message says where."""
 
 
 def prepare(settings: Settings) -> None:
@@ -98,8 +98,11 @@ def write_properties(file: Path, data: Path, port: int, controller_port: int) ->
 
 
 def new_cluster_id() -> str:
-    """An id for a cluster that is about to be made."""
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    """Make an id for a new cluster; none that begins with a dash, which Kafka's tools take for an option."""
+    while True:
+        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not identity.startswith("-"):
+            return identity
 
 
 def format_storage(jars: Path, file: Path, cluster: str | None = None, users: Mapping[str, str] | None = None) -> None:
@@ -122,7 +125,7 @@ def format_storage(jars: Path, file: Path, cluster: str | None = None, users: Ma
 
 
 def make_topics(settings: Settings) -> None:
-    """Make the topics that are not there."""
-    from producers.topics import create_topics  # takes a while to import: meanwhile the broker starts
+    """Create the topics that do not exist."""
+    from producers.topics import create_topics  # the import takes a while, in which the broker starts
 
     create_topics(settings)

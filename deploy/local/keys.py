@@ -1,4 +1,4 @@
-"""Secrets that nobody gave: made once, kept as files under ``<home>/secrets`` that only their owner can read."""
+"""Makes the secrets that nobody gave, once, and keeps them under ``<home>/secrets`` in files that only their owner can read."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ _MADE: dict[str, Callable[[], str]] = {
 
 
 def with_secrets(settings: Settings) -> Settings:
-    """The settings of this machine, completed by secrets that are made where they are neither given nor kept.
+    """Complete settings with secrets: those that are kept, and new ones where none is given or kept.
 
     AWS is local unless it is said to be elsewhere; credentials are made only where all of it is: see docs/outside.md.
     """
@@ -48,12 +48,12 @@ def with_secrets(settings: Settings) -> Settings:
 
 
 def keep_private(home: Path) -> None:
-    """Close what the game keeps in a home, old or new, to everybody but its owner: folders are 0700, secrets 0600."""
+    """Let only the owner read what the game keeps in a home: folders are 0700, secrets 0600."""
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     (home / "secrets").mkdir(exist_ok=True, mode=0o700)
     for path, mode in [
         *((home / name, 0o700) for name in FOLDERS if (home / name).is_dir()),
         *((file, 0o600) for file in (home / "secrets").iterdir() if file.is_file()),
     ]:
-        if path.stat().st_mode & 0o777 != mode and path.stat().st_uid == os.geteuid():  # a volume may be another's
+        if path.stat().st_mode & 0o777 != mode and path.stat().st_uid == os.geteuid():  # a volume may belong to somebody else
             path.chmod(mode)

@@ -12,7 +12,7 @@ from deploy.local.java import NotInstalled
 
 
 def component(settings: Settings) -> Component:
-    """The server; when it is ready, the bucket is there."""
+    """Return the server as a component; once it is ready, the bucket exists."""
     program, data = settings.tools / "s3" / "bin" / "python", settings.home / "s3"
     if not program.exists():
         raise NotInstalled(f"no {program}: run make setup")

@@ -1,7 +1,7 @@
 """``python -m deploy.local.s3_server``, in the environment of the S3 server: ministack behind a guard.
 
-ministack by itself asks nobody for a signature, lets pages of any origin in, and has doors that wipe everything. Here it is
-mounted within one process, so that there is no other way to it: a request reaches it when it is signed with our key (AWS
+ministack by itself asks nobody for a signature, lets pages of any origin in, and has addresses that delete everything. Here it
+is mounted within one process, so that there is no other way to it: a request reaches it when it is signed with our key (AWS
 Signature Version 4, in headers or in a presigned address), its body is the one that was signed, it is for S3, and neither a
 page nor a foreign name for this address has sent it.
 """
@@ -20,22 +20,22 @@ from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.sagemaker.signature import canonical_query, signing_key
+from deploy.local.sagemaker.signature import expected
 
 MAX_SKEW: Final = timedelta(minutes=15)
-"""Between a request's date and ours, as S3 has it."""
+"""The largest difference between a request's date and ours; it is S3's own."""
 LONGEST_PRESIGNED_S: Final = 7 * 24 * 3600
 MAX_BYTES: Final = 1 << 30
-"""Of one request's body: larger objects come in parts."""
+"""Bytes of one request's body: larger objects come in parts."""
 _UNSIGNED: Final = ("UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
-"""What a signer says who does not sign the body, which S3 takes; the latter has a checksum behind it."""
+"""What stands for the digest of a body that is not signed, which S3 accepts; the second has a trailing checksum."""
 _HEADER: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request,\s*"
     r"SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})"
 )
 
 _PARAMETERS: Final = ("Algorithm", "Credential", "SignedHeaders", "Signature", "Date", "Expires")
-"""Of a presigned address."""
+"""The parameters of a presigned address."""
 _PRESIGNED: Final = tuple(f"X-Amz-{name}=".encode() for name in _PARAMETERS)
 
 Message = MutableMapping[str, Any]
@@ -45,7 +45,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class Guard:
-    """An ASGI app before another one; ``GET /ping`` is answered to anybody."""
+    """An ASGI app that checks requests before it hands them to another one; anybody may ``GET /ping``."""
 
     def __init__(
         self, app: App, *, key: str, secret: str, region: str, port: int, clock: Callable[[], datetime] | None = None
@@ -90,12 +90,12 @@ class Guard:
                 message = {**message, "headers": kept}
             await send(message)
 
-        # ministack holds a presigned address against keys of its own, which are not ours: to it the request is unsigned.
+        # ministack checks a presigned address with its own keys, not ours: it must see an unsigned request.
         query = b"&".join(part for part in scope["query_string"].split(b"&") if not part.startswith(_PRESIGNED))
         await self._app({**scope, "query_string": query}, again, without_origins)
 
     def _headers(self, scope: Message) -> dict[str, str]:
-        """A request's headers by lower-case name, unless a page or a foreign name has sent it."""
+        """Return a request's headers by lower-case name; refuse it if a page or a foreign name has sent it."""
         headers: dict[str, str] = {}
         for raw, value in scope["headers"]:
             name, told = raw.decode("latin-1").lower(), value.decode("latin-1")
@@ -107,7 +107,7 @@ class Guard:
         return headers
 
     def _signed(self, scope: Message, headers: dict[str, str]) -> str:
-        """The digest that a signed request names for its body.
+        """Check the signature of a request; return the digest that it names for its body.
 
         Raises:
             AwsError: If it is not signed, or wrongly, or too long ago, or for something else than S3.
@@ -131,13 +131,19 @@ class Guard:
         if digest not in _UNSIGNED and not re.fullmatch("[0-9a-f]{64}", digest):
             raise AwsError("NotImplemented", "Sign the whole body, or none of it: x-amz-content-sha256", 501)
         rest = "&".join(part for part in query.split("&") if not part.startswith("X-Amz-Signature="))
-        given = [f"{name}:{' '.join(headers.get(name, '').split())}" for name in signed]
-        path = scope["raw_path"].decode("latin-1").partition("?")[0]
-        canonical = "\n".join((scope["method"], path, canonical_query(rest), *given, "", names, digest))
-        place = f"{day}/{region}/s3/aws4_request"
-        text = f"AWS4-HMAC-SHA256\n{stamp}\n{place}\n{hashlib.sha256(canonical.encode('latin-1')).hexdigest()}"
-        expected = hmac.digest(signing_key(self._secret, day, region, "s3"), text.encode(), "sha256").hex()
-        if not hmac.compare_digest(expected, signature):
+        right = expected(
+            scope["method"],
+            scope["raw_path"].decode("latin-1").partition("?")[0],
+            rest,
+            headers,
+            signed=names,
+            digest=digest,
+            stamp=stamp,
+            secret=self._secret,
+            region=region,
+            service=service,
+        )
+        if not hmac.compare_digest(right.encode(), signature.encode()):
             raise AwsError(
                 "SignatureDoesNotMatch",
                 "The request signature we calculated does not match the signature you provided."
@@ -162,7 +168,7 @@ class Guard:
 
 
 def _claimed(headers: dict[str, str], asked: dict[str, list[str]] | None) -> tuple[str, ...]:
-    """Key, day, region, service, names of signed headers, signature and date; from the address if it is presigned."""
+    """Return key, day, region, service, signed headers' names, signature and date, from the address if it is presigned."""
     if asked is None:
         match = _HEADER.fullmatch(headers["authorization"])
         if match is None:
@@ -179,7 +185,7 @@ def _claimed(headers: dict[str, str], asked: dict[str, list[str]] | None) -> tup
 
 
 async def _body(receive: Receive, digest: str) -> bytes:
-    """The body of a request that is signed, if it is the one that was signed."""
+    """Read the body of a signed request, and check that it is the one that was signed."""
     parts, size, more = [], 0, True
     while more:
         message = await receive()

@@ -1,12 +1,10 @@
 """Starts processes, watches them, starts those again that die, and stops them all.
 
-One thread a process: it waits for what the process needs, starts it on a leash (so that it dies with us, whatever kills us),
-and sleeps until it ends. `running` is the same for tests.
+One thread a process: it waits for what the process needs, starts it so that it dies with us (whatever kills us), and sleeps
+until it ends. `running` is the same for tests.
 """
 
 import contextlib
-import fcntl
-import json
 import os
 import re
 import shutil
@@ -16,60 +14,34 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
 from contracts.settings import AWS_SECRETS, KAFKA_SECRETS, Settings
 from deploy.local.component import Component
 from deploy.local.components import components
 from deploy.local.keys import with_secrets
+from deploy.local.run_state import ProcessStatus, write_state
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 SETTLED_AFTER_S = 30.0
-"""A process that lived so long is started again at once when it dies."""
-DOORLESS_READY_S = 1.0
-"""A process that nobody can ask is taken as ready when it has lived so long."""
+"""A process that has run for this long is started again at once when it dies."""
+UNASKED_READY_S = 1.0
+"""A process that cannot be asked counts as ready when it has run for this long."""
 LARGEST_LOG = 8 << 20
-"""Bytes; a larger log file is put aside, over the one before."""
+"""Bytes of the largest log file; a larger one is set aside, over the one before."""
 LOOK_AT_LOGS_S = 5.0
 STOP_S = 4.2
-"""Within which everything is stopped."""
+"""The time within which everything is stopped."""
 
 FIRST_WAVE = 0.5
-"""Share of that time that is all theirs who are stopped first: they have most to bring to an end."""
+"""The share of that time for the processes that are stopped first: they have most to finish."""
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|AUTH_SOCK", re.IGNORECASE)
-"""Names of variables that are not handed on, whoever has set them."""
-Phase = Literal["waiting", "starting", "ready", "down", "stopped"]
-LEASH = Path(__file__).with_name("leash.py")
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How it stands with a process."""
-
-    name: str
-    phase: Phase = "waiting"
-    pid: int | None = None
-    started_at: str | None = None
-    """UTC, ISO 8601."""
-    took_s: float | None = None
-    """From its start to ready, in seconds."""
-    restarts: int = 0
-    note: str = ""
-    """Why it is down."""
-
-
-class AlreadyRunning(RuntimeError):
-    """Another supervisor has this home."""
-
-    def __init__(self, home: Path, pid: int) -> None:
-        """``pid`` is 0 where it is not known yet."""
-        super().__init__(f"Game Night already runs on {home} (process {pid}): stop it with Ctrl-C there, or kill {pid}")
-        self.pid = pid
+"""Names of environment variables that no process inherits."""
+DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 
 
 class StartFailed(RuntimeError):
@@ -83,22 +55,22 @@ class Supervisor:
         self,
         settings: Settings,
         parts: Sequence[Component],
-        told: Callable[[Standing], None] = lambda _: None,
+        told: Callable[[ProcessStatus], None] = lambda _: None,
         state: Path | None = None,
     ) -> None:
-        """Nothing is started yet.
+        """Begin with nothing started.
 
         Args:
-            settings: Handed to every process by its environment, of the secrets those alone that it names.
+            settings: Given to every process by its environment, with only those secrets that it names.
             parts: What to start, each after all that it needs.
             told: Called with every change, from several threads, one at a time.
-            state: Where word is left of how it stands; None: nowhere.
+            state: The file that the status is written to; None: nowhere.
         """
         self._settings = settings
         self._parts = list(parts)
         self._told = told
         self._state = state
-        self._standings = {part.name: Standing(part.name) for part in parts}
+        self._standings = {part.name: ProcessStatus(part.name) for part in parts}
         self._ready = {part.name: threading.Event() for part in parts}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = threading.Event()
@@ -106,17 +78,17 @@ class Supervisor:
         self._keepers = [threading.Thread(target=self._keep, args=(part,), name=part.name, daemon=True) for part in parts]
 
     @property
-    def standings(self) -> list[Standing]:
-        """How it stands with each process."""
+    def standings(self) -> list[ProcessStatus]:
+        """Return the status of each process."""
         with self._changing:
             return list(self._standings.values())
 
     def pid(self, name: str) -> int:
-        """The process id of a process that runs."""
+        """Return the process id of a process that runs."""
         return self._processes[name].pid
 
     def start(self) -> None:
-        """Begin to start all, several at a time as far as their needs allow; returns at once."""
+        """Begin to start all, as many at a time as their needs allow; return at once."""
         self.log("").parent.mkdir(parents=True, exist_ok=True)
         for keeper in self._keepers:
             keeper.start()
@@ -138,7 +110,7 @@ class Supervisor:
                     )
 
     def stop(self) -> None:
-        """Stop all within `STOP_S`, each before those that it needs; what does not end by itself is killed."""
+        """Stop all within `STOP_S`, each before those that it needs; kill those that do not end by themselves."""
         self._stopping.set()
         began = time.monotonic()
         waves = stopping_order(self._parts)
@@ -160,7 +132,7 @@ class Supervisor:
             self._state.unlink(missing_ok=True)
 
     def log(self, name: str) -> Path:
-        """Where a process's output goes."""
+        """Return the path of a process's log."""
         return self._settings.home / "logs" / f"{name}.log"
 
     def _trim_logs(self) -> None:
@@ -190,7 +162,7 @@ class Supervisor:
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _live(self, part: Component) -> str:
-        """One life of a process, from its start to its end; says how it ended."""
+        """Run a process from its start to its end; return how it ended."""
         began = time.monotonic()
         self._note(part.name, phase="starting", took_s=None)
         part.prepare()
@@ -198,7 +170,7 @@ class Supervisor:
         if process is None:
             return ""
         self._note(part.name, pid=process.pid, started_at=datetime.now(UTC).isoformat(timespec="milliseconds"))
-        while process.poll() is None and not (part.ready() if part.ready else time.monotonic() - began > DOORLESS_READY_S):
+        while process.poll() is None and not (part.ready() if part.ready else time.monotonic() - began > UNASKED_READY_S):
             if time.monotonic() - began > part.patience_s:
                 self._kill_group(part.name)
                 process.wait()
@@ -216,18 +188,18 @@ class Supervisor:
     def _spawn(self, part: Component) -> subprocess.Popen[bytes] | None:
         log = self.log(part.name)
         trim(log)
-        leash = (sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), str(part.nice))
+        wrapper = (sys.executable, "-I", "-S", str(DIE_WITH_PARENT), str(os.getpid()), str(part.nice))
         with self._changing, open(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as output:
             if self._stopping.is_set():
                 return None
             process = subprocess.Popen(
-                [*leash, *part.argv],
+                [*wrapper, *part.argv],
                 env=environment(part, self._settings, os.environ),
                 umask=0o077,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us; we stop them in order
+                start_new_session=True,  # Ctrl-C must reach us alone: we stop them in order
             )
             self._processes[part.name] = process
         return process
@@ -256,9 +228,9 @@ class Supervisor:
 
 
 def environment(part: Component, settings: Settings, inherited: Mapping[str, str]) -> dict[str, str]:
-    """What a process finds in its environment: of the settings' secrets its own, of others' none."""
+    """Return a process's environment variables, with only those secrets of the settings that it needs."""
     by_iam = settings.kafka_sasl_mechanism == "AWS_MSK_IAM" and KAFKA_SECRETS[0] in part.secrets
-    cloud = AWS_SECRETS[0] in part.secrets or by_iam  # whoever has no keys of AWS has no profile or session of it either
+    cloud = AWS_SECRETS[0] in part.secrets or by_iam  # a process without AWS keys gets no AWS profile or session either
     kept = {
         name: value
         for name, value in inherited.items()
@@ -268,7 +240,7 @@ def environment(part: Component, settings: Settings, inherited: Mapping[str, str
 
 
 def trim(log: Path) -> None:
-    """Put a log file aside that has become too large; whoever appends to it goes on in an empty one."""
+    """Rotate a log file that has become too large; the process goes on writing to an empty one."""
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > LARGEST_LOG:
             shutil.copy(log, log.with_suffix(".log.1"))
@@ -276,65 +248,11 @@ def trim(log: Path) -> None:
 
 
 def stopping_order(parts: Sequence[Component]) -> list[list[str]]:
-    """Waves of names, the highest tier first, and Kafka, where everything is kept, after all others."""
+    """Return the names in the order of stopping: the highest tier first, and Kafka after all others."""
     waves = [[part.name for part in parts if part.tier == tier] for tier in sorted({part.tier for part in parts}, reverse=True)]
     return [wave for wave in [[name for name in wave if name != "kafka"] for wave in waves] if wave] + (
         [["kafka"]] if any("kafka" in wave for wave in waves) else []
     )
-
-
-def write_state(path: Path, standings: Sequence[Standing]) -> None:
-    """Leave word of how it stands, for `gamenight doctor`; whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".new")
-    scratch.write_text(json.dumps({"pid": os.getpid(), "components": [asdict(standing) for standing in standings]}, indent=1))
-    scratch.replace(path)
-
-
-def state_file(home: Path) -> Path:
-    """Where `gamenight up` leaves word of how it stands."""
-    return home / "run" / "state.json"
-
-
-def read_state(home: Path) -> dict[str, Any] | None:
-    """What `write_state` left in a home; None: nothing, or nothing that can be read."""
-    try:
-        state = json.loads(state_file(home).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return state if isinstance(state, dict) else None
-
-
-def holder(home: Path) -> int | None:
-    """The process id of the supervisor that has this home; None: nobody has it."""
-    try:
-        with (home / "run" / "lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return None
-    except BlockingIOError:
-        return int((home / "run" / "lock").read_text().strip() or 0)
-    return None
-
-
-@contextlib.contextmanager
-def only_one(home: Path) -> Iterator[None]:
-    """Hold the home's lock; it is let go when this process ends, however it ends.
-
-    Raises:
-        AlreadyRunning: If another process has it; the message names its pid.
-    """
-    (home / "run").mkdir(parents=True, exist_ok=True)
-    with (home / "run" / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise AlreadyRunning(home, int(file.read().strip() or 0)) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
 
 
 def _exit_name(code: int) -> str:
@@ -348,11 +266,11 @@ def _exit_name(code: int) -> str:
 
 @contextlib.contextmanager
 def running(settings: Settings, names: Sequence[str], timeout_s: float = 90.0) -> Iterator[Supervisor]:
-    """Some of the processes, ready, until the block ends; for tests.
+    """Run some of the processes until the block ends; for tests.
 
     Args:
         settings: Their home and ports; secrets that are missing are made.
-        names: Which ones; what they need and is not named is taken to be there.
+        names: The processes to run; what they need and is not named is assumed to be there.
         timeout_s: How long they may take to become ready, in seconds.
 
     Raises:

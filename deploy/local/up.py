@@ -25,24 +25,25 @@ from contracts.settings import Settings
 from deploy.local.component import Component
 from deploy.local.components import components, game_url, outside, settle_outside
 from deploy.local.keys import with_secrets
-from deploy.local.supervisor import Standing, Supervisor, only_one, read_state, state_file
+from deploy.local.run_state import ProcessStatus, only_one, read_state, state_file
+from deploy.local.supervisor import Supervisor
 
 HEALTHY_WITHIN_S = 60.0
-"""After this the game is shown although it says that something is missing."""
+"""Seconds after which the game is shown even though something is missing."""
 UNCHANGED_S = 15.0
-"""After this it is shown as degraded, if for so long the same was missing: it may never come on this machine."""
+"""Seconds after which it is shown as degraded, if the same things stay missing: this machine may never have them."""
 LOUD_FAILURES = 3
-"""So often in a row a failure to start is shown."""
+"""How many failures to start in a row are shown."""
 FORMER_GONE_S = 3.0
-"""How long the processes of a supervisor that was killed may take to be gone."""
+"""How long the processes of a killed supervisor may take to end."""
 
 
 class PortsTaken(RuntimeError):
-    """Ports that we need are somebody else's; the message names each with its setting."""
+    """Ports that we need are in use; the message names each with its setting."""
 
 
 class Journal:
-    """The supervisor's own log, as JSON lines like everybody's."""
+    """The supervisor's own log, in JSON lines as all logs are."""
 
     def __init__(self, home: Path) -> None:
         """Append to ``up.log`` among the logs of a home."""
@@ -62,11 +63,13 @@ def up(settings: Settings, console: Console) -> None:
     Raises:
         AlreadyRunning: If it runs on this home.
         PortsTaken: Before anything is started.
+        RosterError: If an image cannot be a model of the game; before anything is started too.
         NotInstalled: If make has not been run.
     """
-    os.umask(0o077)  # what is made from here on, by us and by our children, is nobody else's to read
+    os.umask(0o077)  # files that we and our children make from here on can be read by nobody else
     with only_one(settings.home):
         settings = with_secrets(settings)
+        settings.roster()
         parts = components(settings)
         _let_go(settings.home)
         taken = taken_ports(parts)
@@ -80,7 +83,7 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
     waiting = {part.name for part in parts}
     failures: Counter[str] = Counter()
 
-    def told(standing: Standing) -> None:
+    def told(standing: ProcessStatus) -> None:
         log.tell(standing.phase, component=standing.name, pid=standing.pid, restarts=standing.restarts, note=standing.note)
         if standing.phase == "ready":
             waiting.discard(standing.name)
@@ -123,7 +126,7 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
         pass
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # it stops already
+            signal.signal(number, signal.SIG_IGN)  # it is stopping already
         began = time.monotonic()
         supervisor.stop()
         log.tell("stopped", seconds=round(time.monotonic() - began, 2))
@@ -131,7 +134,7 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
 
 
 class Health(BaseModel):
-    """What /healthz says."""
+    """The answer of /healthz."""
 
     status: Literal["ok", "degraded", "unavailable"]
     missing: dict[str, str]
@@ -140,7 +143,7 @@ class Health(BaseModel):
 
 
 def health(url: str, timeout_s: float = 4.0) -> Health:
-    """How the game is, by its own word; unavailable where it gives none."""
+    """Ask the game for its health; unavailable if it does not answer."""
     try:
         with urllib.request.urlopen(f"{url}/healthz", timeout=timeout_s) as answer:  # noqa: S310 - our own address
             return Health.model_validate_json(answer.read())
@@ -154,7 +157,7 @@ def health(url: str, timeout_s: float = 4.0) -> Health:
 
 
 def _settled(url: str, status: Status) -> Health:
-    """How the game is once nothing is missing any more, or nothing has changed for a while, or the time is up."""
+    """Return the game's health once nothing is missing, or nothing has changed for a while, or the time is up."""
     until = time.monotonic() + HEALTHY_WITHIN_S
     said, since = health(url), time.monotonic()
     while said.status != "ok" and time.monotonic() < until:
@@ -169,7 +172,7 @@ def _settled(url: str, status: Status) -> Health:
 
 
 def taken_ports(parts: Sequence[Component]) -> list[str]:
-    """A line for each port that cannot be ours: who has it where that can be seen, and the setting that moves it."""
+    """Return a line for each port that is in use: by whom, if that can be seen, and the setting that changes it."""
     wanted = [(port, setting, part) for part in parts for setting, port in part.ports.items()]
     lines = []
     for place, (port, setting, part) in enumerate(wanted):
@@ -184,7 +187,7 @@ def taken_ports(parts: Sequence[Component]) -> list[str]:
 def _is_free(port: int, host: str) -> bool:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is merely being closed does not count
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection that is being closed does not count
         try:
             probe.bind((host, port))
         except OSError as error:
@@ -203,7 +206,7 @@ def _by_whom(port: int) -> str:
 
 
 def _let_go(home: Path) -> None:
-    """Wait for what a supervisor left behind that was killed: the kernel is ending it."""
+    """Wait until the processes of a killed supervisor are gone: the kernel is ending them."""
     deadline = time.monotonic() + FORMER_GONE_S
     for standing in (read_state(home) or {}).get("components", ()):
         while standing["pid"] and _is_ours(standing["pid"], standing["name"]) and time.monotonic() < deadline:

@@ -1,8 +1,8 @@
 """Measures what the folds of way 2 cost a drawing, without a bus: ``python -m tests.bench.folds``.
 
-Drawings with a guess of every model and a word each go through joiner, scorer, learner and personal on real ledgers, in steps
-of as many records as gather under load. Prints CPU time of each fold, in microseconds a drawing, and the drawings a second that
-one process could take.
+Drawings, the guesses of every model on each together, and a word each go through joiner, scorer, learner and personal on real
+ledgers, in steps of as many records as gather under load. Prints CPU time of each fold, in microseconds a drawing, and the
+drawings a second that one process could take.
 """
 
 import gc
@@ -14,13 +14,15 @@ from typing import Annotated
 
 import typer
 
-from contracts.events import MODELS, ONLINE_MODELS, Event, ExampleLabelled, LessonTaught
-from streams.joining import Joiner
-from streams.learning import Learner, load_base
-from streams.personal import Personal
-from streams.scoring import Scorer
+from contracts.events import Event, ExampleLabelled, LessonTaught
+from streams.joiner import Joiner
+from streams.learner import Learner
+from streams.online_base import load_base
+from streams.personal_model import Personal
+from streams.scorer import Scorer
 from tests.bench.learning import Stage
-from tests.histories import correction, drawing, features, guess
+from tests.histories import answered, correction, drawing, features, guess
+from tests.roster import MODELS
 
 STROKE = [[20 + 3 * n, 40 + 2 * (n % 40), 12 * n] for n in range(60)]
 
@@ -32,10 +34,9 @@ def played(drawings: int, players: int, a_second: int, reader: str, seed: int) -
     for n in range(drawings):
         name, at, player = f"fold {n}", n / a_second, f"player {chance.randrange(players)}"
         timed.append((at, drawing(name, player=player, at=at, strokes=[STROKE, STROKE[:40]])))
-        for model in MODELS:
-            then = at + chance.uniform(0.01, 0.06)
-            read = features(n, reader) if model in ONLINE_MODELS else None
-            timed.append((then, guess(name, n % 10, model=model, player=player, at=then, features=read)))
+        then, read = at + chance.uniform(0.03, 0.06), features(n, reader)
+        guesses = [guess(name, n % 10, model=model, player=player, at=then, features=None) for model in MODELS]
+        timed.append((then, answered(guesses, at=then, features=read)))
         then = at + chance.uniform(1, 3)
         timed.append((then, correction(name, n % 10, word=f"word {n}", player=player, at=then)))
     return [event for _, event in sorted(timed, key=lambda one: one[0])]

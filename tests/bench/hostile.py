@@ -21,7 +21,8 @@ from rich.console import Console
 
 from contracts.settings import LIMITS, Settings
 from tests.bench.loop import machine
-from tests.hostile import KEY, Case, Doors, battery
+from tests.hostile.battery import battery
+from tests.hostile.client import KEY, Case, Doors
 from tests.product import ROOT, Product, product
 
 MOST_MEMORY: Final = 300 << 20

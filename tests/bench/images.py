@@ -17,10 +17,10 @@ import numpy as np
 import psutil
 import typer
 
-from contracts.events import BATCH_MODELS
-from deploy.local.install import IMAGES, ROOT, Step, steps, training_step
+from deploy.local.install import ROOT, Step, steps, training_step
 from deploy.local.sagemaker.unpacking import unpack
 from tests.bench.loop import known, machine
+from tests.roster import BATCH_MODELS, IMAGES
 from tests.unit.test_images import Server, mnist, npy, serving
 
 ROWS_ASKED = (1, 32, 64)
@@ -49,16 +49,16 @@ def installation(step: Callable[[Path], Step]) -> dict[str, Any]:
 
 def serving_environment(model: str) -> Callable[[Path], Step]:
     """How an image's own environment is made, in a folder of tools."""
-    return lambda tools: next(step for step in steps(tools) if step.made == tools / "images" / model)
+    return lambda tools: next(step for step in steps(tools, IMAGES.values()) if step.made == tools / "images" / model)
 
 
 def training_environment(model: str) -> Callable[[Path], Step] | None:
     """How that for training is made; None: it trains with what it serves with."""
-    if training_step(ROOT / ".tools", model) is None:
+    if training_step(ROOT / ".tools", IMAGES[model]) is None:
         return None
 
     def made(tools: Path) -> Step:
-        step = training_step(tools, model)
+        step = training_step(tools, IMAGES[model])
         assert step
         return step
 
@@ -68,7 +68,7 @@ def training_environment(model: str) -> Callable[[Path], Step] | None:
 def served(model: str) -> dict[str, Any]:
     """What the installed image's server takes to start, in memory, and for an answer."""
     with tempfile.TemporaryDirectory() as folder:
-        with (IMAGES / model / "base" / "model.tar.gz").open("rb") as packed:
+        with (IMAGES[model] / "base" / "model.tar.gz").open("rb") as packed:
             unpack(packed, Path(folder) / "model")
         [told] = [_served(server) for server in serving(model, Path(folder) / "model")]
     return told

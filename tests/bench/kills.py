@@ -14,12 +14,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from contracts.events import MODELS
-from deploy.audit import FOLDS, AuditReport, audit, committed
-from producers.bus import open_bus
-from producers.people import SimulationOptions
-from producers.players import SimulationReport, simulate
+from deploy.audit import FOLDS, committed
+from deploy.auditor import AuditReport
+from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
+from producers.simulation_report import SimulationReport
+from tests.audited import audited
 from tests.product import PROCESSES, Product, Recovery, product
+from tests.roster import MODELS
 
 console = Console()
 HANG_S = 30.0
@@ -68,12 +70,8 @@ async def killed(game: Product, kills: int, players: int, seed: int) -> tuple[Re
     finally:
         enough.set()
         report = await playing
-    bus = open_bus(game.settings)
-    try:
-        commits = partial(committed, game.settings)
-        found = await audit(bus, report.saved, report.receipted, wait_s=60, home=game.settings.home, commits=commits)
-    finally:
-        bus.close()
+    commits = partial(committed, game.settings)
+    found = await audited(game.settings, report, wait_s=60, home=game.settings.home, commits=commits)
     return seconds, report, found
 
 

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -19,25 +19,27 @@ from numpy.typing import NDArray
 
 from contracts.drawing import rasterize
 from contracts.events import (
+    AnswerGuess,
     CorrectionGiven,
+    DrawingAnswered,
     DrawingSubmitted,
     Event,
     Features,
-    GuessMade,
     LessonTaught,
     SnapshotTaken,
     decode,
     now,
 )
 from contracts.ports import Record
-from producers.people import PEN_DATA, handwriting
+from producers.handwriting import PEN_DATA, handwriting
 from streams.embedding import Embedding
-from streams.folding import Fold, advance, begin
-from streams.joining import Joiner
-from streams.learning import Learner, load_base
+from streams.fold import Fold, advance, begin
+from streams.joiner import Joiner
+from streams.learner import Learner
 from streams.ledger import Ledger
-from streams.scoring import Scorer
-from streams.warm import idx
+from streams.make_base import idx
+from streams.online_base import load_base
+from streams.scorer import Scorer
 from tests.histories import named
 
 
@@ -61,17 +63,14 @@ class Stage:
         return [decode(record.topic, record.value) for record in outgoing]
 
 
-def guessed(drawing: DrawingSubmitted, probabilities: NDArray[np.float64], version: str, **fields: Any) -> GuessMade:
+def guessed(probabilities: NDArray[np.float64], model: str, version: str) -> AnswerGuess:
     """A model's guess, as the router would make it."""
-    return GuessMade(
-        drawing_id=drawing.drawing_id,
-        player_id=drawing.player_id,
+    return AnswerGuess(
+        model=model,
         version=version,
         label=int(probabilities.argmax()),
         probabilities=probabilities.tolist(),
-        final=True,
         hops={"bus_in": 4.0, "read": 1.0, "wait": 0.5, "model": 0.5},
-        **fields,
     )
 
 
@@ -109,8 +108,12 @@ def played(
             label = rng.randrange(10) if rng.random() < error_rate else one.label
             told += [
                 drawing,
-                guessed(drawing, answer, snapshot.version, model="river", features=read),
-                guessed(drawing, answer, "base1", model="xgboost"),
+                DrawingAnswered(
+                    drawing_id=drawing.drawing_id,
+                    player_id=drawing.player_id,
+                    guesses=[guessed(answer, "river", snapshot.version), guessed(answer, "xgboost", "base1")],
+                    features=read,
+                ),
                 CorrectionGiven(correction_id=named(f"word {name}"), drawing_id=named(name), player_id=one.writer, label=label),
             ]
             tick()

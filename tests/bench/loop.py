@@ -25,10 +25,13 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from contracts.events import TRAINING_ENDS, ModelPublished, TrainingAdvanced, decode, now
 from contracts.settings import Settings
-from deploy.audit import audit
 from producers.bus import open_bus
-from producers.people import Inked, SimulationOptions, Spread, handwriting, ink
-from producers.players import SimulationReport, simulate
+from producers.handwriting import Inked, handwriting, ink
+from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
+from producers.simulation_report import SimulationReport
+from producers.tally import Spread
+from tests.audited import audited
 from tests.product import PROCESSES, ROOT, Product, product
 
 console = Console(stderr=True)
@@ -157,11 +160,7 @@ async def _until(wire: ClientConnection, wanted: Callable[[Row], bool]) -> Row:
 def row_loop(game: Product, seed: int) -> Row:
     """30 players, 6,000 drawings, then the audit of the log."""
     report = play(game, "30 players, 6,000 drawings", seed, players=30, drawings=6000, speed=3)
-    bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
-    try:
-        found = asyncio.run(audit(bus, report.saved, report.receipted, home=game.settings.home))
-    finally:
-        bus.close()
+    found = asyncio.run(audited(game.settings, report, home=game.settings.home))
     console.print(report.to_table(), found.to_table())
     return {
         "first tenth": {model: share.text for model, share in report.first_tenth.items()},
@@ -229,11 +228,7 @@ async def _kills(game: Product, seed: int) -> Row:
         seconds.setdefault(process, []).append((await game.kill(process))._asdict())
     enough.set()
     report = await playing
-    bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
-    try:
-        found = await audit(bus, report.saved, report.receipted, home=game.settings.home)
-    finally:
-        bus.close()
+    found = await audited(game.settings, report, home=game.settings.home)
     return {"seconds": seconds, "seen": report.seen, "errors": report.errors, "audit": found.model_dump()}
 
 

@@ -13,8 +13,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from producers.people import handwriting
-from streams.personal import KEPT, Personal
+from contracts.ports import Origin
+from producers.handwriting import handwriting
+from streams.personal_model import KEPT, Personal
 from tests.histories import READER, MemoryCells, example, features, folded
 from tests.writers import Drawings, drawings
 
@@ -77,7 +78,7 @@ def sitting(writer: str, chance: np.random.Generator, says: float) -> tuple[floa
     for offset, n in enumerate(order.tolist()):
         hits += right(own, one, one.labels, [n])
         if chance.random() < says:
-            list(own.decide(cells, one.example("p", n, at=offset), 0, offset))
+            list(own.apply(cells, one.example("p", n, at=offset), Origin(0, offset, 0)))
     return float((one.shared.argmax(axis=1) == one.labels).mean()), hits / len(order)
 
 
@@ -103,7 +104,7 @@ def costs() -> dict[str, float]:
         "answer, 256 drawings": microseconds(lambda: own.answer(0, "ada", asked[:1], shared[:1])),
         "answer, 256 drawings, 8 at once": microseconds(lambda: own.answer(0, "ada", asked, shared)),
         "pick": microseconds(lambda: own.pick(0, "ada", ("everyone", "river", "yours"))),
-        "label, 256 drawings": microseconds(lambda: list(own.decide(cells, next(newer), 0, 0)), 400),
+        "label, 256 drawings": microseconds(lambda: list(own.apply(cells, next(newer), Origin(0, 0, 0))), 400),
     }
 
 

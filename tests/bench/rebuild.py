@@ -72,7 +72,7 @@ def main() -> None:
     """Measure, and print one line a step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--feedback", type=int, default=3000, help="labelled drawings of players")
-    parser.add_argument("--rounds", type=int, default=75)
+    parser.add_argument("--rounds", type=int, help="of boosting; not given: as the image says")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gamenight-", ignore_cleanup_errors=True) as home:
         ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))

@@ -29,8 +29,9 @@ from websockets.exceptions import WebSocketException
 
 from contracts.events import TOPICS
 from producers.connection import kafka_of
-from producers.people import SimulationOptions, handwriting, ink
-from producers.players import simulate
+from producers.handwriting import handwriting, ink
+from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
 from tests.bench.loop import machine
 from tests.bench.serving import cpu_seconds
 from tests.product import Product, product

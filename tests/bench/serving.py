@@ -7,160 +7,29 @@ one machine.
 """
 
 import asyncio
-import io
 import os
-import random
 import signal
-import tarfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Annotated, Any, Final
-from uuid import UUID, uuid4
 
-import boto3
-import httpx
-import numpy as np
 import orjson
 import psutil
 import typer
 import uvloop
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from rich.console import Console
 
-from contracts.events import BATCH_MODELS, MODELS, DrawingSubmitted, now, variant_of
-from contracts.settings import Settings
-from producers.people import Spread, handwriting, ink
-from streams.warm import idx
+from streams.make_base import idx
+from tests.bench.endpoint_faults import faults
 from tests.bench.loop import known, machine
+from tests.bench.open_load import Asked, Load, Row, console, summary
+from tests.bench.operator_client import Operator
 from tests.product import ROOT, Product, product
+from tests.roster import BATCH_MODELS, MODELS
 
-console = Console(stderr=True)
-Row = dict[str, Any]
 RATES: Final = (100, 200, 300, 400, 500, 600, 800, 1000)
 LEAST_SHARE: Final = 0.999
 """Of the drawings at a rate, that must be answered by all within `GRACE_S` of the last; below it the rate is too much."""
-GRACE_S: Final = 5.0
-
-
-class Asked:
-    """A drawing that was put on the bus, and what came of it."""
-
-    __slots__ = ("at", "guesses", "left_out", "missed")
-
-    def __init__(self) -> None:
-        self.at = time.monotonic()
-        self.guesses: dict[str, tuple[float, str, int]] = {}
-        """By model: ms after it was put, version, label. A shadow's is under ``<model>/shadow``."""
-        self.missed: dict[str, str] = {}
-        self.left_out: dict[str, str] = {}
-
-    def all_ms(self, models: Sequence[str]) -> float | None:
-        """When the last of these models had answered; None: one has not."""
-        times = [self.guesses[model][0] for model in models if model in self.guesses]
-        return max(times) if len(times) == len(models) else None
-
-
-class Load:
-    """Drawings at a constant rate, and their answers."""
-
-    def __init__(self, game: Product, seed: int) -> None:
-        self._bootstrap = game.settings.bootstrap_servers
-        chance = random.Random(seed)
-        pen = [written for someone in handwriting().values() for written in someone]
-        self._inks = [ink(chance.choice(pen), chance) for _ in range(500)]
-        self._next = 0
-        listed = httpx.get(f"{game.url}/api/models", timeout=10, trust_env=False).json()
-        self.models = [one["model"] for one in listed if one["unavailable"] is None]
-        """Who can answer on this machine."""
-        if set(self.models) != set(MODELS):
-            console.print(f"not here, so not waited for: {', '.join(set(MODELS) - set(self.models))}", style="red")
-        self.asked: dict[UUID, Asked] = {}
-
-    @asynccontextmanager
-    async def open(self) -> Any:
-        """Connect, and read answers meanwhile."""
-        self._producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks="all", linger_ms=2)
-        self._consumer = AIOKafkaConsumer(
-            "guesses.v1", "previews.v1", bootstrap_servers=self._bootstrap, auto_offset_reset="latest"
-        )
-        await self._producer.start()
-        await self._consumer.start()
-        await self._consumer.seek_to_end()
-        for partition in self._consumer.assignment():
-            await self._consumer.position(partition)
-        reading = asyncio.create_task(self._read())
-        try:
-            yield self
-        finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
-            await self._producer.stop()
-            await self._consumer.stop()
-
-    async def _read(self) -> None:
-        while True:
-            for records in (await self._consumer.getmany(timeout_ms=200)).values():
-                heard = time.monotonic()
-                for record in records:
-                    event = orjson.loads(record.value)
-                    asked = self.asked.get(UUID(event["drawing_id"]))
-                    if asked is None:
-                        continue
-                    if event["type"] == "GuessMissed":
-                        asked.missed[event["model"]] = event["why"]
-                        continue
-                    name = event["model"] + ("/shadow" if event["role"] == "shadow" else "")
-                    asked.guesses.setdefault(name, ((heard - asked.at) * 1000, event["version"], event["label"]))
-                    if event["left_out"]:
-                        asked.left_out = event["left_out"]
-
-    async def put(self, **given: Any) -> Asked:
-        """One drawing; by default one of people's, finished."""
-        inked = self._inks[self._next % len(self._inks)]
-        drawn = {"strokes": inked.strokes, "width": inked.width, "height": inked.height, "final": True} | given
-        player = given.pop("player_id", f"bench-{self._next % 100}")
-        self._next += 1
-        event = DrawingSubmitted(drawing_id=uuid4(), player_id=player, at=now(), **drawn)
-        asked = self.asked[event.drawing_id] = Asked()
-        await self._producer.send(event.topic, event.record_value(), event.record_key())
-        return asked
-
-    async def run(self, rate: float, seconds: float, until: Awaitable[Any] | None = None) -> list[Asked]:
-        """Drawings at ``rate`` a second, for ``seconds``, and on until something is done; then wait for the answers."""
-        began, put = time.monotonic(), []
-        doing = asyncio.ensure_future(until) if until is not None else None
-        while (passed := time.monotonic() - began) < seconds or (doing is not None and not doing.done()):
-            while len(put) < passed * rate:
-                put.append(await self.put())
-            await asyncio.sleep(0.004)
-        if doing is not None:
-            await doing
-        waited = time.monotonic() + GRACE_S
-        while time.monotonic() < waited and any(
-            asked.guesses.keys() | asked.missed.keys() < set(MODELS) for asked in put[-400:]
-        ):
-            await asyncio.sleep(0.05)
-        return put
-
-
-def summary(put: Sequence[Asked], models: Sequence[str]) -> Row:
-    """Latencies of these models' answers, and how many drawings were not answered by all of them."""
-    spread, first = Spread(), Spread()
-    unanswered = 0
-    for asked in put:
-        ms = asked.all_ms(models)
-        if ms is None:
-            unanswered += 1
-        else:
-            spread.add(ms)
-            first.add(min(asked.guesses[model][0] for model in models))
-    told: Row = {"drawings": len(put), "unanswered by one or more": unanswered}
-    told["left out of everyone"] = sum(bool(asked.left_out) for asked in put)
-    if spread.n:
-        told |= {"all ms": {f"p{q}": round(spread.quantile(q / 100), 1) for q in (50, 95, 99)}}
-        told |= {"first ms": {f"p{q}": round(first.quantile(q / 100), 1) for q in (50, 99)}}
-    return told
 
 
 # --- rows --------------------------------------------------------------------------------------------------------------
@@ -299,56 +168,6 @@ async def row_steering(seed: int) -> Row:
         }
 
 
-class Operator:
-    """Who steers, over the operators' API and the local SageMaker."""
-
-    def __init__(self, game: Product) -> None:
-        settings = Settings.load(**game.settings.model_dump(exclude_none=True))
-        self._settings = settings
-        headers = {"Authorization": f"Bearer {settings.operator_token}"}
-        self._http = httpx.AsyncClient(base_url=game.url, headers=headers, timeout=10, trust_env=False)
-
-    async def __aenter__(self) -> "Operator":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._http.aclose()
-
-    async def command(self, name: str, body: Row, patience_s: float = 30) -> str:
-        """Give a command and wait until it is carried out; gives what the trainer says to it."""
-        answer = await self._http.post(f"/api/ops/{name}", json=body)
-        answer.raise_for_status()
-        command_id = answer.json()["command_id"]
-        async with asyncio.timeout(patience_s):
-            while True:
-                told = (await self._http.get(f"/api/ops/commands/{command_id}")).json()
-                if told["outcome"] in ("failed", "refused"):
-                    raise RuntimeError(f"{name} {body}: {told}")
-                if told["outcome"] == "done":
-                    return str(told["message"])
-                await asyncio.sleep(0.1)
-
-    async def versions(self, model: str) -> list[str]:
-        """All versions of a model, the oldest first."""
-        listed = (await self._http.get("/api/models")).json()
-        return [version["version"] for one in listed if one["model"] == model for version in one["versions"]]
-
-    async def shift(self, endpoint: str, versions: Sequence[str]) -> None:
-        """Share an endpoint's traffic half and half between two versions for two seconds, through boto3."""
-        sagemaker: Any = boto3.client("sagemaker", **self._settings.aws("sagemaker"))
-
-        async def weigh(weights: Sequence[float]) -> None:
-            wishes = [{"VariantName": variant_of(v), "DesiredWeight": w} for v, w in zip(versions, weights, strict=True)]
-            await asyncio.to_thread(
-                sagemaker.update_endpoint_weights_and_capacities, EndpointName=endpoint, DesiredWeightsAndCapacities=wishes
-            )
-            await asyncio.to_thread(sagemaker.get_waiter("endpoint_in_service").wait, EndpointName=endpoint)
-
-        await weigh([1, 1])
-        await asyncio.sleep(2)
-        await weigh([1, 0])
-
-
 async def row_faults(seed: int) -> Row:
     """One endpoint hung, crashed and answering garbage, in turn, under 25 drawings a second: the others, and its way back."""
     ill = "kmeans"
@@ -387,116 +206,6 @@ async def row_faults(seed: int) -> Row:
                 }
                 console.print(fault, measured[fault])
     return measured
-
-
-Act = Callable[[], Coroutine[Any, Any, None]]
-
-
-def faults(game: Product, model: str) -> dict[str, tuple[Act, Act]]:
-    """How each fault is made, and how it ends."""
-    settings = Settings.load(**game.settings.model_dump(exclude_none=True))
-
-    def serving() -> list[psutil.Process]:
-        root = psutil.Process(game.pid("sagemaker"))
-        found = []
-        for process in root.children(recursive=True):
-            with suppress(psutil.Error):
-                command = " ".join(process.cmdline())
-                if f"images/{model}/" in command and "serve" in command:
-                    found.append(process)
-        return found
-
-    async def hang() -> None:
-        for process in serving():
-            process.suspend()
-
-    async def wake() -> None:
-        for process in serving():
-            with suppress(psutil.Error):
-                process.resume()
-
-    stop = asyncio.Event()
-    killing: list[asyncio.Task[None]] = []
-
-    async def crash() -> None:
-        async def keep_killing() -> None:
-            while not stop.is_set():
-                for process in serving():
-                    with suppress(psutil.Error):
-                        process.kill()
-                await asyncio.sleep(0.1)
-
-        stop.clear()
-        killing.append(asyncio.create_task(keep_killing()))
-
-    async def let_live() -> None:
-        stop.set()
-        await asyncio.gather(*killing)
-
-    async def garbage() -> None:
-        await asyncio.to_thread(spoil, settings, model)
-
-    async def unspoil() -> None:
-        await asyncio.to_thread(restore, settings, model)
-
-    return {"hung": (hang, wake), "crashed": (crash, let_live), "garbage": (garbage, unspoil)}
-
-
-def spoil(settings: Any, model: str) -> None:
-    """Let an endpoint serve a model whose numbers are all NaN, under the name of the one before: what it answers is garbage."""
-    sagemaker = boto3.client("sagemaker", **settings.aws("sagemaker"))
-    config = sagemaker.describe_endpoint(EndpointName=f"gamenight-{model}")["EndpointConfigName"]
-    [variant] = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
-    container = sagemaker.describe_model(ModelName=variant["ModelName"])["PrimaryContainer"]
-    bucket, key = container["ModelDataUrl"].removeprefix("s3://").split("/", 1)
-    s3 = boto3.client("s3", **settings.aws("s3"))
-    artifact = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    s3.put_object(Bucket=bucket, Key=f"bench/{model}/model.tar.gz", Body=spoilt(artifact))
-    sagemaker.create_model(
-        ModelName=f"bench-{model}",
-        PrimaryContainer={**container, "ModelDataUrl": f"s3://{bucket}/bench/{model}/model.tar.gz"},
-        ExecutionRoleArn=settings.role_arn,
-    )
-    sagemaker.create_endpoint_config(
-        EndpointConfigName=f"bench-{model}", ProductionVariants=[{**variant, "ModelName": f"bench-{model}"}]
-    )
-    update(sagemaker, model, f"bench-{model}")
-    restored[model] = config
-
-
-restored: dict[str, str] = {}
-"""The configuration of each endpoint before it was spoilt."""
-
-
-def restore(settings: Any, model: str) -> None:
-    """Let the endpoint serve what it served before."""
-    update(boto3.client("sagemaker", **settings.aws("sagemaker")), model, restored.pop(model))
-
-
-def update(sagemaker: Any, model: str, config: str) -> None:
-    """Let an endpoint go over to another configuration, and wait until it has."""
-    sagemaker.update_endpoint(EndpointName=f"gamenight-{model}", EndpointConfigName=config)
-    while sagemaker.describe_endpoint(EndpointName=f"gamenight-{model}")["EndpointStatus"] != "InService":
-        time.sleep(0.05)
-
-
-def spoilt(artifact: bytes) -> bytes:
-    """A model artifact with NaN in the place of every number in its arrays."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=io.BytesIO(artifact)) as given, tarfile.open(fileobj=out, mode="w:gz") as made:
-        for entry in given.getmembers():
-            file = given.extractfile(entry)
-            assert file is not None
-            content = file.read()
-            if entry.name.endswith(".npz"):
-                with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                    kept = {name: np.full_like(a, np.nan) if a.dtype.kind == "f" else a for name, a in arrays.items()}
-                spoiled = io.BytesIO()
-                np.savez(spoiled, **kept)
-                content = spoiled.getvalue()
-            entry.size = len(content)
-            made.addfile(entry, io.BytesIO(content))
-    return out.getvalue()
 
 
 async def row_blend(seed: int) -> Row:

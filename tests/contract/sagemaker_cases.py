@@ -21,8 +21,9 @@ from botocore.exceptions import ClientError
 from numpy.typing import NDArray
 
 from contracts.settings import Settings
-from deploy.local.install import HERE, IMAGES
+from deploy.local.install import HERE
 from producers.blobs import ensure_bucket
+from tests.roster import IMAGES
 
 NPY = "application/x-npy"
 BASE = Path(__file__).resolve().parents[2] / "trainers" / "images" / "xgboost" / "base" / "model.tar.gz"
@@ -99,7 +100,7 @@ def must_be_here(tools: Path, algorithm: str) -> None:
     unavailable = tools / "images" / f"{algorithm}.unavailable"
     if not unavailable.is_file():
         return
-    told = json.loads((IMAGES / algorithm / "image.json").read_text())
+    told = json.loads((IMAGES[algorithm] / "image.json").read_text())
     platforms, wanted = told["platforms"], told.get("python")
     if (platforms and HERE not in platforms) or (wanted is not None and not python_is_here(wanted)):
         pytest.skip(unavailable.read_text())

@@ -11,8 +11,9 @@ import pytest
 
 from contracts.events import CorrectionGiven, DrawingSubmitted, Event, LessonTaught, decode
 from contracts.ports import Bus, Record, Tail
-from producers import bus as buses
-from producers.bus import BusClosed, BusError, BusFull, EventTooLarge, UnknownTopic, open_bus, partition_of
+from producers import kafka_bus
+from producers.bus import BusError, open_bus
+from producers.placement import MAX_VALUE, BusClosed, BusFull, EventTooLarge, UnknownTopic, partition_of
 
 Opener = Callable[[], Bus]
 DEADLINE_S = 20.0
@@ -274,7 +275,7 @@ def test_publishing_never_raises_but_its_future_does(bus, player):
         key: ClassVar[str] = "type"
         type: str = "Stray"
 
-    huge = drawing(player).model_copy(update={"room": "x" * buses.MAX_VALUE})
+    huge = drawing(player).model_copy(update={"room": "x" * MAX_VALUE})
 
     assert isinstance(bus.publish(Stray()).exception(DEADLINE_S), UnknownTopic)
     assert isinstance(bus.publish(huge).exception(DEADLINE_S), EventTooLarge)
@@ -293,9 +294,9 @@ def test_a_partition_that_is_not_there_is_refused(bus):
 
 def test_the_largest_event_that_is_allowed_passes(bus, player):
     tail = bus.follow(["drawings.v1"], "end")
-    room = "x" * (buses.MAX_VALUE - len(drawing(player).model_copy(update={"room": ""}).record_value()))
+    room = "x" * (MAX_VALUE - len(drawing(player).model_copy(update={"room": ""}).record_value()))
     largest = drawing(player).model_copy(update={"room": room})
-    assert len(largest.record_value()) == buses.MAX_VALUE
+    assert len(largest.record_value()) == MAX_VALUE
 
     bus.publish(largest).result(DEADLINE_S)
 
@@ -357,7 +358,7 @@ def test_publishing_from_many_threads_loses_nothing(bus, player):
 
 
 def test_when_too_much_waits_for_kafka_publishing_fails_instead_of_growing(kafka, player, monkeypatch):
-    monkeypatch.setattr(buses, "MAX_UNACKNOWLEDGED", 100)
+    monkeypatch.setattr(kafka_bus, "MAX_UNACKNOWLEDGED", 100)
     bus = open_bus(f"kafka://{kafka}")
 
     assert isinstance(bus.publish(drawing(player)).exception(DEADLINE_S), BusFull)

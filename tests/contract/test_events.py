@@ -6,12 +6,12 @@ a change that breaks one of them takes a new topic version beside the old.
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin
 
 import pytest
 
+from contracts import events
 from contracts.events import (
-    BATCH_MODELS,
     EVENTS,
     ONLINE_MODELS,
     PLAYER_PARTITIONS,
@@ -25,7 +25,8 @@ from contracts.events import (
     decode,
     generation,
 )
-from tests.histories import correction, drawing, guess, lesson, seconds, shown
+from tests.histories import answered, correction, drawing, guess, lesson, seconds, shown
+from tests.roster import BATCH_MODELS
 
 GOLDEN = Path(__file__).with_name("golden")
 everyone = pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
@@ -65,6 +66,12 @@ def test_a_record_of_the_first_day_can_be_read(kind):
 
     assert type(event) is kind
     assert holds(json.loads(event.record_value()), golden(kind))
+
+
+def test_every_event_of_the_module_is_on_its_list():
+    defined = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event)]
+
+    assert {kind.__name__ for kind in defined if get_origin(kind.model_fields["type"].annotation) is Literal} == set(by_name())
 
 
 def test_every_event_has_a_golden_record_and_no_record_is_an_orphan():
@@ -152,7 +159,9 @@ def test_an_event_says_who_writes_it_and_why_twice_is_harmless(kind):
 def test_topics_keyed_by_player_have_the_same_partitions_so_that_a_players_events_meet():
     keyed = {kind.topic for kind in EVENTS if kind.key == "player_id"}
 
-    assert keyed == {"drawings.v1", "guesses.v1", "previews.v1", "corrections.v1", "examples.v1", "receipts.v1"}
+    assert keyed == {
+        "drawings.v1", "guesses.v1", "answers.v1", "previews.v1", "corrections.v1", "examples.v1", "receipts.v1",
+    }  # fmt: skip
     assert {TOPICS[topic].partitions for topic in keyed} == {PLAYER_PARTITIONS}
 
 
@@ -198,6 +207,18 @@ def test_a_model_answers_a_drawing_once():
     assert guess(label=1).guess_id == guess(label=7, version="mnist1+9", at=9).guess_id
     assert guess(model="river").guess_id != guess(model="xgboost").guess_id
     assert guess("d1").guess_id != guess("d2").guess_id
+
+
+def test_the_guesses_of_an_answered_drawing_are_those_that_were_shown():
+    seen = [guess(), guess(model="xgboost", role="shadow", fallback="why"), guess(model="everyone", left_out={"mxnet": "late"})]
+
+    told = answered(seen, lead="river", lead_after=3)
+
+    assert all((made.at, made.lead, made.lead_after) == (told.at, "river", 3) for made in told.made())
+    same = {"at": told.at, "lead": "river", "lead_after": 3, "features": None}
+    assert told.made() == [made.model_copy(update=same) for made in seen]
+    assert [made.guess_id for made in told.made()] == [made.guess_id for made in seen]
+    assert [one.shadow for one in told.guesses] == [False, True, False]
 
 
 def test_what_is_later_in_a_models_slot_replaces_what_is_there():

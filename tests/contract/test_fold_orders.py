@@ -20,12 +20,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
-from contracts.events import CorrectionReceipt, Event, ExampleLabelled, LessonTaught, ScoresCounted
-from streams.joining import Joiner
-from streams.learning import Learner, State, load_base
-from streams.personal import Personal
-from streams.scoring import Scorer
-from tests.histories import READER, MemoryCells, correction, drawing, features, folded, guess, missed, named, withdrawal
+from contracts.events import (
+    CorrectionReceipt,
+    DrawingAnswered,
+    Event,
+    ExampleLabelled,
+    GuessMade,
+    LessonTaught,
+    PreviewGuessed,
+    ScoresCounted,
+)
+from streams.joiner import Joiner
+from streams.learner import Learner, State
+from streams.online_base import load_base
+from streams.personal_model import Personal
+from streams.scorer import Scorer
+from tests.histories import (
+    READER,
+    MemoryCells,
+    answer,
+    answered,
+    correction,
+    drawing,
+    features,
+    folded,
+    guess,
+    named,
+    withdrawal,
+)
 
 PLAYERS = ("ada", "bob")
 DRAWINGS = ("d1", "d2", "d3")
@@ -40,28 +62,43 @@ ASKED = np.frombuffer(features().embedding, "<f4")[None]
 
 
 @st.composite
+def parts(draw: st.DrawFn, name: str, player: str, guesses: list[GuessMade]) -> list[DrawingAnswered]:
+    """These guesses in one part or several, the features with any of them or none, misses beside them."""
+    cuts = sorted(draw(st.sets(st.integers(0, len(guesses)), max_size=2)))
+    several = [guesses[first:end] for first, end in zip([0, *cuts], [*cuts, len(guesses)], strict=True)]
+    read = draw(st.integers(0, len(several)))
+    who = {"drawing_id": named(name), "player_id": player}
+    missing = st.sampled_from([{}, {"mxnet": "no answer within 250 ms"}])
+    return [
+        answered(part, **who, missed=draw(missing), features=features() if n == read else None)
+        for n, part in enumerate(several)
+    ]
+
+
+@st.composite
 def topics(draw: st.DrawFn) -> list[list[Event]]:
     """What some players put on each topic, in the order in which they did."""
-    drawings, guesses, words = [], [], []
+    drawings, answers, words = [], [], []
     for player in PLAYERS:
         for n, name in enumerate(f"{player}'s {name}" for name in DRAWINGS[: draw(st.integers(1, 3))]):
             at = draw(st.sampled_from([0, 5, 12, 3600, 3605]))
             drawings.append(drawing(name, player=player, at=at + n))
+            guesses: list[GuessMade] = []
             for model in draw(st.lists(st.sampled_from(list(VERSIONS)), unique=True)):
                 version = draw(st.sampled_from(VERSIONS[model]))
-                guesses.append(guess(name, draw(st.integers(0, 9)), model=model, version=version, player=player))
+                made = guess(name, draw(st.integers(0, 9)), model=model, version=version, player=player, features=None)
+                guesses.append(made)
                 if model == "xgboost" and draw(st.booleans()):
                     shadow = guess(name, draw(st.integers(0, 9)), model=model, version="3", player=player, role="shadow")
                     guesses.append(shadow)
-            if draw(st.booleans()):
-                guesses.append(missed(name, model="mxnet", player=player))
+            answers += draw(parts(name, player, guesses))
             for number in draw(st.lists(st.integers(0, 2), max_size=4)):
                 word = f"{name}, word {number}"
                 if draw(st.booleans()):
                     words.append(correction(name, draw(st.integers(0, 9)), word=word, player=player))
                 else:
                     words.append(withdrawal(name, word=word, player=player))
-    return [drawings, guesses, words]
+    return [drawings, answers, words]
 
 
 def arrival(data: DataObject, lanes: list[list[Event]]) -> list[Event]:
@@ -79,6 +116,19 @@ def arrival(data: DataObject, lanes: list[list[Event]]) -> list[Event]:
 def said_of(event: Event) -> dict[str, Any]:
     """An event without the time at which it was written."""
     return event.model_dump(mode="json", exclude={"at"})
+
+
+@settings(max_examples=40, deadline=None)
+@given(lanes=topics(), data=st.data(), step=STEPS)
+def test_what_a_fold_says_is_of_the_time_of_its_step_and_reads_no_clock(lanes, data, step):
+    joined = folded(Joiner(), arrival(data, lanes), step=step)
+    own = folded(Personal(READER), joined, step=step)
+    taught = folded(Scorer(), joined, step=step)
+    lessons = [event for event in taught if isinstance(event, LessonTaught)]
+    learned = folded(Learner(LEARNER), lessons, step=step)
+
+    said = [event for event in (*joined, *own, *taught, *learned) if not isinstance(event, PreviewGuessed)]
+    assert {event.at for event in said} <= {MemoryCells.at}
 
 
 def ended(history: list[Event], step: int | None = None) -> dict[str, Any]:
@@ -161,7 +211,7 @@ def weights(history: list[Event], step: int | None) -> str:
 
 
 def test_two_words_on_one_drawing_in_one_step_or_in_two_give_one_digest():
-    history = [drawing(), guess(), correction(label=1, word="c1"), correction(label=2, word="c2")]
+    history = [drawing(), answer(), correction(label=1, word="c1"), correction(label=2, word="c2")]
 
     in_one, in_two = weights(history, None), weights(history, 3)
 
@@ -170,7 +220,7 @@ def test_two_words_on_one_drawing_in_one_step_or_in_two_give_one_digest():
 
 @pytest.mark.parametrize("second", [correction(label=2, word="c2"), withdrawal(word="c1")], ids=["replaced", "taken back"])
 def test_two_words_on_one_drawing_give_one_digest_wherever_the_guess_comes_among_them(second):
-    told = [drawing(), guess(), correction(label=1, word="c1"), second]
+    told = [drawing(), answer(), correction(label=1, word="c1"), second]
     orders = [order for order in permutations(told) if order.index(told[2]) < order.index(second)]
 
     digests = {(weights(list(order), step)) for order in orders for step in (1, None)}
@@ -247,7 +297,7 @@ def identity(event: Event) -> str:
 def test_one_drawing_goes_the_whole_way_to_a_receipt():
     base = load_base()
     read = features(reader=base.reader)
-    history = [drawing(), guess(features=read), guess(model="xgboost"), correction(label=1)]
+    history = [drawing(), answered([guess(features=read), guess(model="xgboost")]), correction(label=1)]
 
     examples = folded(Joiner(), history)
     scored = folded(Scorer(), examples)

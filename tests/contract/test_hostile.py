@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.board import Board, Implausible
-from api.orders import Orders
+from api.folds.command_status import CommandStatus
+from api.folds.implausible import Implausible
+from api.folds.model_board import ModelBoard
 from contracts.events import (
     EVENTS,
     TOPICS,
@@ -23,20 +24,24 @@ from contracts.events import (
 )
 from contracts.ports import Record
 from contracts.records import read
-from streams.folding import Fold, advance, begin
-from streams.joining import Joiner
-from streams.learning import Learner, load_base
+from streams.fold import Fold, advance, begin
+from streams.joiner import Joiner
+from streams.learner import Learner
 from streams.ledger import Ledger
 from streams.models import Models
-from streams.personal import Personal
+from streams.online_base import load_base
+from streams.personal_model import Personal
 from streams.routing import Online, Table
-from streams.scoring import Scorer
-from tests.bad_records import HOSTILE
+from streams.scorer import Scorer
+from tests.bad_values import HOSTILE
 from tests.contract.test_events import GOLDEN
-from tests.histories import MemoryCells, correction, drawing, example, features, guess, lesson, named, seconds
-from trainers.standing import Standing
+from tests.histories import MemoryCells, answer, correction, drawing, example, features, lesson, named, seconds
+from tests.roster import ROSTER
+from trainers.model_log import Standing
 
 _B64 = "AAAA" * 400
+_GUESS = {"model": "river", "version": "1", "label": 7, "probabilities": [0.1] * 10, "hops": {}}
+_MANY = [f"m{n}" for n in range(65)]
 _FAR, _EARLY = "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"
 
 REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -59,6 +64,9 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "a version in another folder": ("GuessMade", {"version": "../../x"}),
     "a version of a newline": ("GuessMade", {"version": "1\n2"}),
     "an embedding that is cut": ("GuessMade", {"features": {"raster": _B64[:1048], "embedding": "AAAA", "reader": "r"}}),
+    "a miss in another folder": ("DrawingAnswered", {"missed": {"../../x": ""}}),
+    "guesses without end": ("DrawingAnswered", {"guesses": [_GUESS] * 65}),
+    "a guess of a blend without end": ("DrawingAnswered", {"guesses": [_GUESS | {"left_out": dict.fromkeys(_MANY, "")}]}),
     "a revision beyond all": ("ExampleLabelled", {"revision": 1 << 40}),
     "a day of drawing in the year 9999": ("ExampleLabelled", {"drawn_at": _FAR}),
     "a width without end": ("ExampleLabelled", {"width": float("inf")}),
@@ -113,7 +121,7 @@ def _honest(number: int, reader: str) -> dict[str, tuple[list[Event], type[Event
     read_so = features(number, reader)
     told = example(name, word=word, features=read_so)
     return {
-        "joiner": ([drawing(name), guess(name), correction(name, word=word)], ExampleLabelled),
+        "joiner": ([drawing(name), answer(name), correction(name, word=word)], ExampleLabelled),
         "scorer": ([told], LessonTaught),
         "personal": ([told], CorrectionReceipt),
         "learner": ([lesson(f"l{number}", seed=number, reader=reader)], CorrectionReceipt),
@@ -159,21 +167,22 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
     [honest] = river.open(MemoryCells(), 0)
     assert isinstance(honest, SnapshotTaken)
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
-    models, board, standing, orders = Models(Table(online={"river": start}), base.reader), Board(), Standing(), Orders()
+    models = Models(Table(online={"river": start}), base.reader)
+    board, standing, commands = ModelBoard(ROSTER), Standing(ROSTER), CommandStatus()
     event = _read(bad.topic, value)
     assert isinstance(event, Event)
     rejecting = set()
     if bad.topic == "models.v1":
-        rejecting |= {one.stage for one in models.learn([Record(bad.topic, 0, 0, b"bad", value, NOW_MS)])}
+        rejecting |= {one.stage for one in models.apply([Record(bad.topic, 0, 0, b"bad", value, NOW_MS)])}
     try:
         board.apply(event)
     except Implausible:
         rejecting.add("api")
-    standing.hear(event)
-    orders.apply(event)
+    standing.apply(event)
+    commands.apply(event)
     assert rejecting == bad.rejected_by
 
-    assert models.learn([Record("models.v1", 0, 1, b"river", honest.record_value(), NOW_MS)]) == []
+    assert models.apply([Record("models.v1", 0, 1, b"river", honest.record_value(), NOW_MS)]) == []
     board.apply(honest)
     assert models.table.online.keys() == {"river"}
     assert models.table.online["river"].version == honest.version == board.state("river").version
@@ -187,7 +196,7 @@ def test_a_snapshot_that_cannot_be_used_hides_no_honest_one_of_its_key():
     models = Models(Table(online={"river": start}), base.reader)
     bad = HOSTILE["a snapshot of another shape"].value("ada", str(named("d1")))
 
-    told = models.learn(
+    told = models.apply(
         [Record("models.v1", 0, n, b"river", value, NOW_MS) for n, value in enumerate([honest.record_value(), bad])]
     )
 
@@ -197,7 +206,7 @@ def test_a_snapshot_that_cannot_be_used_hides_no_honest_one_of_its_key():
 
 def _folds() -> Iterator[tuple[str, Fold, list[Any]]]:
     base = load_base()
-    many = [guess(model=f"m{n}", features=None) for n in range(70)]
+    many = [answer(model=f"m{n}", features=None) for n in range(70)]
     yield "guesses without end", Joiner(), [drawing(), *many, correction()]
     yield "a lesson for a model that nobody knows", Learner(base), [lesson(model="nobody", reader=base.reader)]
     yield "a lesson of other features", Learner(base), [lesson(reader="raster-9/0")]
@@ -240,7 +249,7 @@ def test_a_snapshot_whose_weights_are_no_matrix_is_told_and_the_models_stay():
     models = Models(Table(), "raster-1/00000000")
     snapshot = json.loads((GOLDEN / "SnapshotTaken.json").read_text()) | {"weights": "AAAA", "reader": "raster-1/00000000"}
 
-    [told] = models.learn([Record("models.v1", 0, 3, b"river", json.dumps(snapshot).encode(), 0)])
+    [told] = models.apply([Record("models.v1", 0, 3, b"river", json.dumps(snapshot).encode(), 0)])
 
     assert (told.source, told.source_offset, told.stage) == ("models.v1", 3, "router")
     assert models.table == Table()
@@ -250,7 +259,7 @@ def test_a_bad_record_hides_no_good_one_of_its_key():
     good = (GOLDEN / "ModelPromoted.json").read_bytes()
     models = Models(Table(), "r")
 
-    told = models.learn([Record("models.v1", 0, n, b"xgboost", value, 0) for n, value in enumerate([good, b"[1]", None])])
+    told = models.apply([Record("models.v1", 0, n, b"xgboost", value, 0) for n, value in enumerate([good, b"[1]", None])])
 
     assert [one.source_offset for one in told] == [1]
     assert list(models.table.batch) == ["xgboost"]

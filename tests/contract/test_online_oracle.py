@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from contracts.events import ExampleLabelled
-from streams.learning import Softmax
-from streams.personal import Personal
+from contracts.ports import Origin
+from streams.learner import Softmax
+from streams.personal_model import Personal
 from tests.histories import MemoryCells, folded
 from tests.writers import Drawings, drawings
 
@@ -31,7 +32,7 @@ def test_softmax_has_the_numbers_of_rivers_own_softmax_regression():
 
 
 def by_the_formula(taught: dict[int, tuple[int, bool]], asked: np.ndarray, shared: np.ndarray, one: Drawings) -> list[float]:
-    """The kernel memory in plain Python, as streams.personal states it; ``taught``: label and hit, by the drawing's number."""
+    """The kernel memory in plain Python, as `personal_model` states it; ``taught``: label and hit, by the drawing's number."""
     hits = n = 0.0
     for number in sorted(taught):
         hits, n = 0.97 * hits + taught[number][1], 0.97 * n + 1
@@ -51,7 +52,7 @@ def test_yours_has_the_numbers_of_the_formula_on_a_stream_of_real_drawings():
     rng = np.random.default_rng(20181103)
 
     def tell(example: ExampleLabelled) -> None:
-        list(own.decide(cells, example, 0, 0))
+        list(own.apply(cells, example, Origin(0, 0, 0)))
 
     for number in range(120):
         p, version = own.answer(0, "p", one.embeddings[[number]], one.shared[[number]])
@@ -113,6 +114,6 @@ def test_nobody_who_confirms_what_was_right_loses():
         right = 0.0
         for number in range(len(one.labels)):
             right += share_read(own, one, one.labels, np.array([number]))
-            list(own.decide(cells, one.example("p", number), 0, number))
+            list(own.apply(cells, one.example("p", number), Origin(0, number, 0)))
 
         assert right / len(one.labels) >= (one.shared.argmax(axis=1) == one.labels).mean()

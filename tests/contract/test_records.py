@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.events import MAX_WORDS, TOPICS, MessageRejected, decode
+from contracts.events import MAX_CORRECTIONS, TOPICS, MessageRejected, decode
 from contracts.ports import Record
 from contracts.records import KEPT_BYTES, KEPT_KEY_BYTES, read, rejection
-from producers.bus import MAX_VALUE
+from producers.placement import MAX_VALUE
 from tests.contract.test_events import GOLDEN
 from tests.histories import BEGAN, correction, drawing, example
 
@@ -118,7 +118,7 @@ def test_the_time_of_a_record_is_the_brokers():
 
 
 def test_an_example_has_no_more_revisions_than_events():
-    most = 1 + len(example().guesses) + MAX_WORDS
+    most = 1 + len(example().guesses) + MAX_CORRECTIONS
 
     assert example(revision=most).revision == most
     with pytest.raises(ValueError, match=f"revision {most + 1}"):
@@ -138,6 +138,7 @@ def test_who_rejects_a_record_again_says_the_same_and_another_stage_does_not():
     bad = record("drawings.v1", b"[1]")
 
     assert read(bad, "a").rejection_id == read(bad, "a").rejection_id  # type: ignore[union-attr]
+    assert read(bad, "a") == read(bad, "a"), "to the last byte: it has the record's own time"
     assert read(bad, "a").rejection_id != read(bad, "b").rejection_id  # type: ignore[union-attr]
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.sagemaker import containers
-from deploy.local.sagemaker.endpoints import Endpoints
+from deploy.local.sagemaker import containers, training
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.sagemaker.training import TrainingJobs
+from deploy.local.sagemaker.fleet import Fleet
 from tests.contract.sagemaker_stage import Stage, until
 
 
@@ -92,7 +91,7 @@ async def test_an_endpoint_that_breaks_off_for_a_reason_nobody_thought_of_is_not
 
     await two_versions(stage)
     with monkeypatch.context() as patched:
-        patched.setattr(Endpoints, "_variant", surprise)
+        patched.setattr(Fleet, "variant", surprise)
         async with stage.service() as ask:
             await until(lambda: not any(task.get_name() == "endpoint game" for task in asyncio.all_tasks()))
             described = await ask("DescribeEndpoint", EndpointName="game")
@@ -104,7 +103,7 @@ async def test_an_endpoint_that_breaks_off_for_a_reason_nobody_thought_of_is_not
     stage.gate.touch()
     async with stage.service() as ask:
         await ask.settled("game")
-        monkeypatch.setattr(Endpoints, "_variant", surprise)
+        monkeypatch.setattr(Fleet, "variant", surprise)
         await ask("UpdateEndpoint", EndpointName="game", EndpointConfigName="next")
         described = await ask.settled("game")
         assert described["FailureReason"] == "InternalServerError: KeyError('surprise')"
@@ -218,7 +217,7 @@ async def test_a_job_that_breaks_off_for_a_reason_nobody_thought_of_has_failed(
     def surprise(*_: object) -> None:
         raise KeyError("surprise")
 
-    monkeypatch.setattr(TrainingJobs, "_prepare", surprise)
+    monkeypatch.setattr(training, "lay_out", surprise)
     async with stage.service() as ask:
         await ask.job("unlucky", FOREVER)
         job = await ask.secondary("unlucky", "Failed")

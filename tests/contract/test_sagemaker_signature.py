@@ -1,6 +1,7 @@
 """The server's half of AWS Signature Version 4, held against botocore's signer; and what runs where nothing can be mounted."""
 
 import asyncio
+import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -88,6 +89,26 @@ def test_what_was_changed_under_way_or_is_too_old_is_refused(change: str) -> Non
     with pytest.raises(AwsError) as refused:
         verify(request, body, now)
     assert (refused.value.code, refused.value.status) == ("InvalidSignatureException", 403)
+
+
+def test_a_body_is_held_against_the_signature_whatever_digest_its_request_claims() -> None:
+    digest = hashlib.sha256(b"x").hexdigest()
+    request = signed("POST", "http://127.0.0.1:9094/a", b"x", **{"X-Amz-Content-SHA256": digest})
+
+    verify(request, b"x")
+    with pytest.raises(AwsError):
+        verify(request, b"y")
+
+
+@pytest.mark.parametrize("more", ["#b", "%23b", "?b", "/", "/../a", "\t"])
+def test_nothing_can_be_hung_on_a_signed_target(more: str) -> None:
+    request = signed("POST", "http://127.0.0.1:9094/a", b"x")
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    place = {"key": KEY, "secret": SECRET, "region": "us-east-1", "service": "sagemaker"}
+
+    signature.verify("POST", "/a", headers, b"x", **place)
+    with pytest.raises(AwsError):
+        signature.verify("POST", f"/a{more}", headers, b"x", **place)
 
 
 async def test_where_nothing_can_be_mounted_a_variable_names_the_folder(

@@ -106,7 +106,9 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
     visits: list[Visit] = []
     contexts: list[BrowserContext] = []
 
-    def opened(url: str, *, context: BrowserContext | None = None, expected: str = "", **options: Any) -> Visit:
+    def opened(
+        url: str, *, context: BrowserContext | None = None, expected: str = "", live: bool = True, **options: Any
+    ) -> Visit:
         if context is None:
             context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
             contexts.append(context)
@@ -114,7 +116,8 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
         visits.append(one)
         one.page.set_default_timeout(15_000)
         one.page.goto(url)
-        one.page.locator('#connection[data-state="live"]').wait_for()
+        if live:
+            one.page.locator('#connection[data-state="live"]').wait_for()
         return one
 
     yield opened

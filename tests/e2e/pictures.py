@@ -82,7 +82,7 @@ def main(url: str) -> None:
         page.locator("#chart .line").first.wait_for()
         page.wait_for_timeout(500)
         page.screenshot(path=images / "watch.png", full_page=True, clip=WATCH)
-        for name, shown in (("library", ".shelf"), ("endpoints", ".endpoint")):
+        for name, shown in (("library", ".versions"), ("endpoints", ".endpoint")):
             page.goto(f"{url}/{name}")
             page.locator(shown).first.wait_for()
             page.screenshot(path=images / f"{name}.png", full_page=True)

@@ -11,7 +11,7 @@ from uuid import uuid4
 import uvicorn
 
 from api.app import create_app
-from api.frames import MAX_FRAME
+from api.play.messages import MAX_FRAME
 from api.sockets import Protocol
 from contracts.events import (
     BLEND,

@@ -33,7 +33,7 @@ def test_a_drawing_is_guessed_corrected_by_a_key_and_the_receipt_says_who_learne
     river = game.page.locator('#receipt .line[data-model="river"]')
     expect(river).to_contain_text(f"River learned it: 1{NBSP}% → 81{NBSP}%")
     expect(river).to_contain_text("mnist1+41 → +42")
-    expect(game.page.locator("#receipt-title")).to_have_text("What your word, 7, did")
+    expect(game.page.locator("#receipt-title")).to_have_text("What your answer, 7, did")
     yours = game.page.locator('#receipt .line[data-model="yours"]')
     expect(yours).to_contain_text(f"Yours learned it: 1{NBSP}% → 97{NBSP}%")
     expect(yours).to_contain_text("knows 1 of your drawings")
@@ -413,7 +413,7 @@ def test_every_page_says_in_plain_words_what_is_missing_and_nothing_while_all_is
     for path in ("/", "/watch", "/library", "/endpoints"):
         banner = visit(stage.url + path).page.locator("p.health")
         expect(banner).to_have_text(
-            "MXNet does not guess at the moment."
+            "MXNet CNN does not guess at the moment."
             " The models do not learn at the moment: your corrections are kept, and learned when they do again."
         )
         expect(banner).to_have_attribute("data-status", "degraded")
@@ -442,7 +442,7 @@ def test_players_own_model_tells_how_many_of_their_drawings_it_knows(stage: Stag
     note = game.page.locator('article[data-model="yours"] .note')
     game.draw(ONE)
     expect(game.guess("yours")).to_have_text("1")
-    expect(note).to_have_text("as River, until your first word")
+    expect(note).to_have_text("as River, until your first answer")
     game.page.keyboard.press("7")
     expect(game.page.locator('#receipt .line[data-model="yours"]')).to_contain_text("knows 1 of your drawings")
     game.draw(ONE)
@@ -471,29 +471,29 @@ def test_the_library_shows_what_every_version_is_and_how_it_does(stage: Stage, v
     stage.score("xgboost", 7, [7] * 4 + [1], version="3", shadow=True)
     library = visit(f"{stage.url}/library")
 
-    shelf = library.page.locator('.shelf[data-model="xgboost"]')
-    statuses = [shelf.locator(f'.version[data-version="{version}"]').get_attribute("data-status") for version in "1234"]
+    versions = library.page.locator('.versions[data-model="xgboost"]')
+    statuses = [versions.locator(f'.version[data-version="{version}"]').get_attribute("data-status") for version in "1234"]
     assert statuses == ["previous", "champion", "canary", "refused"]
-    expect(shelf.locator('.version[data-version="3"] summary')).to_contain_text(f"canary 10{NBSP}%")
-    expect(shelf.locator('.version[data-version="2"] [data-what="live"]')).to_contain_text(f"90.0{NBSP}%")
-    expect(shelf.locator('.version[data-version="2"] [data-what="live"]')).to_contain_text("n = 10")
-    expect(shelf.locator('.version[data-version="3"] [data-what="as shadow"]')).to_contain_text(f"80.0{NBSP}%")
-    expect(library.page.locator('.shelf[data-model="everyone"] .standing')).to_have_text("champion")
-    expect(library.page.locator('.shelf[data-model="mxnet"]')).to_contain_text(NOT_HERE)
+    expect(versions.locator('.version[data-version="3"] summary')).to_contain_text(f"canary 10{NBSP}%")
+    expect(versions.locator('.version[data-version="2"] [data-what="live"]')).to_contain_text(f"90.0{NBSP}%")
+    expect(versions.locator('.version[data-version="2"] [data-what="live"]')).to_contain_text("n = 10")
+    expect(versions.locator('.version[data-version="3"] [data-what="as shadow"]')).to_contain_text(f"80.0{NBSP}%")
+    expect(library.page.locator('.versions[data-model="everyone"] .standing')).to_have_text("champion")
+    expect(library.page.locator('.versions[data-model="mxnet"]')).to_contain_text(NOT_HERE)
 
     library.page.keyboard.press("Tab")
-    shelf.locator('.version[data-version="2"] summary').focus()
+    versions.locator('.version[data-version="2"] summary').focus()
     library.page.keyboard.press("Enter")
-    papers = shelf.locator('.version[data-version="2"] .papers')
-    expect(papers).to_contain_text("model-package/gamenight-xgboost/2")
-    expect(papers).to_contain_text(f"MNIST accuracy 99.1{NBSP}%")
-    expect(papers).to_contain_text("seed 7")
+    provenance = versions.locator('.version[data-version="2"] .provenance')
+    expect(provenance).to_contain_text("model-package/gamenight-xgboost/2")
+    expect(provenance).to_contain_text(f"MNIST accuracy 99.1{NBSP}%")
+    expect(provenance).to_contain_text("seed 7")
 
     stage.candidate("3", "shadow")
     stage.policy("river")
-    expect(shelf.locator('.version[data-version="3"]')).to_have_attribute("data-status", "shadow")
-    expect(library.page.locator('.shelf[data-model="river"] .standing')).to_have_text("champion")
-    expect(papers).to_be_visible()  # what was opened stays open, and what was reached stays reached
+    expect(versions.locator('.version[data-version="3"]')).to_have_attribute("data-status", "shadow")
+    expect(library.page.locator('.versions[data-model="river"] .standing')).to_have_text("champion")
+    expect(provenance).to_be_visible()  # what was opened stays open, and what was reached stays reached
     assert library.page.evaluate("document.activeElement.parentElement.dataset.version") == "2"
 
 
@@ -529,6 +529,21 @@ def test_a_name_that_is_too_long_to_type_is_copied_by_a_button(stage: Stage, vis
     console.page.get_by_role("button", name="Copy the ARN of gamenight-xgboost").click()
     expect(console.page.locator('.endpoint[data-model="xgboost"] .copy')).to_have_text("Copied")
     assert console.page.evaluate("navigator.clipboard.readText()").endswith(":endpoint/gamenight-xgboost")
+
+
+def test_what_is_copied_says_so_though_its_card_is_drawn_anew_meanwhile(stage: Stage, visit: Visits) -> None:
+    stage.endpoint("base1")
+    page = visit(f"{stage.url}/endpoints").page
+    button = page.get_by_role("button", name="Copy the ARN of gamenight-xgboost")
+    expect(button).to_be_visible()
+    page.evaluate("void (navigator.clipboard.writeText = () => new Promise((done) => (window.copied = done)))")
+    button.click()
+    page.evaluate("document.querySelector('.endpoint[data-model=xgboost]').classList.add('old')")
+    stage.endpoint("2", "base1")
+    expect(page.locator(".endpoint.old")).to_have_count(0)
+    page.evaluate("window.copied()")
+    expect(button).to_have_text("Copied")
+    expect(button).to_have_text("Copy")
 
 
 def test_the_watch_page_marks_shadows_and_who_is_not_here(stage: Stage, visit: Visits) -> None:
@@ -577,3 +592,16 @@ def test_everything_that_can_be_pressed_is_reached_by_tab(stage: Stage, visit: V
         game.page.keyboard.press("Tab")
         reached.add(game.page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
     assert {"name", "another", "free", "pad", "clear", "confirm", *"0123456789"} <= reached
+
+
+def test_every_route_is_on_the_page_of_the_http_api_and_can_be_tried(stage: Stage, visit: Visits) -> None:
+    docs = visit(f"{stage.url}/docs", live=False)
+    document = json.loads(docs.page.request.get(f"{stage.url}/openapi.json").body())
+
+    docs.page.locator(".opblock").first.wait_for()
+    shown = {str(block.get_attribute("data-path")) for block in docs.page.locator(".opblock-summary-path").all()}
+    assert shown == set(document["paths"])
+    docs.page.locator("#operations-queries-healthz_healthz_get button").first.click()
+    docs.page.get_by_role("button", name="Try it out").click()
+    docs.page.get_by_role("button", name="Execute").click()
+    expect(docs.page.locator(".live-responses-table tbody .response-col_status").first).to_contain_text(re.compile("200|503"))

@@ -14,17 +14,21 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from contracts.events import Event, ExampleLabelled
-from contracts.ports import Cells
+from contracts.ports import Cells, Origin
 from contracts.settings import Settings
 from producers import logs
 from producers.bus import open_bus
-from streams import joining, personal, pipe
-from streams.folding import Fold
-from streams.joining import Joiner
-from streams.learning import Learner, load_base
+from streams import fold_runner, personal_model, story
+from streams.delivery import STEP
+from streams.fold import Fold
+from streams.fold_runner import FoldRunner
+from streams.joiner import Joiner
+from streams.learner import Learner
 from streams.ledger import Ledger
-from streams.personal import Personal
-from streams.scoring import Scorer
+from streams.online_base import load_base
+from streams.personal_model import Personal
+from streams.scorer import Scorer
+from streams.worker import Worker
 
 
 def stops_at(home: Path) -> Path:
@@ -37,7 +41,7 @@ class _Forgetful:
 
     def __init__(self, cells: Cells, prefix: str) -> None:
         self._cells, self._prefix = cells, prefix
-        self.put, self.drop = cells.put, cells.drop
+        self.put, self.drop, self.at = cells.put, cells.drop, cells.at
 
     def get(self, key: str) -> bytes | None:
         """The value, or None."""
@@ -46,38 +50,38 @@ class _Forgetful:
 
 def _forgets(fold: type[Any], prefix: str) -> Callable[[Settings], None]:
     def put_in(_: Settings) -> None:
-        decide = fold.decide
+        apply = fold.apply
 
-        def forgetful(self: Fold, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
-            said: Iterable[Event] = decide(self, _Forgetful(cells, prefix), event, partition, offset)
+        def forgetful(self: Fold, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+            said: Iterable[Event] = apply(self, _Forgetful(cells, prefix), event, origin)
             return said
 
-        fold.decide = forgetful
+        fold.apply = forgetful
 
     return put_in
 
 
 def _joiner_takes_all(_: Settings) -> None:
-    joining._same_guess = lambda *_: False
-    joining._is_news = lambda *_: True
+    story._same_guess = lambda *_: False
+    story._is_news = lambda *_: True
 
 
 def _personal_takes_all(_: Settings) -> None:
-    personal._place = lambda rows, _: len(rows)
+    personal_model._place = lambda rows, _: len(rows)
 
 
 def _acknowledges_first(settings: Settings) -> None:
-    real = pipe._all
+    real = fold_runner.take_gathered
 
-    async def acknowledged(queue: Any, most: int = pipe.STEP) -> list[Any]:
+    async def acknowledged(queue: Any, most: int = STEP) -> list[Any]:
         several = await real(queue, most)
-        for handed in filter(None, several):
-            handed.ack()
+        for delivery in filter(None, several):
+            delivery.ack()
         if any(several) and stops_at(settings.home).exists():
             await asyncio.Event().wait()
         return several
 
-    pipe._all = acknowledged
+    fold_runner.take_gathered = acknowledged
 
 
 def _publishes_first(settings: Settings) -> None:
@@ -116,13 +120,13 @@ def _keeps_what_is_sent(_: Settings) -> None:
 
 
 def _never_publishes(_: Settings) -> None:
-    real = pipe._Folding._publish
+    real = FoldRunner._publish
 
     async def published(self: Any) -> None:
         if self.fold.name != Scorer.name:
             await real(self)
 
-    pipe._Folding._publish = published  # type: ignore[method-assign]
+    FoldRunner._publish = published  # type: ignore[method-assign]
 
 
 FAULTS: Final[Mapping[str, Callable[[Settings], None]]] = MappingProxyType(
@@ -146,7 +150,7 @@ if __name__ == "__main__":
     role, fault = sys.argv[1:]
     FAULTS[fault](settings)
     base = load_base()
-    working = pipe.Pipe(settings, role, gather_ms=20)
+    working = Worker(settings, role, gather_ms=20)
     for fold in {"learning": (Joiner(), Scorer(), Learner(base)), "router": (Personal(base.reader),)}[role]:
         working.fold(fold, step=20)
     working.run()

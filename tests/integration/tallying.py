@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterable
 
 from contracts.events import CorrectionGiven, DrawingSubmitted, Event, GuessMade
-from contracts.ports import Cells
+from contracts.ports import Cells, Origin
 from contracts.settings import Settings
 from producers import logs
-from streams.pipe import Pipe
+from streams.worker import Worker
 
 POISON_WIDTH = 13.0
 """A drawing of this width makes the fold fail after it has written."""
@@ -31,7 +31,7 @@ class Tally:
         self._totals[partition] = int(cells.get("total") or b"0")
         return ()
 
-    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         assert isinstance(event, DrawingSubmitted | CorrectionGiven)
         key = f"{event.topic}/{event.player_id}"
         order = [*json.loads(cells.get(key) or b"[]"), str(event.drawing_id)]
@@ -49,9 +49,9 @@ class Tally:
                 final=event.final,
                 hops={},
             )
-            self._totals[partition] += 1
+            self._totals[origin.partition] += 1
             return (made,)
-        self._totals[partition] += 1
+        self._totals[origin.partition] += 1
         return ()
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
@@ -65,6 +65,6 @@ class Tally:
 if __name__ == "__main__":
     settings = Settings.load()
     logs.configure(settings, "tally")
-    pipe = Pipe(settings, "tally")
-    pipe.fold(Tally())
-    pipe.run()
+    worker = Worker(settings, "tally")
+    worker.fold(Tally())
+    worker.run()

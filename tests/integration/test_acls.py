@@ -13,13 +13,14 @@ import pytest
 
 from contracts.events import CorrectionProbed, PolicySet, RetrainModel
 from contracts.settings import LIMITS, Settings
-from deploy.audit import audit
 from deploy.local.keys import with_secrets
 from producers import acls
-from producers.bus import Undelivered, open_bus
-from producers.people import SimulationOptions
-from producers.players import simulate
+from producers.bus import open_bus
+from producers.placement import Undelivered
+from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
 from producers.topics import create_topics
+from tests.audited import WITHOUT_ENDPOINTS, audited
 from tests.clusters import PASSWORD, Authority, cluster, outside, scram
 from tests.serving import eventually, get
 
@@ -129,11 +130,7 @@ async def test_the_game_is_played_with_a_user_for_each_part(guarded: Settings) -
         await asyncio.to_thread(eventually, lambda: _answers(address))
         options = SimulationOptions(url=f"http://{address}", players=2, drawings=10, speed=6, patience_s=90)
         report = await simulate(options)
-        bus = open_bus(guarded)
-        try:
-            found = await audit(bus, report.saved, report.receipted, wait_s=30, models=("river", "yours", "everyone"))
-        finally:
-            bus.close()
+        found = await audited(guarded, report, wait_s=30, models=WITHOUT_ENDPOINTS)
     assert report.whole, report.to_json()
     assert report.receipts.get("learned", 0) > 0, "nobody learned: a right is missing"
     assert found.clean, found.model_dump_json(indent=2)

@@ -8,12 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from contracts.events import BATCH_MODELS, ModelPromoted, decode
+from contracts.events import ModelPromoted, decode
 from deploy.local.supervisor import Supervisor, running
 from producers.bus import open_bus
 from tests.answering import answering
 from tests.conftest import fresh_settings
 from tests.histories import drawing, guess, named
+from tests.roster import BATCH_MODELS
 from tests.serving import DEADLINE_S, eventually, get, playing, serving
 
 

@@ -14,14 +14,15 @@ import pytest
 from contracts.events import TOPICS, CorrectionReceipt, Event, ExampleLabelled, LessonTaught, decode
 from contracts.ports import Record
 from contracts.settings import Settings
-from deploy.audit import AuditReport, audit, committed, ledgers
+from deploy.audit import audit, committed, ledgers
+from deploy.auditor import AuditReport
 from deploy.local.supervisor import running
 from producers.bus import open_bus
 from producers.topics import create_topics, open_admin
-from streams.joining import Joiner
-from streams.learning import load_base
+from streams.joiner import Joiner
+from streams.online_base import load_base
 from tests.conftest import ROOT, fresh_settings
-from tests.histories import correction, drawing, features, guess, named, probabilities, withdrawal
+from tests.histories import answered, correction, drawing, features, guess, named, probabilities, withdrawal
 from tests.integration.faulty import stops_at
 
 DEADLINE_S = 120.0
@@ -108,10 +109,13 @@ class Game:
                 read = features(seed=len(self.drawn), reader=READER)
                 self.drawn.add(named(name))
                 self.said[named(word)] = named(name)
-                events += [drawing(name, player=player, at=n), guess(name, 7, player=player, features=read, at=n)]
-                events.append(guess(name, 3, model="xgboost", player=player, at=n))
                 own = {"version": "own1+0", "probabilities": probabilities(7)}
-                events.append(guess(name, 7, model="yours", player=player, at=n, **own))
+                guesses = [
+                    guess(name, 7, player=player, features=None, at=n),
+                    guess(name, 3, model="xgboost", player=player, at=n),
+                    guess(name, 7, model="yours", player=player, at=n, **own),
+                ]
+                events += [drawing(name, player=player, at=n), *guesses, answered(guesses, features=read, at=n)]
                 events.append(correction(name, n, word=word, player=player, at=n))
             events.append(correction(f"{player} 1", 5, word=f"{player} other", player=player))
             events.append(withdrawal(f"{player} 2", word=f"{player} word 2", player=player))

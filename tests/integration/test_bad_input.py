@@ -13,7 +13,8 @@ import pytest
 import structlog
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from api import play, sockets
+from api import sockets
+from api.play import session
 from producers.bus import open_bus
 from tests.histories import named
 from tests.serving import DEADLINE_S, SERVERS, Player, closing, eventually, opened, playing, serving
@@ -160,7 +161,7 @@ def test_bytes_that_are_no_websocket_frames_end_the_socket_with_1002(address, ot
 
 def test_twenty_mistakes_end_the_socket_with_1008(address, others, log):
     with playing(address) as player:
-        for _ in range(play.MISTAKES):
+        for _ in range(session.MISTAKES):
             player.say("oops")
         assert closing(player.socket) == (1008, "20 errors within 10 s")
     assert [line for line in log if line["event"] == "socket closed" and line["code"] == 1008]
@@ -177,7 +178,7 @@ def test_a_flood_ends_the_socket_with_1008(address, others):
 
 def test_a_client_that_never_reads_is_cut_and_holds_no_memory(address, others, monkeypatch):
     monkeypatch.setattr(sockets, "MAX_WAITING", 50)
-    monkeypatch.setattr(play, "MISTAKES", 10**9)
+    monkeypatch.setattr(session, "MISTAKES", 10**9)
     host, port = address.split(":")
     with network.socket() as raw:
         raw.setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, 4096)
@@ -239,14 +240,14 @@ def test_too_many_sockets_are_refused_with_503(address, monkeypatch):
 
 
 def test_a_socket_that_does_not_join_is_closed_with_1008(address, monkeypatch):
-    monkeypatch.setattr(play, "JOIN_S", 0.1)
+    monkeypatch.setattr(session, "JOIN_S", 0.1)
     with opened(address) as socket:
         assert closing(socket) == (1008, "no join within 0 s")
 
 
 def test_a_fault_of_ours_ends_the_socket_with_1011_and_not_without_a_word(address, log, monkeypatch):
     with playing(address) as player:
-        monkeypatch.setattr("api.play.parse", lambda data: 1 / 0)
+        monkeypatch.setattr("api.play.session.parse", lambda data: 1 / 0)
         player.say("anything")
         assert closing(player.socket)[0] == 1011
         monkeypatch.undo()

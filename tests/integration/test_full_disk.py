@@ -7,17 +7,15 @@ import orjson
 import pytest
 
 from contracts.settings import LIMITS
-from deploy.audit import audit
 from deploy.local import kafka
 from deploy.local.supervisor import running
-from producers.bus import open_bus
-from producers.people import SimulationOptions
-from producers.players import simulate
+from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
+from tests.audited import WITHOUT_ENDPOINTS, audited
 from tests.conftest import fresh_settings
 from tests.histories import named
 from tests.serving import eventually, get, playing
 
-HERE = ("river", "yours", "everyone")
 """The models that answer without a SageMaker."""
 
 
@@ -56,11 +54,7 @@ async def test_a_broker_that_can_write_no_more_is_told_of_and_comes_back_when_th
         finally:
             enough.set()
             report = await people
-        bus = open_bus(settings)
-        try:
-            found = await audit(bus, report.saved, report.receipted, wait_s=60, models=HERE)
-        finally:
-            bus.close()
+        found = await audited(settings, report, wait_s=60, models=WITHOUT_ENDPOINTS)
     assert found.clean, found.model_dump_json(indent=2)
     assert report.seen.get("unfinished", 0) == 0, report.to_json()
     assert report.errors.get("unavailable", 0) > 0, "the players were not told"

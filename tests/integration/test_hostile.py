@@ -6,7 +6,8 @@ import pytest
 
 from contracts.settings import LIMITS, Settings
 from tests.bench.hostile import MOST_MEMORY, people
-from tests.hostile import KEY, Case, Doors, battery
+from tests.hostile.battery import battery
+from tests.hostile.client import KEY, Case, Doors
 from tests.product import PROCESSES, Product, product
 from tests.serving import eventually
 

@@ -7,6 +7,7 @@ import pytest
 from contracts.settings import Settings
 from deploy.local.install import training_step
 from tests.contract.sagemaker_cases import Cloud, must_be_here, read_npy
+from tests.roster import IMAGES
 from tests.unit.test_images import SMALL, drawings, mnist
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -29,7 +30,7 @@ def cloud(local_aws: Settings) -> Iterator[Cloud]:
 def test_what_a_training_job_makes_answers_at_an_endpoint(cloud: Cloud, algorithm: str) -> None:
     must_be_here(cloud.settings.tools, algorithm)
     image = cloud.settings.image_uri(algorithm)
-    step = training_step(cloud.settings.tools, algorithm)
+    step = training_step(cloud.settings.tools, IMAGES[algorithm])
     made_before = step is None or step.is_done()
     request = cloud.job_request(cloud.put(drawings(2000)))
     request["AlgorithmSpecification"]["TrainingImage"] = image

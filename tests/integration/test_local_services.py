@@ -281,7 +281,7 @@ def test_kill_9_of_up_leaves_no_orphans_and_the_home_works_again(up: Up) -> None
     up.wait_until_ready()
 
 
-def test_what_a_setting_names_elsewhere_is_not_started_but_furnished(
+def test_what_a_setting_names_elsewhere_is_not_started_but_provisioned(
     bases: tuple[Settings, Supervisor], tmp_path: Path
 ) -> None:
     outside, _ = bases

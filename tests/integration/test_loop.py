@@ -11,14 +11,14 @@ import orjson
 import pytest
 from websockets.asyncio.client import connect
 
-from contracts.events import MODELS as ALL
-from deploy.audit import audit
 from producers.bus import open_bus
-from producers.people import SimulationOptions
-from producers.players import simulate
-from streams.joining import UNKNOWN
+from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
+from streams.story import UNKNOWN
+from tests.audited import audited
 from tests.histories import named
 from tests.product import Product, product
+from tests.roster import MODELS as ALL
 from tests.serving import Player, eventually, get, playing, serving
 
 MODELS = set(ALL)
@@ -54,11 +54,7 @@ async def test_every_drawing_is_answered_learned_and_counted_once_although_many_
     assert report.seen["answered by every model"] == 150
     assert sum(report.receipts.values()) == report.seen["corrected"] + report.seen["confirmed"]
 
-    bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
-    try:
-        found = await audit(bus, report.saved, report.receipted, home=game.settings.home)
-    finally:
-        bus.close()
+    found = await audited(game.settings, report, home=game.settings.home)
     assert found.clean, found.model_dump_json(indent=2)
     assert found.rejected == 0
 

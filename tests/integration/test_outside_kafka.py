@@ -28,7 +28,7 @@ PARTS = {
     "router": ("streams", "router"),
     "learning": ("streams", "learning"),
     "trainer": ("trainers",),
-    "furnish": ("deploy.local.furnish",),
+    "provision": ("deploy.local.provision",),
     "gamenight": ("deploy.cli", "topics"),
 }
 MOST_S = 25.0

@@ -14,12 +14,13 @@ import httpx
 import pytest
 from playwright.sync_api import sync_playwright
 
-from contracts.events import MODELS, SnapshotTaken
+from contracts.events import SnapshotTaken
 from contracts.settings import Settings, variable
 from deploy.local.browser import find
 from producers.bus import open_bus
 from tests.answering import answering
 from tests.product import product
+from tests.roster import MODELS
 from tests.serving import DEADLINE_S, get, serving
 
 PAGE = (Path(__file__).parents[2] / "docs" / "predict.md").read_text()

@@ -43,20 +43,21 @@ from contracts.settings import Settings
 from producers.blobs import S3Blobs
 from producers.bus import open_bus
 from tests.contract.sagemaker_cases import must_be_here
+from tests.roster import ROSTER
 from trainers.archive import PREFIX
-from trainers.bases import Bases, about
+from trainers.base_models import BaseModels
 from trainers.dataset import Images, read_archive, read_mnist
-from trainers.intake import Placed, catch_up
+from trainers.example_sink import Placed, catch_up
+from trainers.model_log import Standing, next_version
 from trainers.observations import Observations, ensure_table
 from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving
-from trainers.standing import Standing, next_version
 
 pytestmark = pytest.mark.timeout(600)  # several trainers, each with an SDK that imports for seconds
 DEADLINE_S = 300.0
 ROOT = Path(__file__).parents[2]
-OPEN_GATE = "import trainers.gate as gate; gate.LEAST_MNIST = 0.0; gate.MNIST_MOST = 1.0; gate.LIKELY = 0.0;"
+OPEN_GATE = "import trainers.gate as gate; gate.least = lambda own: 0.0; gate.MNIST_MOST = 1.0; gate.LIKELY = 0.0;"
 SHUT_GATE = ""
 MAIN = """
 import sys; from pathlib import Path
@@ -139,7 +140,7 @@ class Log:
 
     def __init__(self, bus: Bus) -> None:
         self._tail: Tail = bus.follow(["models.v1", "commands.v1"], "start")
-        self.standing = Standing()
+        self.standing = Standing(ROSTER)
         self.events: list[Event] = []
         while not self._tail.caught_up():
             self.read()
@@ -147,7 +148,7 @@ class Log:
     def read(self) -> "Log":
         for record in self._tail.poll(0.2):
             event = decode(record.topic, record.value)
-            self.standing.hear(event)
+            self.standing.apply(event)
             self.events.append(event)
         return self
 
@@ -298,10 +299,10 @@ class TestATrainerAtWork:
         assert (champion.version, champion.previous) == (next_version([]), before.version)
         published = standing.published(model)[champion.version]
         hyperparameters = json.loads(published.lineage["hyperparameters"])
-        assert hyperparameters == {**about(model).hyperparameters, "seed": str(little.seed)}
+        assert hyperparameters == {**ROSTER[model].hyperparameters, "seed": str(little.seed)}
         fractions = [event.fraction for event in log.advanced(command.command_id) if event.step == "training"]
         assert len(set(fractions)) > 1, "the job's log tells how far it is"
-        assert about(model).title == published.title
+        assert ROSTER[model].title == published.title
 
 
 def answers_or_not(log: Log, model: str) -> Standing | None:
@@ -398,10 +399,10 @@ def test_an_endpoint_that_is_gone_or_serves_another_version_is_repaired(little, 
 
 def test_a_log_that_was_thrown_away_is_told_again_by_the_registry(little, log):
     forgotten = open_bus(f"memory://{uuid4()}")
-    standing = Standing()
+    standing = Standing(ROSTER)
     blobs, serving = S3Blobs(little), Serving(little, time.sleep)
     promoter, registry = Promoter(forgotten, standing, serving), Registry(little, blobs)
-    assert Bases(little, blobs, standing, serving, promoter, registry).bring("xgboost")
+    assert BaseModels(little, blobs, standing, serving, promoter, registry).bring("xgboost")
     assert standing.published("xgboost") == log.standing.published("xgboost")
     assert standing.champion("xgboost").version == log.standing.champion("xgboost").version
 

@@ -9,7 +9,8 @@ import pytest
 
 from contracts.events import TOPICS, CorrectionGiven
 from producers.bus import open_bus
-from tests.bad_records import READERS, Player, Told, spoil
+from tests.bad_records import Player, Told, spoil
+from tests.bad_values import READERS
 from tests.product import Product, product
 
 PROCESSES = ("api", "router", "learning", "trainer")

@@ -24,7 +24,6 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.events import (
-    BATCH_MODELS,
     CandidateSet,
     CommandSettled,
     EndpointSeen,
@@ -47,8 +46,9 @@ from deploy.local.supervisor import Supervisor, running
 from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import open_bus
 from tests.conftest import fresh_settings
+from tests.roster import BATCH_MODELS, ROSTER
+from trainers.model_log import QuickCommand, Standing
 from trainers.registry import Registry
-from trainers.standing import QuickCommand, Standing
 
 pytestmark = pytest.mark.timeout(300)
 DEADLINE_S = 90.0
@@ -96,14 +96,14 @@ class Log:
     """models.v1 and commands.v1 from their start, as they come, and what they say."""
 
     def __init__(self, bus: Bus) -> None:
-        self.standing = Standing()
+        self.standing = Standing(ROSTER)
         self.events: list[Event] = []
         self._tail = bus.follow(["models.v1", "commands.v1"], "start")
 
     def read(self) -> list[Event]:
         for record in self._tail.poll(0.05):
             event = decode(record.topic, record.value)
-            self.standing.hear(event)
+            self.standing.apply(event)
             self.events.append(event)
         return self.events
 

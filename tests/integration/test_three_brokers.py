@@ -16,20 +16,18 @@ from kafka.errors import KafkaError
 
 from contracts.events import TOPICS
 from contracts.settings import LIMITS, Settings
-from deploy.audit import audit
 from deploy.local.keys import with_secrets
 from deploy.local.supervisor import running
-from producers.bus import open_bus
 from producers.connection import BusError
-from producers.people import SimulationOptions
-from producers.players import simulate
+from producers.simulation import simulate
+from producers.simulation_options import SimulationOptions
 from producers.topics import IN_SYNC, REPLICAS, TopicsDiffer, check_acknowledged, create_topics, open_admin
+from tests.audited import WITHOUT_ENDPOINTS, audited
 from tests.clusters import Cluster, Node, cluster, outside
 from tests.histories import named
 from tests.serving import Player, eventually, get, playing
 
 KEY = "min.insync.replicas"
-HERE = ("river", "yours", "everyone")
 """The models that answer without a SageMaker."""
 SAVED_WITHIN_S = 20.0
 """Of a broker that leads being killed; on two busy cores, with three brokers and the game on them."""
@@ -218,11 +216,7 @@ async def test_brokers_killed_while_people_play_lose_nothing_that_was_acknowledg
         finally:
             enough.set()
             report = await people
-        bus = open_bus(settings)
-        try:
-            found = await audit(bus, report.saved, report.receipted, wait_s=60, models=HERE)
-        finally:
-            bus.close()
+        found = await audited(settings, report, wait_s=60, models=WITHOUT_ENDPOINTS)
     record_property("report", report.model_dump_json())
     assert found.clean, found.model_dump_json(indent=2)
     assert report.seen.get("unfinished", 0) == 0, report.to_json()

@@ -13,10 +13,10 @@ from contracts.events import NAMESPACE, Event, ExampleLabelled, ExampleProbed, F
 from contracts.ports import Record
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
-from trainers import archive, intake
+from trainers import archive, example_sink
 from trainers.archive import SCHEMA, Archive, Span, parquet, span_of
 from trainers.dataset import read_archive
-from trainers.intake import Placed, batches, catch_up
+from trainers.example_sink import Placed, batches, catch_up
 from trainers.observations import item, newest_of
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -102,7 +102,7 @@ def test_a_writer_that_dies_between_two_objects_loses_and_doubles_nothing(bus, m
                 raise ConnectionError("S3 went away")
             super().put(key, data, only_if_absent=only_if_absent)
 
-    monkeypatch.setattr(intake, "MAX_EXAMPLES", 4)
+    monkeypatch.setattr(example_sink, "MAX_EXAMPLES", 4)
     blobs = Dying()
     for n in range(20):
         bus.publish(example(n))
@@ -189,8 +189,8 @@ def test_what_a_shadow_said_is_kept_beside_what_the_champion_said_and_known_as_i
 
 
 def test_a_batch_is_bounded_in_examples_and_in_bytes(monkeypatch):
-    monkeypatch.setattr(intake, "MAX_EXAMPLES", 3)
-    monkeypatch.setattr(intake, "MAX_BYTES", 100)
+    monkeypatch.setattr(example_sink, "MAX_EXAMPLES", 3)
+    monkeypatch.setattr(example_sink, "MAX_BYTES", 100)
     sizes = [10, 10, 10, 10, 95, 200, 1]
     waiting = [Record("examples.v1", 0, i, None, bytes(size), 0) for i, size in enumerate(sizes)]
     assert [[r.offset for r in batch] for batch in batches(waiting, whole=True)] == [[0, 1, 2], [3], [4], [5]]

@@ -12,6 +12,7 @@ from contracts.events import (
     LATENCY_BUCKETS_MS,
     CorrectionGiven,
     CorrectionReceipt,
+    DrawingAnswered,
     DrawingSubmitted,
     EndpointSeen,
     Event,
@@ -27,16 +28,18 @@ from contracts.events import (
     now,
 )
 from contracts.ports import Record
-from deploy.audit import Auditor, AuditReport, audit
+from deploy.audit import audit
+from deploy.auditor import Auditor, AuditReport
 from producers.bus import open_bus
-from streams import joining
-from streams.joining import Joiner
-from streams.learning import Learner, load_base
+from streams import joiner, story
+from streams.joiner import Joiner
+from streams.learner import Learner
 from streams.ledger import Kept
-from streams.personal import Personal
-from streams.refolding import Refolding
-from streams.scoring import Scorer
-from tests.histories import MemoryCells, correction, drawing, features, folded, guess, named
+from streams.online_base import load_base
+from streams.personal_model import Personal
+from streams.refold.refolding import Refolding
+from streams.scorer import Scorer
+from tests.histories import MemoryCells, answer, answered, correction, drawing, features, folded, guess, named
 
 TWO = ("xgboost", "river")
 STROKES = [[[1.0, 1.0], [5.0, 5.0]]]
@@ -47,10 +50,12 @@ def history(drawing: UUID, correction: UUID, label: int = 3) -> Iterator[Event]:
     """A drawing that both models took for a 3, and that was labelled."""
     of = {"drawing_id": drawing, "player_id": "p"}
     yield DrawingSubmitted(**of, strokes=STROKES, width=9, height=9, final=True)
-    shown = []
+    shown, made = [], []
     for model, version in (("xgboost", "base1"), ("river", "mnist1+4")):
-        yield GuessMade(**of, model=model, version=version, label=3, probabilities=FLAT, final=True, hops={})
+        made.append(GuessMade(**of, model=model, version=version, label=3, probabilities=FLAT, final=True, hops={}))
+        yield made[-1]
         shown.append(ShownGuess(model=model, version=version, label=3, probabilities=FLAT, latency_ms=1))
+    yield answered(made)
     said = {**of, "correction_id": correction}
     yield CorrectionGiven(**said, label=label)
     yield ExampleLabelled(
@@ -72,7 +77,7 @@ def history(drawing: UUID, correction: UUID, label: int = 3) -> Iterator[Event]:
 def audited(events: list[Event], drawing: UUID, correction: UUID, models: Sequence[str] = (*TWO, "yours")) -> AuditReport:
     auditor = Auditor({drawing}, {correction: drawing}, models)
     for offset, event in enumerate(events):
-        auditor.read(Record(event.topic, 0, offset, event.record_key(), event.record_value(), 0))
+        auditor.apply(Record(event.topic, 0, offset, event.record_key(), event.record_value(), 0))
     return auditor.report()
 
 
@@ -92,6 +97,8 @@ def test_a_whole_history_is_clean(label):
     [
         (DrawingSubmitted, "drawings"),
         (GuessMade, "guesses"),
+        (GuessMade, "answers"),
+        (DrawingAnswered, "answers"),
         (CorrectionGiven, "corrections"),
         (ExampleLabelled, "examples"),
         (LessonTaught, "lessons"),
@@ -105,6 +112,68 @@ def test_what_is_missing_is_found(absent, kind):
 
     assert report.lost[kind] > 0
     assert not report.clean
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label": 5},
+        {"version": "base2"},
+        {"probabilities": [0.2] * 5 + [0.0] * 5},
+        {"fallback": "rests"},
+        {"role": "canary"},
+        {"role": "shadow"},
+        {"model": "nobody"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_a_guess_that_those_who_learn_are_told_otherwise_than_it_was_shown_is_a_fault(change):
+    events = list(history(DRAWING, CORRECTION))
+    [at] = [n for n, event in enumerate(events) if isinstance(event, DrawingAnswered)]
+    told = [one.model_copy(update=change) if one.model == "xgboost" else one for one in events[at].guesses]
+    events[at] = events[at].model_copy(update={"guesses": told})
+
+    report = audited(events, DRAWING, CORRECTION, TWO)
+
+    assert report.lost["answers"] == 1 + ("model" in change or change.get("role") == "shadow")
+    assert not report.clean
+
+
+def test_who_leads_is_part_of_what_those_who_learn_are_told():
+    events = list(history(DRAWING, CORRECTION))
+    [at] = [n for n, event in enumerate(events) if isinstance(event, DrawingAnswered)]
+    events[at] = events[at].model_copy(update={"lead": "xgboost"})
+
+    assert audited(events, DRAWING, CORRECTION, TWO).lost["answers"] == 2
+
+
+def test_guesses_may_be_told_in_several_parts_and_again_and_of_another_player_nothing_is_asked():
+    events = list(history(DRAWING, CORRECTION))
+    [at] = [n for n, event in enumerate(events) if isinstance(event, DrawingAnswered)]
+    whole = events.pop(at)
+    assert isinstance(whole, DrawingAnswered)
+    parts = [whole.model_copy(update={"guesses": [one]}) for one in whole.guesses]
+    strange = whole.model_copy(update={"player_id": "eve"})
+
+    assert audited([*events, *parts, whole, strange], DRAWING, CORRECTION, TWO).clean
+    assert audited([*events, parts[0]], DRAWING, CORRECTION, TWO).lost["answers"] == 1
+
+
+def test_what_a_router_showed_before_it_was_started_again_and_then_missed_is_no_fault():
+    events = list(history(DRAWING, CORRECTION))
+    shown = GuessMade(**of("mxnet"), version="2", label=3, probabilities=FLAT, final=True, hops={})
+    miss = GuessMissed(**of("mxnet"), final=True, resting=True, why="3 failures in a row")
+
+    assert audited([*events, shown], DRAWING, CORRECTION, TWO).lost["answers"] == 1
+    assert audited([*events, shown, miss], DRAWING, CORRECTION, TWO).clean
+
+
+def test_a_drawing_that_was_answered_before_answers_were_told_together_is_not_compared():
+    events = [event for event in history(DRAWING, CORRECTION) if not isinstance(event, DrawingAnswered)]
+    read = [e.model_copy(update={"features": features()}) if isinstance(e, GuessMade) else e for e in events]
+
+    assert audited(events, DRAWING, CORRECTION, TWO).lost["answers"] == 2
+    assert audited(read, DRAWING, CORRECTION, TWO).clean
 
 
 def test_the_same_message_again_is_a_repeat_and_no_fault():
@@ -160,7 +229,7 @@ def test_a_batch_model_is_expected_from_its_first_word_on():
         told = [event for event in events if event not in [guessed[drawing] for drawing in absent]]
         auditor = Auditor({first, second}, {}, TWO)
         for offset, event in enumerate(told):
-            auditor.read(Record(event.topic, 0, offset, event.record_key(), event.record_value(), 0))
+            auditor.apply(Record(event.topic, 0, offset, event.record_key(), event.record_value(), 0))
         lost.append(auditor.report().lost["guesses"])
 
     assert lost == [0, 2, 1]
@@ -169,6 +238,7 @@ def test_a_batch_model_is_expected_from_its_first_word_on():
 def test_a_shadow_stands_for_a_model_only_where_the_policy_made_it_one():
     events = list(history(DRAWING, CORRECTION))
     shadow = GuessMade(**of("mxnet"), version="2", label=3, probabilities=FLAT, final=True, hops={}, role="shadow")
+    events.append(answered([shadow]))
     policy = PolicySet(lead="everyone", parts={"mxnet": "shadow"})
 
     assert audited([*events, shadow], DRAWING, CORRECTION, (*TWO, "mxnet")).lost["guesses"] == 1
@@ -202,7 +272,11 @@ def test_a_correction_that_only_the_model_of_all_has_learned_is_a_loss():
 
 def test_a_word_that_was_replaced_before_it_became_an_example_is_no_loss():
     said = {"drawing_id": DRAWING, "player_id": "p", "correction_id": CORRECTION}
-    begun = [e for e in history(DRAWING, CORRECTION) if isinstance(e, DrawingSubmitted | GuessMade | CorrectionGiven)]
+    begun = [
+        e
+        for e in history(DRAWING, CORRECTION)
+        if isinstance(e, DrawingSubmitted | GuessMade | DrawingAnswered | CorrectionGiven)
+    ]
 
     assert audited(begun, DRAWING, CORRECTION, TWO).lost["receipts"] == 1
     replaced = CorrectionReceipt(**said, outcome="superseded", models={}, stage="joiner")
@@ -244,8 +318,10 @@ def whole_history(*names: str) -> list[Event]:
     said: list[Event] = []
     for seed, name in enumerate(names):
         read = features(seed, reader=base.reader)
-        said += [drawing(name, **of_eve), guess(name, features=read, **of_eve), guess(name, model="xgboost", **of_eve)]
-        said += [guess(name, model="yours", version="own1+0", **of_eve), correction(name, word=f"word on {name}", **of_eve)]
+        guesses = [guess(name, features=None, **of_eve), guess(name, model="xgboost", **of_eve)]
+        guesses.append(guess(name, model="yours", version="own1+0", **of_eve))
+        said += [drawing(name, **of_eve), *guesses, answered(guesses, features=read)]
+        said.append(correction(name, word=f"word on {name}", **of_eve))
     examples = folded(Joiner(), said)
     scored = folded(Scorer(), examples)
     learned = folded(Learner(base), [event for event in scored if isinstance(event, LessonTaught)])
@@ -257,7 +333,7 @@ def refolded(events: list[Event]) -> list[str]:
     refolding = Refolding(load_base(), 1)
     last: Counter[str] = Counter()
     for event in events:
-        refolding.read(Record(event.topic, 0, last[event.topic], event.record_key(), event.record_value(), 0), event)
+        refolding.apply(Record(event.topic, 0, last[event.topic], event.record_key(), event.record_value(), 0), event)
         last[event.topic] += 1
     return [fault for several in refolding.faults(None, {}).values() for fault in several]
 
@@ -307,8 +383,9 @@ def test_what_a_fresh_fold_says_and_is_not_on_the_log_is_a_fault(kind, told):
 
 def test_an_answer_of_yours_that_the_players_examples_do_not_give_is_a_fault():
     events = whole_history("d1")
-    at = next(n for n, event in enumerate(events) if isinstance(event, GuessMade) and event.model == "yours")
-    events[at] = events[at].model_copy(update={"probabilities": FLAT})
+    [at] = [n for n, event in enumerate(events) if isinstance(event, DrawingAnswered)]
+    guesses = [one.model_copy(update={"probabilities": FLAT}) if one.model == "yours" else one for one in events[at].guesses]
+    events[at] = events[at].model_copy(update={"guesses": guesses})
 
     assert [fault for fault in refolded(events) if fault.startswith("personal: the answer of own1+0 to drawing")]
 
@@ -316,7 +393,7 @@ def test_an_answer_of_yours_that_the_players_examples_do_not_give_is_a_fault():
 def test_examples_that_are_to_be_kept_for_good_and_are_gone_are_a_fault():
     refolding = Refolding(load_base(), 1)
     [example] = [event for event in whole_history("d1") if isinstance(event, ExampleLabelled)]
-    refolding.read(Record("examples.v1", 0, 5, b"", b"", 0), example)
+    refolding.apply(Record("examples.v1", 0, 5, b"", b"", 0), example)
 
     assert "examples.v1/0 begins at offset 5" in " ".join(refolding.faults(None, {})["scorer"])
 
@@ -331,16 +408,33 @@ def test_a_person_reads_whether_the_ledgers_were_compared():
     assert "8 compared" in told(8)
 
 
+def test_examples_on_drawings_that_an_earlier_router_answered_are_not_compared_with_a_fresh_fold():
+    events = [event for event in whole_history("d1") if not isinstance(event, DrawingAnswered)]
+    read = [e.model_copy(update={"features": features()}) if isinstance(e, GuessMade) else e for e in events]
+
+    assert [fault for fault in refolded(events) if fault.startswith("joiner: the example of drawing")]
+    assert [fault for fault in refolded(read) if fault.startswith("joiner")] == []
+
+
+def test_a_part_that_lies_on_the_log_twice_is_folded_once_though_the_joiner_would_count_it_again(monkeypatch):
+    events = whole_history("d1")
+    [part] = [event for event in events if isinstance(event, DrawingAnswered)]
+    later = part.model_copy(update={"features": None, "guesses": part.guesses[:2]})
+    monkeypatch.setattr(story, "_same_guess", lambda *_: False)
+
+    assert refolded([*events, part, later]) == []
+
+
 def test_a_story_that_went_for_want_of_room_is_no_fault_and_one_that_is_lost_is(monkeypatch):
-    monkeypatch.setattr(joining, "LEAST_BYTES", 12_000)
-    said = [event for n in range(12) for event in (drawing(f"d{n}", at=n), guess(f"d{n}", at=n + 0.1))]
+    monkeypatch.setattr(joiner, "LEAST_BYTES", 12_000)
+    said = [event for n in range(12) for event in (drawing(f"d{n}", at=n), answer(f"d{n}", at=n + 0.1))]
     cells = MemoryCells()
     folded(Joiner(log_bytes=1), said, cells)
 
     def faults() -> list[str]:
         refolding, last = Refolding(load_base(), 1), Counter[str]()
         for event in said:
-            refolding.read(Record(event.topic, 0, last[event.topic], event.record_key(), event.record_value(), 0), event)
+            refolding.apply(Record(event.topic, 0, last[event.topic], event.record_key(), event.record_value(), 0), event)
             last[event.topic] += 1
         kept = Kept(dict(cells), {topic: n - 1 for topic, n in last.items()}, frozenset())
         return refolding.faults({("joiner", 0): kept}, {})["joiner"]

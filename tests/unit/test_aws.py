@@ -1,10 +1,8 @@
 """Who signs for AWS: nothing is made up for Amazon's own services, and credentials that end are replaced."""
 
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from deploy.local.components import outside
 from deploy.local.keys import with_secrets
 from streams import endpoints
 from streams.endpoints import Runtime, SageMakerEndpoint
+from tests.http_fake import Answers, HttpFake
 
 SERVICES = ("sagemaker", "sagemaker-runtime", "logs", "s3", "dynamodb")
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -131,7 +130,7 @@ def test_amazons_own_services_need_what_nobody_can_guess() -> None:
     assert Settings(**given).undecided() == []  # type: ignore[arg-type]
 
 
-class Container:
+class Container(HttpFake):
     """The credentials endpoint of a container with a role, and an endpoint that notes who asked it."""
 
     def __init__(self) -> None:
@@ -140,7 +139,7 @@ class Container:
         self.asked: list[tuple[str, str | None]] = []
         of = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Credentials(Answers):
             def do_GET(self) -> None:
                 of.given += 1
                 until = (datetime.now(UTC) + of.lasts).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -148,27 +147,12 @@ class Container:
                 self.answer(json.dumps(said | {"Expiration": until}).encode())
 
             def do_POST(self) -> None:
-                self.rfile.read(int(self.headers["Content-Length"]))
+                self.body()
                 key = self.headers["Authorization"].partition("Credential=")[2].partition("/")[0]
                 of.asked.append((key, self.headers.get("X-Amz-Security-Token")))
                 self.answer(b"nothing")
 
-            def answer(self, body: bytes) -> None:
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        super().__init__(Credentials)
 
 
 @pytest.fixture

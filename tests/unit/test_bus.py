@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.events import DrawingSubmitted
-from producers.bus import BrokerAbsent, open_bus, partition_of
+from producers.bus import BrokerAbsent, open_bus
+from producers.placement import partition_of
 
 
 @settings(deadline=None)

@@ -17,7 +17,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from deploy.cli import main
 from deploy.local.archive import free_ports
-from deploy.local.supervisor import only_one
+from deploy.local.run_state import only_one
 from deploy.retraining import follow
 
 
@@ -51,7 +51,9 @@ def gamenight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     return run
 
 
-@pytest.mark.parametrize("command", [["models"], ["retrain"], ["simulate", "--drawings", "1"]], ids=lambda one: one[0])
+@pytest.mark.parametrize(
+    "command", [["models"], ["retrain", "xgboost"], ["simulate", "--drawings", "1"]], ids=lambda one: one[0]
+)
 def test_without_a_game_a_command_says_how_to_start_it_in_one_line(gamenight: Gamenight, command: list[str]) -> None:
     done = gamenight(*command, GAMENIGHT_OPERATOR_TOKEN="x")
 
@@ -327,6 +329,14 @@ def test_a_base_is_trained_by_either_name(gamenight: Gamenight, game: int, name:
     assert _Game.ordered == [("/api/ops/retrain", {"target": "tensorflow", "base": True, "reason": "ordered"})]
 
 
+@pytest.mark.parametrize("name", ["train", "retrain"])
+def test_a_rebuild_of_no_model_orders_nothing_and_lists_the_models(gamenight: Gamenight, game: int, name: str) -> None:
+    done = gamenight(name, "--no-wait", GAMENIGHT_PORT=game, GAMENIGHT_OPERATOR_TOKEN="right")
+
+    assert (done.returncode, done.stdout, _Game.ordered) == (1, "", [])
+    assert done.stderr == "say which model is to be rebuilt: xgboost, tensorflow, mxnet, kmeans\n"
+
+
 def test_without_a_token_an_operators_command_says_where_one_comes_from(gamenight: Gamenight, game: int) -> None:
     done = gamenight("lead", "bandit", GAMENIGHT_PORT=game)
 
@@ -335,7 +345,7 @@ def test_without_a_token_an_operators_command_says_where_one_comes_from(gamenigh
 
 
 def test_what_the_game_refuses_is_passed_on_in_its_words(gamenight: Gamenight, game: int) -> None:
-    done = gamenight("retrain", "--no-wait", GAMENIGHT_PORT=game, GAMENIGHT_OPERATOR_TOKEN="wrong")
+    done = gamenight("retrain", "xgboost", "--no-wait", GAMENIGHT_PORT=game, GAMENIGHT_OPERATOR_TOKEN="wrong")
 
     assert done.returncode == 1
     assert "403: this token is not the operators'" in done.stderr

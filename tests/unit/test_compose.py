@@ -1,7 +1,9 @@
 """docker-compose.yml stands for the same product as `gamenight up`; `make compose-test` runs it where there is an engine."""
 
+import ast
 import importlib.util
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,17 +13,27 @@ import yaml
 from contracts.settings import AWS_SECRETS, GAME_SECRETS, SECRETS, Settings, variable
 from deploy.local import kafka
 from deploy.local.components import components
-from deploy.local.furnish import DEALT, deal
-from deploy.local.install import IMAGES, training_step
+from deploy.local.install import training_step
 from deploy.local.keys import with_secrets
+from deploy.local.provision import SECRETS_OF, write_secrets
 from tests.containers.__main__ import LASTING, OWN, WRITING, audited
+from tests.roster import IMAGES
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
 DOCKERFILE: Final = (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
 OURS: Final = {name: service for name, service in SERVICES.items() if service.get("command", [""])[0] == "python"}
-ENDING: Final = {"secrets", "furnish", "gamenight"}
+_PARTS: Final = re.split(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, flags=re.M)[1:]
+STAGES: Final = dict(zip(_PARTS[1::3], zip(_PARTS[::3], _PARTS[2::3], strict=True), strict=True))
+"""Each stage of the Dockerfile: what it begins from, and its lines."""
+NEVER_IMPORTED: Final = {
+    ("sagemaker-packages", "deploy.local.install"): "deploy.local.archive",  # `--images` makes no class archives
+    ("serving", "deploy.cli"): "trainers.observations",  # for `up`, and here it is compose that starts everything
+    ("serving", "deploy.local.provision"): "trainers.observations",  # `--deal` makes no table; the trainer's image does
+}
+"""By stage and program, what it imports later, and only for what it is not asked there."""
+ENDING: Final = {"secrets", "provision", "gamenight"}
 """Services that do something and end."""
 KAFKA: Final = SERVICES["kafka"]["environment"]
 SETTINGS: Final = {variable(name, field.validation_alias) for name, field in Settings.model_fields.items()}
@@ -103,17 +115,17 @@ def test_each_service_mounts_the_secrets_that_up_gives_it_and_a_volume_that_no_o
 
     assert all(len(writers) == 1 for writers in volumes.values()), volumes
     for name, secrets in parts().items():
-        kinds = {kind for kind, dealt in DEALT.items() if set(dealt) & set(secrets)}
+        kinds = {kind for kind, dealt in SECRETS_OF.items() if set(dealt) & set(secrets)}
         assert mounted[name] == kinds, name
 
 
 def test_the_secrets_are_dealt_to_those_who_need_them_and_again_the_same(tmp_path: Path) -> None:
     settings = with_secrets(Settings(home=tmp_path / "home"))
-    for kind in DEALT:
+    for kind in SECRETS_OF:
         (tmp_path / kind).mkdir()
 
     for _ in range(2):
-        deal(settings, tmp_path)
+        write_secrets(settings, tmp_path)
 
     assert {path.name for path in (tmp_path / "aws").iterdir()} == set(AWS_SECRETS) & set(SECRETS), "those that are made"
     assert {path.name for path in (tmp_path / "game").iterdir()} == set(GAME_SECRETS)
@@ -121,9 +133,87 @@ def test_the_secrets_are_dealt_to_those_who_need_them_and_again_the_same(tmp_pat
     assert (tmp_path / "game" / "seat_secret").stat().st_mode & 0o777 == 0o600
 
 
+def copied(stage: str) -> set[Path]:
+    """The files of the repository that lie in a stage, as they lie here."""
+    if stage not in STAGES:
+        return set()
+    parent, text = STAGES[stage]
+    files = copied(parent)
+    for line in re.findall(r"^COPY (.+)$", text, re.M):
+        *options, target = line.split()
+        sources = [ROOT / source for source in options if not source.startswith("--")]
+        if origins := [option.removeprefix("--from=") for option in options if option.startswith("--from=")]:
+            [origin] = origins
+            files |= {path for path in copied(origin) if path.is_relative_to(ROOT / target)}
+        elif not target.startswith("/"):
+            for source in sources:
+                assert source.exists(), f"{stage} copies {source.relative_to(ROOT)}, which is not there"
+                at = ROOT / target / source.name if source.is_file() and target.endswith(("/", ".")) else ROOT / target
+                assert at == source, f"{stage} copies {source.relative_to(ROOT)} to another place"
+                files |= set(source.rglob("*")) if source.is_dir() else {source}
+    return files
+
+
+def files_of(module: str) -> list[Path]:
+    """The files that Python runs to import a module; none if it is not ours."""
+    parts = module.split(".")
+    places = [ROOT.joinpath(*parts[:n]) for n in range(1, len(parts) + 1)]
+    found = [next((f for f in (at / "__init__.py", at.with_suffix(".py")) if f.is_file()), None) for at in places]
+    return [file for file in found if file is not None] if found[0] is not None else []
+
+
+def imported(file: Path) -> Iterator[str]:
+    """The modules that a file imports, at once or later; not those that only a type checker imports."""
+    nodes: list[ast.AST] = [ast.parse(file.read_text())]
+    for node in nodes:
+        match node:
+            case ast.If(test=ast.Name("TYPE_CHECKING")):
+                continue
+            case ast.Import(names):
+                yield from (name.name for name in names)
+            case ast.ImportFrom(str(module), names, 0):
+                yield from (module, *(f"{module}.{name.name}" for name in names))
+        nodes.extend(ast.iter_child_nodes(node))
+
+
+def closure(program: str, without: str | None) -> set[Path]:
+    """The files of ours that are run if everything that a program imports is, but for one module."""
+    files: set[Path] = set()
+    modules = [program, f"{program}.__main__"]
+    for module in modules:
+        if without is None or not f"{module}.".startswith(f"{without}."):
+            new = set(files_of(module)) - files
+            files |= new
+            modules += [name for file in sorted(new) for name in imported(file)]
+    return files
+
+
+def programs() -> set[tuple[str, str]]:
+    """What is run in each stage: while it is built, by its services, and by the command that people are given."""
+    built = {service["image"]: service["build"]["target"] for service in SERVICES.values() if "build" in service}
+    run = {(stage, module) for stage, (_, text) in STAGES.items() for module in re.findall(r"python -m (\S+)", text)}
+    for service in SERVICES.values():
+        if (stage := built.get(service["image"])) is not None:
+            said = [*service.get("entrypoint", []), *service.get("command", [])]
+            script = ROOT / "deploy" / "docker" / said[0]
+            lines = " ".join(said) + "\n" + (script.read_text() if script.is_file() else "")
+            run |= {(stage, module) for module in re.findall(r"python -m (\S+)", lines)}
+    return {(stage, module) for stage, module in run if files_of(module)}
+
+
+def test_each_stage_of_an_image_has_what_its_programs_import() -> None:
+    run = programs()
+    assert {("sagemaker-packages", "deploy.local.install"), ("serving", "deploy.cli"), ("trainer", "trainers")} <= run
+    assert run >= NEVER_IMPORTED.keys()
+    missing = {
+        f"{stage}: python -m {program}": closure(program, NEVER_IMPORTED.get((stage, program))) - copied(stage)
+        for stage, program in run
+    }
+    assert {name: sorted(str(file.relative_to(ROOT)) for file in files) for name, files in missing.items() if files} == {}
+
+
 def test_no_image_runs_as_root() -> None:
-    stages = re.split(r"^FROM .* AS (\S+)$", DOCKERFILE, flags=re.M)[1:]
-    users = {name: re.findall(r"^USER (\S+)", text, re.M) for name, text in zip(stages[::2], stages[1::2], strict=True)}
+    users = {name: re.findall(r"^USER (\S+)", text, re.M) for name, (_, text) in STAGES.items()}
 
     for name, service in SERVICES.items():
         if "build" in service:
@@ -132,7 +222,7 @@ def test_no_image_runs_as_root() -> None:
 
 
 def test_the_containers_user_may_make_every_environment_that_training_needs() -> None:
-    trained = [step for image in IMAGES.iterdir() if (step := training_step(Path(".tools"), image.name)) is not None]
+    trained = [step for image in IMAGES.values() if (step := training_step(Path(".tools"), image)) is not None]
 
     assert [step.name for step in trained] == ["tensorflow training"]
     assert {step.made.parent for step in trained} == {Path(".tools/images")}

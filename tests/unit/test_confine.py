@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from deploy.local.confine import LIMITS, SCRATCH, landlock, needed, spared
-from deploy.local.install import IMAGES, ROOT
+from deploy.local.install import CONTRACT, ROOT
 from deploy.local.sagemaker import containers
 from deploy.local.sagemaker.containers import Image, NotConfined
 
 SECRET = "the operators' token"
-PLANTED = IMAGES / ".planted"
+PLANTED = CONTRACT / ".planted"
 SPY = """
 import json, os, resource, sys
 home, user, pid, outside = sys.argv[1:]
@@ -68,11 +68,11 @@ def home(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     """A home of the game, and one of the user, both with what others should not see; a Python in the latter."""
     place = ROOT if request.param.startswith("where") else None
     with tempfile.TemporaryDirectory(prefix=".confined-", dir=place) as folder:
-        yield furnished(Path(folder) / "home", Path(folder) / "user", monkeypatch)
+        yield provisioned(Path(folder) / "home", Path(folder) / "user", monkeypatch)
     PLANTED.unlink(missing_ok=True)
 
 
-def furnished(home: Path, user: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def provisioned(home: Path, user: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put all that into them; the home again."""
     for file in (
         home / "secrets" / "operator_token",

@@ -2,24 +2,29 @@
 
 import ast
 import base64
-import threading
 import urllib.parse
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 from faust.auth import OAuthCredentials, SASLCredentials, SSLCredentials
 
 from contracts.settings import Settings
 from producers.connection import ClientCredentials, MskToken, NotAdmitted, kafka_of
-from streams.pipe import credentials
+from streams.transport import credentials
+from tests.http_fake import Answers, HttpFake
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = ("contracts", "producers", "streams", "api", "trainers", "deploy")
-CLIENTS = {"KafkaProducer", "KafkaConsumer", "KafkaAdminClient", "KafkaClient", "KafkaConnectionManager", "App", "Worker"}
+CLIENTS = {"KafkaProducer", "KafkaConsumer", "KafkaAdminClient", "KafkaClient", "KafkaConnectionManager", "App", "_App"}
 ASYNC_CLIENTS = {"AIOKafkaProducer", "AIOKafkaConsumer", "AIOKafkaClient", "AIOKafkaAdminClient"}
-SECURED = {"**self._client", "**client", "**place.security", "broker_credentials=credentials(place)"}
+SECURED = {
+    "**self._client",
+    "**client",
+    "**place.security",
+    "broker_credentials=credentials(place)",
+    "**_security(place)",
+    "**_security(self._kafka)",
+}
 """How a call may say TLS and SASL: all are made of `kafka_of`."""
 
 
@@ -37,11 +42,13 @@ def calls() -> list[tuple[str, str, ast.Call]]:
 def test_every_kafka_client_is_given_the_tls_and_sasl_of_the_settings() -> None:
     made = [(file, name, call) for file, name, call in calls() if name in CLIENTS | ASYNC_CLIENTS]
     assert {(file, name) for file, name, _ in made} == {
-        ("producers/bus.py", "KafkaProducer"),
-        ("producers/bus.py", "KafkaConsumer"),
+        ("producers/kafka_bus.py", "KafkaProducer"),
+        ("producers/kafka_bus.py", "KafkaConsumer"),
         ("producers/connection.py", "KafkaConnectionManager"),
         ("producers/topics.py", "KafkaAdminClient"),
-        ("streams/pipe.py", "App"),
+        ("streams/transport.py", "AIOKafkaAdminClient"),
+        ("streams/transport.py", "AIOKafkaProducer"),
+        ("streams/transport.py", "_App"),
     }
     for file, name, call in made:
         said = {f"**{ast.unparse(k.value)}" if k.arg is None else f"{k.arg}={ast.unparse(k.value)}" for k in call.keywords}
@@ -90,32 +97,19 @@ def test_secrets_are_in_no_text_of_settings_or_place() -> None:
     assert "hidden" not in f"{settings!r} {settings} {kafka_of(settings)!r}"
 
 
-class _Server:
+class _Server(HttpFake):
     """A token endpoint whose tokens last as long as it is told."""
 
     def __init__(self, lasts_s: int) -> None:
         self.asked: list[str] = []
-        server = self
+        asked = self.asked
 
-        class Handler(BaseHTTPRequestHandler):
+        class Tokens(Answers):
             def do_POST(self) -> None:
-                server.asked.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
-                body = f'{{"access_token": "token-{len(server.asked)}", "expires_in": {lasts_s}}}'.encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                asked.append(self.body().decode())
+                self.answer(f'{{"access_token": "token-{len(asked)}", "expires_in": {lasts_s}}}'.encode())
 
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._http = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}/"
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        super().__init__(Tokens)
 
 
 @pytest.mark.parametrize(("lasts_s", "second"), [(300, "token-1"), (0, "token-2")])

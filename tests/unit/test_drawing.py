@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from contracts.drawing import SIDE, EmptyDrawing, OversizedDrawing, check_limits, framed, ink, rasterize, rasterize_all
 from streams.embedding import Embedding
-from streams.learning import load_base
+from streams.online_base import load_base
 from trainers.dataset import read_mnist
 
 SEVEN = [[[10.0, 10.0], [90.0, 12.0], [40.0, 120.0]], [[30.0, 60.0], [75.0, 58.0]]]

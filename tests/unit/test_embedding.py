@@ -8,7 +8,7 @@ import pytest
 
 from contracts.drawing import READER, rasterize
 from streams.embedding import BASE, LENGTH, Embedding
-from streams.learning import load_base
+from streams.online_base import load_base
 
 
 @pytest.fixture(scope="module")

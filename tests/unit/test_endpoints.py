@@ -2,8 +2,9 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,11 @@ from contracts.ports import EndpointDown, EndpointSilent
 from contracts.settings import Settings
 from deploy.local.archive import free_ports
 from deploy.local.sagemaker import signature
+from streams.app import ROLES
 from streams.endpoints import MOST_BYTES, NPY, Runtime, SageMakerEndpoint
+from streams.models import Models
+from streams.router import Router
+from streams.worker import Worker
 
 RASTERS = np.arange(2 * 784).reshape(2, 784).astype(np.uint8)
 KEY, SECRET = "AKIATEST", "not so secret"
@@ -133,6 +138,32 @@ async def test_without_credentials_an_endpoint_is_down_and_says_why(monkeypatch:
 
     with pytest.raises(EndpointDown, match="gamenight-xgboost cannot be asked: Unable to locate credentials"):
         await SageMakerEndpoint(runtime, "gamenight-xgboost").predict(RASTERS)
+
+
+async def test_when_the_router_ends_its_connections_are_closed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    running, closed = asyncio.Event(), asyncio.Event()
+
+    async def run(*_: object) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    async def close(_: Runtime) -> None:
+        closed.set()
+
+    works: list[Callable[[], Coroutine[Any, Any, None]]] = []
+    monkeypatch.setattr(Worker, "alongside", lambda _, work: works.append(work))
+    monkeypatch.setattr(Router, "run", run)
+    monkeypatch.setattr(Models, "follow", run)
+    monkeypatch.setattr(Runtime, "close", close)
+    ROLES["router"](Settings(home=tmp_path))
+    working = [asyncio.ensure_future(work()) for work in works]
+    async with asyncio.timeout(20):
+        await running.wait()
+        assert not closed.is_set()
+        for work in working:
+            work.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+    assert closed.is_set()
 
 
 async def test_nobody_at_the_door_is_down_and_not_silent():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.roster import ROSTER
 from trainers.gate import Marks, by_chance, judge
 
 
@@ -12,14 +13,14 @@ def marks(mnist: int, held_back: int = 0, of: int = 0) -> Marks:
 
 
 def test_a_candidate_as_good_as_the_champion_passes():
-    verdict = judge("xgboost", marks(9900, 95, 100), marks(9900, 95, 100))
+    verdict = judge(None, marks(9900, 95, 100), marks(9900, 95, 100))
     assert verdict.passed
     assert "MNIST 99.00% against 99.00%" in verdict.reason
 
 
 def test_a_candidate_may_lose_a_tenth_of_a_point_on_mnist_and_no_more():
-    assert judge("xgboost", marks(9890), marks(9900)).passed
-    refused = judge("xgboost", marks(9889), marks(9900))
+    assert judge(None, marks(9890), marks(9900)).passed
+    refused = judge(None, marks(9889), marks(9900))
     assert not refused.passed
     assert "more than 0.1 points lost" in refused.reason
 
@@ -32,35 +33,35 @@ def decided(won: int, lost: int) -> tuple[Marks, Marks]:
 
 
 def test_a_loss_on_mnist_that_chance_alone_would_give_is_none():
-    assert judge("xgboost", *decided(24, 36)).passed, "99.03 % beside 99.15 %: the same training on another processor"
-    refused = judge("xgboost", *decided(10, 30))
+    assert judge(None, *decided(24, 36)).passed, "99.03 % beside 99.15 %: the same training on another processor"
+    refused = judge(None, *decided(10, 30))
     assert not refused.passed
     assert "more than 0.1 points lost (10 pictures won, 30 lost)" in refused.reason
 
 
 def test_more_than_the_most_is_a_loss_whatever_chance_says():
     assert by_chance(196, 361) > 0.05
-    assert "more than 0.3 points lost" in judge("kmeans", *decided(165, 196)).reason
+    assert "more than 0.3 points lost" in judge(ROSTER["kmeans"].least_mnist, *decided(165, 196)).reason
 
 
 def test_a_broken_candidate_is_refused_even_beside_a_broken_champion():
-    refused = judge("xgboost", marks(9849), marks(9000))
+    refused = judge(None, marks(9849), marks(9000))
     assert not refused.passed
     assert "98.5%" in refused.reason
 
 
 def test_a_candidate_that_loses_held_back_drawings_beyond_chance_is_refused():
-    refused = judge("xgboost", marks(9950, 90, 100), marks(9900, 95, 100))
+    refused = judge(None, marks(9950, 90, 100), marks(9900, 95, 100))
     assert not refused.passed
     assert "0 won, 5 lost" in refused.reason
 
 
 def test_losing_a_drawing_or_two_is_chance():
-    assert judge("xgboost", marks(9900, 93, 100), marks(9900, 95, 100)).passed
+    assert judge(None, marks(9900, 93, 100), marks(9900, 95, 100)).passed
 
 
 def test_few_held_back_drawings_say_nothing():
-    verdict = judge("xgboost", marks(9900, 0, 29), marks(9900, 29, 29))
+    verdict = judge(None, marks(9900, 0, 29), marks(9900, 29, 29))
     assert verdict.passed
     assert "too few" in verdict.reason
 
@@ -82,11 +83,11 @@ def test_metrics_are_counts_first():
 
 
 def test_the_first_version_of_a_model_is_judged_alone():
-    assert judge("xgboost", marks(9900), None).passed
-    assert not judge("xgboost", marks(9849), None).passed
+    assert judge(None, marks(9900), None).passed
+    assert not judge(None, marks(9849), None).passed
 
 
 def test_a_model_that_is_not_as_good_even_when_all_is_well_has_a_least_accuracy_of_its_own():
-    assert judge("kmeans", marks(9700), marks(9700)).passed
-    assert not judge("kmeans", marks(9699), marks(9699)).passed
-    assert not judge("mxnet", marks(9700), marks(9700)).passed
+    assert judge(ROSTER["kmeans"].least_mnist, marks(9700), marks(9700)).passed
+    assert not judge(ROSTER["kmeans"].least_mnist, marks(9699), marks(9699)).passed
+    assert not judge(None, marks(9700), marks(9700)).passed

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from types import SimpleNamespace
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -10,16 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.health import ACKNOWLEDGED_S, OLDEST_S, PAGES_S, WITHIN_S, Health, Status, Verdict
+from api.health import ACKNOWLEDGED_S, OLDEST_S, PAGES_S, WITHIN_S, Health
+from api.probes import Probes
+from api.verdict import Status, Verdict
 from contracts.events import (
-    BATCH_MODELS,
-    MODELS,
     PLAYER_PARTITIONS,
     CorrectionProbed,
     CorrectionReceipt,
     DrawingSubmitted,
     EndpointSeen,
     Event,
+    GuessMade,
+    GuessMissed,
     ModelPromoted,
     Outcome,
     PolicySet,
@@ -28,9 +31,11 @@ from contracts.events import (
     now,
 )
 from contracts.ports import Bus, Record
-from producers.bus import open_bus, partition_of
+from producers.bus import open_bus
+from producers.placement import partition_of
 from tests.answering import answering
 from tests.histories import guess, named
+from tests.roster import BATCH_MODELS, MODELS
 from tests.serving import eventually, get, serving
 
 OTHERS = tuple(model for model in MODELS if model != "mxnet")
@@ -129,6 +134,10 @@ def test_the_pages_metrics_say_the_same(bus):
 # --- what is asked, and when: on a bus that says what it is told to ------------------------------------------------------
 
 
+ALL_WELL = SimpleNamespace(expected=dict.fromkeys(MODELS), folding={}, trouble="")
+"""A board on which every model can be asked, and a relay that reads."""
+
+
 class Stage:
     """A health, the time, and what was put on its bus; every model and learner answers unless told otherwise."""
 
@@ -143,7 +152,10 @@ class Stage:
         self.unread: int | None = None
         """The partition whose corrections nobody reads."""
         self.futures: list[Future[Record]] = []
-        self.health = Health(self, lambda: dict.fromkeys(MODELS), lambda: self.folding, lambda: "", lambda: self.now)  # type: ignore[arg-type]
+        self.expected = dict.fromkeys(MODELS)
+        self.trouble = ""
+        self.probes = Probes(self)  # type: ignore[arg-type]
+        self.health = Health(self.probes, self, self, lambda: self.now)  # type: ignore[arg-type]
 
     def publish(self, event: Event) -> "Future[Record]":
         future: Future[Record] = Future()
@@ -160,10 +172,16 @@ class Stage:
         if isinstance(event, DrawingSubmitted):
             for model in MODELS:
                 said = guess(model=model, player=event.player_id).model_dump() | {"final": False, "type": "PreviewGuessed"}
-                self.health.heard(PreviewGuessed.model_validate(said | {"drawing_id": event.drawing_id}))
+                self.come(PreviewGuessed.model_validate(said | {"drawing_id": event.drawing_id}))
         elif isinstance(event, CorrectionProbed) and self.learns and self._place(event) != self.unread:
             for stage in ("learner", "personal") if event.only is None else (event.only,):
-                self.health.receipted(ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage=stage))
+                self.come(ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage=stage))
+
+    def come(self, event: GuessMade | GuessMissed | CorrectionReceipt | ReceiptProbed) -> None:
+        """An event comes off the bus."""
+        self.health.apply(event)
+        if isinstance(event, self.probes.takes):
+            self.probes.apply(event)
 
     def _place(self, event: Event) -> int:
         return self.health._players.index(event.player_id)  # type: ignore[attr-defined]
@@ -171,13 +189,13 @@ class Stage:
     def play(self, player: str) -> None:
         """Every model answers a drawing of a player."""
         for model in MODELS:
-            self.health.heard(guess(model=model, player=player))
+            self.come(guess(model=model, player=player))
 
     def teach(self, player: str) -> None:
         """A correction of a player is learned."""
         for who in ("learner", "personal"):
             word = {"correction_id": named("c1"), "drawing_id": named("d1"), "player_id": player, "models": {}, "at": now()}
-            self.health.receipted(CorrectionReceipt(outcome=Outcome.LEARNED, stage=who, **word))
+            self.come(CorrectionReceipt(outcome=Outcome.LEARNED, stage=who, **word))
 
     def asked(self) -> "Asked":
         """The partitions that were asked since the last time, each with what."""
@@ -320,7 +338,7 @@ async def test_who_plays_and_teaches_tells_of_their_own_partition_alone():
 async def test_answers_of_before_that_are_told_again_prove_nothing():
     stage = Stage()
     for model in MODELS:
-        stage.health.heard(PreviewGuessed.model_validate(guess(model=model).model_dump() | {"type": "PreviewGuessed"}))
+        stage.come(PreviewGuessed.model_validate(guess(model=model).model_dump() | {"type": "PreviewGuessed"}))
 
     assert (await stage.check(0.1))[2].drawings == EVERYONE
 
@@ -389,7 +407,8 @@ class Whims:
     def __init__(self, chance: st.DataObject) -> None:
         self.loop = asyncio.get_running_loop()
         self.chance = chance
-        self.health = Health(self, lambda: dict.fromkeys(MODELS), dict, lambda: "", self.loop.time)  # type: ignore[arg-type]
+        self.probes = Probes(self)  # type: ignore[arg-type]
+        self.health = Health(self.probes, ALL_WELL, ALL_WELL, self.loop.time)  # type: ignore[arg-type]
 
     def after(self, what: Callable[[], object]) -> None:
         if (delay := self.chance.draw(DELAYS)) is not None:
@@ -408,7 +427,7 @@ class Whims:
     silent: frozenset[int] = frozenset()
     learns = True
     unread = None
-    _place, play, teach = Stage._place, Stage.play, Stage.teach
+    _place, play, teach, come = Stage._place, Stage.play, Stage.teach, Stage.come
 
 
 @settings(max_examples=150, deadline=None)
@@ -439,7 +458,8 @@ def test_what_was_learned_a_moment_ago_is_asked_again_when_the_broker_is_slow_to
     async def ask() -> tuple[float, float]:
         loop = asyncio.get_running_loop()
         slow = Slow()
-        health = slow.health = Health(slow, lambda: dict.fromkeys(MODELS), dict, lambda: "", loop.time)  # type: ignore[arg-type]
+        slow.probes = Probes(slow)  # type: ignore[arg-type]
+        health = slow.health = Health(slow.probes, ALL_WELL, ALL_WELL, loop.time)  # type: ignore[arg-type]
         slow.teach("ada")
         await asyncio.sleep(0.65)
         began = loop.time()
@@ -457,10 +477,11 @@ class Slow:
     """A bus that takes a third of a second to acknowledge what is answered at once."""
 
     health: Health
+    probes: Probes
     silent: frozenset[int] = frozenset()
     learns = True
     unread = None
-    _place, teach = Stage._place, Stage.teach
+    _place, teach, come = Stage._place, Stage.teach, Stage.come
 
     def publish(self, event: Event) -> "Future[Record]":
         future: Future[Record] = Future()
@@ -473,7 +494,7 @@ class Slow:
 def test_who_is_held_up_for_longer_than_an_answer_counts_says_so():
     async def ask() -> Verdict:
         loop = asyncio.get_running_loop()
-        health = Health(Silence(), lambda: dict.fromkeys(MODELS), dict, lambda: "", loop.time)  # type: ignore[arg-type]
+        health = Health(Probes(Silence()), ALL_WELL, ALL_WELL, loop.time)  # type: ignore[arg-type]
         for at in (0.3, 1.9):
             loop.call_later(at, lambda: setattr(loop, "now", loop.now + 1.5))  # type: ignore[attr-defined]
         return await health.check()

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from deploy.local.archive import free_ports
 from deploy.local.install import ROOT
 from deploy.local.sagemaker.unpacking import unpack
-from streams.blending import blended, opinions
+from streams.blend import blended, opinions
 from streams.embedding import Embedding
-from streams.learning import load_base
+from streams.online_base import load_base
 
 IMAGES = ROOT / "trainers" / "images"
 TOOLS = Path(os.environ.get("GAMENIGHT_TOOLS", ROOT / ".tools"))

@@ -4,28 +4,19 @@ import asyncio
 import hashlib
 import json
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from deploy.local import install
-from deploy.local.install import (
-    HERE,
-    ROOT,
-    InstallFailed,
-    Jar,
-    Say,
-    Step,
-    install_jars,
-    link_libraries,
-    read_lock,
-    steps,
-    training_step,
-)
+from deploy.local.install import HERE, ROOT, Step, link_libraries, steps, training_step
+from deploy.local.jars import InstallFailed, Jar, Say, install_jars, read_lock
 from deploy.local.sagemaker.containers import Images, NotInstalled
 from deploy.local.sagemaker.errors import AwsError
 from tests.contract import sagemaker_cases
+from tests.roster import IMAGES
 
 GOOD = b"the jar"
 LOCK = f"# made by a test\norg.example:part:1.0:jar: {hashlib.sha256(GOOD).hexdigest()}\n"
@@ -101,14 +92,14 @@ def test_a_step_is_done_until_its_source_changes_and_not_when_it_was_interrupted
 
 
 def test_every_image_that_serves_and_every_local_service_has_a_step() -> None:
-    made = {step.made.name: step.needed for step in steps(Path(".tools"))}
+    made = {step.made.name: step.needed for step in steps(Path(".tools"), IMAGES.values())}
 
     assert {name for name, needed in made.items() if needed} == {"kafka", "dynamodb", "s3"}
     assert {name for name, needed in made.items() if not needed} == {"xgboost", "tensorflow", "mxnet", "kmeans"}
 
 
-def only(name: str, tools: Path, here: str) -> Step:
-    [step] = [step for step in steps(tools, here) if step.made.name == name]
+def only(name: str, tools: Path, here: str, images: Iterable[Path] = IMAGES.values()) -> Step:
+    [step] = [step for step in steps(tools, images, here) if step.made.name == name]
     return step
 
 
@@ -119,24 +110,23 @@ def test_an_image_for_other_machines_is_left_out_and_its_endpoint_says_why(tmp_p
     told = (tmp_path / "images" / "mxnet.unavailable").read_text()
     assert told.startswith("MXNet CNN runs on linux-x86_64, and this machine is darwin-arm64: the game goes on without it")
     assert told.count("\n") == 1
-    images = Images("local/gamenight-", tmp_path)
+    images = Images("local/gamenight-", tmp_path, IMAGES)
     with pytest.raises(AwsError, match=r"mxnet:1 is not installed: MXNet CNN runs on linux-x86_64"):
         images.find("local/gamenight-mxnet:1")
     assert images.name("local/gamenight-mxnet:1") == "mxnet", "a model of it can be made; its endpoint will tell"
 
 
 def test_an_image_that_wants_a_python_that_is_not_here_is_left_out_and_says_which(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     old = tmp_path / "images" / "old"
     old.mkdir(parents=True)
     (old / "serve.py").touch()
     (old / "requirements.txt").touch()
-    (old / "image.json").write_text('{"title": "Old network", "platforms": [], "python": "3.5"}')
-    monkeypatch.setattr(install, "IMAGES", tmp_path / "images")
+    (old / "image.json").write_text('{"title": "Old network", "about": "It is old.", "python": "3.5"}')
 
     with pytest.raises(InstallFailed):
-        only("old", tmp_path / "tools", HERE).run(quiet)
+        only("old", tmp_path / "tools", HERE, [old]).run(quiet)
 
     told = (tmp_path / "tools" / "images" / "old.unavailable").read_text()
     assert told.startswith(
@@ -160,7 +150,7 @@ def test_an_image_that_is_not_here_fails_its_tests_unless_the_machine_has_no_pyt
     (tmp_path / "images" / "net").mkdir(parents=True)
     (tmp_path / "images" / "net" / "image.json").write_text(json.dumps({"platforms": [], "python": python}))
     (tmp_path / "images" / "net.unavailable").write_text("it needs another Python\n")
-    monkeypatch.setattr(sagemaker_cases, "IMAGES", tmp_path / "images")
+    monkeypatch.setattr(sagemaker_cases, "IMAGES", {"net": tmp_path / "images" / "net"})
 
     with pytest.raises(outcome, match="it needs another Python"):
         sagemaker_cases.must_be_here(tmp_path, "net")
@@ -191,15 +181,15 @@ def test_what_can_be_left_out_fails_alone_and_what_is_needed_fails_all(
         raise InstallFailed("no wheel for\nthis machine")
 
     image = Step("bad image", (), tmp_path / "bad", fail, needed=False)
-    monkeypatch.setattr(install, "steps", lambda _: [image, Step("good", (), tmp_path / "good", make)])
-    install.install(tmp_path)
+    monkeypatch.setattr(install, "steps", lambda *_: [image, Step("good", (), tmp_path / "good", make)])
+    install.install(tmp_path, ())
     assert "left out: no wheel for this machine" in capsys.readouterr().out
     assert image.unavailable().read_text() == "no wheel for this machine\n"
     assert Step("good", (), tmp_path / "good", make).is_done()
 
-    monkeypatch.setattr(install, "steps", lambda _: [Step("broker", (), tmp_path / "broker", fail)])
+    monkeypatch.setattr(install, "steps", lambda *_: [Step("broker", (), tmp_path / "broker", fail)])
     with pytest.raises(InstallFailed):
-        install.install(tmp_path)
+        install.install(tmp_path, ())
     assert not (tmp_path / "broker.unavailable").exists()
 
 
@@ -228,16 +218,16 @@ def test_two_who_make_the_same_at_once_make_it_once(tmp_path: Path) -> None:
 
 
 def test_only_an_image_that_says_so_has_a_training_environment_of_its_own(tmp_path: Path) -> None:
-    step = training_step(tmp_path, "tensorflow")
+    step = training_step(tmp_path, IMAGES["tensorflow"])
     assert step is not None
     assert step.made == tmp_path / "images" / "tensorflow-train"
-    assert training_step(tmp_path, "xgboost") is None
+    assert training_step(tmp_path, IMAGES["xgboost"]) is None
 
 
 async def test_jobs_that_begin_at_once_make_the_training_environment_once_and_hear_why_it_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = Images("local/gamenight-", tmp_path)
+    images = Images("local/gamenight-", tmp_path, IMAGES)
     (tmp_path / "images" / "tensorflow" / "bin").mkdir(parents=True)
     (tmp_path / "images" / "tensorflow" / "bin" / "python").touch()
     image = images.find("local/gamenight-tensorflow:1")

@@ -2,13 +2,13 @@
 
 import pytest
 
-from api.keyring import Keyring, KeyringError
-from api.keys import WRONG_PER_MINUTE, Tries, app_of, digest, named
-from api.limits import MAX_ADDRESSES, Bucket, Buckets
+from api.apps.keyring import Keyring, KeyringError
+from api.apps.keys import WRONG_PER_MINUTE, Tries, app_of, digest, named
+from api.limits import MAX_ADDRESSES, RateLimiter, full_bucket
 
 
 def test_a_bucket_fills_evenly_up_to_a_minute():
-    bucket = Bucket(60, 60.0, 0.0)
+    bucket = full_bucket(60, 1.0, 0.0)
     assert [bucket.take(0) for _ in range(61)] == [0.0] * 60 + [1.0]
     assert bucket.take(0.5) == pytest.approx(0.5)
     assert bucket.take(1.5) == 0
@@ -17,12 +17,12 @@ def test_a_bucket_fills_evenly_up_to_a_minute():
 
 
 def test_whoever_was_heard_longest_ago_loses_their_bucket():
-    buckets = Buckets(1)
-    assert buckets.of("first", 0).take(0) == 0
-    assert buckets.of("first", 0).take(0) == 60
+    buckets = RateLimiter(1 / 60, 1)
+    assert buckets.bucket("first", 0).take(0) == 0
+    assert buckets.bucket("first", 0).take(0) == 60
     for i in range(MAX_ADDRESSES):
-        buckets.of(str(i), 0)
-    assert buckets.of("first", 0).take(0) == 0
+        buckets.bucket(str(i), 0)
+    assert buckets.bucket("first", 0).take(0) == 0
 
 
 def test_wrong_keys_are_counted_by_address_and_forgiven_with_time():

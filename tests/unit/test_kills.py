@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from contracts.events import MODELS
-from deploy.audit import FOLDS, AuditReport
-from producers.players import SimulationReport
+from deploy.audit import FOLDS
+from deploy.auditor import AuditReport
+from producers.simulation_report import SimulationReport
 from tests.bench.kills import BACK_WITHIN_S, wrong
 from tests.product import Recovery
+from tests.roster import MODELS
 
 
 def audited(**differing: Any) -> AuditReport:

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, decode
-from contracts.ports import Cells, Record
-from streams.folding import Fold, Log, advance, begin, take_up
+from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, decode, now
+from contracts.ports import Cells, Origin, Record
+from streams.fold import Fold, Log, advance, begin, take_up
+from streams.learner import Learner
 from streams.ledger import Ledger, LedgerTaken
+from streams.online_base import load_base
 from tests.histories import drawing, guess
 
 
@@ -39,7 +42,7 @@ class Echo:
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         return [guess("hello")] if cells.get("count") else []
 
-    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         assert isinstance(event, DrawingSubmitted)
         cells.put("count", b"%d" % (int(cells.get("count") or b"0") + 1))
         yield guess().model_copy(update={"drawing_id": event.drawing_id})
@@ -74,6 +77,18 @@ def test_what_a_step_writes_is_there_after_it(ledger: Ledger, path: Path):
     assert decode(outgoing.topic, outgoing.value) == drawing()
     assert outgoing.key == b"ada"
     again.close()
+
+
+def test_a_step_has_one_time_that_it_began_at_and_what_a_fold_says_in_it_has_that(ledger: Ledger):
+    before = now()
+    begin(ledger, Learner(load_base()), 0)
+
+    [outgoing] = ledger.outgoing()
+    assert before <= ledger.at <= now()
+    assert decode(outgoing.topic, outgoing.value).at == ledger.at
+    with ledger.step():
+        later = ledger.at
+    assert later > decode(outgoing.topic, outgoing.value).at
 
 
 def test_a_step_that_fails_leaves_nothing(ledger: Ledger):
@@ -189,6 +204,20 @@ def test_however_it_gathers_it_comes_to_the_same(tmp_path_factory: pytest.TempPa
     apart.close()
 
 
+def test_a_fold_is_told_where_an_event_lay_and_how_many_bytes_its_record_has(ledger: Ledger):
+    class Told(Echo):
+        origins: ClassVar[list[Origin]] = []
+
+        def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+            self.origins.append(origin)
+            return ()
+
+    several = [record(0), record(1, drawing(player="a player of a longer name"))]
+    advance(ledger, Told(), 3, several)
+
+    assert Told.origins == [Origin(3, n, len(one.value or b"")) for n, one in enumerate(several)]
+
+
 def test_one_bad_message_is_rejected_and_stops_nothing(ledger: Ledger):
     advance(ledger, Echo(), 0, [record(0, value=b'{"type":"?"}'), record(1, drawing(player="mallory")), record(2)])
 
@@ -225,7 +254,7 @@ class Brittle(Echo):
         self.seen = []
         return ()
 
-    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         assert isinstance(event, DrawingSubmitted)
         self.seen.append(event.player_id)
         return [guess().model_copy(update={"drawing_id": event.drawing_id})]
@@ -254,7 +283,7 @@ def test_a_record_that_only_fails_when_the_step_is_settled_is_rejected_and_the_o
 class Flood(Echo):
     """Has more to say of mallory's drawing than any topic takes."""
 
-    def decide(self, cells: Cells, event: Event, partition: int, offset: int) -> Iterable[Event]:
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         assert isinstance(event, DrawingSubmitted)
         return [event.model_copy(update={"room": "x" * 1_000_000})] if event.player_id == "mallory" else []
 

@@ -8,12 +8,13 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from api.library import Accuracy
-from api.orders import MAX_ORDERS, Orders
+from api.folds.command_status import MAX_COMMANDS, CommandStatus
+from api.ops.accuracy import Accuracy
 from contracts.events import (
-    MODELS,
+    EVENTS,
     SHADOW,
     CandidateSet,
+    Command,
     CommandSettled,
     EndpointSeen,
     ModelPromoted,
@@ -31,6 +32,7 @@ from contracts.events import (
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.histories import guess
+from tests.roster import MODELS
 from tests.serving import DEADLINE_S, eventually, get, serving
 
 
@@ -74,6 +76,10 @@ ORDERS: list[tuple[str, dict[str, Any], str]] = [
     ("policy", {"lead": "bandit"}, "SetPolicy"),
     ("policy", {"parts": {"river": "shadow", "mxnet": "off"}}, "SetPolicy"),
 ]
+
+
+def test_every_command_has_its_route():
+    assert {kind for _, _, kind in ORDERS} == {kind.__name__ for kind in EVENTS if issubclass(kind, Command)}
 
 
 @pytest.mark.parametrize(("path", "body", "kind"), ORDERS, ids=lambda value: value if isinstance(value, str) else "")
@@ -157,17 +163,17 @@ def test_commands_of_before_a_restart_are_known(bus):
 
 
 def test_word_of_a_command_may_come_before_it_and_the_oldest_are_forgotten():
-    orders, ids = Orders(), [UUID(int=i) for i in range(MAX_ORDERS + 1)]
-    orders.apply(CommandSettled(command_id=ids[0], target="xgboost", outcome="done", message=""))
+    commands, ids = CommandStatus(), [UUID(int=i) for i in range(MAX_COMMANDS + 1)]
+    commands.apply(CommandSettled(command_id=ids[0], target="xgboost", outcome="done", message=""))
     for each in ids[:-1]:
-        orders.apply(PromoteModel(command_id=each, target="xgboost", version="3", by="ada"))
-    first = orders.order(ids[0])
+        commands.apply(PromoteModel(command_id=each, target="xgboost", version="3", by="ada"))
+    first = commands.state(ids[0])
 
-    orders.apply(RetrainModel(command_id=ids[-1], target="xgboost", by="ada"))
+    commands.apply(RetrainModel(command_id=ids[-1], target="xgboost", by="ada"))
 
     assert first is not None
     assert first.outcome == "done"
-    assert [orders.order(each) is None for each in (ids[0], ids[1], ids[-1])] == [True, False, False]
+    assert [commands.state(each) is None for each in (ids[0], ids[1], ids[-1])] == [True, False, False]
 
 
 # --- the library, the endpoints, the routing -----------------------------------------------------------------------------

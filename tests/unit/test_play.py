@@ -2,21 +2,24 @@
 
 import itertools
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
 import pytest
 
-from api import play
-from api.frames import MAX_FRAME, ModelState
+from api.folds.recent_drawings import RecentDrawings
 from api.limits import FRAMES_A_DRAWING, MOST_STROKES, Guest, Limits, lasting
-from api.play import BYTES_A_FRAME, Action, Close, Lobby, Put, Refuse, Say, Session, Tell
-from api.recent import Recent
-from api.seats import Place, Seats
+from api.play import session
+from api.play.actions import Action, Close, LogRefusal, Publish, Send, SendToRoom
+from api.play.frames import ModelState
+from api.play.lobby import Lobby
+from api.play.messages import MAX_FRAME, ROOM_LENGTH, ROOM_LETTERS
+from api.play.seats import Place, Seats
+from api.play.session import BYTES_A_FRAME, Session
 from contracts.events import (
-    MAX_WORDS,
-    MODELS,
+    MAX_CORRECTIONS,
     CorrectionGiven,
     CorrectionReceipt,
     CorrectionWithdrawn,
@@ -24,11 +27,14 @@ from contracts.events import (
     ExampleLabelled,
     Outcome,
     ScoresCounted,
+    now,
 )
 from contracts.settings import Settings
-from streams.joining import Joiner
-from streams.scoring import Scorer
-from tests.histories import correction, drawing, features, folded, guess, named
+from streams.joiner import Joiner
+from streams.scorer import Scorer
+from tests.histories import BEGAN, correction, drawing, features, folded, guess, named
+from tests.histories import answered as answers
+from tests.roster import MODELS
 from tests.serving import UNLIMITED
 
 
@@ -38,6 +44,7 @@ class Player:
 
     lobby: Lobby
     now: float = 1000.0
+    at: datetime = BEGAN
     heard: list[dict[str, Any]] = field(default_factory=list)
     told: list[dict[str, Any]] = field(default_factory=list)
     put: list[Any] = field(default_factory=list)
@@ -50,21 +57,21 @@ class Player:
     def say(self, message: Any) -> list[dict[str, Any]]:
         """Send a frame; returns what this socket hears at once."""
         data = message if isinstance(message, str | bytes) else orjson.dumps(message).decode()
-        return self.carry_out(self.session.receive(data, self.now))
+        return self.carry_out(self.session.receive(data, self.now, self.at))
 
     def carry_out(self, actions: list[Action]) -> list[dict[str, Any]]:
         before = len(self.heard)
         for action in actions:
             match action:
-                case Say(text):
+                case Send(text):
                     self.heard.append(orjson.loads(text))
-                case Tell(_, text):
+                case SendToRoom(_, text):
                     self.told.append(orjson.loads(text))
-                case Put(event):
+                case Publish(event):
                     self.put.append(event)
                 case Close():
                     self.closed = action
-                case Refuse():
+                case LogRefusal():
                     pass
         return self.heard[before:]
 
@@ -76,8 +83,10 @@ class Player:
         frame = {"strokes": [[[10, 10, 0], [10.5, 90, 16]]], "width": 300, "height": 200, "final": final, "asked": None}
         return self.say({"type": "draw", "drawing_id": str(named(name)), **(frame | fields)})
 
-    def correct(self, name: str = "d1", label: int = 1, word: str = "c1") -> list[dict[str, Any]]:
-        return self.say({"type": "correct", "drawing_id": str(named(name)), "correction_id": str(named(word)), "label": label})
+    def correct(self, name: str = "d1", label: int = 1, correction: str = "c1") -> list[dict[str, Any]]:
+        return self.say(
+            {"type": "correct", "drawing_id": str(named(name)), "correction_id": str(named(correction)), "label": label}
+        )
 
     def kept(self, event: Any) -> list[dict[str, Any]]:
         """The broker has acknowledged an event."""
@@ -91,8 +100,12 @@ class Player:
 
 @pytest.fixture
 def lobby() -> Lobby:
-    models = [ModelState(model="river", version="mnist1+0", title="River", kind="online", part="shown", lead=False)]
-    return Lobby(Recent(), Seats("secret"), lambda: models)
+    models = [
+        ModelState(model="river", version="mnist1+0", title="River", kind="online", hue=205, order=5, part="shown", lead=False)
+    ]
+    names = map("".join, itertools.product(ROOM_LETTERS[::-1], repeat=ROOM_LENGTH))
+    each_twice = itertools.chain.from_iterable(zip(*itertools.tee(names), strict=True))
+    return Lobby(RecentDrawings(), Seats("secret"), lambda: models, lambda: str(uuid4()), each_twice.__next__)
 
 
 @pytest.fixture
@@ -121,6 +134,8 @@ def test_who_joins_gets_a_player_id_a_seat_a_room_and_the_models(lobby):
             "version": "mnist1+0",
             "title": "River",
             "kind": "online",
+            "hue": 205,
+            "order": 5,
             "part": "shown",
             "lead": False,
             "resting": None,
@@ -162,7 +177,7 @@ def test_a_seat_that_is_not_ours_is_refused_and_joining_without_one_works_then(l
 
 def test_a_seat_of_over_thirty_days_ago_is_refused(lobby, monkeypatch):
     seat = Player(lobby).join()["seat"]
-    monkeypatch.setattr("api.seats.VALID_S", -1)
+    monkeypatch.setattr("api.play.seats.VALID_S", -1)
 
     assert errors(Player(lobby).say({"type": "join", "name": "Ada", "seat": seat})) == ["bad_seat"]
 
@@ -213,7 +228,7 @@ def test_a_player_with_two_sockets_is_named_once_and_stays_until_both_are_gone(l
 
 
 def test_a_full_room_takes_nobody_else(lobby, monkeypatch):
-    monkeypatch.setattr(play, "MAX_ROOM", 2)
+    monkeypatch.setattr(session, "MAX_ROOM", 2)
     seat = Player(lobby).join(room="KQZF")["seat"]
     Player(lobby).join(room="KQZF")
 
@@ -250,27 +265,27 @@ def test_the_same_drawing_again_before_the_acknowledgement_is_saved_once_it_come
 
 def test_the_same_drawing_again_brings_the_guesses_on_it_again(ada):
     ada.saved("d1")
-    ada.lobby.recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now)
+    ada.lobby.recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now)
 
     assert [frame["type"] for frame in ada.draw("d1")] == ["saved", "guess"]
 
 
 def test_a_drawing_that_another_process_had_before_a_restart_is_acknowledged_from_the_log(ada):
-    ada.lobby.recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now)
+    ada.lobby.recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now)
 
     assert [frame["type"] for frame in ada.draw("d1")] == ["saved", "guess"]
     assert ada.put == []
 
 
 def test_a_drawing_of_which_not_all_answers_are_known_is_put_again_once_in_a_while_so_that_they_are_told(ada):
-    ada.lobby.recent.guessed(guess("d1", 7, model="xgboost", player=ada.session.player_id), 0.5, ada.now)
+    ada.lobby.recent.apply(guess("d1", 7, model="xgboost", player=ada.session.player_id), now(), ada.now)
 
     assert [frame["type"] for frame in ada.draw("d1") + ada.draw("d1")] == ["saved", "guess"] * 2
     assert [event.drawing_id for event in ada.put] == [named("d1")]
     assert ada.kept(ada.put[0]) == []
     assert ada.carry_out(ada.session.put_done(ada.put[0], "full")) == []
 
-    ada.lobby.recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now)
+    ada.lobby.recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now)
     ada.now += 60
     assert [frame["model"] for frame in ada.draw("d1")[1:]] == ["xgboost", "river"]
     assert len(ada.put) == 1
@@ -279,14 +294,14 @@ def test_a_drawing_of_which_not_all_answers_are_known_is_put_again_once_in_a_whi
 def test_answers_that_are_kept_no_more_are_told_again_when_the_joiner_says_them(ada):
     recent = ada.lobby.recent
     ada.saved("d1")
-    recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now)
+    recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now)
     recent.drawing(named("d1")).forget_frames()
     ada.now += 60
 
     assert [frame["type"] for frame in ada.draw("d1")] == ["saved"]
 
     assert [type(event) for event in ada.put] == [DrawingSubmitted, DrawingSubmitted]
-    assert recent.guessed(guess("d1", 7, player=ada.session.player_id), 0.5, ada.now) is not None
+    assert recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now) is not None
 
 
 def test_a_drawing_that_could_not_be_kept_can_be_sent_again(ada):
@@ -350,7 +365,7 @@ def test_previews_go_on_after_one_could_not_be_put(ada):
 
 def test_a_player_is_told_once_that_the_log_is_slow_and_still_gets_saved_when_it_comes(ada):
     ada.draw("d1")
-    ada.now += play.SLOW_S + 0.1
+    ada.now += session.SLOW_S + 0.1
 
     [error] = ada.carry_out(ada.session.tick(ada.now))
 
@@ -384,7 +399,7 @@ def test_a_correction_again_is_not_put_again_and_brings_its_receipt_again(ada):
         outcome=Outcome.LEARNED,
         models={},
     )
-    assert ada.lobby.recent.receipted(receipt) is not None
+    assert ada.lobby.recent.apply(receipt, now(), ada.now) is not None
 
     [frame] = ada.correct("d1")
 
@@ -414,7 +429,7 @@ def test_a_withdrawal_is_put(ada):
     assert (event.correction_id, event.drawing_id) == (named("c1"), named("d1"))
 
 
-def test_a_word_on_another_players_drawing_is_refused(ada):
+def test_a_correction_of_another_players_drawing_is_refused(ada):
     ada.saved("d1")
     eve = Player(ada.lobby)
     eve.join("Eve")
@@ -425,13 +440,13 @@ def test_a_word_on_another_players_drawing_is_refused(ada):
     assert eve.put == []
 
 
-def test_a_word_on_a_drawing_that_is_not_known_here_is_put_for_the_joiner_to_judge(ada):
+def test_a_correction_of_a_drawing_that_is_not_known_here_is_put_for_the_joiner_to_judge(ada):
     assert ada.correct("of last week", 4) == []
 
     assert [(event.drawing_id, event.label) for event in ada.put] == [(named("of last week"), 4)]
 
 
-def test_words_on_a_drawing_are_put_behind_it_once_it_is_kept(ada):
+def test_corrections_of_a_drawing_are_put_behind_it_once_it_is_kept(ada):
     ada.draw("d1")
     ada.correct("d1", 4)
     ada.say({"type": "withdraw", "drawing_id": str(named("d1")), "correction_id": str(named("c1"))})
@@ -440,11 +455,11 @@ def test_words_on_a_drawing_are_put_behind_it_once_it_is_kept(ada):
     ada.kept(ada.put[0])
 
     assert [type(event) for event in ada.put] == [DrawingSubmitted, CorrectionGiven, CorrectionWithdrawn]
-    ada.correct("d1", 5, word="c2")
+    ada.correct("d1", 5, correction="c2")
     assert ada.put[-1].correction_id == named("c2")
 
 
-def test_words_on_a_drawing_that_could_not_be_kept_can_be_sent_again_with_it(ada):
+def test_corrections_of_a_drawing_that_could_not_be_kept_can_be_sent_again_with_it(ada):
     ada.draw("d1")
     ada.correct("d1", 4)
 
@@ -458,16 +473,16 @@ def test_words_on_a_drawing_that_could_not_be_kept_can_be_sent_again_with_it(ada
 
 def test_the_receipt_of_another_players_correction_is_not_told(ada):
     ada.saved("d1")
-    ada.correct("d1", word="c1")
+    ada.correct("d1", correction="c1")
     receipt = CorrectionReceipt(
         correction_id=named("c1"), drawing_id=named("d1"), player_id=ada.session.player_id, outcome="learned", models={}
     )
-    ada.lobby.recent.receipted(receipt)
+    ada.lobby.recent.apply(receipt, now(), ada.now)
     eve = Player(ada.lobby)
     eve.join("Eve")
     eve.saved("of eve")
 
-    assert eve.correct("of eve", word="c1") == []
+    assert eve.correct("of eve", correction="c1") == []
 
 
 # --- mistakes and abuse ------------------------------------------------------------------------------------------------
@@ -570,16 +585,16 @@ def test_before_joining_nothing_else_is_taken(lobby):
 
 def test_a_socket_that_does_not_join_is_closed(lobby):
     player = Player(lobby)
-    assert player.session.tick(player.now + play.JOIN_S - 1) == []
+    assert player.session.tick(player.now + session.JOIN_S - 1) == []
 
-    player.carry_out(player.session.tick(player.now + play.JOIN_S + 1))
+    player.carry_out(player.session.tick(player.now + session.JOIN_S + 1))
 
     assert player.closed is not None
     assert player.closed.code == 1008
 
 
 def test_twenty_mistakes_within_ten_seconds_close_the_socket(ada):
-    for _ in range(play.MISTAKES - 1):
+    for _ in range(session.MISTAKES - 1):
         assert errors(ada.say("oops")) == ["not_json"]
     assert ada.closed is None
 
@@ -604,17 +619,17 @@ def test_a_player_who_draws_as_fast_as_answers_come_is_never_too_fast(ada):
 
 
 def test_a_flood_is_dropped_and_then_closed(ada):
-    heard = list(itertools.chain.from_iterable(ada.draw(f"d{i}") for i in range(play.BURST + play.MISTAKES)))
+    heard = list(itertools.chain.from_iterable(ada.draw(f"d{i}") for i in range(session.BURST + session.MISTAKES)))
 
     assert set(errors(heard)) == {"too_fast"}
     assert ada.closed is not None
     assert ada.closed.code == 1008
-    assert len(ada.put) <= play.BURST
+    assert len(ada.put) <= session.BURST
 
 
 def test_large_frames_count_as_many(ada):
     large = "x" * (MAX_FRAME - 1)
-    heard = list(itertools.chain.from_iterable(ada.say(large) for _ in range(play.BURST)))
+    heard = list(itertools.chain.from_iterable(ada.say(large) for _ in range(session.BURST)))
     assert "too_fast" in errors(heard) or ada.closed is not None
 
 
@@ -695,12 +710,12 @@ def test_corrections_are_counted_by_player_and_by_address(lobby):
         player.join(name="Ada")
         player.saved(f"d{id(player)}")
 
-    assert [errors(one.correct(f"d{id(one)}", word=f"c{i}")) for i in range(3)] == [[], [], ["too_fast"]]
-    assert errors(two.correct(f"d{id(two)}", word="other")) == []
+    assert [errors(one.correct(f"d{id(one)}", correction=f"c{i}")) for i in range(3)] == [[], [], ["too_fast"]]
+    assert errors(two.correct(f"d{id(two)}", correction="other")) == []
     an_hour = 2 * 60
     for _ in range(an_hour):
-        limits.words.take("192.0.2.1", two.now)
-    assert errors(two.correct(f"d{id(two)}", word="another")) == ["busy"]
+        limits.corrections.take("192.0.2.1", two.now)
+    assert errors(two.correct(f"d{id(two)}", correction="another")) == ["busy"]
 
 
 def test_who_sends_a_correction_again_after_a_reconnect_is_not_counted_again(lobby):
@@ -708,8 +723,8 @@ def test_who_sends_a_correction_again_after_a_reconnect_is_not_counted_again(lob
     player.join(name="Ada")
     player.saved("d1")
 
-    assert [errors(player.correct("d1", word=f"c{i}")) for i in (0, 1, 0, 1, 1)] == [[]] * 5
-    assert errors(player.correct("d1", word="c2")) == ["too_fast"]
+    assert [errors(player.correct("d1", correction=f"c{i}")) for i in (0, 1, 0, 1, 1)] == [[]] * 5
+    assert errors(player.correct("d1", correction="c2")) == ["too_fast"]
 
 
 def test_rooms_cannot_be_guessed(lobby):
@@ -758,7 +773,7 @@ def test_an_address_that_sends_too_many_frames_loses_the_socket_before_they_are_
     player = Player(lobby, guest=Guest(limits, "192.0.2.1"))
     for _ in range(FRAMES_A_DRAWING):
         player.say("nothing")
-    monkeypatch.setattr(play, "parse", lambda data: pytest.fail("it was read"))
+    monkeypatch.setattr(session, "parse", lambda data: pytest.fail("it was read"))
 
     player.say("nothing")
 
@@ -780,7 +795,7 @@ def answered(player: Player, name: str = "d1") -> None:
     player.saved(name)
     for model in MODELS:
         told = guess(name, model=model, player=player.session.player_id)
-        player.session._lobby.recent.guessed(told, 1.0, player.now)
+        player.session._lobby.recent.apply(told, now(), player.now)
 
 
 LARGEST = [[[1e4, 1e4, 1e14]] * 64] * 64
@@ -800,15 +815,15 @@ def test_the_largest_drawing_fits_into_a_frame_and_is_no_larger_than_is_charged(
     assert 140_000 < len(player.put[-1].record_value()) <= MOST_STROKES
 
 
-@pytest.mark.parametrize("words", [1, MAX_WORDS])
+@pytest.mark.parametrize("words", [1, MAX_CORRECTIONS])
 @pytest.mark.parametrize("points", [2, 4096])
-def test_a_word_is_charged_no_less_than_it_adds_to_what_is_kept_for_good(words, points):
+def test_a_correction_is_charged_no_less_than_it_adds_to_what_is_kept_for_good(words, points):
     drawn = drawing(strokes=[[[123.456, 78.9, 160.0]] * points])
     said = [guess(model=model, features=features() if model == "river" else None) for model in MODELS]
     said = [one.model_copy(update={"probabilities": [0.123456] * 10}) for one in said]
     given = [correction(label=n % 10, word=f"c{n}") for n in range(words)]
 
-    joined = [one for one in folded(Joiner(), [drawn, *said, *given], step=1) if isinstance(one, ExampleLabelled)][-1]
+    joined = [one for one in folded(Joiner(), [drawn, answers(said), *given], step=1) if isinstance(one, ExampleLabelled)][-1]
     lessons = folded(Scorer(), [joined.model_copy(update={"labels": joined.labels[-1:]})])
 
     added = sum(len(one.record_value()) + 100 for one in (joined, *lessons) if not isinstance(one, ScoresCounted))
@@ -822,36 +837,56 @@ def test_corrections_of_large_drawings_are_counted_by_what_they_add_for_good(lob
     player.draw("large", strokes=[[[123.456, 78.9, n] for n in range(2000)]])
     player.kept(player.put[-1])
     for model in MODELS:
-        player.session._lobby.recent.guessed(guess("large", model=model, player=player.session.player_id), 1.0, player.now)
+        player.session._lobby.recent.apply(guess("large", model=model, player=player.session.player_id), now(), player.now)
     size = len(player.put[-1].record_value())
 
-    told = [errors(player.correct("large", word=f"c{n}")) for n in range(60)]
+    told = [errors(player.correct("large", correction=f"c{n}")) for n in range(60)]
 
     taken = told.index(["busy"])
     assert taken == next(n for n in range(60) if sum(lasting(size, k, 0) for k in range(n + 1)) > 2e6)
     elsewhere = Player(lobby, guest=Guest(limits, "192.0.2.2"))
     elsewhere.join(name="Bob")
     answered(elsewhere, "small")
-    assert errors(elsewhere.correct("small", word="other")) == []
+    assert errors(elsewhere.correct("small", correction="other")) == []
 
 
-def test_a_word_on_a_drawing_that_is_not_known_is_charged_as_on_the_largest(lobby):
+def test_a_correction_of_a_drawing_that_is_not_known_is_charged_as_on_the_largest(lobby):
     limits = guests(kept_mb_per_day=24)  # 1 MB an hour
     player = Player(lobby, guest=Guest(limits, "192.0.2.1"))
     player.join(name="Ada")
 
-    told = [errors(player.correct(f"unknown{n}", word=f"c{n}")) for n in range(10)]
+    told = [errors(player.correct(f"unknown{n}", correction=f"c{n}")) for n in range(10)]
 
     assert told.index(["busy"]) == 1_000_000 // lasting(None, 0, 0)
 
 
-def test_a_word_before_the_answers_is_charged_for_each_that_comes_after_it(lobby):
+def test_a_correction_before_the_answers_is_charged_for_each_that_comes_after_it(lobby):
     limits = guests(kept_mb_per_day=6)  # 250 KB an hour
     player = Player(lobby, guest=Guest(limits, "192.0.2.1"))
     player.join(name="Ada")
     for n in range(40):
         player.draw(f"d{n}")
 
-    told = [errors(player.correct(f"d{n}", word=f"c{n}")) for n in range(40)]
+    told = [errors(player.correct(f"d{n}", correction=f"c{n}")) for n in range(40)]
 
     assert told.index(["busy"]) == 250_000 // lasting(len(player.put[0].record_value()), 0, len(["river"]))
+
+
+def test_what_is_published_is_of_the_time_at_which_its_frame_came_however_long_it_is_held(ada):
+    first, second, third = (BEGAN + timedelta(seconds=s) for s in (1, 2, 3))
+    ada.at = first
+    ada.draw("early", final=False)
+    ada.draw("held", final=False)
+    ada.at = second
+    ada.kept(ada.put[0])
+    ada.draw("d1")
+    ada.correct("d1")
+    ada.at = third
+    ada.kept(ada.put[-1])
+
+    assert [(event.type, event.at) for event in ada.put] == [
+        ("DrawingSubmitted", first),
+        ("DrawingSubmitted", first),
+        ("DrawingSubmitted", second),
+        ("CorrectionGiven", second),
+    ]

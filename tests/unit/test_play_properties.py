@@ -6,13 +6,17 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.frames import ERROR_CODES, MESSAGES
+from api.folds.recent_drawings import RecentDrawings
 from api.limits import Guest, Limits
-from api.play import Close, Lobby, Put, Say, Session
-from api.recent import Recent
-from api.seats import Seats
+from api.play.actions import Close, Publish, Send
+from api.play.frames import ERROR_CODES
+from api.play.lobby import Lobby
+from api.play.messages import MESSAGES
+from api.play.seats import Seats
+from api.play.session import Session
 from contracts.events import DrawingSubmitted, decode
 from contracts.settings import Settings
+from tests.histories import BEGAN
 from tests.serving import UNLIMITED
 
 JSON = st.recursive(
@@ -28,19 +32,20 @@ NEARLY = st.fixed_dictionaries(
 
 
 def conversation() -> Session:
-    session = Session(Lobby(Recent(), Seats("secret"), list), 0.0, Guest(Limits(Settings(**UNLIMITED)), "192.0.2.1"))
-    session.receive('{"type":"join","name":"Ada","room":null,"seat":null}', 0.0)
+    lobby = Lobby(RecentDrawings(), Seats("secret"), list, lambda: str(UUID(int=7)), lambda: "BCDF")
+    session = Session(lobby, 0.0, Guest(Limits(Settings(**UNLIMITED)), "192.0.2.1"))
+    session.receive('{"type":"join","name":"Ada","room":null,"seat":null}', 0.0, BEGAN)
     return session
 
 
 def answered(session: Session, data: str | bytes) -> list[dict[str, object]]:
     """The frames that answer; the rest of the actions must be such as can be carried out."""
-    actions = session.receive(data, 1.0)
+    actions = session.receive(data, 1.0, BEGAN)
     for action in actions:
-        if isinstance(action, Put):
+        if isinstance(action, Publish):
             assert decode(action.event.topic, action.event.record_value()) == action.event
-    assert any(isinstance(action, Say | Put | Close) for action in actions)
-    return [orjson.loads(action.text) for action in actions if isinstance(action, Say)]
+    assert any(isinstance(action, Send | Publish | Close) for action in actions)
+    return [orjson.loads(action.text) for action in actions if isinstance(action, Send)]
 
 
 @settings(deadline=None)
@@ -91,8 +96,8 @@ def test_brackets_of_any_depth_are_an_error(depth, close):
 )
 def test_every_legal_drawing_becomes_an_event_with_the_same_strokes(drawing_id: UUID, strokes, side):
     frame = {"type": "draw", "drawing_id": str(drawing_id), "strokes": strokes, "width": side, "height": side, "final": True}
-    [action] = conversation().receive(orjson.dumps(frame).decode(), 1.0)
+    [action] = conversation().receive(orjson.dumps(frame).decode(), 1.0, BEGAN)
 
-    assert isinstance(action, Put)
+    assert isinstance(action, Publish)
     assert isinstance(action.event, DrawingSubmitted)
     assert action.event.strokes == [[list(point) for point in stroke] for stroke in strokes]

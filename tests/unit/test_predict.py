@@ -16,16 +16,17 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from api.frames import Draw
-from api.keyring import Keyring
-from api.pictures import MAX_PNG, BadPicture, read_png
-from api.predict import MAX_OPEN
-from api.question import MAX_BODY, MAX_COMMAS, PredictRequest, Problem, question
+from api.apps.keyring import Keyring
+from api.apps.pictures import MAX_PNG, BadPicture, read_png
+from api.apps.predict_request import MAX_BODY, MAX_COMMAS, PredictRequest, Problem, question
+from api.apps.predictor import MAX_OPEN
+from api.play.messages import Draw
 from contracts.drawing import EmptyDrawing
-from contracts.events import MODELS, DrawingSubmitted, EndpointSeen, PolicySet
+from contracts.events import DrawingSubmitted, EndpointSeen, PolicySet
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.answering import answering, at_work
+from tests.roster import MODELS
 from tests.serving import DEADLINE_S, eventually, get, serving
 
 SEVEN = [[[20, 20], [80, 20], [45, 100]]]
@@ -262,7 +263,7 @@ def filled(head: bytes, unit: bytes, tail: bytes) -> bytes:
     ids=lambda body: body[:20].decode(),
 )
 def test_half_a_million_values_are_refused_before_they_are_parsed(monkeypatch, body):
-    monkeypatch.setattr("api.question.orjson.loads", lambda _: pytest.fail("it was parsed"))
+    monkeypatch.setattr("api.apps.predict_request.orjson.loads", lambda _: pytest.fail("it was parsed"))
 
     with pytest.raises(Problem, match=f"over {MAX_COMMAS} values"):
         question(body)
@@ -313,7 +314,7 @@ def test_when_too_much_is_under_way_an_app_is_refused_before_its_body_is_read(bu
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch, address):
-    monkeypatch.setattr("api.predict.BODY_S", 0.05)
+    monkeypatch.setattr("api.apps.routes.BODY_S", 0.05)
 
     def slow() -> Iterator[bytes]:
         yield b"{"
@@ -384,7 +385,7 @@ def test_a_key_is_good_from_when_it_is_given_until_it_is_revoked_without_a_resta
 
 
 def test_whoever_guesses_keys_is_soon_not_listened_to_and_an_app_at_the_same_address_is(bus, monkeypatch):
-    monkeypatch.setattr("api.keys.WRONG_PER_MINUTE", 2)
+    monkeypatch.setattr("api.apps.keys.WRONG_PER_MINUTE", 2)
     with serving(bus, api_keys="shop:secret-1,till:secret-2") as address, answering(bus):
         assert ask(address, {"strokes": SEVEN}).status_code == 200
         guessed = [ask(address, {"strokes": SEVEN}, key=f"guess-{i}") for i in range(3)]
@@ -407,13 +408,17 @@ def test_a_page_of_a_known_origin_may_ask_and_another_may_not(bus):
         asked = ask(address, {"strokes": SEVEN}, headers=page)
         refused = ask(address, {}, headers=page)
         other = ask(address, {"strokes": SEVEN}, headers=stranger)
-        before = [httpx.options(url, headers=origin, trust_env=False) for origin in (page, stranger)]
+        wants = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-api-key"}
+        before = [httpx.options(url, headers=origin | wants, trust_env=False) for origin in (page, stranger)]
 
     for answer in (asked, refused, before[0]):
         assert answer.headers["access-control-allow-origin"] == "https://shop.example"
-    assert "x-api-key" in before[0].headers["access-control-allow-headers"]
-    assert "access-control-allow-origin" not in other.headers
-    assert (before[0].status_code, before[1].status_code) == (204, 403)
+    assert "x-api-key" in before[0].headers["access-control-allow-headers"].lower()
+    assert "RateLimit-Remaining" in asked.headers["access-control-expose-headers"]
+    for answer in (other, before[1]):
+        assert "access-control-allow-origin" not in answer.headers
+        assert "Origin" in answer.headers["vary"]
+    assert (before[0].status_code, before[1].status_code) == (200, 400)
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------------

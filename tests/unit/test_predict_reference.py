@@ -10,10 +10,11 @@ from uuid import uuid4
 
 import pytest
 
-from api.predict import Prediction
+from api.apps.predict_response import Prediction
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.answering import answering, at_work
+from tests.roster import BATCH_MODELS
 from tests.serving import get, serving
 from tests.unit.test_predict import SEVEN, ask
 
@@ -21,7 +22,7 @@ from tests.unit.test_predict import SEVEN, ask
 @pytest.fixture
 def bus() -> Iterator[Bus]:
     opened = open_bus(f"memory://{uuid4()}")
-    for model in ("river", "xgboost", "tensorflow", "mxnet", "kmeans"):
+    for model in ("river", *BATCH_MODELS):
         opened.publish(at_work(model))
     yield opened
     opened.close()
@@ -48,7 +49,7 @@ PROVOKED = {
     "not_json": Provoked({"content": b"[]"}),
     "no_key": Provoked(ONE | {"key": None}),
     "wrong_key": Provoked(ONE | {"key": "wrong"}),
-    "too_slow": Provoked({"content": slow()}, patched={"BODY_S": 0.05}),
+    "too_slow": Provoked({"content": slow()}, patched={"routes.BODY_S": 0.05}),
     "too_large": Provoked({"content": b" " * 2_000_000}),
     "two_forms": Provoked({"body": {"strokes": SEVEN, "png": ""}}),
     "empty": Provoked({"body": {"image": [0] * 784}}),
@@ -56,7 +57,7 @@ PROVOKED = {
     "too_many": Provoked(ONE, {"predictions_per_minute": 1}, {}),
     "too_many_tries": Provoked(ONE | {"key": "wrong"}),
     "resting": Provoked({"body": {"strokes": SEVEN, "models": "xgboost"}}, {}, {"resting": ("xgboost",)}),
-    "busy": Provoked(ONE, patched={"MAX_OPEN": 0}),
+    "busy": Provoked(ONE, patched={"predictor.MAX_OPEN": 0}),
     "late": Provoked(ONE, {"guess_budget_ms": 100}),
 }
 
@@ -101,8 +102,8 @@ def test_every_example_of_an_answer_is_one(bus):
 def test_an_example_of_an_error_is_what_that_error_says(bus, monkeypatch, name):
     provoked = PROVOKED[name]
     for patched, value in provoked.patched.items():
-        monkeypatch.setattr(f"api.predict.{patched}", value)
-    monkeypatch.setattr("api.keys.WRONG_PER_MINUTE", 1)
+        monkeypatch.setattr(f"api.apps.{patched}", value)
+    monkeypatch.setattr("api.apps.keys.WRONG_PER_MINUTE", 1)
     given = {"api_keys": "shop:secret-1", **provoked.settings}
     with serving(bus, **given) as address, ExitStack() as answered:
         if provoked.answers is not None:

@@ -11,11 +11,12 @@ from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published
+from tests.roster import ROSTER
 from trainers.approval import Approvals
+from trainers.model_log import Standing
 from trainers.promote import Promoter
-from trainers.rebuild import Rebuilder
+from trainers.rebuild import Rebuilder, hyperparameters
 from trainers.registry import Registered
-from trainers.standing import Standing
 
 
 class Shelf(MemoryRegistry):
@@ -36,7 +37,7 @@ class Shop:
     def __init__(self, *log: Any) -> None:
         self.command = RetrainModel(command_id=uuid4(), target="xgboost", by="ada")
         self.registry = Shelf(self.command, published("1", 1, arn="arn:1"), published("2", 2, arn="arn:2"))
-        self.standing = Standing([published("1", 1, arn="arn:1"), promoted("1"), *log])
+        self.standing = Standing(ROSTER, [published("1", 1, arn="arn:1"), promoted("1"), *log])
         self.endpoints = MemoryServing()
         self.endpoints.variants = {"v1": 1.0}
         bus = open_bus(f"memory://{uuid4()}")
@@ -71,3 +72,12 @@ def test_a_version_that_failed_meanwhile_is_not_promoted_again_and_is_still_know
     shop = Shop(published("2", 2, arn="arn:2", failed="router: no answer"))
     assert shop.resume() == ("refused", "router: no answer", "1")
     assert shop.standing.failed("xgboost") == {"2"}
+
+
+def test_a_rebuild_takes_its_hyperparameters_from_the_image_and_rounds_that_are_set_replace_those():
+    asked, given = Settings(seed=7), Settings(seed=7, training_rounds=4)
+    boosted, network = ROSTER["xgboost"], ROSTER["tensorflow"]
+
+    assert hyperparameters(boosted, asked) == {**boosted.hyperparameters, "seed": "7"}
+    assert hyperparameters(boosted, given) == {**boosted.hyperparameters, "seed": "7", "rounds": "4"}
+    assert hyperparameters(network, given) == {**network.hyperparameters, "seed": "7"}

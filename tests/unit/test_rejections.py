@@ -8,7 +8,8 @@ from contracts.events import Event, MessageRejected
 from contracts.ports import Record
 from contracts.records import read
 from producers import rejections
-from producers.bus import BusClosed, BusFull, open_bus
+from producers.bus import open_bus
+from producers.placement import BusClosed, BusFull
 from producers.rejections import OWED, PENDING, Rejections
 
 

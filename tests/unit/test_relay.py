@@ -8,14 +8,24 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from api.frames import Guess
-from api.recent import Recent
+from api.folds.command_status import CommandStatus
+from api.folds.endpoint_latency import EndpointLatency
+from api.folds.model_board import ModelBoard
+from api.folds.recent_drawings import RecentDrawings, Told
+from api.health import Health
+from api.play.frames import Guess
+from api.play.session import Session
+from api.probes import Probes
+from api.relay import LIVE, SCORES, STATE
 from contracts.events import (
+    EVENTS,
     CorrectionGiven,
     CorrectionReceipt,
     DrawingSubmitted,
     Event,
+    GuessMade,
     GuessMissed,
+    MessageRejected,
     ModelPromoted,
     Outcome,
     PolicySet,
@@ -26,7 +36,7 @@ from contracts.events import (
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.histories import guess, named
-from tests.serving import DEADLINE_S, eventually, get, opened, playing, serving
+from tests.serving import DEADLINE_S, closing, eventually, get, opened, playing, serving
 
 
 @pytest.fixture
@@ -34,9 +44,11 @@ def bus() -> Bus:
     return open_bus(f"memory://{uuid4()}")
 
 
-def receipt(player_id: str, word: str = "c1", drawing: str = "d1", outcome: Outcome = Outcome.LEARNED) -> CorrectionReceipt:
+def receipt(
+    player_id: str, correction: str = "c1", drawing: str = "d1", outcome: Outcome = Outcome.LEARNED
+) -> CorrectionReceipt:
     return CorrectionReceipt(
-        correction_id=named(word), drawing_id=named(drawing), player_id=player_id, outcome=outcome, models={}
+        correction_id=named(correction), drawing_id=named(drawing), player_id=player_id, outcome=outcome, models={}
     )
 
 
@@ -84,15 +96,15 @@ def test_a_correction_has_a_receipt_of_each_who_learned_and_all_of_them_again_wh
     with serving(bus) as address, playing(address) as ada:
         ada.draw("d1")
         ada.next("saved")
-        word = {"type": "correct", "drawing_id": str(named("d1")), "correction_id": str(named("c1")), "label": 1}
-        ada.say(word)
+        correction = {"type": "correct", "drawing_id": str(named("d1")), "correction_id": str(named("c1")), "label": 1}
+        ada.say(correction)
         eventually(lambda: on(bus, "corrections.v1"))
         for stage in ("learner", "personal", "learner", "personal"):
             bus.publish(receipt(ada.player_id).model_copy(update={"stage": stage}))
 
         assert [ada.next("receipt")["stage"] for _ in range(2)] == ["learner", "personal"]
         ada.fence()
-        ada.say(word)
+        ada.say(correction)
         assert [ada.next("receipt")["stage"] for _ in range(2)] == ["learner", "personal"]
 
 
@@ -199,6 +211,28 @@ def test_a_record_that_cannot_be_read_stops_nothing(bus):
         eventually(lambda: get(address, "/metrics").text.count("gamenight_records_rejected_total{topic=") == 2)
 
 
+def test_a_subscriber_that_fails_keeps_the_event_from_nobody_and_the_record_is_rejected_once(bus, monkeypatch):
+    def fail(*_: object) -> None:
+        raise KeyError("a fold that is broken")
+
+    monkeypatch.setattr(Probes, "apply", fail)
+    monkeypatch.setattr(EndpointLatency, "apply", fail)
+    with serving(bus) as address, playing(address) as ada:
+        bus.publish(guess("d1", 7, player=ada.player_id))
+
+        assert ada.next("guess")["label"] == 7
+        eventually(lambda: rejections(bus))
+        bus.publish(guess("d2", 7, player=ada.player_id))
+        assert ada.next("guess")["label"] == 7
+        eventually(lambda: len(rejections(bus)) == 2)
+
+    assert [(one.source, one.source_offset, one.stage) for one in rejections(bus)] == [
+        ("guesses.v1", 0, "api"),
+        ("guesses.v1", 1, "api"),
+    ]
+    assert "a fold that is broken" in rejections(bus)[0].error
+
+
 def test_a_drawing_that_another_process_had_is_known_from_the_guess_on_it(bus):
     with serving(bus) as address, playing(address) as ada:
         bus.publish(guess("d1", 7, player=ada.player_id))
@@ -237,10 +271,10 @@ def test_after_a_restart_drawings_receipts_and_seats_of_before_are_known(bus):
         again.draw("d1")
         assert again.next("saved")["drawing_id"] == str(named("d1"))
         assert again.next("guess")["label"] == 7
-        word = {"type": "correct", "drawing_id": str(named("d1")), "label": 1}
-        again.say(word | {"correction_id": str(named("c1"))})
+        correction = {"type": "correct", "drawing_id": str(named("d1")), "label": 1}
+        again.say(correction | {"correction_id": str(named("c1"))})
         assert again.next("receipt")["correction_id"] == str(named("c1"))
-        again.say(word | {"correction_id": str(named("c2"))})
+        again.say(correction | {"correction_id": str(named("c2"))})
         eventually(lambda: [event.correction_id for event in on(bus, "corrections.v1")] == [named("c2")])
     assert [event.drawing_id for event in on(bus, "drawings.v1")] == [named("d1")] * 2, "the second to be told what others said"
 
@@ -249,7 +283,7 @@ def test_a_start_reads_the_newest_of_what_was_played_and_no_more(bus, monkeypatc
     monkeypatch.setattr("api.relay.NEWEST", 3)
     for n in range(50):
         bus.publish(guess(f"d{n}", 7, player="ada", table="t1"))
-        bus.publish(receipt("ada", word=f"c{n}", drawing=f"d{n}"))
+        bus.publish(receipt("ada", correction=f"c{n}", drawing=f"d{n}"))
     with serving(bus) as address, playing(address) as ada:
         heard = get(address, "/api/routing").json()["tables"]
 
@@ -287,7 +321,77 @@ def _fail():
     raise RuntimeError("the broker went away")
 
 
-def test_a_word_on_a_drawing_that_this_process_never_saw_is_put_on_the_log_and_its_refusal_is_told(bus):
+@pytest.mark.parametrize("fails", ["poll", "positions"])
+def test_whatever_ends_a_reading_is_named_by_health_and_it_is_read_on_where_it_was_left(bus, monkeypatch, fails):
+    follow, broken = bus.follow, threading.Event()
+
+    def breaking(topics, since):
+        tail = follow(topics, since)
+        if "guesses.v1" in topics:
+            works = getattr(tail, fails)
+
+            def fail(*given):
+                if broken.is_set():
+                    raise KeyError("a fault of the client library")
+                return works(*given)
+
+            setattr(tail, fails, fail)
+        return tail
+
+    monkeypatch.setattr(bus, "follow", breaking)
+    with serving(bus) as address, playing(address) as ada:
+        broken.set()
+        bus.publish(guess("d1", 7, player=ada.player_id))
+
+        eventually(lambda: "a fault of the client library" in get(address, "/healthz").json()["missing"].get("kafka", ""))
+        broken.clear()
+        assert ada.next("guess")["drawing_id"] == str(named("d1"))
+        bus.publish(guess("d2", 7, player=ada.player_id))
+        assert ada.next("guess")["drawing_id"] == str(named("d2"))
+        eventually(lambda: "kafka" not in get(address, "/healthz").json()["missing"])
+
+
+def test_a_tick_that_fails_is_followed_by_the_next(bus, monkeypatch):
+    changes, failing = ModelBoard.changes, threading.Event()
+
+    def failing_sometimes(board):
+        if failing.is_set():
+            failing.clear()
+            raise KeyError("a fault of the board")
+        return changes(board)
+
+    monkeypatch.setattr(ModelBoard, "changes", failing_sometimes)
+    with serving(bus) as address, opened(address, "/ws/watch") as watcher:
+        assert orjson.loads(watcher.recv(DEADLINE_S))["type"] == "snapshot"
+        failing.set()
+        eventually(lambda: not failing.is_set())
+        with playing(address):
+            frame = {}
+            while frame.get("online") != 1:
+                frame = orjson.loads(watcher.recv(DEADLINE_S))
+
+
+def test_a_session_that_fails_as_time_passes_is_closed_and_the_others_go_on(bus, monkeypatch):
+    ticked, failing = Session.tick, set[str]()
+    ticks: dict[str | None, int] = {}
+
+    def tick(session, now):
+        ticks[session.player_id] = ticks.get(session.player_id, 0) + 1
+        if session.player_id in failing:
+            raise KeyError("a fault of the session")
+        return ticked(session, now)
+
+    monkeypatch.setattr(Session, "tick", tick)
+    with serving(bus) as address, playing(address) as bob, playing(address) as ada:
+        failing.add(bob.player_id)
+
+        assert closing(bob.socket) == (1011, "a fault of the server")
+        before = ticks.get(ada.player_id, 0)
+        eventually(lambda: ticks[ada.player_id] > before + 1)
+        ada.fence()
+
+
+def test_a_correction_of_a_drawing_that_this_process_never_saw_is_put_on_the_log_and_its_refusal_is_told(bus):
     with serving(bus) as address, playing(address) as ada:
         ada.say({"type": "correct", "drawing_id": str(named("of last week")), "correction_id": str(named("c1")), "label": 1})
         eventually(lambda: [event.drawing_id for event in on(bus, "corrections.v1")] == [named("of last week")])
@@ -336,28 +440,39 @@ def test_a_watcher_who_speaks_is_told_to_listen(bus):
         assert frame["code"] == "read_only"
 
 
+def test_every_event_of_a_topic_that_is_read_has_a_subscriber():
+    taken = (*ModelBoard.takes, *CommandStatus.takes, *RecentDrawings.takes, *Health.takes)
+    unheard = [event.__name__ for event in EVENTS if event.topic in (*LIVE, *STATE, *SCORES) and not issubclass(event, taken)]
+    assert unheard == []
+
+
 # --- the fold that sees twice --------------------------------------------------------------------------------------------
 
 
+def told(recent: RecentDrawings, made: GuessMade, bus_out_ms: float, at_s: float) -> Told | None:
+    """What a player is told of a guess that was so long on the bus."""
+    return recent.apply(made, made.at + timedelta(milliseconds=bus_out_ms), at_s)
+
+
 def test_a_guess_on_a_preview_is_told_every_time_until_the_finished_drawing_is_there():
-    recent = Recent()
+    recent = RecentDrawings()
     preview = guess("d1", 7, final=False)
 
-    assert recent.guessed(preview, 0, 0) is not None
-    assert recent.guessed(preview, 0, 0) is not None
+    assert told(recent, preview, 0, 0) is not None
+    assert told(recent, preview, 0, 0) is not None
     recent.add_drawing(named("d1"), "ada")
-    assert recent.guessed(preview, 0, 0) is None
-    assert recent.guessed(guess("d1", 7), 0, 0) is not None
+    assert told(recent, preview, 0, 0) is None
+    assert told(recent, guess("d1", 7), 0, 0) is not None
 
 
 def test_a_guess_on_another_players_drawing_is_nobodys():
-    recent = Recent()
+    recent = RecentDrawings()
     recent.add_drawing(named("d1"), "ada")
-    assert recent.guessed(guess("d1", 7, player="eve"), 0, 0) is None
+    assert told(recent, guess("d1", 7, player="eve"), 0, 0) is None
 
 
 def test_the_oldest_are_forgotten_first():
-    recent = Recent(max_drawings=3, max_corrections=2)
+    recent = RecentDrawings(max_drawings=3, max_corrections=2)
     ids = [UUID(int=i) for i in range(5)]
     for each in ids:
         recent.add_drawing(each, "ada")
@@ -368,28 +483,36 @@ def test_the_oldest_are_forgotten_first():
 
 
 def test_of_older_drawings_it_is_known_who_answered_and_no_frames_are_kept():
-    recent = Recent(max_told=2)
+    recent = RecentDrawings(max_told=2)
     for name in ("d1", "d2", "d3"):
-        assert recent.guessed(guess(name, 7), 0, 0) is not None
+        assert told(recent, guess(name, 7), 0, 0) is not None
 
     kept = [recent.drawing(named(name)) for name in ("d1", "d2", "d3")]
 
     assert [len(drawing.frames()) for drawing in kept if drawing] == [0, 1, 1]
-    assert recent.guessed(guess("d1", 7), 0, 0) is None
+    assert told(recent, guess("d1", 7), 0, 0) is None
 
 
 def test_the_total_is_told_only_by_the_process_that_had_the_frame():
-    recent = Recent()
+    recent = RecentDrawings()
     recent.add_drawing(named("d1"), "ada", received_at=10.0)
 
-    mine = recent.guessed(guess("d1", 7), 1.0, now=10.025)
-    other = recent.guessed(guess("d2", 7), 1.0, now=10.025)
+    mine = told(recent, guess("d1", 7), 1.0, 10.025)
+    other = told(recent, guess("d2", 7), 1.0, 10.025)
 
     assert mine is not None
     assert other is not None
     assert (mine.total_ms, orjson.loads(mine.text)["hops"]["total"]) == (25.0, 25.0)
     assert other.total_ms is None
     assert "total" not in orjson.loads(other.text)["hops"]
+
+
+def rejections(bus: Bus) -> list[MessageRejected]:
+    """All that was told on rejected.v1."""
+    tail = bus.follow(["rejected.v1"], "start")
+    told = [decode(record.topic, record.value) for record in tail.poll(0)]
+    tail.close()
+    return [one for one in told if isinstance(one, MessageRejected)]
 
 
 def on(bus: Bus, topic: str) -> list[Any]:

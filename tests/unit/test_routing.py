@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.events import CandidateSet, DrawingSubmitted, ModelPromoted, ModelRolledBack, PolicySet, SnapshotTaken
-from streams.routing import Candidate, Lately, Route, Table, online, rounded, superseded
+from streams import routing
+from streams.routing import Candidate, Route, Table, online, superseded
+from tests import histories
 from tests.histories import BEGAN, drawing
 
 STALE = timedelta(seconds=1)
@@ -23,22 +25,13 @@ def promoted(version: str, kind: type[ModelPromoted] = ModelPromoted, endpoint: 
 def snapshot(offset: int, favourite: int = 0) -> SnapshotTaken:
     weights = np.zeros((10, 5), "<f4")
     weights[favourite, -1] = 9
-    return SnapshotTaken(
-        model="river",
-        version=f"mnist1+{offset}",
-        title="River",
-        offset=offset,
-        lessons=offset,
-        digest="",
-        reader="raster-1/00000000",
-        weights=weights.tobytes(),
-    )
+    return histories.snapshot(offset, weights=weights.tobytes())
 
 
 def folded(*events: ModelPromoted | SnapshotTaken) -> Table:
     table = Table()
     for event in events:
-        table = table.after(event)
+        table = table.apply(event)
     return table
 
 
@@ -55,7 +48,7 @@ def test_a_roll_back_is_the_same_entry_told_differently():
 def test_a_table_is_never_changed_only_replaced():
     before = folded(promoted("1"), snapshot(4))
 
-    after = before.after(promoted("2")).after(snapshot(5))
+    after = before.apply(promoted("2")).apply(snapshot(5))
 
     assert (before.batch["xgboost"].version, before.online["river"].offset) == ("1", 4)
     assert (after.batch["xgboost"].version, after.online["river"].offset) == ("2", 5)
@@ -65,7 +58,7 @@ def test_twice_is_once_and_the_name_of_a_table_is_of_its_versions():
     once, twice = folded(promoted("1"), snapshot(3)), folded(snapshot(3), promoted("1"), promoted("1"), snapshot(3))
 
     assert once.digest == twice.digest
-    assert len({once.digest, once.after(promoted("2")).digest, once.after(snapshot(4)).digest}) == 3
+    assert len({once.digest, once.apply(promoted("2")).digest, once.apply(snapshot(4)).digest}) == 3
 
 
 @settings(deadline=None)
@@ -74,20 +67,30 @@ def test_the_newest_snapshot_on_the_log_answers_whatever_offsets_they_say(offset
     assert folded(*map(snapshot, offsets)).online["river"].offset == offsets[-1]
 
 
+def test_the_weights_of_a_snapshot_are_read_once_and_other_events_read_none(monkeypatch):
+    read: list[str] = []
+    monkeypatch.setattr(routing, "online", lambda event: read.append(event.version) or online(event))
+
+    table = folded(snapshot(4), promoted("1"), snapshot(5))
+
+    assert read == ["mnist1+4", "mnist1+5"]
+    assert table.online["river"].offset == 5
+
+
 def test_a_snapshot_of_another_shape_or_of_no_online_model_is_refused():
     table = folded(snapshot(3))
     wider = snapshot(4).model_copy(update={"weights": np.zeros((10, 9), "<f4").tobytes()})
 
     with pytest.raises(ValueError, match="shape"):
-        table.after(wider)
+        table.apply(wider)
     with pytest.raises(ValueError, match="no online model"):
-        table.after(snapshot(4).model_copy(update={"model": "xgboost"}))
+        table.apply(snapshot(4).model_copy(update={"model": "xgboost"}))
 
 
 def test_what_is_promoted_is_a_batch_model_at_an_endpoint():
-    for odd in ({"endpoint": ""}, {"model": "river"}, {"model": "nobody"}):
+    for odd in ({"endpoint": ""}, {"model": "river"}, {"model": "everyone"}, {"model": "yours"}):
         with pytest.raises(ValueError, match="no batch model at an endpoint"):
-            Table().after(promoted("2").model_copy(update=odd))
+            Table().apply(promoted("2").model_copy(update=odd))
 
 
 def test_the_version_is_the_one_that_answered_not_the_one_that_should():
@@ -143,23 +146,6 @@ def test_a_probe_is_always_answered():
     assert superseded(probes, BEGAN + 2 * STALE, STALE) == set()
 
 
-def test_lately_forgets_the_oldest():
-    lately = Lately(2)
-    for name in "aba":
-        lately.add(name)
-    lately.add("c")
-
-    assert [name in lately for name in "abc"] == [True, False, True]
-
-
-@settings(deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=10, max_size=10).filter(lambda shares: sum(shares) > 0.1))
-def test_rounding_keeps_probabilities_probabilities(shares: list[float]):
-    total = sum(shares)
-
-    assert sum(rounded(np.array(shares) / total)) == pytest.approx(1, abs=1e-5)
-
-
 # --- candidates and policy
 
 
@@ -171,8 +157,8 @@ def test_a_candidate_stands_beside_the_champion_until_it_is_taken_away_or_promot
     table = folded(promoted("1"), tried("2", "canary", 0.5))
 
     assert table.candidate("xgboost") is not None
-    assert table.after(tried("2", "none")).candidate("xgboost") is None
-    assert table.after(promoted("2")).candidate("xgboost") is None
+    assert table.apply(tried("2", "none")).candidate("xgboost") is None
+    assert table.apply(promoted("2")).candidate("xgboost") is None
     assert folded(tried("2", "canary", 0.5)).candidate("xgboost") is None, "without a champion there is no beside"
 
 
@@ -198,12 +184,12 @@ def test_a_version_that_failed_is_out_until_another_is_promoted():
     assert folded(promoted("1")).without("xgboost", "1", "?").batch["xgboost"].failed is None, (
         "nobody could answer in its place"
     )
-    assert without.after(promoted("1")).batch["xgboost"].target is None
+    assert without.apply(promoted("1")).batch["xgboost"].target is None
 
 
 def test_a_policy_replaces_the_one_before_whole():
     first = folded(promoted("1"), PolicySet(lead="bandit", parts={"kmeans": "off"}))
-    second = first.after(PolicySet(lead="xgboost", parts={"mxnet": "shadow"}))
+    second = first.apply(PolicySet(lead="xgboost", parts={"mxnet": "shadow"}))
 
     assert (first.lead, first.part("kmeans"), first.part("mxnet")) == ("bandit", "off", "shown")
     assert (second.lead, second.part("kmeans"), second.part("mxnet")) == ("xgboost", "shown", "shadow")

@@ -25,10 +25,11 @@ from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published, settled
+from tests.roster import ROSTER
 from trainers.approval import Approvals
+from trainers.model_log import Standing
 from trainers.promote import Promoter
 from trainers.serving import ServingFailed
-from trainers.standing import Standing
 from trainers.steering import Steering, parts_after, refusal
 
 ALL = "everyone, xgboost, tensorflow, mxnet, kmeans, river, yours"
@@ -39,7 +40,7 @@ class Desk:
     """An operator's desk: commands in, events out."""
 
     def __init__(self, *history: Event, broken: Iterable[str] = ()) -> None:
-        self.standing = Standing([*VERSIONS, *history])
+        self.standing = Standing(ROSTER, [*VERSIONS, *history])
         self.endpoints = MemoryServing(*broken)
         self._bus: Bus = open_bus(f"memory://{uuid4()}")
         self.promoter = Promoter(self._bus, self.standing, self.endpoints)  # type: ignore[arg-type]
@@ -53,7 +54,7 @@ class Desk:
                 self.endpoints.variants[variant_of(champion.previous)] = 0.0
 
     def obey(self, command: Any) -> CommandSettled:
-        self.standing.hear(command)
+        self.standing.apply(command)
         return self._steering.settle(command)
 
     def said(self) -> list[Event]:
@@ -83,7 +84,7 @@ def policy(**fields: Any) -> SetPolicy:
     return SetPolicy(command_id=uuid4(), by="ada", **fields)
 
 
-AT_FOUR = Standing([*VERSIONS, promoted("4", "2")])
+AT_FOUR = Standing(ROSTER, [*VERSIONS, promoted("4", "2")])
 
 
 @pytest.mark.parametrize(
@@ -129,10 +130,10 @@ def test_what_can_be_is_not(command):
 
 
 def test_the_first_version_of_all_cannot_be_rolled_back_from():
-    standing = Standing([*VERSIONS, promoted("base1")])
+    standing = Standing(ROSTER, [*VERSIONS, promoted("base1")])
     assert refusal(standing, roll_back()) == "xgboost has no earlier version that is any good: base1 stays"
-    assert refusal(Standing(VERSIONS), roll_back()) == "no version of xgboost answers"
-    assert refusal(Standing(VERSIONS), attempt("shadow", "1")).startswith("no version of xgboost answers")
+    assert refusal(Standing(ROSTER, VERSIONS), roll_back()) == "no version of xgboost answers"
+    assert refusal(Standing(ROSTER, VERSIONS), attempt("shadow", "1")).startswith("no version of xgboost answers")
 
 
 def test_a_promotion_names_the_one_before_which_stays_on_the_endpoint():
@@ -192,10 +193,10 @@ def test_a_version_that_failed_is_known_to_have_failed_by_its_own_entry_until_it
 
     desk.obey(roll_back(failed="2", reason="twice"))
     assert len(desk.said()) == 2, "what is known is not said again"
-    assert Standing(desk.said()).failed("xgboost") == {"2"}
+    assert Standing(ROSTER, desk.said()).failed("xgboost") == {"2"}
     desk.obey(promote("2"))
     assert desk.said()[-1] == published("2", 2)
-    assert Standing(desk.said()).failed("xgboost") == set()
+    assert Standing(ROSTER, desk.said()).failed("xgboost") == set()
 
 
 def test_a_version_that_failed_is_marked_even_if_it_is_too_late_to_go_back_from_it():
@@ -350,12 +351,12 @@ def test_another_version_is_promoted_and_the_candidate_stays():
 def test_an_endpoint_is_tidied_once_what_it_has_too_much_is_old(monkeypatch):
     desk = Desk(promoted("2", "1"))
     desk.endpoints.variants["v4"] = 0.0
-    desk.standing.hear(desk.endpoints.seen("xgboost"))
+    desk.standing.apply(desk.endpoints.seen("xgboost"))
     desk.promoter.tidy("xgboost")
     assert desk.endpoints.started == []
     monkeypatch.setattr("trainers.promote.TIDY_AFTER", timedelta(0))
     desk.promoter.tidy("xgboost")
-    desk.standing.hear(desk.endpoints.seen("xgboost"))
+    desk.standing.apply(desk.endpoints.seen("xgboost"))
     desk.promoter.tidy("xgboost")
     assert desk.endpoints.started == [["v1", "v2"]]
     assert desk.said() == []
@@ -385,4 +386,4 @@ def test_a_settled_command_is_due_no_more():
     asked = roll_back()
     desk.obey(asked)
     assert desk.standing.unsettled() == []
-    assert Standing([asked, settled(asked)]).unsettled() == []
+    assert Standing(ROSTER, [asked, settled(asked)]).unsettled() == []

@@ -10,8 +10,8 @@ import structlog
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from api import connections
-from api.limits import MAX_ADDRESSES, Rate, address_of
-from api.operators import Operators
+from api.limits import MAX_ADDRESSES, RateLimiter, address_of
+from api.ops.operators import Operators
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.serving import DEADLINE_S, SERVERS, eventually, get, opened, playing, serving
@@ -50,20 +50,19 @@ def test_an_address_is_a_host_or_an_ipv6_customer(host, counts_as):
 
 
 def test_a_rate_fills_evenly_and_zero_is_no_limit():
-    rate = Rate(10, 3)
+    rate = RateLimiter(10, 30)
     assert [rate.take("a", 0) for _ in range(31)] == [0.0] * 30 + [pytest.approx(0.1)]
     assert rate.take("a", 0, cost=5) == pytest.approx(0.5)
     assert rate.take("b", 0) == 0
     assert rate.take("a", 0.1) == 0
-    assert [Rate(0, 3).take("a", 0) for _ in range(1000)] == [0.0] * 1000
+    assert [RateLimiter(0, 0).take("a", 0) for _ in range(1000)] == [0.0] * 1000
 
 
 def test_addresses_are_not_remembered_without_bound():
-    rate = Rate(1, 1)
+    rate = RateLimiter(1, 1)
     for i in range(3 * MAX_ADDRESSES):
         rate.take(str(i), 0)
-    assert rate._buckets is not None
-    assert len(rate._buckets._buckets) == MAX_ADDRESSES
+    assert len(rate._buckets) == MAX_ADDRESSES
 
 
 def test_wrong_tokens_of_an_address_are_throttled_and_an_operators_is_let_in_elsewhere():
@@ -182,7 +181,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(address, monkeypatch):
 
 def test_empty_lines_keep_no_connection_open(address, monkeypatch):
     with wire(address) as raw:
-        raw.sendall(f"GET /docs.css HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+        raw.sendall(f"GET /web/lib/base.css HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
         said(raw, until=b"{")
         monkeypatch.setattr(connections, "HEAD_S", 0.2)
         raw.sendall(b"\r\n")
@@ -209,7 +208,7 @@ def test_an_answer_that_nobody_reads_is_not_kept(bus, monkeypatch):
 
 
 def test_requests_that_come_together_are_no_large_head(address):
-    asked = f"GET /docs.css HTTP/1.1\r\nHost: {address}\r\nX: {'x' * 3000}\r\n\r\n".encode()
+    asked = f"GET /web/lib/base.css HTTP/1.1\r\nHost: {address}\r\nX: {'x' * 3000}\r\n\r\n".encode()
     with wire(address) as raw:
         raw.sendall(asked * 10 + asked[:100])
         first = said(raw, until=b"HTTP/1.1 ")  # so the rest comes in another read
@@ -219,16 +218,16 @@ def test_requests_that_come_together_are_no_large_head(address):
 
 def test_only_so_many_requests_come_at_once(address):
     with wire(address) as raw, suppress(ConnectionError):
-        raw.sendall(f"GET /docs.css HTTP/1.1\r\nHost: {address}\r\n\r\n".encode() * 5000)
+        raw.sendall(f"GET /web/lib/base.css HTTP/1.1\r\nHost: {address}\r\n\r\n".encode() * 5000)
         assert said(raw).count("HTTP/1.1") <= 2 * connections.MAX_PIPELINED
 
 
 def test_a_connection_is_used_again_after_requests_with_and_without_a_body(address):
     with wire(address) as raw:
         for _ in range(3):
-            raw.sendall(f"GET /docs.css HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+            raw.sendall(f"GET /web/lib/base.css HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
             assert said(raw, until=b"{").startswith("HTTP/1.1 200 ")
-            raw.sendall(f"POST /docs.css HTTP/1.1\r\nHost: {address}\r\nContent-Length: 2\r\n\r\nhi".encode())
+            raw.sendall(f"POST /web/lib/base.css HTTP/1.1\r\nHost: {address}\r\nContent-Length: 2\r\n\r\nhi".encode())
             assert said(raw, until=b"Allowed").startswith("HTTP/1.1 405 ")
 
 
@@ -238,7 +237,7 @@ def test_an_address_holds_only_so_many_connections_and_sockets_are_none(bus):
         for raw in (first, second):
             raw.close()
         with opened(here), opened(here), opened(here):
-            eventually(lambda: get(here, "/docs.css").status_code == 200)
+            eventually(lambda: get(here, "/web/lib/base.css").status_code == 200)
 
 
 @pytest.mark.parametrize(
@@ -263,7 +262,7 @@ def test_an_address_holds_only_so_many_connections_and_sockets_are_none(bus):
     ],
 )
 def test_only_the_games_own_names_are_served(address, host, status):
-    answer = get(address, "/docs.css", headers={"Host": host})
+    answer = get(address, "/web/lib/base.css", headers={"Host": host})
     assert answer.status_code == status
     if status == 400:
         assert "GAMENIGHT_ALLOWED_HOSTS" in answer.text
@@ -275,13 +274,13 @@ def test_only_the_games_own_names_are_served(address, host, status):
 def test_two_hosts_or_none_are_no_host(address):
     for hosts in (b"", f"Host: {address}\r\nHost: {address}\r\n".encode()):
         with wire(address) as raw:
-            raw.sendall(b"GET /docs.css HTTP/1.1\r\n" + hosts + b"Connection: close\r\n\r\n")
+            raw.sendall(b"GET /web/lib/base.css HTTP/1.1\r\n" + hosts + b"Connection: close\r\n\r\n")
             assert said(raw).startswith("HTTP/1.1 400 ")
 
 
 def test_an_address_that_asks_too_often_is_told_when_to_ask_again(bus):
     with serving(bus, requests_per_second=0.01) as here:
-        first, second = get(here, "/docs.css"), get(here, "/docs.css")
+        first, second = get(here, "/web/lib/base.css"), get(here, "/web/lib/base.css")
     assert (first.status_code, second.status_code) == (200, 429)
     assert 50 < int(second.headers["retry-after"]) <= 100
     assert "try again in" in second.text
@@ -292,7 +291,7 @@ def test_an_address_that_asks_too_often_is_told_when_to_ask_again(bus):
 )
 def test_only_a_trusted_proxy_says_for_whom_it_asks(bus, proxies, limited):
     with serving(bus, requests_per_second=0.01, trusted_proxies=proxies) as here:
-        asked = [get(here, "/docs.css", headers={"X-Forwarded-For": f"198.51.100.{i}"}).status_code for i in range(3)]
+        asked = [get(here, "/web/lib/base.css", headers={"X-Forwarded-For": f"198.51.100.{i}"}).status_code for i in range(3)]
     assert asked == ([200, 429, 429] if limited else [200] * 3)
 
 
@@ -352,7 +351,7 @@ def test_a_flood_of_tiny_messages_ends_the_socket(address):
 
 def test_frames_that_nobody_reads_are_bounded_by_their_size_too(address, monkeypatch):
     monkeypatch.setattr("api.sockets.MAX_WAITING_CHARACTERS", 2000)
-    monkeypatch.setattr("api.play.MISTAKES", 10**9)
+    monkeypatch.setattr("api.play.session.MISTAKES", 10**9)
     with structlog.testing.capture_logs() as lines, wire(address, receive=4096) as raw:
         raw.sendall(handshake("/ws/play", address))
         deadline = time.monotonic() + DEADLINE_S

@@ -20,18 +20,8 @@ from deploy.local.component import Component
 from deploy.local.components import components
 from deploy.local.install import ROOT
 from deploy.local.keys import with_secrets
-from deploy.local.supervisor import (
-    AlreadyRunning,
-    Standing,
-    StartFailed,
-    Supervisor,
-    environment,
-    holder,
-    only_one,
-    read_state,
-    state_file,
-    stopping_order,
-)
+from deploy.local.run_state import AlreadyRunning, ProcessStatus, holder, only_one, read_state, state_file
+from deploy.local.supervisor import StartFailed, Supervisor, environment, stopping_order
 from deploy.local.up import taken_ports
 
 SLEEPS = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)")
@@ -57,8 +47,8 @@ def wait_for(what: Callable[[], object], seconds: float = 20.0) -> None:
 
 
 @contextmanager
-def supervised(home: Path, *parts: Component) -> Iterator[tuple[Supervisor, list[Standing]]]:
-    told: list[Standing] = []
+def supervised(home: Path, *parts: Component) -> Iterator[tuple[Supervisor, list[ProcessStatus]]]:
+    told: list[ProcessStatus] = []
     supervisor = Supervisor(Settings(home=home), parts, told.append, state_file(home))
     supervisor.start()
     try:
@@ -216,7 +206,7 @@ def test_a_home_has_one_supervisor_and_the_second_is_told_its_pid(tmp_path: Path
     code = f"""
 import sys
 from pathlib import Path
-from deploy.local.supervisor import only_one
+from deploy.local.run_state import only_one
 with only_one(Path({str(tmp_path)!r})):
     print("x", flush=True)
     sys.stdin.read()

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from api.board import FOLDING, Board, Implausible
-from api.frames import ModelChanged
+from api.folds.implausible import Implausible
+from api.folds.model_board import FOLDING, ModelBoard
+from api.play.frames import ModelChanged
 from contracts.events import (
-    MODELS,
     WINDOW_S,
     WINDOWS,
     CandidateSet,
@@ -27,6 +27,7 @@ from contracts.events import (
     TrainingAdvanced,
 )
 from tests.histories import BEGAN, guess, named, seconds
+from tests.roster import MODELS, ROSTER
 
 START = int(BEGAN.timestamp())
 
@@ -76,8 +77,8 @@ def snapshot(lessons: int) -> SnapshotTaken:
     )
 
 
-def board(*events: Event) -> Board:
-    out = Board()
+def board(*events: Event) -> ModelBoard:
+    out = ModelBoard(ROSTER)
     for event in events:
         out.apply(event)
     return out
@@ -135,20 +136,30 @@ def test_every_model_is_told_of_in_the_order_in_which_they_are_shown():
     assert [(state.model, state.kind, state.title) for state in states] == [
         ("everyone", "blend", "Everyone"),
         ("xgboost", "batch", "XGBoost"),
-        ("tensorflow", "batch", "tensorflow"),
-        ("mxnet", "batch", "mxnet"),
-        ("kmeans", "batch", "kmeans"),
+        ("tensorflow", "batch", "TensorFlow CNN"),
+        ("mxnet", "batch", "MXNet CNN"),
+        ("kmeans", "batch", "K-Means"),
         ("river", "online", "River"),
         ("yours", "personal", "Yours"),
         ("svm", "batch", "XGBoost"),
     ]
+    assert [state.order for state in states] == list(range(8))
+    assert [state.hue for state in states[:-1]] == [ROSTER[model].hue for model in MODELS]
+    assert states[-1].unavailable == "it is none of this game's models any more"
 
 
 def test_the_newest_snapshot_on_the_log_is_shown_whatever_offset_another_says():
     beyond = snapshot(3).model_copy(update={"offset": (1 << 53) - 1, "version": "mnist1+9000"})
 
     assert board(beyond, snapshot(1)).state("river").version == "mnist1+1"
-    assert board(snapshot(1).model_copy(update={"title": "Nobody"}), snapshot(1)).state("river").title == "River"
+
+
+def test_titles_are_those_of_the_roster_whatever_the_log_says_and_the_logs_own_where_the_roster_has_none():
+    called = {"title": "Nobody"}
+    renamed = [event.model_copy(update=called) for event in (snapshot(1), published("1"), promoted("1"), promoted("1", "svm"))]
+
+    told = {state.model: state.title for state in board(*renamed).states()}
+    assert told == {model: ROSTER[model].title for model in MODELS} | {"svm": "Nobody"}
 
 
 def test_players_are_told_of_versions_but_not_of_every_lesson():
@@ -175,7 +186,7 @@ def test_a_version_is_news_once_whatever_becomes_of_its_entry():
     told = [shown.apply(event) for event in (published("2"), published("2").model_copy(update={"failed": "it broke"}))]
 
     assert [[change.event for change in changes] for changes in told] == [["published"], []]
-    assert shown.published["xgboost"]["2"].failed == "it broke"
+    assert shown.catalog.published["xgboost"]["2"].failed == "it broke"
 
 
 def test_a_snapshot_shows_all_there_is():
@@ -321,7 +332,7 @@ def test_a_promoted_model_whose_endpoint_fails_can_still_be_asked():
 def test_a_model_rests_from_the_first_that_missed_it_until_it_answers_again():
     shown = board(promoted("base1"))
 
-    told = [shown.missed(miss(at=0)), shown.missed(miss(at=3)), shown.guessed(guess(model="xgboost", at=4.5))]
+    told = [shown.apply(miss(at=0)), shown.apply(miss(at=3)), shown.apply(guess(model="xgboost", at=4.5))]
 
     assert [events_of(changes) for changes in told] == [[("xgboost", "resting")], [], [("xgboost", "back")]]
     assert told[0][0].resting == "connection refused"
@@ -332,15 +343,15 @@ def test_routers_that_do_not_agree_make_no_flicker():
     shown = board(promoted("base1"))
     told = []
     for at in range(40):
-        told += shown.missed(miss(at=at / 10, name=f"d{at}"))
-        told += shown.guessed(guess(f"e{at}", model="xgboost", at=at / 10 + 0.05))
+        told += shown.apply(miss(at=at / 10, name=f"d{at}"))
+        told += shown.apply(guess(f"e{at}", model="xgboost", at=at / 10 + 0.05))
 
     assert events_of(told) == [("xgboost", "resting")]
 
 
 def test_a_rest_that_nobody_speaks_of_any_more_is_over():
     shown = board(promoted("base1"))
-    shown.missed(miss(at=0))
+    shown.apply(miss(at=0))
 
     assert shown.tick(seconds(4)) == []
     assert events_of(shown.tick(seconds(5.5))) == [("xgboost", "back")]
@@ -348,9 +359,9 @@ def test_a_rest_that_nobody_speaks_of_any_more_is_over():
 
 def test_a_model_that_was_late_does_not_rest_and_a_shadow_says_nothing_of_it():
     shown = board(promoted("base1"))
-    assert shown.missed(miss(resting=False)) == []
-    shown.missed(miss(at=0))
-    assert shown.guessed(guess(model="xgboost", role="shadow", at=3)) == []
+    assert shown.apply(miss(resting=False)) == []
+    shown.apply(miss(at=0))
+    assert shown.apply(guess(model="xgboost", role="shadow", at=3)) == []
 
 
 def test_what_a_shadow_said_counts_for_its_version_alone():
@@ -363,7 +374,7 @@ def test_what_a_shadow_said_counts_for_its_version_alone():
 
 
 def test_what_is_folded_again_is_known_until_it_is_done():
-    board = Board()
+    board = ModelBoard(ROSTER)
     assert board.folding == {}
     for fold, partition, fraction in [("scorer", 0, 0.9), ("scorer", 1, 0.43), ("personal", 0, 0.2), ("joiner", 0, 1.0)]:
         board.apply(FoldAdvanced(fold=fold, source_partition=partition, fraction=fraction))

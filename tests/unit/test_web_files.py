@@ -1,19 +1,29 @@
 """What the pages are made of keeps the strict policy that they are served under, and needs nothing from elsewhere."""
 
+import gzip
+import hashlib
+import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from api.asyncapi import document
+from api.pages import add_pages
 
 WEB = Path(__file__).parents[2] / "web"
 PAGES = sorted(WEB.glob("*/*.html"))
-SCRIPTS = sorted(path for path in WEB.rglob("*.js") if not path.name.endswith(".test.js"))
-STYLES = sorted(WEB.rglob("*.css"))
+VENDOR = WEB / "vendor"
+SCRIPTS = sorted(path for path in WEB.rglob("*.js") if not path.name.endswith(".test.js") and VENDOR not in path.parents)
+STYLES = sorted(path for path in WEB.rglob("*.css") if VENDOR not in path.parents)
 EVERYTHING = [*PAGES, *SCRIPTS, *STYLES, *sorted(WEB.rglob("*.svg"))]
 SVG = "http://www.w3.org/2000/svg"
-ROUTES = {"/", "/watch", "/library", "/endpoints"}
+ROUTES = {"/", "/watch", "/library", "/endpoints", "/docs", "/asyncapi", "data:,"}
 """Of the API: addresses of pages, not of files."""
 
 
@@ -65,7 +75,9 @@ def test_what_a_page_names_is_here(page: Path) -> None:
     assert named
     for address in named:
         assert address is not None
-        assert address in ROUTES or (address.startswith("/web/") and (WEB.parent / address[1:]).is_file()), address
+        file = WEB.parent / address[1:]
+        packed = file.with_name(f"{file.name}.gz") if VENDOR in file.parents else file
+        assert address in ROUTES or (address.startswith("/web/") and (file.is_file() or packed.is_file())), address
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=name)
@@ -84,3 +96,38 @@ def test_no_script_turns_text_into_markup_or_code(script: Path) -> None:
 def test_nothing_is_loaded_from_elsewhere(file: Path) -> None:
     text = file.read_text().replace(SVG, "")
     assert re.findall(r"(?:https?:)?//[\w-]+\.[\w.-]+|@import|url\(", text) == []
+
+
+def test_what_is_vendored_is_what_its_package_holds_and_says_its_licence() -> None:
+    packages = json.loads((VENDOR / "vendor.json").read_text())
+    for package in packages:
+        folder = VENDOR / package["folder"]
+        digests = {path.name: hashlib.sha256(unpacked(path)).hexdigest() for path in folder.iterdir()}
+        assert digests == package["files"], package["package"]
+        assert "LICENSE" in digests
+        assert re.fullmatch(r"\d+\.\d+\.\d+", package["version"])
+    assert {path.name for path in VENDOR.iterdir()} == {package["folder"] for package in packages} | {"vendor.json"}
+
+
+def unpacked(path: Path) -> bytes:
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
+async def test_every_page_has_its_route_and_every_route_is_known_here() -> None:
+    app = Starlette()
+    add_pages(app, WEB, document("1"))
+    paths = {route.path for route in app.routes if isinstance(route, Route)} - {"/asyncapi.json"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://game") as browser:
+        served = {(await browser.get(path)).content for path in paths}
+
+    assert {name(page) for page in PAGES if page.read_bytes() not in served} == set(), "have no route in api/pages.py"
+    assert paths | {"data:,"} == ROUTES
+
+
+def test_every_place_leads_to_all_others() -> None:
+    places = {name(page): re.search(r"<nav aria-label=\"Places\">(.*?)</nav>", page.read_text()) for page in PAGES}
+    led = {page: set(re.findall(r"href=\"([^\"]+)\"", nav[1])) for page, nav in places.items() if nav}
+
+    assert len(led) >= 4
+    assert {page: sorted(links) for page, links in led.items() if links != set().union(*led.values())} == {}
+    assert all(nav[1].count("aria-current") == 1 for nav in places.values() if nav), "a page says where one is"

@@ -38,7 +38,7 @@ def write_channel(folder: Path, part: str) -> None:
 
 
 def pack(folder: Path) -> bytes:
-    """A folder's files as model.tar.gz, the same bytes for the same files."""
+    """Pack a folder's files as model.tar.gz; the same files give the same bytes."""
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(folder.iterdir()):

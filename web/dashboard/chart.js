@@ -3,7 +3,7 @@
 
 import { h, svg } from "../lib/dom.js";
 import { percent1 } from "../lib/format.js";
-import { hue } from "../lib/models.js";
+import { colour } from "../lib/models.js";
 import { WINDOW_S, stretches, ticks } from "./counts.js";
 
 /**
@@ -18,7 +18,7 @@ const RIGHT_NARROW = 64;
 const NARROW = 560;
 const TOP = 10;
 const BOTTOM = 26;
-/** Between two names at the lines' ends, in CSS pixels. */
+/** The least distance between two names at the lines' ends, in CSS pixels. */
 const NAME_GAP = 16;
 const GAP_S = 180;
 const SHORTEST_S = 300;
@@ -84,8 +84,8 @@ export class Chart {
     if (width === 0) return;
     this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     if (this.#series.length === 0) {
-      const words = svg("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "No labelled drawings yet: play, and say what it was.");
-      this.#svg.replaceChildren(words);
+      const note = svg("text", { x: width / 2, y: height / 2, "text-anchor": "middle" }, "No labelled drawings yet: play, and say what it was.");
+      this.#svg.replaceChildren(note);
       return;
     }
     const { from, to, low } = this.#range();
@@ -106,10 +106,10 @@ export class Chart {
     const there = near.filter(({ sample }) => Math.abs(sample.at - at) <= WINDOW_S);
     this.#svg.append(
       svg("line", { class: "cross", x1: x(at), x2: x(at), y1: y(1), y2: y(0) }),
-      ...there.map(({ model, sample }) => svg("circle", { class: "at", "data-hue": hue(model), cx: x(sample.at), cy: y(sample.share), r: 5 })),
+      ...there.map(({ model, sample }) => svg("circle", { class: "at", ...colour(model), cx: x(sample.at), cy: y(sample.share), r: 5 })),
     );
     const told = there.map(({ model, title, sample: { share, low, high, n } }) =>
-      h("div", { class: "dot", "data-hue": hue(model) }, `${title} ${percent1(share)} (${percent1(low)} to ${percent1(high)}, n = ${n})`),
+      h("div", { class: "dot", ...colour(model) }, `${title} ${percent1(share)} (${percent1(low)} to ${percent1(high)}, n = ${n})`),
     );
     this.#told.replaceChildren(h("b", {}, clock(at, true)), ...told);
     this.#told.hidden = false;
@@ -141,8 +141,8 @@ function lines({ model, samples }, x, y) {
     /** @param {"low" | "share" | "high"} what */
     const along = (what) => part.map((sample) => `${x(sample.at).toFixed(1)} ${y(sample[what]).toFixed(1)}`);
     return [
-      svg("path", { class: "band", "data-hue": hue(model), d: `M${[...along("high"), ...along("low").reverse()].join("L")}Z` }),
-      svg("path", { class: "line", "data-hue": hue(model), d: `M${along("share").join("L")}${part.length === 1 ? "h0" : ""}` }),
+      svg("path", { class: "band", ...colour(model), d: `M${[...along("high"), ...along("low").reverse()].join("L")}Z` }),
+      svg("path", { class: "line", ...colour(model), d: `M${along("share").join("L")}${part.length === 1 ? "h0" : ""}` }),
     ];
   });
 }
@@ -158,8 +158,8 @@ function names(series, x, y, short) {
   return ends.flatMap(({ model, title, last }) => {
     free = Math.max(y(last.share) + 4, free + NAME_GAP);
     return [
-      svg("circle", { class: "end", "data-hue": hue(model), cx: x(last.at), cy: y(last.share), r: 5 }),
-      svg("text", { class: "name", "data-hue": hue(model), x: x(last.at) + 12, y: free }, short ? percent1(last.share) : `${title} ${percent1(last.share)}`),
+      svg("circle", { class: "end", ...colour(model), cx: x(last.at), cy: y(last.share), r: 5 }),
+      svg("text", { class: "name", ...colour(model), x: x(last.at) + 12, y: free }, short ? percent1(last.share) : `${title} ${percent1(last.share)}`),
     ];
   });
 }

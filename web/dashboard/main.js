@@ -4,11 +4,11 @@
 import { h, say, the } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { watchHealth } from "../lib/health.js";
-import { byPlace, hue, short } from "../lib/models.js";
+import { byPlace, colour, know, short } from "../lib/models.js";
 import { Socket, described } from "../lib/socket.js";
 import { Chart } from "./chart.js";
 import { trailing } from "./counts.js";
-import { happened } from "./happenings.js";
+import { changeText } from "./change_text.js";
 import { confusion, digits, latency, tile, versions } from "./tables.js";
 import { Job } from "./training.js";
 
@@ -59,6 +59,7 @@ function receive(frame) {
     case "snapshot":
       models.clear();
       scores.clear();
+      know(frame.models);
       for (const model of frame.models) models.set(model.model, model);
       for (const [model, score] of Object.entries(frame.scores)) scores.set(model, score);
       for (const [model, training] of Object.entries(frame.training)) trained(model, training, []);
@@ -92,14 +93,15 @@ function counted(online, drawings) {
 
 /** @param {import("../lib/protocol.js").ModelChanged} change */
 function changed({ type, event, note, ...model }) {
+  know([model]);
   const before = models.get(model.model);
   const version = event === "published" ? (before?.version ?? null) : model.version;
   models.set(model.model, { ...before, ...model, version });
-  const told = happened({ type, event, note, ...model }, short({ ...before, ...model }, model.model));
+  const told = changeText({ type, event, note, ...model }, short({ ...before, ...model }, model.model));
   if (!told) return;
   const time = h("time", {}, new Date().toLocaleTimeString([], { hourCycle: "h23", hour: "2-digit", minute: "2-digit" }));
   page.changes.querySelector(".quiet")?.remove();
-  page.changes.prepend(h("li", { class: "dot", "data-hue": hue(model.model) }, time, told));
+  page.changes.prepend(h("li", { class: "dot", ...colour(model.model) }, time, told));
   if (page.changes.childElementCount > CHANGES) page.changes.lastElementChild?.remove();
 }
 
@@ -114,7 +116,7 @@ function trained(model, training, log) {
 }
 
 function showTraining() {
-  if (jobs.size === 0) page.training.replaceChildren(h("p", { class: "quiet small" }, "Nothing is being rebuilt. An operator starts it with: gamenight retrain"));
+  if (jobs.size === 0) page.training.replaceChildren(h("p", { class: "quiet small" }, "Nothing is being rebuilt. An operator starts it with: gamenight retrain MODEL"));
   else if (page.training.childElementCount !== jobs.size || page.training.querySelector("p.quiet:only-child")) {
     page.training.replaceChildren(...[...jobs.values()].map(({ element }) => element));
   }
@@ -151,7 +153,7 @@ function showChooser() {
       chosen = model;
       showSoon();
     });
-    return h("label", { "data-hue": hue(model) }, radio, short(models.get(model), model));
+    return h("label", { ...colour(model) }, radio, short(models.get(model), model));
   }));
 }
 

@@ -4,7 +4,7 @@
 import { h } from "../lib/dom.js";
 import { count, percent, percent1 } from "../lib/format.js";
 import { axisFrom, intervalBar } from "../lib/interval.js";
-import { hue, short } from "../lib/models.js";
+import { colour, short } from "../lib/models.js";
 import { LATENCY_MS, perDigit, quantile, wilson } from "./counts.js";
 
 /**
@@ -32,7 +32,7 @@ export function tile({ model, score }) {
     : [h("p", {}, "0 of 0 right")];
   return h(
     "article",
-    { class: "card tile", "data-hue": hue(model.model), "data-model": model.model, "data-state": why ? "away" : "here" },
+    { class: "card tile", ...colour(model.model), "data-model": model.model, "data-state": why ? "away" : "here" },
     h("h2", { title: model.title }, short(model, model.model)),
     h("p", { class: "standing quiet small" }, h("span", { class: "version" }, model.version ?? "\u00a0"), ...(mark ? [h("span", { class: "badge" }, mark)] : [])),
     h("p", { class: "share" }, interval ? percent1(interval.share) : "–"),
@@ -45,7 +45,7 @@ export function tile({ model, score }) {
  */
 export function digits(scored) {
   const head = h("tr", {}, h("th", {}), ...DIGITS.map((digit) => h("th", { scope: "col" }, String(digit))));
-  const rows = scored.map(({ model, score }) => h("tr", { "data-hue": hue(model.model) }, named(model), ...perDigit(score.confusion).map(digitCell)));
+  const rows = scored.map(({ model, score }) => h("tr", { ...colour(model.model) }, named(model), ...perDigit(score.confusion).map(digitCell)));
   return [h("thead", {}, head), h("tbody", {}, ...rows)];
 }
 
@@ -66,7 +66,7 @@ export function confusion({ model, score }) {
   const meant = perDigit(score.confusion);
   const head = h("tr", {}, h("th", {}), ...DIGITS.map((digit) => h("th", { scope: "col" }, String(digit))));
   const rows = DIGITS.map((row) =>
-    h("tr", { "data-hue": hue(model.model) }, h("th", { scope: "row" }, String(row)), ...DIGITS.map((column) => {
+    h("tr", { ...colour(model.model) }, h("th", { scope: "row" }, String(row)), ...DIGITS.map((column) => {
       const n = score.confusion[row * 10 + column];
       const share = meant[row].n ? n / meant[row].n : 0;
       const shade = row === column ? share : Math.min(1, Math.sqrt(share / REDDEST));
@@ -95,7 +95,7 @@ export function versions(scored) {
     const mark = shadow ? "shadow" : model.version && generation(model.version) === version ? "answers" : "";
     return h(
       "tr",
-      { "data-hue": hue(model.model), "data-model": model.model, "data-version": version, class: shadow ? "shadow" : "" },
+      { ...colour(model.model), "data-model": model.model, "data-version": version, class: shadow ? "shadow" : "" },
       named(model),
       h("td", {}, shadow ? version.slice(0, -SHADOW.length) : version, ...(mark ? [" ", h("span", { class: "badge" }, mark)] : [])),
       h("td", {}, count(counted.n)),
@@ -132,7 +132,7 @@ export function latency(scored) {
     const bounds = [...LATENCY_MS.map(String), "ms"].map((bound) => h("span", {}, bound));
     return h(
       "div",
-      { class: "histogram", "data-hue": hue(model.model) },
+      { class: "histogram", ...colour(model.model) },
       h("p", {}, h("span", { class: "dot" }, short(model, model.model)), h("span", { class: "quiet" }, latencies(score))),
       h("div", { class: "columns", "aria-hidden": "true" }, ...columns),
       h("div", { class: "bounds", "aria-hidden": "true" }, ...bounds),
@@ -158,5 +158,5 @@ function fact(term, text) {
 
 /** @param {Model} model */
 function named(model) {
-  return h("th", { scope: "row", class: "dot", "data-hue": hue(model.model) }, short(model, model.model));
+  return h("th", { scope: "row", class: "dot", ...colour(model.model) }, short(model, model.model));
 }

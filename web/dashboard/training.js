@@ -2,7 +2,7 @@
 /** How far the rebuilds are: steps, progress and the training job's own log, line by line. */
 
 import { h, say } from "../lib/dom.js";
-import { hue } from "../lib/models.js";
+import { colour } from "../lib/models.js";
 
 /** @typedef {import("../lib/protocol.js").Training} Training */
 
@@ -24,7 +24,7 @@ export class Job {
   /** @param {string} model */
   constructor(model) {
     const head = h("p", {}, this.#name, this.#message);
-    this.element = h("div", { class: "job", "data-hue": hue(model), "data-model": model }, head, this.#steps, this.#progress, this.#log);
+    this.element = h("div", { class: "job", ...colour(model), "data-model": model }, head, this.#steps, this.#progress, this.#log);
   }
 
   /** @param {string} title @param {Training} training @param {string[]} log New lines. */

@@ -17,6 +17,8 @@ import { usd } from "../lib/format.js";
  * @typedef {object} Endpoint
  * @property {string} model
  * @property {string} title
+ * @property {number | null} hue
+ * @property {number} order
  * @property {import("../library/facts.js").Standing} standing Of the model.
  * @property {string} endpoint
  * @property {string} arn
@@ -52,15 +54,15 @@ export function total(endpoints) {
   return known.length ? known.reduce((sum, each) => sum + each, 0) : null;
 }
 
-/** How an endpoint is, in a word, and how good that is.
+/** The status of an endpoint, and how good that is.
  * @param {Endpoint} endpoint
- * @returns {{word: string, kind: "good" | "busy" | "bad" | "away"}}
+ * @returns {{status: string, kind: "good" | "busy" | "bad" | "away"}}
  */
 export function health({ status, resting, unavailable }) {
-  if (unavailable && (status === "Unavailable" || status === "Unknown")) return { word: status, kind: "away" };
-  if (status === "Failed" || status === "OutOfService") return { word: status, kind: "bad" };
-  if (resting) return { word: `${status}, resting`, kind: "away" };
-  return { word: status, kind: status === "InService" ? "good" : "busy" };
+  if (unavailable && (status === "Unavailable" || status === "Unknown")) return { status, kind: "away" };
+  if (status === "Failed" || status === "OutOfService") return { status, kind: "bad" };
+  if (resting) return { status: `${status}, resting`, kind: "away" };
+  return { status, kind: status === "InService" ? "good" : "busy" };
 }
 
 /** Why it is not as it should be; null: it is. @param {Endpoint} endpoint */

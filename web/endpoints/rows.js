@@ -4,9 +4,9 @@
 import { copyable } from "../lib/copy.js";
 import { h } from "../lib/dom.js";
 import { count, duration, percent, percent1, time } from "../lib/format.js";
-import { hue } from "../lib/models.js";
+import { colour } from "../lib/models.js";
 import { interval, judged } from "../library/facts.js";
-import { papers } from "../library/shelves.js";
+import { provenance } from "../library/version_list.js";
 import { cost, health, trouble } from "./facts.js";
 
 /**
@@ -16,17 +16,17 @@ import { cost, health, trouble } from "./facts.js";
 
 /** @param {Endpoint} endpoint */
 export function cardOf(endpoint) {
-  const { word, kind } = health(endpoint);
+  const { status, kind } = health(endpoint);
   const why = trouble(endpoint);
   return h(
     "article",
-    { class: "card endpoint", "data-hue": hue(endpoint.model), "data-model": endpoint.model, "data-kind": kind },
+    { class: "card endpoint", ...colour(endpoint.model), "data-model": endpoint.model, "data-kind": kind },
     h(
       "header",
       {},
       h("h2", {}, endpoint.title),
       h("code", { class: "quiet small" }, endpoint.endpoint),
-      h("span", { class: "status", "data-kind": kind }, word),
+      h("span", { class: "status", "data-kind": kind }, status),
     ),
     ...(why ? [h("p", { class: "why small" }, why)] : []),
     ...(endpoint.created || endpoint.variants.length ? [facts(endpoint)] : []),
@@ -85,7 +85,7 @@ function made(model, { variant, papers: version }) {
   if (!version) return [];
   const found = interval(version.live);
   const verdict = found ? `${percent1(found.share)} right, ${percent1(found.low)} to ${percent1(found.high)}, ${judged(version.live)}` : judged(version.live);
-  return [h("details", { class: "version", "data-name": variant }, h("summary", { class: "small" }, h("b", { class: "name" }, version.version), h("span", {}, verdict)), papers(model, version))];
+  return [h("details", { class: "version", "data-name": variant }, h("summary", { class: "small" }, h("b", { class: "name" }, version.version), h("span", {}, verdict)), provenance(model, version))];
 }
 
 /** @param {string | null} at */

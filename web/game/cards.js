@@ -3,17 +3,17 @@
 
 import { h, say } from "../lib/dom.js";
 import { duration, percent } from "../lib/format.js";
-import { hue, short } from "../lib/models.js";
+import { colour, short } from "../lib/models.js";
 import { shownVersion } from "./guessers.js";
 
 /**
  * @typedef {import("../lib/protocol.js").Guess} Guess
  * @typedef {import("../lib/protocol.js").Model} Model
- * @typedef {import("./guessers.js").Standing} Standing
+ * @typedef {import("./guessers.js").CardState} CardState
  * @typedef {import("./rounds.js").Tally} Tally
  */
 
-/** In what it shows nothing is built anew, so that guesses many times a second move nothing but bars. */
+/** A model's card. Its elements are built once, so that guesses many times a second move nothing but bars. */
 export class Card {
   #digit = h("output", { class: "digit", "aria-live": "off" }, "?");
   #confidence = h("span", { class: "confidence" });
@@ -39,7 +39,7 @@ export class Card {
     const bars = h("div", { class: "bars", "aria-hidden": "true" }, ...this.#bars.map(({ column }) => column));
     this.element = h(
       "article",
-      { class: "card guess", "data-hue": hue(model), "data-model": model, "data-state": "empty" },
+      { class: "card guess", ...colour(model), "data-model": model, "data-state": "empty" },
       h("header", {}, this.#title, this.#version, this.#mark),
       h("div", { class: "answer" }, this.#digit, this.#confidence, this.#latency, this.#level),
       bars,
@@ -62,7 +62,7 @@ export class Card {
   }
 
   /** How it stands to the drawing on the pad, and its guess if it has one.
-   * @param {Standing} standing
+   * @param {CardState} state
    * @param {Guess | undefined} guess
    */
   show({ state, mark, note }, guess) {

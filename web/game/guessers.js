@@ -2,6 +2,7 @@
 /** What there is to say of a guesser at this moment: has it answered, does it rest, whose version is it. Pure. */
 
 import { plural } from "../lib/format.js";
+import { kindOf, shared } from "../lib/models.js";
 
 /**
  * @typedef {import("../lib/protocol.js").Guess} Guess
@@ -9,9 +10,9 @@ import { plural } from "../lib/format.js";
  * @typedef {import("../lib/protocol.js").Model} Model
  *
  * @typedef {"empty" | "waiting" | "preview" | "final" | "late" | "resting" | "unavailable"} State
- * @typedef {object} Standing
+ * @typedef {object} CardState
  * @property {State} state
- * @property {string} mark One word beside the name; empty: nothing is unusual.
+ * @property {string} mark A badge beside the name; empty: nothing is unusual.
  * @property {string} note A sentence; empty: nothing to add.
  */
 
@@ -21,9 +22,9 @@ import { plural } from "../lib/format.js";
  * @param {Missed | undefined} missed What was said of its not answering the finished drawing.
  * @param {boolean} finished Whether the drawing on the pad is finished.
  * @param {(model: string) => string} name What a model is called.
- * @returns {Standing}
+ * @returns {CardState}
  */
-export function standing(model, guess, missed, finished, name) {
+export function cardState(model, guess, missed, finished, name) {
   if (guess && guess.final === finished && (finished || !model.resting)) {
     return { state: finished ? "final" : "preview", mark: mark(guess), note: noted(model, guess, name) };
   }
@@ -50,13 +51,14 @@ function noted({ model }, { version, role, fallback, final, left_out: missing = 
   return known(model, version);
 }
 
-/** What those two stand on whose versions would tell a player nothing. @param {string} model @param {string | null} version */
+/** What the player's own model and the blend stand on: their versions would tell a player nothing. @param {string} model @param {string | null} version */
 function known(model, version) {
-  if (model === "everyone") return "all who answer, together";
-  if (model !== "yours") return "";
-  if (version === null) return "River, and what you teach it";
+  const kind = kindOf(model);
+  if (kind === "blend") return "all who answer, together";
+  if (kind !== "personal") return "";
+  if (version === null) return `${shared()}, and what you teach it`;
   const drawings = lessons(version);
-  return drawings === 0 ? "as River, until your first word" : `knows ${plural(drawings, "drawing")} of yours`;
+  return drawings === 0 ? `as ${shared()}, until your first answer` : `knows ${plural(drawings, "drawing")} of yours`;
 }
 
 /** How many lessons an online model's version has behind it: of "own1+12" twelve.
@@ -73,21 +75,22 @@ export function lessons(version) {
  * @returns {string}
  */
 export function shownVersion(model, version) {
-  return version === null || model === "everyone" || model === "yours" ? "" : version;
+  const kind = kindOf(model);
+  return version === null || kind === "blend" || kind === "personal" ? "" : version;
 }
 
 /** "a", "a and b", "a, b and c".
- * @param {string[]} words
+ * @param {string[]} names
  */
-export function listed(words) {
-  return words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+export function listed(names) {
+  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }
 
-/** Who is shown first: what the guesses on finished drawings say; a preview's word counts only until one has come, so that no
+/** Who is shown first: what the guesses on finished drawings say; a preview's counts only until one has come, so that no
  * card moves while the pen does.
  */
 export class Lead {
-  #lead = "everyone";
+  /** Null: nobody has said, and the first in order is. @type {string | null} */ #lead = null;
   #settled = false;
 
   /** Hear what the policy says: nothing where the guesses do.
@@ -111,7 +114,7 @@ export class Lead {
    * @returns {string | null} Null where there are none.
    */
   of(models) {
-    return models.includes(this.#lead) ? this.#lead : (models[0] ?? null);
+    return this.#lead !== null && models.includes(this.#lead) ? this.#lead : (models[0] ?? null);
   }
 }
 
@@ -121,7 +124,7 @@ export class Lead {
  */
 export function agreement(guesses) {
   const votes = new Array(10).fill(0);
-  const voters = guesses.filter(({ model }) => model !== "everyone");
+  const voters = guesses.filter(({ model }) => kindOf(model) !== "blend");
   for (const { label } of voters) votes[label] += 1;
   const n = Math.max(...votes);
   return voters.length === 0 ? null : { digit: votes.indexOf(n), n, of: voters.length };

@@ -1,8 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Lead, agreement, lessons, listed, standing } from "./guessers.js";
+import { know } from "../lib/models.js";
+import { Lead, agreement, lessons, listed, cardState, shownVersion } from "./guessers.js";
 
 /** @typedef {import("../lib/protocol.js").Guess} Guess */
+
+know([
+  { model: "all", title: "All", kind: "blend", hue: null, order: 0 },
+  { model: "xgboost", title: "XGBoost", kind: "batch", hue: 44, order: 1 },
+  { model: "brook", title: "Brook, learns at once", kind: "online", hue: 205, order: 2 },
+  { model: "mine", title: "Mine", kind: "personal", hue: 350, order: 3 },
+]);
 
 const names = { mxnet: "MXNet CNN", kmeans: "K-Means" };
 /** @param {string} model */
@@ -17,63 +25,69 @@ function guess(model, more = {}) {
 const known = (model, more = {}) => ({ model, version: "3", title: model, ...more });
 
 test("a guesser waits for its answer, and then has it", () => {
-  assert.equal(standing(known("xgboost"), undefined, undefined, false, name).state, "empty");
-  assert.equal(standing(known("xgboost"), undefined, undefined, true, name).state, "waiting");
-  assert.equal(standing(known("xgboost"), guess("xgboost"), undefined, true, name).state, "final");
-  assert.equal(standing(known("xgboost"), guess("xgboost", { final: false }), undefined, false, name).state, "preview");
+  assert.equal(cardState(known("xgboost"), undefined, undefined, false, name).state, "empty");
+  assert.equal(cardState(known("xgboost"), undefined, undefined, true, name).state, "waiting");
+  assert.equal(cardState(known("xgboost"), guess("xgboost"), undefined, true, name).state, "final");
+  assert.equal(cardState(known("xgboost"), guess("xgboost", { final: false }), undefined, false, name).state, "preview");
 });
 
 test("an answer to a part of the drawing is none to the finished one", () => {
-  assert.equal(standing(known("xgboost"), guess("xgboost", { final: false }), undefined, true, name).state, "waiting");
+  assert.equal(cardState(known("xgboost"), guess("xgboost", { final: false }), undefined, true, name).state, "waiting");
 });
 
 test("who was too slow is late, who failed rests, and both say why", () => {
   const missed = /** @type {const} */ ({ type: "missed", drawing_id: "d", model: "xgboost", why: "over 250 ms" });
-  assert.deepEqual(standing(known("xgboost"), undefined, { ...missed, resting: false }, true, name), { state: "late", mark: "late", note: "over 250 ms" });
-  assert.equal(standing(known("xgboost"), undefined, { ...missed, resting: true }, true, name).state, "resting");
-  assert.equal(standing(known("xgboost", { resting: "3 failures" }), undefined, undefined, false, name).note, "3 failures");
+  assert.deepEqual(cardState(known("xgboost"), undefined, { ...missed, resting: false }, true, name), { state: "late", mark: "late", note: "over 250 ms" });
+  assert.equal(cardState(known("xgboost"), undefined, { ...missed, resting: true }, true, name).state, "resting");
+  assert.equal(cardState(known("xgboost", { resting: "3 failures" }), undefined, undefined, false, name).note, "3 failures");
 });
 
 test("an answer counts more than the rest that followed it", () => {
-  assert.equal(standing(known("xgboost", { resting: "failed" }), guess("xgboost"), undefined, true, name).state, "final");
-  assert.equal(standing(known("xgboost", { resting: "failed" }), guess("xgboost", { final: false }), undefined, false, name).state, "resting");
+  assert.equal(cardState(known("xgboost", { resting: "failed" }), guess("xgboost"), undefined, true, name).state, "final");
+  assert.equal(cardState(known("xgboost", { resting: "failed" }), guess("xgboost", { final: false }), undefined, false, name).state, "resting");
 });
 
 test("who cannot be here says why", () => {
-  const { state, note } = standing(known("mxnet", { unavailable: "needs Linux on x86-64" }), undefined, undefined, true, name);
+  const { state, note } = cardState(known("mxnet", { unavailable: "needs Linux on x86-64" }), undefined, undefined, true, name);
   assert.deepEqual([state, note], ["unavailable", "needs Linux on x86-64"]);
 });
 
 test("the blend says who is not in it and why", () => {
-  const { note } = standing(known("everyone"), guess("everyone", { left_out: { mxnet: "resting", kmeans: "late" } }), undefined, true, name);
+  const { note } = cardState(known("all"), guess("all", { left_out: { mxnet: "resting", kmeans: "late" } }), undefined, true, name);
   assert.equal(note, "without MXNet CNN (resting) and K-Means (late)");
+  assert.equal(cardState(known("all"), guess("all"), undefined, true, name).note, "all who answer, together");
 });
 
 test("while the pen moves the blend does not say who is late", () => {
-  const early = guess("everyone", { final: false, left_out: { mxnet: "resting", kmeans: "late" } });
-  assert.equal(standing(known("everyone"), early, undefined, false, name).note, "without MXNet CNN (resting)");
+  const early = guess("all", { final: false, left_out: { mxnet: "resting", kmeans: "late" } });
+  assert.equal(cardState(known("all"), early, undefined, false, name).note, "without MXNet CNN (resting)");
 });
 
 test("a canary and a stand-in are marked", () => {
-  const early = standing(known("xgboost"), guess("xgboost", { role: "canary", version: "4" }), undefined, true, name);
+  const early = cardState(known("xgboost"), guess("xgboost", { role: "canary", version: "4" }), undefined, true, name);
   assert.deepEqual([early.mark, early.note], ["early", "you see version 4 early"]);
-  const instead = standing(known("xgboost"), guess("xgboost", { fallback: "canary 4 did not answer" }), undefined, true, name);
+  const instead = cardState(known("xgboost"), guess("xgboost", { fallback: "canary 4 did not answer" }), undefined, true, name);
   assert.deepEqual([instead.mark, instead.note], ["stand-in", "version 3 stands in: canary 4 did not answer"]);
 });
 
 test("a player's own model says how many of their drawings it knows", () => {
-  const note = (/** @type {string} */ version) => standing(known("yours", { version }), undefined, undefined, false, name).note;
+  const note = (/** @type {string} */ version) => cardState(known("mine", { version }), undefined, undefined, false, name).note;
   assert.equal(note("own1+12"), "knows 12 drawings of yours");
   assert.equal(note("own1+1"), "knows 1 drawing of yours");
-  assert.match(note("own1"), /as River/);
-  assert.match(note(/** @type {any} */ (null)), /teach/);
+  assert.equal(note("own1"), "as Brook, until your first answer");
+  assert.equal(note(/** @type {any} */ (null)), "Brook, and what you teach it");
   assert.deepEqual([lessons("own1+12"), lessons("base1"), lessons("")], [12, 0, 0]);
+});
+
+test("a version that would tell a player nothing is not shown", () => {
+  const shown = ["all", "mine", "brook", "xgboost"].map((model) => shownVersion(model, "3"));
+  assert.deepEqual([shown, shownVersion("xgboost", null)], [["", "", "3", "3"], ""]);
 });
 
 test("who is shown first is settled by finished drawings: previews move no card", () => {
   const lead = new Lead();
-  const all = ["everyone", "xgboost", "river"];
-  assert.equal(lead.of(all), "everyone");
+  const all = ["all", "xgboost", "river"];
+  assert.equal(lead.of(all), "all");
   assert.equal(lead.hear(guess("river", { lead: "river", final: false })), true);
   assert.equal(lead.hear(guess("river", { lead: "xgboost", final: false })), false);
   assert.equal(lead.of(all), "river");
@@ -96,9 +110,9 @@ test("where the one to be shown first is not there, the first in order is", () =
 });
 
 test("how many agree is counted without the blend", () => {
-  const guesses = [guess("everyone", { label: 1 }), guess("xgboost"), guess("river"), guess("kmeans", { label: 1 })];
+  const guesses = [guess("all", { label: 1 }), guess("xgboost"), guess("river"), guess("kmeans", { label: 1 })];
   assert.deepEqual(agreement(guesses), { digit: 7, n: 2, of: 3 });
-  assert.equal(agreement([guess("everyone")]), null);
+  assert.equal(agreement([guess("all")]), null);
 });
 
 test("a list reads as people write it", () => {

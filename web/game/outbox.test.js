@@ -9,7 +9,7 @@ function filled() {
   const outbox = new Outbox();
   outbox.add("a", a);
   outbox.add("b", b);
-  outbox.add("word on a", c);
+  outbox.add("correction of a", c);
   return outbox;
 }
 
@@ -36,6 +36,6 @@ test("what is about a drawing that the server refuses goes with it", () => {
 
 test("it is empty when all is settled", () => {
   const outbox = filled();
-  for (const id of ["a", "b", "word on a"]) outbox.settle(id);
+  for (const id of ["a", "b", "correction of a"]) outbox.settle(id);
   assert.equal(outbox.empty, true);
 });

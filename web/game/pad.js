@@ -5,10 +5,10 @@ import { MAX_POINTS, MAX_STROKES, moved, scaled } from "./strokes.js";
 
 /** @typedef {import("./strokes.js").Stroke} Stroke */
 
-/** Of the pen, as a share of the pad's side. */
+/** The width of the pen, as a share of the pad's side. */
 const PEN_WIDTH = 0.042;
 const KEY_STEP = 0.02;
-/** More than may be sent: what is sent is made to fit. Beyond it the pen leaves no trace. */
+/** Points beyond which the pen leaves no trace: more than may be sent, and what is sent is made to fit. */
 const FULL = 4 * MAX_POINTS;
 /** @type {Record<string, [number, number]>} */
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };

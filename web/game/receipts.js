@@ -2,7 +2,7 @@
 /** What a correction did, in words. Pure. */
 
 import { change as changed, percent, percent1, versions } from "../lib/format.js";
-import { byPlace } from "../lib/models.js";
+import { byPlace, kindOf } from "../lib/models.js";
 import { lessons } from "./guessers.js";
 
 /**
@@ -14,7 +14,7 @@ const SUMMARIES = {
   learned: "Learned.",
   weighted: "Learned, with less weight than most.",
   quarantined: "Set aside: the models did not learn from it.",
-  superseded: "Replaced by your later word.",
+  superseded: "Replaced by your later answer.",
   refused: "Not taken.",
 };
 
@@ -46,10 +46,11 @@ function told(name, { p_before: before, p_after: after }, learned) {
 
 /** What comes of it, or will. @param {string} model @param {import("../lib/protocol.js").Change} change @param {boolean} learned */
 function noted(model, { version_before: before, version_after: after }, learned) {
-  if (model === "everyone") return "changes as they do";
-  if (model === "yours" && learned) return `knows ${lessons(after)} of your drawings`;
+  const kind = kindOf(model);
+  if (kind === "blend") return "changes as they do";
+  if (kind === "personal" && learned) return `knows ${lessons(after)} of your drawings`;
   if (learned) return `version ${versions(before, after)}`;
-  return model === "yours" ? "learned nothing from it" : "learns when rebuilt";
+  return kind === "personal" ? "learned nothing from it" : "learns when rebuilt";
 }
 
 /** A line for each model, those that learned first: how its belief in the player's digit changed.

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { know } from "../lib/models.js";
 import { lines, merged, summary } from "./receipts.js";
+
+know([
+  { model: "all", title: "All", kind: "blend", hue: null, order: 0 },
+  { model: "river", title: "River", kind: "online", hue: 205, order: 1 },
+  { model: "mine", title: "Mine", kind: "personal", hue: 350, order: 2 },
+  { model: "xgboost", title: "XGBoost", kind: "batch", hue: 44, order: 3 },
+]);
 
 /** @type {import("../lib/protocol.js").Receipt} */
 const receipt = {
@@ -30,7 +38,7 @@ test("a model that was sure already is not said to have learned", () => {
 
 test("a correction that taught nothing says so", () => {
   assert.match(summary({ ...receipt, outcome: "quarantined" }), /did not learn/);
-  assert.match(summary({ ...receipt, outcome: "superseded" }), /later word/);
+  assert.match(summary({ ...receipt, outcome: "superseded" }), /later answer/);
 });
 
 test("a correction that was not taken says why", () => {
@@ -40,12 +48,18 @@ test("a correction that was not taken says why", () => {
 
 test("the learner and the player's own model tell one by one, and are shown together", () => {
   const own = { version_before: "own1+0", version_after: "own1+1", p_before: 0.12, p_after: 0.97 };
-  const second = /** @type {const} */ ({ ...receipt, models: { yours: own } });
+  const second = /** @type {const} */ ({ ...receipt, models: { mine: own } });
   for (const [first, next] of [[receipt, second], [second, receipt]]) {
     const both = merged(merged(null, first), next);
-    assert.deepEqual(lines(both, (model) => model).map(({ model }) => model), ["river", "yours", "xgboost"]);
+    assert.deepEqual(lines(both, (model) => model).map(({ model }) => model), ["river", "mine", "xgboost"]);
   }
-  assert.equal(lines(second, () => "Yours")[0].note, "knows 1 of your drawings");
+  assert.equal(lines(second, () => "Mine")[0].note, "knows 1 of your drawings");
+});
+
+test("what did not learn says why, each kind in its way", () => {
+  const same = { version_before: "3", version_after: "3", p_before: 0.4, p_after: 0.4 };
+  const told = lines({ ...receipt, models: { all: same, mine: same, xgboost: same } }, (model) => model);
+  assert.deepEqual(told.map(({ note }) => note), ["changes as they do", "learned nothing from it", "learns when rebuilt"]);
 });
 
 test("a receipt of another correction begins anew", () => {
@@ -53,6 +67,6 @@ test("a receipt of another correction begins anew", () => {
   assert.deepEqual(merged(receipt, other), other);
 });
 
-test("what is said of the whole outlives a plain word that comes after it", () => {
+test("what is said of the whole outlives a plain receipt that comes after it", () => {
   assert.equal(merged({ ...receipt, outcome: "superseded" }, receipt).outcome, "superseded");
 });

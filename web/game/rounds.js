@@ -1,6 +1,8 @@
 // @ts-check
 /** The drawings of this visit and what became of them: guesses, labels, who was right. Pure. */
 
+import { kindOf } from "../lib/models.js";
+
 /**
  * @typedef {import("../lib/protocol.js").Guess} Guess
  * @typedef {import("../lib/protocol.js").Missed} Missed
@@ -15,9 +17,9 @@
  * @property {boolean} saved Whether the server has said that it is kept.
  * @property {Map<string, Guess>} guesses By model.
  * @property {Map<string, Missed>} missed Who did not answer, by model.
- * @property {string | null} correction The id of the player's last word on it.
- * @property {number | null} label The player's last word on it.
- * @property {Receipt | null} receipt Of that word.
+ * @property {string | null} correction The id of the player's last correction of it.
+ * @property {number | null} label What the player last said that it is.
+ * @property {Receipt | null} receipt Of that correction.
  *
  * @typedef {{n: number, right: number, streak: number}} Tally
  */
@@ -53,7 +55,7 @@ export function favourite(guesses) {
   const sums = new Array(10).fill(0);
   let any = false;
   for (const { model, label, probabilities } of guesses) {
-    if (model === "everyone") return label;
+    if (kindOf(model) === "blend") return label;
     any = true;
     probabilities.forEach((p, digit) => (sums[digit] += Math.log(Math.max(p, 1e-6))));
   }
@@ -88,4 +90,9 @@ export function questions(chance = Math.random) {
     last = /** @type {number} */ (bag.pop());
     return last;
   };
+}
+
+/** What a drawing most likely is: the digit that was asked for, or what the models hold most likely. @param {Round} one */
+export function expected(one) {
+  return one.asked ?? favourite(one.guesses.values());
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { know } from "../lib/models.js";
 import { favourite, questions, reply, round, tally } from "./rounds.js";
 
 /** @param {string} model @param {number} label @param {number} p */
@@ -21,7 +22,7 @@ test("a streak ends with a wrong guess and starts again", () => {
   assert.deepEqual(tally([labelled(1, 1), labelled(2, 7), labelled(3, 3), labelled(4, 4)], "river"), { n: 4, right: 3, streak: 2 });
 });
 
-test("a drawing without the player's word counts for nobody", () => {
+test("a drawing without the player's label counts for nobody", () => {
   assert.deepEqual(tally([labelled(1, 1), labelled(null, 7)], "river"), { n: 1, right: 1, streak: 1 });
 });
 
@@ -31,7 +32,8 @@ test("a model that did not answer is neither right nor wrong", () => {
 
 test("the favourite is what the models together hold most likely", () => {
   assert.equal(favourite([guess("a", 1, 0.5), guess("b", 7, 0.99)]), 7);
-  assert.equal(favourite([guess("a", 1, 0.5), guess("b", 7, 0.99), guess("everyone", 1, 0.5)]), 1);
+  know([{ model: "all", kind: "blend", hue: null, order: 0 }]);
+  assert.equal(favourite([guess("a", 1, 0.5), guess("b", 7, 0.99), guess("all", 1, 0.5)]), 1);
   assert.equal(favourite([]), null);
 });
 

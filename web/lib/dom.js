@@ -16,7 +16,8 @@ export function the(id, kind) {
 /** A new HTML element.
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
- * @param {Record<string, string | number | boolean>} attributes False leaves the attribute out, true sets it empty.
+ * @param {Record<string, string | number | boolean>} attributes False leaves the attribute out, true sets it empty; one that begins
+ * with `--` is a property for the styles.
  * @param {(Node | string)[]} children
  * @returns {HTMLElementTagNameMap[K]}
  */
@@ -50,11 +51,12 @@ export function say(element, text) {
 }
 
 /**
- * @param {Element} element
+ * @param {HTMLElement | SVGElement} element
  * @param {Record<string, string | number | boolean>} attributes
  */
 function set(element, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
-    if (value !== false) element.setAttribute(name, value === true ? "" : String(value));
+    if (name.startsWith("--")) element.style.setProperty(name, String(value));
+    else if (value !== false) element.setAttribute(name, value === true ? "" : String(value));
   }
 }

@@ -3,15 +3,12 @@
  * is looked at. Nothing is shown while all is well; whether the server is reached at all is the connection's to say. */
 
 import { h, say } from "./dom.js";
-import { byPlace } from "./models.js";
+import { short } from "./models.js";
 
-/** @typedef {{status: "ok" | "degraded" | "unavailable", missing: Record<string, string>}} Health */
+/** @typedef {{status: "ok" | "degraded" | "unavailable", missing: Record<string, string>,
+ * titles?: Record<string, string>}} Health titles: of the missing models, in the order in which they are shown. */
 
 const EVERY_MS = 5_000;
-/** @type {Record<string, string>} */
-const NAMES = {
-  everyone: "Everyone", xgboost: "XGBoost", tensorflow: "TensorFlow", mxnet: "MXNet", kmeans: "K-Means", river: "River", yours: "Yours",
-};
 /** @type {Record<string, string>} What is said of what is no model. */
 const PARTS = {
   learning: "The models do not learn at the moment: your corrections are kept, and learned when they do again.",
@@ -24,10 +21,11 @@ const DOWN = "The game cannot guess at the moment. It tries again by itself: wha
  * @param {Health} health
  * @returns {string}
  */
-export function words({ status, missing }) {
+export function sentence({ status, missing, titles = {} }) {
   if (status === "ok") return "";
   if (status === "unavailable") return DOWN;
-  const models = Object.keys(missing).filter((name) => !(name in PARTS)).sort(byPlace).map((name) => NAMES[name] ?? name);
+  const named = [...Object.keys(titles), ...Object.keys(missing).filter((name) => !(name in PARTS) && !(name in titles))];
+  const models = named.map((model) => short({ model, title: titles[model] }, model));
   const told = Object.keys(PARTS).filter((part) => part in missing && !(part === "learning of yours" && "learning" in missing));
   const absent = models.length > 1 ? `${models.slice(0, -1).join(", ")} and ${models.at(-1)} do` : `${models[0]} does`;
   return [...(models.length ? [`${absent} not guess at the moment.`] : []), ...told.map((part) => PARTS[part])].join(" ");
@@ -48,7 +46,7 @@ export function watchHealth() {
     clearTimeout(timer);
     const health = document.visibilityState === "visible" ? await asked() : undefined;
     if (health !== undefined) {
-      const text = health ? words(health) : "";
+      const text = health ? sentence(health) : "";
       banner.hidden = text === "";
       banner.dataset.status = health?.status ?? "ok";
       banner.title = health ? causes(health) : "";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { change, count, duration, percent, plural, usd, versions } from "./format.js";
 import { axisFrom } from "./interval.js";
-import { byPlace, hue, short } from "./models.js";
+import { byPlace, colour, know, kindOf, shared, short } from "./models.js";
 import { backoff, described } from "./socket.js";
 import { uuid } from "./uuid.js";
 
@@ -64,13 +64,31 @@ test("an axis of shares holds what is known well, and is not stretched by a few 
   assert.deepEqual([axisFrom([well, null]), axisFrom([{ ...well, low: 0.81 }, few]), axisFrom([few]), axisFrom([])], [0.9, 0.8, 0.1, 0.9]);
 });
 
-test("models stand in one order, the unknown ones last", () => {
-  assert.deepEqual(["zeta", "yours", "alpha", "river", "everyone", "xgboost"].sort(byPlace), ["everyone", "xgboost", "river", "yours", "alpha", "zeta"]);
+test("models stand in the order that the server says, the unknown ones last", () => {
+  const names = ["zeta", "yours", "alpha", "river", "everyone", "xgboost"];
+  know(["everyone", "xgboost", "river", "yours"].map((model, order) => ({ model, hue: null, order })));
+  assert.deepEqual([...names].sort(byPlace), ["everyone", "xgboost", "river", "yours", "alpha", "zeta"]);
+  know([{ model: "xgboost", hue: 44, order: 9 }]);
+  assert.deepEqual([...names].sort(byPlace), ["everyone", "river", "yours", "xgboost", "alpha", "zeta"]);
 });
 
-test("known models have colours of their own", () => {
-  assert.notEqual(hue("river"), hue("xgboost"));
-  assert.ok(hue("something-new") >= 1 && hue("something-new") <= 6);
+test("models have the colours that the server says, and one that it has said nothing of has that of ink", () => {
+  know([{ model: "river", hue: 205, order: 1 }, { model: "everyone", hue: null, order: 0 }]);
+  know([{ model: "river" }]);
+  assert.deepEqual(colour("river"), { "data-hue": 205, "--angle": 205 });
+  assert.deepEqual(colour("everyone"), { "data-hue": "none" });
+  assert.deepEqual(colour("something-new"), { "data-hue": "none" });
+});
+
+test("a model's kind is what the server says, and the shared model is the first that learns online", () => {
+  assert.equal(shared(), "what all have taught");
+  know([
+    { model: "pond", title: "Pond", kind: "online", hue: 1, order: 5 },
+    { model: "brook", title: "Brook, learns at once", kind: "online", hue: 2, order: 4 },
+    { model: "xgboost", title: "XGBoost", kind: "batch", hue: 3, order: 1 },
+  ]);
+  assert.deepEqual(["brook", "xgboost", "something-new"].map(kindOf), ["online", "batch", undefined]);
+  assert.equal(shared(), "Brook");
 });
 
 test("money reads as money", () => {

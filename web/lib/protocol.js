@@ -11,6 +11,8 @@
  * @property {string} title
  * @property {boolean} [lead] Whether every player is shown it first.
  * @property {Kind} [kind]
+ * @property {number | null} [hue] Of its colour, in degrees on the circle of OKLCH; null: it has that of ink.
+ * @property {number} [order] Its place among all.
  * @property {Part} [part]
  * @property {string | null} [resting] Why it rests; null: it does not.
  * @property {string | null} [unavailable] Why it cannot be here; null: it can.
@@ -40,8 +42,8 @@
  *   outcome: "learned" | "weighted" | "quarantined" | "superseded" | "refused", models: Record<string, Change>,
  *   why?: string}} Receipt One of those that write of a correction; why: of one that is refused.
  * @typedef {"published" | "promoted" | "rolled-back" | "canary" | "shadow" | "untried" | "policy" | "resting" | "back" |
- *   "available" | "unavailable" | "learned" | "endpoint"} Happening
- * @typedef {{type: "model", event: Happening, note: string} & Model} ModelChanged The whole model after the change.
+ *   "available" | "unavailable" | "learned" | "endpoint"} ModelNews
+ * @typedef {{type: "model", event: ModelNews, note: string} & Model} ModelChanged The whole model after the change.
  * @typedef {{type: "room", room: string, players: string[]}} Room
  * @typedef {{type: "error", code: string, message: string, drawing_id?: string | null}} Failure
  * @typedef {Joined | Saved | Guess | Missed | Receipt | ModelChanged | Room | Failure} PlayFrame

@@ -2,7 +2,7 @@
 /** What the library says of models and their versions, in words. Pure. */
 
 import { count, percent, percent1, plural } from "../lib/format.js";
-import { short } from "../lib/models.js";
+import { shared, short } from "../lib/models.js";
 
 /**
  * @typedef {import("../lib/protocol.js").Model} Model
@@ -26,19 +26,19 @@ import { short } from "../lib/models.js";
  *
  * @typedef {{version: string, role: "canary" | "shadow", share: number, note: string, at: string}} Candidate
  * @typedef {"champion" | "challenger" | "shadow" | "off"} Standing
- * @typedef {Model & {standing: Standing, cost_per_hour_usd: number | null, previous: string | null, candidate: Candidate | null, live: Live, versions: Version[]}} Shelf
+ * @typedef {Model & {standing: Standing, cost_per_hour_usd: number | null, previous: string | null, candidate: Candidate | null, live: Live, versions: Version[]}} LibraryModel
  */
 
 const KINDS = {
-  batch: "Trained on SageMaker, answers at an endpoint",
-  online: "Learns from every correction, within a second",
-  personal: "Each player's own: River, and what they have taught",
-  blend: "What all that answer in time say together",
+  batch: () => "Trained on SageMaker, answers at an endpoint",
+  online: () => "Learns from every correction, within a second",
+  personal: () => `Each player's own: ${shared()}, and what they have taught`,
+  blend: () => "What all that answer in time say together",
 };
 
 /** @param {Model} model */
 export function kind(model) {
-  return model.kind ? KINDS[model.kind] : "";
+  return model.kind ? KINDS[model.kind]() : "";
 }
 
 const STANDINGS = {
@@ -65,9 +65,9 @@ export function field(models) {
  * @param {Version} version
  * @param {Candidate | null} candidate
  */
-export function status({ version, status: word }, candidate) {
-  const share = word === "canary" && candidate?.version === version ? ` ${percent(candidate.share)}` : "";
-  return `${word}${share}`;
+export function status({ version, status: named }, candidate) {
+  const share = named === "canary" && candidate?.version === version ? ` ${percent(candidate.share)}` : "";
+  return `${named}${share}`;
 }
 
 /** Whether a version was made from MNIST alone. @param {string} version */
@@ -97,7 +97,7 @@ export function measure(name, value) {
 }
 
 /** A measure's name as people read it. @param {string} name */
-export function words(name) {
+export function inWords(name) {
   return name.replace(/_(s|ms|seconds)$/, "").replaceAll("_", " ").replace(/\bmnist\b/, "MNIST");
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { field, interval, isBase, judged, measure, newestFirst, status, words } from "./facts.js";
+import { know } from "../lib/models.js";
+import { field, interval, isBase, judged, kind, measure, newestFirst, status, inWords } from "./facts.js";
 
 /** @param {string} text */
 const plain = (text) => text.replaceAll("\u00a0", " ");
@@ -29,11 +30,17 @@ test("what nobody has judged has no accuracy", () => {
 test("measures have their units", () => {
   const measured = /** @type {[string, number][]} */ ([["mnist_accuracy", 0.9913], ["seconds", 48.21], ["rounds", 75], ["loss", 0.0312345]]);
   assert.deepEqual(measured.map(([name, value]) => plain(measure(name, value))), ["99.1 %", "48.2 s", "75", "0.03123"]);
-  assert.equal(words("mnist_accuracy"), "MNIST accuracy");
+  assert.equal(inWords("mnist_accuracy"), "MNIST accuracy");
 });
 
 test("the newest version comes first, and what has no date last", () => {
   const versions = [version({ version: "a" }), version({ version: "b", created: "2026-11-22T10:00:00Z" }), version({ version: "c", created: "2026-11-22T11:00:00Z" })];
   assert.deepEqual(newestFirst(versions).map((each) => each.version), ["c", "b", "a"]);
   assert.deepEqual([isBase("base1"), isBase("3")], [true, false]);
+});
+
+test("each kind of model is said in words, and a player's own by what it builds on", () => {
+  know([{ model: "brook", title: "Brook, learns at once", kind: "online", hue: 1, order: 1 }]);
+  assert.equal(kind(/** @type {any} */ ({ kind: "personal" })), "Each player's own: Brook, and what they have taught");
+  assert.match(kind(/** @type {any} */ ({ kind: "batch" })), /SageMaker/);
 });

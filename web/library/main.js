@@ -3,26 +3,27 @@
 
 import { say, the } from "../lib/dom.js";
 import { plural } from "../lib/format.js";
-import { fresh } from "../lib/fresh.js";
+import { poll } from "../lib/poll.js";
 import { watchHealth } from "../lib/health.js";
 import { axisFrom } from "../lib/interval.js";
-import { keyed } from "../lib/keyed.js";
-import { byPlace } from "../lib/models.js";
+import { reconcile } from "../lib/reconcile.js";
+import { byPlace, know } from "../lib/models.js";
 import { field, interval } from "./facts.js";
-import { shelfOf } from "./shelves.js";
+import { versionList } from "./version_list.js";
 
-/** @typedef {import("./facts.js").Shelf} Shelf */
+/** @typedef {import("./facts.js").LibraryModel} LibraryModel */
 
-const shelves = the("shelves", HTMLElement);
+const lists = the("version-lists", HTMLElement);
 const summary = the("summary", HTMLElement);
 
-fresh("/api/models", the("connection", HTMLElement), (/** @type {Shelf[]} */ answer) => {
+poll("/api/models", the("connection", HTMLElement), (/** @type {LibraryModel[]} */ answer) => {
+  know(answer);
   const models = [...answer].sort((a, b) => byPlace(a.model, b.model));
   const all = models.flatMap(({ live, versions }) => [live, ...versions.flatMap((version) => [version.live, version.as_shadow])]);
   const from = axisFrom(all.map(interval));
   say(summary, `${plural(models.length, "model")}, ${plural(models.reduce((sum, { versions }) => sum + versions.length, 0), "version")}; ${field(models)}.`);
   say(the("axis", HTMLElement), `${Math.round(from * 100)} to 100\u00a0%`);
-  keyed(shelves, models.map((shelf) => ({ shelf, from })), ({ shelf }) => shelf.model, (each) => shelfOf(each.shelf, each.from));
+  reconcile(lists, models.map((model) => ({ model, from })), ({ model }) => model.model, (each) => versionList(each.model, each.from));
 });
 
 watchHealth();

@@ -8,7 +8,7 @@ import sys
 import uvloop
 
 from contracts.settings import AWS_SECRETS, Settings
-from deploy.local.sagemaker.app import door, sagemaker
+from deploy.local.sagemaker.app import http_server, sagemaker
 from producers import logs
 
 
@@ -18,13 +18,13 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with sagemaker(settings) as service:
-        entrance = door(service, settings)
+        server = http_server(service, settings)
         try:
-            await entrance.open("127.0.0.1", settings.sagemaker_port)
-            gc.freeze()  # what is there now stays: collections while requests run need not walk it
+            await server.open("127.0.0.1", settings.sagemaker_port)
+            gc.freeze()  # what exists now stays, so the collector need not walk it while requests run
             await ended.wait()
         finally:
-            await entrance.close(patience_s=1.0)
+            await server.close(patience_s=1.0)
 
 
 def main() -> None:

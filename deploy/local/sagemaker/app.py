@@ -1,4 +1,4 @@
-"""The whole on one screen: who may come in, what is asked, and which module answers."""
+"""Puts the local SageMaker together: checks who calls, and hands each operation to the module that answers it."""
 
 import itertools
 import json
@@ -14,9 +14,10 @@ from contracts.settings import Settings
 from deploy.local.sagemaker import signature, wire
 from deploy.local.sagemaker.configs import Configs
 from deploy.local.sagemaker.containers import Images, reap
-from deploy.local.sagemaker.door import Door, Handle, Request, Response
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.endpoints import Endpoints
 from deploy.local.sagemaker.errors import AwsError
+from deploy.local.sagemaker.http_server import Handle, HttpServer, Request, Response
 from deploy.local.sagemaker.invoking import Invoking
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.models import Models
@@ -30,14 +31,14 @@ from deploy.local.sagemaker.upstream import MAX_BYTES
 
 DOCUMENTED: Final = "docs/sagemaker-local.md lists the operations that this machine has"
 _MAX_HELD: Final = 8 * MAX_BYTES
-"""Of all bodies at a time."""
+"""The most bytes of all bodies together that are held at a time."""
 _AMZ_JSON: Final = "application/x-amz-json-1.1"
 
 log = structlog.get_logger()
 
 
 class Sagemaker:
-    """The service behind the door."""
+    """The service that the HTTP server calls."""
 
     def __init__(self, settings: Settings) -> None:
         """Build all parts, with their state under ``<home>/sagemaker``; nothing runs yet."""
@@ -45,7 +46,8 @@ class Sagemaker:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         names = Names(settings.aws_region, settings.role_arn.split(":")[4])
-        images = Images(settings.image_registry, settings.tools, unconfined=settings.allow_unconfined)
+        folders = settings.image_folders()
+        images = Images(settings.image_registry, settings.tools, folders, unconfined=settings.allow_unconfined)
         objects = Objects(settings)
         self.state = State(home / "state.sqlite")
         logs = Logs(home / "logs", names)
@@ -62,8 +64,8 @@ class Sagemaker:
             "logs": logs.operations(),
         }
 
-    async def answer(self, target: str, request: bytes) -> wire.Document:
-        """What an operation of the control plane or of CloudWatch Logs answers.
+    async def answer(self, target: str, request: bytes) -> Document:
+        """Answer an operation of the control plane or of CloudWatch Logs.
 
         Raises:
             AwsError: As AWS would give it.
@@ -79,11 +81,11 @@ class Sagemaker:
         return dict(wire.shaped(model.output_shape, await operation(wire.checked(model, given))))
 
 
-def door(service: Sagemaker, settings: Settings) -> Door:
-    """The door that leads to a service.
+def http_server(service: Sagemaker, settings: Settings) -> HttpServer:
+    """Make the HTTP server of a service.
 
     Args:
-        service: What is behind it.
+        service: What answers.
         settings: Must have the access key and the secret: what is not signed with them is refused.
 
     Raises:
@@ -96,20 +98,20 @@ def door(service: Sagemaker, settings: Settings) -> Door:
 
     def admit(target: str, headers: Mapping[str, str]) -> Response | None:
         if ours in headers.get("authorization", "") or target == "/ping":
-            return None  # whether it is really signed is seen when all of it is there
+            return None  # the signature itself is checked when the whole request is there
         try:
             signature.claim(headers, key)
         except AwsError as error:
             return _told(error, {})
         return None
 
-    return Door(_answering(service, key, secret, settings.aws_region), MAX_BYTES, refused, admit, _MAX_HELD)
+    return HttpServer(_answering(service, key, secret, settings.aws_region), MAX_BYTES, refused, admit, _MAX_HELD)
 
 
 def _answering(service: Sagemaker, key: str, secret: str, region: str) -> Handle:
-    """What answers every request that comes in by the door."""
+    """Return the function that answers every request."""
     verify = partial(signature.verify, key=key, secret=secret, region=region)
-    run, number = str(uuid.uuid4())[:24], itertools.count()  # a UUID's form at the tenth of its price
+    run, number = str(uuid.uuid4())[:24], itertools.count()  # it looks like a UUID, at a tenth of the cost
 
     async def handle(request: Request) -> Response:
         if request.target == "/ping" and request.method == "GET":
@@ -139,13 +141,13 @@ def _answering(service: Sagemaker, key: str, secret: str, region: str) -> Handle
 
 
 def refused(status: int, why: str) -> Response:
-    """What is said of a request that is no HTTP, or too big."""
+    """Answer a request that is no HTTP, or is too large."""
     return _told(AwsError("ServiceUnavailable" if status == 503 else "ValidationError", why, status), {})
 
 
 @asynccontextmanager
 async def sagemaker(settings: Settings) -> AsyncIterator[Sagemaker]:
-    """The service, with what a killed one has left taken up again; all its processes end with it."""
+    """Run the service: it takes up what a killed one left, and ends all its processes at the end."""
     service = Sagemaker(settings)
     orphans = reap(service.home)
     service.endpoints.recover()
@@ -160,7 +162,7 @@ async def sagemaker(settings: Settings) -> AsyncIterator[Sagemaker]:
 
 
 def _told(error: AwsError, headers: dict[str, str]) -> Response:
-    """An error as both of boto3's parsers read it: JSON 1.1 from the body, REST from the header."""
+    """Return an error that both of boto3's parsers can read: JSON 1.1 from the body, REST from the header."""
     told: dict[str, Any] = {"__type": error.code, "Message": str(error), "message": str(error), **error.details}
     given = {**headers, "x-amzn-ErrorType": error.code, "Content-Type": _AMZ_JSON}
     return Response(error.status, given, json.dumps(told).encode())

@@ -3,30 +3,30 @@
 from typing import Any, Final
 
 from deploy.local.sagemaker import wire
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import invalid
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.models import Models
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
-from deploy.local.sagemaker.wire import Document
 
 KIND: Final = "endpoint-config"
 _LISTING: Final = Listing("EndpointConfigName", from_then_on=True)
 
 
 class Configs:
-    """Every endpoint config."""
+    """Keeps every endpoint config."""
 
     def __init__(self, state: State, names: Names, models: Models, tags: Tags) -> None:
-        """Configs of models that there are."""
+        """Keep configs in ``state``; they name models of ``models``."""
         self._state = state
         self._names = names
         self._models = models
         self._tags = tags
 
     def operations(self) -> dict[str, Any]:
-        """What is answered here."""
+        """Return the operations of SageMaker that this class answers, by name."""
         return {
             "CreateEndpointConfig": self.create,
             "DescribeEndpointConfig": self.describe,
@@ -35,7 +35,7 @@ class Configs:
         }
 
     async def create(self, request: Document) -> Document:
-        """Put variants together."""
+        """Create a config of variants."""
         name = request["EndpointConfigName"]
         arn = self._names.arn(KIND, name)
         if self._state.get(KIND, name):
@@ -60,23 +60,23 @@ class Configs:
         return {"EndpointConfigArn": arn}
 
     async def describe(self, request: Document) -> Document:
-        """A config."""
+        """Return a config."""
         return self.get(request["EndpointConfigName"])
 
     async def page(self, request: Document) -> Document:
-        """Configs, newest first."""
+        """Return a page of configs, newest first."""
         configs, token = _LISTING.page(self._state.all(KIND), request)
         return {"EndpointConfigs": configs, "NextToken": token}
 
     async def delete(self, request: Document) -> Document:
-        """Forget a config; endpoints that were made from it go on."""
+        """Delete a config; endpoints that were made from it keep running."""
         document = self.get(request["EndpointConfigName"])
         self._state.drop(KIND, document["EndpointConfigName"])
         self._tags.forget(document["EndpointConfigArn"])
         return {}
 
     def get(self, name: str) -> Document:
-        """A config by name."""
+        """Find a config by name."""
         document = self._state.get(KIND, name)
         if document is None:
             raise invalid(f'Could not find endpoint configuration "{self._names.arn(KIND, name)}".')

@@ -1,4 +1,4 @@
-"""Runs images as processes: an image is a folder of trainers/images with a Python of its own.
+"""Runs images as processes: an image is a folder, as in trainers/images, with a Python of its own.
 
 Each process sees its own folder as /opt/ml where the kernel lets us (namespaces), so that the SDK's own scripts run
 unmodified, and of the rest of the machine only what it needs: see `deploy.local.confine`. Elsewhere SAGEMAKER_BASE_DIR names
@@ -23,40 +23,40 @@ from typing import Final, Literal
 import psutil
 import structlog
 
-from deploy.local import install, leash
+from deploy.local import die_with_parent, install
 from deploy.local.confine import ML, Bars, needed, real
-from deploy.local.install import IMAGES
+from deploy.local.install import CONTRACT
 from deploy.local.sagemaker.errors import invalid
 
 MARK: Final = "LOCAL_SAGEMAKER_HOME"
 """The variable by which a process is known as one of ours."""
 _AUTOGROUP_TRIES: Final = 20
 _LONGEST_LINE: Final = 256 * 1024
-"""Bytes, as CloudWatch has it; a longer line is cut into several."""
+"""Bytes of the longest line, CloudWatch's own bound; a longer one is cut into several."""
 
 log = structlog.get_logger()
 
 Say = Callable[[str], None]
-"""Told each line that a process prints."""
+"""Called with each line that a process prints."""
 
 Way = Literal["confine", "restrict", ""]
-"""How a process is shut in: the function of `deploy.local.confine`; empty: not at all."""
+"""The function of `deploy.local.confine` that confines a process; empty: none does."""
 WAYS: Final[tuple[Way, ...]] = ("confine", "restrict")
-"""The best one first."""
+"""The ways to confine a process, the best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An algorithm's folder, and the Python that runs it."""
+    """An algorithm: its folder, and the Python that runs it."""
 
     uri: str
     folder: Path
     python: Path
     unconfined: bool = True
-    """Whether it may run where nothing can shut it in."""
+    """Whether it may run where nothing can confine it."""
 
     def script(self, name: str) -> tuple[str, ...]:
-        """The command that `docker run IMAGE train` or `serve` would run."""
+        """Return the command that `docker run IMAGE train` or `serve` would run."""
         return str(self.python), "-u", str(self.folder / f"{name}.py")
 
 
@@ -65,39 +65,41 @@ class NotInstalled(Exception):
 
 
 class NotConfined(OSError):
-    """A process that could not be shut in, where the settings demand it; the message says why."""
+    """A process could not be confined, though the settings demand it; the message says why."""
 
 
 class Images:
     """The images that can be run here."""
 
-    def __init__(self, registry: str, tools: Path, *, unconfined: bool = True) -> None:
-        """Images of a registry, with their environments under ``tools/images``.
+    def __init__(self, registry: str, tools: Path, folders: Mapping[str, Path], *, unconfined: bool = True) -> None:
+        """Keep the images of a registry, with their environments under ``tools/images``.
 
         Args:
             registry: What stands before an image's name.
             tools: The folder of what is installed.
-            unconfined: Whether they may run where nothing can shut them in.
+            folders: The folder of each image, by its name.
+            unconfined: Whether they may run where nothing can confine them.
         """
+        self._folders = folders
         self._registry = registry
         self._unconfined = unconfined
         self._tools = tools.absolute()
         self._making: dict[str, asyncio.Task[None]] = {}
 
     def name(self, uri: str) -> str:
-        """The image that a URI names, installed or not.
+        """Return the name of the image of a URI, installed or not.
 
         Raises:
             AwsError: ValidationException, if there is none.
         """
         name, _, tag = uri.removeprefix(self._registry).rpartition(":")
-        if not uri.startswith(self._registry) or "/" in name or not tag or not (IMAGES / name / "serve.py").is_file():
-            known = ", ".join(f"{self._registry}{path.parent.name}:1" for path in sorted(IMAGES.glob("*/serve.py")))
+        if not uri.startswith(self._registry) or "/" in name or not tag or name not in self._folders:
+            known = ", ".join(f"{self._registry}{known}:1" for known in sorted(self._folders))
             raise invalid(f"Unable to find image {uri}: this machine has {known}")
         return name
 
     def find(self, uri: str) -> Image:
-        """The image that a URI names.
+        """Find the image of a URI.
 
         Raises:
             AwsError: ValidationException, if there is none, or its environment is not installed.
@@ -109,22 +111,22 @@ class Images:
             raise invalid(f"Image {uri} is not installed: {unavailable.read_text().strip()}")
         if not python.exists():
             raise invalid(f"Image {uri} is not installed: run `python -m deploy.local.install`")
-        return Image(uri, IMAGES / name, python, self._unconfined)
+        return Image(uri, self._folders[name], python, self._unconfined)
 
     async def for_training(self, image: Image, say: Say) -> Image:
-        """The image with what its `train` needs, made when it is asked for the first time: as an image that is pulled.
+        """Return the image with the environment that its `train` needs; the first call installs it, as an image is pulled.
 
-        Cancelling it leaves the making to others who wait for it.
+        A cancelled call does not stop the installation while others wait for it.
 
         Args:
-            image: As it serves.
+            image: The image with its serving environment.
             say: Told what takes so long.
 
         Raises:
             NotInstalled: If it could not be made.
         """
         name = image.folder.name
-        step = install.training_step(self._tools, name)
+        step = install.training_step(self._tools, image.folder)
         if step is None:
             return image
         if not step.is_done():
@@ -139,7 +141,7 @@ class Images:
     async def _make(self, name: str) -> None:
         command = (sys.executable, "-m", "deploy.local.install", "--tools", str(self._tools), "--training", name)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), "0", *command),
+            *(sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), "0", *command),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -162,23 +164,23 @@ class Process:
 
     @property
     def pid(self) -> int:
-        """Its id, which is its group's too."""
+        """The process id, which is that of its group too."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative: the signal that ended it."""
+        """The exit code; None while it runs; negative: the signal that ended it."""
         return self._process.returncode
 
     async def wait(self) -> int:
-        """Its exit code, once it and its output have ended."""
+        """Wait for the process and its output to end; return the exit code."""
         code = await self._process.wait()
-        self._signal(signal.SIGKILL)  # what it left running would keep the output open
+        self._signal(signal.SIGKILL)  # processes that it left running would keep the output open
         await self._pump
         return code
 
     async def stop(self, patience_s: float) -> int:
-        """Ask it to end; make it, if it has not after ``patience_s`` seconds."""
+        """Send SIGTERM, and SIGKILL after ``patience_s`` seconds."""
         self._signal(signal.SIGTERM)
         try:
             return await asyncio.wait_for(asyncio.shield(self.wait()), patience_s)
@@ -187,14 +189,14 @@ class Process:
             return await self.wait()
 
     async def come_forward(self) -> None:
-        """Give it and what it started the priority that it would have had without ``nice``; see `can_come_forward`."""
+        """Give the process and its children the priority that they would have without ``nice``; see `can_come_forward`."""
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PGRP, self.pid, os.getpriority(os.PRIO_PROCESS, 0))  # a group: else only one thread of it
+            os.setpriority(os.PRIO_PGRP, self.pid, os.getpriority(os.PRIO_PROCESS, 0))  # the group: else only one thread
         group = Path(f"/proc/{self.pid}/autogroup")
         for _ in range(_AUTOGROUP_TRIES):
             try:
                 group.write_text("0")
-            except BlockingIOError:  # the kernel lets us do this ten times a second
+            except BlockingIOError:  # the kernel allows this ten times a second
                 await asyncio.sleep(0.1)
             except OSError:
                 return
@@ -222,19 +224,19 @@ async def start(
         command: What to run.
         image: Its Python is first on the PATH.
         folder: What it sees as /opt/ml.
-        environment: Besides the few variables that every process gets.
-        say: Told each line that it prints.
+        environment: Variables besides the few that every process gets.
+        say: Called with each line that it prints.
         home: The folder of this service, by which `reap` knows the process.
-        nice: How far it steps back from others: training must not slow the game.
+        nice: Its niceness: training must not slow the game.
 
     Raises:
-        NotConfined: If nothing can shut it in here, and the image may not run so.
+        NotConfined: If nothing can confine it here, and the image may not run unconfined.
     """
     folder = folder.absolute()
     base = {name: os.environ[name] for name in ("HOME", "LANG", "TZ", "TMPDIR", "OMP_NUM_THREADS") if name in os.environ}
     base |= {
         "PATH": f"{image.python.parent}:{os.environ.get('PATH', os.defpath)}",
-        "PYTHONPATH": str(IMAGES / "contract"),  # as the Dockerfiles set it
+        "PYTHONPATH": str(CONTRACT),  # as the Dockerfiles set it
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
@@ -246,11 +248,11 @@ async def start(
     if way != "confine":
         base["SAGEMAKER_BASE_DIR"] = str(folder)
     if way:
-        (folder / "scratch").mkdir(exist_ok=True)  # on disk: what else it may write to lies in memory
+        (folder / "scratch").mkdir(exist_ok=True)  # on disk: the other folders that it may write to are in memory
         base |= dict.fromkeys(("HOME", "TMPDIR"), f"{ML if way == 'confine' else folder}/scratch")
     shut_in = (f"--{way}", json.dumps(asdict(bars(folder, image, home)))) if way else ()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nice), *shut_in, *command),
+        *(sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), str(nice), *shut_in, *command),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -275,7 +277,7 @@ async def _pump(process: asyncio.subprocess.Process, say: Say) -> None:
 
 
 def bars(folder: Path, image: Image, home: Path) -> Bars:
-    """What a process is shut in with.
+    """Return the paths that a confined process may see.
 
     Args:
         folder: What it sees as /opt/ml.
@@ -284,12 +286,12 @@ def bars(folder: Path, image: Image, home: Path) -> Bars:
     """
     [place] = real([folder])
     covered = real([home.absolute().parent, os.environ.get("HOME", "/root"), "/run"])
-    return Bars(place, covered, (*needed(str(image.python)), *real([IMAGES, image.folder])))
+    return Bars(place, covered, (*needed(str(image.python)), *real([CONTRACT, image.folder])))
 
 
 @functools.cache
 def confinement(image: Image, home: Path) -> tuple[Way, str]:
-    """How a process of an image is shut in here, and why not better: tried once, and said."""
+    """Return how a process of an image is confined here, and why not better; it is tried and logged once."""
     refused: list[str] = []
     for way in WAYS:
         why = refusal(way, image, home)
@@ -304,24 +306,24 @@ def confinement(image: Image, home: Path) -> tuple[Way, str]:
 
 
 def refusal(way: Way, image: Image, home: Path) -> str:
-    """Why a process of an image cannot be shut in in this way here; empty: it can."""
+    """Say why a process of an image cannot be confined in this way here; empty: it can."""
     command = (str(image.python), "-I", "-S", "-c", "pass")
     with tempfile.TemporaryDirectory(dir=home) as folder:
         shut_in = (f"--{way}", json.dumps(asdict(bars(Path(folder), image, home))))
-        trial = [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), "0", *shut_in, *command]
+        trial = [sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), "0", *shut_in, *command]
         done = subprocess.run(trial, capture_output=True, text=True, check=False)
     return (done.stderr.strip()[-500:] or f"exit code {done.returncode}") if done.returncode else ""
 
 
 @functools.cache
 def can_come_forward() -> bool:
-    """Whether what has stepped back may come forward again: a matter of root, elsewhere mostly not."""
+    """Say whether a process may raise its priority again: root may, others mostly not."""
     trial = [sys.executable, "-I", "-S", "-c", "import os; os.nice(1); os.nice(-1)"]
     return subprocess.run(trial, capture_output=True, check=False).returncode == 0
 
 
 def reap(home: Path) -> int:
-    """End what an earlier service of this home has left, and say how many processes that were.
+    """Kill the processes that an earlier service of this home left running; return their number.
 
     The kernel ends what we started when we die; what that had started in turn is found by the mark in its environment.
     """

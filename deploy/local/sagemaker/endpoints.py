@@ -1,48 +1,43 @@
-"""Endpoints: made, changed without a lost request (new servers first, then the switch, then the old ones drain), ended."""
+"""Makes, changes and deletes endpoints; a change loses no request: new servers start, then the old ones drain."""
 
 import asyncio
-import os
 import shutil
-import uuid
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
-from deploy.local.sagemaker import logs, wire
+from deploy.local.sagemaker import wire
 from deploy.local.sagemaker.configs import Configs
 from deploy.local.sagemaker.containers import Images
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, invalid
-from deploy.local.sagemaker.invoking import Invoking, Variant
+from deploy.local.sagemaker.fleet import Fleet, start_all
+from deploy.local.sagemaker.invoking import Invoking
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.models import Models
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects, ObjectsFailed
-from deploy.local.sagemaker.servers import PATIENCE_S, Server, ServerFailed
+from deploy.local.sagemaker.plans import plan_of, retain, summary
+from deploy.local.sagemaker.servers import ServerFailed
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
-from deploy.local.sagemaker.wire import Document
-from producers.blobs import DIGEST_VARIABLE
 
 KIND: Final = "endpoint"
 _LISTING: Final = Listing("EndpointName", "EndpointStatus", from_then_on=True)
-_MOVING: Final = ("Creating", "Updating", "Deleting")
-"""Those of an endpoint's statuses that its variants have too."""
-_SAME: Final = ("VariantName", "Count", "Image", "ModelDataUrl", "Environment", "Shadow")
-"""What two plans of a variant must have in common for its servers to go on."""
 _BACK: Final = "SystemUpdating"
-"""What AWS calls an endpoint that it works on of its own accord; here: one whose servers start again with the service."""
+"""AWS's status of an endpoint that it maintains; here: the servers of the endpoint start again with the service."""
 _BUSY: Final = ("Creating", "Updating", _BACK, "RollingBack", "Deleting")
 _PATIENCE_S: Final = 50.0
-"""How long a change waits for an endpoint that comes back: shorter than boto3 waits for an answer."""
+"""How long a change waits for an endpoint that is coming back: less than boto3 waits for an answer."""
 
 log = structlog.get_logger()
 
 
 class Endpoints:
-    """Every endpoint: its document here, its servers in `Invoking`."""
+    """Keeps the document of every endpoint; `Invoking` knows the servers that answer."""
 
     def __init__(
         self,
@@ -57,22 +52,19 @@ class Endpoints:
         invoking: Invoking,
         home: Path,
     ) -> None:
-        """Servers work in folders under ``home/endpoints``."""
+        """Keep the parts; servers work in folders under ``home/endpoints``."""
         self._state = state
         self._names = names
-        self._images = images
-        self._objects = objects
-        self._logs = kept
+        self._fleet = Fleet(names, images, objects, kept, home)
         self._tags = tags
         self._models = models
         self._configs = configs
         self._invoking = invoking
         self._home = home
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._draining: set[asyncio.Task[None]] = set()
 
     def operations(self) -> dict[str, Any]:
-        """What is answered here."""
+        """Return the operations of SageMaker that this class answers, by name."""
         return {
             "CreateEndpoint": self.create,
             "DescribeEndpoint": self.describe,
@@ -83,13 +75,13 @@ class Endpoints:
         }
 
     async def create(self, request: Document) -> Document:
-        """Start the servers of a config."""
+        """Create an endpoint: start the servers of its config."""
         name = request["EndpointName"]
         arn = self._names.arn(KIND, name)
         if self._state.get(KIND, name):
             raise invalid(f'Cannot create already existing endpoint "{arn}".')
         now = wire.now()
-        plan = self._plan(name, request["EndpointConfigName"])
+        plan = plan_of(self._configs, self._models, name, request["EndpointConfigName"])
         document = {
             "EndpointName": name,
             "EndpointArn": arn,
@@ -103,28 +95,28 @@ class Endpoints:
         return {"EndpointArn": arn}
 
     async def describe(self, request: Document) -> Document:
-        """An endpoint, with what it goes over to."""
+        """Return an endpoint, and the config that it is being updated to."""
         document = self._get(request["EndpointName"])
         if pending := document.get("_Pending"):
             document["PendingDeploymentSummary"] = {"EndpointConfigName": pending, "StartTime": document["LastModifiedTime"]}
         return document
 
     async def page(self, request: Document) -> Document:
-        """Endpoints, newest first."""
+        """Return a page of endpoints, newest first."""
         endpoints, token = _LISTING.page(self._state.all(KIND), request)
         return {"Endpoints": endpoints, "NextToken": token}
 
     async def update(self, request: Document) -> Document:
-        """Go over to another config."""
+        """Update an endpoint to another config."""
         document = await self._unoccupied(request["EndpointName"])
         config = request["EndpointConfigName"]
         deployment = request.get("DeploymentConfig", {})
         if "BlueGreenUpdatePolicy" in deployment and "RollingUpdatePolicy" in deployment:
             raise invalid("A DeploymentConfig has a BlueGreenUpdatePolicy or a RollingUpdatePolicy, not both")
-        plan = self._plan(document["EndpointName"], config)
+        plan = plan_of(self._configs, self._models, document["EndpointName"], config)
         if request.get("RetainAllVariantProperties"):
             excluded = {one["VariantPropertyType"] for one in request.get("ExcludeRetainedVariantProperties", [])}
-            _retain(document["_Variants"], plan, excluded)
+            retain(document["_Variants"], plan, excluded)
         if deployment:
             document["LastDeploymentConfig"] = deployment
         self._keep(document, "Updating", _Pending=config)
@@ -132,7 +124,7 @@ class Endpoints:
         return {"EndpointArn": document["EndpointArn"]}
 
     async def update_weights(self, request: Document) -> Document:
-        """Change shares at once, and numbers of servers without a lost request."""
+        """Change the weights of variants at once, and their numbers of servers without losing a request."""
         document = await self._unoccupied(request["EndpointName"])
         name = document["EndpointName"]
         plan = [dict(variant) for variant in document["_Variants"]]
@@ -152,7 +144,7 @@ class Endpoints:
         return {"EndpointArn": document["EndpointArn"]}
 
     async def delete(self, request: Document) -> Document:
-        """Answer no more, and end the servers. Twice is harmless."""
+        """Delete an endpoint and end its servers. Twice is harmless."""
         document = self._get(request["EndpointName"])
         name = document["EndpointName"]
         if document["EndpointStatus"] == "Deleting":
@@ -165,7 +157,7 @@ class Endpoints:
     def recover(self) -> None:
         """Start the servers of all endpoints again; requests and changes wait for them meanwhile.
 
-        One that had never been in service stays Failed; one that did not come back last time gets another chance.
+        An endpoint that was never in service stays Failed; one that did not come back last time gets another chance.
         """
         known = set()
         for document in self._state.all(KIND):
@@ -186,10 +178,11 @@ class Endpoints:
 
     async def close(self) -> None:
         """End all servers; the endpoints stay and come back at the next start."""
-        tasks = [*self._tasks.values(), *self._draining]
+        tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._fleet.close()
         variants = [variant for several in self._invoking.serving.values() for variant in several]
         self._invoking.serving.clear()
         await asyncio.gather(*(server.end() for variant in variants for server in variant.servers))
@@ -208,7 +201,7 @@ class Endpoints:
         return all((self._home / variant["Folder"] / "model").is_dir() for variant in document["_Variants"])
 
     async def _unoccupied(self, name: str) -> Document:
-        """An endpoint that may be changed at once, waited for while it comes back: who steers it need not know of a restart."""
+        """Return an endpoint that may be changed; wait while it comes back, so that callers need not know of a restart."""
         if self._get(name)["EndpointStatus"] == _BACK and name in self._tasks:
             await asyncio.wait({self._tasks[name]}, timeout=_PATIENCE_S)
         document = self._get(name)
@@ -218,27 +211,6 @@ class Endpoints:
             raise invalid(f'Cannot update endpoint "{document["EndpointArn"]}" in status {document["EndpointStatus"]}.')
         return document
 
-    def _plan(self, endpoint: str, config: str) -> list[Document]:
-        """What has to run for a config, each variant with a folder of its own."""
-        described = self._configs.get(config)
-        shadows = described.get("ShadowProductionVariants", [])
-        plan = []
-        for variant in (*described["ProductionVariants"], *shadows):
-            container = self._models.container(self._models.get(variant["ModelName"]))
-            plan.append(
-                {
-                    "VariantName": variant["VariantName"],
-                    "ModelName": variant["ModelName"],
-                    "Weight": variant.get("InitialVariantWeight", 1.0),
-                    "Count": variant.get("InitialInstanceCount", 1),
-                    "Shadow": variant in shadows,
-                    "Patience": variant.get("ContainerStartupHealthCheckTimeoutInSeconds", PATIENCE_S),
-                    "Folder": f"endpoints/{endpoint}/{uuid.uuid4().hex[:12]}",
-                    **container,
-                }
-            )
-        return plan
-
     def _keep(self, document: Document, status: str, **members: Any) -> None:
         document |= {"EndpointStatus": status, "LastModifiedTime": wire.now(), **members}
         if status == "InService":
@@ -246,7 +218,7 @@ class Endpoints:
                 variant.pop("Current", None)
         for member, shadow in (("ProductionVariants", False), ("ShadowProductionVariants", True)):
             of_kind = [variant for variant in document["_Variants"] if variant.get("Shadow", False) == shadow]
-            document[member] = [_summary(variant, document) for variant in of_kind] or None
+            document[member] = [summary(variant, document) for variant in of_kind] or None
         self._state.put(KIND, document["EndpointName"], document)
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -257,7 +229,7 @@ class Endpoints:
                 del self._tasks[name]
             if not task.cancelled() and (error := task.exception()):
                 log.error("endpoint task failed", endpoint=name, exc_info=error)
-                if newest and (document := self._state.get(KIND, name)):  # busy for ever, else
+                if newest and (document := self._state.get(KIND, name)):  # else it would stay busy for ever
                     status = "InService" if name in self._invoking.serving else "Failed"
                     self._keep(document, status, FailureReason=f"InternalServerError: {error!r}", _Pending=None)
 
@@ -266,7 +238,7 @@ class Endpoints:
     async def _bring_up(self, document: Document) -> None:
         name = document["EndpointName"]
         try:
-            variants = await self._deploy(name, document["_Variants"])
+            variants = await self._fleet.deploy(name, document["_Variants"])
         except (ServerFailed, ObjectsFailed, AwsError, OSError) as failed:
             log.error("endpoint failed", endpoint=name, reason=str(failed))
             self._keep(document, "Failed", FailureReason=str(failed))
@@ -278,41 +250,20 @@ class Endpoints:
     async def _go_over(self, document: Document, config: str, plan: list[Document]) -> None:
         name = document["EndpointName"]
         try:
-            kept = await self._unchanged(document["_Variants"], self._invoking.serving[name], plan)
-            variants = await self._deploy(name, plan, kept, aside=True)
+            kept = await self._fleet.unchanged(document["_Variants"], self._invoking.serving[name], plan)
+            variants = await self._fleet.deploy(name, plan, kept, aside=True)
         except (ServerFailed, ObjectsFailed, AwsError, OSError) as failed:
             log.error("endpoint stays as it was", endpoint=name, reason=str(failed))
             self._keep(document, "InService", FailureReason=str(failed), _Pending=None)
             return
         old = self._invoking.serving[name]
-        self._invoking.serving[name] = variants  # the switch: from here on nobody is sent to the old ones
+        self._invoking.serving[name] = variants  # the switch: from here on no request goes to the old servers
         document.pop("FailureReason", None)
         self._keep(document, "InService", EndpointConfigName=config, _Variants=plan, _Pending=None)
         log.info("endpoint went over", endpoint=name, config=config, variants=[variant.name for variant in variants])
         for variant in old:
             if variant.folder not in kept:
-                self._drain(variant.servers, variant.folder)
-
-    async def _unchanged(
-        self, before: list[Document], serving: tuple[Variant, ...], plan: list[Document]
-    ) -> dict[Path, list[Server]]:
-        """Servers of variants that an update leaves as they are, by folder: they go on. The plan gets those folders.
-
-        Where AWS would start all anew, nobody can tell the difference: an artifact that was written anew is fetched anew.
-        """
-        kept = {}
-        for planned in plan:
-            for old, variant in zip(before, serving, strict=True):
-                same = all(old.get(member) == planned[member] for member in _SAME)
-                if same and all(server.ready.is_set() and not server.missed for server in variant.servers):
-                    artifact = await self._artifact(planned)
-                    if old.get("Artifact") == artifact:
-                        planned |= {"Folder": old["Folder"], "Artifact": artifact}
-                        kept[variant.folder] = variant.servers
-        return kept
-
-    async def _artifact(self, planned: Document) -> str:
-        return await asyncio.to_thread(self._objects.etag, planned["ModelDataUrl"]) if planned["ModelDataUrl"] else ""
+                self._fleet.drain(variant.servers, variant.folder)
 
     async def _resize(self, document: Document) -> None:
         name = document["EndpointName"]
@@ -322,8 +273,8 @@ class Endpoints:
             if more > 0:
                 indices = range(len(variant.servers), planned["Count"])
                 try:
-                    servers = [self._server(name, planned, index) for index in indices]
-                    await _start_all(servers, aside=True)
+                    servers = [self._fleet.server(name, planned, index) for index in indices]
+                    await start_all(servers, aside=True)
                 except (ServerFailed, AwsError, OSError) as failed:
                     planned["Count"] = len(variant.servers)
                     self._keep(document, "InService", FailureReason=str(failed))
@@ -332,16 +283,16 @@ class Endpoints:
             elif more < 0:
                 surplus = variant.servers[more:]
                 del variant.servers[more:]
-                self._drain(surplus, None)
+                self._fleet.drain(surplus, None)
         self._keep(document, "InService")
 
     async def _bring_back(self, document: Document) -> None:
         """Start an endpoint again that was in service; its model is still on disk."""
         name = document["EndpointName"]
         try:
-            variants = tuple(self._variant(name, planned) for planned in document["_Variants"])
+            variants = tuple(self._fleet.variant(name, planned) for planned in document["_Variants"])
             self._invoking.serving[name] = variants
-            await _start_all([server for variant in variants for server in variant.servers])
+            await start_all([server for variant in variants for server in variant.servers])
         except (ServerFailed, AwsError, OSError) as failed:
             log.error("endpoint does not come back", endpoint=name, reason=str(failed))
             self._invoking.serving.pop(name, None)
@@ -354,7 +305,7 @@ class Endpoints:
         document.pop("FailureReason", None)
         if config := document.get("_Pending"):
             try:
-                plan = self._plan(name, config)
+                plan = plan_of(self._configs, self._models, name, config)
             except AwsError as gone:
                 self._keep(document, "InService", FailureReason=str(gone), _Pending=None)
                 return
@@ -373,121 +324,3 @@ class Endpoints:
         shutil.rmtree(self._home / "endpoints" / name, ignore_errors=True)
         self._forget(document)
         log.info("endpoint deleted", endpoint=name)
-
-    async def _deploy(
-        self,
-        endpoint: str,
-        plan: Iterable[Document],
-        kept: Mapping[Path, list[Server]] | None = None,
-        *,
-        aside: bool = False,
-    ) -> tuple[Variant, ...]:
-        """Running servers for a plan, some of which run already; of the new ones none is left when one of them fails."""
-        kept = kept or {}
-        variants = []
-        fresh = [planned for planned in plan if self._home / planned["Folder"] not in kept]
-        try:
-            for planned in plan:
-                folder = self._home / planned["Folder"]
-                if folder in kept:
-                    variants.append(_variant(planned, folder, kept[folder]))
-                    continue
-                model = folder / "model"
-                planned["Artifact"] = await self._artifact(planned)
-                if planned["ModelDataUrl"]:
-                    digest = planned["Environment"].get(DIGEST_VARIABLE)
-                    await asyncio.to_thread(self._objects.download_model, planned["ModelDataUrl"], model, digest)
-                else:
-                    model.mkdir(parents=True, exist_ok=True)
-                variants.append(self._variant(endpoint, planned))
-            new = [server for variant in variants if variant.folder not in kept for server in variant.servers]
-            await _start_all(new, aside=aside)
-        except BaseException:
-            for planned in fresh:
-                shutil.rmtree(self._home / planned["Folder"], ignore_errors=True)
-            raise
-        return tuple(variants)
-
-    def _variant(self, endpoint: str, planned: Document) -> Variant:
-        servers = [self._server(endpoint, planned, index) for index in range(planned["Count"])]
-        return _variant(planned, self._home / planned["Folder"], servers)
-
-    def _server(self, endpoint: str, planned: Document, index: int) -> Server:
-        """One of a variant's servers, with /opt/ml of its own and the variant's model in it."""
-        folder = self._home / planned["Folder"]
-        place = folder / f"instance-{index}"
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(folder / "model", place / "model", copy_function=os.link)
-        stream = f"{planned['VariantName']}/i-{folder.name}-{index}"
-        say = self._logs.writer(f"{logs.ENDPOINTS}/{endpoint}", stream)
-        environment = {"AWS_REGION": self._names.region, **planned["Environment"]}
-        image = self._images.find(planned["Image"])
-        return Server(image, place, environment, say, home=self._home, patience_s=planned.get("Patience", PATIENCE_S))
-
-    def _drain(self, servers: Iterable[Server], folder: Path | None) -> None:
-        async def drain() -> None:
-            await asyncio.gather(*(server.stop() for server in servers))
-            if folder:
-                shutil.rmtree(folder, ignore_errors=True)
-
-        task = asyncio.create_task(drain())
-        self._draining.add(task)
-        task.add_done_callback(self._draining.discard)
-
-
-async def _start_all(servers: Iterable[Server], *, aside: bool = False) -> None:
-    """Start servers side by side; when one fails, or nobody waits for them any more, all are ended.
-
-    Args:
-        servers: Not started yet.
-        aside: Others answer meanwhile.
-
-    Raises:
-        ServerFailed: If one did not become ready.
-    """
-    servers = list(servers)
-    try:
-        done = await asyncio.gather(*(server.start(aside=aside) for server in servers), return_exceptions=True)
-        failed = [error for error in done if isinstance(error, BaseException)]
-        if failed and isinstance(failed[0], ServerFailed):
-            raise ServerFailed(
-                "The primary container did not pass the ping health check."
-                f" Please check CloudWatch logs for this endpoint: {failed[0]}"
-            ) from failed[0]
-        if failed:
-            raise failed[0]
-    except BaseException:
-        await asyncio.gather(*(server.end() for server in servers))
-        raise
-
-
-def _retain(old: list[Document], plan: list[Document], excluded: set[str]) -> None:
-    """Take over the shares and numbers that variants of the same name have now."""
-    before = {variant["VariantName"]: variant for variant in old}
-    for planned in plan:
-        if kept := before.get(planned["VariantName"]):
-            if "DesiredWeight" not in excluded:
-                planned["Weight"] = kept["Weight"]
-            if "DesiredInstanceCount" not in excluded:
-                planned["Count"] = kept["Count"]
-
-
-def _variant(planned: Document, folder: Path, servers: list[Server]) -> Variant:
-    return Variant(planned["VariantName"], planned["Weight"], folder, servers, planned.get("Shadow", False))
-
-
-def _summary(variant: Document, document: Document) -> Document:
-    """A variant as DescribeEndpoint shows it: as it is, and as it shall be."""
-    image = {"SpecifiedImage": variant["Image"], "ResolvedImage": variant["Image"], "ResolutionTime": document["CreationTime"]}
-    weight, count = variant.get("Current", (variant["Weight"], variant["Count"]))
-    status = document["EndpointStatus"]
-    moving = [{"Status": status, "StartTime": document["LastModifiedTime"]}] if status in _MOVING else None
-    return {
-        "VariantName": variant["VariantName"],
-        "DeployedImages": [image],
-        "VariantStatus": moving,
-        "CurrentWeight": weight,
-        "DesiredWeight": variant["Weight"],
-        "CurrentInstanceCount": count,
-        "DesiredInstanceCount": variant["Count"],
-    }

@@ -1,4 +1,4 @@
-"""The errors that AWS would give, and the one door through which they leave."""
+"""The errors that AWS would give; every refusal is an `AwsError`."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ class AwsError(Exception):
     """
 
     def __init__(self, code: str, message: str, status: int = 400, **details: Any) -> None:
-        """Say what it is."""
+        """Keep code, message, status and details."""
         super().__init__(message)
         self.code = code
         self.status = status
@@ -21,10 +21,10 @@ class AwsError(Exception):
 
 
 def invalid(message: str) -> AwsError:
-    """What SageMaker says of nearly everything: also of a resource that is not there."""
+    """Make the error that SageMaker gives in most cases, also for a resource that does not exist."""
     return AwsError("ValidationException", message)
 
 
 def in_use(message: str) -> AwsError:
-    """For a name that is taken."""
+    """Make the error for a name that is in use."""
     return AwsError("ResourceInUse", message)

@@ -1,7 +1,7 @@
 """Finds a job's metrics in its log by the regular expressions of whoever made the job.
 
-``python -I -S finding.py DEFINITIONS`` reads lines and prints what it finds, a JSON list ``[name, number]`` a line; a process
-of its own, since an expression can be one that never ends. Such a one is given up: ``[name, null]``.
+``python -I -S finding.py DEFINITIONS`` reads lines and prints what it finds, a JSON list ``[name, number]`` a line. It runs as
+a process of its own, since the match of an expression may never end; such an expression is given up: ``[name, null]``.
 """
 
 import json
@@ -10,15 +10,15 @@ import signal
 import sys
 
 MOST_S = 0.2
-"""Of processor time that one expression may take for one line."""
+"""Seconds of processor time that one expression may take for one line."""
 
 
 class TooLong(Exception):
-    """An expression was still at it."""
+    """A regular expression took too long."""
 
 
 def too_long(*_: object) -> None:
-    """Break off; Python's matcher looks for signals."""
+    """Raise `TooLong`: a signal handler, which Python's matcher lets run."""
     raise TooLong
 
 

@@ -18,13 +18,13 @@ from deploy.local.sagemaker.servers import Server
 from deploy.local.sagemaker.upstream import UpstreamLost, UpstreamRefused
 
 TIMEOUT_S: Final = 60.0
-"""How long a model may take, as SageMaker has it."""
-_WAIT_S: Final = 10.0  # for a server that is starting again: better late than lost
-_LOOK_S: Final = 0.25  # between two looks at the table of who waits: an update may have changed it
+"""How long a model may take; it is SageMaker's own limit."""
+_WAIT_S: Final = 10.0  # how long a request waits for a server that restarts: better late than lost
+_LOOK_S: Final = 0.25  # how often a waiting request looks at the table again, which an update may have changed
 _MOST_UNDER_WAY: Final = 256
-"""Requests to one endpoint at a time: one that hangs must not fill the proxy."""
+"""The most requests to one endpoint at a time: an endpoint that hangs must not fill the proxy."""
 _MOST_MIRRORED: Final = 8
-"""Requests to one shadow variant at a time; those above are not mirrored."""
+"""The most requests to one shadow variant at a time; more are not mirrored."""
 _ATTRIBUTES: Final = "x-amzn-sagemaker-custom-attributes"
 _HANDED_ON: Final = ("content-type", "accept", _ATTRIBUTES, "x-amzn-sagemaker-inference-id", "x-amzn-sagemaker-session-id")
 _ABSENT: Final = {
@@ -36,25 +36,25 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class Variant:
-    """What answers under one name of an endpoint."""
+    """One variant of an endpoint, with its servers."""
 
     name: str
     weight: float
     folder: Path
-    """Where its model is."""
+    """The folder of its model."""
     servers: list[Server] = field(default_factory=list)
     shadow: bool = False
-    """Asked beside the others, and its answers thrown away."""
+    """Whether it is a shadow variant: it is asked beside the others, and its answers are dropped."""
 
     def server(self) -> Server | None:
-        """The least busy of those that are ready, before those that have not answered /ping; or None."""
+        """Return the least busy server that is ready, else one that has not answered /ping yet, else None."""
         if len(self.servers) == 1:
             return self.servers[0] if self.servers[0].ready.is_set() else None
         ready = [server for server in self.servers if server.ready.is_set()]
         return min(ready, key=lambda server: (server.missed, server.under_way), default=None)
 
     async def stir(self, within_s: float) -> None:
-        """Wait until its first server is ready again, at most so long."""
+        """Wait until the first server is ready again, or the time is up."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self.servers[0].ready.wait()
@@ -69,10 +69,10 @@ class Answered:
 
 
 class Invoking:
-    """The endpoints that answer now: one complete table, changed an endpoint at a time."""
+    """Knows which servers answer for each endpoint, and sends requests to them."""
 
     def __init__(self, names: Names) -> None:
-        """No endpoint yet."""
+        """Begin without an endpoint."""
         self.serving: dict[str, tuple[Variant, ...]] = {}
         self._names = names
         self._random = random.Random()
@@ -84,8 +84,8 @@ class Invoking:
 
         Args:
             endpoint: Its name.
-            headers: The request's, by lower-case name.
-            body: The request's.
+            headers: The request's headers, by lower-case name.
+            body: The request's body.
 
         Raises:
             AwsError: ValidationError for an endpoint or variant that is not there, ModelError for what the model refused
@@ -96,7 +96,7 @@ class Invoking:
         for header, absent in _ABSENT.items():
             if header in headers:
                 raise _refused(f"{absent} is not on this machine: endpoints have one model a variant")
-        self._choose(endpoint, target)  # what is not there is said at once
+        self._choose(endpoint, target)  # a missing endpoint or variant is reported at once
         if self._under_way[endpoint] >= _MOST_UNDER_WAY:
             raise AwsError("ServiceUnavailable", f"Endpoint {endpoint} has {_MOST_UNDER_WAY} requests under way already.", 503)
         self._under_way[endpoint] += 1
@@ -119,17 +119,17 @@ class Invoking:
                     raise AwsError("ModelNotReadyException", f"No server of variant {variant.name} is ready.", 429)
                 await variant.stir(_LOOK_S)
                 continue
-            server.enter()  # no await since it was found ready: an update cannot have ended it
+            server.enter()  # there was no await since it was found ready, so an update cannot have ended it
             try:
                 response = await server.upstream.ask("POST", "/invocations", handed, body, TIMEOUT_S)
             except TimeoutError as error:
                 told = "Your invocation timed out while waiting for a response from container primary."
                 raise self._model_error(endpoint, 0, told) from error
-            except UpstreamRefused as error:  # it has died, and that is not known yet: it will be another one
+            except UpstreamRefused as error:  # it has died and nobody has noticed yet: another one will answer
                 if clock() > deadline:
                     raise AwsError("ModelNotReadyException", f"No server of variant {variant.name} is ready.", 429) from error
                 await asyncio.sleep(0.02)
-            except UpstreamLost as error:  # it died under the request: that is asked again, but not what kills every server
+            except UpstreamLost as error:  # it died under the request: ask again, unless the request kills every server
                 lost += 1
                 if lost > 1:
                     raise self._model_error(endpoint, 0, f"The container did not answer: {error}") from error
@@ -159,7 +159,7 @@ class Invoking:
         return self._random.choices(shown, [variant.weight for variant in shown])[0]
 
     def _mirror(self, endpoint: str, handed: Mapping[str, str], body: bytes) -> None:
-        """Ask the shadow variant too, for its share of the requests; what it answers, and whether, is nobody's business."""
+        """Ask the shadow variant too, for its share of the requests; its answer or failure is ignored."""
         first, *others = self.serving[endpoint]
         for shadow in others:
             server = shadow.server() if shadow.shadow else None

@@ -1,4 +1,4 @@
-"""How the List operations choose, sort and page: pure."""
+"""Chooses, sorts and pages for the List operations. Pure."""
 
 import base64
 import json
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import invalid
-from deploy.local.sagemaker.wire import Document
 
 _TIMES: Final = {
     "CreationTimeAfter": ("CreationTime", 1),
@@ -19,23 +19,23 @@ _TIMES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """How one kind of resource is listed."""
+    """Describes how one kind of resource is listed."""
 
     name: str
-    """The member that names it."""
+    """The member with its name."""
     status: str | None = None
     """The member that StatusEquals and SortBy=Status look at."""
     equals: Mapping[str, str] = field(default_factory=dict)
     """Further filters: member of the request -> member of the document, equal."""
     group: str | None = None
-    """The member that names those which have a number under a common name, instead of a name of their own."""
+    """The member with the common name of resources that have only a number under it."""
     number: str | None = None
     """The member with that number."""
     from_then_on: bool = False
-    """Whether CreationTimeAfter means that time too: AWS is of two minds about it."""
+    """Whether CreationTimeAfter includes that time itself: AWS's operations differ."""
 
     def page(self, documents: Iterable[Document], request: Document) -> tuple[list[Document], str | None]:
-        """The documents asked for, the newest first if no order is, at most MaxResults, and the token of the next page.
+        """Return the documents asked for, newest first by default, at most MaxResults, and the token of the next page.
 
         A token names the last document of its page, so that what comes or goes meanwhile neither repeats nor skips others.
 
@@ -79,10 +79,10 @@ def _encode(key: tuple[float | str, str, int]) -> str:
 
 
 def _decode(token: str, kind: type[float] | type[str]) -> tuple[Any, str, int]:
-    """The key of the last document before, if the order is still the same.
+    """Return the sort key of the last document of the page before.
 
     Raises:
-        AwsError: If it is none.
+        AwsError: If the token has none, or that of another order.
     """
     try:
         first, name, number = json.loads(base64.urlsafe_b64decode(token))

@@ -1,6 +1,6 @@
 """CloudWatch Logs, as far as the SDK, boto3 and `aws logs tail` read from it: a line is an event.
 
-Streams are read in threads, and so much a call at most: who reads a long log must not be felt by who asks an endpoint.
+Streams are read in threads, and each call reads a bounded amount: reading a long log must not slow an endpoint's answers.
 """
 
 import asyncio
@@ -14,26 +14,26 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError
-from deploy.local.sagemaker.lines import Line, Lines, Writer
+from deploy.local.sagemaker.log_stream import Line, LogStream, Writer
 from deploy.local.sagemaker.names import Names
-from deploy.local.sagemaker.wire import Document
 
 TRAINING: Final = "/aws/sagemaker/TrainingJobs"
 ENDPOINTS: Final = "/aws/sagemaker/Endpoints"
 _PAGE: Final = 10_000
-"""Events a call, as CloudWatch has it."""
+"""The most events that a call returns; it is CloudWatch's own limit."""
 _PAGE_BYTES: Final = 2**20
 _OVERHEAD_BYTES: Final = 26
-"""Of each event, as CloudWatch counts."""
+"""Bytes that each event counts for besides its message, as CloudWatch counts."""
 _READ_BYTES: Final = 8 * 2**20
-"""Read a call; where that does not fill a page, the token goes on, as CloudWatch's does."""
+"""The most bytes that a call reads; if they do not fill a page, the token goes on from there, as CloudWatch's does."""
 
-_COARSE_MS: Final = 1000  # a file's time is that of a coarser clock than its lines'
+_COARSE_MS: Final = 1000  # a file's time comes from a coarser clock than its lines' times
 
 
 class Logs:
-    """Streams of lines, by group and name."""
+    """Keeps log streams by group and name."""
 
     def __init__(self, folder: Path, names: Names) -> None:
         """Keep them in a folder."""
@@ -41,7 +41,7 @@ class Logs:
         self._names = names
 
     def operations(self) -> dict[str, Any]:
-        """What is answered here."""
+        """Return the operations of CloudWatch Logs that this class answers, by name."""
         operations = {
             "DescribeLogGroups": self.describe_groups,
             "DescribeLogStreams": self.describe_streams,
@@ -53,11 +53,11 @@ class Logs:
         return {name: _in_a_thread(operation) for name, operation in operations.items()}
 
     def writer(self, group: str, stream: str) -> Writer:
-        """What appends a line to a stream, with the time; the stream is there at once."""
+        """Return a function that appends a line with the time to a stream; the stream is created at once."""
         return Writer(self._folder / _file_name(group) / _file_name(stream))
 
     def describe_groups(self, request: Document) -> Document:
-        """Groups, by prefix or pattern."""
+        """Return a page of groups, by prefix or pattern."""
         found = []
         for folder in sorted(self._folder.iterdir()) if self._folder.is_dir() else []:
             name = unquote(folder.name)
@@ -69,7 +69,7 @@ class Logs:
         return {"logGroups": page, "nextToken": token}
 
     def describe_streams(self, request: Document) -> Document:
-        """A group's streams, by prefix."""
+        """Return a page of a group's streams, by prefix."""
         group = _group(request)
         prefix = request.get("logStreamNamePrefix", "")
         streams = [self._described(group, name, lines) for name, lines in self._streams(group) if name.startswith(prefix)]
@@ -81,8 +81,8 @@ class Logs:
         return {"logStreams": page, "nextToken": token}
 
     def get_events(self, request: Document) -> Document:
-        """A stream's events after a token, or from its head, or its last ones; a token is a place in the stream."""
-        lines = Lines(self._stream(request))
+        """Return a stream's events after a token, from its head, or its last ones; a token is a place in the stream."""
+        lines = LogStream(self._stream(request))
         token = request.get("nextToken", "")
         direction, _, place = token.partition("/")
         if token and (direction not in ("f", "b") or not place.isdecimal()):
@@ -97,7 +97,7 @@ class Logs:
         return _answer(kept, start, last.end if last else start)
 
     def filter_events(self, request: Document) -> Document:
-        """Events of a group's streams in the order of time, those that hold all words of the pattern."""
+        """Return the events of a group's streams that contain all words of the pattern, in the order of time."""
         wanted = set(request.get("logStreamNames", []))
         prefix = request.get("logStreamNamePrefix", "")
         words = [one or two for one, two in re.findall(r'"([^"]*)"|(\S+)', request.get("filterPattern", ""))]
@@ -127,12 +127,12 @@ class Logs:
         return {"events": events, "nextToken": token, "searchedLogStreams": []}
 
     def delete_stream(self, request: Document) -> Document:
-        """Forget a stream; who still writes to it begins it anew."""
+        """Delete a stream; a process that still writes to it starts it again."""
         _remove(self._stream(request))
         return {}
 
     def delete_group(self, request: Document) -> Document:
-        """Forget a group with all its streams."""
+        """Delete a group with all its streams."""
         self._streams(_group(request))
         _remove(self._folder / _file_name(_group(request)))
         return {}
@@ -143,14 +143,14 @@ class Logs:
             raise _missing("stream")
         return stream
 
-    def _streams(self, group: str) -> list[tuple[str, Lines]]:
-        """A group's streams by name, in the order of their names."""
+    def _streams(self, group: str) -> list[tuple[str, LogStream]]:
+        """Return a group's streams by name, in the order of their names."""
         folder = self._folder / _file_name(group)
         if not folder.is_dir():
             raise _missing("group")
-        return sorted((unquote(stream.name), Lines(stream)) for stream in folder.iterdir())
+        return sorted((unquote(stream.name), LogStream(stream)) for stream in folder.iterdir())
 
-    def _described(self, group: str, name: str, lines: Lines) -> Document:
+    def _described(self, group: str, name: str, lines: LogStream) -> Document:
         arn = f"{self._names.log_group(group)}:log-stream:{name}"
         first = next((line.time_ms for line in lines.after(0)), None)
         times = {} if first is None else {"firstEventTimestamp": first, "lastEventTimestamp": lines.changed_ms}
@@ -173,7 +173,7 @@ def _missing(what: str) -> AwsError:
 
 
 def _file_name(name: str) -> str:
-    return quote(name, safe="").replace(".", "%2E")  # else `..` would be a folder of ours
+    return quote(name, safe="").replace(".", "%2E")  # else `..` would lead to a folder of ours
 
 
 def _remove(path: Path) -> None:
@@ -200,7 +200,7 @@ def _answer(lines: list[Line], start: int, end: int) -> Document:
 
 
 def _taken(lines: Iterable[Line], request: Document) -> tuple[list[Line], Line | None]:
-    """As many lines of the times asked for as make a page, and the last one that was looked at."""
+    """Take as many lines of the times asked for as make a page; return them and the last one that was looked at."""
     earliest, latest = request.get("startTime", 0), request.get("endTime", float("inf"))
     kept: list[Line] = []
     last = None
@@ -218,14 +218,14 @@ def _taken(lines: Iterable[Line], request: Document) -> tuple[list[Line], Line |
     return kept, last
 
 
-def _named(stream: str, lines: Lines, since_ms: int) -> Iterator[tuple[tuple[int, str, int], Line]]:
-    """A stream's lines since a time, each with what orders it among those of all streams."""
+def _named(stream: str, lines: LogStream, since_ms: int) -> Iterator[tuple[tuple[int, str, int], Line]]:
+    """Yield a stream's lines since a time, each with its sort key among the lines of all streams."""
     for line in lines.after(lines.since(since_ms) if since_ms else 0):
         yield (line.time_ms, stream, line.end), line
 
 
 def _place(token: str) -> tuple[int, str, int]:
-    """What orders the last line that was looked at, as a token has it."""
+    """Read from a token the sort key of the last line that was looked at."""
     try:
         time_ms, stream, end = json.loads(token)
         if isinstance(time_ms, int) and isinstance(stream, str) and isinstance(end, int):

@@ -9,34 +9,34 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from deploy.local import leash
+from deploy.local import die_with_parent
 from deploy.local.sagemaker import finding, wire
 from deploy.local.sagemaker.containers import Say
-from deploy.local.sagemaker.wire import Document
+from deploy.local.sagemaker.document import Document
 
 _LINE: Final = 4096
 """Characters of a line that are looked at."""
 _MOST_WAITING: Final = 2**20
-"""Bytes of lines that are not looked at yet; while there are more, lines are passed over."""
+"""The most bytes of lines that may wait to be looked at; beyond it, lines are passed over."""
 _LAST_S: Final = 5.0
-"""How long the end of a job waits for what was found in its last lines."""
+"""How long a job that has ended waits for the metrics in its last lines."""
 
 
 @asynccontextmanager
 async def found(definitions: Sequence[Document], into: dict[str, Document], say: Say, nice: int) -> AsyncIterator[Say]:
-    """What is to be told each line that a job prints.
+    """Start looking for metrics; yields the function that takes each line that the job prints.
 
     Args:
         definitions: Name and Regex of each metric.
         into: Gets the last value of each metric, as DescribeTrainingJob shows it.
-        say: Told which expression was given up.
-        nice: How far it steps back from others.
+        say: Called with each expression that was given up.
+        nice: The niceness of the process.
     """
     if not definitions:
         yield lambda line: None
         return
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), str(nice)),
+        *(sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), str(nice)),
         *(sys.executable, "-I", "-S", finding.__file__, json.dumps(definitions)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -4,23 +4,23 @@ from typing import Any, Final
 
 from deploy.local.sagemaker import wire
 from deploy.local.sagemaker.containers import Images
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import invalid
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.packages import Packages
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
-from deploy.local.sagemaker.wire import Document
 
 KIND: Final = "model"
 _LISTING: Final = Listing("ModelName", from_then_on=True)
 
 
 class Models:
-    """Every model."""
+    """Keeps every model."""
 
     def __init__(self, state: State, names: Names, images: Images, packages: Packages, tags: Tags) -> None:
-        """Models of images that this machine has, or of model packages."""
+        """Keep models in ``state``; they use images of this machine, or model packages."""
         self._state = state
         self._names = names
         self._images = images
@@ -28,7 +28,7 @@ class Models:
         self._tags = tags
 
     def operations(self) -> dict[str, Any]:
-        """What is answered here."""
+        """Return the operations of SageMaker that this class answers, by name."""
         return {
             "CreateModel": self.create,
             "DescribeModel": self.describe,
@@ -37,7 +37,7 @@ class Models:
         }
 
     async def create(self, request: Document) -> Document:
-        """Name a container."""
+        """Create a model: a container under a name."""
         name = request["ModelName"]
         arn = self._names.arn(KIND, name)
         if self._state.get(KIND, name):
@@ -55,30 +55,30 @@ class Models:
         return {"ModelArn": arn}
 
     async def describe(self, request: Document) -> Document:
-        """A model."""
+        """Return a model."""
         return self.get(request["ModelName"])
 
     async def page(self, request: Document) -> Document:
-        """Models, newest first."""
+        """Return a page of models, newest first."""
         models, token = _LISTING.page(self._state.all(KIND), request)
         return {"Models": models, "NextToken": token}
 
     async def delete(self, request: Document) -> Document:
-        """Forget a model; endpoints that serve it go on."""
+        """Delete a model; endpoints that serve it keep running."""
         document = self.get(request["ModelName"])
         self._state.drop(KIND, document["ModelName"])
         self._tags.forget(document["ModelArn"])
         return {}
 
     def get(self, name: str) -> Document:
-        """A model by name."""
+        """Find a model by name."""
         document = self._state.get(KIND, name)
         if document is None:
             raise invalid(f'Could not find model "{self._names.arn(KIND, name)}".')
         return document
 
     def container(self, model: Document) -> Document:
-        """What to run of a model: Image, ModelDataUrl or None, Environment.
+        """Return what to run for a model: Image, ModelDataUrl or None, Environment.
 
         Raises:
             AwsError: ValidationException, if it is a pipeline, or its image or package is not here.
@@ -94,7 +94,7 @@ class Models:
             given = package["InferenceSpecification"]["Containers"][0] | given
         if "Image" not in given:
             raise invalid("The container needs an Image or a ModelPackageName")
-        self._images.name(given["Image"])  # one that is not installed fails its endpoint, which says why
+        self._images.name(given["Image"])  # an image that is not installed fails the endpoint, which says why
         source = given.get("ModelDataSource", {}).get("S3DataSource", {})
         return {
             "Image": given["Image"],

@@ -11,9 +11,9 @@ class Names:
     account: str
 
     def arn(self, kind: str, name: str) -> str:
-        """The ARN of a resource, such as ``training-job`` ``name``."""
+        """Return the ARN of a resource, such as ``training-job`` ``name``."""
         return f"arn:aws:sagemaker:{self.region}:{self.account}:{kind}/{name.lower()}"
 
     def log_group(self, group: str) -> str:
-        """The ARN of a log group."""
+        """Return the ARN of a log group."""
         return f"arn:aws:logs:{self.region}:{self.account}:log-group:{group}"

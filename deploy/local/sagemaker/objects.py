@@ -23,10 +23,10 @@ class ObjectsFailed(RuntimeError):
 
 
 class Objects:
-    """S3, as the settings say where it is."""
+    """The S3 that the settings name."""
 
     def __init__(self, settings: Settings) -> None:
-        """Nothing connects yet."""
+        """Keep the settings; nothing connects yet."""
         self._settings = settings
 
     @cached_property
@@ -34,7 +34,7 @@ class Objects:
         return boto3.client("s3", **self._settings.aws("s3"))
 
     def download_prefix(self, uri: str, folder: Path, bounds: Bounds | None = None) -> int:
-        """Bring all objects under a prefix into a folder, and say how many bytes that were.
+        """Download all objects under a prefix into a folder; return the number of bytes.
 
         Raises:
             ObjectsFailed: If there are none, or S3 is not there, or they are more than the bounds allow.
@@ -60,16 +60,16 @@ class Objects:
         return total
 
     def download_model(self, uri: str, folder: Path, digest: str | None = None, bounds: Bounds = ARTIFACT) -> None:
-        """Unpack a model.tar.gz into a folder, or bring the objects under a prefix there.
+        """Unpack a model.tar.gz into a folder, or download the objects under a prefix.
 
         Args:
             uri: Where it is.
-            folder: Where it goes; what is there goes first.
-            digest: The sha256 that the archive must have, in hexadecimal; None: nobody has named one.
+            folder: Where it goes; anything that is there is removed first.
+            digest: The sha256 that the archive must have, in hexadecimal; None: any.
             bounds: How much it may be.
 
         Raises:
-            ObjectsFailed: If it is not there, or no archive of a model, or another one than was registered; the folder is not
+            ObjectsFailed: If it is not there, is no archive of a model, or is not the registered one; the folder is not
                 there then.
         """
         shutil.rmtree(folder, ignore_errors=True)
@@ -104,7 +104,7 @@ class Objects:
             raise ObjectsFailed(f"Failed to extract model data archive from {uri}: {error}") from error
 
     def etag(self, uri: str) -> str:
-        """What changes when an object is written anew; of a prefix, of all objects under it.
+        """Return a tag that changes when an object, or any object under a prefix, is written again.
 
         Raises:
             ObjectsFailed: If it is not there.
@@ -117,7 +117,7 @@ class Objects:
             raise ObjectsFailed(f"Could not find model data at {uri}: {error}") from error
 
     def upload_archive(self, folder: Path, uri: str) -> None:
-        """Put a folder's files there as one .tar.gz, the same bytes for the same files.
+        """Upload a folder's files as one .tar.gz; the same files give the same bytes.
 
         Raises:
             ObjectsFailed: If S3 does not take it.
@@ -129,7 +129,7 @@ class Objects:
             raise ObjectsFailed(f"ClientError: Artifact upload failed: {uri}: {error}") from error
 
     def upload_folder(self, folder: Path, uri: str) -> None:
-        """Put a folder's files under a prefix.
+        """Upload a folder's files under a prefix.
 
         Raises:
             ObjectsFailed: If S3 does not take them.
@@ -143,7 +143,7 @@ class Objects:
 
 
 def split(uri: str) -> tuple[str, str]:
-    """Bucket and key of an s3:// address."""
+    """Split an s3:// address into bucket and key."""
     parts = urlsplit(uri, allow_fragments=False)
     if parts.scheme != "s3" or not parts.netloc:
         raise ObjectsFailed(f"ClientError: {uri!r} is no S3 address")
@@ -151,16 +151,16 @@ def split(uri: str) -> tuple[str, str]:
 
 
 def within(prefix: str, key: str) -> PurePosixPath | None:
-    """Where an object under a prefix lies in its channel; None for what is no file, or would lie outside."""
+    """Return the path of an object within its channel; None if it is no file or would lie outside."""
     rest = key.removeprefix(prefix)
     if rest == "" or not (rest.startswith("/") or prefix.endswith("/") or prefix == ""):
-        rest = key.rpartition("/")[2]  # the prefix is a whole key, or ends within a name
+        rest = key.rpartition("/")[2]  # the prefix is a whole key, or ends in the middle of a name
     relative = PurePosixPath(rest.lstrip("/"))
     return None if key.endswith("/") or not relative.name or ".." in relative.parts else relative
 
 
 def packed(folder: Path) -> bytes:
-    """A folder as .tar.gz: files in order, no times, no owners."""
+    """Pack a folder as .tar.gz: files in order, without times and owners."""
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -4,12 +4,12 @@ import re
 from typing import Any, Final
 
 from deploy.local.sagemaker import wire
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, invalid
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
-from deploy.local.sagemaker.wire import Document
 
 GROUP: Final = "model-package-group"
 PACKAGE: Final = "model-package"
@@ -24,16 +24,16 @@ _PENDING: Final = "PendingManualApproval"
 
 
 class Packages:
-    """Every model package and group."""
+    """Keeps every model package and group."""
 
     def __init__(self, state: State, names: Names, tags: Tags) -> None:
-        """Kept with the other documents."""
+        """Keep packages in ``state``, with the other documents."""
         self._state = state
         self._names = names
         self._tags = tags
 
     def operations(self) -> dict[str, Any]:
-        """What is answered here."""
+        """Return the operations of SageMaker that this class answers, by name."""
         return {
             "CreateModelPackageGroup": self.create_group,
             "DescribeModelPackageGroup": self.describe_group,
@@ -48,7 +48,7 @@ class Packages:
         }
 
     async def create_group(self, request: Document) -> Document:
-        """Make a group."""
+        """Create a group."""
         name = request["ModelPackageGroupName"]
         arn = self._names.arn(GROUP, name)
         if self._state.get(GROUP, name):
@@ -65,16 +65,16 @@ class Packages:
         return {"ModelPackageGroupArn": arn}
 
     async def describe_group(self, request: Document) -> Document:
-        """A group."""
+        """Return a group."""
         return self._group(request["ModelPackageGroupName"])
 
     async def page_groups(self, request: Document) -> Document:
-        """Groups, newest first."""
+        """Return a page of groups, newest first."""
         groups, token = _GROUPS.page(self._state.all(GROUP), request)
         return {"ModelPackageGroupSummaryList": groups, "NextToken": token}
 
     async def delete_group(self, request: Document) -> Document:
-        """Forget an empty group."""
+        """Delete an empty group."""
         group = self._group(request["ModelPackageGroupName"])
         if self._versions(group["ModelPackageGroupName"]):
             raise AwsError("ConflictException", "Model Package Group cannot be deleted because it contains model packages")
@@ -112,11 +112,11 @@ class Packages:
         return {"ModelPackageArn": arn}
 
     async def describe(self, request: Document) -> Document:
-        """A package, by ARN or name."""
+        """Return a package, by ARN or name."""
         return self.get(request["ModelPackageName"])
 
     async def describe_several(self, request: Document) -> Document:
-        """Packages by ARN; for those that are not there, why."""
+        """Return packages by ARN, and an error for each that does not exist."""
         found: Document = {}
         missing: Document = {}
         for arn in request["ModelPackageArnList"]:
@@ -127,7 +127,7 @@ class Packages:
         return {"ModelPackageSummaries": found, "BatchDescribeModelPackageErrorMap": missing}
 
     async def page(self, request: Document) -> Document:
-        """Packages of a group, newest first; without a group, those that are in none."""
+        """Return a page of the packages of a group, newest first; without a group, of those that are in none."""
         kind = request.get("ModelPackageType", "Versioned" if "ModelPackageGroupName" in request else "Unversioned")
         packages = [
             one for one in self._state.all(PACKAGE) if kind == "Both" or (kind == "Versioned") == ("ModelPackageVersion" in one)
@@ -152,14 +152,14 @@ class Packages:
         return {"ModelPackageArn": document["ModelPackageArn"]}
 
     async def delete(self, request: Document) -> Document:
-        """Forget a package; its number is not given again."""
+        """Delete a package; its number is not used again."""
         document = self.get(request["ModelPackageName"])
         self._state.drop(PACKAGE, document["ModelPackageArn"])
         self._tags.forget(document["ModelPackageArn"])
         return {}
 
     def get(self, name: str) -> Document:
-        """A package by ARN or name.
+        """Find a package by ARN or name.
 
         Raises:
             AwsError: ValidationException, if there is none.

@@ -1,4 +1,4 @@
-"""A serving process: started, watched, started again when it dies, and drained before it ends."""
+"""Starts a serving process, watches it, starts it again when it dies, and drains it before it ends."""
 
 import asyncio
 import contextlib
@@ -16,26 +16,26 @@ from deploy.local.sagemaker.containers import Image, Process, Say
 from deploy.local.sagemaker.upstream import Upstream, UpstreamLost
 
 PATIENCE_S: Final = 120.0
-"""How long a server may take until it answers /ping, unless its variant says otherwise."""
+"""How long a server may take to answer its first /ping, unless its variant says otherwise."""
 _DRAIN_S: Final = 60.0
 _STOP_S: Final = 1.5
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 2.0
 PULSE_S: Final = 2.0
-"""Between two looks whether a server still answers /ping, and how long that may take, as SageMaker has it."""
+"""The time between two /ping to a server, and how long the answer may take; both are SageMaker's own."""
 _MISSES: Final = 3
-"""In a row and without working meanwhile, after which it is taken to hang."""
+"""How many /ping in a row an idle server may miss before it counts as hung."""
 _BUSY: Final = 0.05
 """Share of a core above which a server that answers no /ping is at work: a long invocation on its one thread."""
 _MOST_MISSES: Final = 20
-"""In a row, working or not: longer than an invocation may take."""
+"""How many /ping in a row a server may miss at all: this is longer than an invocation may take."""
 _PORTS: Final = range(20_000, 32_000)
-"""Below those that Linux gives to outgoing connections: one of them may come between choosing a port and listening at it."""
+"""Ports below those of outgoing connections, which Linux might hand out between choosing a port and listening at it."""
 _TRIES: Final = 3
-"""Ports that a server is given, one after the other, where somebody else listens there first."""
+"""How many ports a server tries, if somebody else listens there first."""
 _NICE: Final = 10
-"""How far a server steps back while it starts beside others: loading a model must not be felt by who asks another."""
-_CALM_S: Final = 60.0  # a server that ran for so long is started again without delay
+"""The niceness of a server that starts beside others: loading a model must not slow another's answers."""
+_CALM_S: Final = 60.0  # a server that ran for this long is started again without delay
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ class ServerFailed(Exception):
 
 
 class _PortTaken(Exception):
-    """Somebody else listens where a server should."""
+    """Another process listens at the server's port."""
 
 
 class Server:
@@ -61,20 +61,20 @@ class Server:
         home: Path,
         patience_s: float,
     ) -> None:
-        """Not started yet.
+        """Keep the facts; nothing is started yet.
 
         Args:
             image: What serves.
-            folder: What it sees as /opt/ml; the model is in it.
-            environment: The model's variables.
-            say: Told each line that it prints.
+            folder: The folder that it sees as /opt/ml, with the model in it.
+            environment: The model's environment variables.
+            say: Called with each line that it prints.
             home: The folder of this service.
-            patience_s: How long it may take until it answers /ping.
+            patience_s: How long it may take to answer its first /ping.
         """
         self.ready = asyncio.Event()
         """Whether it can be asked now."""
         self.under_way = 0
-        """Requests that it has not answered yet."""
+        """How many requests it has not answered yet."""
         self.missed = 0
         """How many /ping in a row it has not answered."""
         self._image = image
@@ -88,27 +88,27 @@ class Server:
         self._idle = asyncio.Event()
         self._idle.set()
         self.upstream = Upstream(0)
-        """How it is asked."""
+        """The connections over which it is asked."""
 
     @property
     def pid(self) -> int | None:
-        """The process that answers now."""
+        """The id of the process that answers now; None if there is none."""
         return self._process.pid if self._process else None
 
     async def start(self, *, aside: bool = False) -> None:
         """Start it, and return when it answers.
 
         Args:
-            aside: Others answer meanwhile: it steps back until it does too, where it can come forward again.
+            aside: Whether others answer meanwhile: it starts with low priority, if that can be raised again afterwards.
 
         Raises:
-            ServerFailed: If it ends before, or takes too long.
+            ServerFailed: If it ends before it answers, or takes too long.
         """
         await self._launch(aside)
         self._watch = asyncio.create_task(self._keep_running())
 
     async def stop(self) -> None:
-        """Let it answer what it has been asked, then end it."""
+        """Let it answer the requests that it has, then end it."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), _DRAIN_S)
         await self.end()
@@ -124,12 +124,12 @@ class Server:
             await self._process.stop(_STOP_S)
 
     def enter(self) -> None:
-        """A request goes to it."""
+        """Count a request that is sent to it."""
         self.under_way += 1
         self._idle.clear()
 
     def leave(self) -> None:
-        """A request has been answered, or given up."""
+        """Count a request that was answered or given up."""
         self.under_way -= 1
         if not self.under_way:
             self._idle.set()
@@ -138,7 +138,7 @@ class Server:
         """Start a process, and return when it answers.
 
         Raises:
-            ServerFailed: If it does not come to that.
+            ServerFailed: If it does not answer.
         """
         nice = _NICE if aside and await asyncio.to_thread(containers.can_come_forward) else 0
         for _ in range(_TRIES):
@@ -168,8 +168,8 @@ class Server:
                 raise ServerFailed(f"it ended with code {process.exit_code}") if _is_free(port) else _PortTaken
             if not ready.done():
                 raise ServerFailed(f"no answer in {self._patience_s:.0f} s")
-            await ready  # whatever went wrong in asking is told here
-            if not await asyncio.to_thread(_listens, process.pid, port):  # else another's /ping would count as its own
+            await ready  # any error of asking ends up here
+            if not await asyncio.to_thread(_listens, process.pid, port):  # else another process's answer would count
                 raise _PortTaken
             if nice:
                 await process.come_forward()
@@ -187,7 +187,7 @@ class Server:
             await asyncio.sleep(0.02)
 
     async def _ended(self, process: Process) -> int:
-        """The exit code of a process, once it has ended; one that hangs is made to."""
+        """Wait for a process to end, and return its exit code; end it if it hangs."""
         ended = asyncio.create_task(process.wait())
         self.missed = idle = 0
         worked_s = 0.0
@@ -223,7 +223,7 @@ class Server:
 
 
 def _cpu_s(pid: int) -> float:
-    """CPU time that a process and those that it started have taken."""
+    """Return the CPU time that a process and its children have used."""
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
         times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
@@ -232,7 +232,7 @@ def _cpu_s(pid: int) -> float:
 
 
 def _listens(pid: int, port: int) -> bool:
-    """Whether a process, or one that it started, listens at a port; also where the system does not tell."""
+    """Say whether a process or one of its children listens at a port; also True if the system does not tell."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         for one in (process, *process.children(recursive=True)):
@@ -247,7 +247,7 @@ def _listens(pid: int, port: int) -> bool:
 
 
 def _free_port() -> int:
-    """A port at which nobody listens now."""
+    """Return a port at which nobody listens now."""
     for port in random.sample(_PORTS, 100):
         if _is_free(port):
             return port
@@ -256,7 +256,7 @@ def _free_port() -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what only lingers there is no hindrance
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a closed connection that lingers is no obstacle
         try:
             trial.bind(("127.0.0.1", port))
         except OSError:

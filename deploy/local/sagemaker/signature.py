@@ -1,6 +1,6 @@
-"""Whether a request was signed with our own key: AWS Signature Version 4, the server's half.
+"""Checks that a request was signed with our own key, by AWS Signature Version 4: botocore signs it again, and we compare.
 
-Source: AWS, "Signature Version 4 signing process"; the unit test holds it against botocore's signer.
+Source: AWS, "Signature Version 4 signing process".
 """
 
 import functools
@@ -10,13 +10,20 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.compat import HTTPHeaders
+from botocore.credentials import Credentials
 
 from deploy.local.sagemaker.errors import AwsError
 
 MAX_SKEW_S: Final = 300
 _TRACE: Final = "x-amzn-trace-id"
-"""The one header of AWS's own that proxies may change, so that nobody signs it."""
+"""The one AWS header that proxies may change, so nobody signs it."""
+_AS_IT_STANDS: Final = "".join(map(chr, range(33, 127))).translate({ord(mark): None for mark in "?#"})
+"""The characters of a path that are not quoted: all that a path can have."""
 _AUTHORIZATION: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request,\s*"
     r"SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})"
@@ -30,7 +37,7 @@ class Claim(NamedTuple):
     region: str
     service: str
     signed: str
-    """Names of the headers that are signed, in lower case, semicolons between."""
+    """The names of the signed headers, in lower case, with semicolons between."""
     signature: str
 
 
@@ -98,12 +105,20 @@ def verify(
     if "host" not in names:
         raise _invalid("'Host' must be a 'SignedHeader' in the AWS Authorization.")
     digest = hashlib.sha256(body).hexdigest()
-    given_headers = [f"{name}:{' '.join(headers.get(name, '').split())}" for name in names]
-    canonical = "\n".join((method, _canonical(target), *given_headers, "", claimed.signed, digest))
-    hashed = hashlib.sha256(canonical.encode()).hexdigest()
-    text = f"AWS4-HMAC-SHA256\n{stamp}\n{claimed.day}/{region}/{service}/aws4_request\n{hashed}"
-    expected = hmac.digest(signing_key(secret, claimed.day, region, service), text.encode(), "sha256").hex()
-    if not hmac.compare_digest(expected, claimed.signature):
+    path, _, query = target.partition("?")
+    right = expected(
+        method,
+        path,
+        query,
+        headers,
+        signed=claimed.signed,
+        digest=digest,
+        stamp=stamp,
+        secret=secret,
+        region=region,
+        service=service,
+    )
+    if not hmac.compare_digest(right, claimed.signature):
         raise _invalid(
             "The request signature we calculated does not match the signature you provided."
             " Check your AWS Secret Access Key and signing method."
@@ -128,25 +143,51 @@ def _check_time(stamp: str, day: str, now: datetime) -> None:
         raise _invalid(f"Signature expired: {stamp} is not within 5 min of the clock here")
 
 
-@functools.lru_cache(maxsize=256)
-def _canonical(target: str) -> str:
-    """Path and query as they are signed, a line each."""
-    url = urlsplit(target)
-    return f"{quote(url.path or '/', safe='/~')}\n{canonical_query(url.query)}"
+class _Received(S3SigV4Auth):  # type: ignore[misc, unused-ignore]
+    """Botocore's signer of a request that has come: it signs the headers that the request names, and the path as it stands."""
+
+    def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
+        signed: HTTPHeaders = request.context["signed"]
+        return signed
 
 
-def canonical_query(query: str) -> str:
-    """A query as it is signed."""
-    pairs = (
-        f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in parse_qsl(query, keep_blank_values=True)
+def expected(
+    method: str,
+    path: str,
+    query: str,
+    headers: Mapping[str, str],
+    *,
+    signed: str,
+    digest: str,
+    stamp: str,
+    secret: str,
+    region: str,
+    service: str,
+) -> str:
+    """The signature that a request has if it is ours and nobody changed it: botocore signs it again.
+
+    Args:
+        method: HTTP method.
+        path: As it came over the wire; signed as it stands for S3, quoted once more for all others, as AWS has it.
+        query: As it came over the wire, without the signature itself.
+        headers: By lower-case name.
+        signed: Names of the headers that are signed, semicolons between.
+        digest: What stands for the body: its sha256 in hexadecimal, or S3's words for none.
+        stamp: X-Amz-Date.
+        secret: Our secret access key.
+        region: Where we are.
+        service: What the request is for, as it is named in signatures.
+    """
+    quoted = quote(path or "/", safe=_AS_IT_STANDS if service == "s3" else "/~", encoding="latin-1")
+    request = AWSRequest(
+        method=method,
+        url=f"http://signed{quoted}",
+        params=parse_qsl(query, keep_blank_values=True),  # type: ignore[arg-type, unused-ignore]  # a name may come twice
+        headers={"X-Amz-Content-SHA256": digest},  # else botocore would take the one that the request claims
     )
-    return "&".join(sorted(pairs))
-
-
-@functools.lru_cache(maxsize=16)
-def signing_key(secret: str, *parts: str) -> bytes:
-    """The key for a day, region and service."""
-    made = f"AWS4{secret}".encode()
-    for part in (*parts, "aws4_request"):
-        made = hmac.digest(made, part.encode(), "sha256")
-    return made
+    request.context["timestamp"] = stamp
+    request.context["signed"] = HTTPHeaders()
+    for name in signed.split(";"):
+        request.context["signed"][name] = headers.get(name, "")
+    signer = _Received(Credentials("", secret), service, region)
+    return str(signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request))

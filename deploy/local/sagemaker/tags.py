@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import invalid
 from deploy.local.sagemaker.state import State
-from deploy.local.sagemaker.wire import Document
 
 _MOST: Final = 50
 _ARNS: Final = {
@@ -19,21 +19,21 @@ _ARNS: Final = {
 
 
 class Tags:
-    """Keys and values that users hang on resources."""
+    """Keeps the keys and values with which users tag resources."""
 
     def __init__(self, state: State) -> None:
-        """Kept with the other documents."""
+        """Keep tags in ``state``, with the other documents."""
         self._state = state
 
     def operations(self) -> dict[str, Any]:
-        """What is answered here."""
+        """Return the operations of SageMaker that this class answers, by name."""
         return {"AddTags": self.add, "ListTags": self.page, "DeleteTags": self.delete}
 
     def hang(self, arn: str, tags: list[Document] | None) -> None:
-        """Hang tags on a resource as it is made.
+        """Tag a resource that is being created.
 
         Raises:
-            AwsError: ValidationException, if they are more than a resource may have.
+            AwsError: ValidationException, if there are more than a resource may have.
         """
         if tags:
             self._keep(arn, {tag["Key"]: tag["Value"] for tag in tags})
@@ -50,7 +50,7 @@ class Tags:
         return {"Tags": _listed(kept)}
 
     async def page(self, request: Document) -> Document:
-        """A resource's tags."""
+        """Return the tags of a resource."""
         listed = _listed(self._of(self._there(request["ResourceArn"])))
         token, size = request.get("NextToken", "0"), request.get("MaxResults", _MOST)
         if not token.isdigit():
@@ -60,16 +60,16 @@ class Tags:
         return {"Tags": listed[start : start + size], "NextToken": str(start + size) if more else None}
 
     async def delete(self, request: Document) -> Document:
-        """Take tags off."""
+        """Remove tags from a resource."""
         arn = self._there(request["ResourceArn"])
         self._keep(arn, {key: value for key, value in self._of(arn).items() if key not in request["TagKeys"]})
         return {}
 
     def _there(self, arn: str) -> str:
-        """An ARN, if it is one of a resource that there is.
+        """Return an ARN if its resource exists.
 
         Raises:
-            AwsError: ValidationException, if it is not.
+            AwsError: ValidationException, if it does not.
         """
         kind = arn.split(":", 5)[5].partition("/")[0]
         if kind not in _ARNS or all(document[_ARNS[kind]] != arn for document in self._state.all(kind)):

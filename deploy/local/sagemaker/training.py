@@ -1,11 +1,9 @@
-"""Training jobs: inputs from S3, the image's `train` as a process, the model to S3, and all that can be asked meanwhile."""
+"""Runs training jobs: fetches their inputs from S3, runs the image's `train` as a process, puts the model on S3."""
 
 import asyncio
-import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,25 +11,25 @@ import structlog
 
 from deploy.local.sagemaker import containers, logs, metrics, wire
 from deploy.local.sagemaker.containers import Image, Images, NotInstalled, Process, Say
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, in_use, invalid
+from deploy.local.sagemaker.job_folder import FAILURE_LENGTH, failure_reason, lay_out, upload
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects, ObjectsFailed
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
-from deploy.local.sagemaker.wire import Document
 
 KIND: Final = "training-job"
 GRACE_S: Final = 120.0
-"""Between SIGTERM and SIGKILL, as SageMaker has it."""
+"""The time between SIGTERM and SIGKILL; it is SageMaker's own."""
 _NICE: Final = 10
 _AT_ONCE: Final = max(2, os.cpu_count() or 1)
-"""Jobs that run at the same time; those above wait for their turn, as for an instance."""
+"""How many jobs run at the same time; more wait for their turn, as for an instance."""
 _MOST_RESTARTS: Final = 3
-"""How often a job begins anew that ran as the service was killed: it may be what kills it."""
+"""How often a job is restarted that ran when the service was killed: the job may be what kills it."""
 _DAY_S: Final = 86400
-_FAILURE_LENGTH: Final = 1024
 _MESSAGES: Final = {
     "Pending": "Waiting for the jobs before it to end",
     "Starting": "Preparing the instances for training",
@@ -65,12 +63,12 @@ class _Run:
 
 
 class TrainingJobs:
-    """Every training job, running or not."""
+    """Keeps every training job, and runs those that have not ended."""
 
     def __init__(
         self, state: State, names: Names, images: Images, objects: Objects, kept: Logs, tags: Tags, home: Path
     ) -> None:
-        """Jobs work in folders under ``home/jobs``."""
+        """Keep the parts; jobs work in folders under ``home/jobs``."""
         self._state = state
         self._names = names
         self._images = images
@@ -82,7 +80,7 @@ class TrainingJobs:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def operations(self) -> dict[str, Any]:
-        """What is answered here."""
+        """Return the operations of SageMaker that this class answers, by name."""
         return {
             "CreateTrainingJob": self.create,
             "DescribeTrainingJob": self.describe,
@@ -121,7 +119,7 @@ class TrainingJobs:
         return {"TrainingJobArn": arn}
 
     async def describe(self, request: Document) -> Document:
-        """A job, with the metrics as they are now."""
+        """Return a job with its metrics so far."""
         document = self._get(request["TrainingJobName"])
         run = self._runs.get(document["TrainingJobName"])
         if run and run.metrics:
@@ -129,12 +127,12 @@ class TrainingJobs:
         return document
 
     async def page(self, request: Document) -> Document:
-        """Jobs, newest first."""
+        """Return a page of jobs, newest first."""
         jobs, token = _LISTING.page(self._state.all(KIND), request)
         return {"TrainingJobSummaries": jobs, "NextToken": token}
 
     async def stop(self, request: Document) -> Document:
-        """Ask a job to end: SIGTERM, and SIGKILL after two minutes; what it has put into its model folder is kept."""
+        """Ask a job to end: SIGTERM, and SIGKILL after two minutes; the files in its model folder are kept."""
         document = self._get(request["TrainingJobName"])
         run = self._runs.get(document["TrainingJobName"])
         if document["TrainingJobStatus"] not in ("InProgress", "Stopping") or run is None:
@@ -145,13 +143,13 @@ class TrainingJobs:
             pending = document["SecondaryStatus"] == "Pending"
             self._move(run.document, "Stopping", "Stopping")
             run.stopping.set()
-            if pending and run.task:  # it has nothing to end yet
+            if pending and run.task:  # there is no process to end yet
                 run.task.cancel()
                 self._end(run.document, "Stopped", "Stopped")
         return {}
 
     async def delete(self, request: Document) -> Document:
-        """Forget a job that has ended."""
+        """Delete a job that has ended."""
         document = self._get(request["TrainingJobName"])
         if document["TrainingJobStatus"] in ("InProgress", "Stopping"):
             raise in_use(
@@ -162,7 +160,7 @@ class TrainingJobs:
         return {}
 
     def recover(self) -> None:
-        """Run jobs that an ended service has left once more from their inputs, under their names: who waits gets the model."""
+        """Run the jobs that the service left unfinished again, from their inputs and under their names."""
         for document in self._state.all(KIND):
             if document["TrainingJobStatus"] == "InProgress":
                 if not document.pop("_Closed", False) and document["SecondaryStatus"] != "Pending":
@@ -221,7 +219,7 @@ class TrainingJobs:
         run.task.add_done_callback(lambda _: self._runs.pop(name, None))
 
     def _move(self, document: Document, status: str, secondary: str, message: str | None = None) -> None:
-        """Go on to another status, and keep it."""
+        """Set a job's status, and store it."""
         now = wire.now()
         transitions = document["SecondaryStatusTransitions"]
         if transitions:
@@ -232,7 +230,7 @@ class TrainingJobs:
         self._state.put(KIND, document["TrainingJobName"], document)
 
     def _advance(self, document: Document, secondary: str) -> None:
-        """Go on with a job, unless it has been asked to stop meanwhile."""
+        """Set a job's secondary status, unless the job was asked to stop."""
         if document["TrainingJobStatus"] == "InProgress":
             self._move(document, "InProgress", secondary)
 
@@ -241,7 +239,7 @@ class TrainingJobs:
         seconds = max(1, round(now - document.get("TrainingStartTime", now)))
         document |= {"TrainingEndTime": now, "TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
         if reason:
-            document["FailureReason"] = reason[:_FAILURE_LENGTH]
+            document["FailureReason"] = reason[:FAILURE_LENGTH]
         run = self._runs.get(document["TrainingJobName"])
         if run and run.metrics:
             document["FinalMetricDataList"] = list(run.metrics.values())
@@ -277,7 +275,7 @@ class TrainingJobs:
         image = self._images.find(document["AlgorithmSpecification"]["TrainingImage"])
         if not run.stopping.is_set():
             self._advance(document, "Downloading")
-            await asyncio.to_thread(self._prepare, document, folder)
+            await asyncio.to_thread(lay_out, self._objects, document, folder)
         outcome = "Stopped"
         if not run.stopping.is_set():
             document["TrainingStartTime"] = wire.now()
@@ -285,19 +283,8 @@ class TrainingJobs:
             outcome = await self._train(document, run, folder, image)
         if any(folder.glob("model/*")):
             self._advance(document, "Uploading")
-            document["ModelArtifacts"] = {"S3ModelArtifacts": await asyncio.to_thread(self._upload, document, folder)}
+            document["ModelArtifacts"] = {"S3ModelArtifacts": await asyncio.to_thread(upload, self._objects, document, folder)}
         return outcome
-
-    def _prepare(self, document: Document, folder: Path) -> None:
-        """Lay out /opt/ml: configuration and channels."""
-        shutil.rmtree(folder, ignore_errors=True)
-        for part in ("input/config", "input/data", "model", "output/data", "checkpoints"):
-            (folder / part).mkdir(parents=True)
-        channels = document.get("InputDataConfig", [])
-        for channel in channels:
-            source = channel["DataSource"]["S3DataSource"]
-            self._objects.download_prefix(source["S3Uri"], folder / "input" / "data" / channel["ChannelName"])
-        _write_configuration(document, folder / "input" / "config")
 
     async def _train(self, document: Document, run: _Run, folder: Path, image: Image) -> str:
         name = document["TrainingJobName"]
@@ -332,7 +319,7 @@ class TrainingJobs:
                 await process.stop(GRACE_S)
                 return "Stopped" if asked.done() else "MaxRuntimeExceeded"
             if code := await ended:
-                raise JobFailed(_reason(folder, code))
+                raise JobFailed(failure_reason(folder, code))
             return "Completed"
         finally:
             asked.cancel()
@@ -341,7 +328,7 @@ class TrainingJobs:
             await ended
 
     async def _trainable(self, run: _Run, image: Image, say: Say) -> Image:
-        """The image with all that training needs; the image as it is, if the job is asked to stop meanwhile."""
+        """Return the image with all that training needs; the image as it is, if the job is asked to stop meanwhile."""
         made = asyncio.create_task(self._images.for_training(image, say))
         asked = asyncio.create_task(run.stopping.wait())
         try:
@@ -360,54 +347,3 @@ class TrainingJobs:
             "AWS_REGION": self._names.region,
             **document.get("Environment", {}),
         }
-
-    def _upload(self, document: Document, folder: Path) -> str:
-        output = document["OutputDataConfig"]
-        base = f"{output['S3OutputPath'].rstrip('/')}/{document['TrainingJobName']}/output"
-        if any((folder / "output" / "data").iterdir()):
-            self._objects.upload_archive(folder / "output" / "data", f"{base}/output.tar.gz")
-        if output.get("CompressionType") == "NONE":
-            self._objects.upload_folder(folder / "model", f"{base}/model/")
-            return f"{base}/model/"
-        self._objects.upload_archive(folder / "model", f"{base}/model.tar.gz")
-        return f"{base}/model.tar.gz"
-
-
-def _write_configuration(document: Document, folder: Path) -> None:
-    resources = document.get("ResourceConfig", {})
-    files: Mapping[str, Document] = {
-        "hyperparameters.json": document.get("HyperParameters", {}),
-        "inputdataconfig.json": {
-            channel["ChannelName"]: {
-                "TrainingInputMode": channel.get("InputMode", "File"),
-                "S3DistributionType": channel["DataSource"]["S3DataSource"].get("S3DataDistributionType", "FullyReplicated"),
-                "RecordWrapperType": channel.get("RecordWrapperType", "None"),
-                "ContentType": channel.get("ContentType", ""),
-            }
-            for channel in document.get("InputDataConfig", [])
-        },
-        "resourceconfig.json": {
-            "current_host": "algo-1",
-            "current_instance_type": resources.get("InstanceType", "ml.m5.large"),
-            "current_group_name": "homogeneousCluster",
-            "hosts": ["algo-1"],
-            "instance_groups": [
-                {
-                    "instance_group_name": "homogeneousCluster",
-                    "instance_type": resources.get("InstanceType", "ml.m5.large"),
-                    "hosts": ["algo-1"],
-                }
-            ],
-            "network_interface_name": "lo",
-        },
-    }
-    for name, content in files.items():
-        (folder / name).write_text(json.dumps(content))
-
-
-def _reason(folder: Path, code: int) -> str:
-    """What SageMaker says of a `train` that failed: what it has written itself, cut to leave room for the exit code."""
-    file = folder / "output" / "failure"
-    told = file.read_text(errors="replace").strip() if file.is_file() else "Please use the logs for what it printed"
-    ending = f", exit code: {code if code >= 0 else 128 - code}"
-    return f"AlgorithmError: {told}"[: _FAILURE_LENGTH - len(ending)] + ending

@@ -1,4 +1,4 @@
-"""Unpack a model.tar.gz whoever made it: bounded, regular files only, all of it or nothing.
+"""Unpacks a model.tar.gz that anybody may have made: bounded, regular files only, all of it or nothing.
 
 ``tarfile``'s own ``filter="data"`` is not in every Python that we run on (Debian 12 has 3.11.2), stops no bomb,
 and leaves what it had written before it refused. Nothing here depends on it.
@@ -32,16 +32,16 @@ class Bounds:
     """How much one artifact may take of this machine."""
 
     total_bytes: int = 1 << 30
-    """Of the archive, packed and unpacked, each."""
+    """Most bytes of the archive when packed, and when unpacked."""
     file_bytes: int = 512 << 20
     members: int = 4096
     header_bytes: int = 1 << 20
-    """Of one extended header: tarfile holds each in memory."""
+    """Most bytes of one extended header: tarfile holds each in memory."""
     seconds: float = 60.0
 
 
 ARTIFACT = Bounds()
-"""Those of a model; ours have half a megabyte, packed."""
+"""The bounds of a model; ours have half a megabyte, packed."""
 
 
 def unpack(packed: BinaryIO, folder: Path, bounds: Bounds = ARTIFACT) -> None:
@@ -71,7 +71,7 @@ def unpack(packed: BinaryIO, folder: Path, bounds: Bounds = ARTIFACT) -> None:
 
 
 class _Watched:
-    """A file whose reads end with the time, and never give less than was asked for without saying so."""
+    """A file whose reads fail when the time is up and, with a bound, when they would give less than was asked for."""
 
     def __init__(self, file: BinaryIO, deadline: float, most: int | None = None) -> None:
         self._file = file
@@ -88,7 +88,7 @@ class _Watched:
         if not 0 <= size <= self._most:  # tarfile reads an extended header as a whole
             raise ArchiveRefused(f"a header of {size} bytes, of at most {self._most}")
         data = self._file.read(size)
-        if len(data) < size:  # tarfile takes an end between two members for the end, and loops at some others
+        if len(data) < size:  # tarfile takes a cut between two members for the end, and loops at some other cuts
             raise EOFError("the archive ends before its end mark")
         return data
 
@@ -126,7 +126,7 @@ def _extract(plain: _Watched, folder: Path, bounds: Bounds) -> None:
 
 
 def _judged(archive: tarfile.TarFile, plain: _Watched, bounds: Bounds) -> Iterator[tuple[tarfile.TarInfo, PurePosixPath]]:
-    """The members and where they go.
+    """Return the members and where they go.
 
     Raises:
         ArchiveRefused: At the first that must not be written.
@@ -154,7 +154,7 @@ def _judged(archive: tarfile.TarFile, plain: _Watched, bounds: Bounds) -> Iterat
 
 
 def _see_headers(plain: _Watched, member: tarfile.TarInfo) -> None:
-    """Refuse pax headers of a member that are none: Python 3.12's tarfile passes over them.
+    """Refuse a member whose pax headers are malformed: Python 3.12's tarfile passes over them.
 
     Raises:
         ArchiveRefused: If one is not made of records.
@@ -170,7 +170,7 @@ def _see_headers(plain: _Watched, member: tarfile.TarInfo) -> None:
 
 
 def _are_records(data: bytes) -> bool:
-    """Whether these are pax records alone, each its own length in bytes, a blank, key=value and a line's end."""
+    """Say whether the data is pax records only: each its own length in bytes, a blank, key=value and a newline."""
     while data:
         digits, _, _ = data.partition(b" ")
         if not digits.isdigit() or not len(digits) < (length := int(digits)) <= len(data):
@@ -182,7 +182,7 @@ def _are_records(data: bytes) -> bool:
 
 
 def _within(name: str) -> PurePosixPath:
-    """A member's path within the folder.
+    """Return a member's path within the folder.
 
     Raises:
         ArchiveRefused: If it leads outside, or is no sensible name.

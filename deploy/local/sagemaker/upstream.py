@@ -8,32 +8,32 @@ from typing import Final, cast
 
 import httptools
 
-from deploy.local.sagemaker.door import header_name
+from deploy.local.sagemaker.http_server import header_name
 
 MAX_BYTES: Final = 25 * 2**20
-"""Largest body, of a request as of an answer, as SageMaker has it."""
+"""Bytes of the largest body, of a request and of an answer; it is SageMaker's own limit."""
 
 
 class UpstreamLost(ConnectionError):
-    """The connection broke, or what came over it was no HTTP."""
+    """The connection broke, or the server did not speak HTTP."""
 
 
 class UpstreamRefused(UpstreamLost):
-    """There is no server: nothing was sent."""
+    """No server listens on the port: nothing was sent."""
 
 
 @dataclass(slots=True)
 class Response:
-    """What a serving process answered."""
+    """The answer of a serving process."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
-    """By lower-case name."""
+    """The headers by lower-case name."""
     body: bytes = b""
 
 
 class _Connection(asyncio.Protocol):
-    """One request at a time; the parser calls the ``on_`` methods."""
+    """A connection for one request at a time; the parser calls the ``on_`` methods."""
 
     def __init__(self) -> None:
         self.open = True
@@ -63,7 +63,7 @@ class _Connection(asyncio.Protocol):
         finally:
             late.cancel()
             if self._waiter.cancelled() or self._waiter.exception():
-                self.close()  # the answer may still come: nobody else must get it
+                self.close()  # the answer may still come, and nobody else must get it
             self._waiter = None
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's own is no subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is no subclass
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -92,7 +92,7 @@ class _Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
         if self._size > MAX_BYTES:
-            raise ValueError(f"the answer is over {MAX_BYTES} bytes")  # the parser gives up with it
+            raise ValueError(f"the answer is over {MAX_BYTES} bytes")  # the parser stops with this error
         self._parts.append(body)
 
     def on_message_complete(self) -> None:
@@ -112,7 +112,7 @@ class Upstream:
     """A serving process on a port of this machine."""
 
     def __init__(self, port: int) -> None:
-        """Nothing connects yet."""
+        """Keep the port; nothing connects yet."""
         self._port = port
         self._idle: list[_Connection] = []
 

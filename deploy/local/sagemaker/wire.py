@@ -1,4 +1,4 @@
-"""AWS's JSON, checked and shaped by botocore's own service models: nothing of the API is written down here twice."""
+"""Checks and shapes AWS's JSON by botocore's own service models, so the API is not defined here again."""
 
 import functools
 import re
@@ -9,16 +9,14 @@ from typing import Any, Final
 import botocore.session
 from botocore.model import OperationModel, ServiceModel
 
+from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError
-
-Document = dict[str, Any]
-"""A request, an answer or a resource, as JSON has it: timestamps are seconds since 1970."""
 
 TARGETS: Final = {"SageMaker": "sagemaker", "Logs_20140328": "logs"}
 """Prefix of X-Amz-Target -> service."""
 
 Shape = Any
-"""One of botocore's shapes; its kinds have members that their common base has not. None: nothing is expected."""
+"""One of botocore's shapes, whose kinds have members that their common base lacks. None: nothing is expected."""
 
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "structure": (dict,),
@@ -37,18 +35,18 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 
 
 def now() -> float:
-    """The time in whole milliseconds, as AWS gives it: what a client has read it can send back in a filter."""
+    """Return the time in whole milliseconds, as AWS does, so that a client can use a time it has read as a filter."""
     return round(time.time(), 3)
 
 
 @functools.cache
 def service(name: str) -> ServiceModel:
-    """Botocore's model of a service."""
+    """Load botocore's model of a service."""
     return botocore.session.get_session().get_service_model(name)
 
 
 def operation(target: str) -> OperationModel:
-    """The operation that an X-Amz-Target names.
+    """Find the operation that an X-Amz-Target names.
 
     Raises:
         AwsError: UnknownOperationException, if AWS has no such operation either.
@@ -60,7 +58,7 @@ def operation(target: str) -> OperationModel:
 
 
 def runtime_operation(method: str, path: str) -> str | None:
-    """The operation of the runtime that a path belongs to, such as InvokeEndpointAsync; None: AWS has none there either."""
+    """Find the runtime operation of a path, such as InvokeEndpointAsync; None if AWS has none there either."""
     model = service("sagemaker-runtime")
     for name in model.operation_names:
         asked = model.operation_model(name).http
@@ -70,7 +68,7 @@ def runtime_operation(method: str, path: str) -> str | None:
 
 
 def checked(model: OperationModel, request: Any) -> Document:
-    """A request with the members that the operation knows.
+    """Check a request; return it with the members that the operation knows.
 
     Raises:
         AwsError: SerializationException or ValidationException, naming every member that is wrong and why.
@@ -88,7 +86,7 @@ def checked(model: OperationModel, request: Any) -> Document:
 
 
 def shaped(shape: Shape, value: Any) -> Any:
-    """A value with the members that its shape knows, and no others; what is None is left out."""
+    """Return a value with only the members that its shape knows; members that are None are left out."""
     match shape.type_name if shape else None:
         case "structure":
             members = shape.members
@@ -166,5 +164,5 @@ def _matches(pattern: str, value: str) -> bool:
 def _compiled(pattern: str) -> "re.Pattern[str] | None":
     try:
         return re.compile(pattern)
-    except re.error:  # the few with Java's own classes, \p{L}: those stay unchecked
+    except re.error:  # a few use Java's own classes, \p{L}, and stay unchecked
         return None

@@ -1,4 +1,4 @@
-"""Drawings turned, slanted, scaled and moved a little, as other hands would draw them: for networks to learn from (way 3)."""
+"""Turns, slants, scales and moves drawings a little, as other hands would draw them, for networks to learn from (way 3)."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _AXIS: Final = np.arange(SIDE, dtype=np.float32) - (SIDE - 1) / 2
 
 
 def augmented(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Each image moved by an affine map of its own about its centre, sampled bilinearly.
+    """Move each image by an affine map of its own about its centre, sampled bilinearly.
 
     Args:
         images: Shape (n, 784), 0 is paper.
@@ -42,4 +42,5 @@ def augmented(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np
     corner = top * wider + left + np.arange(count, dtype=np.int32)[:, None, None] * (wider * wider)
     above = flat[corner] * (1 - across) + flat[corner + 1] * across
     below = flat[corner + wider] * (1 - across) + flat[corner + wider + 1] * across
-    return above * (1 - down) + below * down
+    moved: NDArray[np.float32] = above * (1 - down) + below * down
+    return moved

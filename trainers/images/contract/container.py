@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 PIXELS: Final = 784
-"""Of a raster: 28 rows of 28, 0 is paper and 255 is ink."""
+"""Pixels of a raster: 28 rows of 28, 0 is paper and 255 is ink."""
 
 
 def _place(variable: str, default: str) -> Path:
@@ -18,17 +18,17 @@ def _place(variable: str, default: str) -> Path:
 
 
 def channel(name: str) -> Path:
-    """The folder of an input channel; it is not there when the job has no such channel."""
+    """Return the folder of an input channel; it does not exist if the job has no such channel."""
     return _place(f"SM_CHANNEL_{name.upper()}", f"input/data/{name}")
 
 
 def model_dir() -> Path:
-    """Where the model artifact's files are: written by training, read by serving."""
+    """Return the folder of the model artifact's files, which training writes and serving reads."""
     return _place("SM_MODEL_DIR", "model")
 
 
 def about(algorithm: str, reads: str) -> dict[str, Any]:
-    """What the model artifact says of itself.
+    """Return the description in the model artifact (about.json).
 
     Raises:
         ValueError: If it was made by another algorithm, or reads something else of a drawing.
@@ -42,7 +42,7 @@ def about(algorithm: str, reads: str) -> dict[str, Any]:
 
 
 def hyperparameters() -> dict[str, Any]:
-    """What the job was given; SageMaker hands over every value as a string."""
+    """Return the job's hyperparameters; SageMaker hands over every value as a string."""
     given = os.environ.get("SM_HPS")
     if given is None:
         file = _place("SM_INPUT_CONFIG_DIR", "input/config") / "hyperparameters.json"

@@ -1,4 +1,4 @@
-"""What XGBoost and K-Means read of a drawing: its gradients, after the slant is taken out (way 1 and way 3).
+"""Computes what XGBoost and K-Means read of a drawing: its gradients, after deskewing (ways 1 and 3).
 
 The same code runs in training and in serving, so that a model meets the numbers that it was made from.
 """
@@ -26,20 +26,20 @@ _EPSILON: Final = np.float32(1e-6)
 
 
 def _moments() -> NDArray[np.float32]:
-    """What each pixel adds to mass, x, y, xy and y squared, about the raster's centre; shape (784, 5), for ink of 0..255."""
+    """Return what each pixel adds to mass, x, y, xy and y squared about the raster's centre; shape (784, 5), ink in 0..255."""
     y, x = (axis.ravel() - _CENTRE for axis in np.mgrid[:SIDE, :SIDE])
     return (np.stack([np.ones_like(x), x, y, x * y, y * y], axis=1) / 255).astype(np.float32)
 
 
 def _windows() -> NDArray[np.float32]:
-    """Weight of each pixel in each cell, shape (7, 28): neighbouring cells overlap by half."""
+    """Return the weight of each pixel in each cell, shape (7, 28): neighbouring cells overlap by half."""
     centres = (np.arange(CELLS) + 0.5) * (SIDE / CELLS)
     distance = np.abs(np.arange(SIDE)[None, :] + 0.5 - centres[:, None])
     return np.clip(1 - distance / (SIDE / CELLS), 0, None).astype(np.float32)
 
 
 def _axes() -> NDArray[np.float32]:
-    """Unit vectors of half the directions, shape (4, 2); the others are their opposites."""
+    """Return unit vectors of half the directions, shape (4, 2); the others are their opposites."""
     angle = np.arange(DIRECTIONS // 2) * (2 * np.pi / DIRECTIONS)
     return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
@@ -50,7 +50,7 @@ _AXES: Final = _axes()
 
 
 def deskew(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Digits made upright: each row is moved left or right, and the mass is centred between the sides.
+    """Make digits upright: each row is moved left or right, and the mass is centred between the sides.
 
     Args:
         images: Shape (n, 784), 0 is paper.
@@ -72,14 +72,14 @@ def deskew(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     np.multiply(ink.reshape(count, SIDE, SIDE), np.float32(1 / 255), out=lines[:, :, _REACH : _REACH + SIDE])
     start = low.astype(np.intp) + np.arange(_REACH, count * SIDE * _WIDE, _WIDE).reshape(count, SIDE)
     taken = lines.reshape(-1).take(start[:, :, None] + _TAKEN)
-    upright = taken[:, :, 1:] - taken[:, :, :-1]
+    upright: NDArray[np.float32] = taken[:, :, 1:] - taken[:, :, :-1]
     upright *= part
     upright += taken[:, :, :-1]
     return upright
 
 
 def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Gradients in 8 directions over 7 x 7 cells, of digits made upright.
+    """Compute gradients in 8 directions over 7 x 7 cells, of digits made upright.
 
     Args:
         images: Shape (n, 784), 0 is paper.
@@ -98,10 +98,10 @@ def features(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def _gradients(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     count = len(ink)
-    slope = np.zeros((count, 2, SIDE, SIDE), np.float32)
-    np.subtract(ink[:, :, 2:], ink[:, :, :-2], out=slope[:, 0, :, 1:-1])
-    np.subtract(ink[:, 2:, :], ink[:, :-2, :], out=slope[:, 1, 1:-1, :])
-    slope = slope.reshape(count, 2, SIDE * SIDE)
+    slopes = np.zeros((count, 2, SIDE, SIDE), np.float32)
+    np.subtract(ink[:, :, 2:], ink[:, :, :-2], out=slopes[:, 0, :, 1:-1])
+    np.subtract(ink[:, 2:, :], ink[:, :-2, :], out=slopes[:, 1, 1:-1, :])
+    slope = slopes.reshape(count, 2, SIDE * SIDE)
     size = np.sqrt(np.einsum("nik,nik->nk", slope, slope))
     lean = _AXES @ slope  # (n, 4, 784): how far each pixel's slope goes along each axis, forwards or backwards
     strength = lean * lean
@@ -112,7 +112,10 @@ def _gradients(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     np.copysign(strength, lean, out=both[1])
     cells = _WINDOWS @ (both.reshape(-1, SIDE) @ _WINDOWS.T).reshape(-1, SIDE, CELLS)  # (2 * n * 4, 7, 7)
     total, signed = cells.reshape(2, count, DIRECTIONS // 2, CELLS * CELLS)
-    flat = np.concatenate([total + signed, total - signed], axis=1).transpose(0, 2, 1).reshape(count, FEATURES)
-    np.maximum(flat, 0, out=flat)  # what should be nothing may come out a little below
+    flat: NDArray[np.float32] = (
+        np.concatenate([total + signed, total - signed], axis=1).transpose(0, 2, 1).reshape(count, FEATURES)
+    )
+    np.maximum(flat, 0, out=flat)  # rounding may leave a little less than zero
     flat /= np.sqrt(np.einsum("nk,nk->n", flat, flat))[:, None] + _EPSILON
-    return np.sqrt(flat, out=flat)
+    np.sqrt(flat, out=flat)
+    return flat

@@ -1,4 +1,4 @@
-"""What every image's `serve` does alike: HTTP in front of a model (way 1, ANSWER).
+"""The common part of every image's `serve`: HTTP in front of a model (way 1, ANSWER).
 
 `GET /ping` is 200 once the model is there. `POST /invocations` takes uint8 rasters of shape (n, 784) as
 application/x-npy, or {"instances": [[784 integers] ...]} as application/json, and answers probabilities (n, 10) in
@@ -23,12 +23,12 @@ JSON: Final = "application/json"
 MAX_BYTES: Final = 25 * 2**20
 """Largest body, as SageMaker has it."""
 SLICE: Final = 64
-"""Rows that a model is asked at a time: a big batch lets small ones pass between."""
+"""Rows that a model is asked about at a time, so that small batches can pass between the slices of a big one."""
 
 Raster = NDArray[np.uint8]
 Message = dict[str, Any]
 Model = Callable[[Raster], NDArray[np.float32]]
-"""Answers 1 to `SLICE` rasters with their probabilities, shape (n, 10)."""
+"""A model answers 1 to `SLICE` rasters with their probabilities, shape (n, 10)."""
 
 
 class Refused(Exception):
@@ -46,7 +46,7 @@ class Refused(Exception):
 
 @functools.lru_cache(maxsize=256)
 def _rows(head: bytes) -> int:
-    """How many rasters follow a .npy head; the head is a literal, and nothing in it is executed."""
+    """Return how many rasters follow a .npy head; the head is a literal, and nothing in it is executed."""
     file = io.BytesIO(head)
     try:
         version = np.lib.format.read_magic(file)
@@ -60,7 +60,7 @@ def _rows(head: bytes) -> int:
 
 
 def read_npy(body: bytes) -> Raster:
-    """The rasters of a .npy body, shape (n, 784), without a copy.
+    """Read the rasters of a .npy body, shape (n, 784), without a copy.
 
     Raises:
         Refused: If it is anything else.
@@ -75,7 +75,7 @@ def read_npy(body: bytes) -> Raster:
 
 
 def read_json(body: bytes) -> Raster:
-    """The rasters of a JSON body, shape (n, 784).
+    """Read the rasters of a JSON body, shape (n, 784).
 
     Raises:
         Refused: If it is anything else.
@@ -93,14 +93,14 @@ def read_json(body: bytes) -> Raster:
 
 
 def write_npy(probabilities: NDArray[np.float32]) -> bytes:
-    """Probabilities as a .npy body."""
+    """Encode probabilities as a .npy body."""
     out = io.BytesIO()
     np.lib.format.write_array(out, probabilities, allow_pickle=False)
     return out.getvalue()
 
 
 def write_json(probabilities: NDArray[np.float32]) -> bytes:
-    """Probabilities as a JSON body."""
+    """Encode probabilities as a JSON body."""
     return json.dumps({"predictions": probabilities.tolist()}).encode()
 
 
@@ -109,7 +109,7 @@ WRITERS: Final[dict[str, Callable[[NDArray[np.float32]], bytes]]] = {NPY: write_
 
 
 async def answer(model: Model, images: Raster) -> NDArray[np.float32]:
-    """Probabilities of any number of rasters, shape (n, 10)."""
+    """Answer any number of rasters: probabilities of shape (n, 10)."""
     if len(images) <= SLICE:
         return model(images)
     parts = []
@@ -120,7 +120,7 @@ async def answer(model: Model, images: Raster) -> NDArray[np.float32]:
 
 
 def _chosen(headers: dict[bytes, bytes]) -> tuple[str, str]:
-    """Content type, and the type of the answer."""
+    """Return the content type of the request and that of the answer."""
     content = headers.get(b"content-type", b"").decode("latin-1").split(";")[0].strip().lower()
     if content not in READERS:
         raise Refused(415, f"content type {content or 'missing'}: send {' or '.join(READERS)}")
@@ -135,18 +135,18 @@ def _chosen(headers: dict[bytes, bytes]) -> tuple[str, str]:
 
 
 async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         body += message.get("body", b"")
         if len(body) > MAX_BYTES:
             raise Refused(413, f"the body is over {MAX_BYTES} bytes")
         if not message.get("more_body"):
-            return body
+            return bytes(body)
 
 
 def create_app(model: Model) -> Callable[..., Awaitable[None]]:
-    """The ASGI application."""
+    """Make the ASGI application."""
 
     async def respond(scope: Message, receive: Callable[[], Awaitable[Message]]) -> tuple[int, str, bytes]:
         match scope["method"], scope["path"]:
@@ -176,7 +176,7 @@ def create_app(model: Model) -> Callable[..., Awaitable[None]]:
 
 
 def run(model: Model) -> None:
-    """Serve a model until the process is ended; the first call makes what later ones use, so it is made here."""
+    """Serve a model until the process ends. A first call is made here, since it sets up what later calls use."""
     for rows in (1, 2, SLICE):
         model(np.zeros((rows, container.PIXELS), np.uint8))
     uvicorn.run(

@@ -1,4 +1,4 @@
-"""What every image's `train` does alike: reads channels and hyperparameters, describes the model, says why it failed.
+"""The common part of every image's `train`: reads channels and hyperparameters, describes the model, says why it failed.
 
 A channel holds .npz files with `images` uint8 (n, 784), `labels` uint8 (n,) and, where drawings differ in worth,
 `weights` float32 (n,). An image adds a dataclass of its hyperparameters and a function that makes the model's files.
@@ -11,38 +11,41 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import container
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 MACHINES = ("nthread",)
-"""Hyperparameters that say how fast the machine is used, and nothing of the model."""
+"""Hyperparameters that change how the machine is used, and not the model."""
 
 
 class BadInput(ValueError):
-    """Hyperparameters or data that no model can be made from."""
+    """No model can be made from these hyperparameters or data."""
 
 
 # --- hyperparameters -------------------------------------------------------------------------------------------------
 
 
 def count(default: int, least: int = 1) -> Any:
-    """A hyperparameter that is a whole number of at least ``least``."""
+    """Define a hyperparameter that is a whole number of at least ``least``."""
     return field(default=default, metadata={"holds": lambda value: value >= least, "told": f"at least {least}"})
 
 
 def share(default: float) -> Any:
-    """A hyperparameter above 0 and at most 1."""
+    """Define a hyperparameter above 0 and at most 1."""
     return field(default=default, metadata={"holds": lambda value: 0 < value <= 1, "told": "above 0 and at most 1"})
 
 
-Given = TypeVar("Given")
+Given = TypeVar("Given", bound="DataclassInstance")
 
 
 def hyperparameters(kind: type[Given], given: Mapping[str, Any]) -> Given:
-    """The values given, each as the type it should be; ``kind`` is a dataclass of `count` and `share`.
+    """Convert the values given to their types; ``kind`` is a dataclass of `count` and `share`.
 
     Raises:
         BadInput: If a name is unknown or a value is no number or out of range.
@@ -76,7 +79,7 @@ class Drawings(NamedTuple):
 
 
 def read(folder: Path) -> Drawings:
-    """All drawings of a channel, its files in the order of their names.
+    """Read all drawings of a channel, its files in the order of their names.
 
     Raises:
         BadInput: If there are none, or a file is not of the form that the module describes.
@@ -111,7 +114,7 @@ def _drawings(file: Path) -> Drawings:
 
 
 def tell(step: str, done: int, of: int, metrics: Mapping[str, float]) -> None:
-    """Print how far it is, a line that the trainer reads: `epoch=3/5 train-loss=0.04321 ...`."""
+    """Print the progress as a line that the trainer reads: `epoch=3/5 train-loss=0.04321 ...`."""
     print(f"{step}={done}/{of} {' '.join(f'{name}={value:.5f}' for name, value in metrics.items())}", flush=True)
 
 
@@ -122,14 +125,14 @@ def carry_out(
     make: Callable[[Drawings, Drawings | None, Given, Path], dict[str, float]],
     packages: Mapping[str, str],
 ) -> None:
-    """Train as the container contract says: the image's files, and about.json, which says what they are.
+    """Train as the container contract says: write the image's files, and about.json, which says what they are.
 
     Args:
         algorithm: The image's name.
         reads: The name of what the model is shown of a drawing; serving refuses a model that reads anything else.
         kind: Dataclass of the hyperparameters.
-        make: Given the drawings of the channels `train` and `validation` (None: no such channel), the hyperparameters and
-            the folder of the model: makes its files, and returns its last metrics.
+        make: Gets the drawings of the channels `train` and `validation` (None: no such channel), the hyperparameters and
+            the folder of the model; makes its files, and returns its last metrics.
         packages: Versions that the model depends on.
 
     Raises:
@@ -157,7 +160,7 @@ def carry_out(
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run ``main``; whatever goes wrong becomes the job's FailureReason."""
+    """Run ``main``; an error becomes the job's FailureReason."""
     try:
         main()
     except Exception as failure:  # noqa: BLE001 - whatever it was

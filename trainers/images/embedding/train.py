@@ -1,4 +1,4 @@
-"""The frozen embedding network: a small CNN on MNIST whose last layer but one is what online models learn from (way 2).
+"""Trains the frozen embedding network: a small CNN on MNIST whose last layer but one online models learn from (way 2).
 
 Not an endpoint: the network is trained here once, and its file is committed as streams/base/embedding.tflite. It is frozen
 because online models must keep understanding the features of every earlier lesson; a new network is a new reader.
@@ -12,6 +12,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -20,9 +21,9 @@ import tensorflow as tf
 
 SIDE = 28
 SIZE = 64
-"""Of the embedding."""
+"""The numbers of the embedding."""
 LENGTH = 4.0
-"""Of every embedding, as a vector: the online models' learning rates are meant for it."""
+"""The length of every embedding, as a vector: the online models' learning rates are meant for it."""
 EPOCHS = 10
 BATCH = 128
 ROTATION, SCALE, SHEAR, SHIFT = 0.12, 0.08, 0.12, 1.5
@@ -30,14 +31,14 @@ ROTATION, SCALE, SHEAR, SHIFT = 0.12, 0.08, 0.12, 1.5
 
 
 def idx(path: Path) -> np.ndarray:
-    """The array of an IDX file of bytes, gzipped."""
+    """Read the array of a gzipped IDX file of bytes."""
     raw = gzip.decompress(path.read_bytes())
     shape = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3])]
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
 
 
 def augmented(images: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
-    """Images, shape (n, 28, 28, 1), each turned, scaled, slanted and moved a little about its centre."""
+    """Turn, scale, slant and move each image a little about its centre; shape (n, 28, 28, 1)."""
     n = len(images)
     turn, slant = rng.uniform(-ROTATION, ROTATION, n), rng.uniform(-SHEAR, SHEAR, n)
     wide, high = rng.uniform(1 - SCALE, 1 + SCALE, (2, n))
@@ -60,7 +61,7 @@ def augmented(images: tf.Tensor, rng: np.random.Generator) -> tf.Tensor:
 
 
 def network() -> tuple[tf.keras.Model, tf.keras.Model]:
-    """The classifier that is trained, and the part of it that gives the embedding."""
+    """Make the classifier that is trained, and the part of it that gives the embedding."""
     layers = tf.keras.layers
     image = x = layers.Input((SIDE, SIDE, 1))
     for filters, window, stride, padding in ((24, 5, 2, "valid"), (32, 3, 1, "valid"), (64, 3, 2, "same"), (64, 3, 1, "valid")):
@@ -73,7 +74,7 @@ def network() -> tuple[tf.keras.Model, tf.keras.Model]:
 
 
 def train(images: np.ndarray, labels: np.ndarray, seed: int) -> tuple[tf.keras.Model, tf.keras.Model]:
-    """A trained classifier and its embedding: Adam on a falling cosine, the weights averaged over the last steps."""
+    """Train a classifier; return it and its embedding: Adam on a falling cosine, the weights averaged over the last steps."""
     tf.keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     rng = np.random.default_rng(seed)
@@ -112,12 +113,13 @@ def train(images: np.ndarray, labels: np.ndarray, seed: int) -> tuple[tf.keras.M
 
 
 def exported(embedding: tf.keras.Model, mean: np.ndarray, scale: np.ndarray) -> bytes:
-    """The embedding as a LiteRT file: one raster (1, 784) of bytes in, one standardised vector of length 4 out.
+    """Export the embedding as a LiteRT file: one raster (1, 784) of bytes in, one standardised vector of length 4 out.
 
     One row at a time: a drawing's embedding is then the same, bit for bit, whatever it is asked together with. Batch
     normalisation is folded into the convolutions before it, and all weights are constants, kept as float16.
     """
-    convolutions, dense = [], None
+    convolutions: list[list[Any]] = []
+    dense: tuple[Any, Any] | None = None
     for layer in embedding.layers:
         if isinstance(layer, tf.keras.layers.Conv2D):
             convolutions.append([layer.kernel.numpy(), None, layer.strides[0], layer.padding.upper()])
@@ -127,20 +129,23 @@ def exported(embedding: tf.keras.Model, mean: np.ndarray, scale: np.ndarray) -> 
             convolutions[-1][1] = layer.beta.numpy() - layer.moving_mean.numpy() * factor
         elif isinstance(layer, tf.keras.layers.Dense):
             dense = layer.kernel.numpy(), layer.bias.numpy()
+    assert dense is not None, "the embedding ends in a dense layer"
+    matrix, offset = dense
 
     @tf.function(input_signature=[tf.TensorSpec((1, SIDE * SIDE), tf.uint8)])
     def embed(raster: tf.Tensor) -> tf.Tensor:
         x = tf.reshape(tf.cast(raster, tf.float32) / 255.0, (1, SIDE, SIDE, 1))
         for kernel, bias, stride, padding in convolutions:
             x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, tf.constant(kernel), stride, padding), tf.constant(bias)))
-        x = tf.nn.relu(tf.matmul(tf.reshape(x, (1, -1)), tf.constant(dense[0])) + tf.constant(dense[1]))
+        x = tf.nn.relu(tf.matmul(tf.reshape(x, (1, -1)), tf.constant(matrix)) + tf.constant(offset))
         x = (x - tf.constant(mean)) * tf.constant(scale)
         return LENGTH * x / tf.sqrt(tf.reduce_sum(x * x, axis=1, keepdims=True) + 1e-12)
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([embed.get_concrete_function()])
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
-    return converter.convert()
+    converted: bytes = converter.convert()
+    return converted
 
 
 def main() -> None:

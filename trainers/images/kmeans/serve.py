@@ -11,7 +11,7 @@ from clusters import Clusters
 
 
 def load() -> serving.Model:
-    """The clusters of the model's folder, ready to answer."""
+    """Load the clusters from the model's folder."""
     container.about("kmeans", features.NAME)
     return Clusters.load(container.model_dir() / "clusters.npz").answer
 

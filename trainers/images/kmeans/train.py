@@ -17,7 +17,7 @@ from training import Drawings
 
 _ROWS = 2000  # at a time: the distances of a pass stay in the cache
 _DOUBT = 0.05
-"""Drawings of each digit that every centroid is taken to have seen beforehand."""
+"""How many drawings of each digit every centroid is assumed to have seen before (a prior)."""
 
 Table = NDArray[np.float32]
 
@@ -31,12 +31,12 @@ class Hyperparameters:
     """Principal components that distances are measured in."""
     rounds: int = training.count(15)
     softness: float = training.share(0.03)
-    """Squared distance over which a centroid's say falls by e; 1 is the data's mean squared distance from their mean."""
+    """Squared distance over which a centroid's weight falls by a factor of e, in units of the data's variance."""
     seed: int = training.count(20181103, least=0)
 
 
 def find(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -> tuple[Clusters, dict[str, float]]:
-    """Clusters, and their last metrics; a line a round goes to standard output."""
+    """Find the clusters; return them with their last metrics. Prints a line a round."""
     rng = np.random.default_rng(given.seed)
     weights = drawings.weights / drawings.weights.mean()
     mean, axes, points = _components(features.features(drawings.images), weights, given.components)
@@ -51,8 +51,13 @@ def find(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -
     nearest, _ = _nearest(points, centroids)
     labels = np.full((len(centroids), 10), _DOUBT)
     np.add.at(labels, (nearest, drawings.labels), weights)
-    halves = (array.astype(np.float16) for array in (mean, axes, centroids))
-    found = Clusters(*halves, (labels / labels.sum()).astype(np.float32), np.float32(given.softness))
+    found = Clusters(
+        mean.astype(np.float16),
+        axes.astype(np.float16),
+        centroids.astype(np.float16),
+        (labels / labels.sum()).astype(np.float32),
+        np.float32(given.softness),
+    )
     if watched:
         parts = [found.answer(watched.images[first : first + _ROWS]) for first in range(0, len(watched.labels), _ROWS)]
         metrics["validation-accuracy"] = float((np.concatenate(parts).argmax(axis=1) == watched.labels).mean())
@@ -61,7 +66,7 @@ def find(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -
 
 
 def _components(table: Table, weights: Table, count: int) -> tuple[Table, Table, Table]:
-    """Mean, axes of the largest variances, and the points along them, so scaled that their mean squared length is 1."""
+    """Return the mean, the axes of largest variance, and the points along them, scaled to a mean squared length of 1."""
     mean = (weights @ table) / weights.sum()
     table = table - mean
     scatter = (table * weights[:, None]).T @ table
@@ -72,7 +77,7 @@ def _components(table: Table, weights: Table, count: int) -> tuple[Table, Table,
 
 
 def _nearest(points: Table, centroids: Table) -> tuple[NDArray[np.intp], Table]:
-    """The centroid nearest to each point, and its squared distance."""
+    """Return the centroid nearest to each point, and its squared distance."""
     lengths = np.einsum("kc,kc->k", centroids, centroids)
     nearest = np.empty(len(points), np.intp)
     distance = np.einsum("nc,nc->n", points, points)
@@ -84,7 +89,7 @@ def _nearest(points: Table, centroids: Table) -> tuple[NDArray[np.intp], Table]:
 
 
 def _moved(points: Table, weights: Table, centroids: Table, nearest: NDArray[np.intp], distance: Table) -> Table:
-    """Each centroid in the middle of its points; one that lost all of them goes to a point that is far from its own."""
+    """Move each centroid to the mean of its points; one without points goes to a point that is far from its centroid."""
     size = np.bincount(nearest, weights, len(centroids))
     order = np.argsort(nearest, kind="stable")
     ends = np.concatenate([[0], np.cumsum(np.bincount(nearest, minlength=len(centroids)))])
@@ -93,11 +98,11 @@ def _moved(points: Table, weights: Table, centroids: Table, nearest: NDArray[np.
     moved = (sums[ends[1:]] - sums[ends[:-1]]) / np.maximum(size, 1e-12)[:, None]
     empty = np.flatnonzero(size == 0)
     moved[empty] = points[np.argsort(weights * distance)[::-1][: len(empty)]]
-    return moved.astype(np.float32)
+    return np.asarray(moved, np.float32)
 
 
 def make(drawings: Drawings, watched: Drawings | None, given: Hyperparameters, folder: Path) -> dict[str, float]:
-    """Find the clusters into a folder; their last metrics."""
+    """Find the clusters, write them into a folder, and return their last metrics."""
     found, metrics = find(drawings, watched, given)
     found.save(folder / "clusters.npz")
     return metrics

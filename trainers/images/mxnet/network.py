@@ -1,4 +1,4 @@
-"""The network of the MXNet image, in the JSON that MXNet reads: so training and serving build the same one.
+"""The network of the MXNet image, in the JSON that MXNet reads, so that training and serving build the same one.
 
 It is code and not part of an artifact: an artifact holds numbers only.
 """
@@ -11,11 +11,11 @@ LAYERS: Final = ((32, 5, 2), (32, 3, 1), (64, 3, 2))
 """Filters, window and stride of each convolution."""
 HIDDEN: Final = 96
 LOGITS: Final = "logits_output"
-"""What training looks at; the network's own output are probabilities."""
+"""The output that training uses; the network's own output is probabilities."""
 
 
 def symbol() -> str:
-    """The network: images of shape (n, 1, 28, 28), in 0..1, to probabilities (n, 10)."""
+    """Return the network: from images of shape (n, 1, 28, 28), in 0..1, to probabilities (n, 10)."""
     nodes: list[dict[str, Any]] = []
 
     def node(op: str, name: str, inputs: list[int], **attrs: object) -> int:

@@ -13,7 +13,7 @@ _FLOATS: Final = ctypes.POINTER(ctypes.c_float)
 
 
 class MXNetFailed(RuntimeError):
-    """What MXNet said went wrong."""
+    """MXNet reported an error."""
 
 
 def _library() -> ctypes.CDLL:
@@ -26,16 +26,16 @@ def _library() -> ctypes.CDLL:
 
 
 class Predictor:
-    """A network bound to one number of rows."""
+    """A network that answers a fixed number of rows at a time."""
 
     def __init__(self, symbol: str, numbers: bytes, shape: tuple[int, ...], outputs: int) -> None:
-        """Bind it.
+        """Bind the network to a fixed number of rows.
 
         Args:
             symbol: The network, JSON.
-            numbers: What it learned, in MXNet's own binary format: arrays with names.
-            shape: Of its input `data`, rows first.
-            outputs: Numbers a row that it answers.
+            numbers: Its learned weights, in MXNet's own binary format: arrays with names.
+            shape: The shape of its input `data`, rows first.
+            outputs: How many numbers it answers for each row.
 
         Raises:
             MXNetFailed: If they do not fit each other.
@@ -59,7 +59,7 @@ class Predictor:
         )
 
     def answer(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What the network makes of as many rows as it is bound to."""
+        """Return the network's answer to as many rows as it is bound to."""
         self._given.reshape(rows.shape)[:] = rows
         self._call(
             "MXPredSetInput", self._handle, b"data", self._given.ctypes.data_as(_FLOATS), ctypes.c_uint(self._given.size)

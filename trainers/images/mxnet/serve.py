@@ -3,7 +3,7 @@
 import os
 from typing import Final
 
-# One thread, and none besides for the engine: a call is over when it returns.
+# There is one thread, and none for the engine, so that a call is over when it returns.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from predictor import Predictor
 
 SIZES: Final = (16, 4, 1)
-"""Numbers of rows that the network is bound to; any other is made up of them."""
+"""The numbers of rows that the network is bound to; any other number is made up of these."""
 
 
 class Model:
     """A trained network, ready to answer."""
 
     def __init__(self) -> None:
-        """Load it."""
+        """Load the network."""
         container.about("mxnet", "raster-1")
         symbol, numbers = network.symbol(), (container.model_dir() / "model.params").read_bytes()
         self._predictors = {rows: Predictor(symbol, numbers, (rows, 1, network.SIDE, network.SIDE), 10) for rows in SIZES}
 
     def __call__(self, images: serving.Raster) -> NDArray[np.float32]:
-        """Probabilities, shape (n, 10)."""
+        """Return probabilities, shape (n, 10)."""
         scaled = images * np.float32(1 / 255)
         parts, first = [], 0
         while first < len(scaled):
@@ -40,7 +40,7 @@ class Model:
 
 
 def load() -> serving.Model:
-    """The network of the model's folder, ready to answer."""
+    """Load the network from the model's folder."""
     return Model()
 
 

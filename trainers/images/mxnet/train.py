@@ -27,12 +27,12 @@ class Hyperparameters:
 
     epochs: int = training.count(3)
     learning_rate: float = training.share(0.003)
-    """At the start; it falls to nothing along a cosine."""
+    """The rate at the start; it falls to zero along a cosine."""
     seed: int = training.count(20181103, least=0)
 
 
 def fit(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -> tuple[gluon.SymbolBlock, dict[str, float]]:
-    """A trained network and its last metrics; a line an epoch goes to standard output."""
+    """Train a network; return it with its last metrics. Prints a line an epoch."""
     mxnet.random.seed(given.seed % 2**31)
     rng = np.random.default_rng(given.seed)
     logits = mxnet.sym.load_json(network.symbol()).get_internals()[network.LOGITS]
@@ -71,7 +71,7 @@ def fit(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) ->
 
 
 def accuracy(block: gluon.SymbolBlock, drawings: Drawings) -> float:
-    """The share of the drawings that the network gets right."""
+    """Return the share of the drawings that the network gets right."""
     right = 0
     for first in range(0, len(drawings.labels), BATCH):
         images = (drawings.images[first : first + BATCH].reshape(-1, 1, network.SIDE, network.SIDE) / 255).astype(np.float32)
@@ -81,7 +81,7 @@ def accuracy(block: gluon.SymbolBlock, drawings: Drawings) -> float:
 
 
 def make(drawings: Drawings, watched: Drawings | None, given: Hyperparameters, folder: Path) -> dict[str, float]:
-    """Train the network into a folder; its last metrics."""
+    """Train the network, write it into a folder, and return its last metrics."""
     block, metrics = fit(drawings, watched, given)
     kinds = {True: "aux", False: "arg"}
     numbers = {f"{kinds['moving' in name]}:{name}": number.data() for name, number in block.collect_params().items()}

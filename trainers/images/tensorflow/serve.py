@@ -15,7 +15,7 @@ class Model:
     """A trained network, ready to answer."""
 
     def __init__(self) -> None:
-        """Load it."""
+        """Load the network."""
         container.about("tensorflow", "raster-1")
         self._network = Interpreter(str(container.model_dir() / "model.tflite"), num_threads=1)
         self._input = self._network.get_input_details()[0]["index"]
@@ -23,7 +23,7 @@ class Model:
         self._network.allocate_tensors()
 
     def __call__(self, images: serving.Raster) -> NDArray[np.float32]:
-        """Probabilities, shape (n, 10)."""
+        """Return probabilities, shape (n, 10)."""
         out = np.empty((len(images), 10), np.float32)
         for i in range(len(images)):
             self._network.set_tensor(self._input, images[i : i + 1])
@@ -33,7 +33,7 @@ class Model:
 
 
 def load() -> serving.Model:
-    """The network of the model's folder, ready to answer."""
+    """Load the network from the model's folder."""
     return Model()
 
 

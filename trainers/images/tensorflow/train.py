@@ -28,12 +28,12 @@ class Hyperparameters:
 
     epochs: int = training.count(4)
     learning_rate: float = training.share(0.003)
-    """At the start; it falls to nothing along a cosine."""
+    """The rate at the start; it falls to zero along a cosine."""
     seed: int = training.count(20181103, least=0)
 
 
 def network() -> tf.keras.Model:
-    """Images of shape (n, 28, 28, 1), in 0..1, to logits; not trained yet."""
+    """Make the untrained network: images of shape (n, 28, 28, 1), in 0..1, to logits."""
     layers = tf.keras.layers
     image = x = layers.Input((SIDE, SIDE, 1))
     for filters, window, stride in LAYERS:
@@ -43,7 +43,7 @@ def network() -> tf.keras.Model:
 
 
 def fit(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -> tuple[tf.keras.Model, dict[str, float]]:
-    """A trained network and its last metrics; a line an epoch goes to standard output."""
+    """Train a network; return it with its last metrics. Prints a line an epoch."""
     tf.keras.utils.set_random_seed(given.seed)
     tf.config.experimental.enable_op_determinism()
     rng = np.random.default_rng(given.seed)
@@ -81,16 +81,16 @@ def fit(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) ->
 
 
 def accuracy(model: tf.keras.Model, drawings: Drawings) -> float:
-    """The share of the drawings that the network gets right."""
+    """Return the share of the drawings that the network gets right."""
     scaled = (drawings.images.reshape(-1, SIDE, SIDE, 1) / 255).astype(np.float32)
     answers = model.predict(scaled, batch_size=500, verbose=0).argmax(axis=1)
     return float((answers == drawings.labels).mean())
 
 
 def exported(model: tf.keras.Model) -> bytes:
-    """The network as a LiteRT file: a raster of bytes (1, 784) in, probabilities (1, 10) out; weights as float16.
+    """Export the network as a LiteRT file: a raster of bytes (1, 784) in, probabilities (1, 10) out; weights as float16.
 
-    A row at a time: LiteRT is no faster with more, and an answer does not depend on what it was asked together with.
+    It takes one row at a time: LiteRT is no faster with more, and an answer does not depend on the other rows.
     """
     layers = tf.keras.layers
     raster = layers.Input(batch_shape=(1, SIDE * SIDE), dtype="uint8")
@@ -102,7 +102,7 @@ def exported(model: tf.keras.Model) -> bytes:
 
 
 def make(drawings: Drawings, watched: Drawings | None, given: Hyperparameters, folder: Path) -> dict[str, float]:
-    """Train the network into a folder; its last metrics."""
+    """Train the network, write it into a folder, and return its last metrics."""
     model, metrics = fit(drawings, watched, given)
     (folder / "model.tflite").write_bytes(exported(model))
     return metrics

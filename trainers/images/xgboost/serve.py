@@ -23,7 +23,7 @@ class Model:
     """A grown model, ready to answer."""
 
     def __init__(self) -> None:
-        """Load it.
+        """Load the model.
 
         Raises:
             ValueError: If it was grown on other features than this image computes.
@@ -34,7 +34,7 @@ class Model:
         self._booster.set_param({"nthread": 1})
 
     def __call__(self, images: serving.Raster) -> NDArray[np.float32]:
-        """What `inplace_predict` says, by the C function that it calls: for one row its Python costs as much as the trees."""
+        """Return what `inplace_predict` would, by its C function: for one row, its Python costs as much as the trees."""
         table = features.features(images)
         described = b'{"data":[%d,true],"shape":[%d,%d],"typestr":"<f4","version":3}' % (table.ctypes.data, *table.shape)
         shape, dimensions, found = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64(), ctypes.POINTER(ctypes.c_float)()
@@ -48,11 +48,11 @@ class Model:
             ctypes.byref(found),
         ):
             raise RuntimeError(xgboost.core._LIB.XGBGetLastError().decode())
-        return np.ctypeslib.as_array(found, (len(images), 10)).copy()  # the booster keeps what found points to
+        return np.ctypeslib.as_array(found, (len(images), 10)).copy()  # the booster owns the memory that `found` points to
 
 
 def load() -> serving.Model:
-    """The model of the model's folder, ready to answer."""
+    """Load the model from its folder."""
     return Model()
 
 

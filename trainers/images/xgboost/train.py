@@ -22,7 +22,7 @@ class Hyperparameters:
     """What can be set, with the values that the base model was grown with."""
 
     rounds: int = training.count(75)
-    """Boosting rounds; each grows a tree a class."""
+    """Boosting rounds; each grows one tree for each class."""
     max_depth: int = training.count(5)
     max_bin: int = training.count(16, least=2)
     colsample_bynode: float = training.share(0.15)
@@ -36,7 +36,7 @@ class Hyperparameters:
 
 
 def grow(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -> tuple[xgboost.Booster, dict[str, float]]:
-    """A booster, and its last metrics; a line a round goes to standard output.
+    """Grow a booster; return it with its last metrics. Prints a line a round.
 
     XGBoost's own `subsample` still walks the rows that it left out. So the drawings are dealt into 1/subsample packs and
     each round sees the next one: as good, in about half the time at 1/2.
@@ -58,7 +58,7 @@ def grow(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -
 
     for pack in range(packs):
         rows = np.sort(order[pack::packs])
-        matrices.append(matrix(Drawings(*(array[rows] for array in drawings))))
+        matrices.append(matrix(Drawings(drawings.images[rows], drawings.labels[rows], drawings.weights[rows])))
     validation = matrix(watched) if watched else None
     booster = xgboost.Booster(
         {
@@ -86,7 +86,7 @@ def grow(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -
 
 
 def _metrics(line: str) -> dict[str, float]:
-    """XGBoost's `[3]<tab>train-merror:0.02...`, with accuracy in the place of the error."""
+    """Read XGBoost's `[3]<tab>train-merror:0.02...`, with accuracy in place of the error."""
     pairs = (item.split(":") for item in line.split("\t")[1:])
     values = {name: float(value) for name, value in pairs}
     return {
@@ -95,7 +95,7 @@ def _metrics(line: str) -> dict[str, float]:
 
 
 def make(drawings: Drawings, watched: Drawings | None, given: Hyperparameters, folder: Path) -> dict[str, float]:
-    """Grow the model into a folder; its last metrics."""
+    """Grow the model, write it into a folder, and return its last metrics."""
     booster, metrics = grow(drawings, watched, given)
     booster.save_model(folder / "model.ubj")
     return metrics

@@ -1,0 +1,85 @@
+"""The keys that `gamenight keys` gives to apps: a file of its digest for each, read anew when they change (way 1)."""
+
+import os
+import secrets
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from api.apps.keys import NAME, digest
+
+SETTLED_NS: Final = 1_000_000_000
+"""If a folder's last change is this old, another change would alter its time."""
+
+
+class KeyringError(ValueError):
+    """A key that cannot be given or taken away; the message says what to do."""
+
+
+class Keyring:
+    """The folder of the keys of a home."""
+
+    def __init__(self, home: Path) -> None:
+        """Keep the home; nothing is read or made yet."""
+        self._folder = home / "secrets" / "keys"
+        self._read_at: int | None = None
+        self._known: dict[str, bytes] = {}
+
+    def known(self) -> dict[str, bytes]:
+        """Return the digests by name. If nothing has changed, only the folder's time is read."""
+        try:
+            changed = self._folder.stat().st_mtime_ns
+        except FileNotFoundError:
+            return {}
+        if changed != self._read_at:
+            self._known = {path.name: kept for path in self._files() if (kept := _kept(path)) is not None}
+            self._read_at = changed if time.time_ns() - changed > SETTLED_NS else None
+        return self._known
+
+    def given(self) -> dict[str, datetime]:
+        """Return when each key was given."""
+        return {path.name: datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in sorted(self._files())}
+
+    def add(self, name: str) -> str:
+        """Make a new key, which is kept nowhere.
+
+        Raises:
+            KeyringError: If the name is not valid, or has a key already.
+        """
+        if not NAME.fullmatch(name):
+            raise KeyringError(
+                f"{name!r} is no name of an app: it has up to 32 letters, digits, _ . and -, a letter or digit first"
+            )
+        key = secrets.token_urlsafe(24)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = self._folder / f".{name}"  # no name begins with a dot
+        made.touch(0o600)
+        made.write_text(digest(key).hex())
+        try:
+            os.link(made, self._folder / name)
+        except FileExistsError:
+            raise KeyringError(f"{name} has a key: gamenight keys revoke {name} takes it away") from None
+        finally:
+            made.unlink()
+        return key
+
+    def revoke(self, name: str) -> None:
+        """Take a key away: requests with it are refused from now on.
+
+        Raises:
+            KeyringError: If there is none of that name.
+        """
+        if not NAME.fullmatch(name) or not (self._folder / name).is_file():
+            raise KeyringError(f"no key of {name!r} was given here: gamenight keys lists those that were")
+        (self._folder / name).unlink()
+
+    def _files(self) -> list[Path]:
+        return [path for path in self._folder.glob("*") if NAME.fullmatch(path.name)]
+
+
+def _kept(path: Path) -> bytes | None:
+    try:
+        return bytes.fromhex(path.read_text())
+    except FileNotFoundError:  # it was revoked meanwhile
+        return None

@@ -1,0 +1,80 @@
+"""The answer to an app: the digit, and what each model that was asked says (way 1). Pure."""
+
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from contracts.events import BLEND, GuessMade
+
+
+class ModelPrediction(BaseModel):
+    """What one model says."""
+
+    version: str
+    digit: int
+    confidence: float
+    """The probability of `digit`, 0..1."""
+    probabilities: list[float]
+    """The probability of each digit, 0 to 9."""
+
+
+class NoPrediction(BaseModel):
+    """Why a model that was asked says nothing."""
+
+    error: str
+
+
+class Prediction(BaseModel):
+    """The digit, as the first of the models that were asked and answered sees it; and what each of them says."""
+
+    digit: int
+    confidence: float
+    """The probability of `digit`, 0..1."""
+    model: str
+    version: str
+    probabilities: list[float]
+    """The probability of each digit, 0 to 9."""
+    models: dict[str, ModelPrediction | NoPrediction]
+    left_out: dict[str, str]
+    """On `everyone`: who is not in it, and why."""
+    ink: Literal["dark", "light"] | None
+    """What was taken for ink on an image or PNG; null for strokes."""
+    ms: float
+    """Milliseconds from the whole request to the answer."""
+    drawing_id: UUID
+    """Names the question in logs."""
+
+    @classmethod
+    def of(
+        cls, names: list[str], guesses: dict[str, GuessMade], silent: dict[str, str], drawing_id: UUID, dark: bool | None
+    ) -> "Prediction":
+        """Make the prediction from some guesses; ``ms`` is set later.
+
+        Args:
+            names: The models that were asked for, in order; at least one has answered.
+            guesses: The guesses by model.
+            silent: Why each of the other models gave no answer.
+            drawing_id: The id of the drawing that was asked about.
+            dark: Whether its ink was dark; None: it was given as strokes.
+        """
+        first = next(guesses[name] for name in names if name in guesses)
+        said = {name: _said(guesses[name]) if name in guesses else NoPrediction(error=silent[name]) for name in names}
+        return cls(
+            **_said(first).model_dump(),
+            model=first.model,
+            models=said,
+            left_out=dict(guesses[BLEND].left_out) if BLEND in names and BLEND in guesses else {},
+            ink=None if dark is None else "dark" if dark else "light",
+            ms=0.0,
+            drawing_id=drawing_id,
+        )
+
+
+def _said(guess: GuessMade) -> ModelPrediction:
+    return ModelPrediction(
+        version=guess.version,
+        digit=guess.label,
+        confidence=guess.probabilities[guess.label],
+        probabilities=guess.probabilities,
+    )

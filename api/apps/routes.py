@@ -1,0 +1,120 @@
+"""`POST /api/predict` over HTTP: who asks, what they ask, and the answer or the problem (way 1)."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection
+from typing import Any, Final
+
+import orjson
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader, HTTPBearer
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from api.apps.access import Access
+from api.apps.predict_docs import OPENAPI, answers
+from api.apps.predict_request import CHAMPION, MAX_BODY, Problem, question
+from api.apps.predict_response import Prediction
+from api.apps.predictor import Predictor
+from api.metrics import Metrics
+
+BODY_S: Final = 10.0
+"""How long an app may take to send its body, in seconds."""
+PATH: Final = "/api/predict"
+EXPOSED: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After")
+"""Headers that a page of another origin may read."""
+
+
+def predict_router(
+    access: Access, predictor: Predictor, metrics: Metrics, origins: Collection[str], models: Collection[str]
+) -> APIRouter:
+    """Build the route for apps.
+
+    Args:
+        access: Says who may ask.
+        predictor: Asks the models.
+        metrics: Counts answers by status.
+        origins: The pages, besides the game's own, that may ask from a browser.
+        models: The models that can be asked, for the documentation.
+    """
+
+    class CorsRoute(APIRoute):
+        """Lets the pages of other origins ask, by Starlette's middleware around this route alone."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            allowed = ("Authorization", "Content-Type", "X-API-Key")
+            handle = super().handle
+            self._cors = CORSMiddleware(handle, origins, ("POST",), allowed, expose_headers=EXPOSED)
+
+        async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await self._cors(scope, receive, send)
+
+    routes = APIRouter(route_class=CorsRoute)
+
+    @routes.post(
+        PATH,
+        tags=["apps"],
+        response_model=Prediction,
+        responses=answers(models),
+        openapi_extra=OPENAPI,
+        max_body_size=1 << 40,  # `_body` has a limit of its own, and refuses in the form of this route
+        dependencies=[
+            Depends(APIKeyHeader(name="X-API-Key", auto_error=False)),
+            Depends(HTTPBearer(auto_error=False, description="the operators' token; of an app, its key")),
+        ],
+    )
+    async def predict_route(request: Request) -> Response:
+        """What digit is it? Give a drawing as strokes, as 28 x 28 numbers or as a PNG; the models that you name answer."""
+        began, headers = time.perf_counter(), {}
+        try:
+            caller = access.let_in(request)
+            headers = caller.bucket.headers()
+            with predictor.place():
+                prediction = await _predict(predictor, caller.app, request)
+        except Problem as problem:
+            metrics.predictions.labels(str(problem.status)).inc()
+            body = orjson.dumps(problem.told)
+            return Response(body, problem.status, headers | problem.headers, "application/problem+json")
+        metrics.predictions.labels("200").inc()
+        told = prediction.model_dump() | {"ms": round((time.perf_counter() - began) * 1000, 2)}
+        return Response(orjson.dumps(told), 200, headers, "application/json")
+
+    return routes
+
+
+async def _predict(predictor: Predictor, app: str, request: Request) -> Prediction:
+    body = await _body(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "image/png":
+        models = (request.query_params.get("models") or CHAMPION).split(",")
+        return await predictor.predict_png(app, body, models[0] if len(models) == 1 else models)
+    return await predictor.predict(app, question(body))
+
+
+async def _body(request: Request) -> bytes:
+    """Read the request's body.
+
+    Raises:
+        Problem: If it is over `MAX_BODY`, and then it is not read to its end, or does not come in time.
+    """
+    too_large = Problem(413, "Too large", f"a request has at most {MAX_BODY} bytes: send a smaller picture")
+    given = request.headers.get("content-length", "")
+    if given.isdigit() and int(given) > MAX_BODY:
+        raise too_large
+    body = bytearray()
+    stream: AsyncIterator[bytes] = request.stream()
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in stream:
+                body += part
+                if len(body) > MAX_BODY:
+                    raise too_large
+    except TimeoutError:
+        late = f"the body did not come within {BODY_S:.0f} s: send it at once"
+        raise Problem(408, "Too slow", late, {"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise Problem(400, "Gone", "the app went away in the middle of its body: ask again") from None
+    return bytes(body)

@@ -1,0 +1,63 @@
+"""The outcomes of operators' commands: a fold of commands.v1, and of the rebuilds on models.v1 (way 3, OPERATE).
+
+Pure and bounded: the oldest goes first. Twice is harmless: a command is known by its id, and its outcome is said once.
+"""
+
+from datetime import datetime
+from typing import ClassVar, Final, Literal
+from uuid import UUID
+
+from cachetools import FIFOCache
+from pydantic import BaseModel
+
+from contracts.events import TRAINING_ENDS, Command, CommandSettled, Event, TrainingAdvanced
+
+MAX_COMMANDS: Final = 1000
+
+
+class CommandState(BaseModel):
+    """A command, and what became of it."""
+
+    command_id: UUID
+    type: str
+    target: str
+    by: str
+    at: datetime
+    outcome: Literal["pending", "done", "refused", "failed"] = "pending"
+    message: str = ""
+    step: str | None = None
+    """The step that a rebuild is in."""
+    fraction: float | None = None
+    """How much of a rebuild is done, 0..1."""
+
+
+class CommandStatus:
+    """The newest commands, and the outcome of each."""
+
+    takes: ClassVar[tuple[type[Event], ...]] = (Command, CommandSettled, TrainingAdvanced)
+
+    def __init__(self) -> None:
+        """Start empty: `apply` the topics from their start."""
+        self._commands: FIFOCache[UUID, Command] = FIFOCache(MAX_COMMANDS)
+        self._ends: FIFOCache[UUID, CommandSettled | TrainingAdvanced] = FIFOCache(MAX_COMMANDS)
+
+    def apply(self, event: Event) -> None:
+        """Apply a command, or the outcome of one."""
+        if isinstance(event, Command):
+            self._commands.setdefault(event.command_id, event)
+        elif isinstance(event, CommandSettled | TrainingAdvanced):
+            self._ends[event.command_id] = event
+
+    def state(self, command_id: UUID) -> CommandState | None:
+        """Return what is known of a command; None if nothing is."""
+        command, end = self._commands.get(command_id), self._ends.get(command_id)
+        if command is None:
+            return None
+        state = CommandState(command_id=command_id, type=command.type, target=command.target, by=command.by, at=command.at)
+        if isinstance(end, CommandSettled):
+            return state.model_copy(update={"outcome": end.outcome, "message": end.message})
+        if isinstance(end, TrainingAdvanced):
+            ended = end.step if end.step in TRAINING_ENDS else "pending"
+            told = {"outcome": ended, "message": end.message, "step": end.step, "fraction": end.fraction}
+            return state.model_copy(update=told)
+        return state

@@ -1,0 +1,43 @@
+"""How often a model was right, as watchers are told it: the sum of its counts (way 2). Pure."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from contracts.events import DIGITS, LATENCY_BUCKETS_MS, SHADOW, WINDOW_S, WINDOWS, ScoresCounted
+
+
+def totals(counts: Iterable[ScoresCounted]) -> dict[str, Any]:
+    """Add up the counts of one model.
+
+    Args:
+        counts: The newest of each slot: those of its versions, and those of its windows of time.
+
+    Returns:
+        ``n`` and ``correct`` of what players saw; ``confusion``, row by row, and ``latency`` by bucket of the same;
+        ``versions``, with the shadows; ``recent``: start, n and correct of each window that is not too old.
+    """
+    confusion, latency = [0] * (DIGITS * DIGITS), [0] * (len(LATENCY_BUCKETS_MS) + 1)
+    versions: dict[str, dict[str, int]] = {}
+    windows: dict[int, list[int]] = {}
+    for count in counts:
+        if count.window is not None:
+            window = windows.setdefault(int(count.window.timestamp()), [0, 0])
+            window[0] += count.n
+            window[1] += count.correct
+            continue
+        version = versions.setdefault(str(count.version), {"n": 0, "correct": 0})
+        version["n"] += count.n
+        version["correct"] += count.correct
+        if not str(count.version).endswith(SHADOW):
+            confusion = [a + b for a, b in zip(confusion, count.confusion, strict=True)]
+            latency = [a + b for a, b in zip(latency, count.latency, strict=True)]
+    shown = [counted for version, counted in versions.items() if not version.endswith(SHADOW)]
+    oldest = max(windows, default=0) - WINDOW_S * WINDOWS
+    return {
+        "n": sum(counted["n"] for counted in shown),
+        "correct": sum(counted["correct"] for counted in shown),
+        "confusion": confusion,
+        "latency": latency,
+        "versions": versions,
+        "recent": [[start, *windows[start]] for start in sorted(windows) if start > oldest],
+    }

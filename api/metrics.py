@@ -1,0 +1,54 @@
+"""The metrics that /metrics shows to Prometheus, in seconds and plain counts."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from api.verdict import Status, Verdict
+
+_LATENCY_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.08, 0.12, 0.15, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """The metrics of one app, in a registry of their own, so that two apps in one process do not meet."""
+
+    def __init__(self) -> None:
+        """Start with all metrics at zero."""
+        registry = CollectorRegistry()
+        self.registry = registry
+        self.frames = Counter("gamenight_frames", "Frames that players sent", registry=registry)
+        self.errors = Counter("gamenight_errors", "Error frames, by code", ["code"], registry=registry)
+        self.sockets = Gauge("gamenight_sockets", "Open sockets", ["path"], registry=registry)
+        self.closes = Counter("gamenight_closes", "Closed sockets, by close code", ["code"], registry=registry)
+        self.saved = Histogram(
+            "gamenight_saved_seconds", "From a final drawing to its acknowledgement", registry=registry, buckets=_LATENCY_S
+        )
+        self.guess = Histogram(
+            "gamenight_guess_seconds",
+            "From a final drawing to a model's guess on it",
+            ["model"],
+            registry=registry,
+            buckets=_LATENCY_S,
+        )
+        self.lag = Gauge(
+            "gamenight_bus_lag_seconds", "Age of the newest record of a topic when it was read", ["topic"], registry=registry
+        )
+        self.rejected = Counter("gamenight_records_rejected", "Records that could not be read", ["topic"], registry=registry)
+        self.audited = Counter("gamenight_operator_requests", "Operators' requests, by status", ["status"], registry=registry)
+        self.predictions = Counter("gamenight_predictions", "Predictions for apps, by status", ["status"], registry=registry)
+        self.health = Gauge("gamenight_health", "1 for the status that /healthz says", ["status"], registry=registry)
+        self.missing = Gauge("gamenight_missing", "1 for each part that /healthz says is missing", ["part"], registry=registry)
+        self._guess_of: dict[str, Histogram] = {}
+
+    def judged(self, verdict: Verdict) -> None:
+        """Show a verdict on the game's health."""
+        for status in Status:
+            self.health.labels(status).set(status is verdict.status)
+        self.missing.clear()
+        for part in verdict.missing:
+            self.missing.labels(part).set(1)
+
+    def guessed(self, model: str, seconds: float) -> None:
+        """Count a guess; each model's histogram is cached, since looking it up costs as much as counting."""
+        histogram = self._guess_of.get(model)
+        if histogram is None:
+            histogram = self._guess_of[model] = self.guess.labels(model)
+        histogram.observe(seconds)

@@ -1,0 +1,182 @@
+"""The model library as a cloud console shows it: a read-only view of the board (way 3, OPERATE)."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel
+
+from api.folds.model_board import ModelBoard
+from api.ops.accuracy import Accuracy
+from api.play.frames import ModelState
+from contracts.events import (
+    SHADOW,
+    CandidateSet,
+    ModelPromoted,
+    ModelPublished,
+    Probability,
+    SnapshotTaken,
+    generation,
+)
+
+Standing = Literal["champion", "challenger", "shadow", "off"]
+"""A model's standing: players see it first, or beside the first, or it answers unseen, or it is not asked."""
+VersionStatus = Literal["champion", "previous", "canary", "shadow", "approved", "refused", "failed"]
+"""How a version stands among its model's versions."""
+
+
+class LibraryVersion(BaseModel):
+    """A version of a model."""
+
+    version: str
+    status: VersionStatus
+    created: datetime | None
+    arn: str
+    """The ARN of its model package."""
+    digest: str
+    """sha256 of the artifact; of an online model, of its whole state."""
+    artifact: str
+    """Where the artifact is: an S3 URI."""
+    lineage: dict[str, str]
+    """Its lineage: all it takes to make it again."""
+    metrics: dict[str, float]
+    gate: str
+    """Why it may, or may not, reach players."""
+    failed: str
+    """Why it was taken away from players; empty: it was not, or was promoted again since."""
+    live: Accuracy
+    """Its accuracy on guesses that players were shown."""
+    as_shadow: Accuracy
+    """Its accuracy as a shadow, on guesses that nobody was shown."""
+
+
+class Candidate(BaseModel):
+    """A version beside the champion."""
+
+    version: str
+    role: Literal["canary", "shadow"]
+    share: Probability
+    """The share of the players that a canary answers."""
+    note: str
+    at: datetime
+
+
+class LibraryModel(ModelState):
+    """A model with all its versions."""
+
+    standing: Standing
+    """While a bandit leads, all that are shown are challengers: it picks its champion anew for each player."""
+    cost_per_hour_usd: float | None
+    """What its endpoint costs by AWS's list price of its instances; None: it has none, or none was seen yet."""
+    previous: str | None
+    """The last good version, which answers when the champion fails."""
+    candidate: Candidate | None
+    live: Accuracy
+    versions: list[LibraryVersion]
+    """Oldest first."""
+
+
+def standing(board: ModelBoard, model: str) -> Standing:
+    """Return how a model stands by the policy."""
+    part = board.part(model)
+    if part != "shown":
+        return part
+    return "champion" if board.catalog.policy.lead == model else "challenger"
+
+
+def library(board: ModelBoard) -> list[LibraryModel]:
+    """Return every model with its versions."""
+    return [_model(board, model) for model in board.known()]
+
+
+def _model(board: ModelBoard, model: str) -> LibraryModel:
+    scores, answering, seen = board.score(model), board.catalog.answering(model), board.catalog.endpoints.get(model)
+    return LibraryModel(
+        **board.state(model).model_dump(),
+        standing=standing(board, model),
+        cost_per_hour_usd=seen.cost_per_hour_usd if seen else None,
+        previous=answering.previous if isinstance(answering, ModelPromoted) else None,
+        candidate=candidate_of(board.catalog.candidate(model)),
+        live=Accuracy.of(scores["n"], scores["correct"]),
+        versions=versions_of(board, model, scores["versions"]),
+    )
+
+
+def versions_of(board: ModelBoard, model: str, counts: dict[str, dict[str, int]]) -> list[LibraryVersion]:
+    """Return the versions of a model, oldest first; ``counts`` are those of each."""
+    answering = board.catalog.answering(model)
+    versions = [
+        _published(published, _status(board, published), counts)
+        for published in sorted(board.catalog.published.get(model, {}).values(), key=lambda version: version.at)
+    ]
+    if isinstance(answering, SnapshotTaken):
+        versions.append(_learned(answering, counts))
+    if not versions:  # a model that is made anew for each player or drawing: what it was counted under
+        names = sorted({version.removesuffix(SHADOW) for version in counts})
+        versions = [_bare(version, counts) for version in names]
+    return versions
+
+
+def _counted(counts: dict[str, dict[str, int]], name: str) -> Accuracy:
+    counted = counts.get(name, {"n": 0, "correct": 0})
+    return Accuracy.of(counted["n"], counted["correct"])
+
+
+def _status(board: ModelBoard, published: ModelPublished) -> VersionStatus:
+    answering, candidate = board.catalog.answering(published.model), board.catalog.candidate(published.model)
+    if isinstance(answering, ModelPromoted) and answering.version == published.version:
+        return "champion"
+    if candidate is not None and candidate.role != "none" and candidate.version == published.version:
+        return candidate.role
+    if isinstance(answering, ModelPromoted) and answering.previous == published.version:
+        return "previous"
+    if published.failed:
+        return "failed"
+    return "approved" if published.approved else "refused"
+
+
+def _published(version: ModelPublished, status: VersionStatus, counts: dict[str, dict[str, int]]) -> LibraryVersion:
+    return LibraryVersion(
+        version=version.version,
+        status=status,
+        created=version.at,
+        arn=version.arn,
+        digest=version.digest,
+        artifact=version.artifact,
+        lineage=version.lineage,
+        metrics=version.metrics,
+        gate=version.gate,
+        failed=version.failed,
+        live=_counted(counts, version.version),
+        as_shadow=_counted(counts, version.version + SHADOW),
+    )
+
+
+def _learned(snapshot: SnapshotTaken, counts: dict[str, dict[str, int]]) -> LibraryVersion:
+    lineage = {"lessons": str(snapshot.lessons), "offset": str(snapshot.offset), "reader": snapshot.reader}
+    bare = _bare(generation(snapshot.version), counts)
+    changes = {"version": snapshot.version, "created": snapshot.at, "digest": snapshot.digest, "lineage": lineage}
+    return bare.model_copy(update=changes)
+
+
+def _bare(version: str, counts: dict[str, dict[str, int]]) -> LibraryVersion:
+    return LibraryVersion(
+        version=version,
+        status="champion",
+        created=None,
+        arn="",
+        digest="",
+        artifact="",
+        lineage={},
+        metrics={},
+        gate="",
+        failed="",
+        live=_counted(counts, version),
+        as_shadow=_counted(counts, version + SHADOW),
+    )
+
+
+def candidate_of(event: CandidateSet | None) -> Candidate | None:
+    """Return the candidate that an event sets; None: it sets none."""
+    if event is None or event.role == "none":
+        return None
+    return Candidate(version=event.version, role=event.role, share=event.share, note=event.note, at=event.at)

@@ -1,0 +1,306 @@
+"""Lists, shows, repairs and replays rejected messages for operators (OPERATE).
+
+rejected.v1 is read on request, from its end back as far as the request says: nothing of it is kept in memory, since each record
+may be a megabyte. Repairs and replays are events of the same topic, so later requests see them. Twice is harmless: a
+replayed event keeps its ids.
+"""
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Depends, HTTPException, Query
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from api.metrics import Metrics
+from contracts.events import Event, MessageRejected, MessageRepaired, MessageReplayed, UnknownEvent, decode
+from contracts.ports import Bus, Record
+from contracts.records import read
+
+WITHIN_S: Final = 5.0
+"""How long to wait for the broker's acknowledgement."""
+READ_S: Final = 8.0
+"""How long reading rejected.v1 may take; records that were not reached by then are not listed."""
+SHOWN: Final = 1000
+"""How many characters of a value or an error a list shows."""
+
+log = structlog.get_logger(__name__)
+
+
+class Refused(ValueError):
+    """The request cannot be carried out on this message; the text says why, and what can be done."""
+
+
+@dataclass(slots=True)
+class Case:
+    """A rejected message, with its repairs and replays."""
+
+    rejected: MessageRejected
+    """The rejection; in a list it has only the beginning of its value."""
+    whole: bool
+    """Whether all of it was kept."""
+    times: int
+    """How often it was rejected: a stage that reads it again rejects it again."""
+    repaired: bytes | None = None
+    replayed: datetime | None = None
+
+    @property
+    def state(self) -> Literal["open", "repaired", "replayed"]:
+        """The state of the case."""
+        return "replayed" if self.replayed else "repaired" if self.repaired is not None else "open"
+
+    def event(self) -> Event:
+        """Return the event that the message is now.
+
+        Raises:
+            Refused: If it is no event, or not all of it was kept.
+        """
+        if self.repaired is None and not self.whole:
+            raise Refused(f"{_cut(self.rejected)}: give the whole message with --value")
+        value = self.rejected.value if self.repaired is None else self.repaired
+        try:
+            return decode(self.rejected.source, None if self.rejected.null and self.repaired is None else value)
+        except UnknownEvent as wrong:
+            raise Refused(f"{_line(wrong)}; repair it first") from wrong
+
+    def mended(self, value: str | None, fields: Mapping[str, Any]) -> bytes:
+        """Return the repaired message.
+
+        Args:
+            value: The whole new message; None: the one that is kept.
+            fields: Replace the top-level fields of the same name.
+
+        Raises:
+            Refused: If it would be no event of its topic, or what is kept is not all of it.
+        """
+        whole = value.encode() if value is not None else self.repaired
+        if whole is None:
+            if not self.whole:
+                raise Refused(f"{_cut(self.rejected)}: a field of the rest cannot be set, give the whole message with --value")
+            whole = self.rejected.value
+        if fields:
+            try:
+                message = json.loads(whole)
+            except ValueError as wrong:
+                raise Refused(f"what is kept is no JSON ({wrong}): give the whole message with --value") from wrong
+            if not isinstance(message, dict):
+                raise Refused("what is kept is no JSON object: give the whole message with --value")
+            whole = json.dumps(message | dict(fields), allow_nan=False).encode()
+        try:
+            decode(self.rejected.source, whole)
+        except UnknownEvent as wrong:
+            raise Refused(f"so it would be no event either: {_line(wrong)}") from wrong
+        return whole
+
+
+def _cut(rejected: MessageRejected) -> str:
+    return f"only {len(rejected.value)} of its {rejected.size or 'unknown'} bytes were kept"
+
+
+def _line(wrong: Exception) -> str:
+    return " ".join(str(wrong).split())[:500]
+
+
+class Rejected(BaseModel):
+    """A message that was rejected."""
+
+    rejection_id: UUID
+    at: datetime
+    source: str
+    partition: int
+    offset: int
+    key: str | None
+    size: int
+    null: bool
+    whole: bool
+    """Whether all of it was kept, so that it can be replayed."""
+    stage: str
+    error: str
+    times: int
+    state: Literal["open", "repaired", "replayed"]
+    text: str
+    """The beginning of the message, as far as it is text."""
+
+
+class RejectedWhole(Rejected):
+    """All that is kept of it."""
+
+    digest: str
+    value: str
+    """The message in base64."""
+    repaired: str | None
+
+
+class Mend(BaseModel):
+    """How a message is to be repaired."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    value: str | None = Field(None, max_length=60_000)
+    """The whole message; not given: what is kept of it."""
+    fields: dict[str, Any] = {}
+    """Top-level fields, put in the place of those of the same name."""
+    reason: str = Field("", max_length=500)
+
+    @model_validator(mode="after")
+    def _something(self) -> "Mend":
+        if self.value is None and not self.fields:
+            raise ValueError("give a value, or fields to set")
+        return self
+
+
+class Replayed(BaseModel):
+    """Where the replayed message lies now."""
+
+    rejection_id: UUID
+    topic: str
+    partition: int
+    offset: int
+
+
+def cases(bus: Bus, last: int, wanted: Collection[UUID] = ()) -> dict[UUID, Case]:
+    """Read the last records of rejected.v1 into cases, the newest rejection last; values are kept only of wanted ones."""
+    found: dict[UUID, Case] = {}
+    tail = bus.follow([MessageRejected.topic], {(MessageRejected.topic, 0): -last})
+    try:
+        deadline = time.monotonic() + READ_S
+        while time.monotonic() < deadline:
+            done = tail.caught_up()
+            for record in tail.poll(0.0 if done else 0.2):
+                _fold(found, read(record, "api"), wanted)
+            if done:
+                break
+    finally:
+        tail.close()
+    return found
+
+
+def _fold(found: dict[UUID, Case], event: object, wanted: Collection[UUID]) -> None:
+    match event:
+        case MessageRejected():
+            identity, before = event.rejection_id, found.pop(event.rejection_id, None)
+            light = event if identity in wanted else event.model_copy(update={"value": event.value[:SHOWN]})
+            case = before or Case(light, event.whole, 0)
+            case.rejected, case.times = light, case.times + 1
+            found[identity] = case
+        case MessageRepaired() if event.rejection_id in found:
+            found[event.rejection_id].repaired = event.value
+            found[event.rejection_id].replayed = None
+        case MessageReplayed() if event.rejection_id in found:
+            found[event.rejection_id].replayed = event.at
+
+
+def told(case: Case, size: int) -> Rejected:
+    """Return a case as a list shows it."""
+    rejected = case.rejected
+    return Rejected(
+        rejection_id=rejected.rejection_id,
+        at=rejected.at,
+        source=rejected.source,
+        partition=rejected.source_partition,
+        offset=rejected.source_offset,
+        key=None if rejected.source_key is None else rejected.source_key[:200].decode("utf-8", "replace"),
+        size=len(rejected.value) if rejected.size is None else rejected.size,
+        null=rejected.null,
+        whole=case.whole,
+        stage=rejected.stage,
+        error=rejected.error[:size],
+        times=case.times,
+        state=case.state,
+        text=rejected.value[:size].decode("utf-8", "replace"),
+    )
+
+
+def rejected_router(
+    commands: APIRouter, bus: Bus, metrics: Metrics, operator: Callable[..., str], refusals: dict[int | str, dict[str, Any]]
+) -> None:
+    """Add the routes to those that only operators may use."""
+    Operator = Annotated[str, Depends(operator)]  # noqa: N806 - a type
+    Last = Annotated[int, Query(ge=1, le=20_000, description="records of rejected.v1 that are looked at, the newest")]  # noqa: N806
+    responses = refusals | {404: {"description": "None such among those looked at"}, 409: {"description": "It cannot be done"}}
+    reading = asyncio.Semaphore(2)  # a reader may hold up to 50 MB
+
+    async def look(last: int, *wanted: UUID) -> dict[UUID, Case]:
+        async with reading:
+            try:
+                return await asyncio.to_thread(cases, bus, last, wanted)
+            except RuntimeError as failure:
+                raise HTTPException(503, f"rejected.v1 cannot be read: {failure}") from failure
+
+    async def one(rejection_id: UUID, last: int) -> Case:
+        case = (await look(last, rejection_id)).get(rejection_id)
+        if case is None:
+            raise HTTPException(404, f"no rejection {rejection_id} among the last {last} records of rejected.v1")
+        return case
+
+    async def kept(event: Event) -> Record:
+        future: Future[Record] = bus.publish(event)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(future), WITHIN_S)
+        except (TimeoutError, RuntimeError) as failure:
+            raise HTTPException(503, f"the log did not acknowledge it ({failure or 'in time'}): it may still come") from failure
+
+    def audited(what: str, status: int, rejection_id: UUID, by: str, **more: str) -> None:
+        metrics.audited.labels(str(status)).inc()
+        log.info(f"audit: {what}", rejection_id=str(rejection_id), by=by, status=status, **more)
+
+    @commands.get("/api/ops/rejected", tags=["operators"], responses=refusals)
+    async def rejected(
+        _: Operator, topic: str | None = None, stage: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+        last: Last = 1000,
+    ) -> list[Rejected]:  # fmt: skip
+        """Messages that nobody could handle, the newest first."""
+        found = [
+            case
+            for case in (await look(last)).values()
+            if topic in (None, case.rejected.source) and stage in (None, case.rejected.stage)
+        ]
+        return [told(case, SHOWN) for case in reversed(found[-limit:])]
+
+    @commands.get("/api/ops/rejected/{rejection_id}", tags=["operators"], responses=responses)
+    async def show(rejection_id: UUID, _: Operator, last: Last = 20_000) -> RejectedWhole:
+        """One of them, with all that is kept of it."""
+        case = await one(rejection_id, last)
+        repaired = None if case.repaired is None else case.repaired.decode("utf-8", "replace")
+        value = base64.b64encode(case.rejected.value).decode()
+        return RejectedWhole(**told(case, 1 << 20).model_dump(), digest=case.rejected.digest, value=value, repaired=repaired)
+
+    @commands.post("/api/ops/rejected/{rejection_id}/repair", tags=["operators"], responses=responses)
+    async def repair(rejection_id: UUID, mend: Mend, by: Operator, last: Last = 20_000) -> RejectedWhole:
+        """Keep a message as it should have been; it must be an event of its topic."""
+        case = await one(rejection_id, last)
+        try:
+            value = case.mended(mend.value, mend.fields)
+        except (Refused, ValueError) as refused:
+            audited("MessageRepaired", 409, rejection_id, by, reason=mend.reason)
+            raise HTTPException(409, str(refused)) from refused
+        source = case.rejected.source
+        await kept(MessageRepaired(rejection_id=rejection_id, source=source, value=value, by=by, reason=mend.reason))
+        audited("MessageRepaired", 200, rejection_id, by, reason=mend.reason)
+        case.repaired, case.replayed = value, None
+        raw = base64.b64encode(case.rejected.value).decode()
+        return RejectedWhole(
+            **told(case, 1 << 20).model_dump(), digest=case.rejected.digest, value=raw, repaired=value.decode()
+        )
+
+    @commands.post("/api/ops/rejected/{rejection_id}/replay", tags=["operators"], responses=responses)
+    async def replay(rejection_id: UUID, by: Operator, last: Last = 20_000) -> Replayed:
+        """Put the message, repaired if it was, on its topic again."""
+        case = await one(rejection_id, last)
+        try:
+            event = case.event()
+        except Refused as refused:
+            audited("MessageReplayed", 409, rejection_id, by)
+            raise HTTPException(409, str(refused)) from refused
+        at = await kept(event)
+        await kept(MessageReplayed(rejection_id=rejection_id, source=case.rejected.source, by=by))
+        audited("MessageReplayed", 200, rejection_id, by, topic=at.topic)
+        return Replayed(rejection_id=rejection_id, topic=at.topic, partition=at.partition, offset=at.offset)

@@ -1,0 +1,336 @@
+"""The operators' door: commands over HTTP with a bearer token, each audited; read-only queries for everybody (way 3, OPERATE).
+
+The command line uses these routes too, so there is one way in and one audit log. A command is on the log before its request is
+answered; whoever carries it out publishes its outcome, which `GET /api/ops/commands/{id}` returns.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID, uuid4
+
+import structlog
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from api.folds.command_status import CommandState, CommandStatus
+from api.folds.endpoint_latency import EndpointLatency
+from api.folds.model_board import ModelBoard
+from api.health import PAGES_S, Health
+from api.metrics import Metrics
+from api.ops.endpoint_states import EndpointState, endpoints
+from api.ops.library import LibraryModel, library
+from api.ops.operators import Operators
+from api.ops.rejected import rejected_router
+from api.ops.routing_state import RoutingState, routing
+from api.verdict import Status, Verdict
+from contracts.events import (
+    Command,
+    Part,
+    Probability,
+    PromoteModel,
+    RetrainModel,
+    RollBackModel,
+    SetPolicy,
+    TryVersion,
+    Version,
+)
+from contracts.ports import Bus
+from contracts.roster import Roster
+
+WITHIN_S = 5.0
+"""How long an operator waits for the log's acknowledgement, in seconds."""
+
+Handler = Callable[..., Any]
+
+log = structlog.get_logger(__name__)
+
+
+class _CommandRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field("", max_length=500)
+    """Why; it is kept with the command."""
+
+
+class _ModelRequest(_CommandRequest):
+    target: str
+    """A batch model."""
+
+
+class RetrainRequest(_ModelRequest):
+    """Rebuild a batch model from its base and all feedback so far."""
+
+    base: bool = False
+    """From MNIST alone: players' drawings are left out."""
+
+
+class PromoteRequest(_ModelRequest):
+    """Let a version that the gate has approved answer the players."""
+
+    version: Version
+
+
+class RollBackRequest(_ModelRequest):
+    """Let an earlier version answer again."""
+
+    version: Version | None = None
+    """The version that is to answer; None: the last good one."""
+
+
+class TryRequest(_ModelRequest):
+    """Put a version beside its model's champion, or take the one that is there away."""
+
+    role: Literal["canary", "shadow", "none"]
+    version: Version | None = None
+    """The version; None if `role` is none."""
+    share: Probability = 0.0
+    """The share of the players that a canary answers: over 0, at most 1."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "TryRequest":
+        if self.role != "none" and self.version is None:
+            raise ValueError(f"a {self.role} has a version")
+        if (self.role == "canary") != (self.share > 0):
+            raise ValueError("a canary has a share of the players over 0, and nobody else has one")
+        return self
+
+
+class PolicyRequest(_CommandRequest):
+    """Change who guesses and who is shown first; what is left out stays as it is."""
+
+    lead: str | None = None
+    """A model, or ``bandit``."""
+    parts: dict[str, Part] = {}
+
+    @model_validator(mode="after")
+    def _something(self) -> "PolicyRequest":
+        if self.lead is None and not self.parts:
+            raise ValueError("say a lead, or parts, or both")
+        return self
+
+
+class Accepted(BaseModel):
+    """The command is on the log."""
+
+    command_id: str
+
+
+class Healthy(BaseModel):
+    """Whether a drawing is answered by every model that is shown, and a correction learned."""
+
+    status: Status
+    """``degraded``: it can be played, and something is missing; ``unavailable``: it cannot."""
+    missing: dict[str, str]
+    """What is missing, and the cause: models by name, ``learning``, ``router``, ``kafka``."""
+    titles: dict[str, str] = {}
+    """The titles of the missing models, in the order in which they are shown."""
+    reason: str
+    """The same in one line."""
+    age_s: float
+    """The age of the oldest answer behind this, in seconds."""
+
+
+def _examples(*bodies: dict[str, Any]) -> dict[str, Any]:
+    named = {f"{number}": {"value": body} for number, body in enumerate(bodies, 1)}
+    return {"requestBody": {"content": {"application/json": {"examples": named}}}}
+
+
+_REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"description": "No token"},
+    403: {"description": "A wrong token"},
+    429: {"description": "Too many wrong tokens"},
+    503: {"description": "The log did not acknowledge the command, or no token is set"},
+}
+
+
+def known(request: _ModelRequest | PolicyRequest, roster: Roster) -> dict[str, Any]:
+    """Return a request if every model that it names exists.
+
+    Raises:
+        RequestValidationError: If one does not; the answer is the same as for any other invalid field.
+    """
+    if isinstance(request, PolicyRequest):
+        kind, there = "model", roster.names
+        named: list[tuple[str, tuple[str, ...]]] = [(model, ("parts", model, "[key]")) for model in request.parts]
+        named += [(request.lead, ("lead",))] if request.lead not in (None, "bandit") else []
+    else:
+        kind, there, named = "batch model", roster.batch, [(request.target, ("target",))]
+    wrong = [
+        {
+            "type": "value_error",
+            "loc": ("body", *where),
+            "msg": f"Value error, no {kind} {model[:40]!r}: there is {', '.join(there)}",
+        }
+        for model, where in named
+        if model not in there
+    ]
+    if wrong:
+        raise RequestValidationError(wrong)
+    return request.model_dump()
+
+
+async def not_valid(_: Request, wrong: Exception) -> Response:
+    """Say what is wrong with a request without quoting it: NaN and lone surrogates cannot be sent back."""
+    assert isinstance(wrong, RequestValidationError)
+    told = [{"type": one["type"], "loc": one["loc"], "msg": one["msg"]} for one in wrong.errors()]
+    return Response(json.dumps({"detail": told}), 422, media_type="application/json")
+
+
+def router(
+    operators: Operators,
+    bus: Bus,
+    board: ModelBoard,
+    latency: EndpointLatency,
+    command_status: CommandStatus,
+    health: Health,
+    metrics: Metrics,
+) -> APIRouter:
+    """Build the HTTP routes that are not pages."""
+    routes = APIRouter()
+    bearer = HTTPBearer(auto_error=False, description="settings.operator_token")
+
+    class OperatorsRoute(APIRoute):
+        """Lets nobody but operators in, before anything of the body is read."""
+
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def guarded(request: Request) -> Response:
+                who = request.client.host if request.client else "unknown"
+                refusal = operators.refusal(request.headers.get("authorization"), who, time.monotonic())
+                if refusal is None:
+                    return await handle(request)
+                metrics.audited.labels(str(refusal.status)).inc()
+                log.warning("audit: refused", status=refusal.status, why=refusal.why, by=who)
+                raise HTTPException(refusal.status, refusal.why, refusal.headers)
+
+            return guarded
+
+    def operator(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> str:
+        """Return who gives the command."""
+        return f"operator@{request.client.host if request.client else 'unknown'}"
+
+    commands = APIRouter(route_class=OperatorsRoute)
+
+    async def put(command: Command) -> Accepted:
+        """Publish a command; return once the broker has acknowledged it."""
+        status = 202
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(bus.publish(command)), WITHIN_S)
+        except (TimeoutError, RuntimeError) as failure:
+            status = 503
+            why = f"the log did not acknowledge command {command.command_id} ({failure or 'in time'}): it may still come"
+            raise HTTPException(503, why) from failure
+        finally:
+            metrics.audited.labels(str(status)).inc()
+            log.info(
+                f"audit: {command.type}",
+                **command.model_dump(mode="json", exclude={"type", "at", "target"}, exclude_defaults=True),
+                model=command.target,
+                status=status,
+            )
+        command_status.apply(command)
+        return Accepted(command_id=str(command.command_id))
+
+    def ordering(path: str, *bodies: dict[str, Any]) -> Callable[[Handler], Handler]:
+        return commands.post(
+            f"/api/ops/{path}", status_code=202, tags=["operators"], responses=_REFUSALS, openapi_extra=_examples(*bodies)
+        )
+
+    Operator = Annotated[str, Depends(operator)]  # noqa: N806 - a type
+
+    @ordering("retrain", {"target": "xgboost", "reason": "a week of corrections"}, {"target": "mxnet", "base": True})
+    async def retrain(request: RetrainRequest, by: Operator) -> Accepted:
+        """Rebuild a batch model. /ws/watch, and the command's outcome, say how far it is."""
+        return await put(RetrainModel(command_id=uuid4(), by=by, **known(request, board.roster)))
+
+    @ordering("promote", {"target": "xgboost", "version": "3"})
+    async def promote(request: PromoteRequest, by: Operator) -> Accepted:
+        """Let a version that the gate has approved answer the players."""
+        return await put(PromoteModel(command_id=uuid4(), by=by, **known(request, board.roster)))
+
+    @ordering("rollback", {"target": "xgboost"}, {"target": "xgboost", "version": "base1", "reason": "it confuses 4 and 9"})
+    async def roll_back(request: RollBackRequest, by: Operator) -> Accepted:
+        """Let an earlier version answer again: the last good one, where none is named."""
+        return await put(RollBackModel(command_id=uuid4(), by=by, **known(request, board.roster)))
+
+    @ordering(
+        "try",
+        {"target": "xgboost", "version": "4", "role": "canary", "share": 0.1},
+        {"target": "xgboost", "version": "4", "role": "shadow"},
+        {"target": "xgboost", "role": "none"},
+    )
+    async def try_version(request: TryRequest, by: Operator) -> Accepted:
+        """Let a version answer a share of the players, or be asked and scored and never shown; or take it away again."""
+        return await put(TryVersion(command_id=uuid4(), by=by, **known(request, board.roster)))
+
+    @ordering("policy", {"lead": "bandit"}, {"lead": "xgboost", "parts": {"kmeans": "shadow", "mxnet": "off"}})
+    async def set_policy(request: PolicyRequest, by: Operator) -> Accepted:
+        """Change who guesses, and who is shown first."""
+        return await put(SetPolicy(command_id=uuid4(), by=by, **known(request, board.roster)))
+
+    @commands.get(
+        "/api/ops/commands/{command_id}", tags=["operators"], responses=_REFUSALS | {404: {"description": "None such"}}
+    )
+    async def command(command_id: UUID, _: Operator) -> CommandState:
+        """What became of a command."""
+        state = command_status.state(command_id)
+        if state is None:
+            raise HTTPException(404, f"no command {command_id} in the last week")
+        return state
+
+    @routes.get("/api/models", tags=["queries"])
+    async def models() -> list[LibraryModel]:
+        """The model library: every model with all its versions, what they are made of, and how often each was right."""
+        return library(board)
+
+    @routes.get("/api/endpoints", tags=["queries"])
+    async def endpoint_states() -> list[EndpointState]:
+        """The endpoint of every batch model, as it was last seen: variants, cost, latency, and whether it rests."""
+        return endpoints(board, latency)
+
+    @routes.get("/api/routing", tags=["queries"])
+    async def routing_state() -> RoutingState:
+        """Who guesses, who is shown first, which versions are tried, and the routing tables that guesses name."""
+        return routing(board, latency)
+
+    @routes.get("/api/scores", tags=["queries"])
+    async def scores() -> dict[str, Any]:
+        """How often each model was right, as counts, by model."""
+        return board.scores()
+
+    def told(verdict: Verdict) -> Healthy:
+        metrics.judged(verdict)
+        age_s = round(health.age_s(verdict), 3)
+        titles = {model: board.title(model) for model in board.known() if model in verdict.missing}
+        return Healthy(status=verdict.status, missing=verdict.missing, titles=titles, reason=verdict.reason, age_s=age_s)
+
+    @routes.get("/api/health", tags=["queries"])
+    async def told_health() -> Healthy:
+        """What /healthz says, for pages: always with status 200, since a browser reports any other as a fault of the page."""
+        return told(await health.check(PAGES_S))
+
+    @routes.get("/healthz", tags=["queries"], responses={503: {"model": Healthy}})
+    async def healthz(response: Response) -> Healthy:
+        """200 when the game can be played, 503 when not; found out by asking, just now."""
+        verdict = await health.check()
+        response.status_code = 503 if verdict.status is Status.UNAVAILABLE else 200
+        return told(verdict)
+
+    @routes.get("/metrics", tags=["queries"], response_class=Response)
+    async def prometheus() -> Response:
+        """For Prometheus."""
+        metrics.judged(await health.check())
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    rejected_router(commands, bus, metrics, operator, _REFUSALS)
+    routes.include_router(commands)
+    return routes

@@ -1,0 +1,63 @@
+"""Who guesses and who is shown first, as a cloud console shows it: a read-only view of the board (way 3, OPERATE)."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from api.folds.endpoint_latency import EndpointLatency
+from api.folds.model_board import ModelBoard
+from api.ops.library import Candidate, Standing, candidate_of, standing
+from api.play.frames import ModelState
+from contracts.events import Part
+
+
+class CandidateOf(Candidate):
+    """A candidate, and whose."""
+
+    model: str
+
+
+class TableInForce(BaseModel):
+    """A routing table that guesses have named of late."""
+
+    table: str
+    guesses: int
+    last_at: datetime
+
+
+class RoutingState(BaseModel):
+    """Who guesses, and who is shown first."""
+
+    lead: str
+    """``bandit``, or the model that every player is shown first."""
+    parts: dict[str, Part]
+    standings: dict[str, Standing]
+    """The standing of each model, by lead and parts."""
+    by: str
+    note: str
+    at: datetime | None
+    """When the policy was set; None: it is the default."""
+    models: list[ModelState]
+    candidates: list[CandidateOf]
+    tables: Annotated[list[TableInForce], Field(max_length=16)]
+    """The table that was named last comes first."""
+
+
+def routing(board: ModelBoard, latencies: EndpointLatency) -> RoutingState:
+    """Return the policy in force, the candidates, and the tables that guesses name."""
+    policy = board.catalog.policy
+    tried = ((model, candidate_of(board.catalog.candidate(model))) for model in board.known())
+    return RoutingState(
+        lead=policy.lead,
+        parts={model: board.part(model) for model in board.known()},
+        standings={model: standing(board, model) for model in board.known()},
+        by=policy.by,
+        note=policy.note,
+        at=policy.at if policy.at > datetime.fromtimestamp(0, UTC) else None,
+        models=board.states(),
+        candidates=[CandidateOf(model=model, **candidate.model_dump()) for model, candidate in tried if candidate],
+        tables=[
+            TableInForce(table=name, guesses=use.guesses, last_at=use.last) for name, use in latencies.tables().items() if name
+        ],
+    )

@@ -1,0 +1,48 @@
+"""What a session asks for: frames to send, events to publish (ways 1 and 2). Pure; api.play.game carries them out."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from contracts.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a frame to this socket."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendToRoom:
+    """Send a frame to every socket in a room."""
+
+    room: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Publish an event; then call `Session.put_done` with it."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class LogRefusal:
+    """Log that something was refused."""
+
+    code: str
+    message: str
+    drawing_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End the socket."""
+
+    code: int
+    reason: str
+
+
+Action = Send | SendToRoom | Publish | LogRefusal | Close

@@ -1,0 +1,64 @@
+"""Tells players what comes from the bus: guesses, receipts, and changes of models (ways 1 and 2).
+
+The feed applies each event to the folds of models and of recent drawings, and sends what they return: a drawing's guesses
+and receipts to its own player, a change of a model to everybody. Twice is harmless: the folds see that an event came before.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from api.folds.model_board import ModelBoard
+from api.folds.recent_drawings import RecentDrawings
+from api.metrics import Metrics
+from api.play.game import Game
+from contracts.events import CorrectionReceipt, Event, GuessMade, GuessMissed, now
+
+TICK_S: Final = 0.5
+
+
+class PlayerFeed:
+    """Tells players. Lives on one event loop."""
+
+    def __init__(
+        self,
+        board: ModelBoard,
+        recent: RecentDrawings,
+        game: Game,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Apply events to ``board`` and ``recent``, and tell the players of ``game``; ``clock`` is the game's."""
+        self._board = board
+        self._recent = recent
+        self._game = game
+        self._metrics = metrics
+        self._clock = clock
+        self.takes = (*board.takes, *recent.takes)
+
+    def apply(self, event: Event) -> None:
+        """Apply an event, and tell the players whom it concerns."""
+        if isinstance(event, self._board.takes):
+            for change in self._board.apply(event):
+                self._game.broadcast(change.text())
+        if isinstance(event, GuessMade | GuessMissed | CorrectionReceipt) and self._shown(event):
+            told = self._recent.apply(event, now(), self._clock())
+            if told is not None:
+                self._game.deliver(event.player_id, told.text)
+                if told.total_ms is not None and isinstance(event, GuessMade):
+                    self._metrics.guessed(event.model, told.total_ms / 1000)
+
+    def _shown(self, event: GuessMade | GuessMissed | CorrectionReceipt) -> bool:
+        """Say whether to show an event to its player: answers to unfinished drawings only while the player is here."""
+        if isinstance(event, CorrectionReceipt):
+            return True
+        if event.model in self._board.hidden:
+            return False
+        if isinstance(event, GuessMissed):
+            return event.final
+        return event.role != "shadow" and (event.final or self._game.plays(event.player_id))
+
+    def tick(self) -> None:
+        """Let time pass for the models that rest, every `TICK_S`."""
+        for change in self._board.tick(now()):
+            self._game.broadcast(change.text())

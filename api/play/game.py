@@ -1,0 +1,158 @@
+"""Players' sessions on their sockets and on the bus: carries out what api.play decides (ways 1 and 2)."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import assert_never
+from uuid import uuid4
+
+import structlog
+
+from api.folds.model_board import ModelBoard
+from api.folds.recent_drawings import RecentDrawings
+from api.limits import Guest
+from api.metrics import Metrics
+from api.play.actions import Action, Close, LogRefusal, Publish, Send, SendToRoom
+from api.play.lobby import Lobby
+from api.play.messages import ROOM_LENGTH, ROOM_LETTERS
+from api.play.seats import Seats
+from api.play.session import Session
+from api.sockets import INTERNAL_ERROR, Connection
+from contracts.events import DrawingSubmitted, Event, now
+from contracts.ports import Bus, Record
+
+TICK_S = 0.5
+
+log = structlog.get_logger(__name__)
+
+
+def room_name() -> str:
+    """Return four random letters, which name a room."""
+    return "".join(secrets.choice(ROOM_LETTERS) for _ in range(ROOM_LENGTH))
+
+
+class Game:
+    """All sessions of this process, on one event loop; only the bus's acknowledgements come from another thread."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        recent: RecentDrawings,
+        seats: Seats,
+        board: ModelBoard,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        """Join the parts; nothing runs before a socket comes.
+
+        Args:
+            bus: Where drawings and corrections are published.
+            recent: Remembers recent ones.
+            seats: Signs and reads seats.
+            board: Knows all models as they stand.
+            metrics: Counts what happens.
+            clock: Monotonic, in seconds.
+        """
+        self._bus = bus
+        self._lobby = Lobby(recent, seats, board.states, lambda: str(uuid4()), room_name)
+        self._connections: dict[Session, Connection] = {}
+        self._metrics = metrics
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def online(self) -> int:
+        """Players with at least one socket."""
+        return len(self._lobby.players)
+
+    async def play(self, connection: Connection, guest: Guest) -> None:
+        """Serve one accepted socket until it ends."""
+        self._loop = asyncio.get_running_loop()
+        session = Session(self._lobby, self._clock(), guest)
+        self._connections[session] = connection
+
+        def hear(data: str | bytes) -> None:
+            self._metrics.frames.inc()
+            self._carry_out(session, session.receive(data, self._clock(), now()))
+
+        try:
+            await connection.listen(hear)
+        finally:
+            del self._connections[session]
+            self._carry_out(session, session.leave())
+
+    def tick(self) -> None:
+        """Let time pass for all sessions, every `TICK_S`; one that fails is closed, as if one of its frames had failed."""
+        time = self._clock()
+        for session, connection in list(self._connections.items()):
+            try:
+                self._carry_out(session, session.tick(time))
+            except Exception:
+                log.exception("session failed", player_id=session.player_id)
+                connection.close(INTERNAL_ERROR, "a fault of the server")
+
+    def deliver(self, player_id: str, text: str) -> None:
+        """Send a frame to every socket of one player, and to nobody else."""
+        for session in self._lobby.players.get(player_id, ()):
+            self._connections[session].send(text)
+
+    def plays(self, player_id: str) -> bool:
+        """Say whether a player has a socket here."""
+        return player_id in self._lobby.players
+
+    def broadcast(self, text: str) -> None:
+        """Send a frame to every player."""
+        for sessions in self._lobby.players.values():
+            for session in sessions:
+                self._connections[session].send(text)
+
+    def _carry_out(self, session: Session, actions: Iterable[Action]) -> None:
+        for action in actions:
+            match action:
+                case Send():
+                    if session in self._connections:
+                        self._connections[session].send(action.text)
+                case SendToRoom():
+                    for member in self._lobby.rooms.get(action.room, ()):
+                        self._connections[member].send(action.text)
+                case Publish():
+                    self._put(session, action.event)
+                case LogRefusal():
+                    self._refused(session, action)
+                case Close():
+                    log.warning("socket closed", code=action.code, reason=action.reason, player_id=session.player_id)
+                    self._connections[session].close(action.code, action.reason)
+                case _:
+                    assert_never(action)
+
+    def _refused(self, session: Session, refusal: LogRefusal) -> None:
+        self._metrics.errors.labels(refusal.code).inc()
+        log.warning(
+            "frame refused",
+            code=refusal.code,
+            message=refusal.message,
+            player_id=session.player_id,
+            drawing_id=str(refusal.drawing_id) if refusal.drawing_id else None,
+        )
+
+    def _put(self, session: Session, event: Event) -> None:
+        began = self._clock()
+        loop = self._loop
+        assert loop is not None
+
+        def settled(future: "Future[Record]") -> None:  # this runs in a thread of the bus
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._settled, session, event, began, future.exception())
+
+        self._bus.publish(event).add_done_callback(settled)
+
+    def _settled(self, session: Session, event: Event, began: float, failure: BaseException | None) -> None:
+        actions = session.put_done(event, None if failure is None else str(failure))
+        if failure is None and isinstance(event, DrawingSubmitted) and event.final:
+            self._metrics.saved.observe(self._clock() - began)
+            for action in actions:  # every socket of the player is told, whichever it came from
+                if isinstance(action, Send):
+                    self.deliver(event.player_id, action.text)
+            actions = [action for action in actions if not isinstance(action, Send)]
+        self._carry_out(session, actions)

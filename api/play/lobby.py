@@ -1,0 +1,62 @@
+"""The lobby is what the sessions of a process share: who plays, in which room, what is remembered (ways 1 and 2). Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from api.folds.recent_drawings import RecentDrawings
+from api.play.actions import SendToRoom
+from api.play.frames import ModelState, RoomChanged
+from api.play.seats import Seats
+
+if TYPE_CHECKING:
+    from api.play.session import Session
+
+
+@dataclass(slots=True)
+class Lobby:
+    """The sessions by player and by room, and what is remembered of their drawings."""
+
+    recent: RecentDrawings
+    seats: Seats
+    models: Callable[[], list[ModelState]]
+    """Returns the state of all models."""
+    new_player: Callable[[], str]
+    """Makes the id of a player who has no seat yet: it is never the same twice, and nobody can guess it."""
+    new_name: Callable[[], str]
+    """Makes a name for a new room; if it is taken, the next one is tried."""
+    players: dict[str, set["Session"]] = field(default_factory=dict)
+    rooms: dict[str, set["Session"]] = field(default_factory=dict)
+
+    def enter(self, session: "Session") -> None:
+        """Put a joined session where frames for its player and its room find it."""
+        self.players.setdefault(session.player_id, set()).add(session)
+        self.rooms.setdefault(session.room, set()).add(session)
+
+    def leave(self, session: "Session") -> None:
+        """Remove a session; nothing happens if it never joined."""
+        for group, key in ((self.players, session.player_id), (self.rooms, session.room)):
+            if key in group:
+                group[key].discard(session)
+                if not group[key]:
+                    del group[key]
+
+    def crowd(self, room: str) -> set[str]:
+        """Return the ids of the players in a room."""
+        return {session.player_id for session in self.rooms.get(room, ())}
+
+    def room_changed(self, room: str) -> SendToRoom:
+        """Tell a room who is in it."""
+        names = {session.player_id: session.name for session in self.rooms.get(room, ())}
+        return SendToRoom(room, RoomChanged(room=room, players=sorted(names.values())).text())
+
+    def shown(self) -> set[str]:
+        """Return the models whose answers players are shown."""
+        return {state.model for state in self.models() if state.part == "shown" and state.unavailable is None}
+
+    def new_room(self) -> str:
+        """Return the name of a room that nobody is in."""
+        while True:
+            room = self.new_name()
+            if room not in self.rooms:
+                return room

@@ -1,0 +1,178 @@
+"""The messages that players send over /ws/play, each defined once, and the only door for what a stranger sends (ways 1 and 2).
+
+Nothing is guessed: types are strict, unknown fields are refused by name. `parse` raises `Mistake` and nothing else. asyncapi.py
+shows the same classes as the public protocol. Pure.
+"""
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from contracts.drawing import MAX_POINTS, MAX_SIDE, MAX_STROKES, Point, Strokes, check_limits
+from contracts.events import Digit
+
+MAX_FRAME: Final = 65_536
+"""Bytes of the largest frame; a larger one closes the socket with 1009."""
+MAX_NAME: Final = 32
+"""Characters of the longest name."""
+ROOM_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
+"""The letters of room names: no vowels, so that no word comes out, and nothing that looks like a digit."""
+ROOM_LENGTH: Final = 4
+
+
+class Mistake(ValueError):
+    """A frame cannot be acted upon; it is the sender's fault, and an error frame says so."""
+
+    def __init__(self, code: str, message: str, drawing_id: UUID | None = None) -> None:
+        """Keep what is wrong.
+
+        Args:
+            code: For programs: one of `api.play.frames.ERROR_CODES`.
+            message: For people: what is wrong and what to do.
+            drawing_id: The drawing it is about, where that could be read.
+        """
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.drawing_id = drawing_id
+
+
+def _name(text: str) -> str:
+    name = unicodedata.normalize("NFC", text).strip()
+    if not 1 <= len(name) <= MAX_NAME:
+        raise ValueError(f"a name has 1 to {MAX_NAME} characters")
+    # Invisible characters could turn other players' names around; U+200D joins emoji.
+    if any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} and c != "\u200d" for c in name):
+        raise ValueError("a name has no control characters")
+    return name
+
+
+def _room(text: str) -> str:
+    room = text.upper()
+    if len(room) != ROOM_LENGTH or any(letter not in ROOM_LETTERS for letter in room):
+        raise ValueError(f"a room is {ROOM_LENGTH} letters of {ROOM_LETTERS}; null opens a new one")
+    return room
+
+
+def drawable(strokes: Strokes) -> Strokes:
+    """Return the strokes if they can be drawn; raise ValueError otherwise."""
+    check_limits(strokes)
+    for stroke in strokes:
+        for point in stroke:
+            if not (-MAX_SIDE <= point[0] <= 2 * MAX_SIDE and -MAX_SIDE <= point[1] <= 2 * MAX_SIDE):
+                raise ValueError(f"x and y are CSS pixels from {-MAX_SIDE} to {2 * MAX_SIDE}")
+    return strokes
+
+
+_Stroke = Annotated[list[Annotated[Point, Field(fail_fast=True)]], Field(min_length=1, max_length=MAX_POINTS, fail_fast=True)]
+Drawable = Annotated[list[_Stroke], Field(min_length=1, max_length=MAX_STROKES, fail_fast=True), AfterValidator(drawable)]
+"""Strokes of a stranger, refused at the first mistake: an error for each of thousands of points holds up everybody."""
+
+Id = Annotated[UUID, Field(strict=False)]
+"""A UUID that the sender made; it comes back in its canonical form (lower case, with hyphens)."""
+Side = Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)]
+
+
+class _FromPlayer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Join(_FromPlayer):
+    """Takes a place in a room; the first message of a socket."""
+
+    type: Literal["join"]
+    name: Annotated[str, AfterValidator(_name)]
+    """1 to 32 characters that can be seen."""
+    room: Annotated[str, AfterValidator(_room)] | None = None
+    """None: the seat's room, or a new one."""
+    seat: Annotated[str, Field(max_length=512)] | None = None
+    """From an earlier `joined`: makes this socket the same player again."""
+
+
+class Draw(_FromPlayer):
+    """A digit, finished or still under way; the same drawing_id again changes nothing once it is finished."""
+
+    type: Literal["draw"]
+    drawing_id: Id
+    strokes: Drawable
+    width: Side
+    """The width of the canvas, in CSS pixels."""
+    height: Side
+    final: bool
+    asked: Digit | None = None
+
+
+class Correct(_FromPlayer):
+    """Says what a finished drawing was: puts a wrong guess right, or confirms a right one."""
+
+    type: Literal["correct"]
+    drawing_id: Id
+    correction_id: Id
+    label: Digit
+
+
+class Withdraw(_FromPlayer):
+    """Takes a correction back."""
+
+    type: Literal["withdraw"]
+    drawing_id: Id
+    correction_id: Id
+
+
+Message = Join | Draw | Correct | Withdraw
+MESSAGES: Final[Mapping[str, type[Message]]] = {"join": Join, "draw": Draw, "correct": Correct, "withdraw": Withdraw}
+
+
+def parse(data: str | bytes) -> Message:
+    """Read the message in a frame.
+
+    Args:
+        data: The frame as the socket gave it: text, or the bytes of a binary frame.
+
+    Raises:
+        Mistake: If it is no message of the protocol; nothing else is ever raised, whatever the bytes.
+    """
+    if isinstance(data, bytes):
+        raise Mistake("not_text", "a binary frame: send JSON in a text frame")
+    try:
+        value = orjson.loads(data)  # refuses NaN, lone surrogates and over 1,024 brackets
+    except ValueError as wrong:
+        raise Mistake("not_json", f"not JSON: {str(wrong)[:120]}") from None
+    if not isinstance(value, dict):
+        raise Mistake("not_json", 'a message is a JSON object with a "type"')
+    kind = value.get("type")
+    model = MESSAGES.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        known = ", ".join(MESSAGES)
+        raise Mistake("unknown_type", f'unknown "type" {_shown(kind)}: this socket takes {known}', _drawing_of(value))
+    try:
+        return model.model_validate(value)
+    except ValidationError as wrong:
+        raise _explained(model, wrong, _drawing_of(value)) from None
+
+
+def _shown(value: object) -> str:
+    return repr(value[:40]) if isinstance(value, str) else f"of type {type(value).__name__}"
+
+
+def _drawing_of(value: dict[str, Any]) -> UUID | None:
+    try:
+        return UUID(value["drawing_id"])
+    except (KeyError, ValueError, AttributeError, TypeError):
+        return None
+
+
+def _explained(model: type[Message], wrong: ValidationError, drawing_id: UUID | None) -> Mistake:
+    errors = wrong.errors(include_url=False, include_input=False, include_context=False)
+    unknown = [str(error["loc"][-1])[:40] for error in errors if error["type"] == "extra_forbidden"]
+    if unknown:
+        fields = ", ".join(model.model_fields)
+        named = ", ".join(repr(name) for name in unknown[:5]) + (" ..." if len(unknown) > 5 else "")
+        return Mistake("unknown_field", f"unknown field {named}: {model.__name__.lower()} has {fields}", drawing_id)
+    told = "; ".join(f"{'.'.join(str(part)[:40] for part in error['loc'])}: {error['msg'][:160]}" for error in errors[:3])
+    more = f"; and {len(errors) - 3} more" if len(errors) > 3 else ""
+    return Mistake("invalid", told + more, drawing_id)

@@ -1,0 +1,292 @@
+"""A player's session on /ws/play (ways 1 and 2). Pure: frames, times and new names in, actions out; no socket, bus or clock.
+
+A `Session` is one socket's conversation; api.play.game gives it a socket and the bus. A mistake is answered by an error frame
+and the socket stays open; abuse ends it with 1008.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from api.folds.recent_drawings import Drawing
+from api.limits import Guest, full_bucket, lasting
+from api.play.actions import Action, Close, LogRefusal, Publish, Send
+from api.play.frames import Error, Joined, Saved
+from api.play.lobby import Lobby
+from api.play.messages import Correct, Draw, Join, Mistake, Withdraw, parse
+from api.play.seats import BadSeat, Place
+from contracts.events import CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event
+
+FRAMES_A_SECOND: Final = 240
+"""The sustained rate; a simulated player that draws as fast as answers come sends about 200."""
+BURST: Final = 480
+"""Frames that may come at once."""
+BYTES_A_FRAME: Final = 8192
+"""A frame counts once more for each multiple of this size."""
+MISTAKES: Final = 20
+"""How many mistakes in `MISTAKES_S` close the socket."""
+MISTAKES_S: Final = 10.0
+JOIN_S: Final = 30.0
+"""How long a socket may stay without joining."""
+SLOW_S: Final = 3.0
+"""How long a player waits before being told that the log has not acknowledged something yet."""
+MAX_HELD: Final = 64
+"""Corrections of one drawing that wait for its acknowledgement; nobody honest sends more."""
+MAX_ROOM: Final = 64
+"""Players in a room: each that comes or goes is told to all of them."""
+
+POLICY: Final = 1008
+
+
+class Session:
+    """The conversation on one socket. ``now`` is always in seconds of one monotonic clock."""
+
+    def __init__(self, lobby: Lobby, now: float, guest: Guest) -> None:
+        """Begin; nobody has joined yet. ``guest`` is the person at the other end."""
+        self._guest = guest
+        self.player_id = ""
+        self.name = ""
+        self.room = ""
+        self.closed = False
+        self._lobby = lobby
+        self._began = now
+        self._frames = full_bucket(BURST, FRAMES_A_SECOND, now)
+        self._mistakes: deque[float] = deque(maxlen=MISTAKES)
+        self._waiting: dict[UUID, tuple[float, UUID]] = {}  # drawing or correction -> when it was put, its drawing
+        self._held: dict[UUID, list[Publish]] = {}  # finished drawing that is not kept yet -> corrections of it
+        self._preview_under_way = False
+        self._next_preview: DrawingSubmitted | None = None
+
+    def receive(self, data: str | bytes, now: float, at: datetime) -> list[Action]:
+        """Return what to do about a frame.
+
+        Args:
+            data: Text, or bytes of a binary frame.
+            now: When it came.
+            at: The same time by the calendar, for the events that are published because of it.
+        """
+        if self.closed:
+            return []
+        try:
+            cost = 1 + len(data) // BYTES_A_FRAME
+            self._pace(cost, now)
+            if not self._guest.frame(cost, now):
+                self.closed = True
+                return [Close(POLICY, "too many frames from your address")]
+            message = parse(data)
+            return list(self._act(message, cost, now, at))
+        except Mistake as mistake:
+            return list(self._mistaken(mistake, now))
+
+    def _act(self, message: Join | Draw | Correct | Withdraw, cost: int, now: float, at: datetime) -> Iterator[Action]:
+        if isinstance(message, Join):
+            yield from self._join(message, now)
+        elif not self.player_id:
+            raise Mistake("not_joined", 'say {"type":"join",...} first', message.drawing_id)
+        elif isinstance(message, Draw):
+            self._guest.draw(self.player_id, message.drawing_id, message.final, cost, now)
+            yield from self._draw(message, now, at)
+        else:
+            yield from self._correct(message, now, at)
+
+    def _pace(self, cost: int, now: float) -> None:
+        if self._frames.take(now, cost):
+            raise Mistake("too_fast", f"over {FRAMES_A_SECOND} frames a second: this one was dropped")
+
+    def _mistaken(self, mistake: Mistake, now: float) -> Iterator[Action]:
+        yield LogRefusal(mistake.code, mistake.message, mistake.drawing_id)
+        yield Send(Error(code=mistake.code, message=mistake.message, drawing_id=mistake.drawing_id).text())
+        if mistake.code == "busy":  # somebody else behind the same address may be the cause
+            return
+        self._mistakes.append(now)
+        if len(self._mistakes) == MISTAKES and now - self._mistakes[0] < MISTAKES_S:
+            self.closed = True
+            yield Close(POLICY, f"{MISTAKES} errors within {MISTAKES_S:.0f} s")
+
+    # join
+
+    def _join(self, join: Join, now: float) -> Iterator[Action]:
+        if self.player_id:
+            raise Mistake("already_joined", f"this socket is {self.name!r} in {self.room} already: open another one")
+        self._guest.join(now)
+        player_id, room, place = "", join.room, None
+        if join.seat is not None:
+            try:
+                place = self._lobby.seats.read(join.seat)
+            except BadSeat as wrong:
+                raise Mistake("bad_seat", str(wrong)) from None
+            player_id, room = place.player_id, join.room or place.room
+        player_id = player_id or self._lobby.new_player()
+        self._guest.seat(len(self._lobby.players.get(player_id, ())))
+        if join.room is not None and (place is None or join.room != place.room):
+            self._guest.room(join.room not in self._lobby.rooms, now)
+        room = room or self._lobby.new_room()
+        crowd = self._lobby.crowd(room)
+        if len(crowd) >= MAX_ROOM and player_id not in crowd:
+            raise Mistake("room_full", f"{room} has {MAX_ROOM} players: join another one, or null for a new one")
+        self.player_id, self.name, self.room = player_id, join.name, room
+        self._lobby.enter(self)
+        seat = self._lobby.seats.sign(Place(player_id, room))
+        yield Send(Joined(player_id=player_id, seat=seat, room=room, models=self._lobby.models()).text())
+        yield self._lobby.room_changed(room)
+
+    # draw
+
+    def _draw(self, draw: Draw, now: float, at: datetime) -> Iterator[Action]:
+        recent = self._lobby.recent
+        known = recent.drawing(draw.drawing_id)
+        if known is not None and known.player_id != self.player_id:
+            raise Mistake("taken", "another player has used this drawing_id: make a new one", draw.drawing_id)
+        if known is not None and not (draw.final and known.kept):
+            return
+        event = DrawingSubmitted(
+            at=at,
+            drawing_id=draw.drawing_id,
+            player_id=self.player_id,
+            room=self.room,
+            strokes=draw.strokes,
+            width=draw.width,
+            height=draw.height,
+            final=draw.final,
+            asked=draw.asked,
+        )
+        if known is not None:  # twice is once: the first strokes stand
+            yield Send(Saved(drawing_id=draw.drawing_id).text())
+            yield from map(Send, known.frames())
+            if known.seek(self._lobby.shown(), now):  # the joiner publishes the first answers again
+                yield Publish(event)
+        elif draw.final:
+            recent.add_drawing(draw.drawing_id, self.player_id, now).size = len(event.record_value())
+            self._held[draw.drawing_id] = []
+            self._next_preview = None
+            yield self._keep(draw.drawing_id, event, now)
+        elif self._preview_under_way:
+            self._next_preview = event  # the preview that it replaces is stale
+        else:
+            self._preview_under_way = True
+            yield Publish(event)
+
+    # correct, withdraw
+
+    def _correct(self, message: Correct | Withdraw, now: float, at: datetime) -> Iterator[Action]:
+        recent = self._lobby.recent
+        drawing = recent.drawing(message.drawing_id)
+        if drawing is not None and drawing.player_id != self.player_id:
+            raise Mistake("unknown_drawing", "no finished drawing of yours has this id", message.drawing_id)
+        if isinstance(message, Withdraw):
+            self._charge(message, drawing, now)
+            withdrawn = CorrectionWithdrawn(
+                correction_id=message.correction_id, drawing_id=message.drawing_id, player_id=self.player_id, at=at
+            )
+            yield from self._put_correction(withdrawn, now)
+            return
+        known = recent.correction(message.correction_id)
+        if known is not None:  # twice is once: its receipts again, if there are any yet
+            if known.player_id == self.player_id:
+                yield from map(Send, known.receipts.values())
+            return
+        self._charge(message, drawing, now)  # only a new one is charged: a player who reconnects sends all again
+        recent.add_correction(message.correction_id, self.player_id)
+        given = CorrectionGiven(
+            correction_id=message.correction_id,
+            drawing_id=message.drawing_id,
+            player_id=self.player_id,
+            label=message.label,
+            at=at,
+        )
+        yield from self._put_correction(given, now)
+
+    def _charge(self, message: Correct | Withdraw, drawing: Drawing | None, now: float) -> None:
+        """Charge a correction by the bytes that it adds to what is kept for good."""
+        if drawing is None or drawing.size is None:
+            cost = lasting(None, 0, 0)
+        else:
+            told = drawing.guesses.keys() | drawing.misses.keys()
+            cost = lasting(drawing.size, drawing.corrections, len(self._lobby.shown() - told))
+        self._guest.correct(self.player_id, message.drawing_id, cost, now)
+        if drawing is not None:
+            drawing.corrections += 1
+
+    def _put_correction(self, event: CorrectionGiven | CorrectionWithdrawn, now: float) -> Iterator[Publish]:
+        """Publish a correction once its drawing is on the log: the joiner refuses one whose drawing does not come first."""
+        put = self._keep(event.correction_id, event, now)
+        held = self._held.get(event.drawing_id)
+        if held is None or len(held) >= MAX_HELD:
+            yield put
+        else:
+            held.append(put)
+
+    # acknowledgement
+
+    def _keep(self, key: UUID, event: DrawingSubmitted | CorrectionGiven | CorrectionWithdrawn, now: float) -> Publish:
+        self._waiting[key] = (now, event.drawing_id)
+        return Publish(event)
+
+    def put_done(self, event: Event, failure: str | None) -> list[Action]:
+        """Return what to do when an event of a `Publish` was acknowledged, or failed.
+
+        Args:
+            event: The event that was published.
+            failure: Why the bus did not take it; None: it is acknowledged.
+
+        Returns:
+            Actions for this socket; a `Saved` is for all sockets of its player.
+        """
+        recent = self._lobby.recent
+        if isinstance(event, DrawingSubmitted) and not event.final:
+            following, self._next_preview = self._next_preview, None
+            self._preview_under_way = following is not None and failure is None
+            return [Publish(following)] if following is not None and failure is None else []
+        if isinstance(event, DrawingSubmitted):
+            self._waiting.pop(event.drawing_id, None)
+            held = self._held.pop(event.drawing_id, [])
+            if failure is None:
+                drawing = recent.add_drawing(event.drawing_id, event.player_id)
+                if drawing.sought_at is not None:
+                    return []
+                drawing.kept = True
+                return [Send(Saved(drawing_id=event.drawing_id).text()), *held]
+            if (there := recent.drawing(event.drawing_id)) is not None and there.kept:
+                return []  # it was published again only to get the answers
+            recent.drop_drawing(event.drawing_id)
+            lost = list(_lost(event.drawing_id, "drawing", failure))
+            return lost + [action for put in held for action in self.put_done(put.event, failure)]
+        if isinstance(event, CorrectionGiven | CorrectionWithdrawn):
+            self._waiting.pop(event.correction_id, None)
+            if failure is not None:
+                if isinstance(event, CorrectionGiven):
+                    recent.drop_correction(event.correction_id)
+                return list(_lost(event.drawing_id, "correction", failure))
+        return []
+
+    def tick(self, now: float) -> list[Action]:
+        """Return what to do because time has passed; call it about twice a second."""
+        if self.closed:
+            return []
+        if not self.player_id and now - self._began > JOIN_S:
+            self.closed = True
+            return [Close(POLICY, f"no join within {JOIN_S:.0f} s")]
+        late = [key for key, (since, _) in self._waiting.items() if now - since > SLOW_S]
+        actions: list[Action] = []
+        for key in late:
+            since, drawing_id = self._waiting.pop(key)
+            message = f"not acknowledged after {now - since:.0f} s; it is still being tried, nothing needs to be sent again"
+            actions.append(LogRefusal("unavailable", message, drawing_id))
+            actions.append(Send(Error(code="unavailable", message=message, drawing_id=drawing_id).text()))
+        return actions
+
+    def leave(self) -> list[Action]:
+        """Leave, since the socket is gone; return what to tell the others."""
+        self.closed = True
+        if not self.player_id:
+            return []
+        self._lobby.leave(self)
+        return [self._lobby.room_changed(self.room)] if self.room in self._lobby.rooms else []
+
+
+def _lost(drawing_id: UUID, what: str, failure: str) -> Iterator[Action]:
+    message = f"this {what} could not be kept: send it again with the same id"
+    yield LogRefusal("unavailable", f"{message} ({failure})", drawing_id)
+    yield Send(Error(code="unavailable", message=message, drawing_id=drawing_id).text())

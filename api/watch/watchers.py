@@ -1,0 +1,62 @@
+"""The dashboard's socket gives a watcher a snapshot of the board, and then what changes (way 2)."""
+
+from typing import Final
+
+import orjson
+
+from api.folds.model_board import Frame, ModelBoard
+from api.folds.recent_drawings import RecentDrawings
+from api.limits import Guest
+from api.play.game import Game
+from api.sockets import POLICY, Connection
+
+TICK_S: Final = 0.2
+"""How long changes are gathered before they are sent."""
+_SAID: Final = 20  # frames that a watcher may send: none has a meaning
+
+
+class Watchers:
+    """The sockets of /ws/watch."""
+
+    def __init__(self, board: ModelBoard, game: Game, recent: RecentDrawings) -> None:
+        """Show ``board``, how many play ``game``, and how many drawings there were."""
+        self._board = board
+        self._game = game
+        self._recent = recent
+        self._connections: set[Connection] = set()
+        self._numbers = (0, 0)
+        """The numbers of players and drawings that were last sent."""
+
+    async def watch(self, connection: Connection, _: Guest) -> None:
+        """Show one watcher the board and its changes until they go."""
+        said = 0
+
+        def hear(_: str | bytes) -> None:
+            nonlocal said
+            said += 1
+            connection.send('{"type":"error","code":"read_only","message":"this socket only tells"}')
+            if said >= _SAID:
+                connection.close(POLICY, "this socket only tells")
+
+        connection.send(_text(self._board.snapshot(self._game.online, self._recent.total)))
+        self._connections.add(connection)
+        try:
+            await connection.listen(hear)
+        finally:
+            self._connections.discard(connection)
+
+    def tick(self) -> None:
+        """Send what changed, every `TICK_S`. A watcher who does not read is dropped by their `Connection`."""
+        frames = self._board.changes()
+        numbers = (self._game.online, self._recent.total)
+        if numbers != self._numbers:
+            self._numbers = numbers
+            frames.append({"type": "online", "online": numbers[0], "drawings": numbers[1]})
+        if self._connections:
+            for text in map(_text, frames):
+                for connection in self._connections:
+                    connection.send(text)
+
+
+def _text(frame: Frame) -> str:
+    return orjson.dumps(frame).decode()

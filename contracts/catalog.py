@@ -1,0 +1,97 @@
+"""What models.v1 says: versions, champions, candidates, endpoints, snapshots, rebuilds, and the policy. Pure.
+
+It is the one fold of that topic. The router has a view of it that says whom to ask (`streams.routing.Table`), the pages one of
+the state of all models (`api.folds.model_board.ModelBoard`), the trainer one of what is to be done (`trainers.model_log`).
+
+A catalog is a value: `apply` returns the next one and changes nothing, so any thread may read it. Each
+event is the whole entry of its slot, and the newest record of a slot counts, whatever time it gives. So twice is harmless,
+and a compacted topic gives the same catalog as the whole one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Final, TypeVar
+from uuid import UUID
+
+from contracts.events import (
+    BLEND,
+    CandidateSet,
+    EndpointSeen,
+    Event,
+    ModelPromoted,
+    ModelPublished,
+    Part,
+    PolicySet,
+    SnapshotTaken,
+    TrainingAdvanced,
+)
+
+DEFAULT_POLICY: Final = PolicySet(lead=BLEND, at=datetime.fromtimestamp(0, UTC))
+"""The policy that is in force until one is set."""
+
+Key = TypeVar("Key")
+Entry = TypeVar("Entry")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All models as the log has them up to some event; a model that no event has named is not in it."""
+
+    published: Mapping[str, Mapping[str, ModelPublished]] = field(default_factory=dict)
+    """All versions that exist, by model and version, in the order in which they were published."""
+    champions: Mapping[str, ModelPromoted] = field(default_factory=dict)
+    """The version of each batch model that answers."""
+    variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By model and production variant: each version that was ever promoted."""
+    candidates: Mapping[str, CandidateSet] = field(default_factory=dict)
+    """The last CandidateSet of each model, also if it removed the candidate (see `candidate`)."""
+    endpoints: Mapping[str, EndpointSeen] = field(default_factory=dict)
+    snapshots: Mapping[str, SnapshotTaken] = field(default_factory=dict)
+    """The newest snapshot of each online model."""
+    training: Mapping[str, TrainingAdvanced] = field(default_factory=dict)
+    """The last step of each model's last rebuild."""
+    advanced: Mapping[UUID, TrainingAdvanced] = field(default_factory=dict)
+    """The last step of each rebuild, by the command that asked for it."""
+    policy: PolicySet = DEFAULT_POLICY
+
+    def apply(self, event: Event) -> "Catalog":
+        """Return the catalog after an event; the same one if the event is of another kind."""
+        match event:
+            case ModelPublished():
+                versions = _with(self.published.get(event.model, {}), event.version, event)
+                return replace(self, published=_with(self.published, event.model, versions))
+            case ModelPromoted():  # a rollback is the same entry
+                variants = _with(self.variants.get(event.model, {}), event.variant, event.version)
+                champions = _with(self.champions, event.model, event)
+                return replace(self, champions=champions, variants=_with(self.variants, event.model, variants))
+            case CandidateSet():
+                return replace(self, candidates=_with(self.candidates, event.model, event))
+            case EndpointSeen():
+                return replace(self, endpoints=_with(self.endpoints, event.model, event))
+            case SnapshotTaken():
+                return replace(self, snapshots=_with(self.snapshots, event.model, event))
+            case TrainingAdvanced():
+                advanced = _with(self.advanced, event.command_id, event)
+                return replace(self, training=_with(self.training, event.model, event), advanced=advanced)
+            case PolicySet():
+                return replace(self, policy=event)
+        return self
+
+    def answering(self, model: str) -> ModelPromoted | SnapshotTaken | None:
+        """Return the champion or snapshot that a model answers with; None if no event has named one."""
+        return self.champions.get(model) or self.snapshots.get(model)
+
+    def candidate(self, model: str) -> CandidateSet | None:
+        """Return the candidate beside a model's champion, a canary or a shadow; None if there is none."""
+        found = self.candidates.get(model)
+        return found if found is not None and found.role != "none" else None
+
+    def part(self, model: str) -> Part:
+        """Return a model's part in the policy."""
+        return self.policy.parts.get(model, "shown")
+
+
+def _with(entries: Mapping[Key, Entry], key: Key, entry: Entry) -> Mapping[Key, Entry]:
+    return MappingProxyType({**entries, key: entry})

@@ -1,0 +1,46 @@
+"""Runs a command that dies with the process that started it, even when that is killed with -9, at the niceness it is given.
+
+``python -I -S die_with_parent.py PARENT_PID NICE COMMAND...`` asks the kernel for it and then becomes the command, so that no
+process is left in between. The kernel sends the signal when the thread that started it ends: start it from one that outlives
+it. Where the kernel cannot do it (not Linux), it runs without.
+
+``die_with_parent.py PARENT_PID NICE --confine BARS COMMAND...`` confines it first, by the function of `deploy.local.confine`
+with that name, ``--restrict`` by the other one; BARS is JSON.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+if __name__ == "__main__":
+    parent, nice, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    if nice:
+        os.nice(nice)
+        try:  # Linux weighs sessions against each other, and niceness only within one: where it does, the session stands back
+            with open("/proc/self/autogroup", "w") as group:
+                group.write(str(nice))
+        except OSError:
+            pass
+    if command[0] in ("--confine", "--restrict"):
+        import json
+
+        sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+        from deploy.local import confine
+
+        shut_in = confine.confine if command[0] == "--confine" else confine.restrict
+        bars, command = json.loads(command[1]), command[2:]
+        try:
+            shut_in(confine.Bars(bars["folder"], tuple(bars["covered"]), tuple(bars["kept"])))
+        except OSError as error:
+            sys.exit(f"this process could not be confined: {error}")
+    if sys.platform == "linux":  # this comes last: the kernel forgets it when a process changes its rights
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # the parent died before we asked
+        sys.exit(1)
+    try:
+        os.execvp(command[0], command)  # noqa: S606
+    except OSError as error:
+        sys.exit(f"{command[0]}: {error.strerror}")

@@ -1,0 +1,151 @@
+"""Starts the servers of an endpoint's variants, each with the model in a folder of its own, and drains those to be ended."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from deploy.local.sagemaker import logs
+from deploy.local.sagemaker.containers import Images
+from deploy.local.sagemaker.document import Document
+from deploy.local.sagemaker.invoking import Variant
+from deploy.local.sagemaker.logs import Logs
+from deploy.local.sagemaker.names import Names
+from deploy.local.sagemaker.objects import Objects
+from deploy.local.sagemaker.servers import PATIENCE_S, Server, ServerFailed
+from producers.blobs import DIGEST_VARIABLE
+
+_SAME: Final = ("VariantName", "Count", "Image", "ModelDataUrl", "Environment", "Shadow")
+"""What two plans of a variant must have in common for its servers to keep running."""
+
+
+class Fleet:
+    """Makes and ends the servers of all endpoints; `Invoking` knows which of them answer."""
+
+    def __init__(self, names: Names, images: Images, objects: Objects, kept: Logs, home: Path) -> None:
+        """Keep the parts; servers work in folders under ``home/endpoints``."""
+        self._names = names
+        self._images = images
+        self._objects = objects
+        self._logs = kept
+        self._home = home
+        self._draining: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Stop draining; the caller ends all servers next."""
+        for task in self._draining:
+            task.cancel()
+        await asyncio.gather(*self._draining, return_exceptions=True)
+
+    async def unchanged(
+        self, before: list[Document], serving: tuple[Variant, ...], plan: list[Document]
+    ) -> dict[Path, list[Server]]:
+        """Find the servers that an update leaves as they are, by folder, and write their folders into the plan.
+
+        AWS would start all of them anew, but nobody can tell the difference: an artifact that was written anew is fetched anew.
+        """
+        kept = {}
+        for planned in plan:
+            for old, variant in zip(before, serving, strict=True):
+                same = all(old.get(member) == planned[member] for member in _SAME)
+                if same and all(server.ready.is_set() and not server.missed for server in variant.servers):
+                    artifact = await self._artifact(planned)
+                    if old.get("Artifact") == artifact:
+                        planned |= {"Folder": old["Folder"], "Artifact": artifact}
+                        kept[variant.folder] = variant.servers
+        return kept
+
+    async def deploy(
+        self,
+        endpoint: str,
+        plan: Iterable[Document],
+        kept: Mapping[Path, list[Server]] | None = None,
+        *,
+        aside: bool = False,
+    ) -> tuple[Variant, ...]:
+        """Start the servers of a plan, except those that run already; when one fails, all new ones are ended."""
+        kept = kept or {}
+        variants = []
+        fresh = [planned for planned in plan if self._home / planned["Folder"] not in kept]
+        try:
+            for planned in plan:
+                folder = self._home / planned["Folder"]
+                if folder in kept:
+                    variants.append(_variant(planned, folder, kept[folder]))
+                    continue
+                model = folder / "model"
+                planned["Artifact"] = await self._artifact(planned)
+                if planned["ModelDataUrl"]:
+                    digest = planned["Environment"].get(DIGEST_VARIABLE)
+                    await asyncio.to_thread(self._objects.download_model, planned["ModelDataUrl"], model, digest)
+                else:
+                    model.mkdir(parents=True, exist_ok=True)
+                variants.append(self.variant(endpoint, planned))
+            new = [server for variant in variants if variant.folder not in kept for server in variant.servers]
+            await start_all(new, aside=aside)
+        except BaseException:
+            for planned in fresh:
+                shutil.rmtree(self._home / planned["Folder"], ignore_errors=True)
+            raise
+        return tuple(variants)
+
+    def variant(self, endpoint: str, planned: Document) -> Variant:
+        servers = [self.server(endpoint, planned, index) for index in range(planned["Count"])]
+        return _variant(planned, self._home / planned["Folder"], servers)
+
+    def server(self, endpoint: str, planned: Document, index: int) -> Server:
+        """Make one of a variant's servers, with an /opt/ml of its own that holds the variant's model."""
+        folder = self._home / planned["Folder"]
+        place = folder / f"instance-{index}"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(folder / "model", place / "model", copy_function=os.link)
+        stream = f"{planned['VariantName']}/i-{folder.name}-{index}"
+        say = self._logs.writer(f"{logs.ENDPOINTS}/{endpoint}", stream)
+        environment = {"AWS_REGION": self._names.region, **planned["Environment"]}
+        image = self._images.find(planned["Image"])
+        return Server(image, place, environment, say, home=self._home, patience_s=planned.get("Patience", PATIENCE_S))
+
+    def drain(self, servers: Iterable[Server], folder: Path | None) -> None:
+        async def ending() -> None:
+            await asyncio.gather(*(server.stop() for server in servers))
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+
+        task = asyncio.create_task(ending())
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
+
+    async def _artifact(self, planned: Document) -> str:
+        return await asyncio.to_thread(self._objects.etag, planned["ModelDataUrl"]) if planned["ModelDataUrl"] else ""
+
+
+async def start_all(servers: Iterable[Server], *, aside: bool = False) -> None:
+    """Start servers side by side; when one fails, or the call is cancelled, all are ended.
+
+    Args:
+        servers: Servers that are not started yet.
+        aside: Whether others answer meanwhile.
+
+    Raises:
+        ServerFailed: If one did not become ready.
+    """
+    servers = list(servers)
+    try:
+        done = await asyncio.gather(*(server.start(aside=aside) for server in servers), return_exceptions=True)
+        failed = [error for error in done if isinstance(error, BaseException)]
+        if failed and isinstance(failed[0], ServerFailed):
+            raise ServerFailed(
+                "The primary container did not pass the ping health check."
+                f" Please check CloudWatch logs for this endpoint: {failed[0]}"
+            ) from failed[0]
+        if failed:
+            raise failed[0]
+    except BaseException:
+        await asyncio.gather(*(server.end() for server in servers))
+        raise
+
+
+def _variant(planned: Document, folder: Path, servers: list[Server]) -> Variant:
+    return Variant(planned["VariantName"], planned["Weight"], folder, servers, planned.get("Shadow", False))

@@ -1,0 +1,78 @@
+"""Makes a training job's /opt/ml, and reads from it the model or the reason of a failure."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from deploy.local.sagemaker.document import Document
+from deploy.local.sagemaker.objects import Objects
+
+FAILURE_LENGTH: Final = 1024
+"""Characters of a FailureReason at most."""
+
+
+def lay_out(objects: Objects, document: Document, folder: Path) -> None:
+    """Make /opt/ml anew: configuration and channels."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for part in ("input/config", "input/data", "model", "output/data", "checkpoints"):
+        (folder / part).mkdir(parents=True)
+    channels = document.get("InputDataConfig", [])
+    for channel in channels:
+        source = channel["DataSource"]["S3DataSource"]
+        objects.download_prefix(source["S3Uri"], folder / "input" / "data" / channel["ChannelName"])
+    _write_configuration(document, folder / "input" / "config")
+
+
+def upload(objects: Objects, document: Document, folder: Path) -> str:
+    """Put the job's results into S3; return the address of its model."""
+    output = document["OutputDataConfig"]
+    base = f"{output['S3OutputPath'].rstrip('/')}/{document['TrainingJobName']}/output"
+    if any((folder / "output" / "data").iterdir()):
+        objects.upload_archive(folder / "output" / "data", f"{base}/output.tar.gz")
+    if output.get("CompressionType") == "NONE":
+        objects.upload_folder(folder / "model", f"{base}/model/")
+        return f"{base}/model/"
+    objects.upload_archive(folder / "model", f"{base}/model.tar.gz")
+    return f"{base}/model.tar.gz"
+
+
+def _write_configuration(document: Document, folder: Path) -> None:
+    resources = document.get("ResourceConfig", {})
+    files: Mapping[str, Document] = {
+        "hyperparameters.json": document.get("HyperParameters", {}),
+        "inputdataconfig.json": {
+            channel["ChannelName"]: {
+                "TrainingInputMode": channel.get("InputMode", "File"),
+                "S3DistributionType": channel["DataSource"]["S3DataSource"].get("S3DataDistributionType", "FullyReplicated"),
+                "RecordWrapperType": channel.get("RecordWrapperType", "None"),
+                "ContentType": channel.get("ContentType", ""),
+            }
+            for channel in document.get("InputDataConfig", [])
+        },
+        "resourceconfig.json": {
+            "current_host": "algo-1",
+            "current_instance_type": resources.get("InstanceType", "ml.m5.large"),
+            "current_group_name": "homogeneousCluster",
+            "hosts": ["algo-1"],
+            "instance_groups": [
+                {
+                    "instance_group_name": "homogeneousCluster",
+                    "instance_type": resources.get("InstanceType", "ml.m5.large"),
+                    "hosts": ["algo-1"],
+                }
+            ],
+            "network_interface_name": "lo",
+        },
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+
+
+def failure_reason(folder: Path, code: int) -> str:
+    """Return the FailureReason of a `train` that failed: its own message, cut to leave room for the exit code."""
+    file = folder / "output" / "failure"
+    told = file.read_text(errors="replace").strip() if file.is_file() else "Please use the logs for what it printed"
+    ending = f", exit code: {code if code >= 0 else 128 - code}"
+    return f"AlgorithmError: {told}"[: FAILURE_LENGTH - len(ending)] + ending

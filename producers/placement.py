@@ -1,0 +1,76 @@
+"""Decides where an event goes on a bus and where reading begins, for Kafka and for memory alike (all ways)."""
+
+from collections.abc import Iterable
+from concurrent.futures import Future
+from functools import lru_cache
+from typing import Final
+
+from kafka.partitioner.default import murmur2
+
+from contracts.events import MAX_EVENT, Event
+from contracts.ports import Record
+from producers.connection import BrokerAbsent as BrokerAbsent
+from producers.connection import BusError as BusError
+
+MAX_VALUE: Final = MAX_EVENT
+
+
+class UnknownTopic(BusError):
+    """The broker has no such topic."""
+
+
+class EventTooLarge(BusError):
+    """The event has over `MAX_VALUE` bytes."""
+
+
+class BusFull(BusError):
+    """Too many bytes wait for acknowledgement."""
+
+
+class Undelivered(BusError):
+    """The broker refused an event, or was away for longer than `DELIVERY_S`."""
+
+
+class BusClosed(BusError):
+    """The bus was closed before."""
+
+
+@lru_cache(maxsize=8192)
+def partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition of a key by Java's murmur2, as aiokafka and so Faust compute it too."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def place_of(event: Event, partitions: dict[str, int]) -> tuple[int, bytes, bytes]:
+    """Return the partition, key and value of an event.
+
+    Raises:
+        BusError: If it has no topic here, or is too large.
+    """
+    if event.topic not in partitions:
+        raise UnknownTopic(f"no topic {event.topic!r} on this bus: it has {', '.join(sorted(partitions))}")
+    key, value = event.record_key(), event.record_value()
+    if len(value) > MAX_VALUE:
+        raise EventTooLarge(f"a {event.type} of {len(value)} bytes: an event has at most {MAX_VALUE}")
+    chosen = event.partition()
+    return partition_of(key, partitions[event.topic]) if chosen is None else chosen, key, value
+
+
+def failed(error: BusError) -> "Future[Record]":
+    future: Future[Record] = Future()
+    future.set_exception(error)
+    return future
+
+
+def first_offset(wanted: int, begin: int, end: int) -> int:
+    """Return the offset from which a partition that has ``begin`` to ``end`` - 1 is read; see `contracts.ports.Since`."""
+    if wanted < 0:
+        wanted += end
+    return begin if wanted > end else max(begin, wanted)
+
+
+def known_partitions(topics: Iterable[str], partitions: dict[str, int]) -> dict[str, int]:
+    unknown = [topic for topic in topics if topic not in partitions]
+    if unknown:
+        raise UnknownTopic(f"no topic {unknown[0]!r} on this bus: it has {', '.join(sorted(partitions))}")
+    return {topic: partitions[topic] for topic in topics}

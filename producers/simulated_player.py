@@ -1,0 +1,349 @@
+"""Decides what a simulated player sends, without a socket or a clock: frames and times in, frames out (ways 1 and 2).
+
+The handwriting is that of the 30 people of data/pen. A person knows what they drew, and judges the models by the guess that
+they are shown first; until that one is there, by the digit to which all guesses together give the highest probability.
+`producers.simulation` gives them a socket.
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID, uuid4
+
+import orjson
+
+from producers.handwriting import Inked, Written, ink
+from producers.simulation_options import SimulationOptions
+from producers.tally import Spread, Tally
+
+_LOOK_S = 2.0  # after this a person stops waiting for the models that have not answered
+FIRST: Final = "shown first"
+"""Stands in the place of a model's name for whichever model led."""
+_RETRY_S = 4.0  # a message that is not acknowledged is sent again, with the same ids; this wait doubles every time
+
+
+@dataclass(slots=True)
+class _Open:
+    """A finished drawing that still waits for something."""
+
+    index: int
+    label: int
+    frame: bytes
+    sent_at: float
+    retry_at: float
+    retries: int = 0
+    saved: bool = False
+    guesses: dict[str, int] = field(default_factory=dict)
+    missed: set[str] = field(default_factory=set)
+    """The models that gave no answer."""
+    lead: str | None = None
+    """The model that is shown first."""
+    consensus: list[float] = field(default_factory=lambda: [0.0] * 10)
+    judged: bool = False
+    correction_id: str | None = None
+    correction: bytes = b""
+    corrected_at: float = 0.0
+    receipted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A drawing that a player is about to send: previews with the time of each, then the finished drawing."""
+
+    drawing_id: str
+    index: int
+    """The player's number in the whole run."""
+    label: int
+    previews: list[tuple[float, bytes]]
+    """Seconds after pen down at human pace, and the frame."""
+    frame: bytes
+    duration_s: float
+
+
+class SimulatedPlayer:
+    """A simulated player: sends drawings and answers the guesses that come back.
+
+    Every message may be sent and received twice: a message is kept with its ids until it is acknowledged, and counted once.
+    """
+
+    def __init__(self, number: int, options: SimulationOptions, pen: Sequence[Written], tally: Tally) -> None:
+        """Make a player who writes as `pen` shows.
+
+        Args:
+            number: From 0; gives each player random numbers of their own under the same seed.
+            options: How they play.
+            pen: What they can write; they draw it in an order of their own, and begin again when it is used up.
+            tally: Where everything is counted.
+        """
+        self._number = number
+        self._options = options
+        self._chance = random.Random(f"{options.seed}/{number}")
+        self._pen = list(pen)
+        self._chance.shuffle(self._pen)
+        self._tally = tally
+        self._models: set[str] = set()
+        """The models that are to answer."""
+        self._seat: str | None = None
+        self._open: dict[str, _Open] = {}
+        self._by_correction: dict[str, str] = {}
+        self._untold: dict[str, float] = {}
+        """When each correction was given for which `yours` has sent no receipt yet."""
+        self._indices = iter(range(number, options.drawings, options.players))
+        self._made = 0
+
+    @property
+    def waiting(self) -> int:
+        """Return the number of finished drawings that are not yet saved, answered by every model, and receipted."""
+        return len(self._open)
+
+    def join(self) -> bytes:
+        """Return the frame that takes a seat, the same one as before if there was one."""
+        return orjson.dumps({"type": "join", "name": f"Player {self._number + 1}", "room": None, "seat": self._seat})
+
+    def draws(self) -> Iterator[Drawn]:
+        """Yield this player's share of the drawings, in order."""
+        for index in self._indices:
+            written = self._pen[self._made % len(self._pen)]
+            self._made += 1
+            yield self._draw(index, written)
+
+    def _draw(self, index: int, written: Written) -> Drawn:
+        inked = ink(written, self._chance)
+        duration_s = inked.duration_ms / 1000
+        count = self._options.previews
+        previews = []
+        for i in range(count):
+            fraction = (i + 1) / (count + 1)
+            previews.append((fraction * duration_s, self._frame(_new_id(), inked.until(fraction), inked, final=False)))
+        drawing_id = _new_id()
+        frame = self._frame(drawing_id, inked.strokes, inked, final=True)
+        return Drawn(drawing_id, index, written.label, previews, frame, duration_s)
+
+    def _frame(self, drawing_id: str, strokes: list[list[list[float]]], inked: Inked, final: bool) -> bytes:
+        return orjson.dumps(
+            {
+                "type": "draw",
+                "drawing_id": drawing_id,
+                "strokes": strokes,
+                "width": inked.width,
+                "height": inked.height,
+                "final": final,
+                "asked": None,
+            }
+        )
+
+    def pen_up(self, drawn: Drawn, at: float) -> list[bytes]:
+        """Return the frames of the finished drawing, which is sent at this time."""
+        self._open[drawn.drawing_id] = _Open(drawn.index, drawn.label, drawn.frame, at, at + _RETRY_S)
+        self._tally.seen["drawn"] += 1
+        return self._perhaps_twice(drawn.frame)
+
+    def _perhaps_twice(self, frame: bytes) -> list[bytes]:
+        if self._chance.random() < self._options.duplicates:
+            self._tally.seen["sent twice"] += 1
+            return [frame, frame]
+        return [frame]
+
+    # --- what comes back
+
+    def receive(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
+        """Handle a frame from the game.
+
+        Args:
+            frame: A frame of the public protocol; unknown types are counted as errors.
+            at: The time, in seconds, by the same clock as all other times.
+
+        Returns:
+            A drawing and the seconds that this person will look at it before `judge` is to be called; or None.
+        """
+        match frame["type"]:
+            case "guess":
+                return self._on_guess(frame, at)
+            case "saved":
+                self._on_saved(frame["drawing_id"], at)
+            case "receipt":
+                self._on_receipt(frame, at)
+            case "missed":
+                return self._on_missed(frame, at)
+            case "joined":
+                self._seat = frame["seat"]
+                self._models = set()
+                self._tally.models = {state["model"]: place for place, state in enumerate(frame["models"])}
+                self._expect(frame["models"])
+            case "model":
+                self._tally.seen["model frames"] += 1
+                self._expect([frame])
+            case "room":
+                self._tally.seen["room frames"] += 1
+            case "error":
+                self._tally.errors[frame["code"]] += 1
+            case other:
+                self._tally.errors[f"unknown frame {other}"] += 1
+        return None
+
+    def _expect(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Wait for the models that are there and shown, and for no other."""
+        for state in states:
+            if state.get("unavailable") is None and state.get("part", "shown") == "shown":
+                self._models.add(state["model"])
+            else:
+                self._models.discard(state["model"])
+        for drawing_id, held in list(self._open.items()):
+            self._perhaps_through(drawing_id, held)
+
+    def _on_saved(self, drawing_id: str, at: float) -> None:
+        held = self._open.get(drawing_id)
+        if held is None or held.saved:
+            self._tally.seen["saved again"] += 1
+            return
+        held.saved = True
+        self._tally.seen["saved"] += 1
+        self._tally.saved.add(UUID(drawing_id))
+        self._tally.took("saved", at - held.sent_at)
+        self._perhaps_through(drawing_id, held)
+
+    def _on_guess(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
+        drawing_id, model = frame["drawing_id"], frame["model"]
+        held = self._open.get(drawing_id)
+        if held is None:
+            self._tally.seen["guesses of previews, and late ones"] += 1
+            return None
+        if model in held.guesses:
+            self._tally.seen["guesses again"] += 1
+            return None
+        if not held.guesses:
+            self._tally.took("first guess", at - held.sent_at)
+        late = self._answered(held)  # the game had given it up, and it came after all
+        held.guesses[model] = frame["label"]
+        for digit, probability in enumerate(frame["probabilities"]):
+            held.consensus[digit] += probability
+        self._tally.guess(model, held.index, frame["label"] == held.label)
+        held.lead = frame.get("lead", held.lead)
+        if model == held.lead:
+            self._tally.guess(FIRST, held.index, frame["label"] == held.label)
+        for hop, ms in frame["hops"].items():
+            self._tally.hops.setdefault((model, hop), Spread()).add(ms)
+        if late:
+            return None
+        if self._answered(held):
+            return self._all_answered(drawing_id, held, at)
+        return (drawing_id, _LOOK_S + self._delay()) if len(held.guesses) == 1 else None
+
+    def _on_missed(self, frame: Mapping[str, Any], at: float) -> tuple[str, float] | None:
+        drawing_id, model = frame["drawing_id"], frame["model"]
+        held = self._open.get(drawing_id)
+        if held is None or model in held.missed or model in held.guesses:
+            return None
+        held.missed.add(model)
+        self._tally.missed[model] += 1
+        return self._all_answered(drawing_id, held, at) if self._answered(held) else None
+
+    def _all_answered(self, drawing_id: str, held: _Open, at: float) -> tuple[str, float] | None:
+        self._tally.seen["answered by every model" if not held.missed else "answered, but not by every model"] += 1
+        self._tally.took("all guesses", at - held.sent_at)
+        self._perhaps_through(drawing_id, held)
+        return None if held.judged else (drawing_id, self._delay())
+
+    def _answered(self, held: _Open) -> bool:
+        return bool(self._models) and held.guesses.keys() | held.missed >= self._models
+
+    def _delay(self) -> float:
+        speed = self._options.speed
+        return self._options.delay_s / speed * self._chance.uniform(0.5, 1.5) if speed else 0.0
+
+    def judge(self, drawing_id: str, at: float) -> list[bytes]:
+        """Return what this player says of the guesses that they see now: a correction, a confirmation, or nothing."""
+        held = self._open.get(drawing_id)
+        if held is None or held.judged:
+            return []
+        held.judged = True
+        shown = held.guesses.get(held.lead or "", held.consensus.index(max(held.consensus)))
+        says = self._options.confirm_probability if shown == held.label else self._options.correct_probability
+        if self._chance.random() >= says:
+            self._perhaps_through(drawing_id, held)
+            return []
+        label = held.label
+        if self._chance.random() < self._options.error_rate:
+            label = (label + self._chance.randint(1, 9)) % 10
+            self._tally.seen["wrong labels given"] += 1
+        self._tally.seen["confirmed" if label == shown else "corrected"] += 1
+        held.correction_id = _new_id()
+        held.corrected_at = at
+        held.retries = 0
+        held.retry_at = at + _RETRY_S
+        held.correction = orjson.dumps(
+            {"type": "correct", "drawing_id": drawing_id, "correction_id": held.correction_id, "label": label}
+        )
+        self._by_correction[held.correction_id] = drawing_id
+        self._untold[held.correction_id] = at
+        return self._perhaps_twice(held.correction)
+
+    def _on_receipt(self, frame: Mapping[str, Any], at: float) -> None:
+        if frame.get("stage") == "personal":
+            if (given_at := self._untold.pop(frame["correction_id"], None)) is not None:
+                self._tally.took("receipt of yours", at - given_at)
+            return
+        drawing_id = self._by_correction.pop(frame["correction_id"], None)
+        held = self._open.get(drawing_id) if drawing_id else None
+        if drawing_id is None or held is None:
+            self._tally.seen["receipts again"] += 1
+            return
+        held.receipted = True
+        self._tally.outcomes[frame["outcome"]] += 1
+        if frame["outcome"] != "refused":
+            self._tally.receipted[UUID(frame["correction_id"])] = UUID(drawing_id)
+        self._tally.took("receipt", at - held.corrected_at)
+        self._perhaps_through(drawing_id, held)
+
+    def _perhaps_through(self, drawing_id: str, held: _Open) -> None:
+        spoken = held.judged and (held.correction_id is None or held.receipted)
+        if held.saved and spoken and self._answered(held):
+            del self._open[drawing_id]
+            self._tally.seen["through"] += 1
+
+    # --- what is not acknowledged
+
+    def again(self, at: float, everything: bool = False) -> list[bytes]:
+        """Return the frames to send again: those that were not acknowledged in time, with the same ids.
+
+        Args:
+            at: The time.
+            everything: Whether the socket was reconnected: then all that is open is sent again, since answers may be lost too.
+        """
+        frames = []
+        for held in self._open.values():
+            if not (everything or held.retry_at <= at):
+                continue
+            missing = not held.saved or (everything and not self._answered(held))
+            if missing:
+                frames.append(held.frame)
+            if held.correction_id is not None and not held.receipted:
+                frames.append(held.correction)
+                missing = True
+            if missing:
+                held.retries += 1
+            held.retry_at = at + _RETRY_S * 2**held.retries
+        self._tally.seen["sent again"] += len(frames)
+        return frames
+
+    def give_up(self, at: float) -> None:
+        """Stop waiting for drawings that are older than this player's patience, and count what was missing."""
+        for drawing_id, held in list(self._open.items()):
+            if at - max(held.sent_at, held.corrected_at) < self._options.patience_s:
+                continue
+            del self._open[drawing_id]
+            self._tally.seen["unfinished"] += 1
+            if not held.saved:
+                self._tally.seen["never saved"] += 1
+            if not self._answered(held):
+                self._tally.seen["answers not seen"] += 1
+            if held.correction_id is not None and not held.receipted:
+                self._by_correction.pop(held.correction_id, None)
+                self._untold.pop(held.correction_id, None)
+                self._tally.seen["receipts not seen"] += 1
+
+
+def _new_id() -> str:
+    """Make an id that no run had before, or a second run with the same seed would repeat the first one's messages."""
+    return str(uuid4())

@@ -1,0 +1,234 @@
+"""Simulated players over the public WebSocket, and the report of what they saw (stands outside all three ways).
+
+They know only what a browser knows: the protocol of /ws/play. One asyncio process runs a hundred of them. A socket that
+drops is opened again with the same seat, and what was not acknowledged is sent again with the same ids.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import orjson
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from contracts.events import now
+from producers.handwriting import handwriting
+from producers.simulated_player import SimulatedPlayer
+from producers.simulation_options import SimulationOptions
+from producers.simulation_report import SimulationReport, report
+from producers.tally import Tally
+
+Progress = Callable[[int, int], None]
+"""Called a few times a second with the number of drawings that are done and of all drawings."""
+
+_TICK_S = 0.25
+_MOST_WAITING = 64  # open drawings of one player; beyond it the player waits, and the report says how often
+_LONGEST_WAIT_S = 1.0  # the pause between two tries to reach the game
+
+
+class NoGame(ConnectionError):
+    """No game answers at that address."""
+
+
+async def simulate(
+    options: SimulationOptions, progress: Progress | None = None, enough: asyncio.Event | None = None
+) -> SimulationReport:
+    """Play until every drawing is done or given up.
+
+    The report has the ids that `deploy.audit.audit` looks for on the log.
+
+    Args:
+        options: How many play, and how.
+        progress: Called with the progress.
+        enough: Once it is set, nobody begins another drawing.
+
+    Raises:
+        NoGame: If nobody answers at the address.
+    """
+    url = _socket_url(options.url)
+    headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
+    await _knock(url, headers)
+    tally = Tally(options.drawings)
+    pens = list(handwriting(options.data).values())
+    enough = enough or asyncio.Event()
+    players = [SimulatedPlayer(i, options, pens[i % len(pens)], tally) for i in range(options.players)]
+    connections = [_Connection(player, i, url, headers, options, tally, enough) for i, player in enumerate(players)]
+    loop = asyncio.get_running_loop()
+    started, began = now(), loop.time()
+    playing = asyncio.gather(*(connection.play() for connection in connections))
+    try:
+        while not playing.done():
+            await asyncio.wait([playing], timeout=_TICK_S)
+            for connection in connections:
+                await connection.tick()
+            if progress:
+                progress(tally.seen["through"] + tally.seen["unfinished"], options.drawings)
+        await playing
+    finally:
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+    return report(options, tally, started, loop.time() - began)
+
+
+def _socket_url(url: str) -> str:
+    parts = urlsplit(url)
+    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    return urlunsplit((scheme, parts.netloc, parts.path if len(parts.path) > 1 else "/ws/play", "", ""))
+
+
+async def _knock(url: str, headers: dict[str, str]) -> None:
+    try:
+        async with connect(url, additional_headers=headers, proxy=None, compression=None):
+            pass
+    except (OSError, WebSocketException) as refused:
+        raise NoGame(f"no game at {url} ({refused}): start one with `gamenight up`, or name it with --url") from refused
+
+
+class _Connection:
+    """A player's connection: carries their frames, and connects again when the socket drops."""
+
+    def __init__(
+        self,
+        player: SimulatedPlayer,
+        number: int,
+        url: str,
+        headers: dict[str, str],
+        options: SimulationOptions,
+        tally: Tally,
+        enough: asyncio.Event,
+    ) -> None:
+        self._player = player
+        self._enough = enough
+        self._connect = partial(
+            connect, url, additional_headers=headers, proxy=None, compression=None, close_timeout=1, open_timeout=5
+        )
+        self._options = options
+        self._tally = tally
+        self._chance = random.Random(f"pace/{options.seed}/{number}")
+        self._socket: ClientConnection | None = None
+        self._seated = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._looking: set[asyncio.TimerHandle] = set()
+        self._done = False
+        self._saying: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    async def play(self) -> None:
+        """Draw this player's share; return when all of it is done or given up."""
+        holding = asyncio.create_task(self._hold_on())
+        try:
+            drawing = asyncio.create_task(self._draw())
+            await asyncio.wait([holding, drawing], return_when=asyncio.FIRST_COMPLETED)
+            for task in (drawing, holding):
+                if task.done():
+                    task.result()
+        finally:
+            self._done = True
+            drawing.cancel()
+            for handle in self._looking:
+                handle.cancel()
+            if self._socket is not None:
+                await self._socket.close()
+            holding.cancel()
+            await asyncio.gather(drawing, holding, return_exceptions=True)
+
+    async def tick(self) -> None:
+        """Send again what was not acknowledged in time, and give up what is too old."""
+        self._player.give_up(self._loop.time())
+        if self._seated.is_set():
+            await self._say(self._player.again(self._loop.time()))
+        self._moved.set()
+
+    async def _draw(self) -> None:
+        await self._seated.wait()
+        pace, speed = self._options.pace_s, self._options.speed
+        due = self._loop.time() + self._chance.uniform(0, pace)
+        for drawn in self._player.draws():
+            if pace:
+                await self._until(due)
+                due += pace * self._chance.uniform(0.5, 1.5)
+            if self._enough.is_set():
+                break
+            down = self._loop.time()
+            for after_s, frame in drawn.previews:
+                if pace:
+                    await self._until(down + after_s / speed)
+                self._tally.seen["previews"] += 1
+                await self._say([frame])
+            if pace:
+                await self._until(down + drawn.duration_s / speed)
+            await self._say(self._player.pen_up(drawn, self._loop.time()))
+            if pace and self._player.waiting > _MOST_WAITING:
+                self._tally.seen["held back"] += 1
+            await self._fewer_than(_MOST_WAITING if pace else 1)
+        await self._fewer_than(1)
+
+    async def _until(self, when: float) -> None:
+        await asyncio.sleep(max(0.0, when - self._loop.time()))
+
+    async def _fewer_than(self, waiting: int) -> None:
+        while self._player.waiting >= waiting:
+            self._moved.clear()
+            await self._moved.wait()
+
+    async def _say(self, frames: Iterable[bytes]) -> None:
+        for frame in frames:
+            if self._socket is None or not self._seated.is_set():
+                return  # it is kept, and sent once there is a seat again
+            try:
+                await self._socket.send(frame, text=True)
+            except ConnectionClosed:
+                return
+
+    async def _hold_on(self) -> None:
+        wait_s = 0.05
+        while True:
+            try:
+                async with self._connect() as self._socket:
+                    await self._socket.send(self._player.join(), text=True)
+                    while True:
+                        await self._receive(orjson.loads(await self._socket.recv(decode=False)))
+                        wait_s = 0.05
+            except ConnectionClosed as closed:
+                if self._done:
+                    return
+                code = closed.rcvd.code if closed.rcvd else "without a close frame"
+                self._tally.errors[f"socket closed, {code}"] += 1
+            except InvalidStatus as refused:
+                self._tally.errors[f"socket refused, {refused.response.status_code}"] += 1
+            except (OSError, WebSocketException):
+                self._tally.errors["game not reached"] += 1
+            finally:
+                self._socket = None
+                self._seated.clear()
+            await asyncio.sleep(wait_s * self._chance.uniform(0.5, 1.5))
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+    async def _receive(self, frame: dict[str, Any]) -> None:
+        look = self._player.receive(frame, self._loop.time())
+        if frame["type"] == "joined":
+            self._seated.set()
+            self._tally.seen["seats taken"] += 1
+            await self._say(self._player.again(self._loop.time(), everything=True))
+        elif look is not None:
+            drawing_id, in_s = look
+            if in_s:
+                self._look_later(drawing_id, in_s)
+            else:
+                await self._say(self._player.judge(drawing_id, self._loop.time()))
+        self._moved.set()
+
+    def _look_later(self, drawing_id: str, in_s: float) -> None:
+        def look() -> None:
+            self._looking.discard(handle)
+            saying = asyncio.ensure_future(self._say(self._player.judge(drawing_id, self._loop.time())))
+            self._saying.add(saying)
+            saying.add_done_callback(self._saying.discard)
+            self._moved.set()
+
+        handle = self._loop.call_later(in_s, look)
+        self._looking.add(handle)

@@ -1,0 +1,236 @@
+"""One step of a fold: records in; state, offsets and outgoing events in one transaction (way 2, LEARN). No Faust here."""
+
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+
+from contracts.events import Event, MessageRejected
+from contracts.ports import Cells, Origin, Record
+from contracts.records import read, rejection
+from streams.ledger import Identity, Ledger, LedgerTaken
+
+_log = structlog.get_logger()
+_NOT_OF_A_RECORD: Final = (sqlite3.Error, LedgerTaken, OSError)
+"""Errors of the state, and not of the record that is folded: they end the process."""
+
+
+_ASIDE: Final = 3
+
+
+class Fold(Protocol):
+    """A state that is a function of topics, and what it has to say as it changes. Values in, events out.
+
+    Every method is called by one task, one partition at a time. State lives in the cells: what is kept in memory beside them is
+    a copy that `open` reads and `settle` writes.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of its state files."""
+        ...
+
+    @property
+    def schema(self) -> str:
+        """What its cells are made of and made with, such as the list of models: a state of another schema is folded again."""
+        ...
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The topics that it reads, of one number of partitions; partition n of all of them meets on one worker."""
+        ...
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Take up a partition: nothing in memory of it is valid any more. Gives what is worth saying again."""
+        ...
+
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+        """Fold one event in. Offsets are those of the event's own topic and rise; each is given once.
+
+        Raises:
+            Exception: The event becomes a MessageRejected and its cells are put back; so change memory last, after all that
+                can fail.
+        """
+        ...
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Write what memory holds to the cells: called once a step, in its transaction. Gives what is said once a step.
+
+        Raises:
+            Exception: The step's records are folded in one by one, after `close` and `open`; one that fails alone is rejected.
+        """
+        ...
+
+    def close(self, partition: int) -> None:
+        """Let go of a partition, whose cells can be read no more: another process may have it from here on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """A partition's topics as the broker has them now."""
+
+    cluster: str
+    """The id of the Kafka cluster; empty: it is not known."""
+    first: Mapping[str, int]
+    """By topic, the offset of the oldest record that is kept."""
+    end: Mapping[str, int]
+    """By topic, the offset of the next record to come."""
+
+
+def take_up(path: Path, fold: Fold, partition: int, log: Log) -> Ledger:
+    """Open the ledger of a partition, and have the fold go on where it stands.
+
+    One that is no state of this fold and this log is put aside, and the log is folded again: never is a wrong state gone on
+    from, nor a record passed over since another log had one of its offset.
+    """
+    identity = Identity(fold.schema, log.cluster)
+    ledger: Ledger | None = None
+    try:
+        ledger = Ledger(path)
+        why = _unfit(ledger, identity, log)
+        if why is None:
+            if ledger.untouched:
+                ledger.name(identity, _goal(fold, log))
+            _tell_lost(ledger, fold, partition, log)
+            begin(ledger, fold, partition)
+            return ledger
+    except sqlite3.OperationalError:  # such as a full disk: it says nothing of what is kept
+        raise
+    except sqlite3.DatabaseError as wrong:
+        why = f"it is damaged ({wrong})"
+    except _NOT_OF_A_RECORD:
+        raise
+    except Exception as wrong:  # noqa: BLE001 what cannot be read is folded again
+        why = f"it cannot be read ({type(wrong).__name__}: {wrong})"
+    if ledger is not None:
+        fold.close(partition)
+        ledger.close()
+    kept = _put_aside(path)
+    where = {"fold": fold.name, "partition": partition}
+    _log.error("state of something else: folded again from the log", why=why, aside=str(kept), **where)
+    for topic, first in log.first.items():
+        if first > 0:
+            _log.error("the log begins later: what was before is in no state now", topic=topic, first=first, **where)
+    ledger = Ledger(path)
+    ledger.name(identity, _goal(fold, log))
+    begin(ledger, fold, partition)
+    return ledger
+
+
+def _unfit(ledger: Ledger, identity: Identity, log: Log) -> str | None:
+    """Why a ledger is no state to go on from; None: it is."""
+    kept = ledger.identity
+    if ledger.untouched:
+        return None
+    if kept is None:
+        return "it does not say what it is a state of"
+    if kept.schema != identity.schema:
+        return f"it is a state of {kept.schema!r}, and {identity.schema!r} is wanted"
+    if kept.cluster and identity.cluster and kept.cluster != identity.cluster:
+        return f"it is of the Kafka cluster {kept.cluster}, and this one is {identity.cluster}"
+    ahead = [topic for topic, end in log.end.items() if ledger.offset(topic) >= end]
+    return f"it is ahead of {', '.join(ahead)}" if ahead else None
+
+
+def _goal(fold: Fold, log: Log) -> dict[str, tuple[int, int]]:
+    return {t: (log.first[t], log.end[t]) for t in fold.sources if log.end.get(t, 0) > log.first.get(t, 0)}
+
+
+def _tell_lost(ledger: Ledger, fold: Fold, partition: int, log: Log) -> None:
+    """Say what the log has dropped before it was folded in: the state is kept, and goes on with what is there."""
+    for topic, first in log.first.items():
+        lost = first - ledger.offset(topic) - 1
+        if lost > 0 and not ledger.untouched:
+            where = {"fold": fold.name, "partition": partition, "topic": topic}
+            _log.error("the log was cut before it was folded in: the state goes on without these records", lost=lost, **where)
+
+
+def _put_aside(path: Path) -> Path:
+    """Rename a ledger, so that whoever wants can look at what it held; of each only the last few are kept."""
+    aside = path.with_name(f"{path.name}.{time.time_ns()}.aside")
+    path.rename(aside)
+    for rest in ("-wal", "-shm"):  # there, if somebody else has it open too
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + rest).rename(aside.with_name(aside.name + rest))
+    for old in sorted(path.parent.glob(f"{path.name}.*.aside"))[:-_ASIDE]:
+        for rest in ("", "-wal", "-shm"):
+            old.with_name(old.name + rest).unlink(missing_ok=True)
+    return aside
+
+
+def begin(ledger: Ledger, fold: Fold, partition: int) -> None:
+    """Take up a partition where its ledger says."""
+    with ledger.step():
+        ledger.post(fold.open(ledger, partition))
+
+
+def advance(ledger: Ledger, fold: Fold, partition: int, records: Sequence[Record]) -> None:
+    """Fold records of one partition in, in one transaction; what they cause waits in the ledger's outbox.
+
+    A record at or below the offset of its topic in the ledger has been folded in: twice is once. One that cannot be read or
+    decided is rejected, and the next one is handled. If the step as a whole fails, its records are folded in one by one from
+    what the ledger holds, so that whichever is to blame is rejected too.
+    """
+    news = [record for record in records if record.offset > ledger.offset(record.topic)]
+    try:
+        _step(ledger, fold, partition, news)
+    except _NOT_OF_A_RECORD:
+        raise
+    except Exception:  # noqa: BLE001 one bad message stops nothing: find it
+        _log.exception("step failed, its records are folded in one by one", fold=fold.name, partition=partition)
+        _again(ledger, fold, partition)
+        for record in news:
+            try:
+                _step(ledger, fold, partition, [record])
+            except _NOT_OF_A_RECORD:
+                raise
+            except Exception as wrong:  # noqa: BLE001 one bad message stops nothing
+                _again(ledger, fold, partition)
+                with ledger.step():
+                    ledger.post([told(rejection(record, fold.name, wrong))])
+                    ledger.move(record.topic, record.offset)
+
+
+def _step(ledger: Ledger, fold: Fold, partition: int, records: Sequence[Record]) -> None:
+    with ledger.step():
+        folded = False
+        for record in records:
+            if record.offset <= ledger.offset(record.topic):
+                continue
+            folded = True
+            ledger.post(_decide(ledger, fold, partition, record))
+            ledger.move(record.topic, record.offset)
+        if folded:
+            ledger.post(fold.settle(ledger, partition))
+
+
+def _again(ledger: Ledger, fold: Fold, partition: int) -> None:
+    """Have the fold read the ledger again: what it holds in memory is from a step that failed."""
+    fold.close(partition)
+    begin(ledger, fold, partition)
+
+
+def _decide(ledger: Ledger, fold: Fold, partition: int, record: Record) -> list[Event]:
+    event = read(record, fold.name)
+    if isinstance(event, MessageRejected):
+        return [told(event)]
+    if event is None:
+        return []
+    try:
+        with ledger.attempt():
+            return list(fold.apply(ledger, event, Origin(partition, record.offset, len(record.value or b""))))
+    except Exception as wrong:  # noqa: BLE001 one bad message stops nothing
+        return [told(rejection(record, fold.name, wrong))]
+
+
+def told(rejected: MessageRejected) -> MessageRejected:
+    """Write a rejection into the process's own log too, and return it."""
+    where = {"topic": rejected.source, "partition": rejected.source_partition, "offset": rejected.source_offset}
+    _log.warning("message rejected", stage=rejected.stage, error=rejected.error, **where)
+    return rejected

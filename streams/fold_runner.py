@@ -1,0 +1,171 @@
+"""Runs a fold: one ledger for each partition that is assigned here; folds what comes, publishes, then acknowledges (way 2).
+
+The order is what makes it exact. State, offsets and what is to be said are one transaction of the ledger; then the outbox is
+sent and the broker's answer awaited; Kafka's own commit comes last. A process that dies in between reads the same records
+again, and the ledger knows them.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from contracts.events import FoldAdvanced
+from contracts.ports import Partition, Record
+from streams.delivery import QUEUED, STEP, Delivery, take_gathered
+from streams.fold import Fold, Log, advance, take_up
+from streams.ledger import Ledger
+from streams.progress import gaps, next_offset
+
+_log = structlog.get_logger()
+_TELL_S: Final = 0.5
+"""How often the runner says how far a state is folded again."""
+
+Send = Callable[[str, bytes, bytes, int | None], Coroutine[Any, Any, Awaitable[object]]]
+"""Sends a record (topic, key, value, partition; None: by the key); what it returns is done at the broker's acknowledgement."""
+OnTheLog = Callable[[str, int, int], Coroutine[Any, Any, int | None]]
+"""Finds the offset of the first record of a partition from an offset on, as a reader of its own; None: none came in time."""
+
+
+class RecordsPassedOver(RuntimeError):
+    """Records that are on the log did not come: the process ends, and its next one reads them from where the ledger stands."""
+
+
+class FoldRunner:
+    """A fold at work."""
+
+    def __init__(self, fold: Fold, folder: Path, send: Send, on_the_log: OnTheLog, step: int = STEP) -> None:
+        """Prepare; `take_up` opens the ledgers.
+
+        Args:
+            fold: What is folded.
+            folder: Where the ledgers are, one file a partition.
+            send: How events are published.
+            on_the_log: How the log is asked for records that did not come.
+            step: Most records that are folded in one transaction.
+        """
+        self.fold = fold
+        self.gathered: asyncio.Queue[Delivery | None] = asyncio.Queue(maxsize=QUEUED)
+        """None: a ledger was opened, and may have something to say."""
+        self._folder = folder
+        self._send = send
+        self._on_the_log = on_the_log
+        self._step = step
+        self._ledgers: dict[int, Ledger] = {}
+        self._begun: dict[Partition, int] = {}
+        """The offset at which reading began, of the partitions that are here."""
+        self._told: dict[int, float] = {}
+        """How much was said to be folded."""
+        self._told_at = 0.0
+        self._working = asyncio.Lock()
+
+    def positions(self, first: Mapping[Partition, int], ends: Mapping[Partition, int], cluster: str) -> dict[Partition, int]:
+        """Open the ledgers of the partitions that are assigned, and say where each is to be read from.
+
+        Args:
+            first: The oldest offset of each assigned partition.
+            ends: The next offset to be written of each.
+            cluster: The id of the Kafka cluster.
+        """
+        mine = [place for place in ends if place[0] in self.fold.sources]
+        wanted: dict[Partition, int] = {}
+        for partition in {place[1] for place in mine}:
+            here = [place for place in mine if place[1] == partition]
+            log = Log(cluster, {place[0]: first[place] for place in here}, {place[0]: ends[place] for place in here})
+            self.take_up(partition, log)
+            wanted |= {place: self._begun[place] for place in here}
+        return wanted
+
+    def take_up(self, partition: int, log: Log) -> Ledger:
+        """Open the partition's ledger if it is not open: see `streams.fold.take_up`."""
+        if partition not in self._ledgers:
+            ledger = take_up(self._folder / f"{partition}.sqlite", self.fold, partition, log)
+            self._ledgers[partition] = ledger
+            if not self.gathered.full():
+                self.gathered.put_nowait(None)
+        ledger = self._ledgers[partition]
+        for topic, first in log.first.items():
+            self._begun[topic, partition] = next_offset(ledger.offset(topic), first)
+        return ledger
+
+    async def release(self) -> None:
+        """Finish the step under way and let go of all partitions: their next owner may be another process."""
+        async with self._working:
+            while self._ledgers:
+                partition, ledger = self._ledgers.popitem()
+                self.fold.close(partition)
+                ledger.close()
+            self._begun.clear()
+            self._told.clear()
+            while not self.gathered.empty():
+                self.gathered.get_nowait()
+
+    async def run(self) -> None:
+        """Fold what comes; say what it causes; acknowledge it."""
+        while True:
+            gathered = await take_gathered(self.gathered, self._step)
+            async with self._working:
+                by_partition: dict[int, list[Delivery]] = defaultdict(list)
+                for delivery in filter(None, gathered):
+                    by_partition[delivery.record.partition].append(delivery)
+                mine = [(p, several) for p, several in by_partition.items() if p in self._ledgers]
+                for partition, several in mine:
+                    records = [delivery.record for delivery in several]
+                    await self._look_for_gaps(self._ledgers[partition], records)
+                    advance(self._ledgers[partition], self.fold, partition, records)
+                await self._publish()
+                await self._tell()
+                for _, several in mine:
+                    for delivery in several:
+                        delivery.ack()
+
+    async def _look_for_gaps(self, ledger: Ledger, records: Sequence[Record]) -> None:
+        """See that nothing between what is folded and what has come is on the log.
+
+        Offsets may be missing there: those of transactions' markers, of what was compacted, of what retention has taken. A
+        reader of its own says which it is: the log's own gaps it has too.
+
+        Raises:
+            RecordsPassedOver: If there is a record that did not come.
+        """
+
+        def expected(place: Partition) -> int:
+            return next_offset(ledger.offset(place[0]), self._begun.get(place, 0))
+
+        for gap in gaps(records, expected):
+            found = await self._on_the_log(gap.topic, gap.partition, gap.first)
+            if found is None or found < gap.end:
+                raise RecordsPassedOver(f"{gap.topic}/{gap.partition}: {gap.first} was to come, and {gap.end} came")
+            where = {"topic": gap.topic, "partition": gap.partition, "first": gap.first}
+            _log.warning("offsets that the log does not have", n=gap.end - gap.first, **where)
+
+    async def _tell(self) -> None:
+        """Say how far a state is that is folded again: at once when a partition is taken up or done, else now and then."""
+        pending: list[Awaitable[object]] = []
+        now = time.monotonic()
+        for partition, ledger in self._ledgers.items():
+            folded, told = ledger.folded, self._told.get(partition)
+            if folded == told or not (told is None or folded == 1 or now - self._told_at > _TELL_S):
+                continue
+            self._told[partition] = folded
+            self._told_at = now
+            if folded < 1:
+                _log.info("folded again", fold=self.fold.name, partition=partition, percent=int(folded * 100))
+            event = FoldAdvanced(fold=self.fold.name, source_partition=partition, fraction=folded)
+            pending.append(await self._send(event.topic, event.record_key(), event.record_value(), event.partition()))
+        if pending:
+            await asyncio.gather(*pending)
+
+    async def _publish(self) -> None:
+        sent = {ledger: unsent for ledger in self._ledgers.values() if (unsent := ledger.outgoing())}
+        pending = [
+            await self._send(out.topic, out.key, out.value, out.partition) for several in sent.values() for out in several
+        ]
+        if pending:
+            await asyncio.gather(*pending)
+        for ledger, several in sent.items():
+            ledger.sent(several)

@@ -1,0 +1,65 @@
+"""Who guesses, by one routing table, and how those who are asked do (way 1, ANSWER). Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from contracts.events import BLEND, PERSONAL_MODEL
+from streams.personal_model import SHARED
+from streams.routing import Table
+
+
+class Answerer(NamedTuple):
+    """A version that can answer: a model's own, or the candidate beside it."""
+
+    model: str
+    beside: bool = False
+
+
+class Standing(NamedTuple):
+    """Whether an answerer over the network can be asked now, and waited for."""
+
+    resting: str | None = None
+    """Why it is not asked now; None: it is."""
+    overdue: bool = False
+    """Whether nobody should wait for its next answer."""
+
+
+WELL: Final = Standing()
+
+
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """Who guesses, by one routing table."""
+
+    table: Table
+    batch: tuple[str, ...]
+    """The batch models that are asked."""
+    here: tuple[str, ...]
+    """The models that answer in this process."""
+    shown: tuple[str, ...]
+    """The models among these, and the blend, that players see."""
+    blends: bool
+    """Whether the blend guesses."""
+    voice: str | None
+    """The model that speaks in the blend for those that answer here; None: none does, unless no other model answers.
+
+    A player's own model stands for the shared one too, which it is made of: both would count it twice.
+    """
+
+    @classmethod
+    def of(cls, table: Table, batch_models: Sequence[str]) -> "Lineup":
+        """Read from a table which of these batch models, and of those that answer here, guess."""
+        batch = tuple(model for model in batch_models if model in table.batch and table.part(model) != "off")
+        own = (PERSONAL_MODEL,) if table.part(PERSONAL_MODEL) != "off" else ()
+        blends = table.part(BLEND) != "off"
+        here = (*table.online, *own)
+        shown = tuple(m for m in (*batch, *here, *((BLEND,) if blends else ())) if table.part(m) == "shown")
+        voice = next((model for model in (PERSONAL_MODEL, SHARED) if table.part(model) == "shown"), None)
+        return cls(table, batch, here, shown, blends, voice)
+
+    def lead(self, wanted: str | None, standings: Mapping[Answerer, Standing]) -> str | None:
+        """Choose the model that is shown first: the ``wanted`` one, unless it will not answer; None: none is shown."""
+        if wanted in self.shown and standings.get(Answerer(wanted), WELL).resting is None:
+            return wanted
+        return BLEND if BLEND in self.shown else next(iter(self.shown), None)

@@ -1,0 +1,322 @@
+"""`yours`: what each player has taught, remembered over what the shared model knows (way 2, LEARN; asked by way 1). Pure.
+
+A kernel memory: a drawing that looks like one that the player has labelled gets that label's vote, the more the more alike they
+are; the shared model keeps its say, less of it the more often it was wrong with this player. Until the first label the answer
+is the shared model's own.
+
+    p ~ r^2 p_shared + 10 sum_i exp(20 (cos(e, e_i) - 1)) onehot(y_i) + 1e-6        r = (hits + 6) / (n + 6)
+
+What is remembered is a function of the set of the latest revisions of the player's examples, so every order of arrival ends in
+the same answers. Twice is harmless: a revision at or below the one that is held changes nothing, and each correction gets one
+receipt.
+
+A player's **correction** is counted when an example first stands on it and has a label. One that was replaced before its
+drawing's features came is not learned here, and one on a drawing older than all that are kept is not counted.
+
+The fold runs inside the router's process, on the same loop, and is asked there without a call: a partition of drawings.v1 and
+the same one of examples.v1 are always with the same worker. See `streams.bandit` for whom it would show a player first, and
+`streams.blend` for what the corrections of all players make of the blend.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+import numpy as np
+from cachetools import LRUCache
+from numpy.typing import NDArray
+
+from contracts.events import (
+    DIGITS,
+    ONLINE_MODELS,
+    PERSONAL_MODEL,
+    CorrectionReceipt,
+    Event,
+    ExampleLabelled,
+    ExampleProbed,
+    ModelChange,
+    ModelName,
+    Outcome,
+    ReceiptProbed,
+    ShownGuess,
+)
+from contracts.ports import Cells, Origin
+from streams.bandit import Belief, Means, outcomes, pick
+from streams.blend import BlendWeights, blend_weights
+from streams.player_memory import (
+    NO_ROWS,
+    NONE,
+    ROW,
+    ROWS_A_CELL,
+    Rows,
+    Said,
+    age_of,
+    in_order,
+    read,
+    remembered,
+    row_of,
+    same_drawing,
+    write,
+)
+
+SHARED: Final = ONLINE_MODELS[0]
+"""The online model that is asked where a player has taught nothing like it."""
+GENERATION: Final = "own1"
+KEPT: Final = 256
+"""Drawings remembered of a player, the newest: .97^256 is 0.0004, so none before them would count in ``r``; and a player's own
+hand is told in some dozens. That is 75 KB of a player, asked in some 50 us."""
+SHARPNESS: Final = 20.0
+"""The sharpness of the kernel: two drawings with a cosine of .9 are worth a seventh of the same drawing twice."""
+VOTE: Final = 10.0
+"""The vote of a remembered drawing for one just like it, where the shared model's whole say is 1."""
+FADING: Final = 0.97
+"""What is left of the weight of a hit or miss of the shared model with each later label."""
+_TRUST: Final = 6.0
+_FLOOR: Final = 1e-6
+_LOADED: Final = 16_384
+"""Drawings of a partition's players that are held in memory, the latest asked for: some 8 MB at most."""
+_MEANS: Final = "means"
+
+Floats = NDArray[np.float64]
+
+
+class Player:
+    """What is remembered of a player; never changed in place."""
+
+    __slots__ = ("_known", "_picked", "belief", "rows", "said", "version")
+
+    def __init__(self, rows: Rows, said: Said, belief: Belief | None) -> None:
+        """Hold what is remembered.
+
+        Args:
+            rows: Of `ROW`, in any order.
+            said: Of them.
+            belief: None: the player has said nothing yet.
+        """
+        self.rows = rows
+        self.said = said
+        self.belief = belief
+        self._known: tuple[NDArray[np.float32], NDArray[np.float32], float] | None = None
+        self._picked: tuple[Sequence[ModelName], Mapping[str, float], ModelName] | None = None
+        self.version = f"{GENERATION}+{np.count_nonzero(remembered(rows))}" if len(rows) else f"{GENERATION}+0"
+
+    @classmethod
+    def nobody(cls) -> "Player":
+        """Return a player who has corrected nothing yet."""
+        return cls(NO_ROWS, Said.nothing(0), None)
+
+    def answer(self, embeddings: NDArray[np.float32], shared: Floats) -> Floats:
+        """Answer by the formula above, for embeddings of shape (n, d) and the shared model's answers to them, shape (n, 10)."""
+        if not len(self.rows):
+            return shared
+        if self._known is None:
+            self._known = self._know()
+        units, votes, trust = self._known
+        if not len(units):
+            return shared
+        asked = embeddings / np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings) + _FLOOR**2)[:, None]
+        alike = np.exp(SHARPNESS * (asked @ units.T - 1.0))
+        p: Floats = trust * shared + alike @ votes + _FLOOR
+        p /= p.sum(axis=1, keepdims=True)
+        return p
+
+    def pick(self, player_id: str, arms: Sequence[ModelName], means: Mapping[str, float]) -> tuple[ModelName, int]:
+        """Which model to show first, and after how many corrections; ``means``: those in force."""
+        belief = self.belief or Belief(0, {}, {}, means)
+        if self._picked is None or self._picked[0] != arms or self._picked[1] is not belief.means:
+            self._picked = (arms, belief.means, pick(player_id, belief, arms))
+        return self._picked[2], belief.corrections
+
+    def _know(self) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+        """Unit embeddings, votes (m, 10) and how much of a say the shared model has; in the order in which they were drawn."""
+        at = in_order(self.rows, remembered(self.rows))
+        embeddings = self.rows["embedding"][at]
+        units = embeddings / np.sqrt(np.einsum("md,md->m", embeddings, embeddings))[:, None]
+        votes = np.zeros((len(at), DIGITS), np.float32)
+        votes[np.arange(len(at)), self.rows["label"][at]] = VOTE
+        weights = FADING ** np.arange(len(at) - 1, -1, -1)
+        r = (weights @ self.rows["hit"][at] + _TRUST) / (weights.sum() + _TRUST)
+        return units, votes, float(r * r)
+
+
+_EQUAL: Final = blend_weights(Means.of(None))
+
+
+@dataclass(slots=True)
+class _Partition:
+    """What is in memory of a partition that is here."""
+
+    cells: Cells
+    means: Means
+    weights: BlendWeights
+    """The blend's weights that follow from the means in force."""
+    players: LRUCache[str, Player] = field(default_factory=lambda: LRUCache(_LOADED, lambda player: 1 + len(player.rows)))
+    """The players asked for lately, as many as have `_LOADED` rows, each counted as one row more."""
+    news: bool = False
+    """Whether an example has come since the means were written."""
+
+    def player(self, player_id: str) -> Player:
+        """Return a player, who is read from the cells if need be."""
+        player = self.players.get(player_id)
+        if player is None:
+            player = self.players[player_id] = Player(*read(self.cells, player_id))
+        return player
+
+
+class Personal:
+    """The fold from examples to what each player's own model remembers, and the receipts of what each label changed."""
+
+    name = "personal"
+    sources = ("examples.v1",)
+
+    def __init__(self, reader: str) -> None:
+        """Learn from embeddings that were read with ``reader``, and from no others."""
+        self._reader = reader
+        made_of = sha256(repr((ROW.descr, ROWS_A_CELL, SHARED, GENERATION)).encode()).hexdigest()[:16]
+        self.schema = f"personal 3, keeps {KEPT}, reads {reader}, cells {made_of}"
+        self._partitions: dict[int, _Partition] = {}
+
+    # --- way 1: asked by the router
+
+    def answer(self, partition: int, player_id: str, embeddings: NDArray[np.float32], shared: Floats) -> tuple[Floats, str]:
+        """Answer with a player's own model.
+
+        Args:
+            partition: Of the player. One that is not here answers as for somebody who has taught nothing.
+            player_id: Whose model.
+            embeddings: Shape (n, d).
+            shared: What the shared model says of them, shape (n, 10).
+
+        Returns:
+            Probabilities, shape (n, 10): ``shared`` itself where nothing was taught; and the version.
+        """
+        here = self._partitions.get(partition)
+        if here is None:
+            return shared, f"{GENERATION}+0"
+        player = here.player(player_id)
+        return player.answer(embeddings, shared), player.version
+
+    def player(self, partition: int, player_id: str) -> Player:
+        """Return what is remembered of a player of a partition that is here."""
+        return self._partitions[partition].player(player_id)
+
+    def pick(self, partition: int, player_id: str, arms: Sequence[ModelName]) -> tuple[ModelName, int]:
+        """Which of ``arms`` this player is shown first, and after how many of their corrections; see `streams.bandit`."""
+        here = self._partitions.get(partition)
+        if here is None:
+            return Player.nobody().pick(player_id, arms, Means.of(None).in_force)
+        return here.player(player_id).pick(player_id, arms, here.means.in_force)
+
+    def blend_weights(self, partition: int) -> BlendWeights:
+        """Return how much each model's opinion counts in the blend, by the corrections of the partition's players."""
+        here = self._partitions.get(partition)
+        return _EQUAL if here is None else here.weights
+
+    # --- way 2: a fold
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Take up a partition; there is nothing to say again, and players are read when they are asked for."""
+        means = Means.of(cells.get(_MEANS))
+        self._partitions[partition] = _Partition(cells, means, blend_weights(means))
+        return ()
+
+    def close(self, partition: int) -> None:
+        """Forget the partition: from here on it may change elsewhere."""
+        self._partitions.pop(partition, None)
+
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+        """Remember an example's latest revision; gives the receipt of a correction that is learned for the first time.
+
+        There is something to learn as soon as the shared model has guessed: a correction that came before that guess gets its
+        receipt with the revision that brings it. A drawing that is older than the `KEPT` that are held is not learned any more.
+        """
+        if isinstance(event, ExampleProbed):
+            return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="personal", at=cells.at),)
+        if not isinstance(event, ExampleLabelled):
+            return ()
+        here = self._partitions[origin.partition]
+        before = here.player(event.player_id)
+        row = row_of(event, _shared(event), self._reader)
+        place = _place(before.rows, row)
+        if place is None:
+            return ()
+        old = before.rows[place : place + 1]
+        was = old if len(old) and same_drawing(old, row)[0] else NO_ROWS
+        news = event.label is not None and not (len(was) and np.array_equal(was["correction"][0], row["correction"][0]))
+        if len(was) and not news:
+            row["correction"], row["told"] = was["correction"], was["told"]
+        learns = bool(remembered(row)[0]) and not row["told"][0]
+        row["told"] |= learns
+        rows = np.empty(max(len(before.rows), place + 1), ROW)
+        rows[: len(before.rows)] = before.rows
+        rows[place] = row[0]
+        shown = {guess.model: guess.label for guess in event.guesses if not guess.shadow}
+        means = here.means.counting(int(was["label"][0]), before.said.of(place), -1) if len(was) else here.means
+        means = means.counting(int(row["label"][0]), shown, 1)
+        heard = before.said.putting(place, shown)
+        belief = before.belief
+        if news:
+            means = means.after_correction()
+            corrections = 1 if belief is None else belief.corrections + 1
+            labelled = in_order(rows, rows["label"] != NONE)
+            counts = outcomes(rows["label"][labelled], heard.labels[labelled], heard.models)
+            belief = Belief(corrections, *counts, means.in_force)
+        after = Player(rows, heard, belief)
+        said = [_receipt(event, before, after, cells.at)] if learns else []
+        write(cells, event.player_id, rows, heard, belief, place)
+        if means.in_force is not here.means.in_force:
+            here.weights = blend_weights(means)
+        here.means = means
+        here.news = True
+        here.players[event.player_id] = after
+        return said
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Write the means if they have changed; there is nothing to publish."""
+        here = self._partitions[partition]
+        if here.news:
+            cells.put(_MEANS, here.means.cell())
+            here.news = False
+        return ()
+
+
+def _shared(example: ExampleLabelled) -> ShownGuess | None:
+    return next((guess for guess in example.guesses if guess.model == SHARED), None)
+
+
+def _place(rows: Rows, row: Rows) -> int | None:
+    """Find where a row goes: in the place of an earlier revision, at the end, or in the oldest's place; None: nowhere."""
+    [same] = np.nonzero(same_drawing(rows, row))
+    if len(same):
+        return int(same[0]) if row["revision"][0] > rows["revision"][same[0]] else None
+    if len(rows) < KEPT:
+        return len(rows)
+    oldest = int(np.lexsort((rows["low"], rows["high"], rows["at"]))[0])
+    return oldest if age_of(row, 0) > age_of(rows, oldest) else None
+
+
+def _receipt(example: ExampleLabelled, before: Player, after: Player, at: datetime) -> CorrectionReceipt:
+    """Make the receipt: what the player's model says before and after, over what the shared one was shown to say."""
+    shared = _shared(example)
+    if example.features is None or example.label is None or shared is None:
+        raise AssertionError("nothing is learned without features, label and the shared model's guess")
+    embedding = np.frombuffer(example.features.embedding, "<f4")[None]
+    p_shared = np.array([shared.probabilities])
+    return CorrectionReceipt(
+        at=at,
+        correction_id=example.correction_id,
+        drawing_id=example.drawing_id,
+        player_id=example.player_id,
+        outcome=Outcome.LEARNED,
+        stage="personal",
+        models={
+            PERSONAL_MODEL: ModelChange(
+                version_before=before.version,
+                version_after=after.version,
+                p_before=float(before.answer(embedding, p_shared)[0, example.label]),
+                p_after=float(after.answer(embedding, p_shared)[0, example.label]),
+            )
+        },
+    )

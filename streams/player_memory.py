@@ -1,0 +1,180 @@
+"""What is kept of each drawing that a player has spoken of, for their own model (way 2, LEARN). Pure.
+
+A row says what the drawing was and how it was labelled; beside it stands what each model was shown to say of it, by the model's
+name: so a model more, or one fewer, makes nothing unreadable. In the cells there are no models but those that have said
+something, in the order of the alphabet: what is kept is a function of the examples, whatever models there were meanwhile.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import ExampleLabelled, ShownGuess
+from contracts.ports import Cells
+from streams.bandit import Belief
+
+SIZE: Final = 64
+"""The numbers of an embedding."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+NONE: Final = -1
+"""Stands in the place of a label where there is none."""
+ROWS_A_CELL: Final = 8
+ROW: Final = np.dtype(
+    [
+        ("at", "<i8"),  # when it was drawn, in microseconds since 1970
+        ("high", "<u8"),  # the drawing_id
+        ("low", "<u8"),
+        ("revision", "<i4"),
+        ("correction", "u1", 16),  # the last correction_id that was counted
+        ("label", "i1"),
+        ("read", "?"),  # whether there are features that this reads, and the shared model's guess
+        ("told", "?"),  # whether there was a receipt for it
+        ("hit", "?"),  # whether the shared model was right, as it was shown
+        ("embedding", "<f4", SIZE),
+    ]
+)
+"""A drawing that the player has spoken of, as it is kept. One whose label was taken back stays, without influence: only so is
+what the newest so many are a function of the revisions and not of their order. What the models said of it is kept beside it."""
+
+Rows = NDArray[Any]
+NO_ROWS: Final = np.empty(0, ROW)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What each model was shown to say of some drawings; never changed in place."""
+
+    models: tuple[str, ...]
+    """The columns, by name and in the order of the alphabet."""
+    labels: NDArray[np.int8]
+    """Shape (drawings, models); -1: nothing."""
+
+    @classmethod
+    def nothing(cls, drawings: int) -> "Said":
+        """Return the table of so many drawings of which nobody has said anything."""
+        return cls((), np.empty((drawings, 0), np.int8))
+
+    @classmethod
+    def together(cls, parts: Sequence["Said"]) -> "Said":
+        """Put the parts' drawings into one table, in this order."""
+        models = tuple(sorted({model for part in parts for model in part.models}))
+        return cls(models, np.concatenate([part._over(models) for part in parts]) if parts else np.empty((0, 0), np.int8))
+
+    def of(self, place: int) -> dict[str, int]:
+        """Return what was said of a drawing, by model."""
+        return {model: label for model, label in zip(self.models, self.labels[place].tolist(), strict=True) if label != NONE}
+
+    def putting(self, place: int, shown: Mapping[str, int]) -> "Said":
+        """Return the table with what was said of the drawing at a place, or of one more behind the last."""
+        models = tuple(sorted({*self.models, *shown}))
+        labels = np.full((max(len(self.labels), place + 1), len(models)), NONE, np.int8)
+        labels[: len(self.labels)] = self._over(models)
+        labels[place] = [shown.get(model, NONE) for model in models]
+        return Said(models, labels)
+
+    def part(self, places: slice) -> "Said":
+        """Return the table of some of the drawings."""
+        labels = self.labels[places]
+        said = (labels != NONE).any(axis=0)
+        return Said(tuple(model for model, one in zip(self.models, said, strict=True) if one), labels[:, said])
+
+    def _over(self, models: tuple[str, ...]) -> NDArray[np.int8]:
+        """Return the labels with a column for each of ``models``, which are these and more."""
+        if models == self.models:
+            return self.labels
+        labels = np.full((len(self.labels), len(models)), NONE, np.int8)
+        labels[:, [models.index(model) for model in self.models]] = self.labels
+        return labels
+
+
+def row_of(example: ExampleLabelled, shared: ShownGuess | None, reader: str) -> Rows:
+    """Make the row of an example, shape (1,).
+
+    Args:
+        example: It.
+        shared: What the shared model was shown to say of it; None: nothing yet.
+        reader: Features that were read with another are not learned from.
+    """
+    row = np.zeros(1, ROW)
+    row["at"] = (example.drawn_at - _EPOCH) // timedelta(microseconds=1)
+    row["high"], row["low"] = divmod(example.drawing_id.int, 1 << 64)
+    row["revision"] = example.revision
+    row["correction"] = np.frombuffer(example.correction_id.bytes, np.uint8)
+    row["label"] = NONE if example.label is None else example.label
+    features = example.features
+    if shared is not None and features is not None and features.reader == reader and len(features.embedding) == 4 * SIZE:
+        embedding = np.frombuffer(features.embedding, "<f4")
+        length = float(np.linalg.norm(embedding))
+        row["read"] = 0 < length < np.inf
+        row["embedding"] = embedding if row["read"][0] else 0
+        row["hit"] = shared.label == example.label
+    return row
+
+
+def same_drawing(rows: Rows, row: Rows) -> NDArray[np.bool_]:
+    """Find the rows of the same drawing as this one."""
+    return np.asarray((rows["high"] == row["high"]) & (rows["low"] == row["low"]))
+
+
+def age_of(rows: Rows, place: int) -> tuple[int, int, int]:
+    """Return the order of the drawing at a place: by when it was drawn, and by its id where several have one time."""
+    return int(rows["at"][place]), int(rows["high"][place]), int(rows["low"][place])
+
+
+def remembered(rows: Rows) -> NDArray[np.bool_]:
+    """Find the rows that are learned from: those with a label and features."""
+    return np.asarray((rows["label"] != NONE) & rows["read"])
+
+
+def in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Order the places of these rows by the time at which they were drawn."""
+    [at] = np.nonzero(which)
+    return np.asarray(at[np.lexsort((rows["low"][at], rows["high"][at], rows["at"][at]))])
+
+
+# --- cells: a head a player, and rows by the eight, so that a label writes 2.5 KB
+
+
+def read(cells: Cells, player_id: str) -> tuple[Rows, Said, Belief | None]:
+    """Read what is kept of a player: rows, what was said of them, and the belief; None: they have corrected nothing yet.
+
+    Raises:
+        LookupError: If the cells are damaged.
+    """
+    kept = cells.get(f"player/{player_id}")
+    if kept is None:
+        return NO_ROWS, Said.nothing(0), None
+    head = json.loads(kept)
+    count = -(-int(head["rows"]) // ROWS_A_CELL)
+    parts = [_unpacked(part) for number in range(count) if (part := cells.get(f"rows/{player_id}/{number}")) is not None]
+    rows = np.concatenate([NO_ROWS, *(rows for rows, _ in parts)])
+    if len(rows) != head["rows"]:
+        raise LookupError(f"player {player_id} has {len(rows)} rows instead of {head['rows']}: the cells are damaged")
+    return rows, Said.together([said for _, said in parts]), Belief(**head["belief"]) if head["belief"] else None
+
+
+def write(cells: Cells, player_id: str, rows: Rows, said: Said, belief: Belief | None, place: int) -> None:
+    """Write a player of whom the row at ``place`` has changed."""
+    head = {"rows": len(rows), "belief": belief and asdict(belief)}
+    cells.put(f"player/{player_id}", json.dumps(head, sort_keys=True).encode())
+    number = place // ROWS_A_CELL
+    part = slice(number * ROWS_A_CELL, (number + 1) * ROWS_A_CELL)
+    cells.put(f"rows/{player_id}/{number}", _packed(rows[part], said.part(part)))
+
+
+def _packed(rows: Rows, said: Said) -> bytes:
+    """Pack rows as they are kept: a line with the names of the models that said something, the rows, and what was said."""
+    return b"\n".join((json.dumps(said.models).encode(), rows.tobytes() + said.labels.tobytes()))
+
+
+def _unpacked(part: bytes) -> tuple[Rows, Said]:
+    names, _, kept = part.partition(b"\n")
+    models = tuple(json.loads(names))
+    count = len(kept) // (ROW.itemsize + len(models))
+    rows = np.frombuffer(kept, ROW, count)
+    return rows, Said(models, np.frombuffer(kept, np.int8, offset=rows.nbytes).reshape(count, len(models)))

@@ -1,0 +1,123 @@
+"""A fold of one partition that begins with nothing, and is given each message once. Pure: no ledger, no disk.
+
+The folds skip what they hold already. Here nothing rests on that: what lies on the log again is left out before it is folded.
+So a fold that counts a message twice differs from this one, whether its process or its code is at fault.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from contracts.events import Event
+from contracts.ports import Origin
+from streams.fold import Fold
+from streams.learner import Learner
+from streams.refold.published import Published
+
+_STEP: Final = 200
+
+Watch = Callable[[Fold, Event, int], None]
+"""Is called after each event, with the fold and the partition."""
+
+
+class MemoryCells(dict[str, bytes]):
+    """Cells in memory, that are put back when a decision fails, as `streams.ledger` puts them back."""
+
+    at: datetime = datetime.fromtimestamp(0, UTC)
+    """The time of the record that is folded."""
+    before: dict[str, bytes | None] | None = None
+
+    def put(self, key: str, value: bytes) -> None:
+        """Set a value."""
+        if self.before is not None:
+            self.before.setdefault(key, self.get(key))
+        self[key] = value
+
+    def drop(self, key: str) -> None:
+        """Forget a value."""
+        if self.before is not None:
+            self.before.setdefault(key, self.get(key))
+        self.pop(key, None)
+
+    def apply(self, fold: Fold, event: Event, origin: Origin) -> list[Event]:
+        """Fold an event in; where the fold refuses it, nothing is said and no cell is changed."""
+        self.before = {}
+        try:
+            return list(fold.apply(self, event, origin))
+        except Exception:  # noqa: BLE001 streams.fold rejects it, and so the fold is without it
+            for key, value in self.before.items():
+                if value is None:
+                    self.pop(key, None)
+                else:
+                    self[key] = value
+            return []
+        finally:
+            self.before = None
+
+
+class Waiting(NamedTuple):
+    """An event that is to be folded."""
+
+    at_ms: int
+    topic: str
+    event: Event
+    origin: Origin
+
+    def within(self, offsets: Mapping[str, int] | None) -> bool:
+        """Whether it lies up to these offsets of the topics; None: there is no limit."""
+        return offsets is None or self.origin.offset <= offsets.get(self.topic, -1)
+
+
+class FreshFold:
+    """A fold that is made anew, and what waits to be folded."""
+
+    def __init__(self, make: Callable[[], Fold], partition: int, said: Published, watch: Watch) -> None:
+        """Begin with nothing.
+
+        Args:
+            make: Builds the fold.
+            partition: Whose messages it is given.
+            said: Where what it publishes is added.
+            watch: Is called after each event.
+        """
+        self._make, self._partition, self._watch = make, partition, watch
+        self.said = said
+        self.cells = MemoryCells()
+        self.offsets: dict[str, int] = {}
+        self.waiting: list[Waiting] = []
+        self.taken = 0
+        """How many messages were folded."""
+        self._fold = make()
+        self._publish(self._fold.open(self.cells, partition))
+
+    def fold_to(self, offsets: Mapping[str, int] | None) -> None:
+        """Fold what waits, up to these offsets of its topics; None: all."""
+        now = [one for one in self.waiting if one.within(offsets)]
+        if not now:
+            return
+        self.waiting = [one for one in self.waiting if not one.within(offsets)]
+        # By time, so that drawings come before what is said of them: topics have no order among each other.
+        now.sort(key=lambda one: one.at_ms)
+        step = 1 if isinstance(self._fold, Learner) else _STEP  # each of its snapshots may be on the log
+        for first in range(0, len(now), step):
+            for one in now[first : first + step]:
+                self.cells.at = datetime.fromtimestamp(one.at_ms / 1000, UTC)
+                self._publish(self.cells.apply(self._fold, one.event, one.origin))
+                self.offsets[one.topic] = one.origin.offset
+                self._watch(self._fold, one.event, self._partition)
+            self._publish(self._fold.settle(self.cells, self._partition))
+        self.taken += len(now)
+
+    def beyond(self, said: Published) -> "FreshFold":
+        """Return the same fold after all that waits, and leave this one as it is."""
+        other = FreshFold(self._make, self._partition, Published(), lambda *_: None)
+        other.cells.update(self.cells)
+        list(other._fold.open(other.cells, self._partition))
+        other.said = said
+        other.waiting = list(self.waiting)
+        other.fold_to(None)
+        return other
+
+    def _publish(self, said: Iterable[Event]) -> None:
+        for event in said:
+            self.said.apply(event)

@@ -1,0 +1,84 @@
+"""Checks the answers of players' own models, which stand in no ledger: they are made again for a sample of players. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import PERSONAL_MODEL, DrawingAnswered
+from streams.personal_model import SHARED, Player
+
+SAMPLE: Final = 12
+"""Players whose own model's answers are made again."""
+_ALIKE: Final = 1e-4  # guesses are published with six digits, and the own model's is made of a guess
+
+_Answers = Sequence[tuple[NDArray[np.float32], NDArray[np.float64]]]
+"""A drawing's embedding, and what the shared model said of it: as often as it was asked."""
+
+
+@dataclass(slots=True)
+class _OnTheLog:
+    """An answer of a player's own model that is on the log."""
+
+    version: str
+    probabilities: list[float]
+
+
+class OwnAnswers:
+    """The answers of the sample's own models, what they were made of, and each state that the models went through."""
+
+    def __init__(self) -> None:
+        """Begin with nobody; the first players who are answered are the sample."""
+        self._states: dict[str, list[Player]] = {}
+        """By player, one state after the other."""
+        self._answers: dict[tuple[str, UUID], list[_OnTheLog]] = defaultdict(list)
+        self._shared: dict[UUID, list[NDArray[np.float64]]] = defaultdict(list)
+        """What the shared model said of a drawing."""
+        self._embeddings: dict[UUID, list[NDArray[np.float32]]] = defaultdict(list)
+
+    def __contains__(self, player_id: str) -> bool:
+        """Whether a player is in the sample."""
+        return player_id in self._states
+
+    def apply(self, answered: DrawingAnswered) -> None:
+        """Keep what was answered to a player of the sample."""
+        if answered.player_id not in self._states:
+            if len(self._states) == SAMPLE:
+                return
+            self._states[answered.player_id] = [Player.nobody()]
+        drawing_id = answered.drawing_id
+        if answered.features is not None:
+            self._embeddings[drawing_id].append(np.frombuffer(answered.features.embedding, "<f4")[None])
+        for guess in answered.guesses:
+            if guess.model == PERSONAL_MODEL:
+                self._answers[answered.player_id, drawing_id].append(_OnTheLog(guess.version, guess.probabilities))
+            elif guess.model == SHARED:
+                self._shared[drawing_id].append(np.array([guess.probabilities]))
+
+    def learned(self, player_id: str, state: Player) -> None:
+        """Keep a player of the sample as they are after an example."""
+        self._states[player_id].append(state)
+
+    def faults(self) -> Iterator[str]:
+        """Name each answer that the player's model gives in none of its states."""
+        for (player_id, drawing_id), answers in self._answers.items():
+            asked = [(embedding, said) for embedding in self._embeddings[drawing_id] for said in self._shared[drawing_id]]
+            for answer in answers if asked else ():
+                if not _explained(answer, self._states[player_id], asked):
+                    yield (
+                        f"personal: the answer of {answer.version} to drawing {drawing_id} of player {player_id} is none that a"
+                        " fresh fold of their examples gives"
+                    )
+
+
+def _explained(answer: _OnTheLog, states: Sequence[Player], asked: _Answers) -> bool:
+    """Whether a player's model, in one of these states, answers so."""
+    return any(
+        player.version == answer.version and np.allclose(player.answer(embedding, said)[0], answer.probabilities, atol=_ALIKE)
+        for player in states
+        for embedding, said in asked
+    )

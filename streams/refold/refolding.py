@@ -1,0 +1,288 @@
+"""Makes the folds of learning anew from the log, and says what differs from them (way 2). Pure: records in, faults out.
+
+What lies on the log again is left out here, before it is folded: see `streams.refold.fresh_fold`.
+"""
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from contracts.events import (
+    ONLINE_MODELS,
+    CorrectionGiven,
+    CorrectionWithdrawn,
+    DrawingAnswered,
+    DrawingSought,
+    DrawingSubmitted,
+    Event,
+    ExampleLabelled,
+    GuessMade,
+    LessonTaught,
+)
+from contracts.ports import Origin, Record
+from contracts.records import AHEAD
+from streams.fold import Fold
+from streams.joiner import Joiner
+from streams.learner import Base, Learner
+from streams.ledger import Kept
+from streams.personal_model import Personal
+from streams.refold.differences import Compare, joined, learned, remembered, scored, states
+from streams.refold.fresh_fold import FreshFold, MemoryCells, Waiting
+from streams.refold.own_answers import OwnAnswers
+from streams.refold.published import Published
+from streams.scorer import Scorer
+from streams.story_store import cut_of
+
+_UNKEPT: Final = "holds more than its offsets say: the offset is not kept in the transaction"
+
+Place = tuple[str, int]
+"""A topic, or the name of a fold, and a partition."""
+
+
+class Refolding:
+    """The folds made anew, and what is on the log."""
+
+    def __init__(self, base: Base, partitions: int, log_bytes: int | None = None) -> None:
+        """Begin with nothing read.
+
+        Args:
+            base: Of the online model.
+            partitions: Of the topics that are keyed by player.
+            log_bytes: What the log may take, and by it the joiner's stories; None: there is room.
+        """
+        self._log = Published()
+        self._makers: dict[str, Callable[[], Fold]] = {
+            "joiner": lambda: Joiner(log_bytes),
+            "scorer": Scorer,
+            "learner": lambda: Learner(base),
+            "personal": lambda: Personal(base.reader),
+        }
+        self._generation = base.generation
+        self._said = {stage: Published() for stage in self._makers}
+        self._fresh: dict[str, dict[int, FreshFold]] = {
+            stage: {
+                partition: FreshFold(make, partition, self._said[stage], self._watch)
+                for partition in range(len(ONLINE_MODELS) if stage == "learner" else partitions)
+            }
+            for stage, make in self._makers.items()
+        }
+        self._own_answers = OwnAnswers()
+        self._seen: set[tuple[Any, ...]] = set()
+        self._revisions: dict[UUID, int] = {}
+        self._ends: dict[Place, int] = {}
+        self._starts: dict[Place, tuple[int, int]] = {}
+        """The offset and the time of each place's first record."""
+        self._drawn: dict[UUID, tuple[int, int]] = {}
+        """The partition of each drawing, and when its record was written."""
+        self._answered: set[UUID] = set()
+        self._before: set[UUID] = set()
+        """Drawings that were answered by a router that had no `DrawingAnswered` yet, unless they are in `_answered` too."""
+        self._outbox: dict[Place, frozenset[int]] = {}
+        self._cuts: dict[int, int] = {}
+        """By partition: the time up to which stories may have gone for want of room, in ms."""
+
+    # --- the log
+
+    def apply(self, record: Record, event: Event | None) -> None:
+        """Apply a record, and the event that it carries; None: it carries none."""
+        place = (record.topic, record.partition)
+        self._starts.setdefault(place, (record.offset, record.timestamp_ms))
+        self._ends[place] = max(record.offset, self._ends.get(place, -1))
+        match event:
+            case DrawingSubmitted() if event.final and not event.probe:
+                if self._first("drawing", event.drawing_id):
+                    self._drawn[event.drawing_id] = (record.partition, record.timestamp_ms)
+                    self._give("joiner", record, event)
+            case DrawingAnswered():
+                self._answered.add(event.drawing_id)
+                if (part := self._new_of(event)) is not None:
+                    self._give("joiner", record, part)
+                self._own_answers.apply(event)
+            case GuessMade() if event.features is not None:
+                self._before.add(event.drawing_id)
+            case CorrectionGiven() | CorrectionWithdrawn():
+                if self._first(event.type, event.correction_id, event.drawing_id, event.player_id):
+                    self._give("joiner", record, event)
+            case DrawingSought():
+                self._give("joiner", record, event)
+            case ExampleLabelled():
+                if event.revision > self._revisions.get(event.drawing_id, 0):
+                    self._revisions[event.drawing_id] = event.revision
+                    self._give("scorer", record, event)
+                    self._give("personal", record, event)
+                self._log.apply(event)
+            case LessonTaught():
+                if self._first("lesson", event.lesson_id):
+                    self._give("learner", record, event)
+                self._log.apply(event)
+            case None:
+                pass
+            case _:
+                self._log.apply(event)
+
+    @property
+    def ends(self) -> dict[Place, int]:
+        """The last offset that was read of each partition that has any."""
+        return dict(self._ends)
+
+    @property
+    def taken(self) -> dict[str, int]:
+        """By fold: how many messages were folded."""
+        return {stage: sum(fresh.taken for fresh in several.values()) for stage, several in self._fresh.items()}
+
+    def _first(self, *identity: Any) -> bool:
+        known = identity in self._seen
+        self._seen.add(identity)
+        return not known
+
+    def _new_of(self, event: DrawingAnswered) -> DrawingAnswered | None:
+        """What of a part is on the log for the first time; None: nothing. Features without a guess only stand before all."""
+        whose = (event.drawing_id, event.player_id)
+        begun = ("guessed", *whose) in self._seen
+        guesses = [guess for guess in event.guesses if self._first("guess", *whose, guess.model, guess.shadow)]
+        if guesses:
+            self._first("guessed", *whose)
+        counts = event.features is not None and (bool(guesses) or not begun)
+        features = event.features if counts and self._first("features", *whose) else None
+        if not guesses and features is None:
+            return None
+        return event.model_copy(update={"guesses": guesses, "features": features})
+
+    def _give(self, stage: str, record: Record, event: Event) -> None:
+        if (fresh := self._fresh[stage].get(record.partition)) is not None:
+            origin = Origin(record.partition, record.offset, len(record.value or b""))
+            fresh.waiting.append(Waiting(record.timestamp_ms, record.topic, event, origin))
+
+    def _watch(self, fold: Fold, event: Event, partition: int) -> None:
+        """Keep the own models of the sample as they are after each example."""
+        if isinstance(fold, Personal) and isinstance(event, ExampleLabelled) and event.player_id in self._own_answers:
+            self._own_answers.learned(event.player_id, fold.player(partition, event.player_id))
+
+    # --- what differs
+
+    def faults(self, ledgers: Mapping[Place, Kept] | None, committed: Mapping[tuple[str, Place], int]) -> dict[str, list[str]]:
+        """By fold, what is wrong by all that was read.
+
+        Args:
+            ledgers: By fold and partition, read before the last of the log; None: they are not at hand, and all is folded.
+            committed: By fold and place on the log, the offset that Kafka would go on from; read before the ledgers.
+        """
+        for stage, several in self._fresh.items():
+            for partition, fresh in several.items():
+                if ledgers is None:
+                    fresh.fold_to(None)
+                elif (kept := ledgers.get((stage, partition))) is not None:
+                    fresh.fold_to(kept.offsets)
+        later: dict[str, Published] = {}
+        cells: dict[Place, MemoryCells] = {}
+        for stage, several in self._fresh.items():
+            later[stage] = self._said[stage].copy()
+            cells |= {(stage, partition): fresh.beyond(later[stage]).cells for partition, fresh in several.items()}
+        self._find_cuts(ledgers or {}, cells)
+        found: dict[str, list[str]] = {stage: [] for stage in self._fresh}
+        for stage in self._fresh:
+            kept_here = {} if ledgers is None else {p: kept for (name, p), kept in ledgers.items() if name == stage}
+            found[stage] += self._of_ledgers(stage, kept_here, cells, committed)
+            unkept = any(_UNKEPT in fault for fault in found[stage])
+            found[stage] += self._of_the_log(stage, later[stage], kept_ahead=unkept)
+        found["personal"] += self._own_answers.faults()
+        for place, (first, _) in self._starts.items():
+            if place[0] in ("examples.v1", "lessons.v1") and first > 0:
+                found["scorer" if place[0] == "examples.v1" else "learner"].append(
+                    f"{place[0]}/{place[1]} begins at offset {first}: what came before, and is to be kept for good, is gone"
+                )
+        return found
+
+    def behind(self, ledgers: Mapping[Place, Kept], ends: Mapping[Place, int]) -> Iterator[str]:
+        """What the folds have not taken of the log up to ``ends``."""
+        for stage, several in self._fresh.items():
+            for partition in several:
+                kept = ledgers.get((stage, partition))
+                for topic in self._makers[stage]().sources:
+                    here, end = (-1 if kept is None else kept.offsets.get(topic, -1)), ends.get((topic, partition), -1)
+                    if here < end:
+                        where = f"{stage}: the ledger of partition {partition}"
+                        yield f"{where} stands at offset {here} of {topic}, which ends at {end}"
+
+    def _find_cuts(self, ledgers: Mapping[Place, Kept], later: Mapping[Place, MemoryCells]) -> None:
+        """Note up to when stories went for want of room, in the ledgers or in fresh folds."""
+        held = [(place, kept.cells) for place, kept in ledgers.items()]
+        held += [(("joiner", partition), fresh.cells) for partition, fresh in self._fresh["joiner"].items()]
+        for (stage, partition), cells in (*held, *later.items()):
+            if stage == "joiner" and (cut := cut_of(cells)) is not None:
+                self._cuts[partition] = max(int((cut + AHEAD).timestamp() * 1000), self._cuts.get(partition, 0))
+
+    def _of_ledgers(
+        self,
+        stage: str,
+        ledgers: Mapping[int, Kept],
+        later: Mapping[Place, MemoryCells],
+        committed: Mapping[tuple[str, Place], int],
+    ) -> Iterator[str]:
+        sources = self._makers[stage]().sources
+        for partition, kept in sorted(ledgers.items()):
+            fresh = self._fresh[stage].get(partition)
+            if fresh is None:
+                continue
+            where = f"{stage}: the ledger of partition {partition}"
+            mine, same = states(stage, kept.cells, fresh.cells)
+            if mine != same:
+                if operator.eq(*states(stage, kept.cells, later[stage, partition])):
+                    yield f"{where} {_UNKEPT}"
+                else:
+                    key = next(key for key in sorted(mine.keys() | same.keys()) if mine.get(key) != same.get(key))
+                    yield f"{where} is not what a fresh fold of the log up to its offsets gives: {key} differs"
+            for topic in sources:
+                end, here = self._ends.get((topic, partition), -1), kept.offsets.get(topic, -1)
+                if here > end:
+                    yield f"{where} stands at offset {here} of {topic}, which ends at {end}: it is of another log"
+                elif (commit := committed.get((stage, (topic, partition)), 0)) > here + 1:
+                    yield (
+                        f"{where} stands at offset {here} of {topic}, and Kafka's commit at {commit}: acknowledged before the"
+                        " transaction"
+                    )
+            stuck = self._outbox.get((stage, partition), kept.outbox) & kept.outbox
+            self._outbox[stage, partition] = kept.outbox
+            if stuck:
+                yield f"{where} has {len(stuck)} events in its outbox: not published, or not emptied when they were"
+
+    def _of_the_log(self, stage: str, later: Published, kept_ahead: bool) -> Iterator[str]:
+        compare = self._comparison(stage)
+        explained = dict(compare(self._log, later))
+        for subject, fault in compare(self._log, self._said[stage]):
+            if subject in explained:
+                yield fault
+            elif not kept_ahead:
+                yield f"{stage}: {subject} is on the log, and its ledger does not hold it: published before the transaction"
+
+    def _comparison(self, stage: str) -> Compare:
+        match stage:
+            case "joiner":
+                return partial(joined, drawings=self._joinable().keys())
+            case "scorer":
+                return scored
+            case "learner":
+                return partial(learned, generation=self._generation)
+            case _:
+                return remembered
+
+    def _joinable(self) -> dict[UUID, None]:
+        """The drawings of which all is on the log that the joiner reads, in their order."""
+        floors, before = self._floors(), self._before - self._answered
+        return {
+            drawing_id: None
+            for drawing_id, (partition, at_ms) in self._drawn.items()
+            if at_ms >= floors[partition] and drawing_id not in before
+        }
+
+    def _floors(self) -> dict[int, int]:
+        """By partition: the time from which on all is there that the joiner reads; 0 where nothing was thrown away yet."""
+        floors = {}
+        for partition in self._fresh["joiner"]:
+            starts = [start for topic in Joiner.sources if (start := self._starts.get((topic, partition))) is not None]
+            cut_ms = self._cuts.get(partition, 0)
+            floors[partition] = max((at_ms for first, at_ms in starts if first > 0), default=0)
+            floors[partition] = max(floors[partition], cut_ms + 1 if cut_ms else 0)
+        return floors

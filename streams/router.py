@@ -1,0 +1,332 @@
+"""The router at work: each drawing is read once, asked of every model, and answered as the answers come (way 1, ANSWER).
+
+What is decided of a drawing is in streams.round, whom a call is for in streams.batch_queue; both are pure. Here are the clocks,
+the timers, the clients, what is published and what is acknowledged: a step takes what has happened, lets the rounds say what
+follows, and publishes all of it at once.
+
+A drawing is acknowledged on the bus when the broker has everything on it. A process that dies before is asked again, and who
+reads guesses takes the first of a guess_id. A drawing whose round fails is rejected and acknowledged, and the others go on: if
+it ended the process, it would be read again and end the next. What fails and is no drawing's fault ends the process.
+"""
+
+import asyncio
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Final
+from uuid import UUID, uuid5
+
+import structlog
+from cachetools import LRUCache
+
+from contracts.events import (
+    NAMESPACE,
+    DrawingSubmitted,
+    Event,
+    MessageRejected,
+    RollBackModel,
+    TryVersion,
+    now,
+)
+from contracts.ports import Endpoint
+from contracts.records import read, rejection
+from contracts.settings import Settings
+from streams.batch_client import Answered, BatchClient, Late, Outcome, VersionFailed
+from streams.batch_queue import Dropped, Missed, Resting
+from streams.delivery import Delivery
+from streams.fold import told
+from streams.lineup import Answerer, Lineup
+from streams.local_models import LocalModels, Personal, Reader
+from streams.models import Models
+from streams.pending import Limits, Moment, PendingDrawing, rows
+from streams.round import Acknowledge, Action, Ask, Publish, Round
+from streams.routing import superseded
+from streams.taken import Taken, draw
+
+_log = structlog.get_logger()
+
+STAGE: Final = "router"
+_SOON_S: Final = 0.001  # a timer that came too early is set again, at least so far off
+Emit = Callable[[Iterable[Event]], Awaitable[None]]
+
+
+Step = list[tuple[Round, Sequence[Action]]]
+
+
+class Router:
+    """Answers drawings; it takes them as a streams.delivery.Taker."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        reader: Reader,
+        models: Models,
+        endpoint: Callable[[str], Endpoint],
+        personal: Personal,
+        publish: Emit,
+        batch_models: Sequence[str],
+    ) -> None:
+        """Build; `run` must be running for anything to be published."""
+        self._local = LocalModels(reader, personal, time.perf_counter)
+        self._models = models
+        self._personal = personal
+        self._publish = publish
+        self._batch_models = tuple(batch_models)
+        self._stale = timedelta(milliseconds=settings.preview_stale_ms)
+        self._limits = Limits(settings.blend_deadline_ms / 1000, settings.guess_budget_ms / 1000)
+        self._lately: LRUCache[UUID, None] = LRUCache(20_000)
+        self._taken: dict[Round, Taken] = {}
+        self._pending: dict[UUID, Taken] = {}
+        """The final drawings that are not acknowledged."""
+        self._sending: asyncio.TaskGroup | None = None
+        self._failure: asyncio.Future[None] | None = None
+        """Done once something has failed that ends the router."""
+        self._clients = {
+            answerer: BatchClient(answerer, models, endpoint, self._hear, time.perf_counter, self._limits.blend_s)
+            for answerer in (Answerer(model, beside) for model in batch_models for beside in (False, True))
+        }
+
+    async def run(self) -> None:
+        """Ask and publish, for ever; ends with the first send that fails, or whatever else fails and is no drawing's fault."""
+        self._failure = asyncio.get_running_loop().create_future()
+        async with asyncio.TaskGroup() as self._sending:
+            self._sending.create_task(_raised(self._failure))
+            for client in self._clients.values():
+                self._sending.create_task(client.run())
+
+    # --- what comes
+
+    async def take(self, gathered: Sequence[Delivery]) -> None:
+        """Read what has gathered, answer it with the models that are here, and have the others asked."""
+        await self._models.ready.wait()
+        admitted = self._admitted(gathered)
+        bad = draw(admitted, time.perf_counter)
+        for one, wrong in bad.items():
+            self._reject(one, wrong)
+        taken = [one for one in admitted if one not in bad]
+        try:
+            step = self._begin(taken)
+        except Exception:  # noqa: BLE001 one bad drawing stops no other: find it
+            _log.exception("drawings failed together, they are asked one by one", n=len(taken))
+            step = []
+            for one in taken:
+                try:
+                    step += self._begin([one])
+                except Exception as wrong:  # noqa: BLE001 one bad drawing stops no other
+                    self._reject(one, wrong)
+        self._act(step)
+        self._watch([one for one, _ in step])
+
+    def _hear(self, outcomes: Sequence[Outcome]) -> None:
+        """Act on what a client says of the rounds that it was given."""
+        with self._ending():
+            self._act([one for outcome in outcomes for one in self._heard(outcome)])
+
+    def _tick(self, rounds: Sequence[Round]) -> None:
+        """Tell rounds the time: the blend's deadline has come, or the end of the budget."""
+        with self._ending():
+            resting = {model: why for model in self._batch_models if (why := self._clients[Answerer(model)].standing.resting)}
+            moment = _moment()
+            self._act([self._told(one, partial(one.tick, resting, moment)) for one in rounds])
+            self._watch(rounds)
+
+    def _sent(self, events: Mapping[Round, int]) -> None:
+        """Tell rounds how many more of their events the broker has."""
+        self._act([self._told(one, partial(one.sent, n)) for one, n in events.items()])
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """End the router with what fails inside: of what a timer calls, asyncio would only log it."""
+        try:
+            yield
+        except Exception as wrong:
+            if self._failure is None:
+                raise
+            if not self._failure.done():
+                self._failure.set_exception(wrong)
+
+    # --- what is asked
+
+    def _admitted(self, gathered: Sequence[Delivery]) -> list[Taken]:
+        """Pick what is to be answered: not what is no drawing, what nobody waits for, or what is being answered already."""
+        drawings: list[tuple[DrawingSubmitted, Delivery]] = []
+        for delivery in gathered:
+            drawing = read(delivery.record, STAGE)
+            if isinstance(drawing, DrawingSubmitted):
+                drawings.append((drawing, delivery))
+            elif isinstance(drawing, MessageRejected):
+                self._send([told(drawing)], delivery.ack)
+            else:
+                delivery.ack()
+        time_now = now()
+        skipped = superseded([drawing for drawing, _ in drawings], time_now, self._stale)
+        admitted = []
+        for place, (drawing, delivery) in enumerate(drawings):
+            if drawing.final and drawing.drawing_id in self._pending:
+                self._pending[drawing.drawing_id].acks.append(delivery.ack)
+            elif place in skipped or (drawing.final and drawing.drawing_id in self._lately):
+                delivery.ack()
+            else:
+                bus_in_ms = max(0.0, (time_now - drawing.at).total_seconds() * 1000)
+                one = Taken(drawing, delivery.record, [delivery.ack], bus_in_ms)
+                if drawing.final:
+                    self._lately[drawing.drawing_id] = None
+                    self._pending[drawing.drawing_id] = one
+                admitted.append(one)
+        return admitted
+
+    def _begin(self, taken: Sequence[Taken]) -> Step:
+        """Begin their rounds, with the answers of the models that are here."""
+        if not taken:
+            return []
+        lineup = Lineup.of(self._models.table, self._batch_models)
+        standings = {answerer: client.standing for answerer, client in self._clients.items()}
+        local = self._local.answers([one.asked for one in taken], lineup)
+        moment = _moment()
+        step: Step = []
+        for one, heard in zip(taken, local, strict=True):
+            drawing, partition = one.drawing, one.record.partition
+            lead, after = lineup.table.lead, None
+            if lead == "bandit" and lineup.shown:
+                lead, after = self._personal.pick(partition, drawing.player_id, sorted(lineup.shown))
+            led = lineup.lead(lead, standings)
+            pending = PendingDrawing(
+                drawing=drawing,
+                raster=one.raster,
+                features=heard.features,
+                bus_in_ms=one.bus_in_ms,
+                read_ms=one.read_ms,
+                read_at=one.read_at,
+                lead=led,
+                lead_after=after if led == lead else None,
+            )
+            begun = Round(pending, lineup, self._personal.blend_weights(partition), self._limits)
+            step.append((begun, begun.start(standings, heard.guesses, heard.opinion, moment)))
+        self._taken.update((begun, one) for (begun, _), one in zip(step, taken, strict=True))
+        return step
+
+    def _watch(self, rounds: Sequence[Round]) -> None:
+        """Have `_tick` called when the first of these is due."""
+        due = {one: at for one in rounds if (at := one.due) is not None}
+        if due:
+            wait_s = max(_SOON_S, min(due.values()) - time.perf_counter())
+            asyncio.get_running_loop().call_later(wait_s, self._tick, list(due))
+
+    # --- what follows
+
+    def _heard(self, outcome: Outcome) -> Step:
+        moment = _moment()
+        match outcome:
+            case Answered(answerer, rounds, said, probabilities):
+                return [
+                    self._told(one, partial(one.answered, answerer, said, row, moment))
+                    for one, row in zip(rounds, rows(probabilities), strict=True)
+                ]
+            case Missed(answerer, rounds, why, resting):
+                return [self._told(one, partial(one.missed, answerer, why, resting, moment)) for one in rounds]
+            case Late(answerer, rounds):
+                return [self._told(one, partial(one.late, answerer, moment)) for one in rounds]
+            case Resting(answerer, rounds):
+                return [self._told(one, partial(one.rests, answerer, moment)) for one in rounds]
+            case Dropped(rounds):
+                return [self._told(one, partial(one.dropped, moment)) for one in rounds]
+            case VersionFailed():
+                self._report(outcome)
+        return []
+
+    def _told(self, one: Round, happened: Callable[[], Sequence[Action]]) -> tuple[Round, Sequence[Action]]:
+        """Tell a round what happened, unless it is over; gives what follows. One that fails is given up."""
+        if one not in self._taken:
+            return one, ()
+        try:
+            return one, happened()
+        except Exception as wrong:  # noqa: BLE001 one bad drawing stops no other
+            self._give_up(one, wrong)
+            return one, ()
+
+    def _give_up(self, one: Round, wrong: Exception) -> None:
+        """Reject the drawing of a round that fails: nothing is told it any more, and nobody answers it."""
+        _log.error("round failed", drawing_id=str(one.drawing.drawing.drawing_id), exc_info=wrong)
+        one.give_up()
+        self._reject(self._taken.pop(one), wrong)
+
+    def _act(self, step: Step) -> None:
+        """Carry out what follows, and what follows from that; publish all of it at once."""
+        events: list[Event] = []
+        published: Counter[Round] = Counter()
+        left = deque(step)
+        while left:
+            asked: dict[Answerer, list[Round]] = defaultdict(list)
+            while left:
+                one, actions = left.popleft()
+                for action in actions if one in self._taken else ():
+                    match action:
+                        case Publish(event):
+                            events.append(event)
+                            published[one] += 1
+                        case Ask(answerer):
+                            asked[answerer].append(one)
+                        case Acknowledge():
+                            self._acknowledge(self._taken.pop(one))
+            for answerer, rounds in asked.items():
+                left += self._asked(answerer, rounds)
+        if events:
+            self._send(events, partial(self._sent, published))
+
+    def _asked(self, answerer: Answerer, rounds: Sequence[Round]) -> Step:
+        """Have rounds asked of somebody; gives what follows at once."""
+        client, step = self._clients[answerer], Step()
+        for one in rounds:
+            if one not in self._taken:
+                continue
+            try:
+                outcomes = client.add([one])
+            except Exception as wrong:  # noqa: BLE001 one bad drawing stops no other
+                self._give_up(one, wrong)
+            else:
+                for outcome in outcomes:
+                    step += self._heard(outcome)
+        return step
+
+    def _acknowledge(self, one: Taken) -> None:
+        if self._pending.get(one.drawing.drawing_id) is one:
+            del self._pending[one.drawing.drawing_id]
+        for ack in one.acks:
+            ack()
+
+    def _reject(self, one: Taken, wrong: Exception) -> None:
+        self._send([told(rejection(one.record, STAGE, wrong))], partial(self._acknowledge, one))
+
+    def _report(self, failed: VersionFailed) -> None:
+        """Command for all workers what this one did at once: one command for each trial of a version, whoever reports it."""
+        _log.error("version failed its first calls", model=failed.model, version=failed.version, trial=failed.trial,
+                   error=failed.why[:500])  # fmt: skip
+        command = {
+            "command_id": uuid5(NAMESPACE, f"failed/{failed.model}/{failed.version}/{failed.trial}"),
+            "target": failed.model,
+            "failed": failed.version,
+            "by": "router",
+            "reason": f"version {failed.version} failed its first calls: {failed.why}"[:500],
+        }
+        self._send([TryVersion(role="none", **command) if failed.beside else RollBackModel(**command)], lambda: None)
+
+    def _send(self, events: Sequence[Event], done: Callable[[], object]) -> None:
+        async def send() -> None:
+            await self._publish(events)
+            done()
+
+        if self._sending is None:
+            raise RuntimeError("the router is not running")
+        self._sending.create_task(send())
+
+
+async def _raised(failure: asyncio.Future[None]) -> None:
+    """Wait for a failure, and raise it."""
+    await failure
+
+
+def _moment() -> Moment:
+    return Moment(time.perf_counter(), now())

@@ -1,0 +1,273 @@
+"""Counts how often each model was right, and makes lessons of examples (way 2, LEARN). Pure: events in, events out.
+
+Scored is the guess that was shown, never a new one. What a drawing has added to the counts is kept with it, so a later revision
+takes it out again and puts its own in. Twice is harmless: a revision at or below the one that is counted changes nothing.
+"""
+
+import json
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+from uuid import UUID, uuid5
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from contracts.events import (
+    DIGITS,
+    LATENCY_BUCKETS_MS,
+    NAMESPACE,
+    ONLINE_MODELS,
+    SHADOW,
+    WINDOW_S,
+    WINDOWS,
+    Event,
+    ExampleLabelled,
+    ExampleProbed,
+    GivenLabel,
+    LessonProbed,
+    LessonTaught,
+    ScoresCounted,
+    ShownGuess,
+    generation,
+)
+from contracts.ports import Cells, Origin
+from contracts.roster import is_batch
+
+_INDEX: Final = "totals"
+_CELLS_OF_CONFUSION: Final = DIGITS * DIGITS
+
+
+class Total(NamedTuple):
+    """A version's counts over all time."""
+
+    model: str
+    version: str
+
+    @property
+    def cell(self) -> str:
+        """The key of their cell."""
+        return f"total/{self.model}/{self.version}"
+
+
+class Slot(NamedTuple):
+    """A model's counts over some seconds of the last hour."""
+
+    model: str
+    number: int
+    """The number of the window, modulo `WINDOWS`."""
+
+    @property
+    def cell(self) -> str:
+        """The key of their cell."""
+        return f"window/{self.model}/{self.number}"
+
+
+class Marked(NamedTuple):
+    """A shown guess, ready to be counted."""
+
+    model: str
+    version: str
+    """Its `generation`; with `SHADOW`, if nobody was shown it."""
+    label: int
+    bucket: int
+    """The bucket of the latency."""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether nobody was shown it: it counts for its version, and not among what the players of the last hour saw."""
+        return self.version.endswith(SHADOW)
+
+
+class Counted(BaseModel):
+    """What of a drawing is in the counts, and what has been taught of it."""
+
+    revision: int = 0
+    label: int | None = None
+    window: int = 0
+    """Number of the `WINDOW_S` seconds in which it was drawn, since the epoch."""
+    guesses: list[Marked] = []
+    taught: list[UUID] = []
+    """Corrections that have become lessons."""
+
+
+class Tally:
+    """Counts of one total or one window, as one array: the window, n, correct, confusion, latency."""
+
+    def __init__(self, kept: bytes | None) -> None:
+        """Read the counts from a cell; zeros where it is empty."""
+        size = 3 + _CELLS_OF_CONFUSION + len(LATENCY_BUCKETS_MS) + 1
+        self._counts: NDArray[np.int64] = np.zeros(size, np.int64) if kept is None else np.frombuffer(kept, np.int64).copy()
+
+    @property
+    def window(self) -> int:
+        """Number of the window that is counted; 0 on a total."""
+        return int(self._counts[0])
+
+    def restart(self, window: int) -> None:
+        """Count a newer window from nothing."""
+        self._counts[:] = 0
+        self._counts[0] = window
+
+    def move(self, guess: Marked, before: int | None, after: int | None) -> None:
+        """Count a guess under the label ``after`` and no longer under ``before``; None: under none."""
+        for label, times in ((before, -1), (after, 1)):
+            if label is not None:
+                self._counts[1] += times
+                self._counts[2] += times * (label == guess.label)
+                self._counts[3 + label * DIGITS + guess.label] += times
+                self._counts[3 + _CELLS_OF_CONFUSION + guess.bucket] += times
+
+    def cell(self) -> bytes:
+        """Write the counts as their cell."""
+        return self._counts.tobytes()
+
+    def scores(self, model: str, version: str | None, source: int, at: datetime) -> ScoresCounted:
+        """The counts, as they are published ``at`` a time."""
+        counts = self._counts.tolist()
+        return ScoresCounted(
+            at=at,
+            model=model,
+            version=version,
+            window=datetime.fromtimestamp(counts[0] * WINDOW_S, UTC) if version is None else None,
+            source=source,
+            n=counts[1],
+            correct=counts[2],
+            confusion=counts[3 : 3 + _CELLS_OF_CONFUSION],
+            latency=counts[3 + _CELLS_OF_CONFUSION :],
+        )
+
+
+class Scorer:
+    """The fold from examples to scores and lessons."""
+
+    name = "scorer"
+    schema = f"scorer 1, teaches {ONLINE_MODELS}, windows {WINDOWS} x {WINDOW_S} s, digits {DIGITS}, ms {LATENCY_BUCKETS_MS}"
+    sources = ("examples.v1",)
+
+    def __init__(self) -> None:
+        """Begin with nothing counted."""
+        self._steps: dict[int, dict[Total | Slot, Tally]] = {}
+        """By partition, the counts that the step under way has changed, in the order of change."""
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Publish the totals again: they are absolute, so this costs nothing but a few messages."""
+        self._steps[partition] = {}
+        return [_scores(Tally(cells.get(total.cell)), total, partition, cells.at) for total in _totals(cells)]
+
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+        """Count an example's newest revision; gives the lessons of each label that has come, once the features are there."""
+        if isinstance(event, ExampleProbed):
+            probe = {"probe_id": event.probe_id, "player_id": event.player_id}
+            return [LessonProbed(**probe, model=model, at=cells.at) for model in ONLINE_MODELS]
+        if not isinstance(event, ExampleLabelled):
+            return ()
+        cell = f"example/{event.drawing_id}"
+        kept = cells.get(cell)
+        before = Counted() if kept is None else Counted.model_validate_json(kept)
+        if event.revision <= before.revision:
+            return ()
+        untaught = _untaught(event, before.taught)
+        after = Counted(
+            revision=event.revision,
+            label=event.label,
+            window=int(event.drawn_at.timestamp()) // WINDOW_S,
+            guesses=[_marked(guess) for guess in event.guesses],
+            taught=[*before.taught, *(given.correction_id for given in untaught)],
+        )
+        cells.put(cell, after.model_dump_json().encode())
+        _recount(cells, self._steps[origin.partition], before, after)
+        return [lesson for given in untaught for lesson in _lessons(event, given, cells.at)]
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Publish the counts that changed, each once however many examples changed them."""
+        changed, self._steps[partition] = self._steps[partition], {}
+        known = _totals(cells)
+        new = [counts for counts in changed if isinstance(counts, Total) and counts not in known]
+        if new:
+            cells.put(_INDEX, json.dumps([*known, *new]).encode())
+        for counts, tally in changed.items():
+            cells.put(counts.cell, tally.cell())
+        return [_scores(tally, counts, partition, cells.at) for counts, tally in changed.items()]
+
+    def close(self, partition: int) -> None:
+        """Forget the partition."""
+        self._steps.pop(partition, None)
+
+
+def _marked(guess: ShownGuess) -> Marked:
+    bucket = bisect_left(LATENCY_BUCKETS_MS, guess.latency_ms)
+    return Marked(guess.model, generation(guess.version) + SHADOW * guess.shadow, guess.label, bucket)
+
+
+def _recount(cells: Cells, step: dict[Total | Slot, Tally], before: Counted, after: Counted) -> None:
+    """Move a drawing's guesses from the label before to the label after, in the counts of the step.
+
+    A guess that is there stays as it is, since a model answers a drawing once: only labels change, and guesses are added. A
+    guess takes its window's place on the topic even while there is no label: which windows are there must not depend on
+    whether a label came and went.
+    """
+    for guess in after.guesses:
+        was = guess in before.guesses
+        if was and before.label == after.label:
+            continue
+        total = Total(guess.model, guess.version)
+        if total not in step:
+            step[total] = Tally(cells.get(total.cell))
+        step[total].move(guess, before.label if was else None, after.label)
+        if guess.hidden:
+            continue
+        slot = Slot(guess.model, after.window % WINDOWS)
+        tally = step[slot] if slot in step else Tally(cells.get(slot.cell))
+        if after.window < tally.window:
+            continue  # an hour has passed over it
+        step[slot] = tally
+        if after.window > tally.window:
+            tally.restart(after.window)
+            was = False
+        tally.move(guess, before.label if was else None, after.label)
+
+
+def _untaught(example: ExampleLabelled, taught: list[UUID]) -> list[GivenLabel]:
+    """The labels that are no lessons yet, in the player's order; none while features are missing.
+
+    A label that was replaced or taken back before the features came is among them: had they come first, it would be a lesson,
+    and what is learned must not depend on that.
+    """
+    if example.features is None:
+        return []
+    given = example.labels
+    if not given and example.label is not None:  # written before examples carried all labels
+        given = [GivenLabel(correction_id=example.correction_id, label=example.label)]
+    return [one for one in given if one.correction_id not in taught]
+
+
+def _lessons(example: ExampleLabelled, given: GivenLabel, at: datetime) -> Iterator[LessonTaught]:
+    """Make the lesson of a label for each online model."""
+    if example.features is None:
+        return
+    shown = [guess for guess in example.guesses if is_batch(guess.model) and not guess.shadow]
+    for model in ONLINE_MODELS:
+        yield LessonTaught(
+            at=at,
+            lesson_id=uuid5(NAMESPACE, f"lesson/{given.correction_id}/{model}"),
+            model=model,
+            drawing_id=example.drawing_id,
+            correction_id=given.correction_id,
+            player_id=example.player_id,
+            label=given.label,
+            embedding=example.features.embedding,
+            reader=example.features.reader,
+            shown=shown,
+        )
+
+
+def _totals(cells: Cells) -> list[Total]:
+    kept = cells.get(_INDEX)
+    return [] if kept is None else [Total(*pair) for pair in json.loads(kept)]
+
+
+def _scores(tally: Tally, counts: Total | Slot, partition: int, at: datetime) -> ScoresCounted:
+    return tally.scores(counts.model, counts.version if isinstance(counts, Total) else None, partition, at)

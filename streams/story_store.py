@@ -1,0 +1,178 @@
+"""The stories of one partition: those in memory, those that a step has changed, and the order in which they go. Pure.
+
+A story is kept for a week, or until there is no room: a partition's stories have their bytes, and the oldest go first.
+
+A drawing has three events or four, most of them within a second. So the stories that had news lately are kept in memory, and
+each is written once a step.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from cachetools import LRUCache
+from pydantic import AwareDatetime, BaseModel
+
+from contracts.events import ExampleLabelled
+from contracts.ports import Cells
+from streams.story import Story
+
+FORGET_AFTER: Final = timedelta(days=7)
+"""A story is forgotten so long after its last news, by the time of the events: as long as the topics keep them."""
+STORIES_IN_MEMORY: Final = 256
+"""Stories of a partition that are in memory, 30 KB each: as many drawings as come in some seconds."""
+_LOOKED_AT: Final = 2
+"""Stories that one event has looked at for their age: twice as many as it can add, so their number stays bounded."""
+_QUEUE: Final = "queue"
+
+
+class _Queue(BaseModel):
+    """The stories in the order in which they may be forgotten: entries ``first`` to ``end`` - 1."""
+
+    first: int = 0
+    end: int = 0
+    due: AwareDatetime | None = None
+    """When the first entry is to be looked at; None: there is none."""
+    size: int = 0
+    """The bytes of all stories together."""
+    cut: AwareDatetime | None = None
+    """The latest news of a story that went before its time, for want of room; None: none did."""
+
+
+class _Entry(BaseModel):
+    drawing_id: UUID
+    due: AwareDatetime
+
+
+class StoryStore:
+    """The stories of a partition; what a step has changed is written when the step is over."""
+
+    def __init__(self, cells: Cells) -> None:
+        """Take up the partition whose cells these are; stories are read when they are asked for."""
+        kept = cells.get(_QUEUE)
+        self._queue = _Queue() if kept is None else _Queue.model_validate_json(kept)
+        self._kept_queue = self._queue.model_dump_json().encode()
+        self._recent: LRUCache[UUID, Story] = LRUCache(STORIES_IN_MEMORY)
+        self._changed: dict[UUID, Story] = {}
+        self._owed: dict[UUID, Story] = {}
+        """Those changed ones whose example is still to be published, in the order of their latest news."""
+
+    def get(self, cells: Cells, drawing_id: UUID) -> Story | None:
+        """What is known of a drawing; None: nothing."""
+        story = self._changed.get(drawing_id) or self._recent.get(drawing_id)
+        if story is None and (kept := cells.get(_story_key(drawing_id))) is not None:
+            story = Story.of(kept)
+        return story
+
+    def enqueue(self, cells: Cells, drawing_id: UUID, at: datetime) -> None:
+        """Give a new story its place among those that may be forgotten; it began at ``at``."""
+        self._push(cells, _Entry(drawing_id=drawing_id, due=at + FORGET_AFTER))
+
+    def put(self, drawing_id: UUID, story: Story, grown: int, owes_example: bool) -> None:
+        """Keep a story that has changed.
+
+        Args:
+            drawing_id: Whose story it is.
+            story: What it has become.
+            grown: By how many bytes.
+            owes_example: Its example is published when the step is over; else nothing is, or it was published already.
+        """
+        self._queue.size += grown
+        self._recent[drawing_id] = story
+        self._changed[drawing_id] = story
+        self._owed.pop(drawing_id, None)
+        if owes_example:
+            self._owed[drawing_id] = story
+
+    def forget(self, cells: Cells, drawing_id: UUID, size: int) -> bool:
+        """Drop a story of so many bytes for good; returns whether this step owes an example of it."""
+        self._queue.size -= size
+        cells.drop(_story_key(drawing_id))
+        self._recent.pop(drawing_id, None)
+        self._changed.pop(drawing_id, None)
+        return self._owed.pop(drawing_id, None) is not None
+
+    def settle(self, cells: Cells) -> list[Story]:
+        """Write what the step has changed; returns the stories whose example is owed."""
+        for drawing_id, story in self._changed.items():
+            cells.put(_story_key(drawing_id), story.cell())
+        queue = self._queue.model_dump_json().encode()
+        if queue != self._kept_queue:
+            cells.put(_QUEUE, queue)
+            self._kept_queue = queue
+        self._changed = {}
+        owed, self._owed = self._owed, {}
+        return list(owed.values())
+
+    def forget_old(self, cells: Cells, now: datetime) -> Iterator[ExampleLabelled]:
+        """Forget up to two stories without news for `FORGET_AFTER`; gives their examples that were still owed.
+
+        Each story is in the queue once. One that has had news by the time it is looked at goes to the end again.
+        """
+        for _ in range(_LOOKED_AT):
+            if self._queue.due is None or self._queue.due > now:
+                break
+            drawing_id = self._pop(cells).drawing_id
+            story = self.get(cells, drawing_id)
+            if story is None:
+                continue
+            due = story.news + FORGET_AFTER
+            if due > now:
+                self._push(cells, _Entry(drawing_id=drawing_id, due=due))
+                continue
+            if self.forget(cells, drawing_id, story.size) and (example := story.example(cells.at)) is not None:
+                yield example
+
+    def make_room(self, cells: Cells, most: int) -> Iterator[ExampleLabelled]:
+        """Forget stories before their time, in the order of the queue, until all have at most ``most`` bytes.
+
+        Whether one has had news since is not asked: nearly all have, and to put them all to the end again would take as long as
+        there are stories. Gives their examples that were still owed.
+        """
+        queue = self._queue
+        while queue.size > most and queue.first < queue.end:
+            drawing_id = self._pop(cells).drawing_id
+            story = self.get(cells, drawing_id)
+            if story is None:
+                continue
+            queue.cut = max(queue.cut or story.news, story.news)
+            if self.forget(cells, drawing_id, story.size) and (example := story.example(cells.at)) is not None:
+                yield example
+
+    def _push(self, cells: Cells, entry: _Entry) -> None:
+        cells.put(f"{_QUEUE}/{self._queue.end}", entry.model_dump_json().encode())
+        self._queue.end += 1
+        self._queue.due = self._queue.due or entry.due
+
+    def _pop(self, cells: Cells) -> _Entry:
+        queue = self._queue
+        entry = _entry(cells, queue.first)
+        cells.drop(f"{_QUEUE}/{queue.first}")
+        queue.first += 1
+        queue.due = _entry(cells, queue.first).due if queue.first < queue.end else None
+        return entry
+
+
+def stories_of(cells: Mapping[str, bytes]) -> dict[str, Story]:
+    """The stories in a partition's cells that are not to be forgotten yet by their age, each by its cell's key."""
+    stories = {key: Story.of(cell) for key, cell in cells.items() if key.startswith("story/")}
+    newest = max((story.news for story in stories.values()), default=None)
+    return {key: story for key, story in stories.items() if newest and story.news + FORGET_AFTER > newest}
+
+
+def cut_of(cells: Mapping[str, bytes]) -> datetime | None:
+    """Up to when stories went before their time, by a partition's cells; None: none did."""
+    kept = cells.get(_QUEUE)
+    return None if kept is None else _Queue.model_validate_json(kept).cut
+
+
+def _story_key(drawing_id: UUID) -> str:
+    return f"story/{drawing_id}"
+
+
+def _entry(cells: Cells, place: int) -> _Entry:
+    kept = cells.get(f"{_QUEUE}/{place}")
+    if kept is None:
+        raise LookupError(f"the joiner's queue has no entry {place}: its cells are damaged")
+    return _Entry.model_validate_json(kept)

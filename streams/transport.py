@@ -1,0 +1,348 @@
+"""The only importer of Faust and aiokafka: brings records from Kafka, sends records to it, commits what is acknowledged.
+
+Faust brings the groups, the rebalancing, the flow control and the time of commits. What must be exact is not left to it. An
+agent only forwards: its message is all that one fetch has brought of a partition, since a message in Faust costs as much as the
+work on a record (docs/decisions/0013). Topics are declared without Faust's own acknowledgements, which take a record after a
+gap for acknowledged: `Progress` says what may be committed. On assignment partitions are read from where the ledgers stand.
+
+Each name of the two that begins with an underscore is in tests/unit/test_transport.py; both are pinned exactly.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any, Final
+
+import faust
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.cluster import ClusterMetadata
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
+from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+from faust.app.base import BootStrategy
+from faust.assignor import PartitionAssignor
+from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, Message
+from yarl import URL
+
+from contracts.events import TOPICS
+from contracts.ports import Partition, Record
+from contracts.settings import Settings
+from producers.connection import Place, Tokens
+from streams.delivery import STEP, Delivery
+from streams.progress import Progress
+
+_log = structlog.get_logger()
+_GATHER_BYTES: Final = 1 << 18
+"""Bytes that are handed over before the time to gather is over."""
+_NOTHING_MS: Final = 500
+"""How long the broker holds a request to which there is nothing to say."""
+_FETCHES: Final = 16
+"""Fetches of a partition that may wait for an agent before no more is fetched."""
+_BATCH_BYTES: Final = 1 << 18
+"""Bytes that are sent to a partition at once: a request carries one batch of each, and one request is under way at a time."""
+_REQUEST_BYTES: Final = 1_000_000
+"""Most bytes of one record that is sent."""
+
+Positions = Callable[[Mapping[Partition, int], Mapping[Partition, int], str], Mapping[Partition, int]]
+"""Says from where to read some of the assigned partitions, by their first offsets, their ends and the cluster's id."""
+
+
+class BrokerGone(RuntimeError):
+    """Kafka could not be joined at the start."""
+
+
+class Transport:
+    """The connection of one process to Kafka: a member of its role's group, and a producer."""
+
+    def __init__(
+        self, settings: Settings, kafka: Place, role: str, positions: Positions, gather_ms: int = 0, linger_ms: int = 0
+    ) -> None:
+        """Build; nothing connects before `start`.
+
+        Args:
+            settings: Where the home is.
+            kafka: Where Kafka is, and how it is spoken to.
+            role: Name of the consumer group.
+            positions: Says at each assignment from where to read.
+            gather_ms: How long the broker may hold back what has come, to hand over more at once; 0: not at all.
+            linger_ms: How long what is sent may wait for more.
+        """
+        self._kafka = kafka
+        self._linger_ms = linger_ms
+        self._producer: AIOKafkaProducer | None = None
+        self._app = _app(settings, kafka, role)
+        driven = _Driver([URL(f"aiokafka://{server}") for server in kafka.servers], self._app)
+        driven.positions, driven.gather_ms, driven.cluster = positions, gather_ms, partial(_cluster, kafka)
+        self._app.transport = self._app.producer_transport = driven
+
+    def forward(self, sources: Sequence[str], queue: "asyncio.Queue[Any]") -> None:
+        """Put what comes on topics into a queue, in the order of each partition, as `Delivery`."""
+        topic = self._app.topic(
+            *sources, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", internal=False, acks=False
+        )
+
+        async def forward(stream: Any) -> None:
+            async for event in stream.noack().events():
+                for delivery in event.value:
+                    if event.message.generation_id != self._app.consumer_generation_id:
+                        break  # of an assignment that is over: its offset may be beyond what is read next
+                    await queue.put(delivery)
+
+        self._app.agent(topic, name=f"forward {' '.join(sources)}")(forward)
+
+    def on_revoked(self, release: Callable[[], Awaitable[None]]) -> None:
+        """Have a coroutine let go of all that is assigned, whenever the group shares out its partitions anew."""
+
+        async def revoked(*_: Any, **__: Any) -> None:
+            await release()
+
+        self._app.on_partitions_revoked.connect(revoked, weak=False)
+
+    async def start(self, member: str) -> None:
+        """Connect, and join the group under a member's name.
+
+        Raises:
+            BrokerGone: If that fails.
+        """
+        self._app.conf.consumer_group_instance_id = member
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=list(self._kafka.servers),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=self._linger_ms,
+            max_batch_size=_BATCH_BYTES,
+            max_request_size=_REQUEST_BYTES,
+            request_timeout_ms=30_000,
+            **_security(self._kafka),
+        )
+        try:
+            await self._producer.start()
+            await self._app.start()
+        except KafkaError as absent:
+            raise BrokerGone(str(absent)) from absent
+
+    async def ended(self) -> BaseException | None:
+        """Wait until the group's membership ends by itself; gives what ended it."""
+        await self._app.wait_until_stopped()
+        return self._app.crash_reason
+
+    async def stop(self) -> None:
+        """Leave, and send what is still to be sent."""
+        await self._app.stop()
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def send(self, topic: str, key: bytes, value: bytes, place: int | None) -> Awaitable[object]:
+        """Send a record; what it returns is done when all replicas in sync have it (acks=all).
+
+        Args:
+            topic: One of ours.
+            key: Orders the record among those of the same key.
+            value: The event.
+            place: The partition; None: that of the key.
+
+        Raises:
+            KafkaError: If it cannot be sent, here or from what is returned.
+        """
+        assert self._producer is not None, "not started"
+        partition = partition_of(key, TOPICS[topic].partitions) if place is None else place
+        sent: Awaitable[object] = await self._producer.send(topic, value, key, partition)
+        return sent
+
+
+@lru_cache(maxsize=16_384)
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition that Kafka's own partitioner gives a key; remembered, since players speak often and hashing is slow."""
+    return (int(murmur2(key)) & 0x7FFFFFFF) % partitions
+
+
+# --- how Kafka is reached
+
+
+class _Bearer(AbstractTokenProvider):  # type: ignore[misc]
+    """The tokens of producers.connection, for aiokafka."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    async def token(self) -> str:
+        return await asyncio.to_thread(self._tokens.token)
+
+
+def _security(place: Place) -> dict[str, Any]:
+    """TLS and SASL as arguments of aiokafka's own clients, which have kafka-python's names; empty: there is neither."""
+    given = dict(place.security)
+    if tokens := given.get("sasl_oauth_token_provider"):
+        given["sasl_oauth_token_provider"] = _Bearer(tokens)
+    return given
+
+
+def credentials(place: Place) -> Credentials | None:
+    """What Faust is told of TLS and SASL: the same as kafka-python; None: there is neither."""
+    security = _security(place)
+    context, mechanism = security.get("ssl_context"), security.get("sasl_mechanism")
+    if mechanism == "OAUTHBEARER":
+        return OAuthCredentials(oauth_cb=security["sasl_oauth_token_provider"], ssl_context=context)
+    if mechanism:
+        return SASLCredentials(
+            username=security["sasl_plain_username"],
+            password=security["sasl_plain_password"],
+            ssl_context=context,
+            mechanism=mechanism,
+        )
+    return SSLCredentials(context) if context else None
+
+
+async def _cluster(place: Place) -> str:
+    """The id of the Kafka cluster that answers now."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=list(place.servers), request_timeout_ms=20_000, **_security(place))
+    await admin.start()
+    try:
+        return str((await admin.describe_cluster())["cluster_id"])
+    finally:
+        await admin.close()
+
+
+# --- Faust, as it is used here
+
+
+class _ReadsOnly(BootStrategy):
+    """Starts no producer of Faust's: aiokafka's own is used."""
+
+    enable_kafka_producer = False
+
+
+class _App(faust.App):
+    BootStrategy = _ReadsOnly
+
+
+class SamePlace(PartitionAssignor):
+    """Gives partition n of every topic to the same member, so that what belongs together meets."""
+
+    name = "same-place"
+    version = 0
+
+    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
+        """Tell the group of this member when it joins: its topics."""
+        return ConsumerProtocolMemberMetadata(self.version, list(topics), b"")
+
+    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
+        """Remember nothing of an assignment."""
+
+    def assign(self, cluster: ClusterMetadata, members: Mapping[str, Any]) -> dict[str, ConsumerProtocolMemberAssignment]:
+        """Share out the partitions of all topics among members."""
+        places = sorted(members)
+        topics = sorted({topic for member in members.values() for topic in member.subscription})
+        partitions = {topic: sorted(cluster.partitions_for_topic(topic) or ()) for topic in topics}
+        return {
+            member: ConsumerProtocolMemberAssignment(
+                self.version, [(t, [n for n in partitions[t] if n % len(places) == place]) for t in topics], b""
+            )
+            for place, member in enumerate(places)
+        }
+
+
+def _app(settings: Settings, place: Place, role: str) -> faust.App:
+    """A Faust app without tables and web, that misses a killed worker within seconds."""
+    return _App(
+        f"gamenight-{role}",
+        broker=[URL(f"aiokafka://{server}") for server in place.servers],
+        broker_credentials=credentials(place),
+        datadir=str(settings.home / "state" / "faust"),
+        autodiscover=False,
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        worker_redirect_stdouts=False,
+        broker_session_timeout=6.0,
+        broker_heartbeat_interval=1.0,
+        broker_rebalance_timeout=8.0,
+        broker_request_timeout=20.0,
+        broker_commit_interval=1.0,
+        consumer_auto_offset_reset="earliest",
+        broker_max_poll_records=STEP,
+        stream_buffer_maxsize=_FETCHES,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        PartitionAssignor=SamePlace,
+        table_standby_replicas=1,  # there are no tables: with 0 Faust would not ask its PartitionAssignor
+    )
+
+
+class _Consumer(driver.Consumer):
+    """Brings what was fetched of a partition as one message, commits by `Progress`, and starts where the ledgers stand."""
+
+    transport: Any
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        self._progress: dict[TP, Progress] = {}
+        self._told: dict[TP, int] = {}  # what was last committed
+        super().__init__(*given, **named)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+        """What comes within ``timeout`` seconds: in the value of each message the `Delivery` of all records of a partition."""
+        fetched: dict[TP, list[Message]] = {}
+        async for place, message in super().getmany(timeout):
+            fetched.setdefault(place, []).append(message)
+        if self.transport.gather_ms:  # while nothing comes, asking every few ms would be all that this process does
+            self._gather(self.transport.gather_ms if fetched else 0)
+        for place, messages in fetched.items():
+            last: Any = messages[-1]  # Faust thinks that its value is bytes, and looks at it no further
+            if not self.flow_active or self.app.consumer_generation_id != last.generation_id:
+                return  # a rebalancing has begun meanwhile: what was fetched is read again
+            last.value = self._deliveries(place, messages)
+            yield place, last
+
+    def _deliveries(self, place: TP, messages: Sequence[Message]) -> list[Delivery]:
+        progress = self._progress.setdefault(place, Progress())
+        several: list[Delivery] = []
+        for m in messages:
+            progress.deliver(m.offset)
+            record = Record(m.topic, m.partition, m.offset, m.key, m.value, round(m.timestamp * 1000))
+            several.append(Delivery(record, partial(progress.acknowledge, m.offset)))
+        return several
+
+    def _gather(self, wait_ms: int) -> None:
+        """Have the broker hold back what comes for so long from the next fetch on; 0: it answers with the first byte.
+
+        There is no other way: aiokafka takes both numbers when it is made, and Faust passes none.
+        """
+        fetcher = self._thread._ensure_consumer()._fetcher
+        fetcher._fetch_min_bytes = _GATHER_BYTES if wait_ms else 1
+        fetcher._fetch_max_wait_ms = wait_ms or _NOTHING_MS
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
+        """Commit up to where everything is acknowledged; called by Faust every second, before a rebalancing and at the end."""
+        here = self.assignment()
+        ready = {place: progress.next for place, progress in self._progress.items() if place in here}
+        news = {place: n for place, n in ready.items() if n is not None and n != self._told.get(place)}
+        if not news or not await self._thread.commit(news):
+            return False
+        self._told |= news
+        return True
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Go to where the ledgers stand; what no fold reads goes on from Kafka's own commit."""
+        positions: dict[TP, int] = {TP(*tp): offset for tp, offset in (await super().seek_to_committed()).items()}
+        first = {TP(*tp): offset for tp, offset in (await self.earliest_offsets(*positions)).items()}
+        end = {TP(*tp): offset for tp, offset in (await self.highwaters(*positions)).items()}
+        cluster = await self.transport.cluster()
+        wanted = {TP(*place): max(n, first[place]) for place, n in self.transport.positions(first, end, cluster).items()}
+        self._progress.clear()
+        self._told.clear()
+        moves = {tp: offset for tp, offset in wanted.items() if offset != positions[tp]}
+        if moves:
+            await self.seek_wait(moves)
+        return {**positions, **moves}
+
+
+class _Driver(driver.Transport):
+    Consumer = _Consumer
+    positions: Positions
+    gather_ms: int
+    cluster: Callable[[], Awaitable[str]]

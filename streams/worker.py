@@ -1,0 +1,225 @@
+"""One process of the stream layer: its folds and takers, from its start to its orderly or hasty end.
+
+A message that cannot be handled becomes MessageRejected (`streams.fold`). A send that fails is not caught: the process ends
+with an error, the supervisor starts it again, and it reads again.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any, Final
+
+import structlog
+import uvloop
+
+from contracts.events import TOPICS, Event
+from contracts.ports import Partition
+from contracts.settings import Settings
+from producers.bus import open_bus
+from producers.connection import kafka_of, knock
+from streams.delivery import QUEUED, STEP, Delivery, Taker, take_gathered
+from streams.fold import Fold
+from streams.fold_runner import FoldRunner
+from streams.progress import least
+from streams.transport import BrokerGone, Transport
+
+_log = structlog.get_logger()
+_NAMES: Final = 64
+"""Most processes of a role in one home."""
+BROKER_S: Final = 30.0
+"""How long to wait at the start for a broker that is not up yet."""
+_LOOK_S: Final = 10.0
+"""How long the log is asked for records that did not come."""
+STOP_S: Final = 2.0
+"""Longest that an orderly stop may take."""
+
+Alongside = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Worker:
+    """A role, its folds and takers, and a producer."""
+
+    def __init__(self, settings: Settings, role: str, gather_ms: int = 0, linger_ms: int = 0) -> None:
+        """Build; nothing connects before `run`.
+
+        Args:
+            settings: Where Kafka and the home are.
+            role: Name of the consumer group.
+            gather_ms: How long the broker may hold back what has come, to hand over more at once; 0: not at all.
+            linger_ms: How long what is sent may wait for more.
+
+        Raises:
+            NotAdmitted: If the settings of TLS and SASL do not fit together.
+        """
+        self._settings = settings
+        self._role = role
+        self._kafka = kafka_of(settings)
+        self._transport = Transport(settings, self._kafka, role, self._positions, gather_ms, linger_ms)
+        self._transport.on_revoked(self._release)
+        self._folds: list[FoldRunner] = []
+        self._handing: set[str] = set()
+        self._alongside: list[Alongside] = []
+
+    def fold(self, fold: Fold, step: int = STEP) -> None:
+        """Run a fold: its ledgers are in ``<home>/state/<name>/``, one a partition.
+
+        Args:
+            fold: What is folded.
+            step: Most records that it takes in one transaction.
+        """
+        counts = {TOPICS[topic].partitions for topic in fold.sources}
+        if len(counts) != 1:
+            raise ValueError(f"{fold.name} reads topics of different numbers of partitions: {', '.join(fold.sources)}")
+        self._apart(fold.sources, self._handing)
+        folder = self._settings.home / "state" / fold.name
+        runner = FoldRunner(fold, folder, self._transport.send, self._on_the_log, step)
+        self._folds.append(runner)
+        self._transport.forward(fold.sources, runner.gathered)
+        self.alongside(runner.run)
+
+    def hand(self, sources: Sequence[str], taker: Taker) -> None:
+        """Hand what comes on topics to a taker, in order, as much at a time as has gathered."""
+        self._apart(sources, {topic for runner in self._folds for topic in runner.fold.sources} | self._handing)
+        self._handing.update(sources)
+        gathered: asyncio.Queue[Delivery] = asyncio.Queue(maxsize=QUEUED)
+
+        async def run() -> None:
+            while True:
+                await taker.take(await take_gathered(gathered))
+
+        self._transport.forward(sources, gathered)
+        self.alongside(run)
+
+    def alongside(self, work: Alongside) -> None:
+        """Run a coroutine as long as the process; if it fails, the process does."""
+        self._alongside.append(work)
+
+    async def publish(self, events: Iterable[Event]) -> None:
+        """Send events, and wait until the broker has acknowledged all of them (acks=all).
+
+        Raises:
+            KafkaError: If one could not be sent: let it end the process.
+        """
+        pending: list[Awaitable[object]] = [
+            await self._transport.send(event.topic, event.record_key(), event.record_value(), event.partition())
+            for event in events
+        ]
+        if pending:
+            await asyncio.gather(*pending)
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT, and end the process: with 1, if a part of it failed.
+
+        Raises:
+            BusError: If there is no broker at the start, or it does not admit us.
+        """
+        uvloop.run(self._run())
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        await asyncio.to_thread(knock, self._kafka, BROKER_S)
+        folder = self._settings.home / "state" / "faust"
+        folder.mkdir(parents=True, exist_ok=True)
+        member = member_name(folder, self._role)
+        _log.info("starting", member=member.name)
+        try:
+            await self._transport.start(member.name)
+        except BrokerGone as absent:
+            _log.error("no broker", at=self._settings.bootstrap_servers, error=str(absent))
+            raise SystemExit(1) from absent
+        working = [asyncio.create_task(work()) for work in self._alongside]
+        member_ended = asyncio.create_task(self._transport.ended())
+        ends = [*working, member_ended, asyncio.create_task(stopping.wait())]
+        _log.info("started")
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        wrong = next((task.exception() for task in working if task.done() and not task.cancelled()), None)
+        if wrong is None and member_ended.done():
+            wrong = member_ended.result()
+        failed = wrong is not None or not stopping.is_set()
+        if failed:
+            _log.error("failed, going down", exc_info=wrong)
+        # What is folded is in the ledgers and what is not acknowledged is read again, so a stop may be cut short.
+        overdue = threading.Timer(STOP_S, os._exit, [1 if failed else 0])
+        overdue.daemon = True
+        overdue.start()
+        await self._release()
+        for task in ends:
+            task.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
+        await self._transport.stop()
+        _log.info("stopped")
+        os._exit(1 if failed else 0)  # threads that wait for Kafka have nothing to bring to an end, and would take 2 s for it
+
+    def _apart(self, sources: Sequence[str], others: set[str]) -> None:
+        """What a taker reads nobody else here may: a record is acknowledged once, and a fold does not wait for a taker."""
+        if shared := others.intersection(sources):
+            raise ValueError(f"{self._role} hands {', '.join(shared)} to two who would acknowledge for each other")
+
+    async def _release(self) -> None:
+        for runner in self._folds:
+            await runner.release()
+
+    def _positions(
+        self, first: Mapping[Partition, int], ends: Mapping[Partition, int], cluster: str
+    ) -> Mapping[Partition, int]:
+        """The next offset of each assigned partition that a fold reads; of several folds, the least."""
+        return least([runner.positions(first, ends, cluster) for runner in self._folds])
+
+    async def _on_the_log(self, topic: str, partition: int, first: int) -> int | None:
+        """The offset of the first record from ``first`` on, as a reader of its own finds it; None: it found none in time."""
+        return await asyncio.to_thread(_first_on_the_log, self._settings, topic, partition, first)
+
+
+def _first_on_the_log(settings: Settings, topic: str, partition: int, first: int) -> int | None:
+    bus = open_bus(settings, [topic])
+    try:
+        others = {(topic, number): -1 for number in range(TOPICS[topic].partitions)}
+        tail = bus.follow([topic], others | {(topic, partition): first})
+        try:
+            deadline = time.monotonic() + _LOOK_S
+            while time.monotonic() < deadline:
+                found = [record.offset for record in tail.poll(0.5) if record.partition == partition]
+                if found:
+                    return found[0]
+        finally:
+            tail.close()
+    finally:
+        bus.close()
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A name among the processes of a role that nobody else has while this one lives."""
+
+    name: str
+    lock: IO[bytes]
+
+
+def member_name(folder: Path, role: str) -> Member:
+    """Take the first free name of a role in this home.
+
+    Who comes back under the name of one that was killed gets its partitions at once, where a stranger would have to wait until
+    the group has missed the dead: 3 s instead of 9. The lock ends with the process, however it ends.
+    """
+    for number in range(_NAMES):
+        lock = (folder / f"{role}-{number}.lock").open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+        else:
+            here = sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+            return Member(f"{role}-{number}-{here}-{socket.gethostname()}", lock)
+    raise RuntimeError(f"{_NAMES} processes of the role {role} run in this home already")

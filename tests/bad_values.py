@@ -1,0 +1,171 @@
+"""Values of records that are bad: no event of their topic, or an event that means harm.
+
+`READERS` says who reads a topic, and so who must tell of a value that it can do nothing with.
+"""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from uuid import uuid4
+
+import numpy as np
+
+from streams.online_base import load_base
+
+GOLDEN: Final = Path(__file__).parent / "contract" / "golden"
+READERS: Final = {
+    "drawings.v1": {"router", "joiner"},
+    "guesses.v1": {"api"},
+    "answers.v1": {"joiner"},
+    "previews.v1": {"api"},
+    "corrections.v1": {"joiner"},
+    "examples.v1": {"personal", "scorer", "trainers.archive", "trainers.observations"},
+    "lessons.v1": {"learner"},
+    "receipts.v1": {"api"},
+    "metrics.v1": {"api"},
+    "models.v1": {"router", "api"},
+    "commands.v1": {"trainers", "api"},
+    "rejected.v1": set(),
+}
+"""Who reads a topic as it grows, by the name under which they reject. The trainer reads models.v1 when it starts."""
+BEYOND: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "drawings.v1": ("DrawingSubmitted", {"strokes": []}),
+    "guesses.v1": ("GuessMade", {"hops": {"a": 1e308, "b": 1e308}}),
+    "answers.v1": ("DrawingAnswered", {"missed": {"../../x": ""}}),
+    "previews.v1": ("PreviewGuessed", {"version": "../../x"}),
+    "corrections.v1": ("CorrectionGiven", {"at": "9999-12-31T23:59:59Z"}),
+    "examples.v1": ("ExampleLabelled", {"revision": 1 << 40}),
+    "lessons.v1": ("LessonTaught", {"model": "nobody"}),
+    "receipts.v1": ("CorrectionReceipt", {"player_id": "x" * 500_000}),
+    "metrics.v1": ("ScoresCounted", {"n": 10**30}),
+    "models.v1": ("SnapshotTaken", {"offset": -7}),
+    "commands.v1": ("PromoteModel", {"version": "../../x"}),
+    "rejected.v1": ("MessageRejected", {"source_offset": -5}),
+}
+"""What is beyond all that an event may hold: nobody can read it."""
+
+
+class Hostile(NamedTuple):
+    """An event that can be read, and means harm."""
+
+    topic: str
+    kind: str
+    fields: dict[str, Any]
+    """In the place of those of the golden file."""
+    rejected_by: frozenset[str] = frozenset()
+    """Of its readers, those who cannot do anything with it."""
+
+    def value(self, player_id: str, drawing_id: str) -> bytes:
+        """Of somebody who knows a player and a drawing of theirs."""
+        fields = {"player_id": player_id} if "player_id" in _golden(self.kind) else {}
+        if "drawing_id" in _golden(self.kind):
+            fields["drawing_id"] = drawing_id
+        return json.dumps(_golden(self.kind) | fields | self.fields).encode()
+
+
+_LATE: Final = "2199-12-31T23:59:59Z"
+_MOST: Final = (1 << 53) - 1
+_HUGE: Final = base64.urlsafe_b64encode(np.full(64, 1e38, "<f4").tobytes()).decode()
+_HUGE_WEIGHTS: Final = base64.urlsafe_b64encode(np.full((10, 65), 1e38, "<f4").tobytes()).decode()
+_OTHER_SHAPE: Final = base64.urlsafe_b64encode(np.ones((10, 9), "<f4").tobytes()).decode()
+_READER: Final = load_base().reader
+_FEATURES: Final = {"raster": base64.urlsafe_b64encode(bytes(784)).decode(), "embedding": _HUGE, "reader": _READER}
+_BOTH: Final = frozenset({"router", "api"})
+_API: Final = frozenset({"api"})
+HOSTILE: Final[dict[str, Hostile]] = {
+    "a drawing of another century": Hostile("drawings.v1", "DrawingSubmitted", {"drawing_id": str(uuid4()), "at": _LATE}),
+    "a drawing at the ends of all canvases": Hostile(
+        "drawings.v1",
+        "DrawingSubmitted",
+        {"drawing_id": str(uuid4()), "strokes": [[[-8192, -8192, 1e14]], [[16384, 16384, -8192]]]},
+    ),
+    "a drawing that is sought, and there": Hostile("drawings.v1", "DrawingSought", {"player_id": "eve"}),
+    "somebody else's guess": Hostile("guesses.v1", "GuessMade", {"player_id": "eve", "at": _LATE, "features": _FEATURES}),
+    "somebody else's answers": Hostile(
+        "answers.v1", "DrawingAnswered", {"player_id": "eve", "at": _LATE, "features": _FEATURES}, frozenset({"joiner"})
+    ),
+    "answers that nobody gave": Hostile(
+        "answers.v1",
+        "DrawingAnswered",
+        {"drawing_id": str(uuid4()), "at": _LATE, "guesses": [], "features": _FEATURES, "lead_after": _MOST},
+    ),
+    "a guess of extremes": Hostile(
+        "guesses.v1",
+        "GuessMade",
+        {"drawing_id": str(uuid4()), "at": _LATE, "hops": {"model": 1e9, "x" * 200: -1e9}, "features": _FEATURES},
+    ),
+    "a miss of another century": Hostile("guesses.v1", "GuessMissed", {"at": _LATE, "resting": True, "model": "nobody"}),
+    "somebody else's preview": Hostile(
+        "previews.v1", "PreviewGuessed", {"player_id": "eve", "final": True, "at": _LATE, "table": "x" * 200}
+    ),
+    "a word of another century": Hostile("corrections.v1", "CorrectionGiven", {"correction_id": str(uuid4()), "at": _LATE}),
+    "a word on somebody else's drawing": Hostile(
+        "corrections.v1", "CorrectionGiven", {"correction_id": str(uuid4()), "player_id": "eve"}
+    ),
+    "an example of the highest revision": Hostile(
+        "examples.v1",
+        "ExampleLabelled",
+        {"drawing_id": str(uuid4()), "revision": 65, "drawn_at": _LATE, "at": _LATE, "features": _FEATURES, "guesses": []},
+    ),
+    "a lesson of extremes": Hostile(
+        "lessons.v1",
+        "LessonTaught",
+        {"lesson_id": str(uuid4()), "embedding": _HUGE, "reader": _READER, "weight": 10},
+        frozenset({"learner"}),
+    ),
+    "a receipt of somebody else's": Hostile(
+        "receipts.v1", "CorrectionReceipt", {"player_id": "eve", "outcome": "refused", "why": "x" * 10_000}
+    ),
+    "counts beyond all": Hostile("metrics.v1", "ScoresCounted", {"n": _MOST, "correct": _MOST, "source": _MOST}, _API),
+    "a window of another century": Hostile("metrics.v1", "ScoresCounted", {"window": _LATE, "at": _LATE}, _API),
+    "a fold of nobody": Hostile("metrics.v1", "FoldAdvanced", {"fold": "nobody", "source_partition": _MOST}, _API),
+    "a snapshot beyond all lessons": Hostile(
+        "models.v1",
+        "SnapshotTaken",
+        {"offset": _MOST, "lessons": _MOST, "version": "mnist1+9", "reader": _READER, "weights": _HUGE_WEIGHTS, "at": _LATE},
+    ),
+    "a snapshot of another shape": Hostile(
+        "models.v1", "SnapshotTaken", {"offset": _MOST, "reader": _READER, "weights": _OTHER_SHAPE}, frozenset({"router"})
+    ),
+    "a snapshot of nobody": Hostile("models.v1", "SnapshotTaken", {"model": "nobody", "reader": _READER}, _BOTH),
+    "a promotion to no endpoint": Hostile("models.v1", "ModelPromoted", {"endpoint": "", "at": _LATE}, _BOTH),
+    "a policy of nobody": Hostile("models.v1", "PolicySet", {"lead": "nobody", "parts": {"nobody": "shown"}, "at": _LATE}),
+    "a rebuild that nobody asked for": Hostile(
+        "models.v1", "TrainingAdvanced", {"command_id": str(uuid4()), "step": "x" * 10_000, "log": ["x" * 100_000], "at": _LATE}
+    ),
+    "the end of no command": Hostile("commands.v1", "CommandSettled", {"command_id": str(uuid4()), "at": _LATE}),
+    "a version that is none": Hostile("commands.v1", "PromoteModel", {"command_id": str(uuid4()), "version": "999999"}),
+    "a rebuild of nobody": Hostile("commands.v1", "RetrainModel", {"command_id": str(uuid4()), "target": "nobody"}),
+    "a rejection of nothing": Hostile(
+        "rejected.v1",
+        "MessageRejected",
+        {"source": "nobody.v1", "source_offset": _MOST, "stage": "nobody", "error": "x" * 500_000, "at": _LATE},
+    ),
+    "a repair of nothing": Hostile("rejected.v1", "MessageRepaired", {"rejection_id": str(uuid4()), "source": "nobody.v1"}),
+}
+"""By what it is. Each can be read; honest events go on, and win where they speak of the same thing."""
+_CORRECTION: Final = (GOLDEN / "CorrectionGiven.json").read_bytes()
+_DRAWING: Final = (GOLDEN / "DrawingSubmitted.json").read_bytes()
+
+
+def _golden(kind: str) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((GOLDEN / f"{kind}.json").read_text())
+    return read
+
+
+def kinds(topic: str) -> dict[str, bytes | None]:
+    """Bad values of a topic, by what is wrong with them."""
+    kind, fields = BEYOND[topic]
+    future = _golden(kind) | {"type": f"{kind}V9", "version_of_the_schema": 9}
+    return {
+        "null": None,
+        "empty": b"",
+        "a list": b"[1]",
+        "not UTF-8": b'{"type":"\xff\xfe"}',
+        "not JSON": b"<drawing/>",
+        "of a wrong type": _DRAWING if topic == "corrections.v1" else _CORRECTION,
+        "of a future version": json.dumps(future).encode(),
+        "900 KB of garbage": bytes(range(256)) * 3516,
+        "beyond all": json.dumps(_golden(kind) | fields).encode(),
+    }

@@ -1,0 +1,10 @@
+"""The models that the product comes with: those of trainers/images, and those that are built in."""
+
+from contracts.settings import Settings
+
+_AS_IT_COMES = Settings(images="trainers/images")
+ROSTER = _AS_IT_COMES.roster()
+MODELS = ROSTER.names
+BATCH_MODELS = ROSTER.batch
+IMAGES = _AS_IT_COMES.image_folders()
+"""The folder of each batch model."""

@@ -1,0 +1,138 @@
+"""A round as tests see it: one drawing, some batch models, and what it has said and asked so far."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from contracts.events import DrawingAnswered, Event, GuessMade, GuessMissed, PolicySet
+from streams.blend import BlendWeights
+from streams.lineup import Answerer, Lineup, Standing
+from streams.pending import Limits, Moment, PendingDrawing, Said, rows
+from streams.round import Acknowledge, Action, Ask, Publish, Round
+from streams.routing import Candidate, Online, Route, Table
+from tests import histories
+
+LIMITS: Final = Limits(blend_s=0.25, budget_s=2.0)
+READ_AT: Final = 100.0
+LOCAL: Final = {"river": 7, "yours": 7}
+"""What the models that answer in the process say."""
+
+
+def table(
+    *models: str, candidates: Mapping[str, Candidate] | None = None, policy: PolicySet | None = None, **online: Online
+) -> Table:
+    """These batch models have a version, some a candidate beside it."""
+    batch = {model: Route("1", f"gamenight-{model}") for model in models}
+    weights = Online("mnist1+0", histories.READER, -1, np.zeros((10, 3), np.float32))
+    made = Table(batch=batch, online={"river": weights, **online}, candidates=dict(candidates or {}))
+    return made if policy is None else made.apply(policy)
+
+
+def canary(share: float = 1.0) -> Candidate:
+    """A version that answers this share of the players."""
+    return Candidate("2", "v2", "gamenight", shadow=False, share=share)
+
+
+SHADOW: Final = Candidate("2", "v2", "gamenight", shadow=True, share=0.0)
+
+
+@dataclass
+class Played:
+    """A round, and what came of it."""
+
+    round: Round
+    asked: list[Answerer] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    acknowledged: int = 0
+    unsent: int = 0
+
+    def take(self, actions: Sequence[Action]) -> list[Action]:
+        """Note what follows."""
+        for action in actions:
+            assert not self.acknowledged, f"{action} after the end"
+            match action:
+                case Ask(answerer):
+                    self.asked.append(answerer)
+                case Publish(event):
+                    self.events.append(event)
+                    self.unsent += 1
+                case Acknowledge():
+                    assert not self.unsent, "acknowledged before the broker has everything"
+                    self.acknowledged += 1
+        return list(actions)
+
+    def answers(self, answerer: Answerer, at: float, label: int = 3, **said: Any) -> list[Action]:
+        """One answers, so many seconds after the drawing was read."""
+        [row] = rows(np.eye(10)[[label]])
+        given: dict[str, Any] = {"version": "2" if answerer.beside else "1", "role": "champion", "table": "t"}
+        told = Said(asked_at=READ_AT, model_ms=1.0, **given | said)
+        return self.take(self.round.answered(answerer, told, row, moment(at)))
+
+    def misses(self, answerer: Answerer, at: float, why: str = "down", resting: bool = False) -> list[Action]:
+        """One will not answer."""
+        return self.take(self.round.missed(answerer, why, resting, moment(at)))
+
+    def ticks(self, at: float, resting: Mapping[str, str] | None = None) -> list[Action]:
+        """Time has passed."""
+        return self.take(self.round.tick(resting or {}, moment(at)))
+
+    def sent(self, n: int | None = None) -> list[Action]:
+        """The broker has everything so far, or so many events of it."""
+        n = self.unsent if n is None else n
+        self.unsent -= n
+        return self.take(self.round.sent(n))
+
+    def guesses(self) -> dict[str, GuessMade]:
+        """By slot: those that were shown or counted, each there once."""
+        told = [event for event in self.events if isinstance(event, GuessMade)]
+        by_slot = {guess.model + "/shadow" * (guess.role == "shadow"): guess for guess in told}
+        assert len(by_slot) == len(told), f"a guess twice: {[(guess.model, guess.role) for guess in told]}"
+        return by_slot
+
+    def missed(self) -> list[tuple[str, bool]]:
+        """Who was missed, and whether it rests."""
+        return [(event.model, event.resting) for event in self.events if isinstance(event, GuessMissed)]
+
+    def parts(self) -> list[DrawingAnswered]:
+        """What was said to those who learn."""
+        return [event for event in self.events if isinstance(event, DrawingAnswered)]
+
+    def told(self) -> Counter[tuple[str, str]]:
+        """The guesses in all parts, by model and role."""
+        return Counter((one.model, one.role) for part in self.parts() for one in part.guesses)
+
+
+def moment(at: float) -> Moment:
+    """So many seconds after the drawing was read, by both clocks."""
+    return Moment(READ_AT + at, histories.seconds(at))
+
+
+def begun(
+    *models: str,
+    by: Table | None = None,
+    standings: Mapping[Answerer, Standing] | None = None,
+    limits: Limits = LIMITS,
+    weights: BlendWeights | None = None,
+    local: Mapping[str, int] = LOCAL,
+    **of_the_drawing: Any,
+) -> Played:
+    """A round that has been started, 10 ms after the drawing was read."""
+    by = table(*(models or ("xgboost", "kmeans"))) if by is None else by
+    lineup = Lineup.of(by, tuple(by.batch))
+    drawing = histories.drawing(**of_the_drawing)
+    read = histories.features() if drawing.final else None
+    pending = PendingDrawing(
+        drawing, np.zeros(784, np.uint8), read, bus_in_ms=4.0, read_ms=1.0, read_at=READ_AT, lead="everyone"
+    )
+    played = Played(Round(pending, lineup, weights or BlendWeights({}, "blend2+0"), limits))
+    here = {}
+    for model, label in local.items():
+        if model in lineup.here:
+            [row] = rows(np.eye(10)[[label]])
+            here[model] = (Said("1", by.role(model), by.digest, READ_AT, 2.0), row)
+    [row] = rows(np.eye(10)[[local.get("yours", 7)]])
+    played.take(played.round.start(standings or {}, here, row.opinion, moment(0.01)))
+    return played

@@ -1,0 +1,127 @@
+"""The blend: a geometric mean that nobody can veto, in which who errs less has more to say."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from streams.bandit import REFRESH, Means
+from streams.blend import FLOOR, Blend, BlendWeights, blend_weights, blended, opinions
+from tests.roster import MODELS
+
+shares = arrays(np.float64, (4, 10), elements=st.floats(0.0, 1.0)).filter(lambda a: (a.sum(axis=1) > 0.1).all())
+
+
+def mixed(*models: np.ndarray) -> np.ndarray:
+    return blended(sum(opinions(model) for model in models), np.full(len(models[0]), float(len(models))))
+
+
+@given(shares, shares, shares)
+def test_a_blend_is_a_set_of_probabilities_and_the_order_does_not_matter(a: np.ndarray, b: np.ndarray, c: np.ndarray):
+    one, other = mixed(a, b, c), mixed(c, a, b)
+
+    assert np.isfinite(one).all()
+    assert (one >= 0).all()
+    assert one.sum(axis=1) == pytest.approx(np.ones(4))
+    assert one == pytest.approx(other)
+
+
+def test_models_that_agree_are_repeated():
+    said = np.full((1, 10), 0.02)
+    said[0, 7] = 0.82
+
+    assert mixed(said, said, said) == pytest.approx(said)
+
+
+def test_one_who_is_sure_and_wrong_is_outvoted():
+    sure, likely = np.eye(10)[[3]], np.full((1, 10), 0.01)
+    likely[0, 7] = 0.91
+
+    assert mixed(sure, likely, likely, likely).argmax() == 7
+    assert mixed(sure, sure, likely).argmax() == 3
+
+
+def test_it_is_the_geometric_mean_above_the_floor():
+    a, b = np.linspace(1, 10, 10)[None] / 55, np.linspace(10, 1, 10)[None] / 55
+    by_hand = np.sqrt(a * b)
+
+    assert a.min() > FLOOR
+    assert mixed(a, b) == pytest.approx(by_hand / by_hand.sum())
+
+
+def after(words: int, right: dict[str, int]) -> Means:
+    """The means after so many words, of which each model had so many right; the others guessed nothing."""
+    means = Means.of(None)
+    for word in range(words):
+        said = {arm: 7 if word < count else 1 for arm, count in right.items()}
+        means = means.counting(7, said, 1).after_correction()
+    return means
+
+
+def test_until_somebody_says_something_all_weights_are_equal():
+    equal = blend_weights(Means.of(None))
+
+    assert [equal.of(arm) for arm in (*MODELS, "one that is new")] == pytest.approx([1] * (len(MODELS) + 1))
+    assert equal.version == "blend2+0"
+
+
+def test_of_two_models_one_of_which_errs_half_as_often_it_has_eight_times_the_say():
+    said = blend_weights(after(4 * REFRESH, {"river": 4 * REFRESH - 11, "kmeans": 4 * REFRESH - 23}))
+
+    # 20 outcomes at 95 % are believed before: 12 errors of 120 against 24 of 120
+    assert said.of("river") == pytest.approx(8 * said.of("kmeans"))
+    assert said.of("tensorflow") == pytest.approx(1), "nobody has heard it"
+    assert said.version == f"blend2+{4 * REFRESH}"
+
+
+def test_weights_change_with_each_so_many_words_and_say_after_which():
+    right = {"river": 0}
+
+    assert blend_weights(after(REFRESH - 1, right)) == blend_weights(Means.of(None))
+    assert blend_weights(after(REFRESH + 3, right)) == blend_weights(after(REFRESH, right)) != blend_weights(Means.of(None))
+
+
+def test_a_model_that_was_rebuilt_is_believed_again():
+    bad = after(400, {"kmeans": 0})
+    for _ in range(800):
+        bad = bad.counting(7, {"kmeans": 7}, 1).after_correction()
+
+    assert blend_weights(bad).of("kmeans") > 0.05
+    assert blend_weights(after(1000, {"kmeans": 400})).of("kmeans") < blend_weights(bad).of("kmeans")
+
+
+SURE = opinions(np.eye(10))
+
+
+def test_a_blend_awaits_who_is_asked_and_hears_them_by_their_weights():
+    blend = Blend(BlendWeights({"kmeans": 30.0}, "blend2+25"), {"kmeans", "xgboost"}, {})
+
+    blend.hear("yours", SURE[7])
+    blend.hear("xgboost", SURE[7])
+    assert not blend.complete
+    blend.hear("kmeans", SURE[5])
+
+    assert blend.complete
+    assert blend.left_out == {}
+    assert blend.probabilities(SURE[0]) == pytest.approx(blended(2 * SURE[[7]] + 30 * SURE[[5]], np.array([32.0]))[0])
+
+
+def test_who_is_not_awaited_any_more_is_left_out_and_heard_if_it_comes_in_time():
+    blend = Blend(BlendWeights({}, ""), {"kmeans", "xgboost"}, {"mxnet": "resting"})
+
+    blend.leave_out("kmeans", "late")
+    blend.leave_out("kmeans", "resting")
+    blend.leave_out("yours", "late")
+    blend.hear("mxnet", SURE[3])
+
+    assert blend.left_out == {"kmeans": "late"}, "it was left out already, and nobody waited for the other"
+    assert blend.awaited == {"xgboost"}
+    assert blend.probabilities(SURE[0]).argmax() == 3
+
+
+def test_a_blend_of_nobody_says_what_it_was_given():
+    blend = Blend(BlendWeights({}, ""), (), {})
+
+    assert blend.complete
+    assert blend.probabilities(SURE[4]).argmax() == 4

@@ -1,0 +1,381 @@
+"""Each player's own model: what it remembers, what it forgets, and what it says of that."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.events import CorrectionReceipt, Event, ExampleLabelled, ExampleProbed, Outcome, ReceiptProbed
+from contracts.ports import Origin, Record
+from streams import personal_model
+from streams.bandit import REFRESH, START
+from streams.fold import Log, advance, take_up
+from streams.ledger import Identity, Ledger
+from streams.personal_model import KEPT, Personal
+from tests.histories import READER, MemoryCells, example, features, folded, named, probabilities, shown
+
+SHARED = np.array([probabilities(7)])
+ALL = ("everyone", "river", "yours")
+
+
+def like(seed: int = 0) -> np.ndarray:
+    """The embedding of the drawing that `features` of this seed are of."""
+    return np.frombuffer(features(seed).embedding, "<f4")[None]
+
+
+def said(own: Personal, seed: int = 0, player: str = "ada", partition: int = 0) -> np.ndarray:
+    answer, _ = own.answer(partition, player, like(seed), SHARED)
+    return answer[0]
+
+
+def version(own: Personal, player: str = "ada") -> str:
+    return own.answer(0, player, like(), SHARED)[1]
+
+
+def after(history: list[Event], cells: MemoryCells | None = None) -> Personal:
+    own = Personal(READER)
+    folded(own, history, cells)
+    return own
+
+
+def receipts(history: list[Event], step: int | None = None) -> list[CorrectionReceipt]:
+    heard = folded(Personal(READER), history, step=step)
+    assert all(isinstance(event, CorrectionReceipt) and event.stage == "personal" for event in heard)
+    return heard
+
+
+def test_until_the_first_label_the_answer_is_the_shared_models_own():
+    own = after([])
+
+    answer, named_version = own.answer(0, "ada", like(), SHARED)
+
+    assert answer is SHARED
+    assert named_version == "own1+0"
+
+
+def test_a_probe_is_answered_and_teaches_nothing():
+    own, cells = Personal(READER), MemoryCells()
+
+    [heard] = folded(own, [ExampleProbed(probe_id=named("p"), player_id="ada")], cells)
+
+    assert (type(heard), heard.probe_id, heard.stage) == (ReceiptProbed, named("p"), "personal")
+    assert version(own) == "own1+0"
+    assert cells == {}
+
+
+def test_one_correction_is_enough_for_a_drawing_like_it_and_leaves_others_alone():
+    own = after([example(label=1)])
+
+    assert said(own).argmax() == 1
+    assert said(own, seed=5).argmax() == 7
+    assert said(own).sum() == pytest.approx(1)
+    assert version(own) == "own1+1"
+
+
+def test_several_drawings_are_answered_at_once_as_they_are_alone():
+    own = after([example(f"d{n}", n, features=features(n), word=f"c{n}") for n in range(5)])
+    asked, shared = np.concatenate([like(n) for n in range(7)]), np.repeat(SHARED, 7, axis=0)
+
+    at_once, _ = own.answer(0, "ada", asked, shared)
+
+    np.testing.assert_allclose(at_once, [said(own, n) for n in range(7)], rtol=1e-4)
+
+
+def test_what_one_player_teaches_is_nobody_elses():
+    own = after([example(label=1)])
+
+    assert own.answer(0, "bob", like(), SHARED) == (SHARED, "own1+0")
+
+
+def test_a_partition_that_is_not_here_answers_as_for_somebody_who_has_taught_nothing():
+    own = after([example(label=1)])
+
+    assert own.answer(3, "ada", like(), SHARED) == (SHARED, "own1+0")
+    assert own.pick(3, "ada", ALL)[1] == 0
+    own.close(0)
+    assert own.answer(0, "ada", like(), SHARED) == (SHARED, "own1+0")
+
+
+def test_what_changed_elsewhere_while_the_partition_was_away_is_there_when_it_comes_back():
+    here, elsewhere, cells = Personal(READER), Personal(READER), MemoryCells()
+    folded(here, [example(label=1)], cells)
+    assert said(here).argmax() == 1
+    here.close(0)
+
+    folded(elsewhere, [example(label=4, revision=9, word="c2")], cells)
+    list(here.open(cells, 0))
+
+    assert said(here).argmax() == 4
+
+
+def test_a_later_revision_replaces_and_an_earlier_one_changes_nothing():
+    first, second = example(label=1, revision=3), example(label=4, revision=4, word="c2")
+
+    assert said(after([first, second])).argmax() == 4
+    assert said(after([second, first])).argmax() == 4
+    assert version(after([first, second, first])) == "own1+1"
+
+
+def test_a_label_that_is_taken_back_is_forgotten():
+    history = [example(label=1, revision=3), example(label=None, revision=4)]
+
+    assert said(after(history)).tolist() == SHARED[0].tolist()
+    assert version(after(history)) == "own1+0"
+
+
+@pytest.mark.parametrize(
+    "unread",
+    [
+        {"features": None},
+        {"features": features(reader="raster-1/another")},
+        {"features": features().model_copy(update={"embedding": b"\0" * 12})},
+        {"features": features().model_copy(update={"embedding": b"\0" * 256})},
+        {"features": features().model_copy(update={"embedding": b"\xff" * 256})},
+        {"guesses": [shown(model="xgboost")]},
+    ],
+)
+def test_what_cannot_be_compared_or_was_not_guessed_is_left_out(unread):
+    history = [example(label=1, **unread)]
+
+    assert receipts(history) == []
+    assert after(history).answer(0, "ada", like(), SHARED) == (SHARED, "own1+0")
+
+
+def test_a_receipt_says_what_the_label_was_worth_before_and_after():
+    [first, second] = receipts([example(label=1), example("d2", 1, word="c2", at=5)])
+
+    assert (first.correction_id, first.outcome, set(first.models)) == (named("c1"), Outcome.LEARNED, {"yours"})
+    change = first.models["yours"]
+    assert (change.version_before, change.version_after) == ("own1+0", "own1+1")
+    assert change.p_before == pytest.approx(0.01)  # as river was shown to say it
+    assert change.p_after > 0.9
+    assert second.models["yours"].p_before == pytest.approx(change.p_after, rel=0.05)
+
+
+def test_a_correction_has_one_receipt_however_often_its_example_is_revised():
+    history = [example(label=1, revision=revision, guesses=[shown()] * (revision - 2)) for revision in (3, 4, 5)]
+
+    assert [receipt.correction_id for receipt in receipts(history + history, step=1)] == [named("c1")]
+
+
+def test_a_correction_that_came_before_the_shared_guess_gets_its_receipt_with_it():
+    early = example(label=1, revision=2, features=None, guesses=[])
+
+    assert receipts([early]) == []
+    [receipt] = receipts([early, example(label=1, revision=3)])
+
+    assert receipt.correction_id == named("c1")
+
+
+def test_a_changed_word_has_a_receipt_of_its_own():
+    history = [example(label=1), example(label=None, revision=4), example(label=2, revision=5, word="c2")]
+
+    assert [receipt.correction_id for receipt in receipts(history)] == [named("c1"), named("c2")]
+
+
+def test_the_less_the_shared_model_was_right_the_less_it_has_to_say():
+    def p_of_river(guessed: int) -> float:
+        history = [
+            example(f"d{n}", 1, word=f"c{n}", at=n, features=features(n + 1), guesses=[shown(guessed)]) for n in range(20)
+        ]
+        return float(said(after(history), seed=99)[7])
+
+    assert p_of_river(1) > p_of_river(7)
+
+
+def test_the_newest_drawings_are_kept_and_no_more():
+    many = [example(f"d{n}", n % 10, word=f"c{n}", at=n, features=features(n)) for n in range(KEPT + 20)]
+    cells = MemoryCells()
+
+    own = after(many, cells)
+
+    assert version(own) == f"own1+{KEPT}"
+    assert said(own, seed=KEPT + 19).argmax() == (KEPT + 19) % 10
+    assert np.allclose(said(own, seed=3), SHARED[0], atol=0.02)
+    assert receipts([*many, example("older", 1, word="older", at=1, features=features(9999))])[-1].correction_id != named(
+        "older"
+    )
+    assert sum(map(len, cells.values())) < 80_000
+
+
+def test_a_label_writes_little_however_much_is_remembered():
+    cells = MemoryCells()
+    own = after([example(f"d{n}", word=f"c{n}", at=n, features=features(n)) for n in range(KEPT - 1)], cells)
+    before = cells.copy()
+
+    list(own.apply(cells, example("one more", word="more", at=KEPT), Origin(0, 0, 0)))
+
+    assert sum(len(value) for key, value in cells.items() if before.get(key) != value) < 3000
+
+
+REVISIONS = [
+    example(
+        f"d{n}", label, revision=revision, word=f"d{n} {revision}", at=n % 3, features=features(n),
+        guesses=[shown(n % 10), shown(model="everyone")],
+    )
+    for n in range(6)
+    for revision, label in ((3, 1), (4, 2), (6, None if n % 2 else 3))
+]  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    order=st.permutations(REVISIONS), again=st.lists(st.sampled_from(REVISIONS), max_size=5), kept=st.sampled_from([2, 4, KEPT])
+)
+def test_every_order_of_arrival_ends_in_the_same_answers(order, again, kept):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(personal_model, "KEPT", kept)
+        own, other = after([*order, *again]), after(REVISIONS)
+
+    assert version(own) == version(other)
+    for seed in range(6):
+        assert said(own, seed).tolist() == said(other, seed).tolist()
+
+
+def test_however_examples_were_gathered_into_steps_and_wherever_it_was_restarted_the_state_is_the_same():
+    history = [example(f"d{n}", n % 4, word=f"c{n}", player_id=f"p{n % 3}", features=features(n)) for n in range(3 * REFRESH)]
+    whole, restarted = MemoryCells(), MemoryCells()
+
+    folded(Personal(READER), history, whole)
+    for event in history:
+        folded(Personal(READER), [event], restarted)
+
+    assert restarted == whole
+
+
+def test_many_players_are_not_all_held_in_memory(monkeypatch):
+    monkeypatch.setattr(personal_model, "_LOADED", 40)
+    cells = MemoryCells()
+    own = after([example(f"d{n}", 1, word=f"c{n}", player_id=f"p{n}") for n in range(100)], cells)
+
+    for n in range(100):
+        assert said(own, player=f"p{n}").argmax() == 1
+        assert own.answer(0, f"nobody {n}", like(), SHARED)[0] is SHARED
+
+    players = own._partitions[0].players
+    assert sum(1 + len(player.rows) for player in players.values()) <= 40
+
+
+def test_it_is_asked_between_steps_of_a_real_ledger(tmp_path):
+    own, ledger = Personal(READER), Ledger(tmp_path / "0.sqlite")
+    with ledger.step():
+        list(own.open(ledger, 0))
+    with ledger.step():
+        list(own.apply(ledger, example(label=1), Origin(0, 0, 0)))
+        list(own.settle(ledger, 0))
+    own.close(0)
+    with ledger.step():
+        list(own.open(ledger, 0))
+
+    assert said(own).argmax() == 1
+    own.close(0)
+    ledger.close()
+
+
+def labelled(count: int, guesses: dict[str, int], player: str = "ada", first: int = 0) -> list[ExampleLabelled]:
+    """Drawings of 7s; what each model said of all of them."""
+    seen = [shown(label, model=model) for model, label in guesses.items()]
+    return [
+        example(f"{player} {n}", 7, word=f"{player} {n}", player_id=player, at=n, guesses=seen)
+        for n in range(first, first + count)
+    ]
+
+
+def test_the_pick_goes_to_the_model_that_was_right_and_names_the_words_it_stands_on():
+    own = after(labelled(40, {"everyone": 1, "river": 1, "xgboost": 7}))
+
+    assert own.pick(0, "ada", ("everyone", "river", "xgboost")) == ("xgboost", 40)
+
+
+def test_a_shadow_is_not_picked_for_what_nobody_saw():
+    guesses = [shown(7, model="xgboost", shadow=True), shown(1, model="river")]
+    own = after([example(f"d{n}", 7, word=f"c{n}", guesses=guesses) for n in range(40)])
+
+    belief = own._partitions[0].player("ada").belief
+
+    assert belief.n.get("xgboost", 0) == 0 < belief.n["river"]
+
+
+def test_the_pick_stays_until_the_player_says_something():
+    history = labelled(5, {"everyone": 7, "river": 1})
+    own, cells = Personal(READER), MemoryCells()
+    folded(own, history, cells)
+    picked = own.pick(0, "ada", ALL)
+
+    for offset, event in enumerate(labelled(4 * REFRESH, {"everyone": 1, "river": 7, "yours": 7}, player="bob")):
+        list(own.apply(cells, event, Origin(0, offset, 0)))
+        assert own.pick(0, "ada", ALL) == picked
+
+
+def test_before_their_first_word_a_player_is_shown_what_all_players_found_right():
+    newcomers = [f"newcomer {n}" for n in range(200)]
+    own = after(labelled(20 * REFRESH, {"everyone": 1, "river": 7, "yours": 1}, player="bob"))
+
+    picks = [own.pick(0, newcomer, ALL) for newcomer in newcomers]
+
+    assert {words for _, words in picks} == {0}
+    assert [model for model, _ in picks].count("river") > 190
+    assert own._partitions[0].means.mean("xgboost") == START
+
+
+def test_a_label_that_is_changed_counts_once_among_all_players_words():
+    history = [example(label=7, guesses=[shown(7)]), example(label=1, revision=4, word="c2", guesses=[shown(7)])]
+
+    means = after(history)._partitions[0].means
+
+    assert (means.corrections, means.n["river"], means.correct["river"]) == (2, 1, 0)
+
+
+def test_a_model_more_or_less_on_a_home_that_is_there_costs_nothing_of_what_was_learned(tmp_path: Path):
+    path, log = tmp_path / "0.sqlite", Log("c", {"examples.v1": 0}, {"examples.v1": 1000})
+    seven, eight = {"river": 1, "xgboost": 7}, {"river": 1, "nearest-mean": 7, "xgboost": 7}
+    history = [*labelled(30, seven), *labelled(30, eight, first=30), *labelled(30, {"river": 1}, first=60)]
+
+    offset = 0
+    for part in (history[:30], history[30:60], history[60:]):  # each by another product, that knows nothing of the others
+        fold = Personal(READER)
+        ledger = take_up(path, fold, 0, log)
+        assert ledger.offset("examples.v1") == offset - 1, "it goes on where it was"
+        records = [Record("examples.v1", 0, offset + n, b"ada", one.record_value(), 0) for n, one in enumerate(part)]
+        advance(ledger, fold, 0, records)
+        offset += len(part)
+        player, means = fold.player(0, "ada"), fold._partitions[0].means
+        if offset < 90:
+            fold.close(0)
+            ledger.close()
+
+    at_once = after(history)
+    assert player.belief == at_once.player(0, "ada").belief
+    assert (means, player.version) == (at_once._partitions[0].means, at_once.player(0, "ada").version)
+    assert (means.n["nearest-mean"], means.correct["nearest-mean"], means.n["xgboost"]) == (30, 30, 60)
+    assert fold.pick(0, "ada", ("nearest-mean", "river"))[0] == "nearest-mean"
+    ledger.close()
+
+
+def test_what_is_kept_of_a_player_names_those_who_said_something_and_nobody_else():
+    cells = MemoryCells()
+    after([*labelled(8, {"river": 7, "abacus": 1}), *labelled(1, {"river": 7}, first=8)], cells)
+
+    names = [json.loads(cells.get(f"rows/ada/{number}").partition(b"\n")[0]) for number in (0, 1)]
+    assert names == [["abacus", "river"], ["river"]]
+
+
+def test_a_home_of_before_cells_had_names_is_folded_again_once(tmp_path: Path):
+    path = tmp_path / "0.sqlite"
+    fold = Personal(READER)
+    old = Ledger(path)
+    old.name(Identity("personal 1 of ('everyone', 'xgboost')", "c"), {})
+    with old.step():
+        old.put("means", np.zeros(7).tobytes())
+        old.move("examples.v1", 40)
+    old.close()
+
+    ledger = take_up(path, fold, 0, Log("c", {"examples.v1": 0}, {"examples.v1": 100}))
+
+    assert ledger.offset("examples.v1") == -1
+    advance(ledger, fold, 0, [Record("examples.v1", 0, 0, b"ada", example().record_value(), 0)])
+    assert ledger.offset("examples.v1") == 0
+    ledger.close()

@@ -1,0 +1,187 @@
+"""The scorer: examples to counts and lessons."""
+
+from contracts.events import WINDOW_S, WINDOWS, Event, ExampleProbed, LessonProbed, LessonTaught, ScoresCounted
+from streams.scorer import Scorer
+from tests.histories import MemoryCells, example, features, folded, named, shown
+
+HOUR = WINDOW_S * WINDOWS
+
+
+def scores(history: list[Event], cells: MemoryCells | None = None) -> dict[str, ScoresCounted]:
+    """What the topic holds after compaction."""
+    return {said.score_key: said for said in folded(Scorer(), history, cells) if isinstance(said, ScoresCounted)}
+
+
+def lessons(history: list[Event], cells: MemoryCells | None = None) -> list[LessonTaught]:
+    return [said for said in folded(Scorer(), history, cells) if isinstance(said, LessonTaught)]
+
+
+def total(history: list[Event], model: str = "river", version: str = "mnist1") -> ScoresCounted:
+    return scores(history)[f"{model}/0/total/{version}"]
+
+
+def test_a_probe_is_passed_on_to_every_online_model_and_leaves_nothing():
+    cells = MemoryCells()
+
+    [said] = folded(Scorer(), [ExampleProbed(probe_id=named("p"), player_id="probe")], cells)
+
+    assert (type(said), said.probe_id, said.player_id, said.model) == (LessonProbed, named("p"), "probe", "river")
+    assert cells == {}
+
+
+def test_a_wrong_guess_is_counted_where_label_and_guess_cross():
+    counted = total([example(label=1, guesses=[shown(7)])])
+
+    assert (counted.n, counted.correct) == (1, 0)
+    assert [cell for cell, n in enumerate(counted.confusion) if n] == [17]
+    assert [bucket for bucket, n in enumerate(counted.latency) if n] == [1]  # 8 ms: above 5, up to 10
+
+
+def test_every_lesson_of_an_online_model_counts_for_its_generation():
+    history = [
+        example("d1", label=7, guesses=[shown(7, version="mnist1+0")]),
+        example("d2", label=7, guesses=[shown(7, version="mnist1+41")]),
+    ]
+
+    assert (total(history).n, total(history).correct) == (2, 2)
+
+
+def test_versions_of_a_batch_model_are_counted_apart():
+    history = [
+        example("d1", label=7, guesses=[shown(7, model="xgboost", version="base1")]),
+        example("d2", label=7, guesses=[shown(1, model="xgboost", version="3")]),
+    ]
+
+    assert total(history, "xgboost", "base1").correct == 1
+    assert total(history, "xgboost", "3").correct == 0
+
+
+def test_a_shadow_is_counted_for_its_version_and_in_no_window():
+    history = [example(label=7, guesses=[shown(1, model="xgboost"), shown(7, model="xgboost", version="4", shadow=True)])]
+
+    counted = scores(history)
+
+    assert {key for key in counted if "/total/" in key} == {"xgboost/0/total/base1", "xgboost/0/total/4/shadow"}
+    assert counted["xgboost/0/total/4/shadow"].correct == 1
+    assert [(said.n, said.correct) for key, said in counted.items() if "/window/" in key] == [(1, 0)]
+
+
+def test_the_blend_and_each_players_own_model_are_counted_like_all_others():
+    guesses = [shown(7, model="everyone", version="blend2+25"), shown(1, model="yours", version="own1+12")]
+
+    history = [example(label=1, guesses=guesses)]
+
+    assert (total(history, "everyone", "blend2").n, total(history, "everyone", "blend2").correct) == (1, 0)
+    assert (total(history, "yours", "own1").n, total(history, "yours", "own1").correct) == (1, 1)
+
+
+def test_a_lesson_carries_what_batch_models_showed_and_nothing_else():
+    guesses = [shown(model=model, version="1") for model in ("everyone", "xgboost", "river", "yours")]
+    guesses.append(shown(model="kmeans", version="2", shadow=True))
+
+    [lesson] = lessons([example(guesses=guesses)])
+
+    assert [guess.model for guess in lesson.shown] == ["xgboost"]
+
+
+def test_however_the_examples_were_gathered_into_steps_the_state_is_the_same():
+    history = [
+        example(f"d{n}", n % 3, word=f"c{n}", at=n * HOUR / 4, guesses=[shown(1), shown(2, model="yours")]) for n in range(9)
+    ]
+    history += [example(f"d{n}", 1, word=f"again{n}", revision=9, guesses=[shown(1)]) for n in range(9)]
+    states = []
+    for step in (1, 4, None):
+        states.append(MemoryCells())
+        folded(Scorer(), history, states[-1], step=step)
+
+    assert states.count(states[0]) == len(states)
+
+
+def test_a_changed_label_moves_the_guess_and_a_withdrawn_one_takes_it_out():
+    first, changed = example(label=1, revision=3), example(label=7, revision=4, word="c2")
+    withdrawn = example(label=None, revision=5, word="c2")
+
+    assert (total([first, changed]).n, total([first, changed]).correct) == (1, 1)
+    assert total([first, changed, withdrawn]).n == 0
+    assert sum(total([first, changed, withdrawn]).confusion) == 0
+
+
+def test_an_older_or_repeated_revision_changes_nothing():
+    newest = example(label=7, revision=4)
+
+    assert total([newest, newest, example(label=1, revision=3)]).correct == 1
+    assert total([newest, newest, example(label=1, revision=3)]).n == 1
+
+
+def test_a_late_guess_is_counted_once_and_beside_the_others():
+    history = [example(revision=2, guesses=[shown()]), example(revision=3, guesses=[shown(), shown(1, model="xgboost")])]
+
+    assert total(history).n == 1
+    assert total(history, "xgboost", "base1").n == 1
+
+
+def test_counts_of_ten_seconds_stand_in_a_window_of_their_own():
+    history = [example("d1", at=0), example("d2", at=WINDOW_S - 1), example("d3", at=WINDOW_S)]
+
+    windows = {said.window: said.n for said in scores(history).values() if said.window}
+
+    assert [windows[time] for time in sorted(windows)] == [2, 1]
+
+
+def test_a_window_takes_the_place_of_the_one_an_hour_before():
+    [window] = [said for said in scores([example("d1"), example("d2", at=HOUR)]).values() if said.window]
+
+    assert window.n == 1
+    assert window.window == example(at=HOUR).drawn_at
+
+
+def test_a_drawing_of_an_hour_ago_is_in_the_totals_but_no_longer_in_a_window():
+    history = [example("d2", at=HOUR), example("d1", at=0)]
+    [window] = [said for said in scores(history).values() if said.window]
+
+    assert window.n == 1
+    assert total(history).n == 2
+
+
+def test_what_changed_is_said_once_a_batch():
+    said = folded(Scorer(), [example(f"d{n}") for n in range(20)])
+
+    assert len([counted for counted in said if isinstance(counted, ScoresCounted)]) == 2
+
+
+def test_a_restarted_scorer_says_its_totals_again_and_goes_on_counting():
+    cells = MemoryCells()
+    folded(Scorer(), [example("d1")], cells)
+
+    [again] = Scorer().open(cells, 0)
+    gone_on = scores([example("d2")], cells)
+
+    assert isinstance(again, ScoresCounted)
+    assert again.n == 1
+    assert gone_on[again.score_key].n == 2
+
+
+def test_a_correction_teaches_once_however_often_its_example_is_revised():
+    history = [example(revision=3), example(revision=4, guesses=[shown(), shown(model="xgboost")]), example(revision=4)]
+
+    [lesson] = lessons(history)
+
+    assert ("river", 1, named("c1")) == (lesson.model, lesson.label, lesson.correction_id)
+    assert lesson.embedding == features().embedding
+
+
+def test_a_lesson_waits_for_features_and_a_label():
+    assert lessons([example(features=None, guesses=[])]) == []
+    assert lessons([example(label=None)]) == []
+    assert len(lessons([example(features=None, guesses=[], revision=2), example(revision=3)])) == 1
+
+
+def test_another_word_is_another_lesson():
+    taught = lessons([example(label=1, revision=3, word="c1"), example(label=2, revision=4, word="c2")])
+
+    assert [lesson.label for lesson in taught] == [1, 2]
+    assert taught[0].lesson_id != taught[1].lesson_id
+
+
+def test_lessons_have_the_same_id_when_the_history_is_folded_again():
+    assert lessons([example()])[0].lesson_id == lessons([example()])[0].lesson_id

@@ -1,0 +1,114 @@
+"""What the transport decides by itself, and what it takes from inside Faust and aiokafka; the rest is tested on a broker."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.partitioner import DefaultPartitioner
+from faust.transport.consumer import ThreadDelegateConsumer
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+
+from contracts.settings import Settings
+from producers.connection import kafka_of
+from streams import transport
+
+PRIVATE: dict[str, tuple[type, str]] = {
+    "_thread": (ThreadDelegateConsumer, "where Faust's consumer keeps aiokafka's, in a thread of its own"),
+    "_ensure_consumer": (AIOKafkaConsumerThread, "gives that aiokafka consumer"),
+    "_fetcher": (AIOKafkaConsumer, "what asks the broker for records"),
+    "_fetch_min_bytes": (Fetcher, "how much the broker may gather"),
+    "_fetch_max_wait_ms": (Fetcher, "how long it may"),
+}
+"""All of Faust and aiokafka that the transport uses though its name begins with an underscore."""
+
+
+def members(owner: type) -> Iterator[tuple[str, bool]]:
+    """Names that a class and its bases define or use on ``self``, and whether they are read outside of ``__init__``."""
+    for base in owner.__mro__[:-1]:
+        yield from ((name, True) for name, value in vars(base).items() if callable(value))
+        try:
+            tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(base)))
+        except (OSError, TypeError):
+            continue
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+                    yield node.attr, isinstance(node.ctx, ast.Load) and function.name != "__init__"
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_what_is_private_in_faust_and_aiokafka_and_used_is_still_there(name: str):
+    owner, what = PRIVATE[name]
+
+    assert (name, True) in set(members(owner)), f"{owner.__module__}.{owner.__qualname__}.{name} is gone: {what}"
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (Consumer, "getmany"),
+        (Consumer, "force_commit"),
+        (Consumer, "seek_to_committed"),
+        (Transport, "Consumer"),
+        (transport._App, "BootStrategy"),
+        *((transport.SamePlace, name) for name in ("name", "version", "metadata", "on_assignment", "assign")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_what_is_overridden_is_still_there(owner: type, name: str):
+    assert any(name in vars(base) for base in owner.__mro__ if base.__module__.startswith(("faust", "aiokafka"))), (
+        f"Faust calls no {name} any more"
+    )
+
+
+def test_nothing_else_that_is_private_in_a_library_is_used():
+    tree = ast.parse(Path(transport.__file__).read_text())
+    ours = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)}
+    ours |= {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
+    used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("_")}
+
+    assert used - ours - {"__init__"} == set(PRIVATE)
+    consumer = {name for base in Consumer.__mro__ for name in vars(base)}
+    overridden = {
+        function.name
+        for cls in ast.walk(tree)
+        if isinstance(cls, ast.ClassDef) and cls.bases
+        for function in cls.body
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and function.name in consumer
+    }
+    assert {name for name in overridden if name.startswith("_")} == {"__init__"}
+
+
+def test_a_key_goes_where_kafkas_own_partitioner_sends_it():
+    partitioner = DefaultPartitioner()
+    keys = [f"player-{n}".encode() for n in range(200)]
+
+    assert [transport.partition_of(key, 4) for key in keys] == [partitioner(key, [0, 1, 2, 3], [0, 1, 2, 3]) for key in keys]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 5])
+def test_a_partition_of_every_topic_is_with_the_same_worker_and_none_is_with_nobody(workers: int, tmp_path: Path):
+    class Cluster:
+        def partitions_for_topic(self, topic: str) -> set[int]:
+            return {0, 1, 2, 3}
+
+    settings = Settings(home=tmp_path)
+    same_place: Any = transport._app(settings, kafka_of(settings), "router").assignor
+    members = {f"router-{n}": same_place.metadata(["drawings.v1", "examples.v1"]) for n in range(workers)}
+
+    given = {name: dict(one.assignment) for name, one in same_place.assign(Cluster(), members).items()}
+
+    assert all(one["drawings.v1"] == one["examples.v1"] for one in given.values())
+    assert sorted(n for one in given.values() for n in one["drawings.v1"]) == [0, 1, 2, 3]

@@ -1,0 +1,133 @@
+"""Reads examples from the log and hands them in batches to the sinks that keep them (way 3, REBUILD).
+
+A sink records how far it has come beside the examples that it keeps: in the names of the archive's objects, in the
+table of observations itself. So each can be thrown away and fills again from the log, and none waits for another.
+"""
+
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from contracts.events import ExampleLabelled, MessageRejected
+from contracts.ports import Bus, Record
+from contracts.records import read, rejection
+
+log = structlog.get_logger()
+
+TOPIC: Final = ExampleLabelled.topic
+MAX_EXAMPLES: Final = 1000
+MAX_BYTES: Final = 4 * 1024 * 1024
+"""Bounds of a batch, in examples and in bytes on the log, since a sink holds it in memory."""
+ACKNOWLEDGED_S: Final = 150.0
+"""How long the broker may take to acknowledge an event, in seconds: longer than the bus tries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An example with its place on the log; the example is None if the message could not be read."""
+
+    offset: int
+    example: ExampleLabelled | None
+
+
+class ExampleSink(Protocol):
+    """A place that keeps examples and knows up to which offset it has them."""
+
+    def places(self) -> dict[int, int]:
+        """Return the first offset that it does not have, by partition; a partition that is missing has nothing yet."""
+        ...
+
+    def keep(self, partition: int, batch: Sequence[Placed]) -> None:
+        """Keep a batch, in the order of the log; raises if it could not."""
+        ...
+
+
+def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None) -> int:
+    """Bring a sink up to where the topic ended when this was called.
+
+    A message that is no example goes to `rejected` and is passed over. Twice is harmless: the sink says which offset is next.
+
+    Args:
+        bus: Where examples are.
+        sink: Where they are kept.
+        stop: Ends the work early, between two batches.
+
+    Returns:
+        How many messages it took.
+    """
+    taken = 0
+    tail = bus.follow([TOPIC], {(TOPIC, partition): offset for partition, offset in sink.places().items()})
+    waiting: dict[int, list[Record]] = {}
+    try:
+        while not (stop and stop.is_set()):
+            finished = tail.caught_up()
+            for record in () if finished else tail.poll(1.0):
+                waiting.setdefault(record.partition, []).append(record)
+            for partition in sorted(waiting):
+                for batch in batches(waiting[partition], whole=not finished):
+                    _keep(bus, sink, stage_of(sink), partition, batch)
+                    taken += len(batch)
+                    if stop and stop.is_set():
+                        return taken
+            if finished:
+                return taken
+    finally:
+        tail.close()
+    return taken
+
+
+def batches(waiting: list[Record], whole: bool) -> Iterator[list[Record]]:
+    """Take batches of at most `MAX_EXAMPLES` and `MAX_BYTES` off ``waiting``; the last may be smaller unless only ``whole``
+    ones are wanted. A record larger than the bound is a batch of its own."""
+    start, size = 0, 0
+    for at, record in enumerate(waiting):
+        if at > start and (at - start >= MAX_EXAMPLES or size + _size(record) > MAX_BYTES):
+            yield waiting[start:at]
+            start, size = at, 0
+        size += _size(record)
+    if not whole and start < len(waiting):
+        yield waiting[start:]
+        start = len(waiting)
+    del waiting[:start]
+
+
+def stage_of(sink: ExampleSink) -> str:
+    """Return the stage that a rejection names when a sink cannot keep a record."""
+    return f"trainers.{type(sink).__name__.lower()}"
+
+
+def _keep(bus: Bus, sink: ExampleSink, stage: str, partition: int, batch: Sequence[Record]) -> None:
+    """Have a batch kept; an example that the sink cannot hold is rejected, and the others are kept without it."""
+    placed = [_placed(bus, stage, record) for record in batch]
+    try:
+        sink.keep(partition, placed)
+    except (ValueError, TypeError, ArithmeticError, LookupError) as wrong:  # faults of an example; an outage raises none
+        if len(batch) > 1:
+            for record in batch:
+                _keep(bus, sink, stage, partition, [record])
+            return
+        [record] = batch
+        if placed[0].example is None:
+            raise
+        _tell(bus, rejection(record, stage, wrong))
+        sink.keep(partition, [Placed(record.offset, None)])
+
+
+def _tell(bus: Bus, rejected: MessageRejected) -> None:
+    where = {"topic": rejected.source, "partition": rejected.source_partition, "offset": rejected.source_offset}
+    log.warning("message rejected", stage=rejected.stage, error=rejected.error[:300], **where)
+    bus.publish(rejected).result(ACKNOWLEDGED_S)
+
+
+def _size(record: Record) -> int:
+    return len(record.value or b"")
+
+
+def _placed(bus: Bus, stage: str, record: Record) -> Placed:
+    event = read(record, stage)
+    if isinstance(event, MessageRejected):
+        _tell(bus, event)
+    return Placed(record.offset, event if isinstance(event, ExampleLabelled) else None)

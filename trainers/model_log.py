@@ -1,0 +1,159 @@
+"""What the log says about batch models: versions, champions, candidates, policy, and what is still to be done (way 3, REBUILD).
+
+A fold over models.v1, which is a `contracts.catalog.Catalog`, and over commands.v1, in whatever order the two come, read by
+several threads. It needs no offsets of its own and no consumer group. Rebuilds are carried out one after another, so the last
+of them that a TrainingAdvanced names tells how far a model's are done; every other command is due until its CommandSettled is
+there. So a trainer that was killed in the middle finds its command still due.
+"""
+
+import threading
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+from contracts.catalog import Catalog
+from contracts.events import (
+    TRAINING_ENDS,
+    CandidateSet,
+    CommandSettled,
+    EndpointSeen,
+    Event,
+    ModelPromoted,
+    ModelPublished,
+    PolicySet,
+    PromoteModel,
+    RetrainModel,
+    RollBackModel,
+    SetPolicy,
+    TrainingAdvanced,
+    TryVersion,
+)
+from contracts.roster import Roster
+
+QuickCommand = PromoteModel | RollBackModel | TryVersion | SetPolicy
+"""The commands that do not wait for a rebuild to end."""
+
+
+class Standing:
+    """What the log says about batch models, as a fold. Every event may come twice."""
+
+    def __init__(self, roster: Roster, history: Iterable[Event] = ()) -> None:
+        """Start with a history, or with nothing.
+
+        Args:
+            roster: The models that there are.
+            history: Events of either topic.
+        """
+        self.roster = roster
+        self._lock = threading.Lock()
+        self._catalog = Catalog()
+        self._rebuilds: dict[UUID, RetrainModel] = {}
+        self._commands: dict[UUID, QuickCommand] = {}
+        self._settled: dict[UUID, CommandSettled] = {}
+        for event in history:
+            self.apply(event)
+
+    def apply(self, event: Event) -> None:
+        """Apply an event; an event of another kind changes nothing."""
+        with self._lock:
+            self._catalog = self._catalog.apply(event)
+            if isinstance(event, RetrainModel):
+                self._rebuilds.setdefault(event.command_id, event)
+            elif isinstance(event, QuickCommand):
+                self._commands.setdefault(event.command_id, event)
+            elif isinstance(event, CommandSettled):
+                self._settled.setdefault(event.command_id, event)
+
+    def published(self, model: str) -> Mapping[str, ModelPublished]:
+        """Return all versions of a model that exist, by version."""
+        return self._catalog.published.get(model, {})
+
+    def champion(self, model: str) -> ModelPromoted | None:
+        """Return which version answers; None if none was ever promoted."""
+        return self._catalog.champions.get(model)
+
+    def candidate(self, model: str) -> CandidateSet | None:
+        """Return the version beside the champion, a canary or a shadow; None if there is none."""
+        return self._catalog.candidate(model)
+
+    def endpoint(self, model: str) -> EndpointSeen | None:
+        """Return a model's endpoint as it was last seen."""
+        return self._catalog.endpoints.get(model)
+
+    def policy(self) -> PolicySet:
+        """Return the policy: who guesses, and who is shown first."""
+        return self._catalog.policy
+
+    def training(self, model: str) -> TrainingAdvanced | None:
+        """Return how far the last rebuild of a model has come; None if there was none."""
+        return self._catalog.training.get(model)
+
+    def failed(self, model: str) -> set[str]:
+        """Return the versions that were reported as broken and that nobody has asked to promote since."""
+        return {version for version, one in self.published(model).items() if one.failed}
+
+    def last_good(self, model: str) -> ModelPublished | None:
+        """Return the version that answers if the champion must not; None if there is none.
+
+        The one that the champion names, else the newest that the gate let pass before the champion was made; never one that
+        failed.
+        """
+        champion = self.champion(model)
+        if champion is None:
+            return None
+        return self.before(model, champion.version, champion.previous)
+
+    def before(self, model: str, version: str, named: str | None = None) -> ModelPublished | None:
+        """Return the last good version before ``version``: the one that is ``named``, if that is good."""
+        published, failed = self.published(model), self.failed(model)
+        good = {name: one for name, one in published.items() if one.approved and name not in failed and name != version}
+        if named in good:
+            return good[named]
+        older = [one for one in good.values() if version in published and one.at < published[version].at]
+        return max(older, key=lambda one: one.at, default=None)
+
+    def due(self) -> list[RetrainModel]:
+        """Return the rebuilds that are not done, in the order given; the first may have begun."""
+        out: list[RetrainModel] = []
+        with self._lock:
+            order = list(self._rebuilds)
+            for target in {command.target for command in self._rebuilds.values()}:
+                commands = [command for command in self._rebuilds.values() if command.target == target]
+                done = 0
+                for place, command in enumerate(commands):
+                    if (last := self._catalog.advanced.get(command.command_id)) is not None:
+                        done = place + (last.step in TRAINING_ENDS)
+                out += commands[done:]
+        return sorted(out, key=lambda command: order.index(command.command_id))
+
+    def unsettled(self) -> list[QuickCommand]:
+        """Return the other commands that are not settled, in the order given."""
+        with self._lock:
+            return [command for command in self._commands.values() if command.command_id not in self._settled]
+
+
+def next_version(taken: Iterable[str]) -> str:
+    """Return the number after the highest that is taken; names of bases do not count.
+
+    >>> next_version(["base1", "2", "1"])
+    '3'
+    """
+    return str(max((int(version) for version in taken if version.isdigit()), default=0) + 1)
+
+
+def next_base(taken: Iterable[str]) -> str:
+    """Return a name for a base that is not taken.
+
+    >>> next_base(["base1", "7"]), next_base([])
+    ('base2', 'base1')
+    """
+    numbers = [int(version[4:]) for version in taken if is_base(version)]
+    return f"base{max(numbers, default=0) + 1}"
+
+
+def is_base(version: str) -> bool:
+    """Say whether a version came with the repository.
+
+    >>> is_base("base2"), is_base("2")
+    (True, False)
+    """
+    return version[:4] == "base" and version[4:].isdigit()

@@ -1,0 +1,22 @@
+// @ts-check
+/** Notes that come and go by themselves. */
+
+import { h } from "../lib/dom.js";
+import { colour } from "../lib/models.js";
+import { page } from "./elements.js";
+
+const TOAST_MS = 7000;
+const MOST = 4;
+
+/** Show a note for a while. @param {string} text @param {string | null} model None: something went wrong. */
+export function toast(text, model) {
+  const close = h("button", { type: "button", "aria-label": "Dismiss" }, "✕");
+  const note = h("div", { class: model ? "toast" : "toast failure", ...(model && { ...colour(model) }) }, h("p", {}, text), close);
+  const gone = setTimeout(() => note.remove(), TOAST_MS);
+  close.addEventListener("click", () => {
+    clearTimeout(gone);
+    note.remove();
+  });
+  page.toasts.append(note);
+  if (page.toasts.childElementCount > MOST) page.toasts.firstElementChild?.remove();
+}
