@@ -32,9 +32,9 @@ WRITING: Final = ("kafka", "dynamodb", "sagemaker")
 """Whose root is not read-only: the vendors' images write where they like, and an image's training environment is made later."""
 SPY: Final = Path(__file__).with_name("spy.py")
 _CONTENT: Final = """
-import importlib.metadata, importlib.util, json, pathlib, re
+import importlib.metadata, json, pathlib, re
 names = [re.sub("[-_.]+", "-", one.metadata["Name"]).lower() for one in importlib.metadata.distributions()]
-trainers = importlib.util.find_spec("trainers") is not None
+trainers = [str(path) for path in pathlib.Path("trainers").rglob("*") if path.is_file() and path.name != "image.json"]
 images = [str(path) for path in pathlib.Path("data").rglob("*") if path.is_file() and "pen" not in path.parts]
 print(json.dumps({"packages": names, "trainers": trainers, "images": images}))
 """
@@ -215,7 +215,7 @@ def spared() -> None:
     told = json.loads(docker("run", "--rm", "--network=none", "gamenight", "python", "-c", _CONTENT))
     if "fastapi" not in told["packages"]:
         raise Failed(f"what the image has could not be seen: {told}")
-    if found := (trained - served) & set(told["packages"]) or told["trainers"] or told["images"]:
+    if found := [*sorted((trained - served) & set(told["packages"])), *told["trainers"], *told["images"]]:
         raise Failed(f"the image of the API and the streams has what the trainer alone needs: {found}")
     alone = len(trained - served)
     said(
