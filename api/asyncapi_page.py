@@ -42,5 +42,6 @@ def _json(value: Any) -> str:
 def _html(title: str, body: str) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<title>{escape(title)}</title><link rel="stylesheet" href="/web/asyncapi/style.css"></head><body>{body}</body></html>'
+        f'<title>{escape(title)}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/web/asyncapi/style.css">'
+        f"</head><body>{body}</body></html>"
     )

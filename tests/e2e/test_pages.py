@@ -537,12 +537,23 @@ def test_what_is_copied_says_so_though_its_card_is_drawn_anew_meanwhile(stage: S
     button = page.get_by_role("button", name="Copy the ARN of gamenight-xgboost")
     expect(button).to_be_visible()
     page.evaluate("void (navigator.clipboard.writeText = () => new Promise((done) => (window.copied = done)))")
+    page.evaluate(  # the moment in which it says so ends when the test says
+        "() => { const later = setTimeout;"
+        " window.setTimeout = (end, ms, ...given) => (ms === 1500 ? void (window.over = end) : later(end, ms, ...given)); }"
+    )
+
+    def drawn_anew(*versions: str) -> None:
+        page.evaluate("document.querySelector('.endpoint[data-model=xgboost]').classList.add('old')")
+        stage.endpoint(*versions)
+        expect(page.locator(".endpoint.old")).to_have_count(0)
+
     button.click()
-    page.evaluate("document.querySelector('.endpoint[data-model=xgboost]').classList.add('old')")
-    stage.endpoint("2", "base1")
-    expect(page.locator(".endpoint.old")).to_have_count(0)
+    drawn_anew("2", "base1")  # before the text is copied
     page.evaluate("window.copied()")
     expect(button).to_have_text("Copied")
+    drawn_anew("base1")  # while that is said
+    expect(button).to_have_text("Copied")
+    page.evaluate("window.over()")
     expect(button).to_have_text("Copy")
 
 
