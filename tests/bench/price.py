@@ -25,8 +25,8 @@ from tests.product import ROOT, Product, product
 
 console = Console(stderr=True)
 Row = dict[str, Any]
-GAME: Final = ("kafka", "api", "router", "learning", "sagemaker")
-"""The processes that a drawing passes, their children included: endpoints are children of the local SageMaker."""
+GAME: Final = ("kafka", "api", "router", "learning", "sagemaker", "trainer", "s3", "dynamodb")
+"""All processes of the game, their children included: endpoints are children of the local SageMaker."""
 
 
 class Load(NamedTuple):
@@ -35,13 +35,9 @@ class Load(NamedTuple):
     rate: int
     """Drawings a second, of all together."""
     players: int
-    answers_ms: float | None
-    """Target of the p99 of all guesses; None: there is none."""
-    receipts_ms: float | None
-    """Target of the p99 of receipts."""
 
 
-LOADS: Final = (Load(25, 100, None, None), Load(100, 200, 120, 500), Load(300, 1000, 400, 1500))
+LOADS: Final = (Load(25, 100), Load(100, 200), Load(300, 1000))
 
 
 async def measured(game: Product, load: Load, seconds: float, seed: int) -> Row:
@@ -80,13 +76,13 @@ def sides(beside: Path | None) -> dict[str, Path]:
     return {"before": beside.resolve(), "after": ROOT} if beside else {"this": ROOT}
 
 
-async def main_of(game: Product, loads: list[Load], seconds: float, seed: int, say: str) -> dict[int, Row]:
-    """Warm up, then all loads."""
-    await measured(game, Load(25, 100, None, None), 8, seed + 1)
+async def play_all(game: Product, loads: list[Load], seconds: float, seed: int, side: str) -> dict[int, Row]:
+    """Warm up, then measure each load."""
+    await measured(game, LOADS[0], 8, seed + 1)
     found = {}
     for load in loads:
         found[load.rate] = await measured(game, load, seconds, seed)
-        console.print(say, load.rate, found[load.rate])
+        console.print(side, load.rate, found[load.rate])
         await asyncio.sleep(3)
     return found
 
@@ -118,7 +114,7 @@ def main(
         for side, root in sides(beside).items():
             with product(root=root) as game:
                 game.start()
-                found = asyncio.run(main_of(game, loads, seconds, seed + number, side))
+                found = asyncio.run(play_all(game, loads, seconds, seed + number, side))
             result["rounds"].append({side: found})
             told += [(side, row) for row in found.values()]
     console.print(table(told))
