@@ -11,6 +11,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
@@ -30,6 +31,7 @@ from contracts.events import (
 from contracts.ports import Bus, Record, Since
 from contracts.records import read, rejection
 from producers.connection import BusError
+from producers.pace import Pace
 from producers.rejections import Rejections
 
 LIVE: Final = (GuessMade.topic, PreviewGuessed.topic, CorrectionReceipt.topic)
@@ -45,6 +47,12 @@ _POLL_S = 1.0
 _SHORT_POLL_S = 0.05
 """The timeout of a poll while it is open whether everything old is read, or whether reading works again."""
 _AGAIN_S = 0.5
+_PACES: Final = {
+    LIVE: partial(Pace, rush=300, rush_s=0.008),
+    STATE: partial(Pace, rush=20, rush_s=0.050),
+    SCORES: partial(Pace, rush=20, rush_s=0.100),
+}
+"""How long each reader gathers: a guess is waited for, a score is looked at."""
 
 STAGE: Final = "api"
 Reading = tuple[Record, Event]
@@ -145,6 +153,7 @@ class Relay:
         tail = self._bus.follow(topics, self._since[topics])
         caught_up = self._caught_up[topics]
         live = caught_up.is_set()
+        pace = _PACES[topics]()
         try:
             while not self._stopping.is_set():
                 if not live and tail.caught_up():
@@ -155,6 +164,8 @@ class Relay:
                     loop.call_soon_threadsafe(self._publish, self._readings(records, live), live)
                     self._since[topics] = tail.positions()
                 self._troubles.pop(topics, None)
+                if live and (wait_s := pace.wait_s(len(records), time.monotonic())):
+                    self._stopping.wait(wait_s)
         finally:
             tail.close()
 

@@ -19,6 +19,7 @@ from typing import Final
 from contracts.events import ONLINE_MODELS
 from contracts.settings import Settings
 from producers.bus import open_bus
+from producers.pace import Pace
 from streams.embedding import Embedding
 from streams.endpoints import Runtime, SageMakerEndpoint
 from streams.joiner import Joiner
@@ -33,8 +34,10 @@ from streams.worker import Worker
 
 LINGER_MS: Final = 2
 """How long a guess waits for others that are about to be said: a request to the broker costs as much as ten guesses."""
-GATHER_MS: Final = 20
-"""How long what is to be learned may gather: nobody waits for it as for a guess, and each hand-over has its price."""
+ANSWERING: Final = partial(Pace, rush=70, rush_s=0.020)
+"""A drawing waits for nothing, but in a rush of so many a second: then one call to a model is for several of them."""
+LEARNING: Final = partial(Pace, rush=350, rush_s=0.060, calm_s=0.020)
+"""What is to be learned may always gather: nobody waits for it as for a guess, and each step has its price."""
 
 
 def router(settings: Settings) -> Worker:
@@ -50,13 +53,13 @@ def router(settings: Settings) -> Worker:
     worker.fold(personal, step=20)  # a few ms: drawings are answered on the same loop
     worker.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "rejected.v1"])))
     worker.alongside(partial(runtime.close_after, answers.run))
-    worker.hand(["drawings.v1"], answers)
+    worker.hand(["drawings.v1"], answers, ANSWERING())
     return worker
 
 
 def learning(settings: Settings) -> Worker:
     """Way 2: joins, scores and learns."""
-    worker = Worker(settings, "learning", gather_ms=GATHER_MS)
+    worker = Worker(settings, "learning", LEARNING())
     worker.fold(Joiner(settings.log_bytes))
     worker.fold(Scorer())
     worker.fold(Learner(load_base()))

@@ -55,6 +55,10 @@ class Belief:
     means: Mapping[str, float]
     """Over all players, when the last correction came; `START` of a model that is not in it."""
 
+    def kept(self) -> dict[str, Any]:
+        """Return the belief as it is kept, from which ``Belief(**kept)`` makes it again."""
+        return {"corrections": self.corrections, "n": self.n, "correct": self.correct, "means": self.means}
+
 
 def outcomes(labels: NDArray[Any], said: NDArray[Any], models: Sequence[ModelName]) -> tuple[Counts, Counts]:
     """How many guesses of each model were labelled, and how many of them were right, discounted.

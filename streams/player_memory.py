@@ -7,7 +7,7 @@ something, in the order of the alphabet: what is kept is a function of the examp
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -160,7 +160,7 @@ def read(cells: Cells, player_id: str) -> tuple[Rows, Said, Belief | None]:
 
 def write(cells: Cells, player_id: str, rows: Rows, said: Said, belief: Belief | None, place: int) -> None:
     """Write a player of whom the row at ``place`` has changed."""
-    head = {"rows": len(rows), "belief": belief and asdict(belief)}
+    head = {"rows": len(rows), "belief": belief and belief.kept()}
     cells.put(f"player/{player_id}", json.dumps(head, sort_keys=True).encode())
     number = place // ROWS_A_CELL
     part = slice(number * ROWS_A_CELL, (number + 1) * ROWS_A_CELL)

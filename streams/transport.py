@@ -9,6 +9,7 @@ Each name of the two that begins with an underscore is in tests/unit/test_transp
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final
@@ -33,6 +34,7 @@ from contracts.events import TOPICS
 from contracts.ports import Partition, Record
 from contracts.settings import Settings
 from producers.connection import Place, Tokens
+from producers.pace import Pace
 from streams.delivery import STEP, Delivery
 from streams.progress import Progress
 
@@ -60,7 +62,7 @@ class Transport:
     """The connection of one process to Kafka: a member of its role's group, and a producer."""
 
     def __init__(
-        self, settings: Settings, kafka: Place, role: str, positions: Positions, gather_ms: int = 0, linger_ms: int = 0
+        self, settings: Settings, kafka: Place, role: str, positions: Positions, pace: Pace | None = None, linger_ms: int = 0
     ) -> None:
         """Build; nothing connects before `start`.
 
@@ -69,7 +71,7 @@ class Transport:
             kafka: Where Kafka is, and how it is spoken to.
             role: Name of the consumer group.
             positions: Says at each assignment from where to read.
-            gather_ms: How long the broker may hold back what has come, to hand over more at once; 0: not at all.
+            pace: Says how long the broker may hold back what has come, to hand over more at once; None: not at all.
             linger_ms: How long what is sent may wait for more.
         """
         self._kafka = kafka
@@ -77,7 +79,7 @@ class Transport:
         self._producer: AIOKafkaProducer | None = None
         self._app = _app(settings, kafka, role)
         driven = _Driver([URL(f"aiokafka://{server}") for server in kafka.servers], self._app)
-        driven.positions, driven.gather_ms, driven.cluster = positions, gather_ms, partial(_cluster, kafka)
+        driven.positions, driven.pace, driven.cluster = positions, pace, partial(_cluster, kafka)
         self._app.transport = self._app.producer_transport = driven
 
     def forward(self, sources: Sequence[str], queue: "asyncio.Queue[Any]") -> None:
@@ -289,8 +291,8 @@ class _Consumer(driver.Consumer):
         fetched: dict[TP, list[Message]] = {}
         async for place, message in super().getmany(timeout):
             fetched.setdefault(place, []).append(message)
-        if self.transport.gather_ms:  # while nothing comes, asking every few ms would be all that this process does
-            self._gather(self.transport.gather_ms if fetched else 0)
+        if self.transport.pace is not None:
+            self._gather(round(1000 * self.transport.pace.wait_s(sum(map(len, fetched.values())), time.monotonic())))
         for place, messages in fetched.items():
             last: Any = messages[-1]  # Faust thinks that its value is bytes, and looks at it no further
             if not self.flow_active or self.app.consumer_generation_id != last.generation_id:
@@ -344,5 +346,5 @@ class _Consumer(driver.Consumer):
 class _Driver(driver.Transport):
     Consumer = _Consumer
     positions: Positions
-    gather_ms: int
+    pace: Pace | None
     cluster: Callable[[], Awaitable[str]]

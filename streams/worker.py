@@ -25,6 +25,7 @@ from contracts.ports import Partition
 from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.connection import kafka_of, knock
+from producers.pace import Pace
 from streams.delivery import QUEUED, STEP, Delivery, Taker, take_gathered
 from streams.fold import Fold
 from streams.fold_runner import FoldRunner
@@ -47,13 +48,13 @@ Alongside = Callable[[], Coroutine[Any, Any, None]]
 class Worker:
     """A role, its folds and takers, and a producer."""
 
-    def __init__(self, settings: Settings, role: str, gather_ms: int = 0, linger_ms: int = 0) -> None:
+    def __init__(self, settings: Settings, role: str, pace: Pace | None = None, linger_ms: int = 0) -> None:
         """Build; nothing connects before `run`.
 
         Args:
             settings: Where Kafka and the home are.
             role: Name of the consumer group.
-            gather_ms: How long the broker may hold back what has come, to hand over more at once; 0: not at all.
+            pace: Says how long the broker may hold back what has come, to hand over more at once; None: not at all.
             linger_ms: How long what is sent may wait for more.
 
         Raises:
@@ -62,7 +63,7 @@ class Worker:
         self._settings = settings
         self._role = role
         self._kafka = kafka_of(settings)
-        self._transport = Transport(settings, self._kafka, role, self._positions, gather_ms, linger_ms)
+        self._transport = Transport(settings, self._kafka, role, self._positions, pace, linger_ms)
         self._transport.on_revoked(self._release)
         self._folds: list[FoldRunner] = []
         self._handing: set[str] = set()
@@ -85,15 +86,25 @@ class Worker:
         self._transport.forward(fold.sources, runner.gathered)
         self.alongside(runner.run)
 
-    def hand(self, sources: Sequence[str], taker: Taker) -> None:
-        """Hand what comes on topics to a taker, in order, as much at a time as has gathered."""
+    def hand(self, sources: Sequence[str], taker: Taker, pace: Pace | None = None) -> None:
+        """Hand what comes on topics to a taker, in order, as much at a time as has gathered.
+
+        Args:
+            sources: The topics.
+            taker: Takes it.
+            pace: Says how long from one time to the next, at least; None: the next time is as soon as something is there.
+        """
         self._apart(sources, {topic for runner in self._folds for topic in runner.fold.sources} | self._handing)
         self._handing.update(sources)
         gathered: asyncio.Queue[Delivery] = asyncio.Queue(maxsize=QUEUED)
 
         async def run() -> None:
             while True:
-                await taker.take(await take_gathered(gathered))
+                several = await take_gathered(gathered)
+                began = time.monotonic()
+                await taker.take(several)
+                if pace is not None:
+                    await asyncio.sleep(began + pace.wait_s(len(several), began) - time.monotonic())
 
         self._transport.forward(sources, gathered)
         self.alongside(run)

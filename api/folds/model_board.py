@@ -204,10 +204,13 @@ class ModelBoard:
 
     def states(self) -> list[ModelState]:
         """Return the state of every model."""
-        return [self.state(model) for model in self.known()]
+        return [self._state(model, order) for order, model in enumerate(self.known())]
 
     def state(self, model: str) -> ModelState:
         """Return the state of a model."""
+        return self._state(model, self.known().index(model))
+
+    def _state(self, model: str, order: int) -> ModelState:
         answering, rest, entry = self.catalog.answering(model), self.resting.get(model), self.roster.entry(model)
         return ModelState(
             model=model,
@@ -215,7 +218,7 @@ class ModelBoard:
             title=self.title(model),
             kind=entry.kind,
             hue=entry.hue,
-            order=self.known().index(model),
+            order=order,
             part=self.part(model),
             lead=self.catalog.policy.lead == model,
             resting=rest.why if rest else None,

@@ -80,8 +80,7 @@ def components(settings: Settings) -> list[Component]:
             Component(name=name, argv=_python("streams", "router"), secrets=(*bus, *cloud), needs=("kafka",))
             for name in routers
         ),
-        # Learning lets answering go first: in a rush it is late, and catches up.
-        Component(name="learning", argv=_python("streams", "learning"), secrets=bus, needs=("kafka",), nice=10),
+        Component(name="learning", argv=_python("streams", "learning"), secrets=bus, needs=("kafka",)),
         Component(name="trainer", argv=_python("trainers"), secrets=(*bus, *cloud), needs=("kafka", "s3", "sagemaker")),
     ]
     here = {part.name for part in [*bases, *services]}

@@ -19,6 +19,7 @@ from contracts.settings import Settings
 from producers import logs
 from producers.bus import open_bus
 from streams import fold_runner, personal_model, story
+from streams.app import LEARNING
 from streams.delivery import STEP
 from streams.fold import Fold
 from streams.fold_runner import FoldRunner
@@ -150,7 +151,7 @@ if __name__ == "__main__":
     role, fault = sys.argv[1:]
     FAULTS[fault](settings)
     base = load_base()
-    working = Worker(settings, role, gather_ms=20)
+    working = Worker(settings, role, LEARNING())
     for fold in {"learning": (Joiner(), Scorer(), Learner(base)), "router": (Personal(base.reader),)}[role]:
         working.fold(fold, step=20)
     working.run()

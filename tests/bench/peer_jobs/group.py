@@ -19,6 +19,7 @@ from contracts.events import TOPICS
 from contracts.ports import Record
 from contracts.settings import Settings
 from producers.connection import Place
+from producers.pace import Pace
 from streams.delivery import STEP, Delivery
 from streams.progress import Progress
 from streams.transport import Positions, partition_of
@@ -49,7 +50,7 @@ class Group(ConsumerRebalanceListener):
     """What `streams.transport.Transport` is, without Faust."""
 
     def __init__(
-        self, settings: Settings, kafka: Place, role: str, positions: Positions, gather_ms: int = 0, linger_ms: int = 0
+        self, settings: Settings, kafka: Place, role: str, positions: Positions, pace: Pace | None = None, linger_ms: int = 0
     ) -> None:
         """Build; nothing connects before `start`."""
         self._servers = list(kafka.servers)
