@@ -10,7 +10,7 @@ rejected.v1 and passed over; topics that cannot be read, whatever went wrong, ar
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -47,7 +47,7 @@ _POLL_S = 1.0
 _SHORT_POLL_S = 0.05
 """The timeout of a poll while it is open whether everything old is read, or whether reading works again."""
 _AGAIN_S = 0.5
-_PACES: Final = {
+_PACES: Final[Mapping[Sequence[str], Callable[[], Pace]]] = {
     LIVE: partial(Pace, rush=300, rush_s=0.008),
     STATE: partial(Pace, rush=20, rush_s=0.050),
     SCORES: partial(Pace, rush=20, rush_s=0.100),

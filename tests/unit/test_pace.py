@@ -1,0 +1,26 @@
+"""How long a reader gathers, by how much came lately."""
+
+from producers.pace import Pace
+
+
+def test_who_draws_alone_is_never_waited_for():
+    pace = Pace(rush=70, rush_s=0.02)
+
+    assert {pace.wait_s(1, 0.1 * n) for n in range(100)} == {0.0}
+
+
+def test_a_rush_gathers_and_is_over_when_little_comes():
+    pace = Pace(rush=70, rush_s=0.02)
+
+    waits = [pace.wait_s(2, 0.02 * n) for n in range(200)]
+
+    assert waits[0] == 0.0
+    assert waits[-1] == 0.02
+    assert pace.wait_s(0, 4.0 + 5.0) == 0.0
+
+
+def test_what_is_calm_gathers_only_after_something_has_come():
+    pace = Pace(rush=350, rush_s=0.06, calm_s=0.02)
+
+    assert pace.wait_s(1, 0.0) == 0.02
+    assert pace.wait_s(0, 0.5) == 0.0
