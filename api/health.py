@@ -73,13 +73,13 @@ class _Questions:
     @property
     def answered(self) -> set[str]:
         """Return the models that have answered; a model does not count if another answered in its place."""
-        guesses = self.drawing.asked.guesses if self.drawing is not None else {}
+        guesses = self.drawing.answers.guesses if self.drawing is not None else {}
         return {model for model, guess in guesses.items() if guess.fallback is None}
 
     @property
     def unlearned(self) -> frozenset[str]:
         """Return the stages that were asked and have not answered."""
-        return self.correction.asked.silent if self.correction is not None else frozenset()
+        return self.correction.answers.silent if self.correction is not None else frozenset()
 
 
 class Health:

@@ -101,7 +101,7 @@ class BlobExists(FileExistsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EndpointAnswer:
     """An endpoint's answer to some rasters."""
 
     probabilities: NDArray[np.float64]
@@ -113,7 +113,7 @@ class Answer:
 class Endpoint(Protocol):
     """A place where the versions of a batch model answer."""
 
-    async def predict(self, rasters: NDArray[np.uint8], variant: str | None = None) -> Answer:
+    async def predict(self, rasters: NDArray[np.uint8], variant: str | None = None) -> EndpointAnswer:
         """Ask about ``rasters``, shape (n, 784).
 
         Args:

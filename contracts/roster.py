@@ -50,7 +50,7 @@ class ImageFacts(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RosterEntry:
     """A model, with its description."""
 
     model: ModelName
@@ -66,11 +66,11 @@ class Entry:
     """The accuracy on MNIST below which a version of it is broken; None: as the gate has it for all."""
 
 
-def _built_in(model: ModelName, kind: Kind, title: str, order: int, hue: int | None, about: str) -> Entry:
-    return Entry(model, title, kind, order, hue, about, MappingProxyType({}), None)
+def _built_in(model: ModelName, kind: Kind, title: str, order: int, hue: int | None, about: str) -> RosterEntry:
+    return RosterEntry(model, title, kind, order, hue, about, MappingProxyType({}), None)
 
 
-BUILT_IN: Final[Mapping[str, Entry]] = MappingProxyType(
+BUILT_IN: Final[Mapping[str, RosterEntry]] = MappingProxyType(
     {
         entry.model: entry
         for entry in (
@@ -94,7 +94,7 @@ def is_batch(model: str) -> bool:
 class Roster:
     """All models, in the order in which they are shown."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[RosterEntry]) -> None:
         """Make a roster of these entries; see `roster` for what is checked."""
         ordered = sorted(entries, key=lambda entry: (entry.order, entry.model))
         self._entries = {entry.model: entry for entry in ordered}
@@ -103,7 +103,7 @@ class Roster:
         self.batch: tuple[ModelName, ...] = tuple(entry.model for entry in ordered if entry.kind == "batch")
         """The models that are trained on SageMaker and answer at an endpoint each, in the same order."""
 
-    def __getitem__(self, model: str) -> Entry:
+    def __getitem__(self, model: str) -> RosterEntry:
         """Return the entry of a model. Raises KeyError."""
         return self._entries[model]
 
@@ -111,10 +111,12 @@ class Roster:
         """Say whether there is such a model."""
         return model in self._entries
 
-    def entry(self, model: str) -> Entry:
+    def entry(self, model: str) -> RosterEntry:
         """Return the entry of a model; for one that only the log knows, an entry made from its name."""
         known = self._entries.get(model)
-        return known or Entry(model, model, "batch", 100, sum(model.encode()) * 47 % _CIRCLE, "", MappingProxyType({}), None)
+        return known or RosterEntry(
+            model, model, "batch", 100, sum(model.encode()) * 47 % _CIRCLE, "", MappingProxyType({}), None
+        )
 
     def ordered(self, models: Iterable[str]) -> list[str]:
         """Sort models in the order in which they are shown; those that only the log knows come last, by name."""
@@ -142,9 +144,9 @@ def facts(name: str, told: bytes) -> ImageFacts:
         raise RosterError(f"image {name}: {where}: {first['msg']}") from wrong
 
 
-def _entry(name: ModelName, image: ImageFacts) -> Entry:
+def _entry(name: ModelName, image: ImageFacts) -> RosterEntry:
     given = MappingProxyType({key: str(value) for key, value in image.hyperparameters.items()})
-    return Entry(name, image.title, "batch", image.order, image.hue, image.about, given, image.least_mnist)
+    return RosterEntry(name, image.title, "batch", image.order, image.hue, image.about, given, image.least_mnist)
 
 
 def roster(images: Mapping[str, bytes]) -> Roster:

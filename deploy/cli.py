@@ -67,11 +67,11 @@ def _told() -> tuple[type[Exception], ...]:
     from producers.connection import BusError
     from producers.topics import TopicsDiffer
 
-    ours = NoGame, NoModel
+    ours = CommandFailed, NoModel
     return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, RosterError, *ours
 
 
-class NoGame(RuntimeError):
+class CommandFailed(RuntimeError):
     """The game does not answer as it should."""
 
 
@@ -249,7 +249,7 @@ def _one(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:
     for each in listed:
         if name in (each["model"], each.get("endpoint")):
             return each
-    raise NoGame(f"there is no {name!r}: there is {', '.join(each['model'] for each in listed)}")
+    raise CommandFailed(f"there is no {name!r}: there is {', '.join(each['model'] for each in listed)}")
 
 
 def _show_model(model: dict[str, Any]) -> None:
@@ -444,7 +444,7 @@ def train(
     try:
         raise typer.Exit(follow(_url(settings), lambda: _ordered("retrain", body), console, as_json))
     except OSError as error:
-        raise NoGame(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
+        raise CommandFailed(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
 
 
 @app.command()
@@ -617,7 +617,7 @@ def repair_rejected(
     for field in fields:
         name, equals, text = field.partition("=")
         if not equals:
-            raise NoGame(f"--set {field!r}: say FIELD=VALUE")
+            raise CommandFailed(f"--set {field!r}: say FIELD=VALUE")
         try:
             given[name] = json.loads(text)
         except ValueError:
@@ -625,7 +625,7 @@ def repair_rejected(
     try:
         whole = None if value is None else value.read_text(encoding="utf-8")
     except (OSError, ValueError) as wrong:
-        raise NoGame(f"{value} cannot be read: {wrong}") from wrong
+        raise CommandFailed(f"{value} cannot be read: {wrong}") from wrong
     body = {"value": whole, "fields": given, "reason": reason}
     one = _asked("POST", f"/api/ops/rejected/{rejection_id}/repair", body, refused=(409, 422)).json()
     if not _printed(one, as_json):
@@ -660,7 +660,7 @@ def _carry_out(path: str, body: dict[str, Any], as_json: bool) -> None:
     deadline = time.monotonic() + SETTLED_S
     while (order := _asked("GET", f"/api/ops/commands/{command_id}").json())["outcome"] == "pending":
         if time.monotonic() > deadline:
-            raise NoGame(
+            raise CommandFailed(
                 f"command {command_id} is kept, but was not carried out within {SETTLED_S:.0f} s: see gamenight doctor"
             )
         time.sleep(0.1)
@@ -678,7 +678,7 @@ def _ordered(path: str, body: dict[str, Any]) -> str:
 
 def _token(settings: Settings) -> str:
     if settings.operator_token is None:
-        raise NoGame("there is no operator token yet: start the game with make play, or set GAMENIGHT_OPERATOR_TOKEN")
+        raise CommandFailed("there is no operator token yet: start the game with make play, or set GAMENIGHT_OPERATOR_TOKEN")
     return settings.operator_token
 
 
@@ -736,7 +736,7 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
                 options, lambda done, total: progress.update(task, completed=done, total=total), enough
             )
     except players.NoGame as error:
-        raise NoGame(str(error)) from error
+        raise CommandFailed(str(error)) from error
     found = None
     if with_audit:
         settings = Settings.load()
@@ -780,12 +780,12 @@ def _asked(method: str, path: str, body: dict[str, Any] | None = None, refused: 
     try:
         response = httpx.request(method, f"{_url(settings)}{path}", json=body, headers=headers, timeout=10, trust_env=False)
     except httpx.TransportError as error:
-        raise NoGame(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
+        raise CommandFailed(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
     if response.status_code in refused:
         errors.print(f"refused: {_detail(response)}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(2)
     if response.is_error:
-        raise NoGame(f"the game refused with {response.status_code}: {_detail(response)}")
+        raise CommandFailed(f"the game refused with {response.status_code}: {_detail(response)}")
     return response
 
 

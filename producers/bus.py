@@ -11,7 +11,7 @@ from contracts.ports import Bus
 from contracts.settings import Settings
 from producers.connection import BrokerAbsent as BrokerAbsent
 from producers.connection import BusError as BusError
-from producers.connection import Place, kafka_of
+from producers.connection import KafkaAddress, kafka_of
 from producers.kafka_bus import KafkaBus
 from producers.memory_bus import MemoryBus, log_of
 
@@ -34,7 +34,7 @@ def open_bus(where: Settings | str, topics: Collection[str] = tuple(TOPICS), *, 
         return KafkaBus(kafka_of(where), topics, deadline_s)
     scheme, _, rest = where.partition("://")
     if scheme == "kafka" and rest:
-        return KafkaBus(Place(tuple(rest.split(","))), topics, deadline_s)
+        return KafkaBus(KafkaAddress(tuple(rest.split(","))), topics, deadline_s)
     if scheme == "memory" and rest:
         return MemoryBus(log_of(rest), topics)
     raise ValueError(f"no bus at {where!r}: say kafka://host:port or memory://name")

@@ -48,7 +48,7 @@ class NotAdmitted(BusError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class KafkaAddress:
     """The servers of a Kafka, and the protocol for them."""
 
     servers: tuple[str, ...]
@@ -57,7 +57,7 @@ class Place:
     """Arguments of every kafka-python client besides the servers; empty: neither TLS nor SASL."""
 
 
-def kafka_of(settings: Settings) -> Place:
+def kafka_of(settings: Settings) -> KafkaAddress:
     """Return the Kafka that settings name.
 
     Raises:
@@ -66,13 +66,13 @@ def kafka_of(settings: Settings) -> Place:
     servers = tuple(server.strip() for server in settings.bootstrap_servers.split(","))
     protocol = settings.kafka_security_protocol
     if protocol == "PLAINTEXT":
-        return Place(servers)
+        return KafkaAddress(servers)
     security: dict[str, Any] = {"security_protocol": protocol}
     if protocol.endswith("SSL"):
         security["ssl_context"] = _context(settings)
     if protocol.startswith("SASL"):
         security |= _sasl(settings)
-    return Place(servers, security)
+    return KafkaAddress(servers, security)
 
 
 def _context(settings: Settings) -> ssl.SSLContext:
@@ -195,8 +195,8 @@ class MskToken(Tokens):
             credentials = botocore.session.get_session().get_credentials()
             if credentials is None:
                 raise NotAdmitted("AWS_MSK_IAM finds no AWS credentials: set AWS_PROFILE, or run under a role")
-            place = f"https://kafka.{self._region}.amazonaws.com/"
-            request = AWSRequest("GET", place, params={"Action": "kafka-cluster:Connect"})
+            url = f"https://kafka.{self._region}.amazonaws.com/"
+            request = AWSRequest("GET", url, params={"Action": "kafka-cluster:Connect"})
             SigV4QueryAuth(credentials.get_frozen_credentials(), "kafka-cluster", self._region, _MSK_S).add_auth(request)
         except BotoCoreError as error:
             raise NotAdmitted(f"AWS_MSK_IAM cannot sign: {error}") from error
@@ -233,7 +233,7 @@ DIRECT: Final = "direct://"
 """The ``proxy_url`` of all kafka-python clients here: no proxy, and no socket left behind."""
 
 
-def knock(place: Place, deadline_s: float) -> None:
+def knock(place: KafkaAddress, deadline_s: float) -> None:
     """Wait until one broker admits us: connected, its certificate trusted, our credentials accepted.
 
     Raises:
@@ -254,7 +254,7 @@ def knock(place: Place, deadline_s: float) -> None:
         time.sleep(_PAUSE_S)
 
 
-def _enter(server: str, place: Place) -> None:
+def _enter(server: str, place: KafkaAddress) -> None:
     """Connect to one broker as the clients will, and leave again."""
     host, _, port = server.rpartition(":")
     with socket.create_connection((host.strip("[]"), int(port)), timeout=1.0) as connected:  # kafka-python would wait for long

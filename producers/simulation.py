@@ -22,7 +22,7 @@ from producers.simulation_options import SimulationOptions
 from producers.simulation_report import SimulationReport, report
 from producers.tally import Tally
 
-Progress = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 """Called a few times a second with the number of drawings that are done and of all drawings."""
 
 _TICK_S = 0.25
@@ -35,7 +35,7 @@ class NoGame(ConnectionError):
 
 
 async def simulate(
-    options: SimulationOptions, progress: Progress | None = None, enough: asyncio.Event | None = None
+    options: SimulationOptions, progress: ReportProgress | None = None, enough: asyncio.Event | None = None
 ) -> SimulationReport:
     """Play until every drawing is done or given up.
 

@@ -19,13 +19,13 @@ from typing import Final
 from contracts.events import ONLINE_MODELS
 from contracts.settings import Settings
 from producers.bus import open_bus
-from streams.embedding import Embedding
+from streams.embedding import EmbeddingNetwork
 from streams.endpoints import Runtime, SageMakerEndpoint
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.models import Models
 from streams.online_base import load_base
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from streams.router import Router
 from streams.routing import Online, Table
 from streams.scorer import Scorer
@@ -40,17 +40,17 @@ GATHER_MS: Final = 20
 def router(settings: Settings) -> Worker:
     """Way 1: answers drawings."""
     worker = Worker(settings, "router", linger_ms=LINGER_MS)
-    embedding = Embedding()
+    embedding = EmbeddingNetwork()
     base = load_base()
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
     models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader)
-    personal = Personal(embedding.reader)
+    personal = PersonalModels(embedding.reader)
     batch, runtime = settings.roster().batch, Runtime(settings)
-    answers = Router(settings, embedding, models, partial(SageMakerEndpoint, runtime), personal, worker.publish, batch)
+    drawing_router = Router(settings, embedding, models, partial(SageMakerEndpoint, runtime), personal, worker.publish, batch)
     worker.fold(personal, step=20)  # a few ms: drawings are answered on the same loop
     worker.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "rejected.v1"])))
-    worker.alongside(partial(runtime.close_after, answers.run))
-    worker.hand(["drawings.v1"], answers)
+    worker.alongside(partial(runtime.close_after, drawing_router.run))
+    worker.hand(["drawings.v1"], drawing_router)
     return worker
 
 

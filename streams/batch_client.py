@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from contracts.drawing import SIDE
 from contracts.events import Role, variant_of
-from contracts.ports import Answer, Endpoint, EndpointDown, EndpointSilent
+from contracts.ports import Endpoint, EndpointAnswer, EndpointDown, EndpointSilent
 from streams import batch_queue
 from streams.batch_queue import BatchQueue
 from streams.circuit_breaker import CircuitBreaker
-from streams.lineup import WELL, Answerer, Standing
+from streams.lineup import WELL, Answerer, AnswererState
 from streams.models import Models
-from streams.pending import Said
+from streams.pending import CallDetails
 from streams.round import Round
-from streams.routing import Candidate, Table
+from streams.routing import CandidateRoute, Table
 from streams.trial import Trial
 
 _log = structlog.get_logger()
@@ -37,12 +37,12 @@ _BLANK: Final = np.zeros((1, SIDE * SIDE), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class CallAnswered:
     """A call was answered, a row a round."""
 
     answerer: Answerer
     rounds: Sequence[Round]
-    said: Said
+    call: CallDetails
     probabilities: NDArray[np.float64]
     """Shape (n, 10)."""
 
@@ -68,7 +68,7 @@ class VersionFailed:
     """Whether it was a candidate."""
 
 
-Outcome = Answered | Late | VersionFailed | batch_queue.Outcome
+CallOutcome = CallAnswered | Late | VersionFailed | batch_queue.QueueOutcome
 """What a client reports of the rounds that it was given."""
 
 
@@ -76,7 +76,7 @@ Outcome = Answered | Late | VersionFailed | batch_queue.Outcome
 class _Reply:
     """An answer, and the version that gave it."""
 
-    answer: Answer
+    answer: EndpointAnswer
     version: str
     role: Role
     table: Table
@@ -91,7 +91,7 @@ class BatchClient:
         answerer: Answerer,
         models: Models,
         endpoint: Callable[[str], Endpoint],
-        hear: Callable[[Sequence[Outcome]], None],
+        hear: Callable[[Sequence[CallOutcome]], None],
         clock: Callable[[], float],
         longest_s: float,
     ) -> None:
@@ -118,22 +118,22 @@ class BatchClient:
         self._trial = Trial(models.began)
         self._under_way_since: float | None = None
         self._usual_s = 0.0
-        self._candidate: Candidate | None = None
+        self._candidate: CandidateRoute | None = None
         """The candidate that queue, breaker and usual time are about."""
         self._replaced = asyncio.Event()
 
     @property
-    def standing(self) -> Standing:
+    def state(self) -> AnswererState:
         """How the answerer does now: it is also overdue if its last call failed."""
         if self._beside != self._candidate:
             return WELL
         overdue = self._breaker.failing or (
             self._under_way_since is not None and self._clock() - self._under_way_since > self._patience_s
         )
-        return Standing(self._resting, overdue)
+        return AnswererState(self._resting, overdue)
 
     @property
-    def _beside(self) -> Candidate | None:
+    def _beside(self) -> CandidateRoute | None:
         """The candidate that is there now, if that is who is asked."""
         return self._models.table.candidate(self.answerer.model) if self.answerer.beside else None
 
@@ -145,7 +145,7 @@ class BatchClient:
     def _patience_s(self) -> float:
         return min(self._longest_s, max(_LEAST_PATIENCE_S, _PATIENCE * self._usual_s))
 
-    def add(self, rounds: Sequence[Round]) -> Sequence[Outcome]:
+    def add(self, rounds: Sequence[Round]) -> Sequence[CallOutcome]:
         """Queue rounds to be asked; returns what is known of them at once."""
         outcomes = self._renew()
         outcomes += self._queue.add(rounds, self._resting)
@@ -164,13 +164,13 @@ class BatchClient:
                 continue
             breaker = self._breaker
             try:
-                said, probabilities = await self._call(np.stack([one.drawing.raster for one in rounds]), rounds)
+                call, probabilities = await self._call(np.stack([one.drawing.raster for one in rounds]), rounds)
             except EndpointDown as down:
                 await self._failed(rounds, down, breaker)
             else:
-                self._hear([Answered(self.answerer, rounds, said, probabilities)])
+                self._hear([CallAnswered(self.answerer, rounds, call, probabilities)])
 
-    async def _call(self, rasters: NDArray[np.uint8], rounds: Sequence[Round] = ()) -> tuple[Said, NDArray[np.float64]]:
+    async def _call(self, rasters: NDArray[np.uint8], rounds: Sequence[Round] = ()) -> tuple[CallDetails, NDArray[np.float64]]:
         """Make one call for some rounds; a probe is for none."""
         breaker = self._breaker
         asked_at = self._under_way_since = self._clock()
@@ -189,8 +189,8 @@ class BatchClient:
         if away_s is not None:
             _log.info("endpoint is back", model=self.answerer.model, candidate=self.answerer.beside, away_s=round(away_s, 1))
         model_ms = (done - asked_at) * 1000
-        said = Said(reply.version, reply.role, reply.table.digest, asked_at, model_ms, reply.fallback)
-        return said, reply.answer.probabilities
+        call = CallDetails(reply.version, reply.role, reply.table.digest, asked_at, model_ms, reply.fallback)
+        return call, reply.answer.probabilities
 
     async def _ask_candidate(self, rasters: NDArray[np.uint8]) -> _Reply:
         """Ask the candidate; one that fails its first calls is taken away."""
@@ -235,7 +235,7 @@ class BatchClient:
             self._endpoints[name] = self._open(name)
         return self._endpoints[name]
 
-    def _renew(self) -> list[Outcome]:
+    def _renew(self) -> list[CallOutcome]:
         """Begin anew if another candidate is there by now, or none; gives what comes of it for those who wait for the old."""
         before, after = self._candidate, self._beside
         if before == after:
@@ -246,7 +246,7 @@ class BatchClient:
         if before is None or (after is not None and after.version == before.version):
             return []
         gone = f"version {before.version} does not stand beside {self.answerer.model}'s champion any more"
-        return list[Outcome](self._queue.failed([], gone, opened=True))
+        return list[CallOutcome](self._queue.failed([], gone, opened=True))
 
     async def _failed(self, rounds: Sequence[Round], down: EndpointDown, breaker: CircuitBreaker) -> None:
         """Tell those that waited for it; if it rests now, probe it until it is back, or it is another's turn."""

@@ -19,7 +19,7 @@ MOST_WAITING: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class CallMissed:
     """These will not be answered."""
 
     answerer: Answerer
@@ -44,7 +44,7 @@ class Dropped:
     rounds: Sequence[Round]
 
 
-Outcome = Missed | Resting | Dropped
+QueueOutcome = CallMissed | Resting | Dropped
 
 
 class BatchQueue:
@@ -61,7 +61,7 @@ class BatchQueue:
         """All rounds that wait."""
         return [*self._urgent, *self._previews.values()]
 
-    def add(self, rounds: Sequence[Round], resting: str | None) -> list[Outcome]:
+    def add(self, rounds: Sequence[Round], resting: str | None) -> list[QueueOutcome]:
         """Queue rounds to be asked; ``resting`` says why none can be now, None: all can."""
         patient = [one for one in rounds if resting is None or self._patient(one)]
         dropped = []
@@ -75,9 +75,9 @@ class BatchQueue:
             else:
                 self._previews[drawing.player_id] = one
         over = [self._urgent.popleft() for _ in range(len(self._urgent) - MOST_WAITING)]
-        outcomes: list[Outcome] = [Dropped(dropped)] if dropped else []
+        outcomes: list[QueueOutcome] = [Dropped(dropped)] if dropped else []
         if over:
-            outcomes.append(Missed(self.answerer, over, f"over {MOST_WAITING} are waiting", resting is not None))
+            outcomes.append(CallMissed(self.answerer, over, f"over {MOST_WAITING} are waiting", resting is not None))
         return outcomes if resting is None else [*outcomes, *self._told(rounds, resting, resting=True)]
 
     def next(self) -> list[Round]:
@@ -90,7 +90,7 @@ class BatchQueue:
         wanted = [one for one in rounds if one.awaits(self.answerer)]
         return wanted if wanted or not rounds else self.next()
 
-    def failed(self, rounds: Sequence[Round], why: str, opened: bool) -> list[Outcome]:
+    def failed(self, rounds: Sequence[Round], why: str, opened: bool) -> list[QueueOutcome]:
         """Take the rounds of a failed call back: those that can wait are asked again, before all others.
 
         ``opened``: who was asked rests from now on, so those that cannot wait for it are told.
@@ -106,8 +106,8 @@ class BatchQueue:
     def _patient(self, one: Round) -> bool:
         return one.drawing.drawing.final and not self.answerer.beside
 
-    def _told(self, rounds: Sequence[Round], why: str, resting: bool) -> list[Outcome]:
+    def _told(self, rounds: Sequence[Round], why: str, resting: bool) -> list[QueueOutcome]:
         waits = [one for one in rounds if self._patient(one)]
         missed = [one for one in rounds if not self._patient(one)]
-        outcomes: list[Outcome] = [Resting(self.answerer, waits)] if waits else []
-        return [*outcomes, Missed(self.answerer, missed, why, resting)] if missed else outcomes
+        outcomes: list[QueueOutcome] = [Resting(self.answerer, waits)] if waits else []
+        return [*outcomes, CallMissed(self.answerer, missed, why, resting)] if missed else outcomes

@@ -20,7 +20,7 @@ LENGTH: Final = 4.0
 """The length of every embedding, as a vector."""
 
 
-class Embedding:
+class EmbeddingNetwork:
     """The frozen network, loaded into memory. Only one thread may use it at a time."""
 
     def __init__(self, path: Path = BASE / "embedding.tflite") -> None:

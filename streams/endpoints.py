@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError
 from numpy.typing import NDArray
 
 from contracts.npy import probabilities_of
-from contracts.ports import Answer, EndpointDown, EndpointSilent
+from contracts.ports import EndpointAnswer, EndpointDown, EndpointSilent
 from contracts.settings import Settings
 
 NPY: Final = "application/x-npy"
@@ -39,7 +39,7 @@ class SageMakerEndpoint:
         self._runtime = runtime
         self._name = name
 
-    async def predict(self, rasters: NDArray[np.uint8], variant: str | None = None) -> Answer:
+    async def predict(self, rasters: NDArray[np.uint8], variant: str | None = None) -> EndpointAnswer:
         """Ask about ``rasters``, shape (n, 784).
 
         Raises:
@@ -49,7 +49,7 @@ class SageMakerEndpoint:
         np.lib.format.write_array(body, np.ascontiguousarray(rasters), allow_pickle=False)
         said, answered = await self._runtime.invoke(self._name, body.getvalue(), variant)
         try:
-            return Answer(probabilities_of(said, len(rasters)), answered)
+            return EndpointAnswer(probabilities_of(said, len(rasters)), answered)
         except ValueError as wrong:
             raise EndpointDown(f"{self._name}: an answer {wrong}") from wrong
 

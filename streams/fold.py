@@ -72,7 +72,7 @@ class Fold(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class LogBounds:
     """A partition's topics as the broker has them now."""
 
     cluster: str
@@ -83,7 +83,7 @@ class Log:
     """By topic, the offset of the next record to come."""
 
 
-def take_up(path: Path, fold: Fold, partition: int, log: Log) -> Ledger:
+def take_up(path: Path, fold: Fold, partition: int, log: LogBounds) -> Ledger:
     """Open the ledger of a partition, and have the fold go on where it stands.
 
     One that is no state of this fold and this log is put aside, and the log is folded again: never is a wrong state gone on
@@ -123,7 +123,7 @@ def take_up(path: Path, fold: Fold, partition: int, log: Log) -> Ledger:
     return ledger
 
 
-def _unfit(ledger: Ledger, identity: Identity, log: Log) -> str | None:
+def _unfit(ledger: Ledger, identity: Identity, log: LogBounds) -> str | None:
     """Why a ledger is no state to go on from; None: it is."""
     kept = ledger.identity
     if ledger.untouched:
@@ -138,11 +138,11 @@ def _unfit(ledger: Ledger, identity: Identity, log: Log) -> str | None:
     return f"it is ahead of {', '.join(ahead)}" if ahead else None
 
 
-def _goal(fold: Fold, log: Log) -> dict[str, tuple[int, int]]:
+def _goal(fold: Fold, log: LogBounds) -> dict[str, tuple[int, int]]:
     return {t: (log.first[t], log.end[t]) for t in fold.sources if log.end.get(t, 0) > log.first.get(t, 0)}
 
 
-def _tell_lost(ledger: Ledger, fold: Fold, partition: int, log: Log) -> None:
+def _tell_lost(ledger: Ledger, fold: Fold, partition: int, log: LogBounds) -> None:
     """Say what the log has dropped before it was folded in: the state is kept, and goes on with what is there."""
     for topic, first in log.first.items():
         lost = first - ledger.offset(topic) - 1

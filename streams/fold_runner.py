@@ -17,7 +17,7 @@ import structlog
 from contracts.events import FoldAdvanced
 from contracts.ports import Partition, Record
 from streams.delivery import QUEUED, STEP, Delivery, take_gathered
-from streams.fold import Fold, Log, advance, take_up
+from streams.fold import Fold, LogBounds, advance, take_up
 from streams.ledger import Ledger
 from streams.progress import gaps, next_offset
 
@@ -25,7 +25,7 @@ _log = structlog.get_logger()
 _TELL_S: Final = 0.5
 """How often the runner says how far a state is folded again."""
 
-Send = Callable[[str, bytes, bytes, int | None], Coroutine[Any, Any, Awaitable[object]]]
+SendRecord = Callable[[str, bytes, bytes, int | None], Coroutine[Any, Any, Awaitable[object]]]
 """Sends a record (topic, key, value, partition; None: by the key); what it returns is done at the broker's acknowledgement."""
 OnTheLog = Callable[[str, int, int], Coroutine[Any, Any, int | None]]
 """Finds the offset of the first record of a partition from an offset on, as a reader of its own; None: none came in time."""
@@ -38,7 +38,7 @@ class RecordsPassedOver(RuntimeError):
 class FoldRunner:
     """A fold at work."""
 
-    def __init__(self, fold: Fold, folder: Path, send: Send, on_the_log: OnTheLog, step: int = STEP) -> None:
+    def __init__(self, fold: Fold, folder: Path, send: SendRecord, on_the_log: OnTheLog, step: int = STEP) -> None:
         """Prepare; `take_up` opens the ledgers.
 
         Args:
@@ -75,12 +75,12 @@ class FoldRunner:
         wanted: dict[Partition, int] = {}
         for partition in {place[1] for place in mine}:
             here = [place for place in mine if place[1] == partition]
-            log = Log(cluster, {place[0]: first[place] for place in here}, {place[0]: ends[place] for place in here})
+            log = LogBounds(cluster, {place[0]: first[place] for place in here}, {place[0]: ends[place] for place in here})
             self.take_up(partition, log)
             wanted |= {place: self._begun[place] for place in here}
         return wanted
 
-    def take_up(self, partition: int, log: Log) -> Ledger:
+    def take_up(self, partition: int, log: LogBounds) -> Ledger:
         """Open the partition's ledger if it is not open: see `streams.fold.take_up`."""
         if partition not in self._ledgers:
             ledger = take_up(self._folder / f"{partition}.sqlite", self.fold, partition, log)

@@ -35,7 +35,7 @@ from contracts.events import (
     ReceiptProbed,
 )
 from contracts.ports import Cells, Origin
-from streams.story import UNKNOWN, Correction, Story
+from streams.story import UNKNOWN, CorrectionEvent, Story
 from streams.story_store import StoryStore
 
 SHARE: Final = 0.2
@@ -114,7 +114,9 @@ class Joiner:
         self._stores.pop(partition, None)
         self._sought.pop(partition, None)
 
-    def _add(self, cells: Cells, event: DrawingSubmitted | DrawingAnswered | Correction, origin: Origin) -> Iterable[Event]:
+    def _add(
+        self, cells: Cells, event: DrawingSubmitted | DrawingAnswered | CorrectionEvent, origin: Origin
+    ) -> Iterable[Event]:
         store = self._stores[origin.partition]
         known = store.get(cells, event.drawing_id)
         story = Story(news=event.at) if known is None else known
@@ -165,12 +167,12 @@ def _shown_again(guess: GuessMade) -> PreviewGuessed:
     return PreviewGuessed(**said, at=guess.at)
 
 
-def _refused(correction: Correction, why: str, at: datetime) -> CorrectionReceipt:
+def _refused(correction: CorrectionEvent, why: str, at: datetime) -> CorrectionReceipt:
     """The receipt of a correction from which nothing is learned."""
     return _receipt(correction, correction.correction_id, Outcome.REFUSED, at, why)
 
 
-def _superseded(before: CorrectionGiven | None, correction: Correction, at: datetime) -> Iterator[CorrectionReceipt]:
+def _superseded(before: CorrectionGiven | None, correction: CorrectionEvent, at: datetime) -> Iterator[CorrectionReceipt]:
     """A receipt for the correction that was in force until now, and for the one that a withdrawal names."""
     gone = [before.correction_id] if before is not None else []
     if isinstance(correction, CorrectionWithdrawn) and correction.correction_id not in gone:
@@ -179,7 +181,7 @@ def _superseded(before: CorrectionGiven | None, correction: Correction, at: date
         yield _receipt(correction, correction_id, Outcome.SUPERSEDED, at)
 
 
-def _receipt(cause: Correction, correction_id: UUID, outcome: Outcome, at: datetime, why: str = "") -> CorrectionReceipt:
+def _receipt(cause: CorrectionEvent, correction_id: UUID, outcome: Outcome, at: datetime, why: str = "") -> CorrectionReceipt:
     """What is told of a correction because of ``cause``, which is another one on the same drawing, or the same."""
     return CorrectionReceipt(
         at=at,

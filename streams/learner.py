@@ -118,7 +118,7 @@ class Base:
 
 
 class _Kept(BaseModel):
-    """`State` in its cell."""
+    """`LearnerState` in its cell."""
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
@@ -129,7 +129,7 @@ class _Kept(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class LearnerState:
     """An online model after a prefix of its lessons."""
 
     weights: NDArray[np.float64]
@@ -151,7 +151,7 @@ class State:
         return kept.model_dump_json().encode()
 
     @classmethod
-    def of(cls, cell: bytes) -> "State":
+    def of(cls, cell: bytes) -> "LearnerState":
         """Read the state from its cell."""
         kept = _Kept.model_validate_json(cell)
         weights = np.frombuffer(kept.weights, np.float64).reshape(DIGITS, -1)
@@ -172,8 +172,8 @@ class Learner:
             f"learner 1 of {ONLINE_MODELS}, base {base.generation} {made_of}, reads {base.reader},"
             f" rates {RATE}, {REHEARSAL_WEIGHT}"
         )
-        self._states: dict[int, State] = {}
-        self._told: dict[int, State] = {}
+        self._states: dict[int, LearnerState] = {}
+        self._told: dict[int, LearnerState] = {}
         """The state of each partition's last snapshot."""
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
@@ -181,7 +181,9 @@ class Learner:
         if partition >= len(ONLINE_MODELS):
             return ()
         kept = cells.get(_STATE)
-        self._states[partition] = self._told[partition] = State(self._base.weights) if kept is None else State.of(kept)
+        self._states[partition] = self._told[partition] = (
+            LearnerState(self._base.weights) if kept is None else LearnerState.of(kept)
+        )
         return (self._snapshot(partition, cells.at),)
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
@@ -210,7 +212,7 @@ class Learner:
         if learned:
             model.learn(row, event.label, event.weight)
             self._rehearse(model, before.lessons)
-        after = State(
+        after = LearnerState(
             weights=model.weights,
             lessons=before.lessons + learned,
             offset=origin.offset,
@@ -266,7 +268,7 @@ class Learner:
         i = lessons % len(self._base.labels)
         model.learn(self._base.rehearsal[i], int(self._base.labels[i]), REHEARSAL_WEIGHT)
 
-    def _version(self, state: State) -> str:
+    def _version(self, state: LearnerState) -> str:
         return f"{self._base.generation}+{state.lessons}"
 
     def _snapshot(self, partition: int, at: datetime) -> SnapshotTaken:

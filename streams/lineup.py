@@ -16,7 +16,7 @@ class Answerer(NamedTuple):
     beside: bool = False
 
 
-class Standing(NamedTuple):
+class AnswererState(NamedTuple):
     """Whether an answerer over the network can be asked now, and waited for."""
 
     resting: str | None = None
@@ -25,7 +25,7 @@ class Standing(NamedTuple):
     """Whether nobody should wait for its next answer."""
 
 
-WELL: Final = Standing()
+WELL: Final = AnswererState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Lineup:
         voice = next((model for model in (PERSONAL_MODEL, SHARED) if table.part(model) == "shown"), None)
         return cls(table, batch, here, shown, blends, voice)
 
-    def lead(self, wanted: str | None, standings: Mapping[Answerer, Standing]) -> str | None:
+    def lead(self, wanted: str | None, states: Mapping[Answerer, AnswererState]) -> str | None:
         """Choose the model that is shown first: the ``wanted`` one, unless it will not answer; None: none is shown."""
-        if wanted in self.shown and standings.get(Answerer(wanted), WELL).resting is None:
+        if wanted in self.shown and states.get(Answerer(wanted), WELL).resting is None:
             return wanted
         return BLEND if BLEND in self.shown else next(iter(self.shown), None)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from contracts.events import DIGITS, PERSONAL_MODEL, DrawingSubmitted, Features
 from streams.blend import BlendWeights, opinions
 from streams.lineup import Lineup
-from streams.pending import Row, Said, rows
+from streams.pending import CallDetails, Row, rows
 from streams.personal_model import SHARED
 
 
@@ -27,7 +27,7 @@ class Reader(Protocol):
         ...
 
 
-class Personal(Protocol):
+class PersonalGuesser(Protocol):
     """What is known of each player: see streams.personal_model."""
 
     def answer(
@@ -45,7 +45,7 @@ class Personal(Protocol):
         ...
 
 
-class Asked(NamedTuple):
+class RasterizedDrawing(NamedTuple):
     """A drawing as these models need it."""
 
     drawing: DrawingSubmitted
@@ -57,10 +57,10 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class LocalGuesses:
     """What the models in this process say of a drawing."""
 
-    guesses: Mapping[str, tuple[Said, Row]]
+    guesses: Mapping[str, tuple[CallDetails, Row]]
     """The guesses by model."""
     opinion: NDArray[np.float64]
     """The opinion that goes into the blend, shape (10,): see `Lineup.voice`."""
@@ -71,23 +71,23 @@ class Heard:
 class LocalModels:
     """Answers with what is in this process."""
 
-    def __init__(self, reader: Reader, personal: Personal, clock: Callable[[], float]) -> None:
+    def __init__(self, reader: Reader, personal: PersonalGuesser, clock: Callable[[], float]) -> None:
         """Build; ``clock`` gives all times here, in monotonic seconds."""
         self._reader = reader
         self._personal = personal
         self._clock = clock
 
-    def answers(self, asked: Sequence[Asked], lineup: Lineup) -> list[Heard]:
+    def answers(self, asked: Sequence[RasterizedDrawing], lineup: Lineup) -> list[LocalGuesses]:
         """Ask the models in this process about each drawing."""
         start = self._clock()
         embeddings = self._reader.embed(np.stack([one.raster for one in asked]))
-        guesses: list[dict[str, tuple[Said, Row]]] = [{} for _ in asked]
+        guesses: list[dict[str, tuple[CallDetails, Row]]] = [{} for _ in asked]
         table = lineup.table
 
         def answered(model: str, versions: Sequence[str], shares: NDArray[np.float64]) -> None:
             role, model_ms = table.role(model), (self._clock() - start) * 1000
             for one, here, version, row in zip(asked, guesses, versions, rows(shares), strict=True):
-                here[model] = Said(version, role, table.digest, one.read_at, model_ms), row
+                here[model] = CallDetails(version, role, table.digest, one.read_at, model_ms), row
 
         shared = np.full((len(asked), DIGITS), 1 / DIGITS)
         for model, online in table.online.items():
@@ -103,9 +103,9 @@ class LocalModels:
         if PERSONAL_MODEL in lineup.here:
             answered(PERSONAL_MODEL, versions, own)
         spoken = opinions(shared if lineup.voice == SHARED else own)
-        return list(map(Heard, guesses, spoken, map(self._features, asked, embeddings)))
+        return list(map(LocalGuesses, guesses, spoken, map(self._features, asked, embeddings)))
 
-    def _features(self, one: Asked, embedding: NDArray[np.float32]) -> Features | None:
+    def _features(self, one: RasterizedDrawing, embedding: NDArray[np.float32]) -> Features | None:
         if not one.drawing.final:
             return None
         return Features(raster=one.raster.tobytes(), embedding=embedding.astype("<f4").tobytes(), reader=self._reader.reader)

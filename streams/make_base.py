@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.drawing import SIDE
-from streams.embedding import BASE, Embedding
+from streams.embedding import BASE, EmbeddingNetwork
 from streams.learner import Softmax
 
 GENERATION: Final = "mnist1"
@@ -45,7 +45,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=BASE, help="folder of embedding.tflite, where the base goes")
     arguments.add_argument("--seed", type=int, default=SEED)
     given = arguments.parse_args()
-    network = Embedding(given.out / "embedding.tflite")
+    network = EmbeddingNetwork(given.out / "embedding.tflite")
     rng = np.random.default_rng(given.seed)
 
     def read(name: str) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:

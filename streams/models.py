@@ -10,7 +10,7 @@ from contracts.events import Event, MessageRejected, SnapshotTaken, now
 from contracts.ports import Bus, Record
 from contracts.records import read, rejection
 from producers.rejections import Rejections
-from streams.routing import Candidate, Table
+from streams.routing import CandidateRoute, Table
 
 _log = structlog.get_logger()
 STAGE: Final = "router"
@@ -75,7 +75,7 @@ class Models:
         before, self.table = self.table, self.table.without(model, version, why)
         return self.table is not before
 
-    def take_away(self, model: str, candidate: Candidate) -> bool:
+    def take_away(self, model: str, candidate: CandidateRoute) -> bool:
         """Let nobody be sent to a candidate that fails; whether that changed anything."""
         before, self.table = self.table, self.table.alone(model, candidate)
         return self.table is not before

@@ -20,7 +20,7 @@ class Moment(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Deadlines:
     """How long a drawing waits, in seconds from the moment it was read."""
 
     blend_s: float
@@ -57,7 +57,7 @@ class PendingDrawing:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class CallDetails:
     """What one call has brought, beside the rows."""
 
     version: str

@@ -51,7 +51,7 @@ from streams.player_memory import (
     ROW,
     ROWS_A_CELL,
     Rows,
-    Said,
+    ShownLabels,
     age_of,
     in_order,
     read,
@@ -87,7 +87,7 @@ class Player:
 
     __slots__ = ("_known", "_picked", "belief", "rows", "said", "version")
 
-    def __init__(self, rows: Rows, said: Said, belief: Belief | None) -> None:
+    def __init__(self, rows: Rows, said: ShownLabels, belief: Belief | None) -> None:
         """Hold what is remembered.
 
         Args:
@@ -105,7 +105,7 @@ class Player:
     @classmethod
     def nobody(cls) -> "Player":
         """Return a player who has corrected nothing yet."""
-        return cls(NO_ROWS, Said.nothing(0), None)
+        return cls(NO_ROWS, ShownLabels.nothing(0), None)
 
     def answer(self, embeddings: NDArray[np.float32], shared: Floats) -> Floats:
         """Answer by the formula above, for embeddings of shape (n, d) and the shared model's answers to them, shape (n, 10)."""
@@ -165,7 +165,7 @@ class _Partition:
         return player
 
 
-class Personal:
+class PersonalModels:
     """The fold from examples to what each player's own model remembers, and the receipts of what each label changed."""
 
     name = "personal"

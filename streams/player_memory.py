@@ -46,7 +46,7 @@ NO_ROWS: Final = np.empty(0, ROW)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ShownLabels:
     """What each model was shown to say of some drawings; never changed in place."""
 
     models: tuple[str, ...]
@@ -55,12 +55,12 @@ class Said:
     """Shape (drawings, models); -1: nothing."""
 
     @classmethod
-    def nothing(cls, drawings: int) -> "Said":
+    def nothing(cls, drawings: int) -> "ShownLabels":
         """Return the table of so many drawings of which nobody has said anything."""
         return cls((), np.empty((drawings, 0), np.int8))
 
     @classmethod
-    def together(cls, parts: Sequence["Said"]) -> "Said":
+    def together(cls, parts: Sequence["ShownLabels"]) -> "ShownLabels":
         """Put the parts' drawings into one table, in this order."""
         models = tuple(sorted({model for part in parts for model in part.models}))
         return cls(models, np.concatenate([part._over(models) for part in parts]) if parts else np.empty((0, 0), np.int8))
@@ -69,19 +69,19 @@ class Said:
         """Return what was said of a drawing, by model."""
         return {model: label for model, label in zip(self.models, self.labels[place].tolist(), strict=True) if label != NONE}
 
-    def putting(self, place: int, shown: Mapping[str, int]) -> "Said":
+    def putting(self, place: int, shown: Mapping[str, int]) -> "ShownLabels":
         """Return the table with what was said of the drawing at a place, or of one more behind the last."""
         models = tuple(sorted({*self.models, *shown}))
         labels = np.full((max(len(self.labels), place + 1), len(models)), NONE, np.int8)
         labels[: len(self.labels)] = self._over(models)
         labels[place] = [shown.get(model, NONE) for model in models]
-        return Said(models, labels)
+        return ShownLabels(models, labels)
 
-    def part(self, places: slice) -> "Said":
+    def part(self, places: slice) -> "ShownLabels":
         """Return the table of some of the drawings."""
         labels = self.labels[places]
         said = (labels != NONE).any(axis=0)
-        return Said(tuple(model for model, one in zip(self.models, said, strict=True) if one), labels[:, said])
+        return ShownLabels(tuple(model for model, one in zip(self.models, said, strict=True) if one), labels[:, said])
 
     def _over(self, models: tuple[str, ...]) -> NDArray[np.int8]:
         """Return the labels with a column for each of ``models``, which are these and more."""
@@ -140,7 +140,7 @@ def in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
 # --- cells: a head a player, and rows by the eight, so that a label writes 2.5 KB
 
 
-def read(cells: Cells, player_id: str) -> tuple[Rows, Said, Belief | None]:
+def read(cells: Cells, player_id: str) -> tuple[Rows, ShownLabels, Belief | None]:
     """Read what is kept of a player: rows, what was said of them, and the belief; None: they have corrected nothing yet.
 
     Raises:
@@ -148,17 +148,17 @@ def read(cells: Cells, player_id: str) -> tuple[Rows, Said, Belief | None]:
     """
     kept = cells.get(f"player/{player_id}")
     if kept is None:
-        return NO_ROWS, Said.nothing(0), None
+        return NO_ROWS, ShownLabels.nothing(0), None
     head = json.loads(kept)
     count = -(-int(head["rows"]) // ROWS_A_CELL)
     parts = [_unpacked(part) for number in range(count) if (part := cells.get(f"rows/{player_id}/{number}")) is not None]
     rows = np.concatenate([NO_ROWS, *(rows for rows, _ in parts)])
     if len(rows) != head["rows"]:
         raise LookupError(f"player {player_id} has {len(rows)} rows instead of {head['rows']}: the cells are damaged")
-    return rows, Said.together([said for _, said in parts]), Belief(**head["belief"]) if head["belief"] else None
+    return rows, ShownLabels.together([said for _, said in parts]), Belief(**head["belief"]) if head["belief"] else None
 
 
-def write(cells: Cells, player_id: str, rows: Rows, said: Said, belief: Belief | None, place: int) -> None:
+def write(cells: Cells, player_id: str, rows: Rows, said: ShownLabels, belief: Belief | None, place: int) -> None:
     """Write a player of whom the row at ``place`` has changed."""
     head = {"rows": len(rows), "belief": belief and asdict(belief)}
     cells.put(f"player/{player_id}", json.dumps(head, sort_keys=True).encode())
@@ -167,14 +167,14 @@ def write(cells: Cells, player_id: str, rows: Rows, said: Said, belief: Belief |
     cells.put(f"rows/{player_id}/{number}", _packed(rows[part], said.part(part)))
 
 
-def _packed(rows: Rows, said: Said) -> bytes:
+def _packed(rows: Rows, said: ShownLabels) -> bytes:
     """Pack rows as they are kept: a line with the names of the models that said something, the rows, and what was said."""
     return b"\n".join((json.dumps(said.models).encode(), rows.tobytes() + said.labels.tobytes()))
 
 
-def _unpacked(part: bytes) -> tuple[Rows, Said]:
+def _unpacked(part: bytes) -> tuple[Rows, ShownLabels]:
     names, _, kept = part.partition(b"\n")
     models = tuple(json.loads(names))
     count = len(kept) // (ROW.itemsize + len(models))
     rows = np.frombuffer(kept, ROW, count)
-    return rows, Said(models, np.frombuffer(kept, np.int8, offset=rows.nbytes).reshape(count, len(models)))
+    return rows, ShownLabels(models, np.frombuffer(kept, np.int8, offset=rows.nbytes).reshape(count, len(models)))

@@ -55,7 +55,7 @@ def least(positions: Iterable[Mapping[Partition, int]]) -> dict[Partition, int]:
     return wanted
 
 
-class Progress:
+class OffsetTracker:
     """Tracks how far a partition is dealt with: records are delivered in order and acknowledged in any order.
 
     An acknowledgement that comes twice, or after its partition was read anew, changes nothing.

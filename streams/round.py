@@ -1,6 +1,6 @@
 """The round of one drawing: who is asked, what is said of it, and when nothing more is owed (way 1, ANSWER). Pure.
 
-Values in, actions out: whoever runs it says what has happened and what time it is, and carries out the `Action`s in order.
+Values in, actions out: whoever runs it says what has happened and what time it is, and carries out the `RoundAction`s in order.
 A round ends with `Acknowledge`, once: each model has answered or was given up, the blend is made, and the broker has all of it.
 
 Whoever owes a guess has a slot in it: a model, or the shadow beside it. A slot is filled once, and what comes later is dropped:
@@ -24,8 +24,8 @@ from contracts.events import (
     Role,
 )
 from streams.blend import Blend, BlendWeights
-from streams.lineup import WELL, Answerer, Lineup, Standing
-from streams.pending import Limits, Moment, PendingDrawing, Row, Said, rows
+from streams.lineup import WELL, Answerer, AnswererState, Lineup
+from streams.pending import CallDetails, Deadlines, Moment, PendingDrawing, Row, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +47,18 @@ class Acknowledge:
     """Nobody needs to read the drawing again."""
 
 
-Action = Ask | Publish | Acknowledge
+RoundAction = Ask | Publish | Acknowledge
 
 
 class Round:
     """One drawing, from the moment it was read to its acknowledgement."""
 
-    def __init__(self, drawing: PendingDrawing, lineup: Lineup, weights: BlendWeights, limits: Limits) -> None:
+    def __init__(self, drawing: PendingDrawing, lineup: Lineup, weights: BlendWeights, deadlines: Deadlines) -> None:
         """Build; nobody is asked before `start`."""
         self.drawing = drawing
         self._lineup = lineup
         self._weights = weights
-        self._limits = limits
+        self._deadlines = deadlines
         self._open: set[str] = set()
         """The slots that are neither filled nor given up."""
         self._asked: dict[Answerer, str] = {}
@@ -87,26 +87,26 @@ class Round:
         if not self._open:
             return None
         first = self._blend is not None or (self.drawing.drawing.final and not self._together)
-        return self.drawing.read_at + (self._limits.first_s if first else self._limits.budget_s)
+        return self.drawing.read_at + (self._deadlines.first_s if first else self._deadlines.budget_s)
 
     # --- what happens
 
     def start(
         self,
-        standings: Mapping[Answerer, Standing],
-        here: Mapping[str, tuple[Said, Row]],
+        states: Mapping[Answerer, AnswererState],
+        here: Mapping[str, tuple[CallDetails, Row]],
         opinion: NDArray[np.float64],
         now: Moment,
-    ) -> list[Action]:
+    ) -> list[RoundAction]:
         """Ask the answerers of this drawing, and publish the guesses of the models that answer here.
 
         Args:
-            standings: How those who are asked over the network do; who is not in it does well.
+            states: How those who are asked over the network do; who is not in it does well.
             here: What each that answers here says.
             opinion: What those say together: the part of `Lineup.voice` in the blend, or all of it if nobody else answers.
             now: When they had answered.
         """
-        actions: list[Action] = []
+        actions: list[RoundAction] = []
         drawing, lineup = self.drawing.drawing, self._lineup
         wanted = None if drawing.models is None or BLEND in drawing.models else set(drawing.models)
         awaited: list[str] = []
@@ -119,14 +119,14 @@ class Round:
                 self._asked[answerer] = slot
                 actions.append(Ask(answerer))
                 if slot == model and model in lineup.shown:
-                    standing = standings.get(answerer, WELL)
-                    if standing.resting is None and not standing.overdue:
+                    state = states.get(answerer, WELL)
+                    if state.resting is None and not state.overdue:
                         awaited.append(model)
                     else:
-                        left_out[model] = "late" if standing.resting is None else "resting"
-        for model, (said, row) in here.items():
+                        left_out[model] = "late" if state.resting is None else "resting"
+        for model, (call, row) in here.items():
             if wanted is None or model in wanted:
-                actions.append(self._say(model, model, said, said.role, row, now))
+                actions.append(self._say(model, model, call, call.role, row, now))
         if lineup.blends and wanted is None:
             self._open.add(BLEND)
             self._blend = Blend(self._weights, awaited, left_out)
@@ -135,7 +135,7 @@ class Round:
                 self._blend.hear(lineup.voice, opinion)
         return self._next(actions, now)
 
-    def answered(self, answerer: Answerer, said: Said, row: Row, now: Moment) -> list[Action]:
+    def answered(self, answerer: Answerer, call: CallDetails, row: Row, now: Moment) -> list[RoundAction]:
         """Use the answer of an answerer that was asked.
 
         A candidate answers as what it was when it was asked: in its model's place, or as a shadow.
@@ -144,13 +144,13 @@ class Round:
         if slot is None:
             return []
         model = answerer.model
-        role: Role = said.role if not answerer.beside else "canary" if slot == model else "shadow"
-        actions: list[Action] = [self._say(slot, model, said, role, row, now)]
+        role: Role = call.role if not answerer.beside else "canary" if slot == model else "shadow"
+        actions: list[RoundAction] = [self._say(slot, model, call, role, row, now)]
         if role != "shadow" and self._blend is not None:
             self._blend.hear(model, row.opinion)
         return self._next(actions, now)
 
-    def missed(self, answerer: Answerer, why: str, resting: bool, now: Moment) -> list[Action]:
+    def missed(self, answerer: Answerer, why: str, resting: bool, now: Moment) -> list[RoundAction]:
         """Go on without an answerer: the champion answers in the place of a canary, none in that of a shadow."""
         slot = self._asked.pop(answerer, None)
         if slot is None:
@@ -162,37 +162,37 @@ class Round:
             return [Ask(champion)]
         return self._next(self._give_up(slot, why, resting, now), now)
 
-    def late(self, answerer: Answerer, now: Moment) -> list[Action]:
+    def late(self, answerer: Answerer, now: Moment) -> list[RoundAction]:
         """Let the blend go on without an answerer whose call takes far longer than usual.
 
         If it comes before all others have, it is heard after all.
         """
         return self._go_on_without(answerer, "late", now)
 
-    def rests(self, answerer: Answerer, now: Moment) -> list[Action]:
+    def rests(self, answerer: Answerer, now: Moment) -> list[RoundAction]:
         """Let the blend go on without an answerer that has failed and is asked again later."""
         return self._go_on_without(answerer, "resting", now)
 
-    def tick(self, resting: Mapping[str, str], now: Moment) -> list[Action]:
+    def tick(self, resting: Mapping[str, str], now: Moment) -> list[RoundAction]:
         """Let time pass: at the blend's deadline no model is awaited any more, after the budget none may answer any more.
 
         ``resting``: the models that are not asked now, and why.
         """
-        actions: list[Action] = []
+        actions: list[RoundAction] = []
         read_at = self.drawing.read_at
-        if now.s >= read_at + self._limits.budget_s:
+        if now.s >= read_at + self._deadlines.budget_s:
             for slot in sorted(self._open - {BLEND}):
-                why = resting.get(slot) or f"no answer in {self._limits.budget_s:g} s"
+                why = resting.get(slot) or f"no answer in {self._deadlines.budget_s:g} s"
                 actions += self._give_up(slot, why, slot in resting, now)
             self._asked.clear()
-        if now.s >= read_at + self._limits.first_s:
+        if now.s >= read_at + self._deadlines.first_s:
             if self._blend is not None:
                 for model in sorted(self._blend.awaited):
                     self._blend.leave_out(model, "late")
             return self._next(actions, now, together=True)
         return self._next(actions, now)
 
-    def dropped(self, now: Moment) -> list[Action]:
+    def dropped(self, now: Moment) -> list[RoundAction]:
         """Give up a preview to which nobody awaits an answer any more, since newer strokes have come."""
         self._blend = None
         self._open.clear()
@@ -205,7 +205,7 @@ class Round:
         self._open.clear()
         self._asked.clear()
 
-    def sent(self, n: int) -> list[Action]:
+    def sent(self, n: int) -> list[RoundAction]:
         """Note that the broker has so many more of the events."""
         self._unsent -= n
         return self._end()
@@ -222,12 +222,12 @@ class Round:
             return [(Answerer(model), model), (Answerer(model, beside=True), f"{model}/shadow")]
         return [(Answerer(model), model)]
 
-    def _go_on_without(self, answerer: Answerer, why: str, now: Moment) -> list[Action]:
+    def _go_on_without(self, answerer: Answerer, why: str, now: Moment) -> list[RoundAction]:
         if self._blend is not None and self._asked.get(answerer) == answerer.model:
             self._blend.leave_out(answerer.model, why)
         return self._next([], now)
 
-    def _give_up(self, slot: str, why: str, resting: bool, now: Moment) -> list[Action]:
+    def _give_up(self, slot: str, why: str, resting: bool, now: Moment) -> list[RoundAction]:
         """Give up a slot that nobody will fill, and publish that if anybody needs to know."""
         self._open.discard(slot)
         if self._blend is not None:
@@ -247,19 +247,19 @@ class Round:
         )
         return [self._publish(missed)]
 
-    def _say(self, slot: str, model: str, said: Said, role: Role, row: Row, now: Moment) -> Action:
+    def _say(self, slot: str, model: str, call: CallDetails, role: Role, row: Row, now: Moment) -> RoundAction:
         """Publish the guess that fills a slot."""
         self._open.discard(slot)
         pending, drawing = self.drawing, self.drawing.drawing
-        wait_ms = max(0.0, (said.asked_at - pending.read_at) * 1000)
+        wait_ms = max(0.0, (call.asked_at - pending.read_at) * 1000)
         told: dict[str, Any] = {
             "model": model,
-            "version": said.version,
+            "version": call.version,
             "label": row.label,
             "probabilities": row.probabilities,
-            "hops": {**self._hops, "wait": round(wait_ms, 3), "model": round(said.model_ms, 3)},
-            "table": said.table,
-            "fallback": said.fallback or self._notes.get(model),
+            "hops": {**self._hops, "wait": round(wait_ms, 3), "model": round(call.model_ms, 3)},
+            "table": call.table,
+            "fallback": call.fallback or self._notes.get(model),
             "role": role,
             "left_out": self._blend.left_out if slot == BLEND and self._blend is not None else {},
         }
@@ -277,19 +277,19 @@ class Round:
         )
         return self._publish(event)
 
-    def _next(self, actions: list[Action], now: Moment, together: bool = False) -> list[Action]:
+    def _next(self, actions: list[RoundAction], now: Moment, together: bool = False) -> list[RoundAction]:
         """Return what follows from what has just happened: the blend, all guesses together, the end; each if it is time."""
         blend, table = self._blend, self._lineup.table
         if blend is not None and blend.complete:
             [row] = rows(blend.probabilities(self._otherwise)[None])
-            said = Said(blend.weights.version, table.role(BLEND), table.digest, now.s, 0.0)
-            actions.append(self._say(BLEND, BLEND, said, said.role, row, now))
+            call = CallDetails(blend.weights.version, table.role(BLEND), table.digest, now.s, 0.0)
+            actions.append(self._say(BLEND, BLEND, call, call.role, row, now))
             self._blend = None
         if self.drawing.drawing.final and (together or self._together or not self._open):
             actions += self._say_together(now)
         return [*actions, *self._end()]
 
-    def _say_together(self, now: Moment) -> list[Action]:
+    def _say_together(self, now: Moment) -> list[RoundAction]:
         """Publish what those who learn have not been told yet."""
         pending, first = self.drawing, not self._together
         self._together = True
@@ -314,7 +314,7 @@ class Round:
         self._unsent += 1
         return Publish(event)
 
-    def _end(self) -> list[Action]:
+    def _end(self) -> list[RoundAction]:
         if self._open or self._unsent or self._over:
             return []
         self._over = True

@@ -34,15 +34,15 @@ from contracts.events import (
 from contracts.ports import Endpoint
 from contracts.records import read, rejection
 from contracts.settings import Settings
-from streams.batch_client import Answered, BatchClient, Late, Outcome, VersionFailed
-from streams.batch_queue import Dropped, Missed, Resting
+from streams.batch_client import BatchClient, CallAnswered, CallOutcome, Late, VersionFailed
+from streams.batch_queue import CallMissed, Dropped, Resting
 from streams.delivery import Delivery
 from streams.fold import told
 from streams.lineup import Answerer, Lineup
-from streams.local_models import LocalModels, Personal, Reader
+from streams.local_models import LocalModels, PersonalGuesser, Reader
 from streams.models import Models
-from streams.pending import Limits, Moment, PendingDrawing, rows
-from streams.round import Acknowledge, Action, Ask, Publish, Round
+from streams.pending import Deadlines, Moment, PendingDrawing, rows
+from streams.round import Acknowledge, Ask, Publish, Round, RoundAction
 from streams.routing import superseded
 from streams.taken import Taken, draw
 
@@ -53,7 +53,7 @@ _SOON_S: Final = 0.001  # a timer that came too early is set again, at least so 
 Emit = Callable[[Iterable[Event]], Awaitable[None]]
 
 
-Step = list[tuple[Round, Sequence[Action]]]
+RoundSteps = list[tuple[Round, Sequence[RoundAction]]]
 
 
 class Router:
@@ -65,7 +65,7 @@ class Router:
         reader: Reader,
         models: Models,
         endpoint: Callable[[str], Endpoint],
-        personal: Personal,
+        personal: PersonalGuesser,
         publish: Emit,
         batch_models: Sequence[str],
     ) -> None:
@@ -76,7 +76,7 @@ class Router:
         self._publish = publish
         self._batch_models = tuple(batch_models)
         self._stale = timedelta(milliseconds=settings.preview_stale_ms)
-        self._limits = Limits(settings.blend_deadline_ms / 1000, settings.guess_budget_ms / 1000)
+        self._deadlines = Deadlines(settings.blend_deadline_ms / 1000, settings.guess_budget_ms / 1000)
         self._lately: LRUCache[UUID, None] = LRUCache(20_000)
         self._taken: dict[Round, Taken] = {}
         self._pending: dict[UUID, Taken] = {}
@@ -85,7 +85,7 @@ class Router:
         self._failure: asyncio.Future[None] | None = None
         """Done once something has failed that ends the router."""
         self._clients = {
-            answerer: BatchClient(answerer, models, endpoint, self._hear, time.perf_counter, self._limits.blend_s)
+            answerer: BatchClient(answerer, models, endpoint, self._hear, time.perf_counter, self._deadlines.blend_s)
             for answerer in (Answerer(model, beside) for model in batch_models for beside in (False, True))
         }
 
@@ -120,7 +120,7 @@ class Router:
         self._act(step)
         self._watch([one for one, _ in step])
 
-    def _hear(self, outcomes: Sequence[Outcome]) -> None:
+    def _hear(self, outcomes: Sequence[CallOutcome]) -> None:
         """Act on what a client says of the rounds that it was given."""
         with self._ending():
             self._act([one for outcome in outcomes for one in self._heard(outcome)])
@@ -128,7 +128,7 @@ class Router:
     def _tick(self, rounds: Sequence[Round]) -> None:
         """Tell rounds the time: the blend's deadline has come, or the end of the budget."""
         with self._ending():
-            resting = {model: why for model in self._batch_models if (why := self._clients[Answerer(model)].standing.resting)}
+            resting = {model: why for model in self._batch_models if (why := self._clients[Answerer(model)].state.resting)}
             moment = _moment()
             self._act([self._told(one, partial(one.tick, resting, moment)) for one in rounds])
             self._watch(rounds)
@@ -178,21 +178,21 @@ class Router:
                 admitted.append(one)
         return admitted
 
-    def _begin(self, taken: Sequence[Taken]) -> Step:
+    def _begin(self, taken: Sequence[Taken]) -> RoundSteps:
         """Begin their rounds, with the answers of the models that are here."""
         if not taken:
             return []
         lineup = Lineup.of(self._models.table, self._batch_models)
-        standings = {answerer: client.standing for answerer, client in self._clients.items()}
-        local = self._local.answers([one.asked for one in taken], lineup)
+        states = {answerer: client.state for answerer, client in self._clients.items()}
+        local = self._local.answers([one.rasterized for one in taken], lineup)
         moment = _moment()
-        step: Step = []
+        step: RoundSteps = []
         for one, heard in zip(taken, local, strict=True):
             drawing, partition = one.drawing, one.record.partition
             lead, after = lineup.table.lead, None
             if lead == "bandit" and lineup.shown:
                 lead, after = self._personal.pick(partition, drawing.player_id, sorted(lineup.shown))
-            led = lineup.lead(lead, standings)
+            led = lineup.lead(lead, states)
             pending = PendingDrawing(
                 drawing=drawing,
                 raster=one.raster,
@@ -203,8 +203,8 @@ class Router:
                 lead=led,
                 lead_after=after if led == lead else None,
             )
-            begun = Round(pending, lineup, self._personal.blend_weights(partition), self._limits)
-            step.append((begun, begun.start(standings, heard.guesses, heard.opinion, moment)))
+            begun = Round(pending, lineup, self._personal.blend_weights(partition), self._deadlines)
+            step.append((begun, begun.start(states, heard.guesses, heard.opinion, moment)))
         self._taken.update((begun, one) for (begun, _), one in zip(step, taken, strict=True))
         return step
 
@@ -217,15 +217,15 @@ class Router:
 
     # --- what follows
 
-    def _heard(self, outcome: Outcome) -> Step:
+    def _heard(self, outcome: CallOutcome) -> RoundSteps:
         moment = _moment()
         match outcome:
-            case Answered(answerer, rounds, said, probabilities):
+            case CallAnswered(answerer, rounds, call, probabilities):
                 return [
-                    self._told(one, partial(one.answered, answerer, said, row, moment))
+                    self._told(one, partial(one.answered, answerer, call, row, moment))
                     for one, row in zip(rounds, rows(probabilities), strict=True)
                 ]
-            case Missed(answerer, rounds, why, resting):
+            case CallMissed(answerer, rounds, why, resting):
                 return [self._told(one, partial(one.missed, answerer, why, resting, moment)) for one in rounds]
             case Late(answerer, rounds):
                 return [self._told(one, partial(one.late, answerer, moment)) for one in rounds]
@@ -237,7 +237,7 @@ class Router:
                 self._report(outcome)
         return []
 
-    def _told(self, one: Round, happened: Callable[[], Sequence[Action]]) -> tuple[Round, Sequence[Action]]:
+    def _told(self, one: Round, happened: Callable[[], Sequence[RoundAction]]) -> tuple[Round, Sequence[RoundAction]]:
         """Tell a round what happened, unless it is over; gives what follows. One that fails is given up."""
         if one not in self._taken:
             return one, ()
@@ -253,7 +253,7 @@ class Router:
         one.give_up()
         self._reject(self._taken.pop(one), wrong)
 
-    def _act(self, step: Step) -> None:
+    def _act(self, step: RoundSteps) -> None:
         """Carry out what follows, and what follows from that; publish all of it at once."""
         events: list[Event] = []
         published: Counter[Round] = Counter()
@@ -276,9 +276,9 @@ class Router:
         if events:
             self._send(events, partial(self._sent, published))
 
-    def _asked(self, answerer: Answerer, rounds: Sequence[Round]) -> Step:
+    def _asked(self, answerer: Answerer, rounds: Sequence[Round]) -> RoundSteps:
         """Have rounds asked of somebody; gives what follows at once."""
-        client, step = self._clients[answerer], Step()
+        client, step = self._clients[answerer], RoundSteps()
         for one in rounds:
             if one not in self._taken:
                 continue

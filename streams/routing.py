@@ -65,7 +65,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CandidateRoute:
     """A version beside its model's champion."""
 
     version: str
@@ -116,8 +116,8 @@ class Table:
     batch: Mapping[str, Route] = field(default_factory=dict)
     online: Mapping[str, Online] = field(default_factory=dict)
     """The online models as their snapshots say; what is given here answers until there is one."""
-    candidates: Mapping[str, Candidate] = field(default_factory=dict)
-    broken: Mapping[str, Candidate] = field(default_factory=dict)
+    candidates: Mapping[str, CandidateRoute] = field(default_factory=dict)
+    broken: Mapping[str, CandidateRoute] = field(default_factory=dict)
     """Candidates that failed here: nobody is sent to them."""
 
     @property
@@ -171,7 +171,7 @@ class Table:
             return self
         return replace(self, batch={**self.batch, model: replace(route, failed=why)})
 
-    def alone(self, model: str, candidate: Candidate) -> "Table":
+    def alone(self, model: str, candidate: CandidateRoute) -> "Table":
         """Return the table once a candidate has failed: none is beside the champion. It is the same if another is there."""
         if self.candidates.get(model) != candidate:
             return self
@@ -186,7 +186,7 @@ class Table:
         """Return the part that a model's own version has in the answers."""
         return "champion" if self.part(model) == "shown" else "shadow"
 
-    def candidate(self, model: str) -> Candidate | None:
+    def candidate(self, model: str) -> CandidateRoute | None:
         """The candidate beside a model's champion; None beside one that is itself not shown."""
         candidate, route = self.candidates.get(model), self.batch.get(model)
         if candidate is None or route is None or route.version == candidate.version or self.part(model) != "shown":
@@ -203,8 +203,8 @@ class Table:
         return hashlib.sha256("\n".join([self.lead, *sorted(lines)]).encode()).hexdigest()[:8]
 
 
-def _candidate(entry: CandidateSet) -> Candidate:
-    return Candidate(entry.version, entry.variant, entry.endpoint, entry.role == "shadow", entry.share, entry.at)
+def _candidate(entry: CandidateSet) -> CandidateRoute:
+    return CandidateRoute(entry.version, entry.variant, entry.endpoint, entry.role == "shadow", entry.share, entry.at)
 
 
 def online(snapshot: SnapshotTaken) -> Online:

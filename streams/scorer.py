@@ -93,7 +93,7 @@ class Counted(BaseModel):
     """Corrections that have become lessons."""
 
 
-class Tally:
+class ScoreCounts:
     """Counts of one total or one window, as one array: the window, n, correct, confusion, latency."""
 
     def __init__(self, kept: bytes | None) -> None:
@@ -149,13 +149,13 @@ class Scorer:
 
     def __init__(self) -> None:
         """Begin with nothing counted."""
-        self._steps: dict[int, dict[Total | Slot, Tally]] = {}
+        self._steps: dict[int, dict[Total | Slot, ScoreCounts]] = {}
         """By partition, the counts that the step under way has changed, in the order of change."""
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Publish the totals again: they are absolute, so this costs nothing but a few messages."""
         self._steps[partition] = {}
-        return [_scores(Tally(cells.get(total.cell)), total, partition, cells.at) for total in _totals(cells)]
+        return [_scores(ScoreCounts(cells.get(total.cell)), total, partition, cells.at) for total in _totals(cells)]
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Count an example's newest revision; gives the lessons of each label that has come, once the features are there."""
@@ -202,7 +202,7 @@ def _marked(guess: ShownGuess) -> Marked:
     return Marked(guess.model, generation(guess.version) + SHADOW * guess.shadow, guess.label, bucket)
 
 
-def _recount(cells: Cells, step: dict[Total | Slot, Tally], before: Counted, after: Counted) -> None:
+def _recount(cells: Cells, step: dict[Total | Slot, ScoreCounts], before: Counted, after: Counted) -> None:
     """Move a drawing's guesses from the label before to the label after, in the counts of the step.
 
     A guess that is there stays as it is, since a model answers a drawing once: only labels change, and guesses are added. A
@@ -215,12 +215,12 @@ def _recount(cells: Cells, step: dict[Total | Slot, Tally], before: Counted, aft
             continue
         total = Total(guess.model, guess.version)
         if total not in step:
-            step[total] = Tally(cells.get(total.cell))
+            step[total] = ScoreCounts(cells.get(total.cell))
         step[total].move(guess, before.label if was else None, after.label)
         if guess.hidden:
             continue
         slot = Slot(guess.model, after.window % WINDOWS)
-        tally = step[slot] if slot in step else Tally(cells.get(slot.cell))
+        tally = step[slot] if slot in step else ScoreCounts(cells.get(slot.cell))
         if after.window < tally.window:
             continue  # an hour has passed over it
         step[slot] = tally
@@ -269,5 +269,5 @@ def _totals(cells: Cells) -> list[Total]:
     return [] if kept is None else [Total(*pair) for pair in json.loads(kept)]
 
 
-def _scores(tally: Tally, counts: Total | Slot, partition: int, at: datetime) -> ScoresCounted:
+def _scores(tally: ScoreCounts, counts: Total | Slot, partition: int, at: datetime) -> ScoresCounted:
     return tally.scores(counts.model, counts.version if isinstance(counts, Total) else None, partition, at)

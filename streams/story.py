@@ -34,7 +34,7 @@ UNKNOWN: Final = "no finished drawing of yours has this id, or it is over a week
 TOO_MANY: Final = f"you have said {MAX_CORRECTIONS} times already what this drawing is"
 
 _Kind = TypeVar("_Kind")
-Correction = Annotated[CorrectionGiven | CorrectionWithdrawn, Field(discriminator="type")]
+CorrectionEvent = Annotated[CorrectionGiven | CorrectionWithdrawn, Field(discriminator="type")]
 """What a player says of their drawing, or that they take it back."""
 
 
@@ -56,7 +56,7 @@ class Story(BaseModel):
     drawing: DrawingSubmitted | None = None
     parts: list[DrawingAnswered] = []
     """The answers, of each part only what no earlier part of its player has: guesses, and the features."""
-    corrections: list[Correction] = []
+    corrections: list[CorrectionEvent] = []
     drawing_bytes: int = 0
     """The bytes of the drawing's record; 0 while it is not there."""
     part_bytes: list[int] = []
@@ -78,7 +78,7 @@ class Story(BaseModel):
         """The bytes of all the records of which something is kept here."""
         return self.drawing_bytes + sum(self.part_bytes) + sum(self.correction_bytes)
 
-    def apply(self, event: DrawingSubmitted | DrawingAnswered | Correction, size: int) -> bool:
+    def apply(self, event: DrawingSubmitted | DrawingAnswered | CorrectionEvent, size: int) -> bool:
         """Add an event, whose record has ``size`` bytes; returns whether that changed the story.
 
         Raises:
@@ -133,17 +133,17 @@ class Story(BaseModel):
         events = (*self.parts, *self.corrections, *((self.drawing,) if self.drawing else ()))
         return min((event.at for event in events), default=self.news)
 
-    def is_news(self, correction: Correction) -> bool:
+    def is_news(self, correction: CorrectionEvent) -> bool:
         """Whether a correction changes anything after its player's earlier ones."""
         return _is_news(self._corrections_of(correction.player_id), correction)
 
-    def refusal(self, correction: Correction) -> str | None:
+    def refusal(self, correction: CorrectionEvent) -> str | None:
         """Why a correction cannot be part of the story; None: it can, or the drawing is not there yet."""
         if self.drawing is not None and correction.player_id != self.drawing.player_id:
             return UNKNOWN
         return TOO_MANY if len(self.corrections) >= MAX_CORRECTIONS and self.is_news(correction) else None
 
-    def expel(self, stays: Callable[[Correction], bool]) -> list[Correction]:
+    def expel(self, stays: Callable[[CorrectionEvent], bool]) -> list[CorrectionEvent]:
         """Remove the corrections for which ``stays`` is false, and return them."""
         self.corrections, self.correction_bytes, gone = _split(self.corrections, self.correction_bytes, stays)
         return gone
@@ -202,7 +202,7 @@ class Story(BaseModel):
             return None
         return event.model_copy(update={"guesses": guesses, "features": features, "missed": {}})
 
-    def _corrections_of(self, player_id: str) -> list[Correction]:
+    def _corrections_of(self, player_id: str) -> list[CorrectionEvent]:
         return [correction for correction in self.corrections if correction.player_id == player_id]
 
 
@@ -215,7 +215,7 @@ def _split(
     return [event for event, _ in staying], [size for _, size in staying], [event for event, _ in pairs if not stays(event)]
 
 
-def _is_news(earlier: Sequence[Correction], correction: Correction) -> bool:
+def _is_news(earlier: Sequence[CorrectionEvent], correction: CorrectionEvent) -> bool:
     """Whether a player's correction changes anything after their earlier ones."""
     if isinstance(correction, CorrectionGiven):
         return all(one.correction_id != correction.correction_id for one in earlier)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from contracts.drawing import SIDE, rasterize_all
 from contracts.events import DrawingSubmitted
 from contracts.ports import Record
-from streams.local_models import Asked
+from streams.local_models import RasterizedDrawing
 
 
 @dataclass(eq=False, slots=True)
@@ -26,9 +26,9 @@ class Taken:
     read_at: float = 0.0
 
     @property
-    def asked(self) -> Asked:
+    def rasterized(self) -> RasterizedDrawing:
         """The drawing as the models that are here need it."""
-        return Asked(self.drawing, self.record.partition, self.raster, self.read_at)
+        return RasterizedDrawing(self.drawing, self.record.partition, self.raster, self.read_at)
 
 
 def draw(taken: Sequence[Taken], clock: Callable[[], float]) -> dict[Taken, Exception]:

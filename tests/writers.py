@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from contracts.drawing import rasterize
 from contracts.events import ExampleLabelled, Features
 from producers.handwriting import handwriting
-from streams.embedding import Embedding
+from streams.embedding import EmbeddingNetwork
 from streams.online_base import load_base
 from tests.histories import example, shown
 
@@ -37,8 +37,8 @@ class Drawings:
 
 
 @cache
-def _network() -> Embedding:
-    return Embedding()
+def _network() -> EmbeddingNetwork:
+    return EmbeddingNetwork()
 
 
 @cache

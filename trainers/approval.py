@@ -5,7 +5,7 @@ UpdateModelPackage, can overrule it, either way; from then on its ModelPublished
 follows it. Twice is harmless: nothing is published that the log has already.
 """
 
-from trainers.model_log import Standing
+from trainers.model_log import ModelLog
 from trainers.promote import Promoter
 from trainers.registry import Registry
 
@@ -13,15 +13,15 @@ from trainers.registry import Registry
 class Approvals:
     """Publishes which versions the registry approves."""
 
-    def __init__(self, standing: Standing, promoter: Promoter, registry: Registry) -> None:
+    def __init__(self, model_log: ModelLog, promoter: Promoter, registry: Registry) -> None:
         """Bring together the log, who writes to it, and the registry."""
-        self._standing = standing
+        self._model_log = model_log
         self._promoter = promoter
         self._registry = registry
 
     def ask(self, model: str, version: str) -> None:
         """Ask the registry for a version now; a version that it does not know stays as the log has it."""
-        published = self._standing.published(model).get(version)
+        published = self._model_log.published(model).get(version)
         found = self._registry.read(published.arn) if published and published.arn else None
         if published and found and found.published.digest == published.digest:  # a registry made anew may reuse an ARN
             self._promoter.amend(model, version, approved=found.published.approved, gate=found.published.gate)
@@ -29,6 +29,6 @@ class Approvals:
     def look(self, model: str) -> None:
         """Look for versions of a model that the registry and the log approve differently, and ask for those."""
         approved = self._registry.approved(model)
-        for version, published in self._standing.published(model).items():
+        for version, published in self._model_log.published(model).items():
             if approved.get(published.arn, published.approved) != published.approved:
                 self.ask(model, version)

@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from contracts.events import EndpointSeen, ModelPromoted, ModelPublished, ModelRolledBack, version_of
 from contracts.ports import Blobs
 from contracts.settings import Settings
-from trainers.model_log import Standing, is_base, next_base
+from trainers.model_log import ModelLog, is_base, next_base
 from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving, ServingFailed, endpoint_of
@@ -35,13 +35,13 @@ class BaseModels:
     """Makes sure that every batch model answers."""
 
     def __init__(
-        self, settings: Settings, blobs: Blobs, standing: Standing, serving: Serving, promoter: Promoter, registry: Registry
+        self, settings: Settings, blobs: Blobs, model_log: ModelLog, serving: Serving, promoter: Promoter, registry: Registry
     ) -> None:
         """Keep the parts; nothing connects before the first call."""
         self._settings = settings
         self._images = settings.image_folders()
         self._blobs = blobs
-        self._standing = standing
+        self._model_log = model_log
         self._serving = serving
         self._promoter = promoter
         self._registry = registry
@@ -76,7 +76,7 @@ class BaseModels:
         return tuple(place.stat().st_mtime if place.exists() else 0.0 for place in places)
 
     def _bring(self, model: str) -> None:
-        known = self._standing.published(model)
+        known = self._model_log.published(model)
         if not known or not all(one.arn for one in known.values()):
             for found in self._registry.versions(model):
                 before = known.get(found.published.version)
@@ -84,8 +84,8 @@ class BaseModels:
                 if before != told:
                     self._promoter.say(told)
         base = self._base(model)
-        known = self._standing.published(model)
-        champion = self._standing.champion(model)
+        known = self._model_log.published(model)
+        champion = self._model_log.champion(model)
         if champion and champion.version in known:
             if base and _newer(base, champion, known):
                 self._promoter.promote(base, "the repository has another base model")
@@ -109,7 +109,7 @@ class BaseModels:
             return None
         artifact = path.read_bytes()
         digest = hashlib.sha256(artifact).hexdigest()
-        known = self._standing.published(model)
+        known = self._model_log.published(model)
         for version in sorted(filter(is_base, known), key=len):
             if known[version].digest == digest:
                 return known[version]
@@ -120,7 +120,7 @@ class BaseModels:
         published = ModelPublished(
             model=model,
             version=version,
-            title=self._standing.roster[model].title,
+            title=self._model_log.roster[model].title,
             digest=digest,
             artifact=f"s3://{self._settings.bucket}/{key}",
             lineage={"source": "the repository", "command": told["command"], "data": told["data"]},
@@ -142,7 +142,7 @@ class BaseModels:
             model=model, version="none", endpoint=endpoint_of(model), status="Unavailable", reason=why[:1000]
         )
         log.warning("unavailable", model=model, status=seen.status, reason=seen.reason or why)
-        before = self._standing.endpoint(model)
+        before = self._model_log.endpoint(model)
         if before is None or before.model_copy(update={"at": seen.at}) != seen:
             self._promoter.say(seen)
 

@@ -48,7 +48,7 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
+class LabelledImages:
     """Rasters with their labels and weights."""
 
     images: NDArray[np.uint8]
@@ -64,8 +64,8 @@ class Images:
 class Dataset:
     """All the data of one rebuild."""
 
-    train: Images
-    holdout: Images
+    train: LabelledImages
+    holdout: LabelledImages
     """Players' drawings that no version was ever trained on."""
     feedback: int
     """How many of the drawings to train on are players'."""
@@ -105,7 +105,7 @@ def usable(examples: Iterable[Feedback]) -> list[Feedback]:
     return sorted(once.values(), key=lambda example: example.drawing_id)
 
 
-def assemble(mnist: Images, examples: Iterable[Feedback], held_back: float, weight: float) -> Dataset:
+def assemble(mnist: LabelledImages, examples: Iterable[Feedback], held_back: float, weight: float) -> Dataset:
     """Make the dataset of a rebuild: all of MNIST's training images, and the players' drawings that are not held back.
 
     Args:
@@ -117,7 +117,7 @@ def assemble(mnist: Images, examples: Iterable[Feedback], held_back: float, weig
     feedback = usable(examples)
     kept = _images([example for example in feedback if not is_held_back(example.drawing_id, held_back)], weight)
     holdout = _images([example for example in feedback if is_held_back(example.drawing_id, held_back)], 1.0)
-    train = Images(
+    train = LabelledImages(
         np.concatenate([mnist.images, kept.images]),
         np.concatenate([mnist.labels, kept.labels]),
         np.concatenate([mnist.weights, kept.weights]),
@@ -126,26 +126,26 @@ def assemble(mnist: Images, examples: Iterable[Feedback], held_back: float, weig
     return Dataset(train, holdout, len(kept), dict(sorted(players.items())), to_npz(train), to_npz(holdout))
 
 
-def _images(examples: Sequence[Feedback], weight: float) -> Images:
+def _images(examples: Sequence[Feedback], weight: float) -> LabelledImages:
     pixels = b"".join(example.raster or b"" for example in examples)
-    return Images(
+    return LabelledImages(
         np.frombuffer(pixels, np.uint8).reshape(-1, PIXELS),
         np.array([example.label for example in examples], np.uint8),
         np.full(len(examples), weight, np.float32),
     )
 
 
-def to_npz(data: Images) -> bytes:
+def to_npz(data: LabelledImages) -> bytes:
     """Encode ``images``, ``labels`` and ``weights`` as an npz file; the same data gives the same bytes."""
     out = io.BytesIO()
     np.savez(out, images=data.images, labels=data.labels, weights=data.weights)
     return out.getvalue()
 
 
-def from_npz(raw: bytes) -> Images:
+def from_npz(raw: bytes) -> LabelledImages:
     """Decode what `to_npz` made."""
     with np.load(io.BytesIO(raw), allow_pickle=False) as found:
-        return Images(found["images"], found["labels"], found["weights"])
+        return LabelledImages(found["images"], found["labels"], found["weights"])
 
 
 def offsets(spans: Iterable[Span]) -> dict[int, int]:
@@ -175,11 +175,11 @@ def manifest(dataset: Dataset, keys: Sequence[str], seed: int) -> dict[str, Any]
 # --- the world -------------------------------------------------------------------------------------------------------
 
 
-def read_mnist(part: str, folder: Path = MNIST) -> Images:
+def read_mnist(part: str, folder: Path = MNIST) -> LabelledImages:
     """Read MNIST's ``train`` (60,000) or ``t10k`` (10,000) images, each of weight 1."""
     images = _idx(folder / f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, PIXELS)
     labels = _idx(folder / f"{part}-labels-idx1-ubyte.gz", 8)
-    return Images(images, labels, np.ones(len(labels), np.float32))
+    return LabelledImages(images, labels, np.ones(len(labels), np.float32))
 
 
 def _idx(path: Path, header: int) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import ModelPublished, variant_of
-from trainers.dataset import Images
+from trainers.dataset import LabelledImages
 from trainers.gate import Marks
 from trainers.serving import Serving, endpoint_of
 
@@ -22,8 +22,8 @@ def compare(
     serving: Serving,
     candidate: ModelPublished,
     champion: ModelPublished | None,
-    mnist: Images,
-    held_back: Images,
+    mnist: LabelledImages,
+    held_back: LabelledImages,
     tell: Callable[[float], None],
 ) -> tuple[Marks, Marks | None]:
     """Return the marks of the candidate and of the champion; None if there is no champion yet.
@@ -42,7 +42,7 @@ def compare(
     steps = (1 + len(others)) * (len(mnist) + len(held_back))
     asked = 0
 
-    def right(version: ModelPublished, data: Images) -> NDArray[np.bool_]:
+    def right(version: ModelPublished, data: LabelledImages) -> NDArray[np.bool_]:
         nonlocal asked
         hits = np.zeros(len(data), np.bool_)
         variant = variant_of(version.version)

@@ -41,7 +41,7 @@ class Marks:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateDecision:
     """What the gate decided, and why."""
 
     passed: bool
@@ -53,7 +53,7 @@ def least(own: float | None) -> float:
     return LEAST_MNIST if own is None else own
 
 
-def judge(own_least: float | None, candidate: Marks, champion: Marks | None) -> Verdict:
+def judge(own_least: float | None, candidate: Marks, champion: Marks | None) -> GateDecision:
     """Decide whether the candidate may replace the champion, and say why.
 
     The first version of a model, which has no champion to be compared with, needs its least accuracy and no more.
@@ -70,25 +70,27 @@ def judge(own_least: float | None, candidate: Marks, champion: Marks | None) -> 
     mnist = _mean(candidate.mnist)
     against = f"MNIST {mnist:.2%}" + (f" against {_mean(champion.mnist):.2%}" if champion else ", the first version")
     if mnist < needed:
-        return Verdict(False, f"refused: {against}, at least {needed:.1%} is needed")
+        return GateDecision(False, f"refused: {against}, at least {needed:.1%} is needed")
     if champion is None:
-        return Verdict(True, f"passed: {against}")
+        return GateDecision(True, f"passed: {against}")
     fewer = round(_mean(champion.mnist) - mnist, 9)
     won, lost = _decided(candidate.mnist, champion.mnist)
     if fewer > MNIST_MOST or (fewer > MNIST_SLACK and by_chance(lost, won + lost) < LIKELY):
         most = MNIST_MOST if fewer > MNIST_MOST else MNIST_SLACK
-        return Verdict(False, f"refused: {against}, more than {most * 100:.1f} points lost ({won} pictures won, {lost} lost)")
+        return GateDecision(
+            False, f"refused: {against}, more than {most * 100:.1f} points lost ({won} pictures won, {lost} lost)"
+        )
     n = candidate.held_back.size
     if n < LEAST_HELD_BACK:
-        return Verdict(True, f"passed: {against}; {n} held-back drawings are too few to judge by")
+        return GateDecision(True, f"passed: {against}; {n} held-back drawings are too few to judge by")
     won, lost = _decided(candidate.held_back, champion.held_back)
     against += (
         f"; {n} held-back drawings {_mean(candidate.held_back):.1%} against {_mean(champion.held_back):.1%}"
         f" ({won} won, {lost} lost)"
     )
     if lost > won and by_chance(lost, won + lost) < LIKELY:
-        return Verdict(False, f"refused: {against}: worse by more than chance")
-    return Verdict(True, f"passed: {against}")
+        return GateDecision(False, f"refused: {against}: worse by more than chance")
+    return GateDecision(True, f"passed: {against}")
 
 
 def _decided(candidate: NDArray[np.bool_], champion: NDArray[np.bool_]) -> tuple[int, int]:

@@ -45,7 +45,7 @@ Pause = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class JobRequest:
     """A job to start."""
 
     name: str
@@ -58,7 +58,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class JobProgress:
     """The progress of a job."""
 
     status: str
@@ -105,7 +105,7 @@ class Submitter:
             env={**os.environ, **settings.environment(), **sdk_environment(settings)},
         )
 
-    def submit(self, request: Request, pause: Pause) -> None:
+    def submit(self, request: JobRequest, pause: Pause) -> None:
         """Start the job, unless it was started before.
 
         Raises:
@@ -170,7 +170,7 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
     line = read()
     if not line:
         return "no request came"
-    request = Request(**json.loads(line))
+    request = JobRequest(**json.loads(line))
     region = settings.aws("sagemaker")["region_name"]
     session = Session(boto_session=boto3.Session(region_name=region), default_bucket=settings.bucket)
     made = trainer.ModelTrainer(
@@ -204,7 +204,7 @@ class Jobs:
         self._sagemaker: Any = boto3.client("sagemaker", config=PATIENT, **settings.aws("sagemaker"))
         self._logs: Any = boto3.client("logs", config=PATIENT, **settings.aws("logs"))
 
-    def find(self, name: str) -> Progress | None:
+    def find(self, name: str) -> JobProgress | None:
         """Return the progress of a job, without its log; None if no job has that name."""
         try:
             return _progress(self._sagemaker.describe_training_job(TrainingJobName=name), [], 0.0)
@@ -213,7 +213,7 @@ class Jobs:
                 return None
             raise
 
-    def follow(self, name: str) -> Iterator[Progress]:
+    def follow(self, name: str) -> Iterator[JobProgress]:
         """Yield the progress of a job when there is news, at most once in `POLL_S`; the last one says that it completed.
 
         Raises:
@@ -269,8 +269,8 @@ def fraction_of(line: str) -> float | None:
     return int(found[1]) / max(1, int(found[2])) if found else None
 
 
-def _progress(described: dict[str, Any], log: list[str], fraction: float) -> Progress:
-    return Progress(
+def _progress(described: dict[str, Any], log: list[str], fraction: float) -> JobProgress:
+    return JobProgress(
         described["TrainingJobStatus"],
         described.get("SecondaryStatus", ""),
         fraction,

@@ -33,7 +33,7 @@ QuickCommand = PromoteModel | RollBackModel | TryVersion | SetPolicy
 """The commands that do not wait for a rebuild to end."""
 
 
-class Standing:
+class ModelLog:
     """What the log says about batch models, as a fold. Every event may come twice."""
 
     def __init__(self, roster: Roster, history: Iterable[Event] = ()) -> None:

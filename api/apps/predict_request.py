@@ -74,11 +74,11 @@ def _flat(image: Any) -> Any:
 
 
 Pixel = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)]
-Row = Annotated[list[Pixel], Field(min_length=SIDE, max_length=SIDE)]
-Rows = Annotated[list[Row], Field(min_length=SIDE, max_length=SIDE)]
-Flat = Annotated[list[Pixel], Field(min_length=SIDE * SIDE, max_length=SIDE * SIDE, fail_fast=True)]
-Image = Annotated[Flat, BeforeValidator(_flat, json_schema_input_type=Rows | Flat)]
-Names = Annotated[list[str], Field(min_length=1, max_length=MAX_NAMES, fail_fast=True)]
+PixelRow = Annotated[list[Pixel], Field(min_length=SIDE, max_length=SIDE)]
+PixelRows = Annotated[list[PixelRow], Field(min_length=SIDE, max_length=SIDE)]
+FlatPixels = Annotated[list[Pixel], Field(min_length=SIDE * SIDE, max_length=SIDE * SIDE, fail_fast=True)]
+ImagePixels = Annotated[FlatPixels, BeforeValidator(_flat, json_schema_input_type=PixelRows | FlatPixels)]
+ModelNames = Annotated[list[str], Field(min_length=1, max_length=MAX_NAMES, fail_fast=True)]
 
 
 class PredictRequest(BaseModel):
@@ -91,11 +91,11 @@ class PredictRequest(BaseModel):
     width: Side | None = None
     """The width of the canvas that was drawn on; it need not be given: the digit is found."""
     height: Side | None = None
-    image: Image | None = None
+    image: ImagePixels | None = None
     """28 rows of 28 numbers, or 784 numbers row by row; 0 to 255, or 0 to 1. Light on dark or dark on light."""
     png: str | None = None
     """A PNG in base64, or as a data URL: at most 1 MiB and 2,048 x 2,048 pixels."""
-    models: str | Names = CHAMPION
+    models: str | ModelNames = CHAMPION
     """A model, several, ``champion`` (the one that players are shown first) or ``all``."""
 
     @model_validator(mode="after")
@@ -106,7 +106,7 @@ class PredictRequest(BaseModel):
         return self
 
 
-def question(body: bytes) -> PredictRequest:
+def read_request(body: bytes) -> PredictRequest:
     """Read a request from any JSON text within some milliseconds.
 
     Args:

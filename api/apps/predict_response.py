@@ -43,7 +43,7 @@ class Prediction(BaseModel):
     ms: float
     """Milliseconds from the whole request to the answer."""
     drawing_id: UUID
-    """Names the question in logs."""
+    """Names the request in logs."""
 
     @classmethod
     def of(

@@ -19,7 +19,7 @@ from api.apps.predict_docs import unknown_model
 from api.apps.predict_request import ALL, CHAMPION, MAX_NAMES, PredictRequest, Problem, decoded, not_understood, pixels
 from api.apps.predict_response import Prediction
 from api.folds.model_board import ModelBoard
-from api.probes import Asked, Probes
+from api.probes import ProbeAnswers, Probes
 from contracts.drawing import SIDE, DrawingError, framed, ink
 from contracts.events import BLEND, DrawingSubmitted
 
@@ -74,7 +74,7 @@ class Predictor:
 
         Args:
             app: The name of the app that asks.
-            request: What `predict_request.question` has read.
+            request: What `predict_request.read_request` has read.
 
         Raises:
             Problem: If it cannot be read, or nobody answered.
@@ -113,7 +113,7 @@ class Predictor:
             models=None if BLEND in asked else asked,  # the blend needs every model's guess
             **{"strokes": [], "width": float(SIDE), "height": float(SIDE)} | drawing,
         )
-        heard = await self._ask(probe, asked) if asked else Asked(frozenset())
+        heard = await self._ask(probe, asked) if asked else ProbeAnswers(frozenset())
         silent = dict.fromkeys(heard.silent, "it did not answer in time") | heard.misses | absent
         if not any(name in heard.guesses for name in names):
             why = "; ".join(f"{name}: {silent[name]}" for name in names)
@@ -122,25 +122,25 @@ class Predictor:
             raise Problem(504 if heard.silent else 503, "No answer", detail, {"Retry-After": "1"}, missing=missing)
         return Prediction.of(names, heard.guesses, silent, probe.drawing_id, dark)
 
-    async def _ask(self, probe: DrawingSubmitted, models: Collection[str]) -> Asked:
+    async def _ask(self, probe: DrawingSubmitted, models: Collection[str]) -> ProbeAnswers:
         """Gather the answers of ``models`` that come in time.
 
         Raises:
-            Problem: If the log does not take the question.
+            Problem: If the log does not take the published.
         """
-        with self._probes.ask(probe, models) as question:
+        with self._probes.ask(probe, models) as published:
             try:
                 async with asyncio.timeout(self._patience_s):
-                    await asyncio.shield(question.kept)
-                    await question.complete()
+                    await asyncio.shield(published.kept)
+                    await published.complete()
             except TimeoutError:
-                if not question.kept.done():
-                    late = "the log did not take the question: ask again in some seconds"
+                if not published.kept.done():
+                    late = "the log did not take the drawing: ask again in some seconds"
                     raise Problem(503, "Unavailable", late) from None
             except RuntimeError as failure:
-                refused = f"the log refuses questions ({failure}): ask again in some seconds"
+                refused = f"the log refuses drawings ({failure}): ask again in some seconds"
                 raise Problem(503, "Unavailable", refused) from failure
-            return question.asked
+            return published.answers
 
 
 def chosen(wish: str | Sequence[str], board: ModelBoard) -> tuple[list[str], dict[str, str]]:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.apps.access import Access
 from api.apps.predict_docs import OPENAPI, answers
-from api.apps.predict_request import CHAMPION, MAX_BODY, Problem, question
+from api.apps.predict_request import CHAMPION, MAX_BODY, Problem, read_request
 from api.apps.predict_response import Prediction
 from api.apps.predictor import Predictor
 from api.metrics import Metrics
@@ -91,7 +91,7 @@ async def _predict(predictor: Predictor, app: str, request: Request) -> Predicti
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "image/png":
         models = (request.query_params.get("models") or CHAMPION).split(",")
         return await predictor.predict_png(app, body, models[0] if len(models) == 1 else models)
-    return await predictor.predict(app, question(body))
+    return await predictor.predict(app, read_request(body))
 
 
 async def _body(request: Request) -> bytes:

@@ -35,7 +35,7 @@ SHOWN: Final = 1000
 log = structlog.get_logger(__name__)
 
 
-class Refused(ValueError):
+class RepairRefused(ValueError):
     """The request cannot be carried out on this message; the text says why, and what can be done."""
 
 
@@ -61,15 +61,15 @@ class Case:
         """Return the event that the message is now.
 
         Raises:
-            Refused: If it is no event, or not all of it was kept.
+            RepairRefused: If it is no event, or not all of it was kept.
         """
         if self.repaired is None and not self.whole:
-            raise Refused(f"{_cut(self.rejected)}: give the whole message with --value")
+            raise RepairRefused(f"{_cut(self.rejected)}: give the whole message with --value")
         value = self.rejected.value if self.repaired is None else self.repaired
         try:
             return decode(self.rejected.source, None if self.rejected.null and self.repaired is None else value)
         except UnknownEvent as wrong:
-            raise Refused(f"{_line(wrong)}; repair it first") from wrong
+            raise RepairRefused(f"{_line(wrong)}; repair it first") from wrong
 
     def mended(self, value: str | None, fields: Mapping[str, Any]) -> bytes:
         """Return the repaired message.
@@ -79,25 +79,27 @@ class Case:
             fields: Replace the top-level fields of the same name.
 
         Raises:
-            Refused: If it would be no event of its topic, or what is kept is not all of it.
+            RepairRefused: If it would be no event of its topic, or what is kept is not all of it.
         """
         whole = value.encode() if value is not None else self.repaired
         if whole is None:
             if not self.whole:
-                raise Refused(f"{_cut(self.rejected)}: a field of the rest cannot be set, give the whole message with --value")
+                raise RepairRefused(
+                    f"{_cut(self.rejected)}: a field of the rest cannot be set, give the whole message with --value"
+                )
             whole = self.rejected.value
         if fields:
             try:
                 message = json.loads(whole)
             except ValueError as wrong:
-                raise Refused(f"what is kept is no JSON ({wrong}): give the whole message with --value") from wrong
+                raise RepairRefused(f"what is kept is no JSON ({wrong}): give the whole message with --value") from wrong
             if not isinstance(message, dict):
-                raise Refused("what is kept is no JSON object: give the whole message with --value")
+                raise RepairRefused("what is kept is no JSON object: give the whole message with --value")
             whole = json.dumps(message | dict(fields), allow_nan=False).encode()
         try:
             decode(self.rejected.source, whole)
         except UnknownEvent as wrong:
-            raise Refused(f"so it would be no event either: {_line(wrong)}") from wrong
+            raise RepairRefused(f"so it would be no event either: {_line(wrong)}") from wrong
         return whole
 
 
@@ -279,7 +281,7 @@ def rejected_router(
         case = await one(rejection_id, last)
         try:
             value = case.mended(mend.value, mend.fields)
-        except (Refused, ValueError) as refused:
+        except (RepairRefused, ValueError) as refused:
             audited("MessageRepaired", 409, rejection_id, by, reason=mend.reason)
             raise HTTPException(409, str(refused)) from refused
         source = case.rejected.source
@@ -297,7 +299,7 @@ def rejected_router(
         case = await one(rejection_id, last)
         try:
             event = case.event()
-        except Refused as refused:
+        except RepairRefused as refused:
             audited("MessageReplayed", 409, rejection_id, by)
             raise HTTPException(409, str(refused)) from refused
         at = await kept(event)

@@ -12,7 +12,7 @@ from api.play.frames import ModelState
 from contracts.events import Part
 
 
-class CandidateOf(Candidate):
+class ModelCandidate(Candidate):
     """A candidate, and whose."""
 
     model: str
@@ -39,7 +39,7 @@ class RoutingState(BaseModel):
     at: datetime | None
     """When the policy was set; None: it is the default."""
     models: list[ModelState]
-    candidates: list[CandidateOf]
+    candidates: list[ModelCandidate]
     tables: Annotated[list[TableInForce], Field(max_length=16)]
     """The table that was named last comes first."""
 
@@ -56,7 +56,7 @@ def routing(board: ModelBoard, latencies: EndpointLatency) -> RoutingState:
         note=policy.note,
         at=policy.at if policy.at > datetime.fromtimestamp(0, UTC) else None,
         models=board.states(),
-        candidates=[CandidateOf(model=model, **candidate.model_dump()) for model, candidate in tried if candidate],
+        candidates=[ModelCandidate(model=model, **candidate.model_dump()) for model, candidate in tried if candidate],
         tables=[
             TableInForce(table=name, guesses=use.guesses, last_at=use.last) for name, use in latencies.tables().items() if name
         ],

@@ -123,11 +123,11 @@ class Withdraw(_FromPlayer):
     correction_id: Id
 
 
-Message = Join | Draw | Correct | Withdraw
-MESSAGES: Final[Mapping[str, type[Message]]] = {"join": Join, "draw": Draw, "correct": Correct, "withdraw": Withdraw}
+ClientMessage = Join | Draw | Correct | Withdraw
+MESSAGES: Final[Mapping[str, type[ClientMessage]]] = {"join": Join, "draw": Draw, "correct": Correct, "withdraw": Withdraw}
 
 
-def parse(data: str | bytes) -> Message:
+def parse(data: str | bytes) -> ClientMessage:
     """Read the message in a frame.
 
     Args:
@@ -166,7 +166,7 @@ def _drawing_of(value: dict[str, Any]) -> UUID | None:
         return None
 
 
-def _explained(model: type[Message], wrong: ValidationError, drawing_id: UUID | None) -> Mistake:
+def _explained(model: type[ClientMessage], wrong: ValidationError, drawing_id: UUID | None) -> Mistake:
     errors = wrong.errors(include_url=False, include_input=False, include_context=False)
     unknown = [str(error["loc"][-1])[:40] for error in errors if error["type"] == "extra_forbidden"]
     if unknown:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from uuid import UUID
 
 from contracts.events import CorrectionReceipt, ExampleLabelled, ModelChange, ScoresCounted
-from streams.learner import State
+from streams.learner import LearnerState
 from streams.refold.published import Published, content
 from streams.story_store import cut_of, stories_of
 
@@ -89,7 +89,7 @@ def states(stage: str, one: Mapping[str, bytes], other: Mapping[str, bytes]) -> 
 
 def _state(stage: str, cells: Mapping[str, bytes]) -> dict[str, object]:
     if stage == "learner":  # the offset moves with a lesson that is there again
-        return {key: State.of(cell).digest() if key == "state" else cell for key, cell in cells.items()}
+        return {key: LearnerState.of(cell).digest() if key == "state" else cell for key, cell in cells.items()}
     return dict(cells)
 
 

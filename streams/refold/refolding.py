@@ -27,7 +27,7 @@ from streams.fold import Fold
 from streams.joiner import Joiner
 from streams.learner import Base, Learner
 from streams.ledger import Kept
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from streams.refold.differences import Compare, joined, learned, remembered, scored, states
 from streams.refold.fresh_fold import FreshFold, MemoryCells, Waiting
 from streams.refold.own_answers import OwnAnswers
@@ -37,7 +37,7 @@ from streams.story_store import cut_of
 
 _UNKEPT: Final = "holds more than its offsets say: the offset is not kept in the transaction"
 
-Place = tuple[str, int]
+NamedPartition = tuple[str, int]
 """A topic, or the name of a fold, and a partition."""
 
 
@@ -57,7 +57,7 @@ class Refolding:
             "joiner": lambda: Joiner(log_bytes),
             "scorer": Scorer,
             "learner": lambda: Learner(base),
-            "personal": lambda: Personal(base.reader),
+            "personal": lambda: PersonalModels(base.reader),
         }
         self._generation = base.generation
         self._said = {stage: Published() for stage in self._makers}
@@ -71,15 +71,15 @@ class Refolding:
         self._own_answers = OwnAnswers()
         self._seen: set[tuple[Any, ...]] = set()
         self._revisions: dict[UUID, int] = {}
-        self._ends: dict[Place, int] = {}
-        self._starts: dict[Place, tuple[int, int]] = {}
+        self._ends: dict[NamedPartition, int] = {}
+        self._starts: dict[NamedPartition, tuple[int, int]] = {}
         """The offset and the time of each place's first record."""
         self._drawn: dict[UUID, tuple[int, int]] = {}
         """The partition of each drawing, and when its record was written."""
         self._answered: set[UUID] = set()
         self._before: set[UUID] = set()
         """Drawings that were answered by a router that had no `DrawingAnswered` yet, unless they are in `_answered` too."""
-        self._outbox: dict[Place, frozenset[int]] = {}
+        self._outbox: dict[NamedPartition, frozenset[int]] = {}
         self._cuts: dict[int, int] = {}
         """By partition: the time up to which stories may have gone for want of room, in ms."""
 
@@ -123,7 +123,7 @@ class Refolding:
                 self._log.apply(event)
 
     @property
-    def ends(self) -> dict[Place, int]:
+    def ends(self) -> dict[NamedPartition, int]:
         """The last offset that was read of each partition that has any."""
         return dict(self._ends)
 
@@ -157,12 +157,14 @@ class Refolding:
 
     def _watch(self, fold: Fold, event: Event, partition: int) -> None:
         """Keep the own models of the sample as they are after each example."""
-        if isinstance(fold, Personal) and isinstance(event, ExampleLabelled) and event.player_id in self._own_answers:
+        if isinstance(fold, PersonalModels) and isinstance(event, ExampleLabelled) and event.player_id in self._own_answers:
             self._own_answers.learned(event.player_id, fold.player(partition, event.player_id))
 
     # --- what differs
 
-    def faults(self, ledgers: Mapping[Place, Kept] | None, committed: Mapping[tuple[str, Place], int]) -> dict[str, list[str]]:
+    def faults(
+        self, ledgers: Mapping[NamedPartition, Kept] | None, committed: Mapping[tuple[str, NamedPartition], int]
+    ) -> dict[str, list[str]]:
         """By fold, what is wrong by all that was read.
 
         Args:
@@ -176,7 +178,7 @@ class Refolding:
                 elif (kept := ledgers.get((stage, partition))) is not None:
                     fresh.fold_to(kept.offsets)
         later: dict[str, Published] = {}
-        cells: dict[Place, MemoryCells] = {}
+        cells: dict[NamedPartition, MemoryCells] = {}
         for stage, several in self._fresh.items():
             later[stage] = self._said[stage].copy()
             cells |= {(stage, partition): fresh.beyond(later[stage]).cells for partition, fresh in several.items()}
@@ -195,7 +197,7 @@ class Refolding:
                 )
         return found
 
-    def behind(self, ledgers: Mapping[Place, Kept], ends: Mapping[Place, int]) -> Iterator[str]:
+    def behind(self, ledgers: Mapping[NamedPartition, Kept], ends: Mapping[NamedPartition, int]) -> Iterator[str]:
         """What the folds have not taken of the log up to ``ends``."""
         for stage, several in self._fresh.items():
             for partition in several:
@@ -206,7 +208,7 @@ class Refolding:
                         where = f"{stage}: the ledger of partition {partition}"
                         yield f"{where} stands at offset {here} of {topic}, which ends at {end}"
 
-    def _find_cuts(self, ledgers: Mapping[Place, Kept], later: Mapping[Place, MemoryCells]) -> None:
+    def _find_cuts(self, ledgers: Mapping[NamedPartition, Kept], later: Mapping[NamedPartition, MemoryCells]) -> None:
         """Note up to when stories went for want of room, in the ledgers or in fresh folds."""
         held = [(place, kept.cells) for place, kept in ledgers.items()]
         held += [(("joiner", partition), fresh.cells) for partition, fresh in self._fresh["joiner"].items()]
@@ -218,8 +220,8 @@ class Refolding:
         self,
         stage: str,
         ledgers: Mapping[int, Kept],
-        later: Mapping[Place, MemoryCells],
-        committed: Mapping[tuple[str, Place], int],
+        later: Mapping[NamedPartition, MemoryCells],
+        committed: Mapping[tuple[str, NamedPartition], int],
     ) -> Iterator[str]:
         sources = self._makers[stage]().sources
         for partition, kept in sorted(ledgers.items()):

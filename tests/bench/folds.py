@@ -18,7 +18,7 @@ from contracts.events import Event, ExampleLabelled, LessonTaught
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.online_base import load_base
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from streams.scorer import Scorer
 from tests.bench.learning import Stage
 from tests.histories import answered, correction, drawing, features, guess
@@ -55,7 +55,7 @@ def main(
     gc.collect()
     gc.freeze()  # what is on the bus is not in the heap of a fold
     with tempfile.TemporaryDirectory() as folder:
-        folds = (Joiner(), Scorer(), Learner(base), Personal(base.reader))
+        folds = (Joiner(), Scorer(), Learner(base), PersonalModels(base.reader))
         joiner, scorer, learner, personal = stages = [Stage(fold, Path(folder) / f"{fold.name}.sqlite") for fold in folds]
         published = 0
         with typer.progressbar(range(0, len(events), step), label="steps") as steps:

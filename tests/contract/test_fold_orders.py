@@ -31,9 +31,9 @@ from contracts.events import (
     ScoresCounted,
 )
 from streams.joiner import Joiner
-from streams.learner import Learner, State
+from streams.learner import Learner, LearnerState
 from streams.online_base import load_base
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from streams.scorer import Scorer
 from tests.histories import (
     READER,
@@ -122,7 +122,7 @@ def said_of(event: Event) -> dict[str, Any]:
 @given(lanes=topics(), data=st.data(), step=STEPS)
 def test_what_a_fold_says_is_of_the_time_of_its_step_and_reads_no_clock(lanes, data, step):
     joined = folded(Joiner(), arrival(data, lanes), step=step)
-    own = folded(Personal(READER), joined, step=step)
+    own = folded(PersonalModels(READER), joined, step=step)
     taught = folded(Scorer(), joined, step=step)
     lessons = [event for event in taught if isinstance(event, LessonTaught)]
     learned = folded(Learner(LEARNER), lessons, step=step)
@@ -137,7 +137,7 @@ def ended(history: list[Event], step: int | None = None) -> dict[str, Any]:
     examples = {str(event.drawing_id): said_of(event) for event in joined if isinstance(event, ExampleLabelled)}
     counts = {event.score_key: said_of(event) for event in folded(Scorer(), joined) if isinstance(event, ScoresCounted)}
     receipts = sorted(str(event.correction_id) for event in joined if isinstance(event, CorrectionReceipt))
-    own = Personal(READER)
+    own = PersonalModels(READER)
     folded(own, joined, step=step)
     answers = {}
     for player in PLAYERS:
@@ -185,7 +185,7 @@ def test_a_correction_is_a_lesson_and_has_a_receipt_of_yours_once_at_most(lanes,
     joined = folded(Joiner(), [*history, *history], step=step)
 
     taught = [event.correction_id for event in folded(Scorer(), joined) if isinstance(event, LessonTaught)]
-    told = [event.correction_id for event in folded(Personal(READER), joined) if isinstance(event, CorrectionReceipt)]
+    told = [event.correction_id for event in folded(PersonalModels(READER), joined) if isinstance(event, CorrectionReceipt)]
 
     assert len(set(taught)) == len(taught)
     assert len(set(told)) == len(told)
@@ -207,7 +207,7 @@ def weights(history: list[Event], step: int | None) -> str:
     """The digest of river's whole state after a history."""
     cells = MemoryCells()
     folded(Learner(LEARNER), lessons(history, step), cells, step=step)
-    return State.of(cells["state"]).digest() if "state" in cells else "the base"
+    return LearnerState.of(cells["state"]).digest() if "state" in cells else "the base"
 
 
 def test_two_words_on_one_drawing_in_one_step_or_in_two_give_one_digest():
@@ -266,7 +266,7 @@ def test_every_label_that_stands_has_been_taught(lanes, data):
 def test_a_restart_after_any_event_changes_nothing(lanes, data):
     history = arrival(data, lanes)
     examples = folded(Joiner(), history)
-    for make, source in ((Joiner, history), (Scorer, examples), (partial(Personal, READER), examples)):
+    for make, source in ((Joiner, history), (Scorer, examples), (partial(PersonalModels, READER), examples)):
         cells = MemoryCells()
 
         restarted = [event for heard in source for event in folded(make(), [heard], cells)]
@@ -303,7 +303,7 @@ def test_one_drawing_goes_the_whole_way_to_a_receipt():
     scored = folded(Scorer(), examples)
     learned = folded(Learner(base), [event for event in scored if isinstance(event, LessonTaught)])
 
-    [own] = folded(Personal(base.reader), examples)
+    [own] = folded(PersonalModels(base.reader), examples)
 
     assert set(own.models) == {"yours"}
     [receipt] = [event for event in learned if isinstance(event, CorrectionReceipt)]

@@ -26,7 +26,7 @@ from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.ledger import Ledger
 from streams.online_base import load_base
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from streams.scorer import Scorer
 from streams.worker import Worker
 
@@ -151,6 +151,6 @@ if __name__ == "__main__":
     FAULTS[fault](settings)
     base = load_base()
     working = Worker(settings, role, gather_ms=20)
-    for fold in {"learning": (Joiner(), Scorer(), Learner(base)), "router": (Personal(base.reader),)}[role]:
+    for fold in {"learning": (Joiner(), Scorer(), Learner(base)), "router": (PersonalModels(base.reader),)}[role]:
         working.fold(fold, step=20)
     working.run()

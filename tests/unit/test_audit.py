@@ -36,7 +36,7 @@ from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.ledger import Kept
 from streams.online_base import load_base
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from streams.refold.refolding import Refolding
 from streams.scorer import Scorer
 from tests.histories import MemoryCells, answer, answered, correction, drawing, features, folded, guess, named
@@ -325,7 +325,7 @@ def whole_history(*names: str) -> list[Event]:
     examples = folded(Joiner(), said)
     scored = folded(Scorer(), examples)
     learned = folded(Learner(base), [event for event in scored if isinstance(event, LessonTaught)])
-    return [*said, *examples, *scored, *learned, *folded(Personal(base.reader), examples)]
+    return [*said, *examples, *scored, *learned, *folded(PersonalModels(base.reader), examples)]
 
 
 def refolded(events: list[Event]) -> list[str]:

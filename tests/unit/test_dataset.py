@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from producers.blobs import MemoryBlobs
 from trainers.dataset import (
     Feedback,
-    Images,
+    LabelledImages,
     assemble,
     code_version,
     from_npz,
@@ -19,7 +19,7 @@ from trainers.dataset import (
     usable,
 )
 
-BASE = Images(np.zeros((3, 784), np.uint8), np.array([1, 2, 3], np.uint8), np.ones(3, np.float32))
+BASE = LabelledImages(np.zeros((3, 784), np.uint8), np.array([1, 2, 3], np.uint8), np.ones(3, np.float32))
 
 
 def said(n: int, label: int | None = 7, revision: int = 1, ink: int | None = None, player: str = "ada") -> Feedback:

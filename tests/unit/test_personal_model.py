@@ -12,9 +12,9 @@ from contracts.events import CorrectionReceipt, Event, ExampleLabelled, ExampleP
 from contracts.ports import Origin, Record
 from streams import personal_model
 from streams.bandit import REFRESH, START
-from streams.fold import Log, advance, take_up
+from streams.fold import LogBounds, advance, take_up
 from streams.ledger import Identity, Ledger
-from streams.personal_model import KEPT, Personal
+from streams.personal_model import KEPT, PersonalModels
 from tests.histories import READER, MemoryCells, example, features, folded, named, probabilities, shown
 
 SHARED = np.array([probabilities(7)])
@@ -26,23 +26,23 @@ def like(seed: int = 0) -> np.ndarray:
     return np.frombuffer(features(seed).embedding, "<f4")[None]
 
 
-def said(own: Personal, seed: int = 0, player: str = "ada", partition: int = 0) -> np.ndarray:
+def said(own: PersonalModels, seed: int = 0, player: str = "ada", partition: int = 0) -> np.ndarray:
     answer, _ = own.answer(partition, player, like(seed), SHARED)
     return answer[0]
 
 
-def version(own: Personal, player: str = "ada") -> str:
+def version(own: PersonalModels, player: str = "ada") -> str:
     return own.answer(0, player, like(), SHARED)[1]
 
 
-def after(history: list[Event], cells: MemoryCells | None = None) -> Personal:
-    own = Personal(READER)
+def after(history: list[Event], cells: MemoryCells | None = None) -> PersonalModels:
+    own = PersonalModels(READER)
     folded(own, history, cells)
     return own
 
 
 def receipts(history: list[Event], step: int | None = None) -> list[CorrectionReceipt]:
-    heard = folded(Personal(READER), history, step=step)
+    heard = folded(PersonalModels(READER), history, step=step)
     assert all(isinstance(event, CorrectionReceipt) and event.stage == "personal" for event in heard)
     return heard
 
@@ -57,7 +57,7 @@ def test_until_the_first_label_the_answer_is_the_shared_models_own():
 
 
 def test_a_probe_is_answered_and_teaches_nothing():
-    own, cells = Personal(READER), MemoryCells()
+    own, cells = PersonalModels(READER), MemoryCells()
 
     [heard] = folded(own, [ExampleProbed(probe_id=named("p"), player_id="ada")], cells)
 
@@ -100,7 +100,7 @@ def test_a_partition_that_is_not_here_answers_as_for_somebody_who_has_taught_not
 
 
 def test_what_changed_elsewhere_while_the_partition_was_away_is_there_when_it_comes_back():
-    here, elsewhere, cells = Personal(READER), Personal(READER), MemoryCells()
+    here, elsewhere, cells = PersonalModels(READER), PersonalModels(READER), MemoryCells()
     folded(here, [example(label=1)], cells)
     assert said(here).argmax() == 1
     here.close(0)
@@ -239,9 +239,9 @@ def test_however_examples_were_gathered_into_steps_and_wherever_it_was_restarted
     history = [example(f"d{n}", n % 4, word=f"c{n}", player_id=f"p{n % 3}", features=features(n)) for n in range(3 * REFRESH)]
     whole, restarted = MemoryCells(), MemoryCells()
 
-    folded(Personal(READER), history, whole)
+    folded(PersonalModels(READER), history, whole)
     for event in history:
-        folded(Personal(READER), [event], restarted)
+        folded(PersonalModels(READER), [event], restarted)
 
     assert restarted == whole
 
@@ -260,7 +260,7 @@ def test_many_players_are_not_all_held_in_memory(monkeypatch):
 
 
 def test_it_is_asked_between_steps_of_a_real_ledger(tmp_path):
-    own, ledger = Personal(READER), Ledger(tmp_path / "0.sqlite")
+    own, ledger = PersonalModels(READER), Ledger(tmp_path / "0.sqlite")
     with ledger.step():
         list(own.open(ledger, 0))
     with ledger.step():
@@ -301,7 +301,7 @@ def test_a_shadow_is_not_picked_for_what_nobody_saw():
 
 def test_the_pick_stays_until_the_player_says_something():
     history = labelled(5, {"everyone": 7, "river": 1})
-    own, cells = Personal(READER), MemoryCells()
+    own, cells = PersonalModels(READER), MemoryCells()
     folded(own, history, cells)
     picked = own.pick(0, "ada", ALL)
 
@@ -330,13 +330,13 @@ def test_a_label_that_is_changed_counts_once_among_all_players_words():
 
 
 def test_a_model_more_or_less_on_a_home_that_is_there_costs_nothing_of_what_was_learned(tmp_path: Path):
-    path, log = tmp_path / "0.sqlite", Log("c", {"examples.v1": 0}, {"examples.v1": 1000})
+    path, log = tmp_path / "0.sqlite", LogBounds("c", {"examples.v1": 0}, {"examples.v1": 1000})
     seven, eight = {"river": 1, "xgboost": 7}, {"river": 1, "nearest-mean": 7, "xgboost": 7}
     history = [*labelled(30, seven), *labelled(30, eight, first=30), *labelled(30, {"river": 1}, first=60)]
 
     offset = 0
     for part in (history[:30], history[30:60], history[60:]):  # each by another product, that knows nothing of the others
-        fold = Personal(READER)
+        fold = PersonalModels(READER)
         ledger = take_up(path, fold, 0, log)
         assert ledger.offset("examples.v1") == offset - 1, "it goes on where it was"
         records = [Record("examples.v1", 0, offset + n, b"ada", one.record_value(), 0) for n, one in enumerate(part)]
@@ -365,7 +365,7 @@ def test_what_is_kept_of_a_player_names_those_who_said_something_and_nobody_else
 
 def test_a_home_of_before_cells_had_names_is_folded_again_once(tmp_path: Path):
     path = tmp_path / "0.sqlite"
-    fold = Personal(READER)
+    fold = PersonalModels(READER)
     old = Ledger(path)
     old.name(Identity("personal 1 of ('everyone', 'xgboost')", "c"), {})
     with old.step():
@@ -373,7 +373,7 @@ def test_a_home_of_before_cells_had_names_is_folded_again_once(tmp_path: Path):
         old.move("examples.v1", 40)
     old.close()
 
-    ledger = take_up(path, fold, 0, Log("c", {"examples.v1": 0}, {"examples.v1": 100}))
+    ledger = take_up(path, fold, 0, LogBounds("c", {"examples.v1": 0}, {"examples.v1": 100}))
 
     assert ledger.offset("examples.v1") == -1
     advance(ledger, fold, 0, [Record("examples.v1", 0, 0, b"ada", example().record_value(), 0)])

@@ -16,7 +16,7 @@ KIND: Final = "model"
 _LISTING: Final = Listing("ModelName", from_then_on=True)
 
 
-class Models:
+class SageMakerModels:
     """Keeps every model."""
 
     def __init__(self, state: State, names: Names, images: Images, packages: Packages, tags: Tags) -> None:
@@ -61,7 +61,7 @@ class Models:
     async def page(self, request: Document) -> Document:
         """Return a page of models, newest first."""
         models, token = _LISTING.page(self._state.all(KIND), request)
-        return {"Models": models, "NextToken": token}
+        return {"SageMakerModels": models, "NextToken": token}
 
     async def delete(self, request: Document) -> Document:
         """Delete a model; endpoints that serve it keep running."""
