@@ -32,7 +32,13 @@ class Drawings:
         river = shown(int(np.argmax(said))).model_copy(update={"probabilities": said})
         read = Features(raster=bytes(784), embedding=self.embeddings[number].tobytes(), reader=self.reader)
         label = int(self.labels[number]) if label is None else label
-        given = {"word": f"{player} said {number}", "at": number, "player_id": player, "features": read, "guesses": [river]}
+        given = {
+            "correction": f"{player} said {number}",
+            "at": number,
+            "player_id": player,
+            "features": read,
+            "guesses": [river],
+        }
         return example(f"{player} {number}", label, **given | fields)
 
 

@@ -1,7 +1,7 @@
-"""Predictions for apps: a drawing in, a digit out (way 1). An app developer needs no machine learning for it.
+"""Makes predictions for apps: a drawing in, a digit out (way 1). An app developer needs no machine learning for it.
 
-A prediction goes the way of a player's drawing: over the bus, as a probe, which is answered like a drawing and never scored or
-learned from, and its answers come back through `api.relay`. Nothing is kept: a request that is sent twice is answered twice.
+A request goes the way of a player's drawing: over the bus, as a probe, which is answered like a drawing and never scored or
+learned from; its answers come back through `api.relay`. Nothing is kept: a request that is sent twice is answered twice.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from contracts.drawing import SIDE, DrawingError, framed, ink
 from contracts.events import BLEND, DrawingSubmitted
 
 MAX_OPEN: Final = 64
-"""Predictions that may be under way at once, counted from before the body is read; one more is refused with 503."""
+"""How many predictions may be under way at once, counted from before the body is read; one more is refused with 503."""
 SLACK_S: Final = 0.5
 """How much longer than a drawing's budget a prediction waits."""
 
@@ -126,7 +126,7 @@ class Predictor:
         """Gather the answers of ``models`` that come in time.
 
         Raises:
-            Problem: If the log does not take the published.
+            Problem: If the log does not take the drawing.
         """
         with self._probes.ask(probe, models) as published:
             try:
@@ -163,7 +163,7 @@ def chosen(wish: str | Sequence[str], board: ModelBoard) -> tuple[list[str], dic
     absent = {}
     for name in names:
         if board.part(name) != "shown":
-            absent[name] = f"the policy does not show it (its part is {board.part(name)})"
+            absent[name] = f"the policy does not show this model (its part is {board.part(name)})"
         elif (why := board.absence(name)) is not None:
             absent[name] = why
     return names, absent

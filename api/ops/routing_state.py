@@ -1,4 +1,4 @@
-"""Who guesses and who is shown first, as a cloud console shows it: a read-only view of the board (way 3, OPERATE)."""
+"""Shows which models guess and which is shown first: a read-only view of the board (way 3, OPERATE)."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -13,13 +13,13 @@ from contracts.events import Part
 
 
 class ModelCandidate(Candidate):
-    """A candidate, and whose."""
+    """A candidate, and the model that it belongs to."""
 
     model: str
 
 
 class TableInForce(BaseModel):
-    """A routing table that guesses have named of late."""
+    """A routing table that recent guesses name."""
 
     table: str
     guesses: int
@@ -27,7 +27,7 @@ class TableInForce(BaseModel):
 
 
 class RoutingState(BaseModel):
-    """Who guesses, and who is shown first."""
+    """Which models guess, and which is shown first."""
 
     lead: str
     """``bandit``, or the model that every player is shown first."""
@@ -41,7 +41,7 @@ class RoutingState(BaseModel):
     models: list[ModelState]
     candidates: list[ModelCandidate]
     tables: Annotated[list[TableInForce], Field(max_length=16)]
-    """The table that was named last comes first."""
+    """The routing tables; the one that was named last comes first."""
 
 
 def routing(board: ModelBoard, latencies: EndpointLatency) -> RoutingState:

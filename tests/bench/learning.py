@@ -114,7 +114,9 @@ def played(
                     guesses=[guessed(answer, "river", snapshot.version), guessed(answer, "xgboost", "base1")],
                     features=read,
                 ),
-                CorrectionGiven(correction_id=named(f"word {name}"), drawing_id=named(name), player_id=one.writer, label=label),
+                CorrectionGiven(
+                    correction_id=named(f"correction of {name}"), drawing_id=named(name), player_id=one.writer, label=label
+                ),
             ]
             tick()
         examples = joiner.tell(told)

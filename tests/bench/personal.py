@@ -95,7 +95,7 @@ def microseconds(what: Callable[[], object], times: int = 1000) -> float:
 def costs() -> dict[str, float]:
     """Of one call, with a full memory and with none."""
     own, cells = PersonalModels(READER), MemoryCells()
-    many = [example(f"d{n}", n % 10, word=f"w{n}", at=n, features=features(n)) for n in range(KEPT + 400)]
+    many = [example(f"d{n}", n % 10, correction=f"w{n}", at=n, features=features(n)) for n in range(KEPT + 400)]
     folded(own, many[:KEPT], cells)
     asked, shared = np.random.default_rng(1).normal(size=(8, 64)).astype("f4"), np.full((8, 10), 0.1)
     newer = iter(many[KEPT:])

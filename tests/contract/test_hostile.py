@@ -117,11 +117,11 @@ def _read(topic: str, value: bytes) -> Event | MessageRejected | None:
 
 def _honest(number: int, reader: str) -> dict[str, tuple[list[Event], type[Event]]]:
     """By fold: what is folded of a drawing, and what it says to that."""
-    name, word = f"d{number}", f"c{number}"
+    name, given = f"d{number}", f"c{number}"
     read_so = features(number, reader)
-    told = example(name, word=word, features=read_so)
+    told = example(name, correction=given, features=read_so)
     return {
-        "joiner": ([drawing(name), answer(name), correction(name, word=word)], ExampleLabelled),
+        "joiner": ([drawing(name), answer(name), correction(name, correction=given)], ExampleLabelled),
         "scorer": ([told], LessonTaught),
         "personal": ([told], CorrectionReceipt),
         "learner": ([lesson(f"l{number}", seed=number, reader=reader)], CorrectionReceipt),

@@ -68,7 +68,7 @@ def test_yours_has_the_numbers_of_the_formula_on_a_stream_of_real_drawings():
             tell(one.example("p", number))
             taught[number] = (int(one.labels[number]), guessed == one.labels[number])
         if chance < 0.1:
-            tell(one.example("p", number, label=guessed, revision=4, word=f"again {number}"))
+            tell(one.example("p", number, label=guessed, revision=4, correction=f"again {number}"))
             taught[number] = (guessed, True)
         if chance < 0.05:
             tell(one.example("p", number, revision=5).model_copy(update={"label": None}))

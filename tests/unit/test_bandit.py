@@ -113,7 +113,7 @@ def sitting(skill: dict[str, dict[str, float]], drawings: int, seed: int = 1) ->
         for player, of in skill.items():
             guesses = [shown(7 if chance.random() < p else 1, model=model) for model, p in of.items()]
             name = f"{player} {n}"
-            history.append(example(name, 7, word=name, player_id=player, at=n, guesses=guesses, features=None))
+            history.append(example(name, 7, correction=name, player_id=player, at=n, guesses=guesses, features=None))
     return history
 
 
@@ -143,8 +143,8 @@ def test_it_follows_a_model_that_became_better():
     for offset, said in enumerate([*sitting(before, 300), *later]):
         at = example(at=offset).drawn_at
         picks.append(own.pick(0, "ada", ("xgboost", "river"))[0])
-        word = example(word=f"word {offset}").correction_id
-        list(own.apply(cells, said.model_copy(update={"drawn_at": at, "correction_id": word}), Origin(0, offset, 0)))
+        given = example(correction=f"correction {offset}").correction_id
+        list(own.apply(cells, said.model_copy(update={"drawn_at": at, "correction_id": given}), Origin(0, offset, 0)))
 
     assert picks[200:300].count("xgboost") > 90
     assert picks[500:].count("river") > 90
@@ -169,7 +169,7 @@ def test_every_pick_can_be_made_again_from_the_log():
 
 
 def picked_again(history: list[ExampleLabelled], player: str, corrections: int) -> str:
-    """A pick by the formula in the module's docstring, from the log alone; here every example is a word."""
+    """A pick by the formula in the module's docstring, from the log alone; here every example is a correction."""
     of_player = [place for place, said in enumerate(history) if said.player_id == player]
     prefix = history[: of_player[corrections - 1] + 1] if corrections else []  # by the first of either, no means were taken yet
     means = {}

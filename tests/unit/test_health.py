@@ -194,8 +194,8 @@ class Stage:
     def teach(self, player: str) -> None:
         """A correction of a player is learned."""
         for who in ("learner", "personal"):
-            word = {"correction_id": named("c1"), "drawing_id": named("d1"), "player_id": player, "models": {}, "at": now()}
-            self.come(CorrectionReceipt(outcome=Outcome.LEARNED, stage=who, **word))
+            given = {"correction_id": named("c1"), "drawing_id": named("d1"), "player_id": player, "models": {}, "at": now()}
+            self.come(CorrectionReceipt(outcome=Outcome.LEARNED, stage=who, **given))
 
     def asked(self) -> "AskedPartitions":
         """The partitions that were asked since the last time, each with what."""

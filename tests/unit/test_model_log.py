@@ -35,12 +35,12 @@ def advanced(command_id: UUID, step: str, model: str = "xgboost") -> TrainingAdv
     return TrainingAdvanced(model=model, version="1", command_id=command_id, step=step, fraction=0.5)
 
 
-def roll_back(word: str = "r", **fields: str) -> RollBackModel:
-    return RollBackModel(command_id=named(word), target="xgboost", by="operator", **fields)
+def roll_back(name: str = "r", **fields: str) -> RollBackModel:
+    return RollBackModel(command_id=named(name), target="xgboost", by="operator", **fields)
 
 
-def promote(version: str, word: str = "p") -> PromoteModel:
-    return PromoteModel(command_id=named(word), target="xgboost", version=version, by="operator")
+def promote(version: str, name: str = "p") -> PromoteModel:
+    return PromoteModel(command_id=named(name), target="xgboost", version=version, by="operator")
 
 
 VERSIONS = [published("base1", 0), published("1", 1), published("2", 2), published("3", 3, approved=False), published("4", 4)]
@@ -205,7 +205,7 @@ def test_a_base_is_known_by_its_name(version, is_one):
     assert is_base(version) is is_one
 
 
-def test_word_of_a_rebuild_that_nobody_asked_for_makes_none_due_again():
+def test_news_of_a_rebuild_that_nobody_asked_for_makes_none_due_again():
     first, second = command(), command()
     done = [first, second, advanced(first.command_id, "done"), advanced(second.command_id, "done")]
 

@@ -815,19 +815,19 @@ def test_the_largest_drawing_fits_into_a_frame_and_is_no_larger_than_is_charged(
     assert 140_000 < len(player.put[-1].record_value()) <= MOST_STROKES
 
 
-@pytest.mark.parametrize("words", [1, MAX_CORRECTIONS])
+@pytest.mark.parametrize("corrections", [1, MAX_CORRECTIONS])
 @pytest.mark.parametrize("points", [2, 4096])
-def test_a_correction_is_charged_no_less_than_it_adds_to_what_is_kept_for_good(words, points):
+def test_a_correction_is_charged_no_less_than_it_adds_to_what_is_kept_for_good(corrections, points):
     drawn = drawing(strokes=[[[123.456, 78.9, 160.0]] * points])
     said = [guess(model=model, features=features() if model == "river" else None) for model in MODELS]
     said = [one.model_copy(update={"probabilities": [0.123456] * 10}) for one in said]
-    given = [correction(label=n % 10, word=f"c{n}") for n in range(words)]
+    given = [correction(label=n % 10, correction=f"c{n}") for n in range(corrections)]
 
     joined = [one for one in folded(Joiner(), [drawn, answers(said), *given], step=1) if isinstance(one, ExampleLabelled)][-1]
     lessons = folded(Scorer(), [joined.model_copy(update={"labels": joined.labels[-1:]})])
 
     added = sum(len(one.record_value()) + 100 for one in (joined, *lessons) if not isinstance(one, ScoresCounted))
-    assert added < lasting(len(drawn.record_value()), words - 1, 0) < added + 6000
+    assert added < lasting(len(drawn.record_value()), corrections - 1, 0) < added + 6000
 
 
 def test_corrections_of_large_drawings_are_counted_by_what_they_add_for_good(lobby):

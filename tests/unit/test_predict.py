@@ -190,7 +190,7 @@ def test_who_cannot_be_here_or_is_not_shown_is_not_asked(bus, address):
         none = ask(address, {"strokes": SEVEN, "models": "mxnet"})
 
     assert answer["models"]["mxnet"] == {"error": "Linux x86-64 only"}
-    assert answer["models"]["kmeans"] == {"error": "the policy does not show it (its part is shadow)"}
+    assert answer["models"]["kmeans"] == {"error": "the policy does not show this model (its part is shadow)"}
     assert [drawing.models for drawing in heard] == [["river"]]
     assert (none.status_code, "Linux x86-64 only" in none.json()["detail"]) == (503, True)
 

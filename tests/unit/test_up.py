@@ -1,4 +1,4 @@
-"""What `gamenight up` and `gamenight doctor` make of /healthz: its own word, whatever the status, and no other."""
+"""What `gamenight up` and `gamenight doctor` make of /healthz: its own answer, whatever the status, and no other."""
 
 import threading
 from collections.abc import Iterator
