@@ -1,8 +1,7 @@
-"""The models that exist, with name, title, kind, colour, place and training of each. Pure.
+"""Lists the models that exist, with name, title, kind, colour, place and training of each. Pure.
 
-The batch models are the images that this product was given, one folder each, and `image.json` describes each completely.
-The models that the router answers by itself are in `BUILT_IN`. `Settings.roster` reads the files; all others are given a
-`Roster`. So a new model is a new folder.
+Each batch model is an image, a folder whose `image.json` describes it completely. The models that answer in the router's
+process are in `BUILT_IN`. `Settings.roster` reads the files; everybody else gets a `Roster`. So a new model is a new folder.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,17 +15,17 @@ from contracts.events import BLEND, ONLINE_MODELS, PERSONAL_MODEL, ModelName
 
 Kind = Literal["batch", "online", "personal", "blend"]
 RESERVED: Final = frozenset({"bandit", "policy", "champion", "all", "contract"})
-"""Names that stand where a model's name could, and mean something else."""
+"""Names that mean something else where a model's name could be."""
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(ModelName)
 _CIRCLE: Final = 360
 
 
 class RosterError(ValueError):
-    """An image cannot be a model of the game; the message says which and what to change."""
+    """An image cannot be a model of the game; the message names the image and what to change."""
 
 
 class ImageFacts(BaseModel):
-    """What `image.json` says; docs are in trainers/images/README.md."""
+    """The content of `image.json`; trainers/images/README.md documents it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -74,20 +73,20 @@ BUILT_IN: Final[Mapping[str, RosterEntry]] = MappingProxyType(
     {
         entry.model: entry
         for entry in (
-            _built_in(BLEND, "blend", "Everyone", 0, None, "What all that answered in time say together."),
+            _built_in(BLEND, "blend", "Everyone", 0, None, "The combined guess of all models that answered in time."),
             *(
                 _built_in(model, "online", model.title(), 80, 205, "It learns from every correction.")
                 for model in ONLINE_MODELS
             ),
-            _built_in(PERSONAL_MODEL, "personal", "Yours", 90, 350, "What you have taught, over what River knows."),
+            _built_in(PERSONAL_MODEL, "personal", "Yours", 90, 350, "What you have taught it, on top of what River knows."),
         )
     }
 )
-"""The models that the router answers by itself."""
+"""The models that answer in the router's process."""
 
 
 def is_batch(model: str) -> bool:
-    """Say whether a model is trained on SageMaker and answers at an endpoint of its own: all do that are not built in."""
+    """Return whether a model is trained on SageMaker and answers at its own endpoint: all do that are not built in."""
     return model not in BUILT_IN
 
 

@@ -1,4 +1,4 @@
-"""The bus on Apache Kafka, through kafka-python (all ways)."""
+"""Implements the bus on Apache Kafka, through kafka-python (all ways)."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error; the supervisor keeps one file a process."""
+"""Writes structured logs: one JSON object a line on standard error; the supervisor keeps one file a process."""
 
 import logging
 import sys

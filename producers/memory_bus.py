@@ -1,4 +1,4 @@
-"""The bus in the memory of one process, for tests (all ways)."""
+"""Implements the bus in the memory of one process, for tests (all ways)."""
 
 import threading
 import time

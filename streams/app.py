@@ -1,4 +1,4 @@
-"""The whole topology of the stream layer, on one screen.
+"""Builds the whole topology of the stream layer.
 
     drawings.v1 ──────> router ──> guesses.v1, previews.v1, answers.v1     models.v1 ──> router's table
     examples.v1 ──────> personal ──> receipts.v1         (in the router's process, which answers from it)
@@ -7,7 +7,7 @@
     lessons.v1  ──> learner ─> models.v1 (snapshots), receipts.v1
     whatever cannot be handled ──> rejected.v1
 
-Two roles, each in as many processes as there is work, at most one a partition. The topics of one role have the same number of
+There are two roles. Each may run in several processes, at most one a partition. The topics of one role have the same number of
 partitions and one consumer group, so that partition n of all of them is always with the same process.
 """
 
@@ -32,9 +32,9 @@ from streams.scorer import Scorer
 from streams.worker import Worker
 
 LINGER_MS: Final = 2
-"""How long a guess waits for others that are about to be said: a request to the broker costs as much as ten guesses."""
+"""How long a guess waits for others to be sent with it: a request to the broker costs as much as ten guesses."""
 GATHER_MS: Final = 20
-"""How long what is to be learned may gather: nobody waits for it as for a guess, and each hand-over has its price."""
+"""How long events for the folds may gather: nobody waits for them as for a guess, and each hand-over has its price."""
 
 
 def router(settings: Settings) -> Worker:

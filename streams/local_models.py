@@ -1,6 +1,6 @@
-"""The models that answer in the router's own process: the online ones, and each player's own (way 1, ANSWER).
+"""Asks the models in the router's own process: the online ones, and each player's own (way 1, ANSWER).
 
-They answer all drawings of a step at once, from one reading of their rasters by the frozen network.
+They answer all drawings of a step at once; the frozen network reads the rasters once for all of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,25 +28,25 @@ class Reader(Protocol):
 
 
 class PersonalGuesser(Protocol):
-    """What is known of each player: see streams.personal_model."""
+    """Guesses as each player's own model: see streams.personal_model."""
 
     def answer(
         self, partition: int, player_id: str, embeddings: NDArray[np.float32], shared: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], str]:
-        """Probabilities, shape (n, 10), of embeddings, shape (n, d), to which the model of all says ``shared``; the version."""
+        """Return probabilities, shape (n, 10), for embeddings, shape (n, d), given the shared model's; and the version."""
         ...
 
     def pick(self, partition: int, player_id: str, arms: Sequence[str]) -> tuple[str, int]:
-        """The model that the player's labels speak for, and how many labelled drawings that stands on."""
+        """Return the model that the player's labels favour, and on how many labelled drawings that is based."""
         ...
 
     def blend_weights(self, partition: int) -> BlendWeights:
-        """How much each model's opinion counts in the blend."""
+        """Return how much each model's opinion counts in the blend."""
         ...
 
 
 class RasterizedDrawing(NamedTuple):
-    """A drawing as these models need it."""
+    """A drawing with its raster, as the models in this process need it."""
 
     drawing: DrawingSubmitted
     partition: int
@@ -58,18 +58,18 @@ class RasterizedDrawing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LocalGuesses:
-    """What the models in this process say of a drawing."""
+    """The guesses of the models in this process on a drawing."""
 
     guesses: Mapping[str, tuple[CallDetails, Row]]
     """The guesses by model."""
     opinion: NDArray[np.float64]
     """The opinion that goes into the blend, shape (10,): see `Lineup.voice`."""
     features: Features | None
-    """The drawing as it was read, if anybody learns from it."""
+    """The features of the drawing, if anybody learns from it."""
 
 
 class LocalModels:
-    """Answers with what is in this process."""
+    """Asks the models in this process."""
 
     def __init__(self, reader: Reader, personal: PersonalGuesser, clock: Callable[[], float]) -> None:
         """Build; ``clock`` gives all times here, in monotonic seconds."""

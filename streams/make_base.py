@@ -1,6 +1,6 @@
-"""Makes what online models start from: ``python -m streams.make_base`` writes streams/base/ anew (way 2, LEARN).
+"""Makes the base of the online models: ``python -m streams.make_base`` writes streams/base/ anew (way 2, LEARN).
 
-Run after trainers/images/embedding has made a new network. The same network and seed give the same files.
+Run it after trainers/images/embedding has made a new network. The same network and seed give the same files.
 """
 
 import argparse

@@ -1,10 +1,11 @@
-"""The round of one drawing: who is asked, what is said of it, and when nothing more is owed (way 1, ANSWER). Pure.
+"""Decides the round of one drawing: which models to ask, what to publish, and when the round ends (way 1, ANSWER). Pure.
 
-Values in, actions out: whoever runs it says what has happened and what time it is, and carries out the `RoundAction`s in order.
-A round ends with `Acknowledge`, once: each model has answered or was given up, the blend is made, and the broker has all of it.
+Values in, actions out: the router tells a round what has happened and what time it is, and carries out its `RoundAction`s in
+order. A round ends with `Acknowledge`, once: each model has answered or was given up, the blend is made, and the broker has
+all.
 
-Whoever owes a guess has a slot in it: a model, or the shadow beside it. A slot is filled once, and what comes later is dropped:
-so a drawing has one guess or one miss of each model, and at most one guess of each shadow.
+Each model that owes a guess has a slot, and so has the shadow beside it. A slot is filled once, and what comes later is
+dropped: so a drawing has one guess or one miss of each model, and at most one guess of each shadow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Publish an event, and say `Round.sent` once the broker has it."""
+    """Publish an event, then call `Round.sent` once the broker has it."""
 
     event: Event
 
@@ -62,19 +63,19 @@ class Round:
         self._open: set[str] = set()
         """The slots that are neither filled nor given up."""
         self._asked: dict[Answerer, str] = {}
-        """By answerer that may still fill a slot, the slot."""
+        """The slot of each answerer that may still fill one."""
         self._notes: dict[str, str] = {}
-        """By model, why another version answers than should have."""
+        """Why another version answers than should have, by model."""
         self._blend: Blend | None = None
         self._otherwise: NDArray[np.float64] = np.zeros(0)
         self._hops = {"bus_in": round(drawing.bus_in_ms, 3), "read": round(drawing.read_ms, 3)}
         self._guesses: list[dict[str, Any]] = []
-        """The fields of each guess that was published, not yet together with the others: see `contracts.events.AnswerGuess`."""
+        """The fields of each guess that is not yet published together with the others: see `contracts.events.AnswerGuess`."""
         self._missed: dict[str, str] = {}
         self._together = False
-        """Whether the guesses were published together once: what comes now follows at once."""
+        """Whether guesses were published together already: later ones follow at once."""
         self._unsent = 0
-        """Events that the broker does not have."""
+        """The number of events that the broker does not have yet."""
         self._over = False
 
     def awaits(self, answerer: Answerer) -> bool:
@@ -101,9 +102,9 @@ class Round:
         """Ask the answerers of this drawing, and publish the guesses of the models that answer here.
 
         Args:
-            states: How those who are asked over the network do; who is not in it does well.
-            here: What each that answers here says.
-            opinion: What those say together: the part of `Lineup.voice` in the blend, or all of it if nobody else answers.
+            states: The states of answerers over the network; one that is missing does well.
+            here: The answers of the models in this process.
+            opinion: Their opinion: the part of `Lineup.voice` in the blend, or all of it if no other model answers.
             now: When they had answered.
         """
         actions: list[RoundAction] = []
@@ -138,7 +139,7 @@ class Round:
     def answered(self, answerer: Answerer, call: CallDetails, row: Row, now: Moment) -> list[RoundAction]:
         """Use the answer of an answerer that was asked.
 
-        A candidate answers as what it was when it was asked: in its model's place, or as a shadow.
+        A candidate answers in the role that it had when it was asked: in its model's place, or as a shadow.
         """
         slot = self._asked.pop(answerer, None)
         if slot is None:
@@ -151,7 +152,7 @@ class Round:
         return self._next(actions, now)
 
     def missed(self, answerer: Answerer, why: str, resting: bool, now: Moment) -> list[RoundAction]:
-        """Go on without an answerer: the champion answers in the place of a canary, none in that of a shadow."""
+        """Go on without an answerer: the champion answers in place of a canary, nobody in place of a shadow."""
         slot = self._asked.pop(answerer, None)
         if slot is None:
             return []
@@ -165,7 +166,7 @@ class Round:
     def late(self, answerer: Answerer, now: Moment) -> list[RoundAction]:
         """Let the blend go on without an answerer whose call takes far longer than usual.
 
-        If it comes before all others have, it is heard after all.
+        If its answer comes before all others have, it counts after all.
         """
         return self._go_on_without(answerer, "late", now)
 
@@ -174,7 +175,7 @@ class Round:
         return self._go_on_without(answerer, "resting", now)
 
     def tick(self, resting: Mapping[str, str], now: Moment) -> list[RoundAction]:
-        """Let time pass: at the blend's deadline no model is awaited any more, after the budget none may answer any more.
+        """Let time pass: after the blend's deadline no model is awaited any more, after the budget none may answer any more.
 
         ``resting``: the models that are not asked now, and why.
         """
@@ -193,14 +194,14 @@ class Round:
         return self._next(actions, now)
 
     def dropped(self, now: Moment) -> list[RoundAction]:
-        """Give up a preview to which nobody awaits an answer any more, since newer strokes have come."""
+        """Give up a preview that needs no answer any more, since newer strokes have come."""
         self._blend = None
         self._open.clear()
         self._asked.clear()
         return self._next([], now)
 
     def give_up(self) -> None:
-        """End it without an answer, because something failed: nobody is awaited, and what comes is not heard."""
+        """End the round without an answer, because something failed: no model is awaited, and later answers do not count."""
         self._blend, self._over = None, True
         self._open.clear()
         self._asked.clear()
@@ -213,7 +214,7 @@ class Round:
     # --- what comes of it
 
     def _whom(self, model: str) -> Sequence[tuple[Answerer, str]]:
-        """Return who is asked for a model, and which slot each would fill."""
+        """Return the answerers to ask for a model, and the slot that each would fill."""
         candidate = self._lineup.table.candidate(model)
         drawing = self.drawing.drawing
         if candidate is not None and candidate.answers(model, drawing.player_id):
@@ -228,7 +229,7 @@ class Round:
         return self._next([], now)
 
     def _give_up(self, slot: str, why: str, resting: bool, now: Moment) -> list[RoundAction]:
-        """Give up a slot that nobody will fill, and publish that if anybody needs to know."""
+        """Give up a slot that nobody will fill; publish the miss if anybody needs to know."""
         self._open.discard(slot)
         if self._blend is not None:
             self._blend.leave_out(slot, "resting" if resting else "late")
@@ -278,7 +279,7 @@ class Round:
         return self._publish(event)
 
     def _next(self, actions: list[RoundAction], now: Moment, together: bool = False) -> list[RoundAction]:
-        """Return what follows from what has just happened: the blend, all guesses together, the end; each if it is time."""
+        """Return the actions that are due now: the blend, all guesses together, the end."""
         blend, table = self._blend, self._lineup.table
         if blend is not None and blend.complete:
             [row] = rows(blend.probabilities(self._otherwise)[None])
@@ -290,7 +291,7 @@ class Round:
         return [*actions, *self._end()]
 
     def _say_together(self, now: Moment) -> list[RoundAction]:
-        """Publish what those who learn have not been told yet."""
+        """Publish the guesses that the learners have not got yet."""
         pending, first = self.drawing, not self._together
         self._together = True
         if not (self._guesses or self._missed):

@@ -1,12 +1,12 @@
-"""The router at work: each drawing is read once, asked of every model, and answered as the answers come (way 1, ANSWER).
+"""Runs the router: it reads each drawing once, asks every model, and publishes the answers as they come (way 1, ANSWER).
 
-What is decided of a drawing is in streams.round, whom a call is for in streams.batch_queue; both are pure. Here are the clocks,
-the timers, the clients, what is published and what is acknowledged: a step takes what has happened, lets the rounds say what
-follows, and publishes all of it at once.
+streams.round decides about a drawing, streams.batch_queue about the rounds of a call; both are pure. This module has the
+clocks, the timers, the clients, the publishing and the acknowledging: a step takes what has happened, lets the rounds decide
+what follows, and publishes all of it at once.
 
-A drawing is acknowledged on the bus when the broker has everything on it. A process that dies before is asked again, and who
-reads guesses takes the first of a guess_id. A drawing whose round fails is rejected and acknowledged, and the others go on: if
-it ended the process, it would be read again and end the next. What fails and is no drawing's fault ends the process.
+A drawing is acknowledged on the bus when the broker has everything on it. After a process has died, its drawings are read
+again, and readers of guesses take the first of a guess_id. A drawing whose round fails is rejected and acknowledged, and the
+others continue: if it ended the process, it would be read again and end the next. Any other failure ends the process.
 """
 
 import asyncio
@@ -83,14 +83,14 @@ class Router:
         """The final drawings that are not acknowledged."""
         self._sending: asyncio.TaskGroup | None = None
         self._failure: asyncio.Future[None] | None = None
-        """Done once something has failed that ends the router."""
+        """Done once a failure ends the router."""
         self._clients = {
             answerer: BatchClient(answerer, models, endpoint, self._hear, time.perf_counter, self._deadlines.blend_s)
             for answerer in (Answerer(model, beside) for model in batch_models for beside in (False, True))
         }
 
     async def run(self) -> None:
-        """Ask and publish, for ever; ends with the first send that fails, or whatever else fails and is no drawing's fault."""
+        """Ask and publish, for ever; ends with the first send that fails, or another failure that is no drawing's fault."""
         self._failure = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as self._sending:
             self._sending.create_task(_raised(self._failure))
@@ -100,7 +100,7 @@ class Router:
     # --- what comes
 
     async def take(self, gathered: Sequence[Delivery]) -> None:
-        """Read what has gathered, answer it with the models that are here, and have the others asked."""
+        """Read the gathered drawings, answer them with the models in this process, and let the others be asked."""
         await self._models.ready.wait()
         admitted = self._admitted(gathered)
         bad = draw(admitted, time.perf_counter)
@@ -121,7 +121,7 @@ class Router:
         self._watch([one for one, _ in step])
 
     def _hear(self, outcomes: Sequence[CallOutcome]) -> None:
-        """Act on what a client says of the rounds that it was given."""
+        """Act on the outcomes that a client reports."""
         with self._ending():
             self._act([one for outcome in outcomes for one in self._heard(outcome)])
 
@@ -139,7 +139,7 @@ class Router:
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
-        """End the router with what fails inside: of what a timer calls, asyncio would only log it."""
+        """End the router if something inside fails; asyncio would only log what fails in a timer."""
         try:
             yield
         except Exception as wrong:
@@ -151,7 +151,7 @@ class Router:
     # --- what is asked
 
     def _admitted(self, gathered: Sequence[Delivery]) -> list[Taken]:
-        """Pick what is to be answered: not what is no drawing, what nobody waits for, or what is being answered already."""
+        """Select the drawings to answer: without other records, superseded previews, and drawings under way already."""
         drawings: list[tuple[DrawingSubmitted, Delivery]] = []
         for delivery in gathered:
             drawing = read(delivery.record, STAGE)
@@ -179,7 +179,7 @@ class Router:
         return admitted
 
     def _begin(self, taken: Sequence[Taken]) -> RoundSteps:
-        """Begin their rounds, with the answers of the models that are here."""
+        """Begin the rounds of drawings, with the answers of the models in this process."""
         if not taken:
             return []
         lineup = Lineup.of(self._models.table, self._batch_models)
@@ -209,7 +209,7 @@ class Router:
         return step
 
     def _watch(self, rounds: Sequence[Round]) -> None:
-        """Have `_tick` called when the first of these is due."""
+        """Schedule `_tick` for when the first of these is due."""
         due = {one: at for one in rounds if (at := one.due) is not None}
         if due:
             wait_s = max(_SOON_S, min(due.values()) - time.perf_counter())
@@ -238,7 +238,7 @@ class Router:
         return []
 
     def _told(self, one: Round, happened: Callable[[], Sequence[RoundAction]]) -> tuple[Round, Sequence[RoundAction]]:
-        """Tell a round what happened, unless it is over; gives what follows. One that fails is given up."""
+        """Tell a round what happened, unless it is over; return the actions that follow. A round that fails is given up."""
         if one not in self._taken:
             return one, ()
         try:
@@ -248,13 +248,13 @@ class Router:
             return one, ()
 
     def _give_up(self, one: Round, wrong: Exception) -> None:
-        """Reject the drawing of a round that fails: nothing is told it any more, and nobody answers it."""
+        """Reject the drawing of a round that fails; the round hears nothing more, and gets no answer."""
         _log.error("round failed", drawing_id=str(one.drawing.drawing.drawing_id), exc_info=wrong)
         one.give_up()
         self._reject(self._taken.pop(one), wrong)
 
     def _act(self, step: RoundSteps) -> None:
-        """Carry out what follows, and what follows from that; publish all of it at once."""
+        """Carry out actions, and those that follow from them; publish all events at once."""
         events: list[Event] = []
         published: Counter[Round] = Counter()
         left = deque(step)
@@ -277,7 +277,7 @@ class Router:
             self._send(events, partial(self._sent, published))
 
     def _asked(self, answerer: Answerer, rounds: Sequence[Round]) -> RoundSteps:
-        """Have rounds asked of somebody; gives what follows at once."""
+        """Let an answerer be asked about rounds; return the actions that follow at once."""
         client, step = self._clients[answerer], RoundSteps()
         for one in rounds:
             if one not in self._taken:

@@ -1,9 +1,9 @@
-"""``python -m trainers``: sees that every batch model answers, archives examples, carries out commands (way 3, REBUILD).
+"""``python -m trainers``: makes every batch model answer, archives examples, carries out commands (way 3, REBUILD).
 
-Threads, each a loop that can die with the process at any time: the archive, the observations, the commands as they come, the
-rebuilds one after another, what changes who answers (a thread a model, so that nothing waits for a rebuild or for another
-model's endpoint), the watch over the endpoints. A loop that breaks ends the process, and the supervisor starts it again; what
-it was at is on the log.
+It runs threads, each a loop that can die with the process at any time: the archive, the observations, the commands as they
+come, the rebuilds one after another, the changes of versions (a thread a model, so that none waits for a rebuild or for another
+model's endpoint), and the watch over the endpoints. A loop that fails ends the process, and the supervisor starts it again; its
+unfinished work is on the log.
 """
 
 import contextvars
@@ -155,7 +155,7 @@ class Trainer:
         self._start("rebuilds", lambda: self._rebuild(rebuilder))
 
     def _bring(self, bases: BaseModels, model: str) -> None:
-        """Begin to make a model answer, in a thread of its own; do nothing if that is under way already."""
+        """Start to make a model answer, in a thread of its own; do nothing if that is under way already."""
         if model in self._bringing:
             return
         self._bringing.add(model)
@@ -169,7 +169,7 @@ class Trainer:
         self._start(f"bring {model}", bring)
 
     def _look(self, monitor: EndpointMonitor) -> None:
-        """Look at the endpoints again and again."""
+        """Check the endpoints again and again."""
         while not self._stop.is_set():
             monitor.look()
             if self._settings.alive_file:
@@ -223,7 +223,7 @@ class Trainer:
                 rebuilder.failed(command, error)
 
     def _next(self, due: Callable[[], list[T]]) -> T:
-        """Wait until something is due, and return the first of it."""
+        """Wait until a command is due, and return the first."""
         while True:
             with self._heard:
                 commands = due()
@@ -277,7 +277,7 @@ class Trainer:
             self._stop.set()
 
     def close(self, timeout_s: float) -> None:
-        """Wait a short while for the loops, then let go of the bus."""
+        """Wait a short while for the loops, then close the bus."""
         deadline = time.monotonic() + timeout_s
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))

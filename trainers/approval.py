@@ -1,8 +1,8 @@
-"""Publishes approvals that people give or take in SageMaker's model registry (way 3, REBUILD).
+"""Publishes approvals that people give or withdraw in SageMaker's model registry (way 3, REBUILD).
 
-The gate approves or refuses a version when it is registered. Whoever may write to the registry, from a console or by
-UpdateModelPackage, can overrule it, either way; from then on its ModelPublished says so, and every reader of the log
-follows it. Twice is harmless: nothing is published that the log has already.
+The gate approves or refuses a version when it is registered. Anybody who may write to the registry, from a console or by
+UpdateModelPackage, can overrule it; from then on the version's ModelPublished says so, and every reader of the log follows.
+Twice is harmless: nothing is published that the log has already.
 """
 
 from trainers.model_log import ModelLog
@@ -14,7 +14,7 @@ class Approvals:
     """Publishes which versions the registry approves."""
 
     def __init__(self, model_log: ModelLog, promoter: Promoter, registry: Registry) -> None:
-        """Bring together the log, who writes to it, and the registry."""
+        """Keep the folded log, the promoter and the registry."""
         self._model_log = model_log
         self._promoter = promoter
         self._registry = registry

@@ -1,6 +1,6 @@
-"""The versions that are in the repository, and what makes every batch model answer (way 3, REBUILD).
+"""Makes every batch model answer, with its base from the repository if need be (way 3, REBUILD).
 
-Nobody can play before `BaseModels.bring` is done, so nothing here imports more than boto3. A model that cannot be served here
+Nobody can play before `BaseModels.bring` is done, so this module imports no more than boto3. A model that cannot be served here
 keeps nobody from playing: its endpoint is shown as unavailable with the reason, and it is tried again.
 """
 
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class NoBase(RuntimeError):
-    """The repository has no base version of a model, or none that may answer; the message says so to people."""
+    """The repository has no base version of a model, or none that may answer; the message is for people."""
 
 
 class BaseModels:
@@ -51,7 +51,7 @@ class BaseModels:
         """Make a model answer: with the version that the log names, else with the endpoint's, else with the base.
 
         Registers the base, publishes again from the registry what a lost log has forgotten, and repairs an endpoint that serves
-        something else. A model that cannot be served is told as it is. Twice is harmless.
+        something else. A model that cannot be served is published as unavailable. Twice is harmless.
 
         Returns:
             Whether it answers.
@@ -65,7 +65,7 @@ class BaseModels:
         return True
 
     def worth_trying(self, model: str) -> bool:
-        """Say whether to try again to make a model answer: a minute has passed, or the reason may be gone."""
+        """Return whether to try again to make a model answer: a minute has passed, or the reason may be gone."""
         tried, signs = self._tried.get(model, (-RETRY_S, ()))
         return time.monotonic() - tried > RETRY_S or signs != self._signs(model)
 
@@ -103,7 +103,7 @@ class BaseModels:
             raise NoBase(f"this repository has no base version of {model}: `gamenight train {model} --base` makes one")
 
     def _base(self, model: str) -> ModelPublished | None:
-        """The version that is in the repository, registered and published; None if there is none."""
+        """Return the base in the repository, registered and published; None if there is none."""
         path = self._images[model] / "base" / "model.tar.gz"
         if not path.is_file():
             return None
@@ -132,7 +132,7 @@ class BaseModels:
         return published
 
     def _tell(self, model: str, error: Exception) -> None:
-        """Say that a model cannot be served, and why; once."""
+        """Publish once that a model cannot be served, and why."""
         try:
             there = self._serving.seen(model)
         except (ClientError, BotoCoreError):

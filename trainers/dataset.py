@@ -1,4 +1,4 @@
-"""The data that a rebuild learns from and is judged on: MNIST and the players' labelled drawings (way 3, REBUILD).
+"""Makes the dataset of a rebuild, for training and for judging: MNIST and the players' labelled drawings (way 3, REBUILD).
 
 The pure part makes the same bytes from the same examples, in whatever order and however often they come; a dataset's name is
 the digest of those bytes. `read_archive`, `read_mnist` and `store` read and write files and S3.
@@ -42,7 +42,7 @@ class Feedback:
     player_id: str
     revision: int
     label: int | None
-    """The digit that it is; None: the player withdrew their correction."""
+    """The digit drawn; None: the player withdrew their correction."""
     raster: bytes | None
     """784 pixels; None: no model has read the drawing."""
 
@@ -91,8 +91,8 @@ def is_held_back(drawing_id: str, share: float) -> bool:
 def usable(examples: Iterable[Feedback]) -> list[Feedback]:
     """Return what can be learned from: the latest correction of each drawing that has a label and pixels, each picture once.
 
-    The same pixels with the same label are kept once however many drawings they came as, the earliest of them, so that a
-    replayed drawing neither counts double nor stands on both sides of the split.
+    Of several drawings with the same pixels and label only the earliest is kept, so that a replayed drawing neither counts
+    double nor is on both sides of the split.
     """
     latest: dict[str, Feedback] = {}
     for example in examples:

@@ -1,6 +1,6 @@
-"""Watches endpoints and approvals, publishes their changes, and brings back what does not answer (way 3, REBUILD).
+"""Watches endpoints and approvals, publishes their changes, and repairs endpoints that do not answer (way 3, REBUILD).
 
-A list of all endpoints, read every few seconds, says which have changed; only those are looked at. The versions of one model
+A list of all endpoints, read every few seconds, tells which have changed; only those are described. The versions of one model
 are listed from the registry each time.
 """
 
@@ -35,15 +35,15 @@ class EndpointMonitor:
         worth_trying: Callable[[str], bool],
         bring: Callable[[str], None],
     ) -> None:
-        """Keep what it looks at.
+        """Keep the parts.
 
         Args:
             model_log: The log, folded.
             serving: The endpoints.
-            promoter: Publishes changes, and takes away versions that nothing names.
+            promoter: Publishes changes, and removes versions that no event names.
             approvals: Publishes which versions the registry approves.
-            worth_trying: Says whether to try again to make a model answer.
-            bring: Begins to make a model answer; does nothing if that is under way already.
+            worth_trying: Tells whether to try again to make a model answer.
+            bring: Starts to make a model answer; does nothing if that is under way already.
         """
         self._model_log = model_log
         self._serving = serving
@@ -55,7 +55,7 @@ class EndpointMonitor:
         self._turns = itertools.cycle(model_log.roster.batch)
 
     def look(self) -> None:
-        """Look once. An outage of SageMaker is not told here: the endpoints' answers show it, and it passes."""
+        """Check once. An outage of SageMaker is not published here: the endpoints' answers show it, and it passes."""
         try:
             stamps = self._serving.stamps()
             for model in self._model_log.roster.batch:

@@ -1,7 +1,7 @@
 """Compares a candidate with the champion on the same pictures, with the code that would serve them (way 3, REBUILD).
 
-A temporary endpoint with a variant for each is asked about MNIST's 10,000 test images and the held-back drawings; the endpoint
-that answers players is left alone.
+Both answer MNIST's 10,000 test images and the held-back drawings, as variants of a temporary endpoint; the endpoint that
+answers players is left alone.
 """
 
 from collections.abc import Callable
@@ -29,8 +29,8 @@ def compare(
     """Return the marks of the candidate and of the champion; None if there is no champion yet.
 
     Args:
-        serving: Where the temporary endpoint is made; it is deleted afterwards.
-        candidate: The version that asks to be promoted.
+        serving: Makes the temporary endpoint, and deletes it afterwards.
+        candidate: The version to be promoted.
         champion: The version that answers the players now; None if there is none.
         mnist: MNIST's test images.
         held_back: Drawings that neither version was trained on; may be empty.

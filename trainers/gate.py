@@ -1,8 +1,8 @@
 """Decides whether a candidate may answer the players (way 3, REBUILD). Pure.
 
-A version reaches players only if it keeps what is known (MNIST's test images) and is no worse for those who corrected it (the
-held-back drawings). Both versions are asked the same pictures through the same serving code, so they are compared picture by
-picture: what both get right, or both wrong, says nothing, and the rest is a coin that must not be loaded against the candidate.
+A version reaches players only if it still knows MNIST (its test images) and is no worse on players' own drawings (the held-back
+ones). Both versions answer the same pictures through the same serving code, so they are compared picture by picture: pictures
+that both get right, or both wrong, tell nothing; the rest must not favour the champion by more than chance.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MNIST_SLACK: Final = 0.001
 MNIST_MOST: Final = 0.003
 """How far below the champion a candidate may be at most, whatever the test of chance says."""
 LEAST_HELD_BACK: Final = 30
-"""Fewer held-back drawings than this say nothing."""
+"""With fewer held-back drawings than this, they are not compared."""
 LIKELY: Final = 0.05
 """A loss counts if chance alone gives it less often than this."""
 
@@ -56,12 +56,13 @@ def least(own: float | None) -> float:
 def judge(own_least: float | None, candidate: Marks, champion: Marks | None) -> GateDecision:
     """Decide whether the candidate may replace the champion, and say why.
 
-    The first version of a model, which has no champion to be compared with, needs its least accuracy and no more.
+    The first version of a model, which has no champion to be compared with, needs the least accuracy only.
 
-    Refused if its MNIST accuracy is under the least of its model; or if it loses to the champion by more than chance (one-sided
-    sign test over the pictures that one of the two got right, `LIKELY`), on MNIST with more than `MNIST_SLACK` lost, or on at
-    least `LEAST_HELD_BACK` held-back drawings; or if more than `MNIST_MOST` is lost. Of 60 MNIST pictures that two equal models
-    disagree about, chance alone gives one of them 11 fewer in one case of ten: too often for ten pictures to be a verdict.
+    It is refused if its MNIST accuracy is under the least of its model; or if it loses to the champion by more than chance
+    (one-sided sign test over the pictures that one of the two got right, `LIKELY`), on MNIST with more than `MNIST_SLACK` lost,
+    or on at least `LEAST_HELD_BACK` held-back drawings; or if more than `MNIST_MOST` is lost. Of 60 MNIST pictures that two
+    equal models disagree about, chance alone gives one of them 11 fewer in one case of ten: too often for ten pictures to be a
+    verdict.
 
     Source:
         Dietterich 1998, "Approximate statistical tests for comparing supervised classification learning algorithms".

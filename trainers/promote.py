@@ -1,8 +1,8 @@
-"""Changes which version answers the players and which candidate stands beside it, then publishes it (way 3, REBUILD).
+"""Changes which version answers the players and which candidate is beside it, then publishes the change (way 3, REBUILD).
 
 A model's endpoint has the champion with all the traffic, and the last good version and the candidate with none, so that a
-rollback only shifts weights. The order matters: a version is on the endpoint, and has answered, before an event names
-it; and it stays until another event has replaced that one. A version that no event names any more goes later (`tidy`), since
+rollback only shifts weights. The order matters: a version is on the endpoint, and has answered, before an event names it,
+and it stays until another event has replaced that one. A version that no event names any more is removed later (`tidy`), since
 its removal restarts the others. A model's endpoint has one change at a time, and each change can be repeated.
 """
 
@@ -54,7 +54,7 @@ class Promoter:
         say(self._bus, self._model_log, event)
 
     def amend(self, model: str, version: str, **changed: object) -> ModelPublished:
-        """Publish a version with some fields changed, if they differ; return the version as it then is."""
+        """Publish a version with some fields changed, if they differ; return the version after that."""
         with self._amending:  # both steering and the monitor read an entry and then write it; the lock is never held for long
             before = self._model_log.published(model)[version]
             after = before.model_copy(update=changed)
@@ -65,7 +65,7 @@ class Promoter:
     def promote(self, published: ModelPublished, note: str, *, back: bool = False) -> ModelPromoted:
         """Let a version answer the players; return the event that says so.
 
-        Twice is harmless: a version that answers already is left so, and nothing is published.
+        Twice is harmless: if the version answers already, nothing is changed or published.
 
         Args:
             published: The version.
@@ -217,6 +217,6 @@ class Promoter:
 
 
 def _without(first: ModelPublished, others: list[ModelPublished]) -> list[ModelPublished]:
-    """Return each of the others once, without the first."""
+    """Return each of the other versions once, without the first."""
     by_version = {other.version: other for other in others if other.version != first.version}
     return list(by_version.values())

@@ -1,6 +1,6 @@
 """Rebuilds a batch model, from the command to the version that answers (way 3, REBUILD).
 
-The steps: archive > dataset > training job > evaluation > gate > registry > endpoint. Every step finds out whether it was done
+The steps are archive, dataset, training job, evaluation, gate, registry, endpoint. Every step checks whether it was done
 before: the dataset by its digest, the job by its name, the version by its command in the registry. So a rebuild that was
 interrupted anywhere is resumed by carrying out the same command again.
 """
@@ -29,9 +29,9 @@ from trainers.serving import Serving
 SHARES: Final = {
     "queued": 0.0, "archive": 0.01, "dataset": 0.03, "training": 0.1, "evaluation": 0.8, "gate": 0.94, "endpoint": 0.95,
 }  # fmt: skip
-"""The share of a rebuild that is done when each step begins; training advances from its own share to that of evaluation."""
+"""The share of a rebuild that is done when each step begins; training goes from its own share to that of evaluation."""
 MAX_LOG: Final = 200
-"""Most lines of the job's log in one event."""
+"""The most lines of the job's log in one event."""
 
 log = structlog.get_logger()
 
@@ -56,19 +56,19 @@ class Rebuilder:
         approvals: Approvals,
         pause: Pause,
     ) -> None:
-        """Bring together what a rebuild needs.
+        """Keep the parts that a rebuild needs.
 
         Args:
             settings: Give rounds, weights, seed and images.
-            bus: Where progress is published.
+            bus: Publishes the progress.
             blobs: The bucket.
             archive_now: Brings the archive up to the log's end, and returns how many examples were added.
             model_log: The log, folded.
             serving: The endpoints.
-            promoter: Lets a version answer.
-            registry: Where versions are kept.
+            promoter: Promotes a version.
+            registry: Keeps the versions.
             approvals: Asks the registry whether a version is approved, before it is promoted.
-            pause: Waits; raises when the trainer is to stop.
+            pause: Waits; raises when the trainer must stop.
         """
         self._settings = settings
         self._bus = bus
@@ -83,7 +83,7 @@ class Rebuilder:
         self._jobs = jobs.Jobs(settings, pause)
 
     def carry_out(self, command: RetrainModel) -> None:
-        """Rebuild, and promote if the gate lets it pass.
+        """Rebuild, and promote the version if the gate approves.
 
         Raises:
             Exception: Whatever went wrong; the caller publishes it with `failed`.
@@ -229,7 +229,7 @@ class Teller:
     """Publishes the progress of one rebuild."""
 
     def __init__(self, bus: Bus, model_log: ModelLog, command: RetrainModel, version: str) -> None:
-        """Keep the command and the version that are told of."""
+        """Keep the command and the version to report on."""
         self._bus = bus
         self._model_log = model_log
         self._command = command
@@ -238,18 +238,18 @@ class Teller:
         self._message = ""
 
     def step(self, step: str, message: str) -> None:
-        """Say that a step begins."""
+        """Publish that a step begins."""
         self._message = message
         log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         self._say(step, SHARES[step], message)
 
     def onward(self, step: str, fraction: float, message: str = "", lines: Sequence[str] = ()) -> None:
-        """Say how far a step is; this is published at most twice a second, unless there are log lines."""
+        """Publish the progress of a step, at most twice a second unless there are log lines."""
         if lines or time.monotonic() - self._told >= jobs.POLL_S:
             self._say(step, fraction, message or self._message, lines)
 
     def end(self, step: str, message: str) -> None:
-        """Say how the rebuild ended: done, refused or failed."""
+        """Publish how the rebuild ended: done, refused or failed."""
         log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         self._say(step, 1.0, message)
 

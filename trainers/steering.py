@@ -1,8 +1,8 @@
 """Carries out operators' commands on which version answers, or refuses them with a reason (way 3, REBUILD).
 
-`refusal` is pure and says what on the log forbids a command; `Steering` makes sure that the log has the registry's latest
-approval of the version, and does the rest. Twice is harmless: a command that is settled is no longer due (trainers.model_log),
-and what it asks for is left alone if it is so already.
+`refusal` is pure and returns what on the log forbids a command; `Steering` makes sure that the log has the registry's latest
+approval of the version, and does the rest. Twice is harmless: a settled command is no longer due (trainers.model_log), and a
+command whose result is there already changes nothing.
 """
 
 import time
@@ -86,7 +86,7 @@ def _against_trial(model_log: ModelLog, command: TryVersion) -> str | None:
 
 
 def _is_past(model_log: ModelLog, command: TryVersion) -> bool:
-    """Say whether the candidate that a command names is no longer the candidate."""
+    """Return whether the candidate that a command names is no longer the candidate."""
     candidate = model_log.candidate(command.target)
     return command.failed is not None and (candidate is None or candidate.version != command.failed)
 
@@ -105,7 +105,7 @@ def _against_policy(model_log: ModelLog, command: SetPolicy) -> str | None:
 
 
 def parts_after(before: Mapping[str, str], command: SetPolicy) -> dict[str, str]:
-    """Return the part of each model that is not simply shown, as it is after a command."""
+    """Return the part of each model that is not ``shown``, as it is after a command."""
     return {model: part for model, part in {**before, **command.parts}.items() if part != "shown"}
 
 
@@ -151,7 +151,7 @@ class Steering:
     def _note_failure(self, command: QuickCommand) -> None:
         """Record on the version's own entry, which outlives the command, that it was reported as broken.
 
-        That counts even where the command comes too late to change who answers.
+        That counts even if the command comes too late to change which version answers.
         """
         if isinstance(command, RollBackModel | TryVersion) and command.failed is not None:
             named = self._model_log.published(command.target).get(command.failed)
@@ -230,6 +230,6 @@ class Steering:
 
 
 def _note(command: PromoteModel | RollBackModel | TryVersion, version: ModelPublished | None = None) -> str:
-    """Say who asked for it and why, and who has overruled the gate on the version."""
+    """Return who gave the command and why, and who has overruled the gate on the version."""
     asked = f"{command.by}: {command.reason}" if command.reason else f"asked for by {command.by}"
     return f"{asked}; {version.gate}" if version and by_hand(version) else asked
