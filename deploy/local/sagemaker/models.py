@@ -61,7 +61,7 @@ class SageMakerModels:
     async def page(self, request: Document) -> Document:
         """Return a page of models, newest first."""
         models, token = _LISTING.page(self._state.all(KIND), request)
-        return {"SageMakerModels": models, "NextToken": token}
+        return {"Models": models, "NextToken": token}
 
     async def delete(self, request: Document) -> Document:
         """Delete a model; endpoints that serve it keep running."""
