@@ -1,4 +1,4 @@
-"""The API put together: players and watchers on sockets, operators and pages over HTTP (all ways). The wiring on one screen."""
+"""Wires the API: players and watchers on sockets, operators and pages over HTTP (all ways)."""
 
 import asyncio
 import time
@@ -44,11 +44,11 @@ from contracts.ports import Bus
 from contracts.settings import Settings
 
 MAX_SOCKETS = 2000
-"""Sockets of all kinds; one more is refused with 503."""
+"""How many sockets may be open, of all kinds; one more is refused with 503."""
 MAX_BODY = 65_536
-"""Bytes of the largest body that a route takes, unless it says otherwise."""
+"""The size of the largest body that a route accepts, in bytes, unless the route says otherwise."""
 READY_S = 30.0
-"""How long a start may take to read from the bus what players need, in seconds; it takes one unless the broker is slow."""
+"""How many seconds a start may take to read what players need from the bus; it takes one unless the broker is slow."""
 
 log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document: every event and topic of contracts/events.py, and the messages of /ws/play. Generated."""
+"""Generates the AsyncAPI 3 document: every event and topic of contracts/events.py, and the messages of /ws/play."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -44,9 +44,9 @@ def document(version: str) -> dict[str, Any]:
     channels["watch"] = {
         "address": "/ws/watch",
         "servers": [{"$ref": "#/servers/game"}],
-        "description": "The dashboard: a `snapshot` of models, scores, rebuilds and players; then `scores` of what changed "
-        "(absolute counts), `model` (as players are told, and `learned` and `endpoint` besides), `training` and `online`, at "
-        "most five times a second. It takes no messages.",
+        "description": "The dashboard: a `snapshot` of models, scores, rebuilds and players; then `scores` that changed "
+        "(absolute counts), `model` (as players are told, and also for `learned` and `endpoint`), `training` and `online`, at "
+        "most five times a second. It accepts no messages.",
         "messages": {},
     }
     return {
@@ -64,8 +64,8 @@ def document(version: str) -> dict[str, Any]:
         },
         "channels": channels,
         "operations": {
-            "said by players": _operation("receive", "play", from_player),
-            "said to players": _operation("send", "play", _TO_PLAYER),
+            "frames from players": _operation("receive", "play", from_player),
+            "frames to players": _operation("send", "play", _TO_PLAYER),
             **{f"events of {topic}": _operation("send", topic, [e for e in EVENTS if e.topic == topic]) for topic in TOPICS},
         },
         "components": {

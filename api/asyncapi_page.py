@@ -1,4 +1,4 @@
-"""The AsyncAPI document as a page: no script, nothing from elsewhere (all ways).
+"""Renders the AsyncAPI document as a page without scripts or outside resources (all ways).
 
 AsyncAPI's own component compiles schemas with eval when it is loaded, which no page here may: see decision 0001.
 """

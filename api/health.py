@@ -1,7 +1,7 @@
-"""Health says whether a drawing is answered by every model that is shown, and a correction learned (ways 1 and 2).
+"""Checks whether every model that is shown answers a drawing, and whether a correction is learned (ways 1 and 2).
 
-It finds out by sending probes over the bus, the whole way and back: see decisions 0005 and 0017. No probe is sent while
-nobody asks, or while players' own drawings and corrections show it. Each process of the stream layer has partitions of
+The check sends probes over the bus, the whole way and back: see decisions 0005 and 0017. No probe is sent while nobody
+asks, or while players' own drawings and corrections show the same. Each process of the stream layer has partitions of
 its own, so every partition is probed each time: whichever process is down, some partition does not answer.
 """
 
@@ -36,23 +36,23 @@ from contracts.ports import Record
 ACKNOWLEDGED_S: Final = 0.5
 """How long the broker may take to acknowledge a probe."""
 WITHIN_S: Final = 0.7
-"""How long the answers may take, with the acknowledgement."""
+"""How long the answers may take, the acknowledgement included."""
 OLDEST_S: Final = 1.0
-"""The greatest age of the answers behind a verdict when it is given."""
+"""The greatest age of the answers that a verdict is based on."""
 CACHED_S: Final = 0.2
-"""How long a verdict is given again, and how long a player's answered drawing vouches for its partition."""
+"""How long a verdict is reused, and how long a player's answered drawing proves that its partition works."""
 PAGES_S: Final = 0.9
-"""How long a verdict is given to pages, many of which may be open all day, unless its oldest answer is too old."""
+"""How long a verdict is reused for pages, many of which may be open all day, unless its oldest answer is too old."""
 SOON_S: Final = 0.15
 """All probes are answered within this time, unless something is missing."""
 LEARNED_S: Final = 0.7
 """How long an answer to a probe of corrections counts: each such probe leaves two small records for good."""
-HELD_UP: Final = f"it is held up: finding out takes it more than {OLDEST_S:.0f} s, and older answers are none"
+HELD_UP: Final = f"it is held up: a check takes it more than {OLDEST_S:.0f} s, and older answers do not count"
 """The cause when the API itself was held up and could not run in time."""
 
 _SEVEN = [[[90.0, 80.0], [190.0, 80.0], [130.0, 220.0]]]
 _JOINER: Final = "joiner"
-"""The stage that reads corrections first: it answers for its process when the whole way is not probed."""
+"""The stage that reads corrections first; it answers for its process when the whole way is not probed."""
 _WORKER: Final = "the learning worker is down, starting or behind"
 _REMEMBERED = 1000  # players' drawings that not all models have answered yet
 
@@ -62,7 +62,7 @@ class _Questions:
     """The probes that are sent to one partition."""
 
     drawing: Probe | None = None
-    """None: a player's drawing has shown it."""
+    """None: a player's drawing has shown that models answer."""
     correction: Probe | None = None
     """None: it is known that corrections are read here."""
 
@@ -73,20 +73,20 @@ class _Questions:
     @property
     def answered(self) -> set[str]:
         """Return the models that have answered; a model does not count if another answered in its place."""
-        guesses = self.drawing.asked.guesses if self.drawing is not None else {}
+        guesses = self.drawing.answers.guesses if self.drawing is not None else {}
         return {model for model, guess in guesses.items() if guess.fallback is None}
 
     @property
     def unlearned(self) -> frozenset[str]:
         """Return the stages that were asked and have not answered."""
-        return self.correction.asked.silent if self.correction is not None else frozenset()
+        return self.correction.answers.silent if self.correction is not None else frozenset()
 
 
 class Health:
-    """Sends probes as players send drawings and corrections, when somebody asks and no player just did.
+    """Sends probes as players send drawings and corrections, when somebody asks for the health and no player just played.
 
-    Each time, every partition is asked for an answer to a drawing, and whether its corrections are read. The whole way of a
-    correction leaves records for good, so only one partition is asked for that, in turn, and with it those that gave
+    Each check probes on every partition whether a drawing is answered and whether corrections are read. A probe that goes the
+    whole way of a correction leaves records for good, so each check sends it on one partition, in turn, and on those that gave
     no answer the last time.
     """
 

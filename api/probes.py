@@ -1,6 +1,6 @@
 """Probes: questions that are published on the bus and answered over it, by models and by learners (ways 1 and 2).
 
-`Asked` is one question with its answers so far, as values: it is pure. `Probes` publishes questions and waits. Both
+`ProbeAnswers` is one question with its answers so far, as values: it is pure. `Probes` publishes questions and waits. Both
 predictions for apps and the health of the game are asked this way. Twice is harmless: an answer is known by who gives it.
 """
 
@@ -16,7 +16,7 @@ from contracts.events import PLAYER_PARTITIONS, CorrectionProbed, DrawingSubmitt
 from contracts.ports import Bus, Record
 from producers.placement import partition_of
 
-Answer = GuessMade | GuessMissed | ReceiptProbed
+ProbeAnswer = GuessMade | GuessMissed | ReceiptProbed
 
 
 def why_missed(miss: GuessMissed) -> str:
@@ -25,7 +25,7 @@ def why_missed(miss: GuessMissed) -> str:
 
 
 @dataclass(slots=True)
-class Asked:
+class ProbeAnswers:
     """A question: who is asked, and who has answered what."""
 
     whom: frozenset[str]
@@ -37,7 +37,7 @@ class Asked:
     learned: set[str] = field(default_factory=set)
     """The stages that a probe of a correction has passed."""
 
-    def apply(self, event: Answer) -> None:
+    def apply(self, event: ProbeAnswer) -> None:
         """Apply an answer, or a miss."""
         if isinstance(event, ReceiptProbed):
             self.learned.add(event.stage)
@@ -59,17 +59,17 @@ class Probe:
 
     def __init__(self, whom: Collection[str], kept: "asyncio.Future[Record]") -> None:
         """Keep who is asked, and the future of the broker's acknowledgement."""
-        self.asked = Asked(frozenset(whom))
+        self.answers = ProbeAnswers(frozenset(whom))
         self.kept = kept
         """Done when the broker has acknowledged the question, or refused it."""
         self._complete = asyncio.Event()
-        if not self.asked.silent:
+        if not self.answers.silent:
             self._complete.set()
 
-    def apply(self, event: Answer) -> None:
+    def apply(self, event: ProbeAnswer) -> None:
         """Apply an answer, and wake those who wait if it was the last."""
-        self.asked.apply(event)
-        if not self.asked.silent:
+        self.answers.apply(event)
+        if not self.answers.silent:
             self._complete.set()
 
     async def complete(self) -> None:
@@ -87,7 +87,7 @@ class Probes:
         self._bus = bus
         self._pending: dict[UUID, Probe] = {}
 
-    def apply(self, event: Answer) -> None:
+    def apply(self, event: ProbeAnswer) -> None:
         """Apply an event from the bus; nothing happens if it answers no question of this process."""
         probe = self._pending.get(event.probe_id if isinstance(event, ReceiptProbed) else event.drawing_id)
         if probe is not None:

@@ -1,18 +1,18 @@
-"""A verdict on the game's health: its status, and what is missing (ways 1 and 2). Pure."""
+"""Defines the verdict on the game's health: its status, and what is missing (ways 1 and 2). Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """How the game is."""
+    """The status of the game."""
 
     OK = "ok"
     """A drawing is answered by every model that is shown, and a correction is learned."""
     DEGRADED = "degraded"
-    """It can be played; what is missing is named."""
+    """The game can be played, but something is missing."""
     UNAVAILABLE = "unavailable"
-    """It cannot be played."""
+    """The game cannot be played."""
 
 
 @dataclass(frozen=True, slots=True)

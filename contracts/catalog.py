@@ -1,7 +1,7 @@
-"""What models.v1 says: versions, champions, candidates, endpoints, snapshots, rebuilds, and the policy. Pure.
+"""Folds models.v1: versions, champions, candidates, endpoints, snapshots, rebuilds, and the policy. Pure.
 
-It is the one fold of that topic. The router has a view of it that says whom to ask (`streams.routing.Table`), the pages one of
-the state of all models (`api.folds.model_board.ModelBoard`), the trainer one of what is to be done (`trainers.model_log`).
+It is the only fold of that topic, with three views: the router's routing table (`streams.routing.Table`), the pages' board of
+all models (`api.folds.model_board.ModelBoard`), and the trainer's list of due commands (`trainers.model_log`).
 
 A catalog is a value: `apply` returns the next one and changes nothing, so any thread may read it. Each
 event is the whole entry of its slot, and the newest record of a slot counts, whatever time it gives. So twice is harmless,
@@ -44,7 +44,7 @@ class Catalog:
     champions: Mapping[str, ModelPromoted] = field(default_factory=dict)
     """The version of each batch model that answers."""
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """By model and production variant: each version that was ever promoted."""
+    """Each version that was ever promoted, by model and production variant."""
     candidates: Mapping[str, CandidateSet] = field(default_factory=dict)
     """The last CandidateSet of each model, also if it removed the candidate (see `candidate`)."""
     endpoints: Mapping[str, EndpointSeen] = field(default_factory=dict)

@@ -1,7 +1,7 @@
-"""Strokes, and how they become the raster that every model reads (way 1, ANSWER). Pure.
+"""Turns strokes into the raster that every model reads (way 1, ANSWER). Pure.
 
 Strokes are data, pixels are derived: the same strokes give the same raster on every machine. `READER` names this
-derivation; it is bumped when a pixel may come out differently, because features are kept as they were read.
+derivation and changes when a pixel may change, since features are kept as they were read.
 """
 
 import math
@@ -17,7 +17,7 @@ MAX_STROKES: Final = 64
 MAX_POINTS: Final = 4096
 """The most points in all strokes of one drawing together."""
 MAX_SIDE: Final = 8192
-"""Largest canvas side, in CSS pixels."""
+"""The largest canvas side, in CSS pixels."""
 SIDE: Final = 28
 """Side of the raster, in pixels."""
 READER: Final = "raster-1"
@@ -37,7 +37,7 @@ Strokes = Annotated[list[Stroke], Len(1, MAX_STROKES)]
 
 
 class DrawingError(ValueError):
-    """The drawing cannot be read."""
+    """A drawing cannot be read."""
 
 
 class EmptyDrawing(DrawingError):
@@ -45,11 +45,11 @@ class EmptyDrawing(DrawingError):
 
 
 class OversizedDrawing(DrawingError):
-    """There are more strokes or points than a drawing may have."""
+    """A drawing has too many strokes or points."""
 
 
 def check_limits(strokes: Sequence[Sequence[Sequence[float]]]) -> None:
-    """Refuse a drawing that no model should be asked about.
+    """Refuse a drawing that is empty or too large.
 
     Raises:
         EmptyDrawing: If no stroke has a point.

@@ -1,8 +1,8 @@
-"""Every event of the bus, defined once: its fields, its topic and the field that orders it. Pure, but for the stamp `now`.
+"""Defines every event of the bus: its fields, its topic and the field that orders it. Pure, but for the stamp `now`.
 
 A record's value is the event as JSON (UTF-8), its key the value of ``key`` as text. Events are in the past tense, commands in
-the imperative. Optional fields are added freely; to rename, retype or remove one takes a new topic version. Readers ignore
-unknown fields. Every id is made by the writer and survives a resend, so that twice is once.
+the imperative. Optional fields are added freely; renaming, retyping or removing one takes a new topic version. Readers ignore
+unknown fields. The writer makes every id and keeps it when it sends again, so a record that comes twice counts once.
 """
 
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ DIGITS: Final = 10
 ONLINE_MODELS: Final = ("river",)
 """The models that learn from lessons.v1. A model's position here is its partition there: append only."""
 PERSONAL_MODEL: Final = "yours"
-"""Each player's own model: what they have taught, over what `river` knows."""
+"""Each player's own model: what they have taught it, on top of what `river` knows."""
 BLEND: Final = "everyone"
-"""The blend: no model of its own, but what all that answered in time say together."""
+"""The blend: the weighted guess of all models that answered in time."""
 
 Digit = Annotated[int, Field(ge=0, le=9)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -44,11 +44,11 @@ Name = Annotated[str, Field(max_length=200)]
 Resource = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,62})?$")]
 """The name of an endpoint or of its variant, which is part of an address; empty: there is none."""
 MAX_GUESSES: Final = 64
-"""Most guesses on one drawing, and so in an example: several times as many as there are models and candidates."""
+"""The most guesses on one drawing, and so in an example: several times the number of models and candidates."""
 MAX_CORRECTIONS: Final = 64
-"""Most corrections of a player on one drawing."""
+"""The most corrections of a drawing by its player."""
 MAX_EVENT: Final = 1_000_000
-"""Bytes of the largest event: the limit of every topic, less the frame around it."""
+"""The size of the largest event in bytes: the limit of every topic, less the frame around it."""
 
 
 def now() -> datetime:
@@ -57,7 +57,7 @@ def now() -> datetime:
 
 
 class Event(BaseModel):
-    """What all events have: a type, the time of writing, and where they go."""
+    """The base of all events: a type, the time of writing, and where the event goes."""
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64", allow_inf_nan=False
@@ -71,7 +71,7 @@ class Event(BaseModel):
 
     type: str
     at: Time = Field(default_factory=now)
-    """When it was written, UTC."""
+    """When the event was written, UTC."""
 
     def record_key(self) -> bytes:
         """Return the record's key on the bus."""
@@ -82,7 +82,7 @@ class Event(BaseModel):
         return self.model_dump_json().encode()
 
     def partition(self) -> int | None:
-        """Return the partition that it must go to; None: the one that its key hashes to."""
+        """Return the partition that the event must go to; None: the one that its key hashes to."""
         return None
 
 
@@ -93,7 +93,7 @@ class DrawingSubmitted(Event):
     """A player drew, or is still drawing, a digit.
 
     Written by api.play; read by streams (router, joiner). A final drawing is acknowledged to the player only after the broker
-    has it; a preview may be dropped when a later one is there. Twice is harmless: the first of a drawing_id counts.
+    has it; a preview may be dropped once a later one has come. Twice is harmless: the first event of a drawing_id counts.
     """
 
     topic: ClassVar[str] = "drawings.v1"
@@ -113,9 +113,9 @@ class DrawingSubmitted(Event):
     asked: Digit | None = None
     """The digit the player was asked to draw, if they were."""
     probe: bool = False
-    """A question that is no part of the game, of the system to itself or of an app; never final, always answered."""
+    """Whether the API itself or an app asks, outside the game; a probe is never final, and always answered."""
     raster: Annotated[bytes, Field(min_length=784, max_length=784)] | None = None
-    """Given instead of strokes, on probes only: 28 x 28 pixels, row by row, one byte each, 0 is paper."""
+    """Pixels instead of strokes, on probes only: 28 x 28, row by row, one byte each, 0 is paper."""
     models: Annotated[list[ModelName], Field(max_length=MAX_GUESSES)] | None = None
     """The models that are asked, on probes only; None: all that answer."""
 
@@ -124,11 +124,11 @@ class DrawingSubmitted(Event):
         if self.raster is None:
             check_limits(self.strokes)
         elif self.strokes:
-            raise ValueError("strokes and a raster: one of them is the drawing")
+            raise ValueError("a drawing has strokes or a raster, not both")
         if self.probe and self.final:
             raise ValueError("a probe is never final")
         if not self.probe and (self.raster is not None or self.models is not None):
-            raise ValueError("only a probe has a raster, or says who is asked")
+            raise ValueError("only a probe may have a raster, or name the models to ask")
         return self
 
 
@@ -143,7 +143,7 @@ Embedding = Annotated[bytes, Field(max_length=16_384), AfterValidator(_floats)]
 
 
 class Features(BaseModel):
-    """A drawing as the models read it: kept with the guess, so that nobody has to read it again."""
+    """A drawing as the models read it, kept with the guess so that nobody has to read it again."""
 
     model_config = Event.model_config
 
@@ -151,7 +151,7 @@ class Features(BaseModel):
     """28 x 28 pixels, row by row, one byte each; 0 is paper."""
     embedding: Embedding
     reader: Name
-    """Which raster derivation and which embedding network: ``raster-1/<digest>``."""
+    """Names the raster derivation and the embedding network: ``raster-1/<digest>``."""
 
 
 Role = Literal["champion", "canary", "shadow"]
@@ -161,8 +161,8 @@ Role = Literal["champion", "canary", "shadow"]
 class GuessMade(Event):
     """One model's answer to one drawing.
 
-    Written by streams (router); read by api.relay. Whoever learns reads `DrawingAnswered`. Twice is harmless: the first of a
-    `guess_id` counts.
+    Written by streams (router); read by api.relay. Learners read `DrawingAnswered` instead. Twice is harmless: the first event
+    of a `guess_id` counts.
     """
 
     topic: ClassVar[str] = "guesses.v1"
@@ -173,28 +173,28 @@ class GuessMade(Event):
     player_id: PlayerId
     model: ModelName
     version: Version
-    """The version that answered, as the endpoint itself said it."""
+    """The version that answered, as the endpoint itself named it."""
     label: Digit
     probabilities: Probabilities
     final: bool
-    """Whether the drawing is finished: False on a `PreviewGuessed`, unless an answer to a finished one is said again."""
+    """Whether the drawing is finished: False on a `PreviewGuessed`, unless it repeats a guess on a finished drawing."""
     hops: Annotated[dict[Name, Milliseconds], Field(max_length=16)]
-    """Milliseconds of each hop on the way, in order: ``bus_in``, ``read``, ``wait``, ``model``."""
+    """How long each hop took, in milliseconds, in order: ``bus_in``, ``read``, ``wait``, ``model``."""
     table: Name = ""
-    """The routing table that was in force: changes with every model-version event."""
+    """The routing table that was in force; it changes with every event of models.v1 that changes a version or the policy."""
     features: Features | None = None
-    """The drawing as it was read; only on older guesses, before `DrawingAnswered`, of online models on final drawings."""
+    """The drawing as the models read it; only on guesses of online models that are older than `DrawingAnswered`."""
     fallback: Text | None = None
     """Why this model or version answered in the place of another; None: it was its turn."""
     role: Role = "champion"
-    """The version's part. A shadow's guess is scored, and never shown."""
+    """The role of the version. A shadow's guess is scored, and never shown."""
     lead: ModelName | None = None
     """The model that this player is shown first for this drawing, by the policy in force."""
     lead_after: Count | None = None
-    """Where a bandit has picked `lead`: the number of the player's corrections with a label that it knew of, so that
-    the pick can be made again from the log."""
+    """If a bandit picked `lead`: the number of the player's corrections with a label that it knew, so that the pick can be
+    repeated from the log."""
     left_out: Annotated[dict[ModelName, Name], Field(max_length=MAX_GUESSES)] = {}
-    """On a blend: the models that are not in it, and why."""
+    """On a blend: the models that it leaves out, and why."""
 
     @property
     def guess_id(self) -> UUID:
@@ -203,11 +203,11 @@ class GuessMade(Event):
 
 
 class PreviewGuessed(GuessMade):
-    """One model's answer that is shown, and nothing else comes of it: to a drawing that is not finished, to a probe, or again.
+    """A guess that is only shown: on a preview, on a probe, or repeated for a drawing that was sent again.
 
-    Written by the router, and by the joiner for a drawing that came a second time: the first answers to it, whose sender has
-    not seen them. Read by api.relay. On a topic of its own, since most guesses are these, and whoever learns
-    would have to read them all to pass them by. Twice is harmless: it is only shown.
+    Written by the router, and by the joiner for a drawing that came a second time: it repeats the first answers, which the
+    sender has not seen. Read by api.relay. These guesses have a topic of their own, since they are the most, and learners would
+    have to read and skip them all. Twice is harmless: the guess is only shown.
     """
 
     topic: ClassVar[str] = "previews.v1"
@@ -216,10 +216,10 @@ class PreviewGuessed(GuessMade):
 
 
 class GuessMissed(Event):
-    """A model that was asked of a drawing and did not answer within its budget, or rests after failures.
+    """A model did not answer a drawing within its budget, or was not asked because it rests after failures.
 
-    Written by streams (router); read by api.relay. Only of final drawings and probes. Twice is harmless: a guess that is there
-    stands, whichever comes first.
+    Written by streams (router); read by api.relay. Only final drawings and probes have one. Twice is harmless: a guess of the
+    model counts instead, whichever comes first.
     """
 
     topic: ClassVar[str] = "guesses.v1"
@@ -231,12 +231,12 @@ class GuessMissed(Event):
     model: ModelName
     final: bool
     resting: bool
-    """Whether it rests: it was not even asked, and is tried again by itself; False: it was too slow for this drawing."""
+    """Whether the model rests: it was not asked, and is tried again later; False: it was too slow for this drawing."""
     why: Text
 
 
 class AnswerGuess(BaseModel):
-    """One model's guess among all of a drawing: what a `GuessMade` says beyond its drawing, player and lead."""
+    """One model's guess within a `DrawingAnswered`: the fields of a `GuessMade` without drawing, player and lead."""
 
     model_config = Event.model_config
 
@@ -252,15 +252,15 @@ class AnswerGuess(BaseModel):
 
     @property
     def shadow(self) -> bool:
-        """Whether nobody was shown it. A drawing has one guess of a model, and one of its shadow."""
+        """Whether nobody was shown the guess. A drawing has one guess of a model, and one of its shadow."""
         return self.role == "shadow"
 
 
 class DrawingAnswered(Event):
-    """All guesses on a finished drawing, and the drawing as the models read it, once: for those who learn.
+    """All guesses on a finished drawing, and the drawing as the models read it, for the learners.
 
     Written by streams (router) when every model has answered or was given up, at the latest at the blend's deadline; guesses
-    that come later follow in another one, without the features. Read by the joiner; who shows guesses reads each as it comes,
+    that come later follow in another one, without the features. Read by the joiner; the API reads each guess as it comes,
     as GuessMade. The parts of a drawing are put together by model and shadow, so twice is harmless: the first of each counts.
     """
 
@@ -273,13 +273,13 @@ class DrawingAnswered(Event):
     guesses: Annotated[list[AnswerGuess], Field(max_length=MAX_GUESSES)]
     """The guesses in the order in which they came; one of each model, and one of its shadow."""
     missed: Annotated[dict[ModelName, Text], Field(max_length=MAX_GUESSES)] = {}
-    """The models that did not answer within the budget or rest, and why: they will not answer any more."""
+    """The models that did not answer within the budget or rest, and why; they will not answer any more."""
     features: Features | None = None
-    """The drawing as it was read; None: this is a later part, and the first one has it."""
+    """The drawing as the models read it; None: this is a later part, and the first part has it."""
     lead: ModelName | None = None
     """The model that this player is shown first for this drawing, by the policy in force."""
     lead_after: Count | None = None
-    """Where a bandit has picked `lead`: see `GuessMade.lead_after`."""
+    """If a bandit picked `lead`: see `GuessMade.lead_after`."""
 
     def made(self) -> list[GuessMade]:
         """Return its guesses as they were shown, each at the time of this event."""
@@ -292,10 +292,10 @@ class DrawingAnswered(Event):
 
 
 class CorrectionGiven(Event):
-    """A player told us what they drew: a wrong guess put right, a right one confirmed, or an earlier correction changed.
+    """A player said what they drew: they put a guess right, confirmed one, or changed an earlier correction.
 
     Written by api.play; read by the joiner. A player's last correction of a drawing counts. Twice is harmless: a correction_id
-    that was seen has no effect.
+    that came before has no effect.
     """
 
     topic: ClassVar[str] = "corrections.v1"
@@ -312,8 +312,8 @@ class CorrectionGiven(Event):
 class CorrectionWithdrawn(Event):
     """A player withdrew their corrections of a drawing.
 
-    Written by api.play; read by the joiner. An id that names an earlier, already replaced correction changes nothing; any
-    other takes the drawing's label away. Twice is harmless: an id that is taken back stays so.
+    Written by api.play; read by the joiner. An id of a correction that was replaced already changes nothing; any other id
+    removes the drawing's label. Twice is harmless: a correction that is withdrawn stays withdrawn.
     """
 
     topic: ClassVar[str] = "corrections.v1"
@@ -321,16 +321,16 @@ class CorrectionWithdrawn(Event):
 
     type: Literal["CorrectionWithdrawn"] = "CorrectionWithdrawn"
     correction_id: UUID
-    """The correction that is taken back."""
+    """The correction that is withdrawn."""
     drawing_id: UUID
     player_id: PlayerId
 
 
 class DrawingSought(Event):
-    """The joiner got a correction of a drawing that it does not know, and looks for it on the log.
+    """The joiner got a correction of a drawing that it does not know, and looks for the drawing on the log.
 
-    Written by the joiner, and read by it alone: this stands behind all drawings that were on the partition before the
-    correction, so whoever has come here and has no such drawing knows that there is none. Twice is harmless: it is asked again.
+    Written by the joiner, and read by it alone: the event comes after all drawings that were on the partition before the
+    correction, so a joiner that reads it and has no such drawing knows that there is none. Twice is harmless: it looks again.
     """
 
     topic: ClassVar[str] = "drawings.v1"
@@ -342,20 +342,20 @@ class DrawingSought(Event):
 
 
 class Probed(Event):
-    """A question of api.health that goes the way of a correction and teaches nobody anything: is one learned?
+    """A probe of api.health, which goes the way of a correction to see whether one is learned; nobody learns from it.
 
-    Each that learns reads it where it reads what is learned, and passes it on where that goes.
+    Each learner reads the probe on the topic that it learns from, and passes it on to the next.
     """
 
     key: ClassVar[str] = "player_id"
 
     probe_id: UUID
     player_id: PlayerId
-    """The id of no player: it chooses the partition."""
+    """An id that no player has; it chooses the partition."""
 
 
 class CorrectionProbed(Probed):
-    """The question begins where a correction does.
+    """A probe of corrections was sent, as a correction is.
 
     Written by api.health; read by the joiner. Twice is harmless: it changes nothing.
     """
@@ -363,11 +363,11 @@ class CorrectionProbed(Probed):
     topic: ClassVar[str] = "corrections.v1"
     type: Literal["CorrectionProbed"] = "CorrectionProbed"
     only: Literal["joiner"] | None = None
-    """The one stage that is asked, which leaves nothing on topics that are kept for good. None: it goes the whole way."""
+    """The only stage that is probed, so that nothing stays on topics that are kept for good; None: every stage."""
 
 
 class ExampleProbed(Probed):
-    """The joiner has passed the question on.
+    """The joiner has passed a probe on.
 
     Written by the joiner; read by the scorer and the personal fold. Twice is harmless: it changes nothing.
     """
@@ -377,7 +377,7 @@ class ExampleProbed(Probed):
 
 
 class LessonProbed(Probed):
-    """The scorer has passed the question on.
+    """The scorer has passed a probe on.
 
     Written by the scorer; read by the learner. Twice is harmless: it changes nothing.
     """
@@ -392,9 +392,9 @@ class LessonProbed(Probed):
 
 
 class ReceiptProbed(Probed):
-    """The question has come to where a correction is learned.
+    """A probe has come to a stage that learns corrections.
 
-    Written by the learner and by the personal fold, and by the joiner where it alone is asked; read by api.health. Twice is
+    Written by the learner and by the personal fold, and by the joiner if it alone is probed; read by api.health. Twice is
     harmless: it is the same answer.
     """
 
@@ -405,7 +405,7 @@ class ReceiptProbed(Probed):
 
 
 class ShownGuess(BaseModel):
-    """A guess as it stood when the player spoke."""
+    """A guess as the player was shown it before their correction."""
 
     model_config = Event.model_config
 
@@ -414,13 +414,13 @@ class ShownGuess(BaseModel):
     label: Digit
     probabilities: Probabilities
     latency_ms: Annotated[float, Field(ge=-1e12, le=1e12)]
-    """Milliseconds from the API's receipt of the drawing to the guess."""
+    """Milliseconds from the arrival of the drawing at the API to the guess."""
     shadow: bool = False
-    """Whether it was not shown: then it counts for its version, and for nothing else."""
+    """Whether the guess was not shown: then it counts for its version, and for nothing else."""
 
 
 class GivenLabel(BaseModel):
-    """A label that the player gave a drawing, whether it stands or not."""
+    """A label that the player gave a drawing, whether it still counts or not."""
 
     model_config = Event.model_config
 
@@ -429,10 +429,10 @@ class GivenLabel(BaseModel):
 
 
 class ExampleLabelled(Event):
-    """A drawing, the guesses on it, and the player's latest label: the hinge of the whole system.
+    """A drawing, the guesses on it, and the player's latest label, joined.
 
-    Written by the joiner; read by whatever learns, measures or archives. The highest revision of a drawing_id replaces all
-    earlier ones; twice is harmless for that reason.
+    Written by the joiner; read by all that learn, measure or archive. Twice is harmless: the highest revision of a drawing_id
+    replaces all earlier ones.
     """
 
     topic: ClassVar[str] = "examples.v1"
@@ -446,17 +446,17 @@ class ExampleLabelled(Event):
     correction_id: UUID
     """The correction that this revision comes from."""
     label: Digit | None
-    """The digit that it is; None: the player withdrew their correction."""
+    """The digit drawn; None: the player withdrew their correction."""
     labels: Annotated[list[GivenLabel], Field(max_length=MAX_CORRECTIONS)] = []
-    """Each label that the player gave it so far, in their order, also those that were replaced or taken back: an online
-    model learns one after the other, since what came a moment earlier would have been learned too."""
+    """All labels that the player gave it so far, in order, with those that were replaced or withdrawn: an online model
+    learns one after the other, as if each had been learned at once."""
     asked: Digit | None = None
     drawn_at: Time
     strokes: Strokes
     width: Annotated[float, Field(gt=0, le=MAX_SIDE)]
     height: Annotated[float, Field(gt=0, le=MAX_SIDE)]
     features: Features | None
-    """The features as they were when the guess was made; None while no online model has answered."""
+    """The features at the time of the guess; None while no online model has answered."""
     guesses: Annotated[list[ShownGuess], Field(max_length=MAX_GUESSES)]
 
     @model_validator(mode="after")
@@ -464,7 +464,7 @@ class ExampleLabelled(Event):
         check_limits(self.strokes)
         if self.revision > 1 + len(self.guesses) + MAX_CORRECTIONS:
             raise ValueError(
-                f"revision {self.revision}: it stands on a drawing, {len(self.guesses)} guesses, {MAX_CORRECTIONS} corrections"
+                f"revision {self.revision} is too high for {len(self.guesses)} guesses and {MAX_CORRECTIONS} corrections"
             )
         return self
 
@@ -472,8 +472,8 @@ class ExampleLabelled(Event):
 class LessonTaught(Event):
     """An example as one online model learns it.
 
-    Written by the scorer; read by the learner. One totally ordered partition per online model, so that the model is a pure
-    function of a prefix. Twice is harmless: the learner skips a lesson_id that it holds.
+    Written by the scorer; read by the learner. Each online model has one totally ordered partition, so that it is a pure
+    function of a prefix. Twice is harmless: the learner skips a lesson_id that it knows.
     """
 
     topic: ClassVar[str] = "lessons.v1"
@@ -490,7 +490,7 @@ class LessonTaught(Event):
     embedding: Embedding
     reader: Name
     shown: Annotated[list[ShownGuess], Field(max_length=MAX_GUESSES)]
-    """The models' guesses, for the batch models' lines of the receipt."""
+    """The guesses of all models, for the batch models' lines of the receipt."""
 
     def partition(self) -> int:
         return ONLINE_MODELS.index(self.model)
@@ -508,7 +508,7 @@ class Outcome(StrEnum):
 
 
 class ModelChange(BaseModel):
-    """How one model's belief in the player's label changed."""
+    """How the probability that one model gives to the player's label changed."""
 
     version_before: Version
     version_after: Version
@@ -520,7 +520,7 @@ class CorrectionReceipt(Event):
     """What a correction did.
 
     Written by the learner and by the personal fold, each for its models, and by the joiner for a correction that is replaced,
-    taken back or refused; read by api.relay. Twice is harmless: the first of a correction_id, outcome and stage counts.
+    withdrawn or refused; read by api.relay. Twice is harmless: the first of a correction_id, outcome and stage counts.
     """
 
     topic: ClassVar[str] = "receipts.v1"
@@ -535,11 +535,11 @@ class CorrectionReceipt(Event):
     stage: Literal["learner", "personal", "joiner"] = "learner"
     """The stage that wrote it."""
     why: Text = ""
-    """Why a correction is refused, in a player's words; empty: it is not."""
+    """Why the correction is refused, as a player is told; empty: it is not refused."""
 
 
 LATENCY_BUCKETS_MS: Final = (5, 10, 20, 35, 50, 80, 120, 150, 250, 500, 1000)
-"""Upper bounds of the latency counts; one more count holds what is above the last."""
+"""The upper bounds of the latency counts; one more count holds the latencies above the last."""
 
 
 WINDOW_S: Final = 10
@@ -548,10 +548,10 @@ WINDOWS: Final = 360
 
 
 class ScoresCounted(Event):
-    """How often a model was right, as counts: absolute for its `score_key`, so the newest replaces the one before.
+    """How often a model was right, as counts; the newest event of a `score_key` replaces those before it.
 
-    Of two kinds: a total has a version and no window, a window has no version. Written by the scorer; read by api.watch, which
-    sums over source. Twice is harmless.
+    There are two kinds: a total has a version and no window, a window has no version. Written by the scorer; read by api.watch,
+    which sums over source. Twice is harmless: the counts are absolute.
     """
 
     topic: ClassVar[str] = "metrics.v1"
@@ -560,7 +560,7 @@ class ScoresCounted(Event):
     type: Literal["ScoresCounted"] = "ScoresCounted"
     model: ModelName
     version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}(/shadow)?$")] | None
-    """A batch version, or the generation of an online model (see `generation`); None on a window."""
+    """The version of a batch model, or the generation of an online one (see `generation`); None on a window."""
     window: Time | None
     """Start of the `WINDOW_S` seconds in which the drawings were made; None on a total."""
     source: Count
@@ -568,7 +568,7 @@ class ScoresCounted(Event):
     n: Count
     correct: Count
     confusion: Annotated[list[Count], Field(min_length=DIGITS * DIGITS, max_length=DIGITS * DIGITS)]
-    """Row: the player's label; column: the guess; flat, row by row."""
+    """The confusion matrix, row by row: rows are the player's labels, columns the guesses."""
     latency: Annotated[list[Count], Field(min_length=len(LATENCY_BUCKETS_MS) + 1, max_length=len(LATENCY_BUCKETS_MS) + 1)]
 
     @property
@@ -607,10 +607,10 @@ def generation(version: str) -> str:
 
 
 class FoldAdvanced(Event):
-    """How far a state is that is folded again from the log, since what was kept of it was of another schema or another log.
+    """The progress of a fold that is made again from the log, since its kept state is of another schema or another log.
 
-    Written by streams.fold_runner, when a partition is taken up and as it goes; read by api, which says until then that
-    something is missing. Twice is harmless: the newest counts.
+    Written by streams.fold_runner, when a partition is taken up and during the folding; read by api, which reports until the
+    end that something is missing. Twice is harmless: the newest counts.
     """
 
     topic: ClassVar[str] = "metrics.v1"
@@ -620,9 +620,9 @@ class FoldAdvanced(Event):
     fold: Name
     """``joiner``, ``scorer``, ``learner``, ``personal``."""
     source_partition: Count
-    """The partition of the topics that it reads."""
+    """The partition of the topics that the fold reads."""
     fraction: Probability
-    """The share of what was on the log when the folding began; 1: all of that is folded."""
+    """The share that is folded of what was on the log at the beginning; 1: all of it."""
 
     @property
     def fold_key(self) -> str:
@@ -634,7 +634,7 @@ class FoldAdvanced(Event):
 
 
 class ModelEvent(Event):
-    """What the events of models.v1 have in common. The topic is compacted: each event names its own slot."""
+    """The base of the events of models.v1. The topic is compacted: each event names its own slot."""
 
     topic: ClassVar[str] = "models.v1"
     key: ClassVar[str] = "slot"
@@ -649,9 +649,9 @@ class ModelEvent(Event):
 
 
 class ModelPublished(ModelEvent):
-    """A batch version exists: trained, evaluated, registered; not necessarily promoted.
+    """A version of a batch model was trained, evaluated and registered; it is not necessarily promoted.
 
-    Written by trainers.promote, and again when what is thought of it has changed; read by api (library). Twice is harmless: the
+    Written by trainers.promote, and again when its approval or failure changes; read by api (library). Twice is harmless: the
     slot is the version.
     """
 
@@ -662,16 +662,16 @@ class ModelPublished(ModelEvent):
     artifact: str
     """Where the artifact is: an S3 URI."""
     lineage: dict[str, str]
-    """Training job, dataset, offsets, code, seed: all it takes to make it again."""
+    """Training job, dataset, offsets, code, seed: all it takes to make the version again."""
     metrics: dict[str, float]
     gate: str
-    """Why it may, or may not, be promoted."""
+    """Why the version may, or may not, be promoted."""
     approved: bool = True
-    """Whether the gate lets it reach players."""
+    """Whether the gate lets the version reach players."""
     arn: str = ""
     """The ARN of its model package."""
     failed: str = ""
-    """Why it was taken for broken; empty: it never was, or was promoted on purpose since."""
+    """Why the version is taken for broken; empty: it is not, or was promoted on purpose since."""
 
     @property
     def slot(self) -> str:
@@ -679,20 +679,20 @@ class ModelPublished(ModelEvent):
 
 
 class ModelPromoted(ModelEvent):
-    """From here on this version answers the players' drawings.
+    """From now on this version answers the players' drawings.
 
-    Written by trainers.promote after the endpoint serves it; read by the router and api.relay. Twice is harmless: it is the
-    whole entry of the routing table, not a change to it.
+    Written by trainers.promote after the endpoint serves it; read by the router and api.relay. Twice is harmless: the
+    event is a whole entry of the routing table, not a change to one.
     """
 
     type: Literal["ModelPromoted"] = "ModelPromoted"
     title: Name
     endpoint: Resource
-    """The SageMaker endpoint that serves it."""
+    """The SageMaker endpoint that serves the version."""
     variant: Resource
-    """The production variant that serves it; the endpoint names it in each answer."""
+    """The production variant that serves the version; the endpoint names it in each answer."""
     previous: Version | None = None
-    """The last good version: kept on the endpoint as a variant without traffic, and asked when this one fails."""
+    """The last good version: a variant without traffic on the endpoint, which is asked when this version fails."""
     note: str = ""
 
     @property
@@ -701,7 +701,7 @@ class ModelPromoted(ModelEvent):
 
 
 class ModelRolledBack(ModelPromoted):
-    """An earlier version answers again: the same entry, told differently.
+    """An earlier version answers again; the fields are those of ModelPromoted.
 
     Written by trainers.promote; read by the router and api.relay. Twice is harmless, as with ModelPromoted.
     """
@@ -710,17 +710,17 @@ class ModelRolledBack(ModelPromoted):
 
 
 class CandidateSet(ModelEvent):
-    """A version stands beside the champion of its model: as a canary it answers a share of the players, as a shadow nobody.
+    """A version was put beside its model's champion: a canary answers a share of the players, a shadow answers nobody.
 
-    Written by trainers.promote after the endpoint serves it as a variant without traffic; read by the router and api. One a
-    model. Twice is harmless: it is the whole entry.
+    Written by trainers.promote after the endpoint serves it as a variant without traffic; read by the router and api. A model
+    has one candidate. Twice is harmless: the event is the whole entry.
     """
 
     type: Literal["CandidateSet"] = "CandidateSet"
     role: Literal["canary", "shadow", "none"]
     """The role of the candidate; ``none``: there is no candidate any more."""
     share: Probability = 0.0
-    """The share of the players that a canary answers; who they are depends on player, model and version alone."""
+    """The share of the players that a canary answers; player, model and version alone decide who they are."""
     endpoint: Resource = ""
     variant: Resource = ""
     note: str = ""
@@ -734,9 +734,9 @@ Part = Literal["shown", "shadow", "off"]
 
 
 class PolicySet(Event):
-    """Who guesses, and who is shown first: the whole policy of the routing.
+    """The whole routing policy: which models guess, and which is shown first.
 
-    Written by trainers.steering; read by the router and api. Twice is harmless: it replaces the one before.
+    Written by trainers.steering; read by the router and api. Twice is harmless: the newest policy counts.
     """
 
     topic: ClassVar[str] = "models.v1"
@@ -744,10 +744,9 @@ class PolicySet(Event):
 
     type: Literal["PolicySet"] = "PolicySet"
     lead: Literal["bandit"] | ModelName
-    """The champion among the models, which every player is shown first; ``bandit``: for each player the one that their labels
-    speak for."""
+    """The model that every player is shown first; ``bandit``: for each player the model that their labels favour."""
     parts: dict[ModelName, Part] = {}
-    """The part of each model that is not simply shown: a shadow is asked and scored, never shown; off is not asked."""
+    """The part of each model that is not ``shown``: a shadow is asked and scored, but not shown; ``off`` is not asked."""
     by: str = ""
     note: str = ""
 
@@ -765,28 +764,28 @@ class VariantSeen(BaseModel):
     variant: Resource
     version: Version
     weight: Annotated[float, Field(ge=0, le=1e9)]
-    """Its weight: it gets this over the sum of all weights of the requests that name no variant."""
+    """Its weight: of the requests that name no variant it gets this over the sum of all weights."""
     instances: Count
     instance_type: Name
 
 
 class EndpointSeen(ModelEvent):
-    """An endpoint as it is: what a cloud console shows of it. ``version`` is the one that takes the traffic, or ``none``.
+    """The state of an endpoint, as a cloud console shows it; ``version`` is the one that takes the traffic, or ``none``.
 
-    Written by trainers.endpoint_monitor, whenever it has changed; read by api. Twice is harmless: the newest counts.
+    Written by trainers.endpoint_monitor, whenever the state changes; read by api. Twice is harmless: the newest counts.
     """
 
     type: Literal["EndpointSeen"] = "EndpointSeen"
     endpoint: Resource
     arn: Text = ""
     status: Name
-    """SageMaker's own status, or ``Unavailable``: it cannot be here, and ``reason`` says why."""
+    """SageMaker's own status, or ``Unavailable``: the model cannot be served here, and ``reason`` says why."""
     reason: str = ""
     created: Time | None = None
     modified: Time | None = None
     variants: list[VariantSeen] = []
     cost_per_hour_usd: float | None = None
-    """What it costs, by AWS's list price of its instances; None: not known."""
+    """What the endpoint costs, by AWS's list price of its instances; None: not known."""
 
     @property
     def slot(self) -> str:
@@ -794,21 +793,21 @@ class EndpointSeen(ModelEvent):
 
 
 class SnapshotTaken(ModelEvent):
-    """An online model as it is after a prefix of its lessons.
+    """An online model after a prefix of its lessons.
 
-    Written by the learner; read by the router. Twice is harmless: the newest on the log counts, as after compaction; which
-    offset it says it has is not asked, since one that says too much would stand for ever.
+    Written by the learner; read by the router. Twice is harmless: the newest on the log counts, as after compaction. Readers do
+    not compare the offsets in snapshots, since one that is too high would then stay for ever.
     """
 
     type: Literal["SnapshotTaken"] = "SnapshotTaken"
     title: Name
     offset: Annotated[int, Field(ge=-1, lt=1 << 53)]
-    """The last offset of the model's lessons partition that is in it; -1: none, it is the base."""
+    """The last offset of the model's lessons partition that the snapshot includes; -1: none, it is the base."""
     lessons: Count
     digest: Name
     """sha256 of the learner's whole state, not of the weights alone."""
     reader: Name
-    """The reader whose features it understands."""
+    """The reader whose features the model understands."""
     weights: bytes
     """Little-endian float32, shape (10, d + 1): a row per digit, the bias last."""
 
@@ -821,11 +820,11 @@ TRAINING_STEPS: Final = (
     "queued", "archive", "dataset", "training", "evaluation", "gate", "endpoint", "done", "refused", "failed",
 )  # fmt: skip
 TRAINING_ENDS: Final = ("done", "refused", "failed")
-"""Steps that end a rebuild; ``refused``: by the gate."""
+"""The steps that end a rebuild; ``refused``: by the gate."""
 
 
 class TrainingAdvanced(ModelEvent):
-    """How far a rebuild has come; ``version`` is the one that is being made.
+    """The progress of a rebuild; ``version`` is the one that is being made.
 
     Written by the trainer; read by api.watch and `gamenight retrain`. Twice is harmless: the newest counts.
     """
@@ -833,9 +832,9 @@ class TrainingAdvanced(ModelEvent):
     type: Literal["TrainingAdvanced"] = "TrainingAdvanced"
     command_id: UUID
     step: str
-    """One of `TRAINING_STEPS`; those of `TRAINING_ENDS` end it."""
+    """One of `TRAINING_STEPS`; those of `TRAINING_ENDS` end the rebuild."""
     fraction: Probability
-    """How much of the whole rebuild is done."""
+    """The share of the whole rebuild that is done."""
     message: str = ""
     log: list[str] = []
     """New lines of the training job's log since the event before."""
@@ -849,7 +848,7 @@ class TrainingAdvanced(ModelEvent):
 
 
 class Command(Event):
-    """What the commands of operators have in common."""
+    """The base of the operators' commands."""
 
     topic: ClassVar[str] = "commands.v1"
     key: ClassVar[str] = "target"
@@ -874,7 +873,7 @@ class RetrainModel(Command):
 class PromoteModel(Command):
     """Let a version that the gate has approved answer the players.
 
-    Written by api.ops; read by the trainer. Twice is harmless: what is so already is left.
+    Written by api.ops; read by the trainer. Twice is harmless: a version that is promoted already stays so.
     """
 
     type: Literal["PromoteModel"] = "PromoteModel"
@@ -885,36 +884,36 @@ class RollBackModel(Command):
     """Let an earlier version answer again.
 
     Written by api.ops, and by the router when a version fails its first calls, with an id made of model, version and time of
-    its promotion; read by the trainer. Twice is harmless: a command_id that is settled is not carried out again.
+    its promotion; read by the trainer. Twice is harmless: a settled command_id is not carried out again.
     """
 
     type: Literal["RollBackModel"] = "RollBackModel"
     version: Version | None = None
-    """The version that is to answer; None: the last good one."""
+    """The version to return to; None: the last good one."""
     failed: Version | None = None
-    """The version that failed: nothing is done if it is not the champion (any more)."""
+    """The version that failed; if it is not the champion, or no longer, nothing is done."""
 
 
 class TryVersion(Command):
-    """Put a version beside its model's champion, as a canary or a shadow, or take the one that is there away.
+    """Put a version beside its model's champion, as a canary or a shadow, or remove the candidate.
 
-    Written by api.ops, and by the router when a candidate is broken; read by the trainer. Twice is harmless: what is so
-    already is left.
+    Written by api.ops, and by the router when a candidate is broken; read by the trainer. Twice is harmless: a candidate
+    that is set already stays as it is.
     """
 
     type: Literal["TryVersion"] = "TryVersion"
     version: Version | None = None
-    """The version; None where `role` is none."""
+    """The version; None if `role` is none."""
     role: Literal["canary", "shadow", "none"]
     share: Probability = 0.0
     failed: Version | None = None
-    """The candidate that failed: nothing is done if it is not the candidate (any more)."""
+    """The candidate that failed; if it is not the candidate, or no longer, nothing is done."""
 
 
 class SetPolicy(Command):
-    """Change who guesses and who is shown first; what is left out stays as it is.
+    """Change which models guess and which is shown first; fields that are left out change nothing.
 
-    Written by api.ops; read by the trainer. Twice is harmless: what is so already is left.
+    Written by api.ops; read by the trainer. Twice is harmless: a policy that is set already stays as it is.
     """
 
     type: Literal["SetPolicy"] = "SetPolicy"
@@ -924,9 +923,10 @@ class SetPolicy(Command):
 
 
 class CommandSettled(Event):
-    """A command is carried out, or will not be.
+    """A command was carried out, was refused or failed.
 
-    Written by the trainer, of all commands but RetrainModel, whose TrainingAdvanced say more; read by api. Twice is harmless.
+    Written by the trainer, for all commands but RetrainModel, whose TrainingAdvanced say more; read by api. Twice is harmless:
+    a command has one outcome.
     """
 
     topic: ClassVar[str] = "commands.v1"
@@ -940,10 +940,10 @@ class CommandSettled(Event):
 
 
 class MessageRejected(Event):
-    """A message that could not be handled, whole, so that it can be repaired and replayed.
+    """A message that could not be handled, kept whole so that it can be repaired and replayed.
 
-    Written by whoever could not, at the time of the message itself; read by the console and `gamenight rejected`. Twice is
-    harmless: the `rejection_id` is one.
+    Written by whoever could not handle it, at the time of the message itself; read by the console and `gamenight rejected`.
+    Twice is harmless: the `rejection_id` is the same.
     """
 
     topic: ClassVar[str] = "rejected.v1"
@@ -951,23 +951,23 @@ class MessageRejected(Event):
 
     type: Literal["MessageRejected"] = "MessageRejected"
     source: Name
-    """The topic that it was on."""
+    """The topic of the message."""
     source_partition: Count
     source_offset: Offset
     source_key: bytes | None
-    """Its key, as far as it is kept."""
+    """The key of the message, as far as it is kept."""
     source_key_size: int | None = None
-    """Bytes of the whole key; None: it had none."""
+    """The size of the whole key in bytes; None: there was no key."""
     value: bytes
     """The message, as far as it is kept."""
     null: bool = False
-    """Whether it had no value at all."""
+    """Whether the record had no value at all."""
     size: int | None = None
-    """Bytes of the whole message; None: `value` is all of it, or `error` says otherwise."""
+    """The size of the whole message in bytes; None: `value` is all of it, unless `error` says otherwise."""
     digest: str = ""
     """sha256 of the whole message."""
     stage: str
-    """The stage that could not handle it."""
+    """The stage that could not handle the message."""
     error: str
 
     @property
@@ -985,7 +985,7 @@ class MessageRejected(Event):
 
 
 class MessageRepaired(Event):
-    """An operator has said what a rejected message should have been: an event of its topic.
+    """An operator repaired a rejected message: ``value`` is what it should have been, an event of its topic.
 
     Written by api.ops.rejected; read by it. Twice is harmless: the newest counts.
     """
@@ -1002,9 +1002,9 @@ class MessageRepaired(Event):
 
 
 class MessageReplayed(Event):
-    """An operator has put a rejected message, repaired if it was, on its topic again.
+    """An operator published a rejected message, repaired or not, on its topic again.
 
-    Written by api.ops.rejected, after the message is there; read by it. Twice is harmless: the message's own ids are the same.
+    Written by api.ops.rejected, after the message is on the log; read by it. Twice is harmless: the message keeps its ids.
     """
 
     topic: ClassVar[str] = "rejected.v1"
@@ -1019,12 +1019,12 @@ class MessageReplayed(Event):
 # --- topics ----------------------------------------------------------------------------------------------------------
 
 PLAYER_PARTITIONS: Final = 4
-"""Topics keyed by player_id have the same number, so that all of a player's events meet on one worker."""
+"""The partitions of every topic keyed by player_id, so that all events of a player reach the same worker."""
 _DAY_MS: Final = 86_400_000
 
 
 class TopicSpec(BaseModel):
-    """How a topic is made, before anything is written to it."""
+    """The settings with which a topic is created."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -1033,16 +1033,16 @@ class TopicSpec(BaseModel):
     retention_ms: int
     """How long records are kept, in milliseconds; -1: for good."""
     share: float = 0.0
-    """The topic's share of the bytes that the log may take, whatever players send; 0: decision 0018 says what bounds it."""
+    """The topic's share of the bytes that the log may take, whatever players send; 0: see decision 0018 for its bound."""
     compacted: bool = False
     description: str
 
     def configs(self, log_bytes: int) -> dict[str, str]:
-        """Return Kafka's own settings for it.
+        """Return Kafka's own settings for the topic.
 
         Args:
-            log_bytes: What all topics with a share may take together. Each partition exceeds its part by a segment, while it
-                is written to.
+            log_bytes: What all topics with a share may take together. A partition that is written to exceeds its part by a
+                segment.
         """
         configs = {"retention.ms": str(self.retention_ms), "max.message.bytes": "1048588", "cleanup.policy": "delete"}
         configs["message.timestamp.type"] = "LogAppendTime"  # the broker's own clock: no writer can claim another time
@@ -1069,24 +1069,24 @@ def _spec(name: str, partitions: int, days: int, description: str, *, share: flo
 TOPICS: Final[Mapping[str, TopicSpec]] = {
     spec.name: spec
     for spec in (
-        _spec("drawings.v1", PLAYER_PARTITIONS, 7, "what players drew, finished or not", share=0.38),
-        _spec("guesses.v1", PLAYER_PARTITIONS, 7, "what the models said of finished drawings, as it came", share=0.17),
-        _spec("answers.v1", PLAYER_PARTITIONS, 7, "all that they said of each, and how they read it", share=0.19),
+        _spec("drawings.v1", PLAYER_PARTITIONS, 7, "drawings of players, finished or not", share=0.38),
+        _spec("guesses.v1", PLAYER_PARTITIONS, 7, "guesses on finished drawings, each as it comes", share=0.17),
+        _spec("answers.v1", PLAYER_PARTITIONS, 7, "all guesses on a finished drawing together, with its features", share=0.19),
         _spec(
             "previews.v1",
             PLAYER_PARTITIONS,
             1,
-            "what they said of unfinished ones, to probes, and again: shown, and no more",
+            "guesses that are only shown: on previews, on probes, and repeated",
             share=0.08,
         ),
-        _spec("corrections.v1", PLAYER_PARTITIONS, 7, "what the players said to that", share=0.05),
-        _spec("examples.v1", PLAYER_PARTITIONS, 0, "drawing, guesses and label, joined: the truth that is kept for good"),
-        _spec("lessons.v1", 4, 0, "what each online model learned, in order; partition: its place in ONLINE_MODELS"),
+        _spec("corrections.v1", PLAYER_PARTITIONS, 7, "corrections of players", share=0.05),
+        _spec("examples.v1", PLAYER_PARTITIONS, 0, "drawing, guesses and label, joined; kept for good"),
+        _spec("lessons.v1", 4, 0, "lessons of each online model, in order; its partition is its place in ONLINE_MODELS"),
         _spec("receipts.v1", PLAYER_PARTITIONS, 7, "what each correction did", share=0.05),
         _spec("metrics.v1", 1, 0, "counts per model: totals of each version, and an hour of windows", compacted=True),
-        _spec("models.v1", 1, 0, "model-version events and snapshots", compacted=True),
-        _spec("commands.v1", 1, 7, "what operators asked for", share=0.02),
-        _spec("rejected.v1", 1, 28, "messages that could not be handled, whole", share=0.06),
+        _spec("models.v1", 1, 0, "versions of models, the policy, and snapshots", compacted=True),
+        _spec("commands.v1", 1, 7, "commands of operators, and their outcomes", share=0.02),
+        _spec("rejected.v1", 1, 28, "messages that could not be handled, kept whole", share=0.06),
     )
 }
 
@@ -1130,7 +1130,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
 
 Process = Literal["api", "router", "learning", "trainer"]
 PROCESSES: Final[tuple[Process, ...]] = ("api", "router", "learning", "trainer")
-"""The kinds of process that write to the bus, each of which may be a user of the cluster of its own."""
+"""The kinds of process that write to the bus; each may have a Kafka user of its own."""
 
 _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     DrawingSubmitted: ("api",),
@@ -1168,16 +1168,16 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     MessageRepaired: ("api",),
     MessageReplayed: ("api",),
 }
-"""The processes that write each event: what its docstring says, as data."""
+"""The processes that write each event, as its docstring says."""
 
 
 def writers(topic: str) -> frozenset[Process]:
-    """Return the processes that write to a topic: no other needs the right to."""
+    """Return the processes that write to a topic; no other needs the right to."""
     return frozenset(process for event, several in _WRITERS.items() if event.topic == topic for process in several)
 
 
 class UnknownEvent(ValueError):
-    """The record is no event of its topic."""
+    """A record holds no event of its topic."""
 
 
 def _adapter(topic: str) -> TypeAdapter[Any]:

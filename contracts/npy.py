@@ -1,7 +1,7 @@
 """Reads an endpoint's answer from NumPy's .npy format: a few bytes that are checked, then numbers (ways 1 and 3). Pure.
 
 It does not use `numpy.load`, which accepts a zip or a pickle, reads the head as a Python literal, and allocates whatever
-size that claims. An endpoint is somebody else's process, and one that answers nonsense must lose only its own guess.
+size that claims. An endpoint is another's process, and if it answers nonsense, that must cost only its own guess.
 """
 
 import re
@@ -18,7 +18,7 @@ _HEAD: Final = re.compile(
     rb"\s*,?\s*\}\s*"
 )
 _SUM: Final = 1e-3
-"""How far the sum of a row may be from 1: the error of a softmax in single precision."""
+"""How much the sum of a row may differ from 1: the error of a softmax in single precision."""
 
 
 def probabilities_of(body: bytes, rows: int) -> NDArray[np.float64]:

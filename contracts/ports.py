@@ -1,4 +1,4 @@
-"""What the parts need of the world, as protocols; adapters are in producers/ (bus, blobs) and streams/ (endpoints). Pure."""
+"""Defines what the processes need of the world, as protocols; adapters are in producers/ and streams/. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -14,7 +14,7 @@ from contracts.events import Event
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A message as it lies on a topic."""
+    """A message on a topic."""
 
     topic: str
     partition: int
@@ -34,7 +34,7 @@ start, and so is one that ends before the offset, since the log is another one. 
 
 
 class Bus(Protocol):
-    """Where events are published. One implementation is Kafka, one is memory."""
+    """Publishes events, and lets bystanders follow topics. One implementation is Kafka, one is memory."""
 
     def publish(self, event: Event) -> "Future[Record]":
         """Send an event; the future is done when the broker has acknowledged it (acks=all), or failed.
@@ -52,7 +52,7 @@ class Bus(Protocol):
         ...
 
     def close(self) -> None:
-        """Flush, then let go of every connection and thread."""
+        """Flush, then close every connection and thread."""
         ...
 
 
@@ -80,7 +80,7 @@ class Blobs(Protocol):
     """Objects by key, as S3 has them."""
 
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> None:
-        """Store an object. Raises `BlobExists` where it must not be there yet."""
+        """Store an object. Raises `BlobExists` if it must not exist yet, and does."""
         ...
 
     def get(self, key: str) -> bytes:
@@ -101,7 +101,7 @@ class BlobExists(FileExistsError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EndpointAnswer:
     """An endpoint's answer to some rasters."""
 
     probabilities: NDArray[np.float64]
@@ -113,7 +113,7 @@ class Answer:
 class Endpoint(Protocol):
     """A place where the versions of a batch model answer."""
 
-    async def predict(self, rasters: NDArray[np.uint8], variant: str | None = None) -> Answer:
+    async def predict(self, rasters: NDArray[np.uint8], variant: str | None = None) -> EndpointAnswer:
         """Ask about ``rasters``, shape (n, 784).
 
         Args:
@@ -121,7 +121,7 @@ class Endpoint(Protocol):
             variant: The production variant that must answer; None: whichever has the traffic.
 
         Raises:
-            EndpointDown: If it did not answer in time, or with an error, or with something that is no set of probabilities.
+            EndpointDown: If the endpoint did not answer in time, or with an error, or with no set of probabilities.
         """
         ...
 
@@ -131,16 +131,16 @@ class EndpointDown(RuntimeError):
 
 
 class EndpointSilent(EndpointDown):
-    """The endpoint had all its time and did not answer."""
+    """The endpoint did not answer in time."""
 
 
 class Origin(NamedTuple):
-    """The record that an event came in, as far as a fold needs to know it."""
+    """What a fold needs to know of the record of an event."""
 
     partition: int
     offset: int
     size: int
-    """The size of its value in bytes."""
+    """The size of the record's value in bytes."""
 
 
 class Cells(Protocol):

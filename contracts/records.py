@@ -1,7 +1,7 @@
 """Reads a record of any topic into its event, or into a rejection for rejected.v1. No record raises. Pure.
 
-`read` is the only way from a record to an event. What a reader cannot do with an event that it could read becomes a `rejection`
-too, so every record of a topic is either handled or rejected, and kept whole as far as a message can hold it.
+`read` is the only way from a record to an event. An event that a reader cannot handle becomes a `rejection` too, so every
+record of a topic is either handled or rejected, and kept whole as far as a message can hold it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from contracts.events import TOPICS, Event, MessageRejected, decode
 from contracts.ports import Record
 
 KEPT_BYTES: Final = 700_000
-"""Bytes of a value kept in MessageRejected: as base64, with key and error, it stays below the broker's largest message."""
+"""How many bytes of a value are kept: as base64, with key and error, they fit into the broker's largest message."""
 KEPT_KEY_BYTES: Final = 16_384
 AHEAD: Final = timedelta(minutes=1)
 """How far a writer's clock may be ahead of the broker's."""
@@ -23,10 +23,10 @@ def read(record: Record, stage: str) -> Event | MessageRejected | None:
     """Return the event that a record carries, or the MessageRejected that ``stage`` must publish.
 
     Returns:
-        None if there is nothing to do: for a record without a value on a compacted topic, by which Kafka takes a key's entry
-        away (readers keep the entry until they read the topic again); and for a record of rejected.v1 that is no
+        None if there is nothing to do: for a record without a value on a compacted topic, with which Kafka removes a key's
+        entry (readers keep the entry until they read the topic again); and for a record of rejected.v1 that is no
         MessageRejected, since rejecting it would add another one there. On rejected.v1 a MessageRejected is the event. No
-        event has a later time than its record: whatever is ordered and forgotten by time would wait for it.
+        event has a later time than its record: anything that is ordered or forgotten by time would wait for it.
     """
     spec = TOPICS.get(record.topic)
     if record.value is None and spec is not None and spec.compacted:

@@ -1,8 +1,7 @@
-"""The models that exist, with name, title, kind, colour, place and training of each. Pure.
+"""Lists the models that exist, with name, title, kind, colour, place and training of each. Pure.
 
-The batch models are the images that this product was given, one folder each, and `image.json` describes each completely.
-The models that the router answers by itself are in `BUILT_IN`. `Settings.roster` reads the files; all others are given a
-`Roster`. So a new model is a new folder.
+Each batch model is an image, a folder whose `image.json` describes it completely. The models that answer in the router's
+process are in `BUILT_IN`. `Settings.roster` reads the files; everybody else gets a `Roster`. So a new model is a new folder.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,17 +15,17 @@ from contracts.events import BLEND, ONLINE_MODELS, PERSONAL_MODEL, ModelName
 
 Kind = Literal["batch", "online", "personal", "blend"]
 RESERVED: Final = frozenset({"bandit", "policy", "champion", "all", "contract"})
-"""Names that stand where a model's name could, and mean something else."""
+"""Names that mean something else where a model's name could be."""
 _NAME: Final[TypeAdapter[str]] = TypeAdapter(ModelName)
 _CIRCLE: Final = 360
 
 
 class RosterError(ValueError):
-    """An image cannot be a model of the game; the message says which and what to change."""
+    """An image cannot be a model of the game; the message names the image and what to change."""
 
 
 class ImageFacts(BaseModel):
-    """What `image.json` says; docs are in trainers/images/README.md."""
+    """The content of `image.json`; trainers/images/README.md documents it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,7 +49,7 @@ class ImageFacts(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class RosterEntry:
     """A model, with its description."""
 
     model: ModelName
@@ -66,35 +65,35 @@ class Entry:
     """The accuracy on MNIST below which a version of it is broken; None: as the gate has it for all."""
 
 
-def _built_in(model: ModelName, kind: Kind, title: str, order: int, hue: int | None, about: str) -> Entry:
-    return Entry(model, title, kind, order, hue, about, MappingProxyType({}), None)
+def _built_in(model: ModelName, kind: Kind, title: str, order: int, hue: int | None, about: str) -> RosterEntry:
+    return RosterEntry(model, title, kind, order, hue, about, MappingProxyType({}), None)
 
 
-BUILT_IN: Final[Mapping[str, Entry]] = MappingProxyType(
+BUILT_IN: Final[Mapping[str, RosterEntry]] = MappingProxyType(
     {
         entry.model: entry
         for entry in (
-            _built_in(BLEND, "blend", "Everyone", 0, None, "What all that answered in time say together."),
+            _built_in(BLEND, "blend", "Everyone", 0, None, "The combined guess of all models that answered in time."),
             *(
                 _built_in(model, "online", model.title(), 80, 205, "It learns from every correction.")
                 for model in ONLINE_MODELS
             ),
-            _built_in(PERSONAL_MODEL, "personal", "Yours", 90, 350, "What you have taught, over what River knows."),
+            _built_in(PERSONAL_MODEL, "personal", "Yours", 90, 350, "What you have taught it, on top of what River knows."),
         )
     }
 )
-"""The models that the router answers by itself."""
+"""The models that answer in the router's process."""
 
 
 def is_batch(model: str) -> bool:
-    """Say whether a model is trained on SageMaker and answers at an endpoint of its own: all do that are not built in."""
+    """Return whether a model is trained on SageMaker and answers at its own endpoint: all do that are not built in."""
     return model not in BUILT_IN
 
 
 class Roster:
     """All models, in the order in which they are shown."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Iterable[RosterEntry]) -> None:
         """Make a roster of these entries; see `roster` for what is checked."""
         ordered = sorted(entries, key=lambda entry: (entry.order, entry.model))
         self._entries = {entry.model: entry for entry in ordered}
@@ -103,7 +102,7 @@ class Roster:
         self.batch: tuple[ModelName, ...] = tuple(entry.model for entry in ordered if entry.kind == "batch")
         """The models that are trained on SageMaker and answer at an endpoint each, in the same order."""
 
-    def __getitem__(self, model: str) -> Entry:
+    def __getitem__(self, model: str) -> RosterEntry:
         """Return the entry of a model. Raises KeyError."""
         return self._entries[model]
 
@@ -111,10 +110,12 @@ class Roster:
         """Say whether there is such a model."""
         return model in self._entries
 
-    def entry(self, model: str) -> Entry:
+    def entry(self, model: str) -> RosterEntry:
         """Return the entry of a model; for one that only the log knows, an entry made from its name."""
         known = self._entries.get(model)
-        return known or Entry(model, model, "batch", 100, sum(model.encode()) * 47 % _CIRCLE, "", MappingProxyType({}), None)
+        return known or RosterEntry(
+            model, model, "batch", 100, sum(model.encode()) * 47 % _CIRCLE, "", MappingProxyType({}), None
+        )
 
     def ordered(self, models: Iterable[str]) -> list[str]:
         """Sort models in the order in which they are shown; those that only the log knows come last, by name."""
@@ -142,9 +143,9 @@ def facts(name: str, told: bytes) -> ImageFacts:
         raise RosterError(f"image {name}: {where}: {first['msg']}") from wrong
 
 
-def _entry(name: ModelName, image: ImageFacts) -> Entry:
+def _entry(name: ModelName, image: ImageFacts) -> RosterEntry:
     given = MappingProxyType({key: str(value) for key, value in image.hyperparameters.items()})
-    return Entry(name, image.title, "batch", image.order, image.hue, image.about, given, image.least_mnist)
+    return RosterEntry(name, image.title, "batch", image.order, image.hue, image.about, given, image.least_mnist)
 
 
 def roster(images: Mapping[str, bytes]) -> Roster:

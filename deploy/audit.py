@@ -24,7 +24,7 @@ from deploy.auditor import Auditor, AuditReport
 from producers.topics import open_admin
 from streams.ledger import Kept, look
 from streams.online_base import load_base
-from streams.refold.refolding import Place, Refolding
+from streams.refold.refolding import NamedPartition, Refolding
 
 TOPICS_READ: Final = (
     "drawings.v1", "guesses.v1", "answers.v1", "corrections.v1", "examples.v1", "lessons.v1", "receipts.v1", "metrics.v1",
@@ -40,7 +40,7 @@ FOLDS: Final[Mapping[str, str]] = {
 _BUSY_S = 10.0  # a log that never rests is audited after this time all the same
 
 
-def committed(settings: Settings) -> dict[tuple[str, Place], int]:
+def committed(settings: Settings) -> dict[tuple[str, NamedPartition], int]:
     """Read the committed offset of each fold and partition from Kafka.
 
     Raises:
@@ -60,7 +60,7 @@ def committed(settings: Settings) -> dict[tuple[str, Place], int]:
         admin.close()
 
 
-def ledgers(home: Path) -> dict[Place, Kept]:
+def ledgers(home: Path) -> dict[NamedPartition, Kept]:
     """Read what the ledgers in a home hold now, by fold and partition."""
     files = [path for fold in FOLDS for path in (home / "state" / fold).glob("*.sqlite")]
     return {(path.parent.name, int(path.stem)): look(path) for path in files}
@@ -74,7 +74,7 @@ async def audit(
     models: Collection[str],
     wait_s: float = 20.0,
     home: Path | None = None,
-    commits: Callable[[], Mapping[tuple[str, Place], int]] | None = None,
+    commits: Callable[[], Mapping[tuple[str, NamedPartition], int]] | None = None,
     log_bytes: int | None = None,
 ) -> AuditReport:
     """Audit the whole log: what players were told, and what the folds hold.

@@ -1,4 +1,4 @@
-"""The command ``gamenight``: for people by default, with ``--json`` for machines; an error is one line that says what to do.
+"""Defines the command ``gamenight``; an error is one line that says what to do.
 
 Nothing heavy is imported before a command needs it.
 """
@@ -23,12 +23,18 @@ if TYPE_CHECKING:
     import httpx
 
 app = typer.Typer(
-    help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    help="Run and operate Game Night. Commands print for people, and JSON for machines with --json.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
 )
-keys_app = typer.Typer(help="The keys of apps for /api/predict; without a command: list them.", rich_markup_mode=None)
+keys_app = typer.Typer(
+    help="Manage the keys of apps for /api/predict. Without a command, list the apps.", rich_markup_mode=None
+)
 app.add_typer(keys_app, name="keys", invoke_without_command=True)
 rejected_app = typer.Typer(
-    help="Messages that nobody could handle; without a command: list them, the newest first.", rich_markup_mode=None
+    help="Show, repair and replay rejected messages. Without a command, list them, the newest first.", rich_markup_mode=None
 )
 app.add_typer(rejected_app, name="rejected", invoke_without_command=True)
 console = Console(highlight=False)
@@ -67,11 +73,11 @@ def _told() -> tuple[type[Exception], ...]:
     from producers.connection import BusError
     from producers.topics import TopicsDiffer
 
-    ours = NoGame, NoModel
+    ours = CommandFailed, NoModel
     return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, RosterError, *ours
 
 
-class NoGame(RuntimeError):
+class CommandFailed(RuntimeError):
     """The game does not answer as it should."""
 
 
@@ -90,8 +96,8 @@ def up() -> None:
 
 
 @app.command()
-def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
-    """Empty the home: all drawings, models and secrets of this machine are gone."""
+def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False) -> None:
+    """Delete the data of the game in its home directory: all drawings, models and secrets of this machine."""
     from deploy.local.keys import FOLDERS
     from deploy.local.run_state import AlreadyRunning, holder
 
@@ -103,7 +109,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     if (pid := holder(home)) is not None:
         raise AlreadyRunning(home, pid)
     if not yes:
-        typer.confirm(f"Empty {home.absolute()}? Drawings, corrections, models and secrets in it are gone then", abort=True)
+        typer.confirm(f"Empty {home.absolute()}? This deletes all drawings, corrections, models and secrets", abort=True)
     for folder in there:
         shutil.rmtree(folder)
     console.print(f"{home} is empty")
@@ -111,7 +117,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
 
 @app.command()
 def topics() -> None:
-    """Make the topics that are not there, on the Kafka that the settings name."""
+    """Create the missing topics on the Kafka cluster that the settings name."""
     from contracts.events import TOPICS
     from producers.topics import create_topics
 
@@ -121,18 +127,22 @@ def topics() -> None:
 
 
 @app.command()
-def acls(prefix: Annotated[str, typer.Option(help="What stands before a part's name in its user.")] = "gamenight-") -> None:
-    """Let each part's user of the Kafka that the settings name write its own topics and no others; twice is once."""
+def acls(
+    prefix: Annotated[str, typer.Option(help="Prefix of every Kafka user: PREFIX and the name of the process.")] = "gamenight-",
+) -> None:
+    """Allow each process's Kafka user to write its own topics and no others; running it again changes nothing."""
     from producers import acls as rights
 
     settings = Settings.load()
     users = rights.give(settings, prefix)
-    console.print(f"Kafka at {settings.bootstrap_servers} lets {', '.join(users)} write their own topics alone", soft_wrap=True)
+    console.print(
+        f"Kafka at {settings.bootstrap_servers} allows {', '.join(users)} to write their own topics only", soft_wrap=True
+    )
 
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what runs, since when and with what lag, and what to do about what does not; exit status 1 if something is amiss."""
+    """Show what runs, since when and with what lag, and how to fix what does not; exit status 1 if anything is wrong."""
     from rich.table import Table
 
     from deploy.local.doctor import examine
@@ -141,19 +151,19 @@ def doctor(as_json: Json = False) -> None:
     if as_json:
         print(found.model_dump_json(indent=2))
         raise typer.Exit(0 if found.status == "ok" and not found.advice else 1)
-    parts = Table("process", "is", "pid", "since", "restarts", "MB", "")
+    parts = Table("process", "state", "pid", "since", "restarts", "MB", "")
     for part in found.parts:
         color = {"ready": "green", "outside": "cyan", "down": "red"}.get(part.phase, "yellow")
         numbers = (str(part.pid or ""), _ago(part.since), str(part.restarts), str(part.memory_mb or ""))
         parts.add_row(part.name, f"[{color}]{part.phase}[/]", *numbers, part.note)
     console.print(parts)
     if found.lag:
-        lags = Table("consumer group", "behind, by topic")
+        lags = Table("consumer group", "lag by topic")
         for group, topics in found.lag.items():
             lags.add_row(group, "  ".join(f"{topic} {behind}" for topic, behind in topics.items()))
         console.print(lags)
     if found.disk_mb:
-        console.print("on disk, MB: " + "  ".join(f"{name} {size:.0f}" for name, size in found.disk_mb.items()))
+        console.print("disk use, MB: " + "  ".join(f"{name} {size:.0f}" for name, size in found.disk_mb.items()))
     if found.unconfined:
         told = f"model servers and jobs are not confined here: {found.unconfined}"
         console.print(told, style="yellow", markup=False, soft_wrap=True)
@@ -173,12 +183,12 @@ def _ago(since: str | None) -> str:
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
-Named = Annotated[str | None, typer.Argument(help="One of them, whole: with what each version is made of.")]
+Named = Annotated[str | None, typer.Argument(help="Show only this one, in full, with what each version is made of.")]
 
 
 @app.command()
 def models(name: Named = None, as_json: Json = False) -> None:
-    """List the models and their versions: who answers, what they cost, how often players said they were right."""
+    """List the models and their versions: which one answers, what it costs, how often players said it was right."""
     from rich import box
     from rich.table import Column, Table
 
@@ -190,7 +200,7 @@ def models(name: Named = None, as_json: Json = False) -> None:
         return None
     narrow = console.width < WIDE
     provenance = () if narrow else ("created", "digest", Column("ARN", overflow="fold"))
-    table = Table("model", "version", "status", "right, of players' drawings", "$ / hour", *provenance, box=box.SIMPLE_HEAD)
+    table = Table("model", "version", "status", "right, by players", "$ / hour", *provenance, box=box.SIMPLE_HEAD)
     for model in listed:
         color = {"champion": "cyan", "challenger": "default"}.get(model["standing"], "yellow")
         named, cost = f"[bold]{model['model']}[/]\n[{color}]{model['standing']}[/]", _dollars(model)
@@ -214,7 +224,7 @@ def models(name: Named = None, as_json: Json = False) -> None:
 
 @app.command()
 def endpoints(name: Named = None, as_json: Json = False) -> None:
-    """List the batch models' endpoints: status, variants, cost per hour, latency, and who rests or cannot be here, and why."""
+    """List the batch models' endpoints: status, variants, cost per hour, latency, and why a model does not answer."""
     from rich import box
     from rich.table import Table
 
@@ -240,7 +250,7 @@ def endpoints(name: Named = None, as_json: Json = False) -> None:
             *(() if narrow else (instances, _minute(one["created"]))),
         )
     console.print(table)
-    console.print("gamenight endpoints NAME shows its ARN, and what the versions at it are made of", style="dim")
+    console.print("gamenight endpoints NAME shows its ARN, and what its versions are made of", style="dim")
     return None
 
 
@@ -249,7 +259,7 @@ def _one(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:
     for each in listed:
         if name in (each["model"], each.get("endpoint")):
             return each
-    raise NoGame(f"there is no {name!r}: there is {', '.join(each['model'] for each in listed)}")
+    raise CommandFailed(f"no model or endpoint is called {name!r}: there is {', '.join(each['model'] for each in listed)}")
 
 
 def _show_model(model: dict[str, Any]) -> None:
@@ -259,7 +269,7 @@ def _show_model(model: dict[str, Any]) -> None:
         "cost": _dollars(model) and f"${_dollars(model)} an hour on AWS, by list price",
         "right": _accuracy(model["live"]),
         "rests": model["resting"],
-        "not here": model["unavailable"],
+        "unavailable": model["unavailable"],
     }
     _sheet(f"{model['title']} ({model['model']})", told)
     for version in reversed(model["versions"]):
@@ -359,12 +369,12 @@ def _accuracy(live: dict[str, Any]) -> str:
 
 # --- keys of apps ------------------------------------------------------------------------------------------------------
 
-Called = Annotated[str, typer.Argument(help="Of an app: letters, digits, _ . and -.")]
+Called = Annotated[str, typer.Argument(help="Name of an app: letters, digits, _ . and -.")]
 
 
 @keys_app.callback()
 def keys(context: typer.Context, as_json: Json = False) -> None:
-    """List the apps that have a key, without the keys: those are kept nowhere."""
+    """List the apps that have a key; the keys themselves are stored nowhere."""
     from rich.table import Table
 
     from api.apps.keyring import Keyring
@@ -385,22 +395,22 @@ def keys(context: typer.Context, as_json: Json = False) -> None:
 
 @keys_app.command()
 def add(name: Called, as_json: Json = False) -> None:
-    """Give an app a key, good from now on; it is shown this once."""
+    """Give an app a key, valid at once; it is shown only now."""
     from api.apps.keyring import Keyring, KeyringError
     from api.apps.keys import named
 
     settings = Settings.load()
     if name in named(settings.api_keys):
-        raise KeyringError(f"{name} has a key, by GAMENIGHT_API_KEYS or the first start: take another name")
+        raise KeyringError(f"{name} has a key already, from GAMENIGHT_API_KEYS or the first start: use another name")
     key = Keyring(settings.home).add(name)
     if not _printed({"name": name, "key": key}, as_json):
-        errors.print(f"The key of {name}. It is shown this once and kept nowhere:", soft_wrap=True)
+        errors.print(f"This is the key of {name}. It is shown only now and stored nowhere:", soft_wrap=True)
         print(key)
 
 
 @keys_app.command()
 def revoke(name: Called) -> None:
-    """Take an app's key away: whoever comes with it is refused from now on."""
+    """Revoke an app's key: requests with it are refused from now on."""
     from api.apps.keyring import Keyring, KeyringError
     from api.apps.keys import named
 
@@ -417,19 +427,19 @@ def revoke(name: Called) -> None:
 # --- operators ---------------------------------------------------------------------------------------------------------
 
 Batch = Annotated[str, typer.Argument(help="A batch model, such as xgboost.")]
-Reason = Annotated[str, typer.Option(help="Kept with the command.")]
+Reason = Annotated[str, typer.Option(help="Why; kept with the command.")]
 
 
 @app.command("retrain")
 @app.command("train")
 def train(
     target: Annotated[str | None, typer.Argument(help="The batch model to rebuild.", show_default=False)] = None,
-    base: Annotated[bool, typer.Option("--base", help="From MNIST alone, without players' drawings.")] = False,
+    base: Annotated[bool, typer.Option("--base", help="Train on MNIST alone, without players' drawings.")] = False,
     reason: Reason = "",
-    wait: Annotated[bool, typer.Option(help="Show how far it is, until it is done.")] = True,
+    wait: Annotated[bool, typer.Option(help="Wait for the end, and show the progress.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Rebuild a model from its base and all feedback; exit status 1 if that failed, 2 if the gate refused the result."""
+    """Rebuild a model from its base and all feedback; exit status 1 if the rebuild fails, 2 if the gate refuses the result."""
     from deploy.retraining import follow
 
     settings = Settings.load()
@@ -438,94 +448,100 @@ def train(
     body = {"target": target, "base": base, "reason": reason}
     if not wait:
         command_id = _ordered("retrain", body)
-        print(f'{{"command_id": "{command_id}"}}' if as_json else f"ordered: {command_id}; /watch shows how far it is")
+        print(
+            f'{{"command_id": "{command_id}"}}'
+            if as_json
+            else f"the command is on the log: {command_id}; /watch shows the progress"
+        )
         return
     _token(settings)
     try:
         raise typer.Exit(follow(_url(settings), lambda: _ordered("retrain", body), console, as_json))
     except OSError as error:
-        raise NoGame(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
+        raise CommandFailed(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
 
 
 @app.command()
 def promote(
     model: Batch,
-    version: Annotated[str, typer.Argument(help="One that the gate has approved.")],
+    version: Annotated[str, typer.Argument(help="A version that the gate has approved.")],
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
-    """Let a version answer the players; exit status 2 if it may not, 1 if that failed."""
+    """Promote a version, so that it answers the players; exit status 2 if the command is refused, 1 if it fails."""
     _carry_out("promote", {"target": model, "version": version, "reason": reason}, as_json)
 
 
 @app.command()
 def rollback(
     model: Batch,
-    version: Annotated[str | None, typer.Argument(help="Not given: the last good one.")] = None,
+    version: Annotated[str | None, typer.Argument(help="Version to return to. By default, the last good one.")] = None,
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
-    """Let an earlier version answer again; exit status 2 if there is none, 1 if that failed."""
+    """Return to an earlier version; exit status 2 if there is none, 1 if the command fails."""
     _carry_out("rollback", {"target": model, "version": version, "reason": reason}, as_json)
 
 
 @app.command()
 def canary(
     model: Batch,
-    version: Annotated[str, typer.Argument(help="One that the gate has approved.")],
-    share: Annotated[float, typer.Option(min=0, max=1, help="Of the players, whom it answers.")] = 0.1,
+    version: Annotated[str, typer.Argument(help="A version that the gate has approved.")],
+    share: Annotated[float, typer.Option(min=0, max=1, help="Share of the players that it answers.")] = 0.1,
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
-    """Let a version answer a share of the players: always the same ones."""
+    """Let a version answer a share of the players, always the same ones."""
     _carry_out("try", {"target": model, "version": version, "role": "canary", "share": share, "reason": reason}, as_json)
 
 
 @app.command()
 def shadow(
     model: Batch,
-    version: Annotated[str, typer.Argument(help="A version that is there.")],
+    version: Annotated[str, typer.Argument(help="A version that exists.")],
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
-    """Ask a version about every drawing and score it on players' labels, but show it to nobody."""
+    """Ask a version about every drawing and score its guesses on players' labels, but show them to nobody."""
     _carry_out("try", {"target": model, "version": version, "role": "shadow", "reason": reason}, as_json)
 
 
 @app.command()
 def untry(model: Batch, reason: Reason = "", as_json: Json = False) -> None:
-    """Take a model's canary or shadow away."""
+    """Remove a model's canary or shadow."""
     _carry_out("try", {"target": model, "role": "none", "reason": reason}, as_json)
 
 
 @app.command()
 def lead(
-    who: Annotated[str, typer.Argument(help="A model, or bandit: for each player the one that their labels speak for.")],
+    who: Annotated[
+        str, typer.Argument(help="A model; or bandit, which picks for each player the model that their labels favour.")
+    ],
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
-    """Say which model players are shown first."""
+    """Choose the model that players are shown first."""
     _carry_out("policy", {"lead": who, "reason": reason}, as_json)
 
 
 @app.command()
 def part(
     model: Annotated[str, typer.Argument(help="Any model.")],
-    part: Annotated[str, typer.Argument(help="shown; shadow: asked and scored, not shown; off: not asked.")],
+    part: Annotated[str, typer.Argument(help="shown; shadow: asked and scored, but not shown; off: not asked.")],
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
-    """Say whether a model is shown, asked in the shadow, or off."""
+    """Choose whether a model is shown, a shadow, or off."""
     _carry_out("policy", {"parts": {model: part}, "reason": reason}, as_json)
 
 
 # --- rejected messages -------------------------------------------------------------------------------------------------
 
-Rejection = Annotated[UUID, typer.Argument(help="Of a rejected message, as the list shows it.")]
-Topic = Annotated[str | None, typer.Option(help="Only those of this topic.")]
-Stage = Annotated[str | None, typer.Option(help="Only those that this stage could not handle.")]
-Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many are listed.")]
-Last = Annotated[int, typer.Option(min=1, max=20_000, help="Records of rejected.v1 that are looked at, the newest.")]
+Rejection = Annotated[UUID, typer.Argument(help="ID of a rejected message, as the list shows it.")]
+Topic = Annotated[str | None, typer.Option(help="Show only messages of this topic.")]
+Stage = Annotated[str | None, typer.Option(help="Show only messages that this stage could not handle.")]
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="How many messages to list at most.")]
+Last = Annotated[int, typer.Option(min=1, max=20_000, help="How many of the newest records of rejected.v1 to search.")]
 
 
 @rejected_app.callback()
@@ -546,7 +562,7 @@ def rejected(
 def list_rejected(
     topic: Topic = None, stage: Stage = None, limit: Limit = 50, last: Last = 1000, as_json: Json = False
 ) -> None:
-    """List them, the newest first."""
+    """List the rejected messages, the newest first."""
     _list_rejected(topic, stage, limit, last, as_json)
 
 
@@ -563,9 +579,9 @@ def _list_rejected(topic: str | None, stage: str | None, limit: int, last: int, 
     if _printed(listed, as_json):
         return
     if not listed:
-        console.print(f"nothing was rejected, as far as the last {last} records of rejected.v1 go back")
+        console.print(f"no message was rejected, by the last {last} records of rejected.v1")
         return
-    columns = ("id", "at", "from", "by", "is", Column("because", overflow="fold"))
+    columns = ("id", "at", "from", "by", "state", Column("why", overflow="fold"))
     table = Table(*columns, box=box.SIMPLE_HEAD)
     for one in listed:
         where = f"{one['source']}/{one['partition']}/{one['offset']}"
@@ -573,28 +589,28 @@ def _list_rejected(topic: str | None, stage: str | None, limit: int, last: int, 
         why = Text(" ".join(one["error"].split())[:200])
         table.add_row(Text(one["rejection_id"]), _minute(one["at"]), where, Text(one["stage"]), state, why)
     console.print(table)
-    console.print("gamenight rejected show ID shows all that is kept of one", style="dim")
+    console.print("gamenight rejected show ID shows a message in full", style="dim")
 
 
 @rejected_app.command("show")
 def show_rejected(rejection_id: Rejection, as_json: Json = False) -> None:
-    """Show all that is kept of one: where it was, who could not handle it and why, and the message itself."""
+    """Show a rejected message: where it was, which stage could not handle it and why, and its content."""
     one = _asked("GET", f"/api/ops/rejected/{rejection_id}").json()
     if not _printed(one, as_json):
         _show_rejected(one)
 
 
 def _show_rejected(one: dict[str, Any]) -> None:
-    size = f"{one['size']} bytes" + ("" if one["whole"] else ", of which the first are kept")
+    size = f"{one['size']} bytes" + ("" if one["whole"] else ", only the first of which are kept")
     _sheet(
         f"rejected message {one['rejection_id']}",
         {
-            "is": one["state"],
+            "state": one["state"],
             "from": f"{one['source']}, partition {one['partition']}, offset {one['offset']}, key {one['key']!r}",
             "at": one["at"],
             "by": one["stage"] + (f", {one['times']} times" if one["times"] > 1 else ""),
-            "because": one["error"],
-            "size": "none: it has no value" if one["null"] else size,
+            "why": one["error"],
+            "size": "none: the record has no value" if one["null"] else size,
             "digest": one["digest"] and f"sha256:{one['digest']}",
             "message": one["text"][:4000],
             "repaired": one["repaired"],
@@ -605,19 +621,21 @@ def _show_rejected(one: dict[str, Any]) -> None:
 @rejected_app.command("repair")
 def repair_rejected(
     rejection_id: Rejection,
-    value: Annotated[Path | None, typer.Option(help="A file with the whole message as it should be.")] = None,
-    fields: Annotated[list[str], typer.Option("--set", help="FIELD=VALUE, as JSON or else as text; may be repeated.")] = [],  # noqa: B006
+    value: Annotated[Path | None, typer.Option(help="A file with the whole message as it should have been.")] = None,
+    fields: Annotated[
+        list[str], typer.Option("--set", help="FIELD=VALUE; the value is JSON, or else text. May be repeated.")
+    ] = [],  # noqa: B006
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
-    """Say what a message should have been; exit status 2 if it would be no event of its topic, or was not kept whole."""
+    """Repair a message; exit status 2 if the result would be no event of its topic, or if the message was not kept whole."""
     import json
 
     given: dict[str, Any] = {}
     for field in fields:
         name, equals, text = field.partition("=")
         if not equals:
-            raise NoGame(f"--set {field!r}: say FIELD=VALUE")
+            raise CommandFailed(f"--set {field!r}: write FIELD=VALUE")
         try:
             given[name] = json.loads(text)
         except ValueError:
@@ -625,7 +643,7 @@ def repair_rejected(
     try:
         whole = None if value is None else value.read_text(encoding="utf-8")
     except (OSError, ValueError) as wrong:
-        raise NoGame(f"{value} cannot be read: {wrong}") from wrong
+        raise CommandFailed(f"{value} cannot be read: {wrong}") from wrong
     body = {"value": whole, "fields": given, "reason": reason}
     one = _asked("POST", f"/api/ops/rejected/{rejection_id}/repair", body, refused=(409, 422)).json()
     if not _printed(one, as_json):
@@ -634,15 +652,15 @@ def repair_rejected(
 
 @rejected_app.command("replay")
 def replay_rejected(
-    rejection_ids: Annotated[list[UUID], typer.Argument(help="Of rejected messages.")], as_json: Json = False
+    rejection_ids: Annotated[list[UUID], typer.Argument(help="IDs of rejected messages.")], as_json: Json = False
 ) -> None:
-    """Put messages, repaired if they were, on their topics again; exit status 2 at the first that is no event of its topic."""
+    """Publish messages, repaired or not, on their topics again; exit status 2 at the first that is no event of its topic."""
     done = []
     for rejection_id in rejection_ids:
         one = _asked("POST", f"/api/ops/rejected/{rejection_id}/replay", refused=(409,)).json()
         done.append(one)
         if not as_json:
-            console.print(f"[green]replayed[/]: {rejection_id} is {one['topic']}/{one['partition']}/{one['offset']} now")
+            console.print(f"[green]replayed[/]: {rejection_id} is now {one['topic']}/{one['partition']}/{one['offset']}")
     _printed(done, as_json)
 
 
@@ -660,8 +678,8 @@ def _carry_out(path: str, body: dict[str, Any], as_json: bool) -> None:
     deadline = time.monotonic() + SETTLED_S
     while (order := _asked("GET", f"/api/ops/commands/{command_id}").json())["outcome"] == "pending":
         if time.monotonic() > deadline:
-            raise NoGame(
-                f"command {command_id} is kept, but was not carried out within {SETTLED_S:.0f} s: see gamenight doctor"
+            raise CommandFailed(
+                f"command {command_id} is on the log, but was not carried out within {SETTLED_S:.0f} s: see gamenight doctor"
             )
         time.sleep(0.1)
     if not _printed(order, as_json):
@@ -678,27 +696,27 @@ def _ordered(path: str, body: dict[str, Any]) -> str:
 
 def _token(settings: Settings) -> str:
     if settings.operator_token is None:
-        raise NoGame("there is no operator token yet: start the game with make play, or set GAMENIGHT_OPERATOR_TOKEN")
+        raise CommandFailed("there is no operator token yet: start the game with make play, or set GAMENIGHT_OPERATOR_TOKEN")
     return settings.operator_token
 
 
 @app.command()
 def simulate(
-    players: Annotated[int, typer.Option(min=1, max=1000, help="Who play at the same time.")] = 30,
-    drawings: Annotated[int, typer.Option(min=1, help="Over all players.")] = 6000,
-    speed: Annotated[float, typer.Option(min=0, help="1: human pace, N: N times that, 0: as fast as answers come.")] = 1.0,
+    players: Annotated[int, typer.Option(min=1, max=1000, help="Number of players at the same time.")] = 30,
+    drawings: Annotated[int, typer.Option(min=1, help="Number of drawings, of all players together.")] = 6000,
+    speed: Annotated[float, typer.Option(min=0, help="1: human pace; N: N times as fast; 0: as fast as answers come.")] = 1.0,
     correct: Annotated[float, typer.Option(min=0, max=1, help="Probability that a wrong guess is corrected.")] = 0.9,
     confirm: Annotated[float, typer.Option(min=0, max=1, help="Probability that a right guess is confirmed.")] = 0.9,
     delay: Annotated[
         float, typer.Option(min=0, help="Seconds from the guesses to the player's correction, at human pace.")
     ] = 1.0,
     error_rate: Annotated[float, typer.Option(min=0, max=1, help="Probability that a player's label is wrong.")] = 0.01,
-    seed: Annotated[int, typer.Option(help="Of all chance.")] = 20181103,
-    url: Annotated[str | None, typer.Option(help="Of the game; not given: the one of the settings.")] = None,
-    audit: Annotated[bool, typer.Option(help="Afterwards, fold the whole log anew: is all there, and once?")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = 20181103,
+    url: Annotated[str | None, typer.Option(help="Address of the game. By default, the one of the settings.")] = None,
+    audit: Annotated[bool, typer.Option(help="Afterwards, check on the log that nothing was lost or doubled.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Let people play who draw as the writers of data/pen did; exit status 1 if anything was lost or doubled."""
+    """Simulate players who draw as the writers of data/pen did; exit status 1 if anything was lost or doubled."""
     from producers.simulation_options import SimulationOptions
 
     settings = Settings.load()
@@ -736,7 +754,7 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
                 options, lambda done, total: progress.update(task, completed=done, total=total), enough
             )
     except players.NoGame as error:
-        raise NoGame(str(error)) from error
+        raise CommandFailed(str(error)) from error
     found = None
     if with_audit:
         settings = Settings.load()
@@ -744,7 +762,7 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
         commits = partial(committed, settings) if here else None
         log = await asyncio.to_thread(bus.open_bus, settings)
         try:
-            with errors.status("auditing: every fold is made anew from the log"):
+            with errors.status("auditing: folding the whole log again"):
                 found = await audit(
                     log,
                     report.saved,
@@ -780,12 +798,12 @@ def _asked(method: str, path: str, body: dict[str, Any] | None = None, refused: 
     try:
         response = httpx.request(method, f"{_url(settings)}{path}", json=body, headers=headers, timeout=10, trust_env=False)
     except httpx.TransportError as error:
-        raise NoGame(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
+        raise CommandFailed(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
     if response.status_code in refused:
         errors.print(f"refused: {_detail(response)}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(2)
     if response.is_error:
-        raise NoGame(f"the game refused with {response.status_code}: {_detail(response)}")
+        raise CommandFailed(f"the game refused with {response.status_code}: {_detail(response)}")
     return response
 
 

@@ -1,4 +1,4 @@
-"""Follows a rebuild on the dashboard's socket, as a person would, until it is done, refused or failed."""
+"""Follows a rebuild on the dashboard's socket until it is done, refused or failed."""
 
 from collections.abc import Callable
 
@@ -15,11 +15,11 @@ PATIENCE_S = 900.0
 
 
 def follow(url: str, order: Callable[[], str], console: Console, as_json: bool) -> int:
-    """Order a rebuild and show how far it is.
+    """Command a rebuild and show its progress.
 
     Args:
         url: The address of the game.
-        order: Asks for the rebuild, once we listen; returns its command id.
+        order: Publishes the command, once we listen; returns its id.
         console: Where progress and the job's log lines go.
         as_json: Print each step as a line of JSON instead.
 
@@ -38,7 +38,7 @@ def follow(url: str, order: Callable[[], str], console: Console, as_json: bool) 
             TextColumn("{task.fields[message]}"),
         )
         with Progress(*columns, console=console) as progress:
-            task = progress.add_task("ordered", total=1.0, message="")
+            task = progress.add_task("waiting", total=1.0, message="")
 
             def show(frame: dict[str, object]) -> None:
                 for line in frame.get("log") or ():  # type: ignore[attr-defined]
@@ -62,5 +62,5 @@ def _listen(socket: ClientConnection, command_id: str, show: Callable[[dict[str,
                 if frame["step"] in ENDS:
                     return ENDS[frame["step"]]
     except (ConnectionClosed, TimeoutError) as error:
-        console.print(f"[red]the game went away ({error}); the rebuild goes on when it is back: see /watch[/]")
+        console.print(f"[red]the connection to the game is lost ({error}); the rebuild continues: see /watch[/]")
         return 1

@@ -1,1 +1,1 @@
-"""Puts things where another process finds them: the bus, blobs, topics, logs, and the simulated players."""
+"""Holds the adapters to Kafka, S3 and logs, and the simulated players."""

@@ -1,7 +1,7 @@
-"""Rights to write and read topics: derived from contracts/events.py, given to a principal for each part (all ways).
+"""Derives the rights to topics from contracts/events.py, and gives them to a Kafka user for each kind of process (all ways).
 
-On a cluster whose authorizer denies what is not allowed, a part that was taken over can still write only its own topics:
-the router no promotions, the API no guesses; only the operators' API, and the router when a version fails, write commands.
+On a cluster that denies what is not allowed, a process that was taken over can still write only its own topics: the router no
+promotions, the API no guesses; only the operators' API, and the router when a version fails, write commands.
 """
 
 from collections.abc import Iterator
@@ -24,15 +24,15 @@ from contracts.settings import Settings
 from producers.topics import open_admin
 
 GROUPS: Final = {"router": "gamenight-router", "learning": "gamenight-learning"}
-"""The consumer group of each part; a part without one reads as a bystander."""
+"""The consumer group of each kind of process; one without a group reads as a bystander."""
 
 
 class AclsRefused(RuntimeError):
-    """The cluster does not let us change rights."""
+    """The cluster does not allow us to change rights."""
 
 
 def principal(part: str, prefix: str = "gamenight-") -> str:
-    """Return Kafka's name for a part; its user stands after the colon.
+    """Return Kafka's principal for a kind of process: ``User:`` and the user.
 
     >>> principal("router")
     'User:gamenight-router'
@@ -41,7 +41,7 @@ def principal(part: str, prefix: str = "gamenight-") -> str:
 
 
 def acls(prefix: str = "gamenight-") -> list[ACL]:
-    """Return every right of every part."""
+    """Return all rights of all kinds of process."""
     return [
         ACL(principal(part, prefix), "*", operation, ACLPermissionType.ALLOW, pattern)
         for part in PROCESSES
@@ -62,11 +62,11 @@ def _rights(part: str) -> Iterator[tuple[ACLOperation, ResourcePattern]]:
 
 
 def give(settings: Settings, prefix: str = "gamenight-") -> list[str]:
-    """Set the rights: give those that are missing, and remove those that are no longer wanted.
+    """Set the rights: give the missing ones, and remove those that are no longer wanted.
 
     Args:
         settings: Settings of a user who may alter the cluster's rights.
-        prefix: What stands before a part's name in its user.
+        prefix: The prefix of every user, before the name of the process.
 
     Returns:
         The users, in the order of `PROCESSES`.

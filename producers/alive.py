@@ -1,4 +1,4 @@
-"""Shows that a process is alive by touching a file as long as the event loop runs, for those who cannot ask it."""
+"""Shows that a process is alive: touches a file as long as the event loop runs (all ways)."""
 
 import asyncio
 from pathlib import Path

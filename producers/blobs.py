@@ -1,4 +1,4 @@
-"""Objects by key, on S3 or in memory: datasets, examples and artifacts (way 3, REBUILD)."""
+"""Stores objects by key, on S3 or in memory: datasets, examples and artifacts (way 3, REBUILD)."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -32,7 +32,7 @@ class S3Blobs:
         """Store an object.
 
         Raises:
-            BlobExists: If it must not be there yet, and is.
+            BlobExists: If the object must not exist yet, and does.
         """
         condition = {"IfNoneMatch": "*"} if only_if_absent else {}
         try:
@@ -46,7 +46,7 @@ class S3Blobs:
         """Return an object's bytes.
 
         Raises:
-            NoSuchBlob: If there is none under that key.
+            NoSuchBlob: If there is no object under the key.
         """
         try:
             body: bytes = self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read()
@@ -82,7 +82,7 @@ class MemoryBlobs:
         self._objects: dict[str, bytes] = {}
 
     def put(self, key: str, data: bytes, *, only_if_absent: bool = False) -> None:
-        """Store an object. Raises `BlobExists` where it must not be there yet."""
+        """Store an object. Raises `BlobExists` if it must not exist yet, and does."""
         if only_if_absent and key in self._objects:
             raise BlobExists(f"{key} is there already")
         self._objects[key] = bytes(data)

@@ -1,4 +1,4 @@
-"""The bus behind a URL: ``kafka://host:port`` is the real one, ``memory://name`` the one of tests (all ways).
+"""Opens the bus of a URL: ``kafka://host:port`` is the real one, ``memory://name`` the one of tests (all ways).
 
 `open_bus` chooses; both keep the promises of contracts.ports.Bus, and tests/contract/test_bus_scenarios.py holds both to one
 list of scenarios. Streams read through Faust; bystanders (sockets, trainer, command line) follow topics here.
@@ -11,7 +11,7 @@ from contracts.ports import Bus
 from contracts.settings import Settings
 from producers.connection import BrokerAbsent as BrokerAbsent
 from producers.connection import BusError as BusError
-from producers.connection import Place, kafka_of
+from producers.connection import KafkaAddress, kafka_of
 from producers.kafka_bus import KafkaBus
 from producers.memory_bus import MemoryBus, log_of
 
@@ -22,11 +22,11 @@ def open_bus(where: Settings | str, topics: Collection[str] = tuple(TOPICS), *, 
     Args:
         where: The product's settings, which say how Kafka is spoken to; or ``kafka://host:port[,host:port...]``, with neither
             TLS nor SASL; or ``memory://name``: one log a name, in this process only.
-        topics: What may be published and followed. On Kafka they must exist; producers.topics makes them.
+        topics: The topics that may be published to and followed. On Kafka they must exist; producers.topics makes them.
         deadline_s: How long to wait for a broker that is not up yet, in seconds.
 
     Raises:
-        BrokerAbsent: If no broker answered before the deadline, or without one of the topics.
+        BrokerAbsent: If no broker answered before the deadline, or if one of the topics is missing.
         NotAdmitted: If a broker is there and refuses us, or is not to be trusted.
         ValueError: If the URL is of no known kind.
     """
@@ -34,7 +34,7 @@ def open_bus(where: Settings | str, topics: Collection[str] = tuple(TOPICS), *, 
         return KafkaBus(kafka_of(where), topics, deadline_s)
     scheme, _, rest = where.partition("://")
     if scheme == "kafka" and rest:
-        return KafkaBus(Place(tuple(rest.split(","))), topics, deadline_s)
+        return KafkaBus(KafkaAddress(tuple(rest.split(","))), topics, deadline_s)
     if scheme == "memory" and rest:
         return MemoryBus(log_of(rest), topics)
     raise ValueError(f"no bus at {where!r}: say kafka://host:port or memory://name")

@@ -1,7 +1,7 @@
 """Turns the settings into the arguments with which every client of the product reaches Kafka (all ways).
 
-Faust's are made from the same ones (streams.transport), so one place knows of TLS, SASL and tokens. `knock` says in
-one line why a cluster refuses us: the clients themselves try again and again, and report nothing.
+Faust gets the same ones (streams.transport), so only this module knows TLS, SASL and tokens. `knock` reports in one line
+why a cluster refuses us: the clients themselves try again and again, and report nothing.
 """
 
 import base64
@@ -26,7 +26,7 @@ from kafka.net.selector import NetworkSelector
 from contracts.settings import Settings
 
 MAX_TOKEN: Final = 1 << 20
-"""Most bytes of a token endpoint's answer."""
+"""The most bytes of a token endpoint's answer."""
 _EARLY_S: Final = 30.0
 """How long before its end a token is replaced."""
 _MSK_S: Final = 900
@@ -36,7 +36,7 @@ _CONNECT_MS: Final = 5_000
 
 
 class BusError(RuntimeError):
-    """The bus did not do what it was asked."""
+    """The bus did not do what was asked of it."""
 
 
 class BrokerAbsent(BusError):
@@ -44,21 +44,21 @@ class BrokerAbsent(BusError):
 
 
 class NotAdmitted(BusError):
-    """A broker is there, and we may not speak to it, or must not trust it; the message says what to do."""
+    """A broker answers, but refuses us or must not be trusted; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The servers of a Kafka, and the protocol for them."""
+class KafkaAddress:
+    """The brokers of a Kafka cluster, and how to connect to them."""
 
     servers: tuple[str, ...]
-    """Some of its brokers, as host:port."""
+    """Some of the brokers, as host:port."""
     security: dict[str, Any] = field(default_factory=dict, repr=False)
     """Arguments of every kafka-python client besides the servers; empty: neither TLS nor SASL."""
 
 
-def kafka_of(settings: Settings) -> Place:
-    """Return the Kafka that settings name.
+def kafka_of(settings: Settings) -> KafkaAddress:
+    """Return the Kafka cluster that settings name.
 
     Raises:
         NotAdmitted: If their TLS and SASL settings do not fit together; the message names the setting.
@@ -66,13 +66,13 @@ def kafka_of(settings: Settings) -> Place:
     servers = tuple(server.strip() for server in settings.bootstrap_servers.split(","))
     protocol = settings.kafka_security_protocol
     if protocol == "PLAINTEXT":
-        return Place(servers)
+        return KafkaAddress(servers)
     security: dict[str, Any] = {"security_protocol": protocol}
     if protocol.endswith("SSL"):
         security["ssl_context"] = _context(settings)
     if protocol.startswith("SASL"):
         security |= _sasl(settings)
-    return Place(servers, security)
+    return KafkaAddress(servers, security)
 
 
 def _context(settings: Settings) -> ssl.SSLContext:
@@ -118,7 +118,7 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]
     """Bearer tokens, kept until shortly before their end. Any thread may use it."""
 
     def __init__(self) -> None:
-        """Begin without a token; nothing is fetched before one is asked for."""
+        """Begin without a token; the first is fetched when it is needed."""
         self._lock = threading.Lock()
         self._token = ""
         self._until = 0.0
@@ -127,7 +127,7 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]
         """Return a token that is valid for a while.
 
         Raises:
-            NotAdmitted: If none can be had.
+            NotAdmitted: If there is none to get.
         """
         with self._lock:
             if time.monotonic() >= self._until:
@@ -195,8 +195,8 @@ class MskToken(Tokens):
             credentials = botocore.session.get_session().get_credentials()
             if credentials is None:
                 raise NotAdmitted("AWS_MSK_IAM finds no AWS credentials: set AWS_PROFILE, or run under a role")
-            place = f"https://kafka.{self._region}.amazonaws.com/"
-            request = AWSRequest("GET", place, params={"Action": "kafka-cluster:Connect"})
+            url = f"https://kafka.{self._region}.amazonaws.com/"
+            request = AWSRequest("GET", url, params={"Action": "kafka-cluster:Connect"})
             SigV4QueryAuth(credentials.get_frozen_credentials(), "kafka-cluster", self._region, _MSK_S).add_auth(request)
         except BotoCoreError as error:
             raise NotAdmitted(f"AWS_MSK_IAM cannot sign: {error}") from error
@@ -233,7 +233,7 @@ DIRECT: Final = "direct://"
 """The ``proxy_url`` of all kafka-python clients here: no proxy, and no socket left behind."""
 
 
-def knock(place: Place, deadline_s: float) -> None:
+def knock(place: KafkaAddress, deadline_s: float) -> None:
     """Wait until one broker admits us: connected, its certificate trusted, our credentials accepted.
 
     Raises:
@@ -254,8 +254,8 @@ def knock(place: Place, deadline_s: float) -> None:
         time.sleep(_PAUSE_S)
 
 
-def _enter(server: str, place: Place) -> None:
-    """Connect to one broker as the clients will, and leave again."""
+def _enter(server: str, place: KafkaAddress) -> None:
+    """Connect to one broker as the clients will, and disconnect."""
     host, _, port = server.rpartition(":")
     with socket.create_connection((host.strip("[]"), int(port)), timeout=1.0) as connected:  # kafka-python would wait for long
         if context := place.security.get("ssl_context"):

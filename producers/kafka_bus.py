@@ -1,4 +1,4 @@
-"""The bus on Apache Kafka, through kafka-python (all ways)."""
+"""Implements the bus on Apache Kafka, through kafka-python (all ways)."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from kafka.structs import TopicPartition
 
 from contracts.events import Event
 from contracts.ports import Partition, Record, Since, Tail
-from producers.connection import DIRECT, NotAdmitted, Place, knock
+from producers.connection import DIRECT, KafkaAddress, NotAdmitted, knock
 from producers.connection import BrokerAbsent as BrokerAbsent
 from producers.connection import BusError as BusError
 from producers.placement import (
@@ -48,7 +48,7 @@ _CLIENT: Final[dict[str, Any]] = {
 class KafkaBus:
     """Apache Kafka through kafka-python: idempotent, acks=all, retried until `DELIVERY_S`."""
 
-    def __init__(self, place: Place, topics: Collection[str], deadline_s: float) -> None:
+    def __init__(self, place: KafkaAddress, topics: Collection[str], deadline_s: float) -> None:
         """Connect, and learn the partitions of every topic, so that no later publish waits for them."""
         self._place = place
         self._client = {"bootstrap_servers": list(place.servers), **_CLIENT, **place.security}

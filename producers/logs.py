@@ -1,18 +1,22 @@
-"""Structured logs: one JSON object a line on standard error; the supervisor keeps one file a process."""
+"""Writes structured logs: one JSON object a line on standard error; the supervisor keeps one file a process."""
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Final
 
 import structlog
+from cachetools import LRUCache
 
 from contracts.settings import Settings
 
 LINES: Final = 100
 """Lines of one kind that are written in `LINES_S`: lines that strangers cause must not fill the disk."""
 LINES_S: Final = 60.0
+KINDS: Final = 1000
+"""Kinds of lines that are counted; the one that was silent longest is forgotten."""
 
 
 class Sparing(logging.Filter):
@@ -25,21 +29,21 @@ class Sparing(logging.Filter):
         """Begin with nothing counted; ``clock`` is monotonic, in seconds."""
         super().__init__()
         self._clock = clock
-        self._kinds: dict[tuple[str, object], tuple[float, int]] = {}
+        self._kinds: LRUCache[tuple[str, object], tuple[float, int]] = LRUCache(KINDS)
+        self._lock = threading.Lock()  # logging filters a line before it takes the handler's lock
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Say whether to write a line."""
         line = record.msg if isinstance(record.msg, dict) else None
         kind = (record.name, line.get("event") if line else str(record.msg)[:200])
-        now = self._clock()
-        since, n = self._kinds.get(kind, (now, 0))
-        if now - since >= LINES_S:
-            if n > LINES and line is not None:
-                line["left_out"] = n - LINES
-            since, n = now, 0
-        if len(self._kinds) > 1000:
-            self._kinds.clear()
-        self._kinds[kind] = (since, n + 1)
+        with self._lock:
+            now = self._clock()
+            since, n = self._kinds.get(kind, (now, 0))
+            if now - since >= LINES_S:
+                if n > LINES and line is not None:
+                    line["left_out"] = n - LINES
+                since, n = now, 0
+            self._kinds[kind] = (since, n + 1)
         return n < LINES
 
 

@@ -1,4 +1,4 @@
-"""The bus in the memory of one process, for tests (all ways)."""
+"""Implements the bus in the memory of one process, for tests (all ways)."""
 
 import threading
 import time
@@ -19,7 +19,7 @@ from producers.placement import (
 )
 
 
-class Log:
+class MemoryLog:
     """The log that all buses of one name share."""
 
     def __init__(self) -> None:
@@ -27,18 +27,18 @@ class Log:
         self.logs: dict[tuple[str, int], list[Record]] = {}
 
 
-_logs: dict[str, Log] = {}
+_logs: dict[str, MemoryLog] = {}
 
 
-def log_of(name: str) -> Log:
+def log_of(name: str) -> MemoryLog:
     """Return the log of a name: the same one each time."""
-    return _logs.setdefault(name, Log())
+    return _logs.setdefault(name, MemoryLog())
 
 
 class MemoryBus:
     """A bus that keeps topics as lists, for tests."""
 
-    def __init__(self, memory: Log, topics: Collection[str]) -> None:
+    def __init__(self, memory: MemoryLog, topics: Collection[str]) -> None:
         """Use the log ``memory``."""
         self._memory = memory
         self._partitions = {topic: TOPICS[topic].partitions if topic in TOPICS else 1 for topic in topics}
@@ -78,7 +78,7 @@ class MemoryBus:
 class _MemoryTail:
     """A tail that keeps a position in each list."""
 
-    def __init__(self, memory: Log, partitions: dict[str, int], since: Since) -> None:
+    def __init__(self, memory: MemoryLog, partitions: dict[str, int], since: Since) -> None:
         self._memory = memory
         self._closing = False
         places = [(topic, part) for topic, count in partitions.items() for part in range(count)]

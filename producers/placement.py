@@ -1,4 +1,4 @@
-"""Decides where an event goes on a bus and where reading begins, for Kafka and for memory alike (all ways)."""
+"""Decides where an event goes on a bus and where reading begins, for Kafka and the bus in memory (all ways)."""
 
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -20,7 +20,7 @@ class UnknownTopic(BusError):
 
 
 class EventTooLarge(BusError):
-    """The event has over `MAX_VALUE` bytes."""
+    """An event has more than `MAX_VALUE` bytes."""
 
 
 class BusFull(BusError):
@@ -28,11 +28,11 @@ class BusFull(BusError):
 
 
 class Undelivered(BusError):
-    """The broker refused an event, or was away for longer than `DELIVERY_S`."""
+    """The broker refused an event, or was away longer than `DELIVERY_S`."""
 
 
 class BusClosed(BusError):
-    """The bus was closed before."""
+    """The bus is closed."""
 
 
 @lru_cache(maxsize=8192)

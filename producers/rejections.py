@@ -1,9 +1,9 @@
-"""Publishes to rejected.v1 what a reader outside the folds cannot handle, and never delays it for long (all ways).
+"""Publishes rejections of readers outside the folds on rejected.v1, and never delays a reader for long (all ways).
 
-For the relay, the trainer and the router's follower of models.v1; a fold's rejections go through its outbox. Several processes
-of a stage read the same record, and each reads it again when it starts: a rejection's id is made from the record and the stage,
-so readers of rejected.v1 count it once. A bystander reads a record once, so a rejection that the broker does not take is
-tried again until it does.
+The relay, the trainer and the router's follower of models.v1 use it; a fold's rejections go through its outbox. Several
+processes of a stage read the same record, and each reads it again when it starts: a rejection's id is made from the record and
+the stage, so readers of rejected.v1 count it once. A bystander reads a record once, so a rejection that the broker does not
+take is tried again until it does.
 """
 
 import threading
@@ -20,11 +20,11 @@ from contracts.ports import Bus, Record
 from producers.placement import BusClosed
 
 PENDING: Final = 4
-"""Rejections, of a megabyte at most, that may wait for the broker's acknowledgement."""
+"""How many rejections, of a megabyte at most, may wait for the broker's acknowledgement."""
 WAIT_S: Final = 5.0
-"""How long publishing one may wait for those before it; after that it is published later."""
+"""How long a rejection may wait for those before it; after that it is published later."""
 OWED: Final = 16
-"""Rejections, of a megabyte at most, that wait to be tried again; any more are published when their records are read again."""
+"""How many rejections may wait to be tried again; any more are published when their records are read again."""
 AGAIN_S: Final = 5.0
 """How long after a failure a rejection is tried again."""
 _REMEMBERED: Final = 4096

@@ -1,8 +1,8 @@
 """Decides what a simulated player sends, without a socket or a clock: frames and times in, frames out (ways 1 and 2).
 
-The handwriting is that of the 30 people of data/pen. A person knows what they drew, and judges the models by the guess that
-they are shown first; until that one is there, by the digit to which all guesses together give the highest probability.
-`producers.simulation` gives them a socket.
+The handwriting is that of the 30 people of data/pen. A player knows what they drew, and judges the models by the guess that
+they are shown first; until that comes, by the digit to which all guesses together give the highest probability.
+`producers.simulation` gives each player a socket.
 """
 
 import random
@@ -19,13 +19,13 @@ from producers.tally import Spread, Tally
 
 _LOOK_S = 2.0  # after this a person stops waiting for the models that have not answered
 FIRST: Final = "shown first"
-"""Stands in the place of a model's name for whichever model led."""
+"""The name under which the leading model is counted, whichever it is."""
 _RETRY_S = 4.0  # a message that is not acknowledged is sent again, with the same ids; this wait doubles every time
 
 
 @dataclass(slots=True)
 class _Open:
-    """A finished drawing that still waits for something."""
+    """A finished drawing that still waits for an answer or an acknowledgement."""
 
     index: int
     label: int
@@ -49,7 +49,7 @@ class _Open:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A drawing that a player is about to send: previews with the time of each, then the finished drawing."""
+    """A drawing that a player is about to send: the previews with their times, then the finished drawing."""
 
     drawing_id: str
     index: int
@@ -71,10 +71,10 @@ class SimulatedPlayer:
         """Make a player who writes as `pen` shows.
 
         Args:
-            number: From 0; gives each player random numbers of their own under the same seed.
-            options: How they play.
-            pen: What they can write; they draw it in an order of their own, and begin again when it is used up.
-            tally: Where everything is counted.
+            number: The player's number, from 0; it gives each player random numbers of their own under the same seed.
+            options: How to play.
+            pen: The digits of one writer; the player draws them in an order of their own, again and again.
+            tally: Counts everything.
         """
         self._number = number
         self._options = options
@@ -83,12 +83,12 @@ class SimulatedPlayer:
         self._chance.shuffle(self._pen)
         self._tally = tally
         self._models: set[str] = set()
-        """The models that are to answer."""
+        """The models that should answer."""
         self._seat: str | None = None
         self._open: dict[str, _Open] = {}
         self._by_correction: dict[str, str] = {}
         self._untold: dict[str, float] = {}
-        """When each correction was given for which `yours` has sent no receipt yet."""
+        """When each correction was given that has no receipt of `yours` yet."""
         self._indices = iter(range(number, options.drawings, options.players))
         self._made = 0
 
@@ -98,7 +98,7 @@ class SimulatedPlayer:
         return len(self._open)
 
     def join(self) -> bytes:
-        """Return the frame that takes a seat, the same one as before if there was one."""
+        """Return the frame to join, with the same seat as before if there was one."""
         return orjson.dumps({"type": "join", "name": f"Player {self._number + 1}", "room": None, "seat": self._seat})
 
     def draws(self) -> Iterator[Drawn]:
@@ -183,7 +183,7 @@ class SimulatedPlayer:
         return None
 
     def _expect(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Wait for the models that are there and shown, and for no other."""
+        """Wait for the models that are available and shown, and for no other."""
         for state in states:
             if state.get("unavailable") is None and state.get("part", "shown") == "shown":
                 self._models.add(state["model"])
@@ -253,7 +253,7 @@ class SimulatedPlayer:
         return self._options.delay_s / speed * self._chance.uniform(0.5, 1.5) if speed else 0.0
 
     def judge(self, drawing_id: str, at: float) -> list[bytes]:
-        """Return what this player says of the guesses that they see now: a correction, a confirmation, or nothing."""
+        """Return the player's reaction to the guesses that they see now: a correction, a confirmation, or nothing."""
         held = self._open.get(drawing_id)
         if held is None or held.judged:
             return []
@@ -309,7 +309,7 @@ class SimulatedPlayer:
 
         Args:
             at: The time.
-            everything: Whether the socket was reconnected: then all that is open is sent again, since answers may be lost too.
+            everything: Whether the socket was reconnected: then everything open is sent again, since answers may be lost too.
         """
         frames = []
         for held in self._open.values():

@@ -1,7 +1,7 @@
-"""Simulated players over the public WebSocket, and the report of what they saw (stands outside all three ways).
+"""Runs simulated players over the public WebSocket, and reports what they saw (outside all three ways).
 
 They know only what a browser knows: the protocol of /ws/play. One asyncio process runs a hundred of them. A socket that
-drops is opened again with the same seat, and what was not acknowledged is sent again with the same ids.
+drops is opened again with the same seat, and frames that were not acknowledged are sent again with the same ids.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from producers.simulation_options import SimulationOptions
 from producers.simulation_report import SimulationReport, report
 from producers.tally import Tally
 
-Progress = Callable[[int, int], None]
-"""Called a few times a second with the number of drawings that are done and of all drawings."""
+ReportProgress = Callable[[int, int], None]
+"""A function that is called a few times a second with the number of finished drawings and of all drawings."""
 
 _TICK_S = 0.25
 _MOST_WAITING = 64  # open drawings of one player; beyond it the player waits, and the report says how often
@@ -31,20 +31,20 @@ _LONGEST_WAIT_S = 1.0  # the pause between two tries to reach the game
 
 
 class NoGame(ConnectionError):
-    """No game answers at that address."""
+    """No game answers at the address."""
 
 
 async def simulate(
-    options: SimulationOptions, progress: Progress | None = None, enough: asyncio.Event | None = None
+    options: SimulationOptions, progress: ReportProgress | None = None, enough: asyncio.Event | None = None
 ) -> SimulationReport:
     """Play until every drawing is done or given up.
 
     The report has the ids that `deploy.audit.audit` looks for on the log.
 
     Args:
-        options: How many play, and how.
+        options: How many players there are, and how they play.
         progress: Called with the progress.
-        enough: Once it is set, nobody begins another drawing.
+        enough: Once it is set, no player begins another drawing.
 
     Raises:
         NoGame: If nobody answers at the address.
@@ -137,7 +137,7 @@ class _Connection:
             await asyncio.gather(drawing, holding, return_exceptions=True)
 
     async def tick(self) -> None:
-        """Send again what was not acknowledged in time, and give up what is too old."""
+        """Send frames again that were not acknowledged in time, and give up drawings that are too old."""
         self._player.give_up(self._loop.time())
         if self._seated.is_set():
             await self._say(self._player.again(self._loop.time()))

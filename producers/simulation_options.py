@@ -1,4 +1,4 @@
-"""How many players are simulated, and how they play (ways 1 and 2)."""
+"""Defines the options of a simulation: how many players there are, and how they play (ways 1 and 2)."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ class SimulationOptions(BaseModel):
     url: str = "http://127.0.0.1:8000"
     """The address of the game."""
     token: str | None = Field(None, repr=False)
-    """The operators' token, which lifts the limits of the address that all players share; None: they play within the limits."""
+    """The operators' token, which lifts the limits of the address that all players share; None: the limits hold."""
     players: int = Field(30, ge=1, le=1000)
     drawings: int = Field(6000, ge=1)
     """How many drawings all players make together."""
@@ -30,9 +30,9 @@ class SimulationOptions(BaseModel):
     delay_s: float = Field(1.0, ge=0)
     """Seconds from the last guess to the player's correction at human pace; shortened with `speed`, and 0 at speed 0."""
     error_rate: float = Field(0.01, ge=0, le=1)
-    """The probability that the label given is not what was drawn."""
+    """The probability that a player's label is wrong."""
     previews: int = Field(2, ge=0, le=10)
-    """Unfinished drawings sent before each finished one."""
+    """How many previews are sent before each finished drawing."""
     duplicates: float = Field(0.01, ge=0, le=1)
     """The probability that a message is sent twice."""
     patience_s: float = Field(30.0, gt=0)

@@ -1,4 +1,4 @@
-"""What a simulation reports: accuracy, latencies and counts, for people and for programs (ways 1 and 2)."""
+"""Reports a simulation: accuracy, latencies and counts, for people and for programs (ways 1 and 2)."""
 
 from datetime import datetime
 from uuid import UUID
@@ -41,7 +41,7 @@ class Latency(BaseModel):
 
 
 class SimulationReport(BaseModel):
-    """What the simulated players saw, from their side of the socket."""
+    """The report of the simulated players, from their side of the socket."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -55,19 +55,19 @@ class SimulationReport(BaseModel):
     seen: dict[str, int]
     """Plain counts: drawn, saved, answered by every model, corrected, confirmed, unfinished, sent again, reconnects, ..."""
     first_tenth: dict[str, Share]
-    """By model, and for whichever was shown first: how many guesses named the digit drawn, whatever the player's correction."""
+    """How many guesses named the digit drawn, whatever the player's correction: by model, and for the one shown first."""
     last_tenth: dict[str, Share]
     latency_ms: dict[str, Latency]
     """Since the frame was sent: saved, first guess, all guesses (of a finished drawing); receipt, receipt of yours (of a
     correction)."""
     hops_ms: dict[str, dict[str, float]]
-    """By model: the median of each hop in the guess frames."""
+    """The median of each hop in the guess frames, by model."""
     receipts: dict[str, int]
-    """By outcome: receipts, without those of `yours`."""
+    """The number of receipts by outcome, without those of `yours`."""
     missed: dict[str, int] = {}
-    """By model: finished drawings that it did not answer, since it rested or was too slow."""
+    """How many finished drawings each model did not answer, since it rested or was too slow."""
     errors: dict[str, int]
-    """By code: error frames, and lost sockets."""
+    """The number of error frames by code, and of lost sockets."""
     saved: frozenset[UUID] = Field(frozenset(), exclude=True, repr=False)
     """The finished drawings that the game acknowledged."""
     receipted: dict[UUID, UUID] = Field({}, exclude=True, repr=False)

@@ -1,4 +1,4 @@
-"""Counts what simulated players see, in bounded memory (ways 1 and 2)."""
+"""Counts what simulated players are sent, in bounded memory (ways 1 and 2)."""
 
 import math
 from collections import Counter
@@ -44,18 +44,18 @@ class Spread:
 
 @dataclass
 class Tally:
-    """Counts what all players together see; only the ids for an audit grow with the number of drawings."""
+    """Counts of all players together; only the ids for an audit grow with the number of drawings."""
 
     drawings: int
-    """How many drawings will be made."""
+    """How many drawings the run will have."""
     seen: Counter[str] = field(default_factory=Counter)
     """Plain counts: drawn, saved, previews, answered, corrected, ..."""
     missed: Counter[str] = field(default_factory=Counter)
-    """By model: the finished drawings that the game said it missed."""
+    """The number of finished drawings that each model missed, by the game's frames."""
     outcomes: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
     right: Counter[tuple[str, int]] = field(default_factory=Counter)
-    """By model and block of the run: the guesses that named the digit drawn."""
+    """The number of guesses that named the digit drawn, by model and block of the run."""
     guessed: Counter[tuple[str, int]] = field(default_factory=Counter)
     models: dict[str, int] = field(default_factory=dict)
     """The place of each model in the game's order."""

@@ -18,8 +18,8 @@ log = structlog.get_logger(__name__)
 
 
 class TopicsDiffer(RuntimeError):
-    """A topic is there with another number of partitions, so keys would meet on the wrong ones, or too few keep what is
-    acknowledged."""
+    """A topic has another number of partitions, so that keys would go to wrong ones; or too few brokers keep its acknowledged
+    records."""
 
 
 def open_admin(settings: Settings, timeout_s: float = 30.0) -> KafkaAdminClient:
@@ -42,7 +42,7 @@ REPLICAS: Final = 3
 IN_SYNC: Final = 2
 _IN_SYNC: Final = "min.insync.replicas"
 CONTROLLER_S: Final = 30.0
-"""How long a cluster that starts may take until the broker that controls it is one of those that it names."""
+"""How long a starting cluster may take until its controller is among the brokers that it lists."""
 _BY_SEVERAL: Final = (
     f"what players are told is saved must be on {IN_SYNC} brokers, of which this cluster has enough: let an administrator"
     f" run `gamenight topics`, or set {_IN_SYNC} to {IN_SYNC} or more"
@@ -52,16 +52,16 @@ _BY_SEVERAL: Final = (
 def create_topics(settings: Settings) -> None:
     """Create the topics that do not exist yet; twice is once.
 
-    Where the cluster has three brokers or more, they are kept by three, and acknowledged (acks=all) by two at least: what a
-    player was told is saved survives any one broker.
+    If the cluster has three brokers or more, three keep each topic, and at least two acknowledge its records (acks=all): what
+    players are told is saved survives the loss of any one broker.
 
     Args:
-        settings: Where Kafka is, and how it is spoken to.
+        settings: The address of Kafka, and how to connect.
 
     Raises:
-        TopicsDiffer: If one is there with another number of partitions, or is kept by fewer brokers, or what is on fewer than
-            two of several is acknowledged and we may not change that.
-        BusError: If nobody is there, or does not admit us.
+        TopicsDiffer: If a topic has another number of partitions, or too few brokers keep it or acknowledge its records, and we
+            may not change that.
+        BusError: If no broker answers, or it refuses us.
     """
     deadline = time.monotonic() + CONTROLLER_S
     while True:
@@ -116,16 +116,16 @@ def _create(settings: Settings) -> None:
 def check_acknowledged(settings: Settings, topics: Collection[str] = tuple(TOPICS)) -> None:
     """Check that acknowledged records are on two brokers if the cluster has three or more; change nothing.
 
-    A process that promises to keep something calls this at its start, since it does not know who made the topics or changed
-    them since. The broker that is started here is the only one, so nothing is checked of it.
+    A process that promises to keep something calls this at its start, since anybody may have created or changed the topics. A
+    broker that is started here is the only one, so nothing is checked.
 
     Args:
-        settings: Where Kafka is, and how it is spoken to.
+        settings: The address of Kafka, and how to connect.
         topics: The topics that the process writes.
 
     Raises:
-        TopicsDiffer: If a record on one of the topics is acknowledged by one broker alone.
-        BusError: If nobody is there, or does not admit us.
+        TopicsDiffer: If a single broker acknowledges a record of one of the topics.
+        BusError: If no broker answers, or it refuses us.
     """
     if settings.kafka_bootstrap_servers is None:
         return
@@ -153,7 +153,7 @@ def _several(admin: KafkaAdminClient) -> bool:
 
 
 def _thin(replicas: int, in_sync: str) -> str:
-    """Say what is wrong with a topic of a cluster of several brokers; empty: nothing."""
+    """Return what is wrong with a topic of a cluster of several brokers; empty: nothing."""
     if replicas < IN_SYNC:
         return f"kept by {replicas} broker"
     return "" if int(in_sync) >= IN_SYNC else f"{_IN_SYNC}={in_sync}"
@@ -164,7 +164,7 @@ def _each(of: Mapping[str, str]) -> str:
 
 
 def _suffices(key: str, there: str, demanded: str) -> bool:
-    """Say whether a topic's setting is as it must be; an operator may demand more brokers that acknowledge."""
+    """Return whether a topic's setting is right; an operator may require more brokers to acknowledge."""
     return int(there) >= int(demanded) if key == _IN_SYNC else there == demanded
 
 
@@ -176,7 +176,7 @@ def _configs(admin: KafkaAdminClient, keys: Mapping[str, Collection[str]]) -> di
 
 
 def _configure(admin: KafkaAdminClient, demanded: Mapping[str, Mapping[str, str]]) -> None:
-    """Set what differs from the contracts: topics outlive the settings they were made with.
+    """Change the settings that differ from the contracts: topics outlive the settings that they were created with.
 
     Raises:
         TopicsDiffer: If too few brokers acknowledge a topic's records and the cluster does not let us change that.

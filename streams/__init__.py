@@ -1,1 +1,1 @@
-"""The stream processors: pure decisions over one transport (`streams.transport`). `streams.app` is the whole topology."""
+"""Holds the stream processors: pure decisions over one transport (`streams.transport`). `streams.app` is the whole topology."""

@@ -1,4 +1,4 @@
-"""A process of the stream layer: ``python -m streams router`` or ``python -m streams learning``."""
+"""Runs a process of the stream layer: ``python -m streams router`` or ``python -m streams learning``."""
 
 import argparse
 from functools import partial

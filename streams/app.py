@@ -1,4 +1,4 @@
-"""The whole topology of the stream layer, on one screen.
+"""Builds the whole topology of the stream layer.
 
     drawings.v1 ──────> router ──> guesses.v1, previews.v1, answers.v1     models.v1 ──> router's table
     examples.v1 ──────> personal ──> receipts.v1         (in the router's process, which answers from it)
@@ -7,7 +7,7 @@
     lessons.v1  ──> learner ─> models.v1 (snapshots), receipts.v1
     whatever cannot be handled ──> rejected.v1
 
-Two roles, each in as many processes as there is work, at most one a partition. The topics of one role have the same number of
+There are two roles. Each may run in several processes, at most one a partition. The topics of one role have the same number of
 partitions and one consumer group, so that partition n of all of them is always with the same process.
 """
 
@@ -20,13 +20,13 @@ from contracts.events import ONLINE_MODELS
 from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.pace import Pace
-from streams.embedding import Embedding
+from streams.embedding import EmbeddingNetwork
 from streams.endpoints import Runtime, SageMakerEndpoint
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.models import Models
 from streams.online_base import load_base
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from streams.router import Router
 from streams.routing import Online, Table
 from streams.scorer import Scorer
@@ -43,17 +43,17 @@ LEARNING: Final = partial(Pace, rush=350, rush_s=0.060, calm_s=0.020)
 def router(settings: Settings) -> Worker:
     """Way 1: answers drawings."""
     worker = Worker(settings, "router", linger_ms=LINGER_MS)
-    embedding = Embedding()
+    embedding = EmbeddingNetwork()
     base = load_base()
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
     models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader)
-    personal = Personal(embedding.reader)
+    personal = PersonalModels(embedding.reader)
     batch, runtime = settings.roster().batch, Runtime(settings)
-    answers = Router(settings, embedding, models, partial(SageMakerEndpoint, runtime), personal, worker.publish, batch)
+    drawing_router = Router(settings, embedding, models, partial(SageMakerEndpoint, runtime), personal, worker.publish, batch)
     worker.fold(personal, step=20)  # a few ms: drawings are answered on the same loop
     worker.alongside(partial(models.follow, partial(open_bus, settings, ["models.v1", "rejected.v1"])))
-    worker.alongside(partial(runtime.close_after, answers.run))
-    worker.hand(["drawings.v1"], answers, ANSWERING())
+    worker.alongside(partial(runtime.close_after, drawing_router.run))
+    worker.hand(["drawings.v1"], drawing_router, ANSWERING())
     return worker
 
 

@@ -1,18 +1,17 @@
-"""Which model a player is shown first, picked by what they have said of all models' guesses (way 1, ANSWER). Pure.
+"""Picks the model that a player is shown first, by their corrections of all models' guesses (way 1, ANSWER). Pure.
 
-Thompson sampling: for each model a share of right guesses is drawn from what is believed of it, and the highest draw leads.
-What is believed is a Beta distribution: `STRENGTH` outcomes at the mean over all players of the partition, and the player's own
-outcomes, of which a later one weighs more. Every model guesses every drawing, so each correction teaches about all of them.
+It does Thompson sampling: for each model a share of right guesses is drawn from the belief in it, and the highest draw leads.
+The belief is a Beta distribution: `STRENGTH` outcomes at the mean over all players of the partition, and the player's own
+outcomes, of which later ones weigh more. Every model guesses every drawing, so each correction teaches about all of them.
 
-**A pick is a function of the log.** Take the partition of examples.v1 that the player is in, in its order, up to and with the
-example in which the player's correction number ``corrections`` came (`streams.personal_model` says which are counted;
-GuessMade.lead_after is that number). The player's outcomes then, of the drawings that are kept, and the means then in force,
-are the belief; ``player_id``, ``corrections`` and the model's name are the seed of its draw, so that which other models there
-are does not change it. So a pick stays as it is until the player corrects something. Before their first correction the means
-in force when the drawing came take that place: they change only with each `REFRESH` corrections of all players. The draws are
-those of Python's `random.Random`.
+**A pick is a function of the log.** Take the player's partition of examples.v1, in order, up to and with the example that
+brought the player's correction number ``corrections`` (`streams.personal_model` says which are counted; GuessMade.lead_after is
+that number). The player's outcomes at that time, on the drawings that are kept, and the means then in force, are the belief;
+``player_id``, ``corrections`` and the model's name are the seed of its draw, so that other models do not change it. So a pick
+stays as it is until the player corrects something. Before their first correction the means in force when the drawing came are
+the belief: they change only with each `REFRESH` corrections of all players. The draws are those of Python's `random.Random`.
 
-Everything is kept by the models' names: a model that nobody has heard of yet is believed to be as good as all were at first.
+Everything is kept by the models' names: a new model is believed to be as good as all models were at first.
 """
 
 import json
@@ -27,33 +26,33 @@ from numpy.typing import NDArray
 from contracts.events import ModelName
 
 DISCOUNT: Final = 0.99
-"""An outcome's weight falls by this with each later one of the player: about the last hundred count, so picks follow change."""
+"""The factor by which each later outcome reduces an outcome's weight: about the last hundred count, so picks follow changes."""
 STRENGTH: Final = 8.0
-"""The weight, in outcomes, of what is believed of a model before the player has corrected anything."""
+"""The weight of the belief before the player has corrected anything, in outcomes."""
 START: Final = 0.95
 """The mean before anybody has corrected anything: the same for all models."""
 _START_STRENGTH: Final = 20.0
 REFRESH: Final = 25
-"""Corrections of all players after which the means are taken anew: rarely, so that they can be told from the log by hand."""
+"""After how many corrections of all players the means are renewed: rarely, so that they can be checked by hand."""
 _HALVE_AT: Final = 400.0
-"""Outcomes of a model over all players, at which its counts are halved: so the means follow one that was rebuilt."""
+"""The outcomes of a model over all players at which its counts are halved, so that the means follow a rebuilt model."""
 
 Counts = Mapping[str, float]
-"""By model; 0 of one that is not in it."""
+"""Counts by model; a missing model has 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """What a player's corrections say of each model; never changed in place."""
+    """The outcomes of each model's guesses by a player's corrections; never changed in place."""
 
     corrections: int
-    """How many the player has given so far."""
+    """How many corrections the player has given so far."""
     n: Counts
-    """Outcomes, discounted."""
+    """The discounted number of outcomes."""
     correct: Counts
-    """Outcomes that were right, discounted."""
+    """The discounted number of right outcomes."""
     means: Mapping[str, float]
-    """Over all players, when the last correction came; `START` of a model that is not in it."""
+    """The means over all players when the last correction came; a missing model has `START`."""
 
     def kept(self) -> dict[str, Any]:
         """Return the belief as it is kept, from which ``Belief(**kept)`` makes it again."""
@@ -61,15 +60,15 @@ class Belief:
 
 
 def outcomes(labels: NDArray[Any], said: NDArray[Any], models: Sequence[ModelName]) -> tuple[Counts, Counts]:
-    """How many guesses of each model were labelled, and how many of them were right, discounted.
+    """Count how many guesses of each model were labelled, and how many of them were right, discounted.
 
     Args:
-        labels: Of a player's labelled drawings, shape (m,), the newest last.
-        said: What each of ``models`` was shown to say of them, shape (m, models); -1: nothing.
+        labels: The labels of a player's drawings, shape (m,), the newest last.
+        said: The labels that ``models`` were shown to give them, shape (m, models); -1: none.
         models: The columns.
 
     Returns:
-        n and correct, of the models that said anything.
+        n and correct, of the models that guessed anything.
     """
     weights = np.power(DISCOUNT, np.arange(len(labels) - 1, -1, -1), dtype=np.float64)
     n = (weights @ (said >= 0)).tolist()
@@ -82,7 +81,7 @@ def pick(player_id: str, belief: Belief, arms: Sequence[ModelName]) -> ModelName
     """Pick which of ``arms`` this player is shown first.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If there are no arms.
     """
 
     def draw(arm: ModelName) -> float:
@@ -98,28 +97,28 @@ class Means:
     """The share of right guesses of each model over all players of a partition; never changed in place."""
 
     corrections: int = 0
-    """How many all players have given."""
+    """How many corrections all players have given."""
     n: Counts = field(default_factory=dict)
     correct: Counts = field(default_factory=dict)
     in_force: Mapping[str, float] = field(default_factory=dict)
-    """The means as they were at the last `REFRESH` corrections; `START` of a model that is not in it."""
+    """The means at the last `REFRESH` corrections; a missing model has `START`."""
 
     @property
     def in_force_since(self) -> int:
-        """After how many corrections of all players the means in force were taken."""
+        """After how many corrections of all players the means in force were computed."""
         return self.corrections - self.corrections % REFRESH
 
     def mean(self, model: str) -> float:
-        """The mean of a model that is in force."""
+        """Return the mean of a model that is in force."""
         return self.in_force.get(model, START)
 
     def counting(self, label: int, said: Mapping[str, int], times: int) -> "Means":
         """Return the means with a drawing counted so many times more.
 
         Args:
-            label: Below 0: it has none, and nothing is counted.
-            said: What each model was shown to say of it.
-            times: Below 0: it is counted no longer.
+            label: The label; below 0: there is none, and nothing is counted.
+            said: The label that each model was shown to give.
+            times: How often; below 0: so many times less.
         """
         if label < 0:
             return self
@@ -149,5 +148,5 @@ class Means:
 
     @classmethod
     def of(cls, cell: bytes | None) -> "Means":
-        """Read the means from their cell; where there is none, nobody has corrected anything."""
+        """Read the means from their cell; None: nobody has corrected anything."""
         return cls() if cell is None else cls(**json.loads(cell))

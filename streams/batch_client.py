@@ -1,8 +1,9 @@
-"""Asks one answerer over the network: what gathers while a call is under way goes out as the next (way 1, ANSWER).
+"""Asks one answerer over the network: drawings that come during a call are the batch of the next call (way 1, ANSWER).
 
-Batches grow with the load and cost nobody time without it. Each answerer (a model's own version, or the candidate beside it)
-has a client, one call at a time, and a circuit breaker of its own, so that one that is slow, down or wrong costs its own guess
-only. A candidate takes all that is known of it along: the next one begins with a closed breaker, and nobody waits for it.
+Batches grow with the load, and without load nobody waits for them. Each answerer (a model's own version, or the candidate
+beside it) has a client with one call at a time and a circuit breaker of its own, so that one that is slow, down or wrong costs
+only its own guess. What is known of a candidate goes with it: the next one begins with a closed breaker, and nobody waits for
+it.
 """
 
 import asyncio
@@ -17,15 +18,15 @@ from numpy.typing import NDArray
 
 from contracts.drawing import SIDE
 from contracts.events import Role, variant_of
-from contracts.ports import Answer, Endpoint, EndpointDown, EndpointSilent
+from contracts.ports import Endpoint, EndpointAnswer, EndpointDown, EndpointSilent
 from streams import batch_queue
 from streams.batch_queue import BatchQueue
 from streams.circuit_breaker import CircuitBreaker
-from streams.lineup import WELL, Answerer, Standing
+from streams.lineup import WELL, Answerer, AnswererState
 from streams.models import Models
-from streams.pending import Said
+from streams.pending import CallDetails
 from streams.round import Round
-from streams.routing import Candidate, Table
+from streams.routing import CandidateRoute, Table
 from streams.trial import Trial
 
 _log = structlog.get_logger()
@@ -37,19 +38,19 @@ _BLANK: Final = np.zeros((1, SIDE * SIDE), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """A call was answered, a row a round."""
+class CallAnswered:
+    """A call was answered, with a row for each round."""
 
     answerer: Answerer
     rounds: Sequence[Round]
-    said: Said
+    call: CallDetails
     probabilities: NDArray[np.float64]
     """Shape (n, 10)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """These wait for a call that takes far longer than usual: nothing else should wait for that."""
+    """Rounds wait for a call that takes far longer than usual: nothing else should wait for it."""
 
     answerer: Answerer
     rounds: Sequence[Round]
@@ -57,26 +58,26 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class VersionFailed:
-    """A version has failed its first calls, and nobody is sent to it from here any more."""
+    """A version has failed its first calls; this router does not ask it any more."""
 
     model: str
     version: str
     trial: str
-    """Names this attempt of the version: one that is put there again is another."""
+    """The name of this trial: a version that is promoted again has another."""
     why: str
     beside: bool
     """Whether it was a candidate."""
 
 
-Outcome = Answered | Late | VersionFailed | batch_queue.Outcome
-"""What a client reports of the rounds that it was given."""
+CallOutcome = CallAnswered | Late | VersionFailed | batch_queue.QueueOutcome
+"""What a client reports about its rounds."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
     """An answer, and the version that gave it."""
 
-    answer: Answer
+    answer: EndpointAnswer
     version: str
     role: Role
     table: Table
@@ -91,19 +92,19 @@ class BatchClient:
         answerer: Answerer,
         models: Models,
         endpoint: Callable[[str], Endpoint],
-        hear: Callable[[Sequence[Outcome]], None],
+        hear: Callable[[Sequence[CallOutcome]], None],
         clock: Callable[[], float],
         longest_s: float,
     ) -> None:
         """Build; `run` must be running for anybody to be asked.
 
         Args:
-            answerer: Who is asked.
-            models: By whose table.
+            answerer: The answerer to ask.
+            models: Holds the routing table.
             endpoint: Opens an endpoint by name.
-            hear: Takes what comes of it, while `run` runs.
+            hear: Takes the outcomes, while `run` runs.
             clock: Monotonic, in seconds.
-            longest_s: So long is too long for a call in any case.
+            longest_s: A call that takes longer is overdue in any case.
         """
         self.answerer = answerer
         self._models = models
@@ -118,23 +119,23 @@ class BatchClient:
         self._trial = Trial(models.began)
         self._under_way_since: float | None = None
         self._usual_s = 0.0
-        self._candidate: Candidate | None = None
-        """The candidate that queue, breaker and usual time are about."""
+        self._candidate: CandidateRoute | None = None
+        """The candidate that the queue, the breaker and the usual time belong to."""
         self._replaced = asyncio.Event()
 
     @property
-    def standing(self) -> Standing:
-        """How the answerer does now: it is also overdue if its last call failed."""
+    def state(self) -> AnswererState:
+        """The state of the answerer now; it is also overdue if its last call failed."""
         if self._beside != self._candidate:
             return WELL
         overdue = self._breaker.failing or (
             self._under_way_since is not None and self._clock() - self._under_way_since > self._patience_s
         )
-        return Standing(self._resting, overdue)
+        return AnswererState(self._resting, overdue)
 
     @property
-    def _beside(self) -> Candidate | None:
-        """The candidate that is there now, if that is who is asked."""
+    def _beside(self) -> CandidateRoute | None:
+        """The current candidate, if the answerer is a candidate."""
         return self._models.table.candidate(self.answerer.model) if self.answerer.beside else None
 
     @property
@@ -145,15 +146,15 @@ class BatchClient:
     def _patience_s(self) -> float:
         return min(self._longest_s, max(_LEAST_PATIENCE_S, _PATIENCE * self._usual_s))
 
-    def add(self, rounds: Sequence[Round]) -> Sequence[Outcome]:
-        """Queue rounds to be asked; returns what is known of them at once."""
+    def add(self, rounds: Sequence[Round]) -> Sequence[CallOutcome]:
+        """Queue rounds to be asked; returns the outcomes that are known at once."""
         outcomes = self._renew()
         outcomes += self._queue.add(rounds, self._resting)
         self._wake.set()
         return outcomes
 
     async def run(self) -> None:
-        """Ask what has gathered, again and again."""
+        """Ask about the rounds that have gathered, again and again."""
         while True:
             await self._wake.wait()
             if outcomes := self._renew():
@@ -164,14 +165,14 @@ class BatchClient:
                 continue
             breaker = self._breaker
             try:
-                said, probabilities = await self._call(np.stack([one.drawing.raster for one in rounds]), rounds)
+                call, probabilities = await self._call(np.stack([one.drawing.raster for one in rounds]), rounds)
             except EndpointDown as down:
                 await self._failed(rounds, down, breaker)
             else:
-                self._hear([Answered(self.answerer, rounds, said, probabilities)])
+                self._hear([CallAnswered(self.answerer, rounds, call, probabilities)])
 
-    async def _call(self, rasters: NDArray[np.uint8], rounds: Sequence[Round] = ()) -> tuple[Said, NDArray[np.float64]]:
-        """Make one call for some rounds; a probe is for none."""
+    async def _call(self, rasters: NDArray[np.uint8], rounds: Sequence[Round] = ()) -> tuple[CallDetails, NDArray[np.float64]]:
+        """Make one call for some rounds, or a probe for none."""
         breaker = self._breaker
         asked_at = self._under_way_since = self._clock()
         overdue = asyncio.get_running_loop().call_later(
@@ -189,11 +190,11 @@ class BatchClient:
         if away_s is not None:
             _log.info("endpoint is back", model=self.answerer.model, candidate=self.answerer.beside, away_s=round(away_s, 1))
         model_ms = (done - asked_at) * 1000
-        said = Said(reply.version, reply.role, reply.table.digest, asked_at, model_ms, reply.fallback)
-        return said, reply.answer.probabilities
+        call = CallDetails(reply.version, reply.role, reply.table.digest, asked_at, model_ms, reply.fallback)
+        return call, reply.answer.probabilities
 
     async def _ask_candidate(self, rasters: NDArray[np.uint8]) -> _Reply:
-        """Ask the candidate; one that fails its first calls is taken away."""
+        """Ask the candidate; one that fails its first calls is removed."""
         model, table = self.answerer.model, self._models.table
         candidate = table.candidate(model)
         if candidate is None:
@@ -210,7 +211,7 @@ class BatchClient:
         return _Reply(answer, candidate.version, "shadow" if candidate.shadow else "canary", table)
 
     async def _ask_champion(self, rasters: NDArray[np.uint8]) -> _Reply:
-        """Ask the champion; where a new one fails its first calls, ask the version before."""
+        """Ask the champion; if a new one fails its first calls, ask the version before."""
         model, table = self.answerer.model, self._models.table
         route = table.batch.get(model)
         if route is None:
@@ -235,8 +236,8 @@ class BatchClient:
             self._endpoints[name] = self._open(name)
         return self._endpoints[name]
 
-    def _renew(self) -> list[Outcome]:
-        """Begin anew if another candidate is there by now, or none; gives what comes of it for those who wait for the old."""
+    def _renew(self) -> list[CallOutcome]:
+        """Begin anew if the candidate has changed or gone; return the outcomes of the rounds that wait for the old one."""
         before, after = self._candidate, self._beside
         if before == after:
             return []
@@ -246,10 +247,10 @@ class BatchClient:
         if before is None or (after is not None and after.version == before.version):
             return []
         gone = f"version {before.version} does not stand beside {self.answerer.model}'s champion any more"
-        return list[Outcome](self._queue.failed([], gone, opened=True))
+        return list[CallOutcome](self._queue.failed([], gone, opened=True))
 
     async def _failed(self, rounds: Sequence[Round], down: EndpointDown, breaker: CircuitBreaker) -> None:
-        """Tell those that waited for it; if it rests now, probe it until it is back, or it is another's turn."""
+        """Report the failure; if the answerer rests now, probe it until it is back or replaced."""
         outcomes = self._renew()
         another = breaker is not self._breaker
         opened = not another and breaker.failed(self._clock(), str(down), isinstance(down, EndpointSilent))

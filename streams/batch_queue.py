@@ -1,7 +1,7 @@
-"""Which rounds wait for one answerer over the network (way 1, ANSWER). Pure: what happens in, what it means out.
+"""Keeps the rounds that wait for one answerer over the network (way 1, ANSWER). Pure: rounds in, outcomes out.
 
-Final drawings and probes go first. Of a player's previews only the newest waits. While the one that is asked rests, final
-drawings wait for a model's own version as long as their budget lasts; nothing else does, and nobody waits for a candidate.
+Final drawings and probes go first. Only the newest preview of each player waits. While the answerer rests, final drawings wait
+for a model's own version as long as their budget lasts; nothing else waits, and nothing waits for a candidate.
 """
 
 from collections import deque
@@ -13,25 +13,25 @@ from streams.lineup import Answerer
 from streams.round import Round
 
 MOST_A_CALL: Final = 64
-"""Drawings: more make the answers to the first of them late, and are no cheaper each."""
+"""The most drawings in a call: more would be no cheaper each, and the first answers would be late."""
 MOST_WAITING: Final = 10_000
-"""Final drawings that may wait for one answerer; the oldest is given up for the next."""
+"""The most final drawings that may wait for one answerer; one more makes the oldest be given up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
-    """These will not be answered."""
+class CallMissed:
+    """Rounds will get no answer from an answerer."""
 
     answerer: Answerer
     rounds: Sequence[Round]
     why: str
     resting: bool
-    """Whether who should answer rests."""
+    """Whether the answerer rests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resting:
-    """These wait for one that has just failed, or rests: nothing else should wait for that."""
+    """Rounds wait for an answerer that has just failed, or rests: nothing else should wait for it."""
 
     answerer: Answerer
     rounds: Sequence[Round]
@@ -39,19 +39,19 @@ class Resting:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Nobody waits for an answer to these previews any more: newer strokes of their players have come."""
+    """Previews need no answer any more: newer strokes of their players have come."""
 
     rounds: Sequence[Round]
 
 
-Outcome = Missed | Resting | Dropped
+QueueOutcome = CallMissed | Resting | Dropped
 
 
 class BatchQueue:
     """The rounds that wait for one answerer."""
 
     def __init__(self, answerer: Answerer) -> None:
-        """Begin with nobody waiting."""
+        """Begin with an empty queue."""
         self.answerer = answerer
         self._urgent: deque[Round] = deque()
         self._previews: dict[str, Round] = {}  # the newest of each player
@@ -61,8 +61,8 @@ class BatchQueue:
         """All rounds that wait."""
         return [*self._urgent, *self._previews.values()]
 
-    def add(self, rounds: Sequence[Round], resting: str | None) -> list[Outcome]:
-        """Queue rounds to be asked; ``resting`` says why none can be now, None: all can."""
+    def add(self, rounds: Sequence[Round], resting: str | None) -> list[QueueOutcome]:
+        """Queue rounds; ``resting`` says why the answerer cannot be asked now; None: it can."""
         patient = [one for one in rounds if resting is None or self._patient(one)]
         dropped = []
         for one in patient:
@@ -75,13 +75,13 @@ class BatchQueue:
             else:
                 self._previews[drawing.player_id] = one
         over = [self._urgent.popleft() for _ in range(len(self._urgent) - MOST_WAITING)]
-        outcomes: list[Outcome] = [Dropped(dropped)] if dropped else []
+        outcomes: list[QueueOutcome] = [Dropped(dropped)] if dropped else []
         if over:
-            outcomes.append(Missed(self.answerer, over, f"over {MOST_WAITING} are waiting", resting is not None))
+            outcomes.append(CallMissed(self.answerer, over, f"over {MOST_WAITING} are waiting", resting is not None))
         return outcomes if resting is None else [*outcomes, *self._told(rounds, resting, resting=True)]
 
     def next(self) -> list[Round]:
-        """Take out the rounds that the next call is for: some of those that still want an answer."""
+        """Take out the rounds for the next call, of those that still want an answer."""
         rounds: list[Round] = []
         while self._urgent and len(rounds) < MOST_A_CALL:
             rounds.append(self._urgent.popleft())
@@ -90,10 +90,10 @@ class BatchQueue:
         wanted = [one for one in rounds if one.awaits(self.answerer)]
         return wanted if wanted or not rounds else self.next()
 
-    def failed(self, rounds: Sequence[Round], why: str, opened: bool) -> list[Outcome]:
-        """Take the rounds of a failed call back: those that can wait are asked again, before all others.
+    def failed(self, rounds: Sequence[Round], why: str, opened: bool) -> list[QueueOutcome]:
+        """Put the rounds of a failed call back: those that can wait are asked again, before all others.
 
-        ``opened``: who was asked rests from now on, so those that cannot wait for it are told.
+        ``opened``: the answerer rests from now on, so the rounds that cannot wait are missed.
         """
         self._urgent.extendleft(reversed([one for one in rounds if self._patient(one)]))
         if not opened:
@@ -106,8 +106,8 @@ class BatchQueue:
     def _patient(self, one: Round) -> bool:
         return one.drawing.drawing.final and not self.answerer.beside
 
-    def _told(self, rounds: Sequence[Round], why: str, resting: bool) -> list[Outcome]:
+    def _told(self, rounds: Sequence[Round], why: str, resting: bool) -> list[QueueOutcome]:
         waits = [one for one in rounds if self._patient(one)]
         missed = [one for one in rounds if not self._patient(one)]
-        outcomes: list[Outcome] = [Resting(self.answerer, waits)] if waits else []
-        return [*outcomes, Missed(self.answerer, missed, why, resting)] if missed else outcomes
+        outcomes: list[QueueOutcome] = [Resting(self.answerer, waits)] if waits else []
+        return [*outcomes, CallMissed(self.answerer, missed, why, resting)] if missed else outcomes

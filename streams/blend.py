@@ -1,12 +1,12 @@
-"""Combines what several models say of a drawing into one answer (way 1, ANSWER). Pure: values in, values out.
+"""Combines the guesses of several models on a drawing into one (way 1, ANSWER). Pure: values in, values out.
 
-The blend is the weighted geometric mean of their probabilities, scaled to sum up to 1: a digit must be believed in by all of
-them, and one who is sure and wrong is outvoted. No model says 0: a floor keeps anyone from a veto.
+The blend is the weighted geometric mean of their probabilities, scaled to a sum of 1: a likely digit must be likely to all
+models, and a model that is sure and wrong is outvoted. A floor keeps every probability above 0, so that no model has a veto.
 
-How much a model counts is what players say of it: its weight is the inverse cube of its share of wrong guesses, so one that
-errs half as often as another counts eight times as much. Until somebody has said anything all weights are equal.
+Players' corrections decide the weights: a weight is the inverse cube of the model's share of wrong guesses, so a model that
+errs half as often as another counts eight times as much. Until the first corrections all weights are equal.
 
-`Blend` is that of one drawing: it knows whom it still awaits and whom it leaves out.
+A `Blend` belongs to one drawing: it knows which models it still awaits and which it leaves out.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ from contracts.events import DIGITS
 from streams.bandit import START, Means
 
 FLOOR: Final = 1e-3
-"""The least probability that a model has in a blend."""
+"""The least probability of a model in a blend."""
 POWER: Final = 3.0
 """The power of a model's share of errors in its weight: measured on players' drawings (docs/decisions/0010)."""
 GENERATION: Final = "blend2"
@@ -30,14 +30,14 @@ GENERATION: Final = "blend2"
 
 @dataclass(frozen=True, slots=True)
 class BlendWeights:
-    """How much each model's opinion counts."""
+    """The weight of each model's opinion."""
 
     by_model: Mapping[str, float]
     version: str
-    """The rule, and how many of the partition's corrections the weights stand on: ``blend2+75``."""
+    """The rule, and how many of the partition's corrections the weights are based on: ``blend2+75``."""
 
     def of(self, model: str) -> float:
-        """Return a model's weight, which is 1 where nothing is known of it."""
+        """Return a model's weight, which is 1 if nothing is known of the model."""
         return self.by_model.get(model, 1.0)
 
 
@@ -68,10 +68,10 @@ def blended(total: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[
 
 
 class Blend:
-    """The blend on one drawing, until it is made."""
+    """The blend of one drawing, until it is made."""
 
     def __init__(self, weights: BlendWeights, awaited: Iterable[str], left_out: Mapping[str, str]) -> None:
-        """Await these models; ``left_out``: those that are not waited for, and why."""
+        """Await these models; ``left_out``: those that are not awaited, and why."""
         self.weights = weights
         self.awaited = set(awaited)
         self.left_out = dict(left_out)
@@ -84,7 +84,7 @@ class Blend:
         return not self.awaited
 
     def hear(self, model: str, opinion: NDArray[np.float64]) -> None:
-        """Take a model's opinion in, shape (10,): also that of one which was not waited for, and is here in time."""
+        """Add a model's opinion, shape (10,), also one that was not awaited but comes in time."""
         weight = self.weights.of(model)
         self._total += weight * opinion
         self._weight += weight
@@ -92,13 +92,13 @@ class Blend:
         self.left_out.pop(model, None)
 
     def leave_out(self, model: str, why: str) -> None:
-        """Wait for a model no longer; nothing happens if it is not awaited."""
+        """Stop waiting for a model; nothing happens if it is not awaited."""
         if model in self.awaited:
             self.awaited.discard(model)
             self.left_out[model] = why
 
     def probabilities(self, otherwise: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Combine what the models that were heard say, shape (10,); ``otherwise`` is the opinion if none was."""
+        """Combine the opinions that have come, shape (10,); ``otherwise`` is the opinion if none has."""
         total, weight = (self._total, self._weight) if self._weight else (otherwise, 1.0)
         row: NDArray[np.float64] = blended(total[None], np.array([weight]))[0]
         return row

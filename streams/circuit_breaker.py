@@ -1,18 +1,18 @@
-"""A circuit breaker: it decides when something that fails is asked again (way 1, ANSWER). Pure: times in, decisions out.
+"""Decides when an endpoint that fails is asked again: a circuit breaker (way 1, ANSWER). Pure: times in, decisions out.
 
-Closed, everything goes through. After `FAILURES` failures in a row, or one silence, it opens: nothing goes through, and the one
-behind it rests. While it is open a single probe is let through from time to time (half open); the first that succeeds closes
-it.
+While it is closed, all calls go through. After `FAILURES` failures in a row, or one silence, it opens: no call goes through,
+and the endpoint rests. While it is open, a single probe goes through from time to time (half open); the first that succeeds
+closes it.
 """
 
 from typing import Final
 
 FAILURES: Final = 3
-"""So many failures in a row open it."""
+"""How many failures in a row open the breaker."""
 FIRST_S: Final = 0.25
-"""Seconds from its opening to the first probe."""
+"""Seconds from the opening to the first probe."""
 LONGEST_S: Final = 2.0
-"""Most seconds between two probes; each failed one doubles the time."""
+"""The most seconds between two probes; each failed probe doubles the time."""
 
 
 class CircuitBreaker:
@@ -21,7 +21,7 @@ class CircuitBreaker:
     def __init__(self) -> None:
         """Begin closed."""
         self.why = ""
-        """The last failure, while it is open."""
+        """The last failure, while the breaker is open."""
         self._failures = 0
         self._since: float | None = None
         self._pause_s = FIRST_S
@@ -29,16 +29,16 @@ class CircuitBreaker:
 
     @property
     def failing(self) -> bool:
-        """Whether the last thing that went through failed."""
+        """Whether the last call failed."""
         return self._failures > 0
 
     @property
     def open(self) -> bool:
-        """Whether nothing goes through."""
+        """Whether no call goes through."""
         return self._since is not None
 
     def failed(self, now: float, why: str, silent: bool = False) -> bool:
-        """Note a failure; returns whether that opened it."""
+        """Note a failure; return whether it opened the breaker."""
         self._failures += 1
         self.why = why
         if self._since is not None:
@@ -52,7 +52,7 @@ class CircuitBreaker:
         return False
 
     def succeeded(self, now: float) -> float | None:
-        """Note a success; returns for how many seconds it had been open, None if it was closed."""
+        """Note a success; return how many seconds the breaker had been open, None if it was closed."""
         since, self._since = self._since, None
         self._failures, self.why = 0, ""
         return None if since is None else now - since

@@ -1,4 +1,4 @@
-"""What the transport delivers to those who take records: each with its acknowledgement, as many at a time as have gathered."""
+"""Defines how the transport delivers records to takers: each with its acknowledgement, as many at a time as have gathered."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,34 +9,34 @@ from contracts.ports import Record
 
 _T = TypeVar("_T")
 STEP: Final = 500
-"""Most records that a fold takes in one transaction: while it is under way nothing else in the process moves."""
+"""The most records that a fold takes in one transaction, during which nothing else in the process moves."""
 QUEUED: Final = 4096
-"""Most records that wait for a taker before the transport waits too."""
+"""The most records that wait for a taker before the transport waits too."""
 _TURNS: Final = 12
-"""Turns of the event loop within which the transport brings at least one message if it has any."""
+"""The turns of the event loop within which the transport brings at least one message if it has any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A record, and how to say that nobody needs to read it again."""
+    """A record with its acknowledgement, after which nobody reads it again."""
 
     record: Record
     ack: Callable[[], object]
 
 
 class Taker(Protocol):
-    """Takes records as they come, and acknowledges each when all that it causes is published."""
+    """Takes records as they come, and acknowledges each when all its effects are published."""
 
     async def take(self, gathered: Sequence[Delivery]) -> None:
-        """Take what has gathered; called again only when it returns, which is how it holds the flow back."""
+        """Take the gathered records; it is called again only when it returns, which holds back the flow."""
         ...
 
 
 async def take_gathered(queue: "asyncio.Queue[_T]", most: int = STEP) -> list[_T]:
-    """Take all that has gathered: at least one, at most ``most``.
+    """Take all records that have gathered: at least one, at most ``most``.
 
-    The transport takes some turns of the loop to bring each message, and a step takes none until it is done: so that steps grow
-    with the load, this waits until some turns have brought nothing more. Without load that is some 0.1 ms.
+    The transport takes some turns of the loop to bring each message, and the loop does not turn during a step. To let steps
+    grow with the load, this waits until some turns have brought nothing more; without load that takes some 0.1 ms.
     """
     several = [await queue.get()]
     idle = 0

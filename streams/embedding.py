@@ -1,6 +1,6 @@
-"""The frozen network that turns a raster into the features of the online models (way 1, ANSWER).
+"""Computes the features of the online models from rasters, with a frozen network (way 1, ANSWER).
 
-Trained once on MNIST alone by trainers/images/embedding, and the same for ever after: every lesson ever taught is in its terms.
+The network was trained once on MNIST alone by trainers/images/embedding, and never changes: every lesson holds its embeddings.
 Another network is another `reader`.
 """
 
@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 from contracts.drawing import READER, SIDE
 
 BASE: Final = Path(__file__).with_name("base")
-"""The artefacts in the repository that models start from."""
+"""The folder of the artefacts that models start from."""
 LENGTH: Final = 4.0
 """The length of every embedding, as a vector."""
 
 
-class Embedding:
+class EmbeddingNetwork:
     """The frozen network, loaded into memory. Only one thread may use it at a time."""
 
     def __init__(self, path: Path = BASE / "embedding.tflite") -> None:
         """Load the network; some milliseconds."""
         content = path.read_bytes()
         self.reader = f"{READER}/{sha256(content).hexdigest()[:8]}"
-        """What its features are read with, for `contracts.events.Features`."""
+        """The reader of its features, for `contracts.events.Features`."""
         self._network = Interpreter(model_content=content, num_threads=1)
         self._network.allocate_tensors()
         [given], [made] = self._network.get_input_details(), self._network.get_output_details()
@@ -38,7 +38,7 @@ class Embedding:
     def embed(self, rasters: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Compute the embedding of each raster: standardised over MNIST and scaled to length 4.
 
-        One row at a time, so a drawing's features do not depend, bit for bit, on what they were asked together with.
+        It computes one row at a time, so that a drawing's features do not depend, bit for bit, on the other rows.
 
         Args:
             rasters: Shape (n, 784), 0 is paper, 255 is ink.

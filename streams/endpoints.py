@@ -1,7 +1,7 @@
-"""Batch versions behind SageMaker endpoints: InvokeEndpoint on the event loop (way 1, ANSWER).
+"""Asks batch models at SageMaker endpoints: InvokeEndpoint on the event loop (way 1, ANSWER).
 
-Signed by botocore's own Signature Version 4 with botocore's own credentials, so the same here and on AWS; sent by aiohttp
-instead of boto3's client, which costs a thread and six times the processor (docs/decisions/0008-invoking.md).
+botocore signs the requests with its own credentials (Signature Version 4), so they are the same here and on AWS; aiohttp sends
+them instead of boto3's client, which costs a thread and six times the processor (docs/decisions/0008-invoking.md).
 """
 
 import asyncio
@@ -21,14 +21,14 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError
 from numpy.typing import NDArray
 
 from contracts.npy import probabilities_of
-from contracts.ports import Answer, EndpointDown, EndpointSilent
+from contracts.ports import EndpointAnswer, EndpointDown, EndpointSilent
 from contracts.settings import Settings
 
 NPY: Final = "application/x-npy"
 MOST_BYTES: Final = 1 << 20
-"""Most bytes of an answer: some hundred times what the largest question needs."""
+"""The most bytes of an answer: some hundred times what the largest batch needs."""
 LOOK_S: Final = 20.0
-"""How often it is looked whether the credentials are still good; botocore replaces them 10 minutes before their end."""
+"""How often to check whether the credentials are still valid; botocore replaces them 10 minutes before their end."""
 _VARIANT: Final = "x-Amzn-Invoked-Production-Variant"
 
 
@@ -39,32 +39,32 @@ class SageMakerEndpoint:
         self._runtime = runtime
         self._name = name
 
-    async def predict(self, rasters: NDArray[np.uint8], variant: str | None = None) -> Answer:
+    async def predict(self, rasters: NDArray[np.uint8], variant: str | None = None) -> EndpointAnswer:
         """Ask about ``rasters``, shape (n, 784).
 
         Raises:
-            EndpointDown: If it did not answer in time, or with an error, or with something that is no set of probabilities.
+            EndpointDown: If the endpoint did not answer in time, or with an error, or with no set of probabilities.
         """
         body = io.BytesIO()
         np.lib.format.write_array(body, np.ascontiguousarray(rasters), allow_pickle=False)
         said, answered = await self._runtime.invoke(self._name, body.getvalue(), variant)
         try:
-            return Answer(probabilities_of(said, len(rasters)), answered)
+            return EndpointAnswer(probabilities_of(said, len(rasters)), answered)
         except ValueError as wrong:
             raise EndpointDown(f"{self._name}: an answer {wrong}") from wrong
 
 
 class Runtime:
-    """The sagemaker-runtime of some settings. For one event loop; nothing connects before the first call."""
+    """The connection to the sagemaker-runtime of some settings, for one event loop; nothing connects before the first call."""
 
     def __init__(self, settings: Settings) -> None:
-        """Place, region and credentials are those of the settings, else those that botocore finds by its default chain."""
+        """Take address, region and credentials from the settings, else from botocore's default chain."""
         place = settings.aws("sagemaker-runtime")
         key, secret, token = (place[f"aws_{name}"] for name in ("access_key_id", "secret_access_key", "session_token"))
         self._url, self._region = place["endpoint_url"], place["region_name"]
         self._found: Any = Credentials(key, secret, token) if key and secret else None
         self._credentials: Any = None
-        """The credentials that calls are signed with; None: they are looked for with the next call."""
+        """The credentials that sign calls; None: the next call looks for some."""
         self._until = 0.0
         self._looking = asyncio.Lock()
         self._timeout = aiohttp.ClientTimeout(total=settings.endpoint_timeout_ms / 1000)
@@ -74,8 +74,8 @@ class Runtime:
         """Send a body to an endpoint; returns its answer, and the production variant that gave it.
 
         Raises:
-            EndpointSilent: If it does not answer in time.
-            EndpointDown: If it answers with an error, or is not there.
+            EndpointSilent: If the endpoint does not answer in time.
+            EndpointDown: If it answers with an error, or does not exist.
         """
         try:
             await self._look()
@@ -105,9 +105,10 @@ class Runtime:
         return bytes(said), response.headers.get(_VARIANT, "")
 
     async def _look(self) -> None:
-        """Look for credentials that are good for a while.
+        """Look for credentials that are valid for a while.
 
-        Those of a role or a session end, and botocore fetches others over the network some minutes before: never on the loop.
+        Those of a role or a session expire, and botocore fetches new ones over the network some minutes before: not on the
+        loop.
         """
         if time.monotonic() < self._until:
             return
@@ -128,7 +129,7 @@ class Runtime:
         return self._found.get_frozen_credentials()
 
     async def close_after(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do the work that asks over these connections, and close all of them when it ends, however it does."""
+        """Run work that uses these connections, and close all of them when it ends, however it ends."""
         try:
             await work()
         finally:
@@ -143,7 +144,7 @@ class Runtime:
 
 
 def _reason(said: bytes) -> str:
-    """AWS's own words for an error."""
+    """Return AWS's own text of an error."""
     try:
         told = json.loads(said)
         return str(told.get("OriginalMessage") or told.get("Message") or told.get("message"))[:300]

@@ -1,4 +1,4 @@
-"""One step of a fold: records in; state, offsets and outgoing events in one transaction (way 2, LEARN). No Faust here."""
+"""Advances a fold by a step: records in; state, offsets and outbox in one transaction (way 2, LEARN). Knows no Faust."""
 
 import sqlite3
 import time
@@ -17,14 +17,14 @@ from streams.ledger import Identity, Ledger, LedgerTaken
 
 _log = structlog.get_logger()
 _NOT_OF_A_RECORD: Final = (sqlite3.Error, LedgerTaken, OSError)
-"""Errors of the state, and not of the record that is folded: they end the process."""
+"""Errors of the state rather than of the record: they end the process."""
 
 
 _ASIDE: Final = 3
 
 
 class Fold(Protocol):
-    """A state that is a function of topics, and what it has to say as it changes. Values in, events out.
+    """A state that is a function of topics, and the events that it publishes as it changes. Values in, events out.
 
     Every method is called by one task, one partition at a time. State lives in the cells: what is kept in memory beside them is
     a copy that `open` reads and `settle` writes.
@@ -37,20 +37,20 @@ class Fold(Protocol):
 
     @property
     def schema(self) -> str:
-        """What its cells are made of and made with, such as the list of models: a state of another schema is folded again."""
+        """The form of its cells and what they depend on, as the list of models: a state of another schema is folded again."""
         ...
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The topics that it reads, of one number of partitions; partition n of all of them meets on one worker."""
+        """The topics that it reads, with the same number of partitions; partition n of all of them is on one worker."""
         ...
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Take up a partition: nothing in memory of it is valid any more. Gives what is worth saying again."""
+        """Take up a partition: its memory is not valid any more. Returns the events that are published again."""
         ...
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        """Fold one event in. Offsets are those of the event's own topic and rise; each is given once.
+        """Fold an event. Offsets are those of the event's own topic and rise; each comes once.
 
         Raises:
             Exception: The event becomes a MessageRejected and its cells are put back; so change memory last, after all that
@@ -59,21 +59,21 @@ class Fold(Protocol):
         ...
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Write what memory holds to the cells: called once a step, in its transaction. Gives what is said once a step.
+        """Write the memory to the cells: called once a step, in its transaction. Returns the events of the whole step.
 
         Raises:
-            Exception: The step's records are folded in one by one, after `close` and `open`; one that fails alone is rejected.
+            Exception: The step's records are folded one by one, after `close` and `open`; one that fails alone is rejected.
         """
         ...
 
     def close(self, partition: int) -> None:
-        """Let go of a partition, whose cells can be read no more: another process may have it from here on."""
+        """Give up a partition, whose cells can no longer be read: another process may have it now."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
-    """A partition's topics as the broker has them now."""
+class LogBounds:
+    """The ends of a partition's topics on the broker, as they are now."""
 
     cluster: str
     """The id of the Kafka cluster; empty: it is not known."""
@@ -83,11 +83,11 @@ class Log:
     """By topic, the offset of the next record to come."""
 
 
-def take_up(path: Path, fold: Fold, partition: int, log: Log) -> Ledger:
-    """Open the ledger of a partition, and have the fold go on where it stands.
+def take_up(path: Path, fold: Fold, partition: int, log: LogBounds) -> Ledger:
+    """Open the ledger of a partition, and let the fold continue from its state.
 
-    One that is no state of this fold and this log is put aside, and the log is folded again: never is a wrong state gone on
-    from, nor a record passed over since another log had one of its offset.
+    A ledger of another fold or another log is put aside, and the log is folded again: so the fold never continues from a wrong
+    state, and never skips a record because another log had one of its offset.
     """
     identity = Identity(fold.schema, log.cluster)
     ledger: Ledger | None = None
@@ -123,8 +123,8 @@ def take_up(path: Path, fold: Fold, partition: int, log: Log) -> Ledger:
     return ledger
 
 
-def _unfit(ledger: Ledger, identity: Identity, log: Log) -> str | None:
-    """Why a ledger is no state to go on from; None: it is."""
+def _unfit(ledger: Ledger, identity: Identity, log: LogBounds) -> str | None:
+    """Return why the fold cannot continue from a ledger; None: it can."""
     kept = ledger.identity
     if ledger.untouched:
         return None
@@ -138,12 +138,12 @@ def _unfit(ledger: Ledger, identity: Identity, log: Log) -> str | None:
     return f"it is ahead of {', '.join(ahead)}" if ahead else None
 
 
-def _goal(fold: Fold, log: Log) -> dict[str, tuple[int, int]]:
+def _goal(fold: Fold, log: LogBounds) -> dict[str, tuple[int, int]]:
     return {t: (log.first[t], log.end[t]) for t in fold.sources if log.end.get(t, 0) > log.first.get(t, 0)}
 
 
-def _tell_lost(ledger: Ledger, fold: Fold, partition: int, log: Log) -> None:
-    """Say what the log has dropped before it was folded in: the state is kept, and goes on with what is there."""
+def _tell_lost(ledger: Ledger, fold: Fold, partition: int, log: LogBounds) -> None:
+    """Log what the broker has dropped before it was folded: the state is kept, and continues with what is left."""
     for topic, first in log.first.items():
         lost = first - ledger.offset(topic) - 1
         if lost > 0 and not ledger.untouched:
@@ -152,7 +152,7 @@ def _tell_lost(ledger: Ledger, fold: Fold, partition: int, log: Log) -> None:
 
 
 def _put_aside(path: Path) -> Path:
-    """Rename a ledger, so that whoever wants can look at what it held; of each only the last few are kept."""
+    """Rename a ledger, so that it can be examined later; only the last few of each are kept."""
     aside = path.with_name(f"{path.name}.{time.time_ns()}.aside")
     path.rename(aside)
     for rest in ("-wal", "-shm"):  # there, if somebody else has it open too
@@ -165,17 +165,17 @@ def _put_aside(path: Path) -> Path:
 
 
 def begin(ledger: Ledger, fold: Fold, partition: int) -> None:
-    """Take up a partition where its ledger says."""
+    """Take up a partition at the offsets of its ledger."""
     with ledger.step():
         ledger.post(fold.open(ledger, partition))
 
 
 def advance(ledger: Ledger, fold: Fold, partition: int, records: Sequence[Record]) -> None:
-    """Fold records of one partition in, in one transaction; what they cause waits in the ledger's outbox.
+    """Fold records of one partition in one transaction; the events that they cause go into the ledger's outbox.
 
-    A record at or below the offset of its topic in the ledger has been folded in: twice is once. One that cannot be read or
-    decided is rejected, and the next one is handled. If the step as a whole fails, its records are folded in one by one from
-    what the ledger holds, so that whichever is to blame is rejected too.
+    A record at or below the offset of its topic in the ledger was folded before, and is skipped. One that cannot be read or
+    folded is rejected, and the next one is handled. If the step as a whole fails, its records are folded one by one from the
+    ledger's state, so that the one to blame is rejected too.
     """
     news = [record for record in records if record.offset > ledger.offset(record.topic)]
     try:
@@ -211,7 +211,7 @@ def _step(ledger: Ledger, fold: Fold, partition: int, records: Sequence[Record])
 
 
 def _again(ledger: Ledger, fold: Fold, partition: int) -> None:
-    """Have the fold read the ledger again: what it holds in memory is from a step that failed."""
+    """Make the fold read the ledger again: its memory is from a step that failed."""
     fold.close(partition)
     begin(ledger, fold, partition)
 

@@ -1,7 +1,7 @@
-"""Runs a fold: one ledger for each partition that is assigned here; folds what comes, publishes, then acknowledges (way 2).
+"""Runs a fold with a ledger for each assigned partition: it folds records, publishes, then acknowledges (way 2).
 
-The order is what makes it exact. State, offsets and what is to be said are one transaction of the ledger; then the outbox is
-sent and the broker's answer awaited; Kafka's own commit comes last. A process that dies in between reads the same records
+The order makes it exact. State, offsets and outbox are one transaction of the ledger; then the outbox is sent and the broker's
+answer awaited; Kafka's own commit comes last. A process that dies in between reads the same records
 again, and the ledger knows them.
 """
 
@@ -17,54 +17,54 @@ import structlog
 from contracts.events import FoldAdvanced
 from contracts.ports import Partition, Record
 from streams.delivery import QUEUED, STEP, Delivery, take_gathered
-from streams.fold import Fold, Log, advance, take_up
+from streams.fold import Fold, LogBounds, advance, take_up
 from streams.ledger import Ledger
 from streams.progress import gaps, next_offset
 
 _log = structlog.get_logger()
 _TELL_S: Final = 0.5
-"""How often the runner says how far a state is folded again."""
+"""How often the runner publishes the progress of a fold that is made again."""
 
-Send = Callable[[str, bytes, bytes, int | None], Coroutine[Any, Any, Awaitable[object]]]
-"""Sends a record (topic, key, value, partition; None: by the key); what it returns is done at the broker's acknowledgement."""
+SendRecord = Callable[[str, bytes, bytes, int | None], Coroutine[Any, Any, Awaitable[object]]]
+"""Sends a record (topic, key, value, partition; None: by the key); its result is done when the broker has acknowledged."""
 OnTheLog = Callable[[str, int, int], Coroutine[Any, Any, int | None]]
-"""Finds the offset of the first record of a partition from an offset on, as a reader of its own; None: none came in time."""
+"""Finds the offset of the first record of a partition from an offset on, with a separate reader; None: none came in time."""
 
 
 class RecordsPassedOver(RuntimeError):
-    """Records that are on the log did not come: the process ends, and its next one reads them from where the ledger stands."""
+    """Records on the log were skipped; the process ends, and the next one reads them from the ledger's offsets."""
 
 
 class FoldRunner:
-    """A fold at work."""
+    """A running fold."""
 
-    def __init__(self, fold: Fold, folder: Path, send: Send, on_the_log: OnTheLog, step: int = STEP) -> None:
+    def __init__(self, fold: Fold, folder: Path, send: SendRecord, on_the_log: OnTheLog, step: int = STEP) -> None:
         """Prepare; `take_up` opens the ledgers.
 
         Args:
-            fold: What is folded.
-            folder: Where the ledgers are, one file a partition.
-            send: How events are published.
-            on_the_log: How the log is asked for records that did not come.
-            step: Most records that are folded in one transaction.
+            fold: The fold.
+            folder: The folder of the ledgers, one file a partition.
+            send: Publishes events.
+            on_the_log: Searches the log for records that did not come.
+            step: The most records in one transaction.
         """
         self.fold = fold
         self.gathered: asyncio.Queue[Delivery | None] = asyncio.Queue(maxsize=QUEUED)
-        """None: a ledger was opened, and may have something to say."""
+        """None: a ledger was opened, and may have events to publish."""
         self._folder = folder
         self._send = send
         self._on_the_log = on_the_log
         self._step = step
         self._ledgers: dict[int, Ledger] = {}
         self._begun: dict[Partition, int] = {}
-        """The offset at which reading began, of the partitions that are here."""
+        """The offset at which reading began, of each assigned partition."""
         self._told: dict[int, float] = {}
-        """How much was said to be folded."""
+        """The progress that was published last."""
         self._told_at = 0.0
         self._working = asyncio.Lock()
 
     def positions(self, first: Mapping[Partition, int], ends: Mapping[Partition, int], cluster: str) -> dict[Partition, int]:
-        """Open the ledgers of the partitions that are assigned, and say where each is to be read from.
+        """Open the ledgers of the assigned partitions, and return where to read each from.
 
         Args:
             first: The oldest offset of each assigned partition.
@@ -75,12 +75,12 @@ class FoldRunner:
         wanted: dict[Partition, int] = {}
         for partition in {place[1] for place in mine}:
             here = [place for place in mine if place[1] == partition]
-            log = Log(cluster, {place[0]: first[place] for place in here}, {place[0]: ends[place] for place in here})
+            log = LogBounds(cluster, {place[0]: first[place] for place in here}, {place[0]: ends[place] for place in here})
             self.take_up(partition, log)
             wanted |= {place: self._begun[place] for place in here}
         return wanted
 
-    def take_up(self, partition: int, log: Log) -> Ledger:
+    def take_up(self, partition: int, log: LogBounds) -> Ledger:
         """Open the partition's ledger if it is not open: see `streams.fold.take_up`."""
         if partition not in self._ledgers:
             ledger = take_up(self._folder / f"{partition}.sqlite", self.fold, partition, log)
@@ -93,7 +93,7 @@ class FoldRunner:
         return ledger
 
     async def release(self) -> None:
-        """Finish the step under way and let go of all partitions: their next owner may be another process."""
+        """Finish the current step and give up all partitions: their next owner may be another process."""
         async with self._working:
             while self._ledgers:
                 partition, ledger = self._ledgers.popitem()
@@ -105,7 +105,7 @@ class FoldRunner:
                 self.gathered.get_nowait()
 
     async def run(self) -> None:
-        """Fold what comes; say what it causes; acknowledge it."""
+        """Fold records, publish the events, acknowledge; again and again."""
         while True:
             gathered = await take_gathered(self.gathered, self._step)
             async with self._working:
@@ -124,13 +124,13 @@ class FoldRunner:
                         delivery.ack()
 
     async def _look_for_gaps(self, ledger: Ledger, records: Sequence[Record]) -> None:
-        """See that nothing between what is folded and what has come is on the log.
+        """Check that the log has no record between the folded ones and those that have come.
 
-        Offsets may be missing there: those of transactions' markers, of what was compacted, of what retention has taken. A
-        reader of its own says which it is: the log's own gaps it has too.
+        Offsets may be missing: of transaction markers, of compacted records, of those that retention has removed. A separate
+        reader tells: it sees the log's own gaps too.
 
         Raises:
-            RecordsPassedOver: If there is a record that did not come.
+            RecordsPassedOver: If a record was skipped.
         """
 
         def expected(place: Partition) -> int:
@@ -144,7 +144,7 @@ class FoldRunner:
             _log.warning("offsets that the log does not have", n=gap.end - gap.first, **where)
 
     async def _tell(self) -> None:
-        """Say how far a state is that is folded again: at once when a partition is taken up or done, else now and then."""
+        """Publish the progress of a fold that is made again: at once when a partition is taken up or done, or now and then."""
         pending: list[Awaitable[object]] = []
         now = time.monotonic()
         for partition, ledger in self._ledgers.items():

@@ -1,15 +1,15 @@
-"""The fold from drawings, answers and corrections to examples (way 2, LEARN). Pure: events in, events out.
+"""Joins drawings, answers and corrections to examples, as a fold (way 2, LEARN). Pure: events in, events out.
 
-The three come on three topics, so in any order: what is there waits for the rest, as the drawing's story (`streams.story`).
-Twice is harmless, since a story holds each event once. Whoever sends a drawing again does not know what came of it, so the
-guesses on it are shown again.
+The three come on three topics, so in any order: the first wait for the rest in the drawing's story (`streams.story`).
+Twice is harmless, since a story holds each event once. A player who sends a drawing again has not seen the guesses on it, so
+they are shown again.
 
-The joiner is the one who knows whose drawing a correction is on: the API takes any. A correction whose drawing is not there
-waits, since the corrections' topic may have been read first. A DrawingSought tells when the drawing cannot come any more: it is
-written behind all drawings that were on their topic before the correction, and when it comes back these have been read. Then
-the correction is refused.
+The joiner checks whose drawing a correction is about; the API accepts any. A correction whose drawing is not known waits, since
+the corrections' topic may have been read first. A DrawingSought tells when the drawing cannot come any more: it is written
+behind all drawings that were on their topic before the correction, so when it comes back these have been read. Then the
+correction is refused.
 
-An example that can be learned from is published at once, so that no lesson depends on how the events were gathered into steps.
+An example that can be learned is published at once, so that no lesson depends on how the events were gathered into steps.
 Of the revisions that only add a guess, the last one of a step is published.
 """
 
@@ -35,20 +35,20 @@ from contracts.events import (
     ReceiptProbed,
 )
 from contracts.ports import Cells, Origin
-from streams.story import UNKNOWN, Correction, Story
+from streams.story import UNKNOWN, CorrectionEvent, Story
 from streams.story_store import StoryStore
 
 SHARE: Final = 0.2
-"""The share of the bytes that the log may take which all stories together may take beside it."""
+"""How many bytes all stories together may take, as a share of the bytes that the log may take."""
 LEAST_BYTES: Final = 8 << 20
-"""Bytes that a partition's stories may always take, however small the log: some dozens of the largest stories."""
+"""How many bytes a partition's stories may always take, however small the log: some dozens of the largest stories."""
 
 _Sought = dict[tuple[UUID, str], None]
-"""Drawings that a step had corrections on and did not know, and whose corrections those were, in their order."""
+"""The unknown drawings that a step had corrections of, with the players who gave them, in order."""
 
 
 class Joiner:
-    """The fold; it also publishes the receipt of a correction that is refused, or no longer in force."""
+    """The fold to examples; it also publishes the receipt of a correction that is refused, or no longer in force."""
 
     name = "joiner"
     schema = "joiner 4"
@@ -58,7 +58,7 @@ class Joiner:
         """Build a joiner that has no partition yet.
 
         Args:
-            log_bytes: That the topics may take which players fill; the stories may take `SHARE` of it. None: there is room.
+            log_bytes: How much the topics that players fill may take; stories may take `SHARE` of it. None: there is no bound.
         """
         each = None if log_bytes is None else int(log_bytes * SHARE) // PLAYER_PARTITIONS
         self._most = None if each is None else max(each, LEAST_BYTES)
@@ -67,19 +67,19 @@ class Joiner:
         self._sought: dict[int, _Sought] = {}
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Take up a partition; there is nothing to say again."""
+        """Take up a partition; nothing is published again."""
         self._stores[partition] = StoryStore(cells)
         self._sought[partition] = {}
         return ()
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        """Add an event to its drawing's story; gives receipts of corrections, and examples that can be learned from now.
+        """Add an event to its drawing's story; return receipts of corrections, and examples that can now be learned.
 
-        Previews and probes are no part of any story, and neither is a guess that was missed.
+        Previews, probes and misses are not part of any story.
 
         Raises:
             AnotherPlayersDrawing: If a drawing or its answers cannot be part of its drawing's story.
-            TooManyGuesses: If the story would have more guesses than it may.
+            TooManyGuesses: If the story would have too many guesses.
         """
         match event:
             case DrawingSubmitted() if event.final and not event.probe:
@@ -98,7 +98,7 @@ class Joiner:
                 return ()
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Write the stories; gives the last revision of each example to which this step added a guess, and what is sought."""
+        """Write the stories; return the last revision of each example with a guess of this step, and the drawings to seek."""
         store = self._stores[partition]
         sought, self._sought[partition] = self._sought[partition], {}
         missing = [
@@ -114,7 +114,9 @@ class Joiner:
         self._stores.pop(partition, None)
         self._sought.pop(partition, None)
 
-    def _add(self, cells: Cells, event: DrawingSubmitted | DrawingAnswered | Correction, origin: Origin) -> Iterable[Event]:
+    def _add(
+        self, cells: Cells, event: DrawingSubmitted | DrawingAnswered | CorrectionEvent, origin: Origin
+    ) -> Iterable[Event]:
         store = self._stores[origin.partition]
         known = store.get(cells, event.drawing_id)
         story = Story(news=event.at) if known is None else known
@@ -145,7 +147,7 @@ class Joiner:
         return said
 
     def _not_found(self, cells: Cells, sought: DrawingSought, partition: int) -> Iterable[Event]:
-        """Refuse the player's corrections if the drawing is not here: all drawings from before them have been read."""
+        """Refuse the player's corrections if the drawing has not come: all drawings from before them have been read."""
         store = self._stores[partition]
         story = store.get(cells, sought.drawing_id)
         if story is None or story.drawing is not None:
@@ -160,18 +162,18 @@ class Joiner:
 
 
 def _shown_again(guess: GuessMade) -> PreviewGuessed:
-    """An earlier guess, only to be shown: there is nothing to learn from it a second time."""
+    """Make an event that only shows an earlier guess again: nobody learns from it a second time."""
     said = {name: value for name, value in guess if name not in ("type", "features", "at")}
     return PreviewGuessed(**said, at=guess.at)
 
 
-def _refused(correction: Correction, why: str, at: datetime) -> CorrectionReceipt:
-    """The receipt of a correction from which nothing is learned."""
+def _refused(correction: CorrectionEvent, why: str, at: datetime) -> CorrectionReceipt:
+    """Make the receipt of a correction that teaches nothing."""
     return _receipt(correction, correction.correction_id, Outcome.REFUSED, at, why)
 
 
-def _superseded(before: CorrectionGiven | None, correction: Correction, at: datetime) -> Iterator[CorrectionReceipt]:
-    """A receipt for the correction that was in force until now, and for the one that a withdrawal names."""
+def _superseded(before: CorrectionGiven | None, correction: CorrectionEvent, at: datetime) -> Iterator[CorrectionReceipt]:
+    """Make receipts for the correction that was in force until now, and for the one that a withdrawal names."""
     gone = [before.correction_id] if before is not None else []
     if isinstance(correction, CorrectionWithdrawn) and correction.correction_id not in gone:
         gone.append(correction.correction_id)
@@ -179,7 +181,7 @@ def _superseded(before: CorrectionGiven | None, correction: Correction, at: date
         yield _receipt(correction, correction_id, Outcome.SUPERSEDED, at)
 
 
-def _receipt(cause: Correction, correction_id: UUID, outcome: Outcome, at: datetime, why: str = "") -> CorrectionReceipt:
+def _receipt(cause: CorrectionEvent, correction_id: UUID, outcome: Outcome, at: datetime, why: str = "") -> CorrectionReceipt:
     """What is told of a correction because of ``cause``, which is another one on the same drawing, or the same."""
     return CorrectionReceipt(
         at=at,

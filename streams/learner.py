@@ -1,7 +1,7 @@
-"""The online learner: softmax regression on the frozen embedding, lesson by lesson (way 2, LEARN). Pure: events in, events out.
+"""Learns online: softmax regression on the frozen embedding, lesson by lesson (way 2, LEARN). Pure: events in, events out.
 
-Its state is a function of the prefix of its lessons and of nothing else: same lessons, same digest, however they were batched
-and however often the worker was restarted between. Twice is harmless: a lesson_id that it holds is skipped.
+The state is a function of the prefix of its lessons and of nothing else: the same lessons give the same digest, however they
+were batched and however often the worker was restarted. Twice is harmless: a known lesson_id is skipped.
 """
 
 from collections.abc import Iterable
@@ -33,9 +33,9 @@ from contracts.roster import BUILT_IN, is_batch
 from streams.embedding import LENGTH
 
 RATE: Final = 0.1
-"""The rate of learning: one lesson moves the logit of its label by 1.7 times what its probability lacked of 1."""
+"""The rate of learning: one lesson moves the logit of its label by 1.7 times the difference of its probability from 1."""
 REHEARSAL_WEIGHT: Final = 0.5
-"""The weight of the one sample of the base that follows each lesson, so that what the base knew is kept."""
+"""The weight of the sample of the base that is repeated after each lesson, so that the model keeps what the base knew."""
 _STATE: Final = "state"
 
 
@@ -44,17 +44,17 @@ class LessonError(ValueError):
 
 
 class NobodysLesson(LessonError):
-    """The lesson is not of the model that this partition belongs to."""
+    """A lesson is for another model than that of its partition."""
 
 
 class UnreadableFeatures(LessonError):
-    """The lesson's features are not those that the model understands."""
+    """A lesson's features were made by another reader than the model's."""
 
 
 class Softmax(Classifier):
     """Softmax regression by gradient descent, as a river classifier that keeps its weights in one array.
 
-    The same arithmetic as ``river.linear_model.SoftmaxRegression(optim.SGD(rate))`` with a bias, and the same numbers; see
+    The arithmetic and the results are those of ``river.linear_model.SoftmaxRegression(optim.SGD(rate))`` with a bias; see
     docs/decisions/0004-online-learner.md for why it is written again.
 
     Examples:
@@ -81,7 +81,7 @@ class Softmax(Classifier):
         return dict(enumerate(self.probabilities(self.row(x)).tolist()))
 
     def learn_one(self, x: dict[FeatureName, Any], y: ClfTarget, w: float = 1.0) -> None:
-        """Learn that ``x`` is a ``y``, ``w`` times as strongly as usual."""
+        """Learn that ``x`` has the label ``y``, with the weight ``w``."""
         self.learn(self.row(x), int(y), w)
 
     def row(self, x: dict[FeatureName, Any]) -> NDArray[np.float64]:
@@ -103,12 +103,12 @@ class Softmax(Classifier):
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What an online model starts from, made from MNIST by ``python -m streams.make_base``; see `streams.online_base`."""
+    """The start of an online model, made from MNIST by ``python -m streams.make_base``; see `streams.online_base`."""
 
     generation: str
     """The generation, which stands before the ``+`` of every version."""
     reader: str
-    """The features that it understands."""
+    """The reader whose features the model understands."""
     weights: NDArray[np.float64]
     """Shape (10, d + 1), bias last."""
     rehearsal: NDArray[np.float64]
@@ -118,7 +118,7 @@ class Base:
 
 
 class _Kept(BaseModel):
-    """`State` in its cell."""
+    """A `LearnerState` as it is written to its cell."""
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
@@ -129,20 +129,20 @@ class _Kept(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class LearnerState:
     """An online model after a prefix of its lessons."""
 
     weights: NDArray[np.float64]
     """Shape (10, d + 1); never changed in place."""
     lessons: int = 0
-    """Learned, repeated and quarantined ones left out."""
+    """The number of lessons learned, without repeated and quarantined ones."""
     offset: int = -1
-    """The last offset of the lessons that is in it; -1: none."""
+    """The last offset of the lessons that the state includes; -1: none."""
     chain: bytes = b""
-    """sha256 of the chain before and the lesson_id, so on for each lesson: which were seen, and in what order."""
+    """The sha256 of the chain before and the lesson_id, for each lesson: it tells which lessons came, and in what order."""
 
     def digest(self) -> str:
-        """The digest of everything that later answers depend on, weights and lessons seen."""
+        """Return the digest of all that later answers depend on: weights and lessons seen."""
         return sha256(b"%d|%s|%s" % (self.lessons, self.chain.hex().encode(), self.weights.tobytes())).hexdigest()
 
     def cell(self) -> bytes:
@@ -151,7 +151,7 @@ class State:
         return kept.model_dump_json().encode()
 
     @classmethod
-    def of(cls, cell: bytes) -> "State":
+    def of(cls, cell: bytes) -> "LearnerState":
         """Read the state from its cell."""
         kept = _Kept.model_validate_json(cell)
         weights = np.frombuffer(kept.weights, np.float64).reshape(DIGITS, -1)
@@ -172,23 +172,25 @@ class Learner:
             f"learner 1 of {ONLINE_MODELS}, base {base.generation} {made_of}, reads {base.reader},"
             f" rates {RATE}, {REHEARSAL_WEIGHT}"
         )
-        self._states: dict[int, State] = {}
-        self._told: dict[int, State] = {}
+        self._states: dict[int, LearnerState] = {}
+        self._told: dict[int, LearnerState] = {}
         """The state of each partition's last snapshot."""
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Publish the model as it is; nothing on a partition that is no model's."""
+        """Take up a partition and publish its model; a partition without a model publishes nothing."""
         if partition >= len(ONLINE_MODELS):
             return ()
         kept = cells.get(_STATE)
-        self._states[partition] = self._told[partition] = State(self._base.weights) if kept is None else State.of(kept)
+        self._states[partition] = self._told[partition] = (
+            LearnerState(self._base.weights) if kept is None else LearnerState.of(kept)
+        )
         return (self._snapshot(partition, cells.at),)
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        """Learn a lesson; gives its receipt: the label's probability before and after.
+        """Learn a lesson; return its receipt: the label's probability before and after.
 
         Raises:
-            NobodysLesson: If it is on the partition of another model, or of none.
+            NobodysLesson: If the lesson is on the partition of another model, or of none.
             UnreadableFeatures: If the lesson's features are of another reader, or no features at all.
         """
         if isinstance(event, LessonProbed):
@@ -210,7 +212,7 @@ class Learner:
         if learned:
             model.learn(row, event.label, event.weight)
             self._rehearse(model, before.lessons)
-        after = State(
+        after = LearnerState(
             weights=model.weights,
             lessons=before.lessons + learned,
             offset=origin.offset,
@@ -237,7 +239,7 @@ class Learner:
         return (receipt,)
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Publish the model as it is after the step, if it has changed."""
+        """Publish the model after the step, if it has changed."""
         state = self._states.get(partition)
         if state is None or state is self._told[partition]:
             return ()
@@ -262,11 +264,11 @@ class Learner:
         return row
 
     def _rehearse(self, model: Softmax, lessons: int) -> None:
-        """Learn the base's next sample again; which one depends on the number of lessons alone."""
+        """Repeat the base's next sample; the number of lessons alone decides which one."""
         i = lessons % len(self._base.labels)
         model.learn(self._base.rehearsal[i], int(self._base.labels[i]), REHEARSAL_WEIGHT)
 
-    def _version(self, state: State) -> str:
+    def _version(self, state: LearnerState) -> str:
         return f"{self._base.generation}+{state.lessons}"
 
     def _snapshot(self, partition: int, at: datetime) -> SnapshotTaken:

@@ -1,8 +1,8 @@
-"""The state of one partition of a fold, on disk: cells, the offsets folded up to, and what is still to be published (way 2).
+"""Keeps the state of one partition of a fold on disk: cells, the folded offsets, and the events still to publish (way 2).
 
-One SQLite file, one transaction a step, so the three are never apart. WAL with ``synchronous=NORMAL``: a commit survives the
-death of the process; a power cut may take the last ones, never leaves half of one, and costs nothing either, since the offsets
-go back with the cells and the log is read again from there.
+It is one SQLite file with one transaction a step, so the three always match. In WAL with ``synchronous=NORMAL`` a commit
+survives the death of the process. A power cut may take the last commits, but no half ones, and loses nothing: the offsets go
+back with the cells, and the log is read again from there.
 """
 
 import hashlib
@@ -28,11 +28,11 @@ CREATE TABLE IF NOT EXISTS owner (one INTEGER PRIMARY KEY CHECK (one = 1), epoch
 
 
 class LedgerTaken(RuntimeError):
-    """Another worker has opened this ledger since: what this one knows is out of date."""
+    """Another worker has opened this ledger; this worker's view is out of date."""
 
 
 class TooLarge(ValueError):
-    """An event that no topic takes: kept in an outbox, it would never be sent."""
+    """An event is too large for any topic; from the outbox, it could never be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ class Identity:
     schema: str
     """The fold's schema: see `streams.fold.Fold`."""
     cluster: str
-    """The id of the Kafka cluster whose offsets these are; empty: it was not known."""
+    """The id of the Kafka cluster of the offsets; empty: it was not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A record that waits to be published."""
+    """A record in the outbox."""
 
     id: int
     topic: str
@@ -58,17 +58,17 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a ledger holds at one moment."""
+    """The content of a ledger at one moment."""
 
     cells: dict[str, bytes]
     offsets: dict[str, int]
-    """The last offset of each topic that is folded in."""
+    """The last folded offset of each topic."""
     outbox: frozenset[int]
     """The ids of events that are not known to be published."""
 
 
 def look(path: Path) -> Kept:
-    """Read what a ledger holds now, without disturbing whoever has it open."""
+    """Read the content of a ledger, without disturbing the process that has it open."""
     db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
     try:
         db.execute("BEGIN")
@@ -83,10 +83,10 @@ def look(path: Path) -> Kept:
 
 
 class Ledger:
-    """Cells (see `contracts.ports.Cells`), offsets and outbox of one partition. For one thread."""
+    """The cells (see `contracts.ports.Cells`), offsets and outbox of one partition, for one thread."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, made if absent, and take it over: any other `Ledger` on it can no longer write."""
+        """Open or create the file, and take it over: any other `Ledger` on it can no longer write."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         try:
@@ -106,7 +106,7 @@ class Ledger:
         self._offsets: dict[str, int] = dict(self._db.execute("SELECT topic, last FROM offsets"))
         found = self._db.execute("SELECT schema, cluster FROM identity").fetchone()
         self.identity = None if found is None else Identity(*found)
-        """What it is a state of; None: it is new, or from before ledgers said so."""
+        """The fold and the log that it belongs to; None: it is new, or older than this record."""
         self._goal: dict[str, tuple[int, int]] = {
             topic: (first, end) for topic, first, end in self._db.execute('SELECT topic, first, "end" FROM goal')
         }
@@ -135,17 +135,17 @@ class Ledger:
         (self._changed if self._tried is None else self._tried)[key] = value
 
     def drop(self, key: str) -> None:
-        """Forget a value; nothing happens where there is none."""
+        """Delete a value; nothing happens if there is none."""
         (self._changed if self._tried is None else self._tried)[key] = None
 
     # --- what it is
 
     def name(self, identity: Identity, goal: Mapping[str, tuple[int, int]]) -> None:
-        """Say what this is the state of, before anything is folded in.
+        """Record what this is the state of, before anything is folded.
 
         Args:
-            identity: Of which fold and log.
-            goal: By topic the log's first offset and its end as they are now: up to there the log is folded again.
+            identity: The fold and the log.
+            goal: By topic the log's first offset and its end as they are now, up to which the log is folded again.
         """
         self.identity, self._goal = identity, dict(goal)
         self._db.execute("BEGIN IMMEDIATE")
@@ -156,7 +156,7 @@ class Ledger:
 
     @property
     def folded(self) -> float:
-        """How much of what was on the log when the folding began is folded in: 1.0 is all, and stays so."""
+        """The share that is folded of what was on the log at the beginning; 1.0 is all, and stays so."""
         if not self._goal:
             return 1.0
         done = sum(min(max(self.offset(topic) + 1, first), end) - first for topic, (first, end) in self._goal.items())
@@ -169,27 +169,27 @@ class Ledger:
 
     @property
     def untouched(self) -> bool:
-        """Whether nothing was ever folded in."""
+        """Whether nothing was ever folded."""
         return not self._offsets
 
     # --- steps
 
     def offset(self, topic: str) -> int:
-        """The last offset of a topic that is folded in; -1: none."""
+        """Return the last folded offset of a topic; -1: none."""
         return self._offsets.get(topic, -1)
 
     def move(self, topic: str, offset: int) -> None:
-        """Note that everything of a topic up to ``offset`` is folded in."""
+        """Note that a topic is folded up to ``offset``."""
         self._offsets[topic] = offset
         self._moved.add(topic)
 
     def post(self, events: Iterable[Event]) -> None:
-        """Publish these once the step is committed."""
+        """Put events into the outbox, to be published once the step is committed."""
         self._posted.extend(events)
 
     @contextmanager
     def step(self) -> Iterator[Self]:
-        """Write all that happens inside in one transaction at its end, or nothing of it.
+        """Write all changes inside the context in one transaction at its end, or none of them.
 
         Raises:
             LedgerTaken: If another worker has opened the file since.
@@ -206,7 +206,7 @@ class Ledger:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Put the cells that were changed inside back if it raises."""
+        """Undo the changes of cells inside the context if it raises."""
         self._tried = {}
         try:
             yield
@@ -247,11 +247,11 @@ class Ledger:
     # --- outbox
 
     def outgoing(self) -> list[Outgoing]:
-        """Return the events that are committed and not known to be published, in order."""
+        """Return the committed events that are not known to be published, in order."""
         return list(self._unsent)
 
     def sent(self, outgoing: Sequence[Outgoing]) -> None:
-        """Remove events that the broker has acknowledged from the outbox, if it is still ours."""
+        """Remove events that the broker has acknowledged from the outbox, if the ledger is still ours."""
         if outgoing:
             last = outgoing[-1].id
             self._db.execute("DELETE FROM outbox WHERE id <= ? AND (SELECT epoch FROM owner) = ?", (last, self._epoch))
@@ -260,7 +260,7 @@ class Ledger:
     # --- the whole
 
     def digest(self) -> str:
-        """Compute the sha256 of all cells, which a rebuilt state must come to again."""
+        """Compute the sha256 of all cells, which a rebuilt state must equal."""
         digest = hashlib.sha256()
         for key, value in self._db.execute("SELECT key, value FROM cells ORDER BY key"):
             digest.update(f"{len(key)} {len(value)} {key} ".encode())

@@ -1,4 +1,4 @@
-"""Who guesses, by one routing table, and how those who are asked do (way 1, ANSWER). Pure."""
+"""Selects the models that guess, by one routing table (way 1, ANSWER). Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ from streams.routing import Table
 
 
 class Answerer(NamedTuple):
-    """A version that can answer: a model's own, or the candidate beside it."""
+    """A version that can answer: the model's own, or the candidate beside it."""
 
     model: str
     beside: bool = False
 
 
-class Standing(NamedTuple):
+class AnswererState(NamedTuple):
     """Whether an answerer over the network can be asked now, and waited for."""
 
     resting: str | None = None
-    """Why it is not asked now; None: it is."""
+    """Why the answerer is not asked now; None: it is asked."""
     overdue: bool = False
     """Whether nobody should wait for its next answer."""
 
 
-WELL: Final = Standing()
+WELL: Final = AnswererState()
 
 
 @dataclass(frozen=True, slots=True)
 class Lineup:
-    """Who guesses, by one routing table."""
+    """The models that guess, by one routing table."""
 
     table: Table
     batch: tuple[str, ...]
@@ -38,18 +38,18 @@ class Lineup:
     here: tuple[str, ...]
     """The models that answer in this process."""
     shown: tuple[str, ...]
-    """The models among these, and the blend, that players see."""
+    """The models among these, and the blend, that players are shown."""
     blends: bool
     """Whether the blend guesses."""
     voice: str | None
-    """The model that speaks in the blend for those that answer here; None: none does, unless no other model answers.
+    """The model that goes into the blend for those that answer here; None: none, unless no other model answers.
 
-    A player's own model stands for the shared one too, which it is made of: both would count it twice.
+    A player's own model stands for the shared one too, on which it builds: both would count the shared one twice.
     """
 
     @classmethod
     def of(cls, table: Table, batch_models: Sequence[str]) -> "Lineup":
-        """Read from a table which of these batch models, and of those that answer here, guess."""
+        """Select the models that guess by a table, of these batch models and of those that answer here."""
         batch = tuple(model for model in batch_models if model in table.batch and table.part(model) != "off")
         own = (PERSONAL_MODEL,) if table.part(PERSONAL_MODEL) != "off" else ()
         blends = table.part(BLEND) != "off"
@@ -58,8 +58,8 @@ class Lineup:
         voice = next((model for model in (PERSONAL_MODEL, SHARED) if table.part(model) == "shown"), None)
         return cls(table, batch, here, shown, blends, voice)
 
-    def lead(self, wanted: str | None, standings: Mapping[Answerer, Standing]) -> str | None:
+    def lead(self, wanted: str | None, states: Mapping[Answerer, AnswererState]) -> str | None:
         """Choose the model that is shown first: the ``wanted`` one, unless it will not answer; None: none is shown."""
-        if wanted in self.shown and standings.get(Answerer(wanted), WELL).resting is None:
+        if wanted in self.shown and states.get(Answerer(wanted), WELL).resting is None:
             return wanted
         return BLEND if BLEND in self.shown else next(iter(self.shown), None)

@@ -1,6 +1,6 @@
-"""The models that answer in the router's own process: the online ones, and each player's own (way 1, ANSWER).
+"""Asks the models in the router's own process: the online ones, and each player's own (way 1, ANSWER).
 
-They answer all drawings of a step at once, from one reading of their rasters by the frozen network.
+They answer all drawings of a step at once; the frozen network reads the rasters once for all of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from contracts.events import DIGITS, PERSONAL_MODEL, DrawingSubmitted, Features
 from streams.blend import BlendWeights, opinions
 from streams.lineup import Lineup
-from streams.pending import Row, Said, rows
+from streams.pending import CallDetails, Row, rows
 from streams.personal_model import SHARED
 
 
@@ -27,26 +27,26 @@ class Reader(Protocol):
         ...
 
 
-class Personal(Protocol):
-    """What is known of each player: see streams.personal_model."""
+class PersonalGuesser(Protocol):
+    """Guesses as each player's own model: see streams.personal_model."""
 
     def answer(
         self, partition: int, player_id: str, embeddings: NDArray[np.float32], shared: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], str]:
-        """Probabilities, shape (n, 10), of embeddings, shape (n, d), to which the model of all says ``shared``; the version."""
+        """Return probabilities, shape (n, 10), for embeddings, shape (n, d), given the shared model's; and the version."""
         ...
 
     def pick(self, partition: int, player_id: str, arms: Sequence[str]) -> tuple[str, int]:
-        """The model that the player's labels speak for, and how many labelled drawings that stands on."""
+        """Return the model that the player's labels favour, and on how many labelled drawings that is based."""
         ...
 
     def blend_weights(self, partition: int) -> BlendWeights:
-        """How much each model's opinion counts in the blend."""
+        """Return how much each model's opinion counts in the blend."""
         ...
 
 
-class Asked(NamedTuple):
-    """A drawing as these models need it."""
+class RasterizedDrawing(NamedTuple):
+    """A drawing with its raster, as the models in this process need it."""
 
     drawing: DrawingSubmitted
     partition: int
@@ -57,37 +57,37 @@ class Asked(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What the models in this process say of a drawing."""
+class LocalGuesses:
+    """The guesses of the models in this process on a drawing."""
 
-    guesses: Mapping[str, tuple[Said, Row]]
+    guesses: Mapping[str, tuple[CallDetails, Row]]
     """The guesses by model."""
     opinion: NDArray[np.float64]
     """The opinion that goes into the blend, shape (10,): see `Lineup.voice`."""
     features: Features | None
-    """The drawing as it was read, if anybody learns from it."""
+    """The features of the drawing, if anybody learns from it."""
 
 
 class LocalModels:
-    """Answers with what is in this process."""
+    """Asks the models in this process."""
 
-    def __init__(self, reader: Reader, personal: Personal, clock: Callable[[], float]) -> None:
+    def __init__(self, reader: Reader, personal: PersonalGuesser, clock: Callable[[], float]) -> None:
         """Build; ``clock`` gives all times here, in monotonic seconds."""
         self._reader = reader
         self._personal = personal
         self._clock = clock
 
-    def answers(self, asked: Sequence[Asked], lineup: Lineup) -> list[Heard]:
+    def answers(self, asked: Sequence[RasterizedDrawing], lineup: Lineup) -> list[LocalGuesses]:
         """Ask the models in this process about each drawing."""
         start = self._clock()
         embeddings = self._reader.embed(np.stack([one.raster for one in asked]))
-        guesses: list[dict[str, tuple[Said, Row]]] = [{} for _ in asked]
+        guesses: list[dict[str, tuple[CallDetails, Row]]] = [{} for _ in asked]
         table = lineup.table
 
         def answered(model: str, versions: Sequence[str], shares: NDArray[np.float64]) -> None:
             role, model_ms = table.role(model), (self._clock() - start) * 1000
             for one, here, version, row in zip(asked, guesses, versions, rows(shares), strict=True):
-                here[model] = Said(version, role, table.digest, one.read_at, model_ms), row
+                here[model] = CallDetails(version, role, table.digest, one.read_at, model_ms), row
 
         shared = np.full((len(asked), DIGITS), 1 / DIGITS)
         for model, online in table.online.items():
@@ -103,9 +103,9 @@ class LocalModels:
         if PERSONAL_MODEL in lineup.here:
             answered(PERSONAL_MODEL, versions, own)
         spoken = opinions(shared if lineup.voice == SHARED else own)
-        return list(map(Heard, guesses, spoken, map(self._features, asked, embeddings)))
+        return list(map(LocalGuesses, guesses, spoken, map(self._features, asked, embeddings)))
 
-    def _features(self, one: Asked, embedding: NDArray[np.float32]) -> Features | None:
+    def _features(self, one: RasterizedDrawing, embedding: NDArray[np.float32]) -> Features | None:
         if not one.drawing.final:
             return None
         return Features(raster=one.raster.tobytes(), embedding=embedding.astype("<f4").tobytes(), reader=self._reader.reader)

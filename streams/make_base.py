@@ -1,6 +1,6 @@
-"""Makes what online models start from: ``python -m streams.make_base`` writes streams/base/ anew (way 2, LEARN).
+"""Makes the base of the online models: ``python -m streams.make_base`` writes streams/base/ anew (way 2, LEARN).
 
-Run after trainers/images/embedding has made a new network. The same network and seed give the same files.
+Run it after trainers/images/embedding has made a new network. The same network and seed give the same files.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.drawing import SIDE
-from streams.embedding import BASE, Embedding
+from streams.embedding import BASE, EmbeddingNetwork
 from streams.learner import Softmax
 
 GENERATION: Final = "mnist1"
@@ -45,7 +45,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=BASE, help="folder of embedding.tflite, where the base goes")
     arguments.add_argument("--seed", type=int, default=SEED)
     given = arguments.parse_args()
-    network = Embedding(given.out / "embedding.tflite")
+    network = EmbeddingNetwork(given.out / "embedding.tflite")
     rng = np.random.default_rng(given.seed)
 
     def read(name: str) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:

@@ -1,4 +1,4 @@
-"""The routing table of a process, kept up with models.v1 as a bystander (way 1, ANSWER)."""
+"""Keeps the routing table of a process up to date with models.v1, outside any consumer group (way 1, ANSWER)."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from contracts.events import Event, MessageRejected, SnapshotTaken, now
 from contracts.ports import Bus, Record
 from contracts.records import read, rejection
 from producers.rejections import Rejections
-from streams.routing import Candidate, Table
+from streams.routing import CandidateRoute, Table
 
 _log = structlog.get_logger()
 STAGE: Final = "router"
@@ -18,10 +18,10 @@ _POLL_S: Final = 0.25
 
 
 class Models:
-    """The table in force. It is replaced whole, never changed."""
+    """Holds the routing table in force, which is replaced whole and never changed."""
 
     def __init__(self, base: Table, reader: str) -> None:
-        """Start from ``base``; snapshots of other features than ``reader``'s are left out."""
+        """Start from ``base``; ignore snapshots of other features than ``reader``'s."""
         self.table = base
         self.began = now()
         """When this process began."""
@@ -30,7 +30,7 @@ class Models:
         self._reader = reader
 
     async def follow(self, connect: Callable[[], Bus]) -> None:
-        """Read models.v1 from its start, for ever; what of it cannot be read is told on rejected.v1."""
+        """Read models.v1 from its start, for ever; records that cannot be read go to rejected.v1."""
         bus = await asyncio.to_thread(connect)
         rejections = Rejections(bus)
         tail = await asyncio.to_thread(bus.follow, ["models.v1"], "start")
@@ -75,7 +75,7 @@ class Models:
         before, self.table = self.table, self.table.without(model, version, why)
         return self.table is not before
 
-    def take_away(self, model: str, candidate: Candidate) -> bool:
+    def take_away(self, model: str, candidate: CandidateRoute) -> bool:
         """Let nobody be sent to a candidate that fails; whether that changed anything."""
         before, self.table = self.table, self.table.alone(model, candidate)
         return self.table is not before

@@ -1,4 +1,4 @@
-"""Reads what online models start from out of streams/base/, where `streams.make_base` has put it (way 2, LEARN)."""
+"""Reads the base of the online models from streams/base/, where `streams.make_base` has put it (way 2, LEARN)."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A drawing as the models are asked about it, and what one of them says of it (way 1, ANSWER). Pure values."""
+"""Defines a drawing that waits for guesses, and what one model answers (way 1, ANSWER). Pure values."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ from streams.blend import opinions
 
 
 class Moment(NamedTuple):
-    """One moment, by the monotonic clock and by the calendar."""
+    """A moment by the monotonic clock and by the calendar."""
 
     s: float
     """Seconds of the monotonic clock."""
@@ -20,7 +20,7 @@ class Moment(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Deadlines:
     """How long a drawing waits, in seconds from the moment it was read."""
 
     blend_s: float
@@ -36,44 +36,44 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingDrawing:
-    """A drawing, as the models are asked about it."""
+    """A drawing that waits for guesses."""
 
     drawing: DrawingSubmitted
     raster: NDArray[np.uint8]
     """Shape (784,)."""
     features: Features | None
-    """The features as those who learn get them; None: nobody learns from them."""
+    """The features for the learners; None: nobody learns from them."""
     bus_in_ms: float
     read_ms: float
     read_at: float
-    """When it had been read, on the monotonic clock."""
+    """When the drawing had been read, on the monotonic clock."""
     lead: str | None = None
     lead_after: int | None = None
 
     @property
     def urgent(self) -> bool:
-        """Whether it must be answered whatever comes after it."""
+        """Whether the drawing must be answered, whatever comes after it."""
         return self.drawing.final or self.drawing.probe
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What one call has brought, beside the rows."""
+class CallDetails:
+    """The details of a call that was answered, beside its rows."""
 
     version: str
     role: Role
-    """The part of the version that answered, if it is the model's own: see `Round.answered`."""
+    """The role of the version that answered, if it is the model's own: see `Round.answered`."""
     table: str
-    """The digest of the routing table by which it was called."""
+    """The digest of the routing table that was used."""
     asked_at: float
-    """When it was called, on the monotonic clock."""
+    """When the call began, on the monotonic clock."""
     model_ms: float
     fallback: str | None = None
     """Why this version stands in for another; None: it was its turn."""
 
 
 class Row(NamedTuple):
-    """What a model says of one drawing."""
+    """A model's answer to one drawing."""
 
     label: int
     probabilities: list[float]
@@ -83,6 +83,6 @@ class Row(NamedTuple):
 
 
 def rows(probabilities: NDArray[np.float64]) -> list[Row]:
-    """The rows of some probabilities, shape (n, 10)."""
+    """Return the rows of some probabilities, shape (n, 10)."""
     labels: list[int] = probabilities.argmax(axis=1).tolist()
     return list(map(Row, labels, probabilities.round(6).tolist(), opinions(probabilities)))

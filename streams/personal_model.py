@@ -1,8 +1,8 @@
-"""`yours`: what each player has taught, remembered over what the shared model knows (way 2, LEARN; asked by way 1). Pure.
+"""Learns each player's own model, `yours`, on top of the shared model (way 2, LEARN; asked by way 1). Pure.
 
-A kernel memory: a drawing that looks like one that the player has labelled gets that label's vote, the more the more alike they
-are; the shared model keeps its say, less of it the more often it was wrong with this player. Until the first label the answer
-is the shared model's own.
+It is a kernel memory: each drawing that the player has labelled votes for its label, the more the more it looks like the
+drawing in question. The shared model votes too, with less weight the more often it was wrong with this player. Until the first
+label the answer is the shared model's own.
 
     p ~ r^2 p_shared + 10 sum_i exp(20 (cos(e, e_i) - 1)) onehot(y_i) + 1e-6        r = (hits + 6) / (n + 6)
 
@@ -10,12 +10,12 @@ What is remembered is a function of the set of the latest revisions of the playe
 the same answers. Twice is harmless: a revision at or below the one that is held changes nothing, and each correction gets one
 receipt.
 
-A player's **correction** is counted when an example first stands on it and has a label. One that was replaced before its
-drawing's features came is not learned here, and one on a drawing older than all that are kept is not counted.
+A player's **correction** is counted when it first gives an example a label. One that was replaced before its drawing's features
+came is not learned here, and one of a drawing older than all that are kept is not counted.
 
 The fold runs inside the router's process, on the same loop, and is asked there without a call: a partition of drawings.v1 and
-the same one of examples.v1 are always with the same worker. See `streams.bandit` for whom it would show a player first, and
-`streams.blend` for what the corrections of all players make of the blend.
+the same one of examples.v1 are always with the same worker. See `streams.bandit` for the model that a player is shown first,
+and `streams.blend` for the effect of all players' corrections on the blend.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -51,7 +51,7 @@ from streams.player_memory import (
     ROW,
     ROWS_A_CELL,
     Rows,
-    Said,
+    ShownLabels,
     age_of,
     in_order,
     read,
@@ -62,38 +62,38 @@ from streams.player_memory import (
 )
 
 SHARED: Final = ONLINE_MODELS[0]
-"""The online model that is asked where a player has taught nothing like it."""
+"""The online model that each player's own model builds on."""
 GENERATION: Final = "own1"
 KEPT: Final = 256
-"""Drawings remembered of a player, the newest: .97^256 is 0.0004, so none before them would count in ``r``; and a player's own
-hand is told in some dozens. That is 75 KB of a player, asked in some 50 us."""
+"""How many drawings of a player are remembered, the newest: .97^256 is 0.0004, so older ones would not count in ``r``, and some
+dozens show a player's handwriting. They take 75 KB a player, and some 50 us to answer from."""
 SHARPNESS: Final = 20.0
 """The sharpness of the kernel: two drawings with a cosine of .9 are worth a seventh of the same drawing twice."""
 VOTE: Final = 10.0
-"""The vote of a remembered drawing for one just like it, where the shared model's whole say is 1."""
+"""The vote of a remembered drawing for one just like it, where the shared model's whole vote is 1."""
 FADING: Final = 0.97
-"""What is left of the weight of a hit or miss of the shared model with each later label."""
+"""The factor by which each later label reduces the weight of a hit or miss of the shared model."""
 _TRUST: Final = 6.0
 _FLOOR: Final = 1e-6
 _LOADED: Final = 16_384
-"""Drawings of a partition's players that are held in memory, the latest asked for: some 8 MB at most."""
+"""How many drawings of a partition's players are held in memory, those of the latest asked players: some 8 MB at most."""
 _MEANS: Final = "means"
 
 Floats = NDArray[np.float64]
 
 
 class Player:
-    """What is remembered of a player; never changed in place."""
+    """The memory of a player; never changed in place."""
 
     __slots__ = ("_known", "_picked", "belief", "rows", "said", "version")
 
-    def __init__(self, rows: Rows, said: Said, belief: Belief | None) -> None:
-        """Hold what is remembered.
+    def __init__(self, rows: Rows, said: ShownLabels, belief: Belief | None) -> None:
+        """Hold the memory of a player.
 
         Args:
-            rows: Of `ROW`, in any order.
-            said: Of them.
-            belief: None: the player has said nothing yet.
+            rows: Rows of `ROW`, in any order.
+            said: The labels that models were shown to give these drawings.
+            belief: The bandit's belief; None: the player has corrected nothing yet.
         """
         self.rows = rows
         self.said = said
@@ -105,7 +105,7 @@ class Player:
     @classmethod
     def nobody(cls) -> "Player":
         """Return a player who has corrected nothing yet."""
-        return cls(NO_ROWS, Said.nothing(0), None)
+        return cls(NO_ROWS, ShownLabels.nothing(0), None)
 
     def answer(self, embeddings: NDArray[np.float32], shared: Floats) -> Floats:
         """Answer by the formula above, for embeddings of shape (n, d) and the shared model's answers to them, shape (n, 10)."""
@@ -123,14 +123,14 @@ class Player:
         return p
 
     def pick(self, player_id: str, arms: Sequence[ModelName], means: Mapping[str, float]) -> tuple[ModelName, int]:
-        """Which model to show first, and after how many corrections; ``means``: those in force."""
+        """Return the model to show first, and after how many corrections; ``means``: those in force."""
         belief = self.belief or Belief(0, {}, {}, means)
         if self._picked is None or self._picked[0] != arms or self._picked[1] is not belief.means:
             self._picked = (arms, belief.means, pick(player_id, belief, arms))
         return self._picked[2], belief.corrections
 
     def _know(self) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
-        """Unit embeddings, votes (m, 10) and how much of a say the shared model has; in the order in which they were drawn."""
+        """Return unit embeddings, votes (m, 10), in the order of drawing, and the weight of the shared model."""
         at = in_order(self.rows, remembered(self.rows))
         embeddings = self.rows["embedding"][at]
         units = embeddings / np.sqrt(np.einsum("md,md->m", embeddings, embeddings))[:, None]
@@ -146,14 +146,14 @@ _EQUAL: Final = blend_weights(Means.of(None))
 
 @dataclass(slots=True)
 class _Partition:
-    """What is in memory of a partition that is here."""
+    """The memory of an assigned partition."""
 
     cells: Cells
     means: Means
     weights: BlendWeights
     """The blend's weights that follow from the means in force."""
     players: LRUCache[str, Player] = field(default_factory=lambda: LRUCache(_LOADED, lambda player: 1 + len(player.rows)))
-    """The players asked for lately, as many as have `_LOADED` rows, each counted as one row more."""
+    """The players asked for lately, as many as have `_LOADED` rows together; each player counts as one row more."""
     news: bool = False
     """Whether an example has come since the means were written."""
 
@@ -165,8 +165,8 @@ class _Partition:
         return player
 
 
-class Personal:
-    """The fold from examples to what each player's own model remembers, and the receipts of what each label changed."""
+class PersonalModels:
+    """The fold from examples to every player's own model, and to the receipts of what each label changed."""
 
     name = "personal"
     sources = ("examples.v1",)
@@ -184,13 +184,13 @@ class Personal:
         """Answer with a player's own model.
 
         Args:
-            partition: Of the player. One that is not here answers as for somebody who has taught nothing.
-            player_id: Whose model.
+            partition: The player's partition; one that is not assigned here answers as for a player without labels.
+            player_id: The player.
             embeddings: Shape (n, d).
-            shared: What the shared model says of them, shape (n, 10).
+            shared: The shared model's probabilities for them, shape (n, 10).
 
         Returns:
-            Probabilities, shape (n, 10): ``shared`` itself where nothing was taught; and the version.
+            Probabilities, shape (n, 10): ``shared`` itself if the player has given no label; and the version.
         """
         here = self._partitions.get(partition)
         if here is None:
@@ -199,11 +199,11 @@ class Personal:
         return player.answer(embeddings, shared), player.version
 
     def player(self, partition: int, player_id: str) -> Player:
-        """Return what is remembered of a player of a partition that is here."""
+        """Return the memory of a player of an assigned partition."""
         return self._partitions[partition].player(player_id)
 
     def pick(self, partition: int, player_id: str, arms: Sequence[ModelName]) -> tuple[ModelName, int]:
-        """Which of ``arms`` this player is shown first, and after how many of their corrections; see `streams.bandit`."""
+        """Return which of ``arms`` this player is shown first, and after how many corrections; see `streams.bandit`."""
         here = self._partitions.get(partition)
         if here is None:
             return Player.nobody().pick(player_id, arms, Means.of(None).in_force)
@@ -217,20 +217,20 @@ class Personal:
     # --- way 2: a fold
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Take up a partition; there is nothing to say again, and players are read when they are asked for."""
+        """Take up a partition; nothing is published again, and players are read when they are asked for."""
         means = Means.of(cells.get(_MEANS))
         self._partitions[partition] = _Partition(cells, means, blend_weights(means))
         return ()
 
     def close(self, partition: int) -> None:
-        """Forget the partition: from here on it may change elsewhere."""
+        """Forget the partition: from now on it may change elsewhere."""
         self._partitions.pop(partition, None)
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        """Remember an example's latest revision; gives the receipt of a correction that is learned for the first time.
+        """Remember an example's latest revision; return the receipt of a correction that is learned for the first time.
 
-        There is something to learn as soon as the shared model has guessed: a correction that came before that guess gets its
-        receipt with the revision that brings it. A drawing that is older than the `KEPT` that are held is not learned any more.
+        An example can be learned as soon as the shared model has guessed: a correction that came before that guess gets its
+        receipt with the revision that brings it. A drawing that is older than the `KEPT` newest is not learned any more.
         """
         if isinstance(event, ExampleProbed):
             return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="personal", at=cells.at),)
@@ -298,7 +298,7 @@ def _place(rows: Rows, row: Rows) -> int | None:
 
 
 def _receipt(example: ExampleLabelled, before: Player, after: Player, at: datetime) -> CorrectionReceipt:
-    """Make the receipt: what the player's model says before and after, over what the shared one was shown to say."""
+    """Make the receipt: the player's model before and after, given the shared model's guess as it was shown."""
     shared = _shared(example)
     if example.features is None or example.label is None or shared is None:
         raise AssertionError("nothing is learned without features, label and the shared model's guess")

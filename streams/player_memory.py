@@ -1,8 +1,8 @@
-"""What is kept of each drawing that a player has spoken of, for their own model (way 2, LEARN). Pure.
+"""Keeps each drawing that a player has corrected, for the player's own model (way 2, LEARN). Pure.
 
-A row says what the drawing was and how it was labelled; beside it stands what each model was shown to say of it, by the model's
-name: so a model more, or one fewer, makes nothing unreadable. In the cells there are no models but those that have said
-something, in the order of the alphabet: what is kept is a function of the examples, whatever models there were meanwhile.
+A row has the drawing and its label; beside it are the labels that each model was shown to give, by the model's name, so that
+one model more or fewer makes nothing unreadable. The cells have only models that have guessed, in alphabetical order, so they
+are a function of the examples, whatever models there were meanwhile.
 """
 
 import json
@@ -19,10 +19,10 @@ from contracts.ports import Cells
 from streams.bandit import Belief
 
 SIZE: Final = 64
-"""The numbers of an embedding."""
+"""How many numbers an embedding has."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 NONE: Final = -1
-"""Stands in the place of a label where there is none."""
+"""The label of a drawing that has none."""
 ROWS_A_CELL: Final = 8
 ROW: Final = np.dtype(
     [
@@ -38,16 +38,16 @@ ROW: Final = np.dtype(
         ("embedding", "<f4", SIZE),
     ]
 )
-"""A drawing that the player has spoken of, as it is kept. One whose label was taken back stays, without influence: only so is
-what the newest so many are a function of the revisions and not of their order. What the models said of it is kept beside it."""
+"""A drawing that the player has corrected, as it is kept. One whose label was withdrawn stays, without influence: otherwise the
+set of the newest drawings would depend on the order of the revisions. The models' labels are kept beside it."""
 
 Rows = NDArray[Any]
 NO_ROWS: Final = np.empty(0, ROW)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What each model was shown to say of some drawings; never changed in place."""
+class ShownLabels:
+    """The labels that each model was shown to give some drawings; never changed in place."""
 
     models: tuple[str, ...]
     """The columns, by name and in the order of the alphabet."""
@@ -55,33 +55,33 @@ class Said:
     """Shape (drawings, models); -1: nothing."""
 
     @classmethod
-    def nothing(cls, drawings: int) -> "Said":
-        """Return the table of so many drawings of which nobody has said anything."""
+    def nothing(cls, drawings: int) -> "ShownLabels":
+        """Return the table of so many drawings without any labels."""
         return cls((), np.empty((drawings, 0), np.int8))
 
     @classmethod
-    def together(cls, parts: Sequence["Said"]) -> "Said":
+    def together(cls, parts: Sequence["ShownLabels"]) -> "ShownLabels":
         """Put the parts' drawings into one table, in this order."""
         models = tuple(sorted({model for part in parts for model in part.models}))
         return cls(models, np.concatenate([part._over(models) for part in parts]) if parts else np.empty((0, 0), np.int8))
 
     def of(self, place: int) -> dict[str, int]:
-        """Return what was said of a drawing, by model."""
+        """Return the labels that a drawing was given, by model."""
         return {model: label for model, label in zip(self.models, self.labels[place].tolist(), strict=True) if label != NONE}
 
-    def putting(self, place: int, shown: Mapping[str, int]) -> "Said":
-        """Return the table with what was said of the drawing at a place, or of one more behind the last."""
+    def putting(self, place: int, shown: Mapping[str, int]) -> "ShownLabels":
+        """Return the table with the labels of the drawing at a place, or of one more behind the last."""
         models = tuple(sorted({*self.models, *shown}))
         labels = np.full((max(len(self.labels), place + 1), len(models)), NONE, np.int8)
         labels[: len(self.labels)] = self._over(models)
         labels[place] = [shown.get(model, NONE) for model in models]
-        return Said(models, labels)
+        return ShownLabels(models, labels)
 
-    def part(self, places: slice) -> "Said":
+    def part(self, places: slice) -> "ShownLabels":
         """Return the table of some of the drawings."""
         labels = self.labels[places]
         said = (labels != NONE).any(axis=0)
-        return Said(tuple(model for model, one in zip(self.models, said, strict=True) if one), labels[:, said])
+        return ShownLabels(tuple(model for model, one in zip(self.models, said, strict=True) if one), labels[:, said])
 
     def _over(self, models: tuple[str, ...]) -> NDArray[np.int8]:
         """Return the labels with a column for each of ``models``, which are these and more."""
@@ -96,9 +96,9 @@ def row_of(example: ExampleLabelled, shared: ShownGuess | None, reader: str) -> 
     """Make the row of an example, shape (1,).
 
     Args:
-        example: It.
-        shared: What the shared model was shown to say of it; None: nothing yet.
-        reader: Features that were read with another are not learned from.
+        example: The example.
+        shared: The shared model's guess as it was shown; None: there is none yet.
+        reader: Features of another reader are not learned.
     """
     row = np.zeros(1, ROW)
     row["at"] = (example.drawn_at - _EPOCH) // timedelta(microseconds=1)
@@ -122,17 +122,17 @@ def same_drawing(rows: Rows, row: Rows) -> NDArray[np.bool_]:
 
 
 def age_of(rows: Rows, place: int) -> tuple[int, int, int]:
-    """Return the order of the drawing at a place: by when it was drawn, and by its id where several have one time."""
+    """Return a key that orders the drawing at a place: the time of the drawing, then its id."""
     return int(rows["at"][place]), int(rows["high"][place]), int(rows["low"][place])
 
 
 def remembered(rows: Rows) -> NDArray[np.bool_]:
-    """Find the rows that are learned from: those with a label and features."""
+    """Find the rows that are learned: those with a label and features."""
     return np.asarray((rows["label"] != NONE) & rows["read"])
 
 
 def in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Order the places of these rows by the time at which they were drawn."""
+    """Return the places of these rows, in the order of drawing."""
     [at] = np.nonzero(which)
     return np.asarray(at[np.lexsort((rows["low"][at], rows["high"][at], rows["at"][at]))])
 
@@ -140,25 +140,25 @@ def in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
 # --- cells: a head a player, and rows by the eight, so that a label writes 2.5 KB
 
 
-def read(cells: Cells, player_id: str) -> tuple[Rows, Said, Belief | None]:
-    """Read what is kept of a player: rows, what was said of them, and the belief; None: they have corrected nothing yet.
+def read(cells: Cells, player_id: str) -> tuple[Rows, ShownLabels, Belief | None]:
+    """Read the memory of a player: rows, the labels shown for them, and the belief; None: they have corrected nothing yet.
 
     Raises:
         LookupError: If the cells are damaged.
     """
     kept = cells.get(f"player/{player_id}")
     if kept is None:
-        return NO_ROWS, Said.nothing(0), None
+        return NO_ROWS, ShownLabels.nothing(0), None
     head = json.loads(kept)
     count = -(-int(head["rows"]) // ROWS_A_CELL)
     parts = [_unpacked(part) for number in range(count) if (part := cells.get(f"rows/{player_id}/{number}")) is not None]
     rows = np.concatenate([NO_ROWS, *(rows for rows, _ in parts)])
     if len(rows) != head["rows"]:
         raise LookupError(f"player {player_id} has {len(rows)} rows instead of {head['rows']}: the cells are damaged")
-    return rows, Said.together([said for _, said in parts]), Belief(**head["belief"]) if head["belief"] else None
+    return rows, ShownLabels.together([said for _, said in parts]), Belief(**head["belief"]) if head["belief"] else None
 
 
-def write(cells: Cells, player_id: str, rows: Rows, said: Said, belief: Belief | None, place: int) -> None:
+def write(cells: Cells, player_id: str, rows: Rows, said: ShownLabels, belief: Belief | None, place: int) -> None:
     """Write a player of whom the row at ``place`` has changed."""
     head = {"rows": len(rows), "belief": belief and belief.kept()}
     cells.put(f"player/{player_id}", json.dumps(head, sort_keys=True).encode())
@@ -167,14 +167,14 @@ def write(cells: Cells, player_id: str, rows: Rows, said: Said, belief: Belief |
     cells.put(f"rows/{player_id}/{number}", _packed(rows[part], said.part(part)))
 
 
-def _packed(rows: Rows, said: Said) -> bytes:
-    """Pack rows as they are kept: a line with the names of the models that said something, the rows, and what was said."""
+def _packed(rows: Rows, said: ShownLabels) -> bytes:
+    """Pack rows for a cell: a line with the names of the models that have guessed, the rows, and the models' labels."""
     return b"\n".join((json.dumps(said.models).encode(), rows.tobytes() + said.labels.tobytes()))
 
 
-def _unpacked(part: bytes) -> tuple[Rows, Said]:
+def _unpacked(part: bytes) -> tuple[Rows, ShownLabels]:
     names, _, kept = part.partition(b"\n")
     models = tuple(json.loads(names))
     count = len(kept) // (ROW.itemsize + len(models))
     rows = np.frombuffer(kept, ROW, count)
-    return rows, Said(models, np.frombuffer(kept, np.int8, offset=rows.nbytes).reshape(count, len(models)))
+    return rows, ShownLabels(models, np.frombuffer(kept, np.int8, offset=rows.nbytes).reshape(count, len(models)))

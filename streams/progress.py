@@ -1,4 +1,4 @@
-"""Offsets, decided without a broker: where reading begins, what is missing between records, what may be committed. Pure."""
+"""Decides offsets without a broker: where to begin reading, what is missing between records, what to commit. Pure."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from contracts.ports import Partition, Record
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Offsets of a partition that were to come next, and that a later record has overtaken."""
+    """Offsets of a partition that were skipped: a later record came instead."""
 
     topic: str
     partition: int
@@ -55,8 +55,8 @@ def least(positions: Iterable[Mapping[Partition, int]]) -> dict[Partition, int]:
     return wanted
 
 
-class Progress:
-    """Tracks how far a partition is dealt with: records are delivered in order and acknowledged in any order.
+class OffsetTracker:
+    """Tracks the acknowledged offsets of a partition: records are delivered in order and acknowledged in any order.
 
     An acknowledgement that comes twice, or after its partition was read anew, changes nothing.
     """
@@ -78,7 +78,7 @@ class Progress:
 
     @property
     def next(self) -> int | None:
-        """The offset to go on from if all this is lost, as Kafka commits it; None: from where it began."""
+        """The offset to commit to Kafka, from which the next process reads; None: the one where reading began."""
         while self._delivered and self._delivered[0] in self._acknowledged:
             self._next = self._delivered.popleft() + 1
             self._acknowledged.discard(self._next - 1)

@@ -1,10 +1,11 @@
-"""The round of one drawing: who is asked, what is said of it, and when nothing more is owed (way 1, ANSWER). Pure.
+"""Decides the round of one drawing: which models to ask, what to publish, and when the round ends (way 1, ANSWER). Pure.
 
-Values in, actions out: whoever runs it says what has happened and what time it is, and carries out the `Action`s in order.
-A round ends with `Acknowledge`, once: each model has answered or was given up, the blend is made, and the broker has all of it.
+Values in, actions out: the router tells a round what has happened and what time it is, and carries out its `RoundAction`s in
+order. A round ends with `Acknowledge`, once: each model has answered or was given up, the blend is made, and the broker has
+all.
 
-Whoever owes a guess has a slot in it: a model, or the shadow beside it. A slot is filled once, and what comes later is dropped:
-so a drawing has one guess or one miss of each model, and at most one guess of each shadow.
+Each model that owes a guess has a slot, and so has the shadow beside it. A slot is filled once, and what comes later is
+dropped: so a drawing has one guess or one miss of each model, and at most one guess of each shadow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,8 @@ from contracts.events import (
     Role,
 )
 from streams.blend import Blend, BlendWeights
-from streams.lineup import WELL, Answerer, Lineup, Standing
-from streams.pending import Limits, Moment, PendingDrawing, Row, Said, rows
+from streams.lineup import WELL, Answerer, AnswererState, Lineup
+from streams.pending import CallDetails, Deadlines, Moment, PendingDrawing, Row, rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Publish an event, and say `Round.sent` once the broker has it."""
+    """Publish an event, then call `Round.sent` once the broker has it."""
 
     event: Event
 
@@ -47,34 +48,34 @@ class Acknowledge:
     """Nobody needs to read the drawing again."""
 
 
-Action = Ask | Publish | Acknowledge
+RoundAction = Ask | Publish | Acknowledge
 
 
 class Round:
     """One drawing, from the moment it was read to its acknowledgement."""
 
-    def __init__(self, drawing: PendingDrawing, lineup: Lineup, weights: BlendWeights, limits: Limits) -> None:
+    def __init__(self, drawing: PendingDrawing, lineup: Lineup, weights: BlendWeights, deadlines: Deadlines) -> None:
         """Build; nobody is asked before `start`."""
         self.drawing = drawing
         self._lineup = lineup
         self._weights = weights
-        self._limits = limits
+        self._deadlines = deadlines
         self._open: set[str] = set()
         """The slots that are neither filled nor given up."""
         self._asked: dict[Answerer, str] = {}
-        """By answerer that may still fill a slot, the slot."""
+        """The slot of each answerer that may still fill one."""
         self._notes: dict[str, str] = {}
-        """By model, why another version answers than should have."""
+        """Why another version answers than should have, by model."""
         self._blend: Blend | None = None
         self._otherwise: NDArray[np.float64] = np.zeros(0)
         self._hops = {"bus_in": round(drawing.bus_in_ms, 3), "read": round(drawing.read_ms, 3)}
         self._guesses: list[dict[str, Any]] = []
-        """The fields of each guess that was published, not yet together with the others: see `contracts.events.AnswerGuess`."""
+        """The fields of each guess that is not yet published together with the others: see `contracts.events.AnswerGuess`."""
         self._missed: dict[str, str] = {}
         self._together = False
-        """Whether the guesses were published together once: what comes now follows at once."""
+        """Whether guesses were published together already: later ones follow at once."""
         self._unsent = 0
-        """Events that the broker does not have."""
+        """The number of events that the broker does not have yet."""
         self._over = False
 
     def awaits(self, answerer: Answerer) -> bool:
@@ -87,26 +88,26 @@ class Round:
         if not self._open:
             return None
         first = self._blend is not None or (self.drawing.drawing.final and not self._together)
-        return self.drawing.read_at + (self._limits.first_s if first else self._limits.budget_s)
+        return self.drawing.read_at + (self._deadlines.first_s if first else self._deadlines.budget_s)
 
     # --- what happens
 
     def start(
         self,
-        standings: Mapping[Answerer, Standing],
-        here: Mapping[str, tuple[Said, Row]],
+        states: Mapping[Answerer, AnswererState],
+        here: Mapping[str, tuple[CallDetails, Row]],
         opinion: NDArray[np.float64],
         now: Moment,
-    ) -> list[Action]:
+    ) -> list[RoundAction]:
         """Ask the answerers of this drawing, and publish the guesses of the models that answer here.
 
         Args:
-            standings: How those who are asked over the network do; who is not in it does well.
-            here: What each that answers here says.
-            opinion: What those say together: the part of `Lineup.voice` in the blend, or all of it if nobody else answers.
+            states: The states of answerers over the network; one that is missing does well.
+            here: The answers of the models in this process.
+            opinion: Their opinion: the part of `Lineup.voice` in the blend, or all of it if no other model answers.
             now: When they had answered.
         """
-        actions: list[Action] = []
+        actions: list[RoundAction] = []
         drawing, lineup = self.drawing.drawing, self._lineup
         wanted = None if drawing.models is None or BLEND in drawing.models else set(drawing.models)
         awaited: list[str] = []
@@ -119,14 +120,14 @@ class Round:
                 self._asked[answerer] = slot
                 actions.append(Ask(answerer))
                 if slot == model and model in lineup.shown:
-                    standing = standings.get(answerer, WELL)
-                    if standing.resting is None and not standing.overdue:
+                    state = states.get(answerer, WELL)
+                    if state.resting is None and not state.overdue:
                         awaited.append(model)
                     else:
-                        left_out[model] = "late" if standing.resting is None else "resting"
-        for model, (said, row) in here.items():
+                        left_out[model] = "late" if state.resting is None else "resting"
+        for model, (call, row) in here.items():
             if wanted is None or model in wanted:
-                actions.append(self._say(model, model, said, said.role, row, now))
+                actions.append(self._say(model, model, call, call.role, row, now))
         if lineup.blends and wanted is None:
             self._open.add(BLEND)
             self._blend = Blend(self._weights, awaited, left_out)
@@ -135,23 +136,23 @@ class Round:
                 self._blend.hear(lineup.voice, opinion)
         return self._next(actions, now)
 
-    def answered(self, answerer: Answerer, said: Said, row: Row, now: Moment) -> list[Action]:
+    def answered(self, answerer: Answerer, call: CallDetails, row: Row, now: Moment) -> list[RoundAction]:
         """Use the answer of an answerer that was asked.
 
-        A candidate answers as what it was when it was asked: in its model's place, or as a shadow.
+        A candidate answers in the role that it had when it was asked: in its model's place, or as a shadow.
         """
         slot = self._asked.pop(answerer, None)
         if slot is None:
             return []
         model = answerer.model
-        role: Role = said.role if not answerer.beside else "canary" if slot == model else "shadow"
-        actions: list[Action] = [self._say(slot, model, said, role, row, now)]
+        role: Role = call.role if not answerer.beside else "canary" if slot == model else "shadow"
+        actions: list[RoundAction] = [self._say(slot, model, call, role, row, now)]
         if role != "shadow" and self._blend is not None:
             self._blend.hear(model, row.opinion)
         return self._next(actions, now)
 
-    def missed(self, answerer: Answerer, why: str, resting: bool, now: Moment) -> list[Action]:
-        """Go on without an answerer: the champion answers in the place of a canary, none in that of a shadow."""
+    def missed(self, answerer: Answerer, why: str, resting: bool, now: Moment) -> list[RoundAction]:
+        """Go on without an answerer: the champion answers in place of a canary, nobody in place of a shadow."""
         slot = self._asked.pop(answerer, None)
         if slot is None:
             return []
@@ -162,50 +163,50 @@ class Round:
             return [Ask(champion)]
         return self._next(self._give_up(slot, why, resting, now), now)
 
-    def late(self, answerer: Answerer, now: Moment) -> list[Action]:
+    def late(self, answerer: Answerer, now: Moment) -> list[RoundAction]:
         """Let the blend go on without an answerer whose call takes far longer than usual.
 
-        If it comes before all others have, it is heard after all.
+        If its answer comes before all others have, it counts after all.
         """
         return self._go_on_without(answerer, "late", now)
 
-    def rests(self, answerer: Answerer, now: Moment) -> list[Action]:
+    def rests(self, answerer: Answerer, now: Moment) -> list[RoundAction]:
         """Let the blend go on without an answerer that has failed and is asked again later."""
         return self._go_on_without(answerer, "resting", now)
 
-    def tick(self, resting: Mapping[str, str], now: Moment) -> list[Action]:
-        """Let time pass: at the blend's deadline no model is awaited any more, after the budget none may answer any more.
+    def tick(self, resting: Mapping[str, str], now: Moment) -> list[RoundAction]:
+        """Let time pass: after the blend's deadline no model is awaited any more, after the budget none may answer any more.
 
         ``resting``: the models that are not asked now, and why.
         """
-        actions: list[Action] = []
+        actions: list[RoundAction] = []
         read_at = self.drawing.read_at
-        if now.s >= read_at + self._limits.budget_s:
+        if now.s >= read_at + self._deadlines.budget_s:
             for slot in sorted(self._open - {BLEND}):
-                why = resting.get(slot) or f"no answer in {self._limits.budget_s:g} s"
+                why = resting.get(slot) or f"no answer in {self._deadlines.budget_s:g} s"
                 actions += self._give_up(slot, why, slot in resting, now)
             self._asked.clear()
-        if now.s >= read_at + self._limits.first_s:
+        if now.s >= read_at + self._deadlines.first_s:
             if self._blend is not None:
                 for model in sorted(self._blend.awaited):
                     self._blend.leave_out(model, "late")
             return self._next(actions, now, together=True)
         return self._next(actions, now)
 
-    def dropped(self, now: Moment) -> list[Action]:
-        """Give up a preview to which nobody awaits an answer any more, since newer strokes have come."""
+    def dropped(self, now: Moment) -> list[RoundAction]:
+        """Give up a preview that needs no answer any more, since newer strokes have come."""
         self._blend = None
         self._open.clear()
         self._asked.clear()
         return self._next([], now)
 
     def give_up(self) -> None:
-        """End it without an answer, because something failed: nobody is awaited, and what comes is not heard."""
+        """End the round without an answer, because something failed: no model is awaited, and later answers do not count."""
         self._blend, self._over = None, True
         self._open.clear()
         self._asked.clear()
 
-    def sent(self, n: int) -> list[Action]:
+    def sent(self, n: int) -> list[RoundAction]:
         """Note that the broker has so many more of the events."""
         self._unsent -= n
         return self._end()
@@ -213,7 +214,7 @@ class Round:
     # --- what comes of it
 
     def _whom(self, model: str) -> Sequence[tuple[Answerer, str]]:
-        """Return who is asked for a model, and which slot each would fill."""
+        """Return the answerers to ask for a model, and the slot that each would fill."""
         candidate = self._lineup.table.candidate(model)
         drawing = self.drawing.drawing
         if candidate is not None and candidate.answers(model, drawing.player_id):
@@ -222,13 +223,13 @@ class Round:
             return [(Answerer(model), model), (Answerer(model, beside=True), f"{model}/shadow")]
         return [(Answerer(model), model)]
 
-    def _go_on_without(self, answerer: Answerer, why: str, now: Moment) -> list[Action]:
+    def _go_on_without(self, answerer: Answerer, why: str, now: Moment) -> list[RoundAction]:
         if self._blend is not None and self._asked.get(answerer) == answerer.model:
             self._blend.leave_out(answerer.model, why)
         return self._next([], now)
 
-    def _give_up(self, slot: str, why: str, resting: bool, now: Moment) -> list[Action]:
-        """Give up a slot that nobody will fill, and publish that if anybody needs to know."""
+    def _give_up(self, slot: str, why: str, resting: bool, now: Moment) -> list[RoundAction]:
+        """Give up a slot that nobody will fill; publish the miss if anybody needs to know."""
         self._open.discard(slot)
         if self._blend is not None:
             self._blend.leave_out(slot, "resting" if resting else "late")
@@ -247,19 +248,19 @@ class Round:
         )
         return [self._publish(missed)]
 
-    def _say(self, slot: str, model: str, said: Said, role: Role, row: Row, now: Moment) -> Action:
+    def _say(self, slot: str, model: str, call: CallDetails, role: Role, row: Row, now: Moment) -> RoundAction:
         """Publish the guess that fills a slot."""
         self._open.discard(slot)
         pending, drawing = self.drawing, self.drawing.drawing
-        wait_ms = max(0.0, (said.asked_at - pending.read_at) * 1000)
+        wait_ms = max(0.0, (call.asked_at - pending.read_at) * 1000)
         told: dict[str, Any] = {
             "model": model,
-            "version": said.version,
+            "version": call.version,
             "label": row.label,
             "probabilities": row.probabilities,
-            "hops": {**self._hops, "wait": round(wait_ms, 3), "model": round(said.model_ms, 3)},
-            "table": said.table,
-            "fallback": said.fallback or self._notes.get(model),
+            "hops": {**self._hops, "wait": round(wait_ms, 3), "model": round(call.model_ms, 3)},
+            "table": call.table,
+            "fallback": call.fallback or self._notes.get(model),
             "role": role,
             "left_out": self._blend.left_out if slot == BLEND and self._blend is not None else {},
         }
@@ -277,20 +278,20 @@ class Round:
         )
         return self._publish(event)
 
-    def _next(self, actions: list[Action], now: Moment, together: bool = False) -> list[Action]:
-        """Return what follows from what has just happened: the blend, all guesses together, the end; each if it is time."""
+    def _next(self, actions: list[RoundAction], now: Moment, together: bool = False) -> list[RoundAction]:
+        """Return the actions that are due now: the blend, all guesses together, the end."""
         blend, table = self._blend, self._lineup.table
         if blend is not None and blend.complete:
             [row] = rows(blend.probabilities(self._otherwise)[None])
-            said = Said(blend.weights.version, table.role(BLEND), table.digest, now.s, 0.0)
-            actions.append(self._say(BLEND, BLEND, said, said.role, row, now))
+            call = CallDetails(blend.weights.version, table.role(BLEND), table.digest, now.s, 0.0)
+            actions.append(self._say(BLEND, BLEND, call, call.role, row, now))
             self._blend = None
         if self.drawing.drawing.final and (together or self._together or not self._open):
             actions += self._say_together(now)
         return [*actions, *self._end()]
 
-    def _say_together(self, now: Moment) -> list[Action]:
-        """Publish what those who learn have not been told yet."""
+    def _say_together(self, now: Moment) -> list[RoundAction]:
+        """Publish the guesses that the learners have not got yet."""
         pending, first = self.drawing, not self._together
         self._together = True
         if not (self._guesses or self._missed):
@@ -314,7 +315,7 @@ class Round:
         self._unsent += 1
         return Publish(event)
 
-    def _end(self) -> list[Action]:
+    def _end(self) -> list[RoundAction]:
         if self._open or self._unsent or self._over:
             return []
         self._over = True

@@ -1,12 +1,12 @@
-"""The router at work: each drawing is read once, asked of every model, and answered as the answers come (way 1, ANSWER).
+"""Runs the router: it reads each drawing once, asks every model, and publishes the answers as they come (way 1, ANSWER).
 
-What is decided of a drawing is in streams.round, whom a call is for in streams.batch_queue; both are pure. Here are the clocks,
-the timers, the clients, what is published and what is acknowledged: a step takes what has happened, lets the rounds say what
-follows, and publishes all of it at once.
+streams.round decides about a drawing, streams.batch_queue about the rounds of a call; both are pure. This module has the
+clocks, the timers, the clients, the publishing and the acknowledging: a step takes what has happened, lets the rounds decide
+what follows, and publishes all of it at once.
 
-A drawing is acknowledged on the bus when the broker has everything on it. A process that dies before is asked again, and who
-reads guesses takes the first of a guess_id. A drawing whose round fails is rejected and acknowledged, and the others go on: if
-it ended the process, it would be read again and end the next. What fails and is no drawing's fault ends the process.
+A drawing is acknowledged on the bus when the broker has everything on it. After a process has died, its drawings are read
+again, and readers of guesses take the first of a guess_id. A drawing whose round fails is rejected and acknowledged, and the
+others continue: if it ended the process, it would be read again and end the next. Any other failure ends the process.
 """
 
 import asyncio
@@ -34,15 +34,15 @@ from contracts.events import (
 from contracts.ports import Endpoint
 from contracts.records import read, rejection
 from contracts.settings import Settings
-from streams.batch_client import Answered, BatchClient, Late, Outcome, VersionFailed
-from streams.batch_queue import Dropped, Missed, Resting
+from streams.batch_client import BatchClient, CallAnswered, CallOutcome, Late, VersionFailed
+from streams.batch_queue import CallMissed, Dropped, Resting
 from streams.delivery import Delivery
 from streams.fold import told
 from streams.lineup import Answerer, Lineup
-from streams.local_models import LocalModels, Personal, Reader
+from streams.local_models import LocalModels, PersonalGuesser, Reader
 from streams.models import Models
-from streams.pending import Limits, Moment, PendingDrawing, rows
-from streams.round import Acknowledge, Action, Ask, Publish, Round
+from streams.pending import Deadlines, Moment, PendingDrawing, rows
+from streams.round import Acknowledge, Ask, Publish, Round, RoundAction
 from streams.routing import superseded
 from streams.taken import Taken, draw
 
@@ -53,7 +53,7 @@ _SOON_S: Final = 0.001  # a timer that came too early is set again, at least so 
 Emit = Callable[[Iterable[Event]], Awaitable[None]]
 
 
-Step = list[tuple[Round, Sequence[Action]]]
+RoundSteps = list[tuple[Round, Sequence[RoundAction]]]
 
 
 class Router:
@@ -65,7 +65,7 @@ class Router:
         reader: Reader,
         models: Models,
         endpoint: Callable[[str], Endpoint],
-        personal: Personal,
+        personal: PersonalGuesser,
         publish: Emit,
         batch_models: Sequence[str],
     ) -> None:
@@ -76,21 +76,21 @@ class Router:
         self._publish = publish
         self._batch_models = tuple(batch_models)
         self._stale = timedelta(milliseconds=settings.preview_stale_ms)
-        self._limits = Limits(settings.blend_deadline_ms / 1000, settings.guess_budget_ms / 1000)
+        self._deadlines = Deadlines(settings.blend_deadline_ms / 1000, settings.guess_budget_ms / 1000)
         self._lately: LRUCache[UUID, None] = LRUCache(20_000)
         self._taken: dict[Round, Taken] = {}
         self._pending: dict[UUID, Taken] = {}
         """The final drawings that are not acknowledged."""
         self._sending: asyncio.TaskGroup | None = None
         self._failure: asyncio.Future[None] | None = None
-        """Done once something has failed that ends the router."""
+        """Done once a failure ends the router."""
         self._clients = {
-            answerer: BatchClient(answerer, models, endpoint, self._hear, time.perf_counter, self._limits.blend_s)
+            answerer: BatchClient(answerer, models, endpoint, self._hear, time.perf_counter, self._deadlines.blend_s)
             for answerer in (Answerer(model, beside) for model in batch_models for beside in (False, True))
         }
 
     async def run(self) -> None:
-        """Ask and publish, for ever; ends with the first send that fails, or whatever else fails and is no drawing's fault."""
+        """Ask and publish, for ever; ends with the first send that fails, or another failure that is no drawing's fault."""
         self._failure = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as self._sending:
             self._sending.create_task(_raised(self._failure))
@@ -100,7 +100,7 @@ class Router:
     # --- what comes
 
     async def take(self, gathered: Sequence[Delivery]) -> None:
-        """Read what has gathered, answer it with the models that are here, and have the others asked."""
+        """Read the gathered drawings, answer them with the models in this process, and let the others be asked."""
         await self._models.ready.wait()
         admitted = self._admitted(gathered)
         bad = draw(admitted, time.perf_counter)
@@ -120,15 +120,15 @@ class Router:
         self._act(step)
         self._watch([one for one, _ in step])
 
-    def _hear(self, outcomes: Sequence[Outcome]) -> None:
-        """Act on what a client says of the rounds that it was given."""
+    def _hear(self, outcomes: Sequence[CallOutcome]) -> None:
+        """Act on the outcomes that a client reports."""
         with self._ending():
             self._act([one for outcome in outcomes for one in self._heard(outcome)])
 
     def _tick(self, rounds: Sequence[Round]) -> None:
         """Tell rounds the time: the blend's deadline has come, or the end of the budget."""
         with self._ending():
-            resting = {model: why for model in self._batch_models if (why := self._clients[Answerer(model)].standing.resting)}
+            resting = {model: why for model in self._batch_models if (why := self._clients[Answerer(model)].state.resting)}
             moment = _moment()
             self._act([self._told(one, partial(one.tick, resting, moment)) for one in rounds])
             self._watch(rounds)
@@ -139,7 +139,7 @@ class Router:
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
-        """End the router with what fails inside: of what a timer calls, asyncio would only log it."""
+        """End the router if something inside fails; asyncio would only log what fails in a timer."""
         try:
             yield
         except Exception as wrong:
@@ -151,7 +151,7 @@ class Router:
     # --- what is asked
 
     def _admitted(self, gathered: Sequence[Delivery]) -> list[Taken]:
-        """Pick what is to be answered: not what is no drawing, what nobody waits for, or what is being answered already."""
+        """Select the drawings to answer: without other records, superseded previews, and drawings under way already."""
         drawings: list[tuple[DrawingSubmitted, Delivery]] = []
         for delivery in gathered:
             drawing = read(delivery.record, STAGE)
@@ -178,21 +178,21 @@ class Router:
                 admitted.append(one)
         return admitted
 
-    def _begin(self, taken: Sequence[Taken]) -> Step:
-        """Begin their rounds, with the answers of the models that are here."""
+    def _begin(self, taken: Sequence[Taken]) -> RoundSteps:
+        """Begin the rounds of drawings, with the answers of the models in this process."""
         if not taken:
             return []
         lineup = Lineup.of(self._models.table, self._batch_models)
-        standings = {answerer: client.standing for answerer, client in self._clients.items()}
-        local = self._local.answers([one.asked for one in taken], lineup)
+        states = {answerer: client.state for answerer, client in self._clients.items()}
+        local = self._local.answers([one.rasterized for one in taken], lineup)
         moment = _moment()
-        step: Step = []
+        step: RoundSteps = []
         for one, heard in zip(taken, local, strict=True):
             drawing, partition = one.drawing, one.record.partition
             lead, after = lineup.table.lead, None
             if lead == "bandit" and lineup.shown:
                 lead, after = self._personal.pick(partition, drawing.player_id, sorted(lineup.shown))
-            led = lineup.lead(lead, standings)
+            led = lineup.lead(lead, states)
             pending = PendingDrawing(
                 drawing=drawing,
                 raster=one.raster,
@@ -203,13 +203,13 @@ class Router:
                 lead=led,
                 lead_after=after if led == lead else None,
             )
-            begun = Round(pending, lineup, self._personal.blend_weights(partition), self._limits)
-            step.append((begun, begun.start(standings, heard.guesses, heard.opinion, moment)))
+            begun = Round(pending, lineup, self._personal.blend_weights(partition), self._deadlines)
+            step.append((begun, begun.start(states, heard.guesses, heard.opinion, moment)))
         self._taken.update((begun, one) for (begun, _), one in zip(step, taken, strict=True))
         return step
 
     def _watch(self, rounds: Sequence[Round]) -> None:
-        """Have `_tick` called when the first of these is due."""
+        """Schedule `_tick` for when the first of these is due."""
         due = {one: at for one in rounds if (at := one.due) is not None}
         if due:
             wait_s = max(_SOON_S, min(due.values()) - time.perf_counter())
@@ -217,15 +217,15 @@ class Router:
 
     # --- what follows
 
-    def _heard(self, outcome: Outcome) -> Step:
+    def _heard(self, outcome: CallOutcome) -> RoundSteps:
         moment = _moment()
         match outcome:
-            case Answered(answerer, rounds, said, probabilities):
+            case CallAnswered(answerer, rounds, call, probabilities):
                 return [
-                    self._told(one, partial(one.answered, answerer, said, row, moment))
+                    self._told(one, partial(one.answered, answerer, call, row, moment))
                     for one, row in zip(rounds, rows(probabilities), strict=True)
                 ]
-            case Missed(answerer, rounds, why, resting):
+            case CallMissed(answerer, rounds, why, resting):
                 return [self._told(one, partial(one.missed, answerer, why, resting, moment)) for one in rounds]
             case Late(answerer, rounds):
                 return [self._told(one, partial(one.late, answerer, moment)) for one in rounds]
@@ -237,8 +237,8 @@ class Router:
                 self._report(outcome)
         return []
 
-    def _told(self, one: Round, happened: Callable[[], Sequence[Action]]) -> tuple[Round, Sequence[Action]]:
-        """Tell a round what happened, unless it is over; gives what follows. One that fails is given up."""
+    def _told(self, one: Round, happened: Callable[[], Sequence[RoundAction]]) -> tuple[Round, Sequence[RoundAction]]:
+        """Tell a round what happened, unless it is over; return the actions that follow. A round that fails is given up."""
         if one not in self._taken:
             return one, ()
         try:
@@ -248,13 +248,13 @@ class Router:
             return one, ()
 
     def _give_up(self, one: Round, wrong: Exception) -> None:
-        """Reject the drawing of a round that fails: nothing is told it any more, and nobody answers it."""
+        """Reject the drawing of a round that fails; the round hears nothing more, and gets no answer."""
         _log.error("round failed", drawing_id=str(one.drawing.drawing.drawing_id), exc_info=wrong)
         one.give_up()
         self._reject(self._taken.pop(one), wrong)
 
-    def _act(self, step: Step) -> None:
-        """Carry out what follows, and what follows from that; publish all of it at once."""
+    def _act(self, step: RoundSteps) -> None:
+        """Carry out actions, and those that follow from them; publish all events at once."""
         events: list[Event] = []
         published: Counter[Round] = Counter()
         left = deque(step)
@@ -276,9 +276,9 @@ class Router:
         if events:
             self._send(events, partial(self._sent, published))
 
-    def _asked(self, answerer: Answerer, rounds: Sequence[Round]) -> Step:
-        """Have rounds asked of somebody; gives what follows at once."""
-        client, step = self._clients[answerer], Step()
+    def _asked(self, answerer: Answerer, rounds: Sequence[Round]) -> RoundSteps:
+        """Let an answerer be asked about rounds; return the actions that follow at once."""
+        client, step = self._clients[answerer], RoundSteps()
         for one in rounds:
             if one not in self._taken:
                 continue

@@ -1,6 +1,6 @@
-"""Which version answers which drawing, and what its answer is (way 1, ANSWER). Pure: values in, values out.
+"""Decides which version answers which drawing, by a routing table (way 1, ANSWER). Pure: values in, values out.
 
-The table is immutable and swapped whole: a drawing is answered by one table, and the guess names it.
+The table is immutable and replaced whole: a drawing is answered by one table, and each guess names it.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from contracts.events import (
 )
 
 _ANSWER_HERE: Final = frozenset({BLEND, PERSONAL_MODEL, *ONLINE_MODELS})
-"""Models that the router answers by itself, at no endpoint."""
+"""The models that answer in the router's process, without an endpoint."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -42,19 +42,18 @@ class Route:
     version: str
     endpoint: str
     versions: Mapping[str, str] = field(default_factory=dict)
-    """The version behind each production variant that was ever promoted on it."""
+    """The version behind each production variant that was ever promoted on the endpoint."""
     previous: str | None = None
     """The last good version, which answers on the same endpoint when it is asked by name."""
     since: datetime = _EPOCH
-    """When `version` was promoted: one that is promoted again is another try."""
+    """When `version` was promoted: a version that is promoted again has another trial."""
     failed: str | None = None
-    """Why `version` is taken out and `previous` answers; None: it is not."""
+    """Why `version` is out and `previous` answers; None: it is not out."""
 
     def version_of(self, variant: str) -> str:
         """Return the version that answers as a production variant.
 
-        One that is not promoted yet is on its way to it: its endpoint is updated first, then it is promoted. Its variant's name
-        says its version.
+        A version is promoted after its endpoint is updated: until then the name of the variant gives the version.
         """
         return self.versions.get(variant) or version_of(variant)
 
@@ -65,7 +64,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CandidateRoute:
     """A version beside its model's champion."""
 
     version: str
@@ -73,23 +72,23 @@ class Candidate:
     endpoint: str
     shadow: bool
     share: float
-    """The share of the players that it answers; a shadow answers nobody."""
+    """The share of the players that the version answers; a shadow answers nobody."""
     since: datetime = _EPOCH
-    """When it was put there: one that is put there again is another try."""
+    """When the candidate was set: a version that is set again has another trial."""
 
     def answers(self, model: str, player_id: str) -> bool:
-        """Whether it answers this player: always the same for the same player, model and version."""
+        """Return whether the version answers this player: always the same for the same player, model and version."""
         return not self.shadow and share_of(f"{model}/{self.version}/{player_id}") < self.share
 
 
 def share_of(text: str) -> float:
-    """A number in 0..1 that looks random and is the same for the same text, on every machine."""
+    """Return a number in 0..1 that looks random and is the same for the same text, on every machine."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
 @dataclass(frozen=True)
 class Online:
-    """An online model as it is after some lessons."""
+    """An online model after some lessons."""
 
     version: str
     reader: str
@@ -107,18 +106,18 @@ class Online:
 
 @dataclass(frozen=True)
 class Table:
-    """Which version answers whom, by the catalog. A table in force is never changed; the next one takes its place whole.
+    """The routing table: which version answers whom, by the catalog. A table is never changed, but replaced whole.
 
-    What the process itself found broken is in it too, until the log says something else of that model.
+    It also has the versions that this process found broken, until the log has news of that model.
     """
 
     catalog: Catalog = field(default_factory=Catalog)
     batch: Mapping[str, Route] = field(default_factory=dict)
     online: Mapping[str, Online] = field(default_factory=dict)
-    """The online models as their snapshots say; what is given here answers until there is one."""
-    candidates: Mapping[str, Candidate] = field(default_factory=dict)
-    broken: Mapping[str, Candidate] = field(default_factory=dict)
-    """Candidates that failed here: nobody is sent to them."""
+    """The online models by their snapshots; the given ones answer until there is one."""
+    candidates: Mapping[str, CandidateRoute] = field(default_factory=dict)
+    broken: Mapping[str, CandidateRoute] = field(default_factory=dict)
+    """The candidates that failed here, which are not asked."""
 
     @property
     def lead(self) -> str:
@@ -127,16 +126,16 @@ class Table:
 
     @property
     def parts(self) -> Mapping[str, Part]:
-        """The part of each model that is not simply shown."""
+        """The part of each model that is not ``shown``."""
         return self.catalog.policy.parts
 
     def apply(self, event: Event) -> "Table":
-        """Return the table once an event is known. Twice is harmless, and events that do not concern it leave it as it is.
+        """Return the table after an event. Twice is harmless, and events that do not concern the table leave it as it is.
 
-        Of a slot the newest record counts, whatever it says of itself: so it is after compaction too.
+        The newest record of a slot counts, whatever its content: so it is after compaction too.
 
         Raises:
-            ValueError: If it names a model that does not answer so, or no place, or weights of no shape that could answer.
+            ValueError: If the event names a wrong kind of model, no endpoint, or weights of a wrong shape.
         """
         if isinstance(event, ModelPromoted) and (event.model in _ANSWER_HERE or not event.endpoint):
             raise ValueError(f"{event.model} {event.version} at {event.endpoint!r}: no batch model at an endpoint")
@@ -165,29 +164,29 @@ class Table:
         return Route(champion.version, champion.endpoint, variants, champion.previous, champion.at, failed)
 
     def without(self, model: str, version: str, why: str) -> "Table":
-        """Return the table once a version has failed: the last good one answers. It is the same if that is not the champion."""
+        """Return the table after a version has failed: the last good one answers. Nothing changes unless it is the champion."""
         route = self.batch.get(model)
         if route is None or route.version != version or route.previous is None or route.failed is not None:
             return self
         return replace(self, batch={**self.batch, model: replace(route, failed=why)})
 
-    def alone(self, model: str, candidate: Candidate) -> "Table":
-        """Return the table once a candidate has failed: none is beside the champion. It is the same if another is there."""
+    def alone(self, model: str, candidate: CandidateRoute) -> "Table":
+        """Return the table after a candidate has failed, without it. Nothing changes unless it is the candidate."""
         if self.candidates.get(model) != candidate:
             return self
         others = {name: other for name, other in self.candidates.items() if name != model}
         return replace(self, candidates=others, broken={**self.broken, model: candidate})
 
     def part(self, model: str) -> Part:
-        """A model's part in the policy."""
+        """Return a model's part in the policy."""
         return self.catalog.part(model)
 
     def role(self, model: str) -> Role:
-        """Return the part that a model's own version has in the answers."""
+        """Return the role of a model's own version."""
         return "champion" if self.part(model) == "shown" else "shadow"
 
-    def candidate(self, model: str) -> Candidate | None:
-        """The candidate beside a model's champion; None beside one that is itself not shown."""
+    def candidate(self, model: str) -> CandidateRoute | None:
+        """Return the candidate beside a model's champion; None if the model itself is not shown."""
         candidate, route = self.candidates.get(model), self.batch.get(model)
         if candidate is None or route is None or route.version == candidate.version or self.part(model) != "shown":
             return None
@@ -195,7 +194,7 @@ class Table:
 
     @cached_property
     def digest(self) -> str:
-        """A short name of the table: the same versions, candidates and policy have the same."""
+        """A short name of the table, the same for the same versions, candidates and policy."""
         lines = [f"{m}={r.version}{'-' if r.failed is not None else ''}" for m, r in self.batch.items()]
         lines += [f"{m}={o.version}" for m, o in self.online.items()]
         lines += [f"{m}+{c.version}*{0 if c.shadow else c.share}" for m, c in self.candidates.items()]
@@ -203,15 +202,15 @@ class Table:
         return hashlib.sha256("\n".join([self.lead, *sorted(lines)]).encode()).hexdigest()[:8]
 
 
-def _candidate(entry: CandidateSet) -> Candidate:
-    return Candidate(entry.version, entry.variant, entry.endpoint, entry.role == "shadow", entry.share, entry.at)
+def _candidate(entry: CandidateSet) -> CandidateRoute:
+    return CandidateRoute(entry.version, entry.variant, entry.endpoint, entry.role == "shadow", entry.share, entry.at)
 
 
 def online(snapshot: SnapshotTaken) -> Online:
     """Read the model in a snapshot.
 
     Raises:
-        ValueError: If it is of no online model, or its weights are no finite matrix of a row per digit.
+        ValueError: If the model is no online model, or the weights are no finite matrix with a row per digit.
     """
     if snapshot.model not in ONLINE_MODELS:
         raise ValueError(f"{snapshot.model} is no online model")
@@ -225,7 +224,7 @@ def online(snapshot: SnapshotTaken) -> Online:
 
 
 def superseded(drawings: Sequence[DrawingSubmitted], now: datetime, stale: timedelta) -> set[int]:
-    """Find the previews that nobody waits for any more: too old, or followed by newer strokes of the same player.
+    """Find the previews that need no answer any more: too old, or followed by newer strokes of the same player.
 
     Final drawings and the system's own probes are always answered.
     """

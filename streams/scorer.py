@@ -1,7 +1,7 @@
 """Counts how often each model was right, and makes lessons of examples (way 2, LEARN). Pure: events in, events out.
 
-Scored is the guess that was shown, never a new one. What a drawing has added to the counts is kept with it, so a later revision
-takes it out again and puts its own in. Twice is harmless: a revision at or below the one that is counted changes nothing.
+The guess that was shown is scored, never a new one. What a drawing has added to the counts is kept with it, so that a later
+revision can replace it. Twice is harmless: a revision at or below the counted one changes nothing.
 """
 
 import json
@@ -48,7 +48,7 @@ class Total(NamedTuple):
 
     @property
     def cell(self) -> str:
-        """The key of their cell."""
+        """The key of the counts' cell."""
         return f"total/{self.model}/{self.version}"
 
 
@@ -61,7 +61,7 @@ class Slot(NamedTuple):
 
     @property
     def cell(self) -> str:
-        """The key of their cell."""
+        """The key of the counts' cell."""
         return f"window/{self.model}/{self.number}"
 
 
@@ -77,12 +77,12 @@ class Marked(NamedTuple):
 
     @property
     def hidden(self) -> bool:
-        """Whether nobody was shown it: it counts for its version, and not among what the players of the last hour saw."""
+        """Whether nobody was shown the guess: it counts for its version, but not in the windows of the last hour."""
         return self.version.endswith(SHADOW)
 
 
 class Counted(BaseModel):
-    """What of a drawing is in the counts, and what has been taught of it."""
+    """What a drawing has added to the counts, and which of its labels were taught."""
 
     revision: int = 0
     label: int | None = None
@@ -90,10 +90,10 @@ class Counted(BaseModel):
     """Number of the `WINDOW_S` seconds in which it was drawn, since the epoch."""
     guesses: list[Marked] = []
     taught: list[UUID] = []
-    """Corrections that have become lessons."""
+    """The corrections that have become lessons."""
 
 
-class Tally:
+class ScoreCounts:
     """Counts of one total or one window, as one array: the window, n, correct, confusion, latency."""
 
     def __init__(self, kept: bytes | None) -> None:
@@ -125,7 +125,7 @@ class Tally:
         return self._counts.tobytes()
 
     def scores(self, model: str, version: str | None, source: int, at: datetime) -> ScoresCounted:
-        """The counts, as they are published ``at`` a time."""
+        """Return the counts as an event of the time ``at``."""
         counts = self._counts.tolist()
         return ScoresCounted(
             at=at,
@@ -149,16 +149,16 @@ class Scorer:
 
     def __init__(self) -> None:
         """Begin with nothing counted."""
-        self._steps: dict[int, dict[Total | Slot, Tally]] = {}
-        """By partition, the counts that the step under way has changed, in the order of change."""
+        self._steps: dict[int, dict[Total | Slot, ScoreCounts]] = {}
+        """The counts that the current step has changed, by partition, in the order of change."""
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Publish the totals again: they are absolute, so this costs nothing but a few messages."""
         self._steps[partition] = {}
-        return [_scores(Tally(cells.get(total.cell)), total, partition, cells.at) for total in _totals(cells)]
+        return [_scores(ScoreCounts(cells.get(total.cell)), total, partition, cells.at) for total in _totals(cells)]
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        """Count an example's newest revision; gives the lessons of each label that has come, once the features are there."""
+        """Count an example's newest revision; return a lesson for each new label, once the features are there."""
         if isinstance(event, ExampleProbed):
             probe = {"probe_id": event.probe_id, "player_id": event.player_id}
             return [LessonProbed(**probe, model=model, at=cells.at) for model in ONLINE_MODELS]
@@ -202,12 +202,11 @@ def _marked(guess: ShownGuess) -> Marked:
     return Marked(guess.model, generation(guess.version) + SHADOW * guess.shadow, guess.label, bucket)
 
 
-def _recount(cells: Cells, step: dict[Total | Slot, Tally], before: Counted, after: Counted) -> None:
+def _recount(cells: Cells, step: dict[Total | Slot, ScoreCounts], before: Counted, after: Counted) -> None:
     """Move a drawing's guesses from the label before to the label after, in the counts of the step.
 
-    A guess that is there stays as it is, since a model answers a drawing once: only labels change, and guesses are added. A
-    guess takes its window's place on the topic even while there is no label: which windows are there must not depend on
-    whether a label came and went.
+    A guess never changes, since a model answers a drawing once: only labels change, and guesses are added. A guess makes its
+    window even while there is no label: which windows there are must not depend on whether a label came and went.
     """
     for guess in after.guesses:
         was = guess in before.guesses
@@ -215,12 +214,12 @@ def _recount(cells: Cells, step: dict[Total | Slot, Tally], before: Counted, aft
             continue
         total = Total(guess.model, guess.version)
         if total not in step:
-            step[total] = Tally(cells.get(total.cell))
+            step[total] = ScoreCounts(cells.get(total.cell))
         step[total].move(guess, before.label if was else None, after.label)
         if guess.hidden:
             continue
         slot = Slot(guess.model, after.window % WINDOWS)
-        tally = step[slot] if slot in step else Tally(cells.get(slot.cell))
+        tally = step[slot] if slot in step else ScoreCounts(cells.get(slot.cell))
         if after.window < tally.window:
             continue  # an hour has passed over it
         step[slot] = tally
@@ -231,10 +230,10 @@ def _recount(cells: Cells, step: dict[Total | Slot, Tally], before: Counted, aft
 
 
 def _untaught(example: ExampleLabelled, taught: list[UUID]) -> list[GivenLabel]:
-    """The labels that are no lessons yet, in the player's order; none while features are missing.
+    """Return the labels that are no lessons yet, in the player's order; none while features are missing.
 
-    A label that was replaced or taken back before the features came is among them: had they come first, it would be a lesson,
-    and what is learned must not depend on that.
+    A label that was replaced or withdrawn before the features came is among them: had they come first, it would be a lesson,
+    and the lessons must not depend on that order.
     """
     if example.features is None:
         return []
@@ -269,5 +268,5 @@ def _totals(cells: Cells) -> list[Total]:
     return [] if kept is None else [Total(*pair) for pair in json.loads(kept)]
 
 
-def _scores(tally: Tally, counts: Total | Slot, partition: int, at: datetime) -> ScoresCounted:
+def _scores(tally: ScoreCounts, counts: Total | Slot, partition: int, at: datetime) -> ScoresCounted:
     return tally.scores(counts.model, counts.version if isinstance(counts, Total) else None, partition, at)

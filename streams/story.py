@@ -1,10 +1,10 @@
-"""What is known of one drawing, each event once, and the example that they make (way 2, LEARN). Pure.
+"""Gathers the events of one drawing, each once, and makes the example of them (way 2, LEARN). Pure.
 
 A drawing, the answers to it and its player's corrections come on three topics, so in any order. A story holds the events
 themselves, and an example is only a view of it: so every order of arrival ends in the same example. Twice is harmless: a
 drawing_id, a guess of a model or of its shadow, or a correction_id that the story holds adds nothing to it.
 
-Answers come in parts, and the features come with the first part that has them. Of a part only that is kept which is new.
+Answers come in parts, and the features come with the first part that has them. Only what is new in a part is kept.
 """
 
 import zlib
@@ -31,19 +31,19 @@ from contracts.events import (
 )
 
 UNKNOWN: Final = "no finished drawing of yours has this id, or it is over a week old, or too many have come since"
-TOO_MANY: Final = f"you have said {MAX_CORRECTIONS} times already what this drawing is"
+TOO_MANY: Final = f"you have corrected this drawing {MAX_CORRECTIONS} times already"
 
 _Kind = TypeVar("_Kind")
-Correction = Annotated[CorrectionGiven | CorrectionWithdrawn, Field(discriminator="type")]
-"""What a player says of their drawing, or that they take it back."""
+CorrectionEvent = Annotated[CorrectionGiven | CorrectionWithdrawn, Field(discriminator="type")]
+"""A player gives a correction of their drawing, or withdraws it."""
 
 
 class AnotherPlayersDrawing(ValueError):
-    """The event's player is not the one who made the drawing."""
+    """An event is by another player than the drawing."""
 
 
 class TooManyGuesses(ValueError):
-    """More models have guessed one drawing than there are."""
+    """A drawing has more guesses than there are models."""
 
 
 class Story(BaseModel):
@@ -55,8 +55,8 @@ class Story(BaseModel):
     """When the newest of the events was written."""
     drawing: DrawingSubmitted | None = None
     parts: list[DrawingAnswered] = []
-    """The answers, of each part only what no earlier part of its player has: guesses, and the features."""
-    corrections: list[Correction] = []
+    """The answers; each part has only the guesses and features that no earlier part of its player has."""
+    corrections: list[CorrectionEvent] = []
     drawing_bytes: int = 0
     """The bytes of the drawing's record; 0 while it is not there."""
     part_bytes: list[int] = []
@@ -75,15 +75,15 @@ class Story(BaseModel):
 
     @property
     def size(self) -> int:
-        """The bytes of all the records of which something is kept here."""
+        """The bytes of all records that the story keeps something of."""
         return self.drawing_bytes + sum(self.part_bytes) + sum(self.correction_bytes)
 
-    def apply(self, event: DrawingSubmitted | DrawingAnswered | Correction, size: int) -> bool:
+    def apply(self, event: DrawingSubmitted | DrawingAnswered | CorrectionEvent, size: int) -> bool:
         """Add an event, whose record has ``size`` bytes; returns whether that changed the story.
 
         Raises:
             AnotherPlayersDrawing: If it is by another player than the drawing.
-            TooManyGuesses: If the story would have more than it may.
+            TooManyGuesses: If the story would have too many guesses.
         """
         if self.drawing is not None and event.player_id != self.drawing.player_id:
             raise AnotherPlayersDrawing(f"drawing {event.drawing_id} is not by player {event.player_id}")
@@ -118,7 +118,7 @@ class Story(BaseModel):
 
     @property
     def features(self) -> Features | None:
-        """The features that the models saw; None while no online model has answered."""
+        """The features that the models read; None while no online model has answered."""
         if not any(guess.model in ONLINE_MODELS for guess in self.guesses):
             return None
         return next((part.features for part in self.parts if part.features is not None), None)
@@ -133,17 +133,17 @@ class Story(BaseModel):
         events = (*self.parts, *self.corrections, *((self.drawing,) if self.drawing else ()))
         return min((event.at for event in events), default=self.news)
 
-    def is_news(self, correction: Correction) -> bool:
+    def is_news(self, correction: CorrectionEvent) -> bool:
         """Whether a correction changes anything after its player's earlier ones."""
         return _is_news(self._corrections_of(correction.player_id), correction)
 
-    def refusal(self, correction: Correction) -> str | None:
-        """Why a correction cannot be part of the story; None: it can, or the drawing is not there yet."""
+    def refusal(self, correction: CorrectionEvent) -> str | None:
+        """Why a correction cannot be part of the story; None: it can, or the drawing has not come yet."""
         if self.drawing is not None and correction.player_id != self.drawing.player_id:
             return UNKNOWN
         return TOO_MANY if len(self.corrections) >= MAX_CORRECTIONS and self.is_news(correction) else None
 
-    def expel(self, stays: Callable[[Correction], bool]) -> list[Correction]:
+    def expel(self, stays: Callable[[CorrectionEvent], bool]) -> list[CorrectionEvent]:
         """Remove the corrections for which ``stays`` is false, and return them."""
         self.corrections, self.correction_bytes, gone = _split(self.corrections, self.correction_bytes, stays)
         return gone
@@ -156,7 +156,7 @@ class Story(BaseModel):
     def example(self, at: datetime) -> ExampleLabelled | None:
         """The story as an example; None while the drawing or the player's correction is missing.
 
-        The revision is the number of events it stands on: it grows with each, and is the same in whatever order they came.
+        The revision is the number of events in the story: it grows with each, and is the same in whatever order they came.
 
         Args:
             at: When it is written.
@@ -186,7 +186,7 @@ class Story(BaseModel):
         )
 
     def _new_of(self, event: DrawingAnswered) -> DrawingAnswered | None:
-        """What a part says that its player's earlier ones do not; None: nothing.
+        """Return the part without what its player's earlier parts have; None: nothing is new.
 
         Features that come late count only together with a guess, so that no example changes without a higher revision.
         """
@@ -202,7 +202,7 @@ class Story(BaseModel):
             return None
         return event.model_copy(update={"guesses": guesses, "features": features, "missed": {}})
 
-    def _corrections_of(self, player_id: str) -> list[Correction]:
+    def _corrections_of(self, player_id: str) -> list[CorrectionEvent]:
         return [correction for correction in self.corrections if correction.player_id == player_id]
 
 
@@ -215,7 +215,7 @@ def _split(
     return [event for event, _ in staying], [size for _, size in staying], [event for event, _ in pairs if not stays(event)]
 
 
-def _is_news(earlier: Sequence[Correction], correction: Correction) -> bool:
+def _is_news(earlier: Sequence[CorrectionEvent], correction: CorrectionEvent) -> bool:
     """Whether a player's correction changes anything after their earlier ones."""
     if isinstance(correction, CorrectionGiven):
         return all(one.correction_id != correction.correction_id for one in earlier)

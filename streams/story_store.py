@@ -1,9 +1,10 @@
-"""The stories of one partition: those in memory, those that a step has changed, and the order in which they go. Pure.
+"""Stores the stories of one partition, and forgets the oldest (way 2, LEARN). Pure.
 
-A story is kept for a week, or until there is no room: a partition's stories have their bytes, and the oldest go first.
+A story is kept for a week, or until there is no room: the stories of a partition may take so many bytes, and the oldest go
+first.
 
-A drawing has three events or four, most of them within a second. So the stories that had news lately are kept in memory, and
-each is written once a step.
+A drawing has three or four events, most of them within a second. So the stories with recent news are kept in memory, and each
+is written once a step.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,11 +20,11 @@ from contracts.ports import Cells
 from streams.story import Story
 
 FORGET_AFTER: Final = timedelta(days=7)
-"""A story is forgotten so long after its last news, by the time of the events: as long as the topics keep them."""
+"""How long after its last news a story is forgotten, by the time of the events: as long as the topics keep them."""
 STORIES_IN_MEMORY: Final = 256
-"""Stories of a partition that are in memory, 30 KB each: as many drawings as come in some seconds."""
+"""How many stories of a partition are in memory, 30 KB each: as many drawings as come in some seconds."""
 _LOOKED_AT: Final = 2
-"""Stories that one event has looked at for their age: twice as many as it can add, so their number stays bounded."""
+"""How many stories an event checks for their age: twice as many as it can add, so that their number stays bounded."""
 _QUEUE: Final = "queue"
 
 
@@ -33,11 +34,11 @@ class _Queue(BaseModel):
     first: int = 0
     end: int = 0
     due: AwareDatetime | None = None
-    """When the first entry is to be looked at; None: there is none."""
+    """When to check the first entry; None: there is none."""
     size: int = 0
     """The bytes of all stories together."""
     cut: AwareDatetime | None = None
-    """The latest news of a story that went before its time, for want of room; None: none did."""
+    """The latest news of a story that was forgotten early, for want of room; None: none was."""
 
 
 class _Entry(BaseModel):
@@ -49,34 +50,34 @@ class StoryStore:
     """The stories of a partition; what a step has changed is written when the step is over."""
 
     def __init__(self, cells: Cells) -> None:
-        """Take up the partition whose cells these are; stories are read when they are asked for."""
+        """Take up the partition of these cells; stories are read when they are asked for."""
         kept = cells.get(_QUEUE)
         self._queue = _Queue() if kept is None else _Queue.model_validate_json(kept)
         self._kept_queue = self._queue.model_dump_json().encode()
         self._recent: LRUCache[UUID, Story] = LRUCache(STORIES_IN_MEMORY)
         self._changed: dict[UUID, Story] = {}
         self._owed: dict[UUID, Story] = {}
-        """Those changed ones whose example is still to be published, in the order of their latest news."""
+        """The changed stories whose example is still to be published, in the order of their latest news."""
 
     def get(self, cells: Cells, drawing_id: UUID) -> Story | None:
-        """What is known of a drawing; None: nothing."""
+        """Return the story of a drawing; None: there is none."""
         story = self._changed.get(drawing_id) or self._recent.get(drawing_id)
         if story is None and (kept := cells.get(_story_key(drawing_id))) is not None:
             story = Story.of(kept)
         return story
 
     def enqueue(self, cells: Cells, drawing_id: UUID, at: datetime) -> None:
-        """Give a new story its place among those that may be forgotten; it began at ``at``."""
+        """Put a new story, which began at ``at``, into the queue of stories to forget."""
         self._push(cells, _Entry(drawing_id=drawing_id, due=at + FORGET_AFTER))
 
     def put(self, drawing_id: UUID, story: Story, grown: int, owes_example: bool) -> None:
         """Keep a story that has changed.
 
         Args:
-            drawing_id: Whose story it is.
-            story: What it has become.
-            grown: By how many bytes.
-            owes_example: Its example is published when the step is over; else nothing is, or it was published already.
+            drawing_id: The drawing of the story.
+            story: The story as it is now.
+            grown: By how many bytes it has grown.
+            owes_example: Whether its example is to be published when the step is over.
         """
         self._queue.size += grown
         self._recent[drawing_id] = story
@@ -86,7 +87,7 @@ class StoryStore:
             self._owed[drawing_id] = story
 
     def forget(self, cells: Cells, drawing_id: UUID, size: int) -> bool:
-        """Drop a story of so many bytes for good; returns whether this step owes an example of it."""
+        """Drop a story of so many bytes for good; return whether this step owes its example."""
         self._queue.size -= size
         cells.drop(_story_key(drawing_id))
         self._recent.pop(drawing_id, None)
@@ -94,7 +95,7 @@ class StoryStore:
         return self._owed.pop(drawing_id, None) is not None
 
     def settle(self, cells: Cells) -> list[Story]:
-        """Write what the step has changed; returns the stories whose example is owed."""
+        """Write the stories that the step has changed; return those whose example is owed."""
         for drawing_id, story in self._changed.items():
             cells.put(_story_key(drawing_id), story.cell())
         queue = self._queue.model_dump_json().encode()
@@ -106,9 +107,9 @@ class StoryStore:
         return list(owed.values())
 
     def forget_old(self, cells: Cells, now: datetime) -> Iterator[ExampleLabelled]:
-        """Forget up to two stories without news for `FORGET_AFTER`; gives their examples that were still owed.
+        """Forget up to two stories without news for `FORGET_AFTER`; return their examples that were still owed.
 
-        Each story is in the queue once. One that has had news by the time it is looked at goes to the end again.
+        Each story is in the queue once. One that has had news by the time of its check goes to the end again.
         """
         for _ in range(_LOOKED_AT):
             if self._queue.due is None or self._queue.due > now:
@@ -125,10 +126,10 @@ class StoryStore:
                 yield example
 
     def make_room(self, cells: Cells, most: int) -> Iterator[ExampleLabelled]:
-        """Forget stories before their time, in the order of the queue, until all have at most ``most`` bytes.
+        """Forget stories early, in the order of the queue, until all have at most ``most`` bytes.
 
-        Whether one has had news since is not asked: nearly all have, and to put them all to the end again would take as long as
-        there are stories. Gives their examples that were still owed.
+        It does not check for later news: nearly all stories have some, and to put them all to the end again would take time in
+        proportion to their number. Returns their examples that were still owed.
         """
         queue = self._queue
         while queue.size > most and queue.first < queue.end:
@@ -155,14 +156,14 @@ class StoryStore:
 
 
 def stories_of(cells: Mapping[str, bytes]) -> dict[str, Story]:
-    """The stories in a partition's cells that are not to be forgotten yet by their age, each by its cell's key."""
+    """Return the stories in a partition's cells that are not too old, each by its cell's key."""
     stories = {key: Story.of(cell) for key, cell in cells.items() if key.startswith("story/")}
     newest = max((story.news for story in stories.values()), default=None)
     return {key: story for key, story in stories.items() if newest and story.news + FORGET_AFTER > newest}
 
 
 def cut_of(cells: Mapping[str, bytes]) -> datetime | None:
-    """Up to when stories went before their time, by a partition's cells; None: none did."""
+    """Return up to when stories were forgotten early, by a partition's cells; None: none were."""
     kept = cells.get(_QUEUE)
     return None if kept is None else _Queue.model_validate_json(kept).cut
 

@@ -1,4 +1,4 @@
-"""A drawing that the router has taken from the bus, and its raster (way 1, ANSWER)."""
+"""Keeps a drawing that the router has taken from the bus, and makes its raster (way 1, ANSWER)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,30 +9,30 @@ from numpy.typing import NDArray
 from contracts.drawing import SIDE, rasterize_all
 from contracts.events import DrawingSubmitted
 from contracts.ports import Record
-from streams.local_models import Asked
+from streams.local_models import RasterizedDrawing
 
 
 @dataclass(eq=False, slots=True)
 class Taken:
-    """A drawing that was taken, until its round ends."""
+    """A drawing that the router has taken, until its round ends."""
 
     drawing: DrawingSubmitted
     record: Record
     acks: list[Callable[[], object]]
-    """The acknowledgement of each time that it came."""
+    """The acknowledgements, one for each time that the drawing came."""
     bus_in_ms: float
     raster: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     read_ms: float = 0.0
     read_at: float = 0.0
 
     @property
-    def asked(self) -> Asked:
-        """The drawing as the models that are here need it."""
-        return Asked(self.drawing, self.record.partition, self.raster, self.read_at)
+    def rasterized(self) -> RasterizedDrawing:
+        """The drawing as the models in this process need it."""
+        return RasterizedDrawing(self.drawing, self.record.partition, self.raster, self.read_at)
 
 
 def draw(taken: Sequence[Taken], clock: Callable[[], float]) -> dict[Taken, Exception]:
-    """Give each its raster, all at once; gives those that cannot be drawn, and why. ``clock`` is monotonic, in seconds."""
+    """Make the rasters of all drawings at once; return those that fail, and why. ``clock`` is monotonic, in seconds."""
     start = clock()
     bad: dict[Taken, Exception] = {}
     drawn = [one for one in taken if one.drawing.raster is None]

@@ -3,7 +3,7 @@
 Faust brings the groups, the rebalancing, the flow control and the time of commits. What must be exact is not left to it. An
 agent only forwards: its message is all that one fetch has brought of a partition, since a message in Faust costs as much as the
 work on a record (docs/decisions/0013). Topics are declared without Faust's own acknowledgements, which take a record after a
-gap for acknowledged: `Progress` says what may be committed. On assignment partitions are read from where the ledgers stand.
+gap for acknowledged: `OffsetTracker` knows what may be committed. On assignment partitions are read from where ledgers stand.
 
 Each name of the two that begins with an underscore is in tests/unit/test_transport.py; both are pinned exactly.
 """
@@ -33,10 +33,10 @@ from yarl import URL
 from contracts.events import TOPICS
 from contracts.ports import Partition, Record
 from contracts.settings import Settings
-from producers.connection import Place, Tokens
+from producers.connection import KafkaAddress, Tokens
 from producers.pace import Pace
 from streams.delivery import STEP, Delivery
-from streams.progress import Progress
+from streams.progress import OffsetTracker
 
 _log = structlog.get_logger()
 _GATHER_BYTES: Final = 1 << 18
@@ -62,7 +62,13 @@ class Transport:
     """The connection of one process to Kafka: a member of its role's group, and a producer."""
 
     def __init__(
-        self, settings: Settings, kafka: Place, role: str, positions: Positions, pace: Pace | None = None, linger_ms: int = 0
+        self,
+        settings: Settings,
+        kafka: KafkaAddress,
+        role: str,
+        positions: Positions,
+        pace: Pace | None = None,
+        linger_ms: int = 0,
     ) -> None:
         """Build; nothing connects before `start`.
 
@@ -176,7 +182,7 @@ class _Bearer(AbstractTokenProvider):  # type: ignore[misc]
         return await asyncio.to_thread(self._tokens.token)
 
 
-def _security(place: Place) -> dict[str, Any]:
+def _security(place: KafkaAddress) -> dict[str, Any]:
     """TLS and SASL as arguments of aiokafka's own clients, which have kafka-python's names; empty: there is neither."""
     given = dict(place.security)
     if tokens := given.get("sasl_oauth_token_provider"):
@@ -184,7 +190,7 @@ def _security(place: Place) -> dict[str, Any]:
     return given
 
 
-def credentials(place: Place) -> Credentials | None:
+def credentials(place: KafkaAddress) -> Credentials | None:
     """What Faust is told of TLS and SASL: the same as kafka-python; None: there is neither."""
     security = _security(place)
     context, mechanism = security.get("ssl_context"), security.get("sasl_mechanism")
@@ -200,7 +206,7 @@ def credentials(place: Place) -> Credentials | None:
     return SSLCredentials(context) if context else None
 
 
-async def _cluster(place: Place) -> str:
+async def _cluster(place: KafkaAddress) -> str:
     """The id of the Kafka cluster that answers now."""
     admin = AIOKafkaAdminClient(bootstrap_servers=list(place.servers), request_timeout_ms=20_000, **_security(place))
     await admin.start()
@@ -249,7 +255,7 @@ class SamePlace(PartitionAssignor):
         }
 
 
-def _app(settings: Settings, place: Place, role: str) -> faust.App:
+def _app(settings: Settings, place: KafkaAddress, role: str) -> faust.App:
     """A Faust app without tables and web, that misses a killed worker within seconds."""
     return _App(
         f"gamenight-{role}",
@@ -277,12 +283,12 @@ def _app(settings: Settings, place: Place, role: str) -> faust.App:
 
 
 class _Consumer(driver.Consumer):
-    """Brings what was fetched of a partition as one message, commits by `Progress`, and starts where the ledgers stand."""
+    """Brings what was fetched of a partition as one message, commits by `OffsetTracker`, and starts where the ledgers stand."""
 
     transport: Any
 
     def __init__(self, *given: Any, **named: Any) -> None:
-        self._progress: dict[TP, Progress] = {}
+        self._progress: dict[TP, OffsetTracker] = {}
         self._told: dict[TP, int] = {}  # what was last committed
         super().__init__(*given, **named)
 
@@ -301,7 +307,7 @@ class _Consumer(driver.Consumer):
             yield place, last
 
     def _deliveries(self, place: TP, messages: Sequence[Message]) -> list[Delivery]:
-        progress = self._progress.setdefault(place, Progress())
+        progress = self._progress.setdefault(place, OffsetTracker())
         several: list[Delivery] = []
         for m in messages:
             progress.deliver(m.offset)

@@ -1,6 +1,6 @@
-"""Whether a new version has shown that it works (way 1, ANSWER). Pure.
+"""Decides whether a new version works (way 1, ANSWER). Pure.
 
-A version that fails before it has answered `FIRST_CALLS` calls is taken out again: the one before answers in its place.
+A version that fails before it has answered `FIRST_CALLS` calls is replaced by the one before.
 """
 
 from datetime import datetime, timedelta
@@ -9,16 +9,16 @@ from typing import Final
 from streams.circuit_breaker import FAILURES
 
 FIRST_CALLS: Final = 20
-"""Calls in which a new version must show that it works."""
+"""How many calls a new version must answer to show that it works."""
 NEW_FOR: Final = timedelta(minutes=1)
-"""Before this process began: a version that was put in its place earlier has shown that it works, and a restart is no trial."""
+"""A version that was promoted longer than this before the process began has shown that it works: a restart is no trial."""
 
 
 class Trial:
     """The calls of the version that was called last."""
 
     def __init__(self, began: datetime) -> None:
-        """Begin; ``began`` is when this process did."""
+        """Begin; ``began`` is when this process began."""
         self._began = began
         self._version = ""
         self._answered = 0
@@ -35,9 +35,9 @@ class Trial:
         """Note that a version has failed a call; returns whether that is one too many for a new one.
 
         Args:
-            version: That was called.
-            since: When it was put in its place.
-            silent: Whether it said nothing at all: once is enough.
+            version: The version that was called.
+            since: When it was promoted or set.
+            silent: Whether it gave no answer at all, which counts at once.
         """
         self._of(version)
         self._failures += 1

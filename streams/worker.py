@@ -1,7 +1,7 @@
-"""One process of the stream layer: its folds and takers, from its start to its orderly or hasty end.
+"""Runs one process of the stream layer: its folds and takers, from the start to an orderly or hasty end.
 
 A message that cannot be handled becomes MessageRejected (`streams.fold`). A send that fails is not caught: the process ends
-with an error, the supervisor starts it again, and it reads again.
+with an error, the supervisor starts it again, and it reads the records again.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ from streams.transport import BrokerGone, Transport
 
 _log = structlog.get_logger()
 _NAMES: Final = 64
-"""Most processes of a role in one home."""
+"""The most processes of a role in one home."""
 BROKER_S: Final = 30.0
 """How long to wait at the start for a broker that is not up yet."""
 _LOOK_S: Final = 10.0
-"""How long the log is asked for records that did not come."""
+"""How long to search the log for records that did not come."""
 STOP_S: Final = 2.0
-"""Longest that an orderly stop may take."""
+"""The longest time of an orderly stop."""
 
 Alongside = Callable[[], Coroutine[Any, Any, None]]
 
@@ -73,8 +73,8 @@ class Worker:
         """Run a fold: its ledgers are in ``<home>/state/<name>/``, one a partition.
 
         Args:
-            fold: What is folded.
-            step: Most records that it takes in one transaction.
+            fold: The fold.
+            step: The most records in one transaction.
         """
         counts = {TOPICS[topic].partitions for topic in fold.sources}
         if len(counts) != 1:
@@ -110,7 +110,7 @@ class Worker:
         self.alongside(run)
 
     def alongside(self, work: Alongside) -> None:
-        """Run a coroutine as long as the process; if it fails, the process does."""
+        """Run a coroutine as long as the process; if it fails, the process fails."""
         self._alongside.append(work)
 
     async def publish(self, events: Iterable[Event]) -> None:
@@ -127,10 +127,10 @@ class Worker:
             await asyncio.gather(*pending)
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT, and end the process: with 1, if a part of it failed.
+        """Work until SIGTERM or SIGINT, then end the process, with status 1 if a part of it failed.
 
         Raises:
-            BusError: If there is no broker at the start, or it does not admit us.
+            BusError: If there is no broker at the start, or it refuses us.
         """
         uvloop.run(self._run())
 
@@ -173,7 +173,7 @@ class Worker:
         os._exit(1 if failed else 0)  # threads that wait for Kafka have nothing to bring to an end, and would take 2 s for it
 
     def _apart(self, sources: Sequence[str], others: set[str]) -> None:
-        """What a taker reads nobody else here may: a record is acknowledged once, and a fold does not wait for a taker."""
+        """Refuse a topic that a taker and another read: a record is acknowledged once, and a fold does not wait for a taker."""
         if shared := others.intersection(sources):
             raise ValueError(f"{self._role} hands {', '.join(shared)} to two who would acknowledge for each other")
 
@@ -184,11 +184,11 @@ class Worker:
     def _positions(
         self, first: Mapping[Partition, int], ends: Mapping[Partition, int], cluster: str
     ) -> Mapping[Partition, int]:
-        """The next offset of each assigned partition that a fold reads; of several folds, the least."""
+        """Return the next offset of each assigned partition that a fold reads; of several folds, the least."""
         return least([runner.positions(first, ends, cluster) for runner in self._folds])
 
     async def _on_the_log(self, topic: str, partition: int, first: int) -> int | None:
-        """The offset of the first record from ``first`` on, as a reader of its own finds it; None: it found none in time."""
+        """Return the offset of the first record from ``first`` on, by a separate reader; None: it found none in time."""
         return await asyncio.to_thread(_first_on_the_log, self._settings, topic, partition, first)
 
 
@@ -212,7 +212,7 @@ def _first_on_the_log(settings: Settings, topic: str, partition: int, first: int
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A name among the processes of a role that nobody else has while this one lives."""
+    """The name of a process within its role, which no other has while this process lives."""
 
     name: str
     lock: IO[bytes]
@@ -221,8 +221,8 @@ class Member:
 def member_name(folder: Path, role: str) -> Member:
     """Take the first free name of a role in this home.
 
-    Who comes back under the name of one that was killed gets its partitions at once, where a stranger would have to wait until
-    the group has missed the dead: 3 s instead of 9. The lock ends with the process, however it ends.
+    A process that takes the name of a killed one gets its partitions at once; with another name it would have to wait until the
+    group misses the dead process: 3 s instead of 9. The lock ends with the process, however it ends.
     """
     for number in range(_NAMES):
         lock = (folder / f"{role}-{number}.lock").open("ab")

@@ -112,7 +112,7 @@ class Player:
         self.versions: dict[str, str] = {}
         """By model, of its last guess."""
         self.taught: dict[str, str] = {}
-        """By model, of the version that has learned the last word."""
+        """By model, of the version that has learned the last correction."""
         self._token = (game.settings.home / "secrets" / "operator_token").read_text().strip()
         self._opening = connect(game.url.replace("http", "ws", 1) + "/ws/play", proxy=None, max_size=None)
 
@@ -137,7 +137,7 @@ class Player:
                 return frame
 
     def play(self) -> dict[str, float]:
-        """Seconds until the next record of each kind is handled: of a drawing by all models, of a word, of a command."""
+        """Seconds until the next record of each kind is handled: of a drawing by all models, of a correction, of a command."""
         seconds: dict[str, float] = {}
         self.drawing_id = drawing_id = str(uuid4())
         began = time.monotonic()
@@ -155,19 +155,19 @@ class Player:
                 if last:
                     seconds.setdefault(last, time.monotonic() - began)
         seconds["the drawing, by every endpoint too"] = time.monotonic() - began
-        word, began = str(uuid4()), time.monotonic()
-        self._socket.send(json.dumps({"type": "correct", "drawing_id": drawing_id, "correction_id": word, "label": 7}))
+        correction_id, began = str(uuid4()), time.monotonic()
+        self._socket.send(json.dumps({"type": "correct", "drawing_id": drawing_id, "correction_id": correction_id, "label": 7}))
         learned: set[str] = set()
         while not learned >= {"river", "yours"}:
             receipt = self._next("receipt")
-            if receipt["correction_id"] == word:
+            if receipt["correction_id"] == correction_id:
                 learned |= set(receipt["models"])
                 self.taught |= {model: change["version_after"] for model, change in receipt["models"].items()}
-        seconds["the word: joiner, scorer, learner, personal, api"] = time.monotonic() - began
+        seconds["the correction: joiner, scorer, learner, personal, api"] = time.monotonic() - began
         return seconds | {"the command: trainer, api, router's table": self._command()}
 
     def receipted(self, correction_id: str) -> dict[str, Any]:
-        """The next receipt of a word, whoever has put it on the log."""
+        """The next receipt of a correction, whoever has put it on the log."""
         while (receipt := self._next("receipt"))["correction_id"] != correction_id:
             pass
         return receipt

@@ -99,8 +99,10 @@ HOSTILE: Final[dict[str, Hostile]] = {
     "somebody else's preview": Hostile(
         "previews.v1", "PreviewGuessed", {"player_id": "eve", "final": True, "at": _LATE, "table": "x" * 200}
     ),
-    "a word of another century": Hostile("corrections.v1", "CorrectionGiven", {"correction_id": str(uuid4()), "at": _LATE}),
-    "a word on somebody else's drawing": Hostile(
+    "a correction of another century": Hostile(
+        "corrections.v1", "CorrectionGiven", {"correction_id": str(uuid4()), "at": _LATE}
+    ),
+    "a correction of somebody else's drawing": Hostile(
         "corrections.v1", "CorrectionGiven", {"correction_id": str(uuid4()), "player_id": "eve"}
     ),
     "an example of the highest revision": Hostile(

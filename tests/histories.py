@@ -105,14 +105,18 @@ def answer(name: str = "d1", label: int = 7, *, at: float = 0.02, **fields: Any)
     return answered([guess(name, label, at=at, **fields)], at=at)
 
 
-def correction(name: str = "d1", label: int = 1, *, word: str = "c1", player: str = "ada", at: float = 2) -> CorrectionGiven:
-    """The player's word; ``word`` names its correction_id."""
-    return CorrectionGiven(correction_id=named(word), drawing_id=named(name), player_id=player, label=label, at=seconds(at))
+def correction(
+    name: str = "d1", label: int = 1, *, correction: str = "c1", player: str = "ada", at: float = 2
+) -> CorrectionGiven:
+    """A player's correction; ``correction`` names its correction_id."""
+    return CorrectionGiven(
+        correction_id=named(correction), drawing_id=named(name), player_id=player, label=label, at=seconds(at)
+    )
 
 
-def withdrawal(name: str = "d1", *, word: str = "c1", player: str = "ada", at: float = 3) -> CorrectionWithdrawn:
-    """The player takes a word back."""
-    return CorrectionWithdrawn(correction_id=named(word), drawing_id=named(name), player_id=player, at=seconds(at))
+def withdrawal(name: str = "d1", *, correction: str = "c1", player: str = "ada", at: float = 3) -> CorrectionWithdrawn:
+    """The player takes a correction back."""
+    return CorrectionWithdrawn(correction_id=named(correction), drawing_id=named(name), player_id=player, at=seconds(at))
 
 
 def shown(
@@ -125,7 +129,7 @@ def shown(
 
 
 def example(
-    name: str = "d1", label: int | None = 1, *, revision: int = 3, word: str = "c1", at: float = 0, **fields: Any
+    name: str = "d1", label: int | None = 1, *, revision: int = 3, correction: str = "c1", at: float = 0, **fields: Any
 ) -> ExampleLabelled:
     """A labelled drawing, guessed by river as a 7."""
     given: dict[str, Any] = {
@@ -139,7 +143,7 @@ def example(
     return ExampleLabelled(
         drawing_id=named(name),
         revision=revision,
-        correction_id=named(word),
+        correction_id=named(correction),
         label=label,
         drawn_at=seconds(at),
         **given | fields,

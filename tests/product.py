@@ -153,8 +153,8 @@ class Product:
 
     async def _through(self, teaching: bool) -> float:
         """When a drawing begun after the call was answered by every model, and, with ``teaching``, its label receipted."""
-        word = {"correct_probability": teaching, "confirm_probability": teaching, "previews": 0, "duplicates": 0}
-        options = SimulationOptions(url=self.url, players=1, drawings=1, speed=0, patience_s=30, **word)
+        odds = {"correct_probability": teaching, "confirm_probability": teaching, "previews": 0, "duplicates": 0}
+        options = SimulationOptions(url=self.url, players=1, drawings=1, speed=0, patience_s=30, **odds)
         while True:
             with suppress(NoGame):
                 report = await simulate(options)

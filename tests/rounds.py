@@ -9,20 +9,20 @@ import numpy as np
 
 from contracts.events import DrawingAnswered, Event, GuessMade, GuessMissed, PolicySet
 from streams.blend import BlendWeights
-from streams.lineup import Answerer, Lineup, Standing
-from streams.pending import Limits, Moment, PendingDrawing, Said, rows
-from streams.round import Acknowledge, Action, Ask, Publish, Round
-from streams.routing import Candidate, Online, Route, Table
+from streams.lineup import Answerer, AnswererState, Lineup
+from streams.pending import CallDetails, Deadlines, Moment, PendingDrawing, rows
+from streams.round import Acknowledge, Ask, Publish, Round, RoundAction
+from streams.routing import CandidateRoute, Online, Route, Table
 from tests import histories
 
-LIMITS: Final = Limits(blend_s=0.25, budget_s=2.0)
+DEADLINES: Final = Deadlines(blend_s=0.25, budget_s=2.0)
 READ_AT: Final = 100.0
 LOCAL: Final = {"river": 7, "yours": 7}
 """What the models that answer in the process say."""
 
 
 def table(
-    *models: str, candidates: Mapping[str, Candidate] | None = None, policy: PolicySet | None = None, **online: Online
+    *models: str, candidates: Mapping[str, CandidateRoute] | None = None, policy: PolicySet | None = None, **online: Online
 ) -> Table:
     """These batch models have a version, some a candidate beside it."""
     batch = {model: Route("1", f"gamenight-{model}") for model in models}
@@ -31,12 +31,12 @@ def table(
     return made if policy is None else made.apply(policy)
 
 
-def canary(share: float = 1.0) -> Candidate:
+def canary(share: float = 1.0) -> CandidateRoute:
     """A version that answers this share of the players."""
-    return Candidate("2", "v2", "gamenight", shadow=False, share=share)
+    return CandidateRoute("2", "v2", "gamenight", shadow=False, share=share)
 
 
-SHADOW: Final = Candidate("2", "v2", "gamenight", shadow=True, share=0.0)
+SHADOW: Final = CandidateRoute("2", "v2", "gamenight", shadow=True, share=0.0)
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Played:
     acknowledged: int = 0
     unsent: int = 0
 
-    def take(self, actions: Sequence[Action]) -> list[Action]:
+    def take(self, actions: Sequence[RoundAction]) -> list[RoundAction]:
         """Note what follows."""
         for action in actions:
             assert not self.acknowledged, f"{action} after the end"
@@ -64,22 +64,22 @@ class Played:
                     self.acknowledged += 1
         return list(actions)
 
-    def answers(self, answerer: Answerer, at: float, label: int = 3, **said: Any) -> list[Action]:
+    def answers(self, answerer: Answerer, at: float, label: int = 3, **details: Any) -> list[RoundAction]:
         """One answers, so many seconds after the drawing was read."""
         [row] = rows(np.eye(10)[[label]])
         given: dict[str, Any] = {"version": "2" if answerer.beside else "1", "role": "champion", "table": "t"}
-        told = Said(asked_at=READ_AT, model_ms=1.0, **given | said)
+        told = CallDetails(asked_at=READ_AT, model_ms=1.0, **given | details)
         return self.take(self.round.answered(answerer, told, row, moment(at)))
 
-    def misses(self, answerer: Answerer, at: float, why: str = "down", resting: bool = False) -> list[Action]:
+    def misses(self, answerer: Answerer, at: float, why: str = "down", resting: bool = False) -> list[RoundAction]:
         """One will not answer."""
         return self.take(self.round.missed(answerer, why, resting, moment(at)))
 
-    def ticks(self, at: float, resting: Mapping[str, str] | None = None) -> list[Action]:
+    def ticks(self, at: float, resting: Mapping[str, str] | None = None) -> list[RoundAction]:
         """Time has passed."""
         return self.take(self.round.tick(resting or {}, moment(at)))
 
-    def sent(self, n: int | None = None) -> list[Action]:
+    def sent(self, n: int | None = None) -> list[RoundAction]:
         """The broker has everything so far, or so many events of it."""
         n = self.unsent if n is None else n
         self.unsent -= n
@@ -113,8 +113,8 @@ def moment(at: float) -> Moment:
 def begun(
     *models: str,
     by: Table | None = None,
-    standings: Mapping[Answerer, Standing] | None = None,
-    limits: Limits = LIMITS,
+    states: Mapping[Answerer, AnswererState] | None = None,
+    deadlines: Deadlines = DEADLINES,
     weights: BlendWeights | None = None,
     local: Mapping[str, int] = LOCAL,
     **of_the_drawing: Any,
@@ -127,12 +127,12 @@ def begun(
     pending = PendingDrawing(
         drawing, np.zeros(784, np.uint8), read, bus_in_ms=4.0, read_ms=1.0, read_at=READ_AT, lead="everyone"
     )
-    played = Played(Round(pending, lineup, weights or BlendWeights({}, "blend2+0"), limits))
+    played = Played(Round(pending, lineup, weights or BlendWeights({}, "blend2+0"), deadlines))
     here = {}
     for model, label in local.items():
         if model in lineup.here:
             [row] = rows(np.eye(10)[[label]])
-            here[model] = (Said("1", by.role(model), by.digest, READ_AT, 2.0), row)
+            here[model] = (CallDetails("1", by.role(model), by.digest, READ_AT, 2.0), row)
     [row] = rows(np.eye(10)[[local.get("yours", 7)]])
-    played.take(played.round.start(standings or {}, here, row.opinion, moment(0.01)))
+    played.take(played.round.start(states or {}, here, row.opinion, moment(0.01)))
     return played

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from contracts.drawing import rasterize
 from contracts.events import ExampleLabelled, Features
 from producers.handwriting import handwriting
-from streams.embedding import Embedding
+from streams.embedding import EmbeddingNetwork
 from streams.online_base import load_base
 from tests.histories import example, shown
 
@@ -32,13 +32,19 @@ class Drawings:
         river = shown(int(np.argmax(said))).model_copy(update={"probabilities": said})
         read = Features(raster=bytes(784), embedding=self.embeddings[number].tobytes(), reader=self.reader)
         label = int(self.labels[number]) if label is None else label
-        given = {"word": f"{player} said {number}", "at": number, "player_id": player, "features": read, "guesses": [river]}
+        given = {
+            "correction": f"{player} said {number}",
+            "at": number,
+            "player_id": player,
+            "features": read,
+            "guesses": [river],
+        }
         return example(f"{player} {number}", label, **given | fields)
 
 
 @cache
-def _network() -> Embedding:
-    return Embedding()
+def _network() -> EmbeddingNetwork:
+    return EmbeddingNetwork()
 
 
 @cache

@@ -1,1 +1,1 @@
-"""Way 3, REBUILD: examples to archive, dataset, training job, evaluation, gate, endpoint and model-version event."""
+"""Rebuilds models (way 3): from examples to archive, dataset, training job, evaluation, gate, endpoint and event."""

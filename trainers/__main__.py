@@ -1,9 +1,9 @@
-"""``python -m trainers``: sees that every batch model answers, archives examples, carries out commands (way 3, REBUILD).
+"""``python -m trainers``: makes every batch model answer, archives examples, carries out commands (way 3, REBUILD).
 
-Threads, each a loop that can die with the process at any time: the archive, the observations, the commands as they come, the
-rebuilds one after another, what changes who answers (a thread a model, so that nothing waits for a rebuild or for another
-model's endpoint), the watch over the endpoints. A loop that breaks ends the process, and the supervisor starts it again; what
-it was at is on the log.
+It runs threads, each a loop that can die with the process at any time: the archive, the observations, the commands as they
+come, the rebuilds one after another, the changes of versions (a thread a model, so that none waits for a rebuild or for another
+model's endpoint), and the watch over the endpoints. A loop that fails ends the process, and the supervisor starts it again; its
+unfinished work is on the log.
 """
 
 import contextvars
@@ -32,7 +32,7 @@ from trainers.approval import Approvals
 from trainers.base_models import BaseModels
 from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
 from trainers.example_sink import catch_up
-from trainers.model_log import QuickCommand, Standing
+from trainers.model_log import ModelLog, QuickCommand
 from trainers.observations import ensure_table
 from trainers.promote import Promoter
 from trainers.registry import Registry
@@ -86,7 +86,7 @@ class Trainer:
         self._stop = stop
         self._bus: Bus | None = None
         self._threads: list[threading.Thread] = []
-        self._standing = Standing(settings.roster())
+        self._model_log = ModelLog(settings.roster())
         self._heard = threading.Condition()
         self._bringing: set[str] = set()
         self.broken = False
@@ -109,26 +109,26 @@ class Trainer:
         rejections = Rejections(bus)
         blobs, serving = S3Blobs(settings), Serving(settings, self.pause)
         registry = Registry(settings, blobs)
-        standing, commands = self._standing, bus.follow(["commands.v1"], "start")
+        model_log, commands = self._model_log, bus.follow(["commands.v1"], "start")
         self._catch_up(rejections, commands)
         models = bus.follow(["models.v1"], "start")  # up to now: only we write these events from here on
         self._catch_up(rejections, models)
         models.close()
-        promoter = Promoter(bus, standing, serving)
-        approvals = Approvals(standing, promoter, registry)
-        bases = BaseModels(settings, blobs, standing, serving, promoter, registry)
+        promoter = Promoter(bus, model_log, serving)
+        approvals = Approvals(model_log, promoter, registry)
+        bases = BaseModels(settings, blobs, model_log, serving, promoter, registry)
         ensure_bucket(settings)
-        for model in standing.roster.batch:
+        for model in model_log.roster.batch:
             self._bring(bases, model)
         while self._bringing and time.monotonic() - began < BASES_S:
             self.pause(0.02)
-        answer = [model for model in standing.roster.batch if model not in self._bringing and standing.champion(model)]
+        answer = [model for model in model_log.roster.batch if model not in self._bringing and model_log.champion(model)]
         log.info("bases answer", models=answer, seconds=round(time.monotonic() - began, 2))
 
-        steering = Steering(standing, promoter, approvals)
-        monitor = EndpointMonitor(standing, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
+        steering = Steering(model_log, promoter, approvals)
+        monitor = EndpointMonitor(model_log, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
         self._start("commands", lambda: self._listen(rejections, commands))
-        for target in (*standing.roster.batch, None):
+        for target in (*model_log.roster.batch, None):
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
         self._start("watch", lambda: self._look(monitor))
 
@@ -149,13 +149,13 @@ class Trainer:
             ensure_table(settings)
             return catch_up(bus, observations, self._stop)
 
-        rebuilder = Rebuilder(settings, bus, blobs, archive_now, standing, serving, promoter, registry, approvals, self.pause)
+        rebuilder = Rebuilder(settings, bus, blobs, archive_now, model_log, serving, promoter, registry, approvals, self.pause)
         self._start("archive", lambda: self._keep(archive_now))
         self._start("observations", lambda: self._keep(observe))
         self._start("rebuilds", lambda: self._rebuild(rebuilder))
 
     def _bring(self, bases: BaseModels, model: str) -> None:
-        """Begin to make a model answer, in a thread of its own; do nothing if that is under way already."""
+        """Start to make a model answer, in a thread of its own; do nothing if that is under way already."""
         if model in self._bringing:
             return
         self._bringing.add(model)
@@ -169,7 +169,7 @@ class Trainer:
         self._start(f"bring {model}", bring)
 
     def _look(self, monitor: EndpointMonitor) -> None:
-        """Look at the endpoints again and again."""
+        """Check the endpoints again and again."""
         while not self._stop.is_set():
             monitor.look()
             if self._settings.alive_file:
@@ -198,7 +198,7 @@ class Trainer:
         """Carry out the commands that change who answers for one model (None: for no single model), in the order given."""
 
         def mine() -> list[QuickCommand]:
-            return [command for command in self._standing.unsettled() if self._steered_by(command) == target]
+            return [command for command in self._model_log.unsettled() if self._steered_by(command) == target]
 
         while True:
             command = self._next(mine)
@@ -213,7 +213,7 @@ class Trainer:
     def _rebuild(self, rebuilder: "Rebuilder") -> None:
         """Carry out rebuilds, one after another; when one fails, publish that and take the next."""
         while True:
-            command = self._next(self._standing.due)
+            command = self._next(self._model_log.due)
             try:
                 rebuilder.carry_out(command)
             except (Stopped, BusError):
@@ -223,7 +223,7 @@ class Trainer:
                 rebuilder.failed(command, error)
 
     def _next(self, due: Callable[[], list[T]]) -> T:
-        """Wait until something is due, and return the first of it."""
+        """Wait until a command is due, and return the first."""
         while True:
             with self._heard:
                 commands = due()
@@ -245,7 +245,7 @@ class Trainer:
                 rejections.tell(event)
             elif event is not None:
                 try:
-                    self._standing.apply(event)
+                    self._model_log.apply(event)
                 except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
                     rejections.tell(rejection(record, STAGE, wrong))
         if records:
@@ -253,7 +253,7 @@ class Trainer:
                 self._heard.notify_all()
 
     def _steered_by(self, command: QuickCommand) -> str | None:
-        return command.target if command.target in self._standing.roster.batch else None
+        return command.target if command.target in self._model_log.roster.batch else None
 
     def pause(self, seconds: float) -> None:
         """Wait. Raises `Stopped` when the trainer is to stop."""
@@ -277,7 +277,7 @@ class Trainer:
             self._stop.set()
 
     def close(self, timeout_s: float) -> None:
-        """Wait a short while for the loops, then let go of the bus."""
+        """Wait a short while for the loops, then close the bus."""
         deadline = time.monotonic() + timeout_s
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))

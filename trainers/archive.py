@@ -1,7 +1,7 @@
 """Keeps examples as Parquet on S3, in the order of the log (way 3, REBUILD).
 
-Only the names of a partition's objects say how far it is archived, so there is no state to lose: an archiver that is
-killed between two objects goes on after the last one, and an object that is written twice has the same name.
+The names of a partition's objects alone tell how far it is archived, so there is no state to lose: an archiver that was
+killed between two objects continues after the last one, and an object that is written twice has the same name.
 """
 
 import io
@@ -59,7 +59,7 @@ _KEY = re.compile(r"^examples/dt=\d{4}-\d\d-\d\d/p(\d+)-(\d+)-(\d+)\.parquet$")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The offsets of a partition that an object holds, both ends included."""
+    """The offsets of a partition in an object, both ends included."""
 
     partition: int
     first: int

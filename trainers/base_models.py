@@ -1,6 +1,6 @@
-"""The versions that are in the repository, and what makes every batch model answer (way 3, REBUILD).
+"""Makes every batch model answer, with its base from the repository if need be (way 3, REBUILD).
 
-Nobody can play before `BaseModels.bring` is done, so nothing here imports more than boto3. A model that cannot be served here
+Nobody can play before `BaseModels.bring` is done, so this module imports no more than boto3. A model that cannot be served here
 keeps nobody from playing: its endpoint is shown as unavailable with the reason, and it is tried again.
 """
 
@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from contracts.events import EndpointSeen, ModelPromoted, ModelPublished, ModelRolledBack, version_of
 from contracts.ports import Blobs
 from contracts.settings import Settings
-from trainers.model_log import Standing, is_base, next_base
+from trainers.model_log import ModelLog, is_base, next_base
 from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving, ServingFailed, endpoint_of
@@ -28,20 +28,20 @@ log = structlog.get_logger()
 
 
 class NoBase(RuntimeError):
-    """The repository has no base version of a model, or none that may answer; the message says so to people."""
+    """The repository has no base version of a model, or none that may answer; the message is for people."""
 
 
 class BaseModels:
     """Makes sure that every batch model answers."""
 
     def __init__(
-        self, settings: Settings, blobs: Blobs, standing: Standing, serving: Serving, promoter: Promoter, registry: Registry
+        self, settings: Settings, blobs: Blobs, model_log: ModelLog, serving: Serving, promoter: Promoter, registry: Registry
     ) -> None:
         """Keep the parts; nothing connects before the first call."""
         self._settings = settings
         self._images = settings.image_folders()
         self._blobs = blobs
-        self._standing = standing
+        self._model_log = model_log
         self._serving = serving
         self._promoter = promoter
         self._registry = registry
@@ -51,7 +51,7 @@ class BaseModels:
         """Make a model answer: with the version that the log names, else with the endpoint's, else with the base.
 
         Registers the base, publishes again from the registry what a lost log has forgotten, and repairs an endpoint that serves
-        something else. A model that cannot be served is told as it is. Twice is harmless.
+        something else. A model that cannot be served is published as unavailable. Twice is harmless.
 
         Returns:
             Whether it answers.
@@ -65,7 +65,7 @@ class BaseModels:
         return True
 
     def worth_trying(self, model: str) -> bool:
-        """Say whether to try again to make a model answer: a minute has passed, or the reason may be gone."""
+        """Return whether to try again to make a model answer: a minute has passed, or the reason may be gone."""
         tried, signs = self._tried.get(model, (-RETRY_S, ()))
         return time.monotonic() - tried > RETRY_S or signs != self._signs(model)
 
@@ -76,7 +76,7 @@ class BaseModels:
         return tuple(place.stat().st_mtime if place.exists() else 0.0 for place in places)
 
     def _bring(self, model: str) -> None:
-        known = self._standing.published(model)
+        known = self._model_log.published(model)
         if not known or not all(one.arn for one in known.values()):
             for found in self._registry.versions(model):
                 before = known.get(found.published.version)
@@ -84,8 +84,8 @@ class BaseModels:
                 if before != told:
                     self._promoter.say(told)
         base = self._base(model)
-        known = self._standing.published(model)
-        champion = self._standing.champion(model)
+        known = self._model_log.published(model)
+        champion = self._model_log.champion(model)
         if champion and champion.version in known:
             if base and _newer(base, champion, known):
                 self._promoter.promote(base, "the repository has another base model")
@@ -103,13 +103,13 @@ class BaseModels:
             raise NoBase(f"this repository has no base version of {model}: `gamenight train {model} --base` makes one")
 
     def _base(self, model: str) -> ModelPublished | None:
-        """The version that is in the repository, registered and published; None if there is none."""
+        """Return the base in the repository, registered and published; None if there is none."""
         path = self._images[model] / "base" / "model.tar.gz"
         if not path.is_file():
             return None
         artifact = path.read_bytes()
         digest = hashlib.sha256(artifact).hexdigest()
-        known = self._standing.published(model)
+        known = self._model_log.published(model)
         for version in sorted(filter(is_base, known), key=len):
             if known[version].digest == digest:
                 return known[version]
@@ -120,7 +120,7 @@ class BaseModels:
         published = ModelPublished(
             model=model,
             version=version,
-            title=self._standing.roster[model].title,
+            title=self._model_log.roster[model].title,
             digest=digest,
             artifact=f"s3://{self._settings.bucket}/{key}",
             lineage={"source": "the repository", "command": told["command"], "data": told["data"]},
@@ -132,7 +132,7 @@ class BaseModels:
         return published
 
     def _tell(self, model: str, error: Exception) -> None:
-        """Say that a model cannot be served, and why; once."""
+        """Publish once that a model cannot be served, and why."""
         try:
             there = self._serving.seen(model)
         except (ClientError, BotoCoreError):
@@ -142,7 +142,7 @@ class BaseModels:
             model=model, version="none", endpoint=endpoint_of(model), status="Unavailable", reason=why[:1000]
         )
         log.warning("unavailable", model=model, status=seen.status, reason=seen.reason or why)
-        before = self._standing.endpoint(model)
+        before = self._model_log.endpoint(model)
         if before is None or before.model_copy(update={"at": seen.at}) != seen:
             self._promoter.say(seen)
 

@@ -1,4 +1,4 @@
-"""The data that a rebuild learns from and is judged on: MNIST and the players' labelled drawings (way 3, REBUILD).
+"""Makes the dataset of a rebuild, for training and for judging: MNIST and the players' labelled drawings (way 3, REBUILD).
 
 The pure part makes the same bytes from the same examples, in whatever order and however often they come; a dataset's name is
 the digest of those bytes. `read_archive`, `read_mnist` and `store` read and write files and S3.
@@ -42,13 +42,13 @@ class Feedback:
     player_id: str
     revision: int
     label: int | None
-    """The digit that it is; None: the player withdrew their correction."""
+    """The digit drawn; None: the player withdrew their correction."""
     raster: bytes | None
     """784 pixels; None: no model has read the drawing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
+class LabelledImages:
     """Rasters with their labels and weights."""
 
     images: NDArray[np.uint8]
@@ -64,8 +64,8 @@ class Images:
 class Dataset:
     """All the data of one rebuild."""
 
-    train: Images
-    holdout: Images
+    train: LabelledImages
+    holdout: LabelledImages
     """Players' drawings that no version was ever trained on."""
     feedback: int
     """How many of the drawings to train on are players'."""
@@ -91,8 +91,8 @@ def is_held_back(drawing_id: str, share: float) -> bool:
 def usable(examples: Iterable[Feedback]) -> list[Feedback]:
     """Return what can be learned from: the latest correction of each drawing that has a label and pixels, each picture once.
 
-    The same pixels with the same label are kept once however many drawings they came as, the earliest of them, so that a
-    replayed drawing neither counts double nor stands on both sides of the split.
+    Of several drawings with the same pixels and label only the earliest is kept, so that a replayed drawing neither counts
+    double nor is on both sides of the split.
     """
     latest: dict[str, Feedback] = {}
     for example in examples:
@@ -105,7 +105,7 @@ def usable(examples: Iterable[Feedback]) -> list[Feedback]:
     return sorted(once.values(), key=lambda example: example.drawing_id)
 
 
-def assemble(mnist: Images, examples: Iterable[Feedback], held_back: float, weight: float) -> Dataset:
+def assemble(mnist: LabelledImages, examples: Iterable[Feedback], held_back: float, weight: float) -> Dataset:
     """Make the dataset of a rebuild: all of MNIST's training images, and the players' drawings that are not held back.
 
     Args:
@@ -117,7 +117,7 @@ def assemble(mnist: Images, examples: Iterable[Feedback], held_back: float, weig
     feedback = usable(examples)
     kept = _images([example for example in feedback if not is_held_back(example.drawing_id, held_back)], weight)
     holdout = _images([example for example in feedback if is_held_back(example.drawing_id, held_back)], 1.0)
-    train = Images(
+    train = LabelledImages(
         np.concatenate([mnist.images, kept.images]),
         np.concatenate([mnist.labels, kept.labels]),
         np.concatenate([mnist.weights, kept.weights]),
@@ -126,26 +126,26 @@ def assemble(mnist: Images, examples: Iterable[Feedback], held_back: float, weig
     return Dataset(train, holdout, len(kept), dict(sorted(players.items())), to_npz(train), to_npz(holdout))
 
 
-def _images(examples: Sequence[Feedback], weight: float) -> Images:
+def _images(examples: Sequence[Feedback], weight: float) -> LabelledImages:
     pixels = b"".join(example.raster or b"" for example in examples)
-    return Images(
+    return LabelledImages(
         np.frombuffer(pixels, np.uint8).reshape(-1, PIXELS),
         np.array([example.label for example in examples], np.uint8),
         np.full(len(examples), weight, np.float32),
     )
 
 
-def to_npz(data: Images) -> bytes:
+def to_npz(data: LabelledImages) -> bytes:
     """Encode ``images``, ``labels`` and ``weights`` as an npz file; the same data gives the same bytes."""
     out = io.BytesIO()
     np.savez(out, images=data.images, labels=data.labels, weights=data.weights)
     return out.getvalue()
 
 
-def from_npz(raw: bytes) -> Images:
+def from_npz(raw: bytes) -> LabelledImages:
     """Decode what `to_npz` made."""
     with np.load(io.BytesIO(raw), allow_pickle=False) as found:
-        return Images(found["images"], found["labels"], found["weights"])
+        return LabelledImages(found["images"], found["labels"], found["weights"])
 
 
 def offsets(spans: Iterable[Span]) -> dict[int, int]:
@@ -175,11 +175,11 @@ def manifest(dataset: Dataset, keys: Sequence[str], seed: int) -> dict[str, Any]
 # --- the world -------------------------------------------------------------------------------------------------------
 
 
-def read_mnist(part: str, folder: Path = MNIST) -> Images:
+def read_mnist(part: str, folder: Path = MNIST) -> LabelledImages:
     """Read MNIST's ``train`` (60,000) or ``t10k`` (10,000) images, each of weight 1."""
     images = _idx(folder / f"{part}-images-idx3-ubyte.gz", 16).reshape(-1, PIXELS)
     labels = _idx(folder / f"{part}-labels-idx1-ubyte.gz", 8)
-    return Images(images, labels, np.ones(len(labels), np.float32))
+    return LabelledImages(images, labels, np.ones(len(labels), np.float32))
 
 
 def _idx(path: Path, header: int) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """Compares a candidate with the champion on the same pictures, with the code that would serve them (way 3, REBUILD).
 
-A temporary endpoint with a variant for each is asked about MNIST's 10,000 test images and the held-back drawings; the endpoint
-that answers players is left alone.
+Both answer MNIST's 10,000 test images and the held-back drawings, as variants of a temporary endpoint; the endpoint that
+answers players is left alone.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import ModelPublished, variant_of
-from trainers.dataset import Images
+from trainers.dataset import LabelledImages
 from trainers.gate import Marks
 from trainers.serving import Serving, endpoint_of
 
@@ -22,15 +22,15 @@ def compare(
     serving: Serving,
     candidate: ModelPublished,
     champion: ModelPublished | None,
-    mnist: Images,
-    held_back: Images,
+    mnist: LabelledImages,
+    held_back: LabelledImages,
     tell: Callable[[float], None],
 ) -> tuple[Marks, Marks | None]:
     """Return the marks of the candidate and of the champion; None if there is no champion yet.
 
     Args:
-        serving: Where the temporary endpoint is made; it is deleted afterwards.
-        candidate: The version that asks to be promoted.
+        serving: Makes the temporary endpoint, and deletes it afterwards.
+        candidate: The version to be promoted.
         champion: The version that answers the players now; None if there is none.
         mnist: MNIST's test images.
         held_back: Drawings that neither version was trained on; may be empty.
@@ -42,7 +42,7 @@ def compare(
     steps = (1 + len(others)) * (len(mnist) + len(held_back))
     asked = 0
 
-    def right(version: ModelPublished, data: Images) -> NDArray[np.bool_]:
+    def right(version: ModelPublished, data: LabelledImages) -> NDArray[np.bool_]:
         nonlocal asked
         hits = np.zeros(len(data), np.bool_)
         variant = variant_of(version.version)

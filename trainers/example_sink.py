@@ -1,7 +1,7 @@
 """Reads examples from the log and hands them in batches to the sinks that keep them (way 3, REBUILD).
 
-A sink records how far it has come beside the examples that it keeps: in the names of the archive's objects, in the
-table of observations itself. So each can be thrown away and fills again from the log, and none waits for another.
+A sink records its progress beside the examples that it keeps: in the names of the archive's objects, in the table of
+observations itself. So each can be thrown away and fills again from the log, and none waits for another.
 """
 
 import threading
@@ -37,7 +37,7 @@ class ExampleSink(Protocol):
     """A place that keeps examples and knows up to which offset it has them."""
 
     def places(self) -> dict[int, int]:
-        """Return the first offset that it does not have, by partition; a partition that is missing has nothing yet."""
+        """Return the first offset that the sink does not have, by partition; a missing partition has nothing yet."""
         ...
 
     def keep(self, partition: int, batch: Sequence[Placed]) -> None:
@@ -48,11 +48,11 @@ class ExampleSink(Protocol):
 def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None) -> int:
     """Bring a sink up to where the topic ended when this was called.
 
-    A message that is no example goes to `rejected` and is passed over. Twice is harmless: the sink says which offset is next.
+    A message that is no example is rejected and skipped. Twice is harmless: the sink knows the next offset.
 
     Args:
-        bus: Where examples are.
-        sink: Where they are kept.
+        bus: The bus with the examples.
+        sink: The sink to fill.
         stop: Ends the work early, between two batches.
 
     Returns:
@@ -100,7 +100,7 @@ def stage_of(sink: ExampleSink) -> str:
 
 
 def _keep(bus: Bus, sink: ExampleSink, stage: str, partition: int, batch: Sequence[Record]) -> None:
-    """Have a batch kept; an example that the sink cannot hold is rejected, and the others are kept without it."""
+    """Keep a batch; an example that the sink cannot hold is rejected, and the others are kept without it."""
     placed = [_placed(bus, stage, record) for record in batch]
     try:
         sink.keep(partition, placed)

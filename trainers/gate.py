@@ -1,8 +1,8 @@
 """Decides whether a candidate may answer the players (way 3, REBUILD). Pure.
 
-A version reaches players only if it keeps what is known (MNIST's test images) and is no worse for those who corrected it (the
-held-back drawings). Both versions are asked the same pictures through the same serving code, so they are compared picture by
-picture: what both get right, or both wrong, says nothing, and the rest is a coin that must not be loaded against the candidate.
+A version reaches players only if it still knows MNIST (its test images) and is no worse on players' own drawings (the held-back
+ones). Both versions answer the same pictures through the same serving code, so they are compared picture by picture: pictures
+that both get right, or both wrong, tell nothing; the rest must not favour the champion by more than chance.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ MNIST_SLACK: Final = 0.001
 MNIST_MOST: Final = 0.003
 """How far below the champion a candidate may be at most, whatever the test of chance says."""
 LEAST_HELD_BACK: Final = 30
-"""Fewer held-back drawings than this say nothing."""
+"""With fewer held-back drawings than this, they are not compared."""
 LIKELY: Final = 0.05
 """A loss counts if chance alone gives it less often than this."""
 
@@ -41,7 +41,7 @@ class Marks:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GateDecision:
     """What the gate decided, and why."""
 
     passed: bool
@@ -53,15 +53,16 @@ def least(own: float | None) -> float:
     return LEAST_MNIST if own is None else own
 
 
-def judge(own_least: float | None, candidate: Marks, champion: Marks | None) -> Verdict:
+def judge(own_least: float | None, candidate: Marks, champion: Marks | None) -> GateDecision:
     """Decide whether the candidate may replace the champion, and say why.
 
-    The first version of a model, which has no champion to be compared with, needs its least accuracy and no more.
+    The first version of a model, which has no champion to be compared with, needs the least accuracy only.
 
-    Refused if its MNIST accuracy is under the least of its model; or if it loses to the champion by more than chance (one-sided
-    sign test over the pictures that one of the two got right, `LIKELY`), on MNIST with more than `MNIST_SLACK` lost, or on at
-    least `LEAST_HELD_BACK` held-back drawings; or if more than `MNIST_MOST` is lost. Of 60 MNIST pictures that two equal models
-    disagree about, chance alone gives one of them 11 fewer in one case of ten: too often for ten pictures to be a verdict.
+    It is refused if its MNIST accuracy is under the least of its model; or if it loses to the champion by more than chance
+    (one-sided sign test over the pictures that one of the two got right, `LIKELY`), on MNIST with more than `MNIST_SLACK` lost,
+    or on at least `LEAST_HELD_BACK` held-back drawings; or if more than `MNIST_MOST` is lost. Of 60 MNIST pictures that two
+    equal models disagree about, chance alone gives one of them 11 fewer in one case of ten: too often for ten pictures to be a
+    verdict.
 
     Source:
         Dietterich 1998, "Approximate statistical tests for comparing supervised classification learning algorithms".
@@ -70,25 +71,27 @@ def judge(own_least: float | None, candidate: Marks, champion: Marks | None) -> 
     mnist = _mean(candidate.mnist)
     against = f"MNIST {mnist:.2%}" + (f" against {_mean(champion.mnist):.2%}" if champion else ", the first version")
     if mnist < needed:
-        return Verdict(False, f"refused: {against}, at least {needed:.1%} is needed")
+        return GateDecision(False, f"refused: {against}, at least {needed:.1%} is needed")
     if champion is None:
-        return Verdict(True, f"passed: {against}")
+        return GateDecision(True, f"passed: {against}")
     fewer = round(_mean(champion.mnist) - mnist, 9)
     won, lost = _decided(candidate.mnist, champion.mnist)
     if fewer > MNIST_MOST or (fewer > MNIST_SLACK and by_chance(lost, won + lost) < LIKELY):
         most = MNIST_MOST if fewer > MNIST_MOST else MNIST_SLACK
-        return Verdict(False, f"refused: {against}, more than {most * 100:.1f} points lost ({won} pictures won, {lost} lost)")
+        return GateDecision(
+            False, f"refused: {against}, more than {most * 100:.1f} points lost ({won} pictures won, {lost} lost)"
+        )
     n = candidate.held_back.size
     if n < LEAST_HELD_BACK:
-        return Verdict(True, f"passed: {against}; {n} held-back drawings are too few to judge by")
+        return GateDecision(True, f"passed: {against}; {n} held-back drawings are too few to judge by")
     won, lost = _decided(candidate.held_back, champion.held_back)
     against += (
         f"; {n} held-back drawings {_mean(candidate.held_back):.1%} against {_mean(champion.held_back):.1%}"
         f" ({won} won, {lost} lost)"
     )
     if lost > won and by_chance(lost, won + lost) < LIKELY:
-        return Verdict(False, f"refused: {against}: worse by more than chance")
-    return Verdict(True, f"passed: {against}")
+        return GateDecision(False, f"refused: {against}: worse by more than chance")
+    return GateDecision(True, f"passed: {against}")
 
 
 def _decided(candidate: NDArray[np.bool_], champion: NDArray[np.bool_]) -> tuple[int, int]:

@@ -31,21 +31,21 @@ SDK_CONFIG: Final = Path(__file__).with_name("sdk.yaml")
 LOG_GROUP: Final = "/aws/sagemaker/TrainingJobs"
 POLL_S: Final = 0.5
 PATIENT: Final = Config(retries={"mode": "standard", "max_attempts": 10}, connect_timeout=5, read_timeout=60)
-"""Retries for calls to SageMaker that should wait rather than fail: it may be restarting."""
+"""Retries calls to SageMaker that should wait rather than fail: it may be restarting."""
 _MAX_NAME: Final = 63
 _PASS = re.compile(r"\b(?:round|epoch|step)=(\d+)/(\d+)\b")
 
 
 class JobFailed(RuntimeError):
-    """A training job that could not be begun, or did not complete; the message says why."""
+    """A training job could not be started, or did not complete; the message says why."""
 
 
 Pause = Callable[[float], None]
-"""Waits for so many seconds; raises when the trainer is to stop."""
+"""A function that waits for so many seconds; it raises when the trainer must stop."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class JobRequest:
     """A job to start."""
 
     name: str
@@ -58,7 +58,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class JobProgress:
     """The progress of a job."""
 
     status: str
@@ -82,8 +82,8 @@ class Progress:
 def job_name(model: str, command_id: UUID) -> str:
     """Return the name of the job for a command: always the same one.
 
-    It has all of the 63 characters that a name may have: the SDK adds the time of day to the name that it is given and
-    cuts the result to that length, so nothing is added.
+    It has all of the 63 characters that a name may have: the SDK adds the time of day to a name and cuts the result to that
+    length, so nothing is added.
     """
     base = f"gamenight-{model}-{command_id}"
     return f"{base}-{hashlib.sha256(base.encode()).hexdigest()}"[:_MAX_NAME]
@@ -105,7 +105,7 @@ class Submitter:
             env={**os.environ, **settings.environment(), **sdk_environment(settings)},
         )
 
-    def submit(self, request: Request, pause: Pause) -> None:
+    def submit(self, request: JobRequest, pause: Pause) -> None:
         """Start the job, unless it was started before.
 
         Raises:
@@ -170,7 +170,7 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
     line = read()
     if not line:
         return "no request came"
-    request = Request(**json.loads(line))
+    request = JobRequest(**json.loads(line))
     region = settings.aws("sagemaker")["region_name"]
     session = Session(boto_session=boto3.Session(region_name=region), default_bucket=settings.bucket)
     made = trainer.ModelTrainer(
@@ -204,7 +204,7 @@ class Jobs:
         self._sagemaker: Any = boto3.client("sagemaker", config=PATIENT, **settings.aws("sagemaker"))
         self._logs: Any = boto3.client("logs", config=PATIENT, **settings.aws("logs"))
 
-    def find(self, name: str) -> Progress | None:
+    def find(self, name: str) -> JobProgress | None:
         """Return the progress of a job, without its log; None if no job has that name."""
         try:
             return _progress(self._sagemaker.describe_training_job(TrainingJobName=name), [], 0.0)
@@ -213,11 +213,11 @@ class Jobs:
                 return None
             raise
 
-    def follow(self, name: str) -> Iterator[Progress]:
-        """Yield the progress of a job when there is news, at most once in `POLL_S`; the last one says that it completed.
+    def follow(self, name: str) -> Iterator[JobProgress]:
+        """Yield the progress of a job when it changes, at most once in `POLL_S`; the last one says that the job completed.
 
         Raises:
-            JobFailed: If it did not complete.
+            JobFailed: If the job did not complete.
         """
         lines = self._lines(name)
         fraction, stage = 0.0, ""
@@ -258,7 +258,7 @@ class Jobs:
 
 
 def fraction_of(line: str) -> float | None:
-    """Read from a line of the log how far the training is; None if it does not say.
+    """Read the progress of the training from a line of the log; None if the line has none.
 
     >>> fraction_of("round=30/75 train-mlogloss=0.2")
     0.4
@@ -269,8 +269,8 @@ def fraction_of(line: str) -> float | None:
     return int(found[1]) / max(1, int(found[2])) if found else None
 
 
-def _progress(described: dict[str, Any], log: list[str], fraction: float) -> Progress:
-    return Progress(
+def _progress(described: dict[str, Any], log: list[str], fraction: float) -> JobProgress:
+    return JobProgress(
         described["TrainingJobStatus"],
         described.get("SecondaryStatus", ""),
         fraction,

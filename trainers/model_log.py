@@ -1,9 +1,9 @@
-"""What the log says about batch models: versions, champions, candidates, policy, and what is still to be done (way 3, REBUILD).
+"""Folds what the log has about batch models: versions, champions, candidates, policy, and due commands (way 3, REBUILD).
 
-A fold over models.v1, which is a `contracts.catalog.Catalog`, and over commands.v1, in whatever order the two come, read by
-several threads. It needs no offsets of its own and no consumer group. Rebuilds are carried out one after another, so the last
-of them that a TrainingAdvanced names tells how far a model's are done; every other command is due until its CommandSettled is
-there. So a trainer that was killed in the middle finds its command still due.
+It is a fold over models.v1, which is a `contracts.catalog.Catalog`, and over commands.v1, in whatever order the two come;
+several threads read it. It needs no offsets of its own and no consumer group. Rebuilds are carried out one after another, so
+the last one that a TrainingAdvanced names tells which of a model's are done; every other command is due until its
+CommandSettled has come. So a trainer that was killed in the middle finds its command still due.
 """
 
 import threading
@@ -33,8 +33,8 @@ QuickCommand = PromoteModel | RollBackModel | TryVersion | SetPolicy
 """The commands that do not wait for a rebuild to end."""
 
 
-class Standing:
-    """What the log says about batch models, as a fold. Every event may come twice."""
+class ModelLog:
+    """The fold of what the log has about batch models. Every event may come twice."""
 
     def __init__(self, roster: Roster, history: Iterable[Event] = ()) -> None:
         """Start with a history, or with nothing.
@@ -68,7 +68,7 @@ class Standing:
         return self._catalog.published.get(model, {})
 
     def champion(self, model: str) -> ModelPromoted | None:
-        """Return which version answers; None if none was ever promoted."""
+        """Return the champion; None if no version was ever promoted."""
         return self._catalog.champions.get(model)
 
     def candidate(self, model: str) -> CandidateSet | None:
@@ -80,22 +80,21 @@ class Standing:
         return self._catalog.endpoints.get(model)
 
     def policy(self) -> PolicySet:
-        """Return the policy: who guesses, and who is shown first."""
+        """Return the policy: which models guess, and which is shown first."""
         return self._catalog.policy
 
     def training(self, model: str) -> TrainingAdvanced | None:
-        """Return how far the last rebuild of a model has come; None if there was none."""
+        """Return the progress of a model's last rebuild; None if there was none."""
         return self._catalog.training.get(model)
 
     def failed(self, model: str) -> set[str]:
-        """Return the versions that were reported as broken and that nobody has asked to promote since."""
+        """Return the versions that were reported as broken, unless they were promoted on purpose since."""
         return {version for version, one in self.published(model).items() if one.failed}
 
     def last_good(self, model: str) -> ModelPublished | None:
         """Return the version that answers if the champion must not; None if there is none.
 
-        The one that the champion names, else the newest that the gate let pass before the champion was made; never one that
-        failed.
+        It is the version that the champion names, else the newest approved one from before the champion; never one that failed.
         """
         champion = self.champion(model)
         if champion is None:

@@ -1,7 +1,7 @@
-"""Keeps an item for each drawing in DynamoDB, for questions about a single drawing (way 3, REBUILD).
+"""Keeps an item for each drawing in DynamoDB, for queries about a single drawing (way 3, REBUILD).
 
 An item is written only over a lower revision, so events that come twice, late or out of order give the same table. The table
-itself records how far it has each partition, as the items ``examples.v1/<partition>``: a table that was thrown away fills
+itself records its progress in each partition, as the items ``examples.v1/<partition>``: a table that was thrown away fills
 again from the log.
 """
 
@@ -72,7 +72,7 @@ class Observations:
         )
 
     def _write(self, examples: list[ExampleLabelled]) -> None:
-        """Write one transaction; items that the table has in a higher revision are taken out, and the rest is tried again."""
+        """Write one transaction; items that the table has in a higher revision are left out, and the rest is tried again."""
         while examples:
             try:
                 self._dynamodb.transact_write_items(TransactItems=[self._put(example) for example in examples])

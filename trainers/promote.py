@@ -1,8 +1,8 @@
-"""Changes which version answers the players and which candidate stands beside it, then publishes it (way 3, REBUILD).
+"""Changes which version answers the players and which candidate is beside it, then publishes the change (way 3, REBUILD).
 
 A model's endpoint has the champion with all the traffic, and the last good version and the candidate with none, so that a
-rollback only shifts weights. The order matters: a version is on the endpoint, and has answered, before an event names
-it; and it stays until another event has replaced that one. A version that no event names any more goes later (`tidy`), since
+rollback only shifts weights. The order matters: a version is on the endpoint, and has answered, before an event names it,
+and it stays until another event has replaced that one. A version that no event names any more is removed later (`tidy`), since
 its removal restarts the others. A model's endpoint has one change at a time, and each change can be repeated.
 """
 
@@ -23,7 +23,7 @@ from contracts.events import (
 )
 from contracts.ports import Bus
 from trainers.example_sink import ACKNOWLEDGED_S
-from trainers.model_log import Standing
+from trainers.model_log import ModelLog
 from trainers.serving import Serving, ServingFailed, endpoint_of
 
 TIDY_AFTER: Final = timedelta(minutes=10)
@@ -32,31 +32,31 @@ TIDY_AFTER: Final = timedelta(minutes=10)
 log = structlog.get_logger()
 
 
-def say(bus: Bus, standing: Standing, event: Event) -> None:
+def say(bus: Bus, model_log: ModelLog, event: Event) -> None:
     """Publish an event, wait for the broker to acknowledge it, and apply it."""
     bus.publish(event).result(ACKNOWLEDGED_S)
-    standing.apply(event)
+    model_log.apply(event)
 
 
 class Promoter:
     """Changes which version answers, and publishes it."""
 
-    def __init__(self, bus: Bus, standing: Standing, serving: Serving) -> None:
+    def __init__(self, bus: Bus, model_log: ModelLog, serving: Serving) -> None:
         """Keep the bus, the folded log and the endpoints."""
         self._bus = bus
-        self._standing = standing
+        self._model_log = model_log
         self._serving = serving
-        self._locks = {model: threading.RLock() for model in standing.roster.batch}
+        self._locks = {model: threading.RLock() for model in model_log.roster.batch}
         self._amending = threading.Lock()
 
     def say(self, event: Event) -> None:
         """Publish an event and apply it."""
-        say(self._bus, self._standing, event)
+        say(self._bus, self._model_log, event)
 
     def amend(self, model: str, version: str, **changed: object) -> ModelPublished:
-        """Publish a version with some fields changed, if they differ; return the version as it then is."""
+        """Publish a version with some fields changed, if they differ; return the version after that."""
         with self._amending:  # both steering and the monitor read an entry and then write it; the lock is never held for long
-            before = self._standing.published(model)[version]
+            before = self._model_log.published(model)[version]
             after = before.model_copy(update=changed)
             if after != before:
                 self.say(after)
@@ -65,7 +65,7 @@ class Promoter:
     def promote(self, published: ModelPublished, note: str, *, back: bool = False) -> ModelPromoted:
         """Let a version answer the players; return the event that says so.
 
-        Twice is harmless: a version that answers already is left so, and nothing is published.
+        Twice is harmless: if the version answers already, nothing is changed or published.
 
         Args:
             published: The version.
@@ -77,11 +77,11 @@ class Promoter:
         """
         model, version = published.model, published.version
         with self._locks[model]:
-            champion = self._standing.champion(model)
+            champion = self._model_log.champion(model)
             if champion and champion.version == version:
                 self._stand(published, self._named(model))
                 return champion
-            good = self._standing.before(model, version, None if back or not champion else champion.version)
+            good = self._model_log.before(model, version, None if back or not champion else champion.version)
             self._go_over(published, self._named(model), good)
             stands = self._serving.weights(endpoint_of(model))
             kind = ModelRolledBack if back else ModelPromoted
@@ -95,7 +95,7 @@ class Promoter:
                 note=note,
             )
             self.say(event)
-            candidate = self._standing.candidate(model)
+            candidate = self._model_log.candidate(model)
             if candidate and candidate.version == version:
                 self._untry(candidate, "it answers everybody now")
             elif candidate and candidate.variant not in stands:
@@ -110,13 +110,13 @@ class Promoter:
             ServingFailed: If the champion does not come to answer.
         """
         with self._locks[model]:
-            champion = self._standing.champion(model)
+            champion = self._model_log.champion(model)
             assert champion, f"no version of {model} was ever promoted"
-            self._stand(self._standing.published(model)[champion.version], self._named(model))
+            self._stand(self._model_log.published(model)[champion.version], self._named(model))
             stands = self._serving.weights(endpoint_of(model))
             if champion.previous and variant_of(champion.previous) not in stands:
                 self.say(champion.model_copy(update={"previous": None, "at": now()}))
-            candidate = self._standing.candidate(model)
+            candidate = self._model_log.candidate(model)
             if candidate and candidate.variant not in stands:
                 self._untry(candidate, "it cannot be served any more")
 
@@ -128,13 +128,13 @@ class Promoter:
         """
         model = published.model
         with self._locks[model]:
-            champion = self._standing.champion(model)
+            champion = self._model_log.champion(model)
             assert champion, f"no version of {model} was ever promoted"
             endpoint = endpoint_of(model)
             if variant_of(published.version) in self._serving.weights(endpoint):
                 self._serving.ask_blank(endpoint, published)
             else:
-                first = self._standing.published(model)[champion.version]
+                first = self._model_log.published(model)[champion.version]
                 beside = _without(first, [published, *self._named(model)])
                 self._serving.serve(endpoint, first, beside)
                 self._serving.ready(endpoint, first, beside)
@@ -145,15 +145,15 @@ class Promoter:
     def untry(self, model: str, note: str) -> CandidateSet | None:
         """Remove the candidate; return the event that had set it, or None if there was none."""
         with self._locks[model]:
-            candidate = self._standing.candidate(model)
+            candidate = self._model_log.candidate(model)
             if candidate:
                 self._untry(candidate, note)
             return candidate
 
     def tidy(self, model: str) -> None:
         """Remove versions that no event names any more, if the last change is long enough ago and none is under way."""
-        champion, seen = self._standing.champion(model), self._standing.endpoint(model)
-        said = [event for event in (champion, self._standing.candidate(model)) if event]
+        champion, seen = self._model_log.champion(model), self._model_log.endpoint(model)
+        said = [event for event in (champion, self._model_log.candidate(model)) if event]
         named = self._named(model)
         extra = {one.version for one in seen.variants} - {one.version for one in named} if seen else set()
         if not named or not extra or any(now() - event.at < TIDY_AFTER for event in said):
@@ -170,8 +170,8 @@ class Promoter:
 
     def _named(self, model: str) -> list[ModelPublished]:
         """Return the versions that the log names, the champion first: they must be on the endpoint."""
-        champion, candidate = self._standing.champion(model), self._standing.candidate(model)
-        published = self._standing.published(model)
+        champion, candidate = self._model_log.champion(model), self._model_log.candidate(model)
+        published = self._model_log.published(model)
         if champion is None or champion.version not in published:
             return []
         names = (champion.version, champion.previous, candidate.version if candidate else None)
@@ -217,6 +217,6 @@ class Promoter:
 
 
 def _without(first: ModelPublished, others: list[ModelPublished]) -> list[ModelPublished]:
-    """Return each of the others once, without the first."""
+    """Return each of the other versions once, without the first."""
     by_version = {other.version: other for other in others if other.version != first.version}
     return list(by_version.values())

@@ -1,6 +1,6 @@
 """Rebuilds a batch model, from the command to the version that answers (way 3, REBUILD).
 
-The steps: archive > dataset > training job > evaluation > gate > registry > endpoint. Every step finds out whether it was done
+The steps are archive, dataset, training job, evaluation, gate, registry, endpoint. Every step checks whether it was done
 before: the dataset by its digest, the job by its name, the version by its command in the registry. So a rebuild that was
 interrupted anywhere is resumed by carrying out the same command again.
 """
@@ -16,12 +16,12 @@ import structlog
 
 from contracts.events import ModelPublished, RetrainModel, TrainingAdvanced
 from contracts.ports import Blobs, Bus
-from contracts.roster import Entry
+from contracts.roster import RosterEntry
 from contracts.settings import Settings
 from trainers import dataset, evaluate, gate, jobs, pricing
 from trainers.approval import Approvals
-from trainers.jobs import Pause, Progress
-from trainers.model_log import Standing, next_version
+from trainers.jobs import JobProgress, Pause
+from trainers.model_log import ModelLog, next_version
 from trainers.promote import Promoter, say
 from trainers.registry import Registered, Registry
 from trainers.serving import Serving
@@ -29,9 +29,9 @@ from trainers.serving import Serving
 SHARES: Final = {
     "queued": 0.0, "archive": 0.01, "dataset": 0.03, "training": 0.1, "evaluation": 0.8, "gate": 0.94, "endpoint": 0.95,
 }  # fmt: skip
-"""The share of a rebuild that is done when each step begins; training advances from its own share to that of evaluation."""
+"""The share of a rebuild that is done when each step begins; training goes from its own share to that of evaluation."""
 MAX_LOG: Final = 200
-"""Most lines of the job's log in one event."""
+"""The most lines of the job's log in one event."""
 
 log = structlog.get_logger()
 
@@ -49,32 +49,32 @@ class Rebuilder:
         bus: Bus,
         blobs: Blobs,
         archive_now: Callable[[], int],
-        standing: Standing,
+        model_log: ModelLog,
         serving: Serving,
         promoter: Promoter,
         registry: Registry,
         approvals: Approvals,
         pause: Pause,
     ) -> None:
-        """Bring together what a rebuild needs.
+        """Keep the parts that a rebuild needs.
 
         Args:
             settings: Give rounds, weights, seed and images.
-            bus: Where progress is published.
+            bus: Publishes the progress.
             blobs: The bucket.
             archive_now: Brings the archive up to the log's end, and returns how many examples were added.
-            standing: The log, folded.
+            model_log: The log, folded.
             serving: The endpoints.
-            promoter: Lets a version answer.
-            registry: Where versions are kept.
+            promoter: Promotes a version.
+            registry: Keeps the versions.
             approvals: Asks the registry whether a version is approved, before it is promoted.
-            pause: Waits; raises when the trainer is to stop.
+            pause: Waits; raises when the trainer must stop.
         """
         self._settings = settings
         self._bus = bus
         self._blobs = blobs
         self._archive_now = archive_now
-        self._standing = standing
+        self._model_log = model_log
         self._serving = serving
         self._pause = pause
         self._promoter = promoter
@@ -83,26 +83,26 @@ class Rebuilder:
         self._jobs = jobs.Jobs(settings, pause)
 
     def carry_out(self, command: RetrainModel) -> None:
-        """Rebuild, and promote if the gate lets it pass.
+        """Rebuild, and promote the version if the gate approves.
 
         Raises:
             Exception: Whatever went wrong; the caller publishes it with `failed`.
         """
         model = command.target
-        batch = self._standing.roster.batch
+        batch = self._model_log.roster.batch
         if model not in batch:
             raise UnknownModel(f"no batch model {model!r}: there is {', '.join(batch)}")
         registered = self._registry.versions(model)
         mine = [found for found in registered if found.command_id == str(command.command_id)]
-        taken = [*self._standing.published(model), *(found.published.version for found in registered)]
+        taken = [*self._model_log.published(model), *(found.published.version for found in registered)]
         version = mine[0].published.version if mine else next_version(taken)
-        tell = Teller(self._bus, self._standing, command, version)
+        tell = Teller(self._bus, self._model_log, command, version)
         tell.step("queued", f"{model} {version}, asked for by {command.by}")
         found = mine[0] if mine else self._made(command, version, tell)
-        if version not in self._standing.published(model):
-            say(self._bus, self._standing, found.published)
+        if version not in self._model_log.published(model):
+            say(self._bus, self._model_log, found.published)
         self._approvals.ask(model, version)
-        published = self._standing.published(model)[version]
+        published = self._model_log.published(model)[version]
         against = published.failed or (None if published.approved else published.gate)
         if against:
             tell.end("refused", against)
@@ -113,9 +113,9 @@ class Rebuilder:
 
     def failed(self, command: RetrainModel, error: Exception) -> None:
         """Publish that a rebuild failed."""
-        last = self._standing.training(command.target)
+        last = self._model_log.training(command.target)
         version = last.version if last and last.command_id == command.command_id else "none"
-        Teller(self._bus, self._standing, command, version).end("failed", f"{type(error).__name__}: {error}"[:1000])
+        Teller(self._bus, self._model_log, command, version).end("failed", f"{type(error).__name__}: {error}"[:1000])
 
     def _made(self, command: RetrainModel, version: str, tell: "Teller") -> Registered:
         """Return the version that this command asked for: trained, judged and registered."""
@@ -131,7 +131,7 @@ class Rebuilder:
         candidate = ModelPublished(
             model=command.target,
             version=version,
-            title=self._standing.roster[command.target].title,
+            title=self._model_log.roster[command.target].title,
             digest=digest,
             artifact=done.artifact,
             lineage={
@@ -164,7 +164,7 @@ class Rebuilder:
             held_back,
             lambda share: tell.onward("evaluation", begin + share * (end - begin)),
         )
-        verdict = gate.judge(self._standing.roster[command.target].least_mnist, marks, before)
+        verdict = gate.judge(self._model_log.roster[command.target].least_mnist, marks, before)
         tell.step("gate", verdict.reason)
         metrics = {**marks.metrics(), "training_seconds": done.seconds}
         cost = pricing.job_price_usd(settings.training_instance, done.seconds)
@@ -175,8 +175,8 @@ class Rebuilder:
         return Registered(published, str(command.command_id))
 
     def _champion(self, model: str) -> ModelPublished | None:
-        promoted = self._standing.champion(model)
-        return self._standing.published(model)[promoted.version] if promoted else None
+        promoted = self._model_log.champion(model)
+        return self._model_log.published(model)[promoted.version] if promoted else None
 
     def _begin(self, command: RetrainModel, name: str, tell: "Teller") -> None:
         """Make the dataset while the SDK is imported, and start the training job."""
@@ -190,12 +190,12 @@ class Rebuilder:
                 "training", f"{len(made.train)} drawings, {made.feedback} of them players'; {len(made.holdout)} held back"
             )
             submitter.submit(
-                jobs.Request(
+                jobs.JobRequest(
                     name,
                     settings.image_uri(command.target),
                     f"s3://{settings.bucket}/{there.train}",
                     f"s3://{settings.bucket}/models/{command.target}",
-                    hyperparameters(self._standing.roster[command.target], settings),
+                    hyperparameters(self._model_log.roster[command.target], settings),
                 ),
                 self._pause,
             )
@@ -210,14 +210,14 @@ class Rebuilder:
         tell.step("dataset", f"{taken} examples archived; the dataset is made of MNIST and all feedback")
         return dataset.read_archive(self._blobs)
 
-    def _trained(self, name: str, tell: "Teller") -> Progress:
+    def _trained(self, name: str, tell: "Teller") -> JobProgress:
         begin, end = SHARES["training"], SHARES["evaluation"]
         for now in self._jobs.follow(name):
             tell.onward("training", begin + now.fraction * (end - begin), f"{name}: {now.stage or now.status}", now.log)
         return now
 
 
-def hyperparameters(model: Entry, settings: Settings) -> dict[str, str]:
+def hyperparameters(model: RosterEntry, settings: Settings) -> dict[str, str]:
     """Return the hyperparameters of a rebuild: the image's own, the rounds of the settings if given, and the seed."""
     told = {**model.hyperparameters, "seed": str(settings.seed)}
     if "rounds" in told and settings.training_rounds is not None:
@@ -228,28 +228,28 @@ def hyperparameters(model: Entry, settings: Settings) -> dict[str, str]:
 class Teller:
     """Publishes the progress of one rebuild."""
 
-    def __init__(self, bus: Bus, standing: Standing, command: RetrainModel, version: str) -> None:
-        """Keep the command and the version that are told of."""
+    def __init__(self, bus: Bus, model_log: ModelLog, command: RetrainModel, version: str) -> None:
+        """Keep the command and the version to report on."""
         self._bus = bus
-        self._standing = standing
+        self._model_log = model_log
         self._command = command
         self._version = version
         self._told = time.monotonic()
         self._message = ""
 
     def step(self, step: str, message: str) -> None:
-        """Say that a step begins."""
+        """Publish that a step begins."""
         self._message = message
         log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         self._say(step, SHARES[step], message)
 
     def onward(self, step: str, fraction: float, message: str = "", lines: Sequence[str] = ()) -> None:
-        """Say how far a step is; this is published at most twice a second, unless there are log lines."""
+        """Publish the progress of a step, at most twice a second unless there are log lines."""
         if lines or time.monotonic() - self._told >= jobs.POLL_S:
             self._say(step, fraction, message or self._message, lines)
 
     def end(self, step: str, message: str) -> None:
-        """Say how the rebuild ended: done, refused or failed."""
+        """Publish how the rebuild ended: done, refused or failed."""
         log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
         self._say(step, 1.0, message)
 
@@ -257,7 +257,7 @@ class Teller:
         self._told = time.monotonic()
         say(
             self._bus,
-            self._standing,
+            self._model_log,
             TrainingAdvanced(
                 model=self._command.target,
                 version=self._version,

@@ -1,7 +1,7 @@
 """Reads and writes versions in SageMaker's model registry (way 3, REBUILD).
 
 A version is a model package of the group ``gamenight-<model>``; its whole ModelPublished is kept beside its artifacts on S3
-as its card. So if the log is lost, the same events can be published again. The gate's verdict is the package's first
+as its card. So if the log is lost, the same events can be published again. The gate's decision is the package's first
 approval; a later change in the registry overrules it.
 """
 
@@ -32,7 +32,7 @@ class Registered:
 
     published: ModelPublished
     command_id: str
-    """The command that it was made for; empty for a base."""
+    """The command that asked for the version; empty for a base."""
 
 
 def group(model: str) -> str:
@@ -41,7 +41,7 @@ def group(model: str) -> str:
 
 
 def told_gate(published: ModelPublished, status: str, why: str = "") -> str:
-    """Say why a version may or may not be promoted, given its ``status`` in the registry.
+    """Return why a version may or may not be promoted, given its ``status`` in the registry.
 
     Args:
         published: The version as the gate left it.
@@ -54,7 +54,7 @@ def told_gate(published: ModelPublished, status: str, why: str = "") -> str:
 
 
 def by_hand(published: ModelPublished) -> bool:
-    """Say whether somebody has overruled the gate in the registry."""
+    """Return whether somebody has overruled the gate in the registry."""
     return _BY_HAND in published.gate
 
 

@@ -1,7 +1,7 @@
 """Makes, changes and asks the SageMaker endpoints of batch models, without a gap in their answers (way 3, REBUILD).
 
-Models and endpoint configurations are immutable and named after what they hold, so each step can be taken again: what is
-there is left as it is. A production variant is named after its version, and so every answer says which version gave it.
+Models and endpoint configurations are immutable and named after their content, so each step can be repeated: what exists is
+left as it is. A production variant is named after its version, and so every answer says which version gave it.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ MAX_WAIT_S: Final = 1800.0
 """How long an endpoint may take to come into service: on AWS it takes minutes, here a second or two."""
 BLANK: Final = np.zeros((1, 784), np.uint8)
 MAX_HEAD: Final = 4096
-"""Most bytes of an answer that are read besides its rows: the head of a .npy body is shorter."""
+"""The most bytes of an answer to read besides its rows: the head of a .npy body is shorter."""
 MAX_ROW: Final = DIGITS * 8
 _NO_ANSWER: Final = ("ModelError", "ModelNotReadyException", "ValidationError")
 """Errors that mean that a variant is broken or missing, while SageMaker itself is well."""
@@ -54,7 +54,7 @@ class Serving:
         self._runtime: Any = boto3.client("sagemaker-runtime", config=PATIENT, **settings.aws("sagemaker-runtime"))
 
     def serve(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished] = (), *, only: bool = False) -> None:
-        """Begin to make an endpoint serve some versions, all traffic to the first; do nothing if it does already.
+        """Start to make an endpoint serve some versions, all traffic to the first; do nothing if it does already.
 
         If all of them are on the endpoint, only weights change, at once; else all of its servers are started anew beside the
         old ones. `ready` waits for it. Twice is harmless.

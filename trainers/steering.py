@@ -1,8 +1,8 @@
 """Carries out operators' commands on which version answers, or refuses them with a reason (way 3, REBUILD).
 
-`refusal` is pure and says what on the log forbids a command; `Steering` makes sure that the log has the registry's latest
-approval of the version, and does the rest. Twice is harmless: a command that is settled is no longer due (trainers.model_log),
-and what it asks for is left alone if it is so already.
+`refusal` is pure and returns what on the log forbids a command; `Steering` makes sure that the log has the registry's latest
+approval of the version, and does the rest. Twice is harmless: a settled command is no longer due (trainers.model_log), and a
+command whose result is there already changes nothing.
 """
 
 import time
@@ -21,7 +21,7 @@ from contracts.events import (
     TryVersion,
 )
 from trainers.approval import Approvals
-from trainers.model_log import QuickCommand, Standing
+from trainers.model_log import ModelLog, QuickCommand
 from trainers.promote import Promoter
 from trainers.registry import by_hand
 from trainers.serving import ServingFailed
@@ -31,23 +31,23 @@ MAX_MESSAGE: Final = 1000
 log = structlog.get_logger()
 
 
-def refusal(standing: Standing, command: QuickCommand) -> str | None:
+def refusal(model_log: ModelLog, command: QuickCommand) -> str | None:
     """Return why a command is refused, for people; None if nothing on the log forbids it."""
     if isinstance(command, SetPolicy):
-        return _against_policy(standing, command)
-    if command.target not in standing.roster.batch:
-        return f"no batch model {command.target!r}: there is {', '.join(standing.roster.batch)}"
+        return _against_policy(model_log, command)
+    if command.target not in model_log.roster.batch:
+        return f"no batch model {command.target!r}: there is {', '.join(model_log.roster.batch)}"
     match command:
         case PromoteModel():
-            return _against_version(standing, command.target, command.version, approved=True)
+            return _against_version(model_log, command.target, command.version, approved=True)
         case RollBackModel():
-            return _against_rollback(standing, command)
+            return _against_rollback(model_log, command)
         case TryVersion():
-            return _against_trial(standing, command)
+            return _against_trial(model_log, command)
 
 
-def _against_version(standing: Standing, model: str, version: str, *, approved: bool) -> str | None:
-    published = standing.published(model)
+def _against_version(model_log: ModelLog, model: str, version: str, *, approved: bool) -> str | None:
+    published = model_log.published(model)
     if version not in published:
         there = ", ".join(published) or "none yet"
         return f"{model} has no version {version}: there is {there}"
@@ -56,8 +56,8 @@ def _against_version(standing: Standing, model: str, version: str, *, approved: 
     return None
 
 
-def _against_rollback(standing: Standing, command: RollBackModel) -> str | None:
-    model, champion = command.target, standing.champion(command.target)
+def _against_rollback(model_log: ModelLog, command: RollBackModel) -> str | None:
+    model, champion = command.target, model_log.champion(command.target)
     if champion is None:
         return f"no version of {model} answers"
     if command.failed is not None and command.failed != champion.version:
@@ -65,56 +65,56 @@ def _against_rollback(standing: Standing, command: RollBackModel) -> str | None:
     if command.version is not None:
         if command.version == command.failed:
             return f"{model} {command.version} is the one that failed"
-        return _against_version(standing, model, command.version, approved=True)
-    if standing.last_good(model) is None:
+        return _against_version(model_log, model, command.version, approved=True)
+    if model_log.last_good(model) is None:
         return f"{model} has no earlier version that is any good: {champion.version} stays"
     return None
 
 
-def _against_trial(standing: Standing, command: TryVersion) -> str | None:
-    if command.role == "none" or _is_past(standing, command):
+def _against_trial(model_log: ModelLog, command: TryVersion) -> str | None:
+    if command.role == "none" or _is_past(model_log, command):
         return None
-    model, champion = command.target, standing.champion(command.target)
+    model, champion = command.target, model_log.champion(command.target)
     if champion is None:
         return f"no version of {model} answers that another could stand beside"
     if command.version is None:
-        there = ", ".join(standing.published(model)) or "none yet"
+        there = ", ".join(model_log.published(model)) or "none yet"
         return f"which version of {model}? There is {there}"
     if command.version == champion.version:
         return f"{model} {command.version} answers everybody already"
-    return _against_version(standing, model, command.version, approved=command.role == "canary")
+    return _against_version(model_log, model, command.version, approved=command.role == "canary")
 
 
-def _is_past(standing: Standing, command: TryVersion) -> bool:
-    """Say whether the candidate that a command names is no longer the candidate."""
-    candidate = standing.candidate(command.target)
+def _is_past(model_log: ModelLog, command: TryVersion) -> bool:
+    """Return whether the candidate that a command names is no longer the candidate."""
+    candidate = model_log.candidate(command.target)
     return command.failed is not None and (candidate is None or candidate.version != command.failed)
 
 
-def _against_policy(standing: Standing, command: SetPolicy) -> str | None:
-    lead, parts = command.lead or standing.policy().lead, {**standing.policy().parts, **command.parts}
-    unknown = [model for model in (*([] if lead == "bandit" else [lead]), *command.parts) if model not in standing.roster]
+def _against_policy(model_log: ModelLog, command: SetPolicy) -> str | None:
+    lead, parts = command.lead or model_log.policy().lead, {**model_log.policy().parts, **command.parts}
+    unknown = [model for model in (*([] if lead == "bandit" else [lead]), *command.parts) if model not in model_log.roster]
     if unknown:
-        return f"no model {unknown[0]!r}: there is {', '.join(standing.roster.names)}"
+        return f"no model {unknown[0]!r}: there is {', '.join(model_log.roster.names)}"
     if lead != "bandit" and parts.get(lead, "shown") != "shown":
         why = {"off": "is off", "shadow": "is a shadow"}[parts[lead]]
         return f"{lead} is shown first, and so cannot be one that {why}: choose another lead, or show it"
-    if all(parts.get(model, "shown") != "shown" for model in standing.roster.names):
+    if all(parts.get(model, "shown") != "shown" for model in model_log.roster.names):
         return "somebody must be shown: all models are off or shadows"
     return None
 
 
 def parts_after(before: Mapping[str, str], command: SetPolicy) -> dict[str, str]:
-    """Return the part of each model that is not simply shown, as it is after a command."""
+    """Return the part of each model that is not ``shown``, as it is after a command."""
     return {model: part for model, part in {**before, **command.parts}.items() if part != "shown"}
 
 
 class Steering:
     """Carries out the commands that change which version answers."""
 
-    def __init__(self, standing: Standing, promoter: Promoter, approvals: Approvals) -> None:
+    def __init__(self, model_log: ModelLog, promoter: Promoter, approvals: Approvals) -> None:
         """Keep the folded log, the promoter and the registry's approvals."""
-        self._standing = standing
+        self._model_log = model_log
         self._promoter = promoter
         self._approvals = approvals
 
@@ -124,7 +124,7 @@ class Steering:
         self._note_failure(command)
         if not isinstance(command, SetPolicy) and command.version is not None:
             self._approvals.ask(command.target, command.version)
-        against = refusal(self._standing, command)
+        against = refusal(self._model_log, command)
         if against is None:
             return self._say(command, "done", self._carry_out(command), began)
         return self._say(command, "refused", against, began)
@@ -151,10 +151,10 @@ class Steering:
     def _note_failure(self, command: QuickCommand) -> None:
         """Record on the version's own entry, which outlives the command, that it was reported as broken.
 
-        That counts even where the command comes too late to change who answers.
+        That counts even if the command comes too late to change which version answers.
         """
         if isinstance(command, RollBackModel | TryVersion) and command.failed is not None:
-            named = self._standing.published(command.target).get(command.failed)
+            named = self._model_log.published(command.target).get(command.failed)
             if named and not named.failed:
                 self._promoter.amend(command.target, command.failed, failed=_note(command))
 
@@ -170,11 +170,11 @@ class Steering:
                 return self._set_policy(command)
 
     def _version(self, model: str, version: str) -> ModelPublished:
-        return self._standing.published(model)[version]
+        return self._model_log.published(model)[version]
 
     def _promote(self, command: PromoteModel) -> str:
         model, version = command.target, command.version
-        before = self._standing.champion(model)
+        before = self._model_log.champion(model)
         published = self._version(model, version)
         event = self._promoter.promote(published, _note(command, published))
         self._promoter.amend(model, version, failed="")
@@ -184,11 +184,11 @@ class Steering:
         return f"{model} {version} answers{behind}"
 
     def _roll_back(self, command: RollBackModel) -> str:
-        model, champion = command.target, self._standing.champion(command.target)
+        model, champion = command.target, self._model_log.champion(command.target)
         assert champion
         if command.failed is not None and command.failed != champion.version:
             return f"nothing to do: {model} {champion.version} answers, not {command.failed}"
-        good = self._version(model, command.version) if command.version else self._standing.last_good(model)
+        good = self._version(model, command.version) if command.version else self._model_log.last_good(model)
         assert good
         if good.version == champion.version:
             return f"{model} {good.version} answers already"
@@ -197,13 +197,13 @@ class Steering:
 
     def _try(self, command: TryVersion) -> str:
         model = command.target
-        if _is_past(self._standing, command):
+        if _is_past(self._model_log, command):
             return f"nothing to do: {model} {command.failed} is no candidate"
         if command.role == "none" or command.version is None:
             gone = self._promoter.untry(model, _note(command))
             return f"{model} {gone.version} is no candidate any more" if gone else f"{model} has no candidate"
         share = command.share if command.role == "canary" else 0.0
-        before = self._standing.candidate(model)
+        before = self._model_log.candidate(model)
         if before and (before.version, before.role, before.share) == (command.version, command.role, share):
             return f"{model} {command.version} is that already"
         published = self._version(model, command.version)
@@ -213,7 +213,7 @@ class Steering:
         return f"{model} {command.version} is asked, scored, and not shown"
 
     def _set_policy(self, command: SetPolicy) -> str:
-        before = self._standing.policy()
+        before = self._model_log.policy()
         event = PolicySet.model_validate(
             {
                 "lead": command.lead or before.lead,
@@ -230,6 +230,6 @@ class Steering:
 
 
 def _note(command: PromoteModel | RollBackModel | TryVersion, version: ModelPublished | None = None) -> str:
-    """Say who asked for it and why, and who has overruled the gate on the version."""
+    """Return who gave the command and why, and who has overruled the gate on the version."""
     asked = f"{command.by}: {command.reason}" if command.reason else f"asked for by {command.by}"
     return f"{asked}; {version.gate}" if version and by_hand(version) else asked

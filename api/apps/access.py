@@ -1,4 +1,4 @@
-"""Who may ask for predictions, and how often: keys of apps, each with a bucket of its own (way 1)."""
+"""Decides which app may ask for predictions, and how often: each key has a bucket of its own (way 1)."""
 
 import math
 from collections.abc import Callable
@@ -19,14 +19,14 @@ class Caller(NamedTuple):
 
     app: str
     bucket: Bucket
-    """How much it may still ask."""
+    """How many predictions the app may still ask for."""
 
 
 class Access:
     """Lets apps in."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
-        """Take the keys of the settings, and of their home.
+        """Read the keys of the settings, and of their home.
 
         Raises:
             ValueError: If the setting of the keys cannot be read.
@@ -37,7 +37,7 @@ class Access:
         self._clock = clock
 
     def let_in(self, request: Request) -> Caller:
-        """Return who asks.
+        """Return the app that asks.
 
         Raises:
             Problem: 401, 403, 429 or 503, if the request may not come in.
@@ -52,13 +52,13 @@ class Access:
         key = request.headers.get("x-api-key") or (bearer.strip() if scheme.lower() == "bearer" else "")
         if not key:
             say = {"WWW-Authenticate": "Bearer"}
-            raise Problem(401, "No key", f"say who asks: X-API-Key: <key>; {WHERE}", say)
+            raise Problem(401, "No key", f"give the API key of your app: X-API-Key: <key>; {WHERE}", say)
         app = app_of(key, known)
         if wait_s := self._tries.wait(address_of(request.client.host) if request.client else "", app, now):
             detail = f"too many wrong keys from this address: try again in {wait_s:.1f} s"
             raise Problem(429, "Too many tries", detail, {"Retry-After": str(math.ceil(wait_s))})
         if app is None:
-            raise Problem(403, "Wrong key", f"nobody has this API key; {WHERE}")
+            raise Problem(403, "Wrong key", f"no app has this API key; {WHERE}")
         bucket = self._rate.bucket(app, now)
         if wait_s := bucket.take(now):
             detail = f"over {bucket.limit} predictions a minute: ask again in {wait_s:.1f} s"

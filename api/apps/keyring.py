@@ -1,4 +1,4 @@
-"""The keys that `gamenight keys` gives to apps: a file of its digest for each, read anew when they change (way 1)."""
+"""Keeps the keys that `gamenight keys` gives to apps: a file with the digest of each, read again when one changes (way 1)."""
 
 import os
 import secrets
@@ -10,7 +10,7 @@ from typing import Final
 from api.apps.keys import NAME, digest
 
 SETTLED_NS: Final = 1_000_000_000
-"""If a folder's last change is this old, another change would alter its time."""
+"""If a folder's last change is this old, the next change will alter its time."""
 
 
 class KeyringError(ValueError):
@@ -18,7 +18,7 @@ class KeyringError(ValueError):
 
 
 class Keyring:
-    """The folder of the keys of a home."""
+    """The keys in the folder of a home."""
 
     def __init__(self, home: Path) -> None:
         """Keep the home; nothing is read or made yet."""
@@ -42,14 +42,14 @@ class Keyring:
         return {path.name: datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in sorted(self._files())}
 
     def add(self, name: str) -> str:
-        """Make a new key, which is kept nowhere.
+        """Make a new key, which is stored nowhere.
 
         Raises:
             KeyringError: If the name is not valid, or has a key already.
         """
         if not NAME.fullmatch(name):
             raise KeyringError(
-                f"{name!r} is no name of an app: it has up to 32 letters, digits, _ . and -, a letter or digit first"
+                f"{name!r} is no name for an app: use up to 32 letters, digits, _ . and -, beginning with a letter or digit"
             )
         key = secrets.token_urlsafe(24)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ class Keyring:
         return key
 
     def revoke(self, name: str) -> None:
-        """Take a key away: requests with it are refused from now on.
+        """Revoke a key: requests with it are refused from now on.
 
         Raises:
             KeyringError: If there is none of that name.

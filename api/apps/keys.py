@@ -1,4 +1,4 @@
-"""Who may ask for predictions, and how often: keys of apps, each with a bucket of its own, and wrong tries (way 1). Pure."""
+"""Reads and compares the keys of apps, and counts wrong ones by address (way 1). Pure."""
 
 import hashlib
 import hmac
@@ -12,16 +12,16 @@ from api.limits import MAX_ADDRESSES, RateLimiter
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 WRONG_PER_MINUTE: Final = 30
-"""Wrong keys that an address may try."""
+"""How many wrong keys an address may try."""
 
 
 def digest(key: str) -> bytes:
-    """Compute the digest that is kept of a key, from which the key cannot be found: keys that are made here are random."""
+    """Compute the digest of a key, which is all that is kept; it does not reveal the key, since keys made here are random."""
     return hashlib.sha256(key.encode()).digest()
 
 
 def named(setting: str | None) -> dict[str, bytes]:
-    """Read the digests of the keys of the setting, by name.
+    """Return the digests of the keys in the setting, by name.
 
     Args:
         setting: ``name:key`` entries, with commas between.
@@ -39,7 +39,7 @@ def named(setting: str | None) -> dict[str, bytes]:
 
 
 def app_of(key: str, known: Mapping[str, bytes]) -> str | None:
-    """Find the name of the app that has a key; None: no app has it. It takes as long for every key."""
+    """Return the name of the app that has a key; None: no app has it. It takes the same time for every key."""
     given, found = digest(key), None
     for name, kept in known.items():
         if hmac.compare_digest(given, kept):
@@ -50,8 +50,8 @@ def app_of(key: str, known: Mapping[str, bytes]) -> str | None:
 class Tries:
     """Counts the wrong keys of each address; after too many, the address is not told whether another key is right.
 
-    An app that was let in from an address before is let in from there in any case, or a stranger behind the same proxy could
-    shut it out.
+    An app that was let in from an address before is always let in from there, or a stranger behind the same proxy could shut
+    it out.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Tries:
         self._right: LRUCache[tuple[str, str], None] = LRUCache(MAX_ADDRESSES)
 
     def wait(self, address: str, app: str | None, now: float) -> float:
-        """Count a try with the key of ``app``, or a wrong one; return 0, or the seconds to wait until a try is looked at."""
+        """Count a try with the key of ``app``, or with a wrong key; return 0, or the seconds to wait before the next try."""
         bucket = self._wrong.bucket(address, now)
         if app is None:
             return bucket.take(now)

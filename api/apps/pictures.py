@@ -1,4 +1,4 @@
-"""Reads a PNG that an app sent as the models need it (way 1): it is bounded before it is decoded, and not trusted."""
+"""Turns a PNG that an app sent into a raster for the models (way 1); the PNG is not trusted, and is bounded before decoding."""
 
 import io
 import struct
@@ -12,14 +12,14 @@ from PIL import Image, UnidentifiedImageError
 from contracts.drawing import framed, ink
 
 MAX_PNG: Final = 1024 * 1024
-"""Bytes of the largest PNG."""
+"""The size of the largest PNG in bytes."""
 MAX_PNG_SIDE: Final = 2048
-"""Pixels of its width and of its height."""
+"""The largest width and the largest height, in pixels."""
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 
 class BadPicture(ValueError):
-    """The bytes are no PNG, or too large a one; the message says what to do."""
+    """The bytes are no PNG, or one that is too large; the message says what to do."""
 
 
 def read_png(data: bytes) -> tuple[NDArray[np.uint8], bool]:

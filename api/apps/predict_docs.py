@@ -1,6 +1,6 @@
-"""The reference of `POST /api/predict`, as OpenAPI: an example of every form, of answers and of every error (way 1).
+"""Documents `POST /api/predict` for OpenAPI: an example of every form, of answers and of every error (way 1).
 
-Nothing here is invented: tests send each example request, provoke each error and compare the text.
+Tests send each example request, provoke each error and compare the text.
 """
 
 from collections.abc import Iterable
@@ -43,16 +43,18 @@ def _nobody(status: int, why: str, **missing: str) -> Problem:
 
 
 WHERE: Final = "one is in .gamenight/secrets/api_keys, after app:, and `gamenight keys add NAME` makes another"
-"""Says where a key comes from."""
+"""Tells where to find or make a key."""
 
 _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
-        "description": "The digit; and what each model that was asked says, or why it says nothing",
+        "description": "The digit, and the prediction of each model that was asked, or why it has none",
         "content": {
             "application/json": {
                 "examples": {
-                    "png": _answer("Of a PNG"),
-                    "several_models": _answer("Of several, one that rests", xgboost={"error": "it rests: connection refused"}),
+                    "png": _answer("For a PNG"),
+                    "several_models": _answer(
+                        "Several models, one of which rests", xgboost={"error": "it rests: connection refused"}
+                    ),
                 }
             }
         },
@@ -60,8 +62,8 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
     400: _problems(
         "No JSON object", not_json=Problem(400, "Not JSON", 'the body is a JSON object with "strokes", "image" or "png"')
     ),
-    401: _problems("No key", no_key=Problem(401, "No key", f"say who asks: X-API-Key: <key>; {WHERE}")),
-    403: _problems("A wrong key", wrong_key=Problem(403, "Wrong key", f"nobody has this API key; {WHERE}")),
+    401: _problems("No key", no_key=Problem(401, "No key", f"give the API key of your app: X-API-Key: <key>; {WHERE}")),
+    403: _problems("A wrong key", wrong_key=Problem(403, "Wrong key", f"no app has this API key; {WHERE}")),
     408: _problems(
         "The body was not sent", too_slow=Problem(408, "Too slow", "the body did not come within 10 s: send it at once")
     ),
@@ -70,17 +72,17 @@ _ANSWERS: Final[dict[int | str, dict[str, Any]]] = {
         too_large=Problem(413, "Too large", f"a request has at most {MAX_BODY} bytes: send a smaller picture"),
     ),
     429: _problems(
-        "Over the key's predictions a minute; see Retry-After and RateLimit-*",
+        "The key's predictions of this minute are used up; see Retry-After and RateLimit-*",
         too_many=Problem(429, "Too many", "over 600 predictions a minute: ask again in 0.1 s"),
         too_many_tries=Problem(429, "Too many tries", "too many wrong keys from this address: try again in 1.7 s"),
     ),
     503: _problems(
-        "Nobody can be asked now; see Retry-After",
+        "No model can be asked now; see Retry-After",
         resting=_nobody(503, "xgboost: it rests: connection refused", xgboost="it rests: connection refused"),
         busy=Problem(503, "Busy", "64 predictions are under way: ask again in a second"),
     ),
     504: _problems(
-        "Nobody answered in time",
+        "No model answered in time",
         late=_nobody(504, "everyone: it did not answer in time", everyone="it did not answer in time"),
     ),
 }
@@ -108,7 +110,7 @@ OPENAPI: Final[dict[str, Any]] = {
             "name": "models",
             "in": "query",
             "required": False,
-            "description": "With image/png alone: a model, several with commas between, `champion` or `all`.",
+            "description": "With image/png only: one model, several separated by commas, `champion` or `all`.",
             "schema": {"type": "string", "default": CHAMPION},
         }
     ],
@@ -119,10 +121,10 @@ OPENAPI: Final[dict[str, Any]] = {
                 "schema": PredictRequest.model_json_schema(ref_template="#/components/schemas/{model}"),
                 "examples": {
                     "strokes": _example("A seven, drawn with a pen", {"strokes": _SEVEN}),
-                    "all_models": _example("What all of them say", {"strokes": _SEVEN, "models": ALL}),
+                    "all_models": _example("The predictions of all models", {"strokes": _SEVEN, "models": ALL}),
                     "image": _example("28 rows of 28 numbers: a one", {"image": _BAR}),
                     "png": _example("A PNG in base64: a seven", {"png": _PNG}),
-                    "several_models": _example("What several models say of it", _SEVERAL),
+                    "several_models": _example("The predictions of several models", _SEVERAL),
                 },
             },
             "image/png": {"schema": {"type": "string", "format": "binary"}},

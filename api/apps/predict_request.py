@@ -25,9 +25,9 @@ from api.play.messages import Drawable, Side
 from contracts.drawing import MAX_POINTS, MAX_STROKES, SIDE
 
 MAX_BODY: Final = 3 * MAX_PNG // 2
-"""Bytes of a request: the largest PNG in base64, and the JSON around it."""
+"""The size of the largest request in bytes: the largest PNG in base64, and the JSON around it."""
 MAX_COMMAS: Final = 4 * MAX_POINTS
-"""Commas in a JSON text: the largest drawing has three a point, and everything else far fewer."""
+"""The most commas in a JSON text: the largest drawing has three a point, everything else far fewer."""
 MAX_NAMES: Final = 16
 """How many models one request may name."""
 CHAMPION: Final = "champion"
@@ -36,7 +36,7 @@ FORMS: Final = ("strokes", "image", "png")
 
 
 class Problem(Exception):
-    """A prediction that is not made, as RFC 9457 tells it: `detail` is one line that says what to do."""
+    """A request gets no prediction; it gets a problem of RFC 9457, whose `detail` is one line that says what to do."""
 
     def __init__(self, status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> None:
         """Keep status, title and detail; ``more`` goes into the answer."""
@@ -55,7 +55,7 @@ class ProblemTold(BaseModel):
     detail: str
     """One line that says what to do."""
     missing: dict[str, str] | None = None
-    """The models that were asked, and why each has no answer; not there on other problems."""
+    """The models that were asked, and why each has no answer; absent from other problems."""
 
 
 def not_understood(detail: str) -> Problem:
@@ -64,7 +64,7 @@ def not_understood(detail: str) -> Problem:
 
 
 def _flat(image: Any) -> Any:
-    """Return the numbers of an image row by row, if they are as many as they should be; their values are checked afterwards."""
+    """Return the numbers of an image row by row, if their number is right; their values are checked afterwards."""
     if isinstance(image, list):
         if len(image) == SIDE * SIDE and not isinstance(image[0], list):
             return image
@@ -74,11 +74,11 @@ def _flat(image: Any) -> Any:
 
 
 Pixel = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)]
-Row = Annotated[list[Pixel], Field(min_length=SIDE, max_length=SIDE)]
-Rows = Annotated[list[Row], Field(min_length=SIDE, max_length=SIDE)]
-Flat = Annotated[list[Pixel], Field(min_length=SIDE * SIDE, max_length=SIDE * SIDE, fail_fast=True)]
-Image = Annotated[Flat, BeforeValidator(_flat, json_schema_input_type=Rows | Flat)]
-Names = Annotated[list[str], Field(min_length=1, max_length=MAX_NAMES, fail_fast=True)]
+PixelRow = Annotated[list[Pixel], Field(min_length=SIDE, max_length=SIDE)]
+PixelRows = Annotated[list[PixelRow], Field(min_length=SIDE, max_length=SIDE)]
+FlatPixels = Annotated[list[Pixel], Field(min_length=SIDE * SIDE, max_length=SIDE * SIDE, fail_fast=True)]
+ImagePixels = Annotated[FlatPixels, BeforeValidator(_flat, json_schema_input_type=PixelRows | FlatPixels)]
+ModelNames = Annotated[list[str], Field(min_length=1, max_length=MAX_NAMES, fail_fast=True)]
 
 
 class PredictRequest(BaseModel):
@@ -89,14 +89,14 @@ class PredictRequest(BaseModel):
     strokes: Drawable | None = None
     """Pen paths: each a list of [x, y] in pixels, y downwards, of any scale; at most 64 strokes and 4,096 points."""
     width: Side | None = None
-    """The width of the canvas that was drawn on; it need not be given: the digit is found."""
+    """The width of the canvas; optional, since the digit is found anyway."""
     height: Side | None = None
-    image: Image | None = None
+    image: ImagePixels | None = None
     """28 rows of 28 numbers, or 784 numbers row by row; 0 to 255, or 0 to 1. Light on dark or dark on light."""
     png: str | None = None
     """A PNG in base64, or as a data URL: at most 1 MiB and 2,048 x 2,048 pixels."""
-    models: str | Names = CHAMPION
-    """A model, several, ``champion`` (the one that players are shown first) or ``all``."""
+    models: str | ModelNames = CHAMPION
+    """One model, a list of models, ``champion`` (the one that players are shown first) or ``all``."""
 
     @model_validator(mode="after")
     def _one_form(self) -> "PredictRequest":
@@ -106,8 +106,8 @@ class PredictRequest(BaseModel):
         return self
 
 
-def question(body: bytes) -> PredictRequest:
-    """Read a request from any JSON text within some milliseconds.
+def read_request(body: bytes) -> PredictRequest:
+    """Read a request, within some milliseconds whatever the bytes are.
 
     Args:
         body: At most `MAX_BODY` bytes.
@@ -125,7 +125,7 @@ def question(body: bytes) -> PredictRequest:
     if not isinstance(value, dict):
         raise Problem(400, "Not JSON", 'the body is a JSON object with "strokes", "image" or "png"')
     if unknown := next((name for name in value if name not in PredictRequest.model_fields), None):
-        raise not_understood(f"{unknown[:30]}: there is no such field; there is {', '.join(PredictRequest.model_fields)}")
+        raise not_understood(f"{unknown[:30]}: there is no such field; the fields are {', '.join(PredictRequest.model_fields)}")
     try:
         return PredictRequest.model_validate(value)
     except ValidationError as wrong:
@@ -135,7 +135,7 @@ def question(body: bytes) -> PredictRequest:
 
 
 def pixels(image: list[float]) -> NDArray[np.uint8]:
-    """Return the numbers of a checked image, shape ``(SIDE, SIDE)``; if none is over 1, they are shares of 255."""
+    """Return the pixels of a checked image, shape ``(SIDE, SIDE)``; if no number is over 1, they are shares of 255."""
     numbers = np.array(image, np.float64).reshape(SIDE, SIDE)
     return np.rint(numbers * (255 if numbers.max() <= 1 else 1)).astype(np.uint8)
 

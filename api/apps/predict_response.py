@@ -1,4 +1,4 @@
-"""The answer to an app: the digit, and what each model that was asked says (way 1). Pure."""
+"""Builds the answer to an app: the digit, and the prediction of each model that was asked (way 1). Pure."""
 
 from typing import Literal
 from uuid import UUID
@@ -20,13 +20,13 @@ class ModelPrediction(BaseModel):
 
 
 class NoPrediction(BaseModel):
-    """Why a model that was asked says nothing."""
+    """Why a model that was asked has no prediction."""
 
     error: str
 
 
 class Prediction(BaseModel):
-    """The digit, as the first of the models that were asked and answered sees it; and what each of them says."""
+    """The digit, by the first of the asked models that answered, and the prediction of each model."""
 
     digit: int
     confidence: float
@@ -37,13 +37,13 @@ class Prediction(BaseModel):
     """The probability of each digit, 0 to 9."""
     models: dict[str, ModelPrediction | NoPrediction]
     left_out: dict[str, str]
-    """On `everyone`: who is not in it, and why."""
+    """On `everyone`: the models that it leaves out, and why."""
     ink: Literal["dark", "light"] | None
     """What was taken for ink on an image or PNG; null for strokes."""
     ms: float
     """Milliseconds from the whole request to the answer."""
     drawing_id: UUID
-    """Names the question in logs."""
+    """The id of the request in logs."""
 
     @classmethod
     def of(
@@ -52,10 +52,10 @@ class Prediction(BaseModel):
         """Make the prediction from some guesses; ``ms`` is set later.
 
         Args:
-            names: The models that were asked for, in order; at least one has answered.
+            names: The requested models, in order; at least one has answered.
             guesses: The guesses by model.
             silent: Why each of the other models gave no answer.
-            drawing_id: The id of the drawing that was asked about.
+            drawing_id: The id of the drawing.
             dark: Whether its ink was dark; None: it was given as strokes.
         """
         first = next(guesses[name] for name in names if name in guesses)

@@ -1,7 +1,7 @@
-"""Predictions for apps: a drawing in, a digit out (way 1). An app developer needs no machine learning for it.
+"""Makes predictions for apps: a drawing in, a digit out (way 1). An app developer needs no machine learning for it.
 
-A prediction goes the way of a player's drawing: over the bus, as a probe, which is answered like a drawing and never scored or
-learned from, and its answers come back through `api.relay`. Nothing is kept: a request that is sent twice is answered twice.
+A request goes the way of a player's drawing: over the bus, as a probe, which is answered like a drawing and never scored or
+learned from; its answers come back through `api.relay`. Nothing is kept: a request that is sent twice is answered twice.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from api.apps.predict_docs import unknown_model
 from api.apps.predict_request import ALL, CHAMPION, MAX_NAMES, PredictRequest, Problem, decoded, not_understood, pixels
 from api.apps.predict_response import Prediction
 from api.folds.model_board import ModelBoard
-from api.probes import Asked, Probes
+from api.probes import ProbeAnswers, Probes
 from contracts.drawing import SIDE, DrawingError, framed, ink
 from contracts.events import BLEND, DrawingSubmitted
 
 MAX_OPEN: Final = 64
-"""Predictions that may be under way at once, counted from before the body is read; one more is refused with 503."""
+"""How many predictions may be under way at once, counted from before the body is read; one more is refused with 503."""
 SLACK_S: Final = 0.5
 """How much longer than a drawing's budget a prediction waits."""
 
@@ -74,7 +74,7 @@ class Predictor:
 
         Args:
             app: The name of the app that asks.
-            request: What `predict_request.question` has read.
+            request: What `predict_request.read_request` has read.
 
         Raises:
             Problem: If it cannot be read, or nobody answered.
@@ -113,7 +113,7 @@ class Predictor:
             models=None if BLEND in asked else asked,  # the blend needs every model's guess
             **{"strokes": [], "width": float(SIDE), "height": float(SIDE)} | drawing,
         )
-        heard = await self._ask(probe, asked) if asked else Asked(frozenset())
+        heard = await self._ask(probe, asked) if asked else ProbeAnswers(frozenset())
         silent = dict.fromkeys(heard.silent, "it did not answer in time") | heard.misses | absent
         if not any(name in heard.guesses for name in names):
             why = "; ".join(f"{name}: {silent[name]}" for name in names)
@@ -122,25 +122,25 @@ class Predictor:
             raise Problem(504 if heard.silent else 503, "No answer", detail, {"Retry-After": "1"}, missing=missing)
         return Prediction.of(names, heard.guesses, silent, probe.drawing_id, dark)
 
-    async def _ask(self, probe: DrawingSubmitted, models: Collection[str]) -> Asked:
+    async def _ask(self, probe: DrawingSubmitted, models: Collection[str]) -> ProbeAnswers:
         """Gather the answers of ``models`` that come in time.
 
         Raises:
-            Problem: If the log does not take the question.
+            Problem: If the log does not take the drawing.
         """
-        with self._probes.ask(probe, models) as question:
+        with self._probes.ask(probe, models) as published:
             try:
                 async with asyncio.timeout(self._patience_s):
-                    await asyncio.shield(question.kept)
-                    await question.complete()
+                    await asyncio.shield(published.kept)
+                    await published.complete()
             except TimeoutError:
-                if not question.kept.done():
-                    late = "the log did not take the question: ask again in some seconds"
+                if not published.kept.done():
+                    late = "the log did not take the drawing: ask again in some seconds"
                     raise Problem(503, "Unavailable", late) from None
             except RuntimeError as failure:
-                refused = f"the log refuses questions ({failure}): ask again in some seconds"
+                refused = f"the log refuses drawings ({failure}): ask again in some seconds"
                 raise Problem(503, "Unavailable", refused) from failure
-            return question.asked
+            return published.answers
 
 
 def chosen(wish: str | Sequence[str], board: ModelBoard) -> tuple[list[str], dict[str, str]]:
@@ -163,7 +163,7 @@ def chosen(wish: str | Sequence[str], board: ModelBoard) -> tuple[list[str], dic
     absent = {}
     for name in names:
         if board.part(name) != "shown":
-            absent[name] = f"the policy does not show it (its part is {board.part(name)})"
+            absent[name] = f"the policy does not show this model (its part is {board.part(name)})"
         elif (why := board.absence(name)) is not None:
             absent[name] = why
     return names, absent

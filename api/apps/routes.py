@@ -1,4 +1,4 @@
-"""`POST /api/predict` over HTTP: who asks, what they ask, and the answer or the problem (way 1)."""
+"""Serves `POST /api/predict`: checks the key, reads the request, and sends the prediction or a problem (way 1)."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.apps.access import Access
 from api.apps.predict_docs import OPENAPI, answers
-from api.apps.predict_request import CHAMPION, MAX_BODY, Problem, question
+from api.apps.predict_request import CHAMPION, MAX_BODY, Problem, read_request
 from api.apps.predict_response import Prediction
 from api.apps.predictor import Predictor
 from api.metrics import Metrics
@@ -25,7 +25,7 @@ BODY_S: Final = 10.0
 """How long an app may take to send its body, in seconds."""
 PATH: Final = "/api/predict"
 EXPOSED: Final = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After")
-"""Headers that a page of another origin may read."""
+"""The headers that a page of another origin may read."""
 
 
 def predict_router(
@@ -34,7 +34,7 @@ def predict_router(
     """Build the route for apps.
 
     Args:
-        access: Says who may ask.
+        access: Decides which app may ask.
         predictor: Asks the models.
         metrics: Counts answers by status.
         origins: The pages, besides the game's own, that may ask from a browser.
@@ -42,7 +42,7 @@ def predict_router(
     """
 
     class CorsRoute(APIRoute):
-        """Lets the pages of other origins ask, by Starlette's middleware around this route alone."""
+        """Lets pages of other origins ask: Starlette's middleware, around this route alone."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
@@ -64,11 +64,11 @@ def predict_router(
         max_body_size=1 << 40,  # `_body` has a limit of its own, and refuses in the form of this route
         dependencies=[
             Depends(APIKeyHeader(name="X-API-Key", auto_error=False)),
-            Depends(HTTPBearer(auto_error=False, description="the operators' token; of an app, its key")),
+            Depends(HTTPBearer(auto_error=False, description="the operators' token; for apps, the API key")),
         ],
     )
     async def predict_route(request: Request) -> Response:
-        """What digit is it? Give a drawing as strokes, as 28 x 28 numbers or as a PNG; the models that you name answer."""
+        """Predict the digit of a drawing, given as strokes, as 28 x 28 numbers or as a PNG, with the models that you name."""
         began, headers = time.perf_counter(), {}
         try:
             caller = access.let_in(request)
@@ -91,7 +91,7 @@ async def _predict(predictor: Predictor, app: str, request: Request) -> Predicti
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "image/png":
         models = (request.query_params.get("models") or CHAMPION).split(",")
         return await predictor.predict_png(app, body, models[0] if len(models) == 1 else models)
-    return await predictor.predict(app, question(body))
+    return await predictor.predict(app, read_request(body))
 
 
 async def _body(request: Request) -> bytes:
@@ -116,5 +116,5 @@ async def _body(request: Request) -> bytes:
         late = f"the body did not come within {BODY_S:.0f} s: send it at once"
         raise Problem(408, "Too slow", late, {"Connection": "close"}) from None
     except ClientDisconnect:
-        raise Problem(400, "Gone", "the app went away in the middle of its body: ask again") from None
+        raise Problem(400, "Gone", "the connection was closed in the middle of the body: ask again") from None
     return bytes(body)

@@ -1,6 +1,6 @@
-"""The outcomes of operators' commands: a fold of commands.v1, and of the rebuilds on models.v1 (way 3, OPERATE).
+"""Folds commands.v1, and the rebuilds on models.v1, into the outcomes of operators' commands (way 3, OPERATE).
 
-Pure and bounded: the oldest goes first. Twice is harmless: a command is known by its id, and its outcome is said once.
+Pure and bounded: the oldest goes first. Twice is harmless: a command is known by its id, and has one outcome.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ MAX_COMMANDS: Final = 1000
 
 
 class CommandState(BaseModel):
-    """A command, and what became of it."""
+    """The state of a command."""
 
     command_id: UUID
     type: str
@@ -26,9 +26,9 @@ class CommandState(BaseModel):
     outcome: Literal["pending", "done", "refused", "failed"] = "pending"
     message: str = ""
     step: str | None = None
-    """The step that a rebuild is in."""
+    """The current step of a rebuild."""
     fraction: float | None = None
-    """How much of a rebuild is done, 0..1."""
+    """The share of a rebuild that is done, 0..1."""
 
 
 class CommandStatus:
@@ -49,7 +49,7 @@ class CommandStatus:
             self._ends[event.command_id] = event
 
     def state(self, command_id: UUID) -> CommandState | None:
-        """Return what is known of a command; None if nothing is."""
+        """Return the state of a command; None if it is not known."""
         command, end = self._commands.get(command_id), self._ends.get(command_id)
         if command is None:
             return None

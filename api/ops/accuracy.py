@@ -1,4 +1,4 @@
-"""Computes how certain a share of right guesses is, given their number (way 3, OPERATE). Pure."""
+"""Computes the share of right guesses, and how certain it is given their number (way 3, OPERATE). Pure."""
 
 import math
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 from pydantic import BaseModel
 
 Z: Final = 1.96
-"""95 per cent of a normal distribution lie within so many standard deviations."""
+"""Within this many standard deviations lie 95 per cent of a normal distribution."""
 
 
 class Accuracy(BaseModel):
-    """How often players said that it was right, with the 95 per cent interval; None where nothing was counted."""
+    """How often players said that a version was right, with the 95 per cent interval; None if nothing was counted."""
 
     n: int
     correct: int

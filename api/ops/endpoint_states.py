@@ -1,4 +1,4 @@
-"""The endpoints of the batch models as a cloud console shows them: a read-only view of the board (way 3, OPERATE)."""
+"""Shows the batch models' endpoints, as a cloud console does: a read-only view of the board (way 3, OPERATE)."""
 
 from datetime import datetime
 from typing import Literal
@@ -18,17 +18,17 @@ class EndpointVariant(BaseModel):
     version: str
     role: Literal["champion", "previous", "canary", "shadow", "other"]
     weight: float
-    """Its share of the invocations that name no variant is this over the sum."""
+    """Its share of the invocations that name no variant is this over the sum of all weights."""
     players: float
-    """The share of the players that it answers, 0..1."""
+    """The share of the players that the variant answers, 0..1."""
     instances: int
     instance_type: str
     provenance: LibraryVersion | None = Field(serialization_alias="papers")
-    """The version as the library has it: ARN, digest, lineage, live accuracy; None: it has no such version yet."""
+    """The version as the library shows it: ARN, digest, lineage, live accuracy; None: the library has no such version yet."""
 
 
 class CallLatency(BaseModel):
-    """How long the endpoint took to answer, over the last final guesses."""
+    """The latency of the endpoint, over the last final guesses."""
 
     n: int
     p50_ms: float
@@ -44,21 +44,21 @@ class EndpointState(BaseModel):
     """The model's colour; this and the next are as in `ModelState`."""
     order: int
     standing: Standing
-    """How the model stands among the models; see `LibraryModel`."""
+    """The standing of the model; see `LibraryModel`."""
     endpoint: str
     arn: str
     status: str
-    """SageMaker's own status; ``Unavailable``: it cannot be served here; ``Unknown``: it was not seen yet."""
+    """SageMaker's own status; ``Unavailable``: the model cannot be served here; ``Unknown``: it was not seen yet."""
     reason: str
     created: datetime | None
     modified: datetime | None
     seen: datetime | None
     resting: str | None
-    """Why the router does not ask it at the moment."""
+    """Why the router does not ask the model at the moment."""
     resting_since: datetime | None
     unavailable: str | None
     cost_per_hour_usd: float | None
-    """What it costs, by AWS's list price of its instances."""
+    """What the endpoint costs, by AWS's list price of its instances."""
     variants: list[EndpointVariant]
     latency: CallLatency | None
 

@@ -1,4 +1,4 @@
-"""The model library as a cloud console shows it: a read-only view of the board (way 3, OPERATE)."""
+"""Shows the model library, as a cloud console does: a read-only view of the board (way 3, OPERATE)."""
 
 from datetime import datetime
 from typing import Literal
@@ -19,9 +19,9 @@ from contracts.events import (
 )
 
 Standing = Literal["champion", "challenger", "shadow", "off"]
-"""A model's standing: players see it first, or beside the first, or it answers unseen, or it is not asked."""
+"""A model's standing: shown first; shown beside the first; asked and scored but not shown; not asked."""
 VersionStatus = Literal["champion", "previous", "canary", "shadow", "approved", "refused", "failed"]
-"""How a version stands among its model's versions."""
+"""The status of a version among its model's versions."""
 
 
 class LibraryVersion(BaseModel):
@@ -37,12 +37,12 @@ class LibraryVersion(BaseModel):
     artifact: str
     """Where the artifact is: an S3 URI."""
     lineage: dict[str, str]
-    """Its lineage: all it takes to make it again."""
+    """All it takes to make the version again."""
     metrics: dict[str, float]
     gate: str
-    """Why it may, or may not, reach players."""
+    """Why the version may, or may not, reach players."""
     failed: str
-    """Why it was taken away from players; empty: it was not, or was promoted again since."""
+    """Why the version was withdrawn from players; empty: it was not, or was promoted again since."""
     live: Accuracy
     """Its accuracy on guesses that players were shown."""
     as_shadow: Accuracy
@@ -64,9 +64,9 @@ class LibraryModel(ModelState):
     """A model with all its versions."""
 
     standing: Standing
-    """While a bandit leads, all that are shown are challengers: it picks its champion anew for each player."""
+    """While a bandit leads, all shown models are challengers: it picks a champion for each player."""
     cost_per_hour_usd: float | None
-    """What its endpoint costs by AWS's list price of its instances; None: it has none, or none was seen yet."""
+    """What the endpoint costs, by AWS's list price of its instances; None: there is none, or none was seen yet."""
     previous: str | None
     """The last good version, which answers when the champion fails."""
     candidate: Candidate | None
@@ -76,7 +76,7 @@ class LibraryModel(ModelState):
 
 
 def standing(board: ModelBoard, model: str) -> Standing:
-    """Return how a model stands by the policy."""
+    """Return the standing of a model by the policy."""
     part = board.part(model)
     if part != "shown":
         return part

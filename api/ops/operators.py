@@ -10,7 +10,7 @@ from api.limits import address_of
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is refused."""
+    """The reason why a request is refused."""
 
     status: int
     why: str
@@ -18,7 +18,7 @@ class Refusal:
 
 
 class Operators:
-    """Knows operators by their token, which is compared in constant time."""
+    """Recognizes operators by their token, which is compared in constant time."""
 
     def __init__(self, token: str | None) -> None:
         """Keep the token; None: nobody is an operator."""
@@ -26,7 +26,7 @@ class Operators:
         self._tries = Tries()
 
     def refusal(self, authorization: str | None, host: str, now: float) -> Refusal | None:
-        """Say why a request is not an operator's; None: it is.
+        """Return why a request is not an operator's; None: it is.
 
         Args:
             authorization: The value of the Authorization header.
@@ -38,7 +38,7 @@ class Operators:
         scheme, _, given = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():
             say = {"WWW-Authenticate": "Bearer"}
-            return Refusal(401, "say who you are: Authorization: Bearer <operator token>", say)
+            return Refusal(401, "send the operator token: Authorization: Bearer <operator token>", say)
         right = hmac.compare_digest(digest(given.strip()), self._token)
         if wait_s := self._tries.wait(address_of(host), "operator" if right else None, now):
             again = {"Retry-After": str(math.ceil(wait_s))}

@@ -1,7 +1,7 @@
 """Lists, shows, repairs and replays rejected messages for operators (OPERATE).
 
-rejected.v1 is read on request, from its end back as far as the request says: nothing of it is kept in memory, since each record
-may be a megabyte. Repairs and replays are events of the same topic, so later requests see them. Twice is harmless: a
+Each request reads rejected.v1 from its end back, as far as the request says: nothing is kept in memory, since each record may
+be a megabyte. Repairs and replays are events of the same topic, so later requests see them. Twice is harmless: a
 replayed event keeps its ids.
 """
 
@@ -28,15 +28,15 @@ from contracts.records import read
 WITHIN_S: Final = 5.0
 """How long to wait for the broker's acknowledgement."""
 READ_S: Final = 8.0
-"""How long reading rejected.v1 may take; records that were not reached by then are not listed."""
+"""How long reading rejected.v1 may take; later records are not listed."""
 SHOWN: Final = 1000
-"""How many characters of a value or an error a list shows."""
+"""How many characters of a value or an error the list shows."""
 
 log = structlog.get_logger(__name__)
 
 
-class Refused(ValueError):
-    """The request cannot be carried out on this message; the text says why, and what can be done."""
+class RepairRefused(ValueError):
+    """A message cannot be repaired or replayed as requested; the text says why, and what to do."""
 
 
 @dataclass(slots=True)
@@ -44,9 +44,9 @@ class Case:
     """A rejected message, with its repairs and replays."""
 
     rejected: MessageRejected
-    """The rejection; in a list it has only the beginning of its value."""
+    """The rejection; in the list it has only the beginning of its value."""
     whole: bool
-    """Whether all of it was kept."""
+    """Whether the whole message was kept."""
     times: int
     """How often it was rejected: a stage that reads it again rejects it again."""
     repaired: bytes | None = None
@@ -58,46 +58,48 @@ class Case:
         return "replayed" if self.replayed else "repaired" if self.repaired is not None else "open"
 
     def event(self) -> Event:
-        """Return the event that the message is now.
+        """Return the event that the message is now, repaired or not.
 
         Raises:
-            Refused: If it is no event, or not all of it was kept.
+            RepairRefused: If the message is no event, or was not kept whole.
         """
         if self.repaired is None and not self.whole:
-            raise Refused(f"{_cut(self.rejected)}: give the whole message with --value")
+            raise RepairRefused(f"{_cut(self.rejected)}: give the whole message with --value")
         value = self.rejected.value if self.repaired is None else self.repaired
         try:
             return decode(self.rejected.source, None if self.rejected.null and self.repaired is None else value)
         except UnknownEvent as wrong:
-            raise Refused(f"{_line(wrong)}; repair it first") from wrong
+            raise RepairRefused(f"{_line(wrong)}; repair it first") from wrong
 
     def mended(self, value: str | None, fields: Mapping[str, Any]) -> bytes:
         """Return the repaired message.
 
         Args:
-            value: The whole new message; None: the one that is kept.
+            value: The whole new message; None: the kept one.
             fields: Replace the top-level fields of the same name.
 
         Raises:
-            Refused: If it would be no event of its topic, or what is kept is not all of it.
+            RepairRefused: If the result is no event of its topic, or the message was not kept whole.
         """
         whole = value.encode() if value is not None else self.repaired
         if whole is None:
             if not self.whole:
-                raise Refused(f"{_cut(self.rejected)}: a field of the rest cannot be set, give the whole message with --value")
+                raise RepairRefused(
+                    f"{_cut(self.rejected)}: a field of the rest cannot be set, give the whole message with --value"
+                )
             whole = self.rejected.value
         if fields:
             try:
                 message = json.loads(whole)
             except ValueError as wrong:
-                raise Refused(f"what is kept is no JSON ({wrong}): give the whole message with --value") from wrong
+                raise RepairRefused(f"what is kept is no JSON ({wrong}): give the whole message with --value") from wrong
             if not isinstance(message, dict):
-                raise Refused("what is kept is no JSON object: give the whole message with --value")
+                raise RepairRefused("what is kept is no JSON object: give the whole message with --value")
             whole = json.dumps(message | dict(fields), allow_nan=False).encode()
         try:
             decode(self.rejected.source, whole)
         except UnknownEvent as wrong:
-            raise Refused(f"so it would be no event either: {_line(wrong)}") from wrong
+            raise RepairRefused(f"so it would be no event either: {_line(wrong)}") from wrong
         return whole
 
 
@@ -110,7 +112,7 @@ def _line(wrong: Exception) -> str:
 
 
 class Rejected(BaseModel):
-    """A message that was rejected."""
+    """A rejected message."""
 
     rejection_id: UUID
     at: datetime
@@ -121,7 +123,7 @@ class Rejected(BaseModel):
     size: int
     null: bool
     whole: bool
-    """Whether all of it was kept, so that it can be replayed."""
+    """Whether the whole message was kept, so that it can be replayed."""
     stage: str
     error: str
     times: int
@@ -131,7 +133,7 @@ class Rejected(BaseModel):
 
 
 class RejectedWhole(Rejected):
-    """All that is kept of it."""
+    """A rejected message in full."""
 
     digest: str
     value: str
@@ -140,14 +142,14 @@ class RejectedWhole(Rejected):
 
 
 class Mend(BaseModel):
-    """How a message is to be repaired."""
+    """A repair of a message."""
 
     model_config = ConfigDict(extra="forbid")
 
     value: str | None = Field(None, max_length=60_000)
-    """The whole message; not given: what is kept of it."""
+    """The whole new message; not given: the kept one."""
     fields: dict[str, Any] = {}
-    """Top-level fields, put in the place of those of the same name."""
+    """Top-level fields that replace those of the same name."""
     reason: str = Field("", max_length=500)
 
     @model_validator(mode="after")
@@ -158,7 +160,7 @@ class Mend(BaseModel):
 
 
 class Replayed(BaseModel):
-    """Where the replayed message lies now."""
+    """The place of the replayed message on the log."""
 
     rejection_id: UUID
     topic: str
@@ -199,7 +201,7 @@ def _fold(found: dict[UUID, Case], event: object, wanted: Collection[UUID]) -> N
 
 
 def told(case: Case, size: int) -> Rejected:
-    """Return a case as a list shows it."""
+    """Return a case as the list shows it."""
     rejected = case.rejected
     return Rejected(
         rejection_id=rejected.rejection_id,
@@ -222,10 +224,13 @@ def told(case: Case, size: int) -> Rejected:
 def rejected_router(
     commands: APIRouter, bus: Bus, metrics: Metrics, operator: Callable[..., str], refusals: dict[int | str, dict[str, Any]]
 ) -> None:
-    """Add the routes to those that only operators may use."""
+    """Add the routes for rejected messages to those of operators."""
     Operator = Annotated[str, Depends(operator)]  # noqa: N806 - a type
-    Last = Annotated[int, Query(ge=1, le=20_000, description="records of rejected.v1 that are looked at, the newest")]  # noqa: N806
-    responses = refusals | {404: {"description": "None such among those looked at"}, 409: {"description": "It cannot be done"}}
+    Last = Annotated[int, Query(ge=1, le=20_000, description="how many of the newest records of rejected.v1 to search")]  # noqa: N806
+    responses = refusals | {
+        404: {"description": "No such message among the searched records"},
+        409: {"description": "The message cannot be repaired or replayed like this"},
+    }
     reading = asyncio.Semaphore(2)  # a reader may hold up to 50 MB
 
     async def look(last: int, *wanted: UUID) -> dict[UUID, Case]:
@@ -257,7 +262,7 @@ def rejected_router(
         _: Operator, topic: str | None = None, stage: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 50,
         last: Last = 1000,
     ) -> list[Rejected]:  # fmt: skip
-        """Messages that nobody could handle, the newest first."""
+        """List the rejected messages, the newest first."""
         found = [
             case
             for case in (await look(last)).values()
@@ -267,7 +272,7 @@ def rejected_router(
 
     @commands.get("/api/ops/rejected/{rejection_id}", tags=["operators"], responses=responses)
     async def show(rejection_id: UUID, _: Operator, last: Last = 20_000) -> RejectedWhole:
-        """One of them, with all that is kept of it."""
+        """Return a rejected message in full."""
         case = await one(rejection_id, last)
         repaired = None if case.repaired is None else case.repaired.decode("utf-8", "replace")
         value = base64.b64encode(case.rejected.value).decode()
@@ -275,11 +280,11 @@ def rejected_router(
 
     @commands.post("/api/ops/rejected/{rejection_id}/repair", tags=["operators"], responses=responses)
     async def repair(rejection_id: UUID, mend: Mend, by: Operator, last: Last = 20_000) -> RejectedWhole:
-        """Keep a message as it should have been; it must be an event of its topic."""
+        """Repair a message: keep what it should have been, which must be an event of its topic."""
         case = await one(rejection_id, last)
         try:
             value = case.mended(mend.value, mend.fields)
-        except (Refused, ValueError) as refused:
+        except (RepairRefused, ValueError) as refused:
             audited("MessageRepaired", 409, rejection_id, by, reason=mend.reason)
             raise HTTPException(409, str(refused)) from refused
         source = case.rejected.source
@@ -293,11 +298,11 @@ def rejected_router(
 
     @commands.post("/api/ops/rejected/{rejection_id}/replay", tags=["operators"], responses=responses)
     async def replay(rejection_id: UUID, by: Operator, last: Last = 20_000) -> Replayed:
-        """Put the message, repaired if it was, on its topic again."""
+        """Publish the message, repaired or not, on its topic again."""
         case = await one(rejection_id, last)
         try:
             event = case.event()
-        except Refused as refused:
+        except RepairRefused as refused:
             audited("MessageReplayed", 409, rejection_id, by)
             raise HTTPException(409, str(refused)) from refused
         at = await kept(event)

@@ -1,7 +1,7 @@
-"""The operators' door: commands over HTTP with a bearer token, each audited; read-only queries for everybody (way 3, OPERATE).
+"""Builds the operators' HTTP routes: audited commands with a bearer token, read-only queries for everybody (way 3, OPERATE).
 
-The command line uses these routes too, so there is one way in and one audit log. A command is on the log before its request is
-answered; whoever carries it out publishes its outcome, which `GET /api/ops/commands/{id}` returns.
+The command line uses these routes too, so there is one audit log. A command is on the log before its request is answered;
+the trainer publishes its outcome, which `GET /api/ops/commands/{id}` returns.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ class _CommandRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     reason: str = Field("", max_length=500)
-    """Why; it is kept with the command."""
+    """Why the command is given; kept with it."""
 
 
 class _ModelRequest(_CommandRequest):
@@ -69,7 +69,7 @@ class RetrainRequest(_ModelRequest):
     """Rebuild a batch model from its base and all feedback so far."""
 
     base: bool = False
-    """From MNIST alone: players' drawings are left out."""
+    """Whether to train on MNIST alone, without players' drawings."""
 
 
 class PromoteRequest(_ModelRequest):
@@ -82,29 +82,29 @@ class RollBackRequest(_ModelRequest):
     """Let an earlier version answer again."""
 
     version: Version | None = None
-    """The version that is to answer; None: the last good one."""
+    """The version to return to; None: the last good one."""
 
 
 class TryRequest(_ModelRequest):
-    """Put a version beside its model's champion, or take the one that is there away."""
+    """Put a version beside its model's champion, or remove the candidate."""
 
     role: Literal["canary", "shadow", "none"]
     version: Version | None = None
     """The version; None if `role` is none."""
     share: Probability = 0.0
-    """The share of the players that a canary answers: over 0, at most 1."""
+    """The share of the players that a canary answers: above 0, at most 1."""
 
     @model_validator(mode="after")
     def _whole(self) -> "TryRequest":
         if self.role != "none" and self.version is None:
             raise ValueError(f"a {self.role} has a version")
         if (self.role == "canary") != (self.share > 0):
-            raise ValueError("a canary has a share of the players over 0, and nobody else has one")
+            raise ValueError("a canary needs a share of the players above 0, and nothing else has a share")
         return self
 
 
 class PolicyRequest(_CommandRequest):
-    """Change who guesses and who is shown first; what is left out stays as it is."""
+    """Change which models guess and which is shown first; fields that are left out change nothing."""
 
     lead: str | None = None
     """A model, or ``bandit``."""
@@ -113,29 +113,29 @@ class PolicyRequest(_CommandRequest):
     @model_validator(mode="after")
     def _something(self) -> "PolicyRequest":
         if self.lead is None and not self.parts:
-            raise ValueError("say a lead, or parts, or both")
+            raise ValueError("give a lead, or parts, or both")
         return self
 
 
 class Accepted(BaseModel):
-    """The command is on the log."""
+    """A command was put on the log."""
 
     command_id: str
 
 
 class Healthy(BaseModel):
-    """Whether a drawing is answered by every model that is shown, and a correction learned."""
+    """The health of the game: whether every model that is shown answers a drawing, and a correction is learned."""
 
     status: Status
-    """``degraded``: it can be played, and something is missing; ``unavailable``: it cannot."""
+    """``degraded``: the game can be played, but something is missing; ``unavailable``: it cannot be played."""
     missing: dict[str, str]
     """What is missing, and the cause: models by name, ``learning``, ``router``, ``kafka``."""
     titles: dict[str, str] = {}
     """The titles of the missing models, in the order in which they are shown."""
     reason: str
-    """The same in one line."""
+    """What is missing and why, in one line."""
     age_s: float
-    """The age of the oldest answer behind this, in seconds."""
+    """The age of the oldest answer that this is based on, in seconds."""
 
 
 def _examples(*bodies: dict[str, Any]) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def known(request: _ModelRequest | PolicyRequest, roster: Roster) -> dict[str, A
 
 
 async def not_valid(_: Request, wrong: Exception) -> Response:
-    """Say what is wrong with a request without quoting it: NaN and lone surrogates cannot be sent back."""
+    """Return what is wrong with a request, without quoting it: NaN and lone surrogates cannot be sent back."""
     assert isinstance(wrong, RequestValidationError)
     told = [{"type": one["type"], "loc": one["loc"], "msg": one["msg"]} for one in wrong.errors()]
     return Response(json.dumps({"detail": told}), 422, media_type="application/json")
@@ -198,7 +198,7 @@ def router(
     bearer = HTTPBearer(auto_error=False, description="settings.operator_token")
 
     class OperatorsRoute(APIRoute):
-        """Lets nobody but operators in, before anything of the body is read."""
+        """Admits operators only, before anything of the body is read."""
 
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
             handle = super().get_route_handler()
@@ -215,7 +215,7 @@ def router(
             return guarded
 
     def operator(request: Request, _: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> str:
-        """Return who gives the command."""
+        """Return the name of the operator who gives the command."""
         return f"operator@{request.client.host if request.client else 'unknown'}"
 
     commands = APIRouter(route_class=OperatorsRoute)
@@ -249,7 +249,7 @@ def router(
 
     @ordering("retrain", {"target": "xgboost", "reason": "a week of corrections"}, {"target": "mxnet", "base": True})
     async def retrain(request: RetrainRequest, by: Operator) -> Accepted:
-        """Rebuild a batch model. /ws/watch, and the command's outcome, say how far it is."""
+        """Rebuild a batch model. /ws/watch and the state of the command show the progress."""
         return await put(RetrainModel(command_id=uuid4(), by=by, **known(request, board.roster)))
 
     @ordering("promote", {"target": "xgboost", "version": "3"})
@@ -259,7 +259,7 @@ def router(
 
     @ordering("rollback", {"target": "xgboost"}, {"target": "xgboost", "version": "base1", "reason": "it confuses 4 and 9"})
     async def roll_back(request: RollBackRequest, by: Operator) -> Accepted:
-        """Let an earlier version answer again: the last good one, where none is named."""
+        """Let an earlier version answer again: the named one, or else the last good one."""
         return await put(RollBackModel(command_id=uuid4(), by=by, **known(request, board.roster)))
 
     @ordering(
@@ -269,19 +269,19 @@ def router(
         {"target": "xgboost", "role": "none"},
     )
     async def try_version(request: TryRequest, by: Operator) -> Accepted:
-        """Let a version answer a share of the players, or be asked and scored and never shown; or take it away again."""
+        """Try a version as a canary, which answers a share of the players, or as a shadow, which is not shown; or end that."""
         return await put(TryVersion(command_id=uuid4(), by=by, **known(request, board.roster)))
 
     @ordering("policy", {"lead": "bandit"}, {"lead": "xgboost", "parts": {"kmeans": "shadow", "mxnet": "off"}})
     async def set_policy(request: PolicyRequest, by: Operator) -> Accepted:
-        """Change who guesses, and who is shown first."""
+        """Change which models guess, and which is shown first."""
         return await put(SetPolicy(command_id=uuid4(), by=by, **known(request, board.roster)))
 
     @commands.get(
         "/api/ops/commands/{command_id}", tags=["operators"], responses=_REFUSALS | {404: {"description": "None such"}}
     )
     async def command(command_id: UUID, _: Operator) -> CommandState:
-        """What became of a command."""
+        """Return the state of a command."""
         state = command_status.state(command_id)
         if state is None:
             raise HTTPException(404, f"no command {command_id} in the last week")
@@ -289,22 +289,22 @@ def router(
 
     @routes.get("/api/models", tags=["queries"])
     async def models() -> list[LibraryModel]:
-        """The model library: every model with all its versions, what they are made of, and how often each was right."""
+        """Return the model library: every model with all its versions, what they are made of, and how often each was right."""
         return library(board)
 
     @routes.get("/api/endpoints", tags=["queries"])
     async def endpoint_states() -> list[EndpointState]:
-        """The endpoint of every batch model, as it was last seen: variants, cost, latency, and whether it rests."""
+        """Return the endpoint of every batch model, as last seen: variants, cost, latency, and whether it rests."""
         return endpoints(board, latency)
 
     @routes.get("/api/routing", tags=["queries"])
     async def routing_state() -> RoutingState:
-        """Who guesses, who is shown first, which versions are tried, and the routing tables that guesses name."""
+        """Return which models guess, which is shown first, which versions are tried, and the routing tables in use."""
         return routing(board, latency)
 
     @routes.get("/api/scores", tags=["queries"])
     async def scores() -> dict[str, Any]:
-        """How often each model was right, as counts, by model."""
+        """Return how often each model was right, as counts by model."""
         return board.scores()
 
     def told(verdict: Verdict) -> Healthy:
@@ -315,12 +315,12 @@ def router(
 
     @routes.get("/api/health", tags=["queries"])
     async def told_health() -> Healthy:
-        """What /healthz says, for pages: always with status 200, since a browser reports any other as a fault of the page."""
+        """Return what /healthz returns, but always with status 200: a browser reports any other as a fault of the page."""
         return told(await health.check(PAGES_S))
 
     @routes.get("/healthz", tags=["queries"], responses={503: {"model": Healthy}})
     async def healthz(response: Response) -> Healthy:
-        """200 when the game can be played, 503 when not; found out by asking, just now."""
+        """Check the health of the game now: 200 when it can be played, 503 when not."""
         verdict = await health.check()
         response.status_code = 503 if verdict.status is Status.UNAVAILABLE else 200
         return told(verdict)

@@ -1,4 +1,4 @@
-"""Who guesses and who is shown first, as a cloud console shows it: a read-only view of the board (way 3, OPERATE)."""
+"""Shows which models guess and which is shown first: a read-only view of the board (way 3, OPERATE)."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -12,14 +12,14 @@ from api.play.frames import ModelState
 from contracts.events import Part
 
 
-class CandidateOf(Candidate):
-    """A candidate, and whose."""
+class ModelCandidate(Candidate):
+    """A candidate, and the model that it belongs to."""
 
     model: str
 
 
 class TableInForce(BaseModel):
-    """A routing table that guesses have named of late."""
+    """A routing table that recent guesses name."""
 
     table: str
     guesses: int
@@ -27,7 +27,7 @@ class TableInForce(BaseModel):
 
 
 class RoutingState(BaseModel):
-    """Who guesses, and who is shown first."""
+    """Which models guess, and which is shown first."""
 
     lead: str
     """``bandit``, or the model that every player is shown first."""
@@ -39,9 +39,9 @@ class RoutingState(BaseModel):
     at: datetime | None
     """When the policy was set; None: it is the default."""
     models: list[ModelState]
-    candidates: list[CandidateOf]
+    candidates: list[ModelCandidate]
     tables: Annotated[list[TableInForce], Field(max_length=16)]
-    """The table that was named last comes first."""
+    """The routing tables; the one that was named last comes first."""
 
 
 def routing(board: ModelBoard, latencies: EndpointLatency) -> RoutingState:
@@ -56,7 +56,7 @@ def routing(board: ModelBoard, latencies: EndpointLatency) -> RoutingState:
         note=policy.note,
         at=policy.at if policy.at > datetime.fromtimestamp(0, UTC) else None,
         models=board.states(),
-        candidates=[CandidateOf(model=model, **candidate.model_dump()) for model, candidate in tried if candidate],
+        candidates=[ModelCandidate(model=model, **candidate.model_dump()) for model, candidate in tried if candidate],
         tables=[
             TableInForce(table=name, guesses=use.guesses, last_at=use.last) for name, use in latencies.tables().items() if name
         ],

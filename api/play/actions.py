@@ -7,7 +7,7 @@ from contracts.events import Event
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
+class SendToSocket:
     """Send a frame to this socket."""
 
     text: str
@@ -45,4 +45,4 @@ class Close:
     reason: str
 
 
-Action = Send | SendToRoom | Publish | LogRefusal | Close
+SessionAction = SendToSocket | SendToRoom | Publish | LogRefusal | Close

@@ -1,4 +1,4 @@
-"""The frames that players are sent over /ws/play, each defined once (ways 1 and 2). Pure; asyncapi.py shows these classes."""
+"""Defines every frame that the server sends to players over /ws/play (ways 1 and 2). Pure; asyncapi.py shows these classes."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
@@ -23,27 +23,27 @@ class _FromServer(BaseModel):
 
 
 class ModelState(BaseModel):
-    """A model as it stands now."""
+    """The current state of a model."""
 
     model_config = ConfigDict(frozen=True)
 
     model: str
     version: str | None
-    """The version that answers; None: there is none yet, or each guess names it (`yours`, `everyone`)."""
+    """The version that answers; None: there is none yet, or each guess names its own (`yours`, `everyone`)."""
     title: str
     kind: Kind
     hue: int | None
     """Its colour, in degrees on the circle of OKLCH; None: the colour of ink."""
     order: int
-    """Its place among all: the first has 0."""
+    """Its place in the list of models; the first has 0."""
     part: Part
     """Its part in the policy: players are shown no guess of a model that is not ``shown``."""
     lead: bool
-    """The policy shows it first; none has it: a bandit picks for each player, and each guess says whom."""
+    """Whether the policy shows the model first; if none leads, a bandit picks for each player, as each guess says."""
     resting: str | None = None
-    """Why it is not asked at the moment; it is tried again by itself."""
+    """Why the model is not asked at the moment; it is tried again automatically."""
     unavailable: str | None = None
-    """Why it cannot be served here; None: it can."""
+    """Why the model cannot be served here; None: it can."""
 
 
 class Joined(_FromServer):
@@ -52,14 +52,14 @@ class Joined(_FromServer):
     type: Literal["joined"] = "joined"
     player_id: str
     seat: str
-    """Signed; give it in the next `join` to be the same player. Good for 30 days."""
+    """A signed token; give it in the next `join` to be the same player. It is valid for 30 days."""
     room: str
     models: list[ModelState]
-    """All there are, in the order in which they are shown."""
+    """All models, in the order in which they are shown."""
 
 
 class Saved(_FromServer):
-    """A finished drawing is kept: the broker has acknowledged it."""
+    """A finished drawing is saved: the broker has acknowledged it."""
 
     type: Literal["saved"] = "saved"
     drawing_id: UUID
@@ -79,32 +79,32 @@ class Guess(_FromServer):
     """The probability of `label`."""
     probabilities: Annotated[list[float], Field(min_length=DIGITS, max_length=DIGITS)]
     final: bool
-    """Whether it answers the finished drawing."""
+    """Whether the guess answers the finished drawing."""
     hops: dict[str, float]
-    """Milliseconds: the router's hops, then `bus_out`; and `total` since this API had the frame, on finished drawings."""
+    """Milliseconds: the router's hops, then `bus_out`; on finished drawings also `total`, since the API received the frame."""
     fallback: str | None = None
-    """Why this model or version answered in the place of another."""
+    """Why this model or version answered in place of another."""
     role: Literal["champion", "canary"]
-    """Whether the version is the model's own, or one that is tried on some players."""
+    """``champion``: the model's own version; ``canary``: a version that is tried on some players."""
     lead: str | None = None
     """The model that this player is shown first for this drawing."""
     left_out: Annotated[dict[str, str], Field(min_length=1)] | None = None
-    """On the blend: who is not in it, and why."""
+    """On the blend: the models that it leaves out, and why."""
 
 
 class Missed(_FromServer):
-    """A model that gives no answer to a finished drawing; if one comes after all, it counts."""
+    """A model has not answered a finished drawing; if its answer comes after all, that counts."""
 
     type: Literal["missed"] = "missed"
     drawing_id: UUID
     model: str
     resting: bool
-    """Whether it was not even asked, after failures; it is tried again by itself."""
+    """Whether the model was not asked, since it rests after failures; it is tried again automatically."""
     why: str
 
 
 class Receipt(_FromServer):
-    """What a correction did to some models: one of the shared ones, one of the player's own, told when each has learned."""
+    """What a correction did: one frame for the shared models, one for the player's own, each sent when it has learned."""
 
     omitted: ClassVar[bool] = True
 
@@ -113,10 +113,10 @@ class Receipt(_FromServer):
     drawing_id: UUID
     outcome: Outcome
     stage: Literal["learner", "personal", "joiner"]
-    """The stage that wrote it: a correction has one receipt from each stage that it concerns."""
+    """The stage that sent the receipt; a correction has one receipt from each stage that it concerns."""
     models: dict[str, ModelChange]
     why: str | None = None
-    """Why a correction is refused."""
+    """Why the correction is refused."""
 
 
 ModelNews = Literal[
@@ -135,7 +135,7 @@ ModelNews = Literal[
 
 
 class ModelChanged(ModelState, _FromServer):
-    """Something changed about a model: the whole state after it. A ``published`` version does not answer yet."""
+    """A model has changed; the frame has its whole new state. A ``published`` version does not answer yet."""
 
     type: Literal["model"] = "model"
     event: ModelNews
@@ -143,7 +143,7 @@ class ModelChanged(ModelState, _FromServer):
 
 
 class RoomChanged(_FromServer):
-    """Who is in the room now, by name."""
+    """The players who are in the room now, by name."""
 
     type: Literal["room"] = "room"
     room: str
@@ -151,7 +151,7 @@ class RoomChanged(_FromServer):
 
 
 class Error(_FromServer):
-    """Something could not be done; the socket stays open."""
+    """A frame could not be handled; the socket stays open."""
 
     omitted: ClassVar[bool] = True
 
@@ -191,19 +191,19 @@ def guess_text(guess: GuessMade, hops: Mapping[str, float]) -> str:
 
 ERROR_CODES: Final[Mapping[str, str]] = {
     "not_text": "a binary frame",
-    "not_json": "a text frame that is no JSON object",
-    "unknown_type": "a type that this socket does not take",
-    "unknown_field": "a field that the message does not have",
-    "invalid": "a field that is missing, or not of its type or range",
-    "not_joined": "a message before `join`",
-    "already_joined": "a second `join` on one socket",
-    "bad_seat": "a seat that this server did not sign, or over 30 days ago: join with seat null",
-    "room_full": "a room with as many players as it takes",
-    "unknown_drawing": "a correction of another player's drawing; of one that is not on the log it gets a receipt: refused",
-    "taken": "a drawing_id that another player has used",
-    "too_fast": "more frames than a player can make; the frame was dropped",
-    "busy": "more than an address may ask for, perhaps by somebody else there; the frame was dropped: wait as it says",
-    "too_many": "more sockets than a player may have",
-    "unavailable": "not kept yet: the log is slow or away",
+    "not_json": "the frame is not a JSON object in text",
+    "unknown_type": "this socket does not accept the type",
+    "unknown_field": "the message has no such field",
+    "invalid": "a field is missing, or has a wrong type or range",
+    "not_joined": "the first message must be `join`",
+    "already_joined": "the socket has joined already",
+    "bad_seat": "this server did not sign the seat, or over 30 days ago: join with seat null",
+    "room_full": "the room is full",
+    "unknown_drawing": "the corrected drawing is another player's; if it is not on the log, a receipt says ``refused`` instead",
+    "taken": "another player has used this drawing_id",
+    "too_fast": "too many frames for a human player; the frame was dropped",
+    "busy": "too much from this address, perhaps by somebody else there; the frame was dropped: wait as the message says",
+    "too_many": "the player has too many sockets",
+    "unavailable": "the drawing or correction is not saved yet: the log is slow or away",
 }
-"""Every code of an error frame, and when it comes."""
+"""Every code of an error frame, and when it is sent."""

@@ -13,7 +13,7 @@ from api.folds.model_board import ModelBoard
 from api.folds.recent_drawings import RecentDrawings
 from api.limits import Guest
 from api.metrics import Metrics
-from api.play.actions import Action, Close, LogRefusal, Publish, Send, SendToRoom
+from api.play.actions import Close, LogRefusal, Publish, SendToRoom, SendToSocket, SessionAction
 from api.play.lobby import Lobby
 from api.play.messages import ROOM_LENGTH, ROOM_LETTERS
 from api.play.seats import Seats
@@ -107,10 +107,10 @@ class Game:
             for session in sessions:
                 self._connections[session].send(text)
 
-    def _carry_out(self, session: Session, actions: Iterable[Action]) -> None:
+    def _carry_out(self, session: Session, actions: Iterable[SessionAction]) -> None:
         for action in actions:
             match action:
-                case Send():
+                case SendToSocket():
                     if session in self._connections:
                         self._connections[session].send(action.text)
                 case SendToRoom():
@@ -152,7 +152,7 @@ class Game:
         if failure is None and isinstance(event, DrawingSubmitted) and event.final:
             self._metrics.saved.observe(self._clock() - began)
             for action in actions:  # every socket of the player is told, whichever it came from
-                if isinstance(action, Send):
+                if isinstance(action, SendToSocket):
                     self.deliver(event.player_id, action.text)
-            actions = [action for action in actions if not isinstance(action, Send)]
+            actions = [action for action in actions if not isinstance(action, SendToSocket)]
         self._carry_out(session, actions)

@@ -1,4 +1,4 @@
-"""The messages that players send over /ws/play, each defined once, and the only door for what a stranger sends (ways 1 and 2).
+"""Defines and parses the messages that players send over /ws/play; strangers' bytes come in here only (ways 1 and 2).
 
 Nothing is guessed: types are strict, unknown fields are refused by name. `parse` raises `Mistake` and nothing else. asyncapi.py
 shows the same classes as the public protocol. Pure.
@@ -16,16 +16,16 @@ from contracts.drawing import MAX_POINTS, MAX_SIDE, MAX_STROKES, Point, Strokes,
 from contracts.events import Digit
 
 MAX_FRAME: Final = 65_536
-"""Bytes of the largest frame; a larger one closes the socket with 1009."""
+"""The size of the largest frame in bytes; a larger one closes the socket with 1009."""
 MAX_NAME: Final = 32
-"""Characters of the longest name."""
+"""The length of the longest name in characters."""
 ROOM_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
 """The letters of room names: no vowels, so that no word comes out, and nothing that looks like a digit."""
 ROOM_LENGTH: Final = 4
 
 
 class Mistake(ValueError):
-    """A frame cannot be acted upon; it is the sender's fault, and an error frame says so."""
+    """A frame cannot be handled, by its sender's fault; an error frame says so."""
 
     def __init__(self, code: str, message: str, drawing_id: UUID | None = None) -> None:
         """Keep what is wrong.
@@ -33,7 +33,7 @@ class Mistake(ValueError):
         Args:
             code: For programs: one of `api.play.frames.ERROR_CODES`.
             message: For people: what is wrong and what to do.
-            drawing_id: The drawing it is about, where that could be read.
+            drawing_id: The drawing that the frame is about, if that could be read.
         """
         super().__init__(message)
         self.code = code
@@ -70,10 +70,10 @@ def drawable(strokes: Strokes) -> Strokes:
 
 _Stroke = Annotated[list[Annotated[Point, Field(fail_fast=True)]], Field(min_length=1, max_length=MAX_POINTS, fail_fast=True)]
 Drawable = Annotated[list[_Stroke], Field(min_length=1, max_length=MAX_STROKES, fail_fast=True), AfterValidator(drawable)]
-"""Strokes of a stranger, refused at the first mistake: an error for each of thousands of points holds up everybody."""
+"""Strokes of a stranger, refused at the first mistake: to report each of thousands of points would hold up everybody."""
 
 Id = Annotated[UUID, Field(strict=False)]
-"""A UUID that the sender made; it comes back in its canonical form (lower case, with hyphens)."""
+"""A UUID that the sender made; the server sends it back in canonical form (lower case, with hyphens)."""
 Side = Annotated[float, Field(gt=0, le=MAX_SIDE, allow_inf_nan=False)]
 
 
@@ -82,19 +82,19 @@ class _FromPlayer(BaseModel):
 
 
 class Join(_FromPlayer):
-    """Takes a place in a room; the first message of a socket."""
+    """Join a room; the first message on a socket."""
 
     type: Literal["join"]
     name: Annotated[str, AfterValidator(_name)]
-    """1 to 32 characters that can be seen."""
+    """1 to 32 visible characters."""
     room: Annotated[str, AfterValidator(_room)] | None = None
-    """None: the seat's room, or a new one."""
+    """The room; None: the room of the seat, or a new one."""
     seat: Annotated[str, Field(max_length=512)] | None = None
-    """From an earlier `joined`: makes this socket the same player again."""
+    """The seat of an earlier `joined`, which makes this socket the same player again."""
 
 
 class Draw(_FromPlayer):
-    """A digit, finished or still under way; the same drawing_id again changes nothing once it is finished."""
+    """Send a drawing, finished or not; once a drawing_id is finished, sending it again changes nothing."""
 
     type: Literal["draw"]
     drawing_id: Id
@@ -107,7 +107,7 @@ class Draw(_FromPlayer):
 
 
 class Correct(_FromPlayer):
-    """Says what a finished drawing was: puts a wrong guess right, or confirms a right one."""
+    """Give the digit of a finished drawing: correct a wrong guess, or confirm a right one."""
 
     type: Literal["correct"]
     drawing_id: Id
@@ -116,25 +116,25 @@ class Correct(_FromPlayer):
 
 
 class Withdraw(_FromPlayer):
-    """Takes a correction back."""
+    """Withdraw a correction."""
 
     type: Literal["withdraw"]
     drawing_id: Id
     correction_id: Id
 
 
-Message = Join | Draw | Correct | Withdraw
-MESSAGES: Final[Mapping[str, type[Message]]] = {"join": Join, "draw": Draw, "correct": Correct, "withdraw": Withdraw}
+ClientMessage = Join | Draw | Correct | Withdraw
+MESSAGES: Final[Mapping[str, type[ClientMessage]]] = {"join": Join, "draw": Draw, "correct": Correct, "withdraw": Withdraw}
 
 
-def parse(data: str | bytes) -> Message:
+def parse(data: str | bytes) -> ClientMessage:
     """Read the message in a frame.
 
     Args:
         data: The frame as the socket gave it: text, or the bytes of a binary frame.
 
     Raises:
-        Mistake: If it is no message of the protocol; nothing else is ever raised, whatever the bytes.
+        Mistake: If the frame is no message of the protocol; nothing else is raised, whatever the bytes.
     """
     if isinstance(data, bytes):
         raise Mistake("not_text", "a binary frame: send JSON in a text frame")
@@ -166,7 +166,7 @@ def _drawing_of(value: dict[str, Any]) -> UUID | None:
         return None
 
 
-def _explained(model: type[Message], wrong: ValidationError, drawing_id: UUID | None) -> Mistake:
+def _explained(model: type[ClientMessage], wrong: ValidationError, drawing_id: UUID | None) -> Mistake:
     errors = wrong.errors(include_url=False, include_input=False, include_context=False)
     unknown = [str(error["loc"][-1])[:40] for error in errors if error["type"] == "extra_forbidden"]
     if unknown:

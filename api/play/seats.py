@@ -1,4 +1,4 @@
-"""Seats: signed places that make a new socket the same player (way 1)."""
+"""Seats: signed tokens that make a new socket the same player (way 1)."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +14,7 @@ class BadSeat(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SeatHolder:
     """The player and the room that a seat stands for."""
 
     player_id: str
@@ -28,13 +28,13 @@ class Seats:
         """Sign with ``secret``."""
         self._signer = URLSafeTimedSerializer(secret, salt="gamenight-seat-1")
 
-    def sign(self, place: Place) -> str:
-        """Return the seat of a place."""
-        seat = self._signer.dumps([place.player_id, place.room])
+    def sign(self, holder: SeatHolder) -> str:
+        """Return the seat of a player in a room."""
+        seat = self._signer.dumps([holder.player_id, holder.room])
         return seat if isinstance(seat, str) else seat.decode()
 
-    def read(self, seat: str) -> Place:
-        """Return the place of a seat.
+    def read(self, seat: str) -> SeatHolder:
+        """Return whose seat it is.
 
         Raises:
             BadSeat: If it was not signed with this secret, or over 30 days ago.
@@ -43,4 +43,4 @@ class Seats:
             player_id, room = self._signer.loads(seat, max_age=VALID_S)
         except (BadData, ValueError, TypeError) as wrong:
             raise BadSeat("this seat is not valid here, or over 30 days old: join with seat null") from wrong
-        return Place(str(player_id), str(room))
+        return SeatHolder(str(player_id), str(room))

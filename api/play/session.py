@@ -12,11 +12,11 @@ from uuid import UUID
 
 from api.folds.recent_drawings import Drawing
 from api.limits import Guest, full_bucket, lasting
-from api.play.actions import Action, Close, LogRefusal, Publish, Send
+from api.play.actions import Close, LogRefusal, Publish, SendToSocket, SessionAction
 from api.play.frames import Error, Joined, Saved
 from api.play.lobby import Lobby
 from api.play.messages import Correct, Draw, Join, Mistake, Withdraw, parse
-from api.play.seats import BadSeat, Place
+from api.play.seats import BadSeat, SeatHolder
 from contracts.events import CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event
 
 FRAMES_A_SECOND: Final = 240
@@ -59,7 +59,7 @@ class Session:
         self._preview_under_way = False
         self._next_preview: DrawingSubmitted | None = None
 
-    def receive(self, data: str | bytes, now: float, at: datetime) -> list[Action]:
+    def receive(self, data: str | bytes, now: float, at: datetime) -> list[SessionAction]:
         """Return what to do about a frame.
 
         Args:
@@ -80,7 +80,7 @@ class Session:
         except Mistake as mistake:
             return list(self._mistaken(mistake, now))
 
-    def _act(self, message: Join | Draw | Correct | Withdraw, cost: int, now: float, at: datetime) -> Iterator[Action]:
+    def _act(self, message: Join | Draw | Correct | Withdraw, cost: int, now: float, at: datetime) -> Iterator[SessionAction]:
         if isinstance(message, Join):
             yield from self._join(message, now)
         elif not self.player_id:
@@ -95,9 +95,9 @@ class Session:
         if self._frames.take(now, cost):
             raise Mistake("too_fast", f"over {FRAMES_A_SECOND} frames a second: this one was dropped")
 
-    def _mistaken(self, mistake: Mistake, now: float) -> Iterator[Action]:
+    def _mistaken(self, mistake: Mistake, now: float) -> Iterator[SessionAction]:
         yield LogRefusal(mistake.code, mistake.message, mistake.drawing_id)
-        yield Send(Error(code=mistake.code, message=mistake.message, drawing_id=mistake.drawing_id).text())
+        yield SendToSocket(Error(code=mistake.code, message=mistake.message, drawing_id=mistake.drawing_id).text())
         if mistake.code == "busy":  # somebody else behind the same address may be the cause
             return
         self._mistakes.append(now)
@@ -107,20 +107,20 @@ class Session:
 
     # join
 
-    def _join(self, join: Join, now: float) -> Iterator[Action]:
+    def _join(self, join: Join, now: float) -> Iterator[SessionAction]:
         if self.player_id:
             raise Mistake("already_joined", f"this socket is {self.name!r} in {self.room} already: open another one")
         self._guest.join(now)
-        player_id, room, place = "", join.room, None
+        player_id, room, holder = "", join.room, None
         if join.seat is not None:
             try:
-                place = self._lobby.seats.read(join.seat)
+                holder = self._lobby.seats.read(join.seat)
             except BadSeat as wrong:
                 raise Mistake("bad_seat", str(wrong)) from None
-            player_id, room = place.player_id, join.room or place.room
+            player_id, room = holder.player_id, join.room or holder.room
         player_id = player_id or self._lobby.new_player()
         self._guest.seat(len(self._lobby.players.get(player_id, ())))
-        if join.room is not None and (place is None or join.room != place.room):
+        if join.room is not None and (holder is None or join.room != holder.room):
             self._guest.room(join.room not in self._lobby.rooms, now)
         room = room or self._lobby.new_room()
         crowd = self._lobby.crowd(room)
@@ -128,13 +128,13 @@ class Session:
             raise Mistake("room_full", f"{room} has {MAX_ROOM} players: join another one, or null for a new one")
         self.player_id, self.name, self.room = player_id, join.name, room
         self._lobby.enter(self)
-        seat = self._lobby.seats.sign(Place(player_id, room))
-        yield Send(Joined(player_id=player_id, seat=seat, room=room, models=self._lobby.models()).text())
+        seat = self._lobby.seats.sign(SeatHolder(player_id, room))
+        yield SendToSocket(Joined(player_id=player_id, seat=seat, room=room, models=self._lobby.models()).text())
         yield self._lobby.room_changed(room)
 
     # draw
 
-    def _draw(self, draw: Draw, now: float, at: datetime) -> Iterator[Action]:
+    def _draw(self, draw: Draw, now: float, at: datetime) -> Iterator[SessionAction]:
         recent = self._lobby.recent
         known = recent.drawing(draw.drawing_id)
         if known is not None and known.player_id != self.player_id:
@@ -153,8 +153,8 @@ class Session:
             asked=draw.asked,
         )
         if known is not None:  # twice is once: the first strokes stand
-            yield Send(Saved(drawing_id=draw.drawing_id).text())
-            yield from map(Send, known.frames())
+            yield SendToSocket(Saved(drawing_id=draw.drawing_id).text())
+            yield from map(SendToSocket, known.frames())
             if known.seek(self._lobby.shown(), now):  # the joiner publishes the first answers again
                 yield Publish(event)
         elif draw.final:
@@ -170,7 +170,7 @@ class Session:
 
     # correct, withdraw
 
-    def _correct(self, message: Correct | Withdraw, now: float, at: datetime) -> Iterator[Action]:
+    def _correct(self, message: Correct | Withdraw, now: float, at: datetime) -> Iterator[SessionAction]:
         recent = self._lobby.recent
         drawing = recent.drawing(message.drawing_id)
         if drawing is not None and drawing.player_id != self.player_id:
@@ -185,7 +185,7 @@ class Session:
         known = recent.correction(message.correction_id)
         if known is not None:  # twice is once: its receipts again, if there are any yet
             if known.player_id == self.player_id:
-                yield from map(Send, known.receipts.values())
+                yield from map(SendToSocket, known.receipts.values())
             return
         self._charge(message, drawing, now)  # only a new one is charged: a player who reconnects sends all again
         recent.add_correction(message.correction_id, self.player_id)
@@ -224,7 +224,7 @@ class Session:
         self._waiting[key] = (now, event.drawing_id)
         return Publish(event)
 
-    def put_done(self, event: Event, failure: str | None) -> list[Action]:
+    def put_done(self, event: Event, failure: str | None) -> list[SessionAction]:
         """Return what to do when an event of a `Publish` was acknowledged, or failed.
 
         Args:
@@ -247,7 +247,7 @@ class Session:
                 if drawing.sought_at is not None:
                     return []
                 drawing.kept = True
-                return [Send(Saved(drawing_id=event.drawing_id).text()), *held]
+                return [SendToSocket(Saved(drawing_id=event.drawing_id).text()), *held]
             if (there := recent.drawing(event.drawing_id)) is not None and there.kept:
                 return []  # it was published again only to get the answers
             recent.drop_drawing(event.drawing_id)
@@ -261,7 +261,7 @@ class Session:
                 return list(_lost(event.drawing_id, "correction", failure))
         return []
 
-    def tick(self, now: float) -> list[Action]:
+    def tick(self, now: float) -> list[SessionAction]:
         """Return what to do because time has passed; call it about twice a second."""
         if self.closed:
             return []
@@ -269,15 +269,15 @@ class Session:
             self.closed = True
             return [Close(POLICY, f"no join within {JOIN_S:.0f} s")]
         late = [key for key, (since, _) in self._waiting.items() if now - since > SLOW_S]
-        actions: list[Action] = []
+        actions: list[SessionAction] = []
         for key in late:
             since, drawing_id = self._waiting.pop(key)
             message = f"not acknowledged after {now - since:.0f} s; it is still being tried, nothing needs to be sent again"
             actions.append(LogRefusal("unavailable", message, drawing_id))
-            actions.append(Send(Error(code="unavailable", message=message, drawing_id=drawing_id).text()))
+            actions.append(SendToSocket(Error(code="unavailable", message=message, drawing_id=drawing_id).text()))
         return actions
 
-    def leave(self) -> list[Action]:
+    def leave(self) -> list[SessionAction]:
         """Leave, since the socket is gone; return what to tell the others."""
         self.closed = True
         if not self.player_id:
@@ -286,7 +286,7 @@ class Session:
         return [self._lobby.room_changed(self.room)] if self.room in self._lobby.rooms else []
 
 
-def _lost(drawing_id: UUID, what: str, failure: str) -> Iterator[Action]:
+def _lost(drawing_id: UUID, what: str, failure: str) -> Iterator[SessionAction]:
     message = f"this {what} could not be kept: send it again with the same id"
     yield LogRefusal("unavailable", f"{message} ({failure})", drawing_id)
-    yield Send(Error(code="unavailable", message=message, drawing_id=drawing_id).text())
+    yield SendToSocket(Error(code="unavailable", message=message, drawing_id=drawing_id).text())

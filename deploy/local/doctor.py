@@ -23,7 +23,7 @@ from producers.connection import BusError
 from producers.topics import open_admin
 
 
-class Part(BaseModel):
+class ProcessReport(BaseModel):
     """One process, or the outside service in its place."""
 
     name: str
@@ -40,7 +40,7 @@ class Findings(BaseModel):
     """What `examine` found; ``advice`` is empty when all is well."""
 
     up_pid: int | None
-    parts: list[Part]
+    parts: list[ProcessReport]
     status: Literal["ok", "degraded", "unavailable"]
     """The status that /healthz gives."""
     missing: dict[str, str]
@@ -93,9 +93,10 @@ def examine(settings: Settings) -> Findings:
     )
 
 
-def _parts(settings: Settings, pid: int | None) -> list[Part]:
+def _parts(settings: Settings, pid: int | None) -> list[ProcessReport]:
     found = [
-        Part(name=name, phase="outside", note=f"{value} ({setting})") for name, (setting, value) in outside(settings).items()
+        ProcessReport(name=name, phase="outside", note=f"{value} ({setting})")
+        for name, (setting, value) in outside(settings).items()
     ]
     state = read_state(settings.home)
     if pid is None or state is None:
@@ -103,7 +104,7 @@ def _parts(settings: Settings, pid: int | None) -> list[Part]:
     for one in state["components"]:
         memory = _memory_mb(one["pid"]) if one["pid"] else None
         found.append(
-            Part(
+            ProcessReport(
                 name=one["name"],
                 phase=one["phase"],
                 pid=one["pid"],

@@ -38,17 +38,17 @@ _PARAMETERS: Final = ("Algorithm", "Credential", "SignedHeaders", "Signature", "
 """The parameters of a presigned address."""
 _PRESIGNED: Final = tuple(f"X-Amz-{name}=".encode() for name in _PARAMETERS)
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
+AsgiMessage = MutableMapping[str, Any]
+AsgiReceive = Callable[[], Awaitable[AsgiMessage]]
+AsgiSend = Callable[[AsgiMessage], Awaitable[None]]
+AsgiApp = Callable[[AsgiMessage, AsgiReceive, AsgiSend], Awaitable[None]]
 
 
-class Guard:
+class SignatureGuard:
     """An ASGI app that checks requests before it hands them to another one; anybody may ``GET /ping``."""
 
     def __init__(
-        self, app: App, *, key: str, secret: str, region: str, port: int, clock: Callable[[], datetime] | None = None
+        self, app: AsgiApp, *, key: str, secret: str, region: str, port: int, clock: Callable[[], datetime] | None = None
     ) -> None:
         """Let in who signs with this key, for this region, at this port of this machine."""
         self._app = app
@@ -58,7 +58,7 @@ class Guard:
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
         self._clock = clock or (lambda: datetime.now(UTC))
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiMessage, receive: AsgiReceive, send: AsgiSend) -> None:
         """Answer a request, or hand it on."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
@@ -67,7 +67,7 @@ class Guard:
         else:
             await send({"type": "websocket.close", "code": 1008})
 
-    async def _http(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def _http(self, scope: AsgiMessage, receive: AsgiReceive, send: AsgiSend) -> None:
         try:
             headers = self._headers(scope)
             if (scope["method"], scope["path"]) == ("GET", "/ping"):
@@ -79,12 +79,12 @@ class Guard:
             told = f"<Error><Code>{error.code}</Code><Message>{escape(str(error))}</Message></Error>"
             await _answer(send, error.status, "application/xml", f'<?xml version="1.0" encoding="UTF-8"?>\n{told}'.encode())
             return
-        given: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        given: list[AsgiMessage] = [{"type": "http.request", "body": body, "more_body": False}]
 
-        async def again() -> Message:
+        async def again() -> AsgiMessage:
             return given.pop() if given else await receive()
 
-        async def without_origins(message: Message) -> None:
+        async def without_origins(message: AsgiMessage) -> None:
             if message["type"] == "http.response.start":
                 kept = [pair for pair in message["headers"] if not pair[0].lower().startswith(b"access-control-")]
                 message = {**message, "headers": kept}
@@ -94,7 +94,7 @@ class Guard:
         query = b"&".join(part for part in scope["query_string"].split(b"&") if not part.startswith(_PRESIGNED))
         await self._app({**scope, "query_string": query}, again, without_origins)
 
-    def _headers(self, scope: Message) -> dict[str, str]:
+    def _headers(self, scope: AsgiMessage) -> dict[str, str]:
         """Return a request's headers by lower-case name; refuse it if a page or a foreign name has sent it."""
         headers: dict[str, str] = {}
         for raw, value in scope["headers"]:
@@ -106,7 +106,7 @@ class Guard:
             raise _denied("This server answers no pages")
         return headers
 
-    def _signed(self, scope: Message, headers: dict[str, str]) -> str:
+    def _signed(self, scope: AsgiMessage, headers: dict[str, str]) -> str:
         """Check the signature of a request; return the digest that it names for its body.
 
         Raises:
@@ -184,7 +184,7 @@ def _claimed(headers: dict[str, str], asked: dict[str, list[str]] | None) -> tup
     return *scope[:4], names, signature, stamp
 
 
-async def _body(receive: Receive, digest: str) -> bytes:
+async def _body(receive: AsgiReceive, digest: str) -> bytes:
     """Read the body of a signed request, and check that it is the one that was signed."""
     parts, size, more = [], 0, True
     while more:
@@ -208,13 +208,13 @@ def _denied(why: str) -> AwsError:
     return AwsError("AccessDenied", why, 403)
 
 
-async def _answer(send: Send, status: int, kind: str, body: bytes) -> None:
+async def _answer(send: AsgiSend, status: int, kind: str, body: bytes) -> None:
     headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _serve(guard: Guard, config: Any) -> None:
+async def _serve(guard: SignatureGuard, config: Any) -> None:
     from hypercorn.asyncio import serve
 
     ended = asyncio.Event()
@@ -238,7 +238,7 @@ def main() -> None:
     config.graceful_timeout = 0.5
     config.loglevel = os.environ.get("LOG_LEVEL", "WARNING")
     config.include_server_header = False
-    asyncio.run(_serve(Guard(app, key=key, secret=secret, region=os.environ["MINISTACK_REGION"], port=port), config))
+    asyncio.run(_serve(SignatureGuard(app, key=key, secret=secret, region=os.environ["MINISTACK_REGION"], port=port), config))
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
         console.print(f"stopped in {time.monotonic() - began:.1f} s; everything is kept in {settings.home}", soft_wrap=True)
 
 
-class Health(BaseModel):
+class HealthReport(BaseModel):
     """The answer of /healthz."""
 
     status: Literal["ok", "degraded", "unavailable"]
@@ -142,21 +142,21 @@ class Health(BaseModel):
     reason: str
 
 
-def health(url: str, timeout_s: float = 4.0) -> Health:
+def health(url: str, timeout_s: float = 4.0) -> HealthReport:
     """Ask the game for its health; unavailable if it does not answer."""
     try:
         with urllib.request.urlopen(f"{url}/healthz", timeout=timeout_s) as answer:  # noqa: S310 - our own address
-            return Health.model_validate_json(answer.read())
+            return HealthReport.model_validate_json(answer.read())
     except urllib.error.HTTPError as error:
         with suppress(ValueError):
-            return Health.model_validate_json(error.read())
+            return HealthReport.model_validate_json(error.read())
         why = f"it answers with status {error.code}"
     except (OSError, ValueError) as error:
         why = f"nothing answers at {url} ({getattr(error, 'reason', error)})"
-    return Health(status="unavailable", missing={"api": why}, reason=why)
+    return HealthReport(status="unavailable", missing={"api": why}, reason=why)
 
 
-def _settled(url: str, status: Status) -> Health:
+def _settled(url: str, status: Status) -> HealthReport:
     """Return the game's health once nothing is missing, or nothing has changed for a while, or the time is up."""
     until = time.monotonic() + HEALTHY_WITHIN_S
     said, since = health(url), time.monotonic()

@@ -1,1 +1,1 @@
-"""The folds made anew from the log, each message taken once, to compare with what the workers hold and have published."""
+"""Makes the folds anew from the log, each message once, to compare them with the workers' ledgers and events."""

@@ -1,21 +1,21 @@
-"""What differs between the log and a fresh fold of it, or between a ledger and a fresh one: each difference in words. Pure."""
+"""Finds what differs between the log and a fresh fold of it, or between a ledger and a fresh one, in words. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from uuid import UUID
 
 from contracts.events import CorrectionReceipt, ExampleLabelled, ModelChange, ScoresCounted
-from streams.learner import State
+from streams.learner import LearnerState
 from streams.refold.published import Published, content
 from streams.story_store import cut_of, stories_of
 
 Differences = Iterator[tuple[str, str]]
-"""The subject of each, and the fault in words."""
+"""The subject of each difference, and the fault in words."""
 Compare = Callable[[Published, Published], Differences]
-"""Compares what is on the log with what fresh folds have published."""
+"""Compares the events on the log with those of fresh folds."""
 
 
 def joined(real: Published, fresh: Published, drawings: Set[UUID]) -> Differences:
-    """Compare what the joiner has published of these drawings."""
+    """Compare the joiner's events on these drawings."""
     for drawing_id in drawings:
         here, there = real.examples.get(drawing_id), fresh.examples.get(drawing_id)
         if here is None and there is None:
@@ -37,7 +37,7 @@ def joined(real: Published, fresh: Published, drawings: Set[UUID]) -> Difference
 
 
 def scored(real: Published, fresh: Published) -> Differences:
-    """Compare what the scorer has published."""
+    """Compare the scorer's events."""
     for lesson_id in real.lessons.keys() - fresh.lessons.keys():
         subject = f"lesson {lesson_id} on correction {real.lessons[lesson_id].correction_id}"
         yield subject, f"scorer: {subject} is on the log, and a fresh fold of the examples teaches it not"
@@ -52,7 +52,7 @@ def scored(real: Published, fresh: Published) -> Differences:
 
 
 def learned(real: Published, fresh: Published, generation: str) -> Differences:
-    """Compare what the learner has published; what was learned from another generation's base is passed over."""
+    """Compare the learner's events; those of another generation's base are skipped."""
     for (model, offset), several in sorted(real.snapshots.items()):
         for here in several:
             if here.version.split("+")[0] != generation:
@@ -71,7 +71,7 @@ def learned(real: Published, fresh: Published, generation: str) -> Differences:
 
 
 def remembered(real: Published, fresh: Published) -> Differences:
-    """Compare what the players' own models have published."""
+    """Compare the events of the players' own models."""
     yield from _receipts("personal", real, fresh, None)
 
 
@@ -89,12 +89,12 @@ def states(stage: str, one: Mapping[str, bytes], other: Mapping[str, bytes]) -> 
 
 def _state(stage: str, cells: Mapping[str, bytes]) -> dict[str, object]:
     if stage == "learner":  # the offset moves with a lesson that is there again
-        return {key: State.of(cell).digest() if key == "state" else cell for key, cell in cells.items()}
+        return {key: LearnerState.of(cell).digest() if key == "state" else cell for key, cell in cells.items()}
     return dict(cells)
 
 
 def _receipts(stage: str, real: Published, fresh: Published, drawings: Set[UUID] | None) -> Differences:
-    """Compare a stage's receipts; ``drawings``: those whose receipts are looked at, None: all."""
+    """Compare a stage's receipts, of these ``drawings``; None: of all."""
     keys = {key for key in real.receipts.keys() | fresh.receipts.keys() if key[0] == stage}
     for key in keys:
         here, there = real.receipts.get(key, []), fresh.receipts.get(key, [])
@@ -108,7 +108,7 @@ def _receipts(stage: str, real: Published, fresh: Published, drawings: Set[UUID]
 
 
 def _example(example: ExampleLabelled) -> dict[str, object]:
-    """What is compared of an example; one that was written before examples carried all labels is as good without them."""
+    """Return what is compared of an example; one from before examples had all labels is compared without them."""
     return example.model_dump(exclude={"at", "labels"})
 
 

@@ -1,6 +1,6 @@
-"""A fold of one partition that begins with nothing, and is given each message once. Pure: no ledger, no disk.
+"""Folds one partition from nothing, each message once. Pure: no ledger, no disk.
 
-The folds skip what they hold already. Here nothing rests on that: what lies on the log again is left out before it is folded.
+The folds skip messages that they hold already. Here nothing depends on that: repeated messages are left out before the fold.
 So a fold that counts a message twice differs from this one, whether its process or its code is at fault.
 """
 
@@ -17,11 +17,11 @@ from streams.refold.published import Published
 _STEP: Final = 200
 
 Watch = Callable[[Fold, Event, int], None]
-"""Is called after each event, with the fold and the partition."""
+"""A function that is called after each event, with the fold and the partition."""
 
 
 class MemoryCells(dict[str, bytes]):
-    """Cells in memory, that are put back when a decision fails, as `streams.ledger` puts them back."""
+    """Cells in memory, whose changes are undone when a decision fails, as in `streams.ledger`."""
 
     at: datetime = datetime.fromtimestamp(0, UTC)
     """The time of the record that is folded."""
@@ -40,7 +40,7 @@ class MemoryCells(dict[str, bytes]):
         self.pop(key, None)
 
     def apply(self, fold: Fold, event: Event, origin: Origin) -> list[Event]:
-        """Fold an event in; where the fold refuses it, nothing is said and no cell is changed."""
+        """Fold an event; if the fold refuses it, nothing is published and no cell is changed."""
         self.before = {}
         try:
             return list(fold.apply(self, event, origin))
@@ -56,7 +56,7 @@ class MemoryCells(dict[str, bytes]):
 
 
 class Waiting(NamedTuple):
-    """An event that is to be folded."""
+    """An event that waits to be folded."""
 
     at_ms: int
     topic: str
@@ -64,7 +64,7 @@ class Waiting(NamedTuple):
     origin: Origin
 
     def within(self, offsets: Mapping[str, int] | None) -> bool:
-        """Whether it lies up to these offsets of the topics; None: there is no limit."""
+        """Whether the event is within these offsets of the topics; None: there is no limit."""
         return offsets is None or self.origin.offset <= offsets.get(self.topic, -1)
 
 
@@ -76,9 +76,9 @@ class FreshFold:
 
         Args:
             make: Builds the fold.
-            partition: Whose messages it is given.
-            said: Where what it publishes is added.
-            watch: Is called after each event.
+            partition: The partition to fold.
+            said: Collects the events that the fold publishes.
+            watch: Called after each event.
         """
         self._make, self._partition, self._watch = make, partition, watch
         self.said = said
@@ -91,7 +91,7 @@ class FreshFold:
         self._publish(self._fold.open(self.cells, partition))
 
     def fold_to(self, offsets: Mapping[str, int] | None) -> None:
-        """Fold what waits, up to these offsets of its topics; None: all."""
+        """Fold the waiting events up to these offsets of their topics; None: all."""
         now = [one for one in self.waiting if one.within(offsets)]
         if not now:
             return
@@ -109,7 +109,7 @@ class FreshFold:
         self.taken += len(now)
 
     def beyond(self, said: Published) -> "FreshFold":
-        """Return the same fold after all that waits, and leave this one as it is."""
+        """Return a copy of the fold after all waiting events, and leave this one as it is."""
         other = FreshFold(self._make, self._partition, Published(), lambda *_: None)
         other.cells.update(self.cells)
         list(other._fold.open(other.cells, self._partition))

@@ -1,4 +1,4 @@
-"""Checks the answers of players' own models, which stand in no ledger: they are made again for a sample of players. Pure."""
+"""Checks the answers of players' own models, which are in no ledger, by making them again for a sample of players. Pure."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -13,23 +13,23 @@ from contracts.events import PERSONAL_MODEL, DrawingAnswered
 from streams.personal_model import SHARED, Player
 
 SAMPLE: Final = 12
-"""Players whose own model's answers are made again."""
+"""How many players are in the sample."""
 _ALIKE: Final = 1e-4  # guesses are published with six digits, and the own model's is made of a guess
 
 _Answers = Sequence[tuple[NDArray[np.float32], NDArray[np.float64]]]
-"""A drawing's embedding, and what the shared model said of it: as often as it was asked."""
+"""A drawing's embedding, and each answer of the shared model to it."""
 
 
 @dataclass(slots=True)
 class _OnTheLog:
-    """An answer of a player's own model that is on the log."""
+    """An answer of a player's own model on the log."""
 
     version: str
     probabilities: list[float]
 
 
 class OwnAnswers:
-    """The answers of the sample's own models, what they were made of, and each state that the models went through."""
+    """The answers of the sample's own models, their inputs, and each state that the models went through."""
 
     def __init__(self) -> None:
         """Begin with nobody; the first players who are answered are the sample."""
@@ -37,7 +37,7 @@ class OwnAnswers:
         """By player, one state after the other."""
         self._answers: dict[tuple[str, UUID], list[_OnTheLog]] = defaultdict(list)
         self._shared: dict[UUID, list[NDArray[np.float64]]] = defaultdict(list)
-        """What the shared model said of a drawing."""
+        """The shared model's answers to a drawing."""
         self._embeddings: dict[UUID, list[NDArray[np.float32]]] = defaultdict(list)
 
     def __contains__(self, player_id: str) -> bool:
@@ -45,7 +45,7 @@ class OwnAnswers:
         return player_id in self._states
 
     def apply(self, answered: DrawingAnswered) -> None:
-        """Keep what was answered to a player of the sample."""
+        """Keep the answers to a player of the sample."""
         if answered.player_id not in self._states:
             if len(self._states) == SAMPLE:
                 return
@@ -60,11 +60,11 @@ class OwnAnswers:
                 self._shared[drawing_id].append(np.array([guess.probabilities]))
 
     def learned(self, player_id: str, state: Player) -> None:
-        """Keep a player of the sample as they are after an example."""
+        """Keep the memory of a player of the sample after an example."""
         self._states[player_id].append(state)
 
     def faults(self) -> Iterator[str]:
-        """Name each answer that the player's model gives in none of its states."""
+        """Yield each answer that the player's model gives in none of its states."""
         for (player_id, drawing_id), answers in self._answers.items():
             asked = [(embedding, said) for embedding in self._embeddings[drawing_id] for said in self._shared[drawing_id]]
             for answer in answers if asked else ():
@@ -76,7 +76,7 @@ class OwnAnswers:
 
 
 def _explained(answer: _OnTheLog, states: Sequence[Player], asked: _Answers) -> bool:
-    """Whether a player's model, in one of these states, answers so."""
+    """Return whether a player's model gives this answer in one of these states."""
     return any(
         player.version == answer.version and np.allclose(player.answer(embedding, said)[0], answer.probabilities, atol=_ALIKE)
         for player in states

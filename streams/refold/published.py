@@ -1,4 +1,4 @@
-"""What folds have published, by identity: as it is on the log, or as folds that were made anew would have it. Pure."""
+"""Collects the events of folds by identity, from the log or from folds that were made anew. Pure."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from contracts.events import CorrectionReceipt, Event, ExampleLabelled, LessonTa
 
 
 class Snapshot(NamedTuple):
-    """What is compared of a snapshot."""
+    """The part of a snapshot that is compared."""
 
     version: str
     lessons: int
@@ -20,26 +20,26 @@ class Snapshot(NamedTuple):
 
     @classmethod
     def of(cls, event: SnapshotTaken) -> "Snapshot":
-        """Take of a snapshot what is compared."""
+        """Return the part of a snapshot that is compared."""
         return cls(event.version, event.lessons, event.digest, sha256(event.weights).hexdigest())
 
 
 @dataclass(slots=True)
 class Published:
-    """What was published; an event that comes twice changes nothing."""
+    """The published events; one that comes twice changes nothing."""
 
     examples: dict[UUID, ExampleLabelled] = field(default_factory=dict)
-    """By drawing, the highest revision."""
+    """The highest revision of each drawing."""
     lessons: dict[UUID, LessonTaught] = field(default_factory=dict)
     scores: dict[str, ScoresCounted] = field(default_factory=dict)
-    """By score_key, the newest."""
+    """The newest event of each score_key."""
     snapshots: dict[tuple[str, int], list[Snapshot]] = field(default_factory=lambda: defaultdict(list))
-    """By model and offset, those that differ."""
+    """The different snapshots of each model and offset."""
     receipts: dict[tuple[str, UUID], list[CorrectionReceipt]] = field(default_factory=lambda: defaultdict(list))
-    """By stage and correction, those that differ."""
+    """The different receipts of each stage and correction."""
 
     def apply(self, event: Event) -> None:
-        """Add an event; those that no fold publishes change nothing."""
+        """Add an event; one that no fold publishes changes nothing."""
         match event:
             case ExampleLabelled():
                 before = self.examples.get(event.drawing_id)
@@ -61,14 +61,14 @@ class Published:
                 pass
 
     def copy(self) -> "Published":
-        """Copy it, to go on with the copy separately."""
+        """Return an independent copy."""
         several: Any = ({key: list(told) for key, told in kind.items()} for kind in (self.snapshots, self.receipts))
         snapshots, receipts = (defaultdict(list, kind) for kind in several)
         return Published(dict(self.examples), dict(self.lessons), dict(self.scores), snapshots, receipts)
 
 
 def content(receipt: CorrectionReceipt) -> dict[str, object]:
-    """What is compared of a receipt: its probabilities to nine digits, since another machine may add in another order."""
+    """Return what is compared of a receipt; probabilities to nine digits, since another machine may add in another order."""
     return {
         "drawing_id": receipt.drawing_id,
         "outcome": receipt.outcome,

@@ -1,6 +1,6 @@
-"""Makes the folds of learning anew from the log, and says what differs from them (way 2). Pure: records in, faults out.
+"""Makes the folds of learning anew from the log, and finds what differs from them (way 2). Pure: records in, faults out.
 
-What lies on the log again is left out here, before it is folded: see `streams.refold.fresh_fold`.
+Repeated messages are left out here, before they are folded: see `streams.refold.fresh_fold`.
 """
 
 import operator
@@ -27,7 +27,7 @@ from streams.fold import Fold
 from streams.joiner import Joiner
 from streams.learner import Base, Learner
 from streams.ledger import Kept
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from streams.refold.differences import Compare, joined, learned, remembered, scored, states
 from streams.refold.fresh_fold import FreshFold, MemoryCells, Waiting
 from streams.refold.own_answers import OwnAnswers
@@ -37,27 +37,27 @@ from streams.story_store import cut_of
 
 _UNKEPT: Final = "holds more than its offsets say: the offset is not kept in the transaction"
 
-Place = tuple[str, int]
+NamedPartition = tuple[str, int]
 """A topic, or the name of a fold, and a partition."""
 
 
 class Refolding:
-    """The folds made anew, and what is on the log."""
+    """The folds that are made anew, and the events on the log."""
 
     def __init__(self, base: Base, partitions: int, log_bytes: int | None = None) -> None:
         """Begin with nothing read.
 
         Args:
-            base: Of the online model.
-            partitions: Of the topics that are keyed by player.
-            log_bytes: What the log may take, and by it the joiner's stories; None: there is room.
+            base: The base of the online model.
+            partitions: The number of partitions of topics keyed by player.
+            log_bytes: How much the log may take, which bounds the joiner's stories; None: there is no bound.
         """
         self._log = Published()
         self._makers: dict[str, Callable[[], Fold]] = {
             "joiner": lambda: Joiner(log_bytes),
             "scorer": Scorer,
             "learner": lambda: Learner(base),
-            "personal": lambda: Personal(base.reader),
+            "personal": lambda: PersonalModels(base.reader),
         }
         self._generation = base.generation
         self._said = {stage: Published() for stage in self._makers}
@@ -71,22 +71,22 @@ class Refolding:
         self._own_answers = OwnAnswers()
         self._seen: set[tuple[Any, ...]] = set()
         self._revisions: dict[UUID, int] = {}
-        self._ends: dict[Place, int] = {}
-        self._starts: dict[Place, tuple[int, int]] = {}
+        self._ends: dict[NamedPartition, int] = {}
+        self._starts: dict[NamedPartition, tuple[int, int]] = {}
         """The offset and the time of each place's first record."""
         self._drawn: dict[UUID, tuple[int, int]] = {}
         """The partition of each drawing, and when its record was written."""
         self._answered: set[UUID] = set()
         self._before: set[UUID] = set()
         """Drawings that were answered by a router that had no `DrawingAnswered` yet, unless they are in `_answered` too."""
-        self._outbox: dict[Place, frozenset[int]] = {}
+        self._outbox: dict[NamedPartition, frozenset[int]] = {}
         self._cuts: dict[int, int] = {}
         """By partition: the time up to which stories may have gone for want of room, in ms."""
 
     # --- the log
 
     def apply(self, record: Record, event: Event | None) -> None:
-        """Apply a record, and the event that it carries; None: it carries none."""
+        """Apply a record, and its event; None: it has none."""
         place = (record.topic, record.partition)
         self._starts.setdefault(place, (record.offset, record.timestamp_ms))
         self._ends[place] = max(record.offset, self._ends.get(place, -1))
@@ -123,13 +123,13 @@ class Refolding:
                 self._log.apply(event)
 
     @property
-    def ends(self) -> dict[Place, int]:
-        """The last offset that was read of each partition that has any."""
+    def ends(self) -> dict[NamedPartition, int]:
+        """The last offset read of each partition that has any."""
         return dict(self._ends)
 
     @property
     def taken(self) -> dict[str, int]:
-        """By fold: how many messages were folded."""
+        """How many messages were folded, by fold."""
         return {stage: sum(fresh.taken for fresh in several.values()) for stage, several in self._fresh.items()}
 
     def _first(self, *identity: Any) -> bool:
@@ -138,7 +138,7 @@ class Refolding:
         return not known
 
     def _new_of(self, event: DrawingAnswered) -> DrawingAnswered | None:
-        """What of a part is on the log for the first time; None: nothing. Features without a guess only stand before all."""
+        """Return the part without what the log has already; None: nothing is new. Features without a guess come first only."""
         whose = (event.drawing_id, event.player_id)
         begun = ("guessed", *whose) in self._seen
         guesses = [guess for guess in event.guesses if self._first("guess", *whose, guess.model, guess.shadow)]
@@ -156,18 +156,20 @@ class Refolding:
             fresh.waiting.append(Waiting(record.timestamp_ms, record.topic, event, origin))
 
     def _watch(self, fold: Fold, event: Event, partition: int) -> None:
-        """Keep the own models of the sample as they are after each example."""
-        if isinstance(fold, Personal) and isinstance(event, ExampleLabelled) and event.player_id in self._own_answers:
+        """Keep the state of the sample's own models after each example."""
+        if isinstance(fold, PersonalModels) and isinstance(event, ExampleLabelled) and event.player_id in self._own_answers:
             self._own_answers.learned(event.player_id, fold.player(partition, event.player_id))
 
     # --- what differs
 
-    def faults(self, ledgers: Mapping[Place, Kept] | None, committed: Mapping[tuple[str, Place], int]) -> dict[str, list[str]]:
-        """By fold, what is wrong by all that was read.
+    def faults(
+        self, ledgers: Mapping[NamedPartition, Kept] | None, committed: Mapping[tuple[str, NamedPartition], int]
+    ) -> dict[str, list[str]]:
+        """Return what is wrong by all that was read, by fold.
 
         Args:
-            ledgers: By fold and partition, read before the last of the log; None: they are not at hand, and all is folded.
-            committed: By fold and place on the log, the offset that Kafka would go on from; read before the ledgers.
+            ledgers: By fold and partition, read before the last of the log; None: there are none here, and all is folded.
+            committed: By fold and partition of the log, the offset committed to Kafka; read before the ledgers.
         """
         for stage, several in self._fresh.items():
             for partition, fresh in several.items():
@@ -176,7 +178,7 @@ class Refolding:
                 elif (kept := ledgers.get((stage, partition))) is not None:
                     fresh.fold_to(kept.offsets)
         later: dict[str, Published] = {}
-        cells: dict[Place, MemoryCells] = {}
+        cells: dict[NamedPartition, MemoryCells] = {}
         for stage, several in self._fresh.items():
             later[stage] = self._said[stage].copy()
             cells |= {(stage, partition): fresh.beyond(later[stage]).cells for partition, fresh in several.items()}
@@ -195,8 +197,8 @@ class Refolding:
                 )
         return found
 
-    def behind(self, ledgers: Mapping[Place, Kept], ends: Mapping[Place, int]) -> Iterator[str]:
-        """What the folds have not taken of the log up to ``ends``."""
+    def behind(self, ledgers: Mapping[NamedPartition, Kept], ends: Mapping[NamedPartition, int]) -> Iterator[str]:
+        """Yield what the folds have not taken of the log up to ``ends``."""
         for stage, several in self._fresh.items():
             for partition in several:
                 kept = ledgers.get((stage, partition))
@@ -206,8 +208,8 @@ class Refolding:
                         where = f"{stage}: the ledger of partition {partition}"
                         yield f"{where} stands at offset {here} of {topic}, which ends at {end}"
 
-    def _find_cuts(self, ledgers: Mapping[Place, Kept], later: Mapping[Place, MemoryCells]) -> None:
-        """Note up to when stories went for want of room, in the ledgers or in fresh folds."""
+    def _find_cuts(self, ledgers: Mapping[NamedPartition, Kept], later: Mapping[NamedPartition, MemoryCells]) -> None:
+        """Note up to when stories were forgotten for want of room, in the ledgers or in fresh folds."""
         held = [(place, kept.cells) for place, kept in ledgers.items()]
         held += [(("joiner", partition), fresh.cells) for partition, fresh in self._fresh["joiner"].items()]
         for (stage, partition), cells in (*held, *later.items()):
@@ -218,8 +220,8 @@ class Refolding:
         self,
         stage: str,
         ledgers: Mapping[int, Kept],
-        later: Mapping[Place, MemoryCells],
-        committed: Mapping[tuple[str, Place], int],
+        later: Mapping[NamedPartition, MemoryCells],
+        committed: Mapping[tuple[str, NamedPartition], int],
     ) -> Iterator[str]:
         sources = self._makers[stage]().sources
         for partition, kept in sorted(ledgers.items()):
@@ -269,7 +271,7 @@ class Refolding:
                 return remembered
 
     def _joinable(self) -> dict[UUID, None]:
-        """The drawings of which all is on the log that the joiner reads, in their order."""
+        """Return the drawings of which the log has all that the joiner reads, in their order."""
         floors, before = self._floors(), self._before - self._answered
         return {
             drawing_id: None
@@ -278,7 +280,7 @@ class Refolding:
         }
 
     def _floors(self) -> dict[int, int]:
-        """By partition: the time from which on all is there that the joiner reads; 0 where nothing was thrown away yet."""
+        """Return, by partition, the time since which the log has all that the joiner reads; 0 if nothing was dropped yet."""
         floors = {}
         for partition in self._fresh["joiner"]:
             starts = [start for topic in Joiner.sources if (start := self._starts.get((topic, partition))) is not None]

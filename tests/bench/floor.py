@@ -79,8 +79,8 @@ def _there(url: str) -> bool:
 
 def play(url: str, seed: int, drawings: int, teaching: bool) -> SimulationReport:
     """One player, as in row `one`: 2.5 drawings a second with two previews each, whether answered or not."""
-    word = {} if teaching else {"correct_probability": 0, "confirm_probability": 0}
-    report = asyncio.run(simulate(SimulationOptions(url=url, players=1, drawings=drawings, speed=10, seed=seed, **word)))
+    odds = {} if teaching else {"correct_probability": 0, "confirm_probability": 0}
+    report = asyncio.run(simulate(SimulationOptions(url=url, players=1, drawings=drawings, speed=10, seed=seed, **odds)))
     if report.seen.get("unfinished") or report.errors:
         raise RuntimeError(f"{url}: {report.seen.get('unfinished', 0)} drawings unfinished, errors {report.errors}")
     return report

@@ -1,8 +1,8 @@
 """Measures what the folds of way 2 cost a drawing, without a bus: ``python -m tests.bench.folds``.
 
-Drawings, the guesses of every model on each together, and a word each go through joiner, scorer, learner and personal on real
-ledgers, in steps of as many records as gather under load. Prints CPU time of each fold, in microseconds a drawing, and the
-drawings a second that one process could take.
+Drawings, the guesses of every model on each together, and a correction of each, go through joiner, scorer, learner and personal
+on real ledgers, in steps of as many records as gather under load. Prints CPU time of each fold, in microseconds a drawing, and
+the drawings a second that one process could take.
 """
 
 import gc
@@ -18,7 +18,7 @@ from contracts.events import Event, ExampleLabelled, LessonTaught
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.online_base import load_base
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from streams.scorer import Scorer
 from tests.bench.learning import Stage
 from tests.histories import answered, correction, drawing, features, guess
@@ -28,7 +28,7 @@ STROKE = [[20 + 3 * n, 40 + 2 * (n % 40), 12 * n] for n in range(60)]
 
 
 def played(drawings: int, players: int, a_second: int, reader: str, seed: int) -> list[Event]:
-    """Drawings, guesses and words as they come on the bus, by time."""
+    """Drawings, guesses and corrections as they come on the bus, by time."""
     chance = random.Random(seed)
     timed: list[tuple[float, Event]] = []
     for n in range(drawings):
@@ -38,7 +38,7 @@ def played(drawings: int, players: int, a_second: int, reader: str, seed: int) -
         guesses = [guess(name, n % 10, model=model, player=player, at=then, features=None) for model in MODELS]
         timed.append((then, answered(guesses, at=then, features=read)))
         then = at + chance.uniform(1, 3)
-        timed.append((then, correction(name, n % 10, word=f"word {n}", player=player, at=then)))
+        timed.append((then, correction(name, n % 10, correction=f"correction {n}", player=player, at=then)))
     return [event for _, event in sorted(timed, key=lambda one: one[0])]
 
 
@@ -55,7 +55,7 @@ def main(
     gc.collect()
     gc.freeze()  # what is on the bus is not in the heap of a fold
     with tempfile.TemporaryDirectory() as folder:
-        folds = (Joiner(), Scorer(), Learner(base), Personal(base.reader))
+        folds = (Joiner(), Scorer(), Learner(base), PersonalModels(base.reader))
         joiner, scorer, learner, personal = stages = [Stage(fold, Path(folder) / f"{fold.name}.sqlite") for fold in folds]
         published = 0
         with typer.progressbar(range(0, len(events), step), label="steps") as steps:

@@ -32,7 +32,7 @@ from contracts.events import (
 )
 from contracts.ports import Record
 from producers.handwriting import PEN_DATA, handwriting
-from streams.embedding import Embedding
+from streams.embedding import EmbeddingNetwork
 from streams.fold import Fold, advance, begin
 from streams.joiner import Joiner
 from streams.learner import Learner
@@ -81,12 +81,12 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def played(
     drawings: int, batch: int, error_rate: float, seed: int, folder: Path, tick: Callable[[], None]
-) -> tuple[list[bool], SnapshotTaken, dict[str, float], Embedding]:
+) -> tuple[list[bool], SnapshotTaken, dict[str, float], EmbeddingNetwork]:
     """Whether each guess was right, the last snapshot, and CPU seconds of each stage."""
     rng = random.Random(seed)
     written = [one for person in handwriting(PEN_DATA).values() for one in person]
     rng.shuffle(written)
-    network, learner = Embedding(), Learner(load_base())
+    network, learner = EmbeddingNetwork(), Learner(load_base())
     joiner, scorer, lessons = (Stage(fold, folder / f"{fold.name}.sqlite") for fold in (Joiner(), Scorer(), learner))
     [snapshot] = [event for event in learner.open(lessons.ledger, 0) if isinstance(event, SnapshotTaken)]
     right: list[bool] = []
@@ -114,7 +114,9 @@ def played(
                     guesses=[guessed(answer, "river", snapshot.version), guessed(answer, "xgboost", "base1")],
                     features=read,
                 ),
-                CorrectionGiven(correction_id=named(f"word {name}"), drawing_id=named(name), player_id=one.writer, label=label),
+                CorrectionGiven(
+                    correction_id=named(f"correction of {name}"), drawing_id=named(name), player_id=one.writer, label=label
+                ),
             ]
             tick()
         examples = joiner.tell(told)

@@ -25,7 +25,7 @@ GRACE_S: Final = 5.0
 """So long after the last drawing an answer may come."""
 
 
-class Asked:
+class AskedDrawing:
     """A drawing that was put on the bus, and what came of it."""
 
     __slots__ = ("at", "guesses", "left_out", "missed")
@@ -57,7 +57,7 @@ class Load:
         """Who can answer on this machine."""
         if set(self.models) != set(MODELS):
             console.print(f"not here, so not waited for: {', '.join(set(MODELS) - set(self.models))}", style="red")
-        self.asked: dict[UUID, Asked] = {}
+        self.asked: dict[UUID, AskedDrawing] = {}
 
     @asynccontextmanager
     async def open(self) -> Any:
@@ -97,18 +97,18 @@ class Load:
                     if event["left_out"]:
                         asked.left_out = event["left_out"]
 
-    async def put(self, **given: Any) -> Asked:
+    async def put(self, **given: Any) -> AskedDrawing:
         """One drawing; by default one of people's, finished."""
         inked = self._inks[self._next % len(self._inks)]
         drawn = {"strokes": inked.strokes, "width": inked.width, "height": inked.height, "final": True} | given
         player = given.pop("player_id", f"bench-{self._next % 100}")
         self._next += 1
         event = DrawingSubmitted(drawing_id=uuid4(), player_id=player, at=now(), **drawn)
-        asked = self.asked[event.drawing_id] = Asked()
+        asked = self.asked[event.drawing_id] = AskedDrawing()
         await self._producer.send(event.topic, event.record_value(), event.record_key())
         return asked
 
-    async def run(self, rate: float, seconds: float, until: Awaitable[Any] | None = None) -> list[Asked]:
+    async def run(self, rate: float, seconds: float, until: Awaitable[Any] | None = None) -> list[AskedDrawing]:
         """Drawings at ``rate`` a second, for ``seconds``, and on until something is done; then wait for the answers."""
         began, put = time.monotonic(), []
         doing = asyncio.ensure_future(until) if until is not None else None
@@ -126,7 +126,7 @@ class Load:
         return put
 
 
-def summary(put: Sequence[Asked], models: Sequence[str]) -> Row:
+def summary(put: Sequence[AskedDrawing], models: Sequence[str]) -> Row:
     """Latencies of these models' answers, and how many drawings were not answered by all of them."""
     spread, first = Spread(), Spread()
     unanswered = 0

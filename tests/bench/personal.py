@@ -15,7 +15,7 @@ import typer
 
 from contracts.ports import Origin
 from producers.handwriting import handwriting
-from streams.personal_model import KEPT, Personal
+from streams.personal_model import KEPT, PersonalModels
 from tests.histories import READER, MemoryCells, example, features, folded
 from tests.writers import Drawings, drawings
 
@@ -25,15 +25,15 @@ DRAWS = 10
 """Of which drawings are labelled."""
 
 
-def right(own: Personal, one: Drawings, labels: np.ndarray, asked: Sequence[int]) -> float:
+def right(own: PersonalModels, one: Drawings, labels: np.ndarray, asked: Sequence[int]) -> float:
     """The share of drawings that a player's own model reads as these labels."""
     at = list(asked)
     return float((own.answer(0, "p", one.embeddings[at], one.shared[at])[0].argmax(axis=1) == labels[at]).mean())
 
 
-def taught(one: Drawings, labels: np.ndarray, at: Sequence[int]) -> Personal:
+def taught(one: Drawings, labels: np.ndarray, at: Sequence[int]) -> PersonalModels:
     """A player's own model after these drawings were labelled."""
-    own = Personal(one.reader)
+    own = PersonalModels(one.reader)
     folded(own, [one.example("p", n, int(labels[n])) for n in at], MemoryCells())
     return own
 
@@ -71,7 +71,7 @@ def own_symbols(count: int, chance: np.random.Generator) -> float:
 
 def sitting(writer: str, chance: np.random.Generator, says: float) -> tuple[float, float]:
     """Accuracy over everything that a writer wrote, each guessed first and then labelled with this chance: shared, own."""
-    one, own, cells = drawings(writer), Personal(drawings(writer).reader), MemoryCells()
+    one, own, cells = drawings(writer), PersonalModels(drawings(writer).reader), MemoryCells()
     list(own.open(cells, 0))
     order = chance.permutation(len(one.labels))
     hits = 0.0
@@ -94,8 +94,8 @@ def microseconds(what: Callable[[], object], times: int = 1000) -> float:
 
 def costs() -> dict[str, float]:
     """Of one call, with a full memory and with none."""
-    own, cells = Personal(READER), MemoryCells()
-    many = [example(f"d{n}", n % 10, word=f"w{n}", at=n, features=features(n)) for n in range(KEPT + 400)]
+    own, cells = PersonalModels(READER), MemoryCells()
+    many = [example(f"d{n}", n % 10, correction=f"w{n}", at=n, features=features(n)) for n in range(KEPT + 400)]
     folded(own, many[:KEPT], cells)
     asked, shared = np.random.default_rng(1).normal(size=(8, 64)).astype("f4"), np.full((8, 10), 0.1)
     newer = iter(many[KEPT:])

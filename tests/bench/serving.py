@@ -22,7 +22,7 @@ import uvloop
 from streams.make_base import idx
 from tests.bench.endpoint_faults import faults
 from tests.bench.loop import known, machine
-from tests.bench.open_load import Asked, Load, Row, console, summary
+from tests.bench.open_load import AskedDrawing, Load, Row, console, summary
 from tests.bench.operator_client import Operator
 from tests.product import ROOT, Product, product
 from tests.roster import BATCH_MODELS, MODELS
@@ -216,7 +216,7 @@ async def row_blend(seed: int) -> Row:
         game.start()
         load = Load(game, seed)
         async with load.open():
-            put: list[Asked] = []
+            put: list[AskedDrawing] = []
             for raster in rasters:
                 put.append(await load.put(final=False, probe=True, strokes=[], raster=raster.tobytes()))
                 while len(put) > 200 and not set(MODELS) <= put[-200].guesses.keys() | put[-200].missed.keys():

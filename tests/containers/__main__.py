@@ -109,7 +109,7 @@ def unwell(url: str) -> str:
 
 
 def play(drawings: int, players: int = 10) -> None:
-    """Let people play, and read the log afterwards: every drawing saved and answered by every model, each word learned once.
+    """Let people play, then read the log: every drawing was saved and answered by every model, each correction learned once.
 
     The workers' ledgers are in volumes of their own, which nobody else mounts: the audit makes the folds anew and compares what
     is on the log with them, and not the ledgers.

@@ -31,9 +31,9 @@ from contracts.events import (
     ScoresCounted,
 )
 from streams.joiner import Joiner
-from streams.learner import Learner, State
+from streams.learner import Learner, LearnerState
 from streams.online_base import load_base
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from streams.scorer import Scorer
 from tests.histories import (
     READER,
@@ -78,7 +78,7 @@ def parts(draw: st.DrawFn, name: str, player: str, guesses: list[GuessMade]) -> 
 @st.composite
 def topics(draw: st.DrawFn) -> list[list[Event]]:
     """What some players put on each topic, in the order in which they did."""
-    drawings, answers, words = [], [], []
+    drawings, answers, corrections = [], [], []
     for player in PLAYERS:
         for n, name in enumerate(f"{player}'s {name}" for name in DRAWINGS[: draw(st.integers(1, 3))]):
             at = draw(st.sampled_from([0, 5, 12, 3600, 3605]))
@@ -93,12 +93,12 @@ def topics(draw: st.DrawFn) -> list[list[Event]]:
                     guesses.append(shadow)
             answers += draw(parts(name, player, guesses))
             for number in draw(st.lists(st.integers(0, 2), max_size=4)):
-                word = f"{name}, word {number}"
+                given = f"{name}, correction {number}"
                 if draw(st.booleans()):
-                    words.append(correction(name, draw(st.integers(0, 9)), word=word, player=player))
+                    corrections.append(correction(name, draw(st.integers(0, 9)), correction=given, player=player))
                 else:
-                    words.append(withdrawal(name, word=word, player=player))
-    return [drawings, answers, words]
+                    corrections.append(withdrawal(name, correction=given, player=player))
+    return [drawings, answers, corrections]
 
 
 def arrival(data: DataObject, lanes: list[list[Event]]) -> list[Event]:
@@ -122,7 +122,7 @@ def said_of(event: Event) -> dict[str, Any]:
 @given(lanes=topics(), data=st.data(), step=STEPS)
 def test_what_a_fold_says_is_of_the_time_of_its_step_and_reads_no_clock(lanes, data, step):
     joined = folded(Joiner(), arrival(data, lanes), step=step)
-    own = folded(Personal(READER), joined, step=step)
+    own = folded(PersonalModels(READER), joined, step=step)
     taught = folded(Scorer(), joined, step=step)
     lessons = [event for event in taught if isinstance(event, LessonTaught)]
     learned = folded(Learner(LEARNER), lessons, step=step)
@@ -132,12 +132,12 @@ def test_what_a_fold_says_is_of_the_time_of_its_step_and_reads_no_clock(lanes, d
 
 
 def ended(history: list[Event], step: int | None = None) -> dict[str, Any]:
-    """What stands after a history: examples, counts, whose words' receipts went out, and what is answered."""
+    """What stands after a history: examples, counts, whose corrections' receipts went out, and what is answered."""
     joined = folded(Joiner(), history, step=step)
     examples = {str(event.drawing_id): said_of(event) for event in joined if isinstance(event, ExampleLabelled)}
     counts = {event.score_key: said_of(event) for event in folded(Scorer(), joined) if isinstance(event, ScoresCounted)}
     receipts = sorted(str(event.correction_id) for event in joined if isinstance(event, CorrectionReceipt))
-    own = Personal(READER)
+    own = PersonalModels(READER)
     folded(own, joined, step=step)
     answers = {}
     for player in PLAYERS:
@@ -185,7 +185,7 @@ def test_a_correction_is_a_lesson_and_has_a_receipt_of_yours_once_at_most(lanes,
     joined = folded(Joiner(), [*history, *history], step=step)
 
     taught = [event.correction_id for event in folded(Scorer(), joined) if isinstance(event, LessonTaught)]
-    told = [event.correction_id for event in folded(Personal(READER), joined) if isinstance(event, CorrectionReceipt)]
+    told = [event.correction_id for event in folded(PersonalModels(READER), joined) if isinstance(event, CorrectionReceipt)]
 
     assert len(set(taught)) == len(taught)
     assert len(set(told)) == len(told)
@@ -207,20 +207,22 @@ def weights(history: list[Event], step: int | None) -> str:
     """The digest of river's whole state after a history."""
     cells = MemoryCells()
     folded(Learner(LEARNER), lessons(history, step), cells, step=step)
-    return State.of(cells["state"]).digest() if "state" in cells else "the base"
+    return LearnerState.of(cells["state"]).digest() if "state" in cells else "the base"
 
 
-def test_two_words_on_one_drawing_in_one_step_or_in_two_give_one_digest():
-    history = [drawing(), answer(), correction(label=1, word="c1"), correction(label=2, word="c2")]
+def test_two_corrections_of_one_drawing_in_one_step_or_in_two_give_one_digest():
+    history = [drawing(), answer(), correction(label=1, correction="c1"), correction(label=2, correction="c2")]
 
     in_one, in_two = weights(history, None), weights(history, 3)
 
     assert in_one == in_two != weights(history[:3], None)
 
 
-@pytest.mark.parametrize("second", [correction(label=2, word="c2"), withdrawal(word="c1")], ids=["replaced", "taken back"])
-def test_two_words_on_one_drawing_give_one_digest_wherever_the_guess_comes_among_them(second):
-    told = [drawing(), answer(), correction(label=1, word="c1"), second]
+@pytest.mark.parametrize(
+    "second", [correction(label=2, correction="c2"), withdrawal(correction="c1")], ids=["replaced", "taken back"]
+)
+def test_two_corrections_of_one_drawing_give_one_digest_wherever_the_guess_comes_among_them(second):
+    told = [drawing(), answer(), correction(label=1, correction="c1"), second]
     orders = [order for order in permutations(told) if order.index(told[2]) < order.index(second)]
 
     digests = {(weights(list(order), step)) for order in orders for step in (1, None)}
@@ -266,7 +268,7 @@ def test_every_label_that_stands_has_been_taught(lanes, data):
 def test_a_restart_after_any_event_changes_nothing(lanes, data):
     history = arrival(data, lanes)
     examples = folded(Joiner(), history)
-    for make, source in ((Joiner, history), (Scorer, examples), (partial(Personal, READER), examples)):
+    for make, source in ((Joiner, history), (Scorer, examples), (partial(PersonalModels, READER), examples)):
         cells = MemoryCells()
 
         restarted = [event for heard in source for event in folded(make(), [heard], cells)]
@@ -278,7 +280,7 @@ def test_a_restart_after_any_event_changes_nothing(lanes, data):
 
 
 def newest(said: list[Event]) -> dict[str, Any]:
-    """The last word on each subject."""
+    """The last event on each subject."""
     return {f"{event.type} {identity(event)}": said_of(event) for event in said}
 
 
@@ -303,7 +305,7 @@ def test_one_drawing_goes_the_whole_way_to_a_receipt():
     scored = folded(Scorer(), examples)
     learned = folded(Learner(base), [event for event in scored if isinstance(event, LessonTaught)])
 
-    [own] = folded(Personal(base.reader), examples)
+    [own] = folded(PersonalModels(base.reader), examples)
 
     assert set(own.models) == {"yours"}
     [receipt] = [event for event in learned if isinstance(event, CorrectionReceipt)]

@@ -30,14 +30,14 @@ from streams.learner import Learner
 from streams.ledger import Ledger
 from streams.models import Models
 from streams.online_base import load_base
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from streams.routing import Online, Table
 from streams.scorer import Scorer
 from tests.bad_values import HOSTILE
 from tests.contract.test_events import GOLDEN
 from tests.histories import MemoryCells, answer, correction, drawing, example, features, lesson, named, seconds
 from tests.roster import ROSTER
-from trainers.model_log import Standing
+from trainers.model_log import ModelLog
 
 _B64 = "AAAA" * 400
 _GUESS = {"model": "river", "version": "1", "label": 7, "probabilities": [0.1] * 10, "hops": {}}
@@ -117,11 +117,11 @@ def _read(topic: str, value: bytes) -> Event | MessageRejected | None:
 
 def _honest(number: int, reader: str) -> dict[str, tuple[list[Event], type[Event]]]:
     """By fold: what is folded of a drawing, and what it says to that."""
-    name, word = f"d{number}", f"c{number}"
+    name, given = f"d{number}", f"c{number}"
     read_so = features(number, reader)
-    told = example(name, word=word, features=read_so)
+    told = example(name, correction=given, features=read_so)
     return {
-        "joiner": ([drawing(name), answer(name), correction(name, word=word)], ExampleLabelled),
+        "joiner": ([drawing(name), answer(name), correction(name, correction=given)], ExampleLabelled),
         "scorer": ([told], LessonTaught),
         "personal": ([told], CorrectionReceipt),
         "learner": ([lesson(f"l{number}", seed=number, reader=reader)], CorrectionReceipt),
@@ -138,7 +138,7 @@ def _take(ledger: Ledger, fold: Fold, offsets: dict[str, int], *events: Event) -
 def test_a_valid_event_that_means_harm_stops_no_fold_and_the_next_is_folded(tmp_path: Path, what: str):
     base, bad = load_base(), HOSTILE[what]
     value = bad.value("ada", str(named("d1")))
-    for fold in (Joiner(), Scorer(), Personal(base.reader), Learner(base)):
+    for fold in (Joiner(), Scorer(), PersonalModels(base.reader), Learner(base)):
         if bad.topic not in fold.sources:
             continue
         ledger = Ledger(tmp_path / f"{fold.name}.sqlite")
@@ -168,7 +168,7 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
     assert isinstance(honest, SnapshotTaken)
     start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
     models = Models(Table(online={"river": start}), base.reader)
-    board, standing, commands = ModelBoard(ROSTER), Standing(ROSTER), CommandStatus()
+    board, model_log, commands = ModelBoard(ROSTER), ModelLog(ROSTER), CommandStatus()
     event = _read(bad.topic, value)
     assert isinstance(event, Event)
     rejecting = set()
@@ -178,7 +178,7 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
         board.apply(event)
     except Implausible:
         rejecting.add("api")
-    standing.apply(event)
+    model_log.apply(event)
     commands.apply(event)
     assert rejecting == bad.rejected_by
 
@@ -231,7 +231,7 @@ def test_what_a_fold_cannot_take_is_rejected_and_the_next_is_folded(tmp_path: Pa
     ledger.close()
 
 
-@pytest.mark.parametrize("fold", [Scorer(), Personal("raster-1/00000000")], ids=lambda fold: fold.name)
+@pytest.mark.parametrize("fold", [Scorer(), PersonalModels("raster-1/00000000")], ids=lambda fold: fold.name)
 def test_an_example_with_features_of_nobody_hurts_no_fold(tmp_path: Path, fold: Fold):
     ledger = Ledger(tmp_path / "0.sqlite")
     begin(ledger, fold, 0)

@@ -8,7 +8,7 @@ import pytest
 from contracts.events import ExampleLabelled
 from contracts.ports import Origin
 from streams.learner import Softmax
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from tests.histories import MemoryCells, folded
 from tests.writers import Drawings, drawings
 
@@ -46,7 +46,7 @@ def by_the_formula(taught: dict[int, tuple[int, bool]], asked: np.ndarray, share
 
 
 def test_yours_has_the_numbers_of_the_formula_on_a_stream_of_real_drawings():
-    one, own, cells = drawings("28"), Personal(drawings("28").reader), MemoryCells()
+    one, own, cells = drawings("28"), PersonalModels(drawings("28").reader), MemoryCells()
     list(own.open(cells, 0))
     taught: dict[int, tuple[int, bool]] = {}
     rng = np.random.default_rng(20181103)
@@ -68,14 +68,14 @@ def test_yours_has_the_numbers_of_the_formula_on_a_stream_of_real_drawings():
             tell(one.example("p", number))
             taught[number] = (int(one.labels[number]), guessed == one.labels[number])
         if chance < 0.1:
-            tell(one.example("p", number, label=guessed, revision=4, word=f"again {number}"))
+            tell(one.example("p", number, label=guessed, revision=4, correction=f"again {number}"))
             taught[number] = (guessed, True)
         if chance < 0.05:
             tell(one.example("p", number, revision=5).model_copy(update={"label": None}))
             del taught[number]
 
 
-def share_read(own: Personal, one: Drawings, labels: np.ndarray, which: np.ndarray) -> float:
+def share_read(own: PersonalModels, one: Drawings, labels: np.ndarray, which: np.ndarray) -> float:
     answers, _ = own.answer(0, "p", one.embeddings[which], one.shared[which])
     return float((answers.argmax(axis=1) == labels[which]).mean())
 
@@ -84,7 +84,7 @@ def test_a_european_1_is_read_after_five_corrections_and_other_digits_lose_littl
     one = drawings("28")  # whose 1 is read as a 7
     ones, others = np.flatnonzero(one.labels == 1), np.flatnonzero(one.labels != 1)
     misread = [number for number in ones if one.shared[number].argmax() != 1][:5]
-    own = Personal(one.reader)
+    own = PersonalModels(one.reader)
     list(own.open(MemoryCells(), 0))
     left = np.setdiff1d(ones, misread)
     at_first, others_at_first = share_read(own, one, one.labels, left), share_read(own, one, one.labels, others)
@@ -99,7 +99,7 @@ def test_a_european_1_is_read_after_five_corrections_and_other_digits_lose_littl
 def test_symbols_of_ones_own_are_read_after_thirty_labels():
     one = drawings("36")
     labels = (one.labels + 3) % 10
-    own = Personal(one.reader)
+    own = PersonalModels(one.reader)
 
     folded(own, [one.example("p", number, label=int(labels[number])) for number in range(30)])
 
@@ -109,7 +109,7 @@ def test_symbols_of_ones_own_are_read_after_thirty_labels():
 def test_nobody_who_confirms_what_was_right_loses():
     for writer in ("26", "31", "43"):
         one = drawings(writer)
-        own, cells = Personal(one.reader), MemoryCells()
+        own, cells = PersonalModels(one.reader), MemoryCells()
         list(own.open(cells, 0))
         right = 0.0
         for number in range(len(one.labels)):

@@ -20,7 +20,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from contracts.settings import Settings
-from deploy.local.s3_server import LONGEST_PRESIGNED_S, MAX_SKEW, Guard
+from deploy.local.s3_server import LONGEST_PRESIGNED_S, MAX_SKEW, SignatureGuard
 
 KEY, SECRET, PORT, REGION = "AKIAOURS", "of ours", 9095, "us-east-1"
 
@@ -222,7 +222,7 @@ SIGNER: Final[dict[str, Any]] = {
 
 async def asked(method: str, url: str, headers: Mapping[str, str], body: bytes, late: timedelta) -> tuple[int, Any]:
     """What a guard whose clock is late says: the status and the headers."""
-    guard = Guard(inside, key=KEY, secret=SECRET, region=REGION, port=PORT, clock=lambda: datetime.now(UTC) + late)
+    guard = SignatureGuard(inside, key=KEY, secret=SECRET, region=REGION, port=PORT, clock=lambda: datetime.now(UTC) + late)
     parts, out = urlsplit(url), []
     given = [{"type": "http.request", "body": body[:3], "more_body": True}, {"type": "http.request", "body": body[3:]}]
 

@@ -153,7 +153,7 @@ def test_a_seat_that_the_server_does_not_know_is_replaced(stage: Stage, visit: V
     assert game.page.evaluate("localStorage.getItem('gamenight.seat')") != "of another server"
 
 
-def test_another_word_replaces_the_first_and_it_can_be_taken_back(stage: Stage, visit: Visits) -> None:
+def test_another_correction_replaces_the_first_and_it_can_be_taken_back(stage: Stage, visit: Visits) -> None:
     game = visit(stage.url)
     game.draw(ONE)
     expect(game.guess("river")).to_have_text("1")
@@ -161,7 +161,7 @@ def test_another_word_replaces_the_first_and_it_can_be_taken_back(stage: Stage, 
     expect(game.page.locator('article[data-model="river"]')).to_contain_text("0 of 1 right")
     game.page.keyboard.press("1")
     expect(game.page.locator('article[data-model="river"]')).to_contain_text("1 of 1 right")
-    eventually(lambda: len(stage.corrections) == 2, "both words")
+    eventually(lambda: len(stage.corrections) == 2, "both corrections")
 
     game.page.get_by_role("button", name="Take it back").click()
 
@@ -259,7 +259,7 @@ def test_a_drawing_that_is_refused_is_told_once_and_not_sent_again(stage: Stage,
     game.draw(ONE)
 
     expect(game.page.locator(".toast")).to_contain_text("unknown field 'colour'")
-    expect(game.page.locator("#status")).to_have_text("Not kept")
+    expect(game.page.locator("#status")).to_have_text("Not saved")
     expect(game.page.locator(".toast")).to_have_count(1)
     assert stage.drawings == []
 
@@ -390,7 +390,7 @@ def test_who_rests_says_why_and_comes_back(stage: Stage, visit: Visits) -> None:
     expect(kmeans).to_have_attribute("data-state", "empty")
     game.draw(ONE)
     expect(game.guess("kmeans")).to_have_text("1")
-    expect(game.page.locator('article[data-model="everyone"] .note')).to_have_text("all who answer, together")
+    expect(game.page.locator('article[data-model="everyone"] .note')).to_have_text("all models, together")
 
 
 def test_who_cannot_be_here_says_why(stage: Stage, visit: Visits) -> None:
@@ -414,7 +414,7 @@ def test_every_page_says_in_plain_words_what_is_missing_and_nothing_while_all_is
         banner = visit(stage.url + path).page.locator("p.health")
         expect(banner).to_have_text(
             "MXNet CNN does not guess at the moment."
-            " The models do not learn at the moment: your corrections are kept, and learned when they do again."
+            " The models do not learn at the moment: your corrections are saved, and will be learned later."
         )
         expect(banner).to_have_attribute("data-status", "degraded")
 
@@ -564,7 +564,7 @@ def test_the_watch_page_marks_shadows_and_who_is_not_here(stage: Stage, visit: V
     expect(watch.page.locator('#versions tr[data-version="4/shadow"]')).to_contain_text("shadow")
     expect(watch.page.locator('.tile[data-model="xgboost"]')).to_contain_text("2 of 3")
     expect(watch.page.locator(".tile")).to_have_count(7)
-    expect(watch.page.locator('.tile[data-model="mxnet"] .badge')).to_have_text("not here")
+    expect(watch.page.locator('.tile[data-model="mxnet"] .badge')).to_have_text("unavailable")
     expect(watch.page.locator('.tile[data-model="mxnet"]')).to_contain_text(NOT_HERE)
 
 

@@ -144,8 +144,8 @@ def mistakes() -> Iterator[Case]:
     for seat in ("x", "", "WyJhIiwiYiJd.YQ.YQ", "a" * 512):
         sent = orjson.dumps({"type": "join", "name": "Eve", "room": None, "seat": seat})
         yield case(f"a seat {seat[:20]!r}", "error:bad_seat", talks("/ws/play", frame(1, sent)))
-    word = f'{{"type":"correct","drawing_id":"{uuid4()}","correction_id":"{some}","label":1}}'.encode()
-    yield case("a word on nobody's drawing", "receipt:refused", talks("/ws/play", frame(1, word), joined=True))
+    given = f'{{"type":"correct","drawing_id":"{uuid4()}","correction_id":"{some}","label":1}}'.encode()
+    yield case("a correction of nobody's drawing", "receipt:refused", talks("/ws/play", frame(1, given), joined=True))
     yield case("20 mistakes", "close 1008", talks("/ws/play", frame(1, b"oops") * 20, joined=True, until_close=True))
     previews = b"".join(frame(1, draw(final=False)) for _ in range(200))
     yield case("200 previews at once", "close 1008", talks("/ws/play", previews, joined=True, until_close=True))

@@ -27,7 +27,7 @@ from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.ledger import Ledger
 from streams.online_base import load_base
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from streams.scorer import Scorer
 from streams.worker import Worker
 

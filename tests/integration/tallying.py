@@ -17,7 +17,7 @@ POISON_WIDTH = 13.0
 """A drawing of this width makes the fold fail after it has written."""
 
 
-class Tally:
+class TallyFold:
     """How many drawings and corrections each player made, in which order; memory holds the total, as a learner's weights."""
 
     name = "tally"
@@ -66,5 +66,5 @@ if __name__ == "__main__":
     settings = Settings.load()
     logs.configure(settings, "tally")
     worker = Worker(settings, "tally")
-    worker.fold(Tally())
+    worker.fold(TallyFold())
     worker.run()

@@ -65,17 +65,17 @@ def of(settings: Settings, part: str) -> Settings:
 
 
 COMMAND = RetrainModel(command_id=uuid4(), target="xgboost", by="somebody")
-WORD = CorrectionProbed(probe_id=uuid4(), player_id="p")
+PROBE = CorrectionProbed(probe_id=uuid4(), player_id="p")
 POLICY = PolicySet(lead="bandit")
 
 
 @pytest.mark.parametrize(
     ("part", "may", "may_not"),
     [
-        ("api", (COMMAND, WORD), (POLICY,)),
-        ("learning", (POLICY,), (COMMAND, WORD)),  # snapshots are on the topic of policies
-        ("trainer", (POLICY, COMMAND), (WORD,)),  # it says on the commands' topic how they ended
-        ("router", (), (WORD,)),
+        ("api", (COMMAND, PROBE), (POLICY,)),
+        ("learning", (POLICY,), (COMMAND, PROBE)),  # snapshots are on the topic of policies
+        ("trainer", (POLICY, COMMAND), (PROBE,)),  # it says on the commands' topic how they ended
+        ("router", (), (PROBE,)),
     ],
 )
 def test_a_part_writes_its_own_topics_and_no_others(guarded: Settings, part: str, may: tuple, may_not: tuple) -> None:  # type: ignore[type-arg]

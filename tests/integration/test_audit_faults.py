@@ -101,14 +101,14 @@ class Game:
             process.wait()
 
     def play(self, part: str) -> None:
-        """Three players draw and correct, change a word and take one back; each message is on the log twice."""
+        """Three players draw and correct, change a correction and take one back; each message is on the log twice."""
         for player in (f"{part}-ada", f"{part}-bob", f"{part}-eve"):
             events: list[Event] = []
             for n in range(DRAWINGS):
-                name, word = f"{player} {n}", f"{player} word {n}"
+                name, given = f"{player} {n}", f"{player} correction {n}"
                 read = features(seed=len(self.drawn), reader=READER)
                 self.drawn.add(named(name))
-                self.said[named(word)] = named(name)
+                self.said[named(given)] = named(name)
                 own = {"version": "own1+0", "probabilities": probabilities(7)}
                 guesses = [
                     guess(name, 7, player=player, features=None, at=n),
@@ -116,9 +116,9 @@ class Game:
                     guess(name, 7, model="yours", player=player, at=n, **own),
                 ]
                 events += [drawing(name, player=player, at=n), *guesses, answered(guesses, features=read, at=n)]
-                events.append(correction(name, n, word=word, player=player, at=n))
-            events.append(correction(f"{player} 1", 5, word=f"{player} other", player=player))
-            events.append(withdrawal(f"{player} 2", word=f"{player} word 2", player=player))
+                events.append(correction(name, n, correction=given, player=player, at=n))
+            events.append(correction(f"{player} 1", 5, correction=f"{player} other", player=player))
+            events.append(withdrawal(f"{player} 2", correction=f"{player} correction 2", player=player))
             for event in (event for event in events for _ in range(2)):
                 self.bus.publish(event)
         self.bus.flush(DEADLINE_S)
@@ -129,13 +129,13 @@ class Game:
         return [event for _, event in self.log]
 
     def learned(self) -> bool:
-        """Whether each word has become a lesson, and has a receipt of each model that learns."""
-        words = {event.correction_id for event in self.read() if isinstance(event, LessonTaught)}
+        """Whether each correction has become a lesson, and has a receipt of each model that learns."""
+        taught = {event.correction_id for event in self.read() if isinstance(event, LessonTaught)}
         told = {(e.correction_id, e.stage) for e in self.read() if isinstance(e, CorrectionReceipt)}
-        return words >= self.said.keys() and all((word, "learner") in told for word in words)
+        return taught >= self.said.keys() and all((one, "learner") in told for one in taught)
 
     def counted(self) -> bool:
-        """Whether each word is in the scorer's ledgers, said to others or not."""
+        """Whether each correction is in the scorer's ledgers, said to others or not."""
         mine = [kept for (fold, _), kept in ledgers(self._settings.home).items() if fold == "scorer"]
         known = [key for kept in mine for key in kept.cells if key.startswith("example/")]
         return len(known) == len(self.drawn)

@@ -73,7 +73,7 @@ def until(player: Player, kind: str, **fields: object) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(120)
-def test_a_process_that_never_saw_a_drawing_tells_its_first_answers_again_and_takes_words_on_it(game, monkeypatch):
+def test_a_process_that_never_saw_a_drawing_tells_its_first_answers_again_and_takes_corrections_of_it(game, monkeypatch):
     monkeypatch.setattr("api.relay.NEWEST", 1)  # it has read of the drawing next to nothing
     secret = (game.settings.home / "secrets" / "seat_secret").read_text().strip()
     with playing(game.url.removeprefix("http://")) as ada:
@@ -83,10 +83,10 @@ def test_a_process_that_never_saw_a_drawing_tells_its_first_answers_again_and_ta
     with serving(bus, seat_secret=secret) as another, playing(another, ada.seat) as back:
         back.draw("d1")
         again = answers(back, "d1")
-        word = {"type": "correct", "drawing_id": str(named("d1")), "correction_id": str(named("c1")), "label": 4}
-        back.say(word)
+        given = {"type": "correct", "drawing_id": str(named("d1")), "correction_id": str(named("c1")), "label": 4}
+        back.say(given)
         learned = heard(back, "receipt", stage="learner", correction_id=str(named("c1")))
-        back.say(word | {"drawing_id": str(named("never drawn")), "correction_id": str(named("c2"))})
+        back.say(given | {"drawing_id": str(named("never drawn")), "correction_id": str(named("c2"))})
         refused = heard(back, "receipt", correction_id=str(named("c2")))
     bus.close()
 

@@ -46,9 +46,9 @@ from tests.contract.sagemaker_cases import must_be_here
 from tests.roster import ROSTER
 from trainers.archive import PREFIX
 from trainers.base_models import BaseModels
-from trainers.dataset import Images, read_archive, read_mnist
+from trainers.dataset import LabelledImages, read_archive, read_mnist
 from trainers.example_sink import Placed, catch_up
-from trainers.model_log import Standing, next_version
+from trainers.model_log import ModelLog, next_version
 from trainers.observations import Observations, ensure_table
 from trainers.promote import Promoter
 from trainers.registry import Registry
@@ -93,7 +93,7 @@ def some_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def digits() -> Images:
+def digits() -> LabelledImages:
     return read_mnist("train")
 
 
@@ -140,7 +140,7 @@ class Log:
 
     def __init__(self, bus: Bus) -> None:
         self._tail: Tail = bus.follow(["models.v1", "commands.v1"], "start")
-        self.standing = Standing(ROSTER)
+        self.model_log = ModelLog(ROSTER)
         self.events: list[Event] = []
         while not self._tail.caught_up():
             self.read()
@@ -148,7 +148,7 @@ class Log:
     def read(self) -> "Log":
         for record in self._tail.poll(0.2):
             event = decode(record.topic, record.value)
-            self.standing.apply(event)
+            self.model_log.apply(event)
             self.events.append(event)
         return self
 
@@ -182,7 +182,7 @@ def log(bus: Bus) -> Iterator[Log]:
 
 
 def labelled(
-    digits: Images, n: int, *, player: str = "ada", revision: int = 1, drawing_id: UUID | None = None
+    digits: LabelledImages, n: int, *, player: str = "ada", revision: int = 1, drawing_id: UUID | None = None
 ) -> ExampleLabelled:
     return ExampleLabelled(
         drawing_id=drawing_id or uuid4(),
@@ -226,8 +226,8 @@ class TestATrainerAtWork:
     """What is asked of one and the same trainer."""
 
     def test_a_base_answers_before_anything_was_ever_trained(self, little, at_work, log, digits):
-        champion = at_work.until("a champion", lambda: log.read().standing.champion("xgboost"))
-        assert champion.version in log.standing.published("xgboost")
+        champion = at_work.until("a champion", lambda: log.read().model_log.champion("xgboost"))
+        assert champion.version in log.model_log.published("xgboost")
         assert asked(little, digits.images[0]) == (champion.variant, 5)
 
     def test_feedback_becomes_a_version_that_answers(self, little, bus, at_work, log, digits):
@@ -236,12 +236,12 @@ class TestATrainerAtWork:
             bus.publish(example)
         corrected = labelled(digits, 40_000, player="p4", revision=2, drawing_id=examples[0].drawing_id)
         bus.publish(corrected).result(30)
-        before = at_work.until("the base", lambda: log.read().standing.champion("xgboost") if idle(log) else None)
+        before = at_work.until("the base", lambda: log.read().model_log.champion("xgboost") if idle(log) else None)
 
         command = retrain(bus)
         assert at_work.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
 
-        promoted = log.standing.champion("xgboost")
+        promoted = log.model_log.champion("xgboost")
         assert isinstance(promoted, ModelPromoted)
         assert promoted.version.isdigit()
         assert promoted.previous == before.version
@@ -249,7 +249,7 @@ class TestATrainerAtWork:
         assert {"archive", "dataset", "training", "evaluation", "gate", "endpoint"} < set(log.steps(command.command_id))
         assert any("round=4/4" in line for event in log.events for line in getattr(event, "log", ()))
 
-        published = log.standing.published("xgboost")[promoted.version]
+        published = log.model_log.published("xgboost")[promoted.version]
         blobs = S3Blobs(little)
         assert blobs.get(published.artifact.split("/", 3)[3])
         assert published.lineage["training_job"].startswith(f"gamenight-xgboost-{command.command_id}")
@@ -273,11 +273,11 @@ class TestATrainerAtWork:
         at_work.until("a rebuild under way", lambda: log.steps(command.command_id))
         policy = SetPolicy(command_id=uuid4(), lead="bandit", by="test")
         bus.publish(policy).result(30)
-        at_work.until("the policy", lambda: log.read().standing.policy().lead == "bandit")
+        at_work.until("the policy", lambda: log.read().model_log.policy().lead == "bandit")
         assert log.ended(command.command_id) is None
 
         assert at_work.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
-        published = log.standing.published("xgboost")[log.standing.champion("xgboost").version]
+        published = log.model_log.published("xgboost")[log.model_log.champion("xgboost").version]
         assert published.lineage["command"] == str(command.command_id)
         assert published.lineage["learned_from"] == "MNIST alone"
         assert (published.lineage["feedback"], published.lineage["offsets"]) == ("0", "")
@@ -290,14 +290,14 @@ class TestATrainerAtWork:
     @pytest.mark.parametrize("model", ["tensorflow", "mxnet", "kmeans"])
     def test_every_batch_model_is_rebuilt_by_its_own_image(self, model, little, bus, at_work, log):
         must_be_here(little.tools, model)
-        standing = at_work.until("a champion, or why not", lambda: answers_or_not(log, model))
-        before = standing.champion(model)
-        assert before is not None, f"{model} does not answer: {standing.endpoint(model).reason}"
+        model_log = at_work.until("a champion, or why not", lambda: answers_or_not(log, model))
+        before = model_log.champion(model)
+        assert before is not None, f"{model} does not answer: {model_log.endpoint(model).reason}"
         command = retrain(bus, model, base=True)
         assert at_work.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
-        champion = standing.champion(model)
+        champion = model_log.champion(model)
         assert (champion.version, champion.previous) == (next_version([]), before.version)
-        published = standing.published(model)[champion.version]
+        published = model_log.published(model)[champion.version]
         hyperparameters = json.loads(published.lineage["hyperparameters"])
         assert hyperparameters == {**ROSTER[model].hyperparameters, "seed": str(little.seed)}
         fractions = [event.fraction for event in log.advanced(command.command_id) if event.step == "training"]
@@ -305,15 +305,15 @@ class TestATrainerAtWork:
         assert ROSTER[model].title == published.title
 
 
-def answers_or_not(log: Log, model: str) -> Standing | None:
-    standing = log.read().standing
-    seen = standing.endpoint(model)
-    return standing if standing.champion(model) or (seen and seen.status == "Unavailable") else None
+def answers_or_not(log: Log, model: str) -> ModelLog | None:
+    model_log = log.read().model_log
+    seen = model_log.endpoint(model)
+    return model_log if model_log.champion(model) or (seen and seen.status == "Unavailable") else None
 
 
 def idle(log: Log) -> bool:
     """Whether every command on the log is carried out: tests of the API leave theirs on the same broker."""
-    return not log.read().standing.due()
+    return not log.read().model_log.due()
 
 
 def approval(settings: Settings, version: str) -> str:
@@ -328,7 +328,7 @@ def approval(settings: Settings, version: str) -> str:
 def test_a_trainer_killed_in_the_middle_resumes_its_one_job(little, bus, some_mnist, log):
     longer = little.model_copy(update={"training_rounds": 25})
     with trainer(longer, some_mnist) as killed:
-        killed.until("the base", lambda: log.read().standing.champion("xgboost"))
+        killed.until("the base", lambda: log.read().model_log.champion("xgboost"))
         command = retrain(bus)
         sagemaker = boto3.client("sagemaker", **little.aws("sagemaker"))
 
@@ -343,21 +343,21 @@ def test_a_trainer_killed_in_the_middle_resumes_its_one_job(little, bus, some_mn
     with trainer(longer, some_mnist) as resumed:
         assert resumed.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "done"
         assert len(jobs()) == 1
-        made = [p for p in log.standing.published("xgboost").values() if p.lineage.get("command") == str(command.command_id)]
-        assert [log.standing.champion("xgboost").version] == [p.version for p in made]
+        made = [p for p in log.model_log.published("xgboost").values() if p.lineage.get("command") == str(command.command_id)]
+        assert [log.model_log.champion("xgboost").version] == [p.version for p in made]
 
 
 def test_a_version_that_forgot_is_refused_and_the_champion_stays(little, bus, some_mnist, log, digits):
     with trainer(little, some_mnist, gate=SHUT_GATE) as running:
-        before = running.until("the champion", lambda: log.read().standing.champion("xgboost"))
+        before = running.until("the champion", lambda: log.read().model_log.champion("xgboost"))
         command = retrain(bus)
         assert running.until("the end of the rebuild", lambda: log.ended(command.command_id)) == "refused"
 
-        [made] = [p for p in log.standing.published("xgboost").values() if p.lineage.get("command") == str(command.command_id)]
+        [made] = [p for p in log.model_log.published("xgboost").values() if p.lineage.get("command") == str(command.command_id)]
         assert isinstance(made, ModelPublished)
         assert made.gate.startswith("refused: MNIST")
         assert approval(little, made.version) == "Rejected"
-        assert log.standing.champion("xgboost").version == before.version
+        assert log.model_log.champion("xgboost").version == before.version
         assert asked(little, digits.images[0])[0] == before.variant
 
 
@@ -383,12 +383,12 @@ def test_an_older_revision_never_replaces_a_newer_one(little, digits):
 def test_an_endpoint_that_is_gone_or_serves_another_version_is_repaired(little, some_mnist, log, digits):
     sagemaker = boto3.client("sagemaker", **little.aws("sagemaker"))
     with trainer(little, some_mnist) as running:
-        champion = running.until("the champion", lambda: log.read().standing.champion("xgboost"))
+        champion = running.until("the champion", lambda: log.read().model_log.champion("xgboost"))
     sagemaker.delete_endpoint(EndpointName="gamenight-xgboost")
     with trainer(little, some_mnist):
         assert asked(little, digits.images[0])[0] == champion.variant
 
-    base = log.standing.published("xgboost")["base1"]
+    base = log.model_log.published("xgboost")["base1"]
     serving = Serving(little, time.sleep)
     serving.serve("gamenight-xgboost", base, only=True)
     serving.ready("gamenight-xgboost", base)
@@ -399,12 +399,12 @@ def test_an_endpoint_that_is_gone_or_serves_another_version_is_repaired(little, 
 
 def test_a_log_that_was_thrown_away_is_told_again_by_the_registry(little, log):
     forgotten = open_bus(f"memory://{uuid4()}")
-    standing = Standing(ROSTER)
+    model_log = ModelLog(ROSTER)
     blobs, serving = S3Blobs(little), Serving(little, time.sleep)
-    promoter, registry = Promoter(forgotten, standing, serving), Registry(little, blobs)
-    assert BaseModels(little, blobs, standing, serving, promoter, registry).bring("xgboost")
-    assert standing.published("xgboost") == log.standing.published("xgboost")
-    assert standing.champion("xgboost").version == log.standing.champion("xgboost").version
+    promoter, registry = Promoter(forgotten, model_log, serving), Registry(little, blobs)
+    assert BaseModels(little, blobs, model_log, serving, promoter, registry).bring("xgboost")
+    assert model_log.published("xgboost") == log.model_log.published("xgboost")
+    assert model_log.champion("xgboost").version == log.model_log.champion("xgboost").version
 
 
 def test_the_archive_has_every_example_once(little, bus, some_mnist, digits):

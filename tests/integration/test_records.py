@@ -31,8 +31,8 @@ def eventually(true: Callable[[], object], what: Callable[[], object]) -> None:
 
 
 def repair_and_replay(player: Player) -> None:
-    """What was no word of a player is made one, and is learned as if it had come so."""
-    word = CorrectionGiven(correction_id=uuid4(), drawing_id=UUID(player.drawing_id), player_id=player.player_id, label=3)
+    """What was no correction is made one, and is learned as if it had come so."""
+    given = CorrectionGiven(correction_id=uuid4(), drawing_id=UUID(player.drawing_id), player_id=player.player_id, label=3)
     with player.operator() as asking:
         asked = {"topic": "corrections.v1", "stage": "joiner", "limit": 1000, "last": 20_000}
         listed = asking.get("/api/ops/rejected", params=asked).raise_for_status().json()
@@ -41,11 +41,11 @@ def repair_and_replay(player: Player) -> None:
         where = f"/api/ops/rejected/{bad['rejection_id']}"
         assert base64.b64decode(asking.get(where).raise_for_status().json()["value"]) == b"<drawing/>"
         assert asking.post(f"{where}/replay").status_code == 409, "it is no event yet"
-        mended = asking.post(f"{where}/repair", json={"value": word.record_value().decode()}).raise_for_status().json()
-        assert (mended["state"], mended["repaired"]) == ("repaired", word.record_value().decode())
+        mended = asking.post(f"{where}/repair", json={"value": given.record_value().decode()}).raise_for_status().json()
+        assert (mended["state"], mended["repaired"]) == ("repaired", given.record_value().decode())
         replayed = asking.post(f"{where}/replay").raise_for_status().json()
         assert replayed["topic"] == "corrections.v1"
-        assert player.receipted(str(word.correction_id))["outcome"] == "learned"
+        assert player.receipted(str(given.correction_id))["outcome"] == "learned"
         assert asking.get(where).raise_for_status().json()["state"] == "replayed"
 
 

@@ -47,7 +47,7 @@ from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import open_bus
 from tests.conftest import fresh_settings
 from tests.roster import BATCH_MODELS, ROSTER
-from trainers.model_log import QuickCommand, Standing
+from trainers.model_log import ModelLog, QuickCommand
 from trainers.registry import Registry
 
 pytestmark = pytest.mark.timeout(300)
@@ -96,14 +96,14 @@ class Log:
     """models.v1 and commands.v1 from their start, as they come, and what they say."""
 
     def __init__(self, bus: Bus) -> None:
-        self.standing = Standing(ROSTER)
+        self.model_log = ModelLog(ROSTER)
         self.events: list[Event] = []
         self._tail = bus.follow(["models.v1", "commands.v1"], "start")
 
     def read(self) -> list[Event]:
         for record in self._tail.poll(0.05):
             event = decode(record.topic, record.value)
-            self.standing.apply(event)
+            self.model_log.apply(event)
             self.events.append(event)
         return self.events
 
@@ -129,8 +129,8 @@ class Asking(threading.Thread):
     def run(self) -> None:
         while not self._ended.is_set():
             self._log.read()
-            standing = self._log.standing
-            champion, candidate = standing.champion("xgboost"), standing.candidate("xgboost")
+            model_log = self._log.model_log
+            champion, candidate = model_log.champion("xgboost"), model_log.candidate("xgboost")
             if champion is None:
                 continue
             named = {champion.version, *([champion.previous] if champion.previous else [])}
@@ -220,7 +220,7 @@ class Trainer:
     @property
     def champion(self) -> ModelPromoted:
         self.log.read()
-        champion = self.log.standing.champion("xgboost")
+        champion = self.log.model_log.champion("xgboost")
         assert champion
         return champion
 
@@ -296,15 +296,15 @@ def asking(trainer: Trainer, place: Settings, bus: Bus) -> Iterator[Asking]:
 
 
 def test_a_model_that_cannot_be_served_is_told_with_the_reason_and_answers_once_it_can(trainer, place, bus):
-    seen = trainer.until("the endpoint", lambda: trainer.log.standing.endpoint("xgboost"))
+    seen = trainer.until("the endpoint", lambda: trainer.log.model_log.endpoint("xgboost"))
     assert seen.status in ("Unavailable", "Failed")
     assert "xgboost" in seen.reason
-    assert trainer.log.standing.champion("xgboost") is None
-    trainer.until("all four", lambda: all(trainer.log.standing.endpoint(model) for model in BATCH_MODELS))
+    assert trainer.log.model_log.champion("xgboost") is None
+    trainer.until("all four", lambda: all(trainer.log.model_log.endpoint(model) for model in BATCH_MODELS))
 
     (place.tools / "images" / "xgboost").symlink_to((ROOT / ".tools" / "images" / "xgboost").resolve())
     (place.tools / "images" / "xgboost.stamp").touch()
-    promoted = trainer.until("a champion", lambda: trainer.log.standing.champion("xgboost"))
+    promoted = trainer.until("a champion", lambda: trainer.log.model_log.champion("xgboost"))
     assert (promoted.version, promoted.previous) == ("base1", None)
 
     served = trainer.until("in service", lambda: one if (one := in_service(trainer)) else None)
@@ -319,7 +319,7 @@ def test_a_model_that_cannot_be_served_is_told_with_the_reason_and_answers_once_
 
 
 def in_service(trainer: Trainer) -> EndpointSeen | None:
-    seen = trainer.log.standing.endpoint("xgboost")
+    seen = trainer.log.model_log.endpoint("xgboost")
     return seen if seen and seen.status == "InService" else None
 
 
@@ -355,7 +355,7 @@ def test_a_version_that_failed_is_rolled_back_from_once_and_is_never_the_last_go
     failed = RollBackModel(command_id=uuid4(), target="xgboost", failed="2", by="router")
     assert trainer.obey(failed).outcome == "done"
     assert trainer.champion.version == "1"
-    assert trainer.log.standing.published("xgboost")["2"].failed == "asked for by router"
+    assert trainer.log.model_log.published("xgboost")["2"].failed == "asked for by router"
     trainer.bus.publish(failed).result(30)
     again = trainer.roll_back(failed="2")
     assert (again.outcome, again.message) == ("done", "nothing to do: xgboost 1 answers, not 2")
@@ -375,7 +375,7 @@ def test_what_the_gate_refused_is_never_promoted_and_never_a_canary_but_may_be_a
     assert trainer.champion == before
 
     assert trainer.attempt("shadow", REFUSED).outcome == "done"
-    candidate = trainer.log.standing.candidate("xgboost")
+    candidate = trainer.log.model_log.candidate("xgboost")
     assert (candidate.version, candidate.role, candidate.variant) == ("3", "shadow", "v3")
     assert trainer.weights()["v3"] == 0.0
 
@@ -384,7 +384,7 @@ def test_a_canary_takes_the_shadows_place_and_is_no_candidate_any_more_once_it_i
     assert trainer.attempt("canary", "6", 0.1).message == "xgboost 6 answers 10% of the players"
     config = trainer.config()
     assert trainer.attempt("canary", "6", 0.25).outcome == "done"
-    assert trainer.log.standing.candidate("xgboost").share == 0.25
+    assert trainer.log.model_log.candidate("xgboost").share == 0.25
     assert trainer.promote("6").outcome == "done"
     assert trainer.config() == config
     promoted, gone = trainer.said(ModelPromoted, CandidateSet)[-2:]
@@ -405,12 +405,12 @@ def test_a_version_that_does_not_start_stays_off_and_the_champion_goes_on(traine
     assert trainer.champion == before
     assert trainer.weights() == weights
     assert trainer.attempt("canary", BROKEN, 0.5).outcome == "failed"
-    assert trainer.log.standing.candidate("xgboost") is None
+    assert trainer.log.model_log.candidate("xgboost") is None
 
 
 def test_what_somebody_says_in_the_registry_decides_who_may_be_promoted(trainer, asking):
     """Approval was cosmetic: what UpdateModelPackage set never reached those who promote."""
-    arns = {version: one.arn for version, one in trainer.log.standing.published("xgboost").items()}
+    arns = {version: one.arn for version, one in trainer.log.model_log.published("xgboost").items()}
     before = trainer.champion
 
     def overrule(version: str, status: str, why: str) -> None:
@@ -419,7 +419,7 @@ def test_what_somebody_says_in_the_registry_decides_who_may_be_promoted(trainer,
         )
 
     def told(version: str) -> ModelPublished:
-        return trainer.log.standing.published("xgboost")[version]
+        return trainer.log.model_log.published("xgboost")[version]
 
     overrule("5", "Rejected", "draws on the left only")
     for refused in (trainer.promote("5"), trainer.attempt("canary", "5", 0.5)):
@@ -448,7 +448,7 @@ def test_what_somebody_says_in_the_registry_decides_who_may_be_promoted(trainer,
 def test_a_policy_is_set_whole_and_refused_where_it_makes_no_sense(trainer):
     assert trainer.policy(lead="bandit", parts={"kmeans": "shadow", "yours": "off"}).outcome == "done"
     assert trainer.policy(parts={"yours": "shown"}).outcome == "done"
-    policy = trainer.log.standing.policy()
+    policy = trainer.log.model_log.policy()
     assert (policy.lead, policy.parts, policy.by) == ("bandit", {"kmeans": "shadow"}, "test")
     assert trainer.policy(parts={"kmeans": "shadow"}).message == "it is so already"
     assert trainer.policy(lead="kmeans").outcome == "refused"
@@ -487,7 +487,7 @@ def test_sagemaker_killed_in_the_middle_of_a_promotion_leaves_no_half_state(trai
 def test_an_endpoint_that_was_deleted_is_told_and_comes_back(trainer):
     champion = trainer.champion
     trainer.sagemaker.delete_endpoint(EndpointName=ENDPOINT)
-    trainer.until("gone", lambda: trainer.log.standing.endpoint("xgboost").status == "Unavailable")
+    trainer.until("gone", lambda: trainer.log.model_log.endpoint("xgboost").status == "Unavailable")
     (trainer.settings.tools / "images" / "xgboost.stamp").write_text("again")
     trainer.until("back", lambda: seen_as(trainer, champion.version))
     assert trainer.champion == champion

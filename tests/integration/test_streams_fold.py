@@ -98,7 +98,7 @@ class Stage:
 
     def caught_up(self) -> None:
         """Wait until everything published is folded in and all that it caused is said."""
-        wanted = {place: last for place, last in self._last.items() if place[0] in tallying.Tally.sources}
+        wanted = {place: last for place, last in self._last.items() if place[0] in tallying.TallyFold.sources}
 
         def done() -> bool:
             have = {}
@@ -137,7 +137,7 @@ class Stage:
 
     def is_exact(self) -> None:
         wanted = {player: [str(drawing_id) for drawing_id in ids] for player, ids in self.drawn.items()}
-        for topic in tallying.Tally.sources:
+        for topic in tallying.TallyFold.sources:
             assert {player: self.orders()[f"{topic}/{player}"] for player in wanted} == wanted
         assert self.total() == sum(map(len, self.orders().values())), "what memory held is as exact as the cells"
         said = {(guess.drawing_id, guess.version) for guess in self.guesses() if guess.player_id in wanted}

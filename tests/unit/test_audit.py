@@ -36,7 +36,7 @@ from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.ledger import Kept
 from streams.online_base import load_base
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from streams.refold.refolding import Refolding
 from streams.scorer import Scorer
 from tests.histories import MemoryCells, answer, answered, correction, drawing, features, folded, guess, named
@@ -217,7 +217,7 @@ def test_a_model_that_cannot_be_here_is_not_expected(status, lost):
     assert report.absent == ([] if lost else ["mxnet"])
 
 
-def test_a_batch_model_is_expected_from_its_first_word_on():
+def test_a_batch_model_is_expected_from_its_first_guess_on():
     first, second = uuid4(), uuid4()
     events: list[Event] = []
     for one in (first, second):
@@ -270,7 +270,7 @@ def test_a_correction_that_only_the_model_of_all_has_learned_is_a_loss():
     assert audited(events, DRAWING, CORRECTION).lost["receipts of yours"] == 1
 
 
-def test_a_word_that_was_replaced_before_it_became_an_example_is_no_loss():
+def test_a_correction_that_was_replaced_before_it_became_an_example_is_no_loss():
     said = {"drawing_id": DRAWING, "player_id": "p", "correction_id": CORRECTION}
     begun = [
         e
@@ -291,7 +291,7 @@ def test_a_second_lesson_of_a_correction_is_doubled():
     assert audited([*events, again], DRAWING, CORRECTION).doubled["lessons"] == 1
 
 
-def test_two_outcomes_of_one_stage_are_doubled_and_a_replaced_word_is_not():
+def test_two_outcomes_of_one_stage_are_doubled_and_a_replaced_correction_is_not():
     events = list(history(DRAWING, CORRECTION))
     said = {"drawing_id": DRAWING, "player_id": "p", "correction_id": CORRECTION, "models": {}}
     replaced = CorrectionReceipt(**said, outcome="superseded", stage="joiner")
@@ -321,11 +321,11 @@ def whole_history(*names: str) -> list[Event]:
         guesses = [guess(name, features=None, **of_eve), guess(name, model="xgboost", **of_eve)]
         guesses.append(guess(name, model="yours", version="own1+0", **of_eve))
         said += [drawing(name, **of_eve), *guesses, answered(guesses, features=read)]
-        said.append(correction(name, word=f"word on {name}", **of_eve))
+        said.append(correction(name, correction=f"correction of {name}", **of_eve))
     examples = folded(Joiner(), said)
     scored = folded(Scorer(), examples)
     learned = folded(Learner(base), [event for event in scored if isinstance(event, LessonTaught)])
-    return [*said, *examples, *scored, *learned, *folded(Personal(base.reader), examples)]
+    return [*said, *examples, *scored, *learned, *folded(PersonalModels(base.reader), examples)]
 
 
 def refolded(events: list[Event]) -> list[str]:
@@ -447,17 +447,17 @@ def test_a_story_that_went_for_want_of_room_is_no_fault_and_one_that_is_lost_is(
 
 async def test_the_audit_reads_the_log_itself_and_says_what_it_has_not_compared(tmp_path):
     bus = open_bus("memory://audit")
-    drawn, word = named("d1"), named("word on d1")
+    drawn, given = named("d1"), named("correction of d1")
     try:
         for event in whole_history("d1"):
             bus.publish(event).result(5)
 
-        clean = await audit(bus, {drawn}, {word: drawn}, models=TWO, wait_s=1)
+        clean = await audit(bus, {drawn}, {given: drawn}, models=TWO, wait_s=1)
 
         assert clean.clean, clean.faults
         assert clean.ledgers is None, "the workers' home was not named"
         assert clean.answered == {"river": 1, "xgboost": 1, "yours": 1}
         assert not (await audit(bus, {drawn, uuid4()}, {}, models=TWO, wait_s=0)).clean
-        assert (await audit(bus, {drawn}, {word: drawn}, models=TWO, wait_s=0, home=tmp_path)).ledgers == 0
+        assert (await audit(bus, {drawn}, {given: drawn}, models=TWO, wait_s=0, home=tmp_path)).ledgers == 0
     finally:
         bus.close()

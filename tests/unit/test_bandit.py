@@ -8,7 +8,7 @@ import pytest
 from contracts.events import ExampleLabelled
 from contracts.ports import Origin
 from streams.bandit import DISCOUNT, REFRESH, START, STRENGTH, Belief, Means, outcomes, pick
-from streams.personal_model import Personal
+from streams.personal_model import PersonalModels
 from tests.histories import READER, MemoryCells, example, shown
 from tests.roster import MODELS
 
@@ -113,12 +113,12 @@ def sitting(skill: dict[str, dict[str, float]], drawings: int, seed: int = 1) ->
         for player, of in skill.items():
             guesses = [shown(7 if chance.random() < p else 1, model=model) for model, p in of.items()]
             name = f"{player} {n}"
-            history.append(example(name, 7, word=name, player_id=player, at=n, guesses=guesses, features=None))
+            history.append(example(name, 7, correction=name, player_id=player, at=n, guesses=guesses, features=None))
     return history
 
 
 def test_it_finds_the_model_that_is_best_for_each_player():
-    own, cells = Personal(READER), MemoryCells()
+    own, cells = PersonalModels(READER), MemoryCells()
     list(own.open(cells, 0))
     picks: dict[str, list[str]] = {player: [] for player in SKILL}
     for offset, said in enumerate(sitting(SKILL, 600)):
@@ -136,15 +136,15 @@ def test_it_finds_the_model_that_is_best_for_each_player():
 def test_it_follows_a_model_that_became_better():
     before = {"ada": {"xgboost": 0.95, "river": 0.7}}
     after = {"ada": {"xgboost": 0.7, "river": 0.95}}
-    own, cells = Personal(READER), MemoryCells()
+    own, cells = PersonalModels(READER), MemoryCells()
     list(own.open(cells, 0))
     picks = []
     later = [said.model_copy(update={"drawing_id": said.correction_id}) for said in sitting(after, 300, seed=2)]
     for offset, said in enumerate([*sitting(before, 300), *later]):
         at = example(at=offset).drawn_at
         picks.append(own.pick(0, "ada", ("xgboost", "river"))[0])
-        word = example(word=f"word {offset}").correction_id
-        list(own.apply(cells, said.model_copy(update={"drawn_at": at, "correction_id": word}), Origin(0, offset, 0)))
+        given = example(correction=f"correction {offset}").correction_id
+        list(own.apply(cells, said.model_copy(update={"drawn_at": at, "correction_id": given}), Origin(0, offset, 0)))
 
     assert picks[200:300].count("xgboost") > 90
     assert picks[500:].count("river") > 90
@@ -152,7 +152,7 @@ def test_it_follows_a_model_that_became_better():
 
 def test_every_pick_can_be_made_again_from_the_log():
     history = sitting(SKILL, 150)
-    own, cells = Personal(READER), MemoryCells()
+    own, cells = PersonalModels(READER), MemoryCells()
     list(own.open(cells, 0))
     made = []
     for offset, said in enumerate(history):
@@ -160,7 +160,7 @@ def test_every_pick_can_be_made_again_from_the_log():
         list(own.apply(cells, said, Origin(0, offset, 0)))
         list(own.settle(cells, 0))
         if offset % 37 == 0:  # the process was restarted
-            own = Personal(READER)
+            own = PersonalModels(READER)
             list(own.open(cells, 0))
 
     assert {corrections for _, _, corrections in made} == set(range(150))
@@ -169,7 +169,7 @@ def test_every_pick_can_be_made_again_from_the_log():
 
 
 def picked_again(history: list[ExampleLabelled], player: str, corrections: int) -> str:
-    """A pick by the formula in the module's docstring, from the log alone; here every example is a word."""
+    """A pick by the formula in the module's docstring, from the log alone; here every example is a correction."""
     of_player = [place for place, said in enumerate(history) if said.player_id == player]
     prefix = history[: of_player[corrections - 1] + 1] if corrections else []  # by the first of either, no means were taken yet
     means = {}

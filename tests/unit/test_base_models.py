@@ -19,7 +19,7 @@ from tests.histories import promoted, published
 from tests.roster import ROSTER
 from trainers import base_models
 from trainers.base_models import BaseModels
-from trainers.model_log import Standing
+from trainers.model_log import ModelLog
 from trainers.promote import Promoter
 
 NOT_HERE = ClientError({"Error": {"Code": "ValidationException", "Message": "Image x is not installed"}}, "CreateModel")
@@ -36,10 +36,10 @@ class House:
         self.settings = Settings(home=folder, tools=folder / "tools", images=str(self.images))
         self.endpoints = MemoryServing()
         self.shelf = shelf or MemoryRegistry()
-        self.standing = Standing(ROSTER, log)
+        self.model_log = ModelLog(ROSTER, log)
         bus = open_bus(f"memory://{uuid4()}")
-        promoter = Promoter(bus, self.standing, self.endpoints)  # type: ignore[arg-type]
-        parts: tuple[Any, ...] = (MemoryBlobs(), self.standing, self.endpoints, promoter, self.shelf)
+        promoter = Promoter(bus, self.model_log, self.endpoints)  # type: ignore[arg-type]
+        parts: tuple[Any, ...] = (MemoryBlobs(), self.model_log, self.endpoints, promoter, self.shelf)
         self.bases = BaseModels(self.settings, *parts)
 
     def put_base(self, artifact: bytes) -> None:
@@ -56,7 +56,7 @@ class House:
 
     @property
     def champion(self) -> str | None:
-        champion = self.standing.champion("xgboost")
+        champion = self.model_log.champion("xgboost")
         return champion.version if champion else None
 
 
@@ -71,7 +71,7 @@ def test_the_base_of_the_repository_is_registered_and_answers(house):
     assert house.bases.bring("xgboost")
     assert house.champion == "base1"
     [base] = house.shelf.kept
-    assert house.standing.published("xgboost") == {"base1": base}
+    assert house.model_log.published("xgboost") == {"base1": base}
     assert (base.arn, base.approved, base.title) == ("arn:1", True, "XGBoost")
     assert house.bases.bring("xgboost")
     assert len(house.shelf.kept) == 1
@@ -82,7 +82,7 @@ def test_another_artifact_is_another_base_and_follows_the_one_before(house):
     house.put_base(b"second")
     assert house.bases.bring("xgboost")
     assert house.champion == "base2"
-    assert house.standing.champion("xgboost").previous == "base1"
+    assert house.model_log.champion("xgboost").previous == "base1"
     assert [one.version for one in house.shelf.kept] == ["base1", "base2"]
     house.put_base(b"first")
     house.bases.bring("xgboost")
@@ -95,14 +95,14 @@ def test_another_base_does_not_take_the_place_of_a_version_that_was_trained(tmp_
     house.put_base(b"second")
     assert house.bases.bring("xgboost")
     assert house.champion == "1"
-    assert "base2" in house.standing.published("xgboost")
+    assert "base2" in house.model_log.published("xgboost")
 
 
 def test_a_base_that_people_went_back_from_is_not_promoted_at_the_next_start(house):
     house.bases.bring("xgboost")
     house.put_base(b"second")
     house.bases.bring("xgboost")
-    house.standing.apply(promoted("base1", kind=ModelRolledBack))
+    house.model_log.apply(promoted("base1", kind=ModelRolledBack))
     house.bases.bring("xgboost")
     assert house.champion == "base1"
 
@@ -112,8 +112,8 @@ def test_a_log_that_has_forgotten_is_told_again_and_the_endpoint_says_who_answer
     house = House(tmp_path, monkeypatch, shelf=MemoryRegistry(*versions))
     house.endpoints.variants = {"v1": 1.0, "base1": 0.0}
     assert house.bases.bring("xgboost")
-    assert list(house.standing.published("xgboost").values()) == versions
-    assert (house.champion, house.standing.champion("xgboost").previous) == ("1", "base1")
+    assert list(house.model_log.published("xgboost").values()) == versions
+    assert (house.champion, house.model_log.champion("xgboost").previous) == ("1", "base1")
 
 
 def test_what_an_old_log_did_not_know_of_a_version_is_told_from_the_registry(tmp_path, monkeypatch):
@@ -122,7 +122,7 @@ def test_what_an_old_log_did_not_know_of_a_version_is_told_from_the_registry(tmp
         tmp_path, monkeypatch, log=[published("base1"), published("1", 1), promoted("base1")], shelf=MemoryRegistry(refused)
     )
     house.bases.bring("xgboost")
-    assert house.standing.published("xgboost")["1"] == refused
+    assert house.model_log.published("xgboost")["1"] == refused
 
 
 def test_what_people_said_in_the_registry_and_what_failed_outlives_what_an_old_log_did_not_know(tmp_path, monkeypatch):
@@ -131,7 +131,7 @@ def test_what_people_said_in_the_registry_and_what_failed_outlives_what_an_old_l
     log = [published("base1"), published("1", 1, failed="router: no answer"), promoted("base1")]
     house = House(tmp_path, monkeypatch, log=log, shelf=shelf)
     house.bases.bring("xgboost")
-    told = house.standing.published("xgboost")["1"]
+    told = house.model_log.published("xgboost")["1"]
     assert (told.approved, told.failed) == (False, "router: no answer")
     assert told.gate == "Rejected in the model registry: wrong digits; the gate had said: g"
 
@@ -141,7 +141,7 @@ def test_a_base_that_was_rejected_in_the_registry_is_not_brought(house):
     house.put_base(b"second")
     base = house.bases._base("xgboost")
     house.shelf.overrule(base.version, "Rejected", "too dark")
-    house.standing.apply(house.shelf.read(base.arn).published)
+    house.model_log.apply(house.shelf.read(base.arn).published)
     assert house.bases.bring("xgboost")
     assert house.champion == "base1"
 
@@ -151,7 +151,7 @@ def test_a_model_whose_only_base_was_rejected_is_unavailable_with_the_reason(tmp
     house.shelf.overrule("base1", "Rejected", "too dark")
     anew = House(tmp_path, monkeypatch, shelf=house.shelf)
     assert not anew.bases.bring("xgboost")
-    assert anew.standing.endpoint("xgboost").reason.startswith(
+    assert anew.model_log.endpoint("xgboost").reason.startswith(
         "xgboost base1 is not approved: Rejected in the model registry: too dark"
     )
 
@@ -159,18 +159,18 @@ def test_a_model_whose_only_base_was_rejected_is_unavailable_with_the_reason(tmp
 def test_a_model_without_a_base_is_unavailable_and_the_reason_says_what_to_do(tmp_path, monkeypatch):
     house = House(tmp_path, monkeypatch)
     assert not house.bases.bring("mxnet")
-    seen = house.standing.endpoint("mxnet")
+    seen = house.model_log.endpoint("mxnet")
     assert (seen.status, seen.version, seen.endpoint) == ("Unavailable", "none", "gamenight-mxnet")
     assert "`gamenight train mxnet --base`" in seen.reason
     told = seen.at
     house.bases.bring("mxnet")
-    assert house.standing.endpoint("mxnet").at == told, "the same is not said twice"
+    assert house.model_log.endpoint("mxnet").at == told, "the same is not said twice"
 
 
 def test_an_image_that_is_not_here_makes_its_model_unavailable_until_it_is(house):
     house.endpoints.refuses = NOT_HERE
     assert not house.bases.bring("xgboost")
-    seen = house.standing.endpoint("xgboost")
+    seen = house.model_log.endpoint("xgboost")
     assert (seen.status, seen.reason) == ("Unavailable", "Image x is not installed")
     assert house.champion is None
     house.endpoints.refuses = None
@@ -182,7 +182,7 @@ def test_an_endpoint_that_failed_is_told_as_sagemaker_tells_it(house):
     house.endpoints.variants, house.endpoints.status, house.endpoints.reason = {"base1": 1.0}, "Failed", "no ping"
     house.endpoints.broken = {"base1"}
     assert not house.bases.bring("xgboost")
-    seen = house.standing.endpoint("xgboost")
+    seen = house.model_log.endpoint("xgboost")
     assert (seen.status, seen.reason) == ("Failed", "no ping")
 
 

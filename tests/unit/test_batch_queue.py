@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from streams import batch_queue
-from streams.batch_queue import MOST_A_CALL, BatchQueue, Dropped, Missed, Resting
+from streams.batch_queue import MOST_A_CALL, BatchQueue, CallMissed, Dropped, Resting
 from streams.lineup import Answerer
 from streams.round import Round
 from tests.rounds import begun, canary, moment, table
@@ -62,16 +62,16 @@ def test_while_it_rests_final_drawings_wait_and_nothing_else_does():
 
     outcomes = queue.add([final, preview, probe], "it is down")
 
-    assert outcomes == [Resting(XGBOOST, [final]), Missed(XGBOOST, [preview, probe], "it is down", True)]
+    assert outcomes == [Resting(XGBOOST, [final]), CallMissed(XGBOOST, [preview, probe], "it is down", True)]
     assert queue.next() == [final]
 
 
 def test_nobody_waits_for_a_candidate_that_rests_or_fails():
     queue, first, second = BatchQueue(BESIDE), waiting_beside("d1"), waiting_beside("d2")
 
-    assert queue.add([first], "it is down") == [Missed(BESIDE, [first], "it is down", True)]
+    assert queue.add([first], "it is down") == [CallMissed(BESIDE, [first], "it is down", True)]
     queue.add([second], None)
-    assert queue.failed(queue.next(), "down", opened=False) == [Missed(BESIDE, [second], "down", False)]
+    assert queue.failed(queue.next(), "down", opened=False) == [CallMissed(BESIDE, [second], "down", False)]
     assert queue.waiting == []
 
 
@@ -83,7 +83,7 @@ def test_what_failed_is_asked_again_before_all_others_and_previews_are_not():
 
     outcomes = queue.failed(asked, "down", opened=False)
 
-    assert outcomes == [Resting(XGBOOST, [asked[0], asked[2]]), Missed(XGBOOST, [asked[1]], "down", False)]
+    assert outcomes == [Resting(XGBOOST, [asked[0], asked[2]]), CallMissed(XGBOOST, [asked[1]], "down", False)]
     assert queue.next() == [asked[0], asked[2], third]
 
 
@@ -94,7 +94,7 @@ def test_when_it_begins_to_rest_all_who_wait_are_told_and_the_final_drawings_sta
 
     outcomes = queue.failed([asked], "down", opened=True)
 
-    assert outcomes == [Resting(XGBOOST, [asked, final]), Missed(XGBOOST, [preview], "down", True)]
+    assert outcomes == [Resting(XGBOOST, [asked, final]), CallMissed(XGBOOST, [preview], "down", True)]
     assert queue.waiting == [asked, final]
 
 
@@ -102,5 +102,5 @@ def test_more_than_so_many_do_not_wait_and_the_oldest_is_given_up(monkeypatch: p
     monkeypatch.setattr(batch_queue, "MOST_WAITING", 2)
     queue, rounds = BatchQueue(XGBOOST), [waiting(f"d{n}") for n in range(4)]
 
-    assert queue.add(rounds, None) == [Missed(XGBOOST, rounds[:2], "over 2 are waiting", False)]
+    assert queue.add(rounds, None) == [CallMissed(XGBOOST, rounds[:2], "over 2 are waiting", False)]
     assert queue.next() == rounds[2:]

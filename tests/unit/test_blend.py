@@ -50,11 +50,11 @@ def test_it_is_the_geometric_mean_above_the_floor():
     assert mixed(a, b) == pytest.approx(by_hand / by_hand.sum())
 
 
-def after(words: int, right: dict[str, int]) -> Means:
-    """The means after so many words, of which each model had so many right; the others guessed nothing."""
+def after(corrections: int, right: dict[str, int]) -> Means:
+    """The means after so many corrections, of which each model had so many right; the others guessed nothing."""
     means = Means.of(None)
-    for word in range(words):
-        said = {arm: 7 if word < count else 1 for arm, count in right.items()}
+    for number in range(corrections):
+        said = {arm: 7 if number < count else 1 for arm, count in right.items()}
         means = means.counting(7, said, 1).after_correction()
     return means
 
@@ -75,7 +75,7 @@ def test_of_two_models_one_of_which_errs_half_as_often_it_has_eight_times_the_sa
     assert said.version == f"blend2+{4 * REFRESH}"
 
 
-def test_weights_change_with_each_so_many_words_and_say_after_which():
+def test_weights_change_with_each_so_many_corrections_and_say_after_which():
     right = {"river": 0}
 
     assert blend_weights(after(REFRESH - 1, right)) == blend_weights(Means.of(None))

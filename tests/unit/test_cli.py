@@ -282,7 +282,7 @@ def test_one_is_shown_whole_with_what_its_versions_are_made_of(
 def test_a_model_that_is_not_there_is_named_with_those_that_are(gamenight: Gamenight, game: int) -> None:
     done = gamenight("models", "gpt", GAMENIGHT_PORT=game)
 
-    assert (done.returncode, done.stderr) == (1, "there is no 'gpt': there is xgboost, river\n")
+    assert (done.returncode, done.stderr) == (1, "no model or endpoint is called 'gpt': there is xgboost, river\n")
 
 
 @pytest.mark.parametrize(("outcome", "status"), [("done", 0), ("refused", 2), ("failed", 1)])
@@ -397,7 +397,7 @@ def test_a_key_is_shown_once_listed_by_name_and_revoked(gamenight: Gamenight, tm
     after = json.loads(gamenight("keys", "--json", GAMENIGHT_API_KEYS="app:secret").stdout)
 
     assert (given.returncode, len(given.stdout.split())) == (0, 1)
-    assert "shown this once" in given.stderr
+    assert "shown only now" in given.stderr
     assert [(one["name"], one["given"] is None) for one in listed] == [("app", True), ("shop", False)]
     assert "shop" in told
     assert given.stdout.strip() not in told

@@ -64,7 +64,7 @@ def test_the_product_opens_its_bus_by_the_settings_never_by_an_address() -> None
     assert by_address == []
 
 
-def test_without_a_word_neither_tls_nor_sasl_is_spoken() -> None:
+def test_without_settings_neither_tls_nor_sasl_is_spoken() -> None:
     place = kafka_of(Settings(kafka_port=9))
     assert (place.servers, place.security, credentials(place)) == (("127.0.0.1:9",), {}, None)
 

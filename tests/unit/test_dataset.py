@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from producers.blobs import MemoryBlobs
 from trainers.dataset import (
     Feedback,
-    Images,
+    LabelledImages,
     assemble,
     code_version,
     from_npz,
@@ -19,7 +19,7 @@ from trainers.dataset import (
     usable,
 )
 
-BASE = Images(np.zeros((3, 784), np.uint8), np.array([1, 2, 3], np.uint8), np.ones(3, np.float32))
+BASE = LabelledImages(np.zeros((3, 784), np.uint8), np.array([1, 2, 3], np.uint8), np.ones(3, np.float32))
 
 
 def said(n: int, label: int | None = 7, revision: int = 1, ink: int | None = None, player: str = "ada") -> Feedback:
@@ -34,12 +34,12 @@ def test_without_players_it_is_mnist_alone_and_always_the_same():
     assert stored(manifest(alone, [], 1)).offsets == ""
 
 
-def test_the_latest_word_on_a_drawing_counts():
+def test_the_latest_correction_of_a_drawing_counts():
     [kept] = usable([said(1, 3, revision=2), said(1, 7, revision=1)])
     assert kept.label == 3
 
 
-def test_a_word_taken_back_and_a_drawing_that_nobody_read_teach_nothing():
+def test_a_correction_taken_back_and_a_drawing_that_nobody_read_teach_nothing():
     assert usable([said(1), said(1, None, revision=2), Feedback(5, "d", "ada", 1, 4, None)]) == []
 
 

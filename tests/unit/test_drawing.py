@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from contracts.drawing import SIDE, EmptyDrawing, OversizedDrawing, check_limits, framed, ink, rasterize, rasterize_all
-from streams.embedding import Embedding
+from streams.embedding import EmbeddingNetwork
 from streams.online_base import load_base
 from trainers.dataset import read_mnist
 
@@ -152,7 +152,7 @@ def mnist() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def right() -> Callable[[Sequence[np.ndarray], np.ndarray], float]:
     """How many of some rasters the base of river reads right, 0..1."""
-    network, weights = Embedding(), np.asarray(load_base().weights)
+    network, weights = EmbeddingNetwork(), np.asarray(load_base().weights)
 
     def share(rasters: Sequence[np.ndarray], labels: np.ndarray) -> float:
         rows = network.embed(np.stack(rasters).reshape(-1, SIDE * SIDE))

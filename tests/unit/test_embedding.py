@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from contracts.drawing import READER, rasterize
-from streams.embedding import BASE, LENGTH, Embedding
+from streams.embedding import BASE, LENGTH, EmbeddingNetwork
 from streams.online_base import load_base
 
 
 @pytest.fixture(scope="module")
-def network() -> Embedding:
-    return Embedding()
+def network() -> EmbeddingNetwork:
+    return EmbeddingNetwork()
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_a_drawing_has_the_same_features_whatever_it_is_asked_together_with(netw
 
     assert np.array_equal(together[1], network.embed(rasters[1:2])[0])
     assert np.array_equal(together[1], together[4])
-    assert np.array_equal(together[1], Embedding().embed(rasters[1:2])[0])
+    assert np.array_equal(together[1], EmbeddingNetwork().embed(rasters[1:2])[0])
 
 
 def test_no_rasters_have_no_features(network):

@@ -13,7 +13,7 @@ from tests.histories import promoted, published
 from tests.roster import BATCH_MODELS, ROSTER
 from trainers.approval import Approvals
 from trainers.endpoint_monitor import EndpointMonitor
-from trainers.model_log import Standing
+from trainers.model_log import ModelLog
 from trainers.promote import Promoter
 
 
@@ -22,19 +22,19 @@ class Post:
 
     def __init__(self, serving: MemoryServing) -> None:
         base = published("base1", arn="arn:1")
-        self.standing = Standing(ROSTER, [base, promoted("base1")])
+        self.model_log = ModelLog(ROSTER, [base, promoted("base1")])
         self.registry = MemoryRegistry(base)
         self.brought: list[str] = []
         self.worth = True
-        promoter = Promoter(open_bus(f"memory://{uuid4()}"), self.standing, serving)  # type: ignore[arg-type]
+        promoter = Promoter(open_bus(f"memory://{uuid4()}"), self.model_log, serving)  # type: ignore[arg-type]
         given: Any = serving
-        approvals = Approvals(self.standing, promoter, self.registry)  # type: ignore[arg-type]
-        self._watch = EndpointMonitor(self.standing, given, promoter, approvals, lambda model: self.worth, self.brought.append)
+        approvals = Approvals(self.model_log, promoter, self.registry)  # type: ignore[arg-type]
+        self._watch = EndpointMonitor(self.model_log, given, promoter, approvals, lambda model: self.worth, self.brought.append)
 
     def look(self) -> EndpointSeen | None:
         self.brought.clear()
         self._watch.look()
-        return self.standing.endpoint("xgboost")
+        return self.model_log.endpoint("xgboost")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_an_endpoint_is_looked_at_when_it_has_changed_and_told_when_it_is_anothe
 def test_a_watch_that_begins_anew_does_not_repeat_what_was_said(post, endpoints):
     said = post.look()
     again = Post(endpoints)
-    again.standing.apply(said)
+    again.model_log.apply(said)
     assert again.look() is said
 
 
@@ -87,9 +87,9 @@ def test_models_that_do_not_answer_are_brought_again_when_it_is_worth_trying(pos
 
 def test_why_a_model_is_unavailable_stays_said(post):
     reason = EndpointSeen(model="mxnet", version="none", endpoint="e", status="Unavailable", reason="not on this machine")
-    post.standing.apply(reason)
+    post.model_log.apply(reason)
     post.look()
-    assert post.standing.endpoint("mxnet") is reason
+    assert post.model_log.endpoint("mxnet") is reason
 
 
 def test_an_outage_of_sagemaker_is_no_news_and_passes(post, endpoints):
@@ -101,19 +101,19 @@ def test_an_outage_of_sagemaker_is_no_news_and_passes(post, endpoints):
 
 
 def test_what_somebody_says_of_a_version_in_the_registry_is_told_once_and_taken_back_as_well(post):
-    base = post.standing.published("xgboost")["base1"]
+    base = post.model_log.published("xgboost")["base1"]
     post.registry.overrule("base1", "Rejected", "too dark")
     for _ in BATCH_MODELS:
         post.look()
-    told = post.standing.published("xgboost")["base1"]
+    told = post.model_log.published("xgboost")["base1"]
     assert (told.approved, told.gate) == (False, "Rejected in the model registry: too dark; the gate had said: g")
     for _ in BATCH_MODELS:
         post.look()
-    assert post.standing.published("xgboost")["base1"] is told
+    assert post.model_log.published("xgboost")["base1"] is told
     post.registry.overrule("base1", "Approved")
     for _ in BATCH_MODELS:
         post.look()
-    assert post.standing.published("xgboost")["base1"] == base
+    assert post.model_log.published("xgboost")["base1"] == base
 
 
 def test_a_version_that_the_registry_does_not_know_stays_as_it_was_said(post):
@@ -121,4 +121,4 @@ def test_a_version_that_the_registry_does_not_know_stays_as_it_was_said(post):
     post.registry.kept = [stranger]
     for _ in BATCH_MODELS:
         post.look()
-    assert post.standing.published("xgboost")["base1"].approved
+    assert post.model_log.published("xgboost")["base1"].approved

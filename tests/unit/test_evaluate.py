@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contracts.events import ModelPublished, variant_of
 from tests.histories import published
-from trainers.dataset import Images
+from trainers.dataset import LabelledImages
 from trainers.evaluate import compare
 from trainers.serving import ServingFailed
 
@@ -36,9 +36,9 @@ class Judge:
         self.retired.append(endpoint)
 
 
-def pictures(*labels: int) -> Images:
+def pictures(*labels: int) -> LabelledImages:
     n = len(labels)
-    return Images(np.zeros((n, 784), np.uint8), np.array(labels, np.uint8), np.ones(n, np.float32))
+    return LabelledImages(np.zeros((n, 784), np.uint8), np.array(labels, np.uint8), np.ones(n, np.float32))
 
 
 def test_both_are_asked_every_picture_on_an_endpoint_of_their_own():

@@ -8,7 +8,7 @@ import pytest
 
 from contracts.ports import Record
 from streams.delivery import Delivery
-from streams.fold import Log
+from streams.fold import LogBounds
 from streams.fold_runner import FoldRunner, RecordsPassedOver
 from streams.ledger import Ledger
 from tests.histories import Quiet, drawing
@@ -30,7 +30,7 @@ def runner(folder: Path, on_the_log: Callable[[int], int | None] = lambda first:
 async def _folding(folder: Path, on_the_log: Callable[[int], int | None], offsets: Sequence[int]) -> int:
     """Where a fold stands that began at 5 and was handed records at ``offsets``."""
     folding = runner(folder, on_the_log)
-    ledger = folding.take_up(0, Log("c", {"drawings.v1": 5}, {"drawings.v1": 50}))
+    ledger = folding.take_up(0, LogBounds("c", {"drawings.v1": 5}, {"drawings.v1": 50}))
     acknowledged = asyncio.Event()
     for offset in offsets:
         record = Record("drawings.v1", 0, offset, b"k", drawing().record_value(), 0)

@@ -194,19 +194,19 @@ class Stage:
     def teach(self, player: str) -> None:
         """A correction of a player is learned."""
         for who in ("learner", "personal"):
-            word = {"correction_id": named("c1"), "drawing_id": named("d1"), "player_id": player, "models": {}, "at": now()}
-            self.come(CorrectionReceipt(outcome=Outcome.LEARNED, stage=who, **word))
+            given = {"correction_id": named("c1"), "drawing_id": named("d1"), "player_id": player, "models": {}, "at": now()}
+            self.come(CorrectionReceipt(outcome=Outcome.LEARNED, stage=who, **given))
 
-    def asked(self) -> "Asked":
+    def asked(self) -> "AskedPartitions":
         """The partitions that were asked since the last time, each with what."""
         drawings = [self._place(event) for event in self.put if isinstance(event, DrawingSubmitted)]
         probes = [event for event in self.put if isinstance(event, CorrectionProbed)]
         read = [self._place(probe) for probe in probes if probe.only == "joiner"]
         whole = [self._place(probe) for probe in probes if probe.only is None]
         self.put.clear()
-        return Asked(sorted(drawings), sorted(read), sorted(whole))
+        return AskedPartitions(sorted(drawings), sorted(read), sorted(whole))
 
-    async def check(self, after_s: float = 10.0) -> tuple[Status, list[str], "Asked"]:
+    async def check(self, after_s: float = 10.0) -> tuple[Status, list[str], "AskedPartitions"]:
         """Status, what is missing, and what was asked because of the question."""
         self.now += after_s
         self.put.clear()
@@ -215,7 +215,7 @@ class Stage:
         return verdict.status, list(verdict.missing), self.asked()
 
 
-class Asked(NamedTuple):
+class AskedPartitions(NamedTuple):
     """Partitions by what they were asked."""
 
     drawings: list[int]
@@ -227,14 +227,14 @@ class Asked(NamedTuple):
 
 
 EVERYONE = list(range(PLAYER_PARTITIONS))
-NOTHING = Asked([], [], [])
+NOTHING = AskedPartitions([], [], [])
 PLAYERS = ("ada", "bob", "eve", "jan")
 """One of each partition."""
 
 
-def everything(turn: int) -> Asked:
+def everything(turn: int) -> AskedPartitions:
     """Of every partition, answers to a drawing and whether corrections are read; of one the whole way."""
-    return Asked(EVERYONE, [place for place in EVERYONE if place != turn], [turn])
+    return AskedPartitions(EVERYONE, [place for place in EVERYONE if place != turn], [turn])
 
 
 async def test_each_question_goes_to_every_partition_the_long_one_to_each_in_turn_and_many_who_ask_share_one():
@@ -289,7 +289,7 @@ async def test_a_verdict_counts_for_a_moment_and_what_is_learned_for_less_than_a
     await stage.check()
 
     assert await stage.check(0.1) == (Status.OK, [], NOTHING)
-    assert await stage.check(0.3) == (Status.OK, [], Asked(EVERYONE, EVERYONE, []))
+    assert await stage.check(0.3) == (Status.OK, [], AskedPartitions(EVERYONE, EVERYONE, []))
     status, missing, asked = await stage.check(0.6)
     assert (status, missing, asked) == (Status.OK, [], everything(asked.whole[0]))
 
@@ -332,7 +332,7 @@ async def test_who_plays_and_teaches_tells_of_their_own_partition_alone():
     own = partition_of(b"ada", PLAYER_PARTITIONS)
     others = [place for place in EVERYONE if place != own]
 
-    assert await stage.check(0.1) == (Status.OK, [], Asked(others, others, []))
+    assert await stage.check(0.1) == (Status.OK, [], AskedPartitions(others, others, []))
 
 
 async def test_answers_of_before_that_are_told_again_prove_nothing():
@@ -349,7 +349,7 @@ async def test_a_broker_that_does_not_acknowledge_makes_it_unavailable_at_once_a
     stage.acknowledges = False
 
     status, missing, put = await stage.check(0.5)
-    assert (status, missing, put) == (Status.UNAVAILABLE, ["kafka"], Asked(EVERYONE, EVERYONE, []))
+    assert (status, missing, put) == (Status.UNAVAILABLE, ["kafka"], AskedPartitions(EVERYONE, EVERYONE, []))
     assert await stage.check(0.3) == (Status.UNAVAILABLE, ["kafka"], NOTHING)
 
     for future in stage.futures:

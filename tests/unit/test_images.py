@@ -26,7 +26,7 @@ from deploy.local.archive import free_ports
 from deploy.local.install import ROOT
 from deploy.local.sagemaker.unpacking import unpack
 from streams.blend import blended, opinions
-from streams.embedding import Embedding
+from streams.embedding import EmbeddingNetwork
 from streams.online_base import load_base
 
 IMAGES = ROOT / "trainers" / "images"
@@ -159,7 +159,7 @@ def test_the_base_model_knows_mnist_s_digits_as_well_as_its_description_says(alg
 def test_all_base_models_together_are_wrong_about_at_most_one_digit_in_200() -> None:
     """`everyone` as it is at first, when all have the same say: four images, and `river` as it was born."""
     images, labels = mnist("t10k", 10_000)
-    base, seen = load_base(), Embedding().embed(images)
+    base, seen = load_base(), EmbeddingNetwork().embed(images)
     raised = np.exp(seen @ base.weights[:, :-1].T + base.weights[:, -1])
     river = raised / raised.sum(axis=1, keepdims=True)
     voices = [river, *(said_of_mnist(algorithm).astype(np.float64) for algorithm in sorted(BOUNDS))]

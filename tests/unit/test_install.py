@@ -13,7 +13,7 @@ import pytest
 from deploy.local import install
 from deploy.local.install import HERE, ROOT, Step, link_libraries, steps, training_step
 from deploy.local.jars import InstallFailed, Jar, Say, install_jars, read_lock
-from deploy.local.sagemaker.containers import Images, NotInstalled
+from deploy.local.sagemaker.containers import ImageNotInstalled, Images
 from deploy.local.sagemaker.errors import AwsError
 from tests.contract import sagemaker_cases
 from tests.roster import IMAGES
@@ -251,7 +251,7 @@ async def test_jobs_that_begin_at_once_make_the_training_environment_once_and_he
     assert asked[0][-2:] == ("--training", "tensorflow")
     assert heard[0].startswith("making the training environment of tensorflow")
     for failed in ended:
-        assert isinstance(failed, NotInstalled)
+        assert isinstance(failed, ImageNotInstalled)
         assert str(failed).endswith("TensorFlow CNN could not be installed: no network")
 
 

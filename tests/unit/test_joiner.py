@@ -66,7 +66,7 @@ def test_a_correction_makes_an_example_of_the_drawing_and_the_guesses_shown():
     assert example.drawn_at == history[0].at
 
 
-def test_a_drawing_without_a_word_is_no_example():
+def test_a_drawing_without_a_correction_is_no_example():
     assert examples([drawing(), answer()]) == []
 
 
@@ -86,36 +86,47 @@ def test_a_correction_that_comes_before_its_drawing_waits_for_it():
     assert len(example.guesses) == 1
 
 
-def test_the_last_word_counts_and_the_one_before_gets_its_receipt():
-    history = [drawing(), answer(), correction(label=1, word="c1"), correction(label=2, word="c2")]
+def test_the_last_correction_counts_and_the_one_before_gets_its_receipt():
+    history = [drawing(), answer(), correction(label=1, correction="c1"), correction(label=2, correction="c2")]
 
     assert [example.label for example in examples(history)] == [1, 2]
     assert superseded(history) == [named("c1")]
 
 
-def test_a_word_taken_back_takes_the_label_away():
+def test_a_correction_taken_back_takes_the_label_away():
     history = [drawing(), correction(label=1), withdrawal()]
 
     assert [example.label for example in examples(history)] == [1, None]
     assert superseded(history) == [named("c1")]
 
 
-def test_taking_back_a_word_that_was_replaced_changes_nothing():
-    history = [drawing(), correction(label=1, word="c1"), correction(label=2, word="c2"), withdrawal(word="c1")]
+def test_taking_back_a_correction_that_was_replaced_changes_nothing():
+    history = [
+        drawing(),
+        correction(label=1, correction="c1"),
+        correction(label=2, correction="c2"),
+        withdrawal(correction="c1"),
+    ]
 
     assert [example.label for example in examples(history)] == [1, 2]
     assert superseded(history) == [named("c1")]
 
 
-def test_taking_back_an_unknown_word_takes_the_label_away():
-    history = [drawing(), correction(label=1, word="c1"), withdrawal(word="c9")]
+def test_taking_back_an_unknown_correction_takes_the_label_away():
+    history = [drawing(), correction(label=1, correction="c1"), withdrawal(correction="c9")]
 
     assert [example.label for example in examples(history)] == [1, None]
     assert superseded(history) == [named("c1"), named("c9")]
 
 
-def test_a_word_that_was_taken_back_does_not_come_back_with_a_resend():
-    history = [drawing(), correction(word="c1"), withdrawal(word="c1"), correction(word="c1"), withdrawal(word="c1")]
+def test_a_correction_that_was_taken_back_does_not_come_back_with_a_resend():
+    history = [
+        drawing(),
+        correction(correction="c1"),
+        withdrawal(correction="c1"),
+        correction(correction="c1"),
+        withdrawal(correction="c1"),
+    ]
 
     assert [example.label for example in examples(history)] == [1, None]
 
@@ -136,7 +147,7 @@ def test_of_the_revisions_that_only_add_a_guess_the_last_of_a_step_is_published(
         correction(label=1),
         answer(model="xgboost"),
         answer(model="mxnet"),
-        correction(label=2, word="c2"),
+        correction(label=2, correction="c2"),
     ]
 
     several, in_one = examples(history), examples([*history, answer(model="kmeans"), answer(model="tensorflow")], step=None)
@@ -146,7 +157,12 @@ def test_of_the_revisions_that_only_add_a_guess_the_last_of_a_step_is_published(
 
 
 def test_an_example_carries_every_label_that_its_player_gave_in_order():
-    history = [correction(label=1, word="c1"), correction(label=2, word="c2"), drawing(), withdrawal(word="c2")]
+    history = [
+        correction(label=1, correction="c1"),
+        correction(label=2, correction="c2"),
+        drawing(),
+        withdrawal(correction="c2"),
+    ]
 
     told = [[(given.correction_id, given.label) for given in said.labels] for said in examples(history)]
 
@@ -257,7 +273,7 @@ def test_the_bytes_of_a_story_are_those_of_the_records_of_which_something_is_kep
     cells, more = MemoryCells(), answered([guess(), guess(model="mxnet")])
     kept = [answer(), drawing(), correction()]
 
-    others = [answer(player="bob"), correction(word="c2", player="bob")]
+    others = [answer(player="bob"), correction(correction="c2", player="bob")]
     folded(Joiner(), [kept[0], kept[0], *others, more, more, *kept[1:], *kept], cells)
 
     [story] = stories_of(cells).values()
@@ -278,7 +294,7 @@ def test_previews_and_probes_are_no_part_of_it():
         guess(final=False),
         drawing("d2", final=False, probe=True),
         correction(),
-        correction("d2", word="c2"),
+        correction("d2", correction="c2"),
     ]
 
     assert examples(history) == []
@@ -292,12 +308,12 @@ def test_previews_and_probes_are_no_part_of_it():
         [correction(player="bob"), drawing(player="ada")],
     ],
 )
-def test_a_word_on_another_players_drawing_is_refused_whichever_comes_first(history):
+def test_a_correction_of_another_players_drawing_is_refused_whichever_comes_first(history):
     assert refused(history) == [("bob", named("c1"), UNKNOWN)]
     assert examples(history) == []
 
 
-def test_a_word_on_a_drawing_that_is_not_on_the_log_is_refused_when_all_of_before_is_read():
+def test_a_correction_of_a_drawing_that_is_not_on_the_log_is_refused_when_all_of_before_is_read():
     asked, cells = [said for said in folded(Joiner(), [correction()]) if isinstance(said, DrawingSought)], MemoryCells()
 
     assert [(sought.topic, sought.drawing_id, sought.player_id) for sought in asked] == [("drawings.v1", named("d1"), "ada")]
@@ -305,7 +321,7 @@ def test_a_word_on_a_drawing_that_is_not_on_the_log_is_refused_when_all_of_befor
     assert f"story/{named('d1')}" not in cells
 
 
-def test_a_word_whose_drawing_is_read_later_is_not_refused():
+def test_a_correction_whose_drawing_is_read_later_is_not_refused():
     [sought] = [said for said in folded(Joiner(), [correction()]) if isinstance(said, DrawingSought)]
     history = [correction(label=4), drawing(), sought, answer()]
 
@@ -315,17 +331,17 @@ def test_a_word_whose_drawing_is_read_later_is_not_refused():
 
 
 def test_what_several_players_say_of_what_is_not_there_is_refused_to_each():
-    words = [correction(), correction(player="bob", word="c2")]
-    asked = [said for said in folded(Joiner(), words) if isinstance(said, DrawingSought)]
+    corrections = [correction(), correction(player="bob", correction="c2")]
+    asked = [said for said in folded(Joiner(), corrections) if isinstance(said, DrawingSought)]
 
-    assert refused([*words, *asked]) == [("ada", named("c1"), UNKNOWN), ("bob", named("c2"), UNKNOWN)]
+    assert refused([*corrections, *asked]) == [("ada", named("c1"), UNKNOWN), ("bob", named("c2"), UNKNOWN)]
 
 
 def test_nothing_is_looked_for_that_comes_in_the_same_step():
     assert [said for said in folded(Joiner(), [correction(), drawing()]) if isinstance(said, DrawingSought)] == []
 
 
-def test_a_word_that_was_refused_counts_when_it_is_given_again_with_its_drawing():
+def test_a_correction_that_was_refused_counts_when_it_is_given_again_with_its_drawing():
     [sought] = [said for said in folded(Joiner(), [correction()]) if isinstance(said, DrawingSought)]
 
     [example] = examples([correction(label=4), sought, drawing(), correction(label=4)])
@@ -333,13 +349,15 @@ def test_a_word_that_was_refused_counts_when_it_is_given_again_with_its_drawing(
     assert (example.label, example.revision) == (4, 2)
 
 
-def test_a_state_that_is_folded_again_refuses_the_same_words_whatever_topic_is_read_first():
-    words = [correction(), correction("never drawn", word="c2")]
+def test_a_state_that_is_folded_again_refuses_the_same_corrections_whatever_topic_is_read_first():
+    corrections = [correction(), correction("never drawn", correction="c2")]
     straight, again = MemoryCells(), MemoryCells()
-    [sought] = [said for said in folded(Joiner(), [drawing(), *words]) if isinstance(said, DrawingSought)]
+    [sought] = [said for said in folded(Joiner(), [drawing(), *corrections]) if isinstance(said, DrawingSought)]
 
-    first = refused([drawing(), *words, sought], straight)
-    [once_more] = [said for said in folded(Joiner(), [drawing(), sought, *words], again) if isinstance(said, DrawingSought)]
+    first = refused([drawing(), *corrections, sought], straight)
+    [once_more] = [
+        said for said in folded(Joiner(), [drawing(), sought, *corrections], again) if isinstance(said, DrawingSought)
+    ]
     second = refused([once_more], again)
 
     assert first == second == [("ada", named("c2"), UNKNOWN)]
@@ -375,8 +393,12 @@ def test_a_probe_of_the_joiner_alone_is_answered_and_goes_no_further():
     assert cells == {}
 
 
-def test_a_word_on_another_players_drawing_has_no_effect_when_it_comes_first_either():
-    history = [correction(label=9, player="bob", word="b"), drawing(player="ada"), correction(label=1, player="ada", word="a")]
+def test_a_correction_of_another_players_drawing_has_no_effect_when_it_comes_first_either():
+    history = [
+        correction(label=9, player="bob", correction="b"),
+        drawing(player="ada"),
+        correction(label=1, player="ada", correction="a"),
+    ]
 
     [example] = examples(history)
 
@@ -390,16 +412,16 @@ def test_another_players_guess_is_no_part_of_the_drawing():
 
 
 def test_nobody_changes_their_mind_for_ever():
-    history = [drawing(), *(correction(label=n % 10, word=f"c{n}") for n in range(MAX_CORRECTIONS))]
+    history = [drawing(), *(correction(label=n % 10, correction=f"c{n}") for n in range(MAX_CORRECTIONS))]
     cells = MemoryCells()
     folded(Joiner(), history, cells)
 
-    assert refused([correction(word="one more")], cells) == [("ada", named("one more"), TOO_MANY)]
-    assert refused([correction(word="c3")], cells) == []
+    assert refused([correction(correction="one more")], cells) == [("ada", named("one more"), TOO_MANY)]
+    assert refused([correction(correction="c3")], cells) == []
 
 
 def test_a_restart_between_any_two_events_changes_nothing():
-    history = [correction(), drawing(), answer(), withdrawal(), correction(label=3, word="c2")]
+    history = [correction(), drawing(), answer(), withdrawal(), correction(label=3, correction="c2")]
     cells, whole = MemoryCells(), MemoryCells()
 
     restarted = [said for event in history for said in folded(Joiner(), [event], cells)]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, decode, now
 from contracts.ports import Cells, Origin, Record
-from streams.fold import Fold, Log, advance, begin, take_up
+from streams.fold import Fold, LogBounds, advance, begin, take_up
 from streams.learner import Learner
 from streams.ledger import Ledger, LedgerTaken
 from streams.online_base import load_base
@@ -311,8 +311,8 @@ def test_a_full_disk_is_no_bad_message(ledger: Ledger):
 # --- a ledger knows what it holds
 
 
-def log(first: int = 0, end: int = 100, cluster: str = "here") -> Log:
-    return Log(cluster, {"drawings.v1": first}, {"drawings.v1": end})
+def log(first: int = 0, end: int = 100, cluster: str = "here") -> LogBounds:
+    return LogBounds(cluster, {"drawings.v1": first}, {"drawings.v1": end})
 
 
 def counted(path: Path, n: int = 3, fold: Fold | None = None, **where: int) -> None:
@@ -355,7 +355,7 @@ class Unreadable(Echo):
     [(Another(), log()), (Echo(), log(cluster="elsewhere", end=10_000)), (Echo(), log(end=2)), (Unreadable(), log())],
     ids=["another schema", "another cluster's longer log", "a log that ends before", "cells that nobody can read"],
 )
-def test_a_state_of_something_else_is_put_aside_and_folded_again_from_the_first_record(path: Path, fold: Fold, now: Log):
+def test_a_state_of_something_else_is_put_aside_and_folded_again_from_the_first_record(path: Path, fold: Fold, now: LogBounds):
     counted(path)
 
     ledger = take_up(path, fold, 0, now)

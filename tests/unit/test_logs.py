@@ -2,7 +2,7 @@
 
 import logging
 
-from producers.logs import LINES, Sparing
+from producers.logs import KINDS, LINES, Sparing
 
 
 def line(event: str, **fields: object) -> logging.LogRecord:
@@ -32,6 +32,15 @@ def test_a_librarys_lines_are_counted_before_they_are_formatted():
 
 def test_kinds_are_not_remembered_without_bound():
     sparing = Sparing(lambda: 0.0)
-    for i in range(5000):
+    for i in range(5 * KINDS):
         sparing.filter(line(f"kind {i}"))
-    assert len(sparing._kinds) <= 1001
+    assert len(sparing._kinds) <= KINDS
+
+
+def test_a_flood_of_other_kinds_lets_a_kind_that_was_written_enough_not_begin_anew():
+    sparing = Sparing(lambda: 0.0)
+    written = sum(sparing.filter(line("frame refused")) for _ in range(LINES))
+    for i in range(5 * KINDS):
+        sparing.filter(line(f"kind {i}"))
+        written += i % (KINDS // 2) == 0 and sparing.filter(line("frame refused"))
+    assert written == LINES

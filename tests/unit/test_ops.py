@@ -98,11 +98,11 @@ def test_an_order_is_on_the_log_when_it_is_answered(bus, address, path, body, ki
         ("promote", {"target": "xgboost"}, "version"),
         ("promote", {"target": "river", "version": "1"}, "no batch model 'river'"),
         ("promote", {"target": "xgboost", "version": "3", "force": True}, "force"),
-        ("try", {"target": "xgboost", "role": "canary", "version": "4"}, "share of the players over 0"),
+        ("try", {"target": "xgboost", "role": "canary", "version": "4"}, "share of the players above 0"),
         ("try", {"target": "xgboost", "role": "canary", "version": "4", "share": 2}, "share"),
         ("try", {"target": "xgboost", "role": "shadow", "version": "4", "share": 0.1}, "share"),
         ("try", {"target": "xgboost", "role": "shadow"}, "a shadow has a version"),
-        ("policy", {}, "say a lead, or parts"),
+        ("policy", {}, "give a lead, or parts"),
         ("policy", {"lead": "gpt"}, "no model 'gpt'"),
         ("policy", {"parts": {"gpt": "off"}}, "no model 'gpt'"),
         ("policy", {"parts": {"river": "hidden"}}, "shadow"),
@@ -162,7 +162,7 @@ def test_commands_of_before_a_restart_are_known(bus):
         assert became(address, command_id).json()["message"] == "base1 answers"
 
 
-def test_word_of_a_command_may_come_before_it_and_the_oldest_are_forgotten():
+def test_the_outcome_of_a_command_may_come_before_it_and_the_oldest_are_forgotten():
     commands, ids = CommandStatus(), [UUID(int=i) for i in range(MAX_COMMANDS + 1)]
     commands.apply(CommandSettled(command_id=ids[0], target="xgboost", outcome="done", message=""))
     for each in ids[:-1]:

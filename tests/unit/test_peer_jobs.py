@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from contracts.drawing import rasterize
-from streams.embedding import Embedding
+from streams.embedding import EmbeddingNetwork
 from streams.learner import Softmax
 from streams.online_base import load_base
 from tests.bench import peers
@@ -20,7 +20,7 @@ FOLDER = Path(peers.__file__).parent / "peer_jobs"
 
 def test_peers_answer_what_river_answers_before_it_is_taught():
     event = drawing()
-    embedding, base = Embedding(), load_base()
+    embedding, base = EmbeddingNetwork(), load_base()
     row = np.ones(embedding.size + 1)
     row[:-1] = embedding.embed(rasterize(event.strokes)[None])[0]
     softmax = Softmax(embedding.size)

@@ -12,9 +12,9 @@ from contracts.events import CorrectionReceipt, Event, ExampleLabelled, ExampleP
 from contracts.ports import Origin, Record
 from streams import personal_model
 from streams.bandit import REFRESH, START
-from streams.fold import Log, advance, take_up
+from streams.fold import LogBounds, advance, take_up
 from streams.ledger import Identity, Ledger
-from streams.personal_model import KEPT, Personal
+from streams.personal_model import KEPT, PersonalModels
 from tests.histories import READER, MemoryCells, example, features, folded, named, probabilities, shown
 
 SHARED = np.array([probabilities(7)])
@@ -26,23 +26,23 @@ def like(seed: int = 0) -> np.ndarray:
     return np.frombuffer(features(seed).embedding, "<f4")[None]
 
 
-def said(own: Personal, seed: int = 0, player: str = "ada", partition: int = 0) -> np.ndarray:
+def said(own: PersonalModels, seed: int = 0, player: str = "ada", partition: int = 0) -> np.ndarray:
     answer, _ = own.answer(partition, player, like(seed), SHARED)
     return answer[0]
 
 
-def version(own: Personal, player: str = "ada") -> str:
+def version(own: PersonalModels, player: str = "ada") -> str:
     return own.answer(0, player, like(), SHARED)[1]
 
 
-def after(history: list[Event], cells: MemoryCells | None = None) -> Personal:
-    own = Personal(READER)
+def after(history: list[Event], cells: MemoryCells | None = None) -> PersonalModels:
+    own = PersonalModels(READER)
     folded(own, history, cells)
     return own
 
 
 def receipts(history: list[Event], step: int | None = None) -> list[CorrectionReceipt]:
-    heard = folded(Personal(READER), history, step=step)
+    heard = folded(PersonalModels(READER), history, step=step)
     assert all(isinstance(event, CorrectionReceipt) and event.stage == "personal" for event in heard)
     return heard
 
@@ -57,7 +57,7 @@ def test_until_the_first_label_the_answer_is_the_shared_models_own():
 
 
 def test_a_probe_is_answered_and_teaches_nothing():
-    own, cells = Personal(READER), MemoryCells()
+    own, cells = PersonalModels(READER), MemoryCells()
 
     [heard] = folded(own, [ExampleProbed(probe_id=named("p"), player_id="ada")], cells)
 
@@ -76,7 +76,7 @@ def test_one_correction_is_enough_for_a_drawing_like_it_and_leaves_others_alone(
 
 
 def test_several_drawings_are_answered_at_once_as_they_are_alone():
-    own = after([example(f"d{n}", n, features=features(n), word=f"c{n}") for n in range(5)])
+    own = after([example(f"d{n}", n, features=features(n), correction=f"c{n}") for n in range(5)])
     asked, shared = np.concatenate([like(n) for n in range(7)]), np.repeat(SHARED, 7, axis=0)
 
     at_once, _ = own.answer(0, "ada", asked, shared)
@@ -100,19 +100,19 @@ def test_a_partition_that_is_not_here_answers_as_for_somebody_who_has_taught_not
 
 
 def test_what_changed_elsewhere_while_the_partition_was_away_is_there_when_it_comes_back():
-    here, elsewhere, cells = Personal(READER), Personal(READER), MemoryCells()
+    here, elsewhere, cells = PersonalModels(READER), PersonalModels(READER), MemoryCells()
     folded(here, [example(label=1)], cells)
     assert said(here).argmax() == 1
     here.close(0)
 
-    folded(elsewhere, [example(label=4, revision=9, word="c2")], cells)
+    folded(elsewhere, [example(label=4, revision=9, correction="c2")], cells)
     list(here.open(cells, 0))
 
     assert said(here).argmax() == 4
 
 
 def test_a_later_revision_replaces_and_an_earlier_one_changes_nothing():
-    first, second = example(label=1, revision=3), example(label=4, revision=4, word="c2")
+    first, second = example(label=1, revision=3), example(label=4, revision=4, correction="c2")
 
     assert said(after([first, second])).argmax() == 4
     assert said(after([second, first])).argmax() == 4
@@ -145,7 +145,7 @@ def test_what_cannot_be_compared_or_was_not_guessed_is_left_out(unread):
 
 
 def test_a_receipt_says_what_the_label_was_worth_before_and_after():
-    [first, second] = receipts([example(label=1), example("d2", 1, word="c2", at=5)])
+    [first, second] = receipts([example(label=1), example("d2", 1, correction="c2", at=5)])
 
     assert (first.correction_id, first.outcome, set(first.models)) == (named("c1"), Outcome.LEARNED, {"yours"})
     change = first.models["yours"]
@@ -170,8 +170,8 @@ def test_a_correction_that_came_before_the_shared_guess_gets_its_receipt_with_it
     assert receipt.correction_id == named("c1")
 
 
-def test_a_changed_word_has_a_receipt_of_its_own():
-    history = [example(label=1), example(label=None, revision=4), example(label=2, revision=5, word="c2")]
+def test_a_changed_correction_has_a_receipt_of_its_own():
+    history = [example(label=1), example(label=None, revision=4), example(label=2, revision=5, correction="c2")]
 
     assert [receipt.correction_id for receipt in receipts(history)] == [named("c1"), named("c2")]
 
@@ -179,7 +179,7 @@ def test_a_changed_word_has_a_receipt_of_its_own():
 def test_the_less_the_shared_model_was_right_the_less_it_has_to_say():
     def p_of_river(guessed: int) -> float:
         history = [
-            example(f"d{n}", 1, word=f"c{n}", at=n, features=features(n + 1), guesses=[shown(guessed)]) for n in range(20)
+            example(f"d{n}", 1, correction=f"c{n}", at=n, features=features(n + 1), guesses=[shown(guessed)]) for n in range(20)
         ]
         return float(said(after(history), seed=99)[7])
 
@@ -187,7 +187,7 @@ def test_the_less_the_shared_model_was_right_the_less_it_has_to_say():
 
 
 def test_the_newest_drawings_are_kept_and_no_more():
-    many = [example(f"d{n}", n % 10, word=f"c{n}", at=n, features=features(n)) for n in range(KEPT + 20)]
+    many = [example(f"d{n}", n % 10, correction=f"c{n}", at=n, features=features(n)) for n in range(KEPT + 20)]
     cells = MemoryCells()
 
     own = after(many, cells)
@@ -195,7 +195,7 @@ def test_the_newest_drawings_are_kept_and_no_more():
     assert version(own) == f"own1+{KEPT}"
     assert said(own, seed=KEPT + 19).argmax() == (KEPT + 19) % 10
     assert np.allclose(said(own, seed=3), SHARED[0], atol=0.02)
-    assert receipts([*many, example("older", 1, word="older", at=1, features=features(9999))])[-1].correction_id != named(
+    assert receipts([*many, example("older", 1, correction="older", at=1, features=features(9999))])[-1].correction_id != named(
         "older"
     )
     assert sum(map(len, cells.values())) < 80_000
@@ -203,17 +203,17 @@ def test_the_newest_drawings_are_kept_and_no_more():
 
 def test_a_label_writes_little_however_much_is_remembered():
     cells = MemoryCells()
-    own = after([example(f"d{n}", word=f"c{n}", at=n, features=features(n)) for n in range(KEPT - 1)], cells)
+    own = after([example(f"d{n}", correction=f"c{n}", at=n, features=features(n)) for n in range(KEPT - 1)], cells)
     before = cells.copy()
 
-    list(own.apply(cells, example("one more", word="more", at=KEPT), Origin(0, 0, 0)))
+    list(own.apply(cells, example("one more", correction="more", at=KEPT), Origin(0, 0, 0)))
 
     assert sum(len(value) for key, value in cells.items() if before.get(key) != value) < 3000
 
 
 REVISIONS = [
     example(
-        f"d{n}", label, revision=revision, word=f"d{n} {revision}", at=n % 3, features=features(n),
+        f"d{n}", label, revision=revision, correction=f"d{n} {revision}", at=n % 3, features=features(n),
         guesses=[shown(n % 10), shown(model="everyone")],
     )
     for n in range(6)
@@ -236,12 +236,14 @@ def test_every_order_of_arrival_ends_in_the_same_answers(order, again, kept):
 
 
 def test_however_examples_were_gathered_into_steps_and_wherever_it_was_restarted_the_state_is_the_same():
-    history = [example(f"d{n}", n % 4, word=f"c{n}", player_id=f"p{n % 3}", features=features(n)) for n in range(3 * REFRESH)]
+    history = [
+        example(f"d{n}", n % 4, correction=f"c{n}", player_id=f"p{n % 3}", features=features(n)) for n in range(3 * REFRESH)
+    ]
     whole, restarted = MemoryCells(), MemoryCells()
 
-    folded(Personal(READER), history, whole)
+    folded(PersonalModels(READER), history, whole)
     for event in history:
-        folded(Personal(READER), [event], restarted)
+        folded(PersonalModels(READER), [event], restarted)
 
     assert restarted == whole
 
@@ -249,7 +251,7 @@ def test_however_examples_were_gathered_into_steps_and_wherever_it_was_restarted
 def test_many_players_are_not_all_held_in_memory(monkeypatch):
     monkeypatch.setattr(personal_model, "_LOADED", 40)
     cells = MemoryCells()
-    own = after([example(f"d{n}", 1, word=f"c{n}", player_id=f"p{n}") for n in range(100)], cells)
+    own = after([example(f"d{n}", 1, correction=f"c{n}", player_id=f"p{n}") for n in range(100)], cells)
 
     for n in range(100):
         assert said(own, player=f"p{n}").argmax() == 1
@@ -260,7 +262,7 @@ def test_many_players_are_not_all_held_in_memory(monkeypatch):
 
 
 def test_it_is_asked_between_steps_of_a_real_ledger(tmp_path):
-    own, ledger = Personal(READER), Ledger(tmp_path / "0.sqlite")
+    own, ledger = PersonalModels(READER), Ledger(tmp_path / "0.sqlite")
     with ledger.step():
         list(own.open(ledger, 0))
     with ledger.step():
@@ -279,12 +281,12 @@ def labelled(count: int, guesses: dict[str, int], player: str = "ada", first: in
     """Drawings of 7s; what each model said of all of them."""
     seen = [shown(label, model=model) for model, label in guesses.items()]
     return [
-        example(f"{player} {n}", 7, word=f"{player} {n}", player_id=player, at=n, guesses=seen)
+        example(f"{player} {n}", 7, correction=f"{player} {n}", player_id=player, at=n, guesses=seen)
         for n in range(first, first + count)
     ]
 
 
-def test_the_pick_goes_to_the_model_that_was_right_and_names_the_words_it_stands_on():
+def test_the_pick_goes_to_the_model_that_was_right_and_names_the_corrections_it_stands_on():
     own = after(labelled(40, {"everyone": 1, "river": 1, "xgboost": 7}))
 
     assert own.pick(0, "ada", ("everyone", "river", "xgboost")) == ("xgboost", 40)
@@ -292,7 +294,7 @@ def test_the_pick_goes_to_the_model_that_was_right_and_names_the_words_it_stands
 
 def test_a_shadow_is_not_picked_for_what_nobody_saw():
     guesses = [shown(7, model="xgboost", shadow=True), shown(1, model="river")]
-    own = after([example(f"d{n}", 7, word=f"c{n}", guesses=guesses) for n in range(40)])
+    own = after([example(f"d{n}", 7, correction=f"c{n}", guesses=guesses) for n in range(40)])
 
     belief = own._partitions[0].player("ada").belief
 
@@ -301,7 +303,7 @@ def test_a_shadow_is_not_picked_for_what_nobody_saw():
 
 def test_the_pick_stays_until_the_player_says_something():
     history = labelled(5, {"everyone": 7, "river": 1})
-    own, cells = Personal(READER), MemoryCells()
+    own, cells = PersonalModels(READER), MemoryCells()
     folded(own, history, cells)
     picked = own.pick(0, "ada", ALL)
 
@@ -310,19 +312,19 @@ def test_the_pick_stays_until_the_player_says_something():
         assert own.pick(0, "ada", ALL) == picked
 
 
-def test_before_their_first_word_a_player_is_shown_what_all_players_found_right():
+def test_before_their_first_correction_a_player_is_shown_what_all_players_found_right():
     newcomers = [f"newcomer {n}" for n in range(200)]
     own = after(labelled(20 * REFRESH, {"everyone": 1, "river": 7, "yours": 1}, player="bob"))
 
     picks = [own.pick(0, newcomer, ALL) for newcomer in newcomers]
 
-    assert {words for _, words in picks} == {0}
+    assert {corrections for _, corrections in picks} == {0}
     assert [model for model, _ in picks].count("river") > 190
     assert own._partitions[0].means.mean("xgboost") == START
 
 
-def test_a_label_that_is_changed_counts_once_among_all_players_words():
-    history = [example(label=7, guesses=[shown(7)]), example(label=1, revision=4, word="c2", guesses=[shown(7)])]
+def test_a_label_that_is_changed_counts_once_among_all_players_corrections():
+    history = [example(label=7, guesses=[shown(7)]), example(label=1, revision=4, correction="c2", guesses=[shown(7)])]
 
     means = after(history)._partitions[0].means
 
@@ -330,13 +332,13 @@ def test_a_label_that_is_changed_counts_once_among_all_players_words():
 
 
 def test_a_model_more_or_less_on_a_home_that_is_there_costs_nothing_of_what_was_learned(tmp_path: Path):
-    path, log = tmp_path / "0.sqlite", Log("c", {"examples.v1": 0}, {"examples.v1": 1000})
+    path, log = tmp_path / "0.sqlite", LogBounds("c", {"examples.v1": 0}, {"examples.v1": 1000})
     seven, eight = {"river": 1, "xgboost": 7}, {"river": 1, "nearest-mean": 7, "xgboost": 7}
     history = [*labelled(30, seven), *labelled(30, eight, first=30), *labelled(30, {"river": 1}, first=60)]
 
     offset = 0
     for part in (history[:30], history[30:60], history[60:]):  # each by another product, that knows nothing of the others
-        fold = Personal(READER)
+        fold = PersonalModels(READER)
         ledger = take_up(path, fold, 0, log)
         assert ledger.offset("examples.v1") == offset - 1, "it goes on where it was"
         records = [Record("examples.v1", 0, offset + n, b"ada", one.record_value(), 0) for n, one in enumerate(part)]
@@ -365,7 +367,7 @@ def test_what_is_kept_of_a_player_names_those_who_said_something_and_nobody_else
 
 def test_a_home_of_before_cells_had_names_is_folded_again_once(tmp_path: Path):
     path = tmp_path / "0.sqlite"
-    fold = Personal(READER)
+    fold = PersonalModels(READER)
     old = Ledger(path)
     old.name(Identity("personal 1 of ('everyone', 'xgboost')", "c"), {})
     with old.step():
@@ -373,7 +375,7 @@ def test_a_home_of_before_cells_had_names_is_folded_again_once(tmp_path: Path):
         old.move("examples.v1", 40)
     old.close()
 
-    ledger = take_up(path, fold, 0, Log("c", {"examples.v1": 0}, {"examples.v1": 100}))
+    ledger = take_up(path, fold, 0, LogBounds("c", {"examples.v1": 0}, {"examples.v1": 100}))
 
     assert ledger.offset("examples.v1") == -1
     advance(ledger, fold, 0, [Record("examples.v1", 0, 0, b"ada", example().record_value(), 0)])

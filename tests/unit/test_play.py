@@ -12,11 +12,11 @@ import pytest
 from api.folds.recent_drawings import RecentDrawings
 from api.limits import FRAMES_A_DRAWING, MOST_STROKES, Guest, Limits, lasting
 from api.play import session
-from api.play.actions import Action, Close, LogRefusal, Publish, Send, SendToRoom
+from api.play.actions import Close, LogRefusal, Publish, SendToRoom, SendToSocket, SessionAction
 from api.play.frames import ModelState
 from api.play.lobby import Lobby
 from api.play.messages import MAX_FRAME, ROOM_LENGTH, ROOM_LETTERS
-from api.play.seats import Place, Seats
+from api.play.seats import SeatHolder, Seats
 from api.play.session import BYTES_A_FRAME, Session
 from contracts.events import (
     MAX_CORRECTIONS,
@@ -59,11 +59,11 @@ class Player:
         data = message if isinstance(message, str | bytes) else orjson.dumps(message).decode()
         return self.carry_out(self.session.receive(data, self.now, self.at))
 
-    def carry_out(self, actions: list[Action]) -> list[dict[str, Any]]:
+    def carry_out(self, actions: list[SessionAction]) -> list[dict[str, Any]]:
         before = len(self.heard)
         for action in actions:
             match action:
-                case Send(text):
+                case SendToSocket(text):
                     self.heard.append(orjson.loads(text))
                 case SendToRoom(_, text):
                     self.told.append(orjson.loads(text))
@@ -126,7 +126,7 @@ def test_who_joins_gets_a_player_id_a_seat_a_room_and_the_models(lobby):
     joined = Player(lobby).join("Ada")
 
     assert UUID(joined["player_id"])
-    assert lobby.seats.read(joined["seat"]) == Place(joined["player_id"], joined["room"])
+    assert lobby.seats.read(joined["seat"]) == SeatHolder(joined["player_id"], joined["room"])
     assert len(joined["room"]) == 4
     assert joined["models"] == [
         {
@@ -164,7 +164,7 @@ def test_a_seat_and_a_room_are_the_same_player_in_that_room(lobby):
     assert (again["player_id"], again["room"]) == (first["player_id"], "KQZF")
 
 
-@pytest.mark.parametrize("seat", ["", "x", "WyJhIiwiYiJd.YQ.YQ", Seats("another secret").sign(Place("p", "KQZF"))])
+@pytest.mark.parametrize("seat", ["", "x", "WyJhIiwiYiJd.YQ.YQ", Seats("another secret").sign(SeatHolder("p", "KQZF"))])
 def test_a_seat_that_is_not_ours_is_refused_and_joining_without_one_works_then(lobby, seat):
     player = Player(lobby)
 
@@ -815,19 +815,19 @@ def test_the_largest_drawing_fits_into_a_frame_and_is_no_larger_than_is_charged(
     assert 140_000 < len(player.put[-1].record_value()) <= MOST_STROKES
 
 
-@pytest.mark.parametrize("words", [1, MAX_CORRECTIONS])
+@pytest.mark.parametrize("corrections", [1, MAX_CORRECTIONS])
 @pytest.mark.parametrize("points", [2, 4096])
-def test_a_correction_is_charged_no_less_than_it_adds_to_what_is_kept_for_good(words, points):
+def test_a_correction_is_charged_no_less_than_it_adds_to_what_is_kept_for_good(corrections, points):
     drawn = drawing(strokes=[[[123.456, 78.9, 160.0]] * points])
     said = [guess(model=model, features=features() if model == "river" else None) for model in MODELS]
     said = [one.model_copy(update={"probabilities": [0.123456] * 10}) for one in said]
-    given = [correction(label=n % 10, word=f"c{n}") for n in range(words)]
+    given = [correction(label=n % 10, correction=f"c{n}") for n in range(corrections)]
 
     joined = [one for one in folded(Joiner(), [drawn, answers(said), *given], step=1) if isinstance(one, ExampleLabelled)][-1]
     lessons = folded(Scorer(), [joined.model_copy(update={"labels": joined.labels[-1:]})])
 
     added = sum(len(one.record_value()) + 100 for one in (joined, *lessons) if not isinstance(one, ScoresCounted))
-    assert added < lasting(len(drawn.record_value()), words - 1, 0) < added + 6000
+    assert added < lasting(len(drawn.record_value()), corrections - 1, 0) < added + 6000
 
 
 def test_corrections_of_large_drawings_are_counted_by_what_they_add_for_good(lobby):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from api.folds.recent_drawings import RecentDrawings
 from api.limits import Guest, Limits
-from api.play.actions import Close, Publish, Send
+from api.play.actions import Close, Publish, SendToSocket
 from api.play.frames import ERROR_CODES
 from api.play.lobby import Lobby
 from api.play.messages import MESSAGES
@@ -44,8 +44,8 @@ def answered(session: Session, data: str | bytes) -> list[dict[str, object]]:
     for action in actions:
         if isinstance(action, Publish):
             assert decode(action.event.topic, action.event.record_value()) == action.event
-    assert any(isinstance(action, Send | Publish | Close) for action in actions)
-    return [orjson.loads(action.text) for action in actions if isinstance(action, Send)]
+    assert any(isinstance(action, SendToSocket | Publish | Close) for action in actions)
+    return [orjson.loads(action.text) for action in actions if isinstance(action, SendToSocket)]
 
 
 @settings(deadline=None)

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from api.apps.keyring import Keyring
 from api.apps.pictures import MAX_PNG, BadPicture, read_png
-from api.apps.predict_request import MAX_BODY, MAX_COMMAS, PredictRequest, Problem, question
+from api.apps.predict_request import MAX_BODY, MAX_COMMAS, PredictRequest, Problem, read_request
 from api.apps.predictor import MAX_OPEN
 from api.play.messages import Draw
 from contracts.drawing import EmptyDrawing
@@ -190,7 +190,7 @@ def test_who_cannot_be_here_or_is_not_shown_is_not_asked(bus, address):
         none = ask(address, {"strokes": SEVEN, "models": "mxnet"})
 
     assert answer["models"]["mxnet"] == {"error": "Linux x86-64 only"}
-    assert answer["models"]["kmeans"] == {"error": "the policy does not show it (its part is shadow)"}
+    assert answer["models"]["kmeans"] == {"error": "the policy does not show this model (its part is shadow)"}
     assert [drawing.models for drawing in heard] == [["river"]]
     assert (none.status_code, "Linux x86-64 only" in none.json()["detail"]) == (503, True)
 
@@ -266,7 +266,7 @@ def test_half_a_million_values_are_refused_before_they_are_parsed(monkeypatch, b
     monkeypatch.setattr("api.apps.predict_request.orjson.loads", lambda _: pytest.fail("it was parsed"))
 
     with pytest.raises(Problem, match=f"over {MAX_COMMAS} values"):
-        question(body)
+        read_request(body)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_thousands_of_wrong_values_cost_one_error(model, given):
 
 def test_the_largest_drawing_is_read():
     points = [[float(i % 280) + 0.125, 100.0625, 1_700_000_000_000 + i] for i in range(4096)]
-    assert question(orjson.dumps({"strokes": [points]})).strokes == [points]
+    assert read_request(orjson.dumps({"strokes": [points]})).strokes == [points]
 
 
 def test_when_too_much_is_under_way_an_app_is_refused_before_its_body_is_read(bus, address):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.ports import Record
-from streams.progress import Gap, Progress, gaps, least, next_offset
+from streams.progress import Gap, OffsetTracker, gaps, least, next_offset
 
 
 def records(*offsets: int, topic: str = "drawings.v1", partition: int = 0) -> list[Record]:
@@ -13,7 +13,7 @@ def records(*offsets: int, topic: str = "drawings.v1", partition: int = 0) -> li
 
 
 def test_what_may_be_committed_ends_before_the_first_record_that_nobody_has_acknowledged():
-    progress = Progress()
+    progress = OffsetTracker()
     assert progress.next is None
     for offset in (4, 5, 9, 10):  # 6 to 8 were compacted away
         progress.deliver(offset)
@@ -28,7 +28,7 @@ def test_what_may_be_committed_ends_before_the_first_record_that_nobody_has_ackn
 
 @given(st.permutations(range(12)))
 def test_acknowledged_in_any_order_all_is_committed_in_the_end_and_nothing_too_early(order: list[int]):
-    progress = Progress()
+    progress = OffsetTracker()
     for offset in range(12):
         progress.deliver(offset)
     missing = set(range(12))

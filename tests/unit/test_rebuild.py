@@ -13,7 +13,7 @@ from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published
 from tests.roster import ROSTER
 from trainers.approval import Approvals
-from trainers.model_log import Standing
+from trainers.model_log import ModelLog
 from trainers.promote import Promoter
 from trainers.rebuild import Rebuilder, hyperparameters
 from trainers.registry import Registered
@@ -37,13 +37,13 @@ class Shop:
     def __init__(self, *log: Any) -> None:
         self.command = RetrainModel(command_id=uuid4(), target="xgboost", by="ada")
         self.registry = Shelf(self.command, published("1", 1, arn="arn:1"), published("2", 2, arn="arn:2"))
-        self.standing = Standing(ROSTER, [published("1", 1, arn="arn:1"), promoted("1"), *log])
+        self.model_log = ModelLog(ROSTER, [published("1", 1, arn="arn:1"), promoted("1"), *log])
         self.endpoints = MemoryServing()
         self.endpoints.variants = {"v1": 1.0}
         bus = open_bus(f"memory://{uuid4()}")
-        promoter = Promoter(bus, self.standing, self.endpoints)  # type: ignore[arg-type]
-        parts: tuple[Any, ...] = (self.standing, self.endpoints, promoter, self.registry)
-        approvals = Approvals(self.standing, promoter, self.registry)  # type: ignore[arg-type]
+        promoter = Promoter(bus, self.model_log, self.endpoints)  # type: ignore[arg-type]
+        parts: tuple[Any, ...] = (self.model_log, self.endpoints, promoter, self.registry)
+        approvals = Approvals(self.model_log, promoter, self.registry)  # type: ignore[arg-type]
         self._rebuilder = Rebuilder(
             Settings(aws_services="local"), bus, MemoryBlobs(), lambda: 0, *parts, approvals, lambda seconds: None
         )
@@ -51,7 +51,7 @@ class Shop:
     def resume(self) -> tuple[str, str, str]:
         """How the rebuild ended, why, and who answers."""
         self._rebuilder.carry_out(self.command)
-        ended, champion = self.standing.training("xgboost"), self.standing.champion("xgboost")
+        ended, champion = self.model_log.training("xgboost"), self.model_log.champion("xgboost")
         assert ended
         assert champion
         return ended.step, ended.message, champion.version
@@ -71,7 +71,7 @@ def test_a_version_that_was_rejected_in_the_registry_meanwhile_is_not_promoted(k
 def test_a_version_that_failed_meanwhile_is_not_promoted_again_and_is_still_known_to_have_failed():
     shop = Shop(published("2", 2, arn="arn:2", failed="router: no answer"))
     assert shop.resume() == ("refused", "router: no answer", "1")
-    assert shop.standing.failed("xgboost") == {"2"}
+    assert shop.model_log.failed("xgboost") == {"2"}
 
 
 def test_a_rebuild_takes_its_hyperparameters_from_the_image_and_rounds_that_are_set_replace_those():

@@ -106,9 +106,9 @@ def test_a_field_is_repaired_and_the_message_replayed_to_its_topic(bus: Bus, gam
     status, said, _ = gamenight("replay", identity)
 
     assert status == 0, said
-    [word] = on(bus, "corrections.v1")
-    assert word == correction().model_copy(update={"label": 3, "at": word.at})
-    assert isinstance(word, CorrectionGiven)
+    [given] = on(bus, "corrections.v1")
+    assert given == correction().model_copy(update={"label": 3, "at": given.at})
+    assert isinstance(given, CorrectionGiven)
     assert json.loads(gamenight("--json")[1])[0]["state"] == "replayed"
     assert gamenight("replay", identity)[0] == 0, "twice is harmless"
     assert len({event.correction_id for event in on(bus, "corrections.v1")}) == 1
@@ -120,7 +120,7 @@ def test_a_whole_message_is_given_in_a_file(bus: Bus, gamenight: Command, tmp_pa
     status, _, complaint = gamenight("repair", identity, "--set", "label=3")
     assert status == 2
     assert "only 700000 of its 900000 bytes were kept" in " ".join(complaint.split())
-    file = tmp_path / "word.json"
+    file = tmp_path / "correction.json"
     file.write_bytes(correction().record_value())
 
     assert gamenight("repair", identity, "--value", str(file))[0] == 0

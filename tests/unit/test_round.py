@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.events import DrawingAnswered, PolicySet
-from streams.lineup import Answerer, Standing
-from streams.pending import Limits, rows
+from streams.lineup import Answerer, AnswererState
+from streams.pending import Deadlines, rows
 from streams.round import Acknowledge, Ask
 from tests.rounds import SHADOW, Played, begun, canary, moment, table
 
 XGBOOST, KMEANS = Answerer("xgboost"), Answerer("kmeans")
 BESIDE = Answerer("xgboost", beside=True)
-RESTS, OVERDUE = Standing(resting="it is down"), Standing(overdue=True)
+RESTS, OVERDUE = AnswererState(resting="it is down"), AnswererState(overdue=True)
 
 
 def test_all_models_answer_then_the_blend_then_all_is_said_together_and_then_the_drawing_is_acknowledged():
@@ -57,12 +57,12 @@ def test_the_blend_leaves_out_who_is_late_at_its_deadline_and_the_late_one_is_st
     assert played.sent() == [Acknowledge()]
 
 
-@pytest.mark.parametrize(("standing", "why"), [(RESTS, "resting"), (OVERDUE, "late")])
-def test_nobody_waits_for_one_that_rests_or_is_overdue_and_it_is_heard_if_it_comes_in_time(standing: Standing, why: str):
-    alone = begun("kmeans", standings={KMEANS: standing})
+@pytest.mark.parametrize(("state", "why"), [(RESTS, "resting"), (OVERDUE, "late")])
+def test_nobody_waits_for_one_that_rests_or_is_overdue_and_it_is_heard_if_it_comes_in_time(state: AnswererState, why: str):
+    alone = begun("kmeans", states={KMEANS: state})
     assert alone.guesses()["everyone"].left_out == {"kmeans": why}
 
-    played = begun(standings={KMEANS: standing})
+    played = begun(states={KMEANS: state})
     played.answers(KMEANS, 0.02)
     played.answers(XGBOOST, 0.03)
     assert played.guesses()["everyone"].left_out == {}
@@ -105,7 +105,7 @@ def test_who_has_not_answered_within_the_budget_is_missed_and_not_heard_any_more
 
 
 def test_who_waits_for_a_resting_model_is_told_why_when_the_budget_is_used_up():
-    played = begun("kmeans", standings={KMEANS: RESTS})
+    played = begun("kmeans", states={KMEANS: RESTS})
     played.ticks(2.0, resting={"kmeans": "it is down"})
 
     assert played.missed() == [("kmeans", True)]
@@ -113,7 +113,7 @@ def test_who_waits_for_a_resting_model_is_told_why_when_the_budget_is_used_up():
 
 
 def test_a_budget_that_ends_before_the_blends_deadline_ends_its_waiting_too():
-    played = begun("kmeans", limits=Limits(blend_s=0.25, budget_s=0.05))
+    played = begun("kmeans", deadlines=Deadlines(blend_s=0.25, budget_s=0.05))
     assert played.round.due == pytest.approx(100.05)
 
     played.ticks(0.05)
@@ -237,7 +237,7 @@ def test_at_the_blends_deadline_what_is_there_is_said_together_and_what_comes_la
 
 
 def test_a_blend_that_went_on_early_does_not_have_the_rest_said_apart_before_the_deadline():
-    played = begun(standings={KMEANS: OVERDUE})
+    played = begun(states={KMEANS: OVERDUE})
     played.answers(XGBOOST, 0.02)
     assert "everyone" in played.guesses()
     assert played.round.due == pytest.approx(100.25)
@@ -269,10 +269,10 @@ TABLES = {
 )
 @settings(max_examples=150, deadline=None)
 def test_any_order_of_events_ends_in_one_answer_or_miss_of_each_model_one_blend_and_one_acknowledgement(
-    by: str, kind: str, history: list[tuple[str, int, float]], standings: dict[Answerer, Standing], dropped: bool
+    by: str, kind: str, history: list[tuple[str, int, float]], states: dict[Answerer, AnswererState], dropped: bool
 ):
     fields = {"final": kind == "final", "probe": kind == "probe"}
-    played = begun(by=TABLES[by], standings=standings, **fields)
+    played = begun(by=TABLES[by], states=states, **fields)
     now = 0.01
     for what, which, takes in history:
         now += takes

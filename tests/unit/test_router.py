@@ -31,7 +31,7 @@ from contracts.events import (
     now,
     version_of,
 )
-from contracts.ports import Answer, EndpointDown, EndpointSilent, Record
+from contracts.ports import EndpointAnswer, EndpointDown, EndpointSilent, Record
 from contracts.settings import Settings
 from streams import taken
 from streams.batch_client import BatchClient
@@ -91,7 +91,7 @@ class FakeEndpoint:
     variants: list[str | None] = field(default_factory=list)
     """Who was asked for in each call."""
 
-    async def predict(self, rasters: NDArray[np.uint8], variant: str | None = None) -> Answer:
+    async def predict(self, rasters: NDArray[np.uint8], variant: str | None = None) -> EndpointAnswer:
         self.calls.append(len(rasters))
         self.variants.append(variant)
         if self.held is not None:
@@ -102,7 +102,7 @@ class FakeEndpoint:
             raise EndpointSilent("it says nothing")
         if (variant or self.traffic) in self.down:
             raise EndpointDown("it is down")
-        return Answer(np.tile(np.eye(10)[self.says], (len(rasters), 1)), variant or self.traffic)
+        return EndpointAnswer(np.tile(np.eye(10)[self.says], (len(rasters), 1)), variant or self.traffic)
 
 
 @dataclass
@@ -424,7 +424,7 @@ async def test_a_shadow_that_is_slow_keeps_nobody_out_of_the_blend():
         [handed] = await stage.take(drawing())
         await eventually(lambda: stage.guesses("kmeans"))
         await eventually(
-            lambda: stage.router._clients[Answerer("kmeans", beside=True)].standing.overdue and stage.guesses("everyone")
+            lambda: stage.router._clients[Answerer("kmeans", beside=True)].state.overdue and stage.guesses("everyone")
         )
         stage.endpoint("kmeans").held_variants["v2"].set()
         stage.endpoint("xgboost").held.set()
@@ -552,7 +552,7 @@ async def resting_candidate(role: str) -> AsyncIterator[tuple[Stage, BatchClient
         client = stage.router._clients[Answerer("xgboost", beside=True)]
         for i in range(FAILURES):
             await stage.through(drawing(f"down/{i}"))
-        await eventually(lambda: client.standing.resting)
+        await eventually(lambda: client.state.resting)
         yield stage, client
 
 
@@ -561,7 +561,7 @@ async def test_where_no_candidate_stands_any_more_nothing_rests_and_nothing_is_p
     async with resting_candidate(role) as (stage, client):
         stage.hear(candidate("xgboost", "2", "none"))
 
-        assert client.standing == WELL
+        assert client.state == WELL
         await eventually(lambda: not client._breaker.open)
 
 
@@ -571,7 +571,7 @@ async def test_a_candidate_does_not_rest_for_the_one_before(between: bool):
         if between:
             stage.hear(candidate("xgboost", "2", "none"))
         stage.hear(candidate("xgboost", "3", "canary", 1.0))
-        assert client.standing == WELL
+        assert client.state == WELL
         await stage.through(drawing("of the next"))
 
     last = stage.guesses("xgboost")[-1]
@@ -582,7 +582,7 @@ async def test_a_candidate_that_is_put_there_again_does_not_rest():
     async with resting_candidate("canary") as (stage, client):
         stage.endpoint().down = set()
         stage.hear(candidate("xgboost", "2", "canary", 1.0))
-        assert client.standing == WELL
+        assert client.state == WELL
         await stage.through(drawing("again"))
 
     assert [(guess.version, guess.role) for guess in stage.guesses("xgboost")][-1] == ("2", "canary")
@@ -622,7 +622,7 @@ async def test_a_failure_of_the_candidate_before_does_not_count_against_the_next
         stage.endpoint().silent = True
         stage.endpoint().held_variants["v2"].set()
         await eventually(lambda: stage.endpoint().variants[-1] is None)
-        assert client.standing == WELL
+        assert client.state == WELL
         stage.endpoint().silent = False
         await eventually(lambda: all(one.acked for one in handed))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from contracts.events import CandidateSet, DrawingSubmitted, ModelPromoted, ModelRolledBack, PolicySet, SnapshotTaken
 from streams import routing
-from streams.routing import Candidate, Route, Table, online, superseded
+from streams.routing import CandidateRoute, Route, Table, online, superseded
 from tests import histories
 from tests.histories import BEGAN, drawing
 
@@ -165,13 +165,13 @@ def test_a_candidate_stands_beside_the_champion_until_it_is_taken_away_or_promot
 @settings(deadline=None)
 @given(st.text(min_size=1, max_size=20), st.floats(0, 1), st.floats(0, 1))
 def test_a_player_whom_a_canary_answers_stays_its_when_its_share_grows(player: str, share: float, more: float):
-    small, large = (Candidate("2", "v2", "e", False, each) for each in sorted((share, more)))
+    small, large = (CandidateRoute("2", "v2", "e", False, each) for each in sorted((share, more)))
 
     assert not small.answers("xgboost", player) or large.answers("xgboost", player)
 
 
 def test_a_shadow_answers_nobody():
-    assert not Candidate("2", "v2", "e", True, 1.0).answers("xgboost", "ada")
+    assert not CandidateRoute("2", "v2", "e", True, 1.0).answers("xgboost", "ada")
 
 
 def test_a_version_that_failed_is_out_until_another_is_promoted():

@@ -86,9 +86,10 @@ def test_a_lesson_carries_what_batch_models_showed_and_nothing_else():
 
 def test_however_the_examples_were_gathered_into_steps_the_state_is_the_same():
     history = [
-        example(f"d{n}", n % 3, word=f"c{n}", at=n * HOUR / 4, guesses=[shown(1), shown(2, model="yours")]) for n in range(9)
+        example(f"d{n}", n % 3, correction=f"c{n}", at=n * HOUR / 4, guesses=[shown(1), shown(2, model="yours")])
+        for n in range(9)
     ]
-    history += [example(f"d{n}", 1, word=f"again{n}", revision=9, guesses=[shown(1)]) for n in range(9)]
+    history += [example(f"d{n}", 1, correction=f"again{n}", revision=9, guesses=[shown(1)]) for n in range(9)]
     states = []
     for step in (1, 4, None):
         states.append(MemoryCells())
@@ -98,8 +99,8 @@ def test_however_the_examples_were_gathered_into_steps_the_state_is_the_same():
 
 
 def test_a_changed_label_moves_the_guess_and_a_withdrawn_one_takes_it_out():
-    first, changed = example(label=1, revision=3), example(label=7, revision=4, word="c2")
-    withdrawn = example(label=None, revision=5, word="c2")
+    first, changed = example(label=1, revision=3), example(label=7, revision=4, correction="c2")
+    withdrawn = example(label=None, revision=5, correction="c2")
 
     assert (total([first, changed]).n, total([first, changed]).correct) == (1, 1)
     assert total([first, changed, withdrawn]).n == 0
@@ -176,8 +177,8 @@ def test_a_lesson_waits_for_features_and_a_label():
     assert len(lessons([example(features=None, guesses=[], revision=2), example(revision=3)])) == 1
 
 
-def test_another_word_is_another_lesson():
-    taught = lessons([example(label=1, revision=3, word="c1"), example(label=2, revision=4, word="c2")])
+def test_another_correction_is_another_lesson():
+    taught = lessons([example(label=1, revision=3, correction="c1"), example(label=2, revision=4, correction="c2")])
 
     assert [lesson.label for lesson in taught] == [1, 2]
     assert taught[0].lesson_id != taught[1].lesson_id

@@ -141,8 +141,8 @@ def test_a_correction_is_through_with_the_learners_receipt_and_that_of_yours_is_
         somebody.receive({"type": "saved", "drawing_id": drawn.drawing_id}, 0.1)
         for model in ("xgboost", "river"):
             somebody.receive(guess(drawn.drawing_id, model, drawn.label), 0.2)
-        [word] = somebody.judge(drawn.drawing_id, 1.0)
-        receipt = {"type": "receipt", "correction_id": orjson.loads(word)["correction_id"], "outcome": "learned"}
+        [sent] = somebody.judge(drawn.drawing_id, 1.0)
+        receipt = {"type": "receipt", "correction_id": orjson.loads(sent)["correction_id"], "outcome": "learned"}
         for stage in order:
             somebody.receive(receipt | {"stage": stage}, 1.1)
             assert somebody.waiting == (stage == "personal" == order[0])
@@ -164,10 +164,10 @@ def test_what_is_not_acknowledged_is_sent_again_with_the_same_ids_until_it_is():
     truth = drawn.label
     for model in ("xgboost", "river"):
         somebody.receive(guess(drawn.drawing_id, model, truth), 60.0)
-    [word] = somebody.judge(drawn.drawing_id, 60.0)
-    assert somebody.again(70.0) == [word]
+    [sent] = somebody.judge(drawn.drawing_id, 60.0)
+    assert somebody.again(70.0) == [sent]
     assert somebody.waiting == 1
-    correction_id = orjson.loads(word)["correction_id"]
+    correction_id = orjson.loads(sent)["correction_id"]
     somebody.receive({"type": "receipt", "correction_id": correction_id, "outcome": "learned"}, 71.0)
 
     assert somebody.waiting == 0

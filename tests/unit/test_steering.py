@@ -27,7 +27,7 @@ from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published, settled
 from tests.roster import ROSTER
 from trainers.approval import Approvals
-from trainers.model_log import Standing
+from trainers.model_log import ModelLog
 from trainers.promote import Promoter
 from trainers.serving import ServingFailed
 from trainers.steering import Steering, parts_after, refusal
@@ -40,21 +40,21 @@ class Desk:
     """An operator's desk: commands in, events out."""
 
     def __init__(self, *history: Event, broken: Iterable[str] = ()) -> None:
-        self.standing = Standing(ROSTER, [*VERSIONS, *history])
+        self.model_log = ModelLog(ROSTER, [*VERSIONS, *history])
         self.endpoints = MemoryServing(*broken)
         self._bus: Bus = open_bus(f"memory://{uuid4()}")
-        self.promoter = Promoter(self._bus, self.standing, self.endpoints)  # type: ignore[arg-type]
-        self.registry = MemoryRegistry(*(one for one in self.standing.published("xgboost").values() if one.arn))
-        approvals = Approvals(self.standing, self.promoter, self.registry)  # type: ignore[arg-type]
-        self._steering = Steering(self.standing, self.promoter, approvals)
-        champion = self.standing.champion("xgboost")
+        self.promoter = Promoter(self._bus, self.model_log, self.endpoints)  # type: ignore[arg-type]
+        self.registry = MemoryRegistry(*(one for one in self.model_log.published("xgboost").values() if one.arn))
+        approvals = Approvals(self.model_log, self.promoter, self.registry)  # type: ignore[arg-type]
+        self._steering = Steering(self.model_log, self.promoter, approvals)
+        champion = self.model_log.champion("xgboost")
         if champion:
             self.endpoints.variants[champion.variant] = 1.0
             if champion.previous:
                 self.endpoints.variants[variant_of(champion.previous)] = 0.0
 
     def obey(self, command: Any) -> CommandSettled:
-        self.standing.apply(command)
+        self.model_log.apply(command)
         return self._steering.settle(command)
 
     def said(self) -> list[Event]:
@@ -84,7 +84,7 @@ def policy(**fields: Any) -> SetPolicy:
     return SetPolicy(command_id=uuid4(), by="ada", **fields)
 
 
-AT_FOUR = Standing(ROSTER, [*VERSIONS, promoted("4", "2")])
+AT_FOUR = ModelLog(ROSTER, [*VERSIONS, promoted("4", "2")])
 
 
 @pytest.mark.parametrize(
@@ -130,10 +130,10 @@ def test_what_can_be_is_not(command):
 
 
 def test_the_first_version_of_all_cannot_be_rolled_back_from():
-    standing = Standing(ROSTER, [*VERSIONS, promoted("base1")])
-    assert refusal(standing, roll_back()) == "xgboost has no earlier version that is any good: base1 stays"
-    assert refusal(Standing(ROSTER, VERSIONS), roll_back()) == "no version of xgboost answers"
-    assert refusal(Standing(ROSTER, VERSIONS), attempt("shadow", "1")).startswith("no version of xgboost answers")
+    model_log = ModelLog(ROSTER, [*VERSIONS, promoted("base1")])
+    assert refusal(model_log, roll_back()) == "xgboost has no earlier version that is any good: base1 stays"
+    assert refusal(ModelLog(ROSTER, VERSIONS), roll_back()) == "no version of xgboost answers"
+    assert refusal(ModelLog(ROSTER, VERSIONS), attempt("shadow", "1")).startswith("no version of xgboost answers")
 
 
 def test_a_promotion_names_the_one_before_which_stays_on_the_endpoint():
@@ -168,9 +168,9 @@ def test_going_back_twice_goes_further_back():
     desk = Desk(promoted("4", "2"))
     desk.obey(roll_back())
     desk.obey(roll_back())
-    assert desk.standing.champion("xgboost").version == "1"
+    assert desk.model_log.champion("xgboost").version == "1"
     desk.obey(roll_back())
-    assert desk.standing.champion("xgboost").version == "base1"
+    assert desk.model_log.champion("xgboost").version == "base1"
     assert desk.obey(roll_back()).outcome == "refused"
 
 
@@ -178,9 +178,9 @@ def test_a_version_that_failed_is_passed_over_by_whoever_goes_back():
     desk = Desk(promoted("2", "1"))
     desk.obey(roll_back(failed="2"))
     desk.obey(promote("4"))
-    assert desk.standing.champion("xgboost").previous == "1"
+    assert desk.model_log.champion("xgboost").previous == "1"
     desk.obey(roll_back())
-    assert desk.standing.champion("xgboost").version == "1"
+    assert desk.model_log.champion("xgboost").version == "1"
 
 
 def test_a_version_that_failed_is_known_to_have_failed_by_its_own_entry_until_it_is_promoted_on_purpose():
@@ -193,16 +193,16 @@ def test_a_version_that_failed_is_known_to_have_failed_by_its_own_entry_until_it
 
     desk.obey(roll_back(failed="2", reason="twice"))
     assert len(desk.said()) == 2, "what is known is not said again"
-    assert Standing(ROSTER, desk.said()).failed("xgboost") == {"2"}
+    assert ModelLog(ROSTER, desk.said()).failed("xgboost") == {"2"}
     desk.obey(promote("2"))
     assert desk.said()[-1] == published("2", 2)
-    assert Standing(ROSTER, desk.said()).failed("xgboost") == set()
+    assert ModelLog(ROSTER, desk.said()).failed("xgboost") == set()
 
 
 def test_a_version_that_failed_is_marked_even_if_it_is_too_late_to_go_back_from_it():
     desk = Desk(promoted("4", "2"))
     assert desk.obey(roll_back(failed="2")).message == "nothing to do: xgboost 4 answers, not 2"
-    assert desk.standing.last_good("xgboost").version == "1"
+    assert desk.model_log.last_good("xgboost").version == "1"
     assert desk.obey(roll_back(failed="9")).outcome == "done"
 
 
@@ -210,14 +210,14 @@ def test_a_candidate_that_was_broken_is_no_good_version_afterwards():
     desk = Desk(promoted("4", "1"))
     desk.obey(attempt("canary", "2", 0.2))
     desk.obey(attempt("none", by="router", failed="2", reason="no answer"))
-    assert desk.standing.published("xgboost")["2"].failed == "router: no answer"
-    assert desk.standing.before("xgboost", "4").version == "1"
+    assert desk.model_log.published("xgboost")["2"].failed == "router: no answer"
+    assert desk.model_log.before("xgboost", "4").version == "1"
 
 
 def test_what_a_router_says_of_a_version_is_in_the_note_that_people_read():
     desk = Desk(promoted("2", "1"))
     desk.obey(roll_back(by="router", failed="2", reason="version 2 failed its first calls: timed out"))
-    assert desk.standing.champion("xgboost").note == "router: version 2 failed its first calls: timed out"
+    assert desk.model_log.champion("xgboost").note == "router: version 2 failed its first calls: timed out"
 
 
 def test_a_version_that_was_rejected_in_the_registry_is_neither_promoted_nor_a_canary_nor_gone_back_to():
@@ -238,10 +238,10 @@ def test_a_version_that_was_approved_in_the_registry_is_promoted_against_the_gat
     assert desk.obey(promote("5")).message == "xgboost 5 is not approved: refused: MNIST 98.00%"
     desk.registry.overrule("5", "Approved", "we need it")
     assert desk.obey(promote("5")).outcome == "done"
-    assert desk.standing.champion("xgboost").note == (
+    assert desk.model_log.champion("xgboost").note == (
         "asked for by ada; Approved in the model registry: we need it; the gate had said: refused: MNIST 98.00%"
     )
-    assert desk.standing.published("xgboost")["5"].approved
+    assert desk.model_log.published("xgboost")["5"].approved
 
 
 def test_a_version_whose_approval_is_pending_is_not_approved():
@@ -266,7 +266,7 @@ def test_a_version_that_stands_by_and_does_not_answer_keeps_nobody_away():
     desk = Desk(promoted("2", "1"))
     desk.endpoints.mute = {"v1"}
     assert desk.obey(promote("4")).outcome == "done"
-    assert desk.standing.champion("xgboost").previous == "2"
+    assert desk.model_log.champion("xgboost").previous == "2"
 
 
 def test_a_version_that_starts_and_does_not_answer_is_not_promoted():
@@ -322,7 +322,7 @@ def test_a_router_that_found_a_candidate_broken_takes_away_that_one_and_no_other
     desk.obey(attempt("shadow", "1"))
     late = desk.obey(attempt("none", by="router", failed="4"))
     assert (late.outcome, late.message) == ("done", "nothing to do: xgboost 4 is no candidate")
-    assert desk.standing.candidate("xgboost").version == "1"
+    assert desk.model_log.candidate("xgboost").version == "1"
 
 
 def test_the_last_good_version_can_be_a_candidate_without_a_start():
@@ -336,7 +336,7 @@ def test_a_candidate_that_is_promoted_is_one_no_more_and_that_is_said_afterwards
     desk.obey(attempt("canary", "4", 0.2))
     desk.obey(promote("4"))
     assert [(type(event), event.version) for event in desk.said()[1:]] == [(ModelPromoted, "4"), (CandidateSet, "4")]
-    assert desk.standing.candidate("xgboost") is None
+    assert desk.model_log.candidate("xgboost") is None
     assert len(desk.endpoints.started) == 1
 
 
@@ -344,19 +344,19 @@ def test_another_version_is_promoted_and_the_candidate_stays():
     desk = Desk(promoted("2", "1"))
     desk.obey(attempt("shadow", "3"))
     desk.obey(promote("4"))
-    assert desk.standing.candidate("xgboost").version == "3"
+    assert desk.model_log.candidate("xgboost").version == "3"
     assert {"v4", "v2", "v3"} <= desk.endpoints.variants.keys()
 
 
 def test_an_endpoint_is_tidied_once_what_it_has_too_much_is_old(monkeypatch):
     desk = Desk(promoted("2", "1"))
     desk.endpoints.variants["v4"] = 0.0
-    desk.standing.apply(desk.endpoints.seen("xgboost"))
+    desk.model_log.apply(desk.endpoints.seen("xgboost"))
     desk.promoter.tidy("xgboost")
     assert desk.endpoints.started == []
     monkeypatch.setattr("trainers.promote.TIDY_AFTER", timedelta(0))
     desk.promoter.tidy("xgboost")
-    desk.standing.apply(desk.endpoints.seen("xgboost"))
+    desk.model_log.apply(desk.endpoints.seen("xgboost"))
     desk.promoter.tidy("xgboost")
     assert desk.endpoints.started == [["v1", "v2"]]
     assert desk.said() == []
@@ -385,5 +385,5 @@ def test_a_settled_command_is_due_no_more():
     desk = Desk(promoted("2", "1"))
     asked = roll_back()
     desk.obey(asked)
-    assert desk.standing.unsettled() == []
-    assert Standing(ROSTER, [asked, settled(asked)]).unsettled() == []
+    assert desk.model_log.unsettled() == []
+    assert ModelLog(ROSTER, [asked, settled(asked)]).unsettled() == []

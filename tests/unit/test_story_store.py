@@ -20,12 +20,12 @@ WEEK = FORGET_AFTER.total_seconds()
 
 def test_a_drawing_without_news_for_a_week_is_forgotten():
     cells = MemoryCells()
-    folded(Joiner(), [drawing("old"), drawing("older word", at=1), correction("older word", at=WEEK - 5)], cells)
+    folded(Joiner(), [drawing("old"), drawing("older, corrected", at=1), correction("older, corrected", at=WEEK - 5)], cells)
 
     folded(Joiner(), [drawing("new", at=WEEK + 2)], cells)
 
     assert f"story/{named('old')}" not in cells
-    assert f"story/{named('older word')}" in cells
+    assert f"story/{named('older, corrected')}" in cells
 
 
 def test_what_is_kept_is_bounded_by_a_week_of_drawings():
@@ -49,7 +49,7 @@ def few_bytes(monkeypatch: pytest.MonkeyPatch, most: int = 40_000) -> Joiner:
 
 def played(n: int) -> list[Event]:
     """A drawing, two guesses, and a correction on every third."""
-    given = [correction(f"d{n}", word=f"c{n}", at=n + 0.5)] if n % 3 == 0 else []
+    given = [correction(f"d{n}", correction=f"c{n}", at=n + 0.5)] if n % 3 == 0 else []
     return [drawing(f"d{n}", at=n), answer(f"d{n}", at=n + 0.1), answer(f"d{n}", model="xgboost", at=n + 0.2), *given]
 
 
@@ -71,7 +71,7 @@ def test_what_is_kept_is_bounded_by_bytes_and_the_oldest_goes_first(monkeypatch,
 def test_what_goes_for_want_of_room_is_the_same_however_events_were_gathered_or_workers_restarted(monkeypatch):
     monkeypatch.setattr(story_store, "STORIES_IN_MEMORY", 2)
     history = [event for n in range(120) for event in played(n)]
-    history += [answer("d119", model="mxnet", at=200), correction("d3", word="late", at=201), *played(122)]
+    history += [answer("d119", model="mxnet", at=200), correction("d3", correction="late", at=201), *played(122)]
     states = []
     for step in (1, 3, 50, None):
         states.append(MemoryCells())
@@ -85,7 +85,9 @@ def test_what_goes_for_want_of_room_is_the_same_however_events_were_gathered_or_
 
 def test_a_correction_on_a_drawing_that_went_for_want_of_room_is_refused(monkeypatch):
     cells, fold = MemoryCells(), few_bytes(monkeypatch)
-    said = folded(fold, [*(event for n in range(100) for event in played(n)), correction("d1", word="late", at=101)], cells)
+    said = folded(
+        fold, [*(event for n in range(100) for event in played(n)), correction("d1", correction="late", at=101)], cells
+    )
     [sought] = [one for one in said if isinstance(one, DrawingSought)]
 
     [receipt] = folded(fold, [sought], cells)
@@ -146,7 +148,7 @@ def test_an_example_that_is_forgotten_in_the_step_that_made_it_is_still_told():
 def test_however_the_events_were_gathered_into_steps_the_state_is_the_same(monkeypatch):
     monkeypatch.setattr(story_store, "STORIES_IN_MEMORY", 2)
     history = [
-        event for n in range(6) for event in (drawing(f"d{n}", at=n), answer(f"d{n}"), correction(f"d{n}", word=f"c{n}"))
+        event for n in range(6) for event in (drawing(f"d{n}", at=n), answer(f"d{n}"), correction(f"d{n}", correction=f"c{n}"))
     ]
     history += [answer(f"d{n}", model="xgboost") for n in range(6)] + [
         drawing("late", at=WEEK + 4),

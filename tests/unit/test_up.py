@@ -1,4 +1,4 @@
-"""What `gamenight up` and `gamenight doctor` make of /healthz: its own word, whatever the status, and no other."""
+"""What `gamenight up` and `gamenight doctor` make of /healthz: its own answer, whatever the status, and no other."""
 
 import threading
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from rich.console import Console
 
 from deploy.local import up
 from deploy.local.doctor import _logs
-from deploy.local.up import Health, health
+from deploy.local.up import HealthReport, health
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def answering(status: int, body: bytes) -> Iterator[str]:
 @pytest.mark.parametrize("code", [200, 503])
 def test_health_is_what_it_says_of_itself(code):
     with answering(code, b'{"status":"degraded","missing":{"mxnet":"it rests"},"reason":"mxnet: it rests","age_s":0.1}') as url:
-        assert health(url) == Health(status="degraded", missing={"mxnet": "it rests"}, reason="mxnet: it rests")
+        assert health(url) == HealthReport(status="degraded", missing={"mxnet": "it rests"}, reason="mxnet: it rests")
 
 
 @pytest.mark.parametrize(
@@ -53,15 +53,15 @@ def test_whoever_says_something_else_is_unavailable(code, body):
 
 
 def test_up_waits_until_nothing_is_missing_and_not_for_what_does_not_come(monkeypatch):
-    def told(*several: Health) -> list[str]:
+    def told(*several: HealthReport) -> list[str]:
         answers = chain(several, repeat(several[-1]))
         monkeypatch.setattr(up, "health", lambda _: next(answers))
         with Console(quiet=True).status("") as status:
             return list(up._settled("", status).missing)
 
-    ok = Health(status="ok", missing={}, reason="")
-    down = Health(status="unavailable", missing={"router": "no model answered"}, reason="router")
-    starting = Health(status="degraded", missing={"mxnet": "it is being started"}, reason="mxnet")
+    ok = HealthReport(status="ok", missing={}, reason="")
+    down = HealthReport(status="unavailable", missing={"router": "no model answered"}, reason="router")
+    starting = HealthReport(status="degraded", missing={"mxnet": "it is being started"}, reason="mxnet")
 
     assert told(down, starting, ok) == []
     monkeypatch.setattr(up, "UNCHANGED_S", 0.2)

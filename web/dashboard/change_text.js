@@ -11,11 +11,11 @@ const TOLD = {
   canary: (name) => `${name} tries a version on some players`,
   shadow: (name) => `${name} has a shadow`,
   untried: (name) => `${name} has no candidate any more`,
-  policy: (name) => `${name} has another part`,
+  policy: (name) => `the policy for ${name} has changed`,
   resting: (name) => `${name} rests`,
   back: (name) => `${name} is back`,
-  available: (name) => `${name} is here`,
-  unavailable: (name) => `${name} is not here`,
+  available: (name) => `${name} is available`,
+  unavailable: (name) => `${name} is unavailable`,
   learned: null, // several times a second: the version that is shown tells it
   endpoint: null, // the page of the endpoints shows it
 };

@@ -26,7 +26,7 @@ const SHADOW = "/shadow";
 export function tile({ model, score }) {
   const interval = wilson(score);
   const why = model.unavailable || model.resting;
-  const mark = model.unavailable ? "not here" : model.resting ? "resting" : model.part && model.part !== "shown" ? model.part : model.lead ? "first" : "";
+  const mark = model.unavailable ? "unavailable" : model.resting ? "resting" : model.part && model.part !== "shown" ? model.part : model.lead ? "first" : "";
   const facts = interval
     ? [h("p", {}, `${percent1(interval.low)} to ${percent1(interval.high)}`), h("p", {}, `${count(score.correct)} of ${count(score.n)} right`), h("p", {}, latencies(score))]
     : [h("p", {}, "0 of 0 right")];

@@ -36,7 +36,7 @@ export function cardOf(endpoint) {
 
 /** @param {Endpoint} endpoint */
 function facts({ endpoint, arn, created, modified, latency, cost_per_hour_usd: price }) {
-  const told = latency ? `half in ${duration(latency.p50_ms)}, 95\u00a0% in ${duration(latency.p95_ms)} (n = ${count(latency.n)})` : "not asked of late";
+  const told = latency ? `half in ${duration(latency.p50_ms)}, 95\u00a0% in ${duration(latency.p95_ms)} (n = ${count(latency.n)})` : "no recent calls";
   return h(
     "dl",
     { class: "facts small" },
@@ -56,7 +56,7 @@ function shares(variants) {
     return part;
   });
   const told = variants.map(({ version, players }) => `version ${version} answers ${percent(players)}`).join(", ");
-  return h("div", { class: "shares", role: "img", "aria-label": `Of the players: ${told}` }, ...parts);
+  return h("div", { class: "shares", role: "img", "aria-label": `Share of players: ${told}` }, ...parts);
 }
 
 /** @param {Variant[]} variants */

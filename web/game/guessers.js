@@ -28,7 +28,7 @@ export function cardState(model, guess, missed, finished, name) {
   if (guess && guess.final === finished && (finished || !model.resting)) {
     return { state: finished ? "final" : "preview", mark: mark(guess), note: noted(model, guess, name) };
   }
-  if (model.unavailable) return { state: "unavailable", mark: "not here", note: model.unavailable };
+  if (model.unavailable) return { state: "unavailable", mark: "unavailable", note: model.unavailable };
   if (missed?.resting) return { state: "resting", mark: "resting", note: missed.why };
   if (missed) return { state: "late", mark: "late", note: missed.why };
   if (model.resting) return { state: "resting", mark: "resting", note: model.resting };
@@ -54,7 +54,7 @@ function noted({ model }, { version, role, fallback, final, left_out: missing = 
 /** What the player's own model and the blend stand on: their versions would tell a player nothing. @param {string} model @param {string | null} version */
 function known(model, version) {
   const kind = kindOf(model);
-  if (kind === "blend") return "all who answer, together";
+  if (kind === "blend") return "all models, together";
   if (kind !== "personal") return "";
   if (version === null) return `${shared()}, and what you teach it`;
   const drawings = lessons(version);

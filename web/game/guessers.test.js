@@ -55,7 +55,7 @@ test("who cannot be here says why", () => {
 test("the blend says who is not in it and why", () => {
   const { note } = cardState(known("all"), guess("all", { left_out: { mxnet: "resting", kmeans: "late" } }), undefined, true, name);
   assert.equal(note, "without MXNet CNN (resting) and K-Means (late)");
-  assert.equal(cardState(known("all"), guess("all"), undefined, true, name).note, "all who answer, together");
+  assert.equal(cardState(known("all"), guess("all"), undefined, true, name).note, "all models, together");
 });
 
 test("while the pen moves the blend does not say who is late", () => {

@@ -15,7 +15,7 @@ const SUMMARIES = {
   weighted: "Learned, with less weight than most.",
   quarantined: "Set aside: the models did not learn from it.",
   superseded: "Replaced by your later answer.",
-  refused: "Not taken.",
+  refused: "Not accepted.",
 };
 
 /** One line on the whole.
@@ -47,7 +47,7 @@ function told(name, { p_before: before, p_after: after }, learned) {
 /** What comes of it, or will. @param {string} model @param {import("../lib/protocol.js").Change} change @param {boolean} learned */
 function noted(model, { version_before: before, version_after: after }, learned) {
   const kind = kindOf(model);
-  if (kind === "blend") return "changes as they do";
+  if (kind === "blend") return "changes with the others";
   if (kind === "personal" && learned) return `knows ${lessons(after)} of your drawings`;
   if (learned) return `version ${versions(before, after)}`;
   return kind === "personal" ? "learned nothing from it" : "learns when rebuilt";

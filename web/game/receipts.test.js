@@ -43,7 +43,7 @@ test("a correction that taught nothing says so", () => {
 
 test("a correction that was not taken says why", () => {
   const why = "no finished drawing of yours has this id, or it is over a week old";
-  assert.equal(summary({ ...receipt, outcome: "refused", models: {}, why }), `Not taken: ${why}.`);
+  assert.equal(summary({ ...receipt, outcome: "refused", models: {}, why }), `Not accepted: ${why}.`);
 });
 
 test("the learner and the player's own model tell one by one, and are shown together", () => {
@@ -59,7 +59,7 @@ test("the learner and the player's own model tell one by one, and are shown toge
 test("what did not learn says why, each kind in its way", () => {
   const same = { version_before: "3", version_after: "3", p_before: 0.4, p_after: 0.4 };
   const told = lines({ ...receipt, models: { all: same, mine: same, xgboost: same } }, (model) => model);
-  assert.deepEqual(told.map(({ note }) => note), ["changes as they do", "learned nothing from it", "learns when rebuilt"]);
+  assert.deepEqual(told.map(({ note }) => note), ["changes with the others", "learned nothing from it", "learns when rebuilt"]);
 });
 
 test("a receipt of another correction begins anew", () => {

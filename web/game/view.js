@@ -103,16 +103,16 @@ export class View {
     }
     const agreed = this.#state.current ? agreement([...this.#state.current.guesses.values()]) : null;
     const picked = this.#state.models.size > 0 && [...this.#state.models.values()].every((model) => model.lead === false);
-    const told = [agreed ? `${agreed.n} of ${agreed.of} see a ${agreed.digit}` : "", picked ? "shown first: whom your labels speak for" : ""];
+    const told = [agreed ? `${agreed.n} of ${agreed.of} see a ${agreed.digit}` : "", picked ? "shown first: the model that your answers favour" : ""];
     say(page.agreement, told.filter(Boolean).join(" · "));
     const focused = document.activeElement;
     if (focused instanceof HTMLButtonElement && focused.disabled) canvas.focus({ preventScroll: true });
   }
 
   showStatus() {
-    if (!this.#state.joined && !this.#state.outbox.empty) say(page.status, "Not sent yet: it goes out when the game is back");
+    if (!this.#state.joined && !this.#state.outbox.empty) say(page.status, "Not sent yet: it will be sent when the game is back");
     else if (!this.#state.current) say(page.status, "");
-    else say(page.status, this.#state.current.saved ? "Saved" : this.#state.outbox.empty ? "Not kept" : "Sending …");
+    else say(page.status, this.#state.current.saved ? "Saved" : this.#state.outbox.empty ? "Not saved" : "Sending …");
   }
 
   showReceipt() {

@@ -11,11 +11,11 @@ import { short } from "./models.js";
 const EVERY_MS = 5_000;
 /** @type {Record<string, string>} What is said of what is no model. */
 const PARTS = {
-  learning: "The models do not learn at the moment: your corrections are kept, and learned when they do again.",
-  "learning of yours": "Your own model does not learn at the moment: your corrections are kept, and learned when it does again.",
-  router: "Some drawings get no guesses at the moment: they are kept, and guessed when it goes on.",
+  learning: "The models do not learn at the moment: your corrections are saved, and will be learned later.",
+  "learning of yours": "Your own model does not learn at the moment: your corrections are saved, and will be learned later.",
+  router: "Some drawings get no guesses at the moment: they are saved, and will be guessed later.",
 };
-const DOWN = "The game cannot guess at the moment. It tries again by itself: what you draw waits, and nothing that was saved is lost.";
+const DOWN = "The game cannot guess at the moment. It tries again by itself: your drawings wait, and nothing that was saved is lost.";
 
 /** What a player is told; empty: nothing.
  * @param {Health} health

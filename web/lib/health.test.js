@@ -16,7 +16,7 @@ test("who does not guess is named, in the order in which they are shown", () => 
 
 test("that nothing is learned is said once, with what becomes of corrections", () => {
   const told = sentence({ status: "degraded", missing: { learning: "down", "learning of yours": "down", mxnet: "down" }, titles: { mxnet: "MXNet" } });
-  assert.match(told, /^MXNet does not guess at the moment\. The models do not learn at the moment: your corrections are kept/);
+  assert.match(told, /^MXNet does not guess at the moment\. The models do not learn at the moment: your corrections are saved/);
   assert.doesNotMatch(told, /Your own model/);
   assert.match(sentence({ status: "degraded", missing: { "learning of yours": "down" } }), /^Your own model does not learn/);
 });

@@ -81,7 +81,7 @@ test("models have the colours that the server says, and one that it has said not
 });
 
 test("a model's kind is what the server says, and the shared model is the first that learns online", () => {
-  assert.equal(shared(), "what all have taught");
+  assert.equal(shared(), "what all players have taught");
   know([
     { model: "pond", title: "Pond", kind: "online", hue: 1, order: 5 },
     { model: "brook", title: "Brook, learns at once", kind: "online", hue: 2, order: 4 },

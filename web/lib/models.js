@@ -39,7 +39,7 @@ export function kindOf(model) {
  */
 export function shared() {
   const [first] = [...looks.values()].filter(({ kind }) => kind === "online").sort((a, b) => byPlace(a.model, b.model));
-  return first ? short(first, first.model) : "what all have taught";
+  return first ? short(first, first.model) : "what all players have taught";
 }
 
 /** Which of two models is shown before the other; those that nobody knows come last, by name.

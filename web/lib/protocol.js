@@ -35,7 +35,7 @@
  * @property {string | null} [fallback] Why this version answered in the place of another.
  * @property {"champion" | "canary"} [role]
  * @property {string | null} [lead] The model that this player is shown first.
- * @property {Record<string, string>} [left_out] On a blend: who is not in it, and why.
+ * @property {Record<string, string>} [left_out] On a blend: the models that it leaves out, and why.
  *
  * @typedef {{type: "missed", drawing_id: string, model: string, resting: boolean, why: string}} Missed
  * @typedef {{type: "receipt", correction_id: string, drawing_id: string,

@@ -33,7 +33,7 @@ const KINDS = {
   batch: () => "Trained on SageMaker, answers at an endpoint",
   online: () => "Learns from every correction, within a second",
   personal: () => `Each player's own: ${shared()}, and what they have taught`,
-  blend: () => "What all that answer in time say together",
+  blend: () => "The combined guess of all models that answer in time",
 };
 
 /** @param {Model} model */
@@ -42,13 +42,13 @@ export function kind(model) {
 }
 
 const STANDINGS = {
-  champion: "Players are shown its guess first",
+  champion: "Its guess is shown first",
   challenger: "Shown beside the champion, or picked by the bandit",
-  shadow: "Asked and scored, and shown to nobody",
+  shadow: "Asked and scored, but not shown",
   off: "Not asked",
 };
 
-/** What that which a model is among the models means. @param {Standing} standing */
+/** What a standing means, for a tooltip. @param {Standing} standing */
 export function meaning(standing) {
   return STANDINGS[standing];
 }

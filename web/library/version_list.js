@@ -22,7 +22,7 @@ export function versionList(model, from) {
     {},
     h("h2", { title: model.title }, short(model, model.model)),
     h("span", { class: "badge standing", "data-kind": model.standing, title: meaning(model.standing) }, model.standing),
-    ...(model.unavailable ? [h("span", { class: "badge", "data-kind": "away" }, "not here")] : []),
+    ...(model.unavailable ? [h("span", { class: "badge", "data-kind": "away" }, "unavailable")] : []),
     ...(model.resting ? [h("span", { class: "badge", "data-kind": "away" }, "resting")] : []),
     h("p", { class: "quiet small kind" }, kind(model), ...(model.cost_per_hour_usd === null ? [] : [`; on AWS ${usd(model.cost_per_hour_usd)} an hour`])),
     live("players' verdict", model.live, from),

@@ -20,7 +20,7 @@ from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.http_server import Handle, HttpServer, Request, Response
 from deploy.local.sagemaker.invoking import Invoking
 from deploy.local.sagemaker.logs import Logs
-from deploy.local.sagemaker.models import Models
+from deploy.local.sagemaker.models import SageMakerModels
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects
 from deploy.local.sagemaker.packages import Packages
@@ -53,7 +53,7 @@ class Sagemaker:
         logs = Logs(home / "logs", names)
         tags = Tags(self.state)
         packages = Packages(self.state, names, tags)
-        models = Models(self.state, names, images, packages, tags)
+        models = SageMakerModels(self.state, names, images, packages, tags)
         configs = Configs(self.state, names, models, tags)
         self.invoking = Invoking(names)
         self.jobs = TrainingJobs(self.state, names, images, objects, logs, tags, home)

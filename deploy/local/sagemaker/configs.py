@@ -6,7 +6,7 @@ from deploy.local.sagemaker import wire
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import invalid
 from deploy.local.sagemaker.listing import Listing
-from deploy.local.sagemaker.models import Models
+from deploy.local.sagemaker.models import SageMakerModels
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
@@ -18,7 +18,7 @@ _LISTING: Final = Listing("EndpointConfigName", from_then_on=True)
 class Configs:
     """Keeps every endpoint config."""
 
-    def __init__(self, state: State, names: Names, models: Models, tags: Tags) -> None:
+    def __init__(self, state: State, names: Names, models: SageMakerModels, tags: Tags) -> None:
         """Keep configs in ``state``; they name models of ``models``."""
         self._state = state
         self._names = names

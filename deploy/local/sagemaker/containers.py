@@ -36,7 +36,7 @@ _LONGEST_LINE: Final = 256 * 1024
 
 log = structlog.get_logger()
 
-Say = Callable[[str], None]
+TakeLine = Callable[[str], None]
 """Called with each line that a process prints."""
 
 Way = Literal["confine", "restrict", ""]
@@ -60,7 +60,7 @@ class Image:
         return str(self.python), "-u", str(self.folder / f"{name}.py")
 
 
-class NotInstalled(Exception):
+class ImageNotInstalled(Exception):
     """An image whose training environment could not be made; the message says why and what to do."""
 
 
@@ -113,7 +113,7 @@ class Images:
             raise invalid(f"Image {uri} is not installed: run `python -m deploy.local.install`")
         return Image(uri, self._folders[name], python, self._unconfined)
 
-    async def for_training(self, image: Image, say: Say) -> Image:
+    async def for_training(self, image: Image, say: TakeLine) -> Image:
         """Return the image with the environment that its `train` needs; the first call installs it, as an image is pulled.
 
         A cancelled call does not stop the installation while others wait for it.
@@ -123,7 +123,7 @@ class Images:
             say: Told what takes so long.
 
         Raises:
-            NotInstalled: If it could not be made.
+            ImageNotInstalled: If it could not be made.
         """
         name = image.folder.name
         step = install.training_step(self._tools, image.folder)
@@ -151,13 +151,13 @@ class Images:
         if process.returncode:
             reason = told.decode(errors="replace").strip() or f"the installation ended with {process.returncode}"
             again = f"`python -m deploy.local.install --training {name}` tries by itself"
-            raise NotInstalled(f"The training environment of {name} could not be made ({again}): {reason}")
+            raise ImageNotInstalled(f"The training environment of {name} could not be made ({again}): {reason}")
 
 
-class Process:
+class ContainerProcess:
     """A running process with its folder, and what it has started in turn."""
 
-    def __init__(self, process: asyncio.subprocess.Process, say: Say) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, say: TakeLine) -> None:
         """Take over a process that was started; its output goes to ``say``."""
         self._process = process
         self._pump = asyncio.create_task(_pump(process, say))
@@ -213,11 +213,11 @@ async def start(
     image: Image,
     folder: Path,
     environment: Mapping[str, str],
-    say: Say,
+    say: TakeLine,
     *,
     home: Path,
     nice: int = 0,
-) -> Process:
+) -> ContainerProcess:
     """Start an image's command with its folder as /opt/ml.
 
     Args:
@@ -260,10 +260,10 @@ async def start(
         env=base | dict(environment),
         start_new_session=True,
     )
-    return Process(process, say)
+    return ContainerProcess(process, say)
 
 
-async def _pump(process: asyncio.subprocess.Process, say: Say) -> None:
+async def _pump(process: asyncio.subprocess.Process, say: TakeLine) -> None:
     assert process.stdout is not None
     rest = b""
     while chunk := await process.stdout.read(65536):

@@ -17,7 +17,7 @@ from deploy.local.sagemaker.fleet import Fleet, start_all
 from deploy.local.sagemaker.invoking import Invoking
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.logs import Logs
-from deploy.local.sagemaker.models import Models
+from deploy.local.sagemaker.models import SageMakerModels
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects, ObjectsFailed
 from deploy.local.sagemaker.plans import plan_of, retain, summary
@@ -47,7 +47,7 @@ class Endpoints:
         objects: Objects,
         kept: Logs,
         tags: Tags,
-        models: Models,
+        models: SageMakerModels,
         configs: Configs,
         invoking: Invoking,
         home: Path,

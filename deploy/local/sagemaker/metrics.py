@@ -11,7 +11,7 @@ from typing import Final
 
 from deploy.local import die_with_parent
 from deploy.local.sagemaker import finding, wire
-from deploy.local.sagemaker.containers import Say
+from deploy.local.sagemaker.containers import TakeLine
 from deploy.local.sagemaker.document import Document
 
 _LINE: Final = 4096
@@ -23,7 +23,9 @@ _LAST_S: Final = 5.0
 
 
 @asynccontextmanager
-async def found(definitions: Sequence[Document], into: dict[str, Document], say: Say, nice: int) -> AsyncIterator[Say]:
+async def found(
+    definitions: Sequence[Document], into: dict[str, Document], say: TakeLine, nice: int
+) -> AsyncIterator[TakeLine]:
     """Start looking for metrics; yields the function that takes each line that the job prints.
 
     Args:
@@ -61,7 +63,7 @@ async def found(definitions: Sequence[Document], into: dict[str, Document], say:
         await process.wait()
 
 
-async def _take(results: asyncio.StreamReader, into: dict[str, Document], say: Say) -> None:
+async def _take(results: asyncio.StreamReader, into: dict[str, Document], say: TakeLine) -> None:
     while line := await results.readline():
         name, value = json.loads(line)
         if value is None:

@@ -16,7 +16,7 @@ KIND: Final = "model"
 _LISTING: Final = Listing("ModelName", from_then_on=True)
 
 
-class Models:
+class SageMakerModels:
     """Keeps every model."""
 
     def __init__(self, state: State, names: Names, images: Images, packages: Packages, tags: Tags) -> None:

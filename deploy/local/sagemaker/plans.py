@@ -5,14 +5,14 @@ from typing import Final
 
 from deploy.local.sagemaker.configs import Configs
 from deploy.local.sagemaker.document import Document
-from deploy.local.sagemaker.models import Models
+from deploy.local.sagemaker.models import SageMakerModels
 from deploy.local.sagemaker.servers import PATIENCE_S
 
 _MOVING: Final = ("Creating", "Updating", "Deleting")
 """The statuses of an endpoint that its variants have too."""
 
 
-def plan_of(configs: Configs, models: Models, endpoint: str, config: str) -> list[Document]:
+def plan_of(configs: Configs, models: SageMakerModels, endpoint: str, config: str) -> list[Document]:
     """Plan what has to run for a config; each variant gets a folder of its own."""
     described = configs.get(config)
     shadows = described.get("ShadowProductionVariants", [])

@@ -12,7 +12,7 @@ import psutil
 import structlog
 
 from deploy.local.sagemaker import containers
-from deploy.local.sagemaker.containers import Image, Process, Say
+from deploy.local.sagemaker.containers import ContainerProcess, Image, TakeLine
 from deploy.local.sagemaker.upstream import Upstream, UpstreamLost
 
 PATIENCE_S: Final = 120.0
@@ -56,7 +56,7 @@ class Server:
         image: Image,
         folder: Path,
         environment: Mapping[str, str],
-        say: Say,
+        say: TakeLine,
         *,
         home: Path,
         patience_s: float,
@@ -83,7 +83,7 @@ class Server:
         self._say = say
         self._home = home
         self._patience_s = patience_s
-        self._process: Process | None = None
+        self._process: ContainerProcess | None = None
         self._watch: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -186,7 +186,7 @@ class Server:
                     return
             await asyncio.sleep(0.02)
 
-    async def _ended(self, process: Process) -> int:
+    async def _ended(self, process: ContainerProcess) -> int:
         """Wait for a process to end, and return its exit code; end it if it hangs."""
         ended = asyncio.create_task(process.wait())
         self.missed = idle = 0

@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 
 from deploy.local.sagemaker import containers, logs, metrics, wire
-from deploy.local.sagemaker.containers import Image, Images, NotInstalled, Process, Say
+from deploy.local.sagemaker.containers import ContainerProcess, Image, ImageNotInstalled, Images, TakeLine
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, in_use, invalid
 from deploy.local.sagemaker.job_folder import FAILURE_LENGTH, failure_reason, lay_out, upload
@@ -47,7 +47,7 @@ _LISTING: Final = Listing("TrainingJobName", "TrainingJobStatus")
 log = structlog.get_logger()
 
 
-class JobFailed(Exception):
+class TrainingJobFailed(Exception):
     """A job that ends as Failed; the message is its FailureReason."""
 
 
@@ -57,7 +57,7 @@ class _Run:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.task: asyncio.Task[None] | None = None
-        self.process: Process | None = None
+        self.process: ContainerProcess | None = None
         self.stopping = asyncio.Event()
         self.metrics: dict[str, Document] = {}
 
@@ -254,7 +254,7 @@ class TrainingJobs:
                 self._advance(document, "Pending")
             async with self._turns:
                 outcome = await self._work(document, run, folder)
-        except (JobFailed, ObjectsFailed, AwsError) as failed:
+        except (TrainingJobFailed, ObjectsFailed, AwsError) as failed:
             stopped = run.stopping.is_set()
             self._end(document, *(("Stopped", "Stopped") if stopped else ("Failed", "Failed", str(failed))))
         except Exception as error:
@@ -269,7 +269,7 @@ class TrainingJobs:
         """Do the job, and say how it ended: Completed, Stopped or MaxRuntimeExceeded.
 
         Raises:
-            JobFailed: If the image's `train` failed.
+            TrainingJobFailed: If the image's `train` failed.
             ObjectsFailed: If S3 did not give the inputs or take the model.
         """
         image = self._images.find(document["AlgorithmSpecification"]["TrainingImage"])
@@ -298,7 +298,7 @@ class TrainingJobs:
 
             return await self._train_aloud(document, run, folder, image, say)
 
-    async def _train_aloud(self, document: Document, run: _Run, folder: Path, image: Image, say: Say) -> str:
+    async def _train_aloud(self, document: Document, run: _Run, folder: Path, image: Image, say: TakeLine) -> str:
         image = await self._trainable(run, image, say)
         if run.stopping.is_set():
             return "Stopped"
@@ -309,7 +309,7 @@ class TrainingJobs:
                 command, image, folder, self._environment(document), say, home=self._home, nice=_NICE
             )
         except containers.NotConfined as refused:
-            raise JobFailed(str(refused)) from refused
+            raise TrainingJobFailed(str(refused)) from refused
         ended = asyncio.create_task(process.wait())
         asked = asyncio.create_task(run.stopping.wait())
         try:
@@ -319,7 +319,7 @@ class TrainingJobs:
                 await process.stop(GRACE_S)
                 return "Stopped" if asked.done() else "MaxRuntimeExceeded"
             if code := await ended:
-                raise JobFailed(failure_reason(folder, code))
+                raise TrainingJobFailed(failure_reason(folder, code))
             return "Completed"
         finally:
             asked.cancel()
@@ -327,15 +327,15 @@ class TrainingJobs:
                 await process.stop(0)
             await ended
 
-    async def _trainable(self, run: _Run, image: Image, say: Say) -> Image:
+    async def _trainable(self, run: _Run, image: Image, say: TakeLine) -> Image:
         """Return the image with all that training needs; the image as it is, if the job is asked to stop meanwhile."""
         made = asyncio.create_task(self._images.for_training(image, say))
         asked = asyncio.create_task(run.stopping.wait())
         try:
             await asyncio.wait({made, asked}, return_when=asyncio.FIRST_COMPLETED)
             return made.result() if made.done() else image
-        except NotInstalled as missing:
-            raise JobFailed(str(missing)) from missing
+        except ImageNotInstalled as missing:
+            raise TrainingJobFailed(str(missing)) from missing
         finally:
             made.cancel()
             asked.cancel()

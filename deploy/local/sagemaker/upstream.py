@@ -23,7 +23,7 @@ class UpstreamRefused(UpstreamLost):
 
 
 @dataclass(slots=True)
-class Response:
+class UpstreamResponse:
     """The answer of a serving process."""
 
     status: int = 0
@@ -38,13 +38,13 @@ class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.open = True
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[Response] | None = None
-        self._response = Response()
+        self._waiter: asyncio.Future[UpstreamResponse] | None = None
+        self._response = UpstreamResponse()
         self._parts: list[bytes] = []
         self._size = 0
         self._parser = httptools.HttpResponseParser(self)
 
-    async def ask(self, request: bytes, timeout_s: float) -> Response:
+    async def ask(self, request: bytes, timeout_s: float) -> UpstreamResponse:
         """Send a whole request and wait for the whole response.
 
         Raises:
@@ -53,7 +53,7 @@ class _Connection(asyncio.Protocol):
         """
         if self._transport is None or not self.open:
             raise UpstreamLost("the connection is closed")
-        self._response, self._parts, self._size = Response(), [], 0
+        self._response, self._parts, self._size = UpstreamResponse(), [], 0
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
         late = loop.call_later(timeout_s, self._fail, TimeoutError(f"no answer in {timeout_s:g} s"))
@@ -116,7 +116,7 @@ class Upstream:
         self._port = port
         self._idle: list[_Connection] = []
 
-    async def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> Response:
+    async def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> UpstreamResponse:
         """Ask over a connection that is free, or a new one.
 
         Raises:

@@ -1,7 +1,7 @@
 """The stream layer's transport over a plain consumer group of aiokafka, after its documentation: what Faust is weighed against.
 
-`streams.transport` in other words: the same `Progress`, positions and producer, but the group, the commits and the flow are
-aiokafka's own (docs/decisions/0022). It knows nothing of TLS, SASL, or of a broker that holds back what has come.
+`streams.transport` in other words: the same `OffsetTracker`, positions and producer, but the group, the commits and the flow
+are aiokafka's own (docs/decisions/0022). It knows nothing of TLS, SASL, or of a broker that holds back what has come.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from contracts.events import TOPICS
 from contracts.ports import Record
 from contracts.settings import Settings
-from producers.connection import Place
+from producers.connection import KafkaAddress
 from producers.pace import Pace
 from streams.delivery import STEP, Delivery
-from streams.progress import Progress
+from streams.progress import OffsetTracker
 from streams.transport import Positions, partition_of
 
 COMMIT_S = 1.0
@@ -50,7 +50,13 @@ class Group(ConsumerRebalanceListener):
     """What `streams.transport.Transport` is, without Faust."""
 
     def __init__(
-        self, settings: Settings, kafka: Place, role: str, positions: Positions, pace: Pace | None = None, linger_ms: int = 0
+        self,
+        settings: Settings,
+        kafka: KafkaAddress,
+        role: str,
+        positions: Positions,
+        pace: Pace | None = None,
+        linger_ms: int = 0,
     ) -> None:
         """Build; nothing connects before `start`."""
         self._servers = list(kafka.servers)
@@ -58,7 +64,7 @@ class Group(ConsumerRebalanceListener):
         self._positions = positions
         self._linger_ms = linger_ms
         self._queues: dict[str, list[asyncio.Queue[Any]]] = {}
-        self._progress: dict[TopicPartition, Progress] = {}
+        self._progress: dict[TopicPartition, OffsetTracker] = {}
         self._generation = 0
         """Of the assignment: what was fetched in an earlier one is not delivered, since it is read again."""
         self._begin: dict[TopicPartition, int] = {}
@@ -127,7 +133,7 @@ class Group(ConsumerRebalanceListener):
                     self._consumer.seek(place, self._begin[place])
                 continue
             for place, records in fetched.items():
-                progress = self._progress.setdefault(place, Progress())
+                progress = self._progress.setdefault(place, OffsetTracker())
                 for r in records:
                     if generation != self._generation:
                         break

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from contracts.drawing import rasterize
-from streams.embedding import BASE, Embedding
+from streams.embedding import BASE, EmbeddingNetwork
 
 KAFKA = os.environ.get("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:9092")
 STATE = Path(os.environ.get("PEER_STATE", "."))
@@ -25,7 +25,7 @@ class Model:
     """The embedding and one softmax, as `river` begins with."""
 
     def __init__(self) -> None:
-        self._embedding = Embedding()
+        self._embedding = EmbeddingNetwork()
         with np.load(BASE / "river.npz", allow_pickle=False) as kept:
             self._weights = kept["weights"].astype("f4")
 

@@ -19,7 +19,7 @@ _ROWS = 2000  # at a time: the distances of a pass stay in the cache
 _DOUBT = 0.05
 """How many drawings of each digit every centroid is assumed to have seen before (a prior)."""
 
-Table = NDArray[np.float32]
+Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def find(drawings: Drawings, watched: Drawings | None, given: Hyperparameters) -
     return found, metrics
 
 
-def _components(table: Table, weights: Table, count: int) -> tuple[Table, Table, Table]:
+def _components(table: Matrix, weights: Matrix, count: int) -> tuple[Matrix, Matrix, Matrix]:
     """Return the mean, the axes of largest variance, and the points along them, scaled to a mean squared length of 1."""
     mean = (weights @ table) / weights.sum()
     table = table - mean
@@ -76,7 +76,7 @@ def _components(table: Table, weights: Table, count: int) -> tuple[Table, Table,
     return mean, axes * scale, points * scale
 
 
-def _nearest(points: Table, centroids: Table) -> tuple[NDArray[np.intp], Table]:
+def _nearest(points: Matrix, centroids: Matrix) -> tuple[NDArray[np.intp], Matrix]:
     """Return the centroid nearest to each point, and its squared distance."""
     lengths = np.einsum("kc,kc->k", centroids, centroids)
     nearest = np.empty(len(points), np.intp)
@@ -88,7 +88,7 @@ def _nearest(points: Table, centroids: Table) -> tuple[NDArray[np.intp], Table]:
     return nearest, np.maximum(distance, 0)
 
 
-def _moved(points: Table, weights: Table, centroids: Table, nearest: NDArray[np.intp], distance: Table) -> Table:
+def _moved(points: Matrix, weights: Matrix, centroids: Matrix, nearest: NDArray[np.intp], distance: Matrix) -> Matrix:
     """Move each centroid to the mean of its points; one without points goes to a point that is far from its centroid."""
     size = np.bincount(nearest, weights, len(centroids))
     order = np.argsort(nearest, kind="stable")

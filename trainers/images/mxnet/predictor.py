@@ -25,7 +25,7 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-class Predictor:
+class BoundNetwork:
     """A network that answers a fixed number of rows at a time."""
 
     def __init__(self, symbol: str, numbers: bytes, shape: tuple[int, ...], outputs: int) -> None:

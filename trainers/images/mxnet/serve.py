@@ -13,7 +13,7 @@ import network
 import numpy as np
 import serving
 from numpy.typing import NDArray
-from predictor import Predictor
+from predictor import BoundNetwork
 
 SIZES: Final = (16, 4, 1)
 """The numbers of rows that the network is bound to; any other number is made up of these."""
@@ -26,7 +26,7 @@ class Model:
         """Load the network."""
         container.about("mxnet", "raster-1")
         symbol, numbers = network.symbol(), (container.model_dir() / "model.params").read_bytes()
-        self._predictors = {rows: Predictor(symbol, numbers, (rows, 1, network.SIDE, network.SIDE), 10) for rows in SIZES}
+        self._predictors = {rows: BoundNetwork(symbol, numbers, (rows, 1, network.SIDE, network.SIDE), 10) for rows in SIZES}
 
     def __call__(self, images: serving.Raster) -> NDArray[np.float32]:
         """Return probabilities, shape (n, 10)."""
