@@ -152,6 +152,6 @@ if __name__ == "__main__":
     FAULTS[fault](settings)
     base = load_base()
     working = Worker(settings, role, LEARNING())
-    for fold in {"learning": (Joiner(), Scorer(), Learner(base)), "router": (Personal(base.reader),)}[role]:
+    for fold in {"learning": (Joiner(), Scorer(), Learner(base)), "router": (PersonalModels(base.reader),)}[role]:
         working.fold(fold, step=20)
     working.run()
