@@ -20,7 +20,8 @@ class Pace:
         Args:
             rush: Records a second from which on it is a rush.
             rush_s: Seconds to gather in a rush.
-            calm_s: Seconds to gather otherwise, after something has come.
+            calm_s: Seconds to gather otherwise, after something has come: while nothing does, asking every few
+                milliseconds would be all that the reader does.
         """
         self._rush = rush
         self._rush_s = rush_s

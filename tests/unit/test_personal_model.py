@@ -312,6 +312,17 @@ def test_the_pick_stays_until_the_player_says_something():
         assert own.pick(0, "ada", ALL) == picked
 
 
+def test_what_is_believed_of_a_player_outlives_a_restart():
+    cells = MemoryCells()
+    belief = after(labelled(REFRESH + 1, {"river": 7, "xgboost": 3}), cells).player(0, "ada").belief
+    restarted = PersonalModels(READER)
+    list(restarted.open(cells, 0))
+
+    assert belief is not None
+    assert all((belief.n, belief.correct, belief.means))
+    assert restarted.player(0, "ada").belief == belief
+
+
 def test_before_their_first_correction_a_player_is_shown_what_all_players_found_right():
     newcomers = [f"newcomer {n}" for n in range(200)]
     own = after(labelled(20 * REFRESH, {"everyone": 1, "river": 7, "yours": 1}, player="bob"))

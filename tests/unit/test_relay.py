@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,10 +14,11 @@ from api.folds.endpoint_latency import EndpointLatency
 from api.folds.model_board import ModelBoard
 from api.folds.recent_drawings import RecentDrawings, Told
 from api.health import Health
+from api.metrics import Metrics
 from api.play.frames import Guess
 from api.play.session import Session
 from api.probes import Probes
-from api.relay import LIVE, SCORES, STATE
+from api.relay import _PACES, LIVE, SCORES, STATE, Relay
 from contracts.events import (
     EVENTS,
     CorrectionGiven,
@@ -33,8 +35,9 @@ from contracts.events import (
     decode,
     now,
 )
-from contracts.ports import Bus
+from contracts.ports import Bus, Partition, Record
 from producers.bus import open_bus
+from producers.pace import Pace
 from tests.histories import guess, named
 from tests.serving import DEADLINE_S, closing, eventually, get, opened, playing, serving
 
@@ -522,3 +525,48 @@ def on(bus: Bus, topic: str) -> list[Any]:
     tail.close()
     assert all(isinstance(event, DrawingSubmitted | CorrectionGiven) for event in events)
     return events
+
+
+@pytest.mark.parametrize("topics", [LIVE, STATE, SCORES], ids=["live", "state", "scores"])
+def test_a_reader_gathers_by_the_pace_of_what_came(bus, monkeypatch, topics):
+    class Answers(Pace):
+        def wait_s(self, n: int, now: float) -> float:
+            return 0.001 * n
+
+    class Stopping(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waits.append(timeout)
+            return self.is_set()
+
+    class Tail:
+        def caught_up(self) -> bool:
+            return True
+
+        def poll(self, timeout_s: float) -> list[Record]:
+            if not come:
+                stopping.set()
+            return come.pop(0) if come else []
+
+        def positions(self) -> dict[Partition, int]:
+            return {}
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    waits: list[float | None] = []
+    record = bus.publish(guess("d1", 7)).result()
+    come = [[record], [], [record] * 3]
+    stopping = Stopping()
+    relay = Relay(bus, Metrics())
+    relay._stopping = stopping
+    relay._since[topics] = "end"
+    monkeypatch.setattr(bus, "follow", lambda topics, since: Tail())
+    monkeypatch.setattr("api.relay._PACES", {topics: lambda: Answers(rush=1, rush_s=1)})
+
+    relay._follow(SimpleNamespace(call_soon_threadsafe=lambda *_: None), topics)
+
+    assert waits == [0.001, 0.003]
+
+
+def test_one_who_plays_alone_is_never_waited_for():
+    assert {pace().wait_s(1, 0.0) for pace in _PACES.values()} == {0.0}

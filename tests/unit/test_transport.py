@@ -2,8 +2,9 @@
 
 import ast
 import inspect
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.partitioner import DefaultPartitioner
 from faust.transport.consumer import ThreadDelegateConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types import TP
 
 from contracts.settings import Settings
 from producers.connection import kafka_of
+from producers.pace import Pace
 from streams import transport
 
 PRIVATE: dict[str, tuple[type, str]] = {
@@ -112,3 +115,30 @@ def test_a_partition_of_every_topic_is_with_the_same_worker_and_none_is_with_nob
 
     assert all(one["drawings.v1"] == one["examples.v1"] for one in given.values())
     assert sorted(n for one in given.values() for n in one["drawings.v1"]) == [0, 1, 2, 3]
+
+
+async def test_the_broker_gathers_by_the_pace_of_all_that_was_fetched(monkeypatch: pytest.MonkeyPatch):
+    class Answers(Pace):
+        def wait_s(self, n: int, now: float) -> float:
+            return 0.01 * n
+
+    fetcher = SimpleNamespace(_fetch_min_bytes=1, _fetch_max_wait_ms=500)
+    consumer: Any = object.__new__(transport._Consumer)
+    vars(consumer).update(
+        transport=SimpleNamespace(pace=Answers(rush=1, rush_s=1)),
+        _thread=SimpleNamespace(_ensure_consumer=lambda: SimpleNamespace(_fetcher=fetcher)),
+        flow_active=False,
+    )
+    come = [TP("examples.v1", 0), TP("lessons.v1", 1), TP("lessons.v1", 1)]
+
+    async def fetched(self: object, timeout: float) -> AsyncIterator[tuple[TP, object]]:
+        for place in come:
+            yield place, SimpleNamespace(generation_id=1)
+
+    monkeypatch.setattr(Consumer, "getmany", fetched)
+
+    assert [one async for one in consumer.getmany(1.0)] == []
+    assert (fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms) == (transport._GATHER_BYTES, 30)
+    come.clear()
+    assert [one async for one in consumer.getmany(1.0)] == []
+    assert (fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms) == (1, 500)

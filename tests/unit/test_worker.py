@@ -1,13 +1,17 @@
 """What a process of the stream layer refuses before it connects, and the name that it joins by."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from api.folds import implausible
+from contracts.ports import Record
 from contracts.settings import Settings
 from deploy import audit
+from producers.pace import Pace
 from streams.app import ROLES
 from streams.delivery import Delivery
 from streams.worker import Worker, member_name
@@ -52,3 +56,39 @@ def test_the_folds_of_the_product_are_those_that_the_api_believes_and_the_audit_
 
     assert set(groups) == set(implausible.FOLDS)
     assert groups.items() >= audit.FOLDS.items()
+
+
+async def _handed(folder: Path, monkeypatch: pytest.MonkeyPatch, pace: Pace | None) -> list[int]:
+    """How many records each call of a taker has got, when a second comes while it has the first."""
+    taken: list[int] = []
+    queues: list[asyncio.Queue[Delivery]] = []
+    worker = Worker(Settings(home=folder), "test")
+    monkeypatch.setattr(worker._transport, "forward", lambda sources, queue: queues.append(queue))
+
+    def come() -> None:
+        queues[0].put_nowait(Delivery(Record("drawings.v1", 0, len(taken), b"ada", b"", 0), lambda: None))
+
+    class Slow:
+        async def take(self, gathered: Sequence[Delivery]) -> None:
+            taken.append(len(gathered))
+            if len(taken) == 1:
+                come()
+
+    worker.hand(["drawings.v1"], Slow(), pace)
+    come()
+    running: asyncio.Future[Any] = asyncio.ensure_future(worker._alongside[-1]())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    running.cancel()
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("pace", "taken"),
+    [(None, [1, 1]), (Pace(rush=1_000, rush_s=3_600), [1, 1]), (Pace(rush=1, rush_s=3_600), [1])],
+    ids=["without", "calm", "rush"],
+)
+async def test_a_taker_is_called_again_at_once_but_in_a_rush(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: Pace | None, taken: list[int]
+):
+    assert await _handed(tmp_path, monkeypatch, pace) == taken
