@@ -9,7 +9,7 @@ import pytest
 
 from api.folds.implausible import Implausible
 from api.folds.model_board import FOLDING, ModelBoard
-from api.play.frames import ModelChanged
+from api.folds.model_state import StateChange
 from contracts.events import (
     WINDOW_S,
     WINDOWS,
@@ -238,7 +238,7 @@ def test_many_lessons_between_two_looks_are_told_as_one():
 # --- policy, candidates, endpoints, rest ---------------------------------------------------------------------------------
 
 
-def events_of(changes: list[ModelChanged]) -> list[tuple[str, str]]:
+def events_of(changes: list[StateChange]) -> list[tuple[str, str]]:
     return [(change.model, change.event) for change in changes]
 
 
