@@ -33,7 +33,7 @@ from contracts.events import (
 )
 from contracts.ports import EndpointAnswer, EndpointDown, EndpointSilent, Record
 from contracts.settings import Settings
-from streams import taken
+from streams import circuit_breaker, taken
 from streams.batch_client import BatchClient
 from streams.blend import BlendWeights
 from streams.circuit_breaker import FAILURES
@@ -51,6 +51,18 @@ READER = "raster-1/00000000"
 DEADLINE_S = 20.0
 LONG = Settings(blend_deadline_ms=15_000, guess_budget_ms=18_000)
 """Nothing of this passes by itself in a test."""
+
+
+SNAPSHOT = SnapshotTaken(
+    model="river",
+    version="mnist1+9",
+    title="",
+    offset=8,
+    lessons=9,
+    digest="",
+    reader=READER,
+    weights=np.zeros((10, 3), "<f4").tobytes(),
+)
 
 
 class Network:
@@ -562,7 +574,7 @@ async def test_where_no_candidate_stands_any_more_nothing_rests_and_nothing_is_p
         stage.hear(candidate("xgboost", "2", "none"))
 
         assert client.state == WELL
-        await eventually(lambda: not client._breaker.open)
+        await eventually(lambda: not client._record.breaker.open)
 
 
 @pytest.mark.parametrize("between", [True, False])
@@ -771,6 +783,50 @@ async def test_a_restart_is_no_trial_of_a_version_that_was_promoted_long_before(
 
     assert [guess.version for guess in stage.guesses("xgboost")] == ["2"]
     assert not [event for event in stage.said if isinstance(event, RollBackModel)]
+
+
+@pytest.mark.parametrize("next_one", ["3", "2"])
+async def test_a_version_that_is_promoted_is_asked_at_once_though_the_one_before_rests(
+    monkeypatch: pytest.MonkeyPatch, next_one: str
+):
+    monkeypatch.setattr(circuit_breaker, "FIRST_S", 1000.0)
+    async with running() as stage:
+        stage.endpoint().traffic = "v2"
+        stage.promote("xgboost", "2", previous="1")
+        await stage.proves("2")
+        stage.endpoint().down = {"v2"}
+        client = stage.router._clients[Answerer("xgboost")]
+        [waits] = await stage.take(drawing("waits"))
+        await eventually(lambda: client.state.resting)
+        asked = len(stage.endpoint().calls)
+
+        stage.endpoint().down, stage.endpoint().traffic = set(), f"v{next_one}"
+        stage.hear(SNAPSHOT)
+        assert client.state.resting, "something else has changed"
+        stage.promote("xgboost", next_one, previous="1")
+        assert client.state == WELL
+        await eventually(lambda: waits.acked)
+
+    assert stage.endpoint().calls[asked:] == [1]
+    assert [guess.version for guess in stage.guesses("xgboost")][-1] == next_one
+
+
+async def test_a_failure_of_the_version_before_does_not_count_against_the_one_that_is_promoted():
+    async with running() as stage:
+        stage.promote("xgboost", "2", previous="1")
+        client = stage.router._clients[Answerer("xgboost")]
+        stage.endpoint().held = asyncio.Event()
+        [handed] = await stage.take(drawing())
+        await eventually(lambda: stage.endpoint().calls)
+        stage.promote("xgboost", "3", previous="2")
+        stage.endpoint().silent = True
+        stage.endpoint().held.set()
+        await eventually(lambda: len(stage.endpoint().calls) > 1)
+        stage.endpoint().silent = False
+        await eventually(lambda: handed.acked)
+        assert client.state == WELL
+
+    assert len(stage.guesses("xgboost")) == 1
 
 
 async def test_a_proven_version_that_fails_later_is_not_taken_out():
