@@ -31,6 +31,7 @@ from api.ops.routes import not_valid, router
 from api.pages import WEB, Policy, add_pages
 from api.play.feed import TICK_S as FEED_S
 from api.play.feed import PlayerFeed
+from api.play.frames import frame_of
 from api.play.game import TICK_S as GAME_S
 from api.play.game import Game
 from api.play.seats import Seats
@@ -72,7 +73,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     if not settings.seat_secret:
         raise ValueError("no seat secret: `gamenight up` makes one, or set GAMENIGHT_SEAT_SECRET")
     roster = settings.roster()
-    metrics, recent, board = Metrics(), RecentDrawings(), ModelBoard(roster)
+    metrics, recent, board = Metrics(), RecentDrawings(frame_of), ModelBoard(roster)
     latency, commands = EndpointLatency(roster.batch), CommandStatus()
     limits, operators = Limits(settings), Operators(settings.operator_token)
     relay, probes = Relay(bus, metrics), Probes(bus)

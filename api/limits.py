@@ -12,7 +12,6 @@ from uuid import UUID
 
 from cachetools import LRUCache
 
-from api.play.messages import Mistake
 from contracts.events import MAX_CORRECTIONS
 from contracts.settings import Settings
 
@@ -37,6 +36,23 @@ BESIDE_STROKES: Final = 7_000
 """Bytes of the rest of an example, and of its lessons: features twice, guesses twice, ids."""
 OF_A_CORRECTION: Final = 90
 """Bytes of each earlier correction of the drawing, since an example has all labels."""
+
+
+class RequestRefused(ValueError):
+    """What somebody asks for is not done, and they are told so."""
+
+    def __init__(self, code: str, message: str, drawing_id: UUID | None = None) -> None:
+        """Keep what they are told.
+
+        Args:
+            code: For programs.
+            message: For people: what is wrong and what to do.
+            drawing_id: The drawing it is about; None: it is about none, or that could not be read.
+        """
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.drawing_id = drawing_id
 
 
 def lasting(strokes: int | None, corrections: int, unanswered: int) -> int:
@@ -175,7 +191,7 @@ class Guest:
     """The person at the other end of one socket: what they ask for counts for their address, and for their player.
 
     A refusal of the address is ``busy`` and costs the socket nothing: somebody else behind the same address may be the
-    cause. A refusal of the player is ``too_fast``, a mistake like any other.
+    cause. A refusal of the player is ``too_fast`` or ``too_many``, and counts as a mistake.
     """
 
     def __init__(self, limits: Limits, address: str, trusted: bool = False) -> None:
@@ -211,7 +227,7 @@ class Guest:
     def seat(self, sockets: int) -> None:
         """Take the seat of a player who has so many sockets already."""
         if not self._trusted and sockets >= self._limits.sockets_per_player:
-            raise Mistake("too_many", f"this player has {sockets} sockets already: close one")
+            raise RequestRefused("too_many", f"this player has {sockets} sockets already: close one")
 
     def room(self, empty: bool, now: float) -> None:
         """Enter a room by its name; an empty one counts as a guessed name. Without tries left, nothing is told."""
@@ -238,8 +254,8 @@ class Guest:
 
     def _busy(self, wait_s: float, what: str, drawing_id: UUID | None = None) -> None:
         if wait_s:
-            raise Mistake("busy", f"too many {what} from your address: try again in {wait_s:.1f} s", drawing_id)
+            raise RequestRefused("busy", f"too many {what} from your address: try again in {wait_s:.1f} s", drawing_id)
 
     def _fast(self, wait_s: float, what: str, drawing_id: UUID) -> None:
         if wait_s:
-            raise Mistake("too_fast", f"too many {what} of one player: try again in {wait_s:.1f} s", drawing_id)
+            raise RequestRefused("too_fast", f"too many {what} of one player: try again in {wait_s:.1f} s", drawing_id)

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final, TypeVar
-from uuid import UUID
 
 from contracts.events import (
     BLEND,
@@ -52,8 +51,6 @@ class Catalog:
     """The newest snapshot of each online model."""
     training: Mapping[str, TrainingAdvanced] = field(default_factory=dict)
     """The last step of each model's last rebuild."""
-    advanced: Mapping[UUID, TrainingAdvanced] = field(default_factory=dict)
-    """The last step of each rebuild, by the command that asked for it."""
     policy: PolicySet = DEFAULT_POLICY
 
     def apply(self, event: Event) -> "Catalog":
@@ -73,8 +70,7 @@ class Catalog:
             case SnapshotTaken():
                 return replace(self, snapshots=_with(self.snapshots, event.model, event))
             case TrainingAdvanced():
-                advanced = _with(self.advanced, event.command_id, event)
-                return replace(self, training=_with(self.training, event.model, event), advanced=advanced)
+                return replace(self, training=_with(self.training, event.model, event))
             case PolicySet():
                 return replace(self, policy=event)
         return self

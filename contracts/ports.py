@@ -127,7 +127,11 @@ class Endpoint(Protocol):
 
 
 class EndpointDown(RuntimeError):
-    """The endpoint did not answer, or not with probabilities."""
+    """The endpoint did not answer, or not with probabilities; what it said instead is put so that an event can hold it."""
+
+    def __init__(self, why: str) -> None:
+        """Keep why; what UTF-8 cannot hold, such as half of a surrogate pair, is escaped."""
+        super().__init__(why.encode("utf-8", "backslashreplace").decode())
 
 
 class EndpointSilent(EndpointDown):

@@ -2,14 +2,15 @@
 
 Batches grow with the load, and without load nobody waits for them. Each answerer (a model's own version, or the candidate
 beside it) has a client with one call at a time and a circuit breaker of its own, so that one that is slow, down or wrong costs
-only its own guess. What is known of a candidate goes with it: the next one begins with a closed breaker, and nobody waits for
-it.
+only its own guess. A version takes its failures along (`streams.call_record`): the next one begins with a closed
+breaker, and is asked at once.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -21,7 +22,7 @@ from contracts.events import Role, variant_of
 from contracts.ports import Endpoint, EndpointAnswer, EndpointDown, EndpointSilent
 from streams import batch_queue
 from streams.batch_queue import BatchQueue
-from streams.circuit_breaker import CircuitBreaker
+from streams.call_record import CallRecord
 from streams.lineup import WELL, Answerer, AnswererState
 from streams.models import Models
 from streams.pending import CallDetails
@@ -31,9 +32,6 @@ from streams.trial import Trial
 
 _log = structlog.get_logger()
 _PAUSE_S: Final = 0.05
-_PATIENCE: Final = 5.0  # times what a call usually takes ...
-_LEAST_PATIENCE_S: Final = 0.05  # ... but so long at least
-_SMOOTHING: Final = 0.1  # of what is usual: so much of the newest call
 _BLANK: Final = np.zeros((1, SIDE * SIDE), np.uint8)
 
 
@@ -111,45 +109,31 @@ class BatchClient:
         self._open = endpoint
         self._hear = hear
         self._clock = clock
-        self._longest_s = longest_s
         self._endpoints: dict[str, Endpoint] = {}
         self._queue = BatchQueue(answerer)
         self._wake = asyncio.Event()
-        self._breaker = CircuitBreaker()
+        self._record = CallRecord(longest_s)
+        """Of the version that is asked."""
         self._trial = Trial(models.began)
-        self._under_way_since: float | None = None
-        self._usual_s = 0.0
-        self._candidate: CandidateRoute | None = None
-        """The candidate that the queue, the breaker and the usual time belong to."""
-        self._replaced = asyncio.Event()
 
     @property
     def state(self) -> AnswererState:
-        """The state of the answerer now; it is also overdue if its last call failed."""
-        if self._beside != self._candidate:
-            return WELL
-        overdue = self._breaker.failing or (
-            self._under_way_since is not None and self._clock() - self._under_way_since > self._patience_s
-        )
-        return AnswererState(self._resting, overdue)
+        """The state of the answerer now; another version that was not asked yet does well."""
+        return self._record.state(self._clock()) if self._record.version == self._version else WELL
 
     @property
-    def _beside(self) -> CandidateRoute | None:
-        """The current candidate, if the answerer is a candidate."""
-        return self._models.table.candidate(self.answerer.model) if self.answerer.beside else None
-
-    @property
-    def _resting(self) -> str | None:
-        return self._breaker.why if self._breaker.open else None
-
-    @property
-    def _patience_s(self) -> float:
-        return min(self._longest_s, max(_LEAST_PATIENCE_S, _PATIENCE * self._usual_s))
+    def _version(self) -> CandidateRoute | tuple[str, datetime] | None:
+        """The version that is to be asked now: a candidate, or the champion by its name and the time of its promotion."""
+        model, table = self.answerer.model, self._models.table
+        if self.answerer.beside:
+            return table.candidate(model)
+        route = table.batch.get(model)
+        return None if route is None else (route.version, route.since)
 
     def add(self, rounds: Sequence[Round]) -> Sequence[CallOutcome]:
         """Queue rounds to be asked; returns the outcomes that are known at once."""
         outcomes = self._renew()
-        outcomes += self._queue.add(rounds, self._resting)
+        outcomes += self._queue.add(rounds, self._record.resting)
         self._wake.set()
         return outcomes
 
@@ -163,30 +147,28 @@ class BatchClient:
             if not rounds:
                 self._wake.clear()
                 continue
-            breaker = self._breaker
+            record = self._record
             try:
                 call, probabilities = await self._call(np.stack([one.drawing.raster for one in rounds]), rounds)
             except EndpointDown as down:
-                await self._failed(rounds, down, breaker)
+                await self._failed(rounds, down, record)
             else:
                 self._hear([CallAnswered(self.answerer, rounds, call, probabilities)])
 
     async def _call(self, rasters: NDArray[np.uint8], rounds: Sequence[Round] = ()) -> tuple[CallDetails, NDArray[np.float64]]:
         """Make one call for some rounds, or a probe for none."""
-        breaker = self._breaker
-        asked_at = self._under_way_since = self._clock()
+        record, asked_at = self._record, self._clock()
+        record.began(asked_at)
         overdue = asyncio.get_running_loop().call_later(
-            self._patience_s, lambda: self._hear([Late(self.answerer, [*rounds, *self._queue.waiting])])
+            record.patience_s, lambda: self._hear([Late(self.answerer, [*rounds, *self._queue.waiting])])
         )
         try:
             reply = await (self._ask_candidate(rasters) if self.answerer.beside else self._ask_champion(rasters))
         finally:
             overdue.cancel()
-            self._under_way_since = None
+            self._record.ended()  # it may be another's by now, whom this call has held up
         done = self._clock()
-        if breaker is self._breaker:
-            self._usual_s += (_SMOOTHING if self._usual_s else 1.0) * (done - asked_at - self._usual_s)
-        away_s = breaker.succeeded(done)
+        away_s = record.answered(asked_at, done)
         if away_s is not None:
             _log.info("endpoint is back", model=self.answerer.model, candidate=self.answerer.beside, away_s=round(away_s, 1))
         model_ms = (done - asked_at) * 1000
@@ -237,38 +219,44 @@ class BatchClient:
         return self._endpoints[name]
 
     def _renew(self) -> list[CallOutcome]:
-        """Begin anew if the candidate has changed or gone; return the outcomes of the rounds that wait for the old one."""
-        before, after = self._candidate, self._beside
-        if before == after:
+        """Begin anew if the version has changed or gone; return the outcomes of the rounds that wait for the old one.
+
+        Who waits for a champion is answered by the next one, and who waits for a candidate by the champion.
+        """
+        before, after = self._record.version, self._version
+        self._record = self._record.of(after, alike=not self.answerer.beside)
+        if before == after or not isinstance(before, CandidateRoute):
             return []
-        self._candidate = after
-        self._breaker, self._usual_s = CircuitBreaker(), 0.0
-        self._replaced.set()
-        if before is None or (after is not None and after.version == before.version):
+        if isinstance(after, CandidateRoute) and after.version == before.version:
             return []
         gone = f"version {before.version} does not stand beside {self.answerer.model}'s champion any more"
         return list[CallOutcome](self._queue.failed([], gone, opened=True))
 
-    async def _failed(self, rounds: Sequence[Round], down: EndpointDown, breaker: CircuitBreaker) -> None:
+    async def _failed(self, rounds: Sequence[Round], down: EndpointDown, record: CallRecord) -> None:
         """Report the failure; if the answerer rests now, probe it until it is back or replaced."""
-        outcomes = self._renew()
-        another = breaker is not self._breaker
+        outcomes, breaker = self._renew(), record.breaker
+        another = record is not self._record
         opened = not another and breaker.failed(self._clock(), str(down), isinstance(down, EndpointSilent))
         self._hear([*outcomes, *self._queue.failed(rounds, str(down), opened)])
         if not opened:
             await asyncio.sleep(0 if another else _PAUSE_S)
             return
         _log.error("endpoint rests", model=self.answerer.model, candidate=self.answerer.beside, error=str(down)[:500])
-        self._replaced.clear()
         while breaker.open:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(breaker.until_probe(self._clock())):
-                    await self._replaced.wait()
-            if outcomes := self._renew():
-                self._hear(outcomes)
-            if breaker is not self._breaker:
+            if await self._another_before(breaker.until_probe(self._clock())):
                 return
             try:
                 await self._call(_BLANK)
             except EndpointDown as still:
                 breaker.failed(self._clock(), str(still), isinstance(still, EndpointSilent))
+
+    async def _another_before(self, seconds: float) -> bool:
+        """Wait so long; ends at once when another version is to be asked, and says whether one is."""
+        record = self._record
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while record is self._record and record.version == self._version:
+                    await self._models.changed()
+        if outcomes := self._renew():
+            self._hear(outcomes)
+        return record is not self._record

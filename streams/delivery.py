@@ -1,10 +1,12 @@
-"""Defines how the transport delivers records to takers: each with its acknowledgement, as many at a time as have gathered."""
+"""Defines how the transport delivers records to takers, each with its acknowledgement, as many at a time as have gathered; and
+how it is given records to send."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
+from contracts.events import Event
 from contracts.ports import Record
 
 _T = TypeVar("_T")
@@ -22,6 +24,21 @@ class Delivery:
 
     record: Record
     ack: Callable[[], object]
+
+
+class UnsentRecord(NamedTuple):
+    """An event as it is sent."""
+
+    topic: str
+    key: bytes
+    value: bytes
+    partition: int | None
+    """None: the one that the key hashes to."""
+
+    @classmethod
+    def of(cls, event: Event) -> "UnsentRecord":
+        """Write an event; whatever it holds that JSON cannot is an error of this event alone, before anything is sent."""
+        return cls(event.topic, event.record_key(), event.record_value(), event.partition())
 
 
 class Taker(Protocol):

@@ -27,6 +27,7 @@ class Models:
         """When this process began."""
         self.ready = asyncio.Event()
         """Set once all that models.v1 held at the start is in the table."""
+        self._changed = asyncio.Event()
         self._reader = reader
 
     async def follow(self, connect: Callable[[], Bus]) -> None:
@@ -65,20 +66,30 @@ class Models:
                         break
                 except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
                     rejected.append(rejection(record, STAGE, wrong))
-        self.table = table
+        self._put(table)
         if self.ready.is_set() and _asked(table) != _asked(before):
             _log.info("models changed", table=table.digest, versions=self._versions())
         return rejected
 
     def take_out(self, model: str, version: str, why: str) -> bool:
         """Let the last good version answer in the place of one that fails; whether that changed anything."""
-        before, self.table = self.table, self.table.without(model, version, why)
-        return self.table is not before
+        return self._put(self.table.without(model, version, why))
 
     def take_away(self, model: str, candidate: CandidateRoute) -> bool:
         """Let nobody be sent to a candidate that fails; whether that changed anything."""
-        before, self.table = self.table, self.table.alone(model, candidate)
-        return self.table is not before
+        return self._put(self.table.alone(model, candidate))
+
+    async def changed(self) -> None:
+        """Wait until another table is in force."""
+        await self._changed.wait()
+
+    def _put(self, table: Table) -> bool:
+        """Put a table in force, and wake who waits for one; returns whether it is another."""
+        before, self.table = self.table, table
+        if table is not before:
+            self._changed.set()
+            self._changed = asyncio.Event()
+        return table is not before
 
     def _readable(self, snapshot: SnapshotTaken) -> bool:
         if snapshot.reader != self._reader:

@@ -5,14 +5,15 @@ clocks, the timers, the clients, the publishing and the acknowledging: a step ta
 what follows, and publishes all of it at once.
 
 A drawing is acknowledged on the bus when the broker has everything on it. After a process has died, its drawings are read
-again, and readers of guesses take the first of a guess_id. A drawing whose round fails is rejected and acknowledged, and the
-others continue: if it ended the process, it would be read again and end the next. Any other failure ends the process.
+again, and readers of guesses take the first of a guess_id. A drawing whose round fails, or one of whose events cannot be
+written, is rejected and acknowledged, and the others continue: if it ended the process, it would be read again and end the
+next. Any other failure ends the process.
 """
 
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
@@ -25,7 +26,6 @@ from cachetools import LRUCache
 from contracts.events import (
     NAMESPACE,
     DrawingSubmitted,
-    Event,
     MessageRejected,
     RollBackModel,
     TryVersion,
@@ -36,7 +36,7 @@ from contracts.records import read, rejection
 from contracts.settings import Settings
 from streams.batch_client import BatchClient, CallAnswered, CallOutcome, Late, VersionFailed
 from streams.batch_queue import CallMissed, Dropped, Resting
-from streams.delivery import Delivery
+from streams.delivery import Delivery, UnsentRecord
 from streams.fold import told
 from streams.lineup import Answerer, Lineup
 from streams.local_models import LocalModels, PersonalGuesser, Reader
@@ -50,7 +50,7 @@ _log = structlog.get_logger()
 
 STAGE: Final = "router"
 _SOON_S: Final = 0.001  # a timer that came too early is set again, at least so far off
-Emit = Callable[[Iterable[Event]], Awaitable[None]]
+Emit = Callable[[Sequence[UnsentRecord]], Awaitable[None]]
 
 
 RoundSteps = list[tuple[Round, Sequence[RoundAction]]]
@@ -158,7 +158,7 @@ class Router:
             if isinstance(drawing, DrawingSubmitted):
                 drawings.append((drawing, delivery))
             elif isinstance(drawing, MessageRejected):
-                self._send([told(drawing)], delivery.ack)
+                self._send([UnsentRecord.of(told(drawing))], delivery.ack)
             else:
                 delivery.ack()
         time_now = now()
@@ -255,26 +255,32 @@ class Router:
 
     def _act(self, step: RoundSteps) -> None:
         """Carry out actions, and those that follow from them; publish all events at once."""
-        events: list[Event] = []
+        records: list[UnsentRecord] = []
         published: Counter[Round] = Counter()
         left = deque(step)
         while left:
             asked: dict[Answerer, list[Round]] = defaultdict(list)
             while left:
                 one, actions = left.popleft()
-                for action in actions if one in self._taken else ():
+                for action in actions:
+                    if one not in self._taken:
+                        break
                     match action:
                         case Publish(event):
-                            events.append(event)
-                            published[one] += 1
+                            try:
+                                records.append(UnsentRecord.of(event))
+                            except Exception as wrong:  # noqa: BLE001 one bad drawing stops no other
+                                self._give_up(one, wrong)
+                            else:
+                                published[one] += 1
                         case Ask(answerer):
                             asked[answerer].append(one)
                         case Acknowledge():
                             self._acknowledge(self._taken.pop(one))
             for answerer, rounds in asked.items():
                 left += self._asked(answerer, rounds)
-        if events:
-            self._send(events, partial(self._sent, published))
+        if records:
+            self._send(records, partial(self._sent, published))
 
     def _asked(self, answerer: Answerer, rounds: Sequence[Round]) -> RoundSteps:
         """Let an answerer be asked about rounds; return the actions that follow at once."""
@@ -298,7 +304,7 @@ class Router:
             ack()
 
     def _reject(self, one: Taken, wrong: Exception) -> None:
-        self._send([told(rejection(one.record, STAGE, wrong))], partial(self._acknowledge, one))
+        self._send([UnsentRecord.of(told(rejection(one.record, STAGE, wrong)))], partial(self._acknowledge, one))
 
     def _report(self, failed: VersionFailed) -> None:
         """Command for all workers what this one did at once: one command for each trial of a version, whoever reports it."""
@@ -311,11 +317,12 @@ class Router:
             "by": "router",
             "reason": f"version {failed.version} failed its first calls: {failed.why}"[:500],
         }
-        self._send([TryVersion(role="none", **command) if failed.beside else RollBackModel(**command)], lambda: None)
+        event = TryVersion(role="none", **command) if failed.beside else RollBackModel(**command)
+        self._send([UnsentRecord.of(event)], lambda: None)
 
-    def _send(self, events: Sequence[Event], done: Callable[[], object]) -> None:
+    def _send(self, records: Sequence[UnsentRecord], done: Callable[[], object]) -> None:
         async def send() -> None:
-            await self._publish(events)
+            await self._publish(records)
             done()
 
         if self._sending is None:

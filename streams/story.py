@@ -8,9 +8,10 @@ Answers come in parts, and the features come with the first part that has them. 
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -33,7 +34,6 @@ from contracts.events import (
 UNKNOWN: Final = "no finished drawing of yours has this id, or it is over a week old, or too many have come since"
 TOO_MANY: Final = f"you have corrected this drawing {MAX_CORRECTIONS} times already"
 
-_Kind = TypeVar("_Kind")
 CorrectionEvent = Annotated[CorrectionGiven | CorrectionWithdrawn, Field(discriminator="type")]
 """A player gives a correction of their drawing, or withdraws it."""
 
@@ -46,37 +46,69 @@ class TooManyGuesses(ValueError):
     """A drawing has more guesses than there are models."""
 
 
-class Story(BaseModel):
-    """The events of one drawing, each once, in the order of its own topic."""
+class _Cell(BaseModel):
+    """A story as it is kept: its events, and beside each list the bytes of their records."""
 
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     news: AwareDatetime
-    """When the newest of the events was written."""
     drawing: DrawingSubmitted | None = None
     parts: list[DrawingAnswered] = []
-    """The answers; each part has only the guesses and features that no earlier part of its player has."""
     corrections: list[CorrectionEvent] = []
     drawing_bytes: int = 0
-    """The bytes of the drawing's record; 0 while it is not there."""
     part_bytes: list[int] = []
-    """The bytes of the record that each part came in."""
     correction_bytes: list[int] = []
-    """The bytes of each correction's record."""
+
+
+@dataclass(slots=True)
+class Story:
+    """The events of one drawing, each once, in the order of its own topic."""
+
+    news: datetime
+    """When the newest of the events was written."""
+    drawing: DrawingSubmitted | None = None
+    drawing_bytes: int = 0
+    """The bytes of the drawing's record; 0 while it is not there."""
+    _parts: list[tuple[DrawingAnswered, int]] = field(default_factory=list)
+    """The answers, each with the bytes of its record."""
+    _corrections: list[tuple[CorrectionEvent, int]] = field(default_factory=list)
+    """The corrections, each with the bytes of its record."""
 
     @classmethod
     def of(cls, cell: bytes) -> "Story":
         """Read a story from its cell."""
-        return cls.model_validate_json(zlib.decompress(cell))
+        kept = _Cell.model_validate_json(zlib.decompress(cell))
+        parts = list(zip(kept.parts, kept.part_bytes, strict=True))
+        corrections = list(zip(kept.corrections, kept.correction_bytes, strict=True))
+        return cls(kept.news, kept.drawing, kept.drawing_bytes, parts, corrections)
 
     def cell(self) -> bytes:
         """Write the story as its cell: compressed, it takes less than half the bytes."""
-        return zlib.compress(self.model_dump_json().encode(), 1)
+        kept = _Cell.model_construct(
+            news=self.news,
+            drawing=self.drawing,
+            parts=self.parts,
+            corrections=self.corrections,
+            drawing_bytes=self.drawing_bytes,
+            part_bytes=[size for _, size in self._parts],
+            correction_bytes=[size for _, size in self._corrections],
+        )
+        return zlib.compress(kept.model_dump_json().encode(), 1)
+
+    @property
+    def parts(self) -> list[DrawingAnswered]:
+        """The answers; each part has only the guesses and features that no earlier part of its player has."""
+        return [part for part, _ in self._parts]
+
+    @property
+    def corrections(self) -> list[CorrectionEvent]:
+        """All corrections, in the order in which they came."""
+        return [correction for correction, _ in self._corrections]
 
     @property
     def size(self) -> int:
         """The bytes of all records that the story keeps something of."""
-        return self.drawing_bytes + sum(self.part_bytes) + sum(self.correction_bytes)
+        return self.drawing_bytes + sum(size for _, size in (*self._parts, *self._corrections))
 
     def apply(self, event: DrawingSubmitted | DrawingAnswered | CorrectionEvent, size: int) -> bool:
         """Add an event, whose record has ``size`` bytes; returns whether that changed the story.
@@ -92,40 +124,36 @@ class Story(BaseModel):
                 if self.drawing is not None:
                     return False
                 self.drawing, self.drawing_bytes = event, size
-                self.parts, self.part_bytes, _ = _split(
-                    self.parts, self.part_bytes, lambda part: part.player_id == event.player_id
-                )
+                self._parts = [kept for kept in self._parts if kept[0].player_id == event.player_id]
             case DrawingAnswered():
                 part = self._new_of(event)
                 if part is None:
                     return False
-                if sum(len(one.guesses) for one in (*self.parts, part)) > MAX_GUESSES:
+                if len(self.guesses) + len(part.guesses) > MAX_GUESSES:
                     raise TooManyGuesses(f"drawing {event.drawing_id} would have more than {MAX_GUESSES} guesses")
-                self.parts.append(part)
-                self.part_bytes.append(size)
+                self._parts.append((part, size))
             case _:
                 if not self.is_news(event):
                     return False
-                self.corrections.append(event)
-                self.correction_bytes.append(size)
+                self._corrections.append((event, size))
         self.news = max(self.news, event.at)
         return True
 
     @property
     def guesses(self) -> list[AnswerGuess]:
         """All guesses, in the order in which they came."""
-        return [guess for part in self.parts for guess in part.guesses]
+        return [guess for part, _ in self._parts for guess in part.guesses]
 
     @property
     def features(self) -> Features | None:
         """The features that the models read; None while no online model has answered."""
         if not any(guess.model in ONLINE_MODELS for guess in self.guesses):
             return None
-        return next((part.features for part in self.parts if part.features is not None), None)
+        return next((part.features for part, _ in self._parts if part.features is not None), None)
 
     def made(self) -> list[GuessMade]:
         """The guesses as they were shown."""
-        return [guess for part in self.parts for guess in part.made()]
+        return [guess for part, _ in self._parts for guess in part.made()]
 
     @property
     def began(self) -> datetime:
@@ -141,11 +169,12 @@ class Story(BaseModel):
         """Why a correction cannot be part of the story; None: it can, or the drawing has not come yet."""
         if self.drawing is not None and correction.player_id != self.drawing.player_id:
             return UNKNOWN
-        return TOO_MANY if len(self.corrections) >= MAX_CORRECTIONS and self.is_news(correction) else None
+        return TOO_MANY if len(self._corrections) >= MAX_CORRECTIONS and self.is_news(correction) else None
 
     def expel(self, stays: Callable[[CorrectionEvent], bool]) -> list[CorrectionEvent]:
         """Remove the corrections for which ``stays`` is false, and return them."""
-        self.corrections, self.correction_bytes, gone = _split(self.corrections, self.correction_bytes, stays)
+        gone = [correction for correction, _ in self._corrections if not stays(correction)]
+        self._corrections = [kept for kept in self._corrections if stays(kept[0])]
         return gone
 
     def in_force(self, player_id: str) -> CorrectionGiven | None:
@@ -161,19 +190,20 @@ class Story(BaseModel):
         Args:
             at: When it is written.
         """
-        if self.drawing is None or not self.corrections:
+        drawing, guesses, corrections = self.drawing, self.guesses, self.corrections
+        if drawing is None or not corrections:
             return None
-        drawing, newest, guesses = self.drawing, self.corrections[-1], self.guesses
+        newest = corrections[-1]
         return ExampleLabelled(
             at=at,
             drawing_id=drawing.drawing_id,
             player_id=drawing.player_id,
-            revision=1 + len(guesses) + len(self.corrections),
+            revision=1 + len(guesses) + len(corrections),
             correction_id=newest.correction_id,
             label=newest.label if isinstance(newest, CorrectionGiven) else None,
             labels=[
                 GivenLabel(correction_id=given.correction_id, label=given.label)
-                for given in self.corrections
+                for given in corrections
                 if isinstance(given, CorrectionGiven)
             ],
             asked=drawing.asked,
@@ -190,7 +220,7 @@ class Story(BaseModel):
 
         Features that come late count only together with a guess, so that no example changes without a higher revision.
         """
-        before = [part for part in self.parts if part.player_id == event.player_id]
+        before = [part for part, _ in self._parts if part.player_id == event.player_id]
         known = [guess for part in before for guess in part.guesses]
         guesses: list[AnswerGuess] = []
         for guess in event.guesses:
@@ -203,16 +233,7 @@ class Story(BaseModel):
         return event.model_copy(update={"guesses": guesses, "features": features, "missed": {}})
 
     def _corrections_of(self, player_id: str) -> list[CorrectionEvent]:
-        return [correction for correction in self.corrections if correction.player_id == player_id]
-
-
-def _split(
-    events: Iterable[_Kind], sizes: Iterable[int], stays: Callable[[_Kind], bool]
-) -> tuple[list[_Kind], list[int], list[_Kind]]:
-    """Part events, each with the bytes of its record: those that stay, their bytes, and those that do not."""
-    pairs = list(zip(events, sizes, strict=True))
-    staying = [(event, size) for event, size in pairs if stays(event)]
-    return [event for event, _ in staying], [size for _, size in staying], [event for event, _ in pairs if not stays(event)]
+        return [correction for correction, _ in self._corrections if correction.player_id == player_id]
 
 
 def _is_news(earlier: Sequence[CorrectionEvent], correction: CorrectionEvent) -> bool:

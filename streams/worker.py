@@ -20,13 +20,13 @@ from typing import IO, Any, Final
 import structlog
 import uvloop
 
-from contracts.events import TOPICS, Event
+from contracts.events import TOPICS
 from contracts.ports import Partition
 from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.connection import kafka_of, knock
 from producers.pace import Pace
-from streams.delivery import QUEUED, STEP, Delivery, Taker, take_gathered
+from streams.delivery import QUEUED, STEP, Delivery, Taker, UnsentRecord, take_gathered
 from streams.fold import Fold
 from streams.fold_runner import FoldRunner
 from streams.progress import least
@@ -113,16 +113,13 @@ class Worker:
         """Run a coroutine as long as the process; if it fails, the process fails."""
         self._alongside.append(work)
 
-    async def publish(self, events: Iterable[Event]) -> None:
-        """Send events, and wait until the broker has acknowledged all of them (acks=all).
+    async def publish(self, records: Iterable[UnsentRecord]) -> None:
+        """Send records, and wait until the broker has acknowledged all of them (acks=all).
 
         Raises:
             KafkaError: If one could not be sent: let it end the process.
         """
-        pending: list[Awaitable[object]] = [
-            await self._transport.send(event.topic, event.record_key(), event.record_value(), event.partition())
-            for event in events
-        ]
+        pending: list[Awaitable[object]] = [await self._transport.send(*record) for record in records]
         if pending:
             await asyncio.gather(*pending)
 

@@ -47,6 +47,8 @@ class ModelLog:
         self._lock = threading.Lock()
         self._catalog = Catalog()
         self._rebuilds: dict[UUID, RetrainModel] = {}
+        self._steps: dict[UUID, TrainingAdvanced] = {}
+        """The last step of each rebuild, by the command that asked for it."""
         self._commands: dict[UUID, QuickCommand] = {}
         self._settled: dict[UUID, CommandSettled] = {}
         for event in history:
@@ -58,6 +60,8 @@ class ModelLog:
             self._catalog = self._catalog.apply(event)
             if isinstance(event, RetrainModel):
                 self._rebuilds.setdefault(event.command_id, event)
+            elif isinstance(event, TrainingAdvanced):
+                self._steps[event.command_id] = event
             elif isinstance(event, QuickCommand):
                 self._commands.setdefault(event.command_id, event)
             elif isinstance(event, CommandSettled):
@@ -119,7 +123,7 @@ class ModelLog:
                 commands = [command for command in self._rebuilds.values() if command.target == target]
                 done = 0
                 for place, command in enumerate(commands):
-                    if (last := self._catalog.advanced.get(command.command_id)) is not None:
+                    if (last := self._steps.get(command.command_id)) is not None:
                         done = place + (last.step in TRAINING_ENDS)
                 out += commands[done:]
         return sorted(out, key=lambda command: order.index(command.command_id))

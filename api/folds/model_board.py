@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
 from api.folds.implausible import refuse_implausible
+from api.folds.model_state import ModelNews, ModelState, StateChange
 from api.folds.scores import totals
-from api.play.frames import ModelChanged, ModelNews, ModelState
 from contracts.catalog import Catalog
 from contracts.events import (
     CandidateSet,
@@ -79,7 +79,7 @@ class ModelBoard:
 
     # --- folding
 
-    def apply(self, event: Event) -> list[ModelChanged]:
+    def apply(self, event: Event) -> list[StateChange]:
         """Apply an event; return what players are told of it.
 
         Raises:
@@ -116,7 +116,7 @@ class ModelBoard:
         self._restate()
         return changes or self._told(self._differences(event, states))
 
-    def _changes(self, event: Event, before: Catalog) -> list[ModelChanged]:
+    def _changes(self, event: Event, before: Catalog) -> list[StateChange]:
         match event:
             case ModelPublished():
                 # A version is published again when the registry's approval or a failure has changed it.
@@ -142,7 +142,7 @@ class ModelBoard:
         self._news = [news for news in self._news if news.get("event") != "learned" or news["model"] != model]
         self._news.append({"type": "model", **self.state(model).model_dump(), "event": "learned", "note": ""})
 
-    def _differences(self, event: Event, before: dict[str, ModelState]) -> list[ModelChanged]:
+    def _differences(self, event: Event, before: dict[str, ModelState]) -> list[StateChange]:
         changes = []
         for model in self.known():
             old, new = before.get(model), self.state(model)
@@ -154,7 +154,7 @@ class ModelBoard:
                 changes.append(self._change(model, "unavailable" if new.unavailable else "available", new.unavailable or ""))
         return changes
 
-    def _missed(self, miss: GuessMissed) -> list[ModelChanged]:
+    def _missed(self, miss: GuessMissed) -> list[StateChange]:
         if not miss.resting:
             return []
         rest = self.resting.get(miss.model)
@@ -164,30 +164,30 @@ class ModelBoard:
         rest.last = max(rest.last, miss.at)
         return []
 
-    def _guessed(self, guess: GuessMade) -> list[ModelChanged]:
+    def _guessed(self, guess: GuessMade) -> list[StateChange]:
         rest = self.resting.get(guess.model)
         if rest is None or guess.role == "shadow" or guess.at - rest.last < SETTLED:
             return []
         return self._back(guess.model)
 
-    def tick(self, time: datetime) -> list[ModelChanged]:
+    def tick(self, time: datetime) -> list[StateChange]:
         """Let time pass; return what players are told of it."""
         over = [key for key, event in self._folding.items() if event.fraction < 1 and time - event.at > FOLDING]
         for key in over:
             del self._folding[key]
         return [told for model, rest in list(self.resting.items()) if time - rest.last > UNHEARD for told in self._back(model)]
 
-    def _back(self, model: str) -> list[ModelChanged]:
+    def _back(self, model: str) -> list[StateChange]:
         del self.resting[model]
         return self._told([self._change(model, "back", "")])
 
-    def _change(self, model: str, event: ModelNews, note: str, version: str | None = None) -> ModelChanged:
+    def _change(self, model: str, event: ModelNews, note: str, version: str | None = None) -> StateChange:
         state = self.state(model)
         told = state if version is None else state.model_copy(update={"version": version})
-        return ModelChanged(**told.model_dump(), event=event, note=note)
+        return StateChange(**told.model_dump(), event=event, note=note)
 
-    def _told(self, changes: list[ModelChanged]) -> list[ModelChanged]:
-        self._news += [change.model_dump() for change in changes]
+    def _told(self, changes: list[StateChange]) -> list[StateChange]:
+        self._news += [{"type": "model", **change.model_dump()} for change in changes]
         return changes
 
     def _restate(self) -> None:

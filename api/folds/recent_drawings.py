@@ -6,7 +6,7 @@ knows it, and a correction of it is the joiner's to judge. Twice is harmless: th
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
@@ -15,7 +15,6 @@ from uuid import UUID
 
 from cachetools import FIFOCache
 
-from api.play.frames import Missed, Receipt, guess_text
 from contracts.events import CorrectionReceipt, Event, GuessMade, GuessMissed
 
 MAX_DRAWINGS: Final = 30_000
@@ -79,13 +78,8 @@ class Correction:
     """The frame of each outcome and stage."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A frame for a player."""
-
-    text: str
-    total_ms: float | None
-    """Milliseconds since this process received the frame; None: another process did, or the drawing is not finished."""
+PlayerEvent = GuessMade | GuessMissed | CorrectionReceipt
+"""What one player is told."""
 
 
 class RecentDrawings:
@@ -94,9 +88,14 @@ class RecentDrawings:
     takes: ClassVar[tuple[type[Event], ...]] = (GuessMade, GuessMissed, CorrectionReceipt)
 
     def __init__(
-        self, max_drawings: int = MAX_DRAWINGS, max_corrections: int = MAX_CORRECTIONS, max_told: int = MAX_TOLD
+        self,
+        frame_of: Callable[[PlayerEvent], str],
+        max_drawings: int = MAX_DRAWINGS,
+        max_corrections: int = MAX_CORRECTIONS,
+        max_told: int = MAX_TOLD,
     ) -> None:
-        """Start empty."""
+        """Start empty; ``frame_of`` gives the frame by which a player is told an event."""
+        self._frame_of = frame_of
         self._drawings: FIFOCache[UUID, Drawing] = FIFOCache(max_drawings)
         self._corrections: FIFOCache[UUID, Correction] = FIFOCache(max_corrections)
         self._told: deque[UUID] = deque()
@@ -144,46 +143,55 @@ class RecentDrawings:
         if correction is not None and not correction.receipts:
             del self._corrections[correction_id]
 
-    def apply(self, event: GuessMade | GuessMissed | CorrectionReceipt, at: datetime, now: float) -> Told | None:
-        """Apply an event from the bus; return what its player is told.
+    def timed(self, guess: GuessMade, at: datetime, now: float) -> GuessMade:
+        """Return a guess with its hops up to here, in hundredths of a millisecond.
+
+        `bus_out` is how long it was on the bus; `total` is there if this process received the frame of the finished drawing.
 
         Args:
-            event: The event as it was on the bus.
+            guess: As it was on the bus, and not applied yet.
             at: When it arrived.
             now: The same time by the clock of `Drawing.received_at`, in seconds.
+        """
+        hops = {name: _hundredths(ms) for name, ms in guess.hops.items() if name != "total"}
+        hops["bus_out"] = _hundredths(max(0.0, (at - guess.at).total_seconds() * 1000))
+        drawing = self._drawings.get(guess.drawing_id)
+        if guess.final and drawing is not None and drawing.received_at is not None and drawing.sought_at is None:
+            hops["total"] = _hundredths((now - drawing.received_at) * 1000)
+        return guess.model_copy(update={"hops": hops})
+
+    def apply(self, event: PlayerEvent) -> str | None:
+        """Apply an event from the bus, a guess after it was `timed`; return the frame for its player.
 
         Returns:
             None if it came before, or answers an unfinished drawing that is finished by now.
         """
-        if isinstance(event, GuessMade):
-            return self._guessed(event, at, now)
-        text = self._missed(event) if isinstance(event, GuessMissed) else self._receipted(event)
-        return None if text is None else Told(text, None)
+        match event:
+            case GuessMade():
+                return self._guessed(event)
+            case GuessMissed():
+                return self._missed(event)
+            case CorrectionReceipt():
+                return self._receipted(event)
 
-    def _guessed(self, guess: GuessMade, at: datetime, now: float) -> Told | None:
+    def _guessed(self, guess: GuessMade) -> str | None:
         drawing = self._drawings.get(guess.drawing_id)
         if drawing is not None and (drawing.player_id != guess.player_id or not guess.final or guess.model in drawing.guesses):
             return None
-        hops = {name: _hundredths(ms) for name, ms in guess.hops.items()}
-        hops["bus_out"] = _hundredths(max(0.0, (at - guess.at).total_seconds() * 1000))
-        total_ms = None
-        if guess.final and drawing is not None and drawing.received_at is not None and drawing.sought_at is None:
-            hops["total"] = total_ms = _hundredths((now - drawing.received_at) * 1000)
-        text = guess_text(guess, hops)
+        text = self._frame_of(guess)
         if guess.final:
             drawing = drawing or self.add_drawing(guess.drawing_id, guess.player_id)  # answered, so it is on the log
             drawing.kept = True
             drawing.guesses[guess.model] = text
             drawing.misses.pop(guess.model, None)
-        return Told(text, total_ms)
+        return text
 
     def _missed(self, miss: GuessMissed) -> str | None:
         drawing = self.add_drawing(miss.drawing_id, miss.player_id)
         if drawing.player_id != miss.player_id or miss.model in drawing.guesses or miss.model in drawing.misses:
             return None
         drawing.kept = True
-        frame = Missed(drawing_id=miss.drawing_id, model=miss.model, resting=miss.resting, why=miss.why)
-        drawing.misses[miss.model] = text = frame.text()
+        drawing.misses[miss.model] = text = self._frame_of(miss)
         return text
 
     def _receipted(self, receipt: CorrectionReceipt) -> str | None:
@@ -191,15 +199,7 @@ class RecentDrawings:
         identity = (receipt.outcome.value, receipt.stage)
         if correction.player_id != receipt.player_id or identity in correction.receipts:
             return None
-        frame = Receipt(
-            correction_id=receipt.correction_id,
-            drawing_id=receipt.drawing_id,
-            outcome=receipt.outcome,
-            stage=receipt.stage,
-            models=dict(receipt.models),
-            why=receipt.why or None,
-        )
-        correction.receipts[identity] = text = frame.text()
+        correction.receipts[identity] = text = self._frame_of(receipt)
         return text
 
 

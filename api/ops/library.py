@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import BaseModel
 
 from api.folds.model_board import ModelBoard
+from api.folds.model_state import ModelState
 from api.ops.accuracy import Accuracy
-from api.play.frames import ModelState
 from contracts.events import (
     SHADOW,
     CandidateSet,

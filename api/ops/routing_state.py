@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field
 
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.model_board import ModelBoard
+from api.folds.model_state import ModelState
 from api.ops.library import Candidate, Standing, candidate_of, standing
-from api.play.frames import ModelState
 from contracts.events import Part
 
 

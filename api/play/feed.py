@@ -5,12 +5,14 @@ and receipts to its own player, a change of a model to everybody. Twice is harml
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from api.folds.model_board import ModelBoard
+from api.folds.model_state import StateChange
 from api.folds.recent_drawings import RecentDrawings
 from api.metrics import Metrics
+from api.play.frames import ModelChanged
 from api.play.game import Game
 from contracts.events import CorrectionReceipt, Event, GuessMade, GuessMissed, now
 
@@ -39,14 +41,19 @@ class PlayerFeed:
     def apply(self, event: Event) -> None:
         """Apply an event, and tell the players whom it concerns."""
         if isinstance(event, self._board.takes):
-            for change in self._board.apply(event):
-                self._game.broadcast(change.text())
+            self._broadcast(self._board.apply(event))
         if isinstance(event, GuessMade | GuessMissed | CorrectionReceipt) and self._shown(event):
-            told = self._recent.apply(event, now(), self._clock())
-            if told is not None:
-                self._game.deliver(event.player_id, told.text)
-                if told.total_ms is not None and isinstance(event, GuessMade):
-                    self._metrics.guessed(event.model, told.total_ms / 1000)
+            if isinstance(event, GuessMade):
+                event = self._recent.timed(event, now(), self._clock())
+            text = self._recent.apply(event)
+            if text is not None:
+                self._game.deliver(event.player_id, text)
+                if isinstance(event, GuessMade) and "total" in event.hops:
+                    self._metrics.guessed(event.model, event.hops["total"] / 1000)
+
+    def _broadcast(self, changes: Iterable[StateChange]) -> None:
+        for change in changes:
+            self._game.broadcast(ModelChanged(**change.model_dump()).text())
 
     def _shown(self, event: GuessMade | GuessMissed | CorrectionReceipt) -> bool:
         """Say whether to show an event to its player: answers to unfinished drawings only while the player is here."""
@@ -60,5 +67,4 @@ class PlayerFeed:
 
     def tick(self) -> None:
         """Let time pass for the models that rest, every `TICK_S`."""
-        for change in self._board.tick(now()):
-            self._game.broadcast(change.text())
+        self._broadcast(self._board.tick(now()))

@@ -7,8 +7,8 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from contracts.events import DIGITS, Digit, GuessMade, ModelChange, Outcome, Part
-from contracts.roster import Kind
+from api.folds.model_state import ModelState, StateChange
+from contracts.events import DIGITS, CorrectionReceipt, Digit, GuessMade, GuessMissed, ModelChange, Outcome
 
 
 class _FromServer(BaseModel):
@@ -20,30 +20,6 @@ class _FromServer(BaseModel):
     def text(self) -> str:
         """The frame."""
         return self.model_dump_json(exclude_none=self.omitted)
-
-
-class ModelState(BaseModel):
-    """The current state of a model."""
-
-    model_config = ConfigDict(frozen=True)
-
-    model: str
-    version: str | None
-    """The version that answers; None: there is none yet, or each guess names its own (`yours`, `everyone`)."""
-    title: str
-    kind: Kind
-    hue: int | None
-    """Its colour, in degrees on the circle of OKLCH; None: the colour of ink."""
-    order: int
-    """Its place in the list of models; the first has 0."""
-    part: Part
-    """Its part in the policy: players are shown no guess of a model that is not ``shown``."""
-    lead: bool
-    """Whether the policy shows the model first; if none leads, a bandit picks for each player, as each guess says."""
-    resting: str | None = None
-    """Why the model is not asked at the moment; it is tried again automatically."""
-    unavailable: str | None = None
-    """Why the model cannot be served here; None: it can."""
 
 
 class Joined(_FromServer):
@@ -119,27 +95,10 @@ class Receipt(_FromServer):
     """Why the correction is refused."""
 
 
-ModelNews = Literal[
-    "published",
-    "promoted",
-    "rolled-back",
-    "canary",
-    "shadow",
-    "untried",
-    "policy",
-    "resting",
-    "back",
-    "available",
-    "unavailable",
-]
-
-
-class ModelChanged(ModelState, _FromServer):
+class ModelChanged(StateChange, _FromServer):
     """A model has changed; the frame has its whole new state. A ``published`` version does not answer yet."""
 
     type: Literal["model"] = "model"
-    event: ModelNews
-    note: str
 
 
 class RoomChanged(_FromServer):
@@ -161,12 +120,28 @@ class Error(_FromServer):
     drawing_id: UUID | None = None
 
 
-def guess_text(guess: GuessMade, hops: Mapping[str, float]) -> str:
+def frame_of(event: GuessMade | GuessMissed | CorrectionReceipt) -> str:
+    """The frame of what its player is told of an event, as text."""
+    match event:
+        case GuessMade():
+            return _guess_text(event)
+        case GuessMissed():
+            return Missed(drawing_id=event.drawing_id, model=event.model, resting=event.resting, why=event.why).text()
+        case CorrectionReceipt():
+            return Receipt(
+                correction_id=event.correction_id,
+                drawing_id=event.drawing_id,
+                outcome=event.outcome,
+                stage=event.stage,
+                models=dict(event.models),
+                why=event.why or None,
+            ).text()
+
+
+def _guess_text(guess: GuessMade) -> str:
     """The `Guess` frame of a guess, as text; built by hand, since it is most of what the API does.
 
-    Args:
-        guess: As it was on the bus: checked, and its probabilities rounded.
-        hops: In ms, up to this socket.
+    The guess is checked, its probabilities are rounded, and its hops go up to this socket.
     """
     frame: dict[str, Any] = {
         "type": "guess",
@@ -177,7 +152,7 @@ def guess_text(guess: GuessMade, hops: Mapping[str, float]) -> str:
         "confidence": guess.probabilities[guess.label],
         "probabilities": guess.probabilities,
         "final": guess.final,
-        "hops": hops,
+        "hops": guess.hops,
         "role": guess.role,
     }
     if guess.fallback is not None:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from api.folds.model_state import ModelState
 from api.folds.recent_drawings import RecentDrawings
 from api.play.actions import SendToRoom
-from api.play.frames import ModelState, RoomChanged
+from api.play.frames import RoomChanged
 from api.play.seats import Seats
 
 if TYPE_CHECKING:

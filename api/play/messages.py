@@ -12,6 +12,7 @@ from uuid import UUID
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from api.limits import RequestRefused
 from contracts.drawing import MAX_POINTS, MAX_SIDE, MAX_STROKES, Point, Strokes, check_limits
 from contracts.events import Digit
 
@@ -24,21 +25,8 @@ ROOM_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
 ROOM_LENGTH: Final = 4
 
 
-class Mistake(ValueError):
-    """A frame cannot be handled, by its sender's fault; an error frame says so."""
-
-    def __init__(self, code: str, message: str, drawing_id: UUID | None = None) -> None:
-        """Keep what is wrong.
-
-        Args:
-            code: For programs: one of `api.play.frames.ERROR_CODES`.
-            message: For people: what is wrong and what to do.
-            drawing_id: The drawing that the frame is about, if that could be read.
-        """
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.drawing_id = drawing_id
+class Mistake(RequestRefused):
+    """A frame cannot be handled, by its sender's fault. The code is one of `api.play.frames.ERROR_CODES`."""
 
 
 def _name(text: str) -> str:

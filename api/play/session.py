@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from api.folds.recent_drawings import Drawing
-from api.limits import Guest, full_bucket, lasting
+from api.limits import Guest, RequestRefused, full_bucket, lasting
 from api.play.actions import Close, LogRefusal, Publish, SendToSocket, SessionAction
 from api.play.frames import Error, Joined, Saved
 from api.play.lobby import Lobby
@@ -77,8 +77,8 @@ class Session:
                 return [Close(POLICY, "too many frames from your address")]
             message = parse(data)
             return list(self._act(message, cost, now, at))
-        except Mistake as mistake:
-            return list(self._mistaken(mistake, now))
+        except RequestRefused as refusal:
+            return list(self._refused(refusal, now))
 
     def _act(self, message: Join | Draw | Correct | Withdraw, cost: int, now: float, at: datetime) -> Iterator[SessionAction]:
         if isinstance(message, Join):
@@ -95,10 +95,10 @@ class Session:
         if self._frames.take(now, cost):
             raise Mistake("too_fast", f"over {FRAMES_A_SECOND} frames a second: this one was dropped")
 
-    def _mistaken(self, mistake: Mistake, now: float) -> Iterator[SessionAction]:
-        yield LogRefusal(mistake.code, mistake.message, mistake.drawing_id)
-        yield SendToSocket(Error(code=mistake.code, message=mistake.message, drawing_id=mistake.drawing_id).text())
-        if mistake.code == "busy":  # somebody else behind the same address may be the cause
+    def _refused(self, refusal: RequestRefused, now: float) -> Iterator[SessionAction]:
+        yield LogRefusal(refusal.code, refusal.message, refusal.drawing_id)
+        yield SendToSocket(Error(code=refusal.code, message=refusal.message, drawing_id=refusal.drawing_id).text())
+        if refusal.code == "busy":  # somebody else behind the same address may be the cause
             return
         self._mistakes.append(now)
         if len(self._mistakes) == MISTAKES and now - self._mistakes[0] < MISTAKES_S:

@@ -1,5 +1,6 @@
 """The one fold of models.v1: what it holds, and that repeats and compaction change nothing."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from uuid import uuid4
 
@@ -67,6 +68,15 @@ def test_a_catalog_holds_what_was_said_last_of_everything():
     assert catalog.endpoints["xgboost"].status == "InService"
     assert (catalog.policy, catalog.part("mxnet")) == (EVENTS[11], "shown")
     assert catalog.training["xgboost"].step == "done"
+
+
+def test_a_catalog_is_as_large_as_what_there_is_however_often_it_was_rebuilt():
+    rebuilds = [TrainingAdvanced(model="xgboost", version="3", command_id=uuid4(), step="done", fraction=1.0)] * 2
+    rebuilds += [one.model_copy(update={"command_id": uuid4()}) for one in rebuilds]
+    catalog = folded(*EVENTS, *rebuilds)
+
+    largest = max(len(part) for part in vars(catalog).values() if isinstance(part, Mapping))
+    assert largest == 1, "there is one model, and it is copied with each event"
 
 
 def test_a_catalog_of_nothing_knows_no_model_and_shows_all():

@@ -125,6 +125,15 @@ async def test_an_endpoint_that_fails_says_why_in_awss_words():
             await endpoint.predict(RASTERS)
 
 
+async def test_why_an_endpoint_fails_can_be_put_into_an_event_whatever_it_says():
+    async with serving() as (service, endpoint):
+        service.status, service.said = 424, b'{"Code":"ModelError","OriginalMessage":"half of a letter: \\ud800"}'
+        with pytest.raises(EndpointDown) as down:
+            await endpoint.predict(RASTERS)
+
+    assert str(down.value).encode().endswith(b"424 half of a letter: \\ud800")
+
+
 async def test_an_endpoint_that_hangs_is_silent():
     async with serving(endpoint_timeout_ms=50) as (service, endpoint):
         service.held = True

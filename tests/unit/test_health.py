@@ -83,6 +83,7 @@ def test_who_is_off_is_not_waited_for_and_a_shadow_is(bus):
 def test_a_model_that_rests_is_named_with_why_and_not_waited_for(bus):
     with serving(bus) as address, answering(bus, resting=("xgboost",)):
         assert health(address) == (200, "degraded", {"xgboost": "it rests: connection refused"})
+        assert get(address, "/healthz").json()["titles"] == {"xgboost": "XGBoost"}, "pages know models by their titles"
 
 
 def test_an_answer_in_the_place_of_another_is_no_answer(bus):

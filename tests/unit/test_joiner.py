@@ -1,5 +1,7 @@
 """The joiner: drawings, guesses and the player's corrections, in any order, to examples."""
 
+import json
+import zlib
 from uuid import UUID
 
 import pytest
@@ -280,6 +282,22 @@ def test_the_bytes_of_a_story_are_those_of_the_records_of_which_something_is_kep
     assert [len(part.guesses) for part in story.parts] == [1, 1]
     assert [part.features is not None for part in story.parts] == [True, False]
     assert story.size == sum(len(event.record_value()) for event in (*kept, more))
+
+
+def test_a_story_is_kept_as_it_ever_was_and_read_again_as_it_was_written():
+    cells, history = (
+        MemoryCells(),
+        [answer(), correction(), drawing(), answered([guess(model="mxnet")], at=3), correction(correction="c2")],
+    )
+    folded(Joiner(), [answer(player="bob"), *history], cells)
+
+    [(key, story)] = stories_of(cells).items()
+    kept = json.loads(zlib.decompress(cells[key]))
+    sizes = [len(event.record_value()) for event in history]
+    assert list(kept) == ["news", "drawing", "parts", "corrections", "drawing_bytes", "part_bytes", "correction_bytes"]
+    assert (kept["drawing_bytes"], kept["part_bytes"], kept["correction_bytes"]) == (sizes[2], sizes[::3], sizes[1::3])
+    assert [len(kept[name]) for name in ("parts", "corrections")] == [2, 2]
+    assert story.cell() == cells[key]
 
 
 def test_the_first_guess_of_a_model_counts_because_it_was_the_one_shown():

@@ -32,7 +32,7 @@ from contracts.events import (
 from contracts.ports import Bus
 from producers.bus import open_bus
 from tests.histories import guess
-from tests.roster import MODELS
+from tests.roster import MODELS, ROSTER
 from tests.serving import DEADLINE_S, eventually, get, serving
 
 
@@ -241,6 +241,7 @@ def test_the_library_names_every_version_with_what_became_of_it(bus):
     with serving(bus) as address:
         models = {model["model"]: model for model in get(address, "/api/models").json()}
 
+    assert {model: one["title"] for model, one in models.items()} == {model: ROSTER[model].title for model in MODELS}
     xgboost = models["xgboost"]
     assert [(v["version"], v["status"]) for v in xgboost["versions"]] == [
         ("base1", "previous"), ("2", "champion"), ("3", "refused"), ("4", "canary"), ("5", "failed")
@@ -274,6 +275,7 @@ def test_the_endpoints_say_who_answers_whom_and_what_it_costs(bus):
         endpoints, routing = get(address, "/api/endpoints").json(), get(address, "/api/routing").json()
 
     assert [one["model"] for one in endpoints] == ["xgboost", "tensorflow", "mxnet", "kmeans"]
+    assert [one["title"] for one in endpoints] == [ROSTER[one["model"]].title for one in endpoints]
     assert (endpoints[0]["status"], endpoints[0]["cost_per_hour_usd"]) == ("InService", 0.345)
     assert [(v["variant"], v["role"], v["players"]) for v in endpoints[0]["variants"]] == [
         ("v2", "champion", 0.9), ("base1", "previous", 0.0), ("v4", "canary", 0.1)

@@ -9,11 +9,12 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
+from api.folds.model_state import ModelState
 from api.folds.recent_drawings import RecentDrawings
 from api.limits import FRAMES_A_DRAWING, MOST_STROKES, Guest, Limits, lasting
 from api.play import session
 from api.play.actions import Close, LogRefusal, Publish, SendToRoom, SendToSocket, SessionAction
-from api.play.frames import ModelState
+from api.play.frames import frame_of
 from api.play.lobby import Lobby
 from api.play.messages import MAX_FRAME, ROOM_LENGTH, ROOM_LETTERS
 from api.play.seats import SeatHolder, Seats
@@ -27,7 +28,6 @@ from contracts.events import (
     ExampleLabelled,
     Outcome,
     ScoresCounted,
-    now,
 )
 from contracts.settings import Settings
 from streams.joiner import Joiner
@@ -105,7 +105,7 @@ def lobby() -> Lobby:
     ]
     names = map("".join, itertools.product(ROOM_LETTERS[::-1], repeat=ROOM_LENGTH))
     each_twice = itertools.chain.from_iterable(zip(*itertools.tee(names), strict=True))
-    return Lobby(RecentDrawings(), Seats("secret"), lambda: models, lambda: str(uuid4()), each_twice.__next__)
+    return Lobby(RecentDrawings(frame_of), Seats("secret"), lambda: models, lambda: str(uuid4()), each_twice.__next__)
 
 
 @pytest.fixture
@@ -265,27 +265,27 @@ def test_the_same_drawing_again_before_the_acknowledgement_is_saved_once_it_come
 
 def test_the_same_drawing_again_brings_the_guesses_on_it_again(ada):
     ada.saved("d1")
-    ada.lobby.recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now)
+    ada.lobby.recent.apply(guess("d1", 7, player=ada.session.player_id))
 
     assert [frame["type"] for frame in ada.draw("d1")] == ["saved", "guess"]
 
 
 def test_a_drawing_that_another_process_had_before_a_restart_is_acknowledged_from_the_log(ada):
-    ada.lobby.recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now)
+    ada.lobby.recent.apply(guess("d1", 7, player=ada.session.player_id))
 
     assert [frame["type"] for frame in ada.draw("d1")] == ["saved", "guess"]
     assert ada.put == []
 
 
 def test_a_drawing_of_which_not_all_answers_are_known_is_put_again_once_in_a_while_so_that_they_are_told(ada):
-    ada.lobby.recent.apply(guess("d1", 7, model="xgboost", player=ada.session.player_id), now(), ada.now)
+    ada.lobby.recent.apply(guess("d1", 7, model="xgboost", player=ada.session.player_id))
 
     assert [frame["type"] for frame in ada.draw("d1") + ada.draw("d1")] == ["saved", "guess"] * 2
     assert [event.drawing_id for event in ada.put] == [named("d1")]
     assert ada.kept(ada.put[0]) == []
     assert ada.carry_out(ada.session.put_done(ada.put[0], "full")) == []
 
-    ada.lobby.recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now)
+    ada.lobby.recent.apply(guess("d1", 7, player=ada.session.player_id))
     ada.now += 60
     assert [frame["model"] for frame in ada.draw("d1")[1:]] == ["xgboost", "river"]
     assert len(ada.put) == 1
@@ -294,14 +294,14 @@ def test_a_drawing_of_which_not_all_answers_are_known_is_put_again_once_in_a_whi
 def test_answers_that_are_kept_no_more_are_told_again_when_the_joiner_says_them(ada):
     recent = ada.lobby.recent
     ada.saved("d1")
-    recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now)
+    recent.apply(guess("d1", 7, player=ada.session.player_id))
     recent.drawing(named("d1")).forget_frames()
     ada.now += 60
 
     assert [frame["type"] for frame in ada.draw("d1")] == ["saved"]
 
     assert [type(event) for event in ada.put] == [DrawingSubmitted, DrawingSubmitted]
-    assert recent.apply(guess("d1", 7, player=ada.session.player_id), now(), ada.now) is not None
+    assert recent.apply(guess("d1", 7, player=ada.session.player_id)) is not None
 
 
 def test_a_drawing_that_could_not_be_kept_can_be_sent_again(ada):
@@ -399,7 +399,7 @@ def test_a_correction_again_is_not_put_again_and_brings_its_receipt_again(ada):
         outcome=Outcome.LEARNED,
         models={},
     )
-    assert ada.lobby.recent.apply(receipt, now(), ada.now) is not None
+    assert ada.lobby.recent.apply(receipt) is not None
 
     [frame] = ada.correct("d1")
 
@@ -477,7 +477,7 @@ def test_the_receipt_of_another_players_correction_is_not_told(ada):
     receipt = CorrectionReceipt(
         correction_id=named("c1"), drawing_id=named("d1"), player_id=ada.session.player_id, outcome="learned", models={}
     )
-    ada.lobby.recent.apply(receipt, now(), ada.now)
+    ada.lobby.recent.apply(receipt)
     eve = Player(ada.lobby)
     eve.join("Eve")
     eve.saved("of eve")
@@ -795,7 +795,7 @@ def answered(player: Player, name: str = "d1") -> None:
     player.saved(name)
     for model in MODELS:
         told = guess(name, model=model, player=player.session.player_id)
-        player.session._lobby.recent.apply(told, now(), player.now)
+        player.session._lobby.recent.apply(told)
 
 
 LARGEST = [[[1e4, 1e4, 1e14]] * 64] * 64
@@ -837,7 +837,7 @@ def test_corrections_of_large_drawings_are_counted_by_what_they_add_for_good(lob
     player.draw("large", strokes=[[[123.456, 78.9, n] for n in range(2000)]])
     player.kept(player.put[-1])
     for model in MODELS:
-        player.session._lobby.recent.apply(guess("large", model=model, player=player.session.player_id), now(), player.now)
+        player.session._lobby.recent.apply(guess("large", model=model, player=player.session.player_id))
     size = len(player.put[-1].record_value())
 
     told = [errors(player.correct("large", correction=f"c{n}")) for n in range(60)]

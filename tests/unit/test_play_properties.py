@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from api.folds.recent_drawings import RecentDrawings
 from api.limits import Guest, Limits
 from api.play.actions import Close, Publish, SendToSocket
-from api.play.frames import ERROR_CODES
+from api.play.frames import ERROR_CODES, frame_of
 from api.play.lobby import Lobby
 from api.play.messages import MESSAGES
 from api.play.seats import Seats
@@ -32,7 +32,7 @@ NEARLY = st.fixed_dictionaries(
 
 
 def conversation() -> Session:
-    lobby = Lobby(RecentDrawings(), Seats("secret"), list, lambda: str(UUID(int=7)), lambda: "BCDF")
+    lobby = Lobby(RecentDrawings(frame_of), Seats("secret"), list, lambda: str(UUID(int=7)), lambda: "BCDF")
     session = Session(lobby, 0.0, Guest(Limits(Settings(**UNLIMITED)), "192.0.2.1"))
     session.receive('{"type":"join","name":"Ada","room":null,"seat":null}', 0.0, BEGAN)
     return session

@@ -1,5 +1,6 @@
 """From the bus to sockets, on the bus in memory: each player's own, once, and nothing of anybody else's."""
 
+import asyncio
 import threading
 from datetime import timedelta
 from types import SimpleNamespace
@@ -12,10 +13,10 @@ import pytest
 from api.folds.command_status import CommandStatus
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.model_board import ModelBoard
-from api.folds.recent_drawings import RecentDrawings, Told
+from api.folds.recent_drawings import RecentDrawings
 from api.health import Health
 from api.metrics import Metrics
-from api.play.frames import Guess
+from api.play.frames import Guess, frame_of
 from api.play.session import Session
 from api.probes import Probes
 from api.relay import _PACES, LIVE, SCORES, STATE, Relay
@@ -452,30 +453,41 @@ def test_every_event_of_a_topic_that_is_read_has_a_subscriber():
 # --- the fold that sees twice --------------------------------------------------------------------------------------------
 
 
-def told(recent: RecentDrawings, made: GuessMade, bus_out_ms: float, at_s: float) -> Told | None:
-    """What a player is told of a guess that was so long on the bus."""
-    return recent.apply(made, made.at + timedelta(milliseconds=bus_out_ms), at_s)
+async def test_the_fold_takes_what_the_relay_gives_it(bus):
+    recent, relay = RecentDrawings(frame_of), Relay(bus, Metrics())
+    relay.subscribe(recent)
+    relay.start()
+    bus.publish(guess("d1", 7))
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while (drawing := recent.drawing(named("d1"))) is None:
+                await asyncio.sleep(0.01)
+    finally:
+        await asyncio.to_thread(relay.stop)
+
+    assert drawing.kept
+    assert rejections(bus) == []
 
 
 def test_a_guess_on_a_preview_is_told_every_time_until_the_finished_drawing_is_there():
-    recent = RecentDrawings()
+    recent = RecentDrawings(frame_of)
     preview = guess("d1", 7, final=False)
 
-    assert told(recent, preview, 0, 0) is not None
-    assert told(recent, preview, 0, 0) is not None
+    assert recent.apply(preview) is not None
+    assert recent.apply(preview) is not None
     recent.add_drawing(named("d1"), "ada")
-    assert told(recent, preview, 0, 0) is None
-    assert told(recent, guess("d1", 7), 0, 0) is not None
+    assert recent.apply(preview) is None
+    assert recent.apply(guess("d1", 7)) is not None
 
 
 def test_a_guess_on_another_players_drawing_is_nobodys():
-    recent = RecentDrawings()
+    recent = RecentDrawings(frame_of)
     recent.add_drawing(named("d1"), "ada")
-    assert told(recent, guess("d1", 7, player="eve"), 0, 0) is None
+    assert recent.apply(guess("d1", 7, player="eve")) is None
 
 
 def test_the_oldest_are_forgotten_first():
-    recent = RecentDrawings(max_drawings=3, max_corrections=2)
+    recent = RecentDrawings(frame_of, max_drawings=3, max_corrections=2)
     ids = [UUID(int=i) for i in range(5)]
     for each in ids:
         recent.add_drawing(each, "ada")
@@ -486,28 +498,32 @@ def test_the_oldest_are_forgotten_first():
 
 
 def test_of_older_drawings_it_is_known_who_answered_and_no_frames_are_kept():
-    recent = RecentDrawings(max_told=2)
+    recent = RecentDrawings(frame_of, max_told=2)
     for name in ("d1", "d2", "d3"):
-        assert told(recent, guess(name, 7), 0, 0) is not None
+        assert recent.apply(guess(name, 7)) is not None
 
     kept = [recent.drawing(named(name)) for name in ("d1", "d2", "d3")]
 
     assert [len(drawing.frames()) for drawing in kept if drawing] == [0, 1, 1]
-    assert told(recent, guess("d1", 7), 0, 0) is None
+    assert recent.apply(guess("d1", 7)) is None
 
 
 def test_the_total_is_told_only_by_the_process_that_had_the_frame():
-    recent = RecentDrawings()
+    recent = RecentDrawings(frame_of)
     recent.add_drawing(named("d1"), "ada", received_at=10.0)
 
-    mine = told(recent, guess("d1", 7), 1.0, 10.025)
-    other = told(recent, guess("d2", 7), 1.0, 10.025)
+    def hops(made: GuessMade) -> dict[str, float]:
+        text = recent.apply(recent.timed(made, made.at + timedelta(milliseconds=1.25), 10.025))
+        assert text is not None
+        told: dict[str, float] = orjson.loads(text)["hops"]
+        return told
 
-    assert mine is not None
-    assert other is not None
-    assert (mine.total_ms, orjson.loads(mine.text)["hops"]["total"]) == (25.0, 25.0)
-    assert other.total_ms is None
-    assert "total" not in orjson.loads(other.text)["hops"]
+    mine, other = guess("d1", 7), guess("d2", 7)
+    invented = guess("d3", 7).model_copy(update={"hops": {"total": 1.0}})
+
+    assert hops(mine) == {**mine.hops, "bus_out": 1.25, "total": 25.0}
+    assert hops(other) == {**other.hops, "bus_out": 1.25}
+    assert hops(invented) == {"bus_out": 1.25}
 
 
 def rejections(bus: Bus) -> list[MessageRejected]:

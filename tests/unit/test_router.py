@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,19 +28,20 @@ from contracts.events import (
     RollBackModel,
     SnapshotTaken,
     TryVersion,
+    decode,
     now,
     version_of,
 )
 from contracts.ports import EndpointAnswer, EndpointDown, EndpointSilent, Record
 from contracts.settings import Settings
-from streams import taken
+from streams import circuit_breaker, taken
 from streams.batch_client import BatchClient
 from streams.blend import BlendWeights
 from streams.circuit_breaker import FAILURES
-from streams.delivery import Delivery
+from streams.delivery import Delivery, UnsentRecord
 from streams.lineup import WELL, Answerer
 from streams.models import Models
-from streams.round import Round
+from streams.round import Publish, Round
 from streams.router import Router
 from streams.routing import Online, Table, share_of
 from streams.trial import FIRST_CALLS
@@ -51,6 +52,18 @@ READER = "raster-1/00000000"
 DEADLINE_S = 20.0
 LONG = Settings(blend_deadline_ms=15_000, guess_budget_ms=18_000)
 """Nothing of this passes by itself in a test."""
+
+
+SNAPSHOT = SnapshotTaken(
+    model="river",
+    version="mnist1+9",
+    title="",
+    offset=8,
+    lessons=9,
+    digest="",
+    reader=READER,
+    weights=np.zeros((10, 3), "<f4").tobytes(),
+)
 
 
 class Network:
@@ -84,6 +97,7 @@ class FakeEndpoint:
     traffic: str = "v1"
     says: int = 3
     down: set[str] = field(default_factory=set)
+    why: str = "it is down"
     silent: bool = False
     held: asyncio.Event | None = None
     held_variants: dict[str, asyncio.Event] = field(default_factory=dict)
@@ -101,7 +115,7 @@ class FakeEndpoint:
         if self.silent:
             raise EndpointSilent("it says nothing")
         if (variant or self.traffic) in self.down:
-            raise EndpointDown("it is down")
+            raise EndpointDown(self.why)
         return EndpointAnswer(np.tile(np.eye(10)[self.says], (len(rasters), 1)), variant or self.traffic)
 
 
@@ -133,9 +147,9 @@ class Stage:
         self.router = Router(settings, Network(), self.models, self.endpoints.__getitem__, Players(), self._publish, models)
         self.offset = 0
 
-    async def _publish(self, events: Iterable[Event]) -> None:
+    async def _publish(self, records: Sequence[UnsentRecord]) -> None:
         await asyncio.sleep(0)
-        self.said += events
+        self.said += map(written, records)
 
     def hear(self, *events: ModelEvent | PolicySet) -> None:
         self.models.apply([Record("models.v1", 0, 0, event.record_key(), event.record_value(), 0) for event in events])
@@ -174,6 +188,11 @@ class Stage:
 
     def missed(self) -> list[tuple[str, bool]]:
         return [(event.model, event.resting) for event in self.said if isinstance(event, GuessMissed)]
+
+
+def written(record: UnsentRecord) -> Event:
+    """The event that a record was made of."""
+    return decode(record.topic, record.value)
 
 
 def promoted(model: str, version: str, previous: str | None = None) -> ModelPromoted:
@@ -289,8 +308,8 @@ async def test_a_drawing_is_not_acknowledged_before_the_broker_has_all_that_was_
     stage.promote("xgboost")
     waiting: list[Event] = []
 
-    async def publish(events: Iterable[Event]) -> None:
-        several = list(events)
+    async def publish(records: Sequence[UnsentRecord]) -> None:
+        several = [written(record) for record in records]
         if any(isinstance(event, held) for event in several):
             waiting.extend(several)
             await gate.wait()
@@ -562,7 +581,7 @@ async def test_where_no_candidate_stands_any_more_nothing_rests_and_nothing_is_p
         stage.hear(candidate("xgboost", "2", "none"))
 
         assert client.state == WELL
-        await eventually(lambda: not client._breaker.open)
+        await eventually(lambda: not client._record.breaker.open)
 
 
 @pytest.mark.parametrize("between", [True, False])
@@ -773,6 +792,50 @@ async def test_a_restart_is_no_trial_of_a_version_that_was_promoted_long_before(
     assert not [event for event in stage.said if isinstance(event, RollBackModel)]
 
 
+@pytest.mark.parametrize("next_one", ["3", "2"])
+async def test_a_version_that_is_promoted_is_asked_at_once_though_the_one_before_rests(
+    monkeypatch: pytest.MonkeyPatch, next_one: str
+):
+    monkeypatch.setattr(circuit_breaker, "FIRST_S", 1000.0)
+    async with running() as stage:
+        stage.endpoint().traffic = "v2"
+        stage.promote("xgboost", "2", previous="1")
+        await stage.proves("2")
+        stage.endpoint().down = {"v2"}
+        client = stage.router._clients[Answerer("xgboost")]
+        [waits] = await stage.take(drawing("waits"))
+        await eventually(lambda: client.state.resting)
+        asked = len(stage.endpoint().calls)
+
+        stage.endpoint().down, stage.endpoint().traffic = set(), f"v{next_one}"
+        stage.hear(SNAPSHOT)
+        assert client.state.resting, "something else has changed"
+        stage.promote("xgboost", next_one, previous="1")
+        assert client.state == WELL
+        await eventually(lambda: waits.acked)
+
+    assert stage.endpoint().calls[asked:] == [1]
+    assert [guess.version for guess in stage.guesses("xgboost")][-1] == next_one
+
+
+async def test_a_failure_of_the_version_before_does_not_count_against_the_one_that_is_promoted():
+    async with running() as stage:
+        stage.promote("xgboost", "2", previous="1")
+        client = stage.router._clients[Answerer("xgboost")]
+        stage.endpoint().held = asyncio.Event()
+        [handed] = await stage.take(drawing())
+        await eventually(lambda: stage.endpoint().calls)
+        stage.promote("xgboost", "3", previous="2")
+        stage.endpoint().silent = True
+        stage.endpoint().held.set()
+        await eventually(lambda: len(stage.endpoint().calls) > 1)
+        stage.endpoint().silent = False
+        await eventually(lambda: handed.acked)
+        assert client.state == WELL
+
+    assert len(stage.guesses("xgboost")) == 1
+
+
 async def test_a_proven_version_that_fails_later_is_not_taken_out():
     async with running() as stage:
         stage.endpoint().traffic = "v2"
@@ -923,6 +986,43 @@ async def test_a_drawing_whose_round_fails_is_rejected_and_acknowledged_and_the_
     }
 
 
+@pytest.mark.parametrize(("kind", "field"), [(GuessMade, "lead"), (GuessMissed, "why"), (DrawingAnswered, "lead")])
+async def test_a_drawing_of_which_something_cannot_be_written_is_rejected_and_acknowledged_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Event], field: str
+):
+    publish = Round._publish
+
+    def spoiled(one: Round, event: Event) -> Publish:
+        bad = isinstance(event, kind) and event.drawing_id == histories.named("bad")  # type: ignore[attr-defined]
+        return publish(one, event.model_copy(update={field: "\ud800"}) if bad else event)
+
+    monkeypatch.setattr(Round, "_publish", spoiled)
+    async with running("xgboost", "kmeans", settings=Settings(blend_deadline_ms=150, guess_budget_ms=600)) as stage:
+        stage.endpoint("kmeans").silent = True
+        handed = await stage.take(drawing("a", "ada"), drawing("bad", "bob"), drawing("b", "cem"))
+        await eventually(lambda: all(one.acked for one in handed))
+        stage.endpoint("kmeans").silent = False
+        await eventually(lambda: stage.router._clients[Answerer("kmeans")].state == WELL)
+        await stage.through(drawing("after"))
+
+    [rejected] = [event for event in stage.said if isinstance(event, MessageRejected)]
+    assert "surrogates not allowed" in rejected.error
+    assert rejected.source_offset == handed[1].record.offset
+    assert [one.acked for one in handed] == [1] * len(handed)
+    answered = {part.drawing_id for part in stage.answered()} - {histories.named("bad")}  # at the deadline, before the miss
+    assert answered == {histories.named(name) for name in ("a", "b", "after")}
+    assert not stage.router._taken
+
+
+async def test_an_endpoint_whose_error_no_event_can_hold_costs_its_own_guess_only():
+    async with running("xgboost", "kmeans", settings=Settings(guess_budget_ms=200)) as stage:
+        stage.endpoint("kmeans").down, stage.endpoint("kmeans").why = {"v1"}, "half of a letter: \ud800"
+        await stage.through(drawing())
+
+    assert not [event for event in stage.said if isinstance(event, MessageRejected)]
+    assert [part.missed for part in stage.answered()] == [{"kmeans": "half of a letter: \\ud800"}]
+
+
 @pytest.mark.parametrize("fails", ["_watch", "_heard"])
 async def test_what_fails_in_a_timer_and_is_no_drawings_fault_ends_the_router(monkeypatch: pytest.MonkeyPatch, fails: str):
     settings = Settings(blend_deadline_ms=150, guess_budget_ms=18_000) if fails == "_watch" else LONG
@@ -945,7 +1045,7 @@ async def test_what_fails_in_a_timer_and_is_no_drawings_fault_ends_the_router(mo
 async def test_a_send_that_fails_ends_the_router():
     stage = Stage(("xgboost",))
 
-    async def refused(events: Iterable[Event]) -> None:
+    async def refused(records: Sequence[UnsentRecord]) -> None:
         raise ConnectionError("no broker")
 
     stage.router = Router(LONG, Network(), stage.models, stage.endpoints.__getitem__, Players(), refused, ("xgboost",))

@@ -9,7 +9,7 @@ import pytest
 
 from api.folds.implausible import Implausible
 from api.folds.model_board import FOLDING, ModelBoard
-from api.play.frames import ModelChanged
+from api.folds.model_state import StateChange
 from contracts.events import (
     WINDOW_S,
     WINDOWS,
@@ -158,8 +158,11 @@ def test_titles_are_those_of_the_roster_whatever_the_log_says_and_the_logs_own_w
     called = {"title": "Nobody"}
     renamed = [event.model_copy(update=called) for event in (snapshot(1), published("1"), promoted("1"), promoted("1", "svm"))]
 
-    told = {state.model: state.title for state in board(*renamed).states()}
-    assert told == {model: ROSTER[model].title for model in MODELS} | {"svm": "Nobody"}
+    never_promoted = [published(version, "tree").model_copy(update={"title": f"Tree {version}"}) for version in ("1", "2")]
+
+    told = {state.model: state.title for state in board(*renamed, *never_promoted, scores("counted")).states()}
+    others = {"svm": "Nobody", "tree": "Tree 2", "counted": "counted"}
+    assert told == {model: ROSTER[model].title for model in MODELS} | others
 
 
 def test_players_are_told_of_versions_but_not_of_every_lesson():
@@ -238,7 +241,7 @@ def test_many_lessons_between_two_looks_are_told_as_one():
 # --- policy, candidates, endpoints, rest ---------------------------------------------------------------------------------
 
 
-def events_of(changes: list[ModelChanged]) -> list[tuple[str, str]]:
+def events_of(changes: list[StateChange]) -> list[tuple[str, str]]:
     return [(change.model, change.event) for change in changes]
 
 
