@@ -197,12 +197,8 @@ def credentials(place: KafkaAddress) -> Credentials | None:
     if mechanism == "OAUTHBEARER":
         return OAuthCredentials(oauth_cb=security["sasl_oauth_token_provider"], ssl_context=context)
     if mechanism:
-        return SASLCredentials(
-            username=security["sasl_plain_username"],
-            password=security["sasl_plain_password"],
-            ssl_context=context,
-            mechanism=mechanism,
-        )
+        user, password = security["sasl_plain_username"], security["sasl_plain_password"]
+        return SASLCredentials(username=user, password=password, ssl_context=context, mechanism=mechanism)
     return SSLCredentials(context) if context else None
 
 
@@ -308,12 +304,10 @@ class _Consumer(driver.Consumer):
 
     def _deliveries(self, place: TP, messages: Sequence[Message]) -> list[Delivery]:
         progress = self._progress.setdefault(place, OffsetTracker())
-        several: list[Delivery] = []
         for m in messages:
             progress.deliver(m.offset)
-            record = Record(m.topic, m.partition, m.offset, m.key, m.value, round(m.timestamp * 1000))
-            several.append(Delivery(record, partial(progress.acknowledge, m.offset)))
-        return several
+        records = (Record(m.topic, m.partition, m.offset, m.key, m.value, round(m.timestamp * 1000)) for m in messages)
+        return [Delivery(record, partial(progress.acknowledge, record.offset)) for record in records]
 
     def _gather(self, wait_ms: int) -> None:
         """Have the broker hold back what comes for so long from the next fetch on; 0: it answers with the first byte.
