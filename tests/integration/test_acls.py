@@ -56,7 +56,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
             text=True,
             check=True,
         )
-        assert "gamenight-api, gamenight-router, gamenight-learning, gamenight-trainer write their own topics" in said.stdout
+        assert (
+            "gamenight-api, gamenight-router, gamenight-learning, gamenight-trainer to write their own topics only"
+            in said.stdout
+        )
         yield settings
 
 
