@@ -17,6 +17,7 @@ from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.invoking import Invoking, Variant
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.servers import Server
+from deploy.local.sagemaker.upstream import Upstream
 
 SERVE = '''
 """A server that does what it is told, one request at a time, as many frameworks do."""
@@ -181,6 +182,25 @@ async def test_what_no_server_can_answer_is_a_model_error_and_the_next_request_i
 
     assert (failed.value.code, failed.value.status, failed.value.details["OriginalStatusCode"]) == ("ModelError", 424, 0)
     assert await stage.ask("bad", "hello") == "v1 hello"
+
+
+async def test_a_request_outlives_the_moment_in_which_a_killed_server_still_takes_connections(stage: Stage) -> None:
+    [server] = await stage.serve("killed")
+    alive, lost = server.upstream, 0
+
+    def lose(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal lost
+        lost += 1
+        writer.transport.abort()
+        if lost == 3:
+            server.upstream = alive
+
+    dying = await asyncio.start_server(lose, "127.0.0.1", 0)
+    async with dying:
+        server.upstream = Upstream(dying.sockets[0].getsockname()[1])
+        assert await stage.ask("killed", "hello") == "v1 hello"
+
+    assert lost >= 3
 
 
 async def test_an_endpoint_takes_so_many_at_once_and_the_others_do_not_feel_it(

@@ -15,11 +15,12 @@ from deploy.local.sagemaker import logs
 from deploy.local.sagemaker.errors import AwsError
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.servers import Server
-from deploy.local.sagemaker.upstream import UpstreamLost, UpstreamRefused
+from deploy.local.sagemaker.upstream import Upstream, UpstreamLost, UpstreamRefused
 
 TIMEOUT_S: Final = 60.0
 """How long a model may take; it is SageMaker's own limit."""
 _WAIT_S: Final = 10.0  # how long a request waits for a server that restarts: better late than lost
+_DYING_S: Final = 0.25  # a process that was killed still takes connections for a moment, and loses them
 _LOOK_S: Final = 0.25  # how often a waiting request looks at the table again, which an update may have changed
 _MOST_UNDER_WAY: Final = 256
 """The most requests to one endpoint at a time: an endpoint that hangs must not fill the proxy."""
@@ -108,7 +109,8 @@ class Invoking:
             self._under_way[endpoint] -= 1
 
     async def _answer(self, endpoint: str, target: str | None, handed: Mapping[str, str], body: bytes) -> Answered:
-        lost = 0
+        lost: tuple[Upstream, float] | None = None
+        """The server that died under the request, and when."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + _WAIT_S
         while True:
@@ -119,9 +121,10 @@ class Invoking:
                     raise AwsError("ModelNotReadyException", f"No server of variant {variant.name} is ready.", 429)
                 await variant.stir(_LOOK_S)
                 continue
+            upstream = server.upstream
             server.enter()  # there was no await since it was found ready, so an update cannot have ended it
             try:
-                response = await server.upstream.ask("POST", "/invocations", handed, body, TIMEOUT_S)
+                response = await upstream.ask("POST", "/invocations", handed, body, TIMEOUT_S)
             except TimeoutError as error:
                 told = "Your invocation timed out while waiting for a response from container primary."
                 raise self._model_error(endpoint, 0, told) from error
@@ -130,9 +133,11 @@ class Invoking:
                     raise AwsError("ModelNotReadyException", f"No server of variant {variant.name} is ready.", 429) from error
                 await asyncio.sleep(0.02)
             except UpstreamLost as error:  # it died under the request: ask again, unless the request kills every server
-                lost += 1
-                if lost > 1:
+                if lost is None:
+                    lost = upstream, clock()
+                elif upstream is not lost[0] or clock() > lost[1] + _DYING_S:
                     raise self._model_error(endpoint, 0, f"The container did not answer: {error}") from error
+                await asyncio.sleep(0.02)
             else:
                 if response.status >= 300:
                     raise self._model_error(endpoint, response.status, response.body.decode(errors="replace"))
