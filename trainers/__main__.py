@@ -286,4 +286,7 @@ class Trainer:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # threads may be in the middle of a request or an import, and Python's own end would wait for them

@@ -116,6 +116,15 @@ class Trainer:
                 pytest.fail(f"not: {what}\n{self._log.read_text()[-6000:]}")
         return found
 
+    def stop(self) -> None:
+        """End it as the supervisor does; it may have been killed before."""
+        self.process.terminate()
+        try:
+            status = self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"it does not end\n{self._log.read_text()[-6000:]}")
+        assert status in (0, -signal.SIGKILL)
+
     def answers(self) -> bool:
         """Whether it has seen to it that a base answers."""
         return "bases answer" in self._log.read_text()
@@ -128,8 +137,7 @@ def trainer(settings: Settings, mnist: Path, gate: str = OPEN_GATE) -> Iterator[
     try:
         running.until("a base that answers", running.answers)
         yield running
-        running.process.terminate()
-        assert running.process.wait(10) in (0, -signal.SIGKILL)
+        running.stop()
     finally:
         running.process.kill()
         running.process.wait()
