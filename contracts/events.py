@@ -68,6 +68,8 @@ class Event(BaseModel):
     """The field that orders the partition."""
     times: ClassVar[tuple[str, ...]] = ("at",)
     """The fields with times of the past, which are never after the record itself: see `contracts.records.read`."""
+    replaces: ClassVar[bool] = False
+    """Whether an event says all that the earlier ones of its key said: those that are still unsent need not be sent."""
 
     type: str
     at: Time = Field(default_factory=now)
@@ -556,6 +558,7 @@ class ScoresCounted(Event):
 
     topic: ClassVar[str] = "metrics.v1"
     key: ClassVar[str] = "score_key"
+    replaces: ClassVar[bool] = True
 
     type: Literal["ScoresCounted"] = "ScoresCounted"
     model: ModelName

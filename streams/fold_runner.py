@@ -6,6 +6,7 @@ again, and the ledger knows them.
 """
 
 import asyncio
+import math
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -18,10 +19,12 @@ from contracts.events import FoldAdvanced
 from contracts.ports import Partition, Record
 from streams.delivery import QUEUED, STEP, Delivery, take_gathered
 from streams.fold import Fold, LogBounds, advance, take_up
-from streams.ledger import Ledger
+from streams.ledger import Ledger, Outgoing
 from streams.progress import gaps, next_offset
 
 _log = structlog.get_logger()
+_REPLACED_S: Final = 1.0
+"""How long the events of a partition that later ones of their key replace, such as scores, wait for those at most."""
 _TELL_S: Final = 0.5
 """How often the runner publishes the progress of a fold that is made again."""
 
@@ -50,7 +53,7 @@ class FoldRunner:
         """
         self.fold = fold
         self.gathered: asyncio.Queue[Delivery | None] = asyncio.Queue(maxsize=QUEUED)
-        """None: a ledger was opened, and may have events to publish."""
+        """None: there may be events to publish, since a ledger was opened or some have waited long enough."""
         self._folder = folder
         self._send = send
         self._on_the_log = on_the_log
@@ -61,6 +64,9 @@ class FoldRunner:
         self._told: dict[int, float] = {}
         """The progress that was published last."""
         self._told_at = 0.0
+        self._replaced_at: dict[int, float] = {}
+        """When the events that later ones replace were last sent, by partition, on the monotonic clock."""
+        self._waking: asyncio.TimerHandle | None = None
         self._working = asyncio.Lock()
 
     def positions(self, first: Mapping[Partition, int], ends: Mapping[Partition, int], cluster: str) -> dict[Partition, int]:
@@ -85,8 +91,7 @@ class FoldRunner:
         if partition not in self._ledgers:
             ledger = take_up(self._folder / f"{partition}.sqlite", self.fold, partition, log)
             self._ledgers[partition] = ledger
-            if not self.gathered.full():
-                self.gathered.put_nowait(None)
+            self._wake()
         ledger = self._ledgers[partition]
         for topic, first in log.first.items():
             self._begun[topic, partition] = next_offset(ledger.offset(topic), first)
@@ -101,6 +106,7 @@ class FoldRunner:
                 ledger.close()
             self._begun.clear()
             self._told.clear()
+            self._replaced_at.clear()
             while not self.gathered.empty():
                 self.gathered.get_nowait()
 
@@ -161,7 +167,16 @@ class FoldRunner:
             await asyncio.gather(*pending)
 
     async def _publish(self) -> None:
-        sent = {ledger: unsent for ledger in self._ledgers.values() if (unsent := ledger.outgoing())}
+        """Send the events of the outboxes; those that later ones replace at once if none was sent lately, and else when due."""
+        now = time.monotonic()
+        sent: dict[Ledger, list[Outgoing]] = {}
+        for partition, ledger in self._ledgers.items():
+            due = now >= self._replaced_at.get(partition, -math.inf) + _REPLACED_S
+            unsent = ledger.outgoing(replaced=due)
+            if unsent:
+                sent[ledger] = unsent
+            if any(out.replaced for out in unsent):
+                self._replaced_at[partition] = now
         pending = [
             await self._send(out.topic, out.key, out.value, out.partition) for several in sent.values() for out in several
         ]
@@ -169,3 +184,19 @@ class FoldRunner:
             await asyncio.gather(*pending)
         for ledger, several in sent.items():
             ledger.sent(several)
+        self._wake_later()
+
+    def _wake_later(self) -> None:
+        """Have the events that wait be published when they are due, if nothing comes until then."""
+        if self._waking is not None:
+            self._waking.cancel()
+            self._waking = None
+        waiting = [self._replaced_at[partition] for partition, ledger in self._ledgers.items() if ledger.outgoing()]
+        if waiting:
+            wait_s = max(0.0, min(waiting) + _REPLACED_S - time.monotonic())
+            self._waking = asyncio.get_running_loop().call_later(wait_s, self._wake)
+
+    def _wake(self) -> None:
+        """Let `run` publish although nothing has come; where something has, it does so anyway."""
+        if not self.gathered.full():
+            self.gathered.put_nowait(None)

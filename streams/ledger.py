@@ -6,8 +6,9 @@ back with the cells, and the log is read again from there.
 """
 
 import hashlib
+import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,8 @@ class Outgoing:
     partition: int | None
     key: bytes
     value: bytes
+    replaced: bool = False
+    """Whether a later record of its key takes its place while it is unsent: see `contracts.events.Event.replaces`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +228,10 @@ class Ledger:
                 "INSERT OR REPLACE INTO offsets VALUES (?, ?)", [(topic, self._offsets[topic]) for topic in self._moved]
             )
             posted = [_outgoing(number, event) for number, event in enumerate(self._posted, self._last_id + 1)]
+            again = {(o.topic, o.key) for o in posted if o.replaced}
+            outdated = {o.id for o in self._unsent if o.replaced and (o.topic, o.key) in again} if again else set()
+            if outdated:
+                self._remove(outdated)
             if posted:
                 self._db.executemany(
                     "INSERT INTO outbox VALUES (?, ?, ?, ?, ?)", [(o.id, o.topic, o.partition, o.key, o.value) for o in posted]
@@ -233,7 +240,7 @@ class Ledger:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-        self._unsent += posted
+        self._unsent = [waiting for waiting in self._unsent if waiting.id not in outdated] + posted
         self._last_id += len(posted)
 
     def _write_cells(self) -> None:
@@ -246,16 +253,26 @@ class Ledger:
 
     # --- outbox
 
-    def outgoing(self) -> list[Outgoing]:
-        """Return the committed events that are not known to be published, in order."""
-        return list(self._unsent)
+    def outgoing(self, replaced: bool = True) -> list[Outgoing]:
+        """Return the committed events that are not known to be published, in order.
+
+        Args:
+            replaced: Whether to include those that a later one of their key may still replace.
+        """
+        return [waiting for waiting in self._unsent if replaced or not waiting.replaced]
 
     def sent(self, outgoing: Sequence[Outgoing]) -> None:
         """Remove events that the broker has acknowledged from the outbox, if the ledger is still ours."""
         if outgoing:
-            last = outgoing[-1].id
-            self._db.execute("DELETE FROM outbox WHERE id <= ? AND (SELECT epoch FROM owner) = ?", (last, self._epoch))
-            self._unsent = [waiting for waiting in self._unsent if waiting.id > last]
+            sent = {one.id for one in outgoing}
+            self._remove(sent)
+            self._unsent = [waiting for waiting in self._unsent if waiting.id not in sent]
+
+    def _remove(self, ids: Collection[int]) -> None:
+        self._db.execute(
+            "DELETE FROM outbox WHERE id IN (SELECT value FROM json_each(?)) AND (SELECT epoch FROM owner) = ?",
+            (json.dumps(list(ids)), self._epoch),
+        )
 
     # --- the whole
 
@@ -276,4 +293,4 @@ def _outgoing(number: int, event: Event) -> Outgoing:
     value = event.record_value()
     if len(value) > MAX_EVENT:
         raise TooLarge(f"a {event.type} of {len(value)} bytes: an event has at most {MAX_EVENT}")
-    return Outgoing(number, event.topic, event.partition(), event.record_key(), value)
+    return Outgoing(number, event.topic, event.partition(), event.record_key(), value, event.replaces)

@@ -11,6 +11,8 @@ from uuid import UUID, uuid5
 import numpy as np
 
 from contracts.events import (
+    DIGITS,
+    LATENCY_BUCKETS_MS,
     NAMESPACE,
     AnswerGuess,
     CommandSettled,
@@ -26,6 +28,7 @@ from contracts.events import (
     LessonTaught,
     ModelPromoted,
     ModelPublished,
+    ScoresCounted,
     ShownGuess,
     SnapshotTaken,
     variant_of,
@@ -239,6 +242,16 @@ def folded(
             said += fold.apply(cells, event, Origin(0, offset, len(event.record_value())))
         said += fold.settle(cells, 0)
     return said
+
+
+def scores(model: str, n: int, source: int = 0) -> ScoresCounted:
+    """The total of a model's only version, all of it right: sevens."""
+    confusion = [0] * DIGITS * DIGITS
+    confusion[7 * DIGITS + 7] = n
+    latency = [n] + [0] * len(LATENCY_BUCKETS_MS)
+    return ScoresCounted(
+        model=model, version="1", window=None, source=source, n=n, correct=n, confusion=confusion, latency=latency
+    )
 
 
 class Quiet:

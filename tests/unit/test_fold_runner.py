@@ -1,17 +1,18 @@
 """What a fold's runner decides by itself; the rest is tested on a real broker."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
-from contracts.ports import Record
+from contracts.events import DrawingSubmitted, Event, ScoresCounted, decode
+from contracts.ports import Cells, Origin, Record
 from streams.delivery import Delivery
 from streams.fold import LogBounds
 from streams.fold_runner import FoldRunner, RecordsPassedOver
 from streams.ledger import Ledger
-from tests.histories import Quiet, drawing
+from tests.histories import Quiet, drawing, scores
 
 
 async def said(topic: str, key: bytes, value: bytes, partition: int | None) -> asyncio.Future[object]:
@@ -74,3 +75,113 @@ async def test_each_partition_is_read_from_where_its_ledger_stands_and_others_ar
     assert again.positions(first, ends, "c") == {("drawings.v1", 0): 7, ("drawings.v1", 2): 3}
 
     await again.release()
+
+
+class Counting(Quiet):
+    """A fold that counts what it has folded, says a drawing for each, and the count once a step."""
+
+    def __init__(self) -> None:
+        super().__init__("drawings.v1")
+        self.n = 0
+
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+        self.n += 1
+        return [drawing(f"after {self.n}")]
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        return [scores("river", self.n)]
+
+
+class Heard:
+    """Runs a fold that counts, and remembers what it sends."""
+
+    def __init__(self, folder: Path) -> None:
+        self.told: list[Event] = []
+        self.runner = FoldRunner(Counting(), folder, self._tell, self._look)
+        self.ledger = self.runner.take_up(0, LogBounds("c", {"drawings.v1": 0}, {"drawings.v1": 50}))
+        self.next = 0
+
+    async def fold(self, n: int) -> None:
+        """Fold records, each in a step of its own."""
+        for _ in range(n):
+            done = asyncio.Event()
+            record = Record("drawings.v1", 0, self.next, b"k", drawing().record_value(), 0)
+            self.runner.gathered.put_nowait(Delivery(record, done.set))
+            self.next += 1
+            await asyncio.wait_for(done.wait(), 30)
+
+    @property
+    def counts(self) -> list[int]:
+        """The counts that were sent."""
+        return [event.n for event in self.told if isinstance(event, ScoresCounted)]
+
+    @property
+    def drawings(self) -> int:
+        """How many drawings were sent."""
+        return sum(isinstance(event, DrawingSubmitted) for event in self.told)
+
+    async def _tell(self, topic: str, key: bytes, value: bytes, partition: int | None) -> asyncio.Future[object]:
+        self.told.append(decode(topic, value))
+        return await said(topic, key, value, partition)
+
+    async def _look(self, topic: str, partition: int, first: int) -> int | None:
+        return first
+
+
+async def test_the_first_counts_are_sent_at_once_and_then_the_newest_when_they_are_due(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("streams.fold_runner._REPLACED_S", 3600.0)
+    heard = Heard(tmp_path)
+    running = asyncio.create_task(heard.runner.run())
+    await heard.fold(5)
+    assert heard.counts == [1]
+    assert heard.drawings == 5, "what nothing replaces waits for nothing"
+    assert len(heard.ledger.outgoing()) == 1
+
+    monkeypatch.setattr("streams.fold_runner._REPLACED_S", 0.0)
+    await heard.fold(1)
+
+    running.cancel()
+    assert heard.counts == [1, 6]
+    assert heard.ledger.outgoing() == []
+    await heard.runner.release()
+
+
+async def test_counts_that_are_due_are_sent_though_nothing_more_comes(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("streams.fold_runner._REPLACED_S", 0.2)
+    heard = Heard(tmp_path)
+    running = asyncio.create_task(heard.runner.run())
+    await heard.fold(3)
+    async with asyncio.timeout(30):
+        while heard.counts[-1] < 3 or heard.ledger.outgoing():
+            await asyncio.sleep(0.01)
+
+    running.cancel()
+    await heard.runner.release()
+
+
+async def test_counts_that_waited_when_a_partition_was_given_up_are_sent_by_its_next_owner(tmp_path: Path):
+    told: list[int] = []
+
+    async def tell(topic: str, key: bytes, value: bytes, partition: int | None) -> asyncio.Future[object]:
+        if isinstance(event := decode(topic, value), ScoresCounted):
+            told.append(event.n)
+        return await said(topic, key, value, partition)
+
+    async def look(topic: str, partition: int, first: int) -> int | None:
+        return first
+
+    bounds = LogBounds("c", {"drawings.v1": 0}, {"drawings.v1": 50})
+    before = Ledger(tmp_path / "0.sqlite")
+    with before.step():
+        before.post([scores("river", 3)])
+    before.close()
+    folding = FoldRunner(Quiet("drawings.v1"), tmp_path, tell, look)
+    folding.take_up(0, bounds)
+    running = asyncio.create_task(folding.run())
+    async with asyncio.timeout(30):
+        while not told:
+            await asyncio.sleep(0.01)
+
+    running.cancel()
+    await folding.release()
+    assert told == [3]

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, decode, now
+from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, ScoresCounted, decode, now
 from contracts.ports import Cells, Origin, Record
 from streams.fold import Fold, LogBounds, advance, begin, take_up
 from streams.learner import Learner
-from streams.ledger import Ledger, LedgerTaken
+from streams.ledger import Ledger, LedgerTaken, Outgoing
 from streams.online_base import load_base
-from tests.histories import drawing, guess
+from tests.histories import drawing, guess, scores
 
 
 @pytest.fixture
@@ -27,6 +27,12 @@ def ledger(path: Path) -> Iterator[Ledger]:
     ledger = Ledger(path)
     yield ledger
     ledger.close()
+
+
+def counts(outgoing: Iterable[Outgoing]) -> list[int | None]:
+    """The count of each ScoresCounted; None for any other event."""
+    events = [decode(out.topic, out.value) for out in outgoing]
+    return [event.n if isinstance(event, ScoresCounted) else None for event in events]
 
 
 class Echo:
@@ -145,6 +151,46 @@ def test_the_outbox_is_sent_again_until_it_is_known_to_be_sent(ledger: Ledger, p
     third = Ledger(path)
     assert third.outgoing() == []
     third.close()
+
+
+def test_counts_that_newer_ones_replace_leave_the_outbox_and_nothing_else_does(ledger: Ledger, path: Path):
+    with ledger.step():
+        ledger.post([drawing("d1"), scores("river", n=1), scores("kmeans", n=1)])
+    with ledger.step():
+        ledger.post([drawing("d1"), scores("river", n=2)])
+    again = Ledger(path)
+
+    for one in (ledger, again):
+        assert counts(one.outgoing()) == [None, 1, None, 2]
+    again.close()
+
+
+def test_what_waits_for_newer_counts_stays_while_the_rest_is_sent(ledger: Ledger, path: Path):
+    with ledger.step():
+        ledger.post([scores("river", n=1), drawing("d1")])
+    with ledger.step():
+        ledger.post([scores("kmeans", n=1), drawing("d2")])
+    at_once = ledger.outgoing(replaced=False)
+    assert [out.topic for out in at_once] == ["drawings.v1", "drawings.v1"]
+
+    ledger.sent(at_once)
+
+    again = Ledger(path)
+    assert [out.topic for out in again.outgoing()] == [out.topic for out in ledger.outgoing()] == ["metrics.v1", "metrics.v1"]
+    again.close()
+
+
+def test_a_step_that_fails_takes_no_counts_out_of_the_outbox(ledger: Ledger, path: Path):
+    with ledger.step():
+        ledger.post([scores("river", n=1)])
+    Ledger(path).close()  # it has taken the partition over
+
+    with pytest.raises(LedgerTaken), ledger.step():
+        ledger.post([scores("river", n=2)])
+
+    again = Ledger(path)
+    assert counts(again.outgoing()) == [1]
+    again.close()
 
 
 def test_the_digest_is_of_the_cells_and_not_of_their_history(tmp_path: Path):
