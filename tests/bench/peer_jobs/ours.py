@@ -64,7 +64,7 @@ class Counting:
     sources = (CORRECTIONS,)
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Nothing is kept in memory."""
+        """Do nothing: nothing is kept in memory."""
         return ()
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
@@ -75,7 +75,7 @@ class Counting:
         return [Counted(**said)]
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Nothing is kept in memory."""
+        """Do nothing: nothing is kept in memory."""
         return ()
 
     def close(self, partition: int) -> None:
