@@ -1,1 +1,1 @@
-"""The door: sockets for players and watchers, HTTP for operators and app developers."""
+"""Lets people into the game: sockets for players and watchers, HTTP for operators and app developers."""

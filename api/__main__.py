@@ -1,4 +1,4 @@
-"""``python -m api``: the API as a process."""
+"""``python -m api`` runs the API as a process."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ GRACE_S = 1
 
 
 MAX_CONNECTIONS = 2 * MAX_SOCKETS
-"""Connections of all kinds, from all addresses; a request on one more is refused with 503."""
+"""Connections of all kinds, from all addresses; a request on a further connection is refused with 503."""
 
 
 def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
@@ -51,7 +51,7 @@ def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
 
 
 def main() -> None:
-    """Serve until told to stop; then flush what was published."""
+    """Serve until told to stop; then flush the published events."""
     settings = Settings.load(secrets=(*KAFKA_SECRETS, *GAME_SECRETS))
     configure(settings, "api")
     try:

@@ -45,11 +45,11 @@ from contracts.ports import Bus
 from contracts.settings import Settings
 
 MAX_SOCKETS = 2000
-"""How many sockets may be open, of all kinds; one more is refused with 503."""
+"""How many sockets may be open, of all kinds; a further socket is refused with 503."""
 MAX_BODY = 65_536
 """The size of the largest body that a route accepts, in bytes, unless the route says otherwise."""
 READY_S = 30.0
-"""How many seconds a start may take to read what players need from the bus; it takes one unless the broker is slow."""
+"""How many seconds a start may take to read what players need from the bus; it takes one second unless the broker is slow."""
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +59,7 @@ class NotReady(RuntimeError):
 
 
 def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable[[], float] = time.monotonic) -> FastAPI:
-    """Build the API on a bus. Nothing runs before the app is started; whoever opened the bus closes it.
+    """Build the API on a bus. Nothing runs before the app is started; the caller, who opened the bus, closes it.
 
     Args:
         settings: Must have a `seat_secret`.
@@ -68,7 +68,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
         clock: Monotonic, in seconds.
 
     Raises:
-        ValueError: If there is no secret to sign seats with.
+        ValueError: If the settings have no secret to sign seats with.
     """
     if not settings.seat_secret:
         raise ValueError("no seat secret: `gamenight up` makes one, or set GAMENIGHT_SEAT_SECRET")
@@ -89,7 +89,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         relay.start()
         deadline = clock() + READY_S
-        while not relay.ready:  # before that, players would see models other than those that answer
+        while not relay.ready:  # before that, players would see other models than those that answer
             if clock() > deadline:
                 relay.stop()
                 raise NotReady(f"the bus was not read within {READY_S:.0f} s: {relay.trouble or 'too much is on it'}")

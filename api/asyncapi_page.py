@@ -1,6 +1,6 @@
 """Renders the AsyncAPI document as a page without scripts or outside resources (all ways).
 
-AsyncAPI's own component compiles schemas with eval when it is loaded, which no page here may: see decision 0001.
+AsyncAPI's own component compiles schemas with eval when it is loaded, which no page here may do: see decision 0001.
 """
 
 import json

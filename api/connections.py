@@ -1,6 +1,6 @@
-"""HTTP connections with limits on heads, bodies and times, which deliver a refusal before they are cut (all ways).
+"""Serves HTTP connections with limits on heads, bodies and times, and delivers a refusal before it cuts one (all ways).
 
-`HttpProtocol` extends uvicorn's over httptools, which takes heads of any size and waits for ever for a request.
+`HttpProtocol` extends uvicorn's over httptools, which accepts heads of any size and waits for ever for a request.
 """
 
 import asyncio
@@ -17,26 +17,26 @@ from api.apps.predict_request import MAX_BODY
 from api.limits import address_of
 
 MAX_URL: Final = 8192
-"""Bytes of a request's target."""
+"""The most bytes of a request's target."""
 MAX_HEAD: Final = 16_384
-"""Bytes of a request's head, and of what follows a body in chunks."""
+"""The most bytes of a request's head, and of the trailer after a body in chunks."""
 MAX_FIELD: Final = 8000
-"""Bytes of one header; the socket's own parser takes lines of 8,192."""
+"""The most bytes of a header; the socket's own parser takes lines of 8,192."""
 MAX_FIELDS: Final = 64
 MAX_WIRE: Final = 2 * MAX_BODY
-"""Bytes of a body on the wire; routes take less."""
+"""The most bytes of a body on the wire; routes take less."""
 MAX_PIPELINED: Final = 16
-"""Requests that may come before the first is answered."""
+"""How many requests may come before the first is answered."""
 HEAD_S: Final = 10.0
-"""How long a head may take to come, from the connection's beginning or from its first byte, in seconds."""
+"""How long a head may take to come, in seconds, counted from the connection's beginning or from the head's first byte."""
 REQUEST_S: Final = 15.0
 """How long a body may take to come, in seconds."""
 READ_S: Final = 20.0
 """How long an answer may stay unread, in seconds."""
 CLOSE_S: Final = 1.0
-"""How long the connection is still read after a refusal, so that the refusal arrives, in seconds."""
+"""How long the connection is still read after a refusal, in seconds, so that the refusal arrives."""
 MAX_UNHEARD: Final = 32 << 20
-"""Bytes that are read and dropped in that time."""
+"""The most bytes that are read and dropped within `CLOSE_S`."""
 
 log = structlog.get_logger(__name__)
 
@@ -45,13 +45,13 @@ class ConnectionCounts:
     """Counts the HTTP connections of a process by address. A connection that becomes a socket no longer counts."""
 
     def __init__(self, most: int, trusted_proxies: str) -> None:
-        """Let each address hold ``most`` connections, 0: any number; a trusted proxy's are not counted."""
+        """Let each address hold ``most`` connections, or any number if it is 0; trusted proxies may hold any number too."""
         self._most = most or inf
         self._proxies = ProxyHeadersMiddleware(_nobody, trusted_proxies).trusted_hosts
         self._open: Counter[str] = Counter()
 
     def enter(self, host: str) -> bool:
-        """Count a connection; returns whether there was room."""
+        """Count a connection, and return True, unless its address has as many as it may hold."""
         address = address_of(host)
         if self._open[address] >= self._most and host not in self._proxies:
             return False
@@ -59,7 +59,7 @@ class ConnectionCounts:
         return True
 
     def leave(self, host: str) -> None:
-        """Stop counting a connection."""
+        """Stop counting a connection that has ended."""
         address = address_of(host)
         self._open[address] -= 1
         if self._open[address] <= 0:
@@ -67,7 +67,7 @@ class ConnectionCounts:
 
 
 async def _nobody(*_: Any) -> None:
-    """Answer nothing; it stands for the app of a refused connection."""
+    """Answer nothing: uvicorn's middleware needs some app, and is used here only to read the trusted proxies."""
 
 
 class _Refused(Exception):
@@ -75,7 +75,7 @@ class _Refused(Exception):
 
 
 class _Politely:
-    """The transport that an answer gets: if the request is not over yet, closing it reads on for a moment first."""
+    """The transport of an answer that may come before its request has ended: closing it then reads on for a moment first."""
 
     def __init__(self, protocol: "HttpProtocol") -> None:
         self._protocol = protocol
@@ -87,7 +87,7 @@ class _Politely:
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with limits."""
+    """uvicorn's HTTP protocol, with limits."""
 
     def __init__(self, crowd: ConnectionCounts, *args: Any, **kwargs: Any) -> None:
         """Count the connection in ``crowd``; the other arguments are uvicorn's."""
@@ -107,7 +107,7 @@ class HttpProtocol(HttpToolsProtocol):
     # --- the connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, if the address may have another connection."""
+        """Begin a connection, or refuse it if its address has too many."""
         super().connection_made(transport)
         host = self.client[0] if self.client else ""
         if self._crowd.enter(host):
@@ -117,7 +117,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.refuse(429, "too many connections from your address: use one again, or close one")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Release everything."""
+        """Release everything that the connection held."""
         self._leave()
         super().connection_lost(exc)
 
@@ -133,30 +133,30 @@ class HttpProtocol(HttpToolsProtocol):
             self._crowd.leave(self._host)
             self._host = None
 
-    # --- what comes
+    # --- requests
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes. After a refusal they are read and forgotten."""
+        """Parse received bytes; after a refusal they are read and dropped."""
         if self._parted:
             self._wire += len(data)
             if self._wire > MAX_UNHEARD:
                 self.transport.abort()
             return
         if self._whole and not self._heading and self._deadline is None:
-            self._await(HEAD_S)  # empty lines before a request are no request
+            self._await(HEAD_S)  # empty lines do not count as the beginning of a request
         elif not self._heading:
             self._wire += len(data)
         self._begun = False
         super().data_received(data)
         if self._heading and not self._begun:
-            self._wire += len(data)  # the parser buffers an incomplete header without any callback
+            self._wire += len(data)  # counted here, since the parser buffers an incomplete header without a callback
             if self._wire > MAX_HEAD:
                 self.refuse(431, f"a request's head has at most {MAX_HEAD} bytes")
         elif not self._whole and self._wire > MAX_WIRE:
             self.refuse(413, f"a request has at most {MAX_BODY} bytes")
 
     def on_message_begin(self) -> None:
-        """Begin a request."""
+        """Note that a request begins."""
         super().on_message_begin()
         self._heading, self._whole, self._begun = True, False, True
         self._head = self._fields = self._wire = 0
@@ -164,13 +164,13 @@ class HttpProtocol(HttpToolsProtocol):
             self._await(HEAD_S)
 
     def on_url(self, url: bytes) -> None:
-        """Take a part of the target."""
+        """Add a part of the target."""
         super().on_url(url)
         if len(self.url) > MAX_URL:
             self._stop(414, f"an address here has at most {MAX_URL} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, before the body or after its last chunk."""
+        """Add a header, from before the body or from after its last chunk."""
         self._head += len(name) + len(value) + 4
         self._fields += 1
         if self._fields > MAX_FIELDS or self._head > MAX_HEAD or len(name) + len(value) > MAX_FIELD:
@@ -179,7 +179,7 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Hand the request to the app, which may answer before the body is here: then the connection ends with the answer."""
+        """Hand the request to the app; if it answers before the whole body is here, the connection ends with the answer."""
         self._heading, before = False, self.cycle
         self._wire = 0
         version = self.parser.get_http_version()
@@ -203,14 +203,14 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = self._keeps
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, unless this connection is at its end."""
+        """Wait for the next request, unless the connection is to end."""
         if not self._parted:
             super().on_response_complete()
 
-    # --- time
+    # --- timers
 
     def pause_writing(self) -> None:
-        """Give a peer that does not read a while to do so."""
+        """Give a peer that does not read `READ_S` seconds to read."""
         super().pause_writing()
         self._stalled = self._stalled or self.loop.call_later(READ_S, self.transport.abort)
 
@@ -222,7 +222,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._stalled = None
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close the connection: no further request came."""
+        """Close the connection, since no further request came in time."""
         super().timeout_keep_alive_handler()
         self.loop.call_later(CLOSE_S, self.transport.abort)
 
@@ -246,7 +246,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.refuse(*self._answer)
 
     def refuse(self, status: int, why: str) -> None:
-        """Answer with the reason, unless another answer is on its way already, and end the connection."""
+        """Answer with the reason, unless another answer is already on its way, and end the connection."""
         if self._parted or self.transport.is_closing():
             return
         log.warning("request refused", status=status, why=why, by=self.client[0] if self.client else "")
@@ -268,7 +268,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.part()
 
     def part(self) -> None:
-        """Close once the answer has arrived: unread bytes would make the kernel reset the connection."""
+        """Read on until the answer has arrived, then close: unread bytes would make the kernel reset the connection."""
         if self._parted:
             return
         self._await(None)

@@ -1,4 +1,4 @@
-"""Checks every request and socket before anything of it is read: its host, and how often its address asks (all ways)."""
+"""Checks every request and socket before its content is read: its host, and how often its address asks (all ways)."""
 
 import ipaddress
 import math
@@ -34,10 +34,11 @@ class Guard:
         """Wrap an app.
 
         Args:
-            app: Gets what is not refused, and finds the `Guest` of a socket with `guest_of`.
-            hosts: Names under which the game is reached, besides the address of each connection; ``*.name``: all below a name.
+            app: The app that gets the admitted requests, and finds the `Guest` of a socket with `guest_of`.
+            hosts: Names under which the game is reached, besides the address of each connection; ``*.name`` stands for all
+                names below a name.
             limits: How much each address may still do.
-            operators: Knows operators, whose sockets have no limits.
+            operators: Recognizes operators, whose sockets have no limits.
             clock: Monotonic, in seconds.
         """
         self._app = app

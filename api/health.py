@@ -36,15 +36,15 @@ from contracts.ports import Record
 ACKNOWLEDGED_S: Final = 0.5
 """How long the broker may take to acknowledge a probe."""
 WITHIN_S: Final = 0.7
-"""How long the answers may take, the acknowledgement included."""
+"""How many seconds the answers may take, including the acknowledgement."""
 OLDEST_S: Final = 1.0
 """The greatest age of the answers that a verdict is based on."""
 CACHED_S: Final = 0.2
-"""How long a verdict is reused, and how long a player's answered drawing proves that its partition works."""
+"""For how many seconds a verdict is reused, and a player's answered drawing proves that its partition works."""
 PAGES_S: Final = 0.9
 """How long a verdict is reused for pages, many of which may be open all day, unless its oldest answer is too old."""
 SOON_S: Final = 0.15
-"""All probes are answered within this time, unless something is missing."""
+"""The seconds within which all probes are answered, unless something is missing."""
 LEARNED_S: Final = 0.7
 """How long an answer to a probe of corrections counts: each such probe leaves two small records for good."""
 HELD_UP: Final = f"it is held up: a check takes it more than {OLDEST_S:.0f} s, and older answers do not count"
@@ -52,9 +52,9 @@ HELD_UP: Final = f"it is held up: a check takes it more than {OLDEST_S:.0f} s, a
 
 _SEVEN = [[[90.0, 80.0], [190.0, 80.0], [130.0, 220.0]]]
 _JOINER: Final = "joiner"
-"""The stage that reads corrections first; it answers for its process when the whole way is not probed."""
+"""The stage that reads corrections first; it answers for its process if a probe does not go the whole way."""
 _WORKER: Final = "the learning worker is down, starting or behind"
-_REMEMBERED = 1000  # players' drawings that not all models have answered yet
+_REMEMBERED = 1000  # players' drawings that some models have not answered yet
 
 
 @dataclass(slots=True)
@@ -62,9 +62,9 @@ class _Questions:
     """The probes that are sent to one partition."""
 
     drawing: Probe | None = None
-    """None: a player's drawing has shown that models answer."""
+    """The probe of a drawing; None: a player's drawing has shown that models answer."""
     correction: Probe | None = None
-    """None: it is known that corrections are read here."""
+    """The probe of a correction; None: it is known that corrections are read here."""
 
     def probes(self) -> list[Probe]:
         """Return the probes that are under way."""
@@ -83,7 +83,7 @@ class _Questions:
 
 
 class Health:
-    """Sends probes as players send drawings and corrections, when somebody asks for the health and no player just played.
+    """Checks the game's health with probes like players' drawings and corrections, unless players have just shown it.
 
     Each check probes on every partition whether a drawing is answered and whether corrections are read. A probe that goes the
     whole way of a correction leaves records for good, so each check sends it on one partition, in turn, and on those that gave
@@ -93,11 +93,11 @@ class Health:
     takes: ClassVar[tuple[type[Event], ...]] = (GuessMade, GuessMissed, CorrectionReceipt, ReceiptProbed)
 
     def __init__(self, probes: Probes, board: ModelBoard, relay: Relay, clock: Callable[[], float]) -> None:
-        """Join the parts.
+        """Keep the parts that the check needs.
 
         Args:
             probes: Sends probes.
-            board: Knows which models are to answer, and which learner is not up to date yet.
+            board: Knows which models should answer, and which learner is not up to date yet.
             relay: Knows what is wrong with this process's own reading of the bus.
             clock: Monotonic, in seconds.
         """
@@ -108,14 +108,14 @@ class Health:
         self._players = one_of_each_partition()
         self._turn = 0
         self._silent = False
-        """Whether an answer was missing the last time."""
+        """Whether an answer was missing at the last check."""
         self._unlearned: set[int] = set()
-        """Partitions whose corrections were not learned, or not read, the last time that was asked."""
+        """The partitions whose corrections were not learned, or not read, when that was last probed."""
         self._open: set[UUID] = set()
         """The ids of the probes that are under way."""
         self._answers: FIFOCache[UUID, set[str]] = FIFOCache(_REMEMBERED)
         self._answered_at: dict[int, float] = {}
-        """By partition, when a player's drawing was last answered by all."""
+        """By partition, when a player's drawing was last answered by all models."""
         self._learned_at: dict[int, dict[str, float]] = {partition: {} for partition in range(PLAYER_PARTITIONS)}
         """By partition and stage, when a correction was last learned."""
         self._why: dict[str, str] = {}
@@ -124,10 +124,10 @@ class Health:
         self._found_at = -inf
         self._asking: asyncio.Task[Verdict] | None = None
 
-    # --- what comes off the bus
+    # --- events from the bus
 
     def apply(self, event: GuessMade | GuessMissed | CorrectionReceipt | ReceiptProbed) -> None:
-        """Apply an event from the bus: what players' drawings and corrections show need not be probed."""
+        """Apply an event from the bus: a check need not probe what players' drawings and corrections have just shown."""
         match event:
             case GuessMade():
                 self._guessed(event)
@@ -155,7 +155,7 @@ class Health:
             del self._answers[guess.drawing_id]
             self._answered_at[partition_of_player(guess.player_id)] = self._clock()
 
-    # --- the question
+    # --- the check
 
     async def check(self, fresh_s: float = CACHED_S) -> Verdict:
         """Return the game's health within `WITHIN_S`, from answers that are no older than `OLDEST_S`.
@@ -189,7 +189,7 @@ class Health:
         began = self._clock()
         if wrong := self._relay.trouble:
             return Verdict(Status.UNAVAILABLE, {"kafka": wrong}, began)
-        if self._unacknowledged:  # more probes would only wait behind these
+        if self._unacknowledged:  # more probes would only wait behind those
             await asyncio.wait(self._unacknowledged, timeout=CACHED_S)
             if not self._acknowledged():
                 return Verdict(Status.UNAVAILABLE, {"kafka": "it still does not acknowledge anything: is it up?"}, began)
@@ -208,7 +208,7 @@ class Health:
             return self._judge(questions, min(began, known_at, learned_at if learned_at is not None else began))
 
     async def _complete(self, questions: Mapping[int, _Questions], began: float, within_s: float) -> bool:
-        """Wait for the answers; return whether all are there."""
+        """Wait for the answers; return whether all have come."""
         try:
             async with asyncio.timeout(max(0.0, within_s - (self._clock() - began))):
                 for one in questions.values():
@@ -222,8 +222,8 @@ class Health:
         """Send the probes, by partition; skip what is known from a moment ago, unless an answer was missing the last time.
 
         Returns:
-            The questions; since when it is known that corrections are learned, None where that is asked; and since when
-            all else is that is not asked, infinity where nothing is.
+            The questions; since when it is known that corrections are learned, None if that is probed now; and since when
+            everything else that is not probed now is known, infinity if all of it is probed.
         """
         others = [place % PLAYER_PARTITIONS for place in range(self._turn + 1, self._turn + 1 + PLAYER_PARTITIONS)]
         self._turn = next((place for place in others if place not in self._unlearned), others[0])
@@ -267,14 +267,14 @@ class Health:
         return asked.enter_context(self._probes.ask(question, LEARNERS if whole else (_JOINER,)))
 
     def _identity(self, asked: ExitStack) -> UUID:
-        """Make a probe's id, which is remembered while the probe is under way."""
+        """Make an id for a probe, and remember it while the probe is under way."""
         identity = uuid4()
         self._open.add(identity)
         asked.callback(self._open.discard, identity)
         return identity
 
     async def _refused(self, questions: Iterable[_Questions], began: float) -> str | None:
-        """Wait until the bus has acknowledged what a look asks that ``began`` then; why it does not take it, or None."""
+        """Wait until the bus has acknowledged the probes of a check that ``began`` then; return why it refuses one, or None."""
         put = [probe.kept for one in questions for probe in one.probes()]
         if not put:
             return None

@@ -1,4 +1,4 @@
-"""Limits what a stranger may ask for, by address, by player and by socket (all ways). Pure: times and ids are passed in.
+"""Limits how much a stranger may ask for, by address, by player and by socket (all ways). Pure: times and ids are passed in.
 
 Each process counts for itself, so N processes behind one address let through N times as much.
 """
@@ -16,38 +16,38 @@ from contracts.events import MAX_CORRECTIONS
 from contracts.settings import Settings
 
 MAX_ADDRESSES: Final = 4096
-"""How many addresses are remembered; the one that was silent longest is forgotten."""
+"""How many addresses are remembered; the address that was silent longest is forgotten."""
 REQUESTS_S: Final = 3
 """How many seconds' worth of requests may come at once: a page needs many."""
 DRAWINGS_S: Final = 1
 """How many seconds' worth of drawings and frames may come at once: a player waits for each answer."""
 FOR_FINISHED: Final = 0.5
-"""The share of what an address may draw at once that is kept for finished drawings: if many play behind one address, each sees
-fewer previews, and nobody waits for guesses."""
+"""The share of an address's drawings at once that is kept for finished drawings: if many people play behind one address,
+each sees fewer previews, and nobody waits for guesses."""
 FRAMES_A_DRAWING: Final = 15
-"""Frames of all kinds that an address may send for each drawing that it may send."""
+"""How many frames of all kinds an address may send for each drawing that it may send."""
 CORRECTIONS_S: Final = 3600
 """How many seconds' worth of corrections may come at once: a whole class may play together."""
 PLAYER_CORRECTIONS_S: Final = 60
-"""The same for one player."""
+"""How many seconds' worth of corrections a player may send at once."""
 MOST_STROKES: Final = 160_000
-"""Bytes on the log of the largest drawing that a frame can hold: JSON writes ``1e14`` at length."""
+"""The bytes on the log of the largest drawing that a frame can hold: JSON writes ``1e14`` at length."""
 BESIDE_STROKES: Final = 7_000
-"""Bytes of the rest of an example, and of its lessons: features twice, guesses twice, ids."""
+"""The bytes of an example besides its strokes, and of its lessons: features twice, guesses twice, ids."""
 OF_A_CORRECTION: Final = 90
-"""Bytes of each earlier correction of the drawing, since an example has all labels."""
+"""The bytes that each earlier correction of the drawing adds, since an example has all labels."""
 
 
 class RequestRefused(ValueError):
-    """What somebody asks for is not done, and they are told so."""
+    """A request is refused, and the person who sent it is told why."""
 
     def __init__(self, code: str, message: str, drawing_id: UUID | None = None) -> None:
-        """Keep what they are told.
+        """Keep what the person is told.
 
         Args:
             code: For programs.
             message: For people: what is wrong and what to do.
-            drawing_id: The drawing it is about; None: it is about none, or that could not be read.
+            drawing_id: The drawing that the request is about; None: it is about no drawing, or could not be read.
         """
         super().__init__(message)
         self.code = code
@@ -59,8 +59,8 @@ def lasting(strokes: int | None, corrections: int, unanswered: int) -> int:
     """Compute the bytes that a correction of a drawing adds, at most, to what is kept for good.
 
     Args:
-        strokes: Bytes of the drawing on the log; None: they are not known, so assume the largest, with all corrections.
-        corrections: How many were given before.
+        strokes: Bytes of the drawing on the log; None: unknown, so assume the largest drawing, with all corrections.
+        corrections: How many corrections of the drawing were given before.
         unanswered: How many models have not answered yet: the example is written again with each answer.
     """
     if strokes is None:
@@ -70,24 +70,24 @@ def lasting(strokes: int | None, corrections: int, unanswered: int) -> int:
 
 @dataclass(slots=True)
 class Bucket:
-    """A token bucket: how much somebody may do now; it fills evenly, up to a limit."""
+    """A token bucket: it holds how much a caller may do now, and fills evenly, up to a limit."""
 
     limit: int
     per_second: float
-    """How fast it fills."""
+    """How fast the bucket fills."""
     tokens: float
     filled: float
-    """When it was last filled, in seconds of the caller's monotonic clock."""
+    """When the bucket was last filled, in seconds of the caller's monotonic clock."""
 
     def take(self, now: float, cost: float = 1.0) -> float:
-        """Take one, or more; return 0, or how many seconds to wait until there is enough."""
+        """Take ``cost`` tokens and return 0; if there are too few, return how many seconds to wait until there are enough."""
         wait_s = self.wait(now, cost)
         if not wait_s:
             self.tokens -= cost
         return wait_s
 
     def wait(self, now: float, cost: float = 1.0) -> float:
-        """Return the seconds until there is one to take, or more."""
+        """Return the seconds until there are ``cost`` tokens to take."""
         self.tokens = min(float(self.limit), self.tokens + (now - self.filled) * self.per_second)
         self.filled = now
         return max(0.0, (cost - self.tokens) / self.per_second)
@@ -111,25 +111,25 @@ class RateLimiter:
     """A bucket for each recent caller. ``now`` is monotonic, in seconds."""
 
     def __init__(self, per_second: float, burst: float) -> None:
-        """Let each do ``per_second``, and ``burst`` at once, at least one; where ``per_second`` is 0 there is no limit."""
+        """Let each caller do ``per_second``, and at once ``burst``, at least one; if ``per_second`` is 0, there is no limit."""
         self._per_second = per_second
         self._burst = max(1, math.ceil(burst))
         self._buckets: LRUCache[str, Bucket] = LRUCache(MAX_ADDRESSES)
 
     def bucket(self, who: str, now: float) -> Bucket:
-        """Return somebody's bucket, which is full the first time."""
+        """Return the bucket of a caller, which is full the first time."""
         bucket = self._buckets.get(who)
         if bucket is None:
             bucket = self._buckets[who] = full_bucket(self._burst, self._per_second, now)
         return bucket
 
     def take(self, who: str, now: float, cost: float = 1.0, leave: float = 0.0) -> float:
-        """Take from somebody's bucket, at most its whole capacity.
+        """Take from the bucket of a caller, at most its whole capacity.
 
         Args:
-            who: Whose bucket it is.
+            who: The caller.
             now: Monotonic, in seconds.
-            cost: How many to take.
+            cost: How many tokens to take.
             leave: The share of a full bucket that must stay in it, 0..1.
 
         Returns:
@@ -143,12 +143,12 @@ class RateLimiter:
         return bucket.wait(now, cost + kept) or bucket.take(now, cost)
 
     def wait(self, who: str, now: float) -> float:
-        """Return the seconds until somebody may take one."""
+        """Return the seconds until a caller may take a token."""
         return self.bucket(who, now).wait(now) if self._per_second > 0 else 0.0
 
 
 def address_of(host: str) -> str:
-    """Return what counts as one address: an IPv6 network of 64 bits is one customer's."""
+    """Return the address that a host is counted under: all of an IPv6 network of 64 bits belongs to one customer."""
     try:
         ip = ipaddress.ip_address(host)
     except ValueError:
@@ -161,7 +161,7 @@ def address_of(host: str) -> str:
 
 
 def _limiter(per_second: float, burst_s: float) -> RateLimiter:
-    """Build a limiter: what is not done within ``burst_s`` seconds may be done at once."""
+    """Build a limiter that lets a caller do at once as much as fills within ``burst_s`` seconds."""
     return RateLimiter(per_second, per_second * burst_s)
 
 
@@ -188,9 +188,9 @@ class Limits:
 
 
 class Guest:
-    """The person at the other end of one socket: what they ask for counts for their address, and for their player.
+    """The person at the other end of a socket: their requests count for their address, and for their player.
 
-    A refusal of the address is ``busy`` and costs the socket nothing: somebody else behind the same address may be the
+    A refusal of the address is ``busy`` and costs the socket nothing: another person behind the same address may be the
     cause. A refusal of the player is ``too_fast`` or ``too_many``, and counts as a mistake.
     """
 
@@ -201,7 +201,7 @@ class Guest:
         self.address = address
 
     def open(self) -> str:
-        """Count a socket until `close`; return why it is refused, empty if it is not."""
+        """Count a socket until `close`; return why it is refused, or an empty text if it is not."""
         sockets = self._limits.sockets
         if not self._trusted and sockets[self.address] >= self._limits.sockets_per_address:
             return f"{sockets[self.address]} sockets are open from your address: close one"
@@ -216,7 +216,7 @@ class Guest:
             del sockets[self.address]
 
     def frame(self, cost: int, now: float) -> bool:
-        """Say whether a frame may be looked at."""
+        """Say whether a frame may be handled."""
         return self._trusted or not self._limits.frames.take(self.address, now, cost)
 
     def join(self, now: float) -> None:
@@ -225,19 +225,19 @@ class Guest:
             self._busy(self._limits.joins.take(self.address, now), "joins")
 
     def seat(self, sockets: int) -> None:
-        """Take the seat of a player who has so many sockets already."""
+        """Take the seat of a player who already has this many sockets."""
         if not self._trusted and sockets >= self._limits.sockets_per_player:
             raise RequestRefused("too_many", f"this player has {sockets} sockets already: close one")
 
     def room(self, empty: bool, now: float) -> None:
-        """Enter a room by its name; an empty one counts as a guessed name. Without tries left, nothing is told."""
+        """Enter a room by its name; an empty room counts as a guessed name. With no tries left, every name is refused."""
         if self._trusted:
             return
         rooms = self._limits.rooms
         self._busy(rooms.take(self.address, now) if empty else rooms.wait(self.address, now), "tries of rooms")
 
     def draw(self, player_id: str, drawing_id: UUID, final: bool, cost: int, now: float) -> None:
-        """Ask for guesses on a drawing, ``final`` or a preview; ``cost`` is over 1 for a large one: it takes more log."""
+        """Ask for guesses on a drawing, ``final`` or a preview; ``cost`` is over 1 for a large drawing."""
         if self._trusted:
             return
         self._fast(self._limits.player_drawings.take(player_id, now, cost), "drawings", drawing_id)

@@ -1,4 +1,4 @@
-"""The metrics that /metrics shows to Prometheus, in seconds and plain counts."""
+"""Defines the metrics that /metrics shows to Prometheus, in seconds and plain counts."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -39,7 +39,7 @@ class Metrics:
         self._guess_of: dict[str, Histogram] = {}
 
     def judged(self, verdict: Verdict) -> None:
-        """Show a verdict on the game's health."""
+        """Set the metrics to a verdict on the game's health."""
         for status in Status:
             self.health.labels(status).set(status is verdict.status)
         self.missing.clear()

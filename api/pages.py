@@ -1,4 +1,4 @@
-"""Serves the pages: game, dashboard, documentation; under one strict policy, with nothing from elsewhere (all ways)."""
+"""Serves the pages: game, dashboard and documentation, under one strict policy, without resources from elsewhere (all ways)."""
 
 import hashlib
 import os
@@ -57,7 +57,7 @@ class Policy:
 class _Assets(StaticFiles):
     """Files that a browser caches and revalidates each time, since their names do not change with their content.
 
-    Large third-party files are stored compressed in vendor/, and are sent so.
+    Large third-party files are stored compressed in vendor/, and are sent as they are stored.
     """
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
@@ -79,7 +79,7 @@ def add_pages(app: Starlette, web: Path, asyncapi: dict[str, Any]) -> None:
 
     Args:
         app: The app that gets the routes.
-        web: The folder of the pages; a page that is not there yet answers 404 and says so.
+        web: The folder of the pages; for a page that is not there yet, the answer is 404 and says so.
         asyncapi: The document of the bus and the sockets.
     """
 

@@ -1,7 +1,8 @@
-"""Probes: questions that are published on the bus and answered over it, by models and by learners (ways 1 and 2).
+"""Publishes probes on the bus, questions that models and learners answer over it (ways 1 and 2).
 
-`ProbeAnswers` is one question with its answers so far, as values: it is pure. `Probes` publishes questions and waits. Both
-predictions for apps and the health of the game are asked this way. Twice is harmless: an answer is known by who gives it.
+`ProbeAnswers` is a question with its answers so far, as values: it is pure. `Probes` publishes questions and waits. Both
+predictions for apps and the health check ask this way. Twice is harmless: an answer is known by the model or stage that gives
+it.
 """
 
 import asyncio
@@ -26,19 +27,19 @@ def why_missed(miss: GuessMissed) -> str:
 
 @dataclass(slots=True)
 class ProbeAnswers:
-    """A question: who is asked, and who has answered what."""
+    """A question: which models or stages are asked, and their answers so far."""
 
     whom: frozenset[str]
     """The models, or the stages that learn, that are asked."""
     guesses: dict[str, GuessMade] = field(default_factory=dict)
-    """The guesses by model, without those of shadows."""
+    """The guesses by model, without the guesses of shadows."""
     misses: dict[str, str] = field(default_factory=dict)
-    """Why a model gives no answer; if one comes after all, it counts."""
+    """Why a model gives no answer, by model; if an answer comes after all, it counts."""
     learned: set[str] = field(default_factory=set)
     """The stages that a probe of a correction has passed."""
 
     def apply(self, event: ProbeAnswer) -> None:
-        """Apply an answer, or a miss."""
+        """Apply an answer, or the miss of a model."""
         if isinstance(event, ReceiptProbed):
             self.learned.add(event.stage)
         elif isinstance(event, GuessMissed):
@@ -50,7 +51,7 @@ class ProbeAnswers:
 
     @property
     def silent(self) -> frozenset[str]:
-        """Return those who were asked and have not answered yet."""
+        """Return the models or stages that were asked and have not answered yet."""
         return self.whom.difference(self.guesses, self.misses, self.learned)
 
 
@@ -58,22 +59,22 @@ class Probe:
     """A question that is on its way."""
 
     def __init__(self, whom: Collection[str], kept: "asyncio.Future[Record]") -> None:
-        """Keep who is asked, and the future of the broker's acknowledgement."""
+        """Keep the models or stages that are asked, and the future of the broker's acknowledgement."""
         self.answers = ProbeAnswers(frozenset(whom))
         self.kept = kept
-        """Done when the broker has acknowledged the question, or refused it."""
+        """The acknowledgement: done when the broker has acknowledged the question, or refused it."""
         self._complete = asyncio.Event()
         if not self.answers.silent:
             self._complete.set()
 
     def apply(self, event: ProbeAnswer) -> None:
-        """Apply an answer, and wake those who wait if it was the last."""
+        """Apply an answer; if it was the last, wake the callers that wait."""
         self.answers.apply(event)
         if not self.answers.silent:
             self._complete.set()
 
     async def complete(self) -> None:
-        """Wait until everybody who is asked has answered."""
+        """Wait until all models or stages that are asked have answered."""
         await self._complete.wait()
 
 
@@ -83,7 +84,7 @@ class Probes:
     takes: ClassVar[tuple[type[Event], ...]] = (GuessMade, GuessMissed, ReceiptProbed)
 
     def __init__(self, bus: Bus) -> None:
-        """Ask over ``bus``."""
+        """Keep the bus to ask over."""
         self._bus = bus
         self._pending: dict[UUID, Probe] = {}
 
@@ -97,7 +98,7 @@ class Probes:
     def ask(self, question: DrawingSubmitted | CorrectionProbed, whom: Collection[str]) -> Iterator[Probe]:
         """Publish a question, and gather its answers for as long as the context lasts."""
         kept = asyncio.wrap_future(self._bus.publish(question))
-        kept.add_done_callback(lambda done: done.cancelled() or done.exception())  # else asyncio warns of it
+        kept.add_done_callback(lambda done: done.cancelled() or done.exception())  # else asyncio warns of the error
         identity = question.probe_id if isinstance(question, CorrectionProbed) else question.drawing_id
         probe = self._pending[identity] = Probe(whom, kept)
         try:

@@ -1,10 +1,10 @@
-"""The relay reads the bus and publishes what it reads to subscribers, on the event loop (ways 1 and 2).
+"""Runs the relay, which reads the bus and passes the events to subscribers, on the event loop (ways 1 and 2).
 
 It has a thread for each reader, since polling blocks: one for the newest guesses and receipts, one for models and commands, and
 one for scores, the last two from the start. None of these grows with what was played: a start reads a bounded number of records
-(docs/decisions/0017), and players need not wait for the scores. Drawings are not read: one is known from its player, or from
-the guess on it. Twice is harmless: every subscriber sees that an event came before. A record that cannot be handled is told on
-rejected.v1 and passed over; topics that cannot be read, whatever went wrong, are opened again where they were left.
+(docs/decisions/0017), and players need not wait for the scores. Drawings are not read: they are known from their players, or
+from the guesses on them. Twice is harmless: every subscriber sees that an event came before. A record that cannot be handled is
+told on rejected.v1 and passed over; topics that cannot be read, whatever went wrong, are opened again where they were left.
 """
 
 import asyncio
@@ -38,21 +38,21 @@ LIVE: Final = (GuessMade.topic, PreviewGuessed.topic, CorrectionReceipt.topic)
 STATE: Final = (ModelEvent.topic, CommandSettled.topic)
 SCORES: Final = (ScoresCounted.topic,)
 NEWEST: Final = 500
-"""Records of each partition of guesses and receipts that are read again at a start: those that players were waiting for
-when the process ended. It is a number and not a time, so that a start takes no longer, however much was played and however long
-it was away. Older ones are asked for again: see `api.folds.recent_drawings.Drawing.seek`."""
+"""How many records of each partition of guesses and receipts are read again at a start: players waited for these when the
+process ended. It is a number and not a time, so that a start takes no longer, however much was played and however long the
+process was away. Older answers are asked for again: see `api.folds.recent_drawings.Drawing.seek`."""
 SCORES_S: Final = 1.0
-"""How long a start waits for the scores; after that they come while people play."""
+"""How many seconds a start waits for the scores; after that they come while people play."""
 _POLL_S = 1.0
 _SHORT_POLL_S = 0.05
-"""The timeout of a poll while it is open whether everything old is read, or whether reading works again."""
+"""The timeout of a poll while the reader does not know whether all old records are read, or whether reading works again."""
 _AGAIN_S = 0.5
 _PACES: Final[Mapping[Sequence[str], Callable[[], Pace]]] = {
     LIVE: partial(Pace, rush=300, rush_s=0.008),
     STATE: partial(Pace, rush=20, rush_s=0.050),
     SCORES: partial(Pace, rush=20, rush_s=0.100),
 }
-"""How long each reader gathers: a guess is waited for, a score is looked at."""
+"""How long each reader gathers records: somebody waits for a guess, while a score need not be shown at once."""
 
 STAGE: Final = "api"
 Reading = tuple[Record, Event]
@@ -66,16 +66,16 @@ class Subscriber(Protocol):
 
     @property
     def takes(self) -> tuple[type[Event], ...]:
-        """Return the types that it takes, each with its subtypes."""
+        """Return the types of events that the subscriber takes, each with its subtypes."""
         ...
 
     def apply(self, event: Any) -> object:
-        """Apply an event of one of the types; the relay ignores what it returns."""
+        """Apply an event of one of the types; the relay ignores the returned value."""
         ...
 
 
 class Relay:
-    """Publishes the events of the bus to its subscribers, in the order in which they subscribed."""
+    """Passes the events of the bus to its subscribers, in the order in which they subscribed."""
 
     def __init__(self, bus: Bus, metrics: Metrics) -> None:
         """Keep the bus; call `subscribe`, and then `start`."""
@@ -92,17 +92,17 @@ class Relay:
         self._began = 0.0
 
     def subscribe(self, *subscribers: Subscriber, live_only: bool = False) -> None:
-        """Send each subscriber the events of the types that it takes.
+        """Pass to each subscriber the events of the types that it takes.
 
         Args:
-            subscribers: Each gets an event after those that subscribed before.
+            subscribers: The subscribers; each gets an event after those that subscribed before it.
             live_only: Whether they get only events that came after the start.
         """
         self._subscribers += [(subscriber, live_only) for subscriber in subscribers]
         self._of_type.clear()
 
     def start(self) -> None:
-        """Begin to read; call it on the event loop."""
+        """Begin to read the bus; call this on the event loop."""
         loop = asyncio.get_running_loop()
         self._began = time.monotonic()
         newest: Since = {
@@ -117,7 +117,7 @@ class Relay:
 
     @property
     def ready(self) -> bool:
-        """Say whether the events from before the start that players need are published."""
+        """Say whether subscribers have the events from before the start that players need."""
         scores = self._caught_up[SCORES].is_set() or time.monotonic() - self._began > SCORES_S
         return scores and self._caught_up[LIVE].is_set() and self._caught_up[STATE].is_set()
 
@@ -127,7 +127,7 @@ class Relay:
         return "; ".join(self._troubles.values())
 
     def stop(self) -> None:
-        """Stop reading; waits for the threads."""
+        """Stop reading, and wait for the threads to end."""
         self._stopping.set()
         for thread in self._threads:
             thread.join(timeout=2.0)
@@ -170,7 +170,7 @@ class Relay:
             tail.close()
 
     def _readings(self, records: Sequence[Record], live: bool) -> list[Reading]:
-        """Read records' events. Of counts, and of a compacted topic's records before the start, a key's newest is enough."""
+        """Read the events of records; of counts, and of old records of a compacted topic, only the newest of each key."""
         newest: dict[str, int] = {}
         readings: list[Reading] = []
         said: set[tuple[str, bytes]] = set()
@@ -207,7 +207,7 @@ class Relay:
                     apply(event)
                 except Exception as wrong:  # noqa: BLE001 a subscriber that fails keeps the event from no other
                     failures.append(wrong)
-            if failures:  # a record is rejected once, for the first that could not handle it
+            if failures:  # a record is rejected once, for the first subscriber that could not handle it
                 asyncio.get_running_loop().run_in_executor(None, self._reject, rejection(record, STAGE, failures[0]))
 
     def _takers(self, kind: type[Event], live: bool) -> list[Callable[[Any], object]]:

@@ -1,6 +1,6 @@
-"""Sockets that always end with a close frame and never hold memory without bound (all ways).
+"""Serves sockets that always end with a close frame and hold a bounded amount of memory (all ways).
 
-`Connection` is one accepted socket with a bounded queue of frames to send; `Protocol` is uvicorn's with its faults mended;
+`Connection` is an accepted socket with a bounded queue of frames to send; `Protocol` is uvicorn's with its faults mended;
 `from_here` says which pages may open a socket.
 """
 
@@ -25,20 +25,20 @@ from websockets.protocol import State
 from api.limits import full_bucket
 
 MAX_WAITING: Final = 512
-"""How many frames may wait for a peer that does not read; one more closes the socket."""
+"""How many frames may wait for a peer that does not read; a further frame closes the socket."""
 MAX_WAITING_CHARACTERS: Final = 1 << 18
-"""How many characters those frames may have together."""
+"""How many characters the waiting frames may have together."""
 CONTROLS: Final = 32
-"""Pings and pongs that may come at once; browsers send nothing but the answers to ours."""
+"""How many pings and pongs may come at once; browsers send only the pongs that answer our pings."""
 CONTROLS_A_SECOND: Final = 2.0
 MAX_FRAGMENTS: Final = 256
 """How many frames a message may consist of."""
 MAX_UNHEARD: Final = 1024
-"""Messages that may come at once, before the first is looked at."""
+"""How many messages may come at once, before the first is handled."""
 SLICE: Final = 2048
-"""Bytes that are read before a limit is looked at again."""
+"""How many bytes are read before the limits are checked again."""
 CLOSE_S: Final = 1.0
-"""How long the other end has to take a close frame before the connection is cut, in seconds."""
+"""How long the peer has to take a close frame before the connection is cut, in seconds."""
 
 POLICY: Final = 1008
 INTERNAL_ERROR: Final = 1011
@@ -49,10 +49,10 @@ log = structlog.get_logger(__name__)
 
 
 class Connection:
-    """One accepted socket: `listen` for what it says, `send` without waiting, `finish` in any case."""
+    """An accepted socket: `listen` for its messages, `send` frames without waiting, and `finish` in any case."""
 
     def __init__(self, socket: WebSocket) -> None:
-        """Take an accepted socket."""
+        """Take over a socket that was accepted."""
         self._socket = socket
         self._waiting: deque[str] = deque()
         self._characters = 0
@@ -61,10 +61,10 @@ class Connection:
         self._patience = asyncio.timeout(None)
         self._writer = asyncio.create_task(self._write())
         self.code = 1006
-        """The close code with which it ended."""
+        """The close code with which the socket ended."""
 
     def send(self, text: str) -> None:
-        """Queue a frame. A socket whose queue is full is closed instead: its other end does not read."""
+        """Queue a frame. If the queue is full, close the socket instead, since the peer does not read."""
         if self._end is not None:
             return
         if self._waiting and (len(self._waiting) >= MAX_WAITING or self._characters + len(text) > MAX_WAITING_CHARACTERS):
@@ -77,7 +77,7 @@ class Connection:
         self._wake.set()
 
     def close(self, code: int, reason: str) -> None:
-        """End the socket after what is queued."""
+        """End the socket once the queued frames are sent."""
         if self._end is None:
             self._end = (code, reason)
             self._wake.set()
@@ -96,10 +96,10 @@ class Connection:
                 self._wake.clear()
                 await self._wake.wait()
         except (WebSocketDisconnect, RuntimeError):
-            return  # the socket is gone, which the reader sees too
+            return  # the socket is gone, which `listen` sees too
 
     async def listen(self, hear: Callable[[str | bytes], None]) -> None:
-        """Call ``hear`` with each message of the peer until the peer or `close` ends it. Bytes are a binary frame."""
+        """Call ``hear`` with each message of the peer, until the peer or `close` ends the socket; bytes are a binary frame."""
         with suppress(TimeoutError):
             async with self._patience:
                 while self._end is None:
@@ -111,7 +111,7 @@ class Connection:
                     hear(text if text is not None else message.get("bytes") or b"")
 
     async def finish(self) -> None:
-        """Send what is queued and the close frame, if the peer takes them in time; then cut the connection."""
+        """Send the queued frames and the close frame, if the peer takes them in time; then cut the connection."""
         if self._end is not None:
             self.code = self._end[0]
             await asyncio.wait([self._writer], timeout=CLOSE_S)
@@ -124,29 +124,29 @@ class Connection:
 
 
 class Protocol(WebSocketsSansIOProtocol):
-    """uvicorn's sockets, ended properly.
+    """uvicorn's protocol for sockets, with limits and a proper end.
 
     uvicorn closes the connection at once when a frame breaks the protocol: unread bytes then make the kernel reset it, and
-    the close frame is lost on its way. And it waits for ever for a peer that never reads. So: read on for a moment, then cut.
-    It also answers any number of pings into a buffer that nobody need read, joins any number of empty fragments, and queues
-    as many messages as one read brings: here all of them are counted.
+    the close frame is lost on its way. It also waits for ever for a peer that never reads. This class reads on for a moment,
+    then cuts the connection. uvicorn answers any number of pings into a buffer that the peer need not read, joins any number
+    of empty fragments, and queues as many messages as one read brings. This class counts all of them.
     """
 
     _lingering = False
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """Begin with nothing counted."""
+        """Begin a connection; no ping or pong is counted yet."""
         super().connection_made(transport)
         self._controls = full_bucket(CONTROLS, CONTROLS_A_SECOND, self.loop.time())
 
     def handle_connect(self, event: Request) -> None:
-        """Begin a socket, and let the app `cut` it."""
+        """Begin the handshake, and give the app a way to `cut` the socket."""
         super().handle_connect(event)
         if self.handshake_initiated and not self.handshake_complete:
             self.scope["extensions"][_CUT] = {"cut": self.cut}
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, a little at a time; what comes after a broken frame is read and forgotten."""
+        """Parse received bytes, a little at a time; bytes after a broken frame are read and dropped."""
         for start in range(0, len(data), SLICE):
             if self._lingering:
                 return
@@ -155,23 +155,23 @@ class Protocol(WebSocketsSansIOProtocol):
                 self.abuse(f"over {MAX_UNHEARD} messages at once")
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Send; a refused handshake counts as complete too."""
+        """Send the app's message; a handshake that the app has refused counts as complete."""
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
 
     def handle_ping(self) -> None:
-        """Answer a ping, if the other end does not send too many."""
+        """Answer a ping, unless the peer sends too many."""
         if self._counted("pings"):
             super().handle_ping()
 
     def handle_pong(self, event: Frame) -> None:
-        """Take a pong, which may answer our ping or come unasked."""
+        """Note a pong, which may answer our ping or come unasked, unless the peer sends too many."""
         if self._counted("pongs"):
             super().handle_pong(event)
 
     def handle_cont(self, event: Frame) -> None:
-        """Take a part of a message."""
+        """Add a fragment to a message, unless it has too many."""
         if len(self.frames) >= MAX_FRAGMENTS:
             self.abuse(f"a message in over {MAX_FRAGMENTS} frames")
         elif not self._lingering:
@@ -183,7 +183,7 @@ class Protocol(WebSocketsSansIOProtocol):
         return not self._lingering
 
     def abuse(self, why: str) -> None:
-        """End the socket with 1008."""
+        """End the socket of a peer that breaks a limit, with code 1008."""
         if self._lingering or self.close_sent or self.disconnected:
             self._lingering = True
             return
@@ -192,7 +192,7 @@ class Protocol(WebSocketsSansIOProtocol):
         self.handle_parser_exception()
 
     def handle_parser_exception(self) -> None:
-        """Send the close frame that says what was broken; where no socket was open yet, its refusal."""
+        """Send the close frame that says what was wrong; if the handshake could not be read, refuse it."""
         self._lingering = True
         self.stop_keepalive()
         if self.conn.close_sent is None:  # the handshake could not be read
@@ -207,12 +207,12 @@ class Protocol(WebSocketsSansIOProtocol):
         self._cut_later()
 
     def keepalive_timeout(self) -> None:
-        """Give up a peer that does not answer pings."""
+        """End the connection to a peer that does not answer pings."""
         super().keepalive_timeout()
         self._cut_later()
 
     def cut(self, code: int, reason: str) -> None:
-        """End the connection, with a close frame if none was sent, and whether or not the peer still reads."""
+        """End the connection, whether or not the peer still reads; send a close frame if none was sent."""
         if self.disconnected:
             return
         if self.conn.state is State.OPEN:
@@ -229,15 +229,15 @@ class Protocol(WebSocketsSansIOProtocol):
 
 
 def from_here(headers: Headers, known_origins: Collection[str]) -> bool:
-    """Say whether the page that opens a socket is one of ours.
+    """Say whether a handshake comes from a page of the game, or from a program.
 
-    No Origin is a program, not a page: it has no player's place in a network to abuse. A page's Origin must be the address
-    that it asked for; and unless that is a literal IP address or localhost, it must be a known one, or a stranger's name that
-    points to this machine would pass.
+    A handshake without an Origin comes from a program, which cannot abuse a player's place in a network as a page could. The
+    Origin of a page must be the address that the page asks for; unless that is a literal IP address or localhost, it must be
+    a known origin, or a page under a stranger's name that points to this machine would be let in.
 
     Args:
         headers: The headers of the handshake.
-        known_origins: Such as ``https://game.example``.
+        known_origins: The origins of the game's pages, such as ``https://game.example``.
     """
     origin = headers.get("origin")
     if origin is None or origin in known_origins:
@@ -261,12 +261,12 @@ def _is_address(host: str) -> bool:
 
 
 def origins(setting: str) -> frozenset[str]:
-    """Read the origins of the setting, with commas between."""
+    """Read the origins in a setting, which has commas between them."""
     return frozenset(part.strip().rstrip("/") for part in setting.split(",") if part.strip())
 
 
 async def deny(socket: WebSocket, status: int, why: str) -> None:
-    """Refuse a handshake with an HTTP answer."""
+    """Refuse a handshake by an HTTP answer that says why."""
     log.warning("socket refused", status=status, why=why, path=socket.url.path, origin=socket.headers.get("origin", "")[:200])
     headers: Any = [(b"content-type", b"text/plain; charset=utf-8")]
     await socket.receive()

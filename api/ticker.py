@@ -1,4 +1,4 @@
-"""Calls a tick again and again, for what must not wait for an event (ways 1 and 2)."""
+"""Calls a tick again and again, for work that must not wait for an event (ways 1 and 2)."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,8 +11,8 @@ log = structlog.get_logger(__name__)
 async def tick_every(seconds: float, tick: Callable[[], object]) -> None:
     """Call a tick again and again, for ever.
 
-    A tick that fails is logged, and the next comes in its time. The process does not end for it: it holds the sockets of all
-    players, a tick leaves nothing half done for the next one, and a tick that always fails would end each process that
+    If a tick fails, the failure is logged, and the next tick comes in its time. The process does not end: it holds the sockets
+    of all players, a tick leaves nothing half done for the next, and a tick that always fails would end each process that
     replaces this one. Of failures in a row the first is logged whole, and their number once a tick succeeds.
     """
     failures = 0

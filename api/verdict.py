@@ -23,7 +23,7 @@ class Verdict:
     missing: dict[str, str]
     """What is missing, and the cause."""
     since: float
-    """The time of the oldest answer behind it, in seconds of the clock."""
+    """The time of the oldest answer behind the verdict, in seconds of the clock."""
 
     @property
     def reason(self) -> str:

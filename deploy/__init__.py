@@ -1,1 +1,1 @@
-"""How it is run: the command line, and under local/ what one machine needs in the place of outside services."""
+"""Runs Game Night: the command line, and under local/ the services that one machine needs in the place of outside ones."""

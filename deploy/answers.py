@@ -8,7 +8,7 @@ from contracts.events import SHADOW, AnswerGuess, DrawingAnswered, DrawingSubmit
 
 
 class _Slot(NamedTuple):
-    """A drawing has one guess for each of these."""
+    """The key of a guess: a drawing has at most one guess for each slot."""
 
     drawing_id: UUID
     player_id: str
@@ -17,7 +17,7 @@ class _Slot(NamedTuple):
 
 
 class Answers:
-    """The guesses of each drawing as they were shown on guesses.v1, and as they are on answers.v1."""
+    """Compares the guesses of each drawing as players were shown them (guesses.v1) with what learners got (answers.v1)."""
 
     def __init__(self, drawings: Collection[UUID]) -> None:
         """Begin with nothing read.
@@ -36,7 +36,7 @@ class Answers:
         """Drawings that an older router answered, before `DrawingAnswered` existed, unless they are in `_answered` too."""
 
     def apply(self, event: Event) -> None:
-        """Apply an event of a drawing to check; others change nothing."""
+        """Apply an event of a drawing that is checked; other events change nothing."""
         match event:
             case DrawingSubmitted(final=True) if event.drawing_id in self._drawings:
                 self._drawn_by.setdefault(event.drawing_id, event.player_id)
@@ -54,10 +54,10 @@ class Answers:
                 pass
 
     def faults(self) -> Iterator[str]:
-        """Yield each guess that the learners did not get as it was shown, and each that they got and nobody was shown.
+        """Yield each guess that the learners did not get as it was shown, and each guess that they got though nobody saw it.
 
-        A restarted router answers again what it had not acknowledged. A guess that was shown the first time and then missed, or
-        was then a shadow's, is no fault if the learners got only the second answer.
+        A restarted router answers again the drawings that it had not acknowledged. A guess that was shown the first time and
+        then missed, or was then a shadow's, is no fault if the learners got only the second answer.
         """
         before = self._before - self._answered
         for slot in sorted(self._shown.keys() | self._told.keys()):

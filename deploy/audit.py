@@ -1,9 +1,9 @@
-"""Checks that the log holds what the players were told, each thing once (it stands beside all three ways, and only reads).
+"""Checks that the log holds all that players were told, each thing once (it stands beside all three ways, and only reads).
 
 A message may be on the log more than once: writers send again, and readers count an id once. So repeats are counted, and are no
-fault; a fault is what is missing, an effect that happened twice, or whatever a fold holds or has said that a fresh fold of the
-log, each message taken once, does not come to (`streams.refold`). If the home of the workers is on this machine, their ledgers
-are compared too: cells, offsets and outboxes. The audit needs a game at rest, and waits for one.
+fault; a fault is a missing message, an effect that happened twice, or whatever a fold holds or has said that a fresh fold of
+the log, each message taken once, does not come to (`streams.refold`). If the home of the workers is on this machine, their
+ledgers are compared too: cells, offsets and outboxes. The audit needs a game at rest, and waits for one.
 A guess that the router says was missed is no fault: it is counted apart. Each guess must have reached the learners as it was
 shown, and no other guess.
 """
@@ -36,7 +36,7 @@ FOLDS: Final[Mapping[str, str]] = {
     "learner": "gamenight-learning",
     "personal": "gamenight-router",
 }
-"""The folds that are made anew, and the consumer group of each."""
+"""The folds that the audit makes anew, each with its consumer group."""
 _BUSY_S = 10.0  # a log that never rests is audited after this time all the same
 
 
@@ -61,7 +61,7 @@ def committed(settings: Settings) -> dict[tuple[str, NamedPartition], int]:
 
 
 def ledgers(home: Path) -> dict[NamedPartition, Kept]:
-    """Read what the ledgers in a home hold now, by fold and partition."""
+    """Read the current content of the ledgers in a home, by fold and partition."""
     files = [path for fold in FOLDS for path in (home / "state" / fold).glob("*.sqlite")]
     return {(path.parent.name, int(path.stem)): look(path) for path in files}
 
@@ -86,8 +86,8 @@ async def audit(
         models: The models that must have answered each drawing, unless the log says that they missed it.
         wait_s: How long to wait for messages that are missing.
         home: The home of all workers, whose ledgers are compared too; None: they are elsewhere.
-        commits: Gives what `committed` returns; None: committed offsets are not checked.
-        log_bytes: The size of the log, which decides when stories are forgotten; None: none is.
+        commits: Returns the committed offsets, as `committed` does; None: they are not checked.
+        log_bytes: The size of the log, which decides when stories are forgotten; None: no story is forgotten.
     """
     auditor = Auditor(drawings, corrections, models)
     refolding = Refolding(load_base(), PLAYER_PARTITIONS, log_bytes)
@@ -107,7 +107,7 @@ async def audit(
         await drain()
         begun = refolding.ends
         while True:
-            # This order matters: what is published is in a ledger before, and what a ledger holds is on the log before.
+            # This order matters: an event is in a ledger before it is published, and a ledger holds only what is on the log.
             stood = await asyncio.to_thread(commits) if commits else {}
             held = None if home is None else await asyncio.to_thread(ledgers, home)
             await drain()

@@ -52,9 +52,9 @@ class AuditReport(BaseModel):
     corrections: int
     """Corrections that players have a receipt for."""
     lost: dict[str, int]
-    """What should be on the log and is not, by kind; all 0 when all is well."""
+    """How many messages should be on the log and are not, by kind; all 0 when all is well."""
     doubled: dict[str, int]
-    """Effects that happened twice, by kind; all 0 when all is well."""
+    """How many effects happened twice, by kind; all 0 when all is well."""
     scores_differ: int
     """How many totals of metrics.v1 differ from a recount of the newest examples."""
     answered: dict[str, int] = {}
@@ -64,18 +64,18 @@ class AuditReport(BaseModel):
     absent: list[str] = []
     """Models that could not be served here, so that nothing was expected of them."""
     repeats: dict[str, int]
-    """How many messages are there again under the same id, by kind: harmless, and worth knowing."""
+    """How many messages are on the log again under the same id, by kind: harmless, and worth knowing."""
     rejected: int
     unread: int
-    """How many records are no event of their topic."""
+    """How many records could not be read as an event of their topic."""
     refolded: dict[str, int] = {}
     """How many messages each fold was made anew from."""
     folds: dict[str, int] = {}
-    """How many differences each fold has to a fresh one, in what it holds or has published."""
+    """How many differences each fold has to a fresh fold, in what it holds or has published."""
     ledgers: int | None = None
     """How many of the workers' ledgers were compared with the fresh folds; None: they are elsewhere."""
     faults: list[str]
-    """The first of them, in words."""
+    """The first faults, each in a sentence."""
 
     @property
     def clean(self) -> bool:
@@ -110,7 +110,7 @@ class AuditReport(BaseModel):
 
 
 class Auditor:
-    """A fold over the log, which can say at any time what is missing."""
+    """A fold over the log, which can report at any time what is missing."""
 
     def __init__(
         self,
@@ -118,13 +118,13 @@ class Auditor:
         corrections: Mapping[UUID, UUID],
         models: Collection[str],
     ) -> None:
-        """Begin with what players were told.
+        """Begin with the drawings and corrections that players were told are kept.
 
         Args:
             drawings: Finished drawings that were acknowledged.
             corrections: Corrections that were receipted, and the drawing of each.
-            models: The models that must have answered each drawing or missed it. A batch model need not until it is
-                there, and one that the policy turned off need not.
+            models: The models that must have answered each drawing or missed it. No answer is expected from a batch model
+                before it is there, or from a model that the policy turned off.
         """
         self._drawings = frozenset(drawings)
         self._corrections = dict(corrections)
@@ -135,7 +135,7 @@ class Auditor:
         self._shadows: Counter[tuple[UUID, str]] = Counter()
         self._missed: set[tuple[UUID, str]] = set()
         self._answers = Answers(drawings)
-        self._promoted: dict[str, datetime] = {}  # when each was first promoted
+        self._promoted: dict[str, datetime] = {}  # when each model was first promoted
         self._status: dict[str, str] = {}
         self._not_shown: set[str] = set()
         self._off: set[str] = set()
@@ -210,8 +210,8 @@ class Auditor:
     def _unanswered(self) -> Iterable[str]:
         """Find the answers that a model should have given and did not.
 
-        A batch model is expected from the first drawing on that it answered, or from `_GRACE` after its first promotion,
-        whichever is earlier; one that a policy ever turned off is not, and one that it ever made a shadow may answer as such.
+        A batch model must answer from the first drawing that it answered, or from `_GRACE` after its first promotion,
+        whichever is earlier; a model that was ever turned off need not, and a model that was ever a shadow may answer as one.
         """
         begun = self._begun()
         since = {
@@ -245,11 +245,11 @@ class Auditor:
         refolded: Mapping[str, int] | None = None,
         ledgers: int | None = None,
     ) -> AuditReport:
-        """Say what is there, what is missing and what happened twice, in all that was read.
+        """Report what is there, what is missing and what happened twice, in all records that were read.
 
         Args:
-            folds: By fold, the differences to a fresh one; None: they were not compared.
-            refolded: By fold, from how many messages the fresh one was made.
+            folds: By fold, the differences to a fresh fold; None: they were not compared.
+            refolded: By fold, from how many messages the fresh fold was made.
             ledgers: How many of the workers' ledgers were compared; None: they are elsewhere.
         """
         faults = [fault for several in (folds or {}).values() for fault in several[:_SHOWN_OF_A_FOLD]]

@@ -255,7 +255,7 @@ def endpoints(name: Named = None, as_json: Json = False) -> None:
 
 
 def _one(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """Return the model, or the endpoint, of this name."""
+    """Return the model, or the endpoint, that has this name."""
     for each in listed:
         if name in (each["model"], each.get("endpoint")):
             return each
@@ -299,7 +299,7 @@ def _show_endpoint(endpoint: dict[str, Any]) -> None:
 
 
 def _provenance(version: dict[str, Any]) -> dict[str, Any]:
-    """Return the provenance of a version, by the name of each fact."""
+    """Return the provenance of a version: each fact by its name."""
     return {
         "right": _accuracy(version["live"]),
         "as shadow": _accuracy(version["as_shadow"]),
@@ -353,7 +353,7 @@ def _minute(created: str | None) -> str:
 
 
 def _printed(listed: Any, as_json: bool) -> bool:
-    """Print the list for machines, if that is asked for; return whether it was."""
+    """Print the list for machines, if that is asked for; return whether it was printed."""
     import orjson
 
     if as_json:
@@ -669,7 +669,7 @@ SETTLED_S = 30.0
 
 
 def _carry_out(path: str, body: dict[str, Any], as_json: bool) -> None:
-    """Send a command, wait for its outcome, print it in one line, and exit with the status that it means."""
+    """Send a command, wait for its outcome, print the outcome in one line, and exit with the status that it means."""
     import time
 
     from deploy.retraining import ENDS
@@ -722,7 +722,7 @@ def simulate(
     settings = Settings.load()
     options = SimulationOptions(
         url=url or _url(settings),
-        token=None if url else settings.operator_token,  # it is nobody else's
+        token=None if url else settings.operator_token,  # a game elsewhere must not get this machine's token
         players=players,
         drawings=drawings,
         speed=speed,
@@ -790,7 +790,7 @@ def _url(settings: Settings) -> str:
 
 
 def _asked(method: str, path: str, body: dict[str, Any] | None = None, refused: tuple[int, ...] = ()) -> "httpx.Response":
-    """Return what the game answers; with a status in ``refused``, print its reason and exit with status 2."""
+    """Send a request to the game and return the answer; on a status in ``refused``, print the reason and exit with status 2."""
     import httpx
 
     settings = Settings.load()

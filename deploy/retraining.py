@@ -19,7 +19,7 @@ def follow(url: str, order: Callable[[], str], console: Console, as_json: bool) 
 
     Args:
         url: The address of the game.
-        order: Publishes the command, once we listen; returns its id.
+        order: Publishes the command and returns its id; it is called once we listen.
         console: Where progress and the job's log lines go.
         as_json: Print each step as a line of JSON instead.
 

@@ -191,9 +191,10 @@ class FoldRunner:
         if self._waking is not None:
             self._waking.cancel()
             self._waking = None
-        waiting = [self._replaced_at[partition] for partition, ledger in self._ledgers.items() if ledger.outgoing()]
+        waiting = [partition for partition, ledger in self._ledgers.items() if any(out.replaced for out in ledger.outgoing())]
         if waiting:
-            wait_s = max(0.0, min(waiting) + _REPLACED_S - time.monotonic())
+            sent_at = min(self._replaced_at.get(partition, -math.inf) for partition in waiting)
+            wait_s = max(0.0, sent_at + _REPLACED_S - time.monotonic())
             self._waking = asyncio.get_running_loop().call_later(wait_s, self._wake)
 
     def _wake(self) -> None:

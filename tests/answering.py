@@ -1,5 +1,5 @@
-"""A router and learners for tests of the API: every drawing on a bus is answered by the models that are asked, always with one
-digit, and every probe of a correction by those who learn."""
+"""Stands in for router and learners in tests of the API: the models that are asked answer every drawing on a bus, always with
+one digit, and the stages that learn answer every probe of a correction."""
 
 import threading
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from tests.roster import MODELS
 
 
 def at_work(model: str) -> SnapshotTaken | ModelPromoted:
-    """What models.v1 says of a model that answers."""
+    """Return the event of models.v1 by which a model answers."""
     if model not in ONLINE_MODELS:
         return ModelPromoted(model=model, version="1", title=model, endpoint=f"gamenight-{model}", variant="v1")
     snapshot = {"offset": 0, "lessons": 1, "digest": "d", "reader": "r", "weights": b"\0" * 80}
@@ -40,16 +40,16 @@ def answering(
     learning: tuple[str, ...] = ("learner", "personal"),
     **fields: str,
 ) -> Iterator[None]:
-    """These models answer every drawing that asks them, as the router would.
+    """Answer every drawing that asks these models, as the router would, until the block ends.
 
     Args:
-        bus: Where drawings come from, and guesses go to.
-        models: Who answers; none are all.
-        label: What they say.
-        resting: Who is missed instead.
-        heard: Takes the drawings.
-        learning: Who answers probes of corrections.
-        fields: Of every guess.
+        bus: The bus that drawings come from and guesses go to.
+        models: The models that answer; all of them if none is given.
+        label: The digit that they answer.
+        resting: The models that are missed instead, since they rest.
+        heard: The list that the drawings are added to.
+        learning: The stages that answer probes of corrections.
+        fields: Further fields of every guess.
     """
     tail, stop = bus.follow(["drawings.v1", "corrections.v1"], "end"), threading.Event()
 

@@ -11,7 +11,7 @@ from producers.simulation_report import SimulationReport
 from tests.roster import MODELS
 
 WITHOUT_ENDPOINTS = ("river", "yours", "everyone")
-"""The models that answer where no SageMaker is."""
+"""The models that answer where no SageMaker runs."""
 
 
 async def audited(

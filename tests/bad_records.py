@@ -1,7 +1,7 @@
-"""Bad records of every kind for every topic, put on the log of the running product while somebody plays.
+"""Puts bad records of every kind for every topic on the log of the running product while somebody plays.
 
-For the test and for the bench: `spoil` puts them there, `Spoilt` says what must be told of them, `Player` sees that the next
-record is handled, and how soon.
+For the test and for the bench: `spoil` puts the records there, `Spoilt` says which rejections must follow, `Player` checks that
+the next record is handled, and how soon.
 """
 
 import json
@@ -28,11 +28,11 @@ from tests.roster import BATCH_MODELS, MODELS
 
 @dataclass(frozen=True)
 class Spoilt:
-    """What was put on the log, and what must be told of it."""
+    """The records that were put on the log, and the rejections that must follow."""
 
     records: int
     expected: dict[UUID, str]
-    """By rejection_id: the record and who tells of it."""
+    """By rejection_id: the record, and the stage that must reject it."""
     digests: dict[UUID, str]
 
 
@@ -56,7 +56,7 @@ def spoil(servers: str, player_id: str, drawing_id: str) -> Spoilt:
             at = future.get(30)
             record = Record(topic, at.partition, at.offset, key, value, 0)
             if value is None and TOPICS[topic].compacted:
-                continue  # that is how an entry is taken away
+                continue  # a record without a value removes an entry, so it is not bad
             event = read(record, "test")
             unread = isinstance(event, MessageRejected) and (event.source, event.source_offset) == (topic, at.offset)
             assert what not in HOSTILE or not unread, f"{what} on {topic} is no event"
@@ -67,7 +67,7 @@ def spoil(servers: str, player_id: str, drawing_id: str) -> Spoilt:
                     assert what in HOSTILE or (topic, what) == ("lessons.v1", "beyond all"), f"{what} on {topic} is an event"
                     if stage not in bad.rejected_by:
                         continue
-                    told = rejection(record, stage, ValueError())  # it can be read, and nothing can be done with it
+                    told = rejection(record, stage, ValueError())  # the stage can read it, but can do nothing with it
                 expected[told.rejection_id] = f"{what} on {topic}, by {stage}"
                 digests[told.rejection_id] = sha256(value or b"").hexdigest()
     finally:
@@ -76,7 +76,7 @@ def spoil(servers: str, player_id: str, drawing_id: str) -> Spoilt:
 
 
 class Told:
-    """What is told on rejected.v1 from here on."""
+    """The rejections on rejected.v1 from here on."""
 
     def __init__(self, bus: Bus) -> None:
         self._tail: Tail = bus.follow(["rejected.v1"], "end")
@@ -84,7 +84,7 @@ class Told:
         self.of: dict[UUID, MessageRejected] = {}
 
     def look(self) -> None:
-        """Read what has come."""
+        """Read the rejections that have come."""
         for record in self._tail.poll(0.1):
             told = read(record, "test")
             if isinstance(told, MessageRejected):
@@ -92,7 +92,7 @@ class Told:
                 self.of[told.rejection_id] = told
 
     def missing(self, spoilt: Spoilt) -> list[str]:
-        """What nobody has told of yet."""
+        """Return the expected rejections that have not come yet."""
         self.look()
         return sorted(what for identity, what in spoilt.expected.items() if identity not in self.times)
 
@@ -101,18 +101,18 @@ class Told:
 
 
 class Player:
-    """Somebody who plays, and watches how soon everything is handled."""
+    """A player who measures how soon the next record of each kind is handled."""
 
     def __init__(self, game: Product, wait_s: float) -> None:
         self._game = game
         self._wait_s = wait_s
         self._seen: list[str] = []
         self.drawing_id = ""
-        """Of the last drawing."""
+        """The id of the last drawing."""
         self.versions: dict[str, str] = {}
-        """By model, of its last guess."""
+        """By model, the version of its last guess."""
         self.taught: dict[str, str] = {}
-        """By model, of the version that has learned the last correction."""
+        """By model, the version that has learned the last correction."""
         self._token = (game.settings.home / "secrets" / "operator_token").read_text().strip()
         self._opening = connect(game.url.replace("http", "ws", 1) + "/ws/play", proxy=None, max_size=None)
 
@@ -137,7 +137,7 @@ class Player:
                 return frame
 
     def play(self) -> dict[str, float]:
-        """Seconds until the next record of each kind is handled: of a drawing by all models, of a correction, of a command."""
+        """Return the seconds until the next of each kind is handled: a drawing by all models, a correction, a command."""
         seconds: dict[str, float] = {}
         self.drawing_id = drawing_id = str(uuid4())
         began = time.monotonic()
@@ -167,18 +167,18 @@ class Player:
         return seconds | {"the command: trainer, api, router's table": self._command()}
 
     def receipted(self, correction_id: str) -> dict[str, Any]:
-        """The next receipt of a correction, whoever has put it on the log."""
+        """Return the next receipt of a correction, whichever stage has put it on the log."""
         while (receipt := self._next("receipt"))["correction_id"] != correction_id:
             pass
         return receipt
 
     def operator(self) -> httpx.Client:
-        """Asks what only operators may."""
+        """Return a client with the operators' token."""
         headers = {"Authorization": f"Bearer {self._token}"}
         return httpx.Client(base_url=self._game.url, headers=headers, trust_env=False, timeout=10)
 
     def _command(self) -> float:
-        """Seconds until a change of policy is carried out, and the API says so."""
+        """Return the seconds until a change of policy is carried out, and the API says so."""
         began, lead = time.monotonic(), "river"
         with self.operator() as asking:
             if asking.get("/api/routing").json()["lead"] == lead:

@@ -1,6 +1,6 @@
-"""Values of records that are bad: no event of their topic, or an event that means harm.
+"""Lists bad values of records: a value that is no event of its topic, or an event that means harm.
 
-`READERS` says who reads a topic, and so who must tell of a value that it can do nothing with.
+`READERS` says which stages read a topic, and so which must reject a value that they can do nothing with.
 """
 
 import base64
@@ -28,7 +28,7 @@ READERS: Final = {
     "commands.v1": {"trainers", "api"},
     "rejected.v1": set(),
 }
-"""Who reads a topic as it grows, by the name under which they reject. The trainer reads models.v1 when it starts."""
+"""The stages that read each topic as it grows, by the names under which they reject; the trainer reads models.v1 at a start."""
 BEYOND: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "drawings.v1": ("DrawingSubmitted", {"strokes": []}),
     "guesses.v1": ("GuessMade", {"hops": {"a": 1e308, "b": 1e308}}),
@@ -43,21 +43,21 @@ BEYOND: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "commands.v1": ("PromoteModel", {"version": "../../x"}),
     "rejected.v1": ("MessageRejected", {"source_offset": -5}),
 }
-"""What is beyond all that an event may hold: nobody can read it."""
+"""For each topic an event with a field beyond its bounds, which no stage can read."""
 
 
 class Hostile(NamedTuple):
-    """An event that can be read, and means harm."""
+    """An event that can be read, but means harm."""
 
     topic: str
     kind: str
     fields: dict[str, Any]
-    """In the place of those of the golden file."""
+    """The fields that replace those of the golden file."""
     rejected_by: frozenset[str] = frozenset()
-    """Of its readers, those who cannot do anything with it."""
+    """The readers that can do nothing with the event."""
 
     def value(self, player_id: str, drawing_id: str) -> bytes:
-        """Of somebody who knows a player and a drawing of theirs."""
+        """Return the value that a stranger writes who knows a player and one of the player's drawings."""
         fields = {"player_id": player_id} if "player_id" in _golden(self.kind) else {}
         if "drawing_id" in _golden(self.kind):
             fields["drawing_id"] = drawing_id
@@ -146,7 +146,7 @@ HOSTILE: Final[dict[str, Hostile]] = {
     ),
     "a repair of nothing": Hostile("rejected.v1", "MessageRepaired", {"rejection_id": str(uuid4()), "source": "nobody.v1"}),
 }
-"""By what it is. Each can be read; honest events go on, and win where they speak of the same thing."""
+"""Hostile events by description. Each can be read; honest events still count, and win where both are about one thing."""
 _CORRECTION: Final = (GOLDEN / "CorrectionGiven.json").read_bytes()
 _DRAWING: Final = (GOLDEN / "DrawingSubmitted.json").read_bytes()
 
@@ -157,7 +157,7 @@ def _golden(kind: str) -> dict[str, Any]:
 
 
 def kinds(topic: str) -> dict[str, bytes | None]:
-    """Bad values of a topic, by what is wrong with them."""
+    """Return bad values of a topic, by what is wrong with them."""
     kind, fields = BEYOND[topic]
     future = _golden(kind) | {"type": f"{kind}V9", "version_of_the_schema": 9}
     return {

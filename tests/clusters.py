@@ -1,6 +1,6 @@
-"""Real Kafka clusters for tests: several brokers, TLS with an authority of our own, SASL by SCRAM and OAUTHBEARER, ACLs.
+"""Runs real Kafka clusters for tests: several brokers, TLS with an authority of our own, SASL by SCRAM and OAUTHBEARER, ACLs.
 
-The product's own single broker is `deploy.local.kafka`; what is here is the outside Kafka that the product is pointed at.
+The product's own single broker is `deploy.local.kafka`; the clusters here are the outside Kafka that the product is pointed at.
 """
 
 import base64
@@ -49,7 +49,7 @@ class Authority:
     """Signs certificates for 127.0.0.1."""
 
     def __init__(self, folder: Path, name: str = "test authority") -> None:
-        """Make its key and its own certificate, ``<name>.pem`` in ``folder``."""
+        """Make the authority's key and certificate, ``<name>.pem`` in ``folder``."""
         self._folder = folder
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -58,7 +58,7 @@ class Authority:
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def sign(self, name: str, lasts: timedelta = timedelta(days=1)) -> Path:
-        """A PEM file with a key and its certificate, for 127.0.0.1; one that lasts less than no time has expired."""
+        """Write a PEM file with a key and its certificate for 127.0.0.1; with a negative ``lasts``, it has expired."""
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = self._build(subject, key, x509.BasicConstraints(ca=False, path_length=None), lasts)
@@ -93,21 +93,21 @@ class Authority:
 
 
 class TokenServer:
-    """A real token endpoint: client_credentials in, a signed JWT out; and the keys to check it, as a JWKS file."""
+    """A real token endpoint: client_credentials in, a signed JWT out; the keys to check it are in a JWKS file."""
 
     def __init__(self, folder: Path, clients: Mapping[str, str], lasts_s: int = 300) -> None:
         """Answer on a free port of the loopback address until `close`.
 
         Args:
             folder: Where ``jwks.json`` is put.
-            clients: Secrets by client id.
-            lasts_s: How long a token is good.
+            clients: The secret of each client, by its id.
+            lasts_s: How long a token is valid, in seconds.
         """
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._clients = dict(clients)
         self._lasts_s = lasts_s
         self.given = 0
-        """Tokens."""
+        """How many tokens were given."""
         numbers = self._key.public_key().public_numbers()
         of = {"kty": "RSA", "kid": "1", "alg": "RS256", "use": "sig", "n": _wide(numbers.n), "e": _wide(numbers.e)}
         self.jwks = folder / "jwks.json"
@@ -144,7 +144,7 @@ class TokenServer:
         return {"access_token": f"{head}.{_b64(signature)}", "token_type": "Bearer", "expires_in": self._lasts_s}
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         self._http.shutdown()
         self._http.server_close()
 
@@ -166,7 +166,7 @@ def _wide(number: int) -> str:
 
 @dataclass
 class Node:
-    """One broker, which is a controller too."""
+    """A broker, which is also a controller."""
 
     number: int
     port: int
@@ -175,20 +175,20 @@ class Node:
 
     @property
     def log(self) -> Path:
-        """What it says."""
+        """The file of its output."""
         return self.folder / "log"
 
 
 @dataclass
 class Cluster:
-    """Brokers that know of each other; stopped ones may be started again on what they have."""
+    """Brokers that know each other; a stopped broker can be started again on its data."""
 
     nodes: list[Node]
     options: Sequence[str] = field(default=())
 
     @property
     def servers(self) -> str:
-        """The listener for clients, of all."""
+        """The addresses of all brokers' listeners for clients."""
         return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
     def start(self, node: Node) -> None:
@@ -209,13 +209,13 @@ class Cluster:
             time.sleep(0.05)
 
     def kill(self, node: Node) -> None:
-        """kill -9."""
+        """Kill a broker with -9."""
         assert node.process is not None
         os.kill(node.process.pid, signal.SIGKILL)
         node.process.wait()
 
     def stop(self) -> None:
-        """Kill all: their data is thrown away with the test."""
+        """Kill all brokers: their data is thrown away with the test."""
         for node in self.nodes:
             if node.process is not None and node.process.poll() is None:
                 node.process.kill()
@@ -234,16 +234,16 @@ def cluster(
     options: Sequence[str] = (),
     data: Mapping[int, Path] | None = None,
 ) -> Iterator[Cluster]:
-    """A cluster, ready, until the block ends.
+    """Run a cluster until the block ends; it is ready at the beginning.
 
     Args:
-        folder: Where its files are made.
-        brokers: How many nodes; each is broker and controller.
-        protocol: Of the listener for clients; brokers and controllers speak to each other in the clear.
-        properties: Besides those of the product's own broker.
+        folder: Where the cluster's files are made.
+        brokers: How many nodes there are; each is broker and controller.
+        protocol: The protocol of the listener for clients; brokers and controllers speak to each other in the clear.
+        properties: Properties besides those of the product's own broker.
         users: Passwords by user, for SCRAM-SHA-512.
-        options: Of the Java machine.
-        data: Where a node keeps its log, if not in its folder.
+        options: Options of the Java machine.
+        data: The folder where a node keeps its log, if not in its own.
     """
     ports = free_ports(3 * brokers)
     clients, inner, controllers = ports[:brokers], ports[brokers : 2 * brokers], ports[2 * brokers :]
@@ -286,7 +286,7 @@ _MODULE: Final = "org.apache.kafka.common.security"
 
 
 def scram(certificate: Path) -> dict[str, str]:
-    """Properties of a listener for clients of SASL_SSL that takes SCRAM-SHA-512."""
+    """Return the properties of a listener for clients of SASL_SSL that takes SCRAM-SHA-512."""
     return {
         "ssl.keystore.type": "PEM",
         "ssl.keystore.location": str(certificate),
@@ -296,7 +296,7 @@ def scram(certificate: Path) -> dict[str, str]:
 
 
 def bearer(certificate: Path, tokens: TokenServer) -> dict[str, str]:
-    """Properties of a listener for clients of SASL_SSL that takes the tokens of a server, by Kafka's own validator."""
+    """Return the properties of a listener for clients of SASL_SSL that takes a server's tokens, by Kafka's own validator."""
     listener = "listener.name.client.oauthbearer.sasl"
     return {
         "ssl.keystore.type": "PEM",
@@ -311,7 +311,7 @@ def bearer(certificate: Path, tokens: TokenServer) -> dict[str, str]:
 
 
 def outside(home: Path, **given: Any) -> Settings:
-    """Settings of a game whose Kafka is elsewhere, on ports that nobody has."""
+    """Return settings of a game whose Kafka is elsewhere, on free ports."""
     ports = ("port", "sagemaker_port", "s3_port", "dynamodb_port")
     free = dict(zip(ports, free_ports(len(ports)), strict=True))
     return Settings(home=home, tools=ROOT / ".tools", aws_services="local", **free, **given)  # type: ignore[arg-type]

@@ -7,10 +7,10 @@ import pytest
 
 
 class AllMustRun:
-    """Fails a run in which a test was left out: what was not tried is not known to work."""
+    """Fails a run in which a test was left out, since nobody knows whether it passes."""
 
     def __init__(self, fewest: Mapping[str, int]) -> None:
-        """Demand so many tests of each folder under tests/."""
+        """Demand at least ``fewest`` tests of each folder under tests/."""
         self._fewest = fewest
         self.left_out: list[str] = []
 
@@ -45,7 +45,7 @@ class AllMustRun:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Fail the run for what was left out."""
+        """Fail the run if anything was left out."""
         if self.left_out and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

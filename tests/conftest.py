@@ -1,4 +1,4 @@
-"""What tests share: settings of their own home and ports, and the real services behind them, started once."""
+"""Defines fixtures that tests share: settings with a home and ports of their own, and the real services, started once."""
 
 import ipaddress
 import os
@@ -19,16 +19,16 @@ from tests.complete import AllMustRun
 ROOT = Path(__file__).resolve().parents[1]
 
 FEWEST: Final = {"unit": 1150, "contract": 500, "integration": 160, "e2e": 39}
-"""Tests that each folder has at least. Raise them as tests are added: a folder that lost most of its own passes otherwise."""
+"""The least number of tests of each folder. Raise it as tests are added, or a folder that lost most of its tests would pass."""
 
-os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # else whoever finds no credentials asks an address beyond this machine
+os.environ["AWS_EC2_METADATA_DISABLED"] = "true"  # else a client without credentials asks an address beyond this machine
 
 hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")  # tests time nothing: a busy machine makes no example wrong
+hypothesis.settings.load_profile("untimed")  # no deadline: a busy machine makes no example wrong
 
 
 def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
-    """Let no test speak to another machine: what is meant for a local service would go to AWS's own."""
+    """Let no test connect to another machine: a call for a local service might go to AWS."""
     if event == "socket.connect" and isinstance(arguments[1], tuple):
         try:
             here = ipaddress.ip_address(arguments[1][0]).is_loopback
@@ -42,20 +42,20 @@ sys.addaudithook(_stay_here)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--all-must-run``, which `make test` gives."""
+    """Add the option ``--all-must-run``, which `make test` gives."""
     parser.addoption(
         "--all-must-run", action="store_true", help="fail if a test is skipped or expected to fail, or if tests are missing"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Watch for what is left out, where nothing may be."""
+    """Watch for tests that are left out, if all must run."""
     if config.getoption("--all-must-run"):
         config.pluginmanager.register(AllMustRun(FEWEST), "all-must-run")
 
 
 def fresh_settings(home: Path) -> Settings:
-    """Settings on an empty home, with ports that nobody has, and secrets made."""
+    """Return settings with an empty home, free ports, and new secrets."""
     ports = ("port", "kafka_port", "kafka_controller_port", "sagemaker_port", "s3_port", "dynamodb_port")
     free = dict(zip(ports, free_ports(len(ports)), strict=True))
     return with_secrets(Settings(home=home, tools=ROOT / ".tools", aws_services="local", **free))  # type: ignore[arg-type]
@@ -63,19 +63,19 @@ def fresh_settings(home: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Settings on a fresh home and free ports, the same for the whole session."""
+    """Return settings with a fresh home and free ports, the same for the whole session."""
     return fresh_settings(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="session")
 def kafka(settings: Settings) -> Iterator[str]:
-    """The address of a real broker with the topics made."""
+    """Yield the address of a real broker on which the topics exist."""
     with running(settings, ["kafka"]):
         yield settings.bootstrap_servers
 
 
 @pytest.fixture(scope="session")
 def local_aws(settings: Settings) -> Iterator[Settings]:
-    """The settings, with S3, DynamoDB and SageMaker running where they say."""
+    """Yield the settings, with S3, DynamoDB and SageMaker running at their addresses."""
     with running(settings, ["s3", "dynamodb", "sagemaker"]):
         yield settings

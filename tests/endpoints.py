@@ -1,4 +1,4 @@
-"""SageMaker's endpoints and model registry in memory, for tests of what trainers.promote, bases and watching make of them."""
+"""Fakes SageMaker's endpoints and model registry in memory, for tests of trainers.promote, bases and watching."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -10,24 +10,24 @@ from trainers.serving import ServingFailed
 
 
 class MemoryServing:
-    """`trainers.serving.Serving` of one model: its variants with their weights. Versions can be made to fail."""
+    """The `trainers.serving.Serving` of one model: its variants with their weights. Versions can be made to fail."""
 
     def __init__(self, *broken: str) -> None:
         self.broken = set(broken)
-        """Variants that do not start."""
+        """The variants that do not start."""
         self.mute: set[str] = set()
-        """Variants that start, and do not answer."""
+        """The variants that start, but do not answer."""
         self.refuses: Exception | None = None
-        """What CreateModel says."""
+        """The error of CreateModel; None: it succeeds."""
         self.variants: dict[str, float] = {}
         self.started: list[list[str]] = []
-        """The variants of each update that was more than one of weights."""
+        """The variants of each update that changed more than weights."""
         self.status = "InService"
         self.reason = ""
         self.changed = 0
         self.looked = 0
         self.down: Exception | None = None
-        """What every look at the endpoints says."""
+        """The error of every look at the endpoints; None: they can be seen."""
 
     def serve(self, endpoint: str, first: ModelPublished, others: Iterable[ModelPublished] = (), *, only: bool = False) -> None:
         wanted = {variant_of(one.version): float(one is first) for one in (first, *others)}
@@ -82,16 +82,16 @@ class MemoryServing:
 
 
 class MemoryRegistry:
-    """`trainers.registry.Registry` of one model: its versions as the gate left them, and what people have said since."""
+    """The `trainers.registry.Registry` of one model: its versions as the gate left them, and people's approvals since."""
 
     def __init__(self, *versions: ModelPublished) -> None:
         self.kept = list(versions)
         self.said: dict[str, tuple[str, str]] = {}
-        """ModelApprovalStatus and ApprovalDescription, by ARN."""
+        """The ModelApprovalStatus and ApprovalDescription by ARN."""
         self.read_arns: list[str] = []
 
     def overrule(self, version: str, status: str, why: str = "") -> None:
-        """What UpdateModelPackage does."""
+        """Change the approval of a version, as UpdateModelPackage does."""
         [arn] = [one.arn for one in self.kept if one.version == version]
         self.said[arn] = status, why
 

@@ -1,4 +1,4 @@
-"""Builders of events, and a fold's cells in memory: a test says what matters to it and nothing else.
+"""Builds events, and a fold's cells in memory: a test gives only the values that matter to it.
 
 Names stand for ids: ``drawing("d1")`` has the same drawing_id in every test. ``at`` is seconds after `BEGAN`.
 """
@@ -41,28 +41,28 @@ READER: Final = "raster-1/00000000"
 
 
 def named(name: str) -> UUID:
-    """The id that a name stands for."""
+    """Return the id that a name stands for."""
     return uuid5(NAMESPACE, f"test/{name}")
 
 
 def seconds(at: float) -> datetime:
-    """A time, in seconds after `BEGAN`."""
+    """Return the time ``at`` seconds after `BEGAN`."""
     return BEGAN + timedelta(seconds=at)
 
 
 def drawing(name: str = "d1", *, player: str = "ada", at: float = 0, final: bool = True, **fields: Any) -> DrawingSubmitted:
-    """A drawing of one stroke."""
+    """Return a drawing of one stroke."""
     given: dict[str, Any] = {"strokes": [[[10, 10, 0], [10, 90, 160]]], "width": 300, "height": 300}
     return DrawingSubmitted(drawing_id=named(name), player_id=player, final=final, at=seconds(at), **given | fields)
 
 
 def probabilities(label: int, p: float = 0.91) -> list[float]:
-    """``p`` for the label, the rest shared out evenly."""
+    """Return probabilities: ``p`` for the label, the rest shared out evenly."""
     return [p if digit == label else (1 - p) / 9 for digit in range(10)]
 
 
 def features(seed: int = 0, reader: str = READER) -> Features:
-    """A drawing as it was read: noise, of the right sizes."""
+    """Return the features of a drawing: noise of the right sizes."""
     rng = np.random.default_rng(seed)
     embedding = rng.normal(size=64)
     embedding *= 4 / np.linalg.norm(embedding)
@@ -72,7 +72,7 @@ def features(seed: int = 0, reader: str = READER) -> Features:
 def guess(
     name: str = "d1", label: int = 7, *, model: str = "river", player: str = "ada", at: float = 0.02, **fields: Any
 ) -> GuessMade:
-    """A model's answer; river's has features."""
+    """Return a model's answer; river's has features."""
     online = model == "river"
     given: dict[str, Any] = {
         "version": "mnist1+0" if online else "base1",
@@ -85,13 +85,13 @@ def guess(
 
 
 def missed(name: str = "d1", *, model: str = "xgboost", player: str = "ada", at: float = 0.3, **fields: Any) -> GuessMissed:
-    """A model that was too slow for a drawing."""
+    """Return the event of a model that was too slow for a drawing."""
     given: dict[str, Any] = {"final": True, "resting": False, "why": "no answer within 250 ms"}
     return GuessMissed(drawing_id=named(name), player_id=player, model=model, at=seconds(at), **given | fields)
 
 
 def answered(guesses: Iterable[GuessMade], *, at: float | datetime = 0.06, **fields: Any) -> DrawingAnswered:
-    """A drawing with these guesses on it, and the features of whichever has any."""
+    """Return a drawing with these guesses on it, and the features of the guess that has any."""
     several = list(guesses)
     told = [AnswerGuess.model_validate(dict(made)) for made in several]
     features = next((made.features for made in several if made.features is not None), None)
@@ -104,28 +104,28 @@ def answered(guesses: Iterable[GuessMade], *, at: float | datetime = 0.06, **fie
 
 
 def answer(name: str = "d1", label: int = 7, *, at: float = 0.02, **fields: Any) -> DrawingAnswered:
-    """A drawing with the guess of one model on it: what whoever learns reads of a `guess`."""
+    """Return a drawing with the guess of one model on it, as learners read a `guess`."""
     return answered([guess(name, label, at=at, **fields)], at=at)
 
 
 def correction(
     name: str = "d1", label: int = 1, *, correction: str = "c1", player: str = "ada", at: float = 2
 ) -> CorrectionGiven:
-    """A player's correction; ``correction`` names its correction_id."""
+    """Return a player's correction; ``correction`` names its correction_id."""
     return CorrectionGiven(
         correction_id=named(correction), drawing_id=named(name), player_id=player, label=label, at=seconds(at)
     )
 
 
 def withdrawal(name: str = "d1", *, correction: str = "c1", player: str = "ada", at: float = 3) -> CorrectionWithdrawn:
-    """The player takes a correction back."""
+    """Return the event by which a player withdraws a correction."""
     return CorrectionWithdrawn(correction_id=named(correction), drawing_id=named(name), player_id=player, at=seconds(at))
 
 
 def shown(
     label: int = 7, *, model: str = "river", version: str | None = None, latency_ms: float = 8.0, shadow: bool = False
 ) -> ShownGuess:
-    """A guess as it stands in an example."""
+    """Return a guess as it stands in an example."""
     version = version or ("mnist1+0" if model == "river" else "base1")
     said = probabilities(label)
     return ShownGuess(model=model, version=version, label=label, probabilities=said, latency_ms=latency_ms, shadow=shadow)
@@ -134,7 +134,7 @@ def shown(
 def example(
     name: str = "d1", label: int | None = 1, *, revision: int = 3, correction: str = "c1", at: float = 0, **fields: Any
 ) -> ExampleLabelled:
-    """A labelled drawing, guessed by river as a 7."""
+    """Return a labelled drawing that river guessed as a 7."""
     given: dict[str, Any] = {
         "player_id": "ada",
         "strokes": [[[10, 10], [10, 90]]],
@@ -154,7 +154,7 @@ def example(
 
 
 def lesson(name: str = "l1", label: int = 1, *, seed: int = 0, reader: str = READER, **fields: Any) -> LessonTaught:
-    """A lesson for river."""
+    """Return a lesson for river."""
     read = features(seed)
     given: dict[str, Any] = {"model": "river", "player_id": "ada", "embedding": read.embedding, "shown": []}
     return LessonTaught(
@@ -168,7 +168,7 @@ def lesson(name: str = "l1", label: int = 1, *, seed: int = 0, reader: str = REA
 
 
 def published(version: str, at: float = 0, *, model: str = "xgboost", **fields: Any) -> ModelPublished:
-    """A version of a batch model; approved, unless told otherwise."""
+    """Return a new version of a batch model, approved by default."""
     given: dict[str, Any] = {
         "title": "XGBoost",
         "digest": "d",
@@ -183,7 +183,7 @@ def published(version: str, at: float = 0, *, model: str = "xgboost", **fields: 
 def promoted(
     version: str, previous: str | None = None, kind: type[ModelPromoted] = ModelPromoted, *, model: str = "xgboost"
 ) -> ModelPromoted:
-    """A version answers, and another stands by."""
+    """Return the event by which a version answers, and another stands by."""
     given = {"title": "XGBoost", "endpoint": f"gamenight-{model}", "variant": variant_of(version)}
     return kind(model=model, version=version, previous=previous, **given)
 
@@ -202,7 +202,7 @@ def snapshot(offset: int, *, reader: str = READER, weights: bytes = b"") -> Snap
 
 
 def settled(command: Any, outcome: str = "done") -> CommandSettled:
-    """A command is carried out."""
+    """Return the outcome of a command, which is carried out by default."""
     told = {"command_id": command.command_id, "target": command.target, "outcome": outcome, "message": ""}
     return CommandSettled.model_validate(told)
 
@@ -217,20 +217,20 @@ class MemoryCells(dict[str, bytes]):
         self[key] = value
 
     def drop(self, key: str) -> None:
-        """Forget a value."""
+        """Delete a value."""
         self.pop(key, None)
 
     def copy(self) -> "MemoryCells":
-        """The same cells, to go on with separately."""
+        """Return a copy of the cells, which changes separately."""
         return MemoryCells(self)
 
 
 def folded(
     fold: Fold, history: Iterable[Event], cells: MemoryCells | None = None, first: int = 0, step: int | None = None
 ) -> list[Event]:
-    """All that a fold says to a history, offsets from ``first``; not what it says when it is opened.
+    """Return all events of a fold over a history, with offsets from ``first``; events of its opening are left out.
 
-    ``step``: events folded in at a time; None: all in one.
+    ``step`` is how many events are folded in at a time; None: all at once.
     """
     cells = MemoryCells() if cells is None else cells
     list(fold.open(cells, 0))
@@ -255,7 +255,7 @@ def scores(model: str, n: int, source: int = 0) -> ScoresCounted:
 
 
 class Quiet:
-    """A fold that says nothing."""
+    """A fold that publishes nothing."""
 
     name = "quiet"
     schema = "quiet 1"
@@ -264,16 +264,16 @@ class Quiet:
         self.sources = sources
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Say nothing."""
+        """Publish nothing."""
         return ()
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        """Keep nothing."""
+        """Ignore the event."""
         return ()
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Say nothing."""
+        """Publish nothing."""
         return ()
 
     def close(self, partition: int) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to let go of."""

@@ -1,4 +1,4 @@
-"""A small HTTP server on a thread, whose answers a test decides."""
+"""Runs a small HTTP server on a thread, whose answers a test decides."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -6,10 +6,10 @@ from typing import Any
 
 
 class Answers(BaseHTTPRequestHandler):
-    """Handles a request: override ``do_GET`` or ``do_POST``, and `answer`."""
+    """The handler of a request: override ``do_GET`` or ``do_POST``, and call `answer`."""
 
     def body(self) -> bytes:
-        """What was sent."""
+        """Return the body of the request."""
         return self.rfile.read(int(self.headers["Content-Length"]))
 
     def answer(self, body: bytes) -> None:
@@ -20,7 +20,7 @@ class Answers(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing on standard error."""
+        """Print nothing on standard error."""
 
 
 class HttpFake:

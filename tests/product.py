@@ -1,4 +1,4 @@
-"""The whole game, started as its users start it: for the bench and for tests that kill, or look at, the running product."""
+"""Starts the whole game as its users do, for the bench and for tests that kill, or look at, the running product."""
 
 import asyncio
 import os
@@ -25,19 +25,19 @@ from tests.roster import BATCH_MODELS
 
 ROOT: Final = Path(__file__).parent.parent
 PROCESSES: Final = ("api", "router", "learning", "trainer", "sagemaker", *BATCH_MODELS, "kafka", "s3", "dynamodb")
-"""All that may be killed; a batch model stands for its endpoint's own process."""
+"""The processes that may be killed; a batch model stands for its endpoint's own process."""
 _PORTS = ("port", "kafka_port", "kafka_controller_port", "sagemaker_port", "s3_port", "dynamodb_port")
 
 
 class Recovery(NamedTuple):
-    """Seconds after a kill until a new drawing ..."""
+    """The seconds from a kill until people can play and teach again."""
 
     playable: float
-    """... was answered by every model."""
+    """Until a new drawing was answered by every model."""
     learning: float
-    """... was labelled, and the label receipted."""
+    """Until a new drawing was labelled, and the label receipted."""
     back: float
-    """And until each of the killed ran again, whether anybody who plays needs it or not."""
+    """Until each killed process ran again, whether or not players need it."""
 
 
 class Product:
@@ -51,11 +51,11 @@ class Product:
         self._log = settings.home / "up.log"
 
     def start(self, patience_s: float = 120.0, *, whole: bool = True) -> float:
-        """Start it; gives the seconds until a drawing is answered by every model, and a correction learned.
+        """Start the game; return the seconds until a drawing is answered by every model, and a correction learned.
 
         Args:
-            patience_s: How long that may take.
-            whole: Without it, until the game can be played, whatever is missing.
+            patience_s: How long the start may take.
+            whole: Whether to wait for all parts; if not, only until the game can be played, whatever is missing.
         """
         self.settings.home.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
@@ -76,15 +76,15 @@ class Product:
 
     @property
     def _command(self) -> Path:
-        """The checkout's own command line."""
+        """Return the path of the checkout's own command line."""
         return (Path(sys.executable).parent if self._root == ROOT else self._root / ".venv" / "bin") / "gamenight"
 
     def healthy(self) -> bool:
-        """Whether /healthz says ok: nothing is missing."""
+        """Say whether /healthz says ok: nothing is missing."""
         return self._status() == "ok"
 
     def playable(self) -> bool:
-        """Whether /healthz says that the game can be played, whatever is missing."""
+        """Say whether /healthz says that the game can be played, whatever is missing."""
         return self._status() in ("ok", "degraded")
 
     def _status(self) -> str:
@@ -95,14 +95,14 @@ class Product:
             return "unavailable"
 
     def processes(self) -> list[psutil.Process]:
-        """All that run, the supervisor first."""
+        """Return all running processes, the supervisor first."""
         if self._process is None:
             return []
         root = psutil.Process(self._process.pid)
         return [root, *root.children(recursive=True)]
 
     def pid(self, process: str) -> int | None:
-        """The process's id as the supervisor says it; an endpoint is a child of the local SageMaker. None: it is not there."""
+        """Return a process's id by the supervisor; an endpoint is a child of the local SageMaker. None: it does not run."""
         standings = orjson.loads((self.settings.home / "run" / "state.json").read_bytes())["components"]
         pids: dict[str, int | None] = {one["name"]: one["pid"] for one in standings if one["phase"] == "ready"}
         if process not in BATCH_MODELS or pids.get("sagemaker") is None:
@@ -115,7 +115,7 @@ class Product:
             return None
 
     async def kill(self, *processes: str, patience_s: float = 60.0) -> "Recovery":
-        """kill -9 of all of these at once; wait until each runs again, and people can play and teach again."""
+        """Kill all of these with -9 at once; wait until each runs again, and people can play and teach again."""
         before = {process: self.pid(process) for process in processes}
         for process, pid in before.items():
             assert pid is not None, f"{process} does not run"
@@ -124,14 +124,14 @@ class Product:
         return await self._recovery(f"kill -9 of {', '.join(processes)}", before, patience_s)
 
     async def hang(self, process: str, seconds: float, patience_s: float = 60.0) -> "Recovery":
-        """Stop a process for so long, as a machine that hangs; wait as after `kill`, from when it goes on."""
+        """Stop a process for ``seconds``, as a machine that hangs; wait as after `kill`, from the moment that it goes on."""
         pid = self.pid(process)
         assert pid is not None, f"{process} does not run"
         os.kill(pid, signal.SIGSTOP)
         try:
             await asyncio.sleep(seconds)
         finally:
-            with suppress(ProcessLookupError):  # its supervisor has lost patience with it
+            with suppress(ProcessLookupError):  # its supervisor has ended it meanwhile
                 os.kill(pid, signal.SIGCONT)
         return await self._recovery(f"{seconds:.0f} s without {process}", {}, patience_s)
 
@@ -146,13 +146,13 @@ class Product:
         return Recovery(*(round(end - began, 2) for end in ends))
 
     async def _back(self, before: Mapping[str, int | None]) -> float:
-        """When each of these processes ran again under another id than before."""
+        """Wait until each of these processes runs under another id than before; return the time."""
         while any(self.pid(process) in (pid, None) for process, pid in before.items()):
             await asyncio.sleep(0.05)
         return time.monotonic()
 
     async def _through(self, teaching: bool) -> float:
-        """When a drawing begun after the call was answered by every model, and, with ``teaching``, its label receipted."""
+        """Wait until a new drawing is answered by every model and, with ``teaching``, its label receipted; return the time."""
         odds = {"correct_probability": teaching, "confirm_probability": teaching, "previews": 0, "duplicates": 0}
         options = SimulationOptions(url=self.url, players=1, drawings=1, speed=0, patience_s=30, **odds)
         while True:
@@ -163,7 +163,7 @@ class Product:
             await asyncio.sleep(0.05)
 
     def stop(self) -> float:
-        """Stop it as Ctrl-C does; gives the seconds it took."""
+        """Stop the game as Ctrl-C does; return the seconds that it took."""
         if self._process is None:
             return 0.0
         began = time.monotonic()
@@ -179,7 +179,7 @@ class Product:
 
 @contextmanager
 def product(home: Path | None = None, root: Path = ROOT, **given: Any) -> Iterator[Product]:
-    """The game of a checkout, not yet started, in a fresh home or in the one given, on free ports; stopped at the end."""
+    """Yield the game of a checkout, not yet started, on free ports, in ``home`` or a fresh one; stop it at the end."""
     with tempfile.TemporaryDirectory(prefix="gamenight-", ignore_cleanup_errors=True) as fresh:
         folder = (home or Path(fresh)).resolve()
         settings = Settings(

@@ -1,4 +1,4 @@
-"""The models that the product comes with: those of trainers/images, and those that are built in."""
+"""Lists the models that come with the product: those of trainers/images, and the built-in ones."""
 
 from contracts.settings import Settings
 

@@ -1,4 +1,4 @@
-"""A round as tests see it: one drawing, some batch models, and what it has said and asked so far."""
+"""Plays a round for tests: one drawing, some batch models, and the events and calls so far."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ from tests import histories
 DEADLINES: Final = Deadlines(blend_s=0.25, budget_s=2.0)
 READ_AT: Final = 100.0
 LOCAL: Final = {"river": 7, "yours": 7}
-"""What the models that answer in the process say."""
+"""The answers of the models in the router's process."""
 
 
 def table(
     *models: str, candidates: Mapping[str, CandidateRoute] | None = None, policy: PolicySet | None = None, **online: Online
 ) -> Table:
-    """These batch models have a version, some a candidate beside it."""
+    """Return a routing table in which these batch models have a version, and some have a candidate beside it."""
     batch = {model: Route("1", f"gamenight-{model}") for model in models}
     weights = Online("mnist1+0", histories.READER, -1, np.zeros((10, 3), np.float32))
     made = Table(batch=batch, online={"river": weights, **online}, candidates=dict(candidates or {}))
@@ -32,7 +32,7 @@ def table(
 
 
 def canary(share: float = 1.0) -> CandidateRoute:
-    """A version that answers this share of the players."""
+    """Return a candidate that answers this share of the players."""
     return CandidateRoute("2", "v2", "gamenight", shadow=False, share=share)
 
 
@@ -41,7 +41,7 @@ SHADOW: Final = CandidateRoute("2", "v2", "gamenight", shadow=True, share=0.0)
 
 @dataclass
 class Played:
-    """A round, and what came of it."""
+    """A round, and the actions that have followed from it."""
 
     round: Round
     asked: list[Answerer] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Played:
     unsent: int = 0
 
     def take(self, actions: Sequence[RoundAction]) -> list[RoundAction]:
-        """Note what follows."""
+        """Note the actions that follow."""
         for action in actions:
             assert not self.acknowledged, f"{action} after the end"
             match action:
@@ -65,48 +65,48 @@ class Played:
         return list(actions)
 
     def answers(self, answerer: Answerer, at: float, label: int = 3, **details: Any) -> list[RoundAction]:
-        """One answers, so many seconds after the drawing was read."""
+        """Let a model answer ``at`` seconds after the drawing was read."""
         [row] = rows(np.eye(10)[[label]])
         given: dict[str, Any] = {"version": "2" if answerer.beside else "1", "role": "champion", "table": "t"}
         told = CallDetails(asked_at=READ_AT, model_ms=1.0, **given | details)
         return self.take(self.round.answered(answerer, told, row, moment(at)))
 
     def misses(self, answerer: Answerer, at: float, why: str = "down", resting: bool = False) -> list[RoundAction]:
-        """One will not answer."""
+        """Let a model miss the drawing ``at`` seconds after it was read."""
         return self.take(self.round.missed(answerer, why, resting, moment(at)))
 
     def ticks(self, at: float, resting: Mapping[str, str] | None = None) -> list[RoundAction]:
-        """Time has passed."""
+        """Let time pass."""
         return self.take(self.round.tick(resting or {}, moment(at)))
 
     def sent(self, n: int | None = None) -> list[RoundAction]:
-        """The broker has everything so far, or so many events of it."""
+        """Let the broker acknowledge all events so far, or ``n`` of them."""
         n = self.unsent if n is None else n
         self.unsent -= n
         return self.take(self.round.sent(n))
 
     def guesses(self) -> dict[str, GuessMade]:
-        """By slot: those that were shown or counted, each there once."""
+        """Return by slot the guesses that were shown or counted; each must be there once."""
         told = [event for event in self.events if isinstance(event, GuessMade)]
         by_slot = {guess.model + "/shadow" * (guess.role == "shadow"): guess for guess in told}
         assert len(by_slot) == len(told), f"a guess twice: {[(guess.model, guess.role) for guess in told]}"
         return by_slot
 
     def missed(self) -> list[tuple[str, bool]]:
-        """Who was missed, and whether it rests."""
+        """Return the models that were missed, and whether each rests."""
         return [(event.model, event.resting) for event in self.events if isinstance(event, GuessMissed)]
 
     def parts(self) -> list[DrawingAnswered]:
-        """What was said to those who learn."""
+        """Return the events for learners."""
         return [event for event in self.events if isinstance(event, DrawingAnswered)]
 
     def told(self) -> Counter[tuple[str, str]]:
-        """The guesses in all parts, by model and role."""
+        """Count the guesses in all parts, by model and role."""
         return Counter((one.model, one.role) for part in self.parts() for one in part.guesses)
 
 
 def moment(at: float) -> Moment:
-    """So many seconds after the drawing was read, by both clocks."""
+    """Return the moment ``at`` seconds after the drawing was read, by both clocks."""
     return Moment(READ_AT + at, histories.seconds(at))
 
 
@@ -119,7 +119,7 @@ def begun(
     local: Mapping[str, int] = LOCAL,
     **of_the_drawing: Any,
 ) -> Played:
-    """A round that has been started, 10 ms after the drawing was read."""
+    """Return a round that was started 10 ms after the drawing was read."""
     by = table(*(models or ("xgboost", "kmeans"))) if by is None else by
     lineup = Lineup.of(by, tuple(by.batch))
     drawing = histories.drawing(**of_the_drawing)

@@ -1,4 +1,4 @@
-"""The API on a real socket, in a thread of the test; and a player on it who says frames and hears frames."""
+"""Serves the API on a real socket, in a thread of the test, with a player who sends and receives frames."""
 
 import socket
 import threading
@@ -23,16 +23,16 @@ from tests.histories import named
 DEADLINE_S = 20.0
 SECRETS: dict[str, Any] = {"seat_secret": "secret", "operator_token": "token"}
 UNLIMITED: dict[str, Any] = dict.fromkeys(LIMITS, 0)
-"""Tests are strangers of one address, and faster than people. tests/integration/test_hostile.py plays by the defaults."""
+"""Settings without limits: tests share an address and are faster than people. tests/integration/test_hostile.py has limits."""
 
 
 SERVERS: dict[str, uvicorn.Server] = {}
-"""By address: set ``should_exit`` to stop one as SIGTERM would."""
+"""The running servers by address: set ``should_exit`` of a server to stop it as SIGTERM would."""
 
 
 @contextmanager
 def serving(bus: Bus, **settings: Any) -> Iterator[str]:
-    """The address, as ``127.0.0.1:port``, of the API on a bus; stopped afterwards."""
+    """Serve the API on a bus until the block ends; yield its address, as ``127.0.0.1:port``."""
     [port] = free_ports(1)
     given = Settings(**(SECRETS | UNLIMITED | {"port": port} | settings))
     running = server(create_app(given, bus), given)
@@ -51,7 +51,7 @@ def serving(bus: Bus, **settings: Any) -> Iterator[str]:
 
 
 class Player:
-    """A socket that has joined."""
+    """A player on a socket that has joined."""
 
     def __init__(
         self, connection: ClientConnection, seat: str | None = None, room: str | None = None, name: str = "Ada"
@@ -67,12 +67,12 @@ class Player:
         self.socket.send(orjson.dumps(message).decode() if isinstance(message, dict) else message)
 
     def hear(self) -> dict[str, Any]:
-        """The next frame."""
+        """Return the next frame."""
         frame: dict[str, Any] = orjson.loads(self.socket.recv(DEADLINE_S))
         return frame
 
     def next(self, kind: str) -> dict[str, Any]:
-        """The next frame that tells no room; it must be of this type."""
+        """Return the next frame that is not about a room; it must be of this type."""
         while True:
             frame = self.hear()
             if frame["type"] != "room":
@@ -94,13 +94,13 @@ class Player:
         assert frame["drawing_id"] == str(named(name))
 
     def fence(self) -> None:
-        """Nothing but rooms was under way to this socket."""
+        """Check that no frame except those about rooms was under way to this socket."""
         self.say("fence")
         assert self.next("error")["code"] == "not_json"
 
 
 def opened(address: str, path: str = "/ws/play", host: str | None = None, **kwargs: Any) -> connect:
-    """A socket; use it in a ``with``. ``host`` is what it calls the server, where that is not the address."""
+    """Return a socket to use in a ``with``; ``host`` is the name for the server in the handshake, by default the address."""
     if host is not None:
         name, port = address.split(":")
         kwargs["sock"] = socket.create_connection((name, int(port)))
@@ -109,13 +109,13 @@ def opened(address: str, path: str = "/ws/play", host: str | None = None, **kwar
 
 @contextmanager
 def playing(address: str, seat: str | None = None, room: str | None = None, name: str = "Ada") -> Iterator[Player]:
-    """A socket that has joined; closed afterwards."""
+    """Yield a player on a socket that has joined; close it afterwards."""
     with opened(address) as connection:
         yield Player(connection, seat, room, name)
 
 
 def closing(connection: ClientConnection) -> tuple[int, str]:
-    """Code and reason of the close frame that ends a socket; what is said before is passed over."""
+    """Return code and reason of the close frame that ends a socket; frames before it are ignored."""
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
         try:
@@ -128,12 +128,12 @@ def closing(connection: ClientConnection) -> tuple[int, str]:
 
 
 def get(address: str, path: str, **kwargs: Any) -> httpx.Response:
-    """Ask over HTTP."""
+    """Send a GET request, and return the answer."""
     return httpx.get(f"http://{address}{path}", timeout=DEADLINE_S, trust_env=False, **kwargs)
 
 
 def eventually(condition: Callable[[], Any]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -1,4 +1,4 @@
-"""A connection of bytes, for tests that send what no client would."""
+"""Opens connections of plain bytes, for tests that send what no client would."""
 
 import socket
 from contextlib import suppress
@@ -7,7 +7,7 @@ from tests.serving import DEADLINE_S
 
 
 def wire(address: str, receive: int | None = None, source: str = "") -> socket.socket:
-    """A connection to ``host:port``; ``receive`` is its buffer in bytes, ``source`` the address that it comes from."""
+    """Open a connection to ``host:port``; ``receive`` is its buffer in bytes, ``source`` the address that it comes from."""
     host, port = address.split(":")
     raw = socket.socket()
     if receive is not None:
@@ -20,7 +20,7 @@ def wire(address: str, receive: int | None = None, source: str = "") -> socket.s
 
 
 def said(raw: socket.socket, until: bytes | None = None) -> str:
-    """What the other end says, until it closes, or has said this; and the connection is closed then."""
+    """Return the other end's text until it closes, and close the connection; or the text up to ``until``, and keep it open."""
     heard = b""
     with suppress(ConnectionResetError):
         while part := raw.recv(1 << 16):
@@ -33,7 +33,7 @@ def said(raw: socket.socket, until: bytes | None = None) -> str:
 
 
 def handshake(path: str, host: str, *headers: str) -> bytes:
-    """What opens a WebSocket."""
+    """Return the request that opens a WebSocket."""
     named = [
         f"Host: {host}",
         "Upgrade: websocket",

@@ -1,4 +1,4 @@
-"""What the router reads in people's handwriting: the drawings of data/pen as embeddings, and what `river` said at birth."""
+"""Reads people's handwriting as the router does: the drawings of data/pen as embeddings, and the guesses of a new `river`."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -16,17 +16,17 @@ from tests.histories import example, shown
 
 @dataclass(frozen=True, slots=True)
 class Drawings:
-    """One writer's drawings, in the order of the file."""
+    """A writer's drawings, in the order of the file."""
 
     reader: str
     embeddings: NDArray[np.float32]
     """Shape (n, d)."""
     shared: NDArray[np.float64]
-    """Shape (n, 10): the base that the online model starts from."""
+    """Probabilities by the base that the online model starts from. Shape (n, 10)."""
     labels: NDArray[np.int64]
 
     def example(self, player: str, number: int, label: int | None = None, **fields: object) -> ExampleLabelled:
-        """A drawing by its number, labelled as what it is unless told otherwise, as river was shown to guess it."""
+        """Return a drawing by its number as an example with river's guess, labelled with its true digit by default."""
         number = int(number)
         said = self.shared[number].tolist()
         river = shown(int(np.argmax(said))).model_copy(update={"probabilities": said})
@@ -49,7 +49,7 @@ def _network() -> EmbeddingNetwork:
 
 @cache
 def drawings(writer: str) -> Drawings:
-    """All that a writer of data/pen wrote."""
+    """Return all drawings of a writer of data/pen."""
     base, network, written = load_base(), _network(), handwriting()[writer]
     rasters = [rasterize([[list(point) for point in stroke] for stroke in one.strokes]) for one in written]
     embeddings = network.embed(np.stack(rasters).reshape(len(rasters), -1))

@@ -1,4 +1,4 @@
-"""Decides which app may ask for predictions, and how often: each key has a bucket of its own (way 1)."""
+"""Decides which app may ask for predictions, and how often: each key has a token bucket of its own (way 1)."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Caller(NamedTuple):
 
 
 class Access:
-    """Lets apps in."""
+    """Admits apps by their keys."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         """Read the keys of the settings, and of their home.
@@ -37,7 +37,7 @@ class Access:
         self._clock = clock
 
     def let_in(self, request: Request) -> Caller:
-        """Return the app that asks.
+        """Return the app that sends a request.
 
         Raises:
             Problem: 401, 403, 429 or 503, if the request may not come in.

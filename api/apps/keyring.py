@@ -1,4 +1,4 @@
-"""Keeps the keys that `gamenight keys` gives to apps: a file with the digest of each, read again when one changes (way 1)."""
+"""Keeps the keys that `gamenight keys` gives to apps: a file with each key's digest, read again when a key changes (way 1)."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ SETTLED_NS: Final = 1_000_000_000
 
 
 class KeyringError(ValueError):
-    """A key that cannot be given or taken away; the message says what to do."""
+    """A key cannot be added or revoked; the message says what to do."""
 
 
 class Keyring:
@@ -27,7 +27,7 @@ class Keyring:
         self._known: dict[str, bytes] = {}
 
     def known(self) -> dict[str, bytes]:
-        """Return the digests by name. If nothing has changed, only the folder's time is read."""
+        """Return the digests of the keys by name. If nothing has changed, only the folder's time is read."""
         try:
             changed = self._folder.stat().st_mtime_ns
         except FileNotFoundError:
@@ -38,11 +38,11 @@ class Keyring:
         return self._known
 
     def given(self) -> dict[str, datetime]:
-        """Return when each key was given."""
+        """Return by name when each key was added."""
         return {path.name: datetime.fromtimestamp(path.stat().st_mtime, UTC) for path in sorted(self._files())}
 
     def add(self, name: str) -> str:
-        """Make a new key, which is stored nowhere.
+        """Make and return a new key; only its digest is stored.
 
         Raises:
             KeyringError: If the name is not valid, or has a key already.
@@ -68,7 +68,7 @@ class Keyring:
         """Revoke a key: requests with it are refused from now on.
 
         Raises:
-            KeyringError: If there is none of that name.
+            KeyringError: If there is no key of that name.
         """
         if not NAME.fullmatch(name) or not (self._folder / name).is_file():
             raise KeyringError(f"no key of {name!r} was given here: gamenight keys lists those that were")
@@ -81,5 +81,5 @@ class Keyring:
 def _kept(path: Path) -> bytes | None:
     try:
         return bytes.fromhex(path.read_text())
-    except FileNotFoundError:  # it was revoked meanwhile
+    except FileNotFoundError:  # the key was revoked meanwhile
         return None

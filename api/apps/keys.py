@@ -1,4 +1,4 @@
-"""Reads and compares the keys of apps, and counts wrong ones by address (way 1). Pure."""
+"""Reads and compares the keys of apps, and counts wrong keys by address (way 1). Pure."""
 
 import hashlib
 import hmac
@@ -12,7 +12,7 @@ from api.limits import MAX_ADDRESSES, RateLimiter
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 WRONG_PER_MINUTE: Final = 30
-"""How many wrong keys an address may try."""
+"""How many wrong keys an address may try in a minute."""
 
 
 def digest(key: str) -> bytes:
@@ -50,8 +50,8 @@ def app_of(key: str, known: Mapping[str, bytes]) -> str | None:
 class Tries:
     """Counts the wrong keys of each address; after too many, the address is not told whether another key is right.
 
-    An app that was let in from an address before is always let in from there, or a stranger behind the same proxy could shut
-    it out.
+    An app that was admitted from an address before is always admitted from there: otherwise a stranger behind the same proxy
+    could shut it out.
     """
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 
 class BadPicture(ValueError):
-    """The bytes are no PNG, or one that is too large; the message says what to do."""
+    """The bytes are not a PNG, or the PNG is too large; the message says what to do."""
 
 
 def read_png(data: bytes) -> tuple[NDArray[np.uint8], bool]:
@@ -28,8 +28,8 @@ def read_png(data: bytes) -> tuple[NDArray[np.uint8], bool]:
     Colours become brightness; on a transparent picture the opaque pixels are the ink.
 
     Raises:
-        BadPicture: If it is no PNG, is broken, or over 1 MiB or 2,048 pixels a side.
-        EmptyDrawing: If it shows nothing.
+        BadPicture: If the bytes are not a PNG, or the PNG is broken, or over 1 MiB or 2,048 pixels a side.
+        EmptyDrawing: If the picture shows nothing.
     """
     if len(data) > MAX_PNG:
         raise BadPicture(f"{len(data)} bytes: a PNG has at most {MAX_PNG}; make it smaller, 280 x 280 pixels are plenty")

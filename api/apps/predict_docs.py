@@ -94,7 +94,7 @@ def unknown_model(told: str, models: Iterable[str]) -> Problem:
 
 
 def answers(models: Iterable[str]) -> dict[int | str, dict[str, Any]]:
-    """Return every answer by its status, given the models that can be asked."""
+    """Return the documentation of every answer by its status, given the models that can be asked."""
     unreadable = _problems(
         "A field that is wrong, an empty drawing, or an unknown model",
         two_forms=not_understood('give exactly one of "strokes", "image" and "png", not strokes and png'),

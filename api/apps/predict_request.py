@@ -1,4 +1,4 @@
-"""Reads an app's request from its bytes (way 1). Pure, and quick whatever the bytes are.
+"""Reads an app's request from its bytes (way 1). Pure; it is quick whatever the bytes are.
 
 The event loop waits while a body is read, so the cost of the worst body is bounded before its values are looked at one by one:
 a JSON text has at most as many values as commas and brackets, and a wrong one is refused at the first mistake.
@@ -27,7 +27,7 @@ from contracts.drawing import MAX_POINTS, MAX_STROKES, SIDE
 MAX_BODY: Final = 3 * MAX_PNG // 2
 """The size of the largest request in bytes: the largest PNG in base64, and the JSON around it."""
 MAX_COMMAS: Final = 4 * MAX_POINTS
-"""The most commas in a JSON text: the largest drawing has three a point, everything else far fewer."""
+"""The most commas in a JSON text: the largest drawing has three for each point, everything else far fewer."""
 MAX_NAMES: Final = 16
 """How many models one request may name."""
 CHAMPION: Final = "champion"
@@ -39,7 +39,7 @@ class Problem(Exception):
     """A request gets no prediction; it gets a problem of RFC 9457, whose `detail` is one line that says what to do."""
 
     def __init__(self, status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> None:
-        """Keep status, title and detail; ``more`` goes into the answer."""
+        """Keep status, title and detail; the fields of ``more`` go into the answer too."""
         super().__init__(detail)
         self.status = status
         self.headers = headers or {}
@@ -64,7 +64,7 @@ def not_understood(detail: str) -> Problem:
 
 
 def _flat(image: Any) -> Any:
-    """Return the numbers of an image row by row, if their number is right; their values are checked afterwards."""
+    """Return the numbers of an image row by row, if their count is right; their values are checked afterwards."""
     if isinstance(image, list):
         if len(image) == SIDE * SIDE and not isinstance(image[0], list):
             return image
@@ -107,13 +107,13 @@ class PredictRequest(BaseModel):
 
 
 def read_request(body: bytes) -> PredictRequest:
-    """Read a request, within some milliseconds whatever the bytes are.
+    """Read a request; it takes a few milliseconds at most, whatever the bytes are.
 
     Args:
         body: At most `MAX_BODY` bytes.
 
     Raises:
-        Problem: If it is no valid request.
+        Problem: If the bytes are not a valid request.
     """
     if body.count(b",") > MAX_COMMAS:
         most = f"a drawing has at most {MAX_STROKES} strokes and {MAX_POINTS} points, an image {SIDE * SIDE} numbers"
@@ -135,7 +135,7 @@ def read_request(body: bytes) -> PredictRequest:
 
 
 def pixels(image: list[float]) -> NDArray[np.uint8]:
-    """Return the pixels of a checked image, shape ``(SIDE, SIDE)``; if no number is over 1, they are shares of 255."""
+    """Return the pixels of a checked image, shape ``(SIDE, SIDE)``; if no number is over 1, the numbers are shares of 255."""
     numbers = np.array(image, np.float64).reshape(SIDE, SIDE)
     return np.rint(numbers * (255 if numbers.max() <= 1 else 1)).astype(np.uint8)
 
@@ -144,7 +144,7 @@ def decoded(png: str) -> bytes:
     """Decode the bytes of a PNG in base64, or in a data URL.
 
     Raises:
-        Problem: If it is neither.
+        Problem: If the text is neither.
     """
     head, comma, tail = png.partition(",")
     if comma and not head.lower().startswith("data:image/png"):

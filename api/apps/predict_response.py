@@ -56,7 +56,7 @@ class Prediction(BaseModel):
             guesses: The guesses by model.
             silent: Why each of the other models gave no answer.
             drawing_id: The id of the drawing.
-            dark: Whether its ink was dark; None: it was given as strokes.
+            dark: Whether the ink was dark; None: the drawing was given as strokes.
         """
         first = next(guesses[name] for name in names if name in guesses)
         said = {name: _said(guesses[name]) if name in guesses else NoPrediction(error=silent[name]) for name in names}

@@ -1,4 +1,4 @@
-"""Makes predictions for apps: a drawing in, a digit out (way 1). An app developer needs no machine learning for it.
+"""Makes predictions for apps: a drawing in, a digit out (way 1). App developers need no machine learning for this.
 
 A request goes the way of a player's drawing: over the bus, as a probe, which is answered like a drawing and never scored or
 learned from; its answers come back through `api.relay`. Nothing is kept: a request that is sent twice is answered twice.
@@ -24,16 +24,16 @@ from contracts.drawing import SIDE, DrawingError, framed, ink
 from contracts.events import BLEND, DrawingSubmitted
 
 MAX_OPEN: Final = 64
-"""How many predictions may be under way at once, counted from before the body is read; one more is refused with 503."""
+"""How many predictions may be under way at once, counted from before the body is read; a further one is refused with 503."""
 SLACK_S: Final = 0.5
-"""How much longer than a drawing's budget a prediction waits."""
+"""How much longer than a drawing's budget a prediction waits, in seconds."""
 
 
 class Predictor:
-    """Makes predictions by asking the models. Lives on one event loop."""
+    """Makes predictions by asking the models; it lives on one event loop."""
 
     def __init__(self, probes: Probes, board: ModelBoard, patience_s: float) -> None:
-        """Ask with ``probes`` the models that ``board`` knows, and wait for ``patience_s`` at most."""
+        """Keep the parts: ``probes`` asks the models that ``board`` knows, and answers have ``patience_s`` seconds to come."""
         self._probes = probes
         self._board = board
         self._patience_s = patience_s
@@ -64,7 +64,7 @@ class Predictor:
         """Ask ``models`` about a PNG.
 
         Raises:
-            Problem: If it cannot be read, or nobody answered.
+            Problem: If the PNG cannot be read, or no model answered.
         """
         raster, dark = await self._read(png)
         return await self._predict(app, models, dark, raster=raster)
@@ -74,10 +74,10 @@ class Predictor:
 
         Args:
             app: The name of the app that asks.
-            request: What `predict_request.read_request` has read.
+            request: The request, as `predict_request.read_request` returned it.
 
         Raises:
-            Problem: If it cannot be read, or nobody answered.
+            Problem: If the drawing cannot be read, or no model answered.
         """
         if request.png is not None:
             return await self.predict_png(app, decoded(request.png), request.models)

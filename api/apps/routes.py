@@ -42,7 +42,7 @@ def predict_router(
     """
 
     class CorsRoute(APIRoute):
-        """Lets pages of other origins ask: Starlette's middleware, around this route alone."""
+        """The route with Starlette's CORS middleware around it, so that pages of other origins may ask."""
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
@@ -98,7 +98,7 @@ async def _body(request: Request) -> bytes:
     """Read the request's body.
 
     Raises:
-        Problem: If it is over `MAX_BODY`, and then it is not read to its end, or does not come in time.
+        Problem: If the body is over `MAX_BODY`, when the rest is not read, or does not come in time.
     """
     too_large = Problem(413, "Too large", f"a request has at most {MAX_BODY} bytes: send a smaller picture")
     given = request.headers.get("content-length", "")

@@ -1,1 +1,1 @@
-"""What the API knows of the log: folds, each with ``apply(event)``, that sockets and routes read."""
+"""Folds the log into the state that sockets and routes read: each fold has ``apply(event)``."""

@@ -1,6 +1,6 @@
 """Folds commands.v1, and the rebuilds on models.v1, into the outcomes of operators' commands (way 3, OPERATE).
 
-Pure and bounded: the oldest goes first. Twice is harmless: a command is known by its id, and has one outcome.
+Pure and bounded: the oldest command is forgotten first. Twice is harmless: a command is known by its id, and has one outcome.
 """
 
 from datetime import datetime
@@ -37,12 +37,12 @@ class CommandStatus:
     takes: ClassVar[tuple[type[Event], ...]] = (Command, CommandSettled, TrainingAdvanced)
 
     def __init__(self) -> None:
-        """Start empty: `apply` the topics from their start."""
+        """Start empty; `apply` the topics from their start."""
         self._commands: FIFOCache[UUID, Command] = FIFOCache(MAX_COMMANDS)
         self._ends: FIFOCache[UUID, CommandSettled | TrainingAdvanced] = FIFOCache(MAX_COMMANDS)
 
     def apply(self, event: Event) -> None:
-        """Apply a command, or the outcome of one."""
+        """Apply a command, or the outcome of a command."""
         if isinstance(event, Command):
             self._commands.setdefault(event.command_id, event)
         elif isinstance(event, CommandSettled | TrainingAdvanced):

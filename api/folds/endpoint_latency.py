@@ -1,4 +1,4 @@
-"""How fast each endpoint answers, and which routing tables are in force, by the newest guesses (way 1).
+"""Computes from the newest guesses how fast each endpoint answers, and which routing tables are in force (way 1).
 
 Pure and bounded; it starts anew with the process.
 """
@@ -27,7 +27,7 @@ class TableUse:
 
 
 class EndpointLatency:
-    """The last answers of each endpoint, and the last tables."""
+    """The last answers of each endpoint, and the last routing tables."""
 
     takes: ClassVar[tuple[type[Event], ...]] = (GuessMade,)
 
@@ -48,7 +48,7 @@ class EndpointLatency:
             calls.append(guess.hops["model"])
 
     def tables(self) -> dict[str, TableUse]:
-        """Return the latest tables by name, the one named last first."""
+        """Return the latest tables by name; the table that was named last comes first."""
         return dict(sorted(self._tables.items(), key=lambda item: item[1].last, reverse=True))
 
     def latency(self, model: str) -> tuple[int, float, float] | None:

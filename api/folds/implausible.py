@@ -25,19 +25,19 @@ class Implausible(ValueError):
 
 
 def refuse_implausible(event: Event) -> None:
-    """Refuse an event that no part of the product can have written.
+    """Raise an error for an event that no part of the product can have written.
 
     Raises:
-        Implausible: If the event is such a one.
+        Implausible: If no part of the product can have written the event.
     """
     if (why := _implausible(event)) is not None:
         raise Implausible(why)
 
 
 def _implausible(event: Event) -> str | None:
-    """Say why no part of the product can have written this event; None: one can.
+    """Say why no part of the product can have written this event; None: some part can.
 
-    Counts are shown as they are, and an entry stays until another takes its place: one that nobody writes again would for ever.
+    Counts are shown as they are, and an entry stays until another takes its place: a false entry would stay for ever.
     """
     match event:
         case ScoresCounted():

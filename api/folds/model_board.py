@@ -1,4 +1,4 @@
-"""The state of all models: which version answers, who rests, how often each was right, how far a rebuild is (ways 2, 3).
+"""Keeps the state of all models: which version answers, which rest, how often each was right, how far a rebuild is (ways 2, 3).
 
 Pure: a fold of metrics.v1 and models.v1, and of what guesses.v1 says about resting. Counts are absolute for their slot and
 entries whole, so that twice is harmless. Players are sent its changes, watchers see all of it, `api.ops.library` reads it.
@@ -36,10 +36,10 @@ SETTLED: Final = timedelta(seconds=1)
 UNHEARD: Final = timedelta(seconds=5)
 """A model counts as resting until this long after an event last said so."""
 FOLDING: Final = timedelta(seconds=30)
-"""A fold that is rebuilt says twice a second how far it is. After this long without news it is not believed: if the process is
-gone, its missing answers show that."""
+"""A fold that is being rebuilt says twice a second how far it is. After this long without news, its last report no longer
+counts: if the process is gone, its missing answers show that."""
 LEARNERS: Final = {"learner": "learning", "personal": "learning of yours"}
-"""What to call those who learn, by the stage of a receipt."""
+"""The names of the stages that learn, as /healthz shows them, by the stage of a receipt."""
 _STARTING: Final = "it is being started"
 _DEPARTED: Final = "it is none of this game's models any more"
 
@@ -62,10 +62,10 @@ class ModelBoard:
     takes: ClassVar[tuple[type[Event], ...]] = (ModelEvent, PolicySet, ScoresCounted, FoldAdvanced, GuessMade, GuessMissed)
 
     def __init__(self, roster: Roster) -> None:
-        """Start with the roster alone: `apply` the topics from their start."""
+        """Start with the roster alone; `apply` the topics from their start."""
         self.roster = roster
         self.catalog = Catalog()
-        """What models.v1 says."""
+        """The state of the models by models.v1."""
         self.resting: dict[str, Rest] = {}
         self.expected: dict[str, str | None] = {}
         """The models that should answer every drawing, each with the reason why it cannot be asked; None: it can."""
@@ -197,7 +197,7 @@ class ModelBoard:
     # --- asking
 
     def known(self) -> list[str]:
-        """Return all models, in the order in which they are shown; those that only events name come last."""
+        """Return all models, in the order in which they are shown; models that only events name come last."""
         catalog = self.catalog
         named = {*self.roster.names, *catalog.champions, *catalog.snapshots, *catalog.published, *self._counts}
         return self.roster.ordered(named)
@@ -226,7 +226,7 @@ class ModelBoard:
         )
 
     def title(self, model: str) -> str:
-        """Return the title of a model: the roster's, or for one that only the log knows, that of its last event."""
+        """Return the title of a model: from the roster, or for a model that only the log knows, from its last event."""
         if model in self.roster:
             return self.roster[model].title
         answering, versions = self.catalog.answering(model), self.catalog.published.get(model)
@@ -240,7 +240,7 @@ class ModelBoard:
 
     def absence(self, model: str) -> str | None:
         """Say why a model cannot be asked; None: it can."""
-        if not is_batch(model):  # before any event names it, it answers with its base
+        if not is_batch(model):  # before any event names the model, it answers with its base
             return None
         if model not in self.roster:
             return _DEPARTED
@@ -256,7 +256,7 @@ class ModelBoard:
 
     @property
     def folding(self) -> dict[str, str]:
-        """Say how far each learning fold is that is being rebuilt and is not up to date yet."""
+        """Say of each learning fold that is being rebuilt how far it is, until it is up to date."""
         least: dict[str, float] = {}
         for event in self._folding.values():
             learner = LEARNERS["personal" if event.fold == "personal" else "learner"]

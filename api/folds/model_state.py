@@ -1,4 +1,4 @@
-"""A model as it stands, and what has changed about it: players, watchers and pages are shown both (ways 1, 2 and 3). Pure."""
+"""Defines the current state of a model, and changes of it, as players, watchers and pages see them (ways 1, 2 and 3). Pure."""
 
 from typing import Literal
 

@@ -1,7 +1,7 @@
-"""What the API remembers of recent drawings: whose each is, whether it is kept, and its answers (ways 1 and 2).
+"""Remembers recent drawings: whose each is, whether it is kept, and its answers (ways 1 and 2).
 
-A fold over guesses and receipts, the newest of which are read again at a start. Pure and bounded: the oldest goes
-first, and nothing depends on what is forgotten: a drawing that is not known here is put on the log again, where the joiner
+It is a fold over guesses and receipts, the newest of which are read again at a start. Pure and bounded: the oldest drawing
+is forgotten first, and nothing depends on it: a drawing that is not known here is put on the log again, where the joiner
 knows it, and a correction of it is the joiner's to judge. Twice is harmless: the fold sees that an event came before.
 """
 
@@ -20,9 +20,9 @@ from contracts.events import CorrectionReceipt, Event, GuessMade, GuessMissed
 MAX_DRAWINGS: Final = 30_000
 MAX_CORRECTIONS: Final = 30_000
 MAX_TOLD: Final = 5_000
-"""Drawings whose frames are kept, to be sent again: seven of half a kilobyte each. For older ones only who answered is kept."""
+"""How many drawings keep their frames, to be sent again: seven of half a kilobyte each. Of older ones, who answered is kept."""
 ANSWERED_S: Final = 5.0
-"""How long the answers to a drawing may take: a player who sends it again sooner need only wait."""
+"""How many seconds the answers to a drawing may take: a player who sends the drawing again sooner need only wait."""
 
 
 @dataclass(slots=True)
@@ -33,26 +33,26 @@ class Drawing:
     received_at: float | None = None
     """When this process received the frame, in seconds of its monotonic clock; None: another process did."""
     size: int | None = None
-    """Bytes on the log; None: another process received it."""
+    """Bytes of the drawing on the log; None: another process received it."""
     corrections: int = 0
-    """How many of its corrections this process received."""
+    """How many corrections of the drawing this process received."""
     kept: bool = False
-    """Whether the broker has acknowledged it."""
+    """Whether the broker has acknowledged the drawing."""
     guesses: dict[str, str] = field(default_factory=dict)
     """The frame of each model's answer; empty: the frame is no longer kept."""
     misses: dict[str, str] = field(default_factory=dict)
-    """The frame that says so, for each model that has missed it so far."""
+    """The frame about each model that has missed the drawing so far."""
     sought_at: float | None = None
-    """When it was put on the log again, to get the answers that are not known here."""
+    """When the drawing was put on the log again, to get the answers that are not known here."""
 
     def frames(self) -> list[str]:
         """Return the frames that can be sent again."""
         return [text for text in (*self.guesses.values(), *self.misses.values()) if text]
 
     def seek(self, shown: Iterable[str], now: float) -> bool:
-        """Say whether to put it on the log again, since the answers of some models that are shown are not known here.
+        """Say whether to put the drawing on the log again, since the answers of some models that are shown are not known here.
 
-        If this process received it, the answers get some time to come. Answers that come after this count as new.
+        If this process received the drawing, its answers get some time to come. Answers that come after this call count as new.
         """
         here = {model for told in (self.guesses, self.misses) for model, text in told.items() if text}
         last = max((at for at in (self.received_at, self.sought_at) if at is not None), default=-inf)
@@ -79,7 +79,7 @@ class Correction:
 
 
 PlayerEvent = GuessMade | GuessMissed | CorrectionReceipt
-"""What one player is told."""
+"""An event that its player is told of."""
 
 
 class RecentDrawings:
@@ -101,14 +101,14 @@ class RecentDrawings:
         self._told: deque[UUID] = deque()
         self._max_told = max_told
         self.total = 0
-        """How many drawings were finished, with those that are forgotten."""
+        """How many drawings were finished, including those that are forgotten."""
 
     def drawing(self, drawing_id: UUID) -> Drawing | None:
-        """Return what is known of a finished drawing; None if nothing is."""
+        """Return what is known of a finished drawing; None if nothing is known."""
         return self._drawings.get(drawing_id)
 
     def add_drawing(self, drawing_id: UUID, player_id: str, received_at: float | None = None) -> Drawing:
-        """Remember a finished drawing; one that is known stays as it is."""
+        """Remember a finished drawing; a drawing that is already known stays as it is."""
         drawing = self._drawings.get(drawing_id)
         if drawing is None:
             drawing = self._drawings[drawing_id] = Drawing(player_id, received_at)
@@ -127,7 +127,7 @@ class RecentDrawings:
             del self._drawings[drawing_id]
 
     def correction(self, correction_id: UUID) -> Correction | None:
-        """Return what is known of a correction; None if nothing is."""
+        """Return what is known of a correction; None if nothing is known."""
         return self._corrections.get(correction_id)
 
     def add_correction(self, correction_id: UUID, player_id: str) -> Correction:
@@ -149,8 +149,8 @@ class RecentDrawings:
         `bus_out` is how long it was on the bus; `total` is there if this process received the frame of the finished drawing.
 
         Args:
-            guess: As it was on the bus, and not applied yet.
-            at: When it arrived.
+            guess: The guess as it was on the bus, not applied yet.
+            at: When the guess arrived.
             now: The same time by the clock of `Drawing.received_at`, in seconds.
         """
         hops = {name: _hundredths(ms) for name, ms in guess.hops.items() if name != "total"}
@@ -164,7 +164,7 @@ class RecentDrawings:
         """Apply an event from the bus, a guess after it was `timed`; return the frame for its player.
 
         Returns:
-            None if it came before, or answers an unfinished drawing that is finished by now.
+            None if the event came before, or answers an unfinished drawing that is finished by now.
         """
         match event:
             case GuessMade():
@@ -180,7 +180,7 @@ class RecentDrawings:
             return None
         text = self._frame_of(guess)
         if guess.final:
-            drawing = drawing or self.add_drawing(guess.drawing_id, guess.player_id)  # answered, so it is on the log
+            drawing = drawing or self.add_drawing(guess.drawing_id, guess.player_id)  # it was answered, so it is on the log
             drawing.kept = True
             drawing.guesses[guess.model] = text
             drawing.misses.pop(guess.model, None)

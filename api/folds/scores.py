@@ -1,4 +1,4 @@
-"""How often a model was right, as watchers are told it: the sum of its counts (way 2). Pure."""
+"""Sums up the counts of a model, to tell watchers how often it was right (way 2). Pure."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ def totals(counts: Iterable[ScoresCounted]) -> dict[str, Any]:
     """Add up the counts of one model.
 
     Args:
-        counts: The newest of each slot: those of its versions, and those of its windows of time.
+        counts: The newest counts of each slot: of the model's versions, and of its windows of time.
 
     Returns:
         ``n`` and ``correct`` of what players saw; ``confusion``, row by row, and ``latency`` by bucket of the same;

@@ -1,1 +1,1 @@
-"""The operators' routes."""
+"""Serves operators: their routes, and the views that these show."""

@@ -6,7 +6,7 @@ from typing import Final
 from pydantic import BaseModel
 
 Z: Final = 1.96
-"""Within this many standard deviations lie 95 per cent of a normal distribution."""
+"""The number of standard deviations within which 95 per cent of a normal distribution lie."""
 
 
 class Accuracy(BaseModel):

@@ -26,9 +26,9 @@ from contracts.ports import Bus, Record
 from contracts.records import read
 
 WITHIN_S: Final = 5.0
-"""How long to wait for the broker's acknowledgement."""
+"""How long to wait for the broker's acknowledgement, in seconds."""
 READ_S: Final = 8.0
-"""How long reading rejected.v1 may take; later records are not listed."""
+"""How long reading rejected.v1 may take, in seconds; records beyond that are not listed."""
 SHOWN: Final = 1000
 """How many characters of a value or an error the list shows."""
 
@@ -58,10 +58,10 @@ class Case:
         return "replayed" if self.replayed else "repaired" if self.repaired is not None else "open"
 
     def event(self) -> Event:
-        """Return the event that the message is now, repaired or not.
+        """Return the event of the message as it is now, repaired or not.
 
         Raises:
-            RepairRefused: If the message is no event, or was not kept whole.
+            RepairRefused: If the message cannot be read as an event, or was not kept whole.
         """
         if self.repaired is None and not self.whole:
             raise RepairRefused(f"{_cut(self.rejected)}: give the whole message with --value")
@@ -76,7 +76,7 @@ class Case:
 
         Args:
             value: The whole new message; None: the kept one.
-            fields: Replace the top-level fields of the same name.
+            fields: Values for the top-level fields of the same name.
 
         Raises:
             RepairRefused: If the result is no event of its topic, or the message was not kept whole.
@@ -169,7 +169,7 @@ class Replayed(BaseModel):
 
 
 def cases(bus: Bus, last: int, wanted: Collection[UUID] = ()) -> dict[UUID, Case]:
-    """Read the last records of rejected.v1 into cases, the newest rejection last; values are kept only of wanted ones."""
+    """Read the last records of rejected.v1 into cases, the newest rejection last; only wanted rejections keep their values."""
     found: dict[UUID, Case] = {}
     tail = bus.follow([MessageRejected.topic], {(MessageRejected.topic, 0): -last})
     try:

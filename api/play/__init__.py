@@ -1,1 +1,1 @@
-"""The game: a player's socket (ways 1 and 2)."""
+"""Plays the game with players over their sockets (ways 1 and 2)."""

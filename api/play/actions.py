@@ -1,4 +1,4 @@
-"""What a session asks for: frames to send, events to publish (ways 1 and 2). Pure; api.play.game carries them out."""
+"""Defines the actions that a session asks for: frames to send, events to publish (ways 1 and 2). Pure; api.play.game acts."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -39,7 +39,7 @@ class LogRefusal:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """End the socket."""
+    """End this socket."""
 
     code: int
     reason: str

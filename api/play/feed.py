@@ -1,4 +1,4 @@
-"""Tells players what comes from the bus: guesses, receipts, and changes of models (ways 1 and 2).
+"""Sends players what comes from the bus: guesses, receipts, and changes of models (ways 1 and 2).
 
 The feed applies each event to the folds of models and of recent drawings, and sends what they return: a drawing's guesses
 and receipts to its own player, a change of a model to everybody. Twice is harmless: the folds see that an event came before.
@@ -20,7 +20,7 @@ TICK_S: Final = 0.5
 
 
 class PlayerFeed:
-    """Tells players. Lives on one event loop."""
+    """Sends events from the bus to the players whom they concern; it lives on one event loop."""
 
     def __init__(
         self,

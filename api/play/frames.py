@@ -18,7 +18,7 @@ class _FromServer(BaseModel):
     """Whether fields that are None are left out."""
 
     def text(self) -> str:
-        """The frame."""
+        """Return the frame as JSON text."""
         return self.model_dump_json(exclude_none=self.omitted)
 
 
@@ -121,7 +121,7 @@ class Error(_FromServer):
 
 
 def frame_of(event: GuessMade | GuessMissed | CorrectionReceipt) -> str:
-    """The frame of what its player is told of an event, as text."""
+    """Return the frame by which its player is told of an event, as text."""
     match event:
         case GuessMade():
             return _guess_text(event)
@@ -139,7 +139,7 @@ def frame_of(event: GuessMade | GuessMissed | CorrectionReceipt) -> str:
 
 
 def _guess_text(guess: GuessMade) -> str:
-    """The `Guess` frame of a guess, as text; built by hand, since it is most of what the API does.
+    """Return the `Guess` frame of a guess, as text; it is built by hand, since it is most of what the API does.
 
     The guess is checked, its probabilities are rounded, and its hops go up to this socket.
     """

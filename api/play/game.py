@@ -1,4 +1,4 @@
-"""Players' sessions on their sockets and on the bus: carries out what api.play decides (ways 1 and 2)."""
+"""Connects players' sessions to their sockets and the bus, and carries out what api.play decides (ways 1 and 2)."""
 
 import asyncio
 import secrets
@@ -48,9 +48,9 @@ class Game:
 
         Args:
             bus: Where drawings and corrections are published.
-            recent: Remembers recent ones.
+            recent: Remembers recent drawings and corrections.
             seats: Signs and reads seats.
-            board: Knows all models as they stand.
+            board: Knows the current state of all models.
             metrics: Counts what happens.
             clock: Monotonic, in seconds.
         """
@@ -63,7 +63,7 @@ class Game:
 
     @property
     def online(self) -> int:
-        """Players with at least one socket."""
+        """The number of players with at least one socket."""
         return len(self._lobby.players)
 
     async def play(self, connection: Connection, guest: Guest) -> None:
@@ -83,7 +83,7 @@ class Game:
             self._carry_out(session, session.leave())
 
     def tick(self) -> None:
-        """Let time pass for all sessions, every `TICK_S`; one that fails is closed, as if one of its frames had failed."""
+        """Let time pass for all sessions, every `TICK_S`; a session that fails is closed, as if a frame of it had failed."""
         time = self._clock()
         for session, connection in list(self._connections.items()):
             try:
@@ -93,12 +93,12 @@ class Game:
                 connection.close(INTERNAL_ERROR, "a fault of the server")
 
     def deliver(self, player_id: str, text: str) -> None:
-        """Send a frame to every socket of one player, and to nobody else."""
+        """Send a frame to every socket of a player, and to nobody else."""
         for session in self._lobby.players.get(player_id, ()):
             self._connections[session].send(text)
 
     def plays(self, player_id: str) -> bool:
-        """Say whether a player has a socket here."""
+        """Say whether a player has a socket in this process."""
         return player_id in self._lobby.players
 
     def broadcast(self, text: str) -> None:
@@ -141,7 +141,7 @@ class Game:
         loop = self._loop
         assert loop is not None
 
-        def settled(future: "Future[Record]") -> None:  # this runs in a thread of the bus
+        def settled(future: "Future[Record]") -> None:  # the bus calls this in a thread of its own
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._settled, session, event, began, future.exception())
 
@@ -151,7 +151,7 @@ class Game:
         actions = session.put_done(event, None if failure is None else str(failure))
         if failure is None and isinstance(event, DrawingSubmitted) and event.final:
             self._metrics.saved.observe(self._clock() - began)
-            for action in actions:  # every socket of the player is told, whichever it came from
+            for action in actions:  # every socket of the player gets the frame, whichever socket the drawing came from
                 if isinstance(action, SendToSocket):
                     self.deliver(event.player_id, action.text)
             actions = [action for action in actions if not isinstance(action, SendToSocket)]

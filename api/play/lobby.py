@@ -1,4 +1,4 @@
-"""The lobby is what the sessions of a process share: who plays, in which room, what is remembered (ways 1 and 2). Pure."""
+"""Keeps what the sessions of a process share: the players, their rooms, and recent drawings (ways 1 and 2). Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,14 +23,14 @@ class Lobby:
     models: Callable[[], list[ModelState]]
     """Returns the state of all models."""
     new_player: Callable[[], str]
-    """Makes the id of a player who has no seat yet: it is never the same twice, and nobody can guess it."""
+    """Makes the id of a player who has no seat yet: an id is never made twice, and nobody can guess it."""
     new_name: Callable[[], str]
-    """Makes a name for a new room; if it is taken, the next one is tried."""
+    """Makes a name for a new room; if the name is taken, it is called again."""
     players: dict[str, set["Session"]] = field(default_factory=dict)
     rooms: dict[str, set["Session"]] = field(default_factory=dict)
 
     def enter(self, session: "Session") -> None:
-        """Put a joined session where frames for its player and its room find it."""
+        """Add a session that has joined, so that it gets the frames for its player and its room."""
         self.players.setdefault(session.player_id, set()).add(session)
         self.rooms.setdefault(session.room, set()).add(session)
 
@@ -47,7 +47,7 @@ class Lobby:
         return {session.player_id for session in self.rooms.get(room, ())}
 
     def room_changed(self, room: str) -> SendToRoom:
-        """Tell a room who is in it."""
+        """Return the action that tells a room who is in it."""
         names = {session.player_id: session.name for session in self.rooms.get(room, ())}
         return SendToRoom(room, RoomChanged(room=room, players=sorted(names.values())).text())
 

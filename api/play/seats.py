@@ -1,4 +1,4 @@
-"""Seats: signed tokens that make a new socket the same player (way 1)."""
+"""Signs and reads seats, the tokens that make a new socket the same player (way 1)."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,16 +6,16 @@ from typing import Final
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 VALID_S: Final = 30 * 24 * 3600
-"""How long a seat is good for, in seconds."""
+"""How long a seat is valid, in seconds."""
 
 
 class BadSeat(ValueError):
-    """The seat was not signed here, or too long ago."""
+    """The seat was not signed with our secret, or too long ago."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeatHolder:
-    """The player and the room that a seat stands for."""
+    """The content of a seat: a player and a room."""
 
     player_id: str
     room: str
@@ -25,7 +25,7 @@ class Seats:
     """Signs and reads seats, which are JSON inside, never pickled; signatures are compared in constant time."""
 
     def __init__(self, secret: str) -> None:
-        """Sign with ``secret``."""
+        """Keep the secret to sign with."""
         self._signer = URLSafeTimedSerializer(secret, salt="gamenight-seat-1")
 
     def sign(self, holder: SeatHolder) -> str:
@@ -34,10 +34,10 @@ class Seats:
         return seat if isinstance(seat, str) else seat.decode()
 
     def read(self, seat: str) -> SeatHolder:
-        """Return whose seat it is.
+        """Return the player and the room of a seat.
 
         Raises:
-            BadSeat: If it was not signed with this secret, or over 30 days ago.
+            BadSeat: If the seat was not signed with this secret, or was signed over 30 days ago.
         """
         try:
             player_id, room = self._signer.loads(seat, max_age=VALID_S)

@@ -1,7 +1,7 @@
-"""A player's session on /ws/play (ways 1 and 2). Pure: frames, times and new names in, actions out; no socket, bus or clock.
+"""Decides what a player's session on /ws/play does (ways 1 and 2). Pure: frames, times and new names in, actions out.
 
-A `Session` is one socket's conversation; api.play.game gives it a socket and the bus. A mistake is answered by an error frame
-and the socket stays open; abuse ends it with 1008.
+A `Session` is the conversation on one socket; it has no socket, bus or clock, and api.play.game carries out its actions. An
+error frame answers a mistake, and the socket stays open; abuse ends the socket with 1008.
 """
 
 from collections import deque
@@ -20,22 +20,22 @@ from api.play.seats import BadSeat, SeatHolder
 from contracts.events import CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event
 
 FRAMES_A_SECOND: Final = 240
-"""The sustained rate; a simulated player that draws as fast as answers come sends about 200."""
+"""How many frames a second a socket may send for long; a simulated player that draws as fast as answers come sends 200."""
 BURST: Final = 480
-"""Frames that may come at once."""
+"""How many frames may come at once."""
 BYTES_A_FRAME: Final = 8192
-"""A frame counts once more for each multiple of this size."""
+"""The bytes for which a frame counts once; a frame counts once more for each multiple of this size that it reaches."""
 MISTAKES: Final = 20
-"""How many mistakes in `MISTAKES_S` close the socket."""
+"""How many mistakes within `MISTAKES_S` seconds close the socket."""
 MISTAKES_S: Final = 10.0
 JOIN_S: Final = 30.0
-"""How long a socket may stay without joining."""
+"""How long a socket may stay open without joining, in seconds."""
 SLOW_S: Final = 3.0
-"""How long a player waits before being told that the log has not acknowledged something yet."""
+"""After how many seconds a player is told that the log has not acknowledged a drawing or a correction yet."""
 MAX_HELD: Final = 64
-"""Corrections of one drawing that wait for its acknowledgement; nobody honest sends more."""
+"""How many corrections of a drawing may wait for its acknowledgement; no honest player sends more."""
 MAX_ROOM: Final = 64
-"""Players in a room: each that comes or goes is told to all of them."""
+"""The most players in a room: all of them are told of each player who comes or goes."""
 
 POLICY: Final = 1008
 
@@ -44,7 +44,7 @@ class Session:
     """The conversation on one socket. ``now`` is always in seconds of one monotonic clock."""
 
     def __init__(self, lobby: Lobby, now: float, guest: Guest) -> None:
-        """Begin; nobody has joined yet. ``guest`` is the person at the other end."""
+        """Begin a conversation in which nobody has joined yet; ``guest`` is the person at the other end."""
         self._guest = guest
         self.player_id = ""
         self.name = ""
@@ -54,18 +54,18 @@ class Session:
         self._began = now
         self._frames = full_bucket(BURST, FRAMES_A_SECOND, now)
         self._mistakes: deque[float] = deque(maxlen=MISTAKES)
-        self._waiting: dict[UUID, tuple[float, UUID]] = {}  # drawing or correction -> when it was put, its drawing
-        self._held: dict[UUID, list[Publish]] = {}  # finished drawing that is not kept yet -> corrections of it
+        self._waiting: dict[UUID, tuple[float, UUID]] = {}  # drawing or correction -> when it was published, its drawing
+        self._held: dict[UUID, list[Publish]] = {}  # finished drawing that is not kept yet -> its corrections
         self._preview_under_way = False
         self._next_preview: DrawingSubmitted | None = None
 
     def receive(self, data: str | bytes, now: float, at: datetime) -> list[SessionAction]:
-        """Return what to do about a frame.
+        """Handle a frame; return the actions that follow.
 
         Args:
             data: Text, or bytes of a binary frame.
-            now: When it came.
-            at: The same time by the calendar, for the events that are published because of it.
+            now: When the frame came.
+            at: The same time by the calendar, for the events that follow from the frame.
         """
         if self.closed:
             return []
@@ -98,7 +98,7 @@ class Session:
     def _refused(self, refusal: RequestRefused, now: float) -> Iterator[SessionAction]:
         yield LogRefusal(refusal.code, refusal.message, refusal.drawing_id)
         yield SendToSocket(Error(code=refusal.code, message=refusal.message, drawing_id=refusal.drawing_id).text())
-        if refusal.code == "busy":  # somebody else behind the same address may be the cause
+        if refusal.code == "busy":  # another person behind the same address may be the cause
             return
         self._mistakes.append(now)
         if len(self._mistakes) == MISTAKES and now - self._mistakes[0] < MISTAKES_S:
@@ -152,7 +152,7 @@ class Session:
             final=draw.final,
             asked=draw.asked,
         )
-        if known is not None:  # twice is once: the first strokes stand
+        if known is not None:  # sent twice, a drawing counts once: the first strokes stand
             yield SendToSocket(Saved(drawing_id=draw.drawing_id).text())
             yield from map(SendToSocket, known.frames())
             if known.seek(self._lobby.shown(), now):  # the joiner publishes the first answers again
@@ -163,7 +163,7 @@ class Session:
             self._next_preview = None
             yield self._keep(draw.drawing_id, event, now)
         elif self._preview_under_way:
-            self._next_preview = event  # the preview that it replaces is stale
+            self._next_preview = event  # an earlier preview that waits is stale
         else:
             self._preview_under_way = True
             yield Publish(event)
@@ -183,11 +183,11 @@ class Session:
             yield from self._put_correction(withdrawn, now)
             return
         known = recent.correction(message.correction_id)
-        if known is not None:  # twice is once: its receipts again, if there are any yet
+        if known is not None:  # sent twice, it counts once: the receipts so far are sent again
             if known.player_id == self.player_id:
                 yield from map(SendToSocket, known.receipts.values())
             return
-        self._charge(message, drawing, now)  # only a new one is charged: a player who reconnects sends all again
+        self._charge(message, drawing, now)  # a correction is charged once: a player who reconnects sends all again
         recent.add_correction(message.correction_id, self.player_id)
         given = CorrectionGiven(
             correction_id=message.correction_id,
@@ -199,7 +199,7 @@ class Session:
         yield from self._put_correction(given, now)
 
     def _charge(self, message: Correct | Withdraw, drawing: Drawing | None, now: float) -> None:
-        """Charge a correction by the bytes that it adds to what is kept for good."""
+        """Charge the player for the bytes that a correction adds to what is kept for good."""
         if drawing is None or drawing.size is None:
             cost = lasting(None, 0, 0)
         else:
@@ -210,7 +210,7 @@ class Session:
             drawing.corrections += 1
 
     def _put_correction(self, event: CorrectionGiven | CorrectionWithdrawn, now: float) -> Iterator[Publish]:
-        """Publish a correction once its drawing is on the log: the joiner refuses one whose drawing does not come first."""
+        """Publish a correction once its drawing is on the log: the joiner refuses a correction whose drawing comes later."""
         put = self._keep(event.correction_id, event, now)
         held = self._held.get(event.drawing_id)
         if held is None or len(held) >= MAX_HELD:
@@ -225,11 +225,11 @@ class Session:
         return Publish(event)
 
     def put_done(self, event: Event, failure: str | None) -> list[SessionAction]:
-        """Return what to do when an event of a `Publish` was acknowledged, or failed.
+        """Handle the acknowledgement, or the failure, of an event of a `Publish`; return the actions that follow.
 
         Args:
             event: The event that was published.
-            failure: Why the bus did not take it; None: it is acknowledged.
+            failure: Why the bus did not take the event; None: it is acknowledged.
 
         Returns:
             Actions for this socket; a `Saved` is for all sockets of its player.
@@ -249,7 +249,7 @@ class Session:
                 drawing.kept = True
                 return [SendToSocket(Saved(drawing_id=event.drawing_id).text()), *held]
             if (there := recent.drawing(event.drawing_id)) is not None and there.kept:
-                return []  # it was published again only to get the answers
+                return []  # the drawing was published again only to get the answers
             recent.drop_drawing(event.drawing_id)
             lost = list(_lost(event.drawing_id, "drawing", failure))
             return lost + [action for put in held for action in self.put_done(put.event, failure)]
@@ -262,7 +262,7 @@ class Session:
         return []
 
     def tick(self, now: float) -> list[SessionAction]:
-        """Return what to do because time has passed; call it about twice a second."""
+        """Let time pass; return the actions that follow. Call it about twice a second."""
         if self.closed:
             return []
         if not self.player_id and now - self._began > JOIN_S:
@@ -278,7 +278,7 @@ class Session:
         return actions
 
     def leave(self) -> list[SessionAction]:
-        """Leave, since the socket is gone; return what to tell the others."""
+        """Leave the room, since the socket is gone; return the actions that tell the others."""
         self.closed = True
         if not self.player_id:
             return []

@@ -1,1 +1,1 @@
-"""The dashboard's socket."""
+"""Serves the dashboard's socket."""

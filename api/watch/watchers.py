@@ -1,4 +1,4 @@
-"""The dashboard's socket gives a watcher a snapshot of the board, and then what changes (way 2)."""
+"""Sends watchers of the dashboard a snapshot of the board, and then its changes (way 2)."""
 
 from typing import Final
 
@@ -11,15 +11,15 @@ from api.play.game import Game
 from api.sockets import POLICY, Connection
 
 TICK_S: Final = 0.2
-"""How long changes are gathered before they are sent."""
-_SAID: Final = 20  # frames that a watcher may send: none has a meaning
+"""How long changes are gathered before they are sent, in seconds."""
+_SAID: Final = 20  # the most frames that a watcher may send, though no frame has a meaning
 
 
 class Watchers:
     """The sockets of /ws/watch."""
 
     def __init__(self, board: ModelBoard, game: Game, recent: RecentDrawings) -> None:
-        """Show ``board``, how many play ``game``, and how many drawings there were."""
+        """Keep what watchers are shown: ``board``, the players of ``game``, and the number of ``recent`` drawings."""
         self._board = board
         self._game = game
         self._recent = recent
@@ -28,7 +28,7 @@ class Watchers:
         """The numbers of players and drawings that were last sent."""
 
     async def watch(self, connection: Connection, _: Guest) -> None:
-        """Show one watcher the board and its changes until they go."""
+        """Show a watcher the board and its changes until the watcher leaves."""
         said = 0
 
         def hear(_: str | bytes) -> None:
@@ -46,7 +46,7 @@ class Watchers:
             self._connections.discard(connection)
 
     def tick(self) -> None:
-        """Send what changed, every `TICK_S`. A watcher who does not read is dropped by their `Connection`."""
+        """Send the changes; called every `TICK_S` seconds. The `Connection` of a watcher who does not read closes."""
         frames = self._board.changes()
         numbers = (self._game.online, self._recent.total)
         if numbers != self._numbers:

@@ -1,1 +1,1 @@
-"""What `gamenight up` starts on one machine, each replaced by an outside service when its setting is given."""
+"""Starts the services of `gamenight up` on one machine; each is replaced by an outside service when its setting is given."""

@@ -1,6 +1,6 @@
-"""Makes Kafka's class archive: a broker is started, given topics and stopped; the JVM keeps what it loaded.
+"""Makes Kafka's class archive: it starts a broker, creates topics and stops it, and the JVM keeps the classes that it loaded.
 
-DynamoDB Local has none: the JVM refuses to archive classes of a jar whose manifest names a folder, as its manifest does.
+DynamoDB Local has no archive: the JVM refuses to archive classes of a jar whose manifest names a folder, as its manifest does.
 """
 
 import socket

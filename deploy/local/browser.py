@@ -13,7 +13,7 @@ _APT = ("apt-get", "install", "-y", "--no-install-recommends", "chromium")
 
 
 def find() -> str | None:
-    """Find the browser of the setting, else one on the PATH, else Playwright's; None if there is none."""
+    """Find the browser that the setting names, else a browser on the PATH, else Playwright's; None if there is none."""
     given = Settings.load().chromium
     if given:
         return given if Path(given).is_file() else None
@@ -26,7 +26,7 @@ def _downloads() -> Path:
 
 
 def install() -> bool:
-    """Install a browser: Debian's package if we may, else Playwright's download; return whether there is one now."""
+    """Install a browser: Debian's package if we may, else Playwright's download; return whether a browser is there now."""
     if os.geteuid() == 0 and shutil.which("apt-get"):
         print("installing Chromium (apt-get, a minute) ...", flush=True)
         quiet = {

@@ -1,4 +1,4 @@
-"""What the supervisor knows of a process: how to start it, when it is ready, and what it must wait for."""
+"""Describes a process to the supervisor: how to start it, when it is ready, and what it must wait for."""
 
 import http.client
 import socket
@@ -17,26 +17,26 @@ class Component:
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    """Variables besides the environment of the supervisor and the settings."""
+    """Environment variables besides those of the supervisor and of the settings."""
     secrets: tuple[str, ...] = ()
-    """The secrets that it needs, by their fields in the settings: it gets no others."""
+    """The secrets that the process needs, by their fields in the settings: it gets no others."""
     ports: Mapping[str, int] = field(default_factory=dict)
-    """The ports that it opens on the host, by the environment variable of the setting."""
+    """The ports that the process opens on the host, by the environment variable of the setting."""
     host: str = "127.0.0.1"
     needs: tuple[str, ...] = ()
     """Components that must be ready before it is started."""
     tier: int = 0
     """A component has a higher tier than those that it depends on, and is stopped before them."""
     nice: int = 0
-    """Its niceness, 0..19: how much it lets the others go first."""
+    """The niceness of the process, 0..19: how far it lets other processes go first."""
     prepare: Callable[[], None] = nothing
-    """Called before every start."""
+    """A function that is called before every start."""
     ready: Callable[[], bool] | None = None
-    """Says whether it answers; called until it does. None: it cannot be asked, and is ready when it has run for a while."""
+    """Says whether the process answers, and is called until it does. None: the process counts as ready after a while."""
     settle: Callable[[], None] = nothing
-    """Called when it first answers, before those that need it are started: makes its topics, bucket or table."""
+    """A function that makes topics, bucket or table, called at the first answer, before components that need this one start."""
     patience_s: float = 60.0
-    """How long it may take to become ready, in seconds."""
+    """How long the process may take to become ready, in seconds."""
 
 
 def listens(port: int, host: str = "127.0.0.1") -> bool:

@@ -16,7 +16,7 @@ _BASES: dict[str, Callable[[Settings], Component]] = {
 
 
 def outside(settings: Settings) -> dict[str, tuple[str, str]]:
-    """Return the parts that run elsewhere, since a setting names them: the setting and its value.
+    """Return the parts that run elsewhere because a setting names them: by part, the setting and its value.
 
     A process that is started by itself uses AWS where no setting says otherwise; one that is started here uses what runs here.
     """
@@ -46,10 +46,10 @@ def settle_outside(settings: Settings) -> None:
 
 
 def components(settings: Settings) -> list[Component]:
-    """Return the processes that these settings start here, each after all that it needs.
+    """Return the processes that these settings start here; each comes after all that it needs.
 
     Raises:
-        NotInstalled: If something is not there that `make` installs.
+        NotInstalled: If something that `make` installs is not there.
     """
     replaced = outside(settings)
     bases = [make(settings) for name, make in _BASES.items() if name not in replaced]

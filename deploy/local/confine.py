@@ -1,13 +1,13 @@
 """Confines the process that calls it, before it becomes a model's server or a training job.
 
 `confine` does it by namespaces (user and mount). The process sees its folder as /opt/ml and may write there and in /tmp alone;
-the rest of the machine is read-only, and what is none of its business is not there: the home of the game with its secrets, data
-and logs, the user's own, and /run. It has no capabilities, gains none, and cannot look into other processes of the user.
+the rest of the machine is read-only, and folders that do not concern it are hidden: the home of the game with its secrets, data
+and logs, the user's home, and /run. It has no capabilities, gains none, and cannot look into other processes of the user.
 Network, processor, memory and disk are not limited beyond what `LIMITS` says, and it can send signals to processes of its user.
 
 `restrict` does it by Landlock, where the kernel gives us no namespaces, as in most containers. The process cannot open the same
-folders, nor /tmp, writes into its own folder alone, which is where it is, and cannot look into other processes or, since Linux
-6.12, send them signals. The names, owners and modes of files outside are not hidden, and modes can be changed.
+folders, nor /tmp, writes into its own folder alone, which is its working folder, and cannot look into other processes or, since
+Linux 6.12, send them signals. The names, owners and modes of files outside are not hidden, and modes can be changed.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 ML: Final = "/opt/ml"
-SCRATCH: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - those of the process, and empty
+SCRATCH: Final = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - the process gets empty ones of its own
 LIMITS: Final = {
     resource.RLIMIT_CORE: 0,
     resource.RLIMIT_FSIZE: 8 << 30,  # bytes of one file
@@ -50,14 +50,14 @@ _SCOPES: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """The paths that a confined process sees, without links."""
+    """The paths that a confined process may or may not see; links in them are resolved."""
 
     folder: str
-    """The folder that it sees as /opt/ml."""
+    """The folder that the process sees as /opt/ml."""
     covered: tuple[str, ...]
-    """Folders that it sees empty."""
+    """Folders that the process sees empty."""
     kept: tuple[str, ...]
-    """Folders that it needs, even inside a covered one; read-only."""
+    """Folders that the process needs, even inside a covered folder; it can only read them."""
 
 
 def confine(bars: Bars) -> None:
@@ -80,7 +80,7 @@ def confine(bars: Bars) -> None:
     def change(target: str, put: int, take: int, flags: int) -> None:
         attributes = (ctypes.c_uint64 * 4)(put, take, 0, 0)
         done = libc.syscall(_SETATTR, _HERE, os.fsencode(target), flags, ctypes.byref(attributes), ctypes.sizeof(attributes))
-        if done and ctypes.get_errno() != errno.ENOSYS:  # before Linux 5.12 this protects less, and still something
+        if done and ctypes.get_errno() != errno.ENOSYS:  # before Linux 5.12 this protects less, but not nothing
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), target)
 
     mount("none", "/", None, _REC | _PRIVATE)
@@ -121,7 +121,7 @@ def confine(bars: Bars) -> None:
 
 
 def restrict(bars: Bars) -> None:
-    """Keep this process, by Landlock, from what is none of its business; it should become another program at once.
+    """Keep this process, by Landlock, from files that do not concern it; it should become another program at once.
 
     Raises:
         OSError: If the kernel does not allow it; it may be half shut in then, and must end.
@@ -148,7 +148,7 @@ def restrict(bars: Bars) -> None:
         allow(path, _EXECUTE | _READ_FILE | _READ_DIR)
     for path in (bars.folder, *DEVICES, "/dev/shm"):  # noqa: S108 - named semaphores lie there
         allow(path, handled)
-    _limit({limit: most for limit, most in LIMITS.items() if limit != resource.RLIMIT_NPROC})  # of the user's all, here
+    _limit({limit: most for limit, most in LIMITS.items() if limit != resource.RLIMIT_NPROC})  # counts all the user's here
     _renounce(libc)
     _must(libc.syscall(_RESTRICT_SELF, ruleset, 0), "Landlock")
     os.close(ruleset)
@@ -156,10 +156,10 @@ def restrict(bars: Bars) -> None:
 
 
 def landlock() -> int:
-    """The version of Landlock that this kernel has.
+    """Return the version of Landlock that this kernel has.
 
     Raises:
-        OSError: If it has none, or does not let us.
+        OSError: If the kernel has no Landlock, or does not let us use it.
     """
     version = int(ctypes.CDLL(None, use_errno=True).syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION))
     _must(min(version, 0), "Landlock")
@@ -167,7 +167,7 @@ def landlock() -> int:
 
 
 def spared(closed: Iterable[str], root: str = "/") -> Iterator[str]:
-    """Yield the fewest paths, without links, that cover all that is neither in one of these folders nor on the way to one."""
+    """Yield the fewest paths, without links, that cover everything except the closed folders and the way to them."""
     closed = tuple(closed)
     waiting = [root]
     while waiting:
@@ -185,7 +185,7 @@ def spared(closed: Iterable[str], root: str = "/") -> Iterator[str]:
 
 
 def needed(python: str) -> tuple[str, ...]:
-    """Return the folders of an interpreter: the environment's first, then those that it links to."""
+    """Return the folders of an interpreter: the environment's first, then the folders that it links to."""
     found = []
     for _ in range(40):
         found.append(os.path.dirname(os.path.dirname(python)))
@@ -213,7 +213,7 @@ def _limit(limits: Mapping[int, int]) -> None:
 
 
 def _renounce(libc: ctypes.CDLL) -> None:
-    """Give up all capabilities, and the gaining of any."""
+    """Give up all capabilities, and the right to gain any."""
     number = 0
     while libc.prctl(_DROP_BOUND, number, 0, 0, 0) == 0:
         number += 1

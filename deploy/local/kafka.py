@@ -1,4 +1,4 @@
-"""Apache Kafka, the real broker, as one KRaft node with its data under ``<home>/kafka``."""
+"""Runs Apache Kafka, the real broker, as one KRaft node with its data under ``<home>/kafka``."""
 
 import base64
 import shutil
@@ -12,7 +12,7 @@ from deploy.local import java
 from deploy.local.component import Component, listens
 
 LEAST_FREE = 64 << 20
-"""Bytes that must be free on the disk before the broker starts: indexes alone take 20 MB a partition when it writes."""
+"""Bytes that must be free on the disk before the broker starts: indexes alone take 20 MB for each partition that is written."""
 LOGGING = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
@@ -33,7 +33,7 @@ def component(settings: Settings) -> Component:
 
 
 def command(jars: Path, properties: Path) -> tuple[str, ...]:
-    """Return the command that runs the broker; the class archive is made with the same one."""
+    """Return the command that runs the broker; the class archive is made with the same command."""
     return java.command(jars, "kafka.Kafka", str(properties.absolute()), options=("-Xmx512m", *LOGGING))
 
 
@@ -65,7 +65,7 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
         # After kill -9 the old session must end before the node may register again: 12 s with the defaults, 3 s with these.
         "broker.session.timeout.ms": "1500",
         "broker.heartbeat.interval.ms": "500",
-        # Small machine, few partitions: sizes that keep an idle broker small.
+        # The machine is small and the partitions are few: these sizes keep an idle broker small.
         "log.segment.bytes": str(128 << 20),
         "log.cleaner.dedupe.buffer.size": str(16 << 20),
         "group.min.session.timeout.ms": "1000",
@@ -73,7 +73,7 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
 
 
 class DiskFull(RuntimeError):
-    """The disk has no room for the log; the message says where."""
+    """The disk has no room for the log; the message says which folder it is."""
 
 
 def prepare(settings: Settings) -> None:
@@ -98,7 +98,7 @@ def write_properties(file: Path, data: Path, port: int, controller_port: int) ->
 
 
 def new_cluster_id() -> str:
-    """Make an id for a new cluster; none that begins with a dash, which Kafka's tools take for an option."""
+    """Make an id for a new cluster; it never begins with a dash, which Kafka's tools take for the sign of an option."""
     while True:
         identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         if not identity.startswith("-"):
@@ -109,9 +109,9 @@ def format_storage(jars: Path, file: Path, cluster: str | None = None, users: Ma
     """Give the data folder its cluster id, as Kafka demands before the first start.
 
     Args:
-        jars: The broker's.
-        file: Its settings.
-        cluster: The id, the same for all nodes of a cluster; None: a new one.
+        jars: The folder of the broker's jars.
+        file: The file of the broker's settings.
+        cluster: The id, the same for all nodes of a cluster; None: a new id.
         users: Passwords of SCRAM-SHA-512 by user, which the cluster knows from its first start.
     """
     scram = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in (users or {}).items()]

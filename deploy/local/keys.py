@@ -1,4 +1,4 @@
-"""Makes the secrets that nobody gave, once, and keeps them under ``<home>/secrets`` in files that only their owner can read."""
+"""Makes the secrets that the settings lack, once, and keeps them under ``<home>/secrets`` readable by their owner alone."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from contracts.settings import SECRETS, Settings
 
 FOLDERS = ("kafka", "s3", "dynamodb", "sagemaker", "state", "logs", "secrets", "run")
-"""What the game keeps in its home; `gamenight reset` takes these and nothing else."""
+"""The folders that the game keeps in its home; `gamenight reset` deletes these and nothing else."""
 
 _MADE: dict[str, Callable[[], str]] = {
     "aws_access_key_id": lambda: "AKIA" + "".join(secrets.choice(string.ascii_uppercase + "234567") for _ in range(16)),
@@ -22,9 +22,9 @@ _MADE: dict[str, Callable[[], str]] = {
 
 
 def with_secrets(settings: Settings) -> Settings:
-    """Complete settings with secrets: those that are kept, and new ones where none is given or kept.
+    """Complete settings with secrets: those that are kept in the home, and new ones where none is given or kept.
 
-    AWS is local unless it is said to be elsewhere; credentials are made only where all of it is: see docs/outside.md.
+    AWS is local unless the settings say otherwise; credentials are made only if all of AWS is local: see docs/outside.md.
     """
     if settings.aws_services is None:
         settings = settings.model_copy(update={"aws_services": "local"})

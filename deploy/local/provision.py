@@ -1,6 +1,6 @@
 """``python -m deploy.local.provision``: makes topics, bucket and table in services that others started; for containers.
 
-``--deal FOLDER`` makes the secrets instead, and gives each kind of service those that it needs, in a folder of its own there.
+``--deal FOLDER`` makes the secrets instead, and puts those that each kind of service needs into a folder for it there.
 """
 
 import argparse
@@ -16,15 +16,15 @@ from producers.connection import BusError
 from producers.topics import TopicsDiffer
 
 SECRETS_OF: Final = {"aws": AWS_SECRETS, "game": GAME_SECRETS}
-"""Folders and the secrets in them."""
+"""The folder of each kind of service, and the secrets in it."""
 
 
 def write_secrets(settings: Settings, folder: Path) -> None:
-    """Write the secrets into the folders of the services that need them. Twice is harmless."""
+    """Write the secrets into the folders of the services that need them. Writing them twice is harmless."""
     for kind, names in SECRETS_OF.items():
         for name in names:
             secret = getattr(settings, name)
-            if secret is None:  # not every secret exists: a session token, for one
+            if secret is None:  # not every secret exists: there may be no session token
                 (folder / kind / name).unlink(missing_ok=True)
                 continue
             scratch = folder / kind / f".{name}"

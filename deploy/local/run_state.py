@@ -1,4 +1,4 @@
-"""Who runs a home, and how its processes stand: a lock that dies with its holder, and a file for `gamenight doctor`."""
+"""Records who runs a home, by a lock that dies with its holder, and its processes' status, in a file for `gamenight doctor`."""
 
 import contextlib
 import fcntl
@@ -20,19 +20,19 @@ class ProcessStatus:
     phase: Phase = "waiting"
     pid: int | None = None
     started_at: str | None = None
-    """When it was started: UTC, ISO 8601."""
+    """When the process was started: UTC, ISO 8601."""
     took_s: float | None = None
-    """How long it took from its start to be ready, in seconds."""
+    """How long the process took from its start until it was ready, in seconds."""
     restarts: int = 0
     note: str = ""
-    """Why it is down."""
+    """Why the process is down."""
 
 
 class AlreadyRunning(RuntimeError):
-    """Another supervisor runs this home."""
+    """Another supervisor already runs this home."""
 
     def __init__(self, home: Path, pid: int) -> None:
-        """Name the other one; ``pid`` is 0 if it is not known yet."""
+        """Name the other supervisor; ``pid`` is 0 if it is not known yet."""
         super().__init__(f"Game Night already runs on {home} (process {pid}): stop it with Ctrl-C there, or kill {pid}")
         self.pid = pid
 
@@ -76,7 +76,7 @@ def only_one(home: Path) -> Iterator[None]:
     """Hold the home's lock; it is released when this process ends, however it ends.
 
     Raises:
-        AlreadyRunning: If another process has it; the message names its pid.
+        AlreadyRunning: If another process holds the lock; the message names its pid.
     """
     (home / "run").mkdir(parents=True, exist_ok=True)
     with (home / "run" / "lock").open("a+") as file:

@@ -1,4 +1,4 @@
-"""An S3 server (ministack, in an environment of its own) with its objects under ``<home>/s3`` and the bucket in it.
+"""Runs an S3 server (ministack, in an environment of its own) with its objects under ``<home>/s3`` and the bucket in it.
 
 ``python -m deploy.local.s3`` becomes that server, with the secrets in its home: for containers.
 """
@@ -48,7 +48,7 @@ def create_bucket(settings: Settings) -> None:
 
 
 def main() -> None:
-    """Become the server."""
+    """Turn this process into the server."""
     os.umask(0o077)
     settings = Settings.load(secrets=AWS_SECRETS)
     part = component(settings)

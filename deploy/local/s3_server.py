@@ -1,7 +1,7 @@
 """``python -m deploy.local.s3_server``, in the environment of the S3 server: ministack behind a guard.
 
 ministack by itself asks nobody for a signature, lets pages of any origin in, and has addresses that delete everything. Here it
-is mounted within one process, so that there is no other way to it: a request reaches it when it is signed with our key (AWS
+runs inside the guard's process, so that there is no other way to it: a request reaches it when it is signed with our key (AWS
 Signature Version 4, in headers or in a presigned address), its body is the one that was signed, it is for S3, and neither a
 page nor a foreign name for this address has sent it.
 """
@@ -26,9 +26,9 @@ MAX_SKEW: Final = timedelta(minutes=15)
 """The largest difference between a request's date and ours; it is S3's own."""
 LONGEST_PRESIGNED_S: Final = 7 * 24 * 3600
 MAX_BYTES: Final = 1 << 30
-"""Bytes of one request's body: larger objects come in parts."""
+"""The most bytes of a request's body: larger objects come in parts."""
 _UNSIGNED: Final = ("UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")
-"""What stands for the digest of a body that is not signed, which S3 accepts; the second has a trailing checksum."""
+"""The values in place of a digest that S3 accepts for a body that is not signed; the second has a trailing checksum."""
 _HEADER: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request,\s*"
     r"SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})"
@@ -50,7 +50,7 @@ class SignatureGuard:
     def __init__(
         self, app: AsgiApp, *, key: str, secret: str, region: str, port: int, clock: Callable[[], datetime] | None = None
     ) -> None:
-        """Let in who signs with this key, for this region, at this port of this machine."""
+        """Admit requests that are signed with this key, for this region, at this port of this machine."""
         self._app = app
         self._key = key
         self._secret = secret

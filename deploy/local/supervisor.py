@@ -1,7 +1,7 @@
-"""Starts processes, watches them, starts those again that die, and stops them all.
+"""Starts processes, watches them, restarts those that die, and stops them all.
 
-One thread a process: it waits for what the process needs, starts it so that it dies with us (whatever kills us), and sleeps
-until it ends. `running` is the same for tests.
+Each process has a thread, which waits for what the process needs, starts it so that it dies with us (whatever kills us), and
+sleeps until it ends. Tests start processes with `running`.
 """
 
 import contextlib
@@ -31,13 +31,13 @@ SETTLED_AFTER_S = 30.0
 UNASKED_READY_S = 1.0
 """A process that cannot be asked counts as ready when it has run for this long."""
 LARGEST_LOG = 8 << 20
-"""Bytes of the largest log file; a larger one is set aside, over the one before."""
+"""The size of the largest log file, in bytes; a larger file is set aside, and replaces the one that was set aside before."""
 LOOK_AT_LOGS_S = 5.0
 STOP_S = 4.2
-"""The time within which everything is stopped."""
+"""The time within which everything is stopped, in seconds."""
 
 FIRST_WAVE = 0.5
-"""The share of that time for the processes that are stopped first: they have most to finish."""
+"""The share of `STOP_S` for the processes that are stopped first: they have most to finish."""
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|AUTH_SOCK", re.IGNORECASE)
 """Names of environment variables that no process inherits."""
@@ -63,7 +63,7 @@ class Supervisor:
         Args:
             settings: Given to every process by its environment, with only those secrets that it names.
             parts: What to start, each after all that it needs.
-            told: Called with every change, from several threads, one at a time.
+            told: Called with every change; the calls come from several threads, one at a time.
             state: The file that the status is written to; None: nowhere.
         """
         self._settings = settings
@@ -88,17 +88,17 @@ class Supervisor:
         return self._processes[name].pid
 
     def start(self) -> None:
-        """Begin to start all, as many at a time as their needs allow; return at once."""
+        """Begin to start all processes, as many at a time as their needs allow; return at once."""
         self.log("").parent.mkdir(parents=True, exist_ok=True)
         for keeper in self._keepers:
             keeper.start()
         threading.Thread(target=self._trim_logs, name="logs", daemon=True).start()
 
     def wait_until_ready(self, timeout_s: float = 90.0) -> None:
-        """Wait for all processes.
+        """Wait until all processes are ready.
 
         Raises:
-            StartFailed: If one is not ready in time, or died three times before it was ready.
+            StartFailed: If a process is not ready in time, or died three times before it was ready.
         """
         deadline = time.monotonic() + timeout_s
         for part in self._parts:
@@ -110,7 +110,7 @@ class Supervisor:
                     )
 
     def stop(self) -> None:
-        """Stop all within `STOP_S`, each before those that it needs; kill those that do not end by themselves."""
+        """Stop all processes within `STOP_S`, each before those that it needs; kill those that do not end by themselves."""
         self._stopping.set()
         began = time.monotonic()
         waves = stopping_order(self._parts)
@@ -150,7 +150,7 @@ class Supervisor:
             began = time.monotonic()
             try:
                 why = self._live(part)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the next try may succeed, and it is said
+            except Exception as error:  # noqa: BLE001 - whatever failed, the next try may succeed, and the failure is reported
                 self._kill_group(part.name)
                 why = f"{type(error).__name__}: {error}"
             if self._stopping.is_set():
@@ -270,11 +270,11 @@ def running(settings: Settings, names: Sequence[str], timeout_s: float = 90.0) -
 
     Args:
         settings: Their home and ports; secrets that are missing are made.
-        names: The processes to run; what they need and is not named is assumed to be there.
+        names: The processes to run; other processes that they need are assumed to be there.
         timeout_s: How long they may take to become ready, in seconds.
 
     Raises:
-        StartFailed: If one does not become ready.
+        StartFailed: If a process does not become ready.
     """
     settings = with_secrets(settings)
     chosen = [part for part in components(settings) if part.name in names]

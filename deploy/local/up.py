@@ -1,4 +1,4 @@
-"""`gamenight up`: everything on one machine, from the check of the ports to the last process stopped."""
+"""`gamenight up` runs everything on one machine, from the check of the ports until the last process is stopped."""
 
 import errno
 import json
@@ -31,11 +31,11 @@ from deploy.local.supervisor import Supervisor
 HEALTHY_WITHIN_S = 60.0
 """Seconds after which the game is shown even though something is missing."""
 UNCHANGED_S = 15.0
-"""Seconds after which it is shown as degraded, if the same things stay missing: this machine may never have them."""
+"""Seconds after which the game is shown as degraded, if the same parts stay missing: this machine may never have them."""
 LOUD_FAILURES = 3
-"""How many failures to start in a row are shown."""
+"""How many failed starts in a row are shown."""
 FORMER_GONE_S = 3.0
-"""How long the processes of a killed supervisor may take to end."""
+"""How long the processes of a killed supervisor may take to end, in seconds."""
 
 
 class PortsTaken(RuntimeError):
@@ -61,12 +61,12 @@ def up(settings: Settings, console: Console) -> None:
     """Run the game until Ctrl-C or SIGTERM.
 
     Raises:
-        AlreadyRunning: If it runs on this home.
+        AlreadyRunning: If a supervisor runs on this home.
         PortsTaken: Before anything is started.
-        RosterError: If an image cannot be a model of the game; before anything is started too.
+        RosterError: If an image cannot be a model of the game; also before anything is started.
         NotInstalled: If make has not been run.
     """
-    os.umask(0o077)  # files that we and our children make from here on can be read by nobody else
+    os.umask(0o077)  # nobody else can read files that we and our children make from here on
     with only_one(settings.home):
         settings = with_secrets(settings)
         settings.roster()
@@ -126,7 +126,7 @@ def _run(settings: Settings, parts: Sequence[Component], console: Console, log: 
         pass
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # it is stopping already
+            signal.signal(number, signal.SIG_IGN)  # the game is stopping already
         began = time.monotonic()
         supervisor.stop()
         log.tell("stopped", seconds=round(time.monotonic() - began, 2))
@@ -143,7 +143,7 @@ class HealthReport(BaseModel):
 
 
 def health(url: str, timeout_s: float = 4.0) -> HealthReport:
-    """Ask the game for its health; unavailable if it does not answer."""
+    """Ask the game for its health; the status is unavailable if it does not answer."""
     try:
         with urllib.request.urlopen(f"{url}/healthz", timeout=timeout_s) as answer:  # noqa: S310 - our own address
             return HealthReport.model_validate_json(answer.read())
@@ -172,7 +172,7 @@ def _settled(url: str, status: Status) -> HealthReport:
 
 
 def taken_ports(parts: Sequence[Component]) -> list[str]:
-    """Return a line for each port that is in use: by whom, if that can be seen, and the setting that changes it."""
+    """Return a line for each port that is in use: its process, if that can be seen, and the setting that changes the port."""
     wanted = [(port, setting, part) for part in parts for setting, port in part.ports.items()]
     lines = []
     for place, (port, setting, part) in enumerate(wanted):

@@ -1,4 +1,4 @@
-"""Faults of one endpoint, how each is made and how it ends: hung, crashed, answering garbage."""
+"""Makes and ends faults of an endpoint: it hangs, crashes, or answers garbage."""
 
 import asyncio
 import io
@@ -19,7 +19,7 @@ Act = Callable[[], Coroutine[Any, Any, None]]
 
 
 def faults(game: Product, model: str) -> dict[str, tuple[Act, Act]]:
-    """How each fault is made, and how it ends."""
+    """Return the functions that make each fault and end it."""
     settings = Settings.load(**game.settings.model_dump(exclude_none=True))
 
     def serving() -> list[psutil.Process]:
@@ -69,7 +69,7 @@ def faults(game: Product, model: str) -> dict[str, tuple[Act, Act]]:
 
 
 def spoil(settings: Any, model: str) -> None:
-    """Let an endpoint serve a model whose numbers are all NaN, under the name of the one before: what it answers is garbage."""
+    """Let an endpoint answer garbage: serve a model whose numbers are all NaN, under the name of the model before."""
     sagemaker = boto3.client("sagemaker", **settings.aws("sagemaker"))
     config = sagemaker.describe_endpoint(EndpointName=f"gamenight-{model}")["EndpointConfigName"]
     [variant] = sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
@@ -91,23 +91,23 @@ def spoil(settings: Any, model: str) -> None:
 
 
 restored: dict[str, str] = {}
-"""The configuration of each endpoint before it was spoilt."""
+"""The configuration that each endpoint had before it was spoilt."""
 
 
 def restore(settings: Any, model: str) -> None:
-    """Let the endpoint serve what it served before."""
+    """Let the endpoint serve the model that it served before."""
     update(boto3.client("sagemaker", **settings.aws("sagemaker")), model, restored.pop(model))
 
 
 def update(sagemaker: Any, model: str, config: str) -> None:
-    """Let an endpoint go over to another configuration, and wait until it has."""
+    """Update an endpoint to another configuration, and wait until the update is done."""
     sagemaker.update_endpoint(EndpointName=f"gamenight-{model}", EndpointConfigName=config)
     while sagemaker.describe_endpoint(EndpointName=f"gamenight-{model}")["EndpointStatus"] != "InService":
         time.sleep(0.05)
 
 
 def spoilt(artifact: bytes) -> bytes:
-    """A model artifact with NaN in the place of every number in its arrays."""
+    """Return a model artifact with NaN in the place of every number in its arrays."""
     out = io.BytesIO()
     with tarfile.open(fileobj=io.BytesIO(artifact)) as given, tarfile.open(fileobj=out, mode="w:gz") as made:
         for entry in given.getmembers():

@@ -2,7 +2,7 @@
 
 The floor is the same hops with no work on them (`tests.bench.floor_hops`): WebSocket in, produce with acks=all, consume,
 produce, consume, WebSocket out. Both play on one machine and one broker, in turn, with the same simulated player, strokes and
-pace (row `one` of `tests.bench.loop`), so what stands in the end is a ratio: that of another machine can be compared.
+pace (row `one` of `tests.bench.loop`), so the result is a ratio, which can be compared with another machine's.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ from tests.product import ROOT, Product, product
 
 console = Console(stderr=True)
 TARGETS = {"first guess": 2.0, "all guesses": 2.5}
-"""Most times the floor's, at p50 and at p99."""
+"""The most that the game's time may be as a multiple of the floor's, at p50 and at p99."""
 QUANTILES = (0.5, 0.99)
 
 
 @contextmanager
 def floor(game: Product) -> Iterator[str]:
-    """The floor's two processes on the game's own broker; gives the address."""
+    """Run the floor's two processes on the game's own broker; yield the address."""
     admin = open_admin(game.settings)
     like = TOPICS["drawings.v1"]
     made = {"num_partitions": like.partitions, "replication_factor": -1, "configs": like.configs(game.settings.log_bytes)}
@@ -78,7 +78,7 @@ def _there(url: str) -> bool:
 
 
 def play(url: str, seed: int, drawings: int, teaching: bool) -> SimulationReport:
-    """One player, as in row `one`: 2.5 drawings a second with two previews each, whether answered or not."""
+    """Simulate a player, as in row `one`: 2.5 drawings a second with two previews each, whether answered or not."""
     odds = {} if teaching else {"correct_probability": 0, "confirm_probability": 0}
     report = asyncio.run(simulate(SimulationOptions(url=url, players=1, drawings=drawings, speed=10, seed=seed, **odds)))
     if report.seen.get("unfinished") or report.errors:
@@ -87,7 +87,7 @@ def play(url: str, seed: int, drawings: int, teaching: bool) -> SimulationReport
 
 
 def compare(game: Product, seed: int, rounds: int, drawings: int) -> dict[str, dict[str, Spread]]:
-    """Both sides' distributions, from rounds in turn; what warms up is not counted."""
+    """Return both sides' distributions, from rounds in turn; drawings that warm up are not counted."""
     sides: dict[str, dict[str, Spread]] = {"floor": {}, "game": {}}
     with floor(game) as url:
         for number in range(-1, rounds):
@@ -102,7 +102,7 @@ def compare(game: Product, seed: int, rounds: int, drawings: int) -> dict[str, d
 
 
 def ratios(sides: dict[str, dict[str, Spread]]) -> dict[str, dict[str, Any]]:
-    """How many times the floor's the game's times are, beside their targets."""
+    """Return the game's times as multiples of the floor's, beside their targets."""
     base = sides["floor"]["first guess"]
     found: dict[str, dict[str, Any]] = {}
     for what, target in TARGETS.items():

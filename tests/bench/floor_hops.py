@@ -1,9 +1,9 @@
-"""The hops of a drawing with no work on them, for `tests.bench.floor`: written as the libraries' own documentation shows.
+"""Runs the hops of a drawing without any work, for `tests.bench.floor`: written as the libraries' own documentation shows.
 
 ``uvicorn tests.bench.floor_hops:app`` is the way in and out: a WebSocket (FastAPI), the frame produced with acks=all, the
-answer consumed and sent. ``python -m tests.bench.floor_hops`` is what stands between: a consumer of a group and a producer
+answer consumed and sent. ``python -m tests.bench.floor_hops`` is the process between: a consumer of a group and a producer
 (aiokafka).
-It speaks as much of the game's protocol as a simulated player waits for, so the same player measures both.
+Both speak as much of the game's protocol as a simulated player waits for, so the same player measures the game and the floor.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ app = FastAPI(lifespan=lifespan)
 
 @app.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """Say that it is there."""
+    """Answer that the process is there."""
     return {"status": "ok"}
 
 
@@ -68,7 +68,7 @@ async def answer(consumer: AIOKafkaConsumer) -> None:
 
 @app.websocket("/ws/play")
 async def play(socket: WebSocket) -> None:
-    """Take a player's frames, and keep each before it is said to be saved."""
+    """Take a player's frames; each is on the log before the player is told that it is saved."""
     await socket.accept()
     player = f"player-{id(socket)}"
     sockets[player] = socket
@@ -90,7 +90,7 @@ async def play(socket: WebSocket) -> None:
 
 
 async def between() -> None:
-    """Read what is asked, and write an answer that took no work."""
+    """Read each drawing, and write an answer that took no work."""
     consumer = AIOKafkaConsumer(ASKED, bootstrap_servers=KAFKA, group_id="floor", auto_offset_reset="earliest")
     producer = AIOKafkaProducer(bootstrap_servers=KAFKA, acks="all")
     await consumer.start()

@@ -28,7 +28,7 @@ STROKE = [[20 + 3 * n, 40 + 2 * (n % 40), 12 * n] for n in range(60)]
 
 
 def played(drawings: int, players: int, a_second: int, reader: str, seed: int) -> list[Event]:
-    """Drawings, guesses and corrections as they come on the bus, by time."""
+    """Return drawings, guesses and corrections as they come on the bus, by time."""
     chance = random.Random(seed)
     timed: list[tuple[float, Event]] = []
     for n in range(drawings):
@@ -49,11 +49,11 @@ def main(
     step: Annotated[int, typer.Option(help="records that a fold takes at a time")] = 100,
     seed: Annotated[int, typer.Option(help="of times and players")] = 20181103,
 ) -> None:
-    """Fold it all."""
+    """Fold all events, and print what that costs."""
     base = load_base()
     events = played(drawings, players, a_second, base.reader, seed)
     gc.collect()
-    gc.freeze()  # what is on the bus is not in the heap of a fold
+    gc.freeze()  # events on the bus would not be in the heap of a fold
     with tempfile.TemporaryDirectory() as folder:
         folds = (Joiner(), Scorer(), Learner(base), PersonalModels(base.reader))
         joiner, scorer, learner, personal = stages = [Stage(fold, Path(folder) / f"{fold.name}.sqlite") for fold in folds]

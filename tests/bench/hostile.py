@@ -1,7 +1,7 @@
 """Measures what players notice of strangers: ``python -m tests.bench.hostile``, a row of docs/benchmarks.md.
 
-It starts the product in a fresh home with its default limits; two people play alone, then while tests/hostile.py does all it
-knows, from other addresses of the loopback. All runs on one machine, the strangers too.
+It starts the product in a fresh home with its default limits; two people play alone, then while strangers send all the cases of
+tests/hostile, from other addresses of the loopback. All runs on one machine, the strangers too.
 """
 
 import signal
@@ -26,25 +26,25 @@ from tests.hostile.client import KEY, Case, Doors
 from tests.product import ROOT, Product, product
 
 MOST_MEMORY: Final = 300 << 20
-"""Bytes that the API may have resident."""
+"""The most bytes that the API may have resident."""
 PACE: Final = "4"
-"""A drawing a second and person: faster ones would give more corrections than a player may."""
+"""The speed of the players: one drawing a second each; faster players would give more corrections than they may."""
 
 console = Console(stderr=True)
 
 
 @dataclass
 class Watched:
-    """What two people saw, and what the API weighed meanwhile."""
+    """What two people saw, and the memory that the API used meanwhile."""
 
     report: dict[str, Any] = field(default_factory=dict)
     most_memory: int = 0
-    """Bytes resident, at most."""
+    """The most bytes that were resident."""
 
 
 @contextmanager
 def people(game: Product, seed: int = 20181103) -> Iterator[Watched]:
-    """Two people play as strangers, in a process of their own, until the block ends."""
+    """Let two people play, in a process of their own, until the block ends."""
     watched, stop = Watched(), threading.Event()
 
     def weigh() -> None:

@@ -1,7 +1,7 @@
-"""``python -m tests.bench.http``: our HTTP server and client beside uvicorn and aiohttp, on what an invocation looks like.
+"""``python -m tests.bench.http`` measures our HTTP server and client beside uvicorn and aiohttp, with invocation-like requests.
 
-One process serves, one asks over four connections that stay open: a POST of 832 bytes with the headers that the router sends,
-and an answer of 208 bytes. The handlers do nothing else, so what is printed is the price of HTTP alone: the CPU that the
+One process serves, another asks over four connections that stay open: a POST of 832 bytes with the headers that the router
+sends, and an answer of 208 bytes. The handlers do nothing else, so what is printed is the price of HTTP alone: the CPU that the
 measured side takes for each request, and the latency that the caller sees. For docs/decisions/0001.
 """
 
@@ -89,7 +89,7 @@ SERVERS: Final = {"ours": serve_ours, "uvicorn": serve_uvicorn, "aiohttp": serve
 
 
 async def ask_ours(port: int, seconds: float) -> list[float]:
-    """Ask with the local SageMaker's own client; seconds each request took."""
+    """Ask with the local SageMaker's own client; return the seconds that each request took."""
     upstream = Upstream(port)
 
     async def ask() -> None:
@@ -100,7 +100,7 @@ async def ask_ours(port: int, seconds: float) -> list[float]:
 
 
 async def ask_aiohttp(port: int, seconds: float) -> list[float]:
-    """Ask with aiohttp; seconds each request took."""
+    """Ask with aiohttp; return the seconds that each request took."""
     async with aiohttp.ClientSession() as session:
 
         async def ask() -> None:
@@ -114,7 +114,7 @@ CLIENTS: Final = {"ours": ask_ours, "aiohttp": ask_aiohttp}
 
 
 async def asked(ask: Callable[[], Awaitable[None]], seconds: float) -> list[float]:
-    """Ask over all connections until the time is up; how long each request took."""
+    """Ask over all connections until the time is up; return the seconds that each request took."""
     end, took = time.perf_counter() + seconds, []
 
     async def again_and_again() -> None:
@@ -130,7 +130,7 @@ async def asked(ask: Callable[[], Awaitable[None]], seconds: float) -> list[floa
 
 
 def measured(server: str, client: str, of_server: bool, seconds: float) -> str:
-    """One line: requests, CPU of one side for each, p50 and p99."""
+    """Measure a server with a client; return a line with requests, the CPU of one side for each, p50 and p99."""
     [port] = free_ports(1)
     process = subprocess.Popen((sys.executable, "-m", "tests.bench.http", "--serve", server, "--port", str(port)))
     try:

@@ -1,4 +1,4 @@
-"""What each image costs: its environment on disk, its installation, its server: ``python -m tests.bench.images``.
+"""Measures what each image costs: its environment on disk, its installation, its server: ``python -m tests.bench.images``.
 
 An environment is made as `make setup` makes it, twice in a folder of its own: with an empty cache of packages, which is what a
 first set-up does (the network is in that time), and with a full one. Then its server answers with the base model.
@@ -28,13 +28,13 @@ TIMES = 200
 
 
 def megabytes(folder: Path) -> int:
-    """Of all files under a folder, in millions of bytes; each once, however many names it has."""
+    """Return the size of all files under a folder, in millions of bytes; each counts once, however many names it has."""
     files = {(found.st_dev, found.st_ino): found.st_size for path in folder.rglob("*") for found in [path.lstat()]}
     return round(sum(files.values()) / 10**6)
 
 
 def installation(step: Callable[[Path], Step]) -> dict[str, Any]:
-    """How long an environment takes to be made, and how big it is."""
+    """Return how long it takes to make an environment, and how big it is."""
     with tempfile.TemporaryDirectory(prefix="gamenight-") as place:
         os.environ["UV_CACHE_DIR"] = str(Path(place) / "cache")
         took = []
@@ -48,12 +48,12 @@ def installation(step: Callable[[Path], Step]) -> dict[str, Any]:
 
 
 def serving_environment(model: str) -> Callable[[Path], Step]:
-    """How an image's own environment is made, in a folder of tools."""
+    """Return the function that gives the step of an image's own environment, in a folder of tools."""
     return lambda tools: next(step for step in steps(tools, IMAGES.values()) if step.made == tools / "images" / model)
 
 
 def training_environment(model: str) -> Callable[[Path], Step] | None:
-    """How that for training is made; None: it trains with what it serves with."""
+    """Return the function that gives the step of its training environment; None: it trains with its serving environment."""
     if training_step(ROOT / ".tools", IMAGES[model]) is None:
         return None
 
@@ -66,7 +66,7 @@ def training_environment(model: str) -> Callable[[Path], Step] | None:
 
 
 def served(model: str) -> dict[str, Any]:
-    """What the installed image's server takes to start, in memory, and for an answer."""
+    """Measure the installed image's server: the time to start, its memory, and the time of an answer."""
     with tempfile.TemporaryDirectory() as folder:
         with (IMAGES[model] / "base" / "model.tar.gz").open("rb") as packed:
             unpack(packed, Path(folder) / "model")

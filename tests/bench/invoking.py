@@ -1,6 +1,6 @@
 """Measures InvokeEndpoint on the local SageMaker: ``python -m tests.bench.invoking``.
 
-One endpoint, asked with bodies of 1 and 32 drawings: by the genuine boto3 client one at a time, by a lean client (aiohttp,
+It asks one endpoint with bodies of 1 and 32 drawings: by the genuine boto3 client one at a time, by a lean client (aiohttp,
 signed by botocore's own signer) one at a time and sixteen at once, and past the proxy, straight at the serving process. Prints
 latency and the CPU time a request that the proxy, the server behind it and the client took. All share the machine's cores:
 compare rows of one run, not runs.
@@ -39,17 +39,17 @@ Ask = Callable[[bytes], Awaitable[bytes]]
 
 
 class Signed:
-    """A lean client of one endpoint: connections kept, each request signed as botocore signs."""
+    """A lean client of an endpoint: it keeps connections open, and signs each request as botocore does."""
 
     def __init__(self, settings: Settings, endpoint: str, http: aiohttp.ClientSession) -> None:
-        """Nothing connects yet."""
+        """Keep the endpoint and the HTTP client; nothing connects yet."""
         self._url = f"{settings.endpoint_urls['sagemaker-runtime']}/endpoints/{endpoint}/invocations"
         keys = Credentials(settings.aws_access_key_id or "", settings.aws_secret_access_key or "")
         self._auth = SigV4Auth(keys, "sagemaker", settings.aws_region)
         self._http = http
 
     async def __call__(self, body: bytes) -> bytes:
-        """The endpoint's answer."""
+        """Return the endpoint's answer."""
         headers = {"Content-Type": NPY, "Accept": NPY}
         request = AWSRequest(method="POST", url=self._url, data=body, headers=headers)
         self._auth.add_auth(request)
@@ -60,7 +60,7 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a row of the table says."""
+    """The measurements of a row of the table."""
 
     latencies_ms: list[float]
     seconds: float
@@ -69,7 +69,7 @@ class Measured:
     client_s: float
 
     def cells(self) -> Iterator[str]:
-        """The row's numbers."""
+        """Yield the row's numbers as text."""
         n = len(self.latencies_ms)
         yield f"{n / self.seconds:.0f}"
         yield from (f"{np.percentile(self.latencies_ms, q):.2f}" for q in (50, 99))
@@ -83,7 +83,7 @@ class Bench:
         self._watched = (proxy, server, psutil.Process(os.getpid()))
 
     async def measure(self, ask: Ask, body: bytes, seconds: float, together: int) -> Measured:
-        """Ask for so long, ``together`` requests under way at any time."""
+        """Ask for ``seconds``, with ``together`` requests under way at any time."""
         await asyncio.gather(*(ask(body) for _ in range(together) for _ in range(20)))
         latencies: list[float] = []
         before = self._cpu()
@@ -104,7 +104,7 @@ class Bench:
 
 @contextmanager
 def endpoint() -> Iterator[tuple[Cloud, str, Bench, str]]:
-    """An endpoint in service on services of their own: its name, its processes, and the address of its server."""
+    """Yield an endpoint in service, on services of its own: its name, its processes, and the address of its server."""
     with tempfile.TemporaryDirectory(prefix="gamenight-") as home:
         settings = fresh_settings(Path(home)).model_copy(update={"log_level": "WARNING"})
         with running(settings, ["s3", "sagemaker"]) as supervisor:
@@ -120,14 +120,14 @@ def endpoint() -> Iterator[tuple[Cloud, str, Bench, str]]:
 
 
 def body_of(rows: int) -> bytes:
-    """So many drawings as a body."""
+    """Return a body with this many drawings."""
     out = io.BytesIO()
     np.save(out, np.random.default_rng(0).integers(0, 255, (rows, 784), np.uint8))
     return out.getvalue()
 
 
 async def measure(cloud: Cloud, name: str, bench: Bench, direct: str, seconds: float) -> None:
-    """All rows of the table."""
+    """Measure and print all rows of the table."""
     table = Table("client", "rows", "at once", "a second", "p50 ms", "p99 ms", "proxy CPU ms", "server CPU ms", "client CPU ms")
     runtime = boto3.client("sagemaker-runtime", **cloud.settings.aws("sagemaker-runtime"))
 

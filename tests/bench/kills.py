@@ -1,4 +1,4 @@
-"""How soon people play again after kill -9 of one, two and three processes at a time, and after a broker that hung for 30 s.
+"""Measures how soon people play again after kill -9 of one to three processes at a time, and after a broker hung for 30 s.
 
 python -m tests.bench.kills      (some six minutes; ends with 1 if anything is lost, unanswered or too slow: `wrong`)
 """
@@ -26,13 +26,13 @@ from tests.roster import MODELS
 console = Console()
 HANG_S = 30.0
 BACK_WITHIN_S = 10.0
-"""So soon people play again after each."""
+"""The seconds within which people must play again after each kill."""
 
 Recoveries = list[tuple[str, Recovery]]
 
 
 def groups(kills: int, seed: int) -> list[tuple[str, ...]]:
-    """Who is killed, in which order: each process as often as any other, one to three at a time."""
+    """Return the processes to kill, in order: each process as often as any other, one to three at a time."""
     chance = random.Random(seed)
     waiting: list[str] = []
     out: list[tuple[str, ...]] = []
@@ -51,7 +51,7 @@ def groups(kills: int, seed: int) -> list[tuple[str, ...]]:
 
 
 async def killed(game: Product, kills: int, players: int, seed: int) -> tuple[Recoveries, SimulationReport, AuditReport]:
-    """Seconds to play and to teach after each, what the players saw, and what the audit says."""
+    """Kill while people play; return the seconds until they play and teach again, what they saw, and what the audit found."""
     begun, enough = asyncio.Event(), asyncio.Event()
     options = SimulationOptions(
         url=game.url, players=players, drawings=1_000_000, speed=2, duplicates=0.02, patience_s=60, seed=seed
@@ -76,7 +76,7 @@ async def killed(game: Product, kills: int, players: int, seed: int) -> tuple[Re
 
 
 def wrong(seconds: Recoveries, report: SimulationReport, found: AuditReport) -> list[str]:
-    """What is not as it must be, in words; nothing when all is well."""
+    """Return a sentence for each failed expectation; none when all is well."""
     said = list(found.faults) if not found.clean else []
     if not found.clean and not said:
         said.append("the audit is not clean")
@@ -103,7 +103,7 @@ def main(
     players: Annotated[int, typer.Option(help="Who play meanwhile.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the order, and of the players.")] = 20181103,
 ) -> None:
-    """Kill, and print what it took."""
+    """Kill processes, and print how long the recoveries took."""
     began = time.monotonic()
     with product() as game:
         game.start()

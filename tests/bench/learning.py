@@ -1,7 +1,8 @@
 """Measures the learning path alone, without a bus: ``python -m tests.bench.learning``.
 
 People's handwriting goes through joiner, scorer and learner on real ledgers, in random order, with a few labels wrong. Each
-drawing is guessed from the newest snapshot first, as the router does. Prints accuracy, what of MNIST is kept, and CPU time.
+drawing is guessed from the newest snapshot first, as the router does. Prints accuracy, how much of MNIST is still known, and
+CPU time.
 """
 
 import json
@@ -47,12 +48,12 @@ class Stage:
     """A fold on a ledger of its own, and the CPU time that it has taken."""
 
     def __init__(self, fold: Fold, path: Path) -> None:
-        """Open it on partition 0."""
+        """Open the fold on partition 0."""
         self.fold, self.ledger, self.cpu_s, self._sent = fold, Ledger(path), 0.0, 0
         begin(self.ledger, fold, 0)
 
     def tell(self, events: list[Event]) -> list[Event]:
-        """Fold a batch in; what it said, as another process would read it."""
+        """Fold in a batch; return the published events, as another process would read them."""
         records = [Record(e.topic, 0, self._sent + i, None, e.record_value(), 0) for i, e in enumerate(events)]
         self._sent += len(records)
         began = time.process_time()
@@ -64,7 +65,7 @@ class Stage:
 
 
 def guessed(probabilities: NDArray[np.float64], model: str, version: str) -> AnswerGuess:
-    """A model's guess, as the router would make it."""
+    """Return a model's guess, as the router would make it."""
     return AnswerGuess(
         model=model,
         version=version,
@@ -82,7 +83,7 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 def played(
     drawings: int, batch: int, error_rate: float, seed: int, folder: Path, tick: Callable[[], None]
 ) -> tuple[list[bool], SnapshotTaken, dict[str, float], EmbeddingNetwork]:
-    """Whether each guess was right, the last snapshot, and CPU seconds of each stage."""
+    """Play; return whether each guess was right, the last snapshot, CPU seconds of each stage, and the embedding."""
     rng = random.Random(seed)
     written = [one for person in handwriting(PEN_DATA).values() for one in person]
     rng.shuffle(written)

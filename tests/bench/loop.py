@@ -1,7 +1,7 @@
 """Measures the whole loop on one machine: `make bench`, or ``python -m tests.bench.loop [row ...]``.
 
 It starts the product in a fresh home on free ports, as `gamenight up` does, and plays on it from outside through the public
-protocol. Each row warms up first, and what it warms up with is not counted. The rows are those of docs/benchmarks.md.
+protocol. Each row warms up first, and drawings that warm up are not counted. The rows are those of docs/benchmarks.md.
 """
 
 import asyncio
@@ -44,12 +44,12 @@ Row = dict[str, Any]
 
 
 def summary(spread: Spread, digits: int = 1) -> Row:
-    """A distribution, with its count."""
+    """Return a distribution as a row, with its count."""
     return {"n": spread.n, **{f"p{q:g}": round(spread.quantile(q / 100), digits) for q in (50, 95, 99, 100)}}
 
 
 def play(game: Product, title: str, seed: int, **options: Any) -> SimulationReport:
-    """Simulated players, with a progress bar."""
+    """Run simulated players, with a progress bar."""
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(title, total=options["drawings"])
         chosen = SimulationOptions(url=game.url, seed=seed, **options)
@@ -57,7 +57,7 @@ def play(game: Product, title: str, seed: int, **options: Any) -> SimulationRepo
 
 
 def latencies(report: SimulationReport) -> Row:
-    """What the report says of time, and of drawings that did not come through."""
+    """Return the latencies of a report, and how many drawings got no answer."""
     return {
         "drawings per second": report.drawings_per_second,
         **{what: spread.model_dump() for what, spread in report.latency_ms.items()},
@@ -68,7 +68,7 @@ def latencies(report: SimulationReport) -> Row:
 
 
 def row_start(game: Product, seed: int) -> Row:
-    """Start to playable: in a fresh home, and again in the same one; and Ctrl-C to stopped."""
+    """Measure the time from start to playable, in a fresh home and again in the same home; and from Ctrl-C to stopped."""
     stopped = game.stop()
     again = [game.start()]
     stops = [stopped, game.stop()]
@@ -77,13 +77,13 @@ def row_start(game: Product, seed: int) -> Row:
 
 
 def row_one(game: Product, seed: int) -> Row:
-    """One player, 2.5 drawings a second with two previews each, whether answered or not."""
+    """Measure one player with 2.5 drawings a second and two previews each, whether answered or not."""
     play(game, "one player, warming up", seed + 1, players=1, drawings=30, speed=10)
     return latencies(play(game, "one player", seed, players=1, drawings=300, speed=10))
 
 
 def row_hundred(game: Product, seed: int) -> Row:
-    """A hundred players at human pace, 25 drawings a second, whether answered or not; then with two previews each as well."""
+    """Measure a hundred players at human pace, 25 drawings a second, answered or not; then with two previews each as well."""
     measured: Row = {}
     for previews in (0, 2):
         play(game, "100 players, warming up", seed + 1, players=100, drawings=400, speed=1, previews=previews)
@@ -93,7 +93,7 @@ def row_hundred(game: Product, seed: int) -> Row:
 
 
 def row_correction(game: Product, seed: int, corrections: int = 200) -> Row:
-    """From a correction's frame to the first of river's guesses that was made with it, asking all the time."""
+    """Measure the time from a correction's frame to river's first guess that has learned it, while asking all the time."""
     return asyncio.run(_corrections(game, seed, corrections))
 
 
@@ -158,7 +158,7 @@ async def _until(wire: ClientConnection, wanted: Callable[[Row], bool]) -> Row:
 
 
 def row_loop(game: Product, seed: int) -> Row:
-    """30 players, 6,000 drawings, then the audit of the log."""
+    """Let 30 players make 6,000 drawings, then audit the log."""
     report = play(game, "30 players, 6,000 drawings", seed, players=30, drawings=6000, speed=3)
     found = asyncio.run(audited(game.settings, report, home=game.settings.home))
     console.print(report.to_table(), found.to_table())
@@ -176,7 +176,7 @@ def row_loop(game: Product, seed: int) -> Row:
 
 
 def row_training(game: Product, seed: int) -> Row:
-    """A rebuild on MNIST's 60,000 and all feedback so far, from the command to the version's promotion."""
+    """Measure a rebuild on MNIST's 60,000 drawings and all feedback so far, from the command to the version's promotion."""
     bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
     tail = bus.follow(["models.v1"], "end")
     steps: dict[str, float] = {}
@@ -214,7 +214,7 @@ def row_training(game: Product, seed: int) -> Row:
 
 
 def row_kill(game: Product, seed: int) -> Row:
-    """kill -9 to playable again, and to learning again, twice each, with six players playing."""
+    """Measure the time from kill -9 to playable again, and to learning again, twice each, while six players play."""
     return asyncio.run(_kills(game, seed))
 
 
@@ -247,7 +247,7 @@ ROWS: dict[str, Callable[[Product, int], Row]] = {
 
 
 def machine() -> Row:
-    """Where this was measured."""
+    """Describe the machine that measures."""
     models = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False)
     return {
@@ -261,10 +261,10 @@ def machine() -> Row:
 
 
 def known(rows: Sequence[str] | None, there: Collection[str]) -> list[str]:
-    """The rows that were asked for, all where none was.
+    """Return the rows that were asked for, or all rows if none was named.
 
     Raises:
-        typer.BadParameter: If there is no such row.
+        typer.BadParameter: If a row that was asked for does not exist.
     """
     unknown = [row for row in rows or () if row not in there]
     if unknown:

@@ -1,4 +1,4 @@
-"""Drawings on the bus at a constant rate, whether answered or not (an open loop), and what came of each."""
+"""Puts drawings on the bus at a constant rate, whether answered or not (an open loop), and records the answers to each."""
 
 import asyncio
 import random
@@ -22,23 +22,23 @@ from tests.roster import MODELS
 console = Console(stderr=True)
 Row = dict[str, Any]
 GRACE_S: Final = 5.0
-"""So long after the last drawing an answer may come."""
+"""How many seconds after the last drawing an answer may come."""
 
 
 class AskedDrawing:
-    """A drawing that was put on the bus, and what came of it."""
+    """A drawing that was put on the bus, and its answers."""
 
     __slots__ = ("at", "guesses", "left_out", "missed")
 
     def __init__(self) -> None:
         self.at = time.monotonic()
         self.guesses: dict[str, tuple[float, str, int]] = {}
-        """By model: ms after it was put, version, label. A shadow's is under ``<model>/shadow``."""
+        """The guesses by model: ms after the drawing was put, version, label. A shadow's is under ``<model>/shadow``."""
         self.missed: dict[str, str] = {}
         self.left_out: dict[str, str] = {}
 
     def all_ms(self, models: Sequence[str]) -> float | None:
-        """When the last of these models had answered; None: one has not."""
+        """Return after how many ms the last of these models answered; None: a model has not answered."""
         times = [self.guesses[model][0] for model in models if model in self.guesses]
         return max(times) if len(times) == len(models) else None
 
@@ -54,7 +54,7 @@ class Load:
         self._next = 0
         listed = httpx.get(f"{game.url}/api/models", timeout=10, trust_env=False).json()
         self.models = [one["model"] for one in listed if one["unavailable"] is None]
-        """Who can answer on this machine."""
+        """The models that can answer on this machine."""
         if set(self.models) != set(MODELS):
             console.print(f"not here, so not waited for: {', '.join(set(MODELS) - set(self.models))}", style="red")
         self.asked: dict[UUID, AskedDrawing] = {}
@@ -98,7 +98,7 @@ class Load:
                         asked.left_out = event["left_out"]
 
     async def put(self, **given: Any) -> AskedDrawing:
-        """One drawing; by default one of people's, finished."""
+        """Put a drawing on the bus; by default a finished drawing of a person."""
         inked = self._inks[self._next % len(self._inks)]
         drawn = {"strokes": inked.strokes, "width": inked.width, "height": inked.height, "final": True} | given
         player = given.pop("player_id", f"bench-{self._next % 100}")
@@ -109,7 +109,7 @@ class Load:
         return asked
 
     async def run(self, rate: float, seconds: float, until: Awaitable[Any] | None = None) -> list[AskedDrawing]:
-        """Drawings at ``rate`` a second, for ``seconds``, and on until something is done; then wait for the answers."""
+        """Put ``rate`` drawings a second for ``seconds``, and go on until ``until`` is done; then wait for the answers."""
         began, put = time.monotonic(), []
         doing = asyncio.ensure_future(until) if until is not None else None
         while (passed := time.monotonic() - began) < seconds or (doing is not None and not doing.done()):
@@ -127,7 +127,7 @@ class Load:
 
 
 def summary(put: Sequence[AskedDrawing], models: Sequence[str]) -> Row:
-    """Latencies of these models' answers, and how many drawings were not answered by all of them."""
+    """Return the latencies of these models' answers, and how many drawings were not answered by all of them."""
     spread, first = Spread(), Spread()
     unanswered = 0
     for asked in put:

@@ -1,4 +1,4 @@
-"""An operator of the product under measurement: commands over the operators' API, traffic over the local SageMaker."""
+"""Acts as an operator of the product under measurement: commands over its API, traffic over the local SageMaker."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 class Operator:
-    """Who steers, over the operators' API and the local SageMaker."""
+    """An operator who steers over the operators' API and the local SageMaker."""
 
     def __init__(self, game: Product) -> None:
         settings = Settings.load(**game.settings.model_dump(exclude_none=True))
@@ -30,7 +30,7 @@ class Operator:
         await self._http.aclose()
 
     async def command(self, name: str, body: Row, patience_s: float = 30) -> str:
-        """Give a command and wait until it is carried out; gives what the trainer says to it."""
+        """Give a command and wait until it is carried out; return the trainer's message."""
         answer = await self._http.post(f"/api/ops/{name}", json=body)
         answer.raise_for_status()
         command_id = answer.json()["command_id"]
@@ -44,7 +44,7 @@ class Operator:
                 await asyncio.sleep(0.1)
 
     async def versions(self, model: str) -> list[str]:
-        """All versions of a model, the oldest first."""
+        """Return all versions of a model, the oldest first."""
         listed = (await self._http.get("/api/models")).json()
         return [version["version"] for one in listed if one["model"] == model for version in one["versions"]]
 

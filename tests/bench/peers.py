@@ -47,7 +47,7 @@ PLAYERS = 40
 READY_S, PATIENCE_S = 60.0, 120.0
 
 
-# --- who
+# --- the peers
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Peer:
     """A way to do the jobs."""
 
     environment: str | None
-    """Its name in tests/bench/peer_jobs/; None: the product's own."""
+    """The name of its environment in tests/bench/peer_jobs/; None: the product's own."""
     command: Callable[[str, Path], list[str]]
     outputs: tuple[str, str] = (jobs.ANSWERS, jobs.COUNTS)
     prepare: Callable[[Path], list[str]] | None = None
@@ -85,7 +85,7 @@ PEERS = {
 
 
 def install(peer: Peer) -> Path:
-    """The peer's Python, in an environment that is made if it is absent or of another lock."""
+    """Return the peer's Python; its environment is made if it is absent or was made from another lock."""
     if peer.environment is None:
         return Path(sys.executable)
     lock = ROOT / "tests" / "bench" / "peer_jobs" / f"{peer.environment}.txt"
@@ -101,30 +101,30 @@ def install(peer: Peer) -> Path:
     return python
 
 
-# --- at work
+# --- a peer at work
 
 
 @dataclass
 class Heard:
-    """What was said of the records of one phase."""
+    """The records of one phase, and the answers to them."""
 
     sent: dict[str, tuple[str, float]] = field(default_factory=dict)
-    """By id, the player and when it was sent."""
+    """By id of a record, the player and when the record was sent."""
     said: Counter[str] = field(default_factory=Counter)
     counts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """By player, the highest count that was said."""
+    """By player, the highest count in an answer."""
     at: list[float] = field(default_factory=list)
-    """When something was said that had not been said before."""
+    """The times of first answers."""
     took: Spread = field(default_factory=Spread)
 
     @property
     def missing(self) -> int:
-        """Records of which nothing was said."""
+        """The number of records without an answer."""
         return len(self.sent) - sum(one in self.said for one in self.sent)
 
 
 class Stage:
-    """A process of a peer on a broker, what is put before it, and what it says."""
+    """A process of a peer on a broker, with its input and its output."""
 
     def __init__(self, peer: Peer, job: str, servers: str, state: Path, environment: dict[str, str], seed: int) -> None:
         self._peer, self._job, self._servers, self._state = peer, job, servers, state
@@ -139,13 +139,13 @@ class Stage:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the process, and again after its death."""
+        """Start the process, also again after its death."""
         command = [str(self._python), *self._peer.command(self._job, self._state)]
         with (self._state / "process.log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=log)
 
     def prepare(self) -> None:
-        """What must be there before the first start."""
+        """Make what the process needs before its first start."""
         if self._peer.prepare:
             subprocess.run([str(self._python), *self._peer.prepare(self._state)], check=True, cwd=ROOT)
 
@@ -157,7 +157,7 @@ class Stage:
             self.process.wait()
 
     def cpu_s(self) -> float:
-        """What it has used so far."""
+        """Return the CPU seconds that the process has used so far."""
         assert self.process is not None
         times = psutil.Process(self.process.pid).cpu_times()
         return float(times.user + times.system)
@@ -219,7 +219,7 @@ class Stage:
         await asyncio.gather(*pending)
 
     async def through(self, patience_s: float = PATIENCE_S) -> None:
-        """Wait until something was said of every record, or patience ends."""
+        """Wait until every record has an answer, or ``patience_s`` seconds have passed."""
         deadline = time.perf_counter() + patience_s
         while self.heard.missing and time.perf_counter() < deadline:
             assert self.process is not None
@@ -228,13 +228,13 @@ class Stage:
             await asyncio.sleep(0.05)
 
     def begin(self) -> Heard:
-        """Another phase."""
+        """Begin another phase."""
         self.heard = Heard()
         return self.heard
 
 
 async def measure(stage: Stage, backlog: int, rate: float, seconds: float) -> dict[str, Any]:
-    """One peer's job."""
+    """Measure one job of a peer."""
     stage.prepare()
     stage.start()
     async with stage.open():
@@ -242,7 +242,7 @@ async def measure(stage: Stage, backlog: int, rate: float, seconds: float) -> di
         await stage.through(READY_S)
         if stage.heard.missing:
             raise RuntimeError("it did not begin")
-        await stage.put(int(rate), rate)  # warm
+        await stage.put(int(rate), rate)  # warms up
         await stage.through()
 
         heard = stage.begin()
@@ -272,7 +272,7 @@ async def measure(stage: Stage, backlog: int, rate: float, seconds: float) -> di
         stage.start()
         await putting
         await stage.through()
-        await asyncio.sleep(2)  # what is said twice may come late
+        await asyncio.sleep(2)  # a second answer may come late
         after = [at for at in heard.at if at > killed + 0.2]
         found |= {
             "back after a kill, s": round(min(after) - killed, 1) if after else None,
@@ -287,7 +287,7 @@ async def measure(stage: Stage, backlog: int, rate: float, seconds: float) -> di
 
 
 def run(name: str, job: str, seed: int, backlog: int, rate: float, seconds: float) -> dict[str, Any]:
-    """A peer's job on a broker of its own."""
+    """Run a peer's job on a broker of its own, and measure it."""
     peer = PEERS[name]
     with tempfile.TemporaryDirectory(prefix="gamenight-peers-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
@@ -309,7 +309,7 @@ def run(name: str, job: str, seed: int, backlog: int, rate: float, seconds: floa
             stage = Stage(peer, job, settings.bootstrap_servers, state, environment, seed)
             try:
                 return asyncio.run(measure(stage, backlog, rate, seconds))
-            except Exception as wrong:  # noqa: BLE001 one peer's failure is told, and the next is measured
+            except Exception as wrong:  # noqa: BLE001 one peer's failure is reported, and the next is measured
                 log = state / "process.log"
                 return {"failed": str(wrong), "log": log.read_text()[-1500:] if log.exists() else ""}
             finally:

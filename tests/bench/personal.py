@@ -1,8 +1,9 @@
-"""Measures what a player's own model is worth, without a bus: ``python -m tests.bench.personal``.
+"""Measures how much a player's own model improves guesses, without a bus: ``python -m tests.bench.personal``.
 
-The people of data/pen are players, one memory each, over the base that `river` starts from and that learns nothing here. Three
-questions: a digit that is read wrong, after some corrections of it and of nothing else; symbols of their own, each digit
-standing for another; and a whole sitting with labels given. Then what an answer and a label cost.
+The people of data/pen are players, each with a memory, over the base that `river` starts from and that learns nothing here. It
+asks three questions: how a digit that is read wrong is read after some corrections of this digit alone; how well symbols of
+their own are read, each digit standing for another; and how a whole sitting with labels goes. Then it measures the cost of an
+answer and of a label.
 """
 
 import json
@@ -20,26 +21,26 @@ from tests.histories import READER, MemoryCells, example, features, folded
 from tests.writers import Drawings, drawings
 
 EUROPEAN = ("28", "19", "16")
-"""Writers whose 1 is read right in 1 of 2 or fewer."""
+"""Writers of whose 1s at most half are read right."""
 DRAWS = 10
-"""Of which drawings are labelled."""
+"""How many random choices of labelled drawings are averaged."""
 
 
 def right(own: PersonalModels, one: Drawings, labels: np.ndarray, asked: Sequence[int]) -> float:
-    """The share of drawings that a player's own model reads as these labels."""
+    """Return the share of drawings that a player's own model reads as these labels."""
     at = list(asked)
     return float((own.answer(0, "p", one.embeddings[at], one.shared[at])[0].argmax(axis=1) == labels[at]).mean())
 
 
 def taught(one: Drawings, labels: np.ndarray, at: Sequence[int]) -> PersonalModels:
-    """A player's own model after these drawings were labelled."""
+    """Return a player's own model after these drawings were labelled."""
     own = PersonalModels(one.reader)
     folded(own, [one.example("p", n, int(labels[n])) for n in at], MemoryCells())
     return own
 
 
 def misread(digit: int, corrections: int, others_each: int, chance: np.random.Generator) -> tuple[float, float]:
-    """Accuracy on the digit and on the others, on drawings without a label.
+    """Return the accuracy on a digit and on the others, on drawings without a label.
 
     After so many corrections of the digit, and for each of them labels of so many drawings of other digits.
     """
@@ -59,7 +60,7 @@ def misread(digit: int, corrections: int, others_each: int, chance: np.random.Ge
 
 
 def own_symbols(count: int, chance: np.random.Generator) -> float:
-    """Accuracy on what is left, after so many labels, of people for whom each digit stands for another."""
+    """Return the accuracy on the other drawings after ``count`` labels, for people whose digits each stand for another."""
     scores = []
     for writer in sorted(handwriting()):
         one = drawings(writer)
@@ -70,7 +71,7 @@ def own_symbols(count: int, chance: np.random.Generator) -> float:
 
 
 def sitting(writer: str, chance: np.random.Generator, says: float) -> tuple[float, float]:
-    """Accuracy over everything that a writer wrote, each guessed first and then labelled with this chance: shared, own."""
+    """Return the shared and the own model's accuracy over a writer's drawings, each guessed, then labelled with this chance."""
     one, own, cells = drawings(writer), PersonalModels(drawings(writer).reader), MemoryCells()
     list(own.open(cells, 0))
     order = chance.permutation(len(one.labels))
@@ -83,7 +84,7 @@ def sitting(writer: str, chance: np.random.Generator, says: float) -> tuple[floa
 
 
 def microseconds(what: Callable[[], object], times: int = 1000) -> float:
-    """The median time of a call."""
+    """Return the median time of a call."""
     took = []
     for _ in range(times):
         began = time.perf_counter()
@@ -93,7 +94,7 @@ def microseconds(what: Callable[[], object], times: int = 1000) -> float:
 
 
 def costs() -> dict[str, float]:
-    """Of one call, with a full memory and with none."""
+    """Return the microseconds of a call, with a full memory and with none."""
     own, cells = PersonalModels(READER), MemoryCells()
     many = [example(f"d{n}", n % 10, correction=f"w{n}", at=n, features=features(n)) for n in range(KEPT + 400)]
     folded(own, many[:KEPT], cells)
@@ -109,7 +110,7 @@ def costs() -> dict[str, float]:
 
 
 def main(seed: Annotated[int, typer.Option(help="of which drawings are labelled, and in what order")] = 20181103) -> None:
-    """Ask all three, and print percentages."""
+    """Answer all three questions, and print percentages."""
     chance = np.random.default_rng(seed)
     told: dict[str, object] = {"us": costs()}
     for besides in (0, 9):

@@ -26,14 +26,14 @@ from tests.product import ROOT, Product, product
 console = Console(stderr=True)
 Row = dict[str, Any]
 GAME: Final = ("kafka", "api", "router", "learning", "sagemaker", "trainer", "s3", "dynamodb")
-"""All processes of the game, their children included: endpoints are children of the local SageMaker."""
+"""All processes of the game; each counts with its children, and endpoints are children of the local SageMaker."""
 
 
 class Load(NamedTuple):
     """Players who draw at a rate."""
 
     rate: int
-    """Drawings a second, of all together."""
+    """Drawings a second, of all players together."""
     players: int
 
 
@@ -41,7 +41,7 @@ LOADS: Final = (Load(25, 100), Load(100, 200), Load(300, 1000))
 
 
 async def measured(game: Product, load: Load, seconds: float, seed: int) -> Row:
-    """Play at a rate; gives CPU ms a drawing by process, latencies in ms, and what was not answered."""
+    """Play at a rate; return CPU ms for each drawing by process, latencies in ms, and how much was not answered."""
     options = SimulationOptions(
         url=game.url,
         token=game.settings.operator_token,
@@ -72,7 +72,7 @@ async def measured(game: Product, load: Load, seconds: float, seed: int) -> Row:
 
 
 def sides(beside: Path | None) -> dict[str, Path]:
-    """The checkouts that are measured, by what they are called in the table."""
+    """Return the checkouts that are measured, by their names in the table."""
     return {"before": beside.resolve(), "after": ROOT} if beside else {"this": ROOT}
 
 
@@ -88,7 +88,7 @@ async def play_all(game: Product, loads: list[Load], seconds: float, seed: int, 
 
 
 def table(results: list[tuple[str, Row]]) -> Table:
-    """One row for each measurement."""
+    """Make a table with a row for each measurement."""
     spans = ("first guess", "all guesses", "receipt")
     shown = Table("side", "a second", *GAME, "all", "players", *(f"{what} p50/p99" for what in spans), "unfinished")
     for side, row in results:

@@ -1,6 +1,6 @@
-"""How long a whole rebuild takes, step by step: ``python -m tests.bench.rebuild``.
+"""Measures how long a whole rebuild takes, step by step: ``python -m tests.bench.rebuild``.
 
-Kafka, S3, DynamoDB, the local SageMaker and the trainer, each the real process, in a home of their own. The feedback is the
+Kafka, S3, DynamoDB, the local SageMaker and the trainer run as real processes, in a home of their own. The feedback is the
 handwriting of data/pen as labelled examples; nobody plays meanwhile.
 """
 
@@ -43,7 +43,7 @@ PORTS = ("kafka_port", "kafka_controller_port", "sagemaker_port", "s3_port", "dy
 
 
 def feedback(count: int) -> list[ExampleLabelled]:
-    """The first so many drawings of data/pen, labelled by their writers."""
+    """Return the first ``count`` drawings of data/pen, labelled by their writers."""
     with gzip.open(ROOT / "data" / "pen" / "pendigits-30-writers.jsonl.gz", "rt") as file:
         lines = [json.loads(line) for line, _ in zip(file, range(count), strict=False)]
     out = []
@@ -69,7 +69,7 @@ def feedback(count: int) -> list[ExampleLabelled]:
 
 
 def main() -> None:
-    """Measure, and print one line a step."""
+    """Measure a rebuild, and print a line for each step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--feedback", type=int, default=3000, help="labelled drawings of players")
     parser.add_argument("--rounds", type=int, help="of boosting; not given: as the image says")
@@ -84,7 +84,7 @@ def main() -> None:
 
 
 def measure(settings: Settings, count: int) -> None:
-    """One rebuild with that much feedback."""
+    """Measure a rebuild with ``count`` labelled drawings."""
     bus = open_bus(f"kafka://{settings.bootstrap_servers}")
     for example in feedback(count):
         bus.publish(example)

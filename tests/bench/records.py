@@ -1,7 +1,7 @@
-"""The table's row: ``python -m tests.bench.records [--rounds N]``. Bad records of every kind, while somebody plays.
+"""Measures how bad records of every kind disturb a player: ``python -m tests.bench.records [--rounds N]``.
 
-It starts the product in a fresh home, as `gamenight up` does, prints JSON, and fails if a process was lost, a record not told,
-or the next one handled after more than a second.
+It starts the product in a fresh home, as `gamenight up` does, prints JSON, and fails if a process was lost, a record was not
+rejected, or the next record was handled after more than a second.
 """
 
 import json
@@ -16,11 +16,11 @@ from tests.product import product
 
 PROCESSES = ("api", "router", "learning", "trainer")
 WITHIN_S = 1.0
-"""The next record is handled."""
+"""The seconds within which the next record must be handled."""
 
 
 def main(rounds: Annotated[int, typer.Option(min=1)] = 5, wait_s: float = 60.0) -> None:
-    """Spoil every topic some times over."""
+    """Spoil every topic ``rounds`` times."""
     with product(archive_every_s=1.0) as game:
         game.start()
         bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")

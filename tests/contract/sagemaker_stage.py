@@ -1,4 +1,4 @@
-"""The local SageMaker within the test's own process, its images a small server that can be held back."""
+"""Runs the local SageMaker within the test's own process; its images run a small server that can be held back."""
 
 import asyncio
 import json
@@ -48,10 +48,10 @@ exec(os.environ["SCRIPT"])
 
 
 class Stage:
-    """A home, and services on it one after the other, as after kill -9."""
+    """A home on which services run one after the other, as after kill -9."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nothing runs yet."""
+        """Prepare the home; nothing runs yet."""
         self.settings = Settings(home=folder, aws_services="local")
         self.home = folder / "sagemaker"
         self.gate = folder / "gate"
@@ -62,7 +62,7 @@ class Stage:
 
     @asynccontextmanager
     async def service(self, *, killed: bool = False) -> AsyncIterator["Played"]:
-        """A service that takes up what the one before has left; one that is killed notes nothing at its end."""
+        """Run a service that takes up what the service before has left; a killed service writes nothing at its end."""
         service = Sagemaker(self.settings)
         service.endpoints.recover()
         service.jobs.recover()
@@ -77,7 +77,7 @@ class Stage:
             service.state.close()
 
     def processes(self) -> set[int]:
-        """Process ids of all servers and jobs of this home."""
+        """Return the process ids of all servers and jobs of this home."""
         found = set()
         for process in psutil.process_iter():
             try:
@@ -89,26 +89,26 @@ class Stage:
 
 
 class Played:
-    """What tests ask of a service."""
+    """A running service, with the calls that tests make."""
 
     def __init__(self, service: Sagemaker) -> None:
-        """Ask past the door."""
+        """Call the service directly, without its HTTP server."""
         self.service = service
 
     async def __call__(self, operation: str, **request: Any) -> dict[str, Any]:
-        """What an operation of the control plane, or of the logs as ``logs:Name``, answers."""
+        """Call an operation of the control plane, or of the logs as ``logs:Name``; return the answer."""
         target = f"Logs_20140328.{operation[5:]}" if operation.startswith("logs:") else f"SageMaker.{operation}"
         return await self.service.answer(target, json.dumps(request).encode())
 
     async def model(self, name: str, **environment: str) -> None:
-        """A model without an artifact."""
+        """Make a model without an artifact."""
         container = {"Image": "any:1", "Environment": environment}
         await self(
             "CreateModel", ModelName=name, PrimaryContainer=container, ExecutionRoleArn="arn:aws:iam::123456789012:role/r"
         )
 
     async def config(self, name: str, **weights: float) -> None:
-        """A config whose variants bear the names of their models."""
+        """Make a config whose variants bear the names of their models."""
         variants = [
             {"VariantName": model, "ModelName": model, "InitialInstanceCount": 1, "InitialVariantWeight": weight}
             for model, weight in weights.items()
@@ -116,7 +116,7 @@ class Played:
         await self("CreateEndpointConfig", EndpointConfigName=name, ProductionVariants=variants)
 
     async def job(self, name: str, script: str, **algorithm: Any) -> None:
-        """A training job that runs some Python."""
+        """Begin a training job that runs some Python."""
         await self(
             "CreateTrainingJob",
             TrainingJobName=name,
@@ -129,23 +129,23 @@ class Played:
         )
 
     async def secondary(self, name: str, *wanted: str) -> dict[str, Any]:
-        """A job, once it has one of some secondary statuses."""
+        """Wait until a job has one of these secondary statuses; return its description."""
         async with asyncio.timeout(30):
             while (job := await self("DescribeTrainingJob", TrainingJobName=name))["SecondaryStatus"] not in wanted:
                 await asyncio.sleep(0.01)
         return job
 
     async def endpoint(self, name: str, config: str) -> None:
-        """An endpoint in service."""
+        """Make an endpoint, and wait until it is in service."""
         await self("CreateEndpoint", EndpointName=name, EndpointConfigName=config)
         await self.settled(name)
 
     async def status(self, name: str) -> str:
-        """An endpoint's status."""
+        """Return the status of an endpoint."""
         return str((await self("DescribeEndpoint", EndpointName=name))["EndpointStatus"])
 
     async def settled(self, name: str) -> dict[str, Any]:
-        """An endpoint that is in service again."""
+        """Wait until an endpoint is in service again; return its description."""
         async with asyncio.timeout(30):
             while (status := await self.status(name)) != "InService":
                 assert status != "Failed", await self("DescribeEndpoint", EndpointName=name)
@@ -153,12 +153,12 @@ class Played:
         return await self("DescribeEndpoint", EndpointName=name)
 
     async def ask(self, name: str) -> str:
-        """The variant that answers."""
+        """Ask an endpoint; return the name of the variant that answers."""
         return (await self.service.invoking.invoke(name, {}, b"")).headers["x-Amzn-Invoked-Production-Variant"]
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.01)

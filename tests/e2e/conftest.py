@@ -1,4 +1,4 @@
-"""Real Chromium for the end-to-end tests, and visits that notice what a page must never do."""
+"""Runs a real Chromium for the end-to-end tests, with visits that notice what a page must never do."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from deploy.local.browser import find
 from tests.e2e.stage import Stage
 
 FLAGS: Final = (
-    "--no-sandbox",  # Chromium's own refuses to run as root, which CI is
+    "--no-sandbox",  # Chromium's sandbox refuses to run as root, as CI does
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
@@ -26,7 +26,7 @@ FLAGS: Final = (
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window. It ends with the module: Playwright's loop would be in the way of asynchronous tests."""
+    """Yield a Chromium without a window. It ends with the module, since Playwright's loop would disturb asynchronous tests."""
     path = find()
     if path is None:
         pytest.skip("no Chromium: apt-get install chromium, or name one by GAMENIGHT_CHROMIUM")
@@ -38,7 +38,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    """The API on a bus in memory, with models that do as told."""
+    """Yield the API on a bus in memory, with models that do as told."""
     [port] = free_ports(1)
     running = Stage(port)
     running.open()
@@ -48,11 +48,11 @@ def stage() -> Iterator[Stage]:
 
 @dataclass
 class Visit:
-    """A page, and what it did wrong: errors in the console, and addresses of other hosts."""
+    """A page, and its faults: errors in the console, and requests to other hosts."""
 
     page: Page
     expected: str = ""
-    """A part of the errors that the test itself brings about."""
+    """A text that errors contain which the test itself causes."""
     errors: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
 
@@ -77,14 +77,14 @@ class Visit:
             self.strangers.append(request.url)
 
     def guess(self, model: str) -> Any:
-        """The digit that a model's card shows, once it answers the finished drawing."""
+        """Wait until a model answers the finished drawing; return the digit on its card."""
         return self.page.locator(f'article[data-model="{model}"][data-state="final"] .digit')
 
     def draw(self, points: list[tuple[float, float]]) -> None:
         """Draw one stroke by mouse.
 
         Args:
-            points: In 0..1 of the pad, from its top left corner.
+            points: Positions on the pad, 0..1 from its top left corner.
         """
         box = self.page.locator("#pad").bounding_box()
         assert box is not None
@@ -102,7 +102,7 @@ ONE: Final = [(0.5, 0.15), (0.5, 0.85)]
 
 @pytest.fixture
 def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
-    """Opens pages, each as a visitor of its own; at the end none may have done what a page must never do."""
+    """Yield a function that opens pages, each as a new visitor; fail at the end if a page did what it must never do."""
     visits: list[Visit] = []
     contexts: list[BrowserContext] = []
 

@@ -15,24 +15,24 @@ from tests.e2e.conftest import FLAGS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DRAWINGS: Final = 9
-"""Before the one that is in the picture."""
+"""How many drawings come before the one in the picture."""
 WATCH: Final[FloatRect] = {"x": 0, "y": 0, "width": 1280, "height": 1385}
-"""What of the dashboard fits a README, in CSS pixels."""
+"""The part of the dashboard that fits a README, in CSS pixels."""
 TILTED: Final = math.radians(38)
-"""The last drawing is turned by this: few models know it."""
+"""The angle by which the last drawing is turned, so that few models know it."""
 
 Strokes = list[list[tuple[float, float]]]
 
 
 def written(rng: random.Random) -> list[tuple[int, Strokes]]:
-    """Digits of people with their labels, each in the middle of a square of side 1."""
+    """Return people's digits with their labels, each in the middle of a square of side 1."""
     with gzip.open(ROOT / "data" / "pen" / "pendigits-30-writers.jsonl.gz", "rt") as lines:
         rows = rng.sample([json.loads(line) for line in lines], DRAWINGS + 20)
     return [(row["label"], centred([list(zip(s[::2], s[1::2], strict=True)) for s in row["strokes"]])) for row in rows]
 
 
 def centred(strokes: Strokes, angle: float = 0.0) -> Strokes:
-    """Turned, scaled to two thirds of the square, and moved to its middle."""
+    """Return strokes turned, scaled to two thirds of the square, and moved to its middle."""
     cos, sin = math.cos(angle), math.sin(angle)
     turned = [[(x * cos - y * sin, x * sin + y * cos) for x, y in stroke] for stroke in strokes]
     xs, ys = ([point[axis] for stroke in turned for point in stroke] for axis in (0, 1))
@@ -42,7 +42,7 @@ def centred(strokes: Strokes, angle: float = 0.0) -> Strokes:
 
 
 def play(page: Page, label: int, strokes: Strokes) -> bool:
-    """Draw, wait for the guesses, say what it was; gives whether river was wrong."""
+    """Draw, wait for the guesses, and give the label; return whether river was wrong."""
     box = page.locator("#pad").bounding_box()
     assert box is not None
     for stroke in strokes:

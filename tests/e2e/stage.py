@@ -1,4 +1,4 @@
-"""The real API on a bus in memory, with models that say what the test tells them to: for tests of the pages alone."""
+"""Runs the real API on a bus in memory, with models that answer what the test tells them, for tests of the pages alone."""
 
 import threading
 import time
@@ -48,14 +48,14 @@ from tests.histories import features, probabilities
 PATIENCE_S: Final = 10.0
 TITLES: Final = {"xgboost": "XGBoost", "tensorflow": "TensorFlow CNN", "mxnet": "MXNet CNN", "kmeans": "K-Means"}
 GUESSERS: Final = (BLEND, "xgboost", "tensorflow", "kmeans", "river", PERSONAL_MODEL)
-"""Who answers at the start: mxnet is not here."""
+"""The models that answer at the start: mxnet is not here."""
 NOT_HERE: Final = "MXNet is there for Linux on x86-64 only"
 INSTANCE: Final = "ml.m5.large"
 PRICE_USD: Final = 0.115
 
 
 def eventually(holds: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
-    """The first true value of ``holds``, or a failure that says ``what`` did not come."""
+    """Return the first true value of ``holds``, or fail and say that ``what`` did not come."""
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         if value := holds():
@@ -66,14 +66,14 @@ def eventually(holds: Callable[[], Any], what: str, patience_s: float = PATIENCE
 
 @dataclass
 class Stage:
-    """Serves the pages at `url`; `says` is what each model answers to the next drawing."""
+    """The API, which serves the pages at `url`; `says` holds each model's answer to the next drawing."""
 
     port: int
     says: dict[str, int] = field(default_factory=lambda: dict.fromkeys(GUESSERS, 1))
     misses: dict[str, tuple[bool, str]] = field(default_factory=dict)
-    """Who does not answer finished drawings: whether it rests, and why."""
+    """The models that do not answer finished drawings: whether each rests, and why."""
     told: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What a model's guesses say besides: role, fallback, version."""
+    """Further fields of each model's guesses: role, fallback, version."""
     lead: str = BLEND
     versions: dict[str, str] = field(
         default_factory=lambda: (
@@ -81,7 +81,7 @@ class Stage:
         )
     )
     drawings: list[DrawingSubmitted] = field(default_factory=list)
-    """Finished ones, as they were kept."""
+    """The finished drawings, as they were kept."""
     previews: int = 0
     corrections: list[CorrectionGiven] = field(default_factory=list)
     learns: bool = True
@@ -112,7 +112,7 @@ class Stage:
         self.serve()
 
     def serve(self) -> None:
-        """Let the API come (back)."""
+        """Start the API, at first or again."""
         config = uvicorn.Config(
             create_app(self._settings, self._bus),
             host="127.0.0.1",
@@ -130,14 +130,14 @@ class Stage:
         eventually(lambda: server.started, "the API serves")
 
     def vanish(self) -> None:
-        """Take the API away; the bus stays."""
+        """Stop the API; the bus stays."""
         assert self._server is not None
         assert self._serving is not None
         self._server.should_exit = True
         self._serving.join(PATIENCE_S)
 
     def close(self) -> None:
-        """End all of it."""
+        """End the API and the bus."""
         with suppress(AssertionError):
             self.vanish()
         self._stopping.set()
@@ -185,7 +185,7 @@ class Stage:
         self.publish(CandidateSet(model=model, version=version, role=role, share=share, endpoint=f"gamenight-{model}"))
 
     def policy(self, lead: str, **parts: Any) -> None:
-        """Say who is shown first, and who is not simply shown."""
+        """Set the model that is shown first, and the models that are not simply shown."""
         self.lead = lead
         self.publish(PolicySet(lead=lead, parts=parts))
 

@@ -1,4 +1,4 @@
-"""What one address does too often."""
+"""Cases of an address that does something too often."""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -11,10 +11,10 @@ from tests.strangers import handshake, wire
 
 
 def addresses() -> Iterator[Case]:
-    """One script on one address."""
+    """Yield the cases in which a script runs on one address."""
 
     def rooms(doors: Doors, source: str) -> str:
-        """Rooms are guessed, a socket each."""
+        """Guess the names of rooms, each over a new socket."""
         names = [f"{a}{b}ZZ" for a in "BCDF" for b in "GHJKL"]
         said = []
         for name in names:
@@ -77,7 +77,7 @@ def addresses() -> Iterator[Case]:
     yield case("2,000 requests, ten at once", "429", asks)
 
     def draws(doors: Doors, source: str) -> str:
-        """Twelve players of one address who each draw as much as a player may: the address has a limit of its own."""
+        """Let twelve players of one address each draw as much as a player may: the address has a limit of its own."""
         held = [wire(doors.game, source=source) for _ in range(12)]
         try:
             talkers = [Talk(raw) for raw in held]

@@ -1,4 +1,4 @@
-"""All cases, and how they are run."""
+"""Collects all cases, and runs them."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from tests.hostile.sockets import mistakes, sockets
 
 
 def cases() -> list[Case]:
-    """All of them, those first that take longest."""
+    """Return all cases, the longest first."""
     parts = (slow, mistakes, methods, tokens, bodies, predictions, heads, sockets, addresses, services)
     every = [one for part in parts for one in part()]
     names = [one.name for one in every]
@@ -21,25 +21,25 @@ def cases() -> list[Case]:
 
 
 def patient(one: Case) -> bool:
-    """Whether it waits for something that does not come, for seconds."""
+    """Say whether a case waits for seconds until a time limit ends it."""
     return any(word in one.name for word in ("waits", "does not join", "a header a second", "nobody reads"))
 
 
 def battery(doors: Doors, told: Callable[[Case, str], None], turn: int = 0, at_once: int = 4) -> None:
-    """Do all of it.
+    """Run all cases.
 
     Args:
-        doors: Of the game and of what stands beside it.
-        told: Called with what each case heard, from several threads.
-        turn: Another one has other addresses.
-        at_once: So many, besides those who wait.
+        doors: The addresses of the game and of the services beside it.
+        told: Called, from several threads, with the outcome of each case.
+        turn: The number of this run: each run uses other addresses.
+        at_once: How many cases run at once, besides those that wait.
     """
     every = cases()
 
     def run(number: int, one: Case) -> None:
         try:
             outcome = one.act(doors, f"127.{8 + turn}.{number // 250}.{number % 250 + 1}")
-        except Exception as failure:  # noqa: BLE001 - whatever it is, it is told as this case's outcome
+        except Exception as failure:  # noqa: BLE001 - any failure is reported as this case's outcome
             outcome = f"{type(failure).__name__}: {failure}"
         told(one, outcome)
 

@@ -1,4 +1,4 @@
-"""A stranger: what they do from an address of their own, and what they hear."""
+"""Defines what a stranger does from an address of their own, and reads the answer."""
 
 import socket
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from contracts.settings import Settings
 from tests.strangers import wire
 
 PATIENCE_S: Final = 25.0
-"""So long may a refusal take: the longest wait here is for a request that does not come."""
+"""How long a refusal may take, in seconds: the longest wait is for a request that does not come."""
 KEY: Final = "a-key-of-the-battery"
 """The key of the app whose predictions are asked for."""
 OPERATOR: Final = ("Authorization: Bearer TOKEN", "Content-Type: application/json")
 
 
 class Doors(NamedTuple):
-    """Where the doors are, as ``host:port``."""
+    """The addresses of the game and of the services beside it, as ``host:port``."""
 
     game: str
     sagemaker: str
@@ -27,17 +27,17 @@ class Doors(NamedTuple):
 
     @classmethod
     def of(cls, settings: Settings) -> "Doors":
-        """Of a game that runs."""
+        """Return the addresses of a running game."""
         ports = (settings.port, settings.sagemaker_port, settings.s3_port, settings.dynamodb_port, settings.kafka_port)
         return cls(*(f"127.0.0.1:{port}" for port in ports), Settings.load(home=settings.home).operator_token or "")
 
 
 Act = Callable[[Doors, str], str]
-"""Does it, from an address; gives what was heard: a status, ``error:code``, ``close 1008``, ``closed``, or ``open``."""
+"""Acts from an address; returns what was heard: a status, ``error:code``, ``close 1008``, ``closed``, or ``open``."""
 
 
 class Case(NamedTuple):
-    """One thing that a stranger does."""
+    """An act of a stranger, and the outcomes that are expected."""
 
     name: str
     expected: frozenset[str]
@@ -45,7 +45,7 @@ class Case(NamedTuple):
 
 
 def case(name: str, expected: str, act: Act) -> Case:
-    """``expected`` is what may be heard, ``|`` between."""
+    """Make a case; ``expected`` lists the outcomes that are right, with ``|`` between them."""
     return Case(name, frozenset(expected.split("|")), act)
 
 
@@ -53,7 +53,7 @@ def case(name: str, expected: str, act: Act) -> Case:
 
 
 def heard(raw: socket.socket) -> str:
-    """The status of the first answer, or how the connection ended without one."""
+    """Return the status of the first answer, or how the connection ended without an answer."""
     raw.settimeout(PATIENCE_S)
     got = b""
     try:
@@ -72,7 +72,7 @@ def heard(raw: socket.socket) -> str:
 
 
 def sends(door: Callable[[Doors], str], *parts: bytes | Callable[[Doors], bytes], half_close: bool = False) -> Act:
-    """Send bytes and listen."""
+    """Make an act that sends bytes and reads the answer."""
 
     def act(doors: Doors, source: str) -> str:
         with wire(door(doors), source=source) as raw:
@@ -91,7 +91,7 @@ def game(doors: Doors) -> str:
 
 
 def request(method: str, path: str, *headers: str, body: bytes = b"", host: str | None = "", version: str = "1.1") -> Act:
-    """A request to the game; ``host`` is the game's own unless told otherwise, None: no header. ``TOKEN`` is the operators'."""
+    """Make an act that sends the game a request; ``host`` None: no Host header. ``TOKEN`` stands for the operators' token."""
 
     def act(doors: Doors, source: str) -> str:
         named = [f"{method} {path} HTTP/{version}"]

@@ -1,4 +1,4 @@
-"""Frames of a socket, right ones and broken ones, and what is heard of them."""
+"""Sends right and broken frames over a socket, and reads the answers."""
 
 import socket
 import struct
@@ -11,7 +11,7 @@ from tests.strangers import handshake, wire
 
 
 def opens(path: str, *headers: str, host: str = "", without: str = "") -> Act:
-    """A handshake; what is answered to it. ``without`` is a header that is left out."""
+    """Make an act that sends a handshake and reads the answer; ``without`` is a header that is left out."""
 
     def act(doors: Doors, source: str) -> str:
         sent = handshake(path, host or doors.game, *headers)
@@ -24,7 +24,7 @@ def opens(path: str, *headers: str, host: str = "", without: str = "") -> Act:
 
 
 def frame(opcode: int, payload: bytes, *, fin: bool = True, reserved: int = 0, masked: bool = True) -> bytes:
-    """A frame of a client; its mask is of zeros."""
+    """Return a client's frame, with a mask of zeros."""
     first = (0x80 if fin else 0) | reserved << 4 | opcode
     mask, size = 0x80 if masked else 0, len(payload)
     length = (
@@ -54,14 +54,14 @@ class Talk:
         return taken
 
     def accepted(self) -> bool:
-        """Read the answer to the handshake."""
+        """Read the answer to the handshake; return whether it was accepted."""
         while b"\r\n\r\n" not in self._got:
             self._got += self._raw.recv(1 << 16) or b"\r\n\r\n"
         head, _, self._got = self._got.partition(b"\r\n\r\n")
         return head.startswith(b"HTTP/1.1 101")
 
     def next(self) -> tuple[int, bytes]:
-        """The next frame: opcode and payload."""
+        """Return the next frame: opcode and payload."""
         first, second = self._take(2)
         size = second & 127
         if size > 125:
@@ -69,7 +69,7 @@ class Talk:
         return first & 15, self._take(size)
 
     def outcome(self, until_close: bool) -> str:
-        """The error or the close that comes; what else is told is passed over."""
+        """Return the error or the close that comes; other frames are ignored."""
         self._raw.settimeout(PATIENCE_S)
         try:
             while True:
@@ -89,7 +89,7 @@ class Talk:
 
 
 def talks(path: str, *frames: bytes, joined: bool = False, until_close: bool = False) -> Act:
-    """Open a socket, perhaps join, send, and listen."""
+    """Make an act that opens a socket, perhaps joins, sends frames, and reads the answer."""
 
     def act(doors: Doors, source: str) -> str:
         with wire(doors.game, source=source) as raw:

@@ -1,4 +1,4 @@
-"""Requests that are none, or two, or without an end; and those that are slow."""
+"""Cases of requests that are malformed, ambiguous, endless or slow."""
 
 import random
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.strangers import wire
 
 
 def heads() -> Iterator[Case]:
-    """Requests that are none, or two, or without an end."""
+    """Yield requests that are malformed, that could be read as two, or that have no end."""
     names = (
         "evil.example", "127.0.0.1.evil.example", "10.0.0.1", "0.0.0.0", "localhost:x", "localhost:99999", "a@localhost",
         "localhost/..", "[::1", "::1", "localhost, evil.example", "lo calhost", "\xe9", "127.1", "2130706433", "0x7f000001",
@@ -111,7 +111,7 @@ def heads() -> Iterator[Case]:
 
 
 def slow() -> Iterator[Case]:
-    """Requests that do not come, and ends that are only half ones."""
+    """Yield requests that do not come, and connections that are only half closed."""
     for name, begun in {
         "nothing": b"",
         "one byte": b"G",
@@ -130,7 +130,7 @@ def slow() -> Iterator[Case]:
         yield case(f"waits in a picture of {name}", "408", request("POST", "/api/predict", *key, *headers, body=b"5\r\nab"))
 
     def drips(doors: Doors, source: str) -> str:
-        """A header a second: each byte comes in time, the request does not."""
+        """Send a header each second: each byte comes in time, but the request does not."""
         with wire(doors.game, source=source) as raw:
             raw.settimeout(1.0)
             with suppress(OSError):
@@ -145,7 +145,7 @@ def slow() -> Iterator[Case]:
     yield case("a header a second", "408", drips)
 
     def unread(doors: Doors, source: str) -> str:
-        """Asks on and on, and reads no answer."""
+        """Send requests without end, and read no answer."""
         with wire(doors.game, receive=4096, source=source) as raw:
             raw.settimeout(PATIENCE_S)
             asked = f"GET /openapi.json HTTP/1.1\r\nHost: {doors.game}\r\n\r\n".encode()

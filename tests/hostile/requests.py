@@ -1,4 +1,4 @@
-"""Requests that are refused for what they ask: methods, tokens, bodies."""
+"""Cases of requests that are refused for their methods, tokens or bodies."""
 
 import struct
 import zlib
@@ -16,7 +16,7 @@ ORDERS: Final = ("retrain", "promote", "rollback", "try", "policy")
 
 
 def methods() -> Iterator[Case]:
-    """What a route is not asked by."""
+    """Yield requests by methods that the routes do not have."""
     for path in PAGES:
         for method in ("POST", "PUT", "DELETE", "PATCH", "TRACE"):
             yield case(f"{method} {path}", "405", request(method, path, "Content-Length: 0"))
@@ -31,7 +31,7 @@ def methods() -> Iterator[Case]:
 
 
 def tokens() -> Iterator[Case]:
-    """Who is no operator, with and without a body; who is no app."""
+    """Yield requests with no valid operators' token, with and without a body, and with no valid key of an app."""
     big = b'{"target":"' + b"x" * (15 << 20) + b'"}'
     wrong = {
         "none": ("", "401"),
@@ -46,7 +46,7 @@ def tokens() -> Iterator[Case]:
     for order in ORDERS:
         for name, (header, status) in wrong.items():
             headers = [header] if header else []
-            promise = "Content-Length: 60000"  # the body is never sent: who waits for it, waits too long
+            promise = "Content-Length: 60000"  # the body is never sent: a server that waits for it waits too long
             yield case(f"{order}, token {name}", status, request("POST", f"/api/ops/{order}", *headers, promise))
         yield case(f"{order}, 15 MB without a token", "413", request("POST", f"/api/ops/{order}", body=big))
         yield case(f"{order}, 15 MB, a wrong token", "413", request("POST", f"/api/ops/{order}", wrong["wrong"][0], body=big))
@@ -91,7 +91,7 @@ BODIES: Final[dict[str, tuple[bytes, str]]] = {
 
 
 def bodies() -> Iterator[Case]:
-    """What operators would not send, with their token."""
+    """Yield requests with the operators' token that no operator would send."""
     for order in ("retrain", "promote", "policy"):
         for name, (body, status) in BODIES.items():
             yield case(f"{order}, body: {name}", status, request("POST", f"/api/ops/{order}", *OPERATOR, body=body))
@@ -105,7 +105,7 @@ def bodies() -> Iterator[Case]:
 
 
 def predictions() -> Iterator[Case]:
-    """What an app would not send, with its key."""
+    """Yield requests with an app's key that no app would send."""
     png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 60_000, 60_000, 8, 0, 0, 0, 0) + b"\x00" * 100
     sent: dict[str, tuple[bytes, str, str]] = {
         "empty": (b"", "json", "400"),

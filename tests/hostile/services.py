@@ -1,4 +1,4 @@
-"""What stands beside the game on one machine, spoken to by strangers."""
+"""Cases of strangers who connect to the services beside the game on one machine."""
 
 import random
 import struct
@@ -8,7 +8,7 @@ from tests.hostile.client import Case, Doors, case, sends
 
 
 def services() -> Iterator[Case]:
-    """The doors of what one machine has besides the game: they refuse or close, and live on."""
+    """Yield requests to the services that one machine has beside the game: they refuse or close, and keep running."""
     noise = {
         "noise": b"\xff" + random.Random(10).randbytes(300) + b"\r\n\r\n",
         "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500) + b"\r\n\r\n",

@@ -1,4 +1,4 @@
-"""What is said over a socket that no player would say."""
+"""Cases of messages over a socket that no player would send."""
 
 import random
 import struct
@@ -13,7 +13,7 @@ from tests.strangers import handshake, wire
 
 
 def sockets() -> Iterator[Case]:
-    """Handshakes that are none, and frames that break the protocol, on both sockets."""
+    """Yield malformed handshakes, and frames that break the protocol, on both sockets."""
     for path in ("/ws/play", "/ws/watch"):
         for name, status, act in (
             ("no key", "400", opens(path, without="Sec-WebSocket-Key")),
@@ -85,7 +85,7 @@ def sockets() -> Iterator[Case]:
 
 
 def mistakes() -> Iterator[Case]:
-    """Messages that are none, before a join and after it."""
+    """Yield invalid messages, before a join and after it."""
     some = str(uuid4())
 
     def draw(**fields: object) -> bytes:

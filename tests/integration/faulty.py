@@ -1,8 +1,8 @@
-"""The folds of a role, with a fault put into their code: for the test that the audit names it.
+"""Runs the folds of a role with a fault in their code, for the test that the audit names the fault.
 
 python -m tests.integration.faulty ROLE FAULT      (settings from the environment, as every process of the game)
 
-Where a fault only shows in what a crash leaves, the process stops in the middle of a step as soon as `stops_at` is there.
+Some faults show only after a crash: then the process stops in the middle of a step as soon as the file of `stops_at` exists.
 """
 
 import asyncio
@@ -33,19 +33,19 @@ from streams.worker import Worker
 
 
 def stops_at(home: Path) -> Path:
-    """The file at whose sight the process stops in the middle of its next step."""
+    """Return the path of a file; once it exists, the process stops in the middle of its next step."""
     return home / "stop"
 
 
 class _Forgetful:
-    """Cells that do not tell what some of them hold."""
+    """Cells that pretend to hold nothing under some keys."""
 
     def __init__(self, cells: Cells, prefix: str) -> None:
         self._cells, self._prefix = cells, prefix
         self.put, self.drop, self.at = cells.put, cells.drop, cells.at
 
     def get(self, key: str) -> bytes | None:
-        """The value, or None."""
+        """Return the value, or None."""
         return None if key.startswith(self._prefix) else self._cells.get(key)
 
 

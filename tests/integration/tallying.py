@@ -1,4 +1,4 @@
-"""A process with one small fold, for the tests that kill it: tallies what each player does, and says the tally of each drawing.
+"""Runs a small fold in a process, for tests that kill it: it counts what each player does, and publishes it at each drawing.
 
 python tests/integration/tallying.py      (settings from the environment, as every process of the game)
 """
@@ -18,7 +18,7 @@ POISON_WIDTH = 13.0
 
 
 class TallyFold:
-    """How many drawings and corrections each player made, in which order; memory holds the total, as a learner's weights."""
+    """Counts each player's drawings and corrections, in order; memory holds the total, as it holds a learner's weights."""
 
     name = "tally"
     schema = os.environ.get("TALLY_SCHEMA", "tally 1")
@@ -59,7 +59,7 @@ class TallyFold:
         return ()
 
     def close(self, partition: int) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to let go of."""
 
 
 if __name__ == "__main__":

@@ -100,6 +100,8 @@ class Heard:
         self.runner = FoldRunner(Counting(), folder, self._tell, self._look)
         self.ledger = self.runner.take_up(0, LogBounds("c", {"drawings.v1": 0}, {"drawings.v1": 50}))
         self.next = 0
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What happens while an event is sent."""
 
     async def fold(self, n: int) -> None:
         """Fold records, each in a step of its own."""
@@ -122,6 +124,7 @@ class Heard:
 
     async def _tell(self, topic: str, key: bytes, value: bytes, partition: int | None) -> asyncio.Future[object]:
         self.told.append(decode(topic, value))
+        self.meanwhile()
         return await said(topic, key, value, partition)
 
     async def _look(self, topic: str, partition: int, first: int) -> int | None:
@@ -185,3 +188,23 @@ async def test_counts_that_waited_when_a_partition_was_given_up_are_sent_by_its_
     running.cancel()
     await folding.release()
     assert told == [3]
+
+
+async def test_a_partition_that_comes_while_events_are_sent_ends_nothing(tmp_path: Path):
+    """Its ledger may hold events of a process that was killed, and they are sent the next time."""
+    left = Ledger(tmp_path / "1.sqlite")
+    with left.step():
+        left.post([drawing("left behind")])
+    left.close()
+    heard = Heard(tmp_path)
+    heard.meanwhile = lambda: heard.runner.take_up(1, LogBounds("c", {"drawings.v1": 0}, {"drawings.v1": 50}))
+    running = asyncio.create_task(heard.runner.run())
+
+    await heard.fold(2)
+    async with asyncio.timeout(30):
+        while heard.drawings < 3 and not running.done():
+            await asyncio.sleep(0.01)
+
+    assert not running.done()
+    running.cancel()
+    await heard.runner.release()

@@ -1,4 +1,4 @@
-"""``python -m tests.web``: the tests that stand beside the modules of web/, by Node's own runner; none may be left out."""
+"""``python -m tests.web`` runs the tests beside the modules of web/, by Node's own runner; none may be left out."""
 
 import re
 import subprocess
@@ -9,11 +9,11 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 NODE: Final = Path(sys.executable).with_name("node")
 FEWEST: Final = 77
-"""Tests that there are at least; raise it as tests are added."""
+"""The least number of tests; raise it as tests are added."""
 
 
 def main() -> int:
-    """Run them; the exit status."""
+    """Run the tests; return the exit status."""
     told = subprocess.run(
         (str(NODE), "--test", "--test-reporter=tap", "web/**/*.test.js"), cwd=ROOT, capture_output=True, text=True, check=False
     )

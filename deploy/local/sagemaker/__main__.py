@@ -21,7 +21,7 @@ async def serve(settings: Settings) -> None:
         server = http_server(service, settings)
         try:
             await server.open("127.0.0.1", settings.sagemaker_port)
-            gc.freeze()  # what exists now stays, so the collector need not walk it while requests run
+            gc.freeze()  # all objects that exist now will stay, so the collector need not walk them while requests run
             await ended.wait()
         finally:
             await server.close(patience_s=1.0)

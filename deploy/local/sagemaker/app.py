@@ -1,4 +1,4 @@
-"""Puts the local SageMaker together: checks who calls, and hands each operation to the module that answers it."""
+"""Puts the local SageMaker together: checks the caller's signature, and hands each operation to the module that answers it."""
 
 import itertools
 import json
@@ -68,7 +68,7 @@ class Sagemaker:
         """Answer an operation of the control plane or of CloudWatch Logs.
 
         Raises:
-            AwsError: As AWS would give it.
+            AwsError: If the operation is refused, as AWS would refuse it.
         """
         model = wire.operation(target)
         operation = self.operations[model.service_model.service_name].get(model.name)
@@ -85,11 +85,11 @@ def http_server(service: Sagemaker, settings: Settings) -> HttpServer:
     """Make the HTTP server of a service.
 
     Args:
-        service: What answers.
-        settings: Must have the access key and the secret: what is not signed with them is refused.
+        service: The service that answers.
+        settings: Must have the access key and the secret: a request that is not signed with them is refused.
 
     Raises:
-        ValueError: If they have not.
+        ValueError: If the settings lack them.
     """
     key, secret = settings.aws_access_key_id, settings.aws_secret_access_key
     if not key or not secret:
@@ -141,13 +141,13 @@ def _answering(service: Sagemaker, key: str, secret: str, region: str) -> Handle
 
 
 def refused(status: int, why: str) -> Response:
-    """Answer a request that is no HTTP, or is too large."""
+    """Return the answer to a request that is not HTTP, or is too large."""
     return _told(AwsError("ServiceUnavailable" if status == 503 else "ValidationError", why, status), {})
 
 
 @asynccontextmanager
 async def sagemaker(settings: Settings) -> AsyncIterator[Sagemaker]:
-    """Run the service: it takes up what a killed one left, and ends all its processes at the end."""
+    """Run the service: it takes up the jobs and endpoints of a killed service, and ends all its processes at the end."""
     service = Sagemaker(settings)
     orphans = reap(service.home)
     service.endpoints.recover()

@@ -1,4 +1,4 @@
-"""Endpoint configs: which models an endpoint serves, and in what shares. Endpoints go from one to another."""
+"""Keeps endpoint configs: which models an endpoint serves, and in what shares. An endpoint is updated from one to another."""
 
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ class Configs:
     """Keeps every endpoint config."""
 
     def __init__(self, state: State, names: Names, models: SageMakerModels, tags: Tags) -> None:
-        """Keep configs in ``state``; they name models of ``models``."""
+        """Keep configs in ``state``; their variants name models of ``models``."""
         self._state = state
         self._names = names
         self._models = models
@@ -35,7 +35,7 @@ class Configs:
         }
 
     async def create(self, request: Document) -> Document:
-        """Create a config of variants."""
+        """Create a config with its variants."""
         name = request["EndpointConfigName"]
         arn = self._names.arn(KIND, name)
         if self._state.get(KIND, name):

@@ -2,8 +2,8 @@
 
 Each process sees its own folder as /opt/ml where the kernel lets us (namespaces), so that the SDK's own scripts run
 unmodified, and of the rest of the machine only what it needs: see `deploy.local.confine`. Elsewhere SAGEMAKER_BASE_DIR names
-the folder, and Landlock closes what is none of its business. Where there is neither, nothing is hidden, or nothing runs, as the
-settings say. All die with this service, even when it is killed with -9.
+the folder, and Landlock closes the folders that do not concern it. Where there is neither, nothing is hidden, or nothing runs,
+as the settings say. All processes die with this service, even when it is killed with -9.
 """
 
 import asyncio
@@ -29,18 +29,18 @@ from deploy.local.install import CONTRACT
 from deploy.local.sagemaker.errors import invalid
 
 MARK: Final = "LOCAL_SAGEMAKER_HOME"
-"""The variable by which a process is known as one of ours."""
+"""The environment variable that marks a process as one of ours."""
 _AUTOGROUP_TRIES: Final = 20
 _LONGEST_LINE: Final = 256 * 1024
-"""Bytes of the longest line, CloudWatch's own bound; a longer one is cut into several."""
+"""Bytes of the longest line, CloudWatch's own bound; a longer line is cut into several."""
 
 log = structlog.get_logger()
 
 TakeLine = Callable[[str], None]
-"""Called with each line that a process prints."""
+"""A function that is called with each line that a process prints."""
 
 Way = Literal["confine", "restrict", ""]
-"""The function of `deploy.local.confine` that confines a process; empty: none does."""
+"""The function of `deploy.local.confine` that confines a process; empty: the process is not confined."""
 WAYS: Final[tuple[Way, ...]] = ("confine", "restrict")
 """The ways to confine a process, the best first."""
 
@@ -53,7 +53,7 @@ class Image:
     folder: Path
     python: Path
     unconfined: bool = True
-    """Whether it may run where nothing can confine it."""
+    """Whether the image may run where nothing can confine it."""
 
     def script(self, name: str) -> tuple[str, ...]:
         """Return the command that `docker run IMAGE train` or `serve` would run."""
@@ -61,7 +61,7 @@ class Image:
 
 
 class ImageNotInstalled(Exception):
-    """An image whose training environment could not be made; the message says why and what to do."""
+    """The training environment of an image could not be made; the message says why and what to do."""
 
 
 class NotConfined(OSError):
@@ -69,14 +69,14 @@ class NotConfined(OSError):
 
 
 class Images:
-    """The images that can be run here."""
+    """The images that this machine can run."""
 
     def __init__(self, registry: str, tools: Path, folders: Mapping[str, Path], *, unconfined: bool = True) -> None:
         """Keep the images of a registry, with their environments under ``tools/images``.
 
         Args:
-            registry: What stands before an image's name.
-            tools: The folder of what is installed.
+            registry: The part of a URI before an image's name.
+            tools: The folder that `make` installs into.
             folders: The folder of each image, by its name.
             unconfined: Whether they may run where nothing can confine them.
         """
@@ -87,10 +87,10 @@ class Images:
         self._making: dict[str, asyncio.Task[None]] = {}
 
     def name(self, uri: str) -> str:
-        """Return the name of the image of a URI, installed or not.
+        """Return the name of the image of a URI, whether or not it is installed.
 
         Raises:
-            AwsError: ValidationException, if there is none.
+            AwsError: ValidationException, if there is no such image.
         """
         name, _, tag = uri.removeprefix(self._registry).rpartition(":")
         if not uri.startswith(self._registry) or "/" in name or not tag or name not in self._folders:
@@ -99,10 +99,10 @@ class Images:
         return name
 
     def find(self, uri: str) -> Image:
-        """Find the image of a URI.
+        """Return the installed image of a URI.
 
         Raises:
-            AwsError: ValidationException, if there is none, or its environment is not installed.
+            AwsError: ValidationException, if there is no such image, or its environment is not installed.
         """
         name = self.name(uri)
         folder = self._tools / "images" / name
@@ -120,10 +120,10 @@ class Images:
 
         Args:
             image: The image with its serving environment.
-            say: Told what takes so long.
+            say: Called with what takes so long.
 
         Raises:
-            ImageNotInstalled: If it could not be made.
+            ImageNotInstalled: If the environment could not be made.
         """
         name = image.folder.name
         step = install.training_step(self._tools, image.folder)
@@ -155,7 +155,7 @@ class Images:
 
 
 class ContainerProcess:
-    """A running process with its folder, and what it has started in turn."""
+    """A running process with its folder, and the processes that it has started in turn."""
 
     def __init__(self, process: asyncio.subprocess.Process, say: TakeLine) -> None:
         """Take over a process that was started; its output goes to ``say``."""
@@ -164,7 +164,7 @@ class ContainerProcess:
 
     @property
     def pid(self) -> int:
-        """The process id, which is that of its group too."""
+        """The process id, which is also the id of its process group."""
         return self._process.pid
 
     @property
@@ -175,7 +175,7 @@ class ContainerProcess:
     async def wait(self) -> int:
         """Wait for the process and its output to end; return the exit code."""
         code = await self._process.wait()
-        self._signal(signal.SIGKILL)  # processes that it left running would keep the output open
+        self._signal(signal.SIGKILL)  # processes that the ended one left running would keep the output open
         await self._pump
         return code
 
@@ -191,7 +191,7 @@ class ContainerProcess:
     async def come_forward(self) -> None:
         """Give the process and its children the priority that they would have without ``nice``; see `can_come_forward`."""
         with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PGRP, self.pid, os.getpriority(os.PRIO_PROCESS, 0))  # the group: else only one thread
+            os.setpriority(os.PRIO_PGRP, self.pid, os.getpriority(os.PRIO_PROCESS, 0))  # the group: else it is one thread alone
         group = Path(f"/proc/{self.pid}/autogroup")
         for _ in range(_AUTOGROUP_TRIES):
             try:
@@ -221,13 +221,13 @@ async def start(
     """Start an image's command with its folder as /opt/ml.
 
     Args:
-        command: What to run.
-        image: Its Python is first on the PATH.
-        folder: What it sees as /opt/ml.
+        command: The command to run.
+        image: The image whose Python is first on the PATH.
+        folder: The folder that the process sees as /opt/ml.
         environment: Variables besides the few that every process gets.
-        say: Called with each line that it prints.
+        say: Called with each line that the process prints.
         home: The folder of this service, by which `reap` knows the process.
-        nice: Its niceness: training must not slow the game.
+        nice: The niceness of the process: training must not slow the game.
 
     Raises:
         NotConfined: If nothing can confine it here, and the image may not run unconfined.
@@ -248,7 +248,7 @@ async def start(
     if way != "confine":
         base["SAGEMAKER_BASE_DIR"] = str(folder)
     if way:
-        (folder / "scratch").mkdir(exist_ok=True)  # on disk: the other folders that it may write to are in memory
+        (folder / "scratch").mkdir(exist_ok=True)  # on disk: the other folders that the process may write to are in memory
         base |= dict.fromkeys(("HOME", "TMPDIR"), f"{ML if way == 'confine' else folder}/scratch")
     shut_in = (f"--{way}", json.dumps(asdict(bars(folder, image, home)))) if way else ()
     process = await asyncio.create_subprocess_exec(
@@ -280,8 +280,8 @@ def bars(folder: Path, image: Image, home: Path) -> Bars:
     """Return the paths that a confined process may see.
 
     Args:
-        folder: What it sees as /opt/ml.
-        image: Its scripts and its interpreter stay, wherever they lie.
+        folder: The folder that the process sees as /opt/ml.
+        image: The image, whose scripts and interpreter stay visible, wherever they lie.
         home: The folder of this service: all that is beside it is hidden as well.
     """
     [place] = real([folder])
@@ -291,7 +291,7 @@ def bars(folder: Path, image: Image, home: Path) -> Bars:
 
 @functools.cache
 def confinement(image: Image, home: Path) -> tuple[Way, str]:
-    """Return how a process of an image is confined here, and why not better; it is tried and logged once."""
+    """Return how a process of an image is confined here, and why not better; each way is tried and logged once."""
     refused: list[str] = []
     for way in WAYS:
         why = refusal(way, image, home)
@@ -325,7 +325,7 @@ def can_come_forward() -> bool:
 def reap(home: Path) -> int:
     """Kill the processes that an earlier service of this home left running; return their number.
 
-    The kernel ends what we started when we die; what that had started in turn is found by the mark in its environment.
+    The kernel ends our processes when we die; those that they had started in turn are found by the mark in their environment.
     """
     found = []
     for process in psutil.process_iter():

@@ -28,10 +28,10 @@ from deploy.local.sagemaker.tags import Tags
 KIND: Final = "endpoint"
 _LISTING: Final = Listing("EndpointName", "EndpointStatus", from_then_on=True)
 _BACK: Final = "SystemUpdating"
-"""AWS's status of an endpoint that it maintains; here: the servers of the endpoint start again with the service."""
+"""AWS's status of an endpoint under maintenance; here, the servers of the endpoint start again with the service."""
 _BUSY: Final = ("Creating", "Updating", _BACK, "RollingBack", "Deleting")
 _PATIENCE_S: Final = 50.0
-"""How long a change waits for an endpoint that is coming back: less than boto3 waits for an answer."""
+"""How long a change waits for an endpoint that is coming back, in seconds: less than boto3 waits for an answer."""
 
 log = structlog.get_logger()
 
@@ -144,7 +144,7 @@ class Endpoints:
         return {"EndpointArn": document["EndpointArn"]}
 
     async def delete(self, request: Document) -> Document:
-        """Delete an endpoint and end its servers. Twice is harmless."""
+        """Delete an endpoint and end its servers. Deleting it twice is harmless."""
         document = self._get(request["EndpointName"])
         name = document["EndpointName"]
         if document["EndpointStatus"] == "Deleting":
@@ -157,7 +157,7 @@ class Endpoints:
     def recover(self) -> None:
         """Start the servers of all endpoints again; requests and changes wait for them meanwhile.
 
-        An endpoint that was never in service stays Failed; one that did not come back last time gets another chance.
+        An endpoint that was never in service stays Failed; an endpoint that did not come back last time gets another chance.
         """
         known = set()
         for document in self._state.all(KIND):
@@ -229,7 +229,7 @@ class Endpoints:
                 del self._tasks[name]
             if not task.cancelled() and (error := task.exception()):
                 log.error("endpoint task failed", endpoint=name, exc_info=error)
-                if newest and (document := self._state.get(KIND, name)):  # else it would stay busy for ever
+                if newest and (document := self._state.get(KIND, name)):  # else the endpoint would stay busy for ever
                     status = "InService" if name in self._invoking.serving else "Failed"
                     self._keep(document, status, FailureReason=f"InternalServerError: {error!r}", _Pending=None)
 
@@ -287,7 +287,7 @@ class Endpoints:
         self._keep(document, "InService")
 
     async def _bring_back(self, document: Document) -> None:
-        """Start an endpoint again that was in service; its model is still on disk."""
+        """Start again an endpoint that was in service; its model is still on disk."""
         name = document["EndpointName"]
         try:
             variants = tuple(self._fleet.variant(name, planned) for planned in document["_Variants"])
@@ -299,7 +299,7 @@ class Endpoints:
             self._keep(document, "Failed", FailureReason=str(failed))
             return
         except BaseException:
-            self._invoking.serving.pop(name, None)  # none of its servers is left
+            self._invoking.serving.pop(name, None)  # none of the endpoint's servers is left
             raise
         log.info("endpoint is back", endpoint=name)
         document.pop("FailureReason", None)

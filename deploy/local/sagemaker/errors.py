@@ -1,4 +1,4 @@
-"""The errors that AWS would give; every refusal is an `AwsError`."""
+"""Defines the errors that AWS would give; every refusal is an `AwsError`."""
 
 from typing import Any
 

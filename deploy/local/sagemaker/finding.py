@@ -1,7 +1,7 @@
-"""Finds a job's metrics in its log by the regular expressions of whoever made the job.
+"""Finds a job's metrics in its log by the regular expressions that its creator gave.
 
-``python -I -S finding.py DEFINITIONS`` reads lines and prints what it finds, a JSON list ``[name, number]`` a line. It runs as
-a process of its own, since the match of an expression may never end; such an expression is given up: ``[name, null]``.
+``python -I -S finding.py DEFINITIONS`` reads lines and prints each metric as a line with a JSON list ``[name, number]``. It
+runs as a process of its own, since the match of an expression may never end; such an expression is given up: ``[name, null]``.
 """
 
 import json
@@ -18,7 +18,7 @@ class TooLong(Exception):
 
 
 def too_long(*_: object) -> None:
-    """Raise `TooLong`: a signal handler, which Python's matcher lets run."""
+    """Raise `TooLong`; this is a signal handler, which Python lets run during a match."""
     raise TooLong
 
 

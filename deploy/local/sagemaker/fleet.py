@@ -1,4 +1,4 @@
-"""Starts the servers of an endpoint's variants, each with the model in a folder of its own, and drains those to be ended."""
+"""Starts the servers of an endpoint's variants, each with the model in a folder of its own, and drains those that must end."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ from deploy.local.sagemaker.servers import PATIENCE_S, Server, ServerFailed
 from producers.blobs import DIGEST_VARIABLE
 
 _SAME: Final = ("VariantName", "Count", "Image", "ModelDataUrl", "Environment", "Shadow")
-"""What two plans of a variant must have in common for its servers to keep running."""
+"""The members that two plans of a variant must have in common for its servers to keep running."""
 
 
 class Fleet:
@@ -44,7 +44,8 @@ class Fleet:
     ) -> dict[Path, list[Server]]:
         """Find the servers that an update leaves as they are, by folder, and write their folders into the plan.
 
-        AWS would start all of them anew, but nobody can tell the difference: an artifact that was written anew is fetched anew.
+        AWS would start all servers anew, but callers cannot tell the difference: an artifact that was written anew is fetched
+        anew.
         """
         kept = {}
         for planned in plan:
@@ -65,7 +66,7 @@ class Fleet:
         *,
         aside: bool = False,
     ) -> tuple[Variant, ...]:
-        """Start the servers of a plan, except those that run already; when one fails, all new ones are ended."""
+        """Start the servers of a plan, except those that run already; if one fails, end all new servers."""
         kept = kept or {}
         variants = []
         fresh = [planned for planned in plan if self._home / planned["Folder"] not in kept]
@@ -122,14 +123,14 @@ class Fleet:
 
 
 async def start_all(servers: Iterable[Server], *, aside: bool = False) -> None:
-    """Start servers side by side; when one fails, or the call is cancelled, all are ended.
+    """Start servers side by side; if one fails, or the call is cancelled, end them all.
 
     Args:
         servers: Servers that are not started yet.
-        aside: Whether others answer meanwhile.
+        aside: Whether other servers answer meanwhile.
 
     Raises:
-        ServerFailed: If one did not become ready.
+        ServerFailed: If a server did not become ready.
     """
     servers = list(servers)
     try:

@@ -1,4 +1,4 @@
-"""Serves HTTP/1.1 to the service's callers. Leaner than a general server, since every guess passes through it."""
+"""Serves HTTP/1.1 to the service's callers; it is leaner than a general server, since every guess passes through it."""
 
 import asyncio
 import time
@@ -13,20 +13,20 @@ from typing import Final, cast
 import httptools
 
 MAX_HEAD_BYTES: Final = 64 * 1024
-_MOST_WAITING: Final = 8  # requests that may wait for the one before them; with more, reading pauses
+_MOST_WAITING: Final = 8  # requests on a connection that may wait for an earlier request; with more, reading pauses
 _LINGER_S: Final = 2.0
 _REASONS: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 
 @dataclass(slots=True)
 class Request:
-    """What a caller sent."""
+    """A caller's request."""
 
     method: str
     target: str
-    """Path and query as they came over the wire."""
+    """Path and query, as the caller sent them."""
     headers: dict[str, str]
-    """The headers by lower-case name; several of one name are joined by commas."""
+    """The headers by lower-case name; the values of several headers with one name are joined by commas."""
     body: bytes
     keep: bool = True
     """Whether the caller wants the connection to stay."""
@@ -34,7 +34,7 @@ class Request:
 
 @dataclass(slots=True, frozen=True)
 class Response:
-    """What the caller gets."""
+    """The answer to a request."""
 
     status: int
     headers: Mapping[str, str]
@@ -42,7 +42,7 @@ class Response:
 
 
 Handle = Callable[[Request], Awaitable[Response]]
-"""Answers a request; it is cancelled when its caller has gone."""
+"""A function that answers a request; it is cancelled when the caller has gone."""
 
 
 @dataclass(slots=True)
@@ -51,20 +51,20 @@ class HttpServer:
 
     handle: Handle
     max_bytes: int
-    """Bytes of the largest body."""
+    """The size of the largest body, in bytes."""
     refuse: Callable[[int, str], Response]
-    """Makes the answer to a request that cannot be handled, from an HTTP status and the reason."""
+    """Makes the answer to a request that cannot be handled: from an HTTP status and the reason."""
     admit: Callable[[str, Mapping[str, str]], Response | None] = lambda target, headers: None
-    """Makes the refusal of a request from its target and headers, before its body is read; None: it is admitted."""
+    """Checks the target and headers of a request before its body is read; returns the refusal, or None to admit the request."""
     max_held: int = 2**63
-    """The most bytes of all bodies together that are held, from the first byte to the answer."""
+    """The most bytes of bodies that are held at a time, each from its first byte to the answer."""
     held: int = 0
-    """The sum of the bodies that are held now, in bytes."""
+    """The bytes of bodies that are held now."""
     connections: "set[_Connection]" = field(default_factory=set)
     _server: asyncio.Server | None = None
 
     async def open(self, host: str, port: int) -> None:
-        """Listen.
+        """Listen at a host and port.
 
         Raises:
             OSError: If another process listens there.
@@ -85,7 +85,7 @@ class HttpServer:
 
 
 class _Connection(asyncio.Protocol):
-    """A connection that answers one request at a time, in order; the parser calls the ``on_`` methods."""
+    """A caller's connection, which answers one request at a time, in order; the parser calls the ``on_`` methods."""
 
     def __init__(self, server: HttpServer) -> None:
         self.task: asyncio.Task[None] | None = None
@@ -102,7 +102,7 @@ class _Connection(asyncio.Protocol):
         self._refused = False
 
     def close(self) -> None:
-        """Close it once everything written is sent."""
+        """Close the connection once everything written is sent."""
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -126,7 +126,7 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(self._server.refuse(400, "this is no HTTP"))
             return
-        if self._in_head and not self._completed:  # else these bytes end a body
+        if self._in_head and not self._completed:  # else these bytes are the end of a body
             self._head += len(data)
             if self._head > MAX_HEAD_BYTES:
                 self._refuse(self._server.refuse(431, "the headers are too long"))
@@ -203,7 +203,7 @@ class _Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _refuse(self, refusal: Response) -> None:
-        """Send a refusal; read on for a while and drop what comes, or the caller would be cut off before it has read why."""
+        """Send a refusal; read on for a while and drop all bytes, or the caller would be cut off before it has read why."""
         if self._refused:
             return
         self._refused = True

@@ -1,4 +1,4 @@
-"""InvokeEndpoint: chooses a variant by weight and a server of it, hands the request over and the answer back."""
+"""Answers InvokeEndpoint: chooses a variant by weight and a server of it, hands the request over and the answer back."""
 
 import asyncio
 import contextlib
@@ -18,8 +18,8 @@ from deploy.local.sagemaker.servers import Server
 from deploy.local.sagemaker.upstream import Upstream, UpstreamLost, UpstreamRefused
 
 TIMEOUT_S: Final = 60.0
-"""How long a model may take; it is SageMaker's own limit."""
-_WAIT_S: Final = 10.0  # how long a request waits for a server that restarts: better late than lost
+"""How long a model may take to answer, in seconds; it is SageMaker's own limit."""
+_WAIT_S: Final = 10.0  # how long a request waits for a server that restarts: a late answer is better than none
 _DYING_S: Final = 0.25  # a process that was killed still takes connections for a moment, and loses them
 _LOOK_S: Final = 0.25  # how often a waiting request looks at the table again, which an update may have changed
 _MOST_UNDER_WAY: Final = 256
@@ -45,10 +45,10 @@ class Variant:
     """The folder of its model."""
     servers: list[Server] = field(default_factory=list)
     shadow: bool = False
-    """Whether it is a shadow variant: it is asked beside the others, and its answers are dropped."""
+    """Whether this is a shadow variant, which is asked beside the others and whose answers are dropped."""
 
     def server(self) -> Server | None:
-        """Return the least busy server that is ready, else one that has not answered /ping yet, else None."""
+        """Return the least busy server that is ready, else a server that has not answered /ping yet, else None."""
         if len(self.servers) == 1:
             return self.servers[0] if self.servers[0].ready.is_set() else None
         ready = [server for server in self.servers if server.ready.is_set()]
@@ -84,13 +84,14 @@ class Invoking:
         """Ask an endpoint.
 
         Args:
-            endpoint: Its name.
+            endpoint: The name of the endpoint.
             headers: The request's headers, by lower-case name.
             body: The request's body.
 
         Raises:
-            AwsError: ValidationError for an endpoint or variant that is not there, ModelError for what the model refused
-                or failed at, ModelNotReadyException when no server is up, ServiceUnavailable when too many wait already.
+            AwsError: ValidationError for an endpoint or variant that does not exist, ModelError for a request that the model
+                refused or failed at, ModelNotReadyException when no server is up, ServiceUnavailable when too many wait
+                already.
         """
         handed = {name: headers[name] for name in _HANDED_ON if name in headers}
         target = headers.get("x-amzn-sagemaker-target-variant")
@@ -122,17 +123,17 @@ class Invoking:
                 await variant.stir(_LOOK_S)
                 continue
             upstream = server.upstream
-            server.enter()  # there was no await since it was found ready, so an update cannot have ended it
+            server.enter()  # there was no await since the server was found ready, so an update cannot have ended it
             try:
                 response = await upstream.ask("POST", "/invocations", handed, body, TIMEOUT_S)
             except TimeoutError as error:
                 told = "Your invocation timed out while waiting for a response from container primary."
                 raise self._model_error(endpoint, 0, told) from error
-            except UpstreamRefused as error:  # it has died and nobody has noticed yet: another one will answer
+            except UpstreamRefused as error:  # the server has died and nobody has noticed yet: another server will answer
                 if clock() > deadline:
                     raise AwsError("ModelNotReadyException", f"No server of variant {variant.name} is ready.", 429) from error
                 await asyncio.sleep(0.02)
-            except UpstreamLost as error:  # it died under the request: ask again, unless the request kills every server
+            except UpstreamLost as error:  # the server died during the request: ask again, unless it kills every server
                 if lost is None:
                     lost = upstream, clock()
                 elif upstream is not lost[0] or clock() > lost[1] + _DYING_S:

@@ -10,7 +10,7 @@ from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.objects import Objects
 
 FAILURE_LENGTH: Final = 1024
-"""Characters of a FailureReason at most."""
+"""The most characters of a FailureReason."""
 
 
 def lay_out(objects: Objects, document: Document, folder: Path) -> None:
@@ -71,7 +71,7 @@ def _write_configuration(document: Document, folder: Path) -> None:
 
 
 def failure_reason(folder: Path, code: int) -> str:
-    """Return the FailureReason of a `train` that failed: its own message, cut to leave room for the exit code."""
+    """Return the FailureReason of a `train` that failed: the message that it wrote, cut to leave room for the exit code."""
     file = folder / "output" / "failure"
     told = file.read_text(errors="replace").strip() if file.is_file() else "Please use the logs for what it printed"
     ending = f", exit code: {code if code >= 0 else 128 - code}"

@@ -1,4 +1,4 @@
-"""Chooses, sorts and pages for the List operations. Pure."""
+"""Filters, sorts and pages documents for the List operations. Pure."""
 
 import base64
 import json
@@ -22,25 +22,25 @@ class Listing:
     """Describes how one kind of resource is listed."""
 
     name: str
-    """The member with its name."""
+    """The member that holds the name of a resource."""
     status: str | None = None
-    """The member that StatusEquals and SortBy=Status look at."""
+    """The member that StatusEquals and SortBy=Status use."""
     equals: Mapping[str, str] = field(default_factory=dict)
-    """Further filters: member of the request -> member of the document, equal."""
+    """Further filters: member of the request -> the member of the document that must equal it."""
     group: str | None = None
-    """The member with the common name of resources that have only a number under it."""
+    """The member that holds the name of the group, for resources that are numbered within a group."""
     number: str | None = None
-    """The member with that number."""
+    """The member that holds the number within the group."""
     from_then_on: bool = False
     """Whether CreationTimeAfter includes that time itself: AWS's operations differ."""
 
     def page(self, documents: Iterable[Document], request: Document) -> tuple[list[Document], str | None]:
         """Return the documents asked for, newest first by default, at most MaxResults, and the token of the next page.
 
-        A token names the last document of its page, so that what comes or goes meanwhile neither repeats nor skips others.
+        A token names the last document of its page, so that documents that come or go meanwhile neither repeat nor skip others.
 
         Raises:
-            AwsError: If NextToken is none of ours.
+            AwsError: If NextToken is not a token of this service.
         """
         sort = request.get("SortBy", "CreationTime")
         backwards = request.get("SortOrder", "Descending") == "Descending"
@@ -79,10 +79,10 @@ def _encode(key: tuple[float | str, str, int]) -> str:
 
 
 def _decode(token: str, kind: type[float] | type[str]) -> tuple[Any, str, int]:
-    """Return the sort key of the last document of the page before.
+    """Return from a token the sort key of the last document of the page before.
 
     Raises:
-        AwsError: If the token has none, or that of another order.
+        AwsError: If the token has no sort key, or the key of another order.
     """
     try:
         first, name, number = json.loads(base64.urlsafe_b64decode(token))

@@ -1,7 +1,7 @@
 """Reads and writes log streams on disk; lines are found by their place or their time. Blocking: call it in threads.
 
-A place counts the bytes of all lines before it, also of those that are gone by now: a token that names one stays good. A stream
-is a folder of parts, each named after the place where it begins; an old stream may still be one file.
+A place counts the bytes of all lines before it, also of lines that are gone by now, so a token that names a place stays valid.
+A stream is a folder of parts, each named after the place where it begins; an old stream may still be one file.
 """
 
 import contextlib
@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 
 PART_BYTES: Final = 8 * 2**20
 PARTS: Final = 2
-"""How many parts of a stream are kept: between 8 and 16 MiB if it has had more."""
+"""How many parts of a stream are kept: 8 to 16 MiB of a longer stream."""
 _CHUNK: Final = 64 * 1024
 
 
 class Line(NamedTuple):
-    """A line that was printed."""
+    """A line that a process printed."""
 
     begin: int
     end: int
@@ -67,7 +67,7 @@ class LogStream:
             if len(chunk) < at - begin:
                 return
             rest, at = chunk + rest, begin
-            if not rest.endswith(b"\n"):  # what follows the last newline is not a whole line yet
+            if not rest.endswith(b"\n"):  # the bytes after the last newline are not a whole line yet
                 rest = rest[: rest.rfind(b"\n") + 1] or rest
                 end = at + len(rest)
                 if not rest.endswith(b"\n"):
@@ -87,7 +87,7 @@ class LogStream:
         while high - low > _CHUNK:
             middle = (low + high) // 2
             lines = self.after(middle)
-            next(lines, None)  # the place is within a line, so the rest of that line does not count
+            next(lines, None)  # the place is inside a line, so the rest of that line does not count
             line = next(lines, None)
             if line is None or line.time_ms >= time_ms:
                 high = middle
@@ -96,7 +96,7 @@ class LogStream:
         return next((line.begin for line in self.after(low) if line.time_ms >= time_ms), self.end)
 
     def _read(self, place: int, size: int) -> bytes:
-        """Read bytes from a place on, of one part only; none at the end, or if the part was just dropped."""
+        """Read bytes of one part from a place on; there are none at the end, or if the part was just dropped."""
         begin, file = self._parts[max(0, bisect_right(self._begins, place) - 1)] if self._parts else (0, Path())
         with contextlib.suppress(OSError), file.open("rb") as part:
             part.seek(place - begin)

@@ -1,4 +1,4 @@
-"""CloudWatch Logs, as far as the SDK, boto3 and `aws logs tail` read from it: a line is an event.
+"""Answers CloudWatch Logs, as far as the SDK, boto3 and `aws logs tail` read from it: a line is an event.
 
 Streams are read in threads, and each call reads a bounded amount: reading a long log must not slow an endpoint's answers.
 """
@@ -25,18 +25,18 @@ _PAGE: Final = 10_000
 """The most events that a call returns; it is CloudWatch's own limit."""
 _PAGE_BYTES: Final = 2**20
 _OVERHEAD_BYTES: Final = 26
-"""Bytes that each event counts for besides its message, as CloudWatch counts."""
+"""The bytes that each event counts besides its message, as CloudWatch counts."""
 _READ_BYTES: Final = 8 * 2**20
-"""The most bytes that a call reads; if they do not fill a page, the token goes on from there, as CloudWatch's does."""
+"""The most bytes that a call reads; if they do not fill a page, the next token continues there, as CloudWatch's does."""
 
-_COARSE_MS: Final = 1000  # a file's time comes from a coarser clock than its lines' times
+_COARSE_MS: Final = 1000  # a file's modification time comes from a coarser clock than the times of its lines
 
 
 class Logs:
     """Keeps log streams by group and name."""
 
     def __init__(self, folder: Path, names: Names) -> None:
-        """Keep them in a folder."""
+        """Keep log streams in a folder."""
         self._folder = folder
         self._names = names
 
@@ -162,7 +162,7 @@ def _in_a_thread(operation: Callable[[Document], Document]) -> Callable[[Documen
     async def answer(request: Document) -> Document:
         try:
             return await asyncio.to_thread(operation, request)
-        except FileNotFoundError as gone:  # deleted while it was read
+        except FileNotFoundError as gone:  # the stream was deleted while it was read
             raise _missing("stream") from gone
 
     return answer
@@ -173,7 +173,7 @@ def _missing(what: str) -> AwsError:
 
 
 def _file_name(name: str) -> str:
-    return quote(name, safe="").replace(".", "%2E")  # else `..` would lead to a folder of ours
+    return quote(name, safe="").replace(".", "%2E")  # else `..` would lead to another folder of the service
 
 
 def _remove(path: Path) -> None:
@@ -200,7 +200,7 @@ def _answer(lines: list[Line], start: int, end: int) -> Document:
 
 
 def _taken(lines: Iterable[Line], request: Document) -> tuple[list[Line], Line | None]:
-    """Take as many lines of the times asked for as make a page; return them and the last one that was looked at."""
+    """Take as many lines within the requested times as make a page; return them and the last line that was read."""
     earliest, latest = request.get("startTime", 0), request.get("endTime", float("inf"))
     kept: list[Line] = []
     last = None
@@ -225,7 +225,7 @@ def _named(stream: str, lines: LogStream, since_ms: int) -> Iterator[tuple[tuple
 
 
 def _place(token: str) -> tuple[int, str, int]:
-    """Read from a token the sort key of the last line that was looked at."""
+    """Return from a token the sort key of the last line that was read."""
     try:
         time_ms, stream, end = json.loads(token)
         if isinstance(time_ms, int) and isinstance(stream, str) and isinstance(end, int):

@@ -1,4 +1,4 @@
-"""A job's metrics, found in its log while it runs: `finding` looks for them in a process of its own, and this talks to it."""
+"""Reads a job's metrics from its log while it runs: this module talks to `finding`, which runs in a process of its own."""
 
 import asyncio
 import contextlib
@@ -15,9 +15,9 @@ from deploy.local.sagemaker.containers import TakeLine
 from deploy.local.sagemaker.document import Document
 
 _LINE: Final = 4096
-"""Characters of a line that are looked at."""
+"""The most characters of a line that are searched."""
 _MOST_WAITING: Final = 2**20
-"""The most bytes of lines that may wait to be looked at; beyond it, lines are passed over."""
+"""The most bytes of lines that may wait to be searched; beyond it, lines are skipped."""
 _LAST_S: Final = 5.0
 """How long a job that has ended waits for the metrics in its last lines."""
 
@@ -30,7 +30,7 @@ async def found(
 
     Args:
         definitions: Name and Regex of each metric.
-        into: Gets the last value of each metric, as DescribeTrainingJob shows it.
+        into: Where the last value of each metric goes, by name, as DescribeTrainingJob shows it.
         say: Called with each expression that was given up.
         nice: The niceness of the process.
     """

@@ -1,4 +1,4 @@
-"""Models: an image, where its artifact is, and environment variables, under a name."""
+"""Keeps SageMaker's models: each is an image, the address of an artifact, and environment variables, under a name."""
 
 from typing import Any, Final
 
@@ -78,10 +78,10 @@ class SageMakerModels:
         return document
 
     def container(self, model: Document) -> Document:
-        """Return what to run for a model: Image, ModelDataUrl or None, Environment.
+        """Return the container to run for a model: Image, ModelDataUrl or None, Environment.
 
         Raises:
-            AwsError: ValidationException, if it is a pipeline, or its image or package is not here.
+            AwsError: ValidationException, if the model is a pipeline, or its image or package is not here.
         """
         several = model.get("Containers", [])
         if len(several) > 1:

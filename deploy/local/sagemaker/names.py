@@ -1,4 +1,4 @@
-"""The names that AWS gives to things: ARNs."""
+"""Builds the names that AWS gives to resources: ARNs."""
 
 from dataclasses import dataclass
 

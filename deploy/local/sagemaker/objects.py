@@ -1,4 +1,4 @@
-"""What jobs and models read from S3 and write to it. Blocking: called in threads."""
+"""Reads from S3 and writes to it for jobs and models. Blocking: it is called in threads."""
 
 import gzip
 import hashlib
@@ -19,7 +19,7 @@ from deploy.local.sagemaker.unpacking import ARTIFACT, ArchiveRefused, Bounds, u
 
 
 class ObjectsFailed(RuntimeError):
-    """S3 did not give or take something; the message is for a FailureReason."""
+    """S3 did not return or accept an object; the message is for a FailureReason."""
 
 
 class Objects:
@@ -37,7 +37,7 @@ class Objects:
         """Download all objects under a prefix into a folder; return the number of bytes.
 
         Raises:
-            ObjectsFailed: If there are none, or S3 is not there, or they are more than the bounds allow.
+            ObjectsFailed: If there are no objects, or S3 does not answer, or the objects exceed the bounds.
         """
         bucket, prefix = split(uri)
         count = total = 0
@@ -63,14 +63,14 @@ class Objects:
         """Unpack a model.tar.gz into a folder, or download the objects under a prefix.
 
         Args:
-            uri: Where it is.
-            folder: Where it goes; anything that is there is removed first.
+            uri: The address of the archive, or the prefix.
+            folder: Where the model goes; anything that is there is removed first.
             digest: The sha256 that the archive must have, in hexadecimal; None: any.
-            bounds: How much it may be.
+            bounds: How large the model may be.
 
         Raises:
-            ObjectsFailed: If it is not there, is no archive of a model, or is not the registered one; the folder is not
-                there then.
+            ObjectsFailed: If the archive is missing, is no model's, or has another digest; the folder does not exist
+                afterwards.
         """
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -104,10 +104,10 @@ class Objects:
             raise ObjectsFailed(f"Failed to extract model data archive from {uri}: {error}") from error
 
     def etag(self, uri: str) -> str:
-        """Return a tag that changes when an object, or any object under a prefix, is written again.
+        """Return a tag that changes when the object, or any object under the prefix, is written again.
 
         Raises:
-            ObjectsFailed: If it is not there.
+            ObjectsFailed: If there is no such object.
         """
         bucket, key = split(uri)
         try:
@@ -120,7 +120,7 @@ class Objects:
         """Upload a folder's files as one .tar.gz; the same files give the same bytes.
 
         Raises:
-            ObjectsFailed: If S3 does not take it.
+            ObjectsFailed: If S3 does not accept the archive.
         """
         bucket, key = split(uri)
         try:
@@ -132,7 +132,7 @@ class Objects:
         """Upload a folder's files under a prefix.
 
         Raises:
-            ObjectsFailed: If S3 does not take them.
+            ObjectsFailed: If S3 does not accept the files.
         """
         bucket, prefix = split(uri)
         try:
@@ -151,16 +151,16 @@ def split(uri: str) -> tuple[str, str]:
 
 
 def within(prefix: str, key: str) -> PurePosixPath | None:
-    """Return the path of an object within its channel; None if it is no file or would lie outside."""
+    """Return the path of an object within its channel; None if the key names no file or would lead outside."""
     rest = key.removeprefix(prefix)
     if rest == "" or not (rest.startswith("/") or prefix.endswith("/") or prefix == ""):
-        rest = key.rpartition("/")[2]  # the prefix is a whole key, or ends in the middle of a name
+        rest = key.rpartition("/")[2]  # the prefix is a whole key, or ends inside a name
     relative = PurePosixPath(rest.lstrip("/"))
     return None if key.endswith("/") or not relative.name or ".." in relative.parts else relative
 
 
 def packed(folder: Path) -> bytes:
-    """Pack a folder as .tar.gz: files in order, without times and owners."""
+    """Pack a folder as .tar.gz: files in the order of their names, without times and owners."""
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -1,4 +1,4 @@
-"""The model registry: groups, and in each the numbered packages with their approval."""
+"""Keeps the model registry: groups, and in each group numbered packages with their approval."""
 
 import re
 from typing import Any, Final
@@ -83,7 +83,7 @@ class Packages:
         return {}
 
     async def create(self, request: Document) -> Document:
-        """Register a package: in a group with the next number, or under a name of its own."""
+        """Register a package: under the next number of a group, or under a name of its own."""
         if not request.get("InferenceSpecification", {}).get("Containers"):
             raise invalid("A model package needs an InferenceSpecification with a container")
         document = {**request, "ModelPackageStatus": "Completed", "CreationTime": wire.now(), "CreatedBy": {}}
@@ -127,7 +127,7 @@ class Packages:
         return {"ModelPackageSummaries": found, "BatchDescribeModelPackageErrorMap": missing}
 
     async def page(self, request: Document) -> Document:
-        """Return a page of the packages of a group, newest first; without a group, of those that are in none."""
+        """Return a page of the packages of a group, newest first; if no group is given, of the packages without a group."""
         kind = request.get("ModelPackageType", "Versioned" if "ModelPackageGroupName" in request else "Unversioned")
         packages = [
             one for one in self._state.all(PACKAGE) if kind == "Both" or (kind == "Versioned") == ("ModelPackageVersion" in one)
@@ -139,7 +139,7 @@ class Packages:
         return {"ModelPackageSummaryList": page, "NextToken": token}
 
     async def update(self, request: Document) -> Document:
-        """Change the approval, or what customers have noted."""
+        """Change the approval, or the notes that customers keep."""
         document = self.get(request["ModelPackageArn"])
         for member in ("ModelApprovalStatus", "ApprovalDescription", "InferenceSpecification", "SourceUri"):
             if member in request:
@@ -162,7 +162,7 @@ class Packages:
         """Find a package by ARN or name.
 
         Raises:
-            AwsError: ValidationException, if there is none.
+            AwsError: ValidationException, if there is no such package.
         """
         arn = name if name.startswith("arn:") else self._names.arn(PACKAGE, name)
         document = self._state.get(PACKAGE, arn)

@@ -1,4 +1,4 @@
-"""Plans what an endpoint will run: a config's variants as documents, what they take over, and how they are shown."""
+"""Plans what an endpoint will run: documents of a config's variants, what these take over, and how they are shown."""
 
 import uuid
 from typing import Final
@@ -13,7 +13,7 @@ _MOVING: Final = ("Creating", "Updating", "Deleting")
 
 
 def plan_of(configs: Configs, models: SageMakerModels, endpoint: str, config: str) -> list[Document]:
-    """Plan what has to run for a config; each variant gets a folder of its own."""
+    """Plan the variants that a config needs; each gets a folder of its own."""
     described = configs.get(config)
     shadows = described.get("ShadowProductionVariants", [])
     plan = []
@@ -46,7 +46,7 @@ def retain(old: list[Document], plan: list[Document], excluded: set[str]) -> Non
 
 
 def summary(variant: Document, document: Document) -> Document:
-    """Return a variant as DescribeEndpoint shows it: current and desired."""
+    """Return a variant as DescribeEndpoint shows it, with current and desired weight and count."""
     image = {"SpecifiedImage": variant["Image"], "ResolvedImage": variant["Image"], "ResolutionTime": document["CreationTime"]}
     weight, count = variant.get("Current", (variant["Weight"], variant["Count"]))
     status = document["EndpointStatus"]

@@ -16,32 +16,32 @@ from deploy.local.sagemaker.containers import ContainerProcess, Image, TakeLine
 from deploy.local.sagemaker.upstream import Upstream, UpstreamLost
 
 PATIENCE_S: Final = 120.0
-"""How long a server may take to answer its first /ping, unless its variant says otherwise."""
+"""How long a server may take to answer its first /ping, in seconds, unless its variant says otherwise."""
 _DRAIN_S: Final = 60.0
 _STOP_S: Final = 1.5
 _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 2.0
 PULSE_S: Final = 2.0
-"""The time between two /ping to a server, and how long the answer may take; both are SageMaker's own."""
+"""The seconds between two /ping to a server, and how long the answer may take; both are SageMaker's own."""
 _MISSES: Final = 3
 """How many /ping in a row an idle server may miss before it counts as hung."""
 _BUSY: Final = 0.05
-"""Share of a core above which a server that answers no /ping is at work: a long invocation on its one thread."""
+"""The share of a core above which a server that answers no /ping counts as busy: with a long invocation on its one thread."""
 _MOST_MISSES: Final = 20
-"""How many /ping in a row a server may miss at all: this is longer than an invocation may take."""
+"""How many /ping in a row any server may miss: this takes longer than an invocation may."""
 _PORTS: Final = range(20_000, 32_000)
-"""Ports below those of outgoing connections, which Linux might hand out between choosing a port and listening at it."""
+"""The ports of servers: below those of outgoing connections, which Linux might hand out before a server listens at its port."""
 _TRIES: Final = 3
-"""How many ports a server tries, if somebody else listens there first."""
+"""How many ports a server tries, if other processes listen there first."""
 _NICE: Final = 10
-"""The niceness of a server that starts beside others: loading a model must not slow another's answers."""
+"""The niceness of a server that starts beside others: loading a model must not slow the answers of others."""
 _CALM_S: Final = 60.0  # a server that ran for this long is started again without delay
 
 log = structlog.get_logger()
 
 
 class ServerFailed(Exception):
-    """A server that did not become ready; the message says why."""
+    """A server did not become ready; the message says why."""
 
 
 class _PortTaken(Exception):
@@ -49,7 +49,7 @@ class _PortTaken(Exception):
 
 
 class Server:
-    """One instance of a variant."""
+    """A serving process of a variant, as one instance is on AWS."""
 
     def __init__(
         self,
@@ -61,22 +61,22 @@ class Server:
         home: Path,
         patience_s: float,
     ) -> None:
-        """Keep the facts; nothing is started yet.
+        """Keep how to start the server; nothing is started yet.
 
         Args:
-            image: What serves.
-            folder: The folder that it sees as /opt/ml, with the model in it.
+            image: The image that serves.
+            folder: The folder that the server sees as /opt/ml, with the model in it.
             environment: The model's environment variables.
-            say: Called with each line that it prints.
-            home: The folder of this service.
-            patience_s: How long it may take to answer its first /ping.
+            say: Called with each line that the server prints.
+            home: The folder of the local SageMaker.
+            patience_s: How long the server may take to answer its first /ping.
         """
         self.ready = asyncio.Event()
-        """Whether it can be asked now."""
+        """Set while the server can be asked."""
         self.under_way = 0
-        """How many requests it has not answered yet."""
+        """How many requests the server has not answered yet."""
         self.missed = 0
-        """How many /ping in a row it has not answered."""
+        """How many /ping in a row the server has not answered."""
         self._image = image
         self._folder = folder
         self._environment = environment
@@ -88,18 +88,18 @@ class Server:
         self._idle = asyncio.Event()
         self._idle.set()
         self.upstream = Upstream(0)
-        """The connections over which it is asked."""
+        """The connections over which the server is asked."""
 
     @property
     def pid(self) -> int | None:
-        """The id of the process that answers now; None if there is none."""
+        """The id of the process that answers now; None if no process does."""
         return self._process.pid if self._process else None
 
     async def start(self, *, aside: bool = False) -> None:
-        """Start it, and return when it answers.
+        """Start the server, and return when it answers.
 
         Args:
-            aside: Whether others answer meanwhile: it starts with low priority, if that can be raised again afterwards.
+            aside: Whether other servers answer meanwhile: this one starts with low priority, if that can be raised again.
 
         Raises:
             ServerFailed: If it ends before it answers, or takes too long.
@@ -108,13 +108,13 @@ class Server:
         self._watch = asyncio.create_task(self._keep_running())
 
     async def stop(self) -> None:
-        """Let it answer the requests that it has, then end it."""
+        """Let the server answer the requests that it has, then end it."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), _DRAIN_S)
         await self.end()
 
     async def end(self) -> None:
-        """End it now."""
+        """End the server now."""
         self.ready.clear()
         if self._watch:
             self._watch.cancel()
@@ -124,18 +124,18 @@ class Server:
             await self._process.stop(_STOP_S)
 
     def enter(self) -> None:
-        """Count a request that is sent to it."""
+        """Count a request that is sent to the server."""
         self.under_way += 1
         self._idle.clear()
 
     def leave(self) -> None:
-        """Count a request that was answered or given up."""
+        """Stop counting a request, which was answered or given up."""
         self.under_way -= 1
         if not self.under_way:
             self._idle.set()
 
     async def _launch(self, aside: bool) -> None:
-        """Start a process, and return when it answers.
+        """Start a serving process, and return when it answers.
 
         Raises:
             ServerFailed: If it does not answer.
@@ -168,7 +168,7 @@ class Server:
                 raise ServerFailed(f"it ended with code {process.exit_code}") if _is_free(port) else _PortTaken
             if not ready.done():
                 raise ServerFailed(f"no answer in {self._patience_s:.0f} s")
-            await ready  # any error of asking ends up here
+            await ready  # raises any error of asking
             if not await asyncio.to_thread(_listens, process.pid, port):  # else another process's answer would count
                 raise _PortTaken
             if nice:
@@ -256,7 +256,7 @@ def _free_port() -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a closed connection that lingers is no obstacle
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a closed connection that lingers does not count
         try:
             trial.bind(("127.0.0.1", port))
         except OSError:

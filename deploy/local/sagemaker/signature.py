@@ -21,9 +21,9 @@ from deploy.local.sagemaker.errors import AwsError
 
 MAX_SKEW_S: Final = 300
 _TRACE: Final = "x-amzn-trace-id"
-"""The one AWS header that proxies may change, so nobody signs it."""
+"""The only AWS header that proxies may change, so clients do not sign it."""
 _AS_IT_STANDS: Final = "".join(map(chr, range(33, 127))).translate({ord(mark): None for mark in "?#"})
-"""The characters of a path that are not quoted: all that a path can have."""
+"""The characters of a path that are not quoted: all that a path can hold."""
 _AUTHORIZATION: Final = re.compile(
     r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/(\d{8})/([^/,\s]+)/([^/,\s]+)/aws4_request,\s*"
     r"SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})"
@@ -31,7 +31,7 @@ _AUTHORIZATION: Final = re.compile(
 
 
 class Claim(NamedTuple):
-    """What an Authorization header claims."""
+    """The claims of an Authorization header: key, scope, signed headers and signature."""
 
     day: str
     region: str
@@ -42,7 +42,7 @@ class Claim(NamedTuple):
 
 
 def claim(headers: Mapping[str, str], key: str) -> Claim:
-    """What a request claims by its headers: enough to refuse a stranger before their body is read.
+    """Return what the headers of a request claim, which is enough to refuse strangers before their body is read.
 
     Args:
         headers: By lower-case name.
@@ -75,17 +75,17 @@ def verify(
     service: str,
     now: datetime | None = None,
 ) -> None:
-    """Let a request pass.
+    """Check the signature of a request, and return if it is right.
 
     Args:
         method: HTTP method.
-        target: Path and query, as they came over the wire.
+        target: Path and query, as the caller sent them.
         headers: By lower-case name.
         body: The whole body.
         key: Our access key id.
         secret: Our secret access key.
-        region: Where we are.
-        service: What the request is for, as it is named in signatures.
+        region: Our region.
+        service: The service that the request is for, as signatures name it.
         now: The time; None is the clock's.
 
     Raises:
@@ -144,7 +144,7 @@ def _check_time(stamp: str, day: str, now: datetime) -> None:
 
 
 class _Received(S3SigV4Auth):  # type: ignore[misc, unused-ignore]
-    """Botocore's signer of a request that has come: it signs the headers that the request names, and the path as it stands."""
+    """Botocore's signer for a received request: it signs the headers that the request names, and the path as it stands."""
 
     def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
         signed: HTTPHeaders = request.context["signed"]
@@ -164,16 +164,16 @@ def expected(
     region: str,
     service: str,
 ) -> str:
-    """The signature that a request has if it is ours and nobody changed it: botocore signs it again.
+    """Compute the signature that a request has if our key signed it and nobody changed it: botocore signs it again.
 
     Args:
         method: HTTP method.
-        path: As it came over the wire; signed as it stands for S3, quoted once more for all others, as AWS has it.
-        query: As it came over the wire, without the signature itself.
+        path: The path that the caller sent; S3 signs it as it stands, all other services quote it once more.
+        query: The query that the caller sent, without the signature itself.
         headers: By lower-case name.
         signed: Names of the headers that are signed, semicolons between.
-        digest: What stands for the body: its sha256 in hexadecimal, or S3's words for none.
-        stamp: X-Amz-Date.
+        digest: The sha256 of the body in hexadecimal, or the value by which S3 says that it is not signed.
+        stamp: The value of X-Amz-Date.
         secret: Our secret access key.
         region: Where we are.
         service: What the request is for, as it is named in signatures.

@@ -8,7 +8,7 @@ from deploy.local.sagemaker.document import Document
 
 
 class State:
-    """Documents as the Describe operations show them; members beginning with an underscore are ours alone."""
+    """The stored documents, as the Describe operations show them; members with a leading underscore are internal."""
 
     def __init__(self, file: Path) -> None:
         """Open the file, or create it."""
@@ -18,7 +18,7 @@ class State:
         self._base.execute("CREATE TABLE IF NOT EXISTS documents (kind, name, body, PRIMARY KEY (kind, name)) WITHOUT ROWID")
 
     def get(self, kind: str, name: str) -> Document | None:
-        """Return a document, or None."""
+        """Return a document; None if there is none."""
         row = self._base.execute("SELECT body FROM documents WHERE kind = ? AND name = ?", (kind, name)).fetchone()
         return dict(json.loads(row[0])) if row else None
 

@@ -1,4 +1,4 @@
-"""Tags of any resource, by its ARN."""
+"""Keeps the tags of resources, by ARN."""
 
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ class Tags:
         """Tag a resource that is being created.
 
         Raises:
-            AwsError: ValidationException, if there are more than a resource may have.
+            AwsError: ValidationException, if there are more tags than a resource may have.
         """
         if tags:
             self._keep(arn, {tag["Key"]: tag["Value"] for tag in tags})
@@ -66,10 +66,10 @@ class Tags:
         return {}
 
     def _there(self, arn: str) -> str:
-        """Return an ARN if its resource exists.
+        """Return the ARN if its resource exists.
 
         Raises:
-            AwsError: ValidationException, if it does not.
+            AwsError: ValidationException, if the resource does not exist.
         """
         kind = arn.split(":", 5)[5].partition("/")[0]
         if kind not in _ARNS or all(document[_ARNS[kind]] != arn for document in self._state.all(kind)):

@@ -23,12 +23,12 @@ from deploy.local.sagemaker.tags import Tags
 
 KIND: Final = "training-job"
 GRACE_S: Final = 120.0
-"""The time between SIGTERM and SIGKILL; it is SageMaker's own."""
+"""The seconds between SIGTERM and SIGKILL; they are SageMaker's own."""
 _NICE: Final = 10
 _AT_ONCE: Final = max(2, os.cpu_count() or 1)
 """How many jobs run at the same time; more wait for their turn, as for an instance."""
 _MOST_RESTARTS: Final = 3
-"""How often a job is restarted that ran when the service was killed: the job may be what kills it."""
+"""How often a job that ran when the service was killed is restarted: the job may be what kills the service."""
 _DAY_S: Final = 86400
 _MESSAGES: Final = {
     "Pending": "Waiting for the jobs before it to end",
@@ -48,11 +48,11 @@ log = structlog.get_logger()
 
 
 class TrainingJobFailed(Exception):
-    """A job that ends as Failed; the message is its FailureReason."""
+    """A job ends as Failed; the message is its FailureReason."""
 
 
 class _Run:
-    """What is known of a job only while it runs."""
+    """The state of a job that is kept only while it runs."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -160,7 +160,7 @@ class TrainingJobs:
         return {}
 
     def recover(self) -> None:
-        """Run the jobs that the service left unfinished again, from their inputs and under their names."""
+        """Run again the jobs that the service left unfinished, from their inputs and under their names."""
         for document in self._state.all(KIND):
             if document["TrainingJobStatus"] == "InProgress":
                 if not document.pop("_Closed", False) and document["SecondaryStatus"] != "Pending":
@@ -266,11 +266,11 @@ class TrainingJobs:
             shutil.rmtree(folder, ignore_errors=True)
 
     async def _work(self, document: Document, run: _Run, folder: Path) -> str:
-        """Do the job, and say how it ended: Completed, Stopped or MaxRuntimeExceeded.
+        """Run the job, and return how it ended: Completed, Stopped or MaxRuntimeExceeded.
 
         Raises:
             TrainingJobFailed: If the image's `train` failed.
-            ObjectsFailed: If S3 did not give the inputs or take the model.
+            ObjectsFailed: If S3 did not return the inputs or accept the model.
         """
         image = self._images.find(document["AlgorithmSpecification"]["TrainingImage"])
         if not run.stopping.is_set():
@@ -328,7 +328,7 @@ class TrainingJobs:
             await ended
 
     async def _trainable(self, run: _Run, image: Image, say: TakeLine) -> Image:
-        """Return the image with all that training needs; the image as it is, if the job is asked to stop meanwhile."""
+        """Return the image with its training environment; if the job is asked to stop meanwhile, the image as it is."""
         made = asyncio.create_task(self._images.for_training(image, say))
         asked = asyncio.create_task(run.stopping.wait())
         try:

@@ -1,4 +1,4 @@
-"""Unpacks a model.tar.gz that anybody may have made: bounded, regular files only, all of it or nothing.
+"""Unpacks a model.tar.gz that anybody may have made: within bounds, regular files only, the whole archive or nothing.
 
 ``tarfile``'s own ``filter="data"`` is not in every Python that we run on (Debian 12 has 3.11.2), stops no bomb,
 and leaves what it had written before it refused. Nothing here depends on it.
@@ -24,33 +24,33 @@ _NAME_CHARACTERS = 255
 
 
 class ArchiveRefused(RuntimeError):
-    """The archive is broken, or holds what no model holds; the message is for a FailureReason."""
+    """The archive is broken, or holds something that no model holds; the message is for a FailureReason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much one artifact may take of this machine."""
+    """The limits of what one artifact may use of this machine."""
 
     total_bytes: int = 1 << 30
-    """Most bytes of the archive when packed, and when unpacked."""
+    """The most bytes of the archive, packed as well as unpacked."""
     file_bytes: int = 512 << 20
     members: int = 4096
     header_bytes: int = 1 << 20
-    """Most bytes of one extended header: tarfile holds each in memory."""
+    """The most bytes of an extended header: tarfile holds each in memory."""
     seconds: float = 60.0
 
 
 ARTIFACT = Bounds()
-"""The bounds of a model; ours have half a megabyte, packed."""
+"""The bounds of a model; the game's own models have half a megabyte, packed."""
 
 
 def unpack(packed: BinaryIO, folder: Path, bounds: Bounds = ARTIFACT) -> None:
-    """Unpack a .tar.gz into a folder that does not exist yet; where that fails, it still does not exist.
+    """Unpack a .tar.gz into a folder that does not exist yet; if unpacking fails, the folder still does not exist.
 
     Raises:
         ArchiveRefused: If the archive is damaged, over a bound, or holds anything but regular files and folders
             with names of their own within the folder.
-        OSError: If the disk does not take it.
+        OSError: If the disk has no room for the files.
     """
     deadline = time.monotonic() + bounds.seconds
     unfinished = folder.with_name(f"{folder.name}.unpacking")
@@ -71,7 +71,7 @@ def unpack(packed: BinaryIO, folder: Path, bounds: Bounds = ARTIFACT) -> None:
 
 
 class _Watched:
-    """A file whose reads fail when the time is up and, with a bound, when they would give less than was asked for."""
+    """A file whose reads fail when the time is up and, with a bound, when fewer bytes are left than were asked for."""
 
     def __init__(self, file: BinaryIO, deadline: float, most: int | None = None) -> None:
         self._file = file
@@ -88,13 +88,13 @@ class _Watched:
         if not 0 <= size <= self._most:  # tarfile reads an extended header as a whole
             raise ArchiveRefused(f"a header of {size} bytes, of at most {self._most}")
         data = self._file.read(size)
-        if len(data) < size:  # tarfile takes a cut between two members for the end, and loops at some other cuts
+        if len(data) < size:  # tarfile takes a cut between two members for the end of the archive, and loops at some other cuts
             raise EOFError("the archive ends before its end mark")
         return data
 
 
 def _gunzip(packed: _Watched, plain: BinaryIO, bounds: Bounds) -> None:
-    """Decompress, no further than the bound."""
+    """Decompress the archive, but no further than the bound."""
     total = 0
     with gzip.GzipFile(fileobj=cast(BinaryIO, packed), mode="rb") as unzipped:
         while chunk := unzipped.read(_CHUNK):
@@ -105,11 +105,11 @@ def _gunzip(packed: _Watched, plain: BinaryIO, bounds: Bounds) -> None:
 
 
 def _extract(plain: _Watched, folder: Path, bounds: Bounds) -> None:
-    """Write the members, after all of them have been judged."""
+    """Write the members, after all of them have been checked."""
     with closing(tarfile.TarFile(fileobj=cast(BinaryIO, plain), mode="r")) as archive:
         members = list(_judged(archive, plain, bounds))
         plain.seek(archive.offset)
-        if any(plain.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end
+        if any(plain.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end of the archive
             raise ArchiveRefused("damaged archive: a header that is none")
         for member, name in members:
             path = folder / name
@@ -126,7 +126,7 @@ def _extract(plain: _Watched, folder: Path, bounds: Bounds) -> None:
 
 
 def _judged(archive: tarfile.TarFile, plain: _Watched, bounds: Bounds) -> Iterator[tuple[tarfile.TarInfo, PurePosixPath]]:
-    """Return the members and where they go.
+    """Yield the members and where each goes.
 
     Raises:
         ArchiveRefused: At the first that must not be written.
@@ -145,7 +145,7 @@ def _judged(archive: tarfile.TarFile, plain: _Watched, bounds: Bounds) -> Iterat
             if not member.isdir():
                 raise ArchiveRefused(f"{member.name!r} is no name of a file")
             continue
-        # One name on every file system: some fold case, some compose accents.
+        # Two names may be the same on some file systems: some fold case, some compose accents.
         folded = PurePosixPath(unicodedata.normalize("NFC", str(name)).casefold())
         if folded in kinds or any(kinds.get(parent, tarfile.DIRTYPE) != tarfile.DIRTYPE for parent in folded.parents):
             raise ArchiveRefused(f"{member.name!r} is there twice")
@@ -154,10 +154,10 @@ def _judged(archive: tarfile.TarFile, plain: _Watched, bounds: Bounds) -> Iterat
 
 
 def _see_headers(plain: _Watched, member: tarfile.TarInfo) -> None:
-    """Refuse a member whose pax headers are malformed: Python 3.12's tarfile passes over them.
+    """Refuse a member whose pax headers are malformed: Python 3.12's tarfile ignores malformed ones.
 
     Raises:
-        ArchiveRefused: If one is not made of records.
+        ArchiveRefused: If a header is not made of records.
     """
     at = member.offset
     while at < member.offset_data - tarfile.BLOCKSIZE:
@@ -170,7 +170,7 @@ def _see_headers(plain: _Watched, member: tarfile.TarInfo) -> None:
 
 
 def _are_records(data: bytes) -> bool:
-    """Say whether the data is pax records only: each its own length in bytes, a blank, key=value and a newline."""
+    """Say whether the data is a sequence of pax records: each is its length in bytes, a blank, key=value and a newline."""
     while data:
         digits, _, _ = data.partition(b" ")
         if not digits.isdigit() or not len(digits) < (length := int(digits)) <= len(data):
@@ -185,7 +185,7 @@ def _within(name: str) -> PurePosixPath:
     """Return a member's path within the folder.
 
     Raises:
-        ArchiveRefused: If it leads outside, or is no sensible name.
+        ArchiveRefused: If the path leads outside, or holds no sensible name.
     """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:

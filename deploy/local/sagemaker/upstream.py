@@ -1,5 +1,5 @@
-"""A serving process as the proxy talks to it: HTTP/1.1 over connections that stay open. Leaner than a general client: this
-is on the way of every guess."""
+"""Sends requests to a serving process: HTTP/1.1 over connections that stay open. It is leaner than a general client, since
+every guess passes through it."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import httptools
 from deploy.local.sagemaker.http_server import header_name
 
 MAX_BYTES: Final = 25 * 2**20
-"""Bytes of the largest body, of a request and of an answer; it is SageMaker's own limit."""
+"""The size of the largest body of a request or an answer, in bytes; it is SageMaker's own limit."""
 
 
 class UpstreamLost(ConnectionError):
@@ -33,7 +33,7 @@ class UpstreamResponse:
 
 
 class _Connection(asyncio.Protocol):
-    """A connection for one request at a time; the parser calls the ``on_`` methods."""
+    """A connection to a serving process for one request at a time; the parser calls the ``on_`` methods."""
 
     def __init__(self) -> None:
         self.open = True
@@ -48,8 +48,8 @@ class _Connection(asyncio.Protocol):
         """Send a whole request and wait for the whole response.
 
         Raises:
-            UpstreamLost: If it does not come.
-            TimeoutError: If it takes too long.
+            UpstreamLost: If the response does not come.
+            TimeoutError: If the response takes too long.
         """
         if self._transport is None or not self.open:
             raise UpstreamLost("the connection is closed")
@@ -63,11 +63,11 @@ class _Connection(asyncio.Protocol):
         finally:
             late.cancel()
             if self._waiter.cancelled() or self._waiter.exception():
-                self.close()  # the answer may still come, and nobody else must get it
+                self.close()  # the answer may still come, and the next request must not get it
             self._waiter = None
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         self.open = False
         if self._transport:
             self._transport.close()
@@ -117,12 +117,12 @@ class Upstream:
         self._idle: list[_Connection] = []
 
     async def ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> UpstreamResponse:
-        """Ask over a connection that is free, or a new one.
+        """Send a request over a free connection, or a new one; return the response.
 
         Raises:
-            UpstreamRefused: If there is no server.
-            UpstreamLost: If it went away before it had answered.
-            TimeoutError: If it took too long.
+            UpstreamRefused: If no server listens.
+            UpstreamLost: If the server went away before it had answered.
+            TimeoutError: If the server took too long.
         """
         given = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{given}Content-Length: {len(body)}\r\n\r\n"
@@ -133,14 +133,14 @@ class Upstream:
         return response
 
     def close(self) -> None:
-        """Close the connections that are free; the others close when they are done."""
+        """Close the free connections; the others close when their request is done."""
         for connection in self._idle:
             connection.close()
         self._idle.clear()
 
     async def _connection(self) -> _Connection:
         while self._idle:
-            connection = self._idle.pop()  # the one used last is the least likely to have been closed
+            connection = self._idle.pop()  # the connection used last is the least likely to have been closed
             if connection.open:
                 return connection
         try:

@@ -16,7 +16,7 @@ TARGETS: Final = {"SageMaker": "sagemaker", "Logs_20140328": "logs"}
 """Prefix of X-Amz-Target -> service."""
 
 Shape = Any
-"""One of botocore's shapes, whose kinds have members that their common base lacks. None: nothing is expected."""
+"""A shape of botocore's, whose kinds have members that their common base lacks; None: no value is expected."""
 
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "structure": (dict,),
@@ -35,7 +35,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 
 
 def now() -> float:
-    """Return the time in whole milliseconds, as AWS does, so that a client can use a time it has read as a filter."""
+    """Return the time, rounded to milliseconds as AWS rounds it, so that clients can filter by a time that they have read."""
     return round(time.time(), 3)
 
 
@@ -49,7 +49,7 @@ def operation(target: str) -> OperationModel:
     """Find the operation that an X-Amz-Target names.
 
     Raises:
-        AwsError: UnknownOperationException, if AWS has no such operation either.
+        AwsError: UnknownOperationException, if AWS does not have such an operation either.
     """
     prefix, _, name = target.rpartition(".")
     if prefix not in TARGETS or name not in service(TARGETS[prefix]).operation_names:
@@ -58,7 +58,7 @@ def operation(target: str) -> OperationModel:
 
 
 def runtime_operation(method: str, path: str) -> str | None:
-    """Find the runtime operation of a path, such as InvokeEndpointAsync; None if AWS has none there either."""
+    """Find the runtime operation of a path, such as InvokeEndpointAsync; None if AWS has no operation there either."""
     model = service("sagemaker-runtime")
     for name in model.operation_names:
         asked = model.operation_model(name).http
@@ -71,7 +71,7 @@ def checked(model: OperationModel, request: Any) -> Document:
     """Check a request; return it with the members that the operation knows.
 
     Raises:
-        AwsError: SerializationException or ValidationException, naming every member that is wrong and why.
+        AwsError: SerializationException or ValidationException, with every wrong member and what is wrong with it.
     """
     shape = model.input_shape
     if shape is None:
@@ -164,5 +164,5 @@ def _matches(pattern: str, value: str) -> bool:
 def _compiled(pattern: str) -> "re.Pattern[str] | None":
     try:
         return re.compile(pattern)
-    except re.error:  # a few use Java's own classes, \p{L}, and stay unchecked
+    except re.error:  # a few patterns use Java's own classes, \p{L}, and stay unchecked
         return None

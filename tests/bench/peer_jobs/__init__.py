@@ -1,1 +1,1 @@
-"""The jobs of `tests.bench.peers`, in each peer as its own documentation shows; each runs in an environment of its own."""
+"""Defines the jobs of `tests.bench.peers` for each peer, as its own documentation shows; each has its own environment."""

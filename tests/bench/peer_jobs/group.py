@@ -1,7 +1,7 @@
 """The stream layer's transport over a plain consumer group of aiokafka, after its documentation: what Faust is weighed against.
 
-`streams.transport` in other words: the same `OffsetTracker`, positions and producer, but the group, the commits and the flow
-are aiokafka's own (docs/decisions/0022). It knows nothing of TLS, SASL, or of a broker that holds back what has come.
+It does what `streams.transport` does, with the same `OffsetTracker`, positions and producer, but the group, commits and flow
+are aiokafka's own (docs/decisions/0022). It knows nothing of TLS, SASL, or of a broker that holds back records.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class SamePlace(RoundRobinPartitionAssignor):
 
 
 class Group(ConsumerRebalanceListener):
-    """What `streams.transport.Transport` is, without Faust."""
+    """A transport like `streams.transport.Transport`, without Faust."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Group(ConsumerRebalanceListener):
         pace: Pace | None = None,
         linger_ms: int = 0,
     ) -> None:
-        """Build; nothing connects before `start`."""
+        """Keep the settings; nothing connects before `start`."""
         self._servers = list(kafka.servers)
         self._role = role
         self._positions = positions
@@ -66,18 +66,18 @@ class Group(ConsumerRebalanceListener):
         self._queues: dict[str, list[asyncio.Queue[Any]]] = {}
         self._progress: dict[TopicPartition, OffsetTracker] = {}
         self._generation = 0
-        """Of the assignment: what was fetched in an earlier one is not delivered, since it is read again."""
+        """The number of the assignment: records that were fetched in an earlier one are read again, not delivered."""
         self._begin: dict[TopicPartition, int] = {}
         self._release: Callable[[], Awaitable[None]] | None = None
         self._working: list[asyncio.Task[None]] = []
 
     def forward(self, sources: Sequence[str], queue: "asyncio.Queue[Any]") -> None:
-        """Put what comes on topics into a queue."""
+        """Put the records of topics into a queue."""
         for source in sources:
             self._queues.setdefault(source, []).append(queue)
 
     def on_revoked(self, release: Callable[[], Awaitable[None]]) -> None:
-        """Have a coroutine let go of all that is assigned."""
+        """Set the coroutine function that lets go of all assigned partitions."""
         self._release = release
 
     async def start(self, member: str) -> None:
@@ -104,13 +104,13 @@ class Group(ConsumerRebalanceListener):
         self._working = [asyncio.create_task(self._read()), asyncio.create_task(self._commit())]
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
-        """Let go."""
+        """Let go of all assigned partitions."""
         self._generation += 1
         if self._release is not None:
             await self._release()
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
-        """Go to where the ledgers stand, and elsewhere back to Kafka's commit: meanwhile records may have been fetched."""
+        """Seek to the ledgers' positions, or else to Kafka's commit, since records may have been fetched meanwhile."""
         first = await self._consumer.beginning_offsets(assigned)
         ends = await self._consumer.end_offsets(assigned)
         cluster = str((await self._admin.describe_cluster())["cluster_id"])
@@ -128,7 +128,7 @@ class Group(ConsumerRebalanceListener):
         while True:
             generation = self._generation
             fetched = await self._consumer.getmany(timeout_ms=1000, max_records=STEP)
-            if generation != self._generation:  # nobody can tell of which assignment this is: it is read again
+            if generation != self._generation:  # it may be of an earlier assignment, and is read again
                 for place in self._begin.keys() & self._consumer.assignment():
                     self._consumer.seek(place, self._begin[place])
                 continue
@@ -153,12 +153,12 @@ class Group(ConsumerRebalanceListener):
                 told |= news
 
     async def ended(self) -> BaseException | None:
-        """Wait until reading or committing fails."""
+        """Wait until reading or committing fails, and return the failure."""
         done, _ = await asyncio.wait(self._working, return_when=asyncio.FIRST_COMPLETED)
         return next((task.exception() for task in done), None)
 
     async def stop(self) -> None:
-        """Leave."""
+        """Leave the group."""
         for task in self._working:
             task.cancel()
         await self._consumer.stop()
@@ -166,6 +166,6 @@ class Group(ConsumerRebalanceListener):
         await self._admin.close()
 
     async def send(self, topic: str, key: bytes, value: bytes, place: int | None) -> Awaitable[object]:
-        """Send a record; what it returns is done at the broker's acknowledgement."""
+        """Send a record; the returned awaitable is done at the broker's acknowledgement."""
         partition = partition_of(key, TOPICS[topic].partitions) if place is None else place
         return await self._producer.send(topic, value, key, partition)

@@ -21,7 +21,7 @@ from tests.bench.peer_jobs.job import CORRECTIONS, DRAWINGS, Model, counted
 
 
 class Answered(Event):
-    """What is said of a drawing; on a topic of the product's, as all that it publishes."""
+    """The answer to a drawing; it uses a topic of the product, as all published events must."""
 
     topic = "guesses.v1"
     key = "player_id"
@@ -32,7 +32,7 @@ class Answered(Event):
 
 
 class Counted(Event):
-    """What is said of a correction."""
+    """The answer to a correction."""
 
     topic = "receipts.v1"
     key = "player_id"
@@ -43,14 +43,14 @@ class Counted(Event):
 
 
 class Answering:
-    """Answers drawings, as many as have come."""
+    """Answers all drawings that have come at once."""
 
     def __init__(self, publish: Callable[[Iterable[Event]], Awaitable[None]]) -> None:
         self._model = Model()
         self._publish = publish
 
     async def take(self, gathered: Sequence[Delivery]) -> None:
-        """Answer them, and acknowledge what is published."""
+        """Answer the drawings, and acknowledge each once its answer is published."""
         await self._publish([Answered(**self._model.answer(orjson.loads(one.record.value or b""))) for one in gathered])
         for one in gathered:
             one.ack()
@@ -64,26 +64,26 @@ class Counting:
     sources = (CORRECTIONS,)
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Nothing is kept in memory."""
+        """Do nothing: nothing is kept in memory."""
         return ()
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        """Count one."""
+        """Count a correction."""
         assert isinstance(event, CorrectionGiven)
         said = counted(int(cells.get(event.player_id) or b"0"), event.model_dump())
         cells.put(event.player_id, str(said["n"]).encode())
         return [Counted(**said)]
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Nothing is kept in memory."""
+        """Do nothing: nothing is kept in memory."""
         return ()
 
     def close(self, partition: int) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to let go of."""
 
 
 def main(job: str, transport: str = "faust") -> None:
-    """Work until ended."""
+    """Work until the process is ended."""
     settings = Settings.load()
     logs.configure(settings, f"peer-{job}")
     if transport == "group":

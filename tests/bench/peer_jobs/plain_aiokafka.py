@@ -11,7 +11,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from tests.bench.peer_jobs.job import ANSWERS, CORRECTIONS, COUNTS, DRAWINGS, KAFKA, STATE, Model, counted
 
 SAVE_S = 1.0
-"""How often its example of local state writes the file."""
+"""How often the documentation's example of local state writes its file, in seconds."""
 
 
 def producer() -> AIOKafkaProducer:
@@ -35,7 +35,7 @@ async def answer() -> None:
 
 
 class LocalState:
-    """Counts and offsets of a partition, together in one file."""
+    """The counts and offsets of a partition, together in one file."""
 
     def __init__(self) -> None:
         self._kept: dict[TopicPartition, dict] = {}

@@ -8,7 +8,7 @@ from tests.bench.peer_jobs.job import ANSWERS, CORRECTIONS, COUNTS, DRAWINGS, KA
 
 JOB = sys.argv[1]
 COMMIT_S = 0.1
-"""What is published exactly once can be read when it is committed: with its default of 5 s nothing is seen for so long."""
+"""The seconds between commits. Output that is published exactly once can be read only then: by default after 5 s."""
 
 
 def application() -> Application:

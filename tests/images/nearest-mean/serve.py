@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 
 def load() -> serving.Model:
-    """The means of the model's folder, ready to answer."""
+    """Load the means in the model's folder; return the model, ready to answer."""
     container.about("nearest-mean", features.NAME)
     with np.load(container.model_dir() / "means.npz", allow_pickle=False) as arrays:
         means, softness = arrays["means"], float(arrays["softness"])
 
     def answer(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities, shape (n, 10), of rasters of shape (n, 784)."""
+        """Return probabilities, shape (n, 10), for rasters of shape (n, 784)."""
         points = features.features(images)
         say = (2 * points @ means.T - (means**2).sum(axis=1)) / softness
         say = np.exp(say - say.max(axis=1, keepdims=True))

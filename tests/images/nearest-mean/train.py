@@ -14,16 +14,16 @@ from training import BadInput, Drawings
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What can be set."""
+    """The settings of a training job."""
 
     softness: float = training.share(0.05)
-    """Squared distance over which a mean's say falls by e; 1 is the mean squared distance of drawings from their own mean."""
+    """The squared distance over which a mean's weight falls by e; 1 is the mean squared distance of drawings to their mean."""
     seed: int = training.count(20181103, least=0)
-    """Common to all images; nothing here is left to chance."""
+    """The seed, which all images have; nothing here is left to chance."""
 
 
 def make(drawings: Drawings, watched: Drawings | None, given: Hyperparameters, folder: Path) -> dict[str, float]:
-    """Find the means into a folder; no metrics, since nothing is fitted step by step."""
+    """Write the means into a folder; return no metrics, since nothing is fitted step by step."""
     points = features.features(drawings.images)
     of_digit = drawings.labels[:, None] == np.arange(10)
     weights = of_digit * drawings.weights[:, None]
