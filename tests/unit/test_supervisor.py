@@ -382,3 +382,10 @@ def test_each_process_gets_the_settings_in_its_environment(tmp_path: Path) -> No
 
     environment = json.loads(log.read_text())
     assert (environment["GAMENIGHT_HOME"], environment["EXTRA"]) == (str(tmp_path), "1")
+
+
+def test_no_process_stands_back_that_a_player_waits_for():
+    """Linux weighs a nice session by its niceness: learning at 10 had a tenth of the others' share, and receipts were late."""
+    parts = components(Settings(home=Path("unused"), tools=ROOT / ".tools", routers=2))
+
+    assert {part.name: part.nice for part in parts if part.nice} == {"dynamodb": 10}
