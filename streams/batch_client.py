@@ -243,16 +243,18 @@ class BatchClient:
             return
         _log.error("endpoint rests", model=self.answerer.model, candidate=self.answerer.beside, error=str(down)[:500])
         while breaker.open:
-            if await self._another_before(breaker.until_probe(self._clock())):
+            if await self._another_before(record, breaker.until_probe(self._clock())):
                 return
             try:
                 await self._call(_BLANK)
             except EndpointDown as still:
                 breaker.failed(self._clock(), str(still), isinstance(still, EndpointSilent))
 
-    async def _another_before(self, seconds: float) -> bool:
-        """Wait so long; ends at once when another version is to be asked, and says whether one is."""
-        record = self._record
+    async def _another_before(self, record: CallRecord, seconds: float) -> bool:
+        """Wait so long; ends at once when another version than that of the record is asked, and says whether one is.
+
+        It may be so from the beginning: a drawing that came during a probe has begun the next record.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while record is self._record and record.version == self._version:

@@ -818,6 +818,31 @@ async def test_a_version_that_is_promoted_is_asked_at_once_though_the_one_before
     assert [guess.version for guess in stage.guesses("xgboost")][-1] == next_one
 
 
+async def test_a_version_that_is_promoted_during_a_probe_of_the_one_before_is_asked_though_the_probe_fails():
+    async with running() as stage:
+        stage.endpoint().traffic = "v2"
+        stage.promote("xgboost", "2", previous="1")
+        await stage.proves("2")
+        client = stage.router._clients[Answerer("xgboost")]
+        stage.endpoint().silent = True
+        [first] = await stage.take(drawing("first"))
+        await eventually(lambda: client.state.resting)
+        probed = len(stage.endpoint().calls)
+        stage.endpoint().held = asyncio.Event()
+        await eventually(lambda: len(stage.endpoint().calls) > probed)
+
+        stage.promote("xgboost", "3", previous="2")
+        [second] = await stage.take(drawing("second"))
+        stage.endpoint().held.set()
+        await eventually(lambda: len(stage.endpoint().calls) > probed + 1)
+        stage.endpoint().silent, stage.endpoint().traffic = False, "v3"
+        await eventually(lambda: first.acked and second.acked)
+        assert client.state == WELL
+
+    assert len(stage.endpoint().calls) < probed + 20, "and it is not asked again and again"
+    assert [guess.version for guess in stage.guesses("xgboost")][-2:] == ["3", "3"]
+
+
 async def test_a_failure_of_the_version_before_does_not_count_against_the_one_that_is_promoted():
     async with running() as stage:
         stage.promote("xgboost", "2", previous="1")
