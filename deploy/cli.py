@@ -579,7 +579,7 @@ def _list_rejected(topic: str | None, stage: str | None, limit: int, last: int, 
     if _printed(listed, as_json):
         return
     if not listed:
-        console.print(f"no message was rejected, by the last {last} records of rejected.v1")
+        console.print(f"no rejected messages among the last {last} records of rejected.v1")
         return
     columns = ("id", "at", "from", "by", "state", Column("why", overflow="fold"))
     table = Table(*columns, box=box.SIMPLE_HEAD)

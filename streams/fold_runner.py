@@ -1,8 +1,8 @@
 """Runs a fold with a ledger for each assigned partition: it folds records, publishes, then acknowledges (way 2).
 
 The order makes it exact. State, offsets and outbox are one transaction of the ledger; then the outbox is sent and the broker's
-answer awaited; Kafka's own commit comes last. A process that dies in between reads the same records
-again, and the ledger knows them.
+answer awaited, but for scores, which may wait there for newer ones; Kafka's own commit comes last. A process that dies in
+between reads the same records again, and the ledger knows them.
 """
 
 import asyncio
@@ -153,7 +153,7 @@ class FoldRunner:
         """Publish the progress of a fold that is made again: at once when a partition is taken up or done, or now and then."""
         pending: list[Awaitable[object]] = []
         now = time.monotonic()
-        for partition, ledger in self._ledgers.items():
+        for partition, ledger in list(self._ledgers.items()):
             folded, told = ledger.folded, self._told.get(partition)
             if folded == told or not (told is None or folded == 1 or now - self._told_at > _TELL_S):
                 continue

@@ -165,14 +165,14 @@ def _guess_text(guess: GuessMade) -> str:
 
 
 ERROR_CODES: Final[Mapping[str, str]] = {
-    "not_text": "a binary frame",
+    "not_text": "the frame is binary",
     "not_json": "the frame is not a JSON object in text",
     "unknown_type": "this socket does not accept the type",
     "unknown_field": "the message has no such field",
     "invalid": "a field is missing, or has a wrong type or range",
     "not_joined": "the first message must be `join`",
     "already_joined": "the socket has joined already",
-    "bad_seat": "this server did not sign the seat, or over 30 days ago: join with seat null",
+    "bad_seat": "the seat was not signed by this server, or was signed over 30 days ago: join with seat null",
     "room_full": "the room is full",
     "unknown_drawing": "the corrected drawing is another player's; if it is not on the log, a receipt says ``refused`` instead",
     "taken": "another player has used this drawing_id",

@@ -190,8 +190,12 @@ async def test_counts_that_waited_when_a_partition_was_given_up_are_sent_by_its_
     assert told == [3]
 
 
-async def test_a_partition_that_comes_while_events_are_sent_ends_nothing(tmp_path: Path):
-    """Its ledger may hold events of a process that was killed, and they are sent the next time."""
+@pytest.mark.parametrize("first", [0, 1])
+async def test_a_partition_that_comes_while_events_are_sent_ends_nothing(tmp_path: Path, first: int):
+    """Its ledger may hold events of a process that was killed, and they are sent the next time.
+
+    What is sent is an event of the first record, or how far the fold is.
+    """
     left = Ledger(tmp_path / "1.sqlite")
     with left.step():
         left.post([drawing("left behind")])
@@ -200,9 +204,9 @@ async def test_a_partition_that_comes_while_events_are_sent_ends_nothing(tmp_pat
     heard.meanwhile = lambda: heard.runner.take_up(1, LogBounds("c", {"drawings.v1": 0}, {"drawings.v1": 50}))
     running = asyncio.create_task(heard.runner.run())
 
-    await heard.fold(2)
+    await heard.fold(first)
     async with asyncio.timeout(30):
-        while heard.drawings < 3 and not running.done():
+        while heard.drawings < first + 1 and not running.done():
             await asyncio.sleep(0.01)
 
     assert not running.done()

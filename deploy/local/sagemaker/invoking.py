@@ -138,7 +138,7 @@ class Invoking:
                     lost = upstream, clock()
                 elif upstream is not lost[0] or clock() > lost[1] + _DYING_S:
                     raise self._model_error(endpoint, 0, f"The container did not answer: {error}") from error
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(_DYING_S / 5)
             else:
                 if response.status >= 300:
                     raise self._model_error(endpoint, response.status, response.body.decode(errors="replace"))
