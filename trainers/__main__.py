@@ -71,7 +71,8 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     trainer = Trainer(settings, stop)
     trainer.start()
-    stop.wait()
+    while not stop.wait(1.0):
+        pass  # the system may give a signal to another thread, and Python handles it once this one moves
     trainer.close(STOP_S)
     log.info("stopped")
     return 1 if trainer.broken else 0
