@@ -48,7 +48,7 @@ _SHORT_POLL_S = 0.05
 """The timeout of a poll while the reader does not know whether all old records are read, or whether reading works again."""
 _AGAIN_S = 0.5
 _PACES: Final[Mapping[Sequence[str], Callable[[], Pace]]] = {
-    LIVE: partial(Pace, rush=300, rush_s=0.008),
+    LIVE: partial(Pace, rush=300, rush_s=0.008, most_s=0.030),
     STATE: partial(Pace, rush=20, rush_s=0.050),
     SCORES: partial(Pace, rush=20, rush_s=0.100),
 }

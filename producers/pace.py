@@ -14,17 +14,20 @@ _MEMORY_S: Final = 0.5
 class Pace:
     """The waits of one reader, by how much came lately."""
 
-    def __init__(self, rush: float, rush_s: float, calm_s: float = 0.0) -> None:
+    def __init__(self, rush: float, rush_s: float, most_s: float = 0.0, calm_s: float = 0.0) -> None:
         """Begin calm.
 
         Args:
             rush: Records a second from which on it is a rush.
-            rush_s: Seconds to gather in a rush.
+            rush_s: Seconds to gather when a rush begins.
+            most_s: Seconds up to which that grows in proportion to what comes, so that a request or a step is for more
+                records the more there are, and their number for less; at least ``rush_s``.
             calm_s: Seconds to gather otherwise, after something has come: while nothing does, asking every few
                 milliseconds would be all that the reader does.
         """
         self._rush = rush
         self._rush_s = rush_s
+        self._most_s = max(most_s, rush_s)
         self._calm_s = calm_s
         self._rate = 0.0
         self._told_at = -math.inf
@@ -37,6 +40,9 @@ class Pace:
         0.0
         >>> pace.wait_s(80, now=0.1)
         0.02
+        >>> pace = Pace(rush=100, rush_s=0.02, most_s=0.06)
+        >>> pace.wait_s(100, now=0.0), pace.wait_s(200, now=0.01)  # 200 a second, then many more
+        (0.04, 0.06)
 
         Args:
             n: Records that have come since the last call.
@@ -45,5 +51,5 @@ class Pace:
         self._rate = self._rate * math.exp((self._told_at - now) / _MEMORY_S) + n / _MEMORY_S
         self._told_at = now
         if self._rate >= self._rush:
-            return self._rush_s
+            return min(self._most_s, self._rush_s * self._rate / self._rush)
         return self._calm_s if n else 0.0

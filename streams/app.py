@@ -34,9 +34,9 @@ from streams.worker import Worker
 
 LINGER_MS: Final = 2
 """How long a guess waits for others that are about to be said: a request to the broker costs as much as ten guesses."""
-ANSWERING: Final = partial(Pace, rush=70, rush_s=0.020)
+ANSWERING: Final = partial(Pace, rush=70, rush_s=0.020, most_s=0.060)
 """A drawing waits for nothing, but in a rush of so many a second: then one call to a model is for several of them."""
-LEARNING: Final = partial(Pace, rush=350, rush_s=0.060, calm_s=0.020)
+LEARNING: Final = partial(Pace, rush=350, rush_s=0.060, most_s=0.150, calm_s=0.020)
 """What is to be learned may always gather: nobody waits for it as for a guess, and each step has its price."""
 
 

@@ -24,3 +24,13 @@ def test_what_is_calm_gathers_only_after_something_has_come():
 
     assert pace.wait_s(1, 0.0) == 0.02
     assert pace.wait_s(0, 0.5) == 0.0
+
+
+def test_the_more_comes_the_longer_it_gathers_up_to_a_bound():
+    def waits(a_second: int) -> float:
+        pace = Pace(rush=70, rush_s=0.02, most_s=0.06)
+        return [pace.wait_s(a_second // 50, 0.02 * n) for n in range(200)][-1]
+
+    assert waits(50) == 0.0
+    assert 0.02 < waits(100) < waits(150) < 0.06
+    assert waits(1000) == 0.06
