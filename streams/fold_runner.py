@@ -17,7 +17,7 @@ import structlog
 
 from contracts.events import FoldAdvanced
 from contracts.ports import Partition, Record
-from streams.delivery import QUEUED, STEP, Delivery, take_gathered
+from streams.delivery import QUEUED, STEP, Delivery, UnsentRecord, take_gathered
 from streams.fold import Fold, LogBounds, advance, take_up
 from streams.ledger import Ledger, Outgoing
 from streams.progress import gaps, next_offset
@@ -162,7 +162,7 @@ class FoldRunner:
             if folded < 1:
                 _log.info("folded again", fold=self.fold.name, partition=partition, percent=int(folded * 100))
             event = FoldAdvanced(fold=self.fold.name, source_partition=partition, fraction=folded)
-            pending.append(await self._send(event.topic, event.record_key(), event.record_value(), event.partition()))
+            pending.append(await self._send(*UnsentRecord.of(event)))
         if pending:
             await asyncio.gather(*pending)
 

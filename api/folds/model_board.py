@@ -130,7 +130,7 @@ class ModelBoard:
                 same = known is not None and _entry(known) == _entry(event)
                 return [] if same else [self._change(event.model, *_tried(event))]
             case EndpointSeen():
-                self._news.append({"type": "model", **self.state(event.model).model_dump(), "event": "endpoint", "note": ""})
+                self._remember(self.state(event.model), event="endpoint", note="")
         return []
 
     def _learned(self, model: str, before: ModelPromoted | SnapshotTaken | None) -> None:
@@ -140,7 +140,7 @@ class ModelBoard:
         if before is None:
             self._restate()
         self._news = [news for news in self._news if news.get("event") != "learned" or news["model"] != model]
-        self._news.append({"type": "model", **self.state(model).model_dump(), "event": "learned", "note": ""})
+        self._remember(self.state(model), event="learned", note="")
 
     def _differences(self, event: Event, before: dict[str, ModelState]) -> list[StateChange]:
         changes = []
@@ -187,8 +187,13 @@ class ModelBoard:
         return StateChange(**told.model_dump(), event=event, note=note)
 
     def _told(self, changes: list[StateChange]) -> list[StateChange]:
-        self._news += [{"type": "model", **change.model_dump()} for change in changes]
+        for change in changes:
+            self._remember(change)
         return changes
+
+    def _remember(self, state: ModelState, **news: str) -> None:
+        """Keep an entry of the news, which watchers read as players read a frame."""
+        self._news.append({"type": "model", **state.model_dump(), **news})
 
     def _restate(self) -> None:
         self.expected = {model: self.absence(model) for model in self.roster.names if self.part(model) != "off"}

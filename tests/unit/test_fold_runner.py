@@ -9,7 +9,7 @@ import pytest
 from contracts.events import DrawingSubmitted, Event, ScoresCounted, decode
 from contracts.ports import Cells, Origin, Record
 from streams.delivery import Delivery
-from streams.fold import LogBounds
+from streams.fold import Fold, LogBounds
 from streams.fold_runner import FoldRunner, RecordsPassedOver
 from streams.ledger import Ledger
 from tests.histories import Quiet, drawing, scores
@@ -93,11 +93,11 @@ class Counting(Quiet):
 
 
 class Heard:
-    """Runs a fold that counts, and remembers what it sends."""
+    """Runs a fold, one that counts unless another is given, and remembers what it sends."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fold: Fold | None = None) -> None:
         self.told: list[Event] = []
-        self.runner = FoldRunner(Counting(), folder, self._tell, self._look)
+        self.runner = FoldRunner(fold or Counting(), folder, self._tell, self._look)
         self.ledger = self.runner.take_up(0, LogBounds("c", {"drawings.v1": 0}, {"drawings.v1": 50}))
         self.next = 0
         self.meanwhile: Callable[[], object] = lambda: None
@@ -163,31 +163,19 @@ async def test_counts_that_are_due_are_sent_though_nothing_more_comes(tmp_path: 
 
 
 async def test_counts_that_waited_when_a_partition_was_given_up_are_sent_by_its_next_owner(tmp_path: Path):
-    told: list[int] = []
-
-    async def tell(topic: str, key: bytes, value: bytes, partition: int | None) -> asyncio.Future[object]:
-        if isinstance(event := decode(topic, value), ScoresCounted):
-            told.append(event.n)
-        return await said(topic, key, value, partition)
-
-    async def look(topic: str, partition: int, first: int) -> int | None:
-        return first
-
-    bounds = LogBounds("c", {"drawings.v1": 0}, {"drawings.v1": 50})
     before = Ledger(tmp_path / "0.sqlite")
     with before.step():
         before.post([scores("river", 3)])
     before.close()
-    folding = FoldRunner(Quiet("drawings.v1"), tmp_path, tell, look)
-    folding.take_up(0, bounds)
-    running = asyncio.create_task(folding.run())
+    heard = Heard(tmp_path, Quiet("drawings.v1"))
+    running = asyncio.create_task(heard.runner.run())
     async with asyncio.timeout(30):
-        while not told:
+        while not heard.counts:
             await asyncio.sleep(0.01)
 
     running.cancel()
-    await folding.release()
-    assert told == [3]
+    await heard.runner.release()
+    assert heard.counts == [3]
 
 
 @pytest.mark.parametrize("first", [0, 1])
