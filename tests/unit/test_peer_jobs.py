@@ -1,6 +1,8 @@
 """What the bench of peers has all of them do is what the product does, and their locks are whole."""
 
+import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
@@ -8,10 +10,13 @@ import numpy as np
 import pytest
 
 from contracts.drawing import rasterize
+from contracts.ports import Record
+from streams.delivery import Delivery, UnsentRecord
 from streams.embedding import EmbeddingNetwork
 from streams.learner import Softmax
 from streams.online_base import load_base
 from tests.bench import peers
+from tests.bench.peer_jobs import ours
 from tests.bench.peer_jobs.job import Model, counted
 from tests.histories import drawing
 
@@ -32,6 +37,22 @@ def test_peers_answer_what_river_answers_before_it_is_taught():
     wanted = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
     assert said["id"] == str(event.drawing_id)
     assert np.allclose(said["probabilities"], wanted, atol=1e-4)
+
+
+async def test_our_answers_are_records_that_a_worker_can_send():
+    sent: list[UnsentRecord] = []
+
+    async def publish(records: Iterable[UnsentRecord]) -> None:
+        sent.extend(records)
+
+    event, acknowledged = drawing(), []
+    record = Record("drawings.v1", 0, 0, None, event.record_value(), 0)
+    await ours.Answering(publish).take([Delivery(record, lambda: acknowledged.append(record))])
+
+    [(topic, key, value, partition)] = sent
+    assert (topic, key, partition) == ("guesses.v1", event.player_id.encode(), None)
+    assert json.loads(value)["id"] == str(event.drawing_id)
+    assert acknowledged == [record]
 
 
 def test_a_players_corrections_are_counted_from_one():

@@ -15,7 +15,7 @@ from contracts.ports import Cells, Origin
 from contracts.settings import Settings
 from producers import logs
 from streams import worker
-from streams.delivery import Delivery
+from streams.delivery import Delivery, UnsentRecord
 from tests.bench.peer_jobs.group import Group
 from tests.bench.peer_jobs.job import CORRECTIONS, DRAWINGS, Model, counted
 
@@ -45,13 +45,14 @@ class Counted(Event):
 class Answering:
     """Answers all drawings that have come at once."""
 
-    def __init__(self, publish: Callable[[Iterable[Event]], Awaitable[None]]) -> None:
+    def __init__(self, publish: Callable[[Iterable[UnsentRecord]], Awaitable[None]]) -> None:
         self._model = Model()
         self._publish = publish
 
     async def take(self, gathered: Sequence[Delivery]) -> None:
         """Answer the drawings, and acknowledge each once its answer is published."""
-        await self._publish([Answered(**self._model.answer(orjson.loads(one.record.value or b""))) for one in gathered])
+        answers = [Answered(**self._model.answer(orjson.loads(one.record.value or b""))) for one in gathered]
+        await self._publish(map(UnsentRecord.of, answers))
         for one in gathered:
             one.ack()
 
