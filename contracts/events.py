@@ -371,7 +371,7 @@ class CorrectionProbed(Probed):
 class ExampleProbed(Probed):
     """The joiner has passed a probe on.
 
-    Written by the joiner; read by the scorer and the personal fold. Twice is harmless: it changes nothing.
+    Written by the joiner; read by the learner and the personal fold. Twice is harmless: it changes nothing.
     """
 
     topic: ClassVar[str] = "examples.v1"
@@ -379,25 +379,21 @@ class ExampleProbed(Probed):
 
 
 class LessonProbed(Probed):
-    """The scorer has passed a probe on.
+    """The learner has passed a probe on.
 
-    Written by the scorer; read by the learner. Twice is harmless: it changes nothing.
+    Written by the learner; read by the online model. Twice is harmless: it changes nothing.
     """
 
     topic: ClassVar[str] = "lessons.v1"
-    key: ClassVar[str] = "model"
     type: Literal["LessonProbed"] = "LessonProbed"
     model: ModelName
-
-    def partition(self) -> int:
-        return ONLINE_MODELS.index(self.model)
 
 
 class ReceiptProbed(Probed):
     """A probe has come to a stage that learns corrections.
 
-    Written by the learner and by the personal fold, and by the joiner if it alone is probed; read by api.health. Twice is
-    harmless: it is the same answer.
+    Written by the online model and by the personal fold, and by the joiner if it alone is probed; read by api.health. Twice
+    is harmless: it is the same answer.
     """
 
     topic: ClassVar[str] = "receipts.v1"
@@ -450,8 +446,7 @@ class ExampleLabelled(Event):
     label: Digit | None
     """The digit drawn; None: the player withdrew their correction."""
     labels: Annotated[list[GivenLabel], Field(max_length=MAX_CORRECTIONS)] = []
-    """All labels that the player gave it so far, in order, with those that were replaced or withdrawn: an online model
-    learns one after the other, as if each had been learned at once."""
+    """All labels that the player gave it so far, in order, with those that were replaced or withdrawn."""
     asked: Digit | None = None
     drawn_at: Time
     strokes: Strokes
@@ -472,14 +467,16 @@ class ExampleLabelled(Event):
 
 
 class LessonTaught(Event):
-    """An example as one online model learns it.
+    """An online model learns that a drawing has a label: the lesson is added to its sums.
 
-    Written by the scorer; read by the learner. Each online model has one totally ordered partition, so that it is a pure
-    function of a prefix. Twice is harmless: the learner skips a lesson_id that it knows.
+    Written by the learner; read by the online model. The lessons of a partition are numbered. Twice is harmless: one whose
+    number has come already is skipped.
     """
 
     topic: ClassVar[str] = "lessons.v1"
-    key: ClassVar[str] = "model"
+    key: ClassVar[str] = "player_id"
+    sign: ClassVar[int] = 1
+    """Whether the lesson is added or taken out."""
 
     type: Literal["LessonTaught"] = "LessonTaught"
     lesson_id: UUID
@@ -489,13 +486,28 @@ class LessonTaught(Event):
     player_id: PlayerId
     label: Digit
     weight: Annotated[float, Field(ge=0, le=10)] = 1.0
+    """How much the lesson counts; a multiple of one eighth."""
     embedding: Embedding
     reader: Name
-    shown: Annotated[list[ShownGuess], Field(max_length=MAX_GUESSES)]
-    """The guesses of all models, for the batch models' lines of the receipt."""
+    series: str = ""
+    """Names how the lessons were made of the examples: a learner of another kind begins a series of its own, from number 1.
+    Empty: a lesson from before models were sums, which is read by nobody any more."""
+    number: Count = 0
+    """The lesson's number in its series and partition, from 1."""
+    shown: Annotated[list[ShownGuess], Field(max_length=MAX_GUESSES)] = []
+    """Empty, but on lessons from before models were sums."""
 
-    def partition(self) -> int:
-        return ONLINE_MODELS.index(self.model)
+
+class LessonTakenBack(LessonTaught):
+    """An online model unlearns a lesson, since its label was changed or withdrawn: it is subtracted from its sums.
+
+    Its fields are those of the LessonTaught that it takes back, but for the number. Written by the learner; read by the online
+    model. Twice is harmless: one whose number has come already is skipped.
+    """
+
+    sign: ClassVar[int] = -1
+
+    type: Literal["LessonTakenBack"] = "LessonTakenBack"  # type: ignore[assignment]
 
 
 class Outcome(StrEnum):
@@ -796,23 +808,29 @@ class EndpointSeen(ModelEvent):
 
 
 class SnapshotTaken(ModelEvent):
-    """An online model after a prefix of its lessons.
+    """An online model after some lessons.
 
-    Written by the learner; read by the router. Twice is harmless: the newest on the log counts, as after compaction. Readers do
-    not compare the offsets in snapshots, since one that is too high would then stay for ever.
+    Written by the online model; read by the router. Twice is harmless: the newest on the log counts, as after compaction.
+    Readers do not compare the offsets in snapshots, since one that is too high would then stay for ever.
     """
 
     type: Literal["SnapshotTaken"] = "SnapshotTaken"
     title: Name
     offset: Annotated[int, Field(ge=-1, lt=1 << 53)]
-    """The last offset of the model's lessons partition that the snapshot includes; -1: none, it is the base."""
+    """How many records of lessons.v1 the snapshot includes, less one; -1: none, it is the base."""
+    offsets: Annotated[list[Annotated[int, Field(ge=-1, lt=1 << 53)]], Field(max_length=1024)] = []
+    """By partition of lessons.v1: the last offset that the snapshot includes; -1: none. Empty: it is from before models were
+    sums."""
     lessons: Count
+    """The lessons in force: those taught, without those taken back."""
     digest: Name
-    """sha256 of the learner's whole state, not of the weights alone."""
+    """The digest of the set of lessons in force, and of the base."""
     reader: Name
     """The reader whose features the model understands."""
+    basis: Name = ""
+    """The features that are made of an embedding, see streams.additive; empty: the embedding itself, and a one."""
     weights: bytes
-    """Little-endian float32, shape (10, d + 1): a row per digit, the bias last."""
+    """Little-endian float32: a row per digit, a column per feature of the basis."""
 
     @property
     def slot(self) -> str:
@@ -1084,7 +1102,7 @@ TOPICS: Final[Mapping[str, TopicSpec]] = {
         ),
         _spec("corrections.v1", PLAYER_PARTITIONS, 7, "corrections of players", share=0.05),
         _spec("examples.v1", PLAYER_PARTITIONS, 0, "drawing, guesses and label, joined; kept for good"),
-        _spec("lessons.v1", 4, 0, "lessons of each online model, in order; its partition is its place in ONLINE_MODELS"),
+        _spec("lessons.v1", PLAYER_PARTITIONS, 0, "lessons of the online models, taught and taken back; kept for good"),
         _spec("receipts.v1", PLAYER_PARTITIONS, 7, "what each correction did", share=0.05),
         _spec("metrics.v1", 1, 0, "counts per model: totals of each version, and an hour of windows", compacted=True),
         _spec("models.v1", 1, 0, "versions of models, the policy, and snapshots", compacted=True),
@@ -1106,6 +1124,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     ExampleLabelled,
     ExampleProbed,
     LessonTaught,
+    LessonTakenBack,
     LessonProbed,
     CorrectionReceipt,
     ReceiptProbed,
@@ -1148,6 +1167,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     ExampleLabelled: ("learning",),
     ExampleProbed: ("learning",),
     LessonTaught: ("learning",),
+    LessonTakenBack: ("learning",),
     LessonProbed: ("learning",),
     CorrectionReceipt: ("router", "learning"),
     ReceiptProbed: ("router", "learning"),

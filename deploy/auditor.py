@@ -140,11 +140,12 @@ class Auditor:
         self._not_shown: set[str] = set()
         self._off: set[str] = set()
         self._given: Counter[UUID] = Counter()
+        self._given_of: dict[UUID, UUID] = {}
         self._exampled: set[UUID] = set()
         self._examples: dict[UUID, ExampleLabelled] = {}
         self._revisions: Counter[tuple[UUID, int]] = Counter()
-        self._lessons: dict[tuple[UUID, str], set[UUID]] = {}
-        self._lesson_copies: Counter[UUID] = Counter()
+        self._lessons: set[tuple[UUID, str]] = set()
+        self._lesson_copies: Counter[tuple[str, str, int]] = Counter()
         self._receipts: dict[UUID, set[tuple[Outcome, str]]] = {}
         self._receipt_copies = 0
         self._totals: dict[str, ScoresCounted] = {}
@@ -170,11 +171,12 @@ class Auditor:
                 self._missed.add((event.drawing_id, event.model))
             case CorrectionGiven():
                 self._given[event.correction_id] += 1
+                self._given_of[event.correction_id] = event.drawing_id
             case ExampleLabelled():
                 self._read_example(event)
-            case LessonTaught():
-                self._lessons.setdefault((event.correction_id, event.model), set()).add(event.lesson_id)
-                self._lesson_copies[event.lesson_id] += 1
+            case LessonTaught() if event.series:
+                self._lessons.add((event.drawing_id, event.model))
+                self._lesson_copies[event.series, event.player_id, event.number] += 1
             case CorrectionReceipt():
                 told = self._receipts.setdefault(event.correction_id, set())
                 self._receipt_copies += (event.outcome, event.stage) in told
@@ -284,11 +286,10 @@ class Auditor:
             ),
             "lessons": count(
                 "learned without a lesson",
-                (f"{c} of {m}" for c in taught for m in ONLINE_MODELS if (c, m) not in self._lessons),
+                (f"{c} of {m}" for c in taught for m in ONLINE_MODELS if (self._given_of.get(c), m) not in self._lessons),
             ),
         }
         doubled = {
-            "lessons": count("lesson taught twice", (f"{c} of {m}" for (c, m), ids in self._lessons.items() if len(ids) > 1)),
             "receipts": count(
                 "correction with two outcomes",
                 (c for c in self._receipts for stage in ("learner", "personal") if len(self._outcomes(c, stage)) > 1),

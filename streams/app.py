@@ -3,8 +3,9 @@
     drawings.v1 ──────> router ──> guesses.v1, previews.v1, answers.v1     models.v1 ──> router's table
     examples.v1 ──────> personal ──> receipts.v1         (in the router's process, which answers from it)
     drawings.v1, answers.v1, corrections.v1 ──> joiner ──> examples.v1, receipts.v1
-    examples.v1 ──> scorer ──> metrics.v1, lessons.v1, receipts.v1
-    lessons.v1  ──> learner ─> models.v1 (snapshots), receipts.v1
+    examples.v1 ──> scorer ──> metrics.v1
+    examples.v1 ──> learner ─> lessons.v1, receipts.v1
+    lessons.v1 ───> online model ──> models.v1 (snapshots)     (outside the group: each process adds up all partitions)
     whatever cannot be handled ──> rejected.v1
 
 There are two roles. Each may run in several processes, at most one a partition. The topics of one role have the same number of
@@ -24,8 +25,10 @@ from streams.embedding import EmbeddingNetwork
 from streams.endpoints import Runtime, SageMakerEndpoint
 from streams.joiner import Joiner
 from streams.learner import Learner
+from streams.lessons import Lessons
 from streams.models import Models
 from streams.online_base import load_base
+from streams.online_model import of_base
 from streams.personal_model import PersonalModels
 from streams.router import Router
 from streams.routing import Online, Table
@@ -45,8 +48,8 @@ def router(settings: Settings) -> Worker:
     worker = Worker(settings, "router", linger_ms=LINGER_MS)
     embedding = EmbeddingNetwork()
     base = load_base()
-    start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
-    models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader)
+    start = Online(of_base(base).version, base.reader, -1, of_base(base).solved.weights.astype("f4"))
+    models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader, base.basis.name)
     personal = PersonalModels(embedding.reader)
     batch, runtime = settings.roster().batch, Runtime(settings)
     drawing_router = Router(settings, embedding, models, partial(SageMakerEndpoint, runtime), personal, worker.publish, batch)
@@ -62,7 +65,11 @@ def learning(settings: Settings) -> Worker:
     worker = Worker(settings, "learning", LEARNING())
     worker.fold(Joiner(settings.log_bytes))
     worker.fold(Scorer())
-    worker.fold(Learner(load_base()))
+    base = load_base()
+    learner = Learner(base, lambda: lessons.in_force())
+    lessons = Lessons(base, learner.series, worker.publish, lambda: 0 in learner.partitions)
+    worker.fold(learner)
+    worker.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "rejected.v1"])))
     return worker
 
 

@@ -1,306 +1,209 @@
-"""Learns online: softmax regression on the frozen embedding, lesson by lesson (way 2, LEARN). Pure: events in, events out.
+"""Learns online: makes lessons of examples, and takes them back (way 2, LEARN). Pure: events in, events out.
 
-The state is a function of the prefix of its lessons and of nothing else: the same lessons give the same digest, however they
-were batched and however often the worker was restarted. Twice is harmless: a known lesson_id is skipped.
+Each drawing has at most one lesson in force, that of its latest label. A changed label takes the old lesson out and puts the
+new one in; a withdrawn one takes it out. So which lessons are in force is a function of the set of the latest revisions of
+examples, whatever order they came in, and so is the model, which is their sum (`streams.online_model`). Twice is harmless: a
+revision at or below the one that is held changes nothing, and each correction gets one receipt.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
+from uuid import uuid5
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
-from river.base import Classifier
-from river.base.typing import ClfTarget, FeatureName
+from cachetools import LRUCache
 
 from contracts.events import (
-    DIGITS,
+    NAMESPACE,
     ONLINE_MODELS,
     CorrectionReceipt,
     Event,
+    ExampleLabelled,
+    ExampleProbed,
     LessonProbed,
+    LessonTakenBack,
     LessonTaught,
     ModelChange,
     Outcome,
-    ReceiptProbed,
-    SnapshotTaken,
 )
 from contracts.ports import Cells, Origin
-from contracts.roster import BUILT_IN, is_batch
-from streams.embedding import LENGTH
+from contracts.roster import is_batch
+from streams.additive import EIGHTHS, Floats
+from streams.online_base import Base
+from streams.online_model import SHARED, InForce, features_of, of_base
+from streams.taught import NONE, ROW, ROWS_A_CELL, Rows, correction_of, drawing_of, place_of, putting, read, taught_row, write
 
-RATE: Final = 0.1
-"""The rate of learning: one lesson moves the logit of its label by 1.7 times the difference of its probability from 1."""
-REHEARSAL_WEIGHT: Final = 0.5
-"""The weight of the sample of the base that is repeated after each lesson, so that the model keeps what the base knew."""
-_STATE: Final = "state"
-
-
-class LessonError(ValueError):
-    """A lesson that cannot be learned."""
+_LOADED: Final = 16_384
+"""How many drawings of a partition's players are held in memory, those of the latest players: some 5 MB at most."""
+_NUMBER: Final = "number"
 
 
-class NobodysLesson(LessonError):
-    """A lesson is for another model than that of its partition."""
+@dataclass(slots=True)
+class _Partition:
+    """What the players of an assigned partition have taught."""
 
+    cells: Cells
+    number: int
+    """The number of the last lesson."""
+    players: LRUCache[str, Rows] = field(default_factory=lambda: LRUCache(_LOADED, lambda rows: 1 + len(rows)))
+    """The players of the latest lessons, as many as have `_LOADED` rows together; each player counts as one row more."""
 
-class UnreadableFeatures(LessonError):
-    """A lesson's features were made by another reader than the model's."""
-
-
-class Softmax(Classifier):
-    """Softmax regression by gradient descent, as a river classifier that keeps its weights in one array.
-
-    The arithmetic and the results are those of ``river.linear_model.SoftmaxRegression(optim.SGD(rate))`` with a bias; see
-    docs/decisions/0004-online-learner.md for why it is written again.
-
-    Examples:
-        >>> model = Softmax(size=2)
-        >>> for _ in range(100):
-        ...     model.learn_one({0: 0.0, 1: 4.0}, 7)
-        >>> model.predict_one({0: 0.0, 1: 4.0})
-        7
-    """
-
-    def __init__(self, size: int = 64, rate: float = RATE, initial: NDArray[np.float64] | None = None) -> None:
-        """A model of ``size`` features that starts from ``initial``: shape (10, size + 1), bias last; None is zeros."""
-        self.size = size
-        self.rate = rate
-        self.initial = initial
-        self.weights = np.zeros((DIGITS, size + 1)) if initial is None else initial.copy()
-
-    @property
-    def _multiclass(self) -> bool:
-        return True
-
-    def predict_proba_one(self, x: dict[FeatureName, Any], **kwargs: Any) -> dict[ClfTarget, float]:
-        """Return the probability of each digit; ``x`` has the features in order."""
-        return dict(enumerate(self.probabilities(self.row(x)).tolist()))
-
-    def learn_one(self, x: dict[FeatureName, Any], y: ClfTarget, w: float = 1.0) -> None:
-        """Learn that ``x`` has the label ``y``, with the weight ``w``."""
-        self.learn(self.row(x), int(y), w)
-
-    def row(self, x: dict[FeatureName, Any]) -> NDArray[np.float64]:
-        """Return the features and the bias's one, as an array."""
-        return np.fromiter((*x.values(), 1.0), np.float64, self.size + 1)
-
-    def probabilities(self, row: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the probability of each digit for a row of `row`'s kind."""
-        logits = self.weights @ row
-        raised = np.exp(logits - logits.max())
-        return np.asarray(raised / raised.sum())
-
-    def learn(self, row: NDArray[np.float64], label: int, weight: float = 1.0) -> None:
-        """`learn_one` for a row of `row`'s kind."""
-        wrong = self.probabilities(row)
-        wrong[label] -= 1
-        self.weights -= np.outer((self.rate * weight) * wrong, row)
-
-
-@dataclass(frozen=True, slots=True)
-class Base:
-    """The start of an online model, made from MNIST by ``python -m streams.make_base``; see `streams.online_base`."""
-
-    generation: str
-    """The generation, which stands before the ``+`` of every version."""
-    reader: str
-    """The reader whose features the model understands."""
-    weights: NDArray[np.float64]
-    """Shape (10, d + 1), bias last."""
-    rehearsal: NDArray[np.float64]
-    """Shape (n, d + 1): embeddings of MNIST, each with a one for the bias."""
-    labels: NDArray[np.uint8]
-    """The labels of the rehearsal, shape (n,)."""
-
-
-class _Kept(BaseModel):
-    """A `LearnerState` as it is written to its cell."""
-
-    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
-
-    weights: bytes
-    lessons: int
-    offset: int
-    chain: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class LearnerState:
-    """An online model after a prefix of its lessons."""
-
-    weights: NDArray[np.float64]
-    """Shape (10, d + 1); never changed in place."""
-    lessons: int = 0
-    """The number of lessons learned, without repeated and quarantined ones."""
-    offset: int = -1
-    """The last offset of the lessons that the state includes; -1: none."""
-    chain: bytes = b""
-    """The sha256 of the chain before and the lesson_id, for each lesson: it tells which lessons came, and in what order."""
-
-    def digest(self) -> str:
-        """Return the digest of all that later answers depend on: weights and lessons seen."""
-        return sha256(b"%d|%s|%s" % (self.lessons, self.chain.hex().encode(), self.weights.tobytes())).hexdigest()
-
-    def cell(self) -> bytes:
-        """Write the state, exactly, as its cell."""
-        kept = _Kept(weights=self.weights.tobytes(), lessons=self.lessons, offset=self.offset, chain=self.chain)
-        return kept.model_dump_json().encode()
-
-    @classmethod
-    def of(cls, cell: bytes) -> "LearnerState":
-        """Read the state from its cell."""
-        kept = _Kept.model_validate_json(cell)
-        weights = np.frombuffer(kept.weights, np.float64).reshape(DIGITS, -1)
-        return cls(weights, kept.lessons, kept.offset, kept.chain)
+    def player(self, player_id: str) -> Rows:
+        """Return what a player has taught."""
+        rows = self.players.get(player_id)
+        if rows is None:
+            rows = self.players[player_id] = read(self.cells, player_id)
+        return rows
 
 
 class Learner:
-    """The fold from lessons to an online model, its snapshots and the receipts of what each lesson changed."""
+    """The fold from examples to lessons, and to the receipts of what each changed."""
 
     name = "learner"
-    sources = ("lessons.v1",)
+    sources = ("examples.v1",)
 
-    def __init__(self, base: Base) -> None:
-        """Build a learner of every model in `ONLINE_MODELS`, each on its partition, from one base."""
+    def __init__(self, base: Base, in_force: Callable[[], InForce] | None = None) -> None:
+        """Build a learner.
+
+        Args:
+            base: The base of the online model.
+            in_force: Returns the model as it answers now, for the receipts; None: the base.
+        """
         self._base = base
-        made_of = sha256(base.weights.tobytes() + base.rehearsal.tobytes() + base.labels.tobytes()).hexdigest()[:16]
-        self.schema = (
-            f"learner 1 of {ONLINE_MODELS}, base {base.generation} {made_of}, reads {base.reader},"
-            f" rates {RATE}, {REHEARSAL_WEIGHT}"
-        )
-        self._states: dict[int, LearnerState] = {}
-        self._told: dict[int, LearnerState] = {}
-        """The state of each partition's last snapshot."""
+        self._bare = of_base(base)
+        self._in_force = in_force
+        made_of = sha256(repr((ROW.descr, ROWS_A_CELL)).encode()).hexdigest()[:16]
+        self.series = f"sums-1 {base.reader}"
+        """The name of the lessons that this learner makes of the examples."""
+        self.schema = f"learner 2 of {ONLINE_MODELS}, {self.series}, cells {made_of}"
+        self._partitions: dict[int, _Partition] = {}
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Take up a partition and publish its model; a partition without a model publishes nothing."""
-        if partition >= len(ONLINE_MODELS):
-            return ()
-        kept = cells.get(_STATE)
-        self._states[partition] = self._told[partition] = (
-            LearnerState(self._base.weights) if kept is None else LearnerState.of(kept)
-        )
-        return (self._snapshot(partition, cells.at),)
-
-    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        """Learn a lesson; return its receipt: the label's probability before and after.
-
-        Raises:
-            NobodysLesson: If the lesson is on the partition of another model, or of none.
-            UnreadableFeatures: If the lesson's features are of another reader, or no features at all.
-        """
-        if isinstance(event, LessonProbed):
-            return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="learner", at=cells.at),)
-        if not isinstance(event, LessonTaught):
-            return ()
-        partition = origin.partition
-        if event.model not in ONLINE_MODELS or ONLINE_MODELS.index(event.model) != partition:
-            raise NobodysLesson(f"a lesson for {event.model} on partition {partition}")
-        before = self._states[partition]
-        cell = f"lesson/{event.lesson_id}"
-        if cells.get(cell) is not None:
-            self._states[partition] = replace(before, offset=origin.offset)
-            return ()
-        row = self._row(event)
-        model = Softmax(len(row) - 1, initial=before.weights)
-        p_before = float(model.probabilities(row)[event.label])
-        learned = event.weight > 0
-        if learned:
-            model.learn(row, event.label, event.weight)
-            self._rehearse(model, before.lessons)
-        after = LearnerState(
-            weights=model.weights,
-            lessons=before.lessons + learned,
-            offset=origin.offset,
-            chain=sha256(before.chain + event.lesson_id.bytes).digest(),
-        )
-        receipt = CorrectionReceipt(
-            at=cells.at,
-            correction_id=event.correction_id,
-            drawing_id=event.drawing_id,
-            player_id=event.player_id,
-            outcome=_outcome(event.weight),
-            models={
-                event.model: ModelChange(
-                    version_before=self._version(before),
-                    version_after=self._version(after),
-                    p_before=p_before,
-                    p_after=float(model.probabilities(row)[event.label]),
-                ),
-                **_unchanged(event),
-            },
-        )
-        cells.put(cell, b"")
-        self._states[partition] = after
-        return (receipt,)
-
-    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Publish the model after the step, if it has changed."""
-        state = self._states.get(partition)
-        if state is None or state is self._told[partition]:
-            return ()
-        self._told[partition] = state
-        cells.put(_STATE, state.cell())
-        return (self._snapshot(partition, cells.at),)
+        """Take up a partition; nothing is published again, and players are read when they teach."""
+        self._partitions[partition] = _Partition(cells, int(cells.get(_NUMBER) or b"0"))
+        return ()
 
     def close(self, partition: int) -> None:
-        """Forget the model."""
-        self._states.pop(partition, None)
-        self._told.pop(partition, None)
+        """Forget the partition: from now on it may change elsewhere."""
+        self._partitions.pop(partition, None)
 
-    def _row(self, lesson: LessonTaught) -> NDArray[np.float64]:
-        if lesson.reader != self._base.reader:
-            raise UnreadableFeatures(f"read with {lesson.reader}, learned is {self._base.reader}")
-        size = self._base.weights.shape[1] - 1
-        if len(lesson.embedding) != 4 * size:
-            raise UnreadableFeatures(f"{len(lesson.embedding)} bytes are no embedding of {size} float32")
-        row = np.append(np.frombuffer(lesson.embedding, "<f4").astype(np.float64), 1.0)
-        if not np.linalg.norm(row[:-1]) <= LENGTH * 1.01:  # so written, it refuses NaN
-            raise UnreadableFeatures("the embedding is longer than any that the network gives")
-        return row
+    @property
+    def partitions(self) -> frozenset[int]:
+        """The partitions that are learned here."""
+        return frozenset(self._partitions)
 
-    def _rehearse(self, model: Softmax, lessons: int) -> None:
-        """Repeat the base's next sample; the number of lessons alone decides which one."""
-        i = lessons % len(self._base.labels)
-        model.learn(self._base.rehearsal[i], int(self._base.labels[i]), REHEARSAL_WEIGHT)
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+        """Teach an example's latest label, and take back the one before; return the lessons and a new correction's receipt.
 
-    def _version(self, state: LearnerState) -> str:
-        return f"{self._base.generation}+{state.lessons}"
+        An example is learned once its features are there.
 
-    def _snapshot(self, partition: int, at: datetime) -> SnapshotTaken:
-        model, state = ONLINE_MODELS[partition], self._states[partition]
-        return SnapshotTaken(
+        Raises:
+            UnreadableFeatures: If the example's features are of another reader, or no features at all.
+        """
+        if isinstance(event, ExampleProbed):
+            probe = {"probe_id": event.probe_id, "player_id": event.player_id}
+            return [LessonProbed(**probe, model=model, at=cells.at) for model in ONLINE_MODELS]
+        if not isinstance(event, ExampleLabelled) or event.features is None:
+            return ()
+        here = self._partitions[origin.partition]
+        rows = here.player(event.player_id)
+        features = features_of(self._base, event.features.embedding, event.features.reader)
+        row = taught_row(event, np.frombuffer(event.features.embedding, "<f4"))
+        place = place_of(rows, row)
+        was = rows[place : place + 1]
+        if len(was) and event.revision <= was["revision"][0]:
+            return ()
+        row["eighths"] = 0 if event.label is None else EIGHTHS
+        news = event.label is not None and not (len(was) and np.array_equal(was["correction"], row["correction"]))
+        said: list[Event] = []
+        if _lesson(was) == _lesson(row):
+            row["embedding"] = was["embedding"] if len(was) else row["embedding"]
+        else:
+            if _lesson(was) is not None:
+                said.append(self._lesson(LessonTakenBack, event.player_id, was, here.number + 1, cells.at))
+            if _lesson(row) is not None:
+                said.append(self._lesson(LessonTaught, event.player_id, row, here.number + len(said) + 1, cells.at))
+        taught = len(said)
+        if news:
+            said.append(self._receipt(event, features, _lesson(was), _lesson(row), taught, cells.at))
+        after = putting(rows, place, row)
+        write(cells, event.player_id, after, place)
+        if taught:
+            cells.put(_NUMBER, str(here.number + taught).encode())
+        here.number += taught
+        here.players[event.player_id] = after
+        return said
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Do nothing: all is written and published already."""
+        return ()
+
+    def _lesson(self, kind: type[LessonTaught], player_id: str, row: Rows, number: int, at: datetime) -> LessonTaught:
+        """Make a lesson of a row of shape (1,)."""
+        correction_id = correction_of(row)
+        return kind(
             at=at,
-            model=model,
-            version=self._version(state),
-            title=BUILT_IN[model].title,
-            offset=state.offset,
-            lessons=state.lessons,
-            digest=state.digest(),
+            lesson_id=uuid5(NAMESPACE, f"lesson/{correction_id}/{SHARED}"),
+            model=SHARED,
+            drawing_id=drawing_of(row),
+            correction_id=correction_id,
+            player_id=player_id,
+            label=int(row["label"][0]),
+            weight=int(row["eighths"][0]) / EIGHTHS,
+            embedding=row["embedding"][0].tobytes(),
             reader=self._base.reader,
-            weights=state.weights.astype("<f4").tobytes(),
+            series=self.series,
+            number=number,
+        )
+
+    def _receipt(
+        self,
+        example: ExampleLabelled,
+        features: Floats,
+        before: tuple[int, int] | None,
+        after: tuple[int, int] | None,
+        changes: int,
+        at: datetime,
+    ) -> CorrectionReceipt:
+        """Make the receipt: what the model gave the label as it answers now, and what it gives after this lesson alone."""
+        if example.label is None:
+            raise AssertionError("a withdrawal has no receipt of the learner")
+        now = self._bare if self._in_force is None else self._in_force()
+        change = ModelChange(
+            version_before=now.version,
+            version_after=now.after(changes),
+            p_before=float(now.solved.probabilities(features[None])[0, example.label]),
+            p_after=float(now.solved.probabilities_with(features, before, after)[example.label]),
+        )
+        return CorrectionReceipt(
+            at=at,
+            correction_id=example.correction_id,
+            drawing_id=example.drawing_id,
+            player_id=example.player_id,
+            outcome=Outcome.LEARNED,
+            models={SHARED: change, **_unchanged(example, example.label)},
         )
 
 
-def _outcome(weight: float) -> Outcome:
-    if weight == 0:
-        return Outcome.QUARANTINED
-    return Outcome.WEIGHTED if weight < 1 else Outcome.LEARNED
+def _lesson(row: Rows) -> tuple[int, int] | None:
+    """Return the label and the weight in eighths of the lesson of a row; None: it has none, or there is no row."""
+    if not len(row) or row["label"][0] == NONE or row["eighths"][0] == 0:
+        return None
+    return int(row["label"][0]), int(row["eighths"][0])
 
 
-def _unchanged(lesson: LessonTaught) -> dict[str, ModelChange]:
+def _unchanged(example: ExampleLabelled, label: int) -> dict[str, ModelChange]:
     """Make the batch models' lines of the receipt: they learn only when they are rebuilt."""
     return {
         guess.model: ModelChange(
             version_before=guess.version,
             version_after=guess.version,
-            p_before=guess.probabilities[lesson.label],
-            p_after=guess.probabilities[lesson.label],
+            p_before=guess.probabilities[label],
+            p_after=guess.probabilities[label],
         )
-        for guess in lesson.shown
+        for guess in example.guesses
         if is_batch(guess.model) and not guess.shadow
     }

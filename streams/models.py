@@ -20,15 +20,15 @@ _POLL_S: Final = 0.25
 class Models:
     """Holds the routing table in force, which is replaced whole and never changed."""
 
-    def __init__(self, base: Table, reader: str) -> None:
-        """Start from ``base``; ignore snapshots of other features than ``reader``'s."""
+    def __init__(self, base: Table, reader: str, basis: str) -> None:
+        """Start from ``base``; ignore snapshots of other features than ``reader``'s in this ``basis``."""
         self.table = base
         self.began = now()
         """When this process began."""
         self.ready = asyncio.Event()
         """Set once all that models.v1 held at the start is in the table."""
         self._changed = asyncio.Event()
-        self._reader = reader
+        self._features = (reader, basis)
 
     async def follow(self, connect: Callable[[], Bus]) -> None:
         """Read models.v1 from its start, for ever; records that cannot be read go to rejected.v1."""
@@ -92,9 +92,10 @@ class Models:
         return table is not before
 
     def _readable(self, snapshot: SnapshotTaken) -> bool:
-        if snapshot.reader != self._reader:
-            _log.error("snapshot of other features", model=snapshot.model, reader=snapshot.reader, ours=self._reader)
-        return snapshot.reader == self._reader
+        features = (snapshot.reader, snapshot.basis)
+        if features != self._features:
+            _log.error("snapshot of other features", model=snapshot.model, features=features, ours=self._features)
+        return features == self._features
 
     def _versions(self) -> dict[str, str]:
         batch = {model: route.version for model, route in self.table.batch.items()}

@@ -1,12 +1,27 @@
 """Reads the base of the online models from streams/base/, where `streams.make_base` has put it (way 2, LEARN)."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from streams.additive import Basis, Sums
 from streams.embedding import BASE
-from streams.learner import Base
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """The start of an online model: the sums of MNIST, which stay in it whatever it learns."""
+
+    generation: str
+    """The generation, which stands before the ``+`` of every version."""
+    reader: str
+    """The reader whose features the model understands."""
+    basis: Basis
+    sums: Sums
+    digest: str
+    """The digest of the sums."""
 
 
 def load_base(folder: Path = BASE) -> Base:
@@ -17,11 +32,21 @@ def load_base(folder: Path = BASE) -> Base:
     """
     told = json.loads((folder / "base.json").read_text())
     with np.load(folder / "river.npz", allow_pickle=False) as kept:
-        rehearsal = kept["rehearsal"].astype(np.float64)
-        return Base(
-            generation=told["generation"],
-            reader=told["reader"],
-            weights=kept["weights"],
-            rehearsal=np.concatenate([rehearsal, np.ones((len(rehearsal), 1))], axis=1),
-            labels=kept["labels"],
-        )
+        products, basis = unfolded(kept["products"]), Basis()
+        sums = Sums(products, kept["labelled"].astype(np.float64))
+    if told["basis"] != basis.name:
+        raise OSError(f"the base in {folder} is of {told['basis']}, and the models are of {basis.name}: make it again")
+    return Base(told["generation"], told["reader"], basis, sums, sums.digest())
+
+
+def folded(products: np.ndarray) -> np.ndarray:
+    """Return the upper triangle of a symmetric matrix, as whole numbers."""
+    return products[np.triu_indices(len(products))].astype(np.int64)
+
+
+def unfolded(triangle: np.ndarray) -> np.ndarray:
+    """Return the symmetric matrix of an upper triangle."""
+    width = int((2 * len(triangle) + 0.25) ** 0.5)
+    out = np.zeros((width, width))
+    out[np.triu_indices(width)] = triangle
+    return out + np.triu(out, 1).T

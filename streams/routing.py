@@ -29,6 +29,7 @@ from contracts.events import (
     variant_of,
     version_of,
 )
+from streams.additive import BASIS, probabilities
 
 _ANSWER_HERE: Final = frozenset({BLEND, PERSONAL_MODEL, *ONLINE_MODELS})
 """The models that answer in the router's process, without an endpoint."""
@@ -94,14 +95,11 @@ class Online:
     reader: str
     offset: int
     weights: NDArray[np.float32]
-    """Shape (10, d + 1): a row per digit, the bias last."""
+    """A row per digit, and a column per feature of `BASIS`."""
 
     def answer(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
         """Compute probabilities, shape (n, 10), of embeddings, shape (n, d)."""
-        scores = embeddings.astype(np.float64) @ self.weights[:, :-1].T.astype(np.float64) + self.weights[:, -1]
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        shares: NDArray[np.float64] = scores / scores.sum(axis=1, keepdims=True)
-        return shares
+        return probabilities(BASIS.rows(embeddings) @ self.weights.T.astype(np.float64))
 
 
 @dataclass(frozen=True)

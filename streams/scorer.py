@@ -1,4 +1,4 @@
-"""Counts how often each model was right, and makes lessons of examples (way 2, LEARN). Pure: events in, events out.
+"""Counts how often each model was right (way 2, LEARN). Pure: events in, events out.
 
 The guess that was shown is scored, never a new one. What a drawing has added to the counts is kept with it, so that a later
 revision can replace it. Twice is harmless: a revision at or below the counted one changes nothing.
@@ -9,7 +9,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
-from uuid import UUID, uuid5
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,23 +17,16 @@ from pydantic import BaseModel
 from contracts.events import (
     DIGITS,
     LATENCY_BUCKETS_MS,
-    NAMESPACE,
-    ONLINE_MODELS,
     SHADOW,
     WINDOW_S,
     WINDOWS,
     Event,
     ExampleLabelled,
-    ExampleProbed,
-    GivenLabel,
-    LessonProbed,
-    LessonTaught,
     ScoresCounted,
     ShownGuess,
     generation,
 )
 from contracts.ports import Cells, Origin
-from contracts.roster import is_batch
 
 _INDEX: Final = "totals"
 _CELLS_OF_CONFUSION: Final = DIGITS * DIGITS
@@ -82,15 +74,13 @@ class Marked(NamedTuple):
 
 
 class Counted(BaseModel):
-    """What a drawing has added to the counts, and which of its labels were taught."""
+    """What a drawing has added to the counts."""
 
     revision: int = 0
     label: int | None = None
     window: int = 0
     """Number of the `WINDOW_S` seconds in which it was drawn, since the epoch."""
     guesses: list[Marked] = []
-    taught: list[UUID] = []
-    """The corrections that have become lessons."""
 
 
 class ScoreCounts:
@@ -141,10 +131,10 @@ class ScoreCounts:
 
 
 class Scorer:
-    """The fold from examples to scores and lessons."""
+    """The fold from examples to scores."""
 
     name = "scorer"
-    schema = f"scorer 1, teaches {ONLINE_MODELS}, windows {WINDOWS} x {WINDOW_S} s, digits {DIGITS}, ms {LATENCY_BUCKETS_MS}"
+    schema = f"scorer 2, windows {WINDOWS} x {WINDOW_S} s, digits {DIGITS}, ms {LATENCY_BUCKETS_MS}"
     sources = ("examples.v1",)
 
     def __init__(self) -> None:
@@ -158,10 +148,7 @@ class Scorer:
         return [_scores(ScoreCounts(cells.get(total.cell)), total, partition, cells.at) for total in _totals(cells)]
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        """Count an example's newest revision; return a lesson for each new label, once the features are there."""
-        if isinstance(event, ExampleProbed):
-            probe = {"probe_id": event.probe_id, "player_id": event.player_id}
-            return [LessonProbed(**probe, model=model, at=cells.at) for model in ONLINE_MODELS]
+        """Count an example's newest revision; the counts are published with the step."""
         if not isinstance(event, ExampleLabelled):
             return ()
         cell = f"example/{event.drawing_id}"
@@ -169,17 +156,15 @@ class Scorer:
         before = Counted() if kept is None else Counted.model_validate_json(kept)
         if event.revision <= before.revision:
             return ()
-        untaught = _untaught(event, before.taught)
         after = Counted(
             revision=event.revision,
             label=event.label,
             window=int(event.drawn_at.timestamp()) // WINDOW_S,
             guesses=[_marked(guess) for guess in event.guesses],
-            taught=[*before.taught, *(given.correction_id for given in untaught)],
         )
         cells.put(cell, after.model_dump_json().encode())
         _recount(cells, self._steps[origin.partition], before, after)
-        return [lesson for given in untaught for lesson in _lessons(event, given, cells.at)]
+        return ()
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Publish the counts that changed, each once however many examples changed them."""
@@ -227,40 +212,6 @@ def _recount(cells: Cells, step: dict[Total | Slot, ScoreCounts], before: Counte
             tally.restart(after.window)
             was = False
         tally.move(guess, before.label if was else None, after.label)
-
-
-def _untaught(example: ExampleLabelled, taught: list[UUID]) -> list[GivenLabel]:
-    """Return the labels that are no lessons yet, in the player's order; none while features are missing.
-
-    A label that was replaced or withdrawn before the features came is among them: had they come first, it would be a lesson,
-    and the lessons must not depend on that order.
-    """
-    if example.features is None:
-        return []
-    given = example.labels
-    if not given and example.label is not None:  # written before examples carried all labels
-        given = [GivenLabel(correction_id=example.correction_id, label=example.label)]
-    return [one for one in given if one.correction_id not in taught]
-
-
-def _lessons(example: ExampleLabelled, given: GivenLabel, at: datetime) -> Iterator[LessonTaught]:
-    """Make the lesson of a label for each online model."""
-    if example.features is None:
-        return
-    shown = [guess for guess in example.guesses if is_batch(guess.model) and not guess.shadow]
-    for model in ONLINE_MODELS:
-        yield LessonTaught(
-            at=at,
-            lesson_id=uuid5(NAMESPACE, f"lesson/{given.correction_id}/{model}"),
-            model=model,
-            drawing_id=example.drawing_id,
-            correction_id=given.correction_id,
-            player_id=example.player_id,
-            label=given.label,
-            embedding=example.features.embedding,
-            reader=example.features.reader,
-            shown=shown,
-        )
 
 
 def _totals(cells: Cells) -> list[Total]:

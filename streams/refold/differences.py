@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from uuid import UUID
 
-from contracts.events import CorrectionReceipt, ExampleLabelled, ModelChange, ScoresCounted
-from streams.learner import LearnerState
+from contracts.events import CorrectionReceipt, ExampleLabelled, LessonTaught, ModelChange, ScoresCounted, SnapshotTaken
+from streams.online_base import Base
+from streams.online_model import LessonSet
 from streams.refold.published import Published, content
 from streams.story_store import cut_of, stories_of
 
@@ -38,12 +39,6 @@ def joined(real: Published, fresh: Published, drawings: Set[UUID]) -> Difference
 
 def scored(real: Published, fresh: Published) -> Differences:
     """Compare the scorer's events."""
-    for lesson_id in real.lessons.keys() - fresh.lessons.keys():
-        subject = f"lesson {lesson_id} on correction {real.lessons[lesson_id].correction_id}"
-        yield subject, f"scorer: {subject} is on the log, and a fresh fold of the examples teaches it not"
-    for lesson_id in fresh.lessons.keys() - real.lessons.keys():
-        subject = f"lesson {lesson_id} on correction {fresh.lessons[lesson_id].correction_id}"
-        yield subject, f"scorer: {subject} is taught by a fresh fold of the examples, and is not on the log"
     for key in real.scores.keys() | fresh.scores.keys():
         here, there = real.scores.get(key), fresh.scores.get(key)
         if here is None or there is None or _score(here) != _score(there):
@@ -51,23 +46,31 @@ def scored(real: Published, fresh: Published) -> Differences:
             yield f"the count {key}", f"scorer: the count {key} is {told[0]}; by a fresh fold of the examples {told[1]}"
 
 
-def learned(real: Published, fresh: Published, generation: str) -> Differences:
-    """Compare the learner's events; those of another generation's base are skipped."""
-    for (model, offset), several in sorted(real.snapshots.items()):
-        for here in several:
-            if here.version.split("+")[0] != generation:
-                continue
-            there = next((one for at in range(offset, -2, -1) for one in fresh.snapshots.get((model, at), ())), None)
-            subject = f"the snapshot of {model} at offset {offset}"
-            if there is not None and here.lessons != there.lessons:
-                yield (
-                    subject,
-                    f"learner: {subject} has learned {here.lessons} lessons, and {there.lessons} different ones are on the"
-                    " log up to there",
-                )
-            elif here != there:
-                yield subject, f"learner: the weights of {subject} are not those of a fresh fold of the lessons up to there"
+def learned(real: Published, fresh: Published, series: str) -> Differences:
+    """Compare the learner's events; lessons of another ``series`` are skipped."""
+    mine = {name: _taught(lesson) for name, lesson in real.lessons.items() if name.series == series}
+    others = {name: _taught(lesson) for name, lesson in fresh.lessons.items()}
+    for name in mine.keys() | others.keys():
+        here, there = mine.get(name), others.get(name)
+        if here != there:
+            subject = f"lesson {name.number} of player {name.player_id}"
+            yield (
+                subject,
+                f"learner: {subject} is {here or 'not there'}; by a fresh fold of the examples {there or 'not there'}",
+            )
     yield from _receipts("learner", real, fresh, None)
+
+
+def summed(snapshot: SnapshotTaken, base: Base, sets: Mapping[int, LessonSet]) -> Iterator[str]:
+    """Yield what a snapshot says that is not so, by the lessons of each partition up to its offsets."""
+    known = LessonSet()
+    for several in sets.values():
+        known = known.merged(several)
+    where = f"learner: the snapshot {snapshot.version} of {snapshot.model}"
+    if (snapshot.version, snapshot.lessons) != (known.version(base), known.lessons):
+        yield f"{where} has {snapshot.lessons} lessons; the log up to there has {known.lessons} in force, {known.version(base)}"
+    elif snapshot.digest != known.digest(base):
+        yield f"{where} is not of the lessons that are on the log up to there"
 
 
 def remembered(real: Published, fresh: Published) -> Differences:
@@ -78,7 +81,7 @@ def remembered(real: Published, fresh: Published) -> Differences:
 def states(stage: str, one: Mapping[str, bytes], other: Mapping[str, bytes]) -> tuple[dict[str, object], dict[str, object]]:
     """Take of two ledgers' cells what the set of their messages decides, whatever the order in which they came."""
     if stage != "joiner":
-        return _state(stage, one), _state(stage, other)
+        return dict(one), dict(other)
     # In which order drawings came among the topics decides the joiner's queue, and what it has forgotten.
     stories, others = stories_of(one), stories_of(other)
     cuts = [cut for cells in (one, other) if (cut := cut_of(cells)) is not None]
@@ -87,10 +90,8 @@ def states(stage: str, one: Mapping[str, bytes], other: Mapping[str, bytes]) -> 
     return dict(mine), dict(theirs)
 
 
-def _state(stage: str, cells: Mapping[str, bytes]) -> dict[str, object]:
-    if stage == "learner":  # the offset moves with a lesson that is there again
-        return {key: LearnerState.of(cell).digest() if key == "state" else cell for key, cell in cells.items()}
-    return dict(cells)
+def _taught(lesson: LessonTaught) -> str:
+    return f"{lesson.type} {lesson.lesson_id} on drawing {lesson.drawing_id}: {lesson.label}, weight {lesson.weight}"
 
 
 def _receipts(stage: str, real: Published, fresh: Published, drawings: Set[UUID] | None) -> Differences:

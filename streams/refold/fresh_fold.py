@@ -11,7 +11,6 @@ from typing import Final, NamedTuple
 from contracts.events import Event
 from contracts.ports import Origin
 from streams.fold import Fold
-from streams.learner import Learner
 from streams.refold.published import Published
 
 _STEP: Final = 200
@@ -98,9 +97,8 @@ class FreshFold:
         self.waiting = [one for one in self.waiting if not one.within(offsets)]
         # By time, so that drawings come before what is said of them: topics have no order among each other.
         now.sort(key=lambda one: one.at_ms)
-        step = 1 if isinstance(self._fold, Learner) else _STEP  # each of its snapshots may be on the log
-        for first in range(0, len(now), step):
-            for one in now[first : first + step]:
+        for first in range(0, len(now), _STEP):
+            for one in now[first : first + _STEP]:
                 self.cells.at = datetime.fromtimestamp(one.at_ms / 1000, UTC)
                 self._publish(self.cells.apply(self._fold, one.event, one.origin))
                 self.offsets[one.topic] = one.origin.offset

@@ -4,13 +4,17 @@ Repeated messages are left out here, before they are folded: see `streams.refold
 """
 
 import operator
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
+import numpy as np
+
 from contracts.events import (
-    ONLINE_MODELS,
     CorrectionGiven,
     CorrectionWithdrawn,
     DrawingAnswered,
@@ -20,15 +24,19 @@ from contracts.events import (
     ExampleLabelled,
     GuessMade,
     LessonTaught,
+    SnapshotTaken,
+    generation,
 )
 from contracts.ports import Origin, Record
 from contracts.records import AHEAD
 from streams.fold import Fold
 from streams.joiner import Joiner
-from streams.learner import Base, Learner
+from streams.learner import Learner
 from streams.ledger import Kept
+from streams.online_base import Base
+from streams.online_model import LessonError, LessonSet, OnlineModel
 from streams.personal_model import PersonalModels
-from streams.refold.differences import Compare, joined, learned, remembered, scored, states
+from streams.refold.differences import Compare, joined, learned, remembered, scored, states, summed
 from streams.refold.fresh_fold import FreshFold, MemoryCells, Waiting
 from streams.refold.own_answers import OwnAnswers
 from streams.refold.published import Published
@@ -59,13 +67,16 @@ class Refolding:
             "learner": lambda: Learner(base),
             "personal": lambda: PersonalModels(base.reader),
         }
-        self._generation = base.generation
+        self._base = base
+        self._series = Learner(base).series
+        self._online = OnlineModel(base, self._series)
+        self._sets: dict[int, list[tuple[int, LessonSet]]] = defaultdict(lambda: [(-1, LessonSet())])
+        """By partition, the set of lessons after each of its offsets."""
+        self._snapshots: dict[tuple[int, ...], SnapshotTaken] = {}
+        """The snapshots by their offsets."""
         self._said = {stage: Published() for stage in self._makers}
         self._fresh: dict[str, dict[int, FreshFold]] = {
-            stage: {
-                partition: FreshFold(make, partition, self._said[stage], self._watch)
-                for partition in range(len(ONLINE_MODELS) if stage == "learner" else partitions)
-            }
+            stage: {partition: FreshFold(make, partition, self._said[stage], self._watch) for partition in range(partitions)}
             for stage, make in self._makers.items()
         }
         self._own_answers = OwnAnswers()
@@ -111,12 +122,14 @@ class Refolding:
                 if event.revision > self._revisions.get(event.drawing_id, 0):
                     self._revisions[event.drawing_id] = event.revision
                     self._give("scorer", record, event)
+                    self._give("learner", record, event)
                     self._give("personal", record, event)
                 self._log.apply(event)
-            case LessonTaught():
-                if self._first("lesson", event.lesson_id):
-                    self._give("learner", record, event)
+            case LessonTaught() if event.series == self._series:
+                self._add(record, event)
                 self._log.apply(event)
+            case SnapshotTaken() if event.offsets and generation(event.version) == self._base.generation:
+                self._snapshots[tuple(event.offsets)] = event
             case None:
                 pass
             case _:
@@ -149,6 +162,14 @@ class Refolding:
         if not guesses and features is None:
             return None
         return event.model_copy(update={"guesses": guesses, "features": features})
+
+    def _add(self, record: Record, lesson: LessonTaught) -> None:
+        """Add a lesson to the set of its partition, unless its number has come."""
+        before, here = self._online.numbers.get(record.partition, 0), self._sets[record.partition]
+        with suppress(LessonError):  # the online model rejects it, and so is without it
+            self._online.apply(lesson, record.partition, record.offset)
+        if self._online.numbers.get(record.partition, 0) > before:
+            here.append((record.offset, here[-1][1].apply(lesson)))
 
     def _give(self, stage: str, record: Record, event: Event) -> None:
         if (fresh := self._fresh[stage].get(record.partition)) is not None:
@@ -190,12 +211,27 @@ class Refolding:
             unkept = any(_UNKEPT in fault for fault in found[stage])
             found[stage] += self._of_the_log(stage, later[stage], kept_ahead=unkept)
         found["personal"] += self._own_answers.faults()
+        found["learner"] += self._of_snapshots()
         for place, (first, _) in self._starts.items():
             if place[0] in ("examples.v1", "lessons.v1") and first > 0:
                 found["scorer" if place[0] == "examples.v1" else "learner"].append(
                     f"{place[0]}/{place[1]} begins at offset {first}: what came before, and is to be kept for good, is gone"
                 )
         return found
+
+    def _of_snapshots(self) -> Iterator[str]:
+        for offsets, snapshot in self._snapshots.items():
+            sets = {}
+            for partition, offset in enumerate(offsets):
+                several = self._sets[partition]
+                sets[partition] = several[bisect_right(several, offset, key=lambda one: one[0]) - 1][1]
+            yield from summed(snapshot, self._base, sets)
+        newest = next(reversed(self._snapshots.values()), None)
+        if newest is None or newest.digest != self._online.known.digest(self._base):
+            return
+        weights = np.frombuffer(newest.weights, "<f4")
+        if not np.allclose(weights, self._online.in_force().solved.weights.ravel(), atol=1e-5):
+            yield f"learner: the weights of the snapshot {newest.version} are not those of its lessons"
 
     def behind(self, ledgers: Mapping[NamedPartition, Kept], ends: Mapping[NamedPartition, int]) -> Iterator[str]:
         """Yield what the folds have not taken of the log up to ``ends``."""
@@ -266,7 +302,7 @@ class Refolding:
             case "scorer":
                 return scored
             case "learner":
-                return partial(learned, generation=self._generation)
+                return partial(learned, series=self._series)
             case _:
                 return remembered
 

@@ -1,0 +1,180 @@
+"""Adds up the lessons of all partitions to the online model that answers (way 2, LEARN). Pure: events in, models out.
+
+What stands after some lessons is the same for every order in which the partitions came and for every split over processes, bit
+for bit. Twice is harmless: the lessons of a partition are numbered.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
+
+import numpy as np
+
+from contracts.events import ONLINE_MODELS, PLAYER_PARTITIONS, LessonTaught, SnapshotTaken
+from contracts.roster import BUILT_IN
+from streams.additive import EIGHTHS, Floats, Solved, Sums
+from streams.embedding import LENGTH
+from streams.online_base import Base
+
+SHARED: Final = ONLINE_MODELS[0]
+_MODULUS: Final = 1 << 256
+
+
+class LessonError(ValueError):
+    """A lesson that cannot be learned."""
+
+
+class NobodysLesson(LessonError):
+    """A lesson is for a model that is no online model."""
+
+
+class UnreadableFeatures(LessonError):
+    """A lesson's features were made by another reader than the model's."""
+
+
+class OutOfSequence(LessonError):
+    """A lesson's number does not follow that of the lesson before."""
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """An online model as it answers after some lessons."""
+
+    version: str
+    changes: int
+    """How many lessons were taught and taken back: the number in the version."""
+    solved: Solved
+
+    def after(self, changes: int) -> str:
+        """Return the name of the version after so many more changes."""
+        return f"{self.version.split('+')[0]}+{self.changes + changes}"
+
+
+def features_of(base: Base, embedding: bytes, reader: str) -> Floats:
+    """Return the features of an embedding as the model reads it, shape (width,).
+
+    Raises:
+        UnreadableFeatures: If it is of another reader, or no embedding at all.
+    """
+    if reader != base.reader:
+        raise UnreadableFeatures(f"read with {reader}, learned is {base.reader}")
+    if len(embedding) != 4 * base.basis.size:
+        raise UnreadableFeatures(f"{len(embedding)} bytes are no embedding of {base.basis.size} float32")
+    numbers = np.frombuffer(embedding, "<f4")
+    if not np.linalg.norm(numbers) <= LENGTH * 1.01:  # so written, it refuses NaN
+        raise UnreadableFeatures("the embedding is longer than any that the network gives")
+    row: Floats = base.basis.rows(numbers[None])[0]
+    return row
+
+
+def mark(lesson: LessonTaught) -> int:
+    """Return the number that a lesson adds to the digest of the set of lessons, modulo 2^256; taken back, it subtracts it."""
+    told = f"{lesson.model}|{lesson.drawing_id}|{lesson.label}|{lesson.reader}|".encode() + lesson.embedding
+    return lesson.sign * round(lesson.weight * EIGHTHS) * int.from_bytes(sha256(told).digest(), "big")
+
+
+@dataclass(frozen=True, slots=True)
+class LessonSet:
+    """What identifies the set of lessons in force; sets are merged by addition."""
+
+    lessons: int = 0
+    """How many are in force."""
+    changes: int = 0
+    """How many were taught and taken back."""
+    marked: int = 0
+    """The sum of the marks of all lessons in force."""
+
+    def apply(self, lesson: LessonTaught) -> "LessonSet":
+        """Return the set after a lesson."""
+        return LessonSet(self.lessons + lesson.sign, self.changes + 1, (self.marked + mark(lesson)) % _MODULUS)
+
+    def merged(self, other: "LessonSet") -> "LessonSet":
+        """Return the set of the lessons of both."""
+        return LessonSet(self.lessons + other.lessons, self.changes + other.changes, (self.marked + other.marked) % _MODULUS)
+
+    def digest(self, base: Base) -> str:
+        """Return the digest of the model that these lessons make of the base: the same for the same lessons in any order."""
+        return sha256(f"{base.digest}|{self.lessons}|{self.marked:064x}".encode()).hexdigest()
+
+    def version(self, base: Base) -> str:
+        """Return the name of the version."""
+        return f"{base.generation}+{self.changes}"
+
+
+class OnlineModel:
+    """The sums of the base and of the lessons of all partitions, up to some offset of each."""
+
+    def __init__(self, base: Base, series: str) -> None:
+        """Begin with the base; lessons of another ``series`` are passed by."""
+        self._base = base
+        self._series = series
+        self._sums = base.sums
+        self._waiting: list[tuple[Floats, int, int]] = []
+        """The lessons that are not in the sums yet: row, label, and weight in eighths."""
+        self.known = LessonSet()
+        self.numbers: dict[int, int] = {}
+        """By partition, the number of the last lesson."""
+        self.offsets: dict[int, int] = {}
+        """By partition, the offset of the last record."""
+
+    def apply(self, lesson: LessonTaught, partition: int, offset: int) -> None:
+        """Add a lesson, or take it out.
+
+        Raises:
+            LessonError: If it is for no online model, its features cannot be read, or a lesson before it has not come.
+        """
+        before = self.numbers.get(partition, 0)
+        if lesson.series == self._series and lesson.number > before:
+            if lesson.model not in ONLINE_MODELS:
+                raise NobodysLesson(f"a lesson for {lesson.model}, which is no online model")
+            row = features_of(self._base, lesson.embedding, lesson.reader)
+            if lesson.number != before + 1:
+                raise OutOfSequence(f"lesson {lesson.number} of partition {partition} came after lesson {before}")
+            self._waiting.append((row, lesson.label, lesson.sign * round(lesson.weight * EIGHTHS)))
+            self.known = self.known.apply(lesson)
+            self.numbers[partition] = lesson.number
+        self.offsets[partition] = offset
+
+    def sums(self) -> Sums:
+        """Return the sums after all lessons so far."""
+        if self._waiting:
+            rows, labels, eighths = zip(*self._waiting, strict=True)
+            self._sums = self._sums.plus(np.stack(rows), np.array(labels), np.array(eighths))
+            self._waiting.clear()
+        return self._sums
+
+    def in_force(self) -> InForce:
+        """Return the model after all lessons so far; about a millisecond.
+
+        Raises:
+            NotASum: If lessons were taken out that had not come in.
+        """
+        return InForce(self.known.version(self._base), self.known.changes, Solved(self.sums()))
+
+    def snapshot(self, model: InForce, at: datetime) -> SnapshotTaken:
+        """Return the event that says so; ``model`` is what `in_force` returned last."""
+        return SnapshotTaken(
+            at=at,
+            model=SHARED,
+            version=model.version,
+            title=BUILT_IN[SHARED].title,
+            offset=sum(offset + 1 for offset in self.offsets.values()) - 1,
+            offsets=offsets_of(self.offsets),
+            lessons=self.known.lessons,
+            digest=self.known.digest(self._base),
+            reader=self._base.reader,
+            basis=self._base.basis.name,
+            weights=model.solved.weights.astype("<f4").tobytes(),
+        )
+
+
+def offsets_of(offsets: Mapping[int, int]) -> list[int]:
+    """Return the offsets by partition as a snapshot has them."""
+    return [offsets.get(partition, -1) for partition in range(PLAYER_PARTITIONS)]
+
+
+def of_base(base: Base) -> InForce:
+    """Return the model without any lesson."""
+    return InForce(LessonSet().version(base), 0, Solved(base.sums))

@@ -1,0 +1,94 @@
+"""Keeps what each player has taught: every drawing with the lesson on it that is in force (way 2, LEARN). Pure."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import ExampleLabelled
+from contracts.ports import Cells
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+NONE: Final = -1
+"""The label of a drawing that has none."""
+SIZE: Final = 64
+"""How many numbers an embedding has."""
+ROWS_A_CELL: Final = 8
+ROW: Final = np.dtype(
+    [
+        ("at", "<i8"),  # when it was drawn, in microseconds since 1970
+        ("high", "<u8"),  # the drawing_id
+        ("low", "<u8"),
+        ("revision", "<i4"),  # of the example that was read last
+        ("correction", "u1", 16),  # the correction_id of the label
+        ("label", "i1"),  # the digit; NONE: it was withdrawn
+        ("eighths", "i1"),  # the weight of the lesson that is in force; 0: there is none
+        ("embedding", "<f4", SIZE),
+    ]
+)
+"""A drawing that was labelled. One whose label was withdrawn stays, so that an earlier revision is known when it comes late."""
+
+Rows = NDArray[Any]
+NO_ROWS: Final = np.empty(0, ROW)
+
+
+def taught_row(example: ExampleLabelled, embedding: NDArray[np.float32]) -> Rows:
+    """Make the row of an example, shape (1,), with no lesson in force; ``embedding`` is of shape (SIZE,)."""
+    row = np.zeros(1, ROW)
+    row["at"] = (example.drawn_at - _EPOCH) // timedelta(microseconds=1)
+    row["high"], row["low"] = divmod(example.drawing_id.int, 1 << 64)
+    row["revision"] = example.revision
+    row["correction"] = np.frombuffer(example.correction_id.bytes, np.uint8)
+    row["label"] = NONE if example.label is None else example.label
+    row["embedding"] = embedding
+    return row
+
+
+def place_of(rows: Rows, row: Rows) -> int:
+    """Return the place of a row's drawing; behind the last if it is new."""
+    [same] = np.nonzero((rows["high"] == row["high"]) & (rows["low"] == row["low"]))
+    return int(same[0]) if len(same) else len(rows)
+
+
+def drawing_of(row: Rows) -> UUID:
+    """Return the drawing_id of a row of shape (1,)."""
+    return UUID(int=(int(row["high"][0]) << 64) + int(row["low"][0]))
+
+
+def correction_of(row: Rows) -> UUID:
+    """Return the correction_id of a row of shape (1,)."""
+    return UUID(bytes=row["correction"][0].tobytes())
+
+
+def putting(rows: Rows, place: int, row: Rows) -> Rows:
+    """Return the rows with this one at its place."""
+    out = np.empty(max(len(rows), place + 1), ROW)
+    out[: len(rows)] = rows
+    out[place] = row[0]
+    return out
+
+
+# --- cells: the number of rows of each player, and rows by the eight, so that a lesson writes 2.5 KB
+
+
+def read(cells: Cells, player_id: str) -> Rows:
+    """Read what a player has taught.
+
+    Raises:
+        LookupError: If the cells are damaged.
+    """
+    count = int(cells.get(f"player/{player_id}") or b"0")
+    parts = [cells.get(f"taught/{player_id}/{number}") or b"" for number in range(-(-count // ROWS_A_CELL))]
+    rows = np.frombuffer(b"".join(parts), ROW)
+    if len(rows) != count:
+        raise LookupError(f"player {player_id} has {len(rows)} rows instead of {count}: the cells are damaged")
+    return rows
+
+
+def write(cells: Cells, player_id: str, rows: Rows, place: int) -> None:
+    """Write a player of whom the row at ``place`` has changed."""
+    cells.put(f"player/{player_id}", str(len(rows)).encode())
+    number = place // ROWS_A_CELL
+    cells.put(f"taught/{player_id}/{number}", rows[number * ROWS_A_CELL : (number + 1) * ROWS_A_CELL].tobytes())
