@@ -3,7 +3,7 @@
 Names stand for ids: ``drawing("d1")`` has the same drawing_id in every test. ``at`` is seconds after `BEGAN`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid5
@@ -25,6 +25,7 @@ from contracts.events import (
     Features,
     GuessMade,
     GuessMissed,
+    LessonTakenBack,
     LessonTaught,
     ModelPromoted,
     ModelPublished,
@@ -34,10 +35,13 @@ from contracts.events import (
     variant_of,
 )
 from contracts.ports import Cells, Origin
+from streams.additive import BASIS
 from streams.fold import Fold
 
 BEGAN: Final = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 READER: Final = "raster-1/00000000"
+SERIES: Final = f"sums-1 {READER}"
+"""The series of the lessons."""
 
 
 def named(name: str) -> UUID:
@@ -153,18 +157,26 @@ def example(
     )
 
 
-def lesson(name: str = "l1", label: int = 1, *, seed: int = 0, reader: str = READER, **fields: Any) -> LessonTaught:
-    """Return a lesson for river."""
+def lesson(
+    name: str = "l1", label: int = 1, *, number: int = 1, seed: int = 0, reader: str = READER, **fields: Any
+) -> LessonTaught:
+    """Return a lesson for river; ``number`` is its place in `SERIES` and its partition."""
     read = features(seed)
-    given: dict[str, Any] = {"model": "river", "player_id": "ada", "embedding": read.embedding, "shown": []}
+    given: dict[str, Any] = {"model": "river", "player_id": "ada", "embedding": read.embedding, "series": SERIES}
     return LessonTaught(
         lesson_id=named(name),
         drawing_id=named(f"drawing of {name}"),
         correction_id=named(f"correction of {name}"),
         label=label,
         reader=reader,
+        number=number,
         **given | fields,
     )
+
+
+def taken_back(taught: LessonTaught, number: int) -> LessonTakenBack:
+    """Return the event that takes a lesson back, with a number of its own."""
+    return LessonTakenBack.model_validate(dict(taught) | {"type": "LessonTakenBack", "number": number})
 
 
 def published(version: str, at: float = 0, *, model: str = "xgboost", **fields: Any) -> ModelPublished:
@@ -188,15 +200,25 @@ def promoted(
     return kind(model=model, version=version, previous=previous, **given)
 
 
-def snapshot(offset: int, *, reader: str = READER, weights: bytes = b"") -> SnapshotTaken:
+def snapshot(
+    offset: int,
+    *,
+    reader: str = READER,
+    basis: str = BASIS.name,
+    offsets: Sequence[int] | None = None,
+    weights: bytes = b"",
+) -> SnapshotTaken:
+    """Return river after the lessons up to an offset, all of partition 0 by default."""
     return SnapshotTaken(
         model="river",
         version=f"mnist1+{offset}",
         title="River",
         offset=offset,
+        offsets=[offset, -1, -1, -1] if offsets is None else list(offsets),
         lessons=offset,
         digest="",
         reader=reader,
+        basis=basis,
         weights=weights,
     )
 

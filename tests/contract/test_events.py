@@ -19,13 +19,14 @@ from contracts.events import (
     WINDOW_S,
     WINDOWS,
     Event,
+    LessonTakenBack,
     LessonTaught,
     ScoresCounted,
     UnknownEvent,
     decode,
     generation,
 )
-from tests.histories import answered, correction, drawing, guess, lesson, seconds, shown
+from tests.histories import answered, correction, drawing, guess, lesson, seconds, shown, taken_back
 from tests.roster import BATCH_MODELS
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -160,7 +161,8 @@ def test_topics_keyed_by_player_have_the_same_partitions_so_that_a_players_event
     keyed = {kind.topic for kind in EVENTS if kind.key == "player_id"}
 
     assert keyed == {
-        "drawings.v1", "guesses.v1", "answers.v1", "previews.v1", "corrections.v1", "examples.v1", "receipts.v1",
+        "drawings.v1", "guesses.v1", "answers.v1", "previews.v1", "corrections.v1", "examples.v1", "lessons.v1",
+        "receipts.v1",
     }  # fmt: skip
     assert {TOPICS[topic].partitions for topic in keyed} == {PLAYER_PARTITIONS}
 
@@ -195,11 +197,31 @@ def test_what_players_fill_is_bounded_by_bytes_and_all_of_it_by_what_was_given()
     assert all(int(configs["retention.bytes"]) > 0 for configs in bounded.values())
 
 
-def test_each_online_model_has_a_partition_of_lessons_to_itself():
-    taught = [lesson(model=model).partition() for model in ONLINE_MODELS]
+def test_lessons_are_of_a_players_partition_so_that_players_share_out_among_workers():
+    taught = lesson(player_id="ada")
 
-    assert taught == list(range(len(ONLINE_MODELS)))
-    assert len(ONLINE_MODELS) <= TOPICS[LessonTaught.topic].partitions
+    for said in (taught, taken_back(taught, 2)):
+        assert (said.partition(), said.record_key()) == (None, b"ada")
+
+
+def test_a_lesson_that_is_taken_back_is_the_lesson_with_its_sign_turned():
+    taught = lesson(number=4)
+
+    back = decode("lessons.v1", taken_back(taught, 9).record_value())
+
+    assert isinstance(back, LessonTakenBack)
+    assert (taught.sign, back.sign, back.number) == (1, -1, 9)
+    assert back.model_dump(exclude={"type", "number"}) == taught.model_dump(exclude={"type", "number"})
+
+
+def test_a_lesson_from_before_models_were_sums_is_of_no_series():
+    old = read(LessonTaught, golden(LessonTaught))
+
+    assert isinstance(old, LessonTaught)
+    assert (old.series, old.number) == ("", 0)
+
+
+def test_no_online_model_is_a_batch_model():
     assert not set(ONLINE_MODELS) & set(BATCH_MODELS)
 
 

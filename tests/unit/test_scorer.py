@@ -1,8 +1,8 @@
-"""The scorer: examples to counts and lessons."""
+"""The scorer: examples to counts."""
 
-from contracts.events import WINDOW_S, WINDOWS, Event, ExampleProbed, LessonProbed, LessonTaught, ScoresCounted
+from contracts.events import WINDOW_S, WINDOWS, Event, ExampleProbed, ScoresCounted
 from streams.scorer import Scorer
-from tests.histories import MemoryCells, example, features, folded, named, shown
+from tests.histories import MemoryCells, example, folded, named, shown
 
 HOUR = WINDOW_S * WINDOWS
 
@@ -12,21 +12,21 @@ def scores(history: list[Event], cells: MemoryCells | None = None) -> dict[str, 
     return {said.score_key: said for said in folded(Scorer(), history, cells) if isinstance(said, ScoresCounted)}
 
 
-def lessons(history: list[Event], cells: MemoryCells | None = None) -> list[LessonTaught]:
-    return [said for said in folded(Scorer(), history, cells) if isinstance(said, LessonTaught)]
-
-
 def total(history: list[Event], model: str = "river", version: str = "mnist1") -> ScoresCounted:
     return scores(history)[f"{model}/0/total/{version}"]
 
 
-def test_a_probe_is_passed_on_to_every_online_model_and_leaves_nothing():
+def test_a_probe_counts_nothing_and_is_not_passed_on():
     cells = MemoryCells()
 
-    [said] = folded(Scorer(), [ExampleProbed(probe_id=named("p"), player_id="probe")], cells)
-
-    assert (type(said), said.probe_id, said.player_id, said.model) == (LessonProbed, named("p"), "probe", "river")
+    assert folded(Scorer(), [ExampleProbed(probe_id=named("p"), player_id="probe")], cells) == []
     assert cells == {}
+
+
+def test_it_says_counts_alone():
+    history = [example("d1"), example("d1", 2, revision=4, correction="c2"), example("d1", None, revision=5, correction="c2")]
+
+    assert {type(said) for said in folded(Scorer(), history, step=1)} == {ScoresCounted}
 
 
 def test_a_wrong_guess_is_counted_where_label_and_guess_cross():
@@ -73,15 +73,6 @@ def test_the_blend_and_each_players_own_model_are_counted_like_all_others():
 
     assert (total(history, "everyone", "blend2").n, total(history, "everyone", "blend2").correct) == (1, 0)
     assert (total(history, "yours", "own1").n, total(history, "yours", "own1").correct) == (1, 1)
-
-
-def test_a_lesson_carries_what_batch_models_showed_and_nothing_else():
-    guesses = [shown(model=model, version="1") for model in ("everyone", "xgboost", "river", "yours")]
-    guesses.append(shown(model="kmeans", version="2", shadow=True))
-
-    [lesson] = lessons([example(guesses=guesses)])
-
-    assert [guess.model for guess in lesson.shown] == ["xgboost"]
 
 
 def test_however_the_examples_were_gathered_into_steps_the_state_is_the_same():
@@ -160,29 +151,3 @@ def test_a_restarted_scorer_says_its_totals_again_and_goes_on_counting():
     assert isinstance(again, ScoresCounted)
     assert again.n == 1
     assert gone_on[again.score_key].n == 2
-
-
-def test_a_correction_teaches_once_however_often_its_example_is_revised():
-    history = [example(revision=3), example(revision=4, guesses=[shown(), shown(model="xgboost")]), example(revision=4)]
-
-    [lesson] = lessons(history)
-
-    assert ("river", 1, named("c1")) == (lesson.model, lesson.label, lesson.correction_id)
-    assert lesson.embedding == features().embedding
-
-
-def test_a_lesson_waits_for_features_and_a_label():
-    assert lessons([example(features=None, guesses=[])]) == []
-    assert lessons([example(label=None)]) == []
-    assert len(lessons([example(features=None, guesses=[], revision=2), example(revision=3)])) == 1
-
-
-def test_another_correction_is_another_lesson():
-    taught = lessons([example(label=1, revision=3, correction="c1"), example(label=2, revision=4, correction="c2")])
-
-    assert [lesson.label for lesson in taught] == [1, 2]
-    assert taught[0].lesson_id != taught[1].lesson_id
-
-
-def test_lessons_have_the_same_id_when_the_history_is_folded_again():
-    assert lessons([example()])[0].lesson_id == lessons([example()])[0].lesson_id
