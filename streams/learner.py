@@ -34,7 +34,7 @@ from contracts.roster import is_batch
 from streams.additive import EIGHTHS, Floats
 from streams.online_base import Base
 from streams.online_model import SHARED, InForce, features_of, of_base
-from streams.taught import NONE, ROW, ROWS_A_CELL, Rows, correction_of, drawing_of, place_of, putting, read, taught_row, write
+from streams.taught import NONE, ROW, ROWS_A_CELL, Rows, drawing_of, place_of, putting, read, taught_by, taught_row, write
 
 _LOADED: Final = 16_384
 """How many drawings of a partition's players are held in memory, those of the latest players: some 5 MB at most."""
@@ -55,8 +55,16 @@ class _Partition:
         """Return what a player has taught."""
         rows = self.players.get(player_id)
         if rows is None:
-            rows = self.players[player_id] = read(self.cells, player_id)
+            rows = read(self.cells, player_id)
+            self.keep(player_id, rows)
         return rows
+
+    def keep(self, player_id: str, rows: Rows) -> None:
+        """Keep what a player has taught in memory; one who alone has more than `_LOADED` rows is read anew each time."""
+        if self.players.getsizeof(rows) <= self.players.maxsize:
+            self.players[player_id] = rows
+        else:
+            self.players.pop(player_id, None)
 
 
 class Learner:
@@ -120,7 +128,8 @@ class Learner:
         news = event.label is not None and not (len(was) and np.array_equal(was["correction"], row["correction"]))
         said: list[Event] = []
         if _lesson(was) == _lesson(row):
-            row["embedding"] = was["embedding"] if len(was) else row["embedding"]
+            for name in ("taught", "embedding") if len(was) else ():
+                row[name] = was[name]
         else:
             if _lesson(was) is not None:
                 said.append(self._lesson(LessonTakenBack, event.player_id, was, here.number + 1, cells.at))
@@ -134,7 +143,7 @@ class Learner:
         if taught:
             cells.put(_NUMBER, str(here.number + taught).encode())
         here.number += taught
-        here.players[event.player_id] = after
+        here.keep(event.player_id, after)
         return said
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
@@ -143,7 +152,7 @@ class Learner:
 
     def _lesson(self, kind: type[LessonTaught], player_id: str, row: Rows, number: int, at: datetime) -> LessonTaught:
         """Make a lesson of a row of shape (1,)."""
-        correction_id = correction_of(row)
+        correction_id = taught_by(row)
         return kind(
             at=at,
             lesson_id=uuid5(NAMESPACE, f"lesson/{correction_id}/{SHARED}"),

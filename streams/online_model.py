@@ -63,7 +63,7 @@ def features_of(base: Base, embedding: bytes, reader: str) -> Floats:
     if len(embedding) != 4 * base.basis.size:
         raise UnreadableFeatures(f"{len(embedding)} bytes are no embedding of {base.basis.size} float32")
     numbers = np.frombuffer(embedding, "<f4")
-    if not np.linalg.norm(numbers) <= LENGTH * 1.01:  # so written, it refuses NaN
+    if not np.linalg.norm(numbers.astype(np.float64)) <= LENGTH * 1.01:  # so written, it refuses NaN
         raise UnreadableFeatures("the embedding is longer than any that the network gives")
     row: Floats = base.basis.rows(numbers[None])[0]
     return row

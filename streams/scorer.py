@@ -6,7 +6,7 @@ revision can replace it. Twice is harmless: a revision at or below the counted o
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 

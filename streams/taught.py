@@ -23,6 +23,7 @@ ROW: Final = np.dtype(
         ("low", "<u8"),
         ("revision", "<i4"),  # of the example that was read last
         ("correction", "u1", 16),  # the correction_id of the label
+        ("taught", "u1", 16),  # the correction_id of the lesson that is in force: the first that gave the drawing this label
         ("label", "i1"),  # the digit; NONE: it was withdrawn
         ("eighths", "i1"),  # the weight of the lesson that is in force; 0: there is none
         ("embedding", "<f4", SIZE),
@@ -40,7 +41,7 @@ def taught_row(example: ExampleLabelled, embedding: NDArray[np.float32]) -> Rows
     row["at"] = (example.drawn_at - _EPOCH) // timedelta(microseconds=1)
     row["high"], row["low"] = divmod(example.drawing_id.int, 1 << 64)
     row["revision"] = example.revision
-    row["correction"] = np.frombuffer(example.correction_id.bytes, np.uint8)
+    row["correction"] = row["taught"] = np.frombuffer(example.correction_id.bytes, np.uint8)
     row["label"] = NONE if example.label is None else example.label
     row["embedding"] = embedding
     return row
@@ -57,9 +58,9 @@ def drawing_of(row: Rows) -> UUID:
     return UUID(int=(int(row["high"][0]) << 64) + int(row["low"][0]))
 
 
-def correction_of(row: Rows) -> UUID:
-    """Return the correction_id of a row of shape (1,)."""
-    return UUID(bytes=row["correction"][0].tobytes())
+def taught_by(row: Rows) -> UUID:
+    """Return the correction_id of the lesson of a row of shape (1,)."""
+    return UUID(bytes=row["taught"][0].tobytes())
 
 
 def putting(rows: Rows, place: int, row: Rows) -> Rows:

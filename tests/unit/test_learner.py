@@ -1,236 +1,396 @@
-"""The learner: lessons to an online model, one after the other."""
+"""The learner: examples to numbered lessons, of which each drawing has one at most in force."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from contracts.events import CorrectionReceipt, Event, LessonProbed, Outcome, ReceiptProbed, SnapshotTaken
+from contracts.events import (
+    CorrectionReceipt,
+    Event,
+    ExampleLabelled,
+    ExampleProbed,
+    Features,
+    LessonProbed,
+    LessonTakenBack,
+    LessonTaught,
+    ModelChange,
+    Outcome,
+)
 from contracts.ports import Origin
-from contracts.roster import BUILT_IN
-from streams.learner import REHEARSAL_WEIGHT, Base, Learner, Softmax, UnreadableFeatures
+from streams import learner as learner_module
+from streams.learner import Learner
 from streams.online_base import load_base
-from tests.histories import READER, MemoryCells, drawing, folded, lesson, named, shown
+from streams.online_model import InForce, OnlineModel, UnreadableFeatures
+from tests.histories import READER, MemoryCells, drawing, example, features, folded, lesson, named, shown
 
-SIZE = 64
-LESSONS = [lesson(f"l{n}", n % 10, seed=n) for n in range(12)]
-
-
-def small_base(seed: int = 0) -> Base:
-    """A base of noise: what a model knows is not at issue here."""
-    rng = np.random.default_rng(seed)
-    rehearsal = np.append(rng.normal(size=(7, SIZE)), np.ones((7, 1)), axis=1)
-    weights = rng.normal(size=(10, SIZE + 1)) / 10
-    return Base("mnist1", READER, weights, rehearsal, np.arange(7, dtype=np.uint8))
+BASE = replace(load_base(), reader=READER)
+"""What is learned with: the features of these tests are noise that no network has read."""
 
 
-BASE = small_base()
+def taught(said: Sequence[Event]) -> list[LessonTaught]:
+    """The lessons that are taught and those that are taken back, as they come."""
+    return [event for event in said if isinstance(event, LessonTaught)]
 
 
-def snapshot(said: list[Event]) -> SnapshotTaken:
-    """The newest."""
-    return [event for event in said if isinstance(event, SnapshotTaken)][-1]
+def told(said: Sequence[Event]) -> list[tuple[int, UUID, int]]:
+    """Of each lesson: whether it is added or taken out, the drawing, and the label."""
+    return [(event.sign, event.drawing_id, event.label) for event in taught(said)]
 
 
-def receipts(said: list[Event]) -> list[CorrectionReceipt]:
+def receipts(said: Sequence[Event]) -> list[CorrectionReceipt]:
     return [event for event in said if isinstance(event, CorrectionReceipt)]
 
 
-def features_of(event: Event) -> dict[int, float]:
-    """A lesson's features, as river takes them."""
-    return dict(enumerate(np.frombuffer(event.embedding, "<f4").astype(float).tolist()))
+def learned(said: Sequence[Event], series: str | None = None, partition: int = 0) -> OnlineModel:
+    """The online model after these lessons."""
+    model = OnlineModel(BASE, Learner(BASE).series if series is None else series)
+    for offset, event in enumerate(taught(said)):
+        model.apply(event, partition, offset)
+    return model
 
 
-def weights_of(event: SnapshotTaken) -> NDArray[np.float32]:
-    return np.frombuffer(event.weights, "<f4").reshape(10, SIZE + 1)
+def p_of(model: InForce, embedding: bytes, label: int) -> float:
+    row = BASE.basis.rows(np.frombuffer(embedding, "<f4")[None])
+    return float(model.solved.probabilities(row)[0, label])
 
 
-def test_before_its_first_lesson_a_model_is_the_base():
-    [opened] = Learner(BASE).open(MemoryCells(), 0)
-
-    assert (opened.model, opened.version, opened.lessons, opened.offset) == ("river", "mnist1+0", 0, -1)
-    assert opened.title == BUILT_IN["river"].title
-    assert np.array_equal(weights_of(opened), BASE.weights.astype("<f4"))
+# --- one lesson a drawing
 
 
-def test_a_lesson_makes_its_label_likelier_and_the_receipt_says_by_how_much():
-    said = folded(Learner(BASE), [lesson("l1", 4)])
+def test_a_confirmed_guess_is_a_lesson_and_has_a_receipt():
+    lesson_said, receipt = folded(Learner(BASE), [example(label=7)])
 
-    [receipt] = receipts(said)
+    assert isinstance(lesson_said, LessonTaught)
+    assert (lesson_said.type, lesson_said.model, lesson_said.label, lesson_said.weight) == ("LessonTaught", "river", 7, 1.0)
+    assert (lesson_said.drawing_id, lesson_said.correction_id, lesson_said.player_id) == (named("d1"), named("c1"), "ada")
+    assert (lesson_said.embedding, lesson_said.reader) == (features().embedding, READER)
+    assert (lesson_said.series, lesson_said.number) == (Learner(BASE).series, 1)
+    assert isinstance(receipt, CorrectionReceipt)
+    assert (receipt.correction_id, receipt.drawing_id, receipt.player_id) == (named("c1"), named("d1"), "ada")
+    assert receipt.outcome is Outcome.LEARNED
+
+
+def test_a_corrected_guess_makes_the_label_likelier_and_the_receipt_says_by_how_much():
+    [receipt] = receipts(folded(Learner(BASE), [example(label=4)]))
+
     change = receipt.models["river"]
-    assert (Outcome.LEARNED, named("correction of l1")) == (receipt.outcome, receipt.correction_id)
-    assert (change.version_before, change.version_after) == ("mnist1+0", "mnist1+1")
+    assert (change.version_before, change.version_after) == (f"{BASE.generation}+0", f"{BASE.generation}+1")
     assert change.p_after > change.p_before
-    assert snapshot(said).version == "mnist1+1"
 
 
-def test_the_receipt_is_the_difference_between_two_snapshots():
+def test_a_changed_label_takes_the_lesson_back_before_it_teaches_the_new_one():
+    first, second = example(label=1, revision=3, correction="c1"), example(label=2, revision=4, correction="c2")
+
+    said = folded(Learner(BASE), [first, second])
+
+    assert told(said) == [(1, named("d1"), 1), (-1, named("d1"), 1), (1, named("d1"), 2)]
+    there, back, again = taught(said)
+    assert isinstance(back, LessonTakenBack)
+    assert back.model_dump(exclude={"type", "number"}) == there.model_dump(exclude={"type", "number"})
+    assert again.lesson_id != there.lesson_id
+    assert [receipt.correction_id for receipt in receipts(said)] == [named("c1"), named("c2")]
+    assert learned(said).known.digest(BASE) == learned(folded(Learner(BASE), [second])).known.digest(BASE)
+
+
+def test_a_withdrawn_label_takes_the_lesson_back_and_has_no_receipt_of_the_learner():
+    history = [example(label=1, revision=3), example(label=None, revision=4)]
+
+    said = folded(Learner(BASE), history)
+
+    assert told(said) == [(1, named("d1"), 1), (-1, named("d1"), 1)]
+    assert [receipt.correction_id for receipt in receipts(said)] == [named("c1")]
+    assert learned(said).sums().digest() == BASE.digest
+
+
+def test_a_label_that_is_given_again_after_it_was_withdrawn_is_taught_again():
+    history = [example(revision=3), example(label=None, revision=4), example(label=6, revision=5, correction="c2")]
+
+    said = folded(Learner(BASE), history)
+
+    assert told(said)[-1] == (1, named("d1"), 6)
+    assert learned(said).known.lessons == 1
+    assert [receipt.correction_id for receipt in receipts(said)] == [named("c1"), named("c2")]
+
+
+def test_a_withdrawal_that_comes_before_anything_was_taught_teaches_nothing_and_an_earlier_label_neither():
+    assert folded(Learner(BASE), [example(label=None, revision=4), example(label=1, revision=3)]) == []
+
+
+@pytest.mark.parametrize("revision", [3, 2], ids=["sent twice", "an earlier revision"])
+def test_a_revision_at_or_below_the_one_that_is_known_changes_nothing(revision):
     cells, learner = MemoryCells(), Learner(BASE)
-    [before] = learner.open(cells, 0)
-    row = np.append(np.frombuffer(LESSONS[3].embedding, "<f4"), 1)
-
-    said = folded(learner, [LESSONS[3]], cells)
-
-    change = receipts(said)[0].models["river"]
-    for taken, p in ((before, change.p_before), (snapshot(said), change.p_after)):
-        logits = weights_of(taken) @ row
-        assert p == pytest.approx(np.exp(logits[3]) / np.exp(logits).sum(), rel=1e-4)
-
-
-def test_batch_models_stand_in_the_receipt_unchanged():
-    guesses = [shown(7, model="xgboost", version="base1"), shown(7), shown(1, model="xgboost", version="2", shadow=True)]
-    guesses += [shown(7, model="everyone", version="blend2+25"), shown(7, model="yours", version="own1+2")]
-
-    [receipt] = receipts(folded(Learner(BASE), [lesson("l1", 7, shown=guesses)]))
-
-    assert set(receipt.models) == {"river", "xgboost"}
-    change = receipt.models["xgboost"]
-    assert (change.version_before, change.version_after, change.p_before, change.p_after) == ("base1", "base1", 0.91, 0.91)
-
-
-def test_a_lesson_without_weight_teaches_nothing():
-    said = folded(Learner(BASE), [lesson("l1", 4, weight=0.0)])
-
-    [receipt] = receipts(said)
-    assert receipt.outcome is Outcome.QUARANTINED
-    assert receipt.models["river"].p_before == receipt.models["river"].p_after
-    assert (snapshot(said).version, snapshot(said).offset) == ("mnist1+0", 0)
-    assert np.array_equal(weights_of(snapshot(said)), BASE.weights.astype("<f4"))
-
-
-def test_a_lesson_of_less_weight_teaches_less():
-    gained = {}
-    for weight in (0.5, 1.0):
-        [receipt] = receipts(folded(Learner(BASE), [lesson("l1", 4, weight=weight)]))
-        gained[receipt.outcome] = receipt.models["river"].p_after - receipt.models["river"].p_before
-
-    assert 0 < gained[Outcome.WEIGHTED] < gained[Outcome.LEARNED]
-
-
-def test_a_lesson_that_comes_twice_is_learned_once():
-    once, twice = folded(Learner(BASE), LESSONS), folded(Learner(BASE), [*LESSONS, *LESSONS])
-
-    assert snapshot(once).digest == snapshot(twice).digest
-    assert len(receipts(once)) == len(receipts(twice)) == len(LESSONS)
-    assert snapshot(twice).offset == 2 * len(LESSONS) - 1
-
-
-def test_a_probe_is_answered_and_leaves_no_trace():
-    cells, learner = MemoryCells(), Learner(BASE)
-    folded(learner, LESSONS[:2], cells)
+    folded(learner, [example(label=1, revision=3)], cells)
     kept = cells.copy()
 
-    [said] = folded(learner, [LessonProbed(probe_id=named("p"), player_id="probe", model="river")], cells, first=2)
-
-    assert (type(said), said.probe_id, said.player_id, said.stage) == (ReceiptProbed, named("p"), "probe", "learner")
+    assert folded(learner, [example(label=5, revision=revision, correction="c9")], cells, first=1) == []
     assert cells == kept
+
+
+def test_a_correction_teaches_once_however_often_its_example_is_revised():
+    late = [shown(), shown(model="xgboost")]
+    history = [example(revision=3), example(revision=4, guesses=late), example(revision=4, guesses=late), example(revision=9)]
+
+    said = folded(Learner(BASE), history)
+
+    assert [event.type for event in said] == ["LessonTaught", "CorrectionReceipt"]
+
+
+def test_an_example_teaches_once_its_features_are_there():
+    waiting = example(label=1, revision=1, features=None, guesses=[])
+    changed = example(label=2, revision=2, correction="c2", features=None, guesses=[])
+
+    assert folded(Learner(BASE), [waiting, changed]) == []
+    said = folded(Learner(BASE), [waiting, changed, example(label=2, revision=3, correction="c2")])
+
+    assert told(said) == [(1, named("d1"), 2)]
+    assert [receipt.correction_id for receipt in receipts(said)] == [named("c2")]
+
+
+def test_an_example_teaches_without_a_guess_and_the_receipt_names_river_alone():
+    said = folded(Learner(BASE), [example(label=1, guesses=[])])
+
+    assert told(said) == [(1, named("d1"), 1)]
+    assert set(receipts(said)[0].models) == {"river"}
+
+
+def test_a_drawing_that_is_labelled_days_later_is_taught_as_any_other():
+    late, at_once = example("d1", label=3, at=-9 * 86_400), example("d1", label=3)
+
+    assert taught(folded(Learner(BASE), [example("d2", label=3), late]))[1].model_dump(exclude={"number"}) == taught(
+        folded(Learner(BASE), [at_once])
+    )[0].model_dump(exclude={"number"})
+
+
+def test_the_same_label_of_another_correction_has_a_receipt_and_is_no_other_lesson():
+    history = [example(label=1, revision=3, correction="c1"), example(label=1, revision=4, correction="c2")]
+
+    said = folded(Learner(BASE), history)
+
+    assert told(said) == [(1, named("d1"), 1)]
+    first, second = receipts(said)
+    assert (first.correction_id, second.correction_id) == (named("c1"), named("c2"))
+    change = second.models["river"]
+    assert (change.version_before, change.p_before) == (change.version_after, pytest.approx(change.p_after, abs=1e-12))
+
+
+def test_a_lesson_is_taken_back_with_the_features_and_the_ids_that_it_was_taught_with():
+    history = [
+        example(label=1, revision=3, correction="c1", features=features(1)),
+        example(label=1, revision=4, correction="c2", features=features(2)),
+        example(label=5, revision=5, correction="c3", features=features(3)),
+        example(label=None, revision=6, correction="c3", features=features(4)),
+    ]
+
+    there, back, again, gone = taught(folded(Learner(BASE), history))
+
+    for given_one, taken_one in ((there, back), (again, gone)):
+        assert taken_one.model_dump(exclude={"type", "number"}) == given_one.model_dump(exclude={"type", "number"})
+    assert (there.embedding, again.embedding) == (features(1).embedding, features(3).embedding)
+
+
+def test_a_lesson_has_the_same_id_whenever_it_is_made_and_another_for_another_correction():
+    ids = [taught(folded(Learner(BASE), [example(correction=name)]))[0].lesson_id for name in ("c1", "c1", "c2")]
+
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_what_is_no_example_teaches_nothing():
+    cells = MemoryCells()
+
+    assert folded(Learner(BASE), [drawing(), lesson()], cells) == []
+    assert cells == {}
+
+
+def test_a_probe_is_passed_on_to_every_online_model_and_leaves_no_trace():
+    cells = MemoryCells()
+
+    [said] = folded(Learner(BASE), [ExampleProbed(probe_id=named("p"), player_id="probe")], cells)
+
+    assert (type(said), said.probe_id, said.player_id, said.model) == (LessonProbed, named("p"), "probe", "river")
+    assert cells == {}
+
+
+# --- numbers
+
+
+def test_lessons_are_numbered_by_partition_without_gaps():
+    learner, cells = Learner(BASE), [MemoryCells(), MemoryCells()]
+    history = [example(f"d{n % 3}", n % 10, revision=n + 3, correction=f"c{n}", player_id=f"p{n % 3}") for n in range(9)]
+    said: list[list[Event]] = [[], []]
+    for partition in (0, 1):
+        list(learner.open(cells[partition], partition))
+    for offset, heard in enumerate(history):
+        for partition in (0, 1):
+            said[partition] += learner.apply(cells[partition], heard, Origin(partition, offset, 0))
+
+    for of_one in said:
+        assert [event.number for event in taught(of_one)] == list(range(1, len(taught(of_one)) + 1))
+        assert len(taught(of_one)) == 15
+
+
+def test_the_partitions_of_a_learner_are_those_that_it_has_taken_up():
+    learner = Learner(BASE)
+    for partition in (0, 2):
+        list(learner.open(MemoryCells(), partition))
+    learner.close(0)
+
+    assert learner.partitions == {2}
+
+
+# --- what cannot be learned
 
 
 @pytest.mark.parametrize(
     "spoilt",
     [
-        lesson("l9", reader="raster-2/00000000"),
-        lesson("l9", embedding=b"\0" * 12),
-        lesson("l9", embedding=np.full(SIZE, np.nan, "<f4").tobytes()),
-        lesson("l9", embedding=np.full(SIZE, 1e30, "<f4").tobytes()),
+        features(9, reader="raster-2/00000000"),
+        Features(raster=features().raster, embedding=b"\0" * 252, reader=READER),
+        Features(raster=features().raster, embedding=np.full(64, np.nan, "<f4").tobytes(), reader=READER),
+        Features(raster=features().raster, embedding=np.full(64, 0.6, "<f4").tobytes(), reader=READER),
+        Features(raster=features().raster, embedding=np.full(64, np.inf, "<f4").tobytes(), reader=READER),
+        Features(raster=features().raster, embedding=np.full(64, 3e38, "<f4").tobytes(), reader=READER),
     ],
-    ids=["of another reader", "too short", "not numbers", "out of bounds"],
+    ids=["of another reader", "too short", "not numbers", "too long", "infinite", "huge"],
 )
-def test_a_lesson_that_cannot_be_read_is_refused_and_leaves_no_trace(spoilt):
+@pytest.mark.parametrize("name", ["d1", "d9"], ids=["of a drawing that is known", "of a new one"])
+def test_features_that_cannot_be_read_are_refused_without_a_trace_and_the_next_example_is_learned(spoilt, name):
+    good = [example(f"d{n}", n, correction=f"c{n}", features=features(n)) for n in range(3)]
+    after = example("d4", 4, correction="c4", features=features(4))
     cells, learner = MemoryCells(), Learner(BASE)
-    before = folded(learner, LESSONS[:2], cells)
+    before = folded(learner, good, cells)
     kept = cells.copy()
 
     with pytest.raises(UnreadableFeatures):
-        list(learner.apply(cells, spoilt, Origin(0, 2, 0)))
+        list(learner.apply(cells, example(name, 5, revision=4, correction="c9", features=spoilt), Origin(0, 3, 0)))
 
     assert cells == kept
-    assert list(learner.settle(cells, 0)) == []
-    assert snapshot(list(learner.open(cells, 0))).digest == snapshot(before).digest
+    gone_on = [*before, *learner.apply(cells, after, Origin(0, 4, 0))]
+    clean = MemoryCells()
+    assert gone_on == folded(Learner(BASE), [*good, after], clean)
+    assert cells == clean
 
 
-def test_a_partition_that_is_no_models_has_nothing_to_say():
-    learner, cells = Learner(BASE), MemoryCells()
-
-    assert [*learner.open(cells, 3), *learner.settle(cells, 3)] == []
+# --- receipts
 
 
-def test_what_is_no_lesson_is_not_learned():
-    assert receipts(folded(Learner(BASE), [drawing()])) == []
+labels = st.one_of(st.none(), st.integers(0, 9))
 
 
-def test_the_order_of_lessons_is_part_of_the_state():
-    there, back = folded(Learner(BASE), LESSONS), folded(Learner(BASE), LESSONS[::-1])
-
-    assert snapshot(there).digest != snapshot(back).digest
-
-
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
-    order=st.lists(st.integers(0, len(LESSONS) - 1), min_size=1, max_size=30),
-    breaks=st.sets(st.integers(0, 30)),
-    restarts=st.sets(st.integers(0, 30)),
+    history=st.lists(st.tuples(st.integers(0, 2), labels, st.integers(0, 5)), max_size=8),
+    last=st.integers(0, 2),
+    label=st.integers(0, 9),
 )
-def test_the_state_is_the_same_however_lessons_are_batched_and_workers_restarted(order, breaks, restarts):
-    history = [LESSONS[n] for n in order]
-    cells, learner, said = MemoryCells(), Learner(BASE), []
+def test_a_receipt_has_what_the_model_answers_without_the_lesson_and_with_it(history, last, label):
+    model = OnlineModel(BASE, Learner(BASE).series)
+    learner, cells, said = Learner(BASE, model.in_force), MemoryCells(), []
     list(learner.open(cells, 0))
-    for offset, taught in enumerate(history):
-        said += learner.apply(cells, taught, Origin(0, offset, 0))
-        if offset in breaks | restarts:
-            said += learner.settle(cells, 0)
-        if offset in restarts:
-            learner = Learner(BASE)
-            said += learner.open(cells, 0)
-    said += learner.settle(cells, 0)
-
-    at_once = folded(Learner(BASE), history)
-
-    assert snapshot(said).model_dump(exclude={"at"}) == snapshot(at_once).model_dump(exclude={"at"})
-    assert [receipt.models for receipt in receipts(said)] == [receipt.models for receipt in receipts(at_once)]
-
-
-def test_a_worker_that_loses_a_batch_learns_it_again_to_the_same_end():
-    cells, learner = MemoryCells(), Learner(BASE)
-    folded(learner, LESSONS[:5], cells)
-    lost = cells.copy()
-    folded(learner, LESSONS[5:], lost, first=5)  # died before it was committed
-
-    again = folded(learner, LESSONS[5:], cells, first=5)
-
-    assert snapshot(again).digest == snapshot(folded(Learner(BASE), LESSONS)).digest
+    asked = [*history, (last, label, 6)]
+    for offset, (name, given_label, number) in enumerate(asked):
+        heard = example(
+            f"d{name}", given_label, revision=3 + offset, correction=f"c{number}", features=features(name), guesses=[]
+        )
+        before = model.in_force()
+        now = learner.apply(cells, heard, Origin(0, offset, 0))
+        for event in taught(now):
+            model.apply(event, 0, len(said))
+            said.append(event)
+        for receipt in receipts(now):
+            change = receipt.models["river"]
+            embedding = features(name).embedding
+            assert (change.version_before, change.version_after) == (before.version, model.in_force().version)
+            assert change.p_before == pytest.approx(p_of(before, embedding, given_label), abs=1e-9)
+            assert change.p_after == pytest.approx(p_of(learned(said).in_force(), embedding, given_label), abs=1e-9)
+    assert receipts(now), "the last correction was new and had a label"
 
 
-def test_the_fold_learns_what_a_plain_river_loop_learns():
-    model, p_before = Softmax(SIZE, initial=BASE.weights), []
-    for n, taught in enumerate(LESSONS):
-        x = features_of(taught)
-        p_before.append(model.predict_proba_one(x)[taught.label])
-        model.learn_one(x, taught.label)
-        rehearsed = dict(enumerate(BASE.rehearsal[n % 7, :-1].tolist()))
-        model.learn_one(rehearsed, int(BASE.labels[n % 7]), w=REHEARSAL_WEIGHT)
+def test_batch_models_stand_in_the_receipt_unchanged_and_shadows_are_left_out():
+    guesses = [shown(7, model="xgboost", version="base1"), shown(7), shown(1, model="kmeans", version="2", shadow=True)]
+    guesses += [shown(7, model="everyone", version="blend2+25"), shown(7, model="yours", version="own1+2")]
 
-    said = folded(Learner(BASE), LESSONS)
+    [receipt] = receipts(folded(Learner(BASE), [example(label=7, guesses=guesses)]))
 
-    assert [receipt.models["river"].p_before for receipt in receipts(said)] == p_before
-    assert np.array_equal(weights_of(snapshot(said)), model.weights.astype("<f4"))
+    assert set(receipt.models) == {"river", "xgboost"}
+    assert receipt.models["xgboost"] == ModelChange(version_before="base1", version_after="base1", p_before=0.91, p_after=0.91)
 
 
-def test_softmax_is_a_river_classifier():
-    model = Softmax(SIZE)
-    x = features_of(LESSONS[0])
-
-    assert model.predict_proba_one(x) == dict.fromkeys(range(10), pytest.approx(0.1))
-    model.learn_one(x, 3)
-    assert model.predict_one(x) == 3
-    assert model.clone().predict_proba_one(x) == dict.fromkeys(range(10), pytest.approx(0.1))
+# --- memory
 
 
-def test_the_base_in_the_repository_fits_its_network_and_its_digests():
-    base = load_base()
+told_once = st.tuples(st.integers(0, 3), labels, st.integers(1, 6), st.sampled_from(["ada", "bob", "cleo"]))
 
-    assert base.weights.shape == (10, SIZE + 1)
-    assert base.rehearsal.shape == (2000, SIZE + 1)
-    assert np.bincount(base.labels, minlength=10).min() > 100
-    assert ((base.rehearsal @ base.weights.T).argmax(axis=1) == base.labels).mean() > 0.99
+
+def heard_of(number: int, told_of: tuple[int, int | None, int, str]) -> ExampleLabelled:
+    """An example; a drawing is of one player, and has features from its second revision on."""
+    name, label, revision, player = told_of
+    read = None if revision == 1 else features(name)
+    return example(
+        f"{player}'s {name}", label, revision=revision, correction=f"c{number}", player_id=player, features=read, guesses=[]
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(history=st.lists(told_once, max_size=20))
+def test_a_restart_after_any_event_changes_nothing(history):
+    heard = [heard_of(number, of_one) for number, of_one in enumerate(history)]
+    restarted, at_once = MemoryCells(), MemoryCells()
+
+    said = [event for number, one in enumerate(heard) for event in folded(Learner(BASE), [one], restarted, first=number)]
+
+    assert said == folded(Learner(BASE), heard, at_once)
+    assert restarted == at_once
+
+
+@settings(max_examples=40, deadline=None)
+@given(history=st.lists(told_once, min_size=1, max_size=20), data=st.data())
+def test_a_step_that_is_lost_and_folded_again_gives_the_same(history, data):
+    heard = [heard_of(number, of_one) for number, of_one in enumerate(history)]
+    first, end = sorted(data.draw(st.tuples(st.integers(0, len(heard)), st.integers(0, len(heard)))))
+    cells, learner, at_once = MemoryCells(), Learner(BASE), MemoryCells()
+    said = folded(learner, heard[:first], cells)
+
+    folded(learner, heard[first:end], cells.copy(), first=first)  # it died before this was committed
+    said += folded(learner, heard[first:], cells, first=first)
+
+    assert said == folded(Learner(BASE), heard, at_once)
+    assert cells == at_once
+
+
+@settings(max_examples=40, deadline=None)
+@given(history=st.lists(told_once, max_size=30))
+def test_players_that_memory_has_no_room_for_are_read_again_from_the_cells(history):
+    heard = [heard_of(number, of_one) for number, of_one in enumerate(history)]
+    roomy, tight = MemoryCells(), MemoryCells()
+    said = folded(Learner(BASE), heard, roomy)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learner_module, "_LOADED", 4)
+
+        assert folded(Learner(BASE), heard, tight) == said
+
+    assert tight == roomy
+
+
+def test_a_player_of_more_drawings_than_memory_holds_goes_on_teaching_and_so_do_others(monkeypatch):
+    heard = [example(f"d{n}", n % 10, correction=f"c{n}", features=features(n), guesses=[]) for n in range(12)]
+    heard += [example("b1", 3, player_id="bob"), example("d1", 5, revision=9, correction="again")]
+    said = folded(Learner(BASE), heard)
+    monkeypatch.setattr(learner_module, "_LOADED", 4)
+
+    assert folded(Learner(BASE), heard) == said
+    assert [event.number for event in taught(said)] == list(range(1, 16))
+
+
+def test_cells_of_a_player_that_lack_rows_are_refused_by_name():
+    cells = MemoryCells()
+    folded(Learner(BASE), [example(f"d{n}", n, correction=f"c{n}") for n in range(9)], cells)
+    cells.drop("taught/ada/1")
+
+    with pytest.raises(LookupError, match="ada has 8 rows instead of 9"):
+        folded(Learner(BASE), [example("d9")], cells, first=9)
