@@ -162,11 +162,16 @@ def lesson(
 ) -> LessonTaught:
     """Return a lesson for river; ``number`` is its place in `SERIES` and its partition."""
     read = features(seed)
-    given: dict[str, Any] = {"model": "river", "player_id": "ada", "embedding": read.embedding, "series": SERIES}
+    given: dict[str, Any] = {
+        "lesson_id": named(name),
+        "model": "river",
+        "drawing_id": named(f"drawing of {name}"),
+        "correction_id": named(f"correction of {name}"),
+        "player_id": "ada",
+        "embedding": read.embedding,
+        "series": SERIES,
+    }
     return LessonTaught(
-        lesson_id=named(name),
-        drawing_id=named(f"drawing of {name}"),
-        correction_id=named(f"correction of {name}"),
         label=label,
         reader=reader,
         number=number,
