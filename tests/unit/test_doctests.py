@@ -18,7 +18,7 @@ TEACHING: Final = sorted(
 
 
 def test_there_are_examples():
-    assert {"contracts.events", "contracts.roster", "streams.learner", "trainers.gate"} <= set(TEACHING)
+    assert {"contracts.events", "contracts.roster", "streams.additive", "trainers.gate"} <= set(TEACHING)
 
 
 @pytest.mark.parametrize("name", TEACHING)
