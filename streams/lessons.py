@@ -46,6 +46,8 @@ class Lessons:
         """
         self._model = OnlineModel(base, series)
         self._now = of_base(base)
+        self._taken = self._model.snapshot(self._now, now())
+        """The snapshot of it."""
         self._tried = 0
         """The number of changes up to which the model was solved."""
         self._publish = publish
@@ -103,6 +105,7 @@ class Lessons:
             self._tried = self._model.known.changes
             try:
                 self._now = await asyncio.to_thread(self._model.in_force)
+                self._taken = self._model.snapshot(self._now, now())
             except NotASum as wrong:
                 _log.error("lessons that make no model: the last one stays", changes=self._tried, error=str(wrong))
         if not self._publishes():
@@ -112,7 +115,7 @@ class Lessons:
             ReceiptProbed(probe_id=probe.probe_id, player_id=probe.player_id, stage="learner", at=now()) for probe in probes
         ]
         if self._published is not self._now:
-            said.append(self._model.snapshot(self._now, now()))
+            said.append(self._taken.model_copy(update={"at": now()}))
             self._published = self._now
         if said:
             await self._publish(map(UnsentRecord.of, said))

@@ -14,7 +14,7 @@ import numpy as np
 
 from contracts.events import ONLINE_MODELS, PLAYER_PARTITIONS, LessonTaught, SnapshotTaken
 from contracts.roster import BUILT_IN
-from streams.additive import EIGHTHS, Floats, Solved, Sums
+from streams.additive import EIGHTHS, Floats, NotASum, Solved, Sums
 from streams.embedding import LENGTH
 from streams.online_base import Base
 
@@ -151,6 +151,8 @@ class OnlineModel:
         Raises:
             NotASum: If lessons were taken out that had not come in.
         """
+        if self.known.lessons < 0:
+            raise NotASum(f"{-self.known.lessons} lessons more were taken out than had come in")
         return InForce(self.known.version(self._base), self.known.changes, Solved(self.sums()))
 
     def snapshot(self, model: InForce, at: datetime) -> SnapshotTaken:

@@ -43,6 +43,7 @@ from contracts.events import (
     ShownGuess,
 )
 from contracts.ports import Cells, Origin
+from streams.additive import Floats
 from streams.bandit import Belief, Means, outcomes, pick
 from streams.blend import BlendWeights, blend_weights
 from streams.player_memory import (
@@ -50,7 +51,6 @@ from streams.player_memory import (
     NONE,
     ROW,
     ROWS_A_CELL,
-    Rows,
     ShownLabels,
     age_of,
     in_order,
@@ -60,6 +60,7 @@ from streams.player_memory import (
     same_drawing,
     write,
 )
+from streams.taught import Rows
 
 SHARED: Final = ONLINE_MODELS[0]
 """The online model that each player's own model builds on."""
@@ -78,8 +79,6 @@ _FLOOR: Final = 1e-6
 _LOADED: Final = 16_384
 """How many drawings of a partition's players are held in memory, those of the latest asked players: some 8 MB at most."""
 _MEANS: Final = "means"
-
-Floats = NDArray[np.float64]
 
 
 class Player:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from contracts.events import ExampleLabelled, ShownGuess
 from contracts.ports import Cells
 from streams.bandit import Belief
+from streams.taught import Rows
 
 SIZE: Final = 64
 """How many numbers an embedding has."""
@@ -41,7 +42,6 @@ ROW: Final = np.dtype(
 """A drawing that the player has corrected, as it is kept. One whose label was withdrawn stays, without influence: otherwise the
 set of the newest drawings would depend on the order of the revisions. The models' labels are kept beside it."""
 
-Rows = NDArray[Any]
 NO_ROWS: Final = np.empty(0, ROW)
 
 

@@ -217,15 +217,28 @@ def test_lessons_of_another_series_are_passed_by_whatever_they_are(series):
 def test_lessons_that_are_taken_out_and_never_came_in_are_no_sum_and_the_next_ones_make_it_one_again(far):
     model = OnlineModel(BASE, SERIES)
     for number in range(1, 4):
+        model.apply(lesson(f"l{number}", 1, seed=number, number=number, weight=0), 0, number)
+    for number in range(4, 7):
         model.apply(taken_back(lesson("l9", seed=far, weight=10), number), 0, number)
 
-    with pytest.raises(NotASum, match="taken out that had not come in"):
+    with pytest.raises(NotASum, match="no weights solve these sums: lessons were taken out that had not come in"):
         model.in_force()
 
-    for number in range(4, 7):
+    for number in range(7, 10):
         model.apply(lesson("l9", seed=far, number=number, weight=10), 0, number)
     assert model.sums().digest() == BASE.digest
     assert model.in_force().solved.weights.tobytes() == of_base(BASE).solved.weights.tobytes()
+
+
+def test_more_lessons_taken_out_than_came_in_are_no_sum_though_weights_would_solve_it():
+    model = OnlineModel(BASE, SERIES)
+    model.apply(lesson("l1", weight=1, number=1), 0, 0)
+    for number in (2, 3):
+        model.apply(taken_back(lesson("l1", weight=0.125), number), 0, number)
+    Solved(model.sums())
+
+    with pytest.raises(NotASum, match="1 lessons more were taken out than had come in"):
+        model.in_force()
 
 
 # --- what it says

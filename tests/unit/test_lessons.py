@@ -1,0 +1,282 @@
+"""The follower of lessons: over the bus in memory, what it publishes, answers and rejects."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contracts.events import Event, LessonProbed, LessonTaught, MessageRejected, ReceiptProbed, SnapshotTaken, decode
+from contracts.ports import Bus, Record
+from producers.memory_bus import MemoryBus, MemoryLog
+from streams.delivery import UnsentRecord
+from streams.lessons import STAGE, Lessons
+from streams.online_base import load_base
+from streams.online_model import OnlineModel, of_base
+from tests.histories import READER, SERIES, lesson, named, taken_back
+
+BASE = replace(load_base(), reader=READER)
+TOPICS = ("lessons.v1", "rejected.v1")
+ADA = lesson("l1", 4, number=1, seed=1, player_id="ada")
+
+
+class Following:
+    """A follower, the bus that it reads, and what it published."""
+
+    def __init__(self) -> None:
+        self.log = MemoryLog()
+        self.bus = MemoryBus(self.log, TOPICS)
+        self.said: list[Event] = []
+        self.publishes = True
+        self.turns = 0
+        """How often it was asked whether it publishes: once for all that came together."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin as a process does, with the base."""
+        self.lessons = Lessons(BASE, SERIES, self._publish, self._publishes)
+
+    def _publishes(self) -> bool:
+        self.turns += 1
+        return self.publishes
+
+    async def _publish(self, records: Iterable[UnsentRecord]) -> None:
+        await asyncio.sleep(0)
+        self.said += [decode(record.topic, record.value) for record in records]
+
+    def tell(self, *events: Event) -> None:
+        for event in events:
+            self.bus.publish(event).result()
+
+    def append(self, event: LessonTaught, partition: int) -> None:
+        """Put a lesson into a partition, whatever its player."""
+        log = self.log.logs.setdefault(("lessons.v1", partition), [])
+        log.append(Record("lessons.v1", partition, len(log), event.record_key(), event.record_value(), 0))
+
+    @property
+    def snapshots(self) -> list[SnapshotTaken]:
+        return [event for event in self.said if isinstance(event, SnapshotTaken)]
+
+    @property
+    def answered(self) -> list[Any]:
+        return [event.probe_id for event in self.said if isinstance(event, ReceiptProbed)]
+
+    @property
+    def rejected(self) -> list[MessageRejected]:
+        tail = self.bus.follow(["rejected.v1"], "start")
+        told = [decode("rejected.v1", record.value) for record in tail.poll(0)]
+        return [event for event in told if isinstance(event, MessageRejected)]
+
+    @property
+    def version(self) -> str:
+        return self.lessons.in_force().version
+
+
+@asynccontextmanager
+async def following(it: Following) -> AsyncIterator[None]:
+    """Follow while the body runs."""
+    connect: Callable[[], Bus] = partial(MemoryBus, it.log, TOPICS)
+    task = asyncio.ensure_future(it.lessons.follow(connect))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(met: Callable[[], bool]) -> None:
+    """Wait for a condition, 20 s at most."""
+    async with asyncio.timeout(20):
+        while not met():
+            await asyncio.sleep(0.005)
+
+
+def of(changes: int) -> str:
+    return f"{BASE.generation}+{changes}"
+
+
+def probe(name: str) -> LessonProbed:
+    return LessonProbed(probe_id=named(name), player_id=f"probe {name}", model="river")
+
+
+def after(*taught: LessonTaught) -> OnlineModel:
+    """The model after lessons of one partition."""
+    model = OnlineModel(BASE, SERIES)
+    for offset, one in enumerate(taught):
+        model.apply(one, 0, offset)
+    return model
+
+
+async def test_the_base_is_published_at_first_and_then_the_model_after_each_lot_of_lessons():
+    it = Following()
+    async with following(it):
+        await until(lambda: len(it.snapshots) == 1)
+        it.tell(ADA)
+        await until(lambda: len(it.snapshots) == 2)
+        it.tell(taken_back(ADA, 2))
+        await until(lambda: len(it.snapshots) == 3)
+
+    first, second, third = it.snapshots
+    assert [taken.version for taken in it.snapshots] == [of(0), of(1), of(2)]
+    assert [taken.lessons for taken in it.snapshots] == [0, 1, 0]
+    assert first.weights == third.weights == of_base(BASE).solved.weights.astype("<f4").tobytes()
+    assert second.weights == after(ADA).in_force().solved.weights.astype("<f4").tobytes()
+    assert (second.digest, third.digest) == (after(ADA).known.digest(BASE), first.digest)
+    assert it.lessons.in_force().changes == 2
+
+
+async def test_what_was_on_the_log_at_the_start_is_in_the_first_snapshot():
+    it = Following()
+    it.tell(ADA, *(lesson(f"b{n}", n, number=n, seed=n, player_id="ada") for n in range(2, 6)))
+    async with following(it):
+        await until(lambda: bool(it.snapshots))
+        it.tell(probe("after"))
+        await until(lambda: it.answered == [named("after")])
+
+    [taken] = it.snapshots
+    assert (taken.version, taken.lessons, taken.offset) == (of(5), 5, 4)
+    assert sorted(taken.offsets) == [-1, -1, -1, 4]
+
+
+async def test_lessons_of_all_partitions_are_added_up():
+    it = Following()
+    several = [lesson(f"p{partition}", partition, number=1, seed=partition) for partition in range(4)]
+    for partition, one in enumerate(several):
+        it.append(one, partition)
+    async with following(it):
+        await until(lambda: bool(it.snapshots))
+
+    in_one = after(*(one.model_copy(update={"number": place}) for place, one in enumerate(several, 1)))
+    [taken] = it.snapshots
+    assert (taken.offsets, taken.lessons, taken.digest) == ([0, 0, 0, 0], 4, in_one.known.digest(BASE))
+    assert taken.weights == in_one.in_force().solved.weights.astype("<f4").tobytes()
+
+
+async def test_one_that_may_not_publish_says_nothing_and_keeps_up_and_says_where_it_is_once_it_may():
+    it = Following()
+    it.publishes = False
+    async with following(it):
+        it.tell(ADA, probe("unheard"))
+        await until(lambda: it.version == of(1))
+        assert it.said == []
+        it.publishes = True
+        await until(lambda: len(it.snapshots) == 1)
+        it.tell(probe("heard"))
+        await until(lambda: bool(it.answered))
+
+        it.publishes = False
+        it.tell(taken_back(ADA, 2))
+        await until(lambda: it.version == of(2))
+        assert len(it.snapshots) == 1
+        it.publishes = True
+        await until(lambda: len(it.snapshots) == 2)
+
+    assert it.answered == [named("heard")]
+    assert [taken.version for taken in it.snapshots] == [of(1), of(2)]
+
+
+async def test_one_that_may_publish_again_says_where_it_is_though_nothing_has_changed():
+    it = Following()
+    polls = count()
+    it.lessons = Lessons(BASE, SERIES, it._publish, lambda: next(polls) != 1)
+    async with following(it):
+        await until(lambda: len(it.snapshots) == 2)
+
+    assert [taken.version for taken in it.snapshots] == [of(0), of(0)]
+
+
+async def test_a_new_probe_is_answered_and_one_that_was_on_the_log_at_the_start_is_not():
+    it = Following()
+    it.tell(probe("old"))
+    async with following(it):
+        await until(lambda: bool(it.snapshots))
+        assert it.answered == []
+        it.tell(probe("new"))
+        await until(lambda: bool(it.answered))
+
+    assert it.answered == [named("new")]
+    [told] = [event for event in it.said if isinstance(event, ReceiptProbed)]
+    assert (told.player_id, told.stage) == ("probe new", "learner")
+    assert len(it.snapshots) == 1, "a probe changes no model"
+
+
+async def test_a_record_that_cannot_be_learned_is_rejected_once_and_the_next_lesson_is_learned():
+    it = Following()
+    gap = lesson("gap", number=5, player_id="ada")
+    async with following(it):
+        await until(lambda: bool(it.snapshots))
+        it.tell(ADA, gap, lesson("other", number=2, player_id="ada", reader="raster-9/0"))
+        with it.log.changed:
+            [[_, log]] = [kept for kept in it.log.logs.items() if kept[0][0] == "lessons.v1" and kept[1]]
+            log.append(Record("lessons.v1", log[0].partition, len(log), b"ada", b"{", 0))
+            log.append(Record("lessons.v1", log[0].partition, len(log), b"ada", None, 0))
+        it.tell(lesson("l2", 2, number=2, seed=2, player_id="ada"))
+        await until(lambda: it.version == of(2))
+        await until(lambda: it.snapshots[-1].version == of(2))
+    first = it.rejected
+
+    assert [(event.stage, event.source, event.source_offset) for event in first] == [
+        (STAGE, "lessons.v1", offset) for offset in (1, 2, 3, 4)
+    ]
+    assert "lesson 5 of partition" in first[0].error
+    assert it.snapshots[-1].lessons == 2
+    it.begin()  # another process reads the log again, and tells the same
+    async with following(it):
+        await until(lambda: it.version == of(2) and len(it.rejected) == 8)
+    assert [event.rejection_id for event in it.rejected] == 2 * [event.rejection_id for event in first]
+
+
+async def test_when_lessons_make_no_model_the_last_one_stays_and_later_ones_are_learned():
+    heavy = lesson("heavy", 3, number=1, seed=9, weight=10, player_id="ada")
+    it = Following()
+    async with following(it):
+        await until(lambda: len(it.snapshots) == 1)
+        it.tell(ADA)
+        await until(lambda: len(it.snapshots) == 2)
+        it.tell(*(taken_back(heavy, number) for number in range(2, 6)))
+        it.tell(probe("still there"))
+        await until(lambda: bool(it.answered))
+        assert (it.version, len(it.snapshots)) == (of(1), 2)
+        it.tell(*(heavy.model_copy(update={"number": number}) for number in range(6, 10)))
+        await until(lambda: it.version == of(9))
+        await until(lambda: len(it.snapshots) == 3)
+
+    np.testing.assert_array_equal(it.lessons.in_force().solved.weights, after(ADA).in_force().solved.weights)
+    assert it.snapshots[-1].lessons == 1
+
+
+async def test_while_lessons_make_no_model_whoever_begins_to_publish_says_of_the_last_one_what_is_true_of_it():
+    heavy = lesson("heavy", 3, number=1, seed=9, weight=10, player_id="ada")
+    it = Following()
+    async with following(it):
+        it.tell(ADA)
+        await until(lambda: it.version == of(1) and bool(it.snapshots))
+        told = it.snapshots[-1]
+        it.publishes = False
+        it.tell(*(taken_back(heavy, number) for number in range(2, 6)))
+        it.tell(lesson("gap", number=99, player_id="ada"))  # once it is rejected, those before have come
+        await until(lambda: bool(it.rejected))
+        turn = it.turns
+        await until(lambda: it.turns > turn + 1)
+        it.publishes = True
+        await until(lambda: it.snapshots[-1] is not told)
+
+    assert it.snapshots[-1].model_dump(exclude={"at"}) == told.model_dump(exclude={"at"})
+
+
+@pytest.mark.parametrize("series", ["", "sums-0 of another learner"])
+async def test_lessons_of_another_series_are_passed_by(series):
+    it = Following()
+    async with following(it):
+        await until(lambda: len(it.snapshots) == 1)
+        it.tell(lesson("old", number=1, series=series, player_id="ada"), ADA)
+        await until(lambda: len(it.snapshots) == 2)
+
+    assert it.version == of(1)
+    assert it.rejected == []
+    assert it.snapshots[-1].lessons == 1
