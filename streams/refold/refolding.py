@@ -29,6 +29,7 @@ from contracts.events import (
 )
 from contracts.ports import Origin, Record
 from contracts.records import AHEAD
+from streams.additive import NotASum
 from streams.fold import Fold
 from streams.joiner import Joiner
 from streams.learner import Learner
@@ -235,7 +236,11 @@ class Refolding:
                 told = "there is no snapshot" if newest is None else f"the newest snapshot is {newest.version}"
                 yield f"learner: the log has lessons up to {known.version(self._base)}, and {told}, not of all of them"
             return
-        wanted = self._online.in_force().solved.weights.astype("<f4")
+        try:
+            wanted = self._online.in_force().solved.weights.astype("<f4")
+        except NotASum as wrong:
+            yield f"learner: the lessons on the log make no model: {wrong}"
+            return
         given = np.frombuffer(newest.weights, "<f4") if len(newest.weights) == wanted.nbytes else np.full(wanted.size, np.nan)
         if not np.allclose(given, wanted.ravel(), atol=1e-5):
             yield f"learner: the weights of the snapshot {newest.version} are not those of its lessons"
