@@ -146,7 +146,7 @@ def test_the_judge_is_sure_of_what_is_clear_and_says_so_in_whole_numbers():
     assert judge.dtype == np.int64
 
 
-@pytest.mark.parametrize("writer", ["12", "15", "20"])
+@pytest.mark.parametrize("writer", ["28", "15", "20"])
 def test_the_judge_of_the_base_knows_the_hands_that_it_has_seen(writer):
     from tests.writers import drawings
 
