@@ -4,6 +4,7 @@ how it is given records to send."""
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from contracts.events import Event
@@ -24,6 +25,20 @@ class Delivery:
 
     record: Record
     ack: Callable[[], object]
+
+
+def shared(delivery: Delivery, takers: int) -> list[Delivery]:
+    """Return a delivery for each of several takers; the record is acknowledged once all of them have acknowledged it."""
+    if takers == 1:
+        return [delivery]
+    waiting = set(range(takers))
+
+    def acknowledge(taker: int) -> None:
+        waiting.discard(taker)
+        if not waiting:
+            delivery.ack()
+
+    return [Delivery(delivery.record, partial(acknowledge, taker)) for taker in range(takers)]
 
 
 class UnsentRecord(NamedTuple):

@@ -80,6 +80,9 @@ class Worker:
         if len(counts) != 1:
             raise ValueError(f"{fold.name} reads topics of different numbers of partitions: {', '.join(fold.sources)}")
         self._apart(fold.sources, self._handing)
+        for other in (runner.fold for runner in self._folds):
+            if other.sources != fold.sources and set(other.sources) & set(fold.sources):
+                raise ValueError(f"{fold.name} and {other.name} read some of the same topics: let them read all or none")
         folder = self._settings.home / "state" / fold.name
         runner = FoldRunner(fold, folder, self._transport.send, self._on_the_log, step)
         self._folds.append(runner)

@@ -38,6 +38,16 @@ def test_what_a_taker_reads_no_fold_of_the_same_process_may(tmp_path: Path):
         shared.hand(["examples.v1"], Nobody())
 
 
+def test_folds_that_read_some_of_the_same_topics_are_refused(tmp_path: Path):
+    worker = Worker(Settings(home=tmp_path), "test")
+    worker.fold(Quiet("drawings.v1", "answers.v1"))
+    worker.fold(Quiet("examples.v1"))
+    worker.fold(Quiet("examples.v1"))
+
+    with pytest.raises(ValueError, match="some of the same topics"):
+        worker.fold(Quiet("answers.v1"))
+
+
 def test_processes_of_a_role_have_names_of_their_own_and_a_dead_ones_is_given_again(tmp_path: Path):
     first, second = member_name(tmp_path, "router"), member_name(tmp_path, "router")
     first.lock.close()  # as the death of a process does
