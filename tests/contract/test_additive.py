@@ -1,4 +1,4 @@
-"""The model that is a sum, held to river's own checks of estimators, to plain ridge regression, and to whole numbers in Python."""
+"""The model that is a sum, held to river's own checks of estimators, to plain ridge regression, and to Python's whole numbers."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def test_river_takes_it_for_one_of_its_own(check):
 
 
 def ridge(rows: np.ndarray, labels: np.ndarray, weights: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """The probabilities of ridge regression on one-hot labels, by least squares of the stacked problem: no sums, no Cholesky."""
+    """What ridge regression on one-hot labels answers, by least squares of the stacked problem: no sums, no Cholesky."""
     root = np.sqrt(weights)[:, None]
     stacked = np.vstack([root * rows, np.sqrt(RIDGE) * np.eye(rows.shape[1])])
     wanted = np.vstack([root * np.eye(10)[labels], np.zeros((rows.shape[1], 10))])
@@ -69,13 +69,13 @@ def test_it_has_the_numbers_of_plain_ridge_regression(n, seed):
 
 def test_the_classifier_has_the_numbers_of_plain_ridge_regression():
     rng = np.random.default_rng(4)
-    given_x, labels = rng.normal(size=(60, 16)), rng.integers(0, 10, 60)
+    given_x, labels = rng.integers(-128, 129, (60, 16)) / 64, rng.integers(0, 10, 60)  # values come in steps of 1/64
     weights = rng.integers(1, 17, 60) / EIGHTHS
     labels[:10] = range(10)
     model, basis = small(), Basis(16, 16)
     for x, label, weight in zip(given_x, labels, weights, strict=True):
         model.learn_one(dict(enumerate(x.tolist())), int(label), float(weight))
-    asked = rng.normal(size=(10, 16))
+    asked = rng.integers(-128, 129, (10, 16)) / 64
 
     wanted = ridge(basis.rows(given_x), labels, weights, basis.rows(asked))
     for x, p in zip(asked, wanted, strict=True):
