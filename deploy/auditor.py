@@ -146,6 +146,7 @@ class Auditor:
         self._revisions: Counter[tuple[UUID, int]] = Counter()
         self._lessons: set[tuple[UUID, str]] = set()
         self._lesson_copies: Counter[tuple[str, str, int]] = Counter()
+        self._in_force: Counter[tuple[str, UUID, str]] = Counter()
         self._receipts: dict[UUID, set[tuple[Outcome, str]]] = {}
         self._receipt_copies = 0
         self._totals: dict[str, ScoresCounted] = {}
@@ -177,6 +178,8 @@ class Auditor:
             case LessonTaught() if event.series:
                 self._lessons.add((event.drawing_id, event.model))
                 self._lesson_copies[event.series, event.player_id, event.number] += 1
+                if self._lesson_copies[event.series, event.player_id, event.number] == 1:
+                    self._in_force[event.series, event.drawing_id, event.model] += event.sign
             case CorrectionReceipt():
                 told = self._receipts.setdefault(event.correction_id, set())
                 self._receipt_copies += (event.outcome, event.stage) in told
@@ -290,6 +293,10 @@ class Auditor:
             ),
         }
         doubled = {
+            "lessons": count(
+                "drawing with more lessons in force than one",
+                (f"{drawing} of {model}" for (_, drawing, model), n in self._in_force.items() if n > 1),
+            ),
             "receipts": count(
                 "correction with two outcomes",
                 (c for c in self._receipts for stage in ("learner", "personal") if len(self._outcomes(c, stage)) > 1),

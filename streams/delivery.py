@@ -4,6 +4,7 @@ how it is given records to send."""
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from contracts.events import Event
@@ -24,6 +25,33 @@ class Delivery:
 
     record: Record
     ack: Callable[[], object]
+
+
+class Fork:
+    """A queue that puts each delivery into several: the record is acknowledged once each of their takers has done so."""
+
+    def __init__(self) -> None:
+        """Begin without a queue."""
+        self._queues: list[asyncio.Queue[Delivery | None]] = []
+
+    def add(self, queue: "asyncio.Queue[Delivery | None]") -> None:
+        """Put what comes into one more queue."""
+        self._queues.append(queue)
+
+    async def put(self, delivery: Delivery) -> None:
+        """Put a delivery into each queue, and wait while one is full."""
+        if len(self._queues) == 1:
+            await self._queues[0].put(delivery)
+            return
+        waiting = set(range(len(self._queues)))
+
+        def acknowledge(taker: int) -> None:
+            waiting.discard(taker)
+            if not waiting:
+                delivery.ack()
+
+        for taker, queue in enumerate(self._queues):
+            await queue.put(Delivery(delivery.record, partial(acknowledge, taker)))
 
 
 class UnsentRecord(NamedTuple):

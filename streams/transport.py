@@ -35,7 +35,7 @@ from contracts.ports import Partition, Record
 from contracts.settings import Settings
 from producers.connection import KafkaAddress, Tokens
 from producers.pace import Pace
-from streams.delivery import STEP, Delivery
+from streams.delivery import STEP, Delivery, Fork
 from streams.progress import OffsetTracker
 
 _log = structlog.get_logger()
@@ -88,7 +88,7 @@ class Transport:
         driven.positions, driven.pace, driven.cluster = positions, pace, partial(_cluster, kafka)
         self._app.transport = self._app.producer_transport = driven
 
-    def forward(self, sources: Sequence[str], queue: "asyncio.Queue[Any]") -> None:
+    def forward(self, sources: Sequence[str], queue: "asyncio.Queue[Any] | Fork") -> None:
         """Put what comes on topics into a queue, in the order of each partition, as `Delivery`."""
         topic = self._app.topic(
             *sources, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", internal=False, acks=False

@@ -74,13 +74,11 @@ def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:
 
 
 def _by_digit(digits: NDArray[np.int8], agrees: NDArray[np.bool_], least: float, span: float) -> NDArray[np.int64]:
-    """Return, for each digit, the weight of its share of agreement among the evidence; whole where there is none."""
+    """Return for each digit the weight of a share of agreement among the evidence of it; whole where there is none."""
     n = np.bincount(digits, minlength=DIGITS)
     right = np.bincount(digits, agrees, minlength=DIGITS)
-    shares: NDArray[np.int64] = np.array(
-        [_eighths(right[digit] + 1, n[digit] + 2, least, span) if n[digit] else EIGHTHS for digit in range(DIGITS)]
-    )
-    return shares
+    each = [_eighths(right[digit] + 1, n[digit] + 2, least, span) if n[digit] else EIGHTHS for digit in range(DIGITS)]
+    return np.array(each)
 
 
 def _eighths(right: float, n: float, least: float, span: float) -> int:

@@ -11,6 +11,8 @@ from uuid import uuid4
 
 import numpy as np
 
+from streams.additive import BASIS
+from streams.learner import Learner
 from streams.online_base import load_base
 
 GOLDEN: Final = Path(__file__).parent / "contract" / "golden"
@@ -20,8 +22,8 @@ READERS: Final = {
     "answers.v1": {"joiner"},
     "previews.v1": {"api"},
     "corrections.v1": {"joiner"},
-    "examples.v1": {"personal", "scorer", "trainers.archive", "trainers.observations"},
-    "lessons.v1": {"learner"},
+    "examples.v1": {"personal", "scorer", "learner", "trainers.archive", "trainers.observations"},
+    "lessons.v1": {"online"},
     "receipts.v1": {"api"},
     "metrics.v1": {"api"},
     "models.v1": {"router", "api"},
@@ -36,7 +38,7 @@ BEYOND: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "previews.v1": ("PreviewGuessed", {"version": "../../x"}),
     "corrections.v1": ("CorrectionGiven", {"at": "9999-12-31T23:59:59Z"}),
     "examples.v1": ("ExampleLabelled", {"revision": 1 << 40}),
-    "lessons.v1": ("LessonTaught", {"model": "nobody"}),
+    "lessons.v1": ("LessonTaught", {"label": 10}),
     "receipts.v1": ("CorrectionReceipt", {"player_id": "x" * 500_000}),
     "metrics.v1": ("ScoresCounted", {"n": 10**30}),
     "models.v1": ("SnapshotTaken", {"offset": -7}),
@@ -67,9 +69,13 @@ class Hostile(NamedTuple):
 _LATE: Final = "2199-12-31T23:59:59Z"
 _MOST: Final = (1 << 53) - 1
 _HUGE: Final = base64.urlsafe_b64encode(np.full(64, 1e38, "<f4").tobytes()).decode()
-_HUGE_WEIGHTS: Final = base64.urlsafe_b64encode(np.full((10, 65), 1e38, "<f4").tobytes()).decode()
+_HUGE_WEIGHTS: Final = base64.urlsafe_b64encode(np.full((10, BASIS.width), 1e38, "<f4").tobytes()).decode()
 _OTHER_SHAPE: Final = base64.urlsafe_b64encode(np.ones((10, 9), "<f4").tobytes()).decode()
 _READER: Final = load_base().reader
+_READ: Final = {"reader": _READER, "basis": BASIS.name}
+_LENGTH_ONE: Final = base64.urlsafe_b64encode(np.eye(1, 64, dtype="<f4").tobytes()).decode()
+_IN_SERIES: Final = {"reader": _READER, "series": Learner(load_base()).series, "lesson_id": str(uuid4())}
+_WEIGHTS: Final = base64.urlsafe_b64encode(np.ones((10, BASIS.width), "<f4").tobytes()).decode()
 _FEATURES: Final = {"raster": base64.urlsafe_b64encode(bytes(784)).decode(), "embedding": _HUGE, "reader": _READER}
 _BOTH: Final = frozenset({"router", "api"})
 _API: Final = frozenset({"api"})
@@ -109,13 +115,31 @@ HOSTILE: Final[dict[str, Hostile]] = {
         "examples.v1",
         "ExampleLabelled",
         {"drawing_id": str(uuid4()), "revision": 65, "drawn_at": _LATE, "at": _LATE, "features": _FEATURES, "guesses": []},
+        frozenset({"learner"}),
     ),
     "a lesson of extremes": Hostile(
         "lessons.v1",
         "LessonTaught",
-        {"lesson_id": str(uuid4()), "embedding": _HUGE, "reader": _READER, "weight": 10},
-        frozenset({"learner"}),
+        _IN_SERIES | {"number": _MOST, "embedding": _HUGE, "weight": 10},
+        frozenset({"online"}),
     ),
+    "a lesson far ahead": Hostile(
+        "lessons.v1", "LessonTaught", _IN_SERIES | {"number": _MOST, "embedding": _LENGTH_ONE}, frozenset({"online"})
+    ),
+    "a lesson taken back that nobody taught": Hostile(
+        "lessons.v1",
+        "LessonTakenBack",
+        _IN_SERIES | {"number": _MOST, "embedding": _LENGTH_ONE},
+        frozenset({"online"}),
+    ),
+    "a lesson for nobody": Hostile(
+        "lessons.v1",
+        "LessonTaught",
+        _IN_SERIES | {"number": _MOST, "embedding": _LENGTH_ONE, "model": "nobody"},
+        frozenset({"online"}),
+    ),
+    "a lesson that was given long ago": Hostile("lessons.v1", "LessonTaught", _IN_SERIES | {"number": 0}),
+    "a lesson from before models were sums": Hostile("lessons.v1", "LessonTaught", {"lesson_id": str(uuid4())}),
     "a receipt of somebody else's": Hostile(
         "receipts.v1", "CorrectionReceipt", {"player_id": "eve", "outcome": "refused", "why": "x" * 10_000}
     ),
@@ -125,12 +149,16 @@ HOSTILE: Final[dict[str, Hostile]] = {
     "a snapshot beyond all lessons": Hostile(
         "models.v1",
         "SnapshotTaken",
-        {"offset": _MOST, "lessons": _MOST, "version": "mnist1+9", "reader": _READER, "weights": _HUGE_WEIGHTS, "at": _LATE},
+        _READ | {"offset": _MOST, "lessons": _MOST, "version": "mnist2+9", "weights": _HUGE_WEIGHTS, "at": _LATE},
     ),
+    "a snapshot of another basis": Hostile(
+        "models.v1", "SnapshotTaken", {"reader": _READER, "basis": "relu-64-256-1", "weights": _WEIGHTS, "at": _LATE}
+    ),
+    "a snapshot from before models were sums": Hostile("models.v1", "SnapshotTaken", {"reader": _READER}),
     "a snapshot of another shape": Hostile(
-        "models.v1", "SnapshotTaken", {"offset": _MOST, "reader": _READER, "weights": _OTHER_SHAPE}, frozenset({"router"})
+        "models.v1", "SnapshotTaken", _READ | {"offset": _MOST, "weights": _OTHER_SHAPE}, frozenset({"router"})
     ),
-    "a snapshot of nobody": Hostile("models.v1", "SnapshotTaken", {"model": "nobody", "reader": _READER}, _BOTH),
+    "a snapshot of nobody": Hostile("models.v1", "SnapshotTaken", _READ | {"model": "nobody"}, _BOTH),
     "a promotion to no endpoint": Hostile("models.v1", "ModelPromoted", {"endpoint": "", "at": _LATE}, _BOTH),
     "a policy of nobody": Hostile("models.v1", "PolicySet", {"lead": "nobody", "parts": {"nobody": "shown"}, "at": _LATE}),
     "a rebuild that nobody asked for": Hostile(

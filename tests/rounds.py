@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from contracts.events import DrawingAnswered, Event, GuessMade, GuessMissed, PolicySet
+from streams.additive import BASIS
 from streams.blend import BlendWeights
 from streams.lineup import Answerer, AnswererState, Lineup
 from streams.pending import CallDetails, Deadlines, Moment, PendingDrawing, rows
@@ -26,7 +27,7 @@ def table(
 ) -> Table:
     """Return a routing table in which these batch models have a version, and some have a candidate beside it."""
     batch = {model: Route("1", f"gamenight-{model}") for model in models}
-    weights = Online("mnist1+0", histories.READER, -1, np.zeros((10, 3), np.float32))
+    weights = Online("mnist1+0", histories.READER, -1, np.zeros((10, BASIS.width), np.float32))
     made = Table(batch=batch, online={"river": weights, **online}, candidates=dict(candidates or {}))
     return made if policy is None else made.apply(policy)
 

@@ -11,6 +11,7 @@ from contracts.events import ExampleLabelled, Features
 from producers.handwriting import handwriting
 from streams.embedding import EmbeddingNetwork
 from streams.online_base import load_base
+from streams.online_model import of_base
 from tests.histories import example, shown
 
 
@@ -53,7 +54,5 @@ def drawings(writer: str) -> Drawings:
     base, network, written = load_base(), _network(), handwriting()[writer]
     rasters = [rasterize([[list(point) for point in stroke] for stroke in one.strokes]) for one in written]
     embeddings = network.embed(np.stack(rasters).reshape(len(rasters), -1))
-    logits = embeddings @ base.weights[:, :-1].T + base.weights[:, -1]
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     labels = np.array([one.label for one in written])
-    return Drawings(network.reader, embeddings, raised / raised.sum(axis=1, keepdims=True), labels)
+    return Drawings(network.reader, embeddings, of_base(base).solved.probabilities(base.basis.rows(embeddings)), labels)

@@ -1,6 +1,7 @@
 """Finds what differs between the log and a fresh fold of it, or between a ledger and a fresh one, in words. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from hashlib import sha256
 from uuid import UUID
 
 from contracts.events import CorrectionReceipt, ExampleLabelled, LessonTaught, ModelChange, ScoresCounted, SnapshotTaken
@@ -91,7 +92,11 @@ def states(stage: str, one: Mapping[str, bytes], other: Mapping[str, bytes]) -> 
 
 
 def _taught(lesson: LessonTaught) -> str:
-    return f"{lesson.type} {lesson.lesson_id} on drawing {lesson.drawing_id}: {lesson.label}, weight {lesson.weight}"
+    read = sha256(lesson.reader.encode() + lesson.embedding).hexdigest()[:8]
+    return (
+        f"{lesson.type} {lesson.lesson_id} for {lesson.model} on drawing {lesson.drawing_id}: {lesson.label},"
+        f" weight {lesson.weight}, features {read}"
+    )
 
 
 def _receipts(stage: str, real: Published, fresh: Published, drawings: Set[UUID] | None) -> Differences:

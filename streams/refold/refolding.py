@@ -29,6 +29,7 @@ from contracts.events import (
 )
 from contracts.ports import Origin, Record
 from contracts.records import AHEAD
+from streams.additive import NotASum
 from streams.fold import Fold
 from streams.joiner import Joiner
 from streams.learner import Learner
@@ -72,8 +73,9 @@ class Refolding:
         self._online = OnlineModel(base, self._series)
         self._sets: dict[int, list[tuple[int, LessonSet]]] = defaultdict(lambda: [(-1, LessonSet())])
         """By partition, the set of lessons after each of its offsets."""
-        self._snapshots: dict[tuple[int, ...], SnapshotTaken] = {}
-        """The snapshots by their offsets."""
+        self._snapshots: dict[tuple[Any, ...], SnapshotTaken] = {}
+        """The snapshots that differ, without their weights."""
+        self._newest: SnapshotTaken | None = None
         self._said = {stage: Published() for stage in self._makers}
         self._fresh: dict[str, dict[int, FreshFold]] = {
             stage: {partition: FreshFold(make, partition, self._said[stage], self._watch) for partition in range(partitions)}
@@ -129,7 +131,9 @@ class Refolding:
                 self._add(record, event)
                 self._log.apply(event)
             case SnapshotTaken() if event.offsets and generation(event.version) == self._base.generation:
-                self._snapshots[tuple(event.offsets)] = event
+                self._newest = event
+                told = (event.model, event.version, event.lessons, event.digest, *event.offsets)
+                self._snapshots[told] = event.model_copy(update={"weights": b""})
             case None:
                 pass
             case _:
@@ -220,17 +224,25 @@ class Refolding:
         return found
 
     def _of_snapshots(self) -> Iterator[str]:
-        for offsets, snapshot in self._snapshots.items():
+        for snapshot in self._snapshots.values():
             sets = {}
-            for partition, offset in enumerate(offsets):
+            for partition, offset in enumerate(snapshot.offsets):
                 several = self._sets[partition]
                 sets[partition] = several[bisect_right(several, offset, key=lambda one: one[0]) - 1][1]
             yield from summed(snapshot, self._base, sets)
-        newest = next(reversed(self._snapshots.values()), None)
-        if newest is None or newest.digest != self._online.known.digest(self._base):
+        newest, known = self._newest, self._online.known
+        if newest is None or newest.digest != known.digest(self._base):
+            if known.changes:
+                told = "there is no snapshot" if newest is None else f"the newest snapshot is {newest.version}"
+                yield f"learner: the log has lessons up to {known.version(self._base)}, and {told}, not of all of them"
             return
-        weights = np.frombuffer(newest.weights, "<f4")
-        if not np.allclose(weights, self._online.in_force().solved.weights.ravel(), atol=1e-5):
+        try:
+            wanted = self._online.in_force().solved.weights.astype("<f4")
+        except NotASum as wrong:
+            yield f"learner: the lessons on the log make no model: {wrong}"
+            return
+        given = np.frombuffer(newest.weights, "<f4") if len(newest.weights) == wanted.nbytes else np.full(wanted.size, np.nan)
+        if not np.allclose(given, wanted.ravel(), atol=1e-5):
             yield f"learner: the weights of the snapshot {newest.version} are not those of its lessons"
 
     def behind(self, ledgers: Mapping[NamedPartition, Kept], ends: Mapping[NamedPartition, int]) -> Iterator[str]:

@@ -1,23 +1,25 @@
 """Measures what the folds of way 2 cost a drawing, without a bus: ``python -m tests.bench.folds``.
 
 Drawings, the guesses of every model on each together, and a correction of each, go through joiner, scorer, learner and personal
-on real ledgers, in steps of as many records as gather under load. Prints CPU time of each fold, in microseconds a drawing, and
-the drawings a second that one process could take.
+on real ledgers, in steps of as many records as gather under load; the lessons go to the online model, which is solved after
+each step. Prints CPU time of each, in microseconds a drawing, and the drawings a second that one process could take.
 """
 
 import gc
 import json
 import random
 import tempfile
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from contracts.events import Event, ExampleLabelled, LessonTaught
+from contracts.events import Event, ExampleLabelled, LessonTaught, now
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.online_base import load_base
+from streams.online_model import OnlineModel
 from streams.personal_model import PersonalModels
 from streams.scorer import Scorer
 from tests.bench.learning import Stage
@@ -57,18 +59,26 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         folds = (Joiner(), Scorer(), Learner(base), PersonalModels(base.reader))
         joiner, scorer, learner, personal = stages = [Stage(fold, Path(folder) / f"{fold.name}.sqlite") for fold in folds]
-        published = 0
+        online, online_s, published, taught = OnlineModel(base, folds[2].series), 0.0, 0, 0
         with typer.progressbar(range(0, len(events), step), label="steps") as steps:
             for first in steps:
                 examples = [e for e in joiner.tell(events[first : first + step]) if isinstance(e, ExampleLabelled)]
                 published += len(examples)
-                taught = [event for event in scorer.tell(list(examples)) if isinstance(event, LessonTaught)]
-                learner.tell(list(taught))
+                scorer.tell(list(examples))
+                lessons = [event for event in learner.tell(list(examples)) if isinstance(event, LessonTaught)]
                 personal.tell(list(examples))
+                began = time.process_time()
+                for lesson in lessons:
+                    taught += 1
+                    online.apply(lesson, 0, taught)
+                snapshot = online.snapshot(online.in_force(), now())
+                online_s += time.process_time() - began
+    cpu_s = {stage.fold.name: stage.cpu_s for stage in stages} | {"online model": online_s}
     told = {
-        "us_a_drawing": {stage.fold.name: round(1e6 * stage.cpu_s / drawings) for stage in stages},
-        "drawings_a_second_of_the_learning_process": round(drawings / sum(s.cpu_s for s in (joiner, scorer, learner))),
+        "us_a_drawing": {name: round(1e6 * seconds / drawings) for name, seconds in cpu_s.items()},
+        "drawings_a_second_of_the_learning_process": round(drawings / (sum(cpu_s.values()) - personal.cpu_s)),
         "examples_a_drawing": published / drawings,
+        "version": snapshot.version,
     }
     print(json.dumps(told, indent=2))
 

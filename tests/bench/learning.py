@@ -1,8 +1,8 @@
 """Measures the learning path alone, without a bus: ``python -m tests.bench.learning``.
 
-People's handwriting goes through joiner, scorer and learner on real ledgers, in random order, with a few labels wrong. Each
-drawing is guessed from the newest snapshot first, as the router does. Prints accuracy, how much of MNIST is still known, and
-CPU time.
+People's handwriting goes through joiner, scorer and learner on real ledgers, in random order, with a few labels wrong, and the
+lessons to the online model. Each drawing is guessed from the newest snapshot first, as the router does. Prints accuracy, how
+much of MNIST is still known, and CPU time.
 """
 
 import json
@@ -10,7 +10,7 @@ import random
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +39,9 @@ from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.ledger import Ledger
 from streams.make_base import idx
-from streams.online_base import load_base
+from streams.online_base import Base, load_base
+from streams.online_model import InForce, OnlineModel, of_base
+from streams.routing import online
 from streams.scorer import Scorer
 from tests.histories import named
 
@@ -64,6 +66,29 @@ class Stage:
         return [decode(record.topic, record.value) for record in outgoing]
 
 
+class Following:
+    """The online model, as `streams.lessons` follows its lessons, and the CPU time that it has taken."""
+
+    def __init__(self, base: Base, series: str) -> None:
+        """Begin with the base."""
+        self._model, self._now, self._read, self.cpu_s = OnlineModel(base, series), of_base(base), 0, 0.0
+
+    def in_force(self) -> InForce:
+        """Return the model as it answers now."""
+        return self._now
+
+    def take(self, lessons: Sequence[LessonTaught]) -> SnapshotTaken:
+        """Add the lessons of a step; return the snapshot that is then published."""
+        began = time.process_time()
+        for lesson in lessons:
+            self._model.apply(lesson, 0, self._read)
+            self._read += 1
+        self._now = self._model.in_force()
+        snapshot = self._model.snapshot(self._now, now())
+        self.cpu_s += time.process_time() - began
+        return snapshot
+
+
 def guessed(probabilities: NDArray[np.float64], model: str, version: str) -> AnswerGuess:
     """Return a model's guess, as the router would make it."""
     return AnswerGuess(
@@ -75,11 +100,6 @@ def guessed(probabilities: NDArray[np.float64], model: str, version: str) -> Ans
     )
 
 
-def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    raised = np.exp(logits - logits.max())
-    return np.asarray(raised / raised.sum())
-
-
 def played(
     drawings: int, batch: int, error_rate: float, seed: int, folder: Path, tick: Callable[[], None]
 ) -> tuple[list[bool], SnapshotTaken, dict[str, float], EmbeddingNetwork]:
@@ -87,14 +107,16 @@ def played(
     rng = random.Random(seed)
     written = [one for person in handwriting(PEN_DATA).values() for one in person]
     rng.shuffle(written)
-    network, learner = EmbeddingNetwork(), Learner(load_base())
-    joiner, scorer, lessons = (Stage(fold, folder / f"{fold.name}.sqlite") for fold in (Joiner(), Scorer(), learner))
-    [snapshot] = [event for event in learner.open(lessons.ledger, 0) if isinstance(event, SnapshotTaken)]
+    network, base = EmbeddingNetwork(), load_base()
+    model = Following(base, Learner(base).series)
+    folds = (Joiner(), Scorer(), Learner(base, model.in_force))
+    joiner, scorer, learner = stages = [Stage(fold, folder / f"{fold.name}.sqlite") for fold in folds]
+    snapshot = model.take([])
     right: list[bool] = []
     waiting = deque(written[:drawings])
     while waiting:
         told: list[Event] = []
-        weights = np.frombuffer(snapshot.weights, "<f4").astype(np.float64).reshape(10, -1)
+        river = online(snapshot)
         for one in [waiting.popleft() for _ in range(min(batch, len(waiting)))]:
             name = f"bench {len(right)}"
             strokes = [[list(point) for point in stroke] for stroke in one.strokes]
@@ -103,7 +125,7 @@ def played(
             )
             raster = rasterize(drawing.strokes)
             [embedding] = network.embed(raster.reshape(1, -1))
-            answer = softmax(weights @ np.append(embedding, 1.0))
+            [answer] = river.answer(embedding[None])
             right.append(int(answer.argmax()) == one.label)
             read = Features(raster=raster.tobytes(), embedding=embedding.tobytes(), reader=network.reader)
             label = rng.randrange(10) if rng.random() < error_rate else one.label
@@ -121,9 +143,9 @@ def played(
             ]
             tick()
         examples = joiner.tell(told)
-        taught = [event for event in scorer.tell(examples) if isinstance(event, LessonTaught)]
-        snapshot = [event for event in lessons.tell(list(taught)) if isinstance(event, SnapshotTaken)][-1]
-    return right, snapshot, {stage.fold.name: stage.cpu_s for stage in (joiner, scorer, lessons)}, network
+        scorer.tell(examples)
+        snapshot = model.take([event for event in learner.tell(examples) if isinstance(event, LessonTaught)])
+    return right, snapshot, {stage.fold.name: stage.cpu_s for stage in stages} | {"online model": model.cpu_s}, network
 
 
 def main(
@@ -136,8 +158,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder, typer.progressbar(length=drawings, label="drawings") as bar:
         right, snapshot, cpu_s, network = played(drawings, batch, error_rate, seed, Path(folder), lambda: bar.update(1))
     mnist = network.embed(idx(Path("data/mnist/t10k-images-idx3-ubyte.gz")).reshape(-1, 784))
-    weights = np.frombuffer(snapshot.weights, "<f4").reshape(10, -1)
-    kept = (mnist @ weights[:, :-1].T + weights[:, -1]).argmax(axis=1) == idx(Path("data/mnist/t10k-labels-idx1-ubyte.gz"))
+    kept = online(snapshot).answer(mnist).argmax(axis=1) == idx(Path("data/mnist/t10k-labels-idx1-ubyte.gz"))
     tenth = max(1, len(right) // 10)
     told = {
         "accuracy": {"first_tenth": np.mean(right[:tenth]), "last_tenth": np.mean(right[-tenth:]), "all": np.mean(right)},

@@ -1,4 +1,4 @@
-"""The model that is a sum, held to river's own checks of estimators, to plain ridge regression, and to Python's whole numbers."""
+"""The model that is a sum, held to river's checks of estimators, to plain ridge regression, and to Python's whole numbers."""
 
 from typing import Any
 

@@ -1,7 +1,10 @@
 """Events that are well-formed and mean harm: each is refused where it is read, or rejected by every fold that reads it."""
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +22,28 @@ from contracts.events import (
     ExampleLabelled,
     LessonTaught,
     MessageRejected,
+    ScoresCounted,
     SnapshotTaken,
     decode,
 )
 from contracts.ports import Record
 from contracts.records import read
+from producers.memory_bus import MemoryBus, MemoryLog
+from streams.delivery import UnsentRecord
 from streams.fold import Fold, advance, begin
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.ledger import Ledger
+from streams.lessons import Lessons
 from streams.models import Models
-from streams.online_base import load_base
+from streams.online_base import Base, load_base
+from streams.online_model import OnlineModel, of_base
 from streams.personal_model import PersonalModels
 from streams.routing import Online, Table
 from streams.scorer import Scorer
 from tests.bad_values import HOSTILE
 from tests.contract.test_events import GOLDEN
-from tests.histories import MemoryCells, answer, correction, drawing, example, features, lesson, named, seconds
+from tests.histories import SERIES, answer, correction, drawing, example, features, lesson, named, seconds
 from tests.roster import ROSTER
 from trainers.model_log import ModelLog
 
@@ -122,9 +130,9 @@ def _honest(number: int, reader: str) -> dict[str, tuple[list[Event], type[Event
     told = example(name, correction=given, features=read_so)
     return {
         "joiner": ([drawing(name), answer(name), correction(name, correction=given)], ExampleLabelled),
-        "scorer": ([told], LessonTaught),
+        "scorer": ([told], ScoresCounted),
         "personal": ([told], CorrectionReceipt),
-        "learner": ([lesson(f"l{number}", seed=number, reader=reader)], CorrectionReceipt),
+        "learner": ([told], LessonTaught),
     }
 
 
@@ -163,11 +171,8 @@ def test_a_valid_event_that_means_harm_stops_no_fold_and_the_next_is_folded(tmp_
 )
 def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
     base, bad = load_base(), HOSTILE[what]
-    value, river = bad.value("ada", str(named("d1"))), Learner(base)
-    [honest] = river.open(MemoryCells(), 0)
-    assert isinstance(honest, SnapshotTaken)
-    start = Online(f"{base.generation}+0", base.reader, -1, base.weights.astype("f4"))
-    models = Models(Table(online={"river": start}), base.reader)
+    value, honest, start = bad.value("ada", str(named("d1"))), _snapshot(base), _start(base)
+    models = Models(Table(online={"river": start}), base.reader, base.basis.name)
     board, model_log, commands = ModelBoard(ROSTER), ModelLog(ROSTER), CommandStatus()
     event = _read(bad.topic, value)
     assert isinstance(event, Event)
@@ -189,11 +194,85 @@ def test_a_valid_event_that_means_harm_stands_before_no_honest_one(what: str):
     assert np.array_equal(models.table.online["river"].weights, start.weights)
 
 
+@pytest.mark.parametrize("what", ["a snapshot of another basis", "a snapshot from before models were sums"])
+def test_the_version_of_a_snapshot_that_the_router_cannot_read_is_not_taken(what: str):
+    base = load_base()
+    start, value = _start(base), HOSTILE[what].value("ada", str(named("d1")))
+    models = Models(Table(online={"river": start}), base.reader, base.basis.name)
+
+    assert models.apply([Record("models.v1", 0, 0, b"river", value, NOW_MS)]) == []
+    assert models.table.online["river"] is start
+    assert models.table.digest == Table(online={"river": start}).digest
+
+
+def _start(base: Base) -> Online:
+    river = of_base(base)
+    return Online(river.version, base.reader, -1, river.solved.weights.astype("f4"))
+
+
+def _snapshot(base: Base) -> SnapshotTaken:
+    return OnlineModel(base, SERIES).snapshot(of_base(base), seconds(60))
+
+
+LESSONS = [what for what, bad in HOSTILE.items() if bad.topic == "lessons.v1"]
+
+
+@pytest.mark.parametrize("what", LESSONS)
+async def test_a_lesson_that_means_harm_changes_no_model_and_the_next_is_learned(what: str):
+    base, value = load_base(), HOSTILE[what].value("ada", str(named("d1")))
+    honest = [lesson(f"l{n}", number=n, seed=n, reader=base.reader, series=Learner(base).series) for n in (1, 2)]
+    said: list[Event] = []
+
+    async def publish(records: Iterable[UnsentRecord]) -> None:
+        said.extend(decode(record.topic, record.value) for record in records)
+
+    log = MemoryLog()
+    log.logs["lessons.v1", 0] = [
+        Record("lessons.v1", 0, n, b"ada", one, NOW_MS)
+        for n, one in enumerate([honest[0].record_value(), value, honest[1].record_value()])
+    ]
+    follower = Lessons(base, Learner(base).series, publish, lambda: True)
+    task = asyncio.ensure_future(follower.follow(partial(MemoryBus, log, ("lessons.v1", "rejected.v1"))))
+    try:
+        async with asyncio.timeout(20):
+            while not said:
+                await asyncio.sleep(0.01)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    alone = OnlineModel(base, Learner(base).series)
+    for offset, one in enumerate(honest):
+        alone.apply(one, 0, offset)
+    told = [decode("rejected.v1", record.value) for record in log.logs.get(("rejected.v1", 0), [])]
+    assert {one.stage for one in told if isinstance(one, MessageRejected)} == HOSTILE[what].rejected_by
+    assert follower.in_force().version == f"{base.generation}+2"
+    assert np.array_equal(follower.in_force().solved.weights, alone.in_force().solved.weights)
+
+
+def test_why_a_lesson_is_rejected_is_told():
+    base = load_base()
+    follower = Lessons(base, Learner(base).series, _publishes_nothing, lambda: True)
+
+    def why(what: str) -> str:
+        value = HOSTILE[what].value("ada", str(named("d1")))
+        [told] = follower.apply([Record("lessons.v1", 0, 0, b"ada", value, NOW_MS)])[1]
+        return told.error
+
+    assert "UnreadableFeatures" in why("a lesson of extremes")
+    assert "OutOfSequence" in why("a lesson far ahead")
+    assert "OutOfSequence" in why("a lesson taken back that nobody taught")
+    assert "NobodysLesson" in why("a lesson for nobody")
+
+
+async def _publishes_nothing(records: Iterable[UnsentRecord]) -> None:
+    raise AssertionError(f"published {list(records)}")
+
+
 def test_a_snapshot_that_cannot_be_used_hides_no_honest_one_of_its_key():
     base = load_base()
-    [honest] = Learner(base).open(MemoryCells(), 0)
-    start = Online("mnist1+9", base.reader, -1, base.weights.astype("f4"))
-    models = Models(Table(online={"river": start}), base.reader)
+    honest = _snapshot(base)
+    models = Models(Table(online={"river": replace(_start(base), version="mnist1+9")}), base.reader, base.basis.name)
     bad = HOSTILE["a snapshot of another shape"].value("ada", str(named("d1")))
 
     told = models.apply(
@@ -208,10 +287,11 @@ def _folds() -> Iterator[tuple[str, Fold, list[Any]]]:
     base = load_base()
     many = [answer(model=f"m{n}", features=None) for n in range(70)]
     yield "guesses without end", Joiner(), [drawing(), *many, correction()]
-    yield "a lesson for a model that nobody knows", Learner(base), [lesson(model="nobody", reader=base.reader)]
-    yield "a lesson of other features", Learner(base), [lesson(reader="raster-9/0")]
-    infinite = b"\x00\x00\x80\x7f" * 64
-    yield "a lesson of infinite features", Learner(base), [lesson(reader=base.reader, embedding=infinite)]
+    yield "an example of other features", Learner(base), [example(features=features(reader="raster-9/0"))]
+    infinite = features(reader=base.reader).model_copy(update={"embedding": b"\x00\x00\x80\x7f" * 64})
+    yield "an example of infinite features", Learner(base), [example(features=infinite)]
+    nothing = features(reader=base.reader).model_copy(update={"embedding": b"\x00\x00\xc0\x7f" * 3})
+    yield "an example of features that are none", Learner(base), [example(features=nothing)]
 
 
 @pytest.mark.parametrize(("fold", "history"), [case[1:] for case in _folds()], ids=[case[0] for case in _folds()])
@@ -246,7 +326,7 @@ def test_an_example_with_features_of_nobody_hurts_no_fold(tmp_path: Path, fold: 
 
 
 def test_a_snapshot_whose_weights_are_no_matrix_is_told_and_the_models_stay():
-    models = Models(Table(), "raster-1/00000000")
+    models = Models(Table(), "raster-1/00000000", "")
     snapshot = json.loads((GOLDEN / "SnapshotTaken.json").read_text()) | {"weights": "AAAA", "reader": "raster-1/00000000"}
 
     [told] = models.apply([Record("models.v1", 0, 3, b"river", json.dumps(snapshot).encode(), 0)])
@@ -257,7 +337,7 @@ def test_a_snapshot_whose_weights_are_no_matrix_is_told_and_the_models_stay():
 
 def test_a_bad_record_hides_no_good_one_of_its_key():
     good = (GOLDEN / "ModelPromoted.json").read_bytes()
-    models = Models(Table(), "r")
+    models = Models(Table(), "r", "b")
 
     told = models.apply([Record("models.v1", 0, n, b"xgboost", value, 0) for n, value in enumerate([good, b"[1]", None])])
 

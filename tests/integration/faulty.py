@@ -9,16 +9,17 @@ import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from contracts.events import Event, ExampleLabelled
+from contracts.events import Event, ExampleLabelled, LessonTakenBack, LessonTaught
 from contracts.ports import Cells, Origin
 from contracts.settings import Settings
 from producers import logs
 from producers.bus import open_bus
-from streams import fold_runner, personal_model, story
+from streams import fold_runner, learner, personal_model, story
 from streams.app import LEARNING
 from streams.delivery import STEP
 from streams.fold import Fold
@@ -26,7 +27,9 @@ from streams.fold_runner import FoldRunner
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.ledger import Ledger
+from streams.lessons import Lessons
 from streams.online_base import load_base
+from streams.online_model import OnlineModel
 from streams.personal_model import PersonalModels
 from streams.scorer import Scorer
 from streams.worker import Worker
@@ -67,6 +70,19 @@ def _joiner_takes_all(_: Settings) -> None:
     story._is_news = lambda *_: True
 
 
+def _learner_takes_all(_: Settings) -> None:
+    learner.place_of = lambda rows, _: len(rows)
+
+
+def _learner_never_takes_back(_: Settings) -> None:
+    apply = Learner.apply
+
+    def taught(self: Learner, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+        return [said for said in apply(self, cells, event, origin) if not isinstance(said, LessonTakenBack)]
+
+    Learner.apply = taught  # type: ignore[method-assign]
+
+
 def _personal_takes_all(_: Settings) -> None:
     personal_model._place = lambda rows, _: len(rows)
 
@@ -85,17 +101,22 @@ def _acknowledges_first(settings: Settings) -> None:
     fold_runner.take_gathered = acknowledged
 
 
-def _publishes_first(settings: Settings) -> None:
-    bus, real = open_bus(settings), Ledger._write
+def _publishes_first(kind: type[Event]) -> Callable[[Settings], None]:
+    """Publish before the transaction, and stop in the middle of a step that publishes such an event."""
 
-    def published(self: Ledger) -> None:
-        for sent in [bus.publish(event) for event in self._posted]:
-            sent.result(30)
-        if any(isinstance(event, ExampleLabelled) for event in self._posted) and stops_at(settings.home).exists():
-            threading.Event().wait()
-        real(self)
+    def put_in(settings: Settings) -> None:
+        bus, real = open_bus(settings), Ledger._write
 
-    Ledger._write = published  # type: ignore[method-assign]
+        def published(self: Ledger) -> None:
+            for sent in [bus.publish(event) for event in self._posted]:
+                sent.result(30)
+            if any(isinstance(event, kind) for event in self._posted) and stops_at(settings.home).exists():
+                threading.Event().wait()
+            real(self)
+
+        Ledger._write = published  # type: ignore[method-assign]
+
+    return put_in
 
 
 def _forgets_offsets(_: Settings) -> None:
@@ -120,14 +141,28 @@ def _keeps_what_is_sent(_: Settings) -> None:
     Ledger.sent = lambda *_: None  # type: ignore[method-assign]
 
 
-def _never_publishes(_: Settings) -> None:
-    real = FoldRunner._publish
+def _never_publishes(fold: type[Any]) -> Callable[[Settings], None]:
+    def put_in(_: Settings) -> None:
+        real = FoldRunner._publish
 
-    async def published(self: Any) -> None:
-        if self.fold.name != Scorer.name:
-            await real(self)
+        async def published(self: Any) -> None:
+            if self.fold.name != fold.name:
+                await real(self)
 
-    FoldRunner._publish = published  # type: ignore[method-assign]
+        FoldRunner._publish = published  # type: ignore[method-assign]
+
+    return put_in
+
+
+def _follows_lessons_doubled(_: Settings) -> None:
+    apply = OnlineModel.apply
+
+    def twice(self: OnlineModel, lesson: LessonTaught, partition: int, offset: int) -> None:
+        apply(self, lesson, partition, offset)
+        self.numbers[partition] -= 1  # so that the same number may come again
+        apply(self, lesson, partition, offset)
+
+    OnlineModel.apply = twice  # type: ignore[method-assign]
 
 
 FAULTS: Final[Mapping[str, Callable[[Settings], None]]] = MappingProxyType(
@@ -135,13 +170,17 @@ FAULTS: Final[Mapping[str, Callable[[Settings], None]]] = MappingProxyType(
         "none": lambda _: None,
         "no deduplication in the joiner": _joiner_takes_all,
         "no deduplication in the scorer": _forgets(Scorer, "example/"),
-        "no deduplication in the learner": _forgets(Learner, "lesson/"),
+        "no deduplication in the learner": _learner_takes_all,
+        "no lesson taken back": _learner_never_takes_back,
+        "lessons summed twice": _follows_lessons_doubled,
         "no deduplication in personal": _personal_takes_all,
         "acknowledged before the transaction": _acknowledges_first,
-        "published before the transaction": _publishes_first,
+        "published before the transaction": _publishes_first(ExampleLabelled),
+        "lessons published before the transaction": _publishes_first(LessonTaught),
         "offset not kept": _forgets_offsets,
         "outbox not emptied": _keeps_what_is_sent,
-        "outbox not published": _never_publishes,
+        "outbox not published": _never_publishes(Scorer),
+        "lessons not published": _never_publishes(Learner),
     }
 )
 
@@ -152,6 +191,12 @@ if __name__ == "__main__":
     FAULTS[fault](settings)
     base = load_base()
     working = Worker(settings, role, LEARNING())
-    for fold in {"learning": (Joiner(), Scorer(), Learner(base)), "router": (PersonalModels(base.reader),)}[role]:
-        working.fold(fold, step=20)
+    if role == "learning":
+        teaching = Learner(base, lambda: lessons.in_force())
+        lessons = Lessons(base, teaching.series, working.publish, lambda: 0 in teaching.partitions)
+        for fold in (Joiner(), Scorer(), teaching):
+            working.fold(fold, step=20)
+        working.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "rejected.v1"])))
+    else:
+        working.fold(PersonalModels(base.reader), step=20)
     working.run()

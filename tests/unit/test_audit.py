@@ -1,6 +1,7 @@
 """What the audit finds on a log: what is missing, what happened twice, and counts that are wrong."""
 
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from uuid import UUID, uuid4
@@ -19,6 +20,7 @@ from contracts.events import (
     ExampleLabelled,
     GuessMade,
     GuessMissed,
+    LessonTakenBack,
     LessonTaught,
     Outcome,
     PolicySet,
@@ -35,11 +37,24 @@ from streams import joiner, story
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.ledger import Kept
-from streams.online_base import load_base
+from streams.online_base import Base, load_base
+from streams.online_model import OnlineModel
 from streams.personal_model import PersonalModels
 from streams.refold.refolding import Refolding
 from streams.scorer import Scorer
-from tests.histories import MemoryCells, answer, answered, correction, drawing, features, folded, guess, named
+from tests.histories import (
+    MemoryCells,
+    answer,
+    answered,
+    correction,
+    drawing,
+    features,
+    folded,
+    guess,
+    named,
+    taken_back,
+    withdrawal,
+)
 
 TWO = ("xgboost", "river")
 STROKES = [[[1.0, 1.0], [5.0, 5.0]]]
@@ -61,7 +76,7 @@ def history(drawing: UUID, correction: UUID, label: int = 3) -> Iterator[Event]:
     yield ExampleLabelled(
         **said, revision=1, label=label, drawn_at=now(), strokes=STROKES, width=9, height=9, features=None, guesses=shown
     )
-    yield LessonTaught(**said, lesson_id=uuid4(), model="river", label=label, embedding=b"", reader="r", shown=[])
+    yield LessonTaught(**said, lesson_id=uuid4(), model="river", label=label, embedding=b"", reader="r", series="s", number=1)
     for stage in ("learner", "personal"):
         yield CorrectionReceipt(**said, outcome="learned", models={}, stage=stage)
     for one in shown:
@@ -284,11 +299,24 @@ def test_a_correction_that_was_replaced_before_it_became_an_example_is_no_loss()
     assert audited([*begun, replaced], DRAWING, CORRECTION, TWO).clean
 
 
-def test_a_second_lesson_of_a_correction_is_doubled():
+def test_a_second_lesson_of_a_drawing_is_doubled_unless_the_first_was_taken_back():
     events = list(history(DRAWING, CORRECTION))
-    again = next(event for event in history(DRAWING, CORRECTION) if isinstance(event, LessonTaught))
+    [lesson] = [event for event in events if isinstance(event, LessonTaught)]
+    again = [lesson.model_copy(update={"number": number}) for number in (2, 3)]
+    of_another_series = lesson.model_copy(update={"series": "another"})
 
-    assert audited([*events, again], DRAWING, CORRECTION).doubled["lessons"] == 1
+    assert audited([*events, again[0]], DRAWING, CORRECTION).doubled["lessons"] == 1
+    assert audited([*events, lesson, of_another_series], DRAWING, CORRECTION).doubled["lessons"] == 0
+    assert audited([*events, taken_back(lesson, 2), again[1]], DRAWING, CORRECTION).doubled["lessons"] == 0
+    assert audited([*events, taken_back(lesson, 2), *again], DRAWING, CORRECTION).doubled["lessons"] == 0, "2 came already"
+
+
+def test_a_lesson_from_before_models_were_sums_is_none():
+    events = list(history(DRAWING, CORRECTION))
+    [at] = [n for n, event in enumerate(events) if isinstance(event, LessonTaught)]
+    events[at] = events[at].model_copy(update={"series": "", "number": 0})
+
+    assert audited(events, DRAWING, CORRECTION, TWO).lost["lessons"] == 1
 
 
 def test_two_outcomes_of_one_stage_are_doubled_and_a_replaced_correction_is_not():
@@ -312,8 +340,11 @@ def test_a_drawing_that_was_counted_twice_differs_from_the_examples():
     assert any("river mnist1: n is 2, by the examples 1" in fault for fault in report.faults)
 
 
-def whole_history(*names: str) -> list[Event]:
-    """What is on the log of some drawings when real folds have worked; of a player whose partition is the first."""
+def whole_history(*names: str, changed: bool = False) -> list[Event]:
+    """What is on the log of some drawings when real folds have worked; of a player whose partition is the first.
+
+    If it is ``changed``, the player has corrected the first drawing anew, and withdrawn the correction of the last.
+    """
     base, of_eve = load_base(), {"player": "eve"}
     said: list[Event] = []
     for seed, name in enumerate(names):
@@ -322,10 +353,23 @@ def whole_history(*names: str) -> list[Event]:
         guesses.append(guess(name, model="yours", version="own1+0", **of_eve))
         said += [drawing(name, **of_eve), *guesses, answered(guesses, features=read)]
         said.append(correction(name, correction=f"correction of {name}", **of_eve))
-    examples = folded(Joiner(), said)
-    scored = folded(Scorer(), examples)
-    learned = folded(Learner(base), [event for event in scored if isinstance(event, LessonTaught)])
-    return [*said, *examples, *scored, *learned, *folded(PersonalModels(base.reader), examples)]
+    if changed:
+        said.append(correction(names[0], 5, correction="another", at=4, **of_eve))
+        said.append(withdrawal(names[-1], correction=f"correction of {names[-1]}", at=5, **of_eve))
+    examples = folded(Joiner(), said, step=1)
+    learner = Learner(base)
+    learned = folded(learner, examples)
+    lessons = [event for event in learned if isinstance(event, LessonTaught)]
+    summed = snapshots(base, learner.series, lessons)
+    return [*said, *examples, *folded(Scorer(), examples), *learned, *summed, *folded(PersonalModels(base.reader), examples)]
+
+
+def snapshots(base: Base, series: str, lessons: Sequence[LessonTaught]) -> Iterator[SnapshotTaken]:
+    """The model after each of the lessons, which are on the first partition."""
+    model = OnlineModel(base, series)
+    for offset, lesson in enumerate(lessons):
+        model.apply(lesson, 0, offset)
+        yield model.snapshot(model.in_force(), now())
 
 
 def refolded(events: list[Event]) -> list[str]:
@@ -345,15 +389,33 @@ def test_a_log_that_real_folds_have_written_is_what_fresh_folds_come_to_however_
     assert refolded(events + events) == []
 
 
+def test_lessons_that_were_taken_back_are_what_a_fresh_fold_takes_back_too():
+    events = whole_history("d1", "d2", changed=True)
+
+    assert sum(isinstance(event, LessonTakenBack) for event in events) == 2
+    assert refolded(events) == []
+    assert refolded(events + events) == []
+
+
 @pytest.mark.parametrize(
     ("kind", "change", "told"),
     [
         (ExampleLabelled, {"revision": 99}, "joiner: the example of drawing"),
-        (LessonTaught, {"lesson_id": uuid4()}, "scorer: lesson"),
+        (LessonTaught, {"lesson_id": uuid4()}, "learner: lesson 2 of player eve is LessonTaught"),
+        (LessonTaught, {"label": 9}, "learner: lesson 2 of player eve is LessonTaught"),
+        (LessonTaught, {"weight": 0.5}, "learner: lesson 2 of player eve is LessonTaught"),
+        (LessonTaught, {"embedding": features(7).embedding}, "learner: lesson 2 of player eve is LessonTaught"),
+        (LessonTaught, {"player_id": "bob"}, "learner: lesson 2 of player bob is LessonTaught"),
+        (LessonTaught, {"number": 3}, "learner: lesson 3 of player eve is LessonTaught"),
+        (LessonTaught, {"label": 9}, "learner: the snapshot mnist2+2 of river is not of the lessons"),
         (ScoresCounted, {"n": 7}, "scorer: the count"),
-        (SnapshotTaken, {"lessons": 3}, "learner: the snapshot of river at offset 1 has learned 3 lessons, and 2"),
-        (SnapshotTaken, {"weights": bytes(2600)}, "learner: the weights of the snapshot"),
-        (SnapshotTaken, {"digest": "another"}, "learner: the weights of the snapshot"),
+        (SnapshotTaken, {"lessons": 3}, "learner: the snapshot mnist2+2 of river has 3 lessons; the log up to there has 2"),
+        (SnapshotTaken, {"version": "mnist2+3"}, "learner: the snapshot mnist2+3 of river has 2 lessons; the log up to"),
+        (SnapshotTaken, {"offsets": [0, -1, -1, -1]}, "learner: the snapshot mnist2+2 of river has 2 lessons; the log up to"),
+        (SnapshotTaken, {"digest": "another"}, "learner: the snapshot mnist2+2 of river is not of the lessons"),
+        (SnapshotTaken, {"digest": "another"}, "learner: the log has lessons up to mnist2+2, and the newest snapshot is"),
+        (SnapshotTaken, {"weights": bytes(4 * 3210)}, "learner: the weights of the snapshot mnist2+2 are not those"),
+        (SnapshotTaken, {"weights": bytes(2601)}, "learner: the weights of the snapshot mnist2+2 are not those"),
         (CorrectionReceipt, {"outcome": Outcome.QUARANTINED}, "personal: the receipt of correction"),
     ],
 )
@@ -369,7 +431,8 @@ def test_what_a_fold_has_said_and_a_fresh_one_does_not_is_a_fault(kind, change, 
     ("kind", "told"),
     [
         (ExampleLabelled, "joiner: the example of drawing"),
-        (LessonTaught, "scorer: lesson"),
+        (LessonTaught, "learner: lesson 2 of player eve is not there; by a fresh fold of the examples LessonTaught"),
+        (SnapshotTaken, "learner: the log has lessons up to mnist2+2, and the newest snapshot is mnist2+1"),
         (ScoresCounted, "scorer: the count"),
         (CorrectionReceipt, "personal: the receipt of correction"),
     ],
@@ -379,6 +442,62 @@ def test_what_a_fresh_fold_says_and_is_not_on_the_log_is_a_fault(kind, told):
     at = max(n for n, event in enumerate(events) if isinstance(event, kind))
 
     assert [fault for fault in refolded(events[:at] + events[at + 1 :]) if fault.startswith(told)]
+
+
+def test_a_lesson_that_nobody_has_taught_is_a_fault():
+    events = whole_history("d1", "d2")
+    at = max(n for n, event in enumerate(events) if isinstance(event, LessonTaught))
+    invented = events[at].model_copy(update={"number": 3, "lesson_id": uuid4()})
+
+    told = [fault for fault in refolded([*events, invented]) if fault.startswith("learner: lesson 3 of player eve is Less")]
+
+    assert told
+    assert told[0].endswith("by a fresh fold of the examples not there")
+
+
+def test_a_lesson_that_was_not_taken_back_is_a_fault():
+    events = whole_history("d1", "d2", changed=True)
+    kept = [event for event in events if not isinstance(event, LessonTakenBack)]
+
+    assert [
+        fault for fault in refolded(kept) if re.match(r"learner: lesson \d of player eve is not there; .* LessonTakenB", fault)
+    ]
+
+
+def test_a_snapshot_that_was_wrong_is_a_fault_though_the_right_one_follows():
+    events = whole_history("d1", "d2")
+    at = max(n for n, event in enumerate(events) if isinstance(event, SnapshotTaken))
+    wrong = events[at].model_copy(update={"digest": "another"})
+
+    faults = refolded([*events[:at], wrong, *events[at:]])
+
+    assert faults == ["learner: the snapshot mnist2+2 of river is not of the lessons that are on the log up to there"]
+
+
+def test_a_snapshot_of_another_generation_or_from_before_models_were_sums_is_not_compared():
+    events = whole_history("d1", "d2")
+    at = max(n for n, event in enumerate(events) if isinstance(event, SnapshotTaken))
+    others = [events[at].model_copy(update=told) for told in ({"version": "mnist1+9"}, {"offsets": [], "digest": "old"})]
+
+    assert refolded([*events, *others]) == []
+
+
+def test_a_receipt_of_the_learner_is_compared_but_for_what_the_online_model_gave():
+    events = whole_history("d1")
+    [at] = [n for n, e in enumerate(events) if isinstance(e, CorrectionReceipt) and e.stage == "learner"]
+    receipt = events[at]
+    assert isinstance(receipt, CorrectionReceipt)
+
+    def with_receipt(**fields: object) -> list[str]:
+        return refolded([*events[:at], receipt.model_copy(update=fields), *events[at + 1 :]])
+
+    other = {"version_after": "mnist2+80", "p_before": 0.001, "p_after": 0.002}
+    differ = {model: change.model_copy(update=other) for model, change in receipt.models.items()}
+
+    assert receipt.models.keys() == {"river", "xgboost"}
+    assert with_receipt(models=receipt.models | {"river": differ["river"]}) == []
+    for change in ({"outcome": Outcome.QUARANTINED}, {"models": differ}, {"models": {"xgboost": receipt.models["xgboost"]}}):
+        assert [fault for fault in with_receipt(**change) if fault.startswith("learner: the receipt of correction")]
 
 
 def test_an_answer_of_yours_that_the_players_examples_do_not_give_is_a_fault():

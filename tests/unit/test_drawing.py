@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from contracts.drawing import SIDE, EmptyDrawing, OversizedDrawing, check_limits, framed, ink, rasterize, rasterize_all
 from streams.embedding import EmbeddingNetwork
 from streams.online_base import load_base
+from streams.online_model import of_base
 from trainers.dataset import read_mnist
 
 SEVEN = [[[10.0, 10.0], [90.0, 12.0], [40.0, 120.0]], [[30.0, 60.0], [75.0, 58.0]]]
@@ -152,11 +153,12 @@ def mnist() -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def right() -> Callable[[Sequence[np.ndarray], np.ndarray], float]:
     """How many of some rasters the base of river reads right, 0..1."""
-    network, weights = EmbeddingNetwork(), np.asarray(load_base().weights)
+    network, base = EmbeddingNetwork(), load_base()
+    river = of_base(base).solved
 
     def share(rasters: Sequence[np.ndarray], labels: np.ndarray) -> float:
-        rows = network.embed(np.stack(rasters).reshape(-1, SIDE * SIDE))
-        return float(((rows @ weights[:, :-1].T + weights[:, -1]).argmax(axis=1) == labels).mean())
+        rows = base.basis.rows(network.embed(np.stack(rasters).reshape(-1, SIDE * SIDE)))
+        return float((river.probabilities(rows).argmax(axis=1) == labels).mean())
 
     return share
 

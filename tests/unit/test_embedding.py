@@ -9,6 +9,7 @@ import pytest
 from contracts.drawing import READER, rasterize
 from streams.embedding import BASE, LENGTH, EmbeddingNetwork
 from streams.online_base import load_base
+from streams.online_model import of_base
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,6 @@ def test_the_base_was_made_from_this_network_and_is_as_it_was_made(network):
 
 def test_the_base_knows_a_one_from_a_seven(network, rasters):
     base = load_base()
-    rows = np.append(network.embed(rasters[:2]), np.ones((2, 1)), axis=1)
+    rows = base.basis.rows(network.embed(rasters[:2]))
 
-    assert (rows @ base.weights.T).argmax(axis=1).tolist() == [1, 7]
+    assert of_base(base).solved.probabilities(rows).argmax(axis=1).tolist() == [1, 7]

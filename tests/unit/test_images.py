@@ -28,6 +28,7 @@ from deploy.local.sagemaker.unpacking import unpack
 from streams.blend import blended, opinions
 from streams.embedding import EmbeddingNetwork
 from streams.online_base import load_base
+from streams.online_model import of_base
 
 IMAGES = ROOT / "trainers" / "images"
 TOOLS = Path(os.environ.get("GAMENIGHT_TOOLS", ROOT / ".tools"))
@@ -160,8 +161,7 @@ def test_all_base_models_together_are_wrong_about_at_most_one_digit_in_200() -> 
     """`everyone` as it is at first, when all have the same say: four images, and `river` as it was born."""
     images, labels = mnist("t10k", 10_000)
     base, seen = load_base(), EmbeddingNetwork().embed(images)
-    raised = np.exp(seen @ base.weights[:, :-1].T + base.weights[:, -1])
-    river = raised / raised.sum(axis=1, keepdims=True)
+    river = of_base(base).solved.probabilities(base.basis.rows(seen))
     voices = [river, *(said_of_mnist(algorithm).astype(np.float64) for algorithm in sorted(BOUNDS))]
 
     together = blended(np.sum([opinions(voice) for voice in voices], axis=0), np.full(len(images), float(len(voices))))

@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, ScoresCounted, decode, now
 from contracts.ports import Cells, Origin, Record
 from streams.fold import Fold, LogBounds, advance, begin, take_up
-from streams.learner import Learner
 from streams.ledger import Ledger, LedgerTaken, Outgoing
-from streams.online_base import load_base
-from tests.histories import drawing, guess, scores
+from streams.scorer import Scorer
+from tests.histories import drawing, example, guess, scores
 
 
 @pytest.fixture
@@ -86,15 +85,19 @@ def test_what_a_step_writes_is_there_after_it(ledger: Ledger, path: Path):
 
 
 def test_a_step_has_one_time_that_it_began_at_and_what_a_fold_says_in_it_has_that(ledger: Ledger):
+    told, fold = example(), Scorer()
+    begin(ledger, fold, 0)
     before = now()
-    begin(ledger, Learner(load_base()), 0)
+    advance(ledger, fold, 0, [Record(told.topic, 0, 0, told.record_key(), told.record_value(), 0)])
 
-    [outgoing] = ledger.outgoing()
-    assert before <= ledger.at <= now()
-    assert decode(outgoing.topic, outgoing.value).at == ledger.at
-    with ledger.step():
-        later = ledger.at
-    assert later > decode(outgoing.topic, outgoing.value).at
+    said = ledger.outgoing()
+    first = ledger.at
+    assert before <= first <= now()
+    assert {decode(outgoing.topic, outgoing.value).at for outgoing in said} == {first}
+    ledger.sent(said)
+    begin(ledger, fold, 0)
+    assert ledger.at > first
+    assert {decode(outgoing.topic, outgoing.value).at for outgoing in ledger.outgoing()} == {ledger.at}, "as it opens, too"
 
 
 def test_a_step_that_fails_leaves_nothing(ledger: Ledger):

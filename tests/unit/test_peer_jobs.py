@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
@@ -11,32 +13,50 @@ import pytest
 
 from contracts.drawing import rasterize
 from contracts.ports import Record
+from streams.additive import Solved, Sums
 from streams.delivery import Delivery, UnsentRecord
 from streams.embedding import EmbeddingNetwork
-from streams.learner import Softmax
 from streams.online_base import load_base
 from tests.bench import peers
 from tests.bench.peer_jobs import ours
 from tests.bench.peer_jobs.job import Model, counted
+from tests.conftest import ROOT
 from tests.histories import drawing
 
 FOLDER = Path(peers.__file__).parent / "peer_jobs"
 
 
-def test_peers_answer_what_river_answers_before_it_is_taught():
-    event = drawing()
-    embedding, base = EmbeddingNetwork(), load_base()
-    row = np.ones(embedding.size + 1)
-    row[:-1] = embedding.embed(rasterize(event.strokes)[None])[0]
-    softmax = Softmax(embedding.size)
-    softmax.weights = base.weights.astype(np.float64)
-    scores = softmax.weights @ row
+def test_peers_answer_what_river_answers_before_it_is_taught_but_without_its_projections():
+    event, base = drawing(), load_base()
+    whole = base.basis.rows(EmbeddingNetwork().embed(rasterize(event.strokes)[None]))
+    mine = np.r_[: base.basis.size, base.basis.width - 1]
+    river = Solved(Sums(base.sums.products[np.ix_(mine, mine)], base.sums.labelled[mine]))
 
     said = Model().answer(event.model_dump(mode="json"))
 
-    wanted = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
     assert said["id"] == str(event.drawing_id)
-    assert np.allclose(said["probabilities"], wanted, atol=1e-4)
+    assert np.allclose(said["probabilities"], river.probabilities(whole[:, mine])[0], atol=1e-6)
+
+
+def test_peers_know_a_one_from_a_seven():
+    one, seven = drawing(strokes=[[[50, 10], [50, 90]]]), drawing(strokes=[[[20, 10], [80, 10], [40, 90]]])
+
+    said = [Model().answer(event.model_dump(mode="json"))["probabilities"] for event in (one, seven)]
+
+    assert np.argmax(said, axis=1).tolist() == [1, 7]
+
+
+def test_the_job_of_peers_needs_no_river_and_no_scipy():
+    blocked = "import sys; sys.modules.update(dict.fromkeys(('river', 'scipy', 'faust', 'streams.additive')))"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{blocked}; import tests.bench.peer_jobs.job as job; job.Model()"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stderr
 
 
 async def test_our_answers_are_records_that_a_worker_can_send():

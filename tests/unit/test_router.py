@@ -35,6 +35,7 @@ from contracts.events import (
 from contracts.ports import EndpointAnswer, EndpointDown, EndpointSilent, Record
 from contracts.settings import Settings
 from streams import circuit_breaker, taken
+from streams.additive import BASIS
 from streams.batch_client import BatchClient
 from streams.blend import BlendWeights
 from streams.circuit_breaker import FAILURES
@@ -62,17 +63,18 @@ SNAPSHOT = SnapshotTaken(
     lessons=9,
     digest="",
     reader=READER,
-    weights=np.zeros((10, 3), "<f4").tobytes(),
+    basis=BASIS.name,
+    weights=np.zeros((10, BASIS.width), "<f4").tobytes(),
 )
 
 
 class Network:
-    """Features of two numbers."""
+    """Features that are all one."""
 
     reader = READER
 
     def embed(self, rasters: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.ones((len(rasters), 2), np.float32)
+        return np.ones((len(rasters), BASIS.size), np.float32)
 
 
 class Players:
@@ -138,9 +140,9 @@ class Stage:
     """A running router, and what it said."""
 
     def __init__(self, models: tuple[str, ...], settings: Settings = LONG) -> None:
-        weights = np.zeros((10, 3), np.float32)
-        weights[7, -1] = 9
-        self.models = Models(Table(online={"river": Online("mnist1+0", READER, -1, weights)}), READER)
+        weights = np.zeros((10, BASIS.width), np.float32)
+        weights[7, -1] = 1 / 64
+        self.models = Models(Table(online={"river": Online("mnist1+0", READER, -1, weights)}), READER, BASIS.name)
         self.models.ready.set()
         self.endpoints = {f"gamenight-{model}": FakeEndpoint() for model in models}
         self.said: list[Event] = []
@@ -1083,12 +1085,14 @@ async def test_a_send_that_fails_ends_the_router():
     assert not handed.acked
 
 
-async def test_a_snapshot_of_other_features_is_left_out():
+@pytest.mark.parametrize(
+    "features", [{"reader": "raster-2/ffffffff"}, {"basis": "relu-64-512-1"}, {"basis": ""}], ids=["reader", "basis", "none"]
+)
+async def test_a_snapshot_of_other_features_is_left_out(features: dict[str, str]):
     stage = Stage(("xgboost",))
-    weights = np.ones((10, 3), "<f4").tobytes()
-    other = SnapshotTaken(
-        model="river", version="x+1", title="", offset=1, lessons=1, digest="", reader="raster-2/ffffffff", weights=weights
-    )
+    other = SNAPSHOT.model_copy(update={"version": "x+1", **features})
     stage.models.apply([Record("models.v1", 0, 0, b"river", other.record_value(), 0), Record("models.v1", 0, 1, b"?", b"?", 0)])
 
     assert stage.models.table.online["river"].version == "mnist1+0"
+    stage.hear(SNAPSHOT)
+    assert stage.models.table.online["river"].version == SNAPSHOT.version, "one of these features is taken"

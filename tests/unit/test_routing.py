@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from contracts.events import CandidateSet, DrawingSubmitted, ModelPromoted, ModelRolledBack, PolicySet, SnapshotTaken
 from streams import routing
+from streams.additive import BASIS
+from streams.online_base import load_base
+from streams.online_model import of_base
 from streams.routing import CandidateRoute, Route, Table, online, superseded
 from tests import histories
 from tests.histories import BEGAN, drawing
@@ -23,8 +26,8 @@ def promoted(version: str, kind: type[ModelPromoted] = ModelPromoted, endpoint: 
 
 
 def snapshot(offset: int, favourite: int = 0) -> SnapshotTaken:
-    weights = np.zeros((10, 5), "<f4")
-    weights[favourite, -1] = 9
+    weights = np.zeros((10, BASIS.width), "<f4")
+    weights[favourite, -1] = 1 / 64
     return histories.snapshot(offset, weights=weights.tobytes())
 
 
@@ -106,11 +109,22 @@ def test_a_version_that_answers_before_it_is_promoted_goes_by_its_variant():
 
 
 def test_an_online_model_answers_with_probabilities():
-    shares = online(snapshot(1, favourite=8)).answer(np.ones((3, 4), np.float32))
+    shares = online(snapshot(1, favourite=8)).answer(np.ones((3, BASIS.size), np.float32))
 
     assert shares.shape == (3, 10)
     assert shares.argmax(axis=1).tolist() == [8, 8, 8]
     assert shares.sum(axis=1) == pytest.approx([1, 1, 1])
+    assert shares[0, 8] == pytest.approx(np.exp(9) / (np.exp(9) + 9)), "as sure as a score of 1 is, times its sharpness"
+
+
+def test_an_online_model_answers_as_the_one_that_took_its_snapshot():
+    base = load_base()
+    river = of_base(base).solved
+    embeddings = np.random.default_rng(20181103).normal(0, 0.5, (20, BASIS.size)).astype(np.float32)
+
+    shares = online(snapshot(1).model_copy(update={"weights": river.weights.astype("<f4").tobytes()})).answer(embeddings)
+
+    assert np.allclose(shares, river.probabilities(base.basis.rows(embeddings)), atol=1e-4)
 
 
 @pytest.mark.parametrize("weights", [b"", b"\0" * 4 * 10, b"\0" * 44, np.full((10, 5), np.nan, "<f4").tobytes()])
