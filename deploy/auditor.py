@@ -1,6 +1,6 @@
 """Compares the log with what players were told and with itself (ways 1 to 3): records in, faults out."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -144,9 +144,8 @@ class Auditor:
         self._exampled: set[UUID] = set()
         self._examples: dict[UUID, ExampleLabelled] = {}
         self._revisions: Counter[tuple[UUID, int]] = Counter()
-        self._lessons: set[tuple[UUID, str]] = set()
+        self._lessons: dict[tuple[UUID, str], Counter[str]] = defaultdict(Counter)  # how many are in force, by series
         self._lesson_copies: Counter[tuple[str, str, int]] = Counter()
-        self._in_force: Counter[tuple[str, UUID, str]] = Counter()
         self._receipts: dict[UUID, set[tuple[Outcome, str]]] = {}
         self._receipt_copies = 0
         self._totals: dict[str, ScoresCounted] = {}
@@ -176,10 +175,8 @@ class Auditor:
             case ExampleLabelled():
                 self._read_example(event)
             case LessonTaught() if event.series:
-                self._lessons.add((event.drawing_id, event.model))
-                self._lesson_copies[event.series, event.player_id, event.number] += 1
-                if self._lesson_copies[event.series, event.player_id, event.number] == 1:
-                    self._in_force[event.series, event.drawing_id, event.model] += event.sign
+                self._lesson_copies[name := (event.series, event.player_id, event.number)] += 1
+                self._lessons[event.drawing_id, event.model][event.series] += event.sign * (self._lesson_copies[name] == 1)
             case CorrectionReceipt():
                 told = self._receipts.setdefault(event.correction_id, set())
                 self._receipt_copies += (event.outcome, event.stage) in told
@@ -293,10 +290,7 @@ class Auditor:
             ),
         }
         doubled = {
-            "lessons": count(
-                "drawing with more lessons in force than one",
-                (f"{drawing} of {model}" for (_, drawing, model), n in self._in_force.items() if n > 1),
-            ),
+            "lessons": count("taught twice", (f"{d} of {m}" for (d, m), n in self._lessons.items() if max(n.values()) > 1)),
             "receipts": count(
                 "correction with two outcomes",
                 (c for c in self._receipts for stage in ("learner", "personal") if len(self._outcomes(c, stage)) > 1),

@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from contracts.events import Event
 from contracts.ports import Record
@@ -39,6 +39,12 @@ def shared(delivery: Delivery, takers: int) -> list[Delivery]:
             delivery.ack()
 
     return [Delivery(delivery.record, partial(acknowledge, taker)) for taker in range(takers)]
+
+
+async def put(queues: "Sequence[asyncio.Queue[Any]]", delivery: Delivery) -> None:
+    """Put a delivery into each queue; the record is acknowledged once all who take from them have acknowledged it."""
+    for queue, one in zip(queues, shared(delivery, len(queues)), strict=True):
+        await queue.put(one)
 
 
 class UnsentRecord(NamedTuple):

@@ -35,7 +35,7 @@ from contracts.ports import Partition, Record
 from contracts.settings import Settings
 from producers.connection import KafkaAddress, Tokens
 from producers.pace import Pace
-from streams.delivery import STEP, Delivery, shared
+from streams.delivery import STEP, Delivery, put
 from streams.progress import OffsetTracker
 
 _log = structlog.get_logger()
@@ -83,22 +83,13 @@ class Transport:
         self._kafka = kafka
         self._linger_ms = linger_ms
         self._producer: AIOKafkaProducer | None = None
-        self._queues: dict[tuple[str, ...], list[asyncio.Queue[Any]]] = {}
-        """The queues that what comes on topics is put into."""
         self._app = _app(settings, kafka, role)
         driven = _Driver([URL(f"aiokafka://{server}") for server in kafka.servers], self._app)
         driven.positions, driven.pace, driven.cluster = positions, pace, partial(_cluster, kafka)
         self._app.transport = self._app.producer_transport = driven
 
-    def forward(self, sources: Sequence[str], queue: "asyncio.Queue[Any]") -> None:
-        """Put what comes on topics into a queue, in the order of each partition, as `Delivery`.
-
-        Several queues may be given for the same topics: a record is acknowledged when all who take from them have done so.
-        """
-        queues = self._queues.setdefault(tuple(sources), [])
-        queues.append(queue)
-        if len(queues) > 1:
-            return  # Faust has one agent of a name: a second one would replace the first
+    def forward(self, sources: Sequence[str], queues: "Sequence[asyncio.Queue[Any]]") -> None:
+        """Put what comes on topics into each of the queues, in the order of each partition, as `Delivery`."""
         topic = self._app.topic(
             *sources, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", internal=False, acks=False
         )
@@ -108,8 +99,7 @@ class Transport:
                 for delivery in event.value:
                     if event.message.generation_id != self._app.consumer_generation_id:
                         break  # of an assignment that is over: its offset may be beyond what is read next
-                    for each, taken in zip(queues, shared(delivery, len(queues)), strict=True):
-                        await each.put(taken)
+                    await put(queues, delivery)
 
         self._app.agent(topic, name=f"forward {' '.join(sources)}")(forward)
 

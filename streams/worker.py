@@ -66,6 +66,8 @@ class Worker:
         self._transport = Transport(settings, self._kafka, role, self._positions, pace, linger_ms)
         self._transport.on_revoked(self._release)
         self._folds: list[FoldRunner] = []
+        self._queues: dict[tuple[str, ...], list[asyncio.Queue[Any]]] = {}
+        """By the topics that they read, the queues of folds."""
         self._handing: set[str] = set()
         self._alongside: list[Alongside] = []
 
@@ -86,7 +88,10 @@ class Worker:
         folder = self._settings.home / "state" / fold.name
         runner = FoldRunner(fold, folder, self._transport.send, self._on_the_log, step)
         self._folds.append(runner)
-        self._transport.forward(fold.sources, runner.gathered)
+        queues = self._queues.setdefault(fold.sources, [])
+        queues.append(runner.gathered)
+        if len(queues) == 1:  # Faust has one agent of a name: a second one would replace it
+            self._transport.forward(fold.sources, queues)
         self.alongside(runner.run)
 
     def hand(self, sources: Sequence[str], taker: Taker, pace: Pace | None = None) -> None:
@@ -109,7 +114,7 @@ class Worker:
                 if pace is not None:
                     await asyncio.sleep(began + pace.wait_s(len(several), began) - time.monotonic())
 
-        self._transport.forward(sources, gathered)
+        self._transport.forward(sources, [gathered])
         self.alongside(run)
 
     def alongside(self, work: Alongside) -> None:

@@ -125,8 +125,7 @@ async def test_each_of_two_who_take_the_same_topic_is_given_all_and_a_record_is_
     settings = Settings(home=tmp_path)
     made: Any = transport.Transport(settings, kafka_of(settings), "test", lambda *_: {})
     scorer, learner = queues = [asyncio.Queue[Delivery](), asyncio.Queue[Delivery]()]
-    for queue in queues:
-        made.forward(["examples.v1"], queue)
+    made.forward(["examples.v1"], queues)
     acknowledged: list[int] = []
     came = [
         Delivery(Record("examples.v1", 0, offset, None, b"{}", 0), partial(acknowledged.append, offset)) for offset in (4, 5)

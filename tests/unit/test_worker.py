@@ -38,6 +38,16 @@ def test_what_a_taker_reads_no_fold_of_the_same_process_may(tmp_path: Path):
         shared.hand(["examples.v1"], Nobody())
 
 
+def test_folds_of_the_same_topics_are_each_given_what_comes(tmp_path: Path):
+    worker = Worker(Settings(home=tmp_path), "test")
+    forwarded: list[Sequence[object]] = []
+    worker._transport.forward = lambda sources, queues: forwarded.append(queues)  # type: ignore[method-assign]
+    worker.fold(Quiet("examples.v1"))
+    worker.fold(Quiet("examples.v1"))
+
+    assert forwarded == [[runner.gathered for runner in worker._folds]], "by one agent, since a second would replace it"
+
+
 def test_folds_that_read_some_of_the_same_topics_are_refused(tmp_path: Path):
     worker = Worker(Settings(home=tmp_path), "test")
     worker.fold(Quiet("drawings.v1", "answers.v1"))
@@ -73,7 +83,7 @@ async def _handed(folder: Path, monkeypatch: pytest.MonkeyPatch, pace: Pace | No
     taken: list[int] = []
     queues: list[asyncio.Queue[Delivery]] = []
     worker = Worker(Settings(home=folder), "test")
-    monkeypatch.setattr(worker._transport, "forward", lambda sources, queue: queues.append(queue))
+    monkeypatch.setattr(worker._transport, "forward", lambda sources, several: queues.extend(several))
 
     def come() -> None:
         queues[0].put_nowait(Delivery(Record("drawings.v1", 0, len(taken), b"ada", b"", 0), lambda: None))
