@@ -494,6 +494,8 @@ class LessonTaught(Event):
     Empty: a lesson from before models were sums, which is read by nobody any more."""
     number: Count = 0
     """The lesson's number in its series and partition, from 1."""
+    newcomer: bool = False
+    """Whether too little is known of the player: the lessons of all newcomers together count as one at most."""
     shown: Annotated[list[ShownGuess], Field(max_length=MAX_GUESSES)] = []
     """Empty, but on lessons from before models were sums."""
 
@@ -548,8 +550,10 @@ class CorrectionReceipt(Event):
     models: Annotated[dict[ModelName, ModelChange], Field(max_length=MAX_GUESSES)]
     stage: Literal["learner", "personal", "joiner"] = "learner"
     """The stage that wrote it."""
+    weight: Probability | None = None
+    """How much the lesson counts in the shared model, of a whole one; None: another stage says so."""
     why: Text = ""
-    """Why the correction is refused, as a player is told; empty: it is not refused."""
+    """Why the correction is refused or counts less than others, as a player is told; empty: it is learned whole."""
 
 
 LATENCY_BUCKETS_MS: Final = (5, 10, 20, 35, 50, 80, 120, 150, 250, 500, 1000)

@@ -1,6 +1,6 @@
 """Compares the log with what players were told and with itself (ways 1 to 3): records in, faults out."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,6 +34,7 @@ from contracts.ports import Record
 from contracts.records import read
 from contracts.roster import is_batch
 from deploy.answers import Answers
+from deploy.lesson_tally import LessonTally
 
 _SHOWN_OF_A_FOLD = 10
 
@@ -144,8 +145,7 @@ class Auditor:
         self._exampled: set[UUID] = set()
         self._examples: dict[UUID, ExampleLabelled] = {}
         self._revisions: Counter[tuple[UUID, int]] = Counter()
-        self._lessons: dict[tuple[UUID, str], Counter[str]] = defaultdict(Counter)  # how many are in force, by series
-        self._lesson_copies: Counter[tuple[str, str, int]] = Counter()
+        self._lessons = LessonTally()
         self._receipts: dict[UUID, set[tuple[Outcome, str]]] = {}
         self._receipt_copies = 0
         self._totals: dict[str, ScoresCounted] = {}
@@ -174,9 +174,8 @@ class Auditor:
                 self._given_of[event.correction_id] = event.drawing_id
             case ExampleLabelled():
                 self._read_example(event)
-            case LessonTaught() if event.series:
-                self._lesson_copies[name := (event.series, event.player_id, event.number)] += 1
-                self._lessons[event.drawing_id, event.model][event.series] += event.sign * (self._lesson_copies[name] == 1)
+            case LessonTaught():
+                self._lessons.apply(event)
             case CorrectionReceipt():
                 told = self._receipts.setdefault(event.correction_id, set())
                 self._receipt_copies += (event.outcome, event.stage) in told
@@ -286,11 +285,11 @@ class Auditor:
             ),
             "lessons": count(
                 "learned without a lesson",
-                (f"{c} of {m}" for c in taught for m in ONLINE_MODELS if (self._given_of.get(c), m) not in self._lessons),
+                (f"{c} of {m}" for c in taught for m in ONLINE_MODELS if not self._lessons.taught(self._given_of.get(c), m)),
             ),
         }
         doubled = {
-            "lessons": count("taught twice", (f"{d} of {m}" for (d, m), n in self._lessons.items() if max(n.values()) > 1)),
+            "lessons": count("drawing with more lessons in force than one", self._lessons.doubled()),
             "receipts": count(
                 "correction with two outcomes",
                 (c for c in self._receipts for stage in ("learner", "personal") if len(self._outcomes(c, stage)) > 1),
@@ -311,7 +310,7 @@ class Auditor:
                 "guesses": _again(self._guessed) + _again(self._shadows),
                 "corrections": _again(self._given),
                 "examples": _again(self._revisions),
-                "lessons": _again(self._lesson_copies),
+                "lessons": self._lessons.repeated,
                 "receipts": self._receipt_copies,
             },
             rejected=self._rejected,

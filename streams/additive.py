@@ -116,6 +116,10 @@ class Sums:
         """Return the sums of both sets of lessons."""
         return Sums(self.products + other.products, self.labelled + other.labelled)
 
+    def share(self, fraction: float) -> "Sums":
+        """Return the sums of the same lessons with another weight, which need not be whole."""
+        return Sums(self.products * fraction, self.labelled * fraction)
+
     def digest(self) -> str:
         """Return the sha256 of both sums: the same for the same lessons, whatever their order."""
         return sha256(self.products.astype("<i8").tobytes() + self.labelled.astype("<i8").tobytes()).hexdigest()
@@ -137,7 +141,7 @@ class Solved:
         """Return the probability of each digit, shape (n, 10), for rows of shape (n, width)."""
         return probabilities(rows @ self.weights.T)
 
-    def probabilities_with(self, row: Floats, before: tuple[int, int] | None, after: tuple[int, int] | None) -> Floats:
+    def probabilities_with(self, row: Floats, before: tuple[int, float] | None, after: tuple[int, float] | None) -> Floats:
         """Return what would be answered to a row, shape (10,), had a lesson of this very row been changed.
 
         Args:
@@ -146,7 +150,7 @@ class Solved:
             after: Those that they would have instead; None: none.
         """
         spread = float(row @ lapack.dpotrs(self._factor, row[:, None], lower=1)[0][:, 0])
-        scores, weight = self.weights @ row, 0
+        scores, weight = self.weights @ row, 0.0
         for lesson, sign in ((before, -1), (after, 1)):
             if lesson is not None:
                 scores[lesson[0]] += sign * lesson[1] * spread

@@ -5,7 +5,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from contracts.events import Event
 from contracts.ports import Record
@@ -27,24 +27,31 @@ class Delivery:
     ack: Callable[[], object]
 
 
-def shared(delivery: Delivery, takers: int) -> list[Delivery]:
-    """Return a delivery for each of several takers; the record is acknowledged once all of them have acknowledged it."""
-    if takers == 1:
-        return [delivery]
-    waiting = set(range(takers))
+class Fork:
+    """A queue that puts each delivery into several: the record is acknowledged once each of their takers has done so."""
 
-    def acknowledge(taker: int) -> None:
-        waiting.discard(taker)
-        if not waiting:
-            delivery.ack()
+    def __init__(self) -> None:
+        """Begin without a queue."""
+        self._queues: list[asyncio.Queue[Delivery | None]] = []
 
-    return [Delivery(delivery.record, partial(acknowledge, taker)) for taker in range(takers)]
+    def add(self, queue: "asyncio.Queue[Delivery | None]") -> None:
+        """Put what comes into one more queue."""
+        self._queues.append(queue)
 
+    async def put(self, delivery: Delivery) -> None:
+        """Put a delivery into each queue, and wait while one is full."""
+        if len(self._queues) == 1:
+            await self._queues[0].put(delivery)
+            return
+        waiting = set(range(len(self._queues)))
 
-async def put(queues: "Sequence[asyncio.Queue[Any]]", delivery: Delivery) -> None:
-    """Put a delivery into each queue; the record is acknowledged once all who take from them have acknowledged it."""
-    for queue, one in zip(queues, shared(delivery, len(queues)), strict=True):
-        await queue.put(one)
+        def acknowledge(taker: int) -> None:
+            waiting.discard(taker)
+            if not waiting:
+                delivery.ack()
+
+        for taker, queue in enumerate(self._queues):
+            await queue.put(Delivery(delivery.record, partial(acknowledge, taker)))
 
 
 class UnsentRecord(NamedTuple):

@@ -1,12 +1,13 @@
 """Learns online: makes lessons of examples, and takes them back (way 2, LEARN). Pure: events in, events out.
 
 Each drawing has at most one lesson in force, that of its latest label. A changed label takes the old lesson out and puts the
-new one in; a withdrawn one takes it out. So which lessons are in force is a function of the set of the latest revisions of
-examples, whatever order they came in, and so is the model, which is their sum (`streams.online_model`). Twice is harmless: a
-revision at or below the one that is held changes nothing, and each correction gets one receipt.
+new one in; a withdrawn one takes it out. How much each counts follows from all that the player has taught (`streams.trust`),
+and is changed in the same way. So the lessons in force are a function of the set of the latest revisions of examples, whatever
+order they came in, and so is the model, which is their sum (`streams.online_model`). Twice is harmless: a revision at or below
+the one that is held changes nothing, and each correction gets one receipt.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -33,12 +34,17 @@ from contracts.ports import Cells, Origin
 from contracts.roster import is_batch
 from streams.additive import EIGHTHS, Floats
 from streams.online_base import Base
-from streams.online_model import SHARED, InForce, features_of, of_base
+from streams.online_model import SHARED, InForce, features_of, newcomers_share, of_base
 from streams.taught import NONE, ROW, ROWS_A_CELL, Rows, drawing_of, place_of, putting, read, taught_by, taught_row, write
+from streams.trust import FIRST, KEPT, LATEST, SURE, judged, weigh
 
 _LOADED: Final = 16_384
 """How many drawings of a partition's players are held in memory, those of the latest players: some 5 MB at most."""
 _NUMBER: Final = "number"
+NEW: Final = "your first answers count little for everybody's model, until it has seen some clear drawings of yours"
+"""Why a newcomer's lesson counts little, as players are told."""
+UNLIKE: Final = "it counts less for everybody's model, since your answers to drawings like this are unlike most people's"
+"""Why another's does."""
 
 
 @dataclass(slots=True)
@@ -84,7 +90,8 @@ class Learner:
         self._bare = of_base(base)
         self._in_force = in_force
         made_of = sha256(repr((ROW.descr, ROWS_A_CELL)).encode()).hexdigest()[:16]
-        self.series = f"sums-1 {base.reader}"
+        judge = sha256(base.judge.tobytes()).hexdigest()[:8]
+        self.series = f"sums-1 {base.reader}, judge {judge} {SURE}, {FIRST}, {LATEST}, {KEPT}"
         """The name of the lessons that this learner makes of the examples."""
         self.schema = f"learner 2 of {ONLINE_MODELS}, {self.series}, cells {made_of}"
         self._partitions: dict[int, _Partition] = {}
@@ -124,27 +131,26 @@ class Learner:
         was = rows[place : place + 1]
         if len(was) and event.revision <= was["revision"][0]:
             return ()
-        row["eighths"] = 0 if event.label is None else EIGHTHS
+        row["said"], row["sure"] = self._evidence(event, features)
         news = event.label is not None and not (len(was) and np.array_equal(was["correction"], row["correction"]))
-        said: list[Event] = []
-        if _lesson(was) == _lesson(row):
-            for name in ("taught", "embedding") if len(was) else ():
+        if len(was) and was["label"] == row["label"]:  # a lesson is taken back as it was taught
+            for name in ("taught", "embedding", "said", "sure"):
                 row[name] = was[name]
-        else:
-            if _lesson(was) is not None:
-                said.append(self._lesson(LessonTakenBack, event.player_id, was, here.number + 1, cells.at))
-            if _lesson(row) is not None:
-                said.append(self._lesson(LessonTaught, event.player_id, row, here.number + len(said) + 1, cells.at))
-        taught = len(said)
-        if news:
-            said.append(self._receipt(event, features, _lesson(was), _lesson(row), taught, cells.at))
         after = putting(rows, place, row)
-        write(cells, event.player_id, after, place)
-        if taught:
-            cells.put(_NUMBER, str(here.number + taught).encode())
-        here.number += taught
+        after["eighths"], after["known"] = weigh(after)
+        lessons: list[LessonTaught] = []
+        changed = _changed(rows, after)
+        for one in changed:
+            for kind, of in ((LessonTakenBack, rows[one : one + 1]), (LessonTaught, after[one : one + 1])):
+                if _lesson(of) is not None:
+                    lessons.append(self._lesson(kind, event.player_id, of, here.number + len(lessons) + 1, cells.at))
+        receipts = [self._receipt(event, features, was, after[place : place + 1], lessons, cells.at)] if news else []
+        write(cells, event.player_id, after, {place, *changed})
+        if lessons:
+            cells.put(_NUMBER, str(here.number + len(lessons)).encode())
+        here.number += len(lessons)
         here.keep(event.player_id, after)
-        return said
+        return [*lessons, *receipts]
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Do nothing: all is written and published already."""
@@ -166,42 +172,77 @@ class Learner:
             reader=self._base.reader,
             series=self.series,
             number=number,
+            newcomer=not row["known"][0],
         )
 
+    def _evidence(self, example: ExampleLabelled, features: Floats) -> tuple[int, bool]:
+        """Return the digit that a drawing most likely is, and whether that is evidence: who was asked for a digit drew it."""
+        said, sure = judged(self._base.judge, features)
+        return (said, sure) if sure or example.asked is None else (example.asked, True)
+
     def _receipt(
-        self,
-        example: ExampleLabelled,
-        features: Floats,
-        before: tuple[int, int] | None,
-        after: tuple[int, int] | None,
-        changes: int,
-        at: datetime,
+        self, example: ExampleLabelled, features: Floats, was: Rows, row: Rows, lessons: Sequence[LessonTaught], at: datetime
     ) -> CorrectionReceipt:
-        """Make the receipt: what the model gave the label as it answers now, and what it gives after this lesson alone."""
+        """Make the receipt: what the model gave the label as it answers now, and what it gives after this lesson alone.
+
+        Args:
+            example: The example.
+            features: Its features, shape (width,).
+            was: The row of its drawing before, of shape (1,); (0,): there was none.
+            row: The row after, shape (1,).
+            lessons: All that was taught and taken back.
+            at: The time of the receipt.
+        """
         if example.label is None:
             raise AssertionError("a withdrawal has no receipt of the learner")
-        now = self._bare if self._in_force is None else self._in_force()
+        now = self._in_force() if self._in_force is not None else self._bare
+        newcomers = now.newcomers + sum(lesson.sign for lesson in lessons if lesson.newcomer)
+        before, after = _counted(was, now.newcomers), _counted(row, newcomers)
+        weight = 0.0 if after is None else after[1] / EIGHTHS
         change = ModelChange(
             version_before=now.version,
-            version_after=now.after(changes),
+            version_after=now.after(len(lessons)),
             p_before=float(now.solved.probabilities(features[None])[0, example.label]),
             p_after=float(now.solved.probabilities_with(features, before, after)[example.label]),
         )
+        outcome = Outcome.QUARANTINED if weight == 0 else Outcome.WEIGHTED if weight < 1 else Outcome.LEARNED
         return CorrectionReceipt(
             at=at,
             correction_id=example.correction_id,
             drawing_id=example.drawing_id,
             player_id=example.player_id,
-            outcome=Outcome.LEARNED,
+            outcome=outcome,
+            weight=weight,
+            why="" if outcome is Outcome.LEARNED else UNLIKE if row["known"][0] else NEW,
             models={SHARED: change, **_unchanged(example, example.label)},
         )
 
 
-def _lesson(row: Rows) -> tuple[int, int] | None:
-    """Return the label and the weight in eighths of the lesson of a row; None: it has none, or there is no row."""
+def _lesson(row: Rows) -> tuple[int, int, bool] | None:
+    """Return label, weight in eighths and whether it counts by itself, of the lesson of a row; None: it has none, or no row."""
     if not len(row) or row["label"][0] == NONE or row["eighths"][0] == 0:
         return None
-    return int(row["label"][0]), int(row["eighths"][0])
+    return int(row["label"][0]), int(row["eighths"][0]), bool(row["known"][0])
+
+
+def _counted(row: Rows, newcomers: int) -> tuple[int, float] | None:
+    """Return the label and the weight in eighths with which the lesson of a row counts among so many of newcomers."""
+    lesson = _lesson(row)
+    if lesson is None:
+        return None
+    label, eighths, known = lesson
+    return label, eighths if known else eighths * newcomers_share(newcomers)
+
+
+def _changed(before: Rows, after: Rows) -> list[int]:
+    """Return the places of which the lesson in force is another."""
+    was = np.zeros(len(after), after.dtype)
+    was[: len(before)] = before
+    there, here = ((rows["eighths"] > 0) & (rows["label"] != NONE) for rows in (was, after))
+    there[len(before) :] = False
+    same = (was["label"] == after["label"]) & (was["eighths"] == after["eighths"]) & (was["known"] == after["known"])
+    places: list[int] = np.nonzero((there | here) & ~(there & here & same))[0].tolist()
+    return places
 
 
 def _unchanged(example: ExampleLabelled, label: int) -> dict[str, ModelChange]:

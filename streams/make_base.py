@@ -6,6 +6,7 @@ Run it after trainers/images/embedding has made a new network. The same network 
 import argparse
 import gzip
 import json
+from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -13,10 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.drawing import SIDE
-from streams.additive import EIGHTHS, Basis, Solved, Sums
+from contracts.drawing import SIDE, rasterize_all
+from producers.handwriting import handwriting
+from streams.additive import BASIS, EIGHTHS, Solved, Sums
 from streams.embedding import BASE, EmbeddingNetwork
 from streams.online_base import folded
+from streams.trust import JUDGE_SCALE
 
 GENERATION: Final = "mnist2"
 """The generation of the online models that start here: give a new base a new name, since scores are counted by it."""
@@ -34,6 +37,15 @@ def idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
 
 
+def judge(base: Sums, network: EmbeddingNetwork, people: Collection[str] | None = None) -> NDArray[np.int64]:
+    """Make the judge of `streams.trust`: the base, taught by drawings of ``people`` of data/pen/; None: of all of them."""
+    written = [one for name, several in handwriting().items() if people is None or name in people for one in several]
+    rasters = rasterize_all([[[list(point) for point in stroke] for stroke in one.strokes] for one in written])
+    rows = BASIS.rows(network.embed(rasters.reshape(len(written), -1)))
+    sums = base.plus(rows, np.array([one.label for one in written]), np.full(len(written), EIGHTHS))
+    return np.rint(Solved(sums).weights * JUDGE_SCALE).astype(np.int64)
+
+
 def main() -> None:
     """Embed MNIST, train the head on it, and write the base."""
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -41,7 +53,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=BASE, help="folder of embedding.tflite, where the base goes")
     given = arguments.parse_args()
     network = EmbeddingNetwork(given.out / "embedding.tflite")
-    basis = Basis()
+    basis = BASIS
 
     def read(name: str) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
         rasters = idx(given.mnist / f"{name}-images-idx3-ubyte.gz").reshape(-1, SIDE * SIDE)
@@ -51,7 +63,12 @@ def main() -> None:
     whole = Sums.nothing(basis.width).plus(rows, labels, np.ones(len(rows), np.int64))
     share = EIGHTHS * WORTH / len(rows)
     sums = Sums(np.rint(whole.products * share), np.rint(whole.labelled * share))
-    np.savez_compressed(given.out / "river.npz", products=folded(sums.products), labelled=sums.labelled.astype(np.int64))
+    np.savez_compressed(
+        given.out / "river.npz",
+        products=folded(sums.products),
+        labelled=sums.labelled.astype(np.int64),
+        judge=judge(sums, network),
+    )
     digests = {name: sha256((given.out / name).read_bytes()).hexdigest() for name in ("embedding.tflite", "river.npz")}
     asked, digits = read("t10k")
     told = {

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from streams.additive import Basis, Sums
+from streams.additive import Basis, Floats, Sums
 from streams.embedding import BASE
 
 
@@ -22,6 +23,8 @@ class Base:
     sums: Sums
     digest: str
     """The digest of the sums."""
+    judge: NDArray[np.int64]
+    """The weights of the judge of `streams.trust`, shape (10, width)."""
 
 
 def load_base(folder: Path = BASE) -> Base:
@@ -33,18 +36,18 @@ def load_base(folder: Path = BASE) -> Base:
     told = json.loads((folder / "base.json").read_text())
     with np.load(folder / "river.npz", allow_pickle=False) as kept:
         products, basis = unfolded(kept["products"]), Basis()
-        sums = Sums(products, kept["labelled"].astype(np.float64))
+        sums, judge = Sums(products, kept["labelled"].astype(np.float64)), kept["judge"]
     if told["basis"] != basis.name:
         raise OSError(f"the base in {folder} is of {told['basis']}, and the models are of {basis.name}: make it again")
-    return Base(told["generation"], told["reader"], basis, sums, sums.digest())
+    return Base(told["generation"], told["reader"], basis, sums, sums.digest(), judge)
 
 
-def folded(products: np.ndarray) -> np.ndarray:
+def folded(products: Floats) -> NDArray[np.int64]:
     """Return the upper triangle of a symmetric matrix, as whole numbers."""
     return products[np.triu_indices(len(products))].astype(np.int64)
 
 
-def unfolded(triangle: np.ndarray) -> np.ndarray:
+def unfolded(triangle: NDArray[np.int64]) -> Floats:
     """Return the symmetric matrix of an upper triangle."""
     width = int((2 * len(triangle) + 0.25) ** 0.5)
     out = np.zeros((width, width))

@@ -45,6 +45,8 @@ class InForce:
     version: str
     changes: int
     """How many lessons were taught and taken back: the number in the version."""
+    newcomers: int
+    """How many of the lessons in force are newcomers'."""
     solved: Solved
 
     def after(self, changes: int) -> str:
@@ -69,9 +71,14 @@ def features_of(base: Base, embedding: bytes, reader: str) -> Floats:
     return row
 
 
+def newcomers_share(lessons: int) -> float:
+    """Return how much of a whole lesson each of so many lessons of newcomers counts: an eighth, and one together at most."""
+    return min(1 / EIGHTHS, 1 / max(lessons, 1))
+
+
 def mark(lesson: LessonTaught) -> int:
     """Return the number that a lesson adds to the digest of the set of lessons, modulo 2^256; taken back, it subtracts it."""
-    told = f"{lesson.model}|{lesson.drawing_id}|{lesson.label}|{lesson.reader}|".encode() + lesson.embedding
+    told = f"{lesson.model}|{lesson.drawing_id}|{lesson.label}|{lesson.reader}|{lesson.newcomer}|".encode() + lesson.embedding
     return lesson.sign * round(lesson.weight * EIGHTHS) * int.from_bytes(sha256(told).digest(), "big")
 
 
@@ -81,6 +88,8 @@ class LessonSet:
 
     lessons: int = 0
     """How many are in force."""
+    newcomers: int = 0
+    """How many of them are newcomers'."""
     changes: int = 0
     """How many were taught and taken back."""
     marked: int = 0
@@ -88,11 +97,16 @@ class LessonSet:
 
     def apply(self, lesson: LessonTaught) -> "LessonSet":
         """Return the set after a lesson."""
-        return LessonSet(self.lessons + lesson.sign, self.changes + 1, (self.marked + mark(lesson)) % _MODULUS)
+        return self.merged(LessonSet(lesson.sign, lesson.sign * lesson.newcomer, 1, mark(lesson)))
 
     def merged(self, other: "LessonSet") -> "LessonSet":
         """Return the set of the lessons of both."""
-        return LessonSet(self.lessons + other.lessons, self.changes + other.changes, (self.marked + other.marked) % _MODULUS)
+        return LessonSet(
+            self.lessons + other.lessons,
+            self.newcomers + other.newcomers,
+            self.changes + other.changes,
+            (self.marked + other.marked) % _MODULUS,
+        )
 
     def digest(self, base: Base) -> str:
         """Return the digest of the model that these lessons make of the base: the same for the same lessons in any order."""
@@ -110,9 +124,10 @@ class OnlineModel:
         """Begin with the base; lessons of another ``series`` are passed by."""
         self._base = base
         self._series = series
-        self._sums = base.sums
-        self._waiting: list[tuple[Floats, int, int]] = []
-        """The lessons that are not in the sums yet: row, label, and weight in eighths."""
+        self._sums = {False: base.sums, True: Sums.nothing(base.basis.width)}
+        """The sums of all lessons that count by themselves, and of those of newcomers."""
+        self._waiting: dict[bool, list[tuple[Floats, int, int]]] = {False: [], True: []}
+        """The lessons that are not in these sums yet: row, label, and weight in eighths."""
         self.known = LessonSet()
         self.numbers: dict[int, int] = {}
         """By partition, the number of the last lesson."""
@@ -132,18 +147,18 @@ class OnlineModel:
             row = features_of(self._base, lesson.embedding, lesson.reader)
             if lesson.number != before + 1:
                 raise OutOfSequence(f"lesson {lesson.number} of partition {partition} came after lesson {before}")
-            self._waiting.append((row, lesson.label, lesson.sign * round(lesson.weight * EIGHTHS)))
+            self._waiting[lesson.newcomer].append((row, lesson.label, lesson.sign * round(lesson.weight * EIGHTHS)))
             self.known = self.known.apply(lesson)
             self.numbers[partition] = lesson.number
         self.offsets[partition] = offset
 
-    def sums(self) -> Sums:
-        """Return the sums after all lessons so far."""
-        if self._waiting:
-            rows, labels, eighths = zip(*self._waiting, strict=True)
-            self._sums = self._sums.plus(np.stack(rows), np.array(labels), np.array(eighths))
-            self._waiting.clear()
-        return self._sums
+    def sums(self, newcomers: bool = False) -> Sums:
+        """Return the sums of all lessons so far that count by themselves, with the base; or those of newcomers."""
+        if waiting := self._waiting[newcomers]:
+            rows, labels, eighths = zip(*waiting, strict=True)
+            self._sums[newcomers] = self._sums[newcomers].plus(np.stack(rows), np.array(labels), np.array(eighths))
+            waiting.clear()
+        return self._sums[newcomers]
 
     def in_force(self) -> InForce:
         """Return the model after all lessons so far; about a millisecond.
@@ -153,7 +168,10 @@ class OnlineModel:
         """
         if self.known.lessons < 0:
             raise NotASum(f"{-self.known.lessons} lessons more were taken out than had come in")
-        return InForce(self.known.version(self._base), self.known.changes, Solved(self.sums()))
+        known, sums = self.known, self.sums()
+        if known.newcomers:
+            sums = sums.merged(self.sums(newcomers=True).share(newcomers_share(known.newcomers)))
+        return InForce(known.version(self._base), known.changes, known.newcomers, Solved(sums))
 
     def snapshot(self, model: InForce, at: datetime) -> SnapshotTaken:
         """Return the event that says so; ``model`` is what `in_force` returned last."""
@@ -179,4 +197,4 @@ def offsets_of(offsets: Mapping[int, int]) -> list[int]:
 
 def of_base(base: Base) -> InForce:
     """Return the model without any lesson."""
-    return InForce(LessonSet().version(base), 0, Solved(base.sums))
+    return InForce(LessonSet().version(base), 0, 0, Solved(base.sums))

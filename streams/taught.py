@@ -1,5 +1,6 @@
 """Keeps what each player has taught: every drawing with the lesson on it that is in force (way 2, LEARN). Pure."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -26,6 +27,9 @@ ROW: Final = np.dtype(
         ("taught", "u1", 16),  # the correction_id of the lesson that is in force: the first that gave the drawing this label
         ("label", "i1"),  # the digit; NONE: it was withdrawn
         ("eighths", "i1"),  # the weight of the lesson that is in force; 0: there is none
+        ("known", "?"),  # whether that lesson counts by itself, and not among those of newcomers
+        ("said", "i1"),  # the digit that the judge sees, see streams.trust
+        ("sure", "?"),  # whether it is sure
         ("embedding", "<f4", SIZE),
     ]
 )
@@ -88,8 +92,8 @@ def read(cells: Cells, player_id: str) -> Rows:
     return rows
 
 
-def write(cells: Cells, player_id: str, rows: Rows, place: int) -> None:
-    """Write a player of whom the row at ``place`` has changed."""
+def write(cells: Cells, player_id: str, rows: Rows, places: Iterable[int]) -> None:
+    """Write a player of whom the rows at ``places`` have changed."""
     cells.put(f"player/{player_id}", str(len(rows)).encode())
-    number = place // ROWS_A_CELL
-    cells.put(f"taught/{player_id}/{number}", rows[number * ROWS_A_CELL : (number + 1) * ROWS_A_CELL].tobytes())
+    for number in sorted({place // ROWS_A_CELL for place in places}):
+        cells.put(f"taught/{player_id}/{number}", rows[number * ROWS_A_CELL : (number + 1) * ROWS_A_CELL].tobytes())

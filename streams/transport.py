@@ -35,7 +35,7 @@ from contracts.ports import Partition, Record
 from contracts.settings import Settings
 from producers.connection import KafkaAddress, Tokens
 from producers.pace import Pace
-from streams.delivery import STEP, Delivery, put
+from streams.delivery import STEP, Delivery, Fork
 from streams.progress import OffsetTracker
 
 _log = structlog.get_logger()
@@ -88,8 +88,8 @@ class Transport:
         driven.positions, driven.pace, driven.cluster = positions, pace, partial(_cluster, kafka)
         self._app.transport = self._app.producer_transport = driven
 
-    def forward(self, sources: Sequence[str], queues: "Sequence[asyncio.Queue[Any]]") -> None:
-        """Put what comes on topics into each of the queues, in the order of each partition, as `Delivery`."""
+    def forward(self, sources: Sequence[str], queue: "asyncio.Queue[Any] | Fork") -> None:
+        """Put what comes on topics into a queue, in the order of each partition, as `Delivery`."""
         topic = self._app.topic(
             *sources, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw", internal=False, acks=False
         )
@@ -99,7 +99,7 @@ class Transport:
                 for delivery in event.value:
                     if event.message.generation_id != self._app.consumer_generation_id:
                         break  # of an assignment that is over: its offset may be beyond what is read next
-                    await put(queues, delivery)
+                    await queue.put(delivery)
 
         self._app.agent(topic, name=f"forward {' '.join(sources)}")(forward)
 

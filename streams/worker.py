@@ -26,7 +26,7 @@ from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.connection import kafka_of, knock
 from producers.pace import Pace
-from streams.delivery import QUEUED, STEP, Delivery, Taker, UnsentRecord, take_gathered
+from streams.delivery import QUEUED, STEP, Delivery, Fork, Taker, UnsentRecord, take_gathered
 from streams.fold import Fold
 from streams.fold_runner import FoldRunner
 from streams.progress import least
@@ -66,8 +66,7 @@ class Worker:
         self._transport = Transport(settings, self._kafka, role, self._positions, pace, linger_ms)
         self._transport.on_revoked(self._release)
         self._folds: list[FoldRunner] = []
-        self._queues: dict[tuple[str, ...], list[asyncio.Queue[Any]]] = {}
-        """By the topics that they read, the queues of folds."""
+        self._forks: dict[tuple[str, ...], Fork] = {}
         self._handing: set[str] = set()
         self._alongside: list[Alongside] = []
 
@@ -75,23 +74,20 @@ class Worker:
         """Run a fold: its ledgers are in ``<home>/state/<name>/``, one a partition.
 
         Args:
-            fold: The fold.
+            fold: The fold. Several may have the same sources; a topic in two different lists of sources is refused.
             step: The most records in one transaction.
         """
         counts = {TOPICS[topic].partitions for topic in fold.sources}
         if len(counts) != 1:
             raise ValueError(f"{fold.name} reads topics of different numbers of partitions: {', '.join(fold.sources)}")
-        self._apart(fold.sources, self._handing)
-        for other in (runner.fold for runner in self._folds):
-            if other.sources != fold.sources and set(other.sources) & set(fold.sources):
-                raise ValueError(f"{fold.name} and {other.name} read some of the same topics: let them read all or none")
+        self._apart(fold.sources, self._handing | {topic for one in self._forks.keys() - {fold.sources} for topic in one})
         folder = self._settings.home / "state" / fold.name
         runner = FoldRunner(fold, folder, self._transport.send, self._on_the_log, step)
         self._folds.append(runner)
-        queues = self._queues.setdefault(fold.sources, [])
-        queues.append(runner.gathered)
-        if len(queues) == 1:  # Faust has one agent of a name: a second one would replace it
-            self._transport.forward(fold.sources, queues)
+        if fold.sources not in self._forks:
+            self._forks[fold.sources] = Fork()
+            self._transport.forward(fold.sources, self._forks[fold.sources])
+        self._forks[fold.sources].add(runner.gathered)
         self.alongside(runner.run)
 
     def hand(self, sources: Sequence[str], taker: Taker, pace: Pace | None = None) -> None:
@@ -102,7 +98,7 @@ class Worker:
             taker: Takes it.
             pace: Says how long from one time to the next, at least; None: the next time is as soon as something is there.
         """
-        self._apart(sources, {topic for runner in self._folds for topic in runner.fold.sources} | self._handing)
+        self._apart(sources, {topic for several in self._forks for topic in several} | self._handing)
         self._handing.update(sources)
         gathered: asyncio.Queue[Delivery] = asyncio.Queue(maxsize=QUEUED)
 
@@ -114,7 +110,7 @@ class Worker:
                 if pace is not None:
                     await asyncio.sleep(began + pace.wait_s(len(several), began) - time.monotonic())
 
-        self._transport.forward(sources, [gathered])
+        self._transport.forward(sources, gathered)
         self.alongside(run)
 
     def alongside(self, work: Alongside) -> None:
@@ -178,7 +174,7 @@ class Worker:
         os._exit(1 if failed else 0)  # threads that wait for Kafka have nothing to bring to an end, and would take 2 s for it
 
     def _apart(self, sources: Sequence[str], others: set[str]) -> None:
-        """Refuse a topic that a taker and another read: a record is acknowledged once, and a fold does not wait for a taker."""
+        """Refuse a topic that others read in another way: a record is acknowledged once, and nobody waits for another."""
         if shared := others.intersection(sources):
             raise ValueError(f"{self._role} hands {', '.join(shared)} to two who would acknowledge for each other")
 

@@ -1,15 +1,14 @@
 """The model that is a sum, held to river's own checks of estimators and to plain ridge regression."""
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from river import checks
 
 from streams.additive import AdditiveClassifier
 
 CHECKS = [
-    check for check in checks.yield_checks(AdditiveClassifier()) if check.__name__ not in AdditiveClassifier()._unit_test_skips()
+    check
+    for check in checks.yield_checks(AdditiveClassifier())
+    if check.__name__ not in AdditiveClassifier()._unit_test_skips()
 ]
 
 

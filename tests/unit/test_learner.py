@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -23,9 +24,10 @@ from contracts.events import (
 )
 from contracts.ports import Origin
 from streams import learner as learner_module
-from streams.learner import Learner
+from streams.learner import NEW, UNLIKE, Learner
 from streams.online_base import load_base
 from streams.online_model import InForce, OnlineModel, UnreadableFeatures
+from streams.trust import FIRST
 from tests.histories import READER, MemoryCells, drawing, example, features, folded, lesson, named, shown
 
 BASE = replace(load_base(), reader=READER)
@@ -54,6 +56,32 @@ def learned(said: Sequence[Event], series: str | None = None, partition: int = 0
     return model
 
 
+def is_the_base(model: OnlineModel) -> bool:
+    """Whether both sums are, bit for bit, those without a lesson."""
+    nothing = not model.sums(newcomers=True).products.any() and not model.sums(newcomers=True).labelled.any()
+    return nothing and model.sums().digest() == BASE.digest
+
+
+def stands(said: Sequence[Event]) -> tuple[Any, ...]:
+    """What the online model is made of after these lessons, apart from how many changes led there."""
+    model = learned(said)
+    sums = [model.sums(newcomers).digest() for newcomers in (False, True)]
+    return *sums, model.known.lessons, model.known.newcomers, model.known.digest(BASE)
+
+
+def in_force(said: Sequence[Event]) -> dict[UUID, tuple[int, float, bool]]:
+    """The lesson of each drawing that stands: label, weight, and whether it is a newcomer's."""
+    out: dict[UUID, tuple[int, float, bool]] = {}
+    for event in taught(said):
+        told_of = (event.label, event.weight, event.newcomer)
+        if event.sign > 0:
+            assert event.drawing_id not in out, "a drawing has one lesson at a time"
+            out[event.drawing_id] = told_of
+        else:
+            assert out.pop(event.drawing_id) == told_of, "what is taken back is what was taught"
+    return out
+
+
 def p_of(model: InForce, embedding: bytes, label: int) -> float:
     row = BASE.basis.rows(np.frombuffer(embedding, "<f4")[None])
     return float(model.solved.probabilities(row)[0, label])
@@ -72,7 +100,8 @@ def test_a_confirmed_guess_is_a_lesson_and_has_a_receipt():
     assert (lesson_said.series, lesson_said.number) == (Learner(BASE).series, 1)
     assert isinstance(receipt, CorrectionReceipt)
     assert (receipt.correction_id, receipt.drawing_id, receipt.player_id) == (named("c1"), named("d1"), "ada")
-    assert receipt.outcome is Outcome.LEARNED
+    assert lesson_said.newcomer
+    assert (receipt.outcome, receipt.weight, receipt.why) == (Outcome.WEIGHTED, 1 / 8, NEW)
 
 
 def test_a_corrected_guess_makes_the_label_likelier_and_the_receipt_says_by_how_much():
@@ -104,7 +133,7 @@ def test_a_withdrawn_label_takes_the_lesson_back_and_has_no_receipt_of_the_learn
 
     assert told(said) == [(1, named("d1"), 1), (-1, named("d1"), 1)]
     assert [receipt.correction_id for receipt in receipts(said)] == [named("c1")]
-    assert learned(said).sums().digest() == BASE.digest
+    assert is_the_base(learned(said))
 
 
 def test_a_label_that_is_given_again_after_it_was_withdrawn_is_taught_again():
@@ -213,6 +242,70 @@ def test_a_probe_is_passed_on_to_every_online_model_and_leaves_no_trace():
 
     assert (type(said), said.probe_id, said.player_id, said.model) == (LessonProbed, named("p"), "probe", "river")
     assert cells == {}
+
+
+# --- what a lesson counts
+
+
+def asked_for(number: int, label: int | None, *, right: bool = True, **fields: Any) -> ExampleLabelled:
+    """A drawing that somebody was asked for, labelled as that digit or not: it is evidence whatever the judge sees."""
+    asked = label if right or label is None else (label + 1) % 10
+    return example(f"d{number}", label, correction=f"c{number}", features=features(number), asked=asked, at=number, **fields)
+
+
+def test_once_enough_is_known_of_a_player_all_lessons_count_by_themselves():
+    said = folded(Learner(BASE), [asked_for(n, n) for n in range(FIRST + 3)])
+
+    counted = in_force(said)
+    assert {newcomer for _, _, newcomer in counted.values()} == {False}
+    assert {weight for _, weight, _ in counted.values()} == {1.0}
+    assert sum(event.sign < 0 and event.newcomer for event in taught(said)) == FIRST - 1
+    assert [receipt.why == NEW for receipt in receipts(said)] == [True] * (FIRST - 1) + [False] * 4
+    assert receipts(said)[-1].why == ""
+    assert (receipts(said)[-1].outcome, receipts(said)[-1].weight) == (Outcome.LEARNED, 1.0)
+    whole = learned(said)
+    assert (whole.known.lessons, whole.known.newcomers) == (FIRST + 3, 0)
+    assert not whole.sums(newcomers=True).products.any()
+
+
+def test_whoever_mostly_disagrees_counts_less_and_is_told_why():
+    said = folded(Learner(BASE), [asked_for(n, n % 10, right=n % 4 == 0) for n in range(12)])
+
+    last = receipts(said)[-1]
+    assert last.outcome in (Outcome.WEIGHTED, Outcome.QUARANTINED)
+    assert (last.weight, last.why) != (1.0, "")
+    assert last.why == UNLIKE
+    assert sum(weight for _, weight, newcomer in in_force(said).values() if not newcomer) < 12
+
+
+def test_when_what_made_a_player_known_is_withdrawn_the_lessons_are_a_newcomers_again():
+    known = [asked_for(n, n) for n in range(FIRST)]
+    withdrawn = asked_for(0, None, revision=9)
+
+    said = folded(Learner(BASE), [*known, withdrawn])
+
+    assert stands(said) == stands(folded(Learner(BASE), known[1:]))
+    assert {newcomer for _, _, newcomer in in_force(said).values()} == {True}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    revisions=st.lists(st.tuples(st.integers(0, 9), st.one_of(st.none(), st.integers(0, 9))), max_size=24),
+    asked=st.lists(st.one_of(st.none(), st.integers(0, 9)), min_size=10, max_size=10),
+    data=st.data(),
+)
+def test_the_lessons_in_force_are_those_of_the_latest_revisions_in_whatever_order_all_came(revisions, asked, data):
+    heard = [
+        example(f"d{n}", label, revision=revision, correction=f"c{revision}", features=features(n), asked=asked[n], at=n)
+        for revision, (n, label) in enumerate(revisions, 1)
+    ]
+    latest = {event.drawing_id: event for event in heard}
+
+    said = folded(Learner(BASE), data.draw(st.permutations(heard)))
+    standing = folded(Learner(BASE), list(latest.values()))
+
+    assert in_force(said) == in_force(standing)
+    assert stands(said) == stands(standing)
 
 
 # --- numbers

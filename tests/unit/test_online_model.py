@@ -37,17 +37,18 @@ def changes(draw: st.DrawFn) -> list[LessonTaught]:
     players = PLAYERS[: draw(st.sampled_from([1, 2, 8]))]
     in_force: dict[tuple[str, int], LessonTaught] = {}
     said: list[LessonTaught] = []
-    told = st.tuples(st.sampled_from(players), st.integers(0, 2), st.one_of(st.none(), st.integers(0, 9)), WEIGHTS)
-    for n, (player, name, label, weight) in enumerate(draw(st.lists(told, max_size=16))):
+    told = st.tuples(
+        st.sampled_from(players), st.integers(0, 2), st.one_of(st.none(), st.integers(0, 9)), WEIGHTS, st.booleans()
+    )
+    for n, (player, name, label, weight, newcomer) in enumerate(draw(st.lists(told, max_size=16))):
         of_drawing = (player, name)
         if of_drawing in in_force:
             said.append(taken_back(in_force.pop(of_drawing), 0))
         if label is not None:
             seed = PLAYERS.index(player) * 3 + name
             drawing_id = named(f"{player}'s {name}")
-            in_force[of_drawing] = lesson(
-                f"l{n}", label, number=0, seed=seed, player_id=player, drawing_id=drawing_id, weight=weight
-            )
+            said_of = {"player_id": player, "drawing_id": drawing_id, "weight": weight, "newcomer": newcomer}
+            in_force[of_drawing] = lesson(f"l{n}", label, number=0, seed=seed, **said_of)
             said.append(in_force[of_drawing])
     return said
 
@@ -79,8 +80,8 @@ def read(data: DataObject, log: Log, again: bool = False) -> OnlineModel:
 
 def stands(model: OnlineModel) -> tuple[Any, ...]:
     """What must be the same, bit for bit."""
-    sums = model.sums()
-    return sums.products.tobytes(), sums.labelled.tobytes(), model.known, model.known.digest(BASE), model.known.version(BASE)
+    sums = [kept for several in map(model.sums, (False, True)) for kept in (several.products, several.labelled)]
+    return *(kept.tobytes() for kept in sums), model.known, model.known.digest(BASE), model.known.version(BASE)
 
 
 def copied(model: OnlineModel) -> tuple[Any, ...]:
@@ -120,7 +121,9 @@ def test_when_all_is_taken_back_the_model_is_the_base_bit_for_bit(said, split, d
 
     model = read(data, log_of([*said, *back], split))
 
-    assert (model.sums().digest(), model.known.lessons) == (BASE.digest, 0)
+    assert (model.sums().digest(), model.known.lessons, model.known.newcomers) == (BASE.digest, 0, 0)
+    assert not model.sums(newcomers=True).products.any()
+    assert not model.sums(newcomers=True).labelled.any()
     assert model.known.digest(BASE) == LessonSet().digest(BASE)
     assert model.known.version(BASE) == f"{BASE.generation}+{len(said) + len(back)}"
     assert model.in_force().solved.weights.tobytes() == of_base(BASE).solved.weights.tobytes()
@@ -138,6 +141,7 @@ def test_the_digest_names_the_lessons_and_nothing_else():
         {"embedding": features(5).embedding},
         {"reader": "raster-2/00000000"},
         {"model": "brook"},
+        {"newcomer": True},
     ]
 
     assert digest(**told) == digest(**told, number=9, correction_id=named("c9"), player_id="bob")
@@ -260,6 +264,23 @@ def test_a_snapshot_has_the_model_that_answers_and_how_far_each_partition_was_re
     weights = np.frombuffer(told.weights, "<f4").reshape(10, BASE.basis.width)
     np.testing.assert_allclose(weights, now.solved.weights, rtol=1e-6)
     assert type(told).model_validate_json(told.record_value()) == told
+
+
+@pytest.mark.parametrize(("lessons", "share"), [(1, 1 / 8), (8, 1 / 8), (9, 1 / 9), (20, 1 / 20)])
+def test_the_lessons_of_all_newcomers_together_count_as_one_at_most(lessons, share):
+    model, sums = OnlineModel(BASE, SERIES), BASE.sums
+    for number in range(1, lessons + 1):
+        one = lesson(f"l{number}", number % 10, number=number, seed=number, newcomer=True)
+        model.apply(one, 0, number)
+        sums = sums.merged(
+            Sums.nothing(BASE.basis.width)
+            .plus(features_of(BASE, one.embedding, READER)[None], [one.label], np.array([8]))
+            .share(share)
+        )
+
+    assert model.sums().digest() == BASE.digest
+    assert (model.known.newcomers, model.in_force().newcomers) == (lessons, lessons)
+    np.testing.assert_allclose(model.in_force().solved.weights, Solved(sums).weights, rtol=1e-9, atol=1e-12)
 
 
 def test_without_a_lesson_it_is_the_base():

@@ -1,10 +1,8 @@
 """What the transport decides by itself, and what it takes from inside Faust and aiokafka; the rest is tested on a broker."""
 
 import ast
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Iterator
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +15,10 @@ from faust.transport.consumer import ThreadDelegateConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
-from contracts.ports import Record
 from contracts.settings import Settings
 from producers.connection import kafka_of
 from producers.pace import Pace
 from streams import transport
-from streams.delivery import Delivery
 
 PRIVATE: dict[str, tuple[type, str]] = {
     "_thread": (ThreadDelegateConsumer, "where Faust's consumer keeps aiokafka's, in a thread of its own"),
@@ -119,35 +115,6 @@ def test_a_partition_of_every_topic_is_with_the_same_worker_and_none_is_with_nob
 
     assert all(one["drawings.v1"] == one["examples.v1"] for one in given.values())
     assert sorted(n for one in given.values() for n in one["drawings.v1"]) == [0, 1, 2, 3]
-
-
-async def test_each_of_two_who_take_the_same_topic_is_given_all_and_a_record_is_acknowledged_by_both(tmp_path: Path):
-    settings = Settings(home=tmp_path)
-    made: Any = transport.Transport(settings, kafka_of(settings), "test", lambda *_: {})
-    scorer, learner = queues = [asyncio.Queue[Delivery](), asyncio.Queue[Delivery]()]
-    made.forward(["examples.v1"], queues)
-    acknowledged: list[int] = []
-    came = [
-        Delivery(Record("examples.v1", 0, offset, None, b"{}", 0), partial(acknowledged.append, offset)) for offset in (4, 5)
-    ]
-
-    class Stream:
-        def noack(self) -> "Stream":
-            return self
-
-        async def events(self) -> AsyncIterator[object]:
-            yield SimpleNamespace(value=came, message=SimpleNamespace(generation_id=made._app.consumer_generation_id))
-
-    [agent] = made._app.agents.values()
-    await agent.fun(Stream())
-
-    given = [[queue.get_nowait() for _ in range(queue.qsize())] for queue in (scorer, learner)]
-    assert [[one.record.offset for one in several] for several in given] == [[4, 5], [4, 5]]
-    for one in given[0]:
-        one.ack()
-    assert acknowledged == [], "the second has taken nothing"
-    given[1][1].ack()
-    assert acknowledged == [5]
 
 
 async def test_the_broker_gathers_by_the_pace_of_all_that_was_fetched(monkeypatch: pytest.MonkeyPatch):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from contracts.settings import Settings
 from deploy import audit
 from producers.pace import Pace
 from streams.app import ROLES
-from streams.delivery import Delivery
+from streams.delivery import Delivery, Fork
 from streams.worker import Worker, member_name
 from tests.histories import Quiet
 
@@ -38,24 +39,32 @@ def test_what_a_taker_reads_no_fold_of_the_same_process_may(tmp_path: Path):
         shared.hand(["examples.v1"], Nobody())
 
 
-def test_folds_of_the_same_topics_are_each_given_what_comes(tmp_path: Path):
+def test_a_topic_that_folds_read_with_different_others_is_refused(tmp_path: Path):
     worker = Worker(Settings(home=tmp_path), "test")
-    forwarded: list[Sequence[object]] = []
-    worker._transport.forward = lambda sources, queues: forwarded.append(queues)  # type: ignore[method-assign]
     worker.fold(Quiet("examples.v1"))
     worker.fold(Quiet("examples.v1"))
 
-    assert forwarded == [[runner.gathered for runner in worker._folds]], "by one agent, since a second would replace it"
+    with pytest.raises(ValueError, match=r"examples\.v1 to two"):
+        worker.fold(Quiet("corrections.v1", "examples.v1"))
 
 
-def test_folds_that_read_some_of_the_same_topics_are_refused(tmp_path: Path):
-    worker = Worker(Settings(home=tmp_path), "test")
-    worker.fold(Quiet("drawings.v1", "answers.v1"))
-    worker.fold(Quiet("examples.v1"))
-    worker.fold(Quiet("examples.v1"))
+async def test_what_several_folds_read_is_acknowledged_when_all_of_them_have_it():
+    acknowledged: list[int] = []
+    fork, first, second = Fork(), asyncio.Queue[Delivery | None](), asyncio.Queue[Delivery | None]()
+    fork.add(first)
+    fork.add(second)
+    records = [Record("examples.v1", 0, offset, None, b"", 0) for offset in range(2)]
+    for record in records:
+        await fork.put(Delivery(record, partial(acknowledged.append, record.offset)))
 
-    with pytest.raises(ValueError, match="some of the same topics"):
-        worker.fold(Quiet("answers.v1"))
+    here, there = ([queue.get_nowait() for _ in records] for queue in (first, second))
+    assert [one.record for one in here] == [one.record for one in there] == records
+    for one in (*here, *here):  # one that acknowledges twice does not acknowledge for the other
+        one.ack()
+    assert acknowledged == []
+    for one in reversed(there):
+        one.ack()
+    assert acknowledged == [1, 0]
 
 
 def test_processes_of_a_role_have_names_of_their_own_and_a_dead_ones_is_given_again(tmp_path: Path):
@@ -83,7 +92,7 @@ async def _handed(folder: Path, monkeypatch: pytest.MonkeyPatch, pace: Pace | No
     taken: list[int] = []
     queues: list[asyncio.Queue[Delivery]] = []
     worker = Worker(Settings(home=folder), "test")
-    monkeypatch.setattr(worker._transport, "forward", lambda sources, several: queues.extend(several))
+    monkeypatch.setattr(worker._transport, "forward", lambda sources, queue: queues.append(queue))
 
     def come() -> None:
         queues[0].put_nowait(Delivery(Record("drawings.v1", 0, len(taken), b"ada", b"", 0), lambda: None))

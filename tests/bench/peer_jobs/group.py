@@ -20,7 +20,7 @@ from contracts.ports import Record
 from contracts.settings import Settings
 from producers.connection import KafkaAddress
 from producers.pace import Pace
-from streams.delivery import STEP, Delivery
+from streams.delivery import STEP, Delivery, Fork
 from streams.progress import OffsetTracker
 from streams.transport import Positions, partition_of
 
@@ -71,7 +71,7 @@ class Group(ConsumerRebalanceListener):
         self._release: Callable[[], Awaitable[None]] | None = None
         self._working: list[asyncio.Task[None]] = []
 
-    def forward(self, sources: Sequence[str], queue: "asyncio.Queue[Any]") -> None:
+    def forward(self, sources: Sequence[str], queue: "asyncio.Queue[Any] | Fork") -> None:
         """Put the records of topics into a queue."""
         for source in sources:
             self._queues.setdefault(source, []).append(queue)

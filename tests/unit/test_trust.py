@@ -1,0 +1,158 @@
+"""Trust: what a player's lessons count, by what the player has taught; on real handwriting, judged by other people's."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streams.additive import BASIS, EIGHTHS
+from streams.online_base import load_base
+from streams.taught import NO_ROWS, NONE, ROW, Rows
+from streams.trust import FIRST, JUDGE_SCALE, KEPT, LATEST, SURE, judged, weigh
+
+
+def taught(*lessons: tuple[int, int], sure: bool = True) -> Rows:
+    """Rows of drawings in the order of time, each with its label and the digit that the judge sees."""
+    rows = np.zeros(len(lessons), ROW)
+    for number, (label, said) in enumerate(lessons):
+        rows[number]["at"], rows[number]["low"] = number, number
+        rows[number]["label"], rows[number]["said"], rows[number]["sure"] = label, said, sure
+    return rows
+
+
+HONEST = [(digit, digit) for digit in range(10)] * 3
+
+
+def test_nobody_has_no_weights():
+    weights, known = weigh(NO_ROWS)
+
+    assert (weights.tolist(), known) == ([], False)
+
+
+def test_a_player_is_a_newcomer_until_enough_drawings_are_evidence():
+    few, enough = taught(*HONEST[: FIRST - 1]), taught(*HONEST[:FIRST])
+    unclear = taught(*HONEST)
+    unclear["sure"][FIRST - 1 :] = False
+
+    assert [weigh(rows)[1] for rows in (few, unclear, enough)] == [False, False, True]
+    assert set(weigh(few)[0]) == {EIGHTHS}, "whole: the model makes all newcomers' small"
+    assert set(weigh(enough)[0]) == {EIGHTHS - 1}, "six that agree are not many"
+    assert set(weigh(taught(*HONEST))[0]) == {EIGHTHS}
+
+
+def test_a_withdrawn_label_has_no_weight_and_is_no_evidence():
+    rows = taught(*HONEST[:FIRST])
+    rows["label"][0] = NONE
+
+    weights, known = weigh(rows)
+
+    assert not known
+    assert weights.tolist() == [0] + [EIGHTHS] * (FIRST - 1)
+
+
+def test_who_labels_anything_teaches_nothing():
+    rows = taught(*[((digit + 1) % 10, digit) for digit in range(10)] * 2)
+
+    assert set(weigh(rows)[0]) == {0}
+    assert set(weigh(taught(*[(3, digit) for digit in range(10)] * 2))[0]) == {0}
+
+
+def test_an_odd_hand_keeps_its_lessons():
+    """Their ones look like sevens, and their sevens are called sevens."""
+    rows = taught(*HONEST, *[(1, 7)] * 2)
+
+    weights, _ = weigh(rows)
+
+    assert min(weights[:-2]) >= EIGHTHS - 1
+    assert min(weights[-2:]) >= EIGHTHS / 2
+    without_sevens = rows[rows["label"] != 7]
+    assert set(weigh(without_sevens)[0][-2:]) == {0}, "so they might be somebody who swaps the two"
+
+
+def test_who_swaps_two_digits_teaches_neither_and_all_others():
+    swaps = {1: 7, 7: 1}
+    rows = taught(*[(swaps.get(digit, digit), digit) for digit in range(10)] * 5)
+    swapped = np.isin(rows["said"], list(swaps))
+
+    weights, known = weigh(rows)
+
+    assert known
+    assert set(weights[swapped]) == {0}
+    assert min(weights[~swapped]) >= EIGHTHS / 2
+
+
+def test_who_agrees_but_for_one_chosen_shape_does_not_teach_that():
+    rows = taught(*[(digit, digit) for digit in range(10) if digit != 4] * 4, *[(9, 4)] * 4)
+
+    weights, _ = weigh(rows)
+
+    assert set(weights[-4:]) == {0}
+    assert min(weights[:-4]) > EIGHTHS / 2
+
+
+def test_a_good_name_does_not_last():
+    """Two hundred right labels, and then as many wrong ones as are looked at: what was learned from the first goes too."""
+    rows = taught(*HONEST * 7, *[((digit + 1) % 10, digit) for digit in range(10)] * (LATEST // 10 + 1))
+
+    assert set(weigh(rows)[0]) == {0}
+
+
+def test_a_little_disagreement_costs_a_little():
+    rows = taught(*HONEST, *[(5, 3), (5, 3), (6, 8), (6, 8)])
+
+    weights, _ = weigh(rows)
+
+    assert 0 < min(weights) <= max(weights) < EIGHTHS + 1
+    assert weights[0] < EIGHTHS or weights[-1] < EIGHTHS
+
+
+def test_nobody_counts_more_than_the_newest_lessons():
+    rows = taught(*[(digit % 10, digit % 10) for digit in range(KEPT + 30)])
+    shuffled = np.random.default_rng(0).permutation(len(rows))
+
+    weights, _ = weigh(rows[shuffled])
+
+    assert sorted(shuffled[weights == 0].tolist()) == list(range(30))
+    assert set(weights) == {0, EIGHTHS}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    lessons=st.lists(st.tuples(st.integers(-1, 9), st.integers(0, 9), st.booleans()), max_size=60),
+    order=st.randoms(use_true_random=False),
+)
+def test_the_weights_are_of_the_set_of_drawings_in_whatever_order_they_are_kept(lessons, order):
+    rows = taught(*[(label, said) for label, said, _ in lessons])
+    rows["sure"] = [sure for *_, sure in lessons]
+    places = list(range(len(rows)))
+    order.shuffle(places)
+
+    weights, known = weigh(rows)
+    again, still = weigh(rows[places])
+
+    assert still == known
+    assert again.tolist() == weights[places].tolist()
+    assert ((weights >= 0) & (weights <= EIGHTHS)).all()
+    assert not weights[rows["label"] == NONE].any()
+
+
+def test_the_judge_is_sure_of_what_is_clear_and_says_so_in_whole_numbers():
+    judge, rows = load_base().judge, BASIS.rows(np.random.default_rng(0).normal(size=(50, BASIS.size)) / 2)
+    scores = rows @ (judge.T / JUDGE_SCALE)
+
+    for row, score in zip(rows, scores, strict=True):
+        second, best = np.sort(score)[-2:]
+        assert judged(judge, row) == (int(score.argmax()), bool(best - second >= SURE))
+    assert judge.dtype == np.int64
+
+
+@pytest.mark.parametrize("writer", ["28", "15", "20"])
+def test_the_judge_of_the_base_knows_the_hands_that_it_has_seen(writer):
+    from tests.writers import drawings
+
+    one, judge = drawings(writer), load_base().judge
+    said = [judged(judge, row) for row in BASIS.rows(one.embeddings)]
+
+    sure = [digit == label for (digit, sure), label in zip(said, one.labels, strict=True) if sure]
+    assert len(sure) > 0.8 * len(said)
+    assert np.mean(sure) > 0.98
