@@ -5,6 +5,10 @@ on real ledgers, in steps of as many records as gather under load; the lessons g
 each step. Prints CPU time of each, in microseconds a drawing, and the drawings a second that one process could take.
 """
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as streams.__main__ has it
+
 import gc
 import json
 import random

@@ -5,6 +5,10 @@ lessons to the online model. Each drawing is guessed from the newest snapshot fi
 much of MNIST is still known, and CPU time.
 """
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as streams.__main__ has it
+
 import json
 import random
 import tempfile
