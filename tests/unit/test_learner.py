@@ -21,10 +21,12 @@ from contracts.events import (
     LessonTaught,
     ModelChange,
     Outcome,
+    PlayerRestricted,
+    Restriction,
 )
 from contracts.ports import Origin
 from streams import learner as learner_module
-from streams.learner import NEW, UNLIKE, Learner
+from streams.learner import HELD, NEW, UNLIKE, Learner
 from streams.online_base import load_base
 from streams.online_model import InForce, OnlineModel, UnreadableFeatures
 from streams.trust import FIRST
@@ -276,6 +278,59 @@ def test_whoever_mostly_disagrees_counts_less_and_is_told_why():
     assert (last.weight, last.why) != (1.0, "")
     assert last.why == UNLIKE
     assert sum(weight for _, weight, newcomer in in_force(said).values() if not newcomer) < 12
+
+
+# --- restrictions
+
+
+def restricted(restriction: Restriction, player: str = "ada") -> PlayerRestricted:
+    return PlayerRestricted(player_id=player, restriction=restriction)
+
+
+@pytest.mark.parametrize("restriction", ["quarantined", "banned"])
+def test_all_that_a_restricted_player_taught_is_taken_out_and_nothing_of_anybody_else(restriction):
+    others = [asked_for(50 + n, n, player_id="bob") for n in range(FIRST + 1)]
+
+    said = folded(Learner(BASE), [*(asked_for(n, n) for n in range(FIRST + 3)), *others, restricted(restriction)])
+
+    assert stands(said) == stands(folded(Learner(BASE), others))
+    assert [lesson.number for lesson in taught(said)] == list(range(1, len(taught(said)) + 1))
+
+
+def test_what_a_restricted_player_teaches_is_set_aside_and_the_receipt_says_why():
+    said = folded(Learner(BASE), [restricted("quarantined"), asked_for(1, 1)])
+
+    [receipt] = receipts(said)
+    assert taught(said) == []
+    assert (receipt.outcome, receipt.weight, receipt.why) == (Outcome.QUARANTINED, 0.0, HELD)
+    assert receipt.models["river"].p_before == receipt.models["river"].p_after
+
+
+def test_a_pardon_puts_back_what_would_be_there_without_the_restriction():
+    before, after = [asked_for(n, n) for n in range(FIRST + 3)], [asked_for(n, n) for n in range(20, 24)]
+
+    said = folded(Learner(BASE), [*before, restricted("banned"), *after, restricted("none"), restricted("none")])
+
+    assert stands(said) == stands(folded(Learner(BASE), [*before, *after]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data(), restriction=st.sampled_from(["quarantined", "banned"]))
+def test_it_does_not_matter_when_among_the_examples_a_player_is_restricted(data, restriction):
+    examples = [asked_for(n, n % 10, right=n % 5 > 0) for n in range(FIRST + 4)]
+    others = [asked_for(50 + n, n, player_id="bob") for n in range(3)]
+    place = data.draw(st.integers(0, len(examples)))
+    history = [*examples[:place], restricted(restriction), *examples[place:], *others]
+    cells, said = MemoryCells(), []
+
+    for offset, event in enumerate(history):  # each by a learner that was just started
+        said += folded(Learner(BASE), [event], cells, first=offset)
+
+    assert stands(said) == stands(folded(Learner(BASE), others))
+
+
+def test_a_player_of_whom_nothing_is_known_may_be_restricted():
+    assert folded(Learner(BASE), [restricted("banned", "nobody")]) == []
 
 
 def test_when_what_made_a_player_known_is_withdrawn_the_lessons_are_a_newcomers_again():

@@ -63,7 +63,7 @@ class Desk:
 
     def said(self) -> list[Event]:
         """What was published, but for the settlements."""
-        tail = self._bus.follow(["models.v1"], "start")
+        tail = self._bus.follow(["models.v1", "examples.v1"], "start")
         out = []
         while not tail.caught_up():
             out += [decode(record.topic, record.value) for record in tail.poll(0.0)]
@@ -385,10 +385,18 @@ def test_a_player_who_is_restricted_is_so_for_datasets_and_among_their_examples_
 
     assert [one.outcome for one in outcomes] == ["done"] * 3
     assert "nor in datasets" in outcomes[0].message
-    said = [event for event in desk.said() if isinstance(event, RestrictionsSet | PlayerRestricted)]
-    sets, told = said[0::2], said[1::2]
-    assert [event.players for event in sets] == [{"eve": "banned"}, {"eve": "banned", "bob": "quarantined"}, {"bob": "quarantined"}]
-    assert [(event.player_id, event.restriction) for event in told] == [("eve", "banned"), ("bob", "quarantined"), ("eve", "none")]
+    sets = [event for event in desk.said() if isinstance(event, RestrictionsSet)]
+    told = [event for event in desk.said() if isinstance(event, PlayerRestricted)]
+    assert [event.players for event in sets] == [
+        {"eve": "banned"},
+        {"eve": "banned", "bob": "quarantined"},
+        {"bob": "quarantined"},
+    ]
+    assert [(event.player_id, event.restriction) for event in told] == [
+        ("eve", "banned"),
+        ("bob", "quarantined"),
+        ("eve", "none"),
+    ]
     assert {(event.by, event.note) for event in told} == {("ada", "fifty wrong labels")}
     assert desk.model_log.restrictions() == {"bob": "quarantined"}
     assert desk.model_log.unsettled() == []
