@@ -363,6 +363,18 @@ def test_the_lessons_in_force_are_those_of_the_latest_revisions_in_whatever_orde
     assert stands(said) == stands(standing)
 
 
+def test_weights_that_change_in_many_cells_at_once_outlive_a_restart_after_any_event():
+    heard = [example(f"d{n}", n % 10, correction=f"c{n}", features=features(n), at=n) for n in range(20)]  # no evidence
+    heard += [asked_for(n, n % 10) for n in range(20, 20 + FIRST + 1)]
+    restarted, at_once = MemoryCells(), MemoryCells()
+
+    said = [event for number, one in enumerate(heard) for event in folded(Learner(BASE), [one], restarted, first=number)]
+
+    assert said == folded(Learner(BASE), heard, at_once)
+    assert restarted == at_once
+    assert {newcomer for _, _, newcomer in in_force(said).values()} == {False}
+
+
 # --- numbers
 
 
