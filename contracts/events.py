@@ -806,7 +806,7 @@ class RestrictionsSet(Event):
     key: ClassVar[str] = "slot"
 
     type: Literal["RestrictionsSet"] = "RestrictionsSet"
-    players: dict[PlayerId, Restriction] = {}
+    players: dict[PlayerId, Restriction]
 
     @property
     def slot(self) -> str:

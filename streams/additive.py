@@ -144,17 +144,22 @@ class Solved:
     def probabilities_with(self, row: Floats, before: tuple[int, float] | None, after: tuple[int, float] | None) -> Floats:
         """Return what would be answered to a row, shape (10,), had a lesson of this very row been changed.
 
+        A lesson that counts more than the sums can have of it is not in them yet: then only what is put in changes anything.
+
         Args:
             row: Shape (width,).
             before: The label and the weight in eighths that the sums have of it; None: they have no such lesson.
             after: Those that they would have instead; None: none.
         """
         spread = float(row @ lapack.dpotrs(self._factor, row[:, None], lower=1)[0][:, 0])
-        scores, weight = self.weights @ row, 0.0
+        out, put = (0 if lesson is None else lesson[1] for lesson in (before, after))
+        if 1.0 + (put - out) * spread <= 0.0:
+            before, out = None, 0
+        scores = self.weights @ row
         for lesson, sign in ((before, -1), (after, 1)):
             if lesson is not None:
                 scores[lesson[0]] += sign * lesson[1] * spread
-                weight += sign * lesson[1]
+        weight = put - out
         answered: Floats = probabilities((scores / (1.0 + weight * spread))[None])[0]
         return answered
 

@@ -63,7 +63,7 @@ def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:
     order = np.lexsort((rows["low"], rows["high"], rows["at"]))
     agrees = rows["label"] == rows["said"]
     latest = [place for place in order[::-1] if labelled[place] and rows["sure"][place]][:LATEST]
-    overall = min(_eighths(agrees[which].sum() + 2, len(which) + 3, 0.6, 0.3) for which in (evidence, latest))
+    overall = min(_eighths(agrees[which].sum() + 2, len(which) + 3, 0.6, 0.28) for which in (evidence, latest))
     weights = np.where(labelled, overall, 0)
     knows = _by_digit(rows["said"][evidence], agrees[evidence], 0.4, 0.2)
     uses = _by_digit(rows["label"][evidence], agrees[evidence], 0.15, 0.15)
