@@ -23,6 +23,8 @@ from contracts.events import (
     ModelPublished,
     Part,
     PolicySet,
+    Restriction,
+    RestrictionsSet,
     SnapshotTaken,
     TrainingAdvanced,
 )
@@ -52,6 +54,8 @@ class Catalog:
     training: Mapping[str, TrainingAdvanced] = field(default_factory=dict)
     """The last step of each model's last rebuild."""
     policy: PolicySet = DEFAULT_POLICY
+    restrictions: Mapping[str, Restriction] = field(default_factory=dict)
+    """The players who are restricted."""
 
     def apply(self, event: Event) -> "Catalog":
         """Return the catalog after an event; the same one if the event is of another kind."""
@@ -73,6 +77,8 @@ class Catalog:
                 return replace(self, training=_with(self.training, event.model, event))
             case PolicySet():
                 return replace(self, policy=event)
+            case RestrictionsSet():
+                return replace(self, restrictions=MappingProxyType(event.players))
         return self
 
     def answering(self, model: str) -> ModelPromoted | SnapshotTaken | None:

@@ -466,6 +466,27 @@ class ExampleLabelled(Event):
         return self
 
 
+Restriction = Literal["none", "quarantined", "banned"]
+"""Where a player's drawings do not count: quarantined, in no online model; banned, in no dataset either."""
+
+
+class PlayerRestricted(Event):
+    """An operator restricted a player, or lifted that.
+
+    Written by trainers.steering; read by the learner, in the place that the event has among the player's examples. Twice is
+    harmless: the newest counts.
+    """
+
+    topic: ClassVar[str] = "examples.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["PlayerRestricted"] = "PlayerRestricted"
+    player_id: PlayerId
+    restriction: Restriction
+    by: str = ""
+    note: Text = ""
+
+
 class LessonTaught(Event):
     """An online model learns that a drawing has a label: the lesson is added to its sums.
 
@@ -775,6 +796,24 @@ class PolicySet(Event):
         return "policy"
 
 
+class RestrictionsSet(Event):
+    """The players who are restricted, all of them: what datasets leave out.
+
+    Written by trainers.steering; read by the trainer and api. Twice is harmless: the newest counts.
+    """
+
+    topic: ClassVar[str] = "models.v1"
+    key: ClassVar[str] = "slot"
+
+    type: Literal["RestrictionsSet"] = "RestrictionsSet"
+    players: dict[PlayerId, Restriction] = {}
+
+    @property
+    def slot(self) -> str:
+        """The record's key."""
+        return "restrictions"
+
+
 class VariantSeen(BaseModel):
     """A production variant, as SageMaker describes it."""
 
@@ -945,6 +984,18 @@ class SetPolicy(Command):
     target: Literal["policy"] = "policy"
     lead: Literal["bandit"] | ModelName | None = None
     parts: dict[ModelName, Part] = {}
+
+
+class RestrictPlayer(Command):
+    """Restrict a player, or lift that: what the player taught is taken out of the online models, or put back, exactly.
+
+    Written by api.ops; read by the trainer. Twice is harmless: a restriction that is in force stays as it is.
+    """
+
+    type: Literal["RestrictPlayer"] = "RestrictPlayer"
+    target: Literal["players"] = "players"
+    player_id: PlayerId
+    restriction: Restriction
 
 
 class CommandSettled(Event):
@@ -1127,6 +1178,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     CorrectionProbed,
     ExampleLabelled,
     ExampleProbed,
+    PlayerRestricted,
     LessonTaught,
     LessonTakenBack,
     LessonProbed,
@@ -1139,6 +1191,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     ModelRolledBack,
     CandidateSet,
     PolicySet,
+    RestrictionsSet,
     EndpointSeen,
     SnapshotTaken,
     TrainingAdvanced,
@@ -1147,6 +1200,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     RollBackModel,
     TryVersion,
     SetPolicy,
+    RestrictPlayer,
     CommandSettled,
     MessageRejected,
     MessageRepaired,
@@ -1182,6 +1236,8 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     ModelRolledBack: ("trainer",),
     CandidateSet: ("trainer",),
     PolicySet: ("trainer",),
+    RestrictionsSet: ("trainer",),
+    PlayerRestricted: ("trainer",),
     EndpointSeen: ("trainer",),
     SnapshotTaken: ("learning",),
     TrainingAdvanced: ("trainer",),
@@ -1190,6 +1246,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     RollBackModel: ("api", "router"),
     TryVersion: ("api", "router"),
     SetPolicy: ("api",),
+    RestrictPlayer: ("api",),
     CommandSettled: ("trainer",),
     MessageRejected: PROCESSES,
     MessageRepaired: ("api",),

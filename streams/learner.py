@@ -29,6 +29,7 @@ from contracts.events import (
     LessonTaught,
     ModelChange,
     Outcome,
+    PlayerRestricted,
 )
 from contracts.ports import Cells, Origin
 from contracts.roster import is_batch
@@ -45,6 +46,8 @@ NEW: Final = "your first answers count little for everybody's model, until it ha
 """Why a newcomer's lesson counts little, as players are told."""
 UNLIKE: Final = "it counts less for everybody's model, since your answers to drawings like this are unlike most people's"
 """Why another's does."""
+HELD: Final = "an operator has set your answers aside for everybody's model"
+"""Why the lesson of a player who is restricted does not count."""
 
 
 @dataclass(slots=True)
@@ -71,6 +74,18 @@ class _Partition:
             self.players[player_id] = rows
         else:
             self.players.pop(player_id, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What an event has changed of what a player has taught."""
+
+    rows: Rows
+    """All rows of the player, after it."""
+    places: set[int]
+    """The rows that are others now."""
+    lessons: list[LessonTaught]
+    """The lessons that are taught and taken back, in order."""
 
 
 class Learner:
@@ -121,9 +136,15 @@ class Learner:
         if isinstance(event, ExampleProbed):
             probe = {"probe_id": event.probe_id, "player_id": event.player_id}
             return [LessonProbed(**probe, model=model, at=cells.at) for model in ONLINE_MODELS]
+        here = self._partitions[origin.partition]
+        if isinstance(event, PlayerRestricted):
+            cells.put(f"restriction/{event.player_id}", event.restriction.encode())
+            rows = here.player(event.player_id)
+            changed = self._weighed(cells, event.player_id, rows, rows, here.number)
+            self._keep(here, event.player_id, changed)
+            return changed.lessons
         if not isinstance(event, ExampleLabelled) or event.features is None:
             return ()
-        here = self._partitions[origin.partition]
         rows = here.player(event.player_id)
         features = features_of(self._base, event.features.embedding, event.features.reader)
         row = taught_row(event, np.frombuffer(event.features.embedding, "<f4"))
@@ -132,29 +153,51 @@ class Learner:
         if len(was) and event.revision <= was["revision"][0]:
             return ()
         row["said"], row["sure"] = self._evidence(event, features)
-        news = event.label is not None and not (len(was) and np.array_equal(was["correction"], row["correction"]))
         if len(was) and was["label"] == row["label"]:  # a lesson is taken back as it was taught
             for name in ("taught", "embedding", "said", "sure"):
                 row[name] = was[name]
-        after = putting(rows, place, row)
-        after["eighths"], after["known"] = weigh(after)
-        lessons: list[LessonTaught] = []
-        changed = _changed(rows, after)
-        for one in changed:
-            for kind, of in ((LessonTakenBack, rows[one : one + 1]), (LessonTaught, after[one : one + 1])):
-                if _lesson(of) is not None:
-                    lessons.append(self._lesson(kind, event.player_id, of, here.number + len(lessons) + 1, cells.at))
-        receipts = [self._receipt(event, features, was, after[place : place + 1], lessons, cells.at)] if news else []
-        write(cells, event.player_id, after, {place, *changed})
-        if lessons:
-            cells.put(_NUMBER, str(here.number + len(lessons)).encode())
-        here.number += len(lessons)
-        here.keep(event.player_id, after)
-        return [*lessons, *receipts]
+        changed = self._weighed(cells, event.player_id, rows, putting(rows, place, row), here.number)
+        said: list[Event] = [*changed.lessons]
+        if event.label is not None and not (len(was) and np.array_equal(was["correction"], row["correction"])):
+            now, restricted = changed.rows[place : place + 1], _restricted(cells, event.player_id)
+            said.append(self._receipt(event, features, was, now, changed.lessons, restricted, cells.at))
+        changed.places.add(place)
+        self._keep(here, event.player_id, changed)
+        return said
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Do nothing: all is written and published already."""
         return ()
+
+    def _weighed(self, cells: Cells, player_id: str, before: Rows, rows: Rows, number: int) -> _Change:
+        """Weigh a player's lessons anew; return what is taught and taken back by it.
+
+        Args:
+            cells: The partition's.
+            player_id: The player.
+            before: The rows with the lessons that are in force.
+            rows: The rows as they are now, with all in the same places.
+            number: The number of the partition's last lesson.
+        """
+        after = rows.copy()
+        after["eighths"], after["known"] = weigh(after)
+        if _restricted(cells, player_id):
+            after["eighths"] = 0
+        change = _Change(after, set(_changed(before, after)), [])
+        for place in sorted(change.places):
+            for kind, row in ((LessonTakenBack, before[place : place + 1]), (LessonTaught, after[place : place + 1])):
+                if _lesson(row) is not None:
+                    next_number = number + len(change.lessons) + 1
+                    change.lessons.append(self._lesson(kind, player_id, row, next_number, cells.at))
+        return change
+
+    def _keep(self, here: _Partition, player_id: str, change: _Change) -> None:
+        """Write what has changed."""
+        write(here.cells, player_id, change.rows, change.places)
+        if change.lessons:
+            here.cells.put(_NUMBER, str(here.number + len(change.lessons)).encode())
+        here.number += len(change.lessons)
+        here.keep(player_id, change.rows)
 
     def _lesson(self, kind: type[LessonTaught], player_id: str, row: Rows, number: int, at: datetime) -> LessonTaught:
         """Make a lesson of a row of shape (1,)."""
@@ -181,7 +224,14 @@ class Learner:
         return (said, sure) if sure or example.asked is None else (example.asked, True)
 
     def _receipt(
-        self, example: ExampleLabelled, features: Floats, was: Rows, row: Rows, lessons: Sequence[LessonTaught], at: datetime
+        self,
+        example: ExampleLabelled,
+        features: Floats,
+        was: Rows,
+        row: Rows,
+        lessons: Sequence[LessonTaught],
+        restricted: bool,
+        at: datetime,
     ) -> CorrectionReceipt:
         """Make the receipt: what the model gave the label as it answers now, and what it gives after this lesson alone.
 
@@ -191,6 +241,7 @@ class Learner:
             was: The row of its drawing before, of shape (1,); (0,): there was none.
             row: The row after, shape (1,).
             lessons: All that was taught and taken back.
+            restricted: Whether an operator has restricted the player.
             at: The time of the receipt.
         """
         if example.label is None:
@@ -213,9 +264,13 @@ class Learner:
             player_id=example.player_id,
             outcome=outcome,
             weight=weight,
-            why="" if outcome is Outcome.LEARNED else UNLIKE if row["known"][0] else NEW,
+            why="" if outcome is Outcome.LEARNED else HELD if restricted else UNLIKE if row["known"][0] else NEW,
             models={SHARED: change, **_unchanged(example, example.label)},
         )
+
+
+def _restricted(cells: Cells, player_id: str) -> bool:
+    return cells.get(f"restriction/{player_id}") not in (None, b"none")
 
 
 def _lesson(row: Rows) -> tuple[int, int, bool] | None:

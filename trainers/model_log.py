@@ -21,6 +21,8 @@ from contracts.events import (
     ModelPublished,
     PolicySet,
     PromoteModel,
+    Restriction,
+    RestrictPlayer,
     RetrainModel,
     RollBackModel,
     SetPolicy,
@@ -29,7 +31,7 @@ from contracts.events import (
 )
 from contracts.roster import Roster
 
-QuickCommand = PromoteModel | RollBackModel | TryVersion | SetPolicy
+QuickCommand = PromoteModel | RollBackModel | TryVersion | SetPolicy | RestrictPlayer
 """The commands that do not wait for a rebuild to end."""
 
 
@@ -86,6 +88,10 @@ class ModelLog:
     def policy(self) -> PolicySet:
         """Return the policy: which models guess, and which is shown first."""
         return self._catalog.policy
+
+    def restrictions(self) -> Mapping[str, Restriction]:
+        """Return the players who are restricted."""
+        return self._catalog.restrictions
 
     def training(self, model: str) -> TrainingAdvanced | None:
         """Return the progress of a model's last rebuild; None if there was none."""

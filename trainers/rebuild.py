@@ -208,7 +208,12 @@ class Rebuilder:
         taken = self._archive_now()
         self._pause(0)  # archiving ends early when the trainer is told to stop
         tell.step("dataset", f"{taken} examples archived; the dataset is made of MNIST and all feedback")
-        return dataset.read_archive(self._blobs)
+        examples, keys = dataset.read_archive(self._blobs)
+        banned = {player for player, restriction in self._model_log.restrictions().items() if restriction == "banned"}
+        kept = [example for example in examples if example.player_id not in banned]
+        if len(kept) < len(examples):
+            tell.step("dataset", f"{len(examples) - len(kept)} examples of {len(banned)} banned players are left out")
+        return kept, keys
 
     def _trained(self, name: str, tell: "Teller") -> JobProgress:
         begin, end = SHARES["training"], SHARES["evaluation"]

@@ -14,8 +14,11 @@ import structlog
 from contracts.events import (
     CommandSettled,
     ModelPublished,
+    PlayerRestricted,
     PolicySet,
     PromoteModel,
+    RestrictionsSet,
+    RestrictPlayer,
     RollBackModel,
     SetPolicy,
     TryVersion,
@@ -33,6 +36,8 @@ log = structlog.get_logger()
 
 def refusal(model_log: ModelLog, command: QuickCommand) -> str | None:
     """Return why a command is refused, for people; None if nothing on the log forbids it."""
+    if isinstance(command, RestrictPlayer):
+        return None
     if isinstance(command, SetPolicy):
         return _against_policy(model_log, command)
     if command.target not in model_log.roster.batch:
@@ -122,7 +127,7 @@ class Steering:
         """Carry a command out or refuse it, and publish the outcome."""
         began = time.monotonic()
         self._note_failure(command)
-        if not isinstance(command, SetPolicy) and command.version is not None:
+        if not isinstance(command, SetPolicy | RestrictPlayer) and command.version is not None:
             self._approvals.ask(command.target, command.version)
         against = refusal(self._model_log, command)
         if against is None:
@@ -168,6 +173,8 @@ class Steering:
                 return self._try(command)
             case SetPolicy():
                 return self._set_policy(command)
+            case RestrictPlayer():
+                return self._restrict(command)
 
     def _version(self, model: str, version: str) -> ModelPublished:
         return self._model_log.published(model)[version]
@@ -227,6 +234,20 @@ class Steering:
             return "it is so already"
         parts = "".join(f", {model} {'off' if part == 'off' else 'a shadow'}" for model, part in event.parts.items())
         return f"shown first: {event.lead}{parts}"
+
+    def _restrict(self, command: RestrictPlayer) -> str:
+        player, restriction = command.player_id, command.restriction
+        before = self._model_log.restrictions()
+        others = {name: one for name, one in before.items() if name != player}
+        self._promoter.say(RestrictionsSet(players=others if restriction == "none" else {**others, player: restriction}))
+        self._promoter.say(PlayerRestricted(player_id=player, restriction=restriction, by=command.by, note=command.reason))
+        match restriction:
+            case "none":
+                return f"what {player} teaches counts, as far as the player is trusted"
+            case "quarantined":
+                return f"nothing that {player} taught or teaches counts in the online models"
+            case "banned":
+                return f"nothing that {player} taught or teaches counts in the online models, nor in datasets from now on"
 
 
 def _note(command: PromoteModel | RollBackModel | TryVersion, version: ModelPublished | None = None) -> str:

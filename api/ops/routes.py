@@ -8,7 +8,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from uuid import UUID, uuid4
 
 import structlog
@@ -18,7 +18,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel
 
 from api.folds.command_status import CommandState, CommandStatus
 from api.folds.endpoint_latency import EndpointLatency
@@ -29,18 +29,26 @@ from api.ops.endpoint_states import EndpointState, endpoints
 from api.ops.library import LibraryModel, library
 from api.ops.operators import Operators
 from api.ops.rejected import rejected_router
+from api.ops.requests import (
+    ModelRequest,
+    PolicyRequest,
+    PromoteRequest,
+    RestrictRequest,
+    RetrainRequest,
+    RollBackRequest,
+    TryRequest,
+)
 from api.ops.routing_state import RoutingState, routing
 from api.verdict import Status, Verdict
 from contracts.events import (
     Command,
-    Part,
-    Probability,
     PromoteModel,
+    Restriction,
+    RestrictPlayer,
     RetrainModel,
     RollBackModel,
     SetPolicy,
     TryVersion,
-    Version,
 )
 from contracts.ports import Bus
 from contracts.roster import Roster
@@ -51,70 +59,6 @@ WITHIN_S = 5.0
 Handler = Callable[..., Any]
 
 log = structlog.get_logger(__name__)
-
-
-class _CommandRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    reason: str = Field("", max_length=500)
-    """Why the command is given; kept with it."""
-
-
-class _ModelRequest(_CommandRequest):
-    target: str
-    """A batch model."""
-
-
-class RetrainRequest(_ModelRequest):
-    """Rebuild a batch model from its base and all feedback so far."""
-
-    base: bool = False
-    """Whether to train on MNIST alone, without players' drawings."""
-
-
-class PromoteRequest(_ModelRequest):
-    """Let a version that the gate has approved answer the players."""
-
-    version: Version
-
-
-class RollBackRequest(_ModelRequest):
-    """Let an earlier version answer again."""
-
-    version: Version | None = None
-    """The version to return to; None: the last good one."""
-
-
-class TryRequest(_ModelRequest):
-    """Put a version beside its model's champion, or remove the candidate."""
-
-    role: Literal["canary", "shadow", "none"]
-    version: Version | None = None
-    """The version; None if `role` is none."""
-    share: Probability = 0.0
-    """The share of the players that a canary answers: above 0, at most 1."""
-
-    @model_validator(mode="after")
-    def _whole(self) -> "TryRequest":
-        if self.role != "none" and self.version is None:
-            raise ValueError(f"a {self.role} has a version")
-        if (self.role == "canary") != (self.share > 0):
-            raise ValueError("a canary needs a share of the players above 0, and nothing else has a share")
-        return self
-
-
-class PolicyRequest(_CommandRequest):
-    """Change which models guess and which is shown first; fields that are left out change nothing."""
-
-    lead: str | None = None
-    """A model, or ``bandit``."""
-    parts: dict[str, Part] = {}
-
-    @model_validator(mode="after")
-    def _something(self) -> "PolicyRequest":
-        if self.lead is None and not self.parts:
-            raise ValueError("give a lead, or parts, or both")
-        return self
 
 
 class Accepted(BaseModel):
@@ -151,7 +95,7 @@ _REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def known(request: _ModelRequest | PolicyRequest, roster: Roster) -> dict[str, Any]:
+def known(request: ModelRequest | PolicyRequest, roster: Roster) -> dict[str, Any]:
     """Return a request if every model that it names exists.
 
     Raises:
@@ -276,6 +220,20 @@ def router(
     async def set_policy(request: PolicyRequest, by: Operator) -> Accepted:
         """Change which models guess, and which is shown first."""
         return await put(SetPolicy(command_id=uuid4(), by=by, **known(request, board.roster)))
+
+    @ordering(
+        "restrict",
+        {"player_id": "7f1c", "restriction": "quarantined", "reason": "fifty wrong labels"},
+        {"player_id": "7f1c", "restriction": "none"},
+    )
+    async def restrict(request: RestrictRequest, by: Operator) -> Accepted:
+        """Take what a player taught out of the models, or put it back."""
+        return await put(RestrictPlayer(command_id=uuid4(), by=by, **request.model_dump()))
+
+    @commands.get("/api/ops/restrictions", tags=["operators"], responses=_REFUSALS)
+    async def restrictions(_: Operator) -> dict[str, Restriction]:
+        """Return the players who are restricted."""
+        return dict(board.catalog.restrictions)
 
     @commands.get(
         "/api/ops/commands/{command_id}", tags=["operators"], responses=_REFUSALS | {404: {"description": "None such"}}

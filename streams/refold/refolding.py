@@ -24,6 +24,7 @@ from contracts.events import (
     ExampleLabelled,
     GuessMade,
     LessonTaught,
+    PlayerRestricted,
     SnapshotTaken,
     generation,
 )
@@ -127,6 +128,8 @@ class Refolding:
                     self._give("learner", record, event)
                     self._give("personal", record, event)
                 self._log.apply(event)
+            case PlayerRestricted():
+                self._give("learner", record, event)
             case LessonTaught() if event.series == self._series:
                 self._add(record, event)
                 self._log.apply(event)

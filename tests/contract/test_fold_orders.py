@@ -1,13 +1,12 @@
 """Twice is once, and in any order: the folds end the same however their topics were interleaved, resent and taken in steps.
 
 What is promised: whatever keeps each player's own order on each topic ends in the same labels, counts, answers of each player's
-own model, and the same lessons of each drawing in the same order. An online model's weights also depend on which drawing's
-lessons came first, since it learns by gradient descent: they are the same for one arrival however it was gathered into steps.
-Only how often an example is revised on the way depends on order and steps.
+own model, and the same lessons in force; so the online model's sums are the same too, bit for bit, also however the players are
+split over partitions. Only how often an example is revised, and a lesson is changed, on the way depends on order and steps.
 """
 
 import json
-from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import permutations
@@ -30,9 +29,11 @@ from contracts.events import (
     PreviewGuessed,
     ScoresCounted,
 )
+from streams import trust
 from streams.joiner import Joiner
-from streams.learner import Learner, LearnerState
+from streams.learner import Learner
 from streams.online_base import load_base
+from streams.online_model import OnlineModel
 from streams.personal_model import PersonalModels
 from streams.scorer import Scorer
 from tests.histories import (
@@ -50,6 +51,7 @@ from tests.histories import (
 )
 
 PLAYERS = ("ada", "bob")
+FOUR = (*PLAYERS, "cleo", "dan")
 DRAWINGS = ("d1", "d2", "d3")
 VERSIONS = {
     "river": ["mnist1+0", "mnist1+7"],
@@ -76,13 +78,14 @@ def parts(draw: st.DrawFn, name: str, player: str, guesses: list[GuessMade]) -> 
 
 
 @st.composite
-def topics(draw: st.DrawFn) -> list[list[Event]]:
+def topics(draw: st.DrawFn, players: Sequence[str] = PLAYERS) -> list[list[Event]]:
     """What some players put on each topic, in the order in which they did."""
     drawings, answers, corrections = [], [], []
-    for player in PLAYERS:
+    for player in players:
         for n, name in enumerate(f"{player}'s {name}" for name in DRAWINGS[: draw(st.integers(1, 3))]):
             at = draw(st.sampled_from([0, 5, 12, 3600, 3605]))
-            drawings.append(drawing(name, player=player, at=at + n))
+            asked = draw(st.one_of(st.none(), st.integers(0, 9)))
+            drawings.append(drawing(name, player=player, at=at + n, asked=asked))
             guesses: list[GuessMade] = []
             for model in draw(st.lists(st.sampled_from(list(VERSIONS)), unique=True)):
                 version = draw(st.sampled_from(VERSIONS[model]))
@@ -123,11 +126,10 @@ def said_of(event: Event) -> dict[str, Any]:
 def test_what_a_fold_says_is_of_the_time_of_its_step_and_reads_no_clock(lanes, data, step):
     joined = folded(Joiner(), arrival(data, lanes), step=step)
     own = folded(PersonalModels(READER), joined, step=step)
-    taught = folded(Scorer(), joined, step=step)
-    lessons = [event for event in taught if isinstance(event, LessonTaught)]
-    learned = folded(Learner(LEARNER), lessons, step=step)
+    counted = folded(Scorer(), joined, step=step)
+    learned = folded(Learner(LEARNER), joined, step=step)
 
-    said = [event for event in (*joined, *own, *taught, *learned) if not isinstance(event, PreviewGuessed)]
+    said = [event for event in (*joined, *own, *counted, *learned) if not isinstance(event, PreviewGuessed)]
     assert {event.at for event in said} <= {MemoryCells.at}
 
 
@@ -178,89 +180,134 @@ def test_the_counts_are_those_of_the_examples_that_stand(lanes, data):
     assert sum(event.correct for event in scores) == sum(label == guessed for label, guessed in shown)
 
 
-@settings(max_examples=40, deadline=None)
-@given(lanes=topics(), data=st.data(), step=STEPS)
-def test_a_correction_is_a_lesson_and_has_a_receipt_of_yours_once_at_most(lanes, data, step):
-    history = arrival(data, lanes)
-    joined = folded(Joiner(), [*history, *history], step=step)
-
-    taught = [event.correction_id for event in folded(Scorer(), joined) if isinstance(event, LessonTaught)]
-    told = [event.correction_id for event in folded(PersonalModels(READER), joined) if isinstance(event, CorrectionReceipt)]
-
-    assert len(set(taught)) == len(taught)
-    assert len(set(told)) == len(told)
-    gone = {event.correction_id for event in joined if isinstance(event, CorrectionReceipt)}
-    assert set(told) <= set(taught) <= set(told) | gone, "yours learns of the labels that stand, river of all"
-
-
 LEARNER = replace(load_base(), reader=READER)
 """What the lessons of these tests are learned with: their features are noise that no network has read."""
 
 
-def lessons(history: list[Event], step: int | None) -> list[LessonTaught]:
-    """What a history teaches, joiner and scorer taking it in steps of one size."""
+@settings(max_examples=40, deadline=None)
+@given(lanes=topics(), data=st.data(), step=STEPS)
+def test_a_correction_has_a_receipt_of_river_and_one_of_yours_once_at_most(lanes, data, step):
+    history = arrival(data, lanes)
+    joined = folded(Joiner(), [*history, *history], step=step)
+
+    shared = [event.correction_id for event in folded(Learner(LEARNER), joined) if isinstance(event, CorrectionReceipt)]
+    told = [event.correction_id for event in folded(PersonalModels(READER), joined) if isinstance(event, CorrectionReceipt)]
+
+    assert len(set(shared)) == len(shared)
+    assert len(set(told)) == len(told)
+    gone = {event.correction_id for event in joined if isinstance(event, CorrectionReceipt)}
+    assert set(told) <= set(shared) <= set(told) | gone
+
+
+def lessons(history: Sequence[Event], step: int | None) -> list[LessonTaught]:
+    """What a history teaches and takes back, joiner and learner taking it in steps of one size."""
     joined = folded(Joiner(), history, step=step)
-    return [event for event in folded(Scorer(), joined, step=step) if isinstance(event, LessonTaught)]
+    return [event for event in folded(Learner(LEARNER), joined, step=step) if isinstance(event, LessonTaught)]
 
 
-def weights(history: list[Event], step: int | None) -> str:
-    """The digest of river's whole state after a history."""
-    cells = MemoryCells()
-    folded(Learner(LEARNER), lessons(history, step), cells, step=step)
-    return LearnerState.of(cells["state"]).digest() if "state" in cells else "the base"
+def in_force(said: Sequence[LessonTaught]) -> dict[UUID, tuple[UUID, int, float, bool]]:
+    """The lesson of each drawing that stands; what is taken back must be what was taught."""
+    out: dict[UUID, tuple[UUID, int, float, bool]] = {}
+    for event in said:
+        told = (event.lesson_id, event.label, event.weight, event.newcomer)
+        if event.sign > 0:
+            assert event.drawing_id not in out, "a drawing has one lesson at a time"
+            out[event.drawing_id] = told
+        else:
+            assert out.pop(event.drawing_id) == told, "what is taken back is what was taught"
+    return out
 
 
-def test_two_corrections_of_one_drawing_in_one_step_or_in_two_give_one_digest():
+def model(partitions: Sequence[Sequence[LessonTaught]], order: Sequence[int] | None = None) -> tuple[Any, ...]:
+    """What the online model is after the lessons of some partitions: its sums, and the digest of its lessons.
+
+    ``order`` has the number of a partition for each lesson, as they come; None: one partition after the other.
+    """
+    summed = OnlineModel(LEARNER, Learner(LEARNER).series)
+    waiting = [iter(enumerate(several)) for several in partitions]
+    for partition in [n for n, several in enumerate(partitions) for _ in several] if order is None else order:
+        offset, one = next(waiting[partition])
+        summed.apply(one, partition, offset)
+    sums = [summed.sums(newcomers).digest() for newcomers in (False, True)]
+    return *sums, summed.known.lessons, summed.known.newcomers, summed.known.digest(LEARNER)
+
+
+def test_two_corrections_of_one_drawing_in_one_step_or_in_two_give_one_model():
     history = [drawing(), answer(), correction(label=1, correction="c1"), correction(label=2, correction="c2")]
 
-    in_one, in_two = weights(history, None), weights(history, 3)
+    in_one, in_two = model([lessons(history, None)]), model([lessons(history, 3)])
 
-    assert in_one == in_two != weights(history[:3], None)
+    assert in_one == in_two != model([lessons(history[:3], None)])
 
 
 @pytest.mark.parametrize(
     "second", [correction(label=2, correction="c2"), withdrawal(correction="c1")], ids=["replaced", "taken back"]
 )
-def test_two_corrections_of_one_drawing_give_one_digest_wherever_the_guess_comes_among_them(second):
+def test_two_corrections_of_one_drawing_give_one_model_wherever_the_guess_comes_among_them(second):
     told = [drawing(), answer(), correction(label=1, correction="c1"), second]
     orders = [order for order in permutations(told) if order.index(told[2]) < order.index(second)]
 
-    digests = {(weights(list(order), step)) for order in orders for step in (1, None)}
+    models = {model([lessons(list(order), step)]) for order in orders for step in (1, None)}
 
-    assert len(digests) == 1
+    assert len(models) == 1
+    assert (models == {model([])}) == (type(second) is not type(told[2]))
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("first", [trust.FIRST, 2, 1], ids=["all are newcomers", "two make one known", "one makes one known"])
+@settings(max_examples=50, deadline=None)
 @given(lanes=topics(), data=st.data(), step=STEPS)
-def test_the_weights_of_one_arrival_are_the_same_however_it_was_gathered_into_steps(lanes, data, step):
-    arrived = arrival(data, lanes)
-
-    assert weights(arrived, step) == weights(arrived, 1)
-
-
-@settings(max_examples=60, deadline=None)
-@given(lanes=topics(), data=st.data(), step=STEPS)
-def test_each_drawing_has_the_same_lessons_in_the_same_order_whatever_comes_when(lanes, data, step):
-    def by_drawing(taught: list[LessonTaught]) -> dict[UUID, list[tuple[UUID, int]]]:
-        out = defaultdict(list)
-        for event in taught:
-            out[event.drawing_id].append((event.lesson_id, event.label))
-        return out
-
+def test_the_lessons_in_force_and_the_model_are_the_same_for_every_arrival_and_stepping(first, lanes, data, step):
     in_order = [event for events in lanes for event in events]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trust, "FIRST", first)
 
-    assert by_drawing(lessons(arrival(data, lanes), step)) == by_drawing(lessons(in_order, None))
+        arrived, straight = lessons(arrival(data, lanes), step), lessons(in_order, None)
+
+        assert model([arrived]) == model([straight])
+    assert labels(in_force(arrived)) == labels(in_force(straight))
+
+
+def labels(standing: dict[UUID, tuple[UUID, int, float, bool]]) -> dict[UUID, tuple[int, float, bool]]:
+    """The lessons in force without their ids: which of two corrections to one label taught it depends on the order."""
+    return {drawing_id: told[1:] for drawing_id, told in standing.items()}
+
+
+@settings(max_examples=50, deadline=None)
+@given(lanes=topics(players=FOUR), data=st.data(), step=STEPS, first=st.sampled_from([2, trust.FIRST]))
+def test_the_model_is_the_same_however_the_players_are_split_over_partitions(lanes, data, step, first):
+    in_order = [event for events in lanes for event in events]
+    count = data.draw(st.sampled_from([1, 2, 4]))
+    place = {player: data.draw(st.integers(0, count - 1)) for player in FOUR}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trust, "FIRST", first)
+
+        split = []
+        for partition in range(count):
+            here = [[event for event in events if place[event.player_id] == partition] for events in lanes]
+            split.append(lessons(arrival(data, here), step))
+        order = data.draw(st.permutations([n for n, several in enumerate(split) for _ in several]))
+
+        assert model(split, order) == model([lessons(in_order, None)])
+
+
+@settings(max_examples=40, deadline=None)
+@given(lanes=topics(), data=st.data(), step=STEPS)
+def test_lessons_are_numbered_without_gaps_whatever_comes_when(lanes, data, step):
+    said = lessons(arrival(data, lanes), step)
+
+    assert [event.number for event in said] == list(range(1, len(said) + 1))
 
 
 @settings(max_examples=40, deadline=None)
 @given(lanes=topics(), data=st.data())
-def test_every_label_that_stands_has_been_taught(lanes, data):
+def test_every_label_that_stands_is_taught_and_no_other(lanes, data):
     joined = folded(Joiner(), arrival(data, lanes))
     standing = {event.drawing_id: event for event in joined if isinstance(event, ExampleLabelled)}.values()
 
-    taught = {event.correction_id for event in folded(Scorer(), joined) if isinstance(event, LessonTaught)}
+    said = [event for event in folded(Learner(LEARNER), joined) if isinstance(event, LessonTaught)]
 
-    assert taught >= {example.correction_id for example in standing if example.label is not None and example.features}
+    labelled = {event.drawing_id: event.label for event in standing if event.label is not None and event.features}
+    assert {drawing_id: told[1] for drawing_id, told in in_force(said).items()} == labelled
 
 
 @settings(max_examples=40, deadline=None)
@@ -268,7 +315,12 @@ def test_every_label_that_stands_has_been_taught(lanes, data):
 def test_a_restart_after_any_event_changes_nothing(lanes, data):
     history = arrival(data, lanes)
     examples = folded(Joiner(), history)
-    for make, source in ((Joiner, history), (Scorer, examples), (partial(PersonalModels, READER), examples)):
+    for make, source in (
+        (Joiner, history),
+        (Scorer, examples),
+        (partial(Learner, LEARNER), examples),
+        (partial(PersonalModels, READER), examples),
+    ):
         cells = MemoryCells()
 
         restarted = [event for heard in source for event in folded(make(), [heard], cells)]
@@ -291,7 +343,7 @@ def identity(event: Event) -> str:
         case ScoresCounted():
             return event.score_key
         case LessonTaught():
-            return str(event.lesson_id)
+            return str(event.number)
         case _:
             return str(getattr(event, "correction_id", event.type))
 
@@ -302,8 +354,7 @@ def test_one_drawing_goes_the_whole_way_to_a_receipt():
     history = [drawing(), answered([guess(features=read), guess(model="xgboost")]), correction(label=1)]
 
     examples = folded(Joiner(), history)
-    scored = folded(Scorer(), examples)
-    learned = folded(Learner(base), [event for event in scored if isinstance(event, LessonTaught)])
+    learned = folded(Learner(base), examples)
 
     [own] = folded(PersonalModels(base.reader), examples)
 
@@ -312,4 +363,6 @@ def test_one_drawing_goes_the_whole_way_to_a_receipt():
     assert receipt.correction_id == named("c1")
     assert set(receipt.models) == {"river", "xgboost"}
     assert receipt.models["river"].p_after > receipt.models["river"].p_before
-    assert json.loads(receipt.record_value())["outcome"] == "learned"
+    assert json.loads(receipt.record_value())["outcome"] == "weighted"
+    [taught] = [event for event in learned if isinstance(event, LessonTaught)]
+    assert (taught.correction_id, taught.label, taught.embedding) == (named("c1"), 1, read.embedding)

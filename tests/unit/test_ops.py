@@ -75,6 +75,7 @@ ORDERS: list[tuple[str, dict[str, Any], str]] = [
     ("try", {"target": "xgboost", "role": "none"}, "TryVersion"),
     ("policy", {"lead": "bandit"}, "SetPolicy"),
     ("policy", {"parts": {"river": "shadow", "mxnet": "off"}}, "SetPolicy"),
+    ("restrict", {"player_id": "eve", "restriction": "banned"}, "RestrictPlayer"),
 ]
 
 
@@ -106,6 +107,9 @@ def test_an_order_is_on_the_log_when_it_is_answered(bus, address, path, body, ki
         ("policy", {"lead": "gpt"}, "no model 'gpt'"),
         ("policy", {"parts": {"gpt": "off"}}, "no model 'gpt'"),
         ("policy", {"parts": {"river": "hidden"}}, "shadow"),
+        ("restrict", {"player_id": "eve"}, "restriction"),
+        ("restrict", {"player_id": "", "restriction": "none"}, "player_id"),
+        ("restrict", {"player_id": "eve", "restriction": "hanged"}, "quarantined"),
     ],
 )
 def test_an_order_that_makes_no_sense_is_refused_by_name(bus, address, path, body, told):
@@ -116,7 +120,7 @@ def test_an_order_that_makes_no_sense_is_refused_by_name(bus, address, path, bod
     assert commands(bus) == []
 
 
-@pytest.mark.parametrize("path", ["promote", "rollback", "try", "policy"])
+@pytest.mark.parametrize("path", ["promote", "rollback", "try", "policy", "restrict"])
 def test_every_order_wants_the_token(bus, address, path):
     assert order(address, path, {"lead": "bandit"}, token="another").status_code == 403
     assert get(address, f"/api/ops/commands/{uuid4()}").status_code == 401

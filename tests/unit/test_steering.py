@@ -13,8 +13,12 @@ from contracts.events import (
     Event,
     ModelPromoted,
     ModelRolledBack,
+    PlayerRestricted,
     PolicySet,
     PromoteModel,
+    Restriction,
+    RestrictionsSet,
+    RestrictPlayer,
     RollBackModel,
     SetPolicy,
     TryVersion,
@@ -368,6 +372,26 @@ def test_a_last_good_version_that_cannot_be_served_any_more_is_named_no_longer()
     desk.promoter.stand("xgboost")
     [event] = desk.said()
     assert (event.version, event.previous) == ("2", None)
+
+
+def restrict(player: str, restriction: Restriction) -> RestrictPlayer:
+    return RestrictPlayer(command_id=uuid4(), by="ada", reason="fifty wrong labels", player_id=player, restriction=restriction)
+
+
+def test_a_player_who_is_restricted_is_so_for_datasets_and_among_their_examples_and_others_stay_as_they_are():
+    desk = Desk()
+
+    outcomes = [desk.obey(restrict(*one)) for one in (("eve", "banned"), ("bob", "quarantined"), ("eve", "none"))]
+
+    assert [one.outcome for one in outcomes] == ["done"] * 3
+    assert "nor in datasets" in outcomes[0].message
+    said = [event for event in desk.said() if isinstance(event, RestrictionsSet | PlayerRestricted)]
+    sets, told = said[0::2], said[1::2]
+    assert [event.players for event in sets] == [{"eve": "banned"}, {"eve": "banned", "bob": "quarantined"}, {"bob": "quarantined"}]
+    assert [(event.player_id, event.restriction) for event in told] == [("eve", "banned"), ("bob", "quarantined"), ("eve", "none")]
+    assert {(event.by, event.note) for event in told} == {("ada", "fifty wrong labels")}
+    assert desk.model_log.restrictions() == {"bob": "quarantined"}
+    assert desk.model_log.unsettled() == []
 
 
 def test_a_policy_keeps_what_a_command_leaves_out():

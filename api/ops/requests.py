@@ -1,0 +1,83 @@
+"""Defines the bodies of operators' commands (way 3, OPERATE). Pure: fields that are not known are refused."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from contracts.events import Part, PlayerId, Probability, Restriction, Version
+
+
+class CommandRequest(BaseModel):
+    """The base of all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field("", max_length=500)
+    """Why the command is given; kept with it."""
+
+
+class ModelRequest(CommandRequest):
+    """The base of those that concern a batch model."""
+
+    target: str
+    """A batch model."""
+
+
+class RetrainRequest(ModelRequest):
+    """Rebuild a batch model from its base and all feedback so far."""
+
+    base: bool = False
+    """Whether to train on MNIST alone, without players' drawings."""
+
+
+class PromoteRequest(ModelRequest):
+    """Let a version that the gate has approved answer the players."""
+
+    version: Version
+
+
+class RollBackRequest(ModelRequest):
+    """Let an earlier version answer again."""
+
+    version: Version | None = None
+    """The version to return to; None: the last good one."""
+
+
+class TryRequest(ModelRequest):
+    """Put a version beside its model's champion, or remove the candidate."""
+
+    role: Literal["canary", "shadow", "none"]
+    version: Version | None = None
+    """The version; None if `role` is none."""
+    share: Probability = 0.0
+    """The share of the players that a canary answers: above 0, at most 1."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "TryRequest":
+        if self.role != "none" and self.version is None:
+            raise ValueError(f"a {self.role} has a version")
+        if (self.role == "canary") != (self.share > 0):
+            raise ValueError("a canary needs a share of the players above 0, and nothing else has a share")
+        return self
+
+
+class PolicyRequest(CommandRequest):
+    """Change which models guess and which is shown first; fields that are left out change nothing."""
+
+    lead: str | None = None
+    """A model, or ``bandit``."""
+    parts: dict[str, Part] = {}
+
+    @model_validator(mode="after")
+    def _something(self) -> "PolicyRequest":
+        if self.lead is None and not self.parts:
+            raise ValueError("give a lead, or parts, or both")
+        return self
+
+
+class RestrictRequest(CommandRequest):
+    """Restrict a player, or lift that."""
+
+    player_id: PlayerId
+    restriction: Restriction
+    """``quarantined``: nothing of theirs counts in the online models; ``banned``: nor in datasets; ``none``: lift it."""
