@@ -155,7 +155,8 @@ class Game:
         known = Counter[str]()
         for (fold, _), kept in ledgers(self._settings.home).items():
             known[fold] += sum(key.startswith("example/") for key in kept.cells)
-            known[fold] += sum(int(cell) for key, cell in kept.cells.items() if key.startswith("player/"))
+            if fold == "learner":
+                known[fold] += sum(int(cell) for key, cell in kept.cells.items() if key.startswith("player/"))
         return known["scorer"] == known["learner"] == len(self.drawn)
 
     def repeat(self) -> None:

@@ -91,7 +91,7 @@ def test_a_process_that_never_saw_a_drawing_tells_its_first_answers_again_and_ta
     bus.close()
 
     assert again == first
-    assert learned["outcome"] == "learned"
+    assert learned["outcome"] == "weighted", "she is a newcomer"
     assert (refused["outcome"], refused["why"]) == ("refused", UNKNOWN)
 
 
