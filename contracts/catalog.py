@@ -24,7 +24,7 @@ from contracts.events import (
     Part,
     PolicySet,
     Restriction,
-    RestrictionsSet,
+    RestrictionSet,
     SnapshotTaken,
     TrainingAdvanced,
 )
@@ -77,7 +77,7 @@ class Catalog:
                 return replace(self, training=_with(self.training, event.model, event))
             case PolicySet():
                 return replace(self, policy=event)
-            case RestrictionsSet():
+            case RestrictionSet():
                 return replace(self, restrictions=MappingProxyType(event.players))
         return self
 

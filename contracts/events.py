@@ -796,7 +796,7 @@ class PolicySet(Event):
         return "policy"
 
 
-class RestrictionsSet(Event):
+class RestrictionSet(Event):
     """The players who are restricted, all of them: what datasets leave out.
 
     Written by trainers.steering; read by the trainer and api. Twice is harmless: the newest counts.
@@ -805,7 +805,7 @@ class RestrictionsSet(Event):
     topic: ClassVar[str] = "models.v1"
     key: ClassVar[str] = "slot"
 
-    type: Literal["RestrictionsSet"] = "RestrictionsSet"
+    type: Literal["RestrictionSet"] = "RestrictionSet"
     players: dict[PlayerId, Restriction]
 
     @property
@@ -1191,7 +1191,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     ModelRolledBack,
     CandidateSet,
     PolicySet,
-    RestrictionsSet,
+    RestrictionSet,
     EndpointSeen,
     SnapshotTaken,
     TrainingAdvanced,
@@ -1236,7 +1236,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     ModelRolledBack: ("trainer",),
     CandidateSet: ("trainer",),
     PolicySet: ("trainer",),
-    RestrictionsSet: ("trainer",),
+    RestrictionSet: ("trainer",),
     PlayerRestricted: ("trainer",),
     EndpointSeen: ("trainer",),
     SnapshotTaken: ("learning",),

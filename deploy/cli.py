@@ -535,23 +535,23 @@ def part(
     _carry_out("policy", {"parts": {model: part}, "reason": reason}, as_json)
 
 
-Player = Annotated[str, typer.Argument(help="The player's id, as receipts and lessons on the log have it.")]
+PlayerArgument = Annotated[str, typer.Argument(help="The player's id, as receipts and lessons on the log have it.")]
 
 
 @app.command()
-def quarantine(player: Player, reason: Reason = "", as_json: Json = False) -> None:
+def quarantine(player: PlayerArgument, reason: Reason = "", as_json: Json = False) -> None:
     """Take what a player taught out of the online models, and let nothing of theirs count until they are pardoned."""
     _carry_out("restrict", {"player_id": player, "restriction": "quarantined", "reason": reason}, as_json)
 
 
 @app.command()
-def ban(player: Player, reason: Reason = "", as_json: Json = False) -> None:
+def ban(player: PlayerArgument, reason: Reason = "", as_json: Json = False) -> None:
     """Take what a player taught out of the online models, and out of all datasets from now on."""
     _carry_out("restrict", {"player_id": player, "restriction": "banned", "reason": reason}, as_json)
 
 
 @app.command()
-def pardon(player: Player, reason: Reason = "", as_json: Json = False) -> None:
+def pardon(player: PlayerArgument, reason: Reason = "", as_json: Json = False) -> None:
     """Let what a player taught and teaches count again, as far as the player is trusted."""
     _carry_out("restrict", {"player_id": player, "restriction": "none", "reason": reason}, as_json)
 

@@ -17,7 +17,7 @@ from contracts.events import (
     PlayerRestricted,
     PolicySet,
     PromoteModel,
-    RestrictionsSet,
+    RestrictionSet,
     RestrictPlayer,
     RollBackModel,
     SetPolicy,
@@ -239,7 +239,7 @@ class Steering:
         player, restriction = command.player_id, command.restriction
         before = self._model_log.restrictions()
         others = {name: one for name, one in before.items() if name != player}
-        self._promoter.say(RestrictionsSet(players=others if restriction == "none" else {**others, player: restriction}))
+        self._promoter.say(RestrictionSet(players=others if restriction == "none" else {**others, player: restriction}))
         self._promoter.say(PlayerRestricted(player_id=player, restriction=restriction, by=command.by, note=command.reason))
         match restriction:
             case "none":

@@ -91,8 +91,10 @@ class Receipt(_FromServer):
     stage: Literal["learner", "personal", "joiner"]
     """The stage that sent the receipt; a correction has one receipt from each stage that it concerns."""
     models: dict[str, ModelChange]
+    weight: float | None = None
+    """How much it counts in the shared model, of a whole lesson; None: another stage says so."""
     why: str | None = None
-    """Why the correction is refused."""
+    """Why the correction is refused, or counts less than others."""
 
 
 class ModelChanged(StateChange, _FromServer):
@@ -134,6 +136,7 @@ def frame_of(event: GuessMade | GuessMissed | CorrectionReceipt) -> str:
                 outcome=event.outcome,
                 stage=event.stage,
                 models=dict(event.models),
+                weight=event.weight,
                 why=event.why or None,
             ).text()
 

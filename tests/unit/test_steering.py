@@ -17,7 +17,7 @@ from contracts.events import (
     PolicySet,
     PromoteModel,
     Restriction,
-    RestrictionsSet,
+    RestrictionSet,
     RestrictPlayer,
     RollBackModel,
     SetPolicy,
@@ -386,7 +386,7 @@ def test_a_player_who_is_restricted_is_so_for_datasets_and_among_their_examples_
     assert [one.outcome for one in outcomes] == ["done"] * 3
     assert "nor in datasets" in outcomes[0].message
     said = desk.said()
-    sets = [event.players for event in said if isinstance(event, RestrictionsSet)]
+    sets = [event.players for event in said if isinstance(event, RestrictionSet)]
     assert sets == [{"eve": "banned"}, {"eve": "banned", "bob": "quarantined"}, {"bob": "quarantined"}]
     told = [event for event in said if isinstance(event, PlayerRestricted)]
     of_eve = [event.restriction for event in told if event.player_id == "eve"]

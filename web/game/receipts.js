@@ -10,10 +10,11 @@ import { lessons } from "./guessers.js";
  * @typedef {{model: string, text: string, note: string, before: number, after: number, learned: boolean}} Line
  */
 
+const SURE = 0.5;
 const SUMMARIES = {
   learned: "Learned.",
   weighted: "Learned, with less weight than most.",
-  quarantined: "Set aside: the models did not learn from it.",
+  quarantined: "Set aside: everybody's model did not learn from it.",
   superseded: "Replaced by your later answer.",
   refused: "Not accepted.",
 };
@@ -34,13 +35,13 @@ export function summary(receipt) {
 export function merged(before, next) {
   if (!before || before.correction_id !== next.correction_id) return next;
   const outcome = [before.outcome, next.outcome].find((each) => each !== "learned") ?? "learned";
-  return { ...next, outcome, models: { ...before.models, ...next.models } };
+  return { ...next, outcome, why: next.why ?? before.why, models: { ...before.models, ...next.models } };
 }
 
 /** @param {string} name @param {import("../lib/protocol.js").Change} change @param {boolean} learned */
 function told(name, { p_before: before, p_after: after }, learned) {
   if (!learned) return `${name} gave it ${percent(before)}`;
-  if (percent1(before) === percent1(after)) return `${name} knew it already: ${percent1(after)}`;
+  if (percent1(before) === percent1(after)) return `${name} ${before < SURE ? "still gives it" : "knew it already:"} ${percent1(after)}`;
   return `${name} learned it: ${changed(before, after)}`;
 }
 

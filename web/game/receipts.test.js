@@ -36,6 +36,21 @@ test("a model that was sure already is not said to have learned", () => {
   assert.equal(river.text.replaceAll("\u00a0", " "), "river knew it already: 99.9 %");
 });
 
+test("a model that gives it as little as before is not said to know it", () => {
+  const newcomer = { version_before: "mnist2+0", version_after: "mnist2+1", p_before: 0.0001, p_after: 0.0002 };
+  const [river] = lines({ ...receipt, models: { river: newcomer } }, (model) => model);
+  assert.equal(river.text.replaceAll("\u00a0", " "), "river still gives it 0.0 %");
+});
+
+test("why a lesson counts less is told whoever tells first", () => {
+  const less = /** @type {const} */ ({ ...receipt, outcome: "weighted", why: "so far" });
+  const own = /** @type {const} */ ({ ...receipt, models: {} });
+  for (const both of [merged(less, own), merged(own, less)]) {
+    assert.deepEqual([both.outcome, both.why], ["weighted", "so far"]);
+    assert.equal(summary(both), "Learned, with less weight than most: so far.");
+  }
+});
+
 test("a correction that taught nothing says so", () => {
   assert.match(summary({ ...receipt, outcome: "quarantined" }), /did not learn/);
   assert.match(summary({ ...receipt, outcome: "superseded" }), /later answer/);

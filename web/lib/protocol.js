@@ -40,7 +40,7 @@
  * @typedef {{type: "missed", drawing_id: string, model: string, resting: boolean, why: string}} Missed
  * @typedef {{type: "receipt", correction_id: string, drawing_id: string,
  *   outcome: "learned" | "weighted" | "quarantined" | "superseded" | "refused", models: Record<string, Change>,
- *   why?: string}} Receipt One of those that write of a correction; why: of one that is refused.
+ *   weight?: number, why?: string}} Receipt One of those that write of a correction; why: of one that is refused, or counts less.
  * @typedef {"published" | "promoted" | "rolled-back" | "canary" | "shadow" | "untried" | "policy" | "resting" | "back" |
  *   "available" | "unavailable" | "learned" | "endpoint"} ModelNews
  * @typedef {{type: "model", event: ModelNews, note: string} & Model} ModelChanged The whole model after the change.
