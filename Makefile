@@ -60,6 +60,8 @@ bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.price
 	$(BIN)/python -m tests.bench.floor
 	$(BIN)/python -m tests.bench.peers
+	$(BIN)/python -m tests.bench.learning
+	$(BIN)/python -m tests.bench.trust
 
 setup-dev: .venv/dev.stamp $(TOOLS)/awscli.stamp $(TOOLS)/web.stamp
 

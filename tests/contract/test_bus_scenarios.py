@@ -9,11 +9,12 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.events import CorrectionGiven, DrawingSubmitted, Event, LessonTaught, decode
+from contracts.events import CorrectionGiven, CorrectionProbed, DrawingSubmitted, Event, decode
 from contracts.ports import Bus, Record, Tail
 from producers import kafka_bus
 from producers.bus import BusError, open_bus
 from producers.placement import MAX_VALUE, BusClosed, BusFull, EventTooLarge, UnknownTopic, partition_of
+from tests.histories import example, lesson
 
 Opener = Callable[[], Bus]
 DEADLINE_S = 20.0
@@ -241,20 +242,11 @@ def test_all_events_of_a_player_meet_on_the_partition_of_their_hash(bus, player)
     assert {record.partition for record in kept} == {partition_of(player.encode(), 4)}
 
 
-def test_an_event_that_names_its_partition_goes_there(bus):
-    lesson = LessonTaught(
-        lesson_id=uuid4(),
-        model="river",
-        drawing_id=uuid4(),
-        correction_id=uuid4(),
-        player_id="p",
-        label=1,
-        embedding=b"",
-        reader="r",
-        shown=[],
-    )
+@pytest.mark.parametrize("player", ["ada", "bob", "eve", "7f1c"])
+def test_examples_lessons_and_probes_of_a_player_are_on_one_partition(bus, player):
+    said = [example(player_id=player), lesson(player_id=player), CorrectionProbed(probe_id=uuid4(), player_id=player)]
 
-    assert bus.publish(lesson).result(DEADLINE_S).partition == 0
+    assert len({bus.publish(event).result(DEADLINE_S).partition for event in said}) == 1
 
 
 def test_what_was_published_is_there_when_the_bus_is_opened_again(opener, player):
