@@ -4,16 +4,21 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 from websockets.asyncio.client import connect
 
+from contracts.events import LessonTaught, decode
 from producers.bus import open_bus
 from producers.simulation import simulate
 from producers.simulation_options import SimulationOptions
+from streams.online_base import load_base
+from streams.online_model import LessonSet
 from streams.story import UNKNOWN
 from tests.audited import audited
 from tests.histories import named
@@ -110,6 +115,58 @@ def answers(player: Player, name: str) -> dict[str, tuple[int, str]]:
         frame = heard(player, "guess", drawing_id=str(named(name)))
         said[frame["model"]] = (frame["label"], frame["version"])
     return said
+
+
+def lessons_on_the_log(game: Product) -> list[LessonTaught]:
+    """All lessons so far, each once."""
+    bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
+    tail, read = bus.follow([LessonTaught.topic], "start"), {}
+    while not tail.caught_up():
+        for record in tail.poll(0.5):
+            event = decode(record.topic, record.value)
+            if isinstance(event, LessonTaught):
+                read.setdefault((record.partition, event.number), event)
+    tail.close()
+    bus.close()
+    return list(read.values())
+
+
+def digest_of(lessons: Iterable[LessonTaught]) -> str:
+    """The digest of the model that these lessons make."""
+    known = LessonSet()
+    for lesson in lessons:
+        known = known.apply(lesson)
+    return known.digest(load_base())
+
+
+@pytest.mark.timeout(120)
+def test_a_ban_takes_out_what_a_player_taught_exactly_and_a_pardon_puts_it_back(game):
+    address = game.url.removeprefix("http://")
+    token = (game.settings.home / "secrets" / "operator_token").read_text().strip()
+
+    def answers_with() -> str:
+        [river] = [model for model in get(address, "/api/models").json() if model["model"] == "river"]
+        return str(river["versions"][-1]["digest"])
+
+    def restrict(player: str, restriction: str) -> None:
+        body, head = {"player_id": player, "restriction": restriction}, {"Authorization": f"Bearer {token}"}
+        ordered = httpx.post(f"{game.url}/api/ops/restrict", json=body, headers=head, trust_env=False)
+        state = f"/api/ops/commands/{ordered.json()['command_id']}"
+        eventually(lambda: get(address, state, headers=head).json()["outcome"] == "done")
+
+    before = lessons_on_the_log(game)
+    eve = Counter(lesson.player_id for lesson in before if not lesson.newcomer).most_common(1)[0][0]
+    others = digest_of(lesson for lesson in before if lesson.player_id != eve)
+    assert answers_with() == digest_of(before) != others
+
+    restrict(eve, "banned")
+    eventually(lambda: answers_with() == others)
+    restrict(eve, "none")
+    eventually(lambda: answers_with() == digest_of(before))
+
+    since = [lesson for lesson in lessons_on_the_log(game) if lesson not in before]
+    assert {lesson.player_id for lesson in since} == {eve}
+    assert sum(lesson.sign for lesson in since) == 0
 
 
 @pytest.mark.timeout(120)
