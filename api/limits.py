@@ -33,7 +33,11 @@ PLAYER_CORRECTIONS_S: Final = 60
 MOST_STROKES: Final = 160_000
 """The bytes on the log of the largest drawing that a frame can hold: JSON writes ``1e14`` at length."""
 BESIDE_STROKES: Final = 7_000
-"""The bytes of an example besides its strokes, and of its lessons: features twice, guesses twice, ids."""
+"""The bytes of an example besides its strokes, and of its lesson: features twice, guesses, ids."""
+OF_LESSONS: Final = 28_000
+"""The bytes of all lessons that a new drawing changes, on average at most: 32 of 860 bytes (see `streams.trust`)."""
+OF_A_CHANGE: Final = 450_000
+"""The bytes of all that may be taught anew when a label is changed: 256 lessons, taken back and taught."""
 OF_A_CORRECTION: Final = 90
 """The bytes that each earlier correction of the drawing adds, since an example has all labels."""
 
@@ -65,7 +69,8 @@ def lasting(strokes: int | None, corrections: int, unanswered: int) -> int:
     """
     if strokes is None:
         strokes, corrections = MOST_STROKES, MAX_CORRECTIONS
-    return (strokes + BESIDE_STROKES + OF_A_CORRECTION * corrections) * (1 + unanswered)
+    lessons = OF_A_CHANGE if corrections else OF_LESSONS
+    return (strokes + BESIDE_STROKES + OF_A_CORRECTION * corrections) * (1 + unanswered) + lessons
 
 
 @dataclass(slots=True)

@@ -37,9 +37,7 @@ from deploy.answers import Answers
 from deploy.lesson_tally import LessonTally
 
 _SHOWN_OF_A_FOLD = 10
-
 _SHOWN = 40  # faults that are listed one by one; all are counted
-
 _GRACE = timedelta(seconds=10)  # from a model's first promotion to its first answer
 
 
@@ -81,8 +79,7 @@ class AuditReport(BaseModel):
     @property
     def clean(self) -> bool:
         """Say whether nothing is lost and nothing doubled."""
-        counts = (*self.lost.values(), *self.doubled.values(), *self.folds.values(), self.scores_differ, self.unread)
-        return not any(counts)
+        return not any((*self.lost.values(), *self.doubled.values(), *self.folds.values(), self.scores_differ, self.unread))
 
     def to_table(self) -> Table:
         """Show the report as a table for people."""
@@ -113,12 +110,7 @@ class AuditReport(BaseModel):
 class Auditor:
     """A fold over the log, which can report at any time what is missing."""
 
-    def __init__(
-        self,
-        drawings: Collection[UUID],
-        corrections: Mapping[UUID, UUID],
-        models: Collection[str],
-    ) -> None:
+    def __init__(self, drawings: Collection[UUID], corrections: Mapping[UUID, UUID], models: Collection[str]) -> None:
         """Begin with the drawings and corrections that players were told are kept.
 
         Args:
@@ -147,6 +139,7 @@ class Auditor:
         self._revisions: Counter[tuple[UUID, int]] = Counter()
         self._lessons = LessonTally()
         self._receipts: dict[UUID, set[tuple[Outcome, str]]] = {}
+        self._unweighed: dict[UUID, set[tuple[Outcome, str]]] = {}
         self._receipt_copies = 0
         self._totals: dict[str, ScoresCounted] = {}
         self._rejected = 0
@@ -171,13 +164,17 @@ class Auditor:
                 self._missed.add((event.drawing_id, event.model))
             case CorrectionGiven():
                 self._given[event.correction_id] += 1
-                self._given_of[event.correction_id] = event.drawing_id
             case ExampleLabelled():
                 self._read_example(event)
             case LessonTaught():
                 self._lessons.apply(event)
             case CorrectionReceipt():
                 told = self._receipts.setdefault(event.correction_id, set())
+                if event.weight is not None:  # the learner has told again what it told before models were sums
+                    told -= self._unweighed.pop(event.correction_id, set())
+                elif event.stage == "learner":
+                    self._unweighed[event.correction_id] = {(event.outcome, event.stage)}
+                self._given_of[event.correction_id] = event.drawing_id
                 self._receipt_copies += (event.outcome, event.stage) in told
                 told.add((event.outcome, event.stage))
             case ScoresCounted(window=None):

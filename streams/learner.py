@@ -37,7 +37,7 @@ from streams.additive import EIGHTHS, Floats
 from streams.online_base import Base
 from streams.online_model import SHARED, InForce, features_of, newcomers_share, of_base
 from streams.taught import NONE, ROW, ROWS_A_CELL, Rows, drawing_of, place_of, putting, read, taught_by, taught_row, write
-from streams.trust import FIRST, KEPT, LATEST, SURE, judged, weigh
+from streams.trust import KEPT, TRUST, judged, weigh
 
 _LOADED: Final = 16_384
 """How many drawings of a partition's players are held in memory, those of the latest players: some 5 MB at most."""
@@ -46,6 +46,8 @@ NEW: Final = "your first answers count little for everybody's model, until it ha
 """Why a newcomer's lesson counts little, as players are told."""
 UNLIKE: Final = "it counts less for everybody's model, since your answers to drawings like this are unlike most people's"
 """Why another's does."""
+ENOUGH: Final = "everybody's model learns your newest drawings, and this is an older one"
+"""Why an old drawing of somebody with very many does not count."""
 HELD: Final = "an operator has set your answers aside for everybody's model"
 """Why the lesson of a player who is restricted does not count."""
 
@@ -106,7 +108,7 @@ class Learner:
         self._in_force = in_force
         made_of = sha256(repr((ROW.descr, ROWS_A_CELL)).encode()).hexdigest()[:16]
         judge = sha256(base.judge.tobytes()).hexdigest()[:8]
-        self.series = f"sums-1 {base.reader}, judge {judge} {SURE}, {FIRST}, {LATEST}, {KEPT}"
+        self.series = f"sums-1 {base.reader}, trust {TRUST} by {judge}"
         """The name of the lessons that this learner makes of the examples."""
         self.schema = f"learner 2 of {ONLINE_MODELS}, {self.series}, cells {made_of}"
         self._partitions: dict[int, _Partition] = {}
@@ -152,15 +154,15 @@ class Learner:
         was = rows[place : place + 1]
         if len(was) and event.revision <= was["revision"][0]:
             return ()
-        row["said"], row["sure"] = self._evidence(event, features)
+        row["said"], row["sure"] = judged(self._base.judge, features)
         if len(was) and was["label"] == row["label"]:  # a lesson is taken back as it was taught
             for name in ("taught", "embedding", "said", "sure"):
                 row[name] = was[name]
         changed = self._weighed(cells, event.player_id, rows, putting(rows, place, row), here.number)
         said: list[Event] = [*changed.lessons]
         if event.label is not None and not (len(was) and np.array_equal(was["correction"], row["correction"])):
-            now, restricted = changed.rows[place : place + 1], _restricted(cells, event.player_id)
-            said.append(self._receipt(event, features, was, now, changed.lessons, restricted, cells.at))
+            now, why = changed.rows[place : place + 1], _why(cells, event.player_id, changed.rows, place)
+            said.append(self._receipt(event, features, was, now, changed.lessons, why, cells.at))
         changed.places.add(place)
         self._keep(here, event.player_id, changed)
         return said
@@ -218,11 +220,6 @@ class Learner:
             newcomer=not row["known"][0],
         )
 
-    def _evidence(self, example: ExampleLabelled, features: Floats) -> tuple[int, bool]:
-        """Return the digit that a drawing most likely is, and whether that is evidence: who was asked for a digit drew it."""
-        said, sure = judged(self._base.judge, features)
-        return (said, sure) if sure or example.asked is None else (example.asked, True)
-
     def _receipt(
         self,
         example: ExampleLabelled,
@@ -230,7 +227,7 @@ class Learner:
         was: Rows,
         row: Rows,
         lessons: Sequence[LessonTaught],
-        restricted: bool,
+        why: str,
         at: datetime,
     ) -> CorrectionReceipt:
         """Make the receipt: what the model gave the label as it answers now, and what it gives after this lesson alone.
@@ -241,7 +238,7 @@ class Learner:
             was: The row of its drawing before, of shape (1,); (0,): there was none.
             row: The row after, shape (1,).
             lessons: All that was taught and taken back.
-            restricted: Whether an operator has restricted the player.
+            why: Why the lesson counts less than others, if it does.
             at: The time of the receipt.
         """
         if example.label is None:
@@ -264,13 +261,23 @@ class Learner:
             player_id=example.player_id,
             outcome=outcome,
             weight=weight,
-            why="" if outcome is Outcome.LEARNED else HELD if restricted else UNLIKE if row["known"][0] else NEW,
+            why="" if outcome is Outcome.LEARNED else why,
             models={SHARED: change, **_unchanged(example, example.label)},
         )
 
 
 def _restricted(cells: Cells, player_id: str) -> bool:
     return cells.get(f"restriction/{player_id}") not in (None, b"none")
+
+
+def _why(cells: Cells, player_id: str, rows: Rows, place: int) -> str:
+    """Return why the lesson at a place counts less than others, if it does."""
+    if _restricted(cells, player_id):
+        return HELD
+    if not rows["known"][place]:
+        return NEW
+    newer = np.count_nonzero((rows["at"] > rows["at"][place]) & (rows["label"] != NONE))
+    return ENOUGH if newer >= KEPT else UNLIKE
 
 
 def _lesson(row: Rows) -> tuple[int, int, bool] | None:

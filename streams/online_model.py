@@ -20,6 +20,8 @@ from streams.online_base import Base
 
 SHARED: Final = ONLINE_MODELS[0]
 _MODULUS: Final = 1 << 256
+_GATHERED: Final = 1024
+"""How many lessons wait at most to be added to the sums at once: 2.5 KB each."""
 
 
 class LessonError(ValueError):
@@ -148,6 +150,8 @@ class OnlineModel:
             if lesson.number != before + 1:
                 raise OutOfSequence(f"lesson {lesson.number} of partition {partition} came after lesson {before}")
             self._waiting[lesson.newcomer].append((row, lesson.label, lesson.sign * round(lesson.weight * EIGHTHS)))
+            if len(self._waiting[lesson.newcomer]) >= _GATHERED:
+                self.sums(lesson.newcomer)
             self.known = self.known.apply(lesson)
             self.numbers[partition] = lesson.number
         self.offsets[partition] = offset

@@ -8,9 +8,11 @@ drawing, the player's label agrees with it or not, and that is evidence:
 - Then a lesson counts by how often the player agrees, over all and over the latest.
 - A lesson that disagrees counts only if the player knows the digit that the judge sees: somebody whose ones look like sevens
   calls real sevens sevens; somebody who swaps the two does not. And a label that is right of nothing counts nothing.
+- Where the judge is not sure, a lesson that disagrees counts if the player's others of that kind mostly agree.
 
 So people with odd hands, who teach the most, keep their lessons. The weights are a function of the set of the player's drawings
-and labels alone. They change for all lessons at once, back to the first, when another drawing changes what is known.
+and labels alone. They change for all lessons at once, back to the first, when what is known of the player changes. That is
+looked at after each drawing at first, and then each time there is a sixteenth more, so that nobody can fill the log with it.
 
 See docs/decisions/0028-trust.md for what was tried, and the figures.
 """
@@ -24,6 +26,8 @@ from contracts.events import DIGITS
 from streams.additive import EIGHTHS, Floats
 from streams.taught import NONE, Rows
 
+TRUST: Final = 1
+"""The version of these rules: others begin a new series of lessons, so whoever changes a rule or a number raises it."""
 JUDGE_SCALE: Final = 1 << 30
 """The judge's weights are whole numbers, so that it says the same on every machine: this is a one."""
 SURE: Final = 0.7
@@ -31,9 +35,11 @@ SURE: Final = 0.7
 FIRST: Final = 6
 """How many drawings must be evidence before a player's lessons count by themselves."""
 LATEST: Final = 24
-"""How many of the latest drawings must agree as well as all do, so that nobody lives on a good name for long."""
-KEPT: Final = 1000
-"""How many of a player's lessons count at most, the newest: nobody outweighs the base."""
+"""How many of the latest of these must agree as well as all do, so that nobody lives on a good name for long."""
+KEPT: Final = 256
+"""How many of a player's lessons count at most, the newest: nobody outweighs the base, and no change touches more."""
+LOOKS: Final = 16
+"""What is known of a player is looked at again at the latest when there is so great a part more of it, and seldom sooner."""
 
 
 def judged(judge: NDArray[np.int64], features: Floats) -> tuple[int, bool]:
@@ -57,30 +63,38 @@ def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:
         rows: All drawings that the player has labelled, as `streams.taught` keeps them, in any order.
     """
     labelled = rows["label"] != NONE
-    evidence = np.nonzero(labelled & rows["sure"])[0]
-    if len(evidence) < FIRST:
-        return (labelled * EIGHTHS).astype(np.int8), False
     order = np.lexsort((rows["low"], rows["high"], rows["at"]))
+    order = order[labelled[order]]
+    step = 1 << max(0, (2 * len(order) // LOOKS).bit_length() - 1)
+    sure = _looked_at(order[rows["sure"][order]], step)
+    if len(sure) < FIRST:
+        return (labelled * EIGHTHS).astype(np.int8), False
+    unsure = _looked_at(order[~rows["sure"][order]], step)
     agrees = rows["label"] == rows["said"]
-    latest = [place for place in order[::-1] if labelled[place] and rows["sure"][place]][:LATEST]
-    overall = min(_eighths(agrees[which].sum() + 2, len(which) + 3, 0.6, 0.28) for which in (evidence, latest))
-    weights = np.where(labelled, overall, 0)
-    knows = _by_digit(rows["said"][evidence], agrees[evidence], 0.4, 0.2)
-    uses = _by_digit(rows["label"][evidence], agrees[evidence], 0.15, 0.15)
-    weights = np.minimum(weights, np.where(agrees, EIGHTHS, knows[rows["said"]]))
-    weights = np.minimum(weights, uses[rows["label"]])
-    weights[order[labelled[order]][:-KEPT]] = 0
+    overall = min(_level(agrees[which].sum() + 2, len(which) + 3, 0.6, 0.28) for which in (sure, sure[-LATEST:]))
+    knows = _by_digit(rows["said"][sure], agrees[sure], 0.4, 0.2)
+    uses = _by_digit(rows["label"][sure], agrees[sure], 0.15, 0.15)
+    guesses = _level(agrees[unsure].sum() + 1, len(unsure) + 2, 0.3, 0.2)
+    disagreeing = np.where(rows["sure"], knows[rows["said"]], np.minimum(knows[rows["said"]], guesses))
+    weights = np.minimum(overall, np.where(agrees, EIGHTHS, disagreeing))
+    weights = np.where(labelled, np.minimum(weights, uses[rows["label"]]), 0)
+    weights[order[:-KEPT]] = 0
     return weights.astype(np.int8), True
+
+
+def _looked_at(places: NDArray[np.intp], step: int) -> NDArray[np.intp]:
+    """Return the places, in the order of drawing, of which something is known already: the last few wait for more."""
+    return places[: len(places) - len(places) % step]
 
 
 def _by_digit(digits: NDArray[np.int8], agrees: NDArray[np.bool_], least: float, span: float) -> NDArray[np.int64]:
     """Return for each digit the weight of a share of agreement among the evidence of it; whole where there is none."""
     n = np.bincount(digits, minlength=DIGITS)
     right = np.bincount(digits, agrees, minlength=DIGITS)
-    each = [_eighths(right[digit] + 1, n[digit] + 2, least, span) if n[digit] else EIGHTHS for digit in range(DIGITS)]
+    each = [_level(right[digit] + 1, n[digit] + 2, least, span) if n[digit] else EIGHTHS for digit in range(DIGITS)]
     return np.array(each)
 
 
-def _eighths(right: float, n: float, least: float, span: float) -> int:
-    """Return a weight in eighths: none at a share of ``least``, whole from ``least + span`` on."""
-    return int(np.clip((right / n - least) / span, 0, 1) * EIGHTHS + 1e-9)
+def _level(right: float, n: float, least: float, span: float) -> int:
+    """Return a weight in eighths: none at a share of ``least``, whole from ``least + span`` on, and a half between."""
+    return (EIGHTHS // 2) * int(np.clip((right / n - least) / span, 0, 1) * 2 + 1e-9)

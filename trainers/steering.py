@@ -30,6 +30,8 @@ from trainers.registry import by_hand
 from trainers.serving import ServingFailed
 
 MAX_MESSAGE: Final = 1000
+MAX_RESTRICTED: Final = 5000
+"""How many players may be restricted: all of them are in one record."""
 
 log = structlog.get_logger()
 
@@ -37,7 +39,7 @@ log = structlog.get_logger()
 def refusal(model_log: ModelLog, command: QuickCommand) -> str | None:
     """Return why a command is refused, for people; None if nothing on the log forbids it."""
     if isinstance(command, RestrictPlayer):
-        return None
+        return _against_restriction(model_log, command)
     if isinstance(command, SetPolicy):
         return _against_policy(model_log, command)
     if command.target not in model_log.roster.batch:
@@ -94,6 +96,13 @@ def _is_past(model_log: ModelLog, command: TryVersion) -> bool:
     """Return whether the candidate that a command names is no longer the candidate."""
     candidate = model_log.candidate(command.target)
     return command.failed is not None and (candidate is None or candidate.version != command.failed)
+
+
+def _against_restriction(model_log: ModelLog, command: RestrictPlayer) -> str | None:
+    known = model_log.restrictions()
+    if command.restriction == "none" or command.player_id in known or len(known) < MAX_RESTRICTED:
+        return None
+    return f"{MAX_RESTRICTED} players are restricted already: pardon some who are gone"
 
 
 def _against_policy(model_log: ModelLog, command: SetPolicy) -> str | None:

@@ -25,6 +25,7 @@ from contracts.events import (
     ModelRolledBack,
     Part,
     PolicySet,
+    RestrictionSet,
     ScoresCounted,
     SnapshotTaken,
     TrainingAdvanced,
@@ -59,7 +60,15 @@ class Rest:
 class ModelBoard:
     """All models, and the state of each."""
 
-    takes: ClassVar[tuple[type[Event], ...]] = (ModelEvent, PolicySet, ScoresCounted, FoldAdvanced, GuessMade, GuessMissed)
+    takes: ClassVar[tuple[type[Event], ...]] = (
+        ModelEvent,
+        PolicySet,
+        RestrictionSet,
+        ScoresCounted,
+        FoldAdvanced,
+        GuessMade,
+        GuessMissed,
+    )
 
     def __init__(self, roster: Roster) -> None:
         """Start with the roster alone; `apply` the topics from their start."""
@@ -105,6 +114,9 @@ class ModelBoard:
             case TrainingAdvanced():
                 self.catalog = before.apply(event)
                 self._news.append({"type": "training", "model": event.model, **_training(event), "log": event.log})
+                return []
+            case RestrictionSet():
+                self.catalog = before.apply(event)
                 return []
             case SnapshotTaken():
                 self.catalog = before.apply(event)

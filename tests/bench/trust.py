@@ -26,6 +26,7 @@ from streams.learner import Learner
 from streams.make_base import judge
 from streams.online_base import Base, load_base
 from streams.online_model import OnlineModel, newcomers_share
+from streams.trust import judged
 from tests.histories import MemoryCells
 from tests.writers import Drawings, drawings
 
@@ -112,6 +113,21 @@ def newcomers(players: list[str], count: int, each: int, seed: int) -> list[Give
     return out
 
 
+def unclear(base: Base, players: list[str], seed: int) -> list[Given]:
+    """Return labels of players who are honest about thirty clear drawings, and then lie about all that are not clear."""
+    chance, clear, rest = random.Random(seed), list[Given](), list[Given]()
+    for writer in players:
+        source = drawings(writer)
+        for number, features in enumerate(base.basis.rows(source.embeddings)):
+            label = int(source.labels[number])
+            if judged(base.judge, features)[1]:
+                clear.append(Given(f"liar {writer}", writer, number, label, True))
+            else:
+                rest.append(Given(f"liar {writer}", writer, number, (label + 1) % 10, False))
+    known = [one for writer in players for one in chance.sample([g for g in clear if g.writer == writer], 30)]
+    return [*known, *chance.sample(rest, len(rest))]
+
+
 def fold(base: Base, given: list[Given], asked: list[Drawings], looks: int = 8) -> Outcome:
     """Fold a stream of labels, and ask the model about the drawings of those who are asked."""
     learner, cells = Learner(base), MemoryCells()
@@ -192,6 +208,7 @@ def main(
         streams |= {name: newcomers(players, *several, seed) for name, several in NEWCOMERS.items()}
         liars = set(players[: round(share * PLAYERS)])
         streams["the honest alone"] = [one for one in streams["nobody lies"] if one.player not in liars]
+        streams["all lie where the judge is not sure"] = unclear(base, players, seed)
         for name, given in streams.items():
             outcome = fold(base, given, asked)
             rows.setdefault(name, []).append(row(given, outcome))

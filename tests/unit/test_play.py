@@ -11,7 +11,7 @@ import pytest
 
 from api.folds.model_state import ModelState
 from api.folds.recent_drawings import RecentDrawings
-from api.limits import FRAMES_A_DRAWING, MOST_STROKES, Guest, Limits, lasting
+from api.limits import FRAMES_A_DRAWING, MOST_STROKES, OF_A_CHANGE, OF_LESSONS, Guest, Limits, lasting
 from api.play import session
 from api.play.actions import Close, LogRefusal, Publish, SendToRoom, SendToSocket, SessionAction
 from api.play.frames import frame_of
@@ -27,12 +27,11 @@ from contracts.events import (
     DrawingSubmitted,
     ExampleLabelled,
     Outcome,
-    ScoresCounted,
 )
 from contracts.settings import Settings
 from streams.joiner import Joiner
-from streams.scorer import Scorer
-from tests.histories import BEGAN, correction, drawing, features, folded, guess, named
+from streams.trust import KEPT, LOOKS
+from tests.histories import BEGAN, correction, drawing, features, folded, guess, lesson, named
 from tests.histories import answered as answers
 from tests.roster import MODELS
 from tests.serving import UNLIMITED
@@ -824,10 +823,16 @@ def test_a_correction_is_charged_no_less_than_it_adds_to_what_is_kept_for_good(c
     given = [correction(label=n % 10, correction=f"c{n}") for n in range(corrections)]
 
     joined = [one for one in folded(Joiner(), [drawn, answers(said), *given], step=1) if isinstance(one, ExampleLabelled)][-1]
-    lessons = folded(Scorer(), [joined.model_copy(update={"labels": joined.labels[-1:]})])
+    added = len(joined.record_value()) + 100
+    lessons = OF_LESSONS if corrections == 1 else OF_A_CHANGE
+    assert added < lasting(len(drawn.record_value()), corrections - 1, 0) - lessons < added + 6000
 
-    added = sum(len(one.record_value()) + 100 for one in (joined, *lessons) if not isinstance(one, ScoresCounted))
-    assert added < lasting(len(drawn.record_value()), corrections - 1, 0) < added + 6000
+
+def test_a_correction_is_charged_no_less_than_all_the_lessons_that_it_may_change():
+    size = len(lesson(series="sums-1 raster-1/59f0d8fc, trust 1 by 01234567", number=10**6).record_value()) + 100
+
+    assert size * 2 * LOOKS <= OF_LESSONS
+    assert size * 2 * KEPT <= OF_A_CHANGE
 
 
 def test_corrections_of_large_drawings_are_counted_by_what_they_add_for_good(lobby):

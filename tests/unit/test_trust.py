@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from streams.additive import BASIS, EIGHTHS
 from streams.online_base import load_base
 from streams.taught import NO_ROWS, NONE, ROW, Rows
-from streams.trust import FIRST, JUDGE_SCALE, KEPT, LATEST, SURE, judged, weigh
+from streams.trust import FIRST, JUDGE_SCALE, KEPT, LATEST, LOOKS, SURE, judged, weigh
 
 
 def taught(*lessons: tuple[int, int], sure: bool = True) -> Rows:
@@ -86,7 +86,7 @@ def test_who_agrees_but_for_one_chosen_shape_does_not_teach_that():
     weights, _ = weigh(rows)
 
     assert set(weights[-4:]) == {0}
-    assert min(weights[:-4]) > EIGHTHS / 2
+    assert min(weights[:-4]) >= EIGHTHS / 2
 
 
 def test_a_good_name_does_not_last():
@@ -97,7 +97,7 @@ def test_a_good_name_does_not_last():
 
 
 def test_a_little_disagreement_costs_a_little():
-    rows = taught(*HONEST, *[(5, 3), (5, 3), (6, 8), (6, 8)])
+    rows = taught(*HONEST, *[(5, 3)] * 3, *[(6, 8)] * 3)
 
     weights, _ = weigh(rows)
 
@@ -133,6 +133,38 @@ def test_the_weights_are_of_the_set_of_drawings_in_whatever_order_they_are_kept(
     assert again.tolist() == weights[places].tolist()
     assert ((weights >= 0) & (weights <= EIGHTHS)).all()
     assert not weights[rows["label"] == NONE].any()
+
+
+def test_who_lies_only_where_the_judge_is_not_sure_teaches_no_lies():
+    rows = taught(*HONEST, *[((digit + 1) % 10, digit) for digit in range(10)] * 3)
+    rows["sure"][len(HONEST) :] = False
+
+    weights, known = weigh(rows)
+
+    assert known
+    assert set(weights[len(HONEST) :]) == {0}
+    assert set(weights[: len(HONEST)]) == {EIGHTHS}
+
+
+def test_what_an_odd_hand_teaches_where_the_judge_is_not_sure_counts():
+    rows = taught(*HONEST, *[(digit, digit) for digit in range(10)], *[(4, 9), (1, 7), (9, 4)])
+    rows["sure"][len(HONEST) :] = False
+
+    assert set(weigh(rows)[0]) == {EIGHTHS}
+
+
+@pytest.mark.parametrize("sure", [True, False])
+def test_a_player_at_a_threshold_cannot_have_all_lessons_taught_anew_with_each_drawing(sure):
+    """Drawings that agree and that do not by turns, after as many of each as give half a weight."""
+    rows = taught(*[(digit, digit) if turn % 4 else ((digit + 1) % 10, digit) for turn in range(60) for digit in range(10)])
+    rows["sure"] = np.where(np.arange(len(rows)) % 3 > 0, True, sure)
+    changed = 0
+
+    for n in range(1, len(rows)):
+        before, after = weigh(rows[:n])[0], weigh(rows[: n + 1])[0][:n]
+        changed += np.count_nonzero(before != after)
+
+    assert changed <= LOOKS * len(rows)
 
 
 def test_the_judge_is_sure_of_what_is_clear_and_says_so_in_whole_numbers():
