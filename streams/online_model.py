@@ -4,6 +4,7 @@ What stands after some lessons is the same for every order in which the partitio
 for bit. Twice is harmless: the lessons of a partition are numbered.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ from hashlib import sha256
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.events import ONLINE_MODELS, PLAYER_PARTITIONS, LessonTaught, SnapshotTaken
 from contracts.roster import BUILT_IN
@@ -21,7 +23,7 @@ from streams.online_base import Base
 SHARED: Final = ONLINE_MODELS[0]
 _MODULUS: Final = 1 << 256
 _GATHERED: Final = 1024
-"""How many lessons wait at most to be added to the sums at once: 2.5 KB each."""
+"""How many lessons wait at most to be added to the sums at once."""
 
 
 class LessonError(ValueError):
@@ -56,8 +58,8 @@ class InForce:
         return f"{self.version.split('+')[0]}+{self.changes + changes}"
 
 
-def features_of(base: Base, embedding: bytes, reader: str) -> Floats:
-    """Return the features of an embedding as the model reads it, shape (width,).
+def embedding_of(base: Base, embedding: bytes, reader: str) -> NDArray[np.float32]:
+    """Return the numbers of an embedding that the model can read, shape (size,).
 
     Raises:
         UnreadableFeatures: If it is of another reader, or no embedding at all.
@@ -67,9 +69,19 @@ def features_of(base: Base, embedding: bytes, reader: str) -> Floats:
     if len(embedding) != 4 * base.basis.size:
         raise UnreadableFeatures(f"{len(embedding)} bytes are no embedding of {base.basis.size} float32")
     numbers = np.frombuffer(embedding, "<f4")
-    if not np.linalg.norm(numbers.astype(np.float64)) <= LENGTH * 1.01:  # so written, it refuses NaN
+    length = math.hypot(*numbers.tolist())
+    if not length <= LENGTH * 1.01:  # so written, it refuses NaN
         raise UnreadableFeatures("the embedding is longer than any that the network gives")
-    row: Floats = base.basis.rows(numbers[None])[0]
+    return numbers
+
+
+def features_of(base: Base, embedding: bytes, reader: str) -> Floats:
+    """Return the features of an embedding as the model reads it, shape (width,).
+
+    Raises:
+        UnreadableFeatures: If it is of another reader, or no embedding at all.
+    """
+    row: Floats = base.basis.rows(embedding_of(base, embedding, reader)[None])[0]
     return row
 
 
@@ -128,8 +140,8 @@ class OnlineModel:
         self._series = series
         self._sums = {False: base.sums, True: Sums.nothing(base.basis.width)}
         """The sums of all lessons that count by themselves, and of those of newcomers."""
-        self._waiting: dict[bool, list[tuple[Floats, int, int]]] = {False: [], True: []}
-        """The lessons that are not in these sums yet: row, label, and weight in eighths."""
+        self._waiting: dict[bool, list[tuple[NDArray[np.float32], int, int]]] = {False: [], True: []}
+        """The lessons that are not in these sums yet: embedding, label, and weight in eighths."""
         self.known = LessonSet()
         self.numbers: dict[int, int] = {}
         """By partition, the number of the last lesson."""
@@ -146,10 +158,10 @@ class OnlineModel:
         if lesson.series == self._series and lesson.number > before:
             if lesson.model not in ONLINE_MODELS:
                 raise NobodysLesson(f"a lesson for {lesson.model}, which is no online model")
-            row = features_of(self._base, lesson.embedding, lesson.reader)
+            embedding = embedding_of(self._base, lesson.embedding, lesson.reader)
             if lesson.number != before + 1:
                 raise OutOfSequence(f"lesson {lesson.number} of partition {partition} came after lesson {before}")
-            self._waiting[lesson.newcomer].append((row, lesson.label, lesson.sign * round(lesson.weight * EIGHTHS)))
+            self._waiting[lesson.newcomer].append((embedding, lesson.label, lesson.sign * round(lesson.weight * EIGHTHS)))
             if len(self._waiting[lesson.newcomer]) >= _GATHERED:
                 self.sums(lesson.newcomer)
             self.known = self.known.apply(lesson)
@@ -159,8 +171,9 @@ class OnlineModel:
     def sums(self, newcomers: bool = False) -> Sums:
         """Return the sums of all lessons so far that count by themselves, with the base; or those of newcomers."""
         if waiting := self._waiting[newcomers]:
-            rows, labels, eighths = zip(*waiting, strict=True)
-            self._sums[newcomers] = self._sums[newcomers].plus(np.stack(rows), np.array(labels), np.array(eighths))
+            embeddings, labels, eighths = zip(*waiting, strict=True)
+            rows = self._base.basis.rows(np.stack(embeddings))
+            self._sums[newcomers] = self._sums[newcomers].plus(rows, np.array(labels), np.array(eighths))
             waiting.clear()
         return self._sums[newcomers]
 

@@ -89,12 +89,11 @@ def _looked_at(places: NDArray[np.intp], step: int) -> NDArray[np.intp]:
 
 def _by_digit(digits: NDArray[np.int8], agrees: NDArray[np.bool_], least: float, span: float) -> NDArray[np.int64]:
     """Return for each digit the weight of a share of agreement among the evidence of it; whole where there is none."""
-    n = np.bincount(digits, minlength=DIGITS)
-    right = np.bincount(digits, agrees, minlength=DIGITS)
-    each = [_level(right[digit] + 1, n[digit] + 2, least, span) if n[digit] else EIGHTHS for digit in range(DIGITS)]
-    return np.array(each)
+    n = np.bincount(digits, minlength=DIGITS).tolist()
+    right = np.bincount(digits, agrees, minlength=DIGITS).tolist()
+    return np.array([_level(a + 1, b + 2, least, span) if b else EIGHTHS for a, b in zip(right, n, strict=True)])
 
 
 def _level(right: float, n: float, least: float, span: float) -> int:
     """Return a weight in eighths: none at a share of ``least``, whole from ``least + span`` on, and a half between."""
-    return (EIGHTHS // 2) * int(np.clip((right / n - least) / span, 0, 1) * 2 + 1e-9)
+    return EIGHTHS // 2 * int(min(max((float(right) / n - least) / span, 0.0), 1.0) * 2 + 1e-9)
