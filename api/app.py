@@ -22,6 +22,7 @@ from api.folds.command_status import CommandStatus
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.model_board import ModelBoard
 from api.folds.recent_drawings import RecentDrawings
+from api.folds.teachers import Teachers
 from api.guard import Guard, guest_of, hosts
 from api.health import Health
 from api.limits import Guest, Limits
@@ -74,7 +75,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
         raise ValueError("no seat secret: `gamenight up` makes one, or set GAMENIGHT_SEAT_SECRET")
     roster = settings.roster()
     metrics, recent, board = Metrics(), RecentDrawings(frame_of), ModelBoard(roster)
-    latency, commands = EndpointLatency(roster.batch), CommandStatus()
+    latency, commands, teachers = EndpointLatency(roster.batch), CommandStatus(), Teachers()
     limits, operators = Limits(settings), Operators(settings.operator_token)
     relay, probes = Relay(bus, metrics), Probes(bus)
     health = Health(probes, board, relay, clock)
@@ -83,7 +84,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     feed = PlayerFeed(board, recent, game, metrics, clock)
     watchers = Watchers(board, game, recent)
     relay.subscribe(health, live_only=True)
-    relay.subscribe(probes, latency, commands, feed)
+    relay.subscribe(probes, latency, commands, teachers, feed)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -108,7 +109,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, not_valid)
-    app.include_router(router(operators, bus, board, latency, commands, health, metrics))
+    app.include_router(router(operators, bus, board, latency, commands, teachers, health, metrics))
     app.include_router(
         predict_router(Access(settings, clock), predictor, metrics, origins(settings.allowed_origins), roster.names)
     )

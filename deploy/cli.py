@@ -535,7 +535,24 @@ def part(
     _carry_out("policy", {"parts": {model: part}, "reason": reason}, as_json)
 
 
-PlayerArgument = Annotated[str, typer.Argument(help="The player's id, as receipts and lessons on the log have it.")]
+PlayerArgument = Annotated[str, typer.Argument(help="The player's id, as gamenight players shows it.")]
+
+
+@app.command()
+def players(as_json: Json = False) -> None:
+    """List who taught lately and what became of it, those first of whom the most was set aside; and who is restricted."""
+    from rich import box
+    from rich.table import Table
+
+    listed = _asked("GET", "/api/ops/players").json()
+    if _printed(listed, as_json):
+        return
+    table = Table("player", "corrections", "learned", "counted less", "set aside", "last", "restriction", box=box.SIMPLE_HEAD)
+    for one in listed:
+        counts = (str(one[name]) for name in ("corrections", "learned", "weighted", "set_aside"))
+        table.add_row(one["player_id"], *counts, _minute(one["last"]) if one["last"] else "", one["restriction"])
+    console.print(table)
+    console.print("gamenight quarantine, ban or pardon ID says what is to be done", style="dim")
 
 
 @app.command()

@@ -23,6 +23,7 @@ from pydantic import BaseModel
 from api.folds.command_status import CommandState, CommandStatus
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.model_board import ModelBoard
+from api.folds.teachers import PlayerTeaching, Teachers
 from api.health import PAGES_S, Health
 from api.metrics import Metrics
 from api.ops.endpoint_states import EndpointState, endpoints
@@ -43,7 +44,6 @@ from api.verdict import Status, Verdict
 from contracts.events import (
     Command,
     PromoteModel,
-    Restriction,
     RestrictPlayer,
     RetrainModel,
     RollBackModel,
@@ -134,6 +134,7 @@ def router(
     board: ModelBoard,
     latency: EndpointLatency,
     command_status: CommandStatus,
+    teachers: Teachers,
     health: Health,
     metrics: Metrics,
 ) -> APIRouter:
@@ -230,10 +231,10 @@ def router(
         """Take what a player taught out of the models, or put it back."""
         return await put(RestrictPlayer(command_id=uuid4(), by=by, **request.model_dump()))
 
-    @commands.get("/api/ops/restrictions", tags=["operators"], responses=_REFUSALS)
-    async def restrictions(_: Operator) -> dict[str, Restriction]:
-        """Return the players who are restricted."""
-        return dict(board.catalog.restrictions)
+    @commands.get("/api/ops/players", tags=["operators"], responses=_REFUSALS)
+    async def players(_: Operator) -> list[PlayerTeaching]:
+        """Return what became of the newest corrections of the players who taught lately, and who is restricted."""
+        return teachers.players(board.catalog.restrictions)
 
     @commands.get(
         "/api/ops/commands/{command_id}", tags=["operators"], responses=_REFUSALS | {404: {"description": "None such"}}

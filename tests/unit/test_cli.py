@@ -156,6 +156,12 @@ class _Game(BaseHTTPRequestHandler):
     """What is listed, and what becomes of commands: each in its own words."""
 
     listed: ClassVar = {
+        "/api/ops/players": [
+            {"player_id": "eve", "corrections": 50, "learned": 2, "weighted": 3, "set_aside": 45,
+             "last": "2026-11-22T12:00:00Z", "restriction": "banned"},
+            {"player_id": "bob", "corrections": 0, "learned": 0, "weighted": 0, "set_aside": 0, "last": None,
+             "restriction": "quarantined"},
+        ],
         "/api/models": [ONE, RIVER],
         "/api/endpoints": [ENDPOINT, ENDPOINT | {"endpoint": "", "model": "mxnet", "status": "Unavailable", "resting": None,
                                                  "unavailable": "Linux x86-64 only", "variants": [], "latency": None,
@@ -257,6 +263,19 @@ def test_endpoints_are_listed_for_people_and_for_machines(
         assert told in said
     assert "Linux x86-64 only" in said
     assert json.loads(gamenight("endpoints", "--json", GAMENIGHT_PORT=game).stdout) == _Game.listed["/api/endpoints"]
+
+
+def test_players_are_listed_for_people_and_for_machines(
+    gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+    given = {"GAMENIGHT_PORT": game, "GAMENIGHT_OPERATOR_TOKEN": "right"}
+
+    rows = [line.split() for line in gamenight("players", **given).stdout.splitlines()]
+
+    assert ["eve", "50", "2", "3", "45", "2026-11-22", "12:00", "banned"] in rows
+    assert ["bob", "0", "0", "0", "0", "quarantined"] in rows
+    assert json.loads(gamenight("players", "--json", **given).stdout) == _Game.listed["/api/ops/players"]
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,13 @@ from contracts.events import (
     CandidateSet,
     Command,
     CommandSettled,
+    CorrectionReceipt,
     EndpointSeen,
     ModelPromoted,
     ModelPublished,
     PolicySet,
     PromoteModel,
+    RestrictionSet,
     RetrainModel,
     ScoresCounted,
     SnapshotTaken,
@@ -31,7 +33,7 @@ from contracts.events import (
 )
 from contracts.ports import Bus
 from producers.bus import open_bus
-from tests.histories import guess
+from tests.histories import guess, named
 from tests.roster import MODELS, ROSTER
 from tests.serving import DEADLINE_S, eventually, get, serving
 
@@ -238,6 +240,20 @@ def told(bus: Bus) -> None:
         ("yours", "own1", 4, 4),
     ):
         bus.publish(counted(*counts)).result()
+
+
+def test_operators_see_who_teaches_what_and_who_is_restricted_and_nobody_else_does(bus):
+    for number, (player, outcome) in enumerate([("ada", "learned"), ("eve", "quarantined"), ("eve", "quarantined")]):
+        given = {"correction_id": named(f"c{number}"), "drawing_id": named(f"d{number}"), "models": {}, "weight": 0.0}
+        bus.publish(CorrectionReceipt.model_validate({"player_id": player, "outcome": outcome, **given}))
+    bus.publish(RestrictionSet(players={"eve": "banned", "bob": "quarantined"})).result()
+    with serving(bus) as address:
+        players = get(address, "/api/ops/players", headers={"Authorization": "Bearer token"}).json()
+        refused = get(address, "/api/ops/players")
+
+    said = [(one["player_id"], one["corrections"], one["set_aside"], one["restriction"]) for one in players]
+    assert said == [("eve", 2, 2, "banned"), ("ada", 1, 0, "none"), ("bob", 0, 0, "quarantined")]
+    assert refused.status_code == 401
 
 
 def test_the_library_names_every_version_with_what_became_of_it(bus):
