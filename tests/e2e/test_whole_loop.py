@@ -39,9 +39,10 @@ def test_a_player_corrects_sees_it_learned_and_counted_and_is_answered_by_the_re
     generation, lessons = river.locator(".version").inner_text().split("+")
 
     play.page.keyboard.press("1")  # said to be a one: so both were wrong
-    learned = play.page.locator('#receipt .line[data-model="river"]')
-    expect(learned).to_contain_text("learned it")
-    expect(learned).to_contain_text(f"{generation}+{lessons} → +{int(lessons) + 1}")
+    shared, own = (play.page.locator(f'#receipt .line[data-model="{model}"]') for model in ("river", "yours"))
+    expect(shared).to_contain_text(f"{generation}+{lessons} → +{int(lessons) + 1}")
+    expect(play.page.locator("#receipt")).to_contain_text("your first answers count little for everybody's model")
+    expect(own).to_contain_text("learned it")
     expect(river).to_contain_text("0 of 1 right")
     expect(tile).to_contain_text("0 of 1")
 

@@ -135,6 +135,15 @@ class Game:
                 self.bus.publish(event)
         self.bus.flush(DEADLINE_S)
 
+    def change(self, part: str) -> None:
+        """Each player changes a correction that was learned long ago, so that its lesson has to be taken back."""
+        for player in (f"{part}-ada", f"{part}-bob", f"{part}-eve"):
+            name, given = f"{player} 0", f"{player} third"
+            self.said[named(given)] = named(name)
+            self.stand = (self.stand - {named(f"{player} correction 0")}) | {named(given)}
+            self.bus.publish(correction(name, 8, correction=given, player=player))
+        self.bus.flush(DEADLINE_S)
+
     def read(self) -> list[Event]:
         for record in self._tail.poll(0.1):
             self.log.append((record, decode(record.topic, record.value)))
@@ -233,6 +242,8 @@ async def test_the_audit_names_the_fault(game: Game, fault: str) -> None:
         eventually(game.counted, "not counted")
     else:
         eventually(game.learned, "not learned")
+        game.change("first")
+        eventually(game.learned, "not changed")
         game.repeat()
 
     report = await game.audit(wait_s=5)

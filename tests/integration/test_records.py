@@ -45,7 +45,7 @@ def repair_and_replay(player: Player) -> None:
         assert (mended["state"], mended["repaired"]) == ("repaired", given.record_value().decode())
         replayed = asking.post(f"{where}/replay").raise_for_status().json()
         assert replayed["topic"] == "corrections.v1"
-        assert player.receipted(str(given.correction_id))["outcome"] == "learned"
+        assert player.receipted(str(given.correction_id))["outcome"] == "weighted", "as a newcomer's is"
         assert asking.get(where).raise_for_status().json()["state"] == "replayed"
 
 
