@@ -242,8 +242,9 @@ async def test_the_audit_names_the_fault(game: Game, fault: str) -> None:
         eventually(game.counted, "not counted")
     else:
         eventually(game.learned, "not learned")
-        game.change("first")
-        eventually(game.learned, "not changed")
+        if fault == "no lesson taken back":
+            game.change("first")
+            eventually(game.learned, "not changed")
         game.repeat()
 
     report = await game.audit(wait_s=5)
