@@ -542,12 +542,15 @@ PlayerArgument = Annotated[str, typer.Argument(help="The player's id, as gamenig
 def players(as_json: Json = False) -> None:
     """List who taught lately and what became of it, those first of whom the most was set aside; and who is restricted."""
     from rich import box
-    from rich.table import Table
+    from rich.table import Column, Table
 
     listed = _asked("GET", "/api/ops/players").json()
     if _printed(listed, as_json):
         return
-    table = Table("player", "corrections", "learned", "counted less", "set aside", "last", "restriction", box=box.SIMPLE_HEAD)
+    player = Column(
+        "player", no_wrap=True, overflow="fold", min_width=max((len(one["player_id"]) for one in listed), default=0)
+    )
+    table = Table(player, "corrections", "learned", "counted less", "set aside", "last", "restriction", box=box.SIMPLE_HEAD)
     for one in listed:
         counts = (str(one[name]) for name in ("corrections", "learned", "weighted", "set_aside"))
         table.add_row(one["player_id"], *counts, _minute(one["last"]) if one["last"] else "", one["restriction"])

@@ -239,16 +239,14 @@ class SamePlace(PartitionAssignor):
         """Remember nothing of an assignment."""
 
     def assign(self, cluster: ClusterMetadata, members: Mapping[str, Any]) -> dict[str, ConsumerProtocolMemberAssignment]:
-        """Share out the partitions of all topics among members."""
+        """Share out the partitions among members; who reads other topics, as before an upgrade, is given none of these."""
         places = sorted(members)
-        topics = sorted({topic for member in members.values() for topic in member.subscription})
-        partitions = {topic: sorted(cluster.partitions_for_topic(topic) or ()) for topic in topics}
-        return {
-            member: ConsumerProtocolMemberAssignment(
-                self.version, [(t, [n for n in partitions[t] if n % len(places) == place]) for t in topics], b""
-            )
+        partitions = {t: sorted(cluster.partitions_for_topic(t) or ()) for m in members.values() for t in m.subscription}
+        shares = {
+            member: [(t, [n for n in partitions[t] if n % len(places) == place]) for t in sorted(members[member].subscription)]
             for place, member in enumerate(places)
         }
+        return {member: ConsumerProtocolMemberAssignment(self.version, share, b"") for member, share in shares.items()}
 
 
 def _app(settings: Settings, place: KafkaAddress, role: str) -> faust.App:

@@ -127,6 +127,15 @@ class Worker:
         if pending:
             await asyncio.gather(*pending)
 
+    @property
+    def mark(self) -> str:
+        """A mark of the topics that are read here, a part of the member's name.
+
+        Kafka gives who joins under the name of another what that one had, without asking anybody; and aiokafka does not recover
+        from being given topics that it does not read, as after an upgrade.
+        """
+        return sha256(" ".join(sorted(self._handing.union(*self._forks))).encode()).hexdigest()[:8]
+
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, then end the process, with status 1 if a part of it failed.
 
@@ -146,7 +155,7 @@ class Worker:
         member = member_name(folder, self._role)
         _log.info("starting", member=member.name)
         try:
-            await self._transport.start(member.name)
+            await self._transport.start(f"{member.name}-{self.mark}")
         except BrokerGone as absent:
             _log.error("no broker", at=self._settings.bootstrap_servers, error=str(absent))
             raise SystemExit(1) from absent

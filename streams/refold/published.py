@@ -40,6 +40,8 @@ class Published:
                 self.lessons.setdefault(LessonName(event.series, event.player_id, event.number), event)
             case ScoresCounted():
                 self.scores[event.score_key] = event
+            case CorrectionReceipt(stage="learner", weight=None):
+                pass  # from before models were sums: the learner has told it again
             case CorrectionReceipt():
                 several = self.receipts[event.stage, event.correction_id]
                 if all(content(one) != content(event) for one in several):

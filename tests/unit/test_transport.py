@@ -142,3 +142,20 @@ async def test_the_broker_gathers_by_the_pace_of_all_that_was_fetched(monkeypatc
     come.clear()
     assert [one async for one in consumer.getmany(1.0)] == []
     assert (fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms) == (1, 500)
+
+
+def test_a_member_is_given_partitions_of_its_own_topics_alone_and_those_that_belong_together():
+    """Before an upgrade a member may have read other topics, and stays in the group until it is missed."""
+    cluster = SimpleNamespace(partitions_for_topic=lambda topic: {0, 1, 2, 3})
+    assignor = transport.SamePlace(SimpleNamespace(tables=SimpleNamespace()))
+    members = {
+        name: assignor.metadata(topics)
+        for name, topics in {"a": ["corrections.v1", "examples.v1"], "b": ["corrections.v1", "lessons.v1"]}.items()
+    }
+
+    given = {member: dict(one.assignment) for member, one in assignor.assign(cluster, members).items()}
+
+    assert given == {
+        "a": {"corrections.v1": [0, 2], "examples.v1": [0, 2]},
+        "b": {"corrections.v1": [1, 3], "lessons.v1": [1, 3]},
+    }

@@ -78,6 +78,17 @@ def test_processes_of_a_role_have_names_of_their_own_and_a_dead_ones_is_given_ag
     third.lock.close()
 
 
+def test_a_process_that_reads_other_topics_than_the_one_before_joins_under_another_name(tmp_path: Path):
+    """Under the same name Kafka gives it the partitions of before, without asking anybody, and aiokafka never recovers."""
+    marks = []
+    for sources in (("corrections.v1", "examples.v1"), ("examples.v1", "corrections.v1"), ("examples.v1",)):
+        worker = Worker(Settings(home=tmp_path), "test")
+        worker.fold(Quiet(*sources))
+        marks.append(worker.mark)
+
+    assert marks[0] == marks[1] != marks[2]
+
+
 def test_the_folds_of_the_product_are_those_that_the_api_believes_and_the_audit_makes_anew(tmp_path: Path):
     """A fold that the API does not know is taken for somebody's invention when it says how far it is."""
     settings = Settings(home=tmp_path)
