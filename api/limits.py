@@ -34,8 +34,13 @@ MOST_STROKES: Final = 160_000
 """The bytes on the log of the largest drawing that a frame can hold: JSON writes ``1e14`` at length."""
 BESIDE_STROKES: Final = 7_000
 """The bytes of an example besides its strokes, and of its lesson: features twice, guesses, ids."""
-OF_LESSONS: Final = 28_000
-"""The bytes of all lessons that a new drawing changes, on average at most: 32 of 860 bytes (see `streams.trust`)."""
+OF_LESSONS: Final = 1_800
+"""The bytes of the lessons that a new drawing's label changes: two. A player at a threshold of trust can have 32 changed on
+average (see `streams.trust`); nobody else is charged for that."""
+LATE_S: Final = 60.0
+"""How long after its drawing a label comes at the latest if it is given in the order of drawing, as people do."""
+OF_A_LATE: Final = 110_000
+"""The bytes of all lessons that a label changes which is given in another order: 120, as measured at a threshold."""
 OF_A_CHANGE: Final = 450_000
 """The bytes of all that may be taught anew when a label is changed: 256 lessons, taken back and taught."""
 OF_A_CORRECTION: Final = 90
@@ -59,17 +64,18 @@ class RequestRefused(ValueError):
         self.drawing_id = drawing_id
 
 
-def lasting(strokes: int | None, corrections: int, unanswered: int) -> int:
+def lasting(strokes: int | None, corrections: int, unanswered: int, late: bool = False) -> int:
     """Compute the bytes that a correction of a drawing adds, at most, to what is kept for good.
 
     Args:
         strokes: Bytes of the drawing on the log; None: unknown, so assume the largest drawing, with all corrections.
         corrections: How many corrections of the drawing were given before.
         unanswered: How many models have not answered yet: the example is written again with each answer.
+        late: Whether the drawing is older than `LATE_S`.
     """
     if strokes is None:
         strokes, corrections = MOST_STROKES, MAX_CORRECTIONS
-    lessons = OF_A_CHANGE if corrections else OF_LESSONS
+    lessons = OF_A_CHANGE if corrections else OF_A_LATE if late else OF_LESSONS
     return (strokes + BESIDE_STROKES + OF_A_CORRECTION * corrections) * (1 + unanswered) + lessons
 
 
@@ -255,7 +261,11 @@ class Guest:
             return
         self._fast(self._limits.player_corrections.take(player_id, now), "corrections", drawing_id)
         self._busy(self._limits.corrections.take(self.address, now), "corrections", drawing_id)
-        self._busy(self._limits.lasting.take(self.address, now, cost), "corrections of large drawings", drawing_id)
+        self._busy(
+            self._limits.lasting.take(self.address, now, cost),
+            "corrections of large, old or corrected drawings",
+            drawing_id,
+        )
 
     def _busy(self, wait_s: float, what: str, drawing_id: UUID | None = None) -> None:
         if wait_s:

@@ -8,11 +8,11 @@ drawing, the player's label agrees with it or not, and that is evidence:
 - Then a lesson counts by how often the player agrees, over all and over the latest.
 - A lesson that disagrees counts only if the player knows the digit that the judge sees: somebody whose ones look like sevens
   calls real sevens sevens; somebody who swaps the two does not. And a label that is right of nothing counts nothing.
-- Where the judge is not sure, a lesson that disagrees counts if the player's others of that kind mostly agree.
+- Where the judge is not sure, a lesson that disagrees counts if enough of the player's others of that kind agree.
 
 So people with odd hands, who teach the most, keep their lessons. The weights are a function of the set of the player's drawings
 and labels alone. They change for all lessons at once, back to the first, when what is known of the player changes. That is
-looked at after each drawing at first, and then each time there is a sixteenth more, so that nobody can fill the log with it.
+looked at after each drawing at first, and then after some more, so that little is taught anew for a drawing.
 
 See docs/decisions/0028-trust.md for what was tried, and the figures.
 """
@@ -39,7 +39,8 @@ LATEST: Final = 24
 KEPT: Final = 256
 """How many of a player's lessons count at most, the newest: nobody outweighs the base, and no change touches more."""
 LOOKS: Final = 16
-"""What is known of a player is looked at again at the latest when there is so great a part more of it, and seldom sooner."""
+"""What is known of a player is looked at again when there are this part or twice this part more drawings, and after sixteen at
+the latest: so 32 lessons are taught anew for a drawing on average at most, if drawings are labelled in their order."""
 
 
 def judged(judge: NDArray[np.int64], features: Floats) -> tuple[int, bool]:
@@ -65,26 +66,29 @@ def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:
     labelled = rows["label"] != NONE
     order = np.lexsort((rows["low"], rows["high"], rows["at"]))
     order = order[labelled[order]]
-    step = 1 << max(0, (2 * len(order) // LOOKS).bit_length() - 1)
-    sure = _looked_at(order[rows["sure"][order]], step)
+    sure, unsure = order[rows["sure"][order]], order[~rows["sure"][order]]
     if len(sure) < FIRST:
-        return (labelled * EIGHTHS).astype(np.int8), False
-    unsure = _looked_at(order[~rows["sure"][order]], step)
+        weights = labelled * EIGHTHS
+        weights[order[:-KEPT]] = 0
+        return weights.astype(np.int8), False
+    step = min(1 << max(0, (2 * len(order) // LOOKS).bit_length() - 1), KEPT // LOOKS)
+    sure, unsure = _looked_at(sure, step, FIRST), _looked_at(unsure, step, 0)
     agrees = rows["label"] == rows["said"]
     overall = min(_level(agrees[which].sum() + 2, len(which) + 3, 0.6, 0.28) for which in (sure, sure[-LATEST:]))
     knows = _by_digit(rows["said"][sure], agrees[sure], 0.4, 0.2)
     uses = _by_digit(rows["label"][sure], agrees[sure], 0.15, 0.15)
-    guesses = _level(agrees[unsure].sum() + 1, len(unsure) + 2, 0.3, 0.2)
-    disagreeing = np.where(rows["sure"], knows[rows["said"]], np.minimum(knows[rows["said"]], guesses))
+    of_all = _level(agrees[unsure].sum() + 1, len(unsure) + 2, 0.3, 0.2)
+    guesses = np.minimum(_by_digit(rows["said"][unsure], agrees[unsure], 0.1, 0.15), of_all)
+    disagreeing = np.minimum(knows[rows["said"]], np.where(rows["sure"], EIGHTHS, guesses[rows["said"]]))
     weights = np.minimum(overall, np.where(agrees, EIGHTHS, disagreeing))
     weights = np.where(labelled, np.minimum(weights, uses[rows["label"]]), 0)
     weights[order[:-KEPT]] = 0
     return weights.astype(np.int8), True
 
 
-def _looked_at(places: NDArray[np.intp], step: int) -> NDArray[np.intp]:
+def _looked_at(places: NDArray[np.intp], step: int, least: int) -> NDArray[np.intp]:
     """Return the places, in the order of drawing, of which something is known already: the last few wait for more."""
-    return places[: len(places) - len(places) % step]
+    return places[: max(least, len(places) - len(places) % step)]
 
 
 def _by_digit(digits: NDArray[np.int8], agrees: NDArray[np.bool_], least: float, span: float) -> NDArray[np.int64]:

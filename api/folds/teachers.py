@@ -9,14 +9,13 @@ from datetime import datetime
 from typing import ClassVar, Final
 from uuid import UUID
 
-from cachetools import FIFOCache, LRUCache
 from pydantic import BaseModel
 
 from contracts.events import CorrectionReceipt, Event, Outcome, Restriction
 
 MOST: Final = 2000
 """How many players are known at most."""
-NEWEST: Final = 200
+NEWEST: Final = 50
 """How many of a player's corrections count, the newest."""
 
 
@@ -41,18 +40,22 @@ class Teachers:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._outcomes: LRUCache[str, FIFOCache[UUID, Outcome]] = LRUCache(MOST)
-        self._last: LRUCache[str, datetime] = LRUCache(MOST)
+        self._outcomes: dict[str, dict[UUID, Outcome]] = {}
+        """By player and correction; the player of the last receipt is the last."""
+        self._last: dict[str, datetime] = {}
 
     def apply(self, receipt: CorrectionReceipt) -> None:
         """Count a receipt that says how much a lesson counts; others concern no shared model."""
         if receipt.weight is None:
             return
-        outcomes = self._outcomes.get(receipt.player_id)
-        if outcomes is None:
-            outcomes = self._outcomes[receipt.player_id] = FIFOCache(NEWEST)
+        outcomes = self._outcomes[receipt.player_id] = self._outcomes.pop(receipt.player_id, {})
         outcomes[receipt.correction_id] = receipt.outcome
+        if len(outcomes) > NEWEST:
+            del outcomes[next(iter(outcomes))]
         self._last[receipt.player_id] = receipt.at
+        if len(self._outcomes) > MOST:
+            gone = next(iter(self._outcomes))
+            del self._outcomes[gone], self._last[gone]
 
     def players(self, restrictions: Mapping[str, Restriction]) -> list[PlayerTeaching]:
         """Return the players, those first of whom the most was set aside; ``restrictions``: who is restricted."""

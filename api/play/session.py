@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from api.folds.recent_drawings import Drawing
-from api.limits import Guest, RequestRefused, full_bucket, lasting
+from api.limits import LATE_S, Guest, RequestRefused, full_bucket, lasting
 from api.play.actions import Close, LogRefusal, Publish, SendToSocket, SessionAction
 from api.play.frames import Error, Joined, Saved
 from api.play.lobby import Lobby
@@ -204,7 +204,8 @@ class Session:
             cost = lasting(None, 0, 0)
         else:
             told = drawing.guesses.keys() | drawing.misses.keys()
-            cost = lasting(drawing.size, drawing.corrections, len(self._lobby.shown() - told))
+            late = drawing.received_at is None or now - drawing.received_at > LATE_S
+            cost = lasting(drawing.size, drawing.corrections, len(self._lobby.shown() - told), late)
         self._guest.correct(self.player_id, message.drawing_id, cost, now)
         if drawing is not None:
             drawing.corrections += 1

@@ -11,7 +11,7 @@ import pytest
 
 from api.folds.model_state import ModelState
 from api.folds.recent_drawings import RecentDrawings
-from api.limits import FRAMES_A_DRAWING, MOST_STROKES, OF_A_CHANGE, OF_LESSONS, Guest, Limits, lasting
+from api.limits import FRAMES_A_DRAWING, MOST_STROKES, OF_A_CHANGE, OF_A_LATE, OF_LESSONS, Guest, Limits, lasting
 from api.play import session
 from api.play.actions import Close, LogRefusal, Publish, SendToRoom, SendToSocket, SessionAction
 from api.play.frames import frame_of
@@ -30,7 +30,7 @@ from contracts.events import (
 )
 from contracts.settings import Settings
 from streams.joiner import Joiner
-from streams.trust import KEPT, LOOKS
+from streams.trust import KEPT
 from tests.histories import BEGAN, correction, drawing, features, folded, guess, lesson, named
 from tests.histories import answered as answers
 from tests.roster import MODELS
@@ -831,8 +831,10 @@ def test_a_correction_is_charged_no_less_than_it_adds_to_what_is_kept_for_good(c
 def test_a_correction_is_charged_no_less_than_all_the_lessons_that_it_may_change():
     size = len(lesson(series="sums-1 raster-1/59f0d8fc, trust 1 by 01234567", number=10**6).record_value()) + 100
 
-    assert size * 2 * LOOKS <= OF_LESSONS
+    assert size * 2 <= OF_LESSONS
+    assert size * 120 <= OF_A_LATE
     assert size * 2 * KEPT <= OF_A_CHANGE
+    assert lasting(1000, 0, 0, late=True) - lasting(1000, 0, 0) == OF_A_LATE - OF_LESSONS
 
 
 def test_corrections_of_large_drawings_are_counted_by_what_they_add_for_good(lobby):

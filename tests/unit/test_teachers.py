@@ -53,5 +53,6 @@ def test_memory_is_bounded_and_who_taught_longest_ago_is_forgotten_first(monkeyp
         seen.apply(receipt("ada", number))
     for player in ("bob", "ada", "eve"):
         seen.apply(receipt(player, 9))
+        assert len(seen.players({})) <= 2, "who looks at the list changes nothing of it"
 
     assert {one.player_id: one.corrections for one in seen.players({})} == {"ada": 3, "eve": 1}

@@ -96,6 +96,35 @@ def test_a_good_name_does_not_last():
     assert set(weigh(rows)[0]) == {0}
 
 
+def test_the_best_name_does_not_outlast_some_dozen_lies():
+    rows = taught(*[(n % 10, n % 10) for n in range(2048)], *[((n + 1) % 10, n % 10) for n in range(LATEST + KEPT // LOOKS)])
+
+    assert set(weigh(rows)[0]) == {0}
+
+
+def test_who_is_known_stays_known_while_more_comes():
+    rows = taught(*[(n % 10, n % 10) for n in range(1500)])
+    rows["sure"][FIRST:] = False
+
+    assert all(weigh(rows[:n])[1] for n in range(FIRST, len(rows), 7))
+
+
+def test_no_more_than_the_newest_lessons_of_a_newcomer_count_either():
+    rows = taught(*[(n % 10, n % 10) for n in range(KEPT + 30)], sure=False)
+
+    weights, known = weigh(rows)
+
+    assert not known
+    assert np.count_nonzero(weights) == KEPT
+
+
+def test_lies_where_the_judge_is_not_sure_do_not_hide_behind_what_agrees_there():
+    rows = taught(*HONEST, *[(1, 1)] * 108, *[(9, 4)] * 108)
+    rows["sure"][len(HONEST) :] = False
+
+    assert set(weigh(rows)[0][-108:]) == {0}
+
+
 def test_a_little_disagreement_costs_a_little():
     rows = taught(*HONEST, *[(5, 3)] * 3, *[(6, 8)] * 3)
 
