@@ -45,9 +45,10 @@ def repair_and_replay(player: Player) -> None:
         assert (mended["state"], mended["repaired"]) == ("repaired", given.record_value().decode())
         replayed = asking.post(f"{where}/replay").raise_for_status().json()
         assert replayed["topic"] == "corrections.v1"
-        learned = player.receipted(str(given.correction_id))
-        assert learned["outcome"] in ("learned", "weighted"), "by how much is known of the player by now"
-        assert learned["weight"] > 0
+        told = player.receipted(str(given.correction_id))
+        assert told["outcome"] == ("weighted" if told["stage"] == "learner" else "learned"), (
+            "as a newcomer's is, in the shared model"
+        )
         assert asking.get(where).raise_for_status().json()["state"] == "replayed"
 
 
