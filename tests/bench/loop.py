@@ -118,7 +118,7 @@ async def _corrections(game: Product, seed: int, corrections: int) -> Row:
                 asked = await _draw(wire, ink(chance.choice(pen), chance), final=False)
                 while True:
                     frame = orjson.loads(await wire.recv(decode=False))
-                    if frame["type"] == "receipt" and frame["correction_id"] == correction_id:
+                    if frame["type"] == "receipt" and frame["correction_id"] == correction_id and "river" in frame["models"]:
                         needed = _lessons(frame["models"]["river"]["version_after"])
                         receipt_ms = 1000 * (time.perf_counter() - sent)
                     if frame["type"] == "guess" and frame["drawing_id"] == asked and frame["model"] == "river":
