@@ -10,6 +10,7 @@ the one that is held changes nothing, and each correction gets one receipt.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from hashlib import sha256
 from typing import Final
 from uuid import uuid5
@@ -36,7 +37,8 @@ from contracts.roster import is_batch
 from streams.additive import EIGHTHS, Floats
 from streams.online_base import Base
 from streams.online_model import SHARED, InForce, features_of, newcomers_share, of_base
-from streams.taught import NONE, ROW, ROWS_A_CELL, Rows, drawing_of, place_of, putting, read, taught_by, taught_row, write
+from streams.player_memory import NONE, ROWS_A_CELL, Rows
+from streams.taught import ROW, drawing_of, place_of, putting, read, taught_by, taught_row, write
 from streams.trust import KEPT, TRUST, judged, weigh
 
 _LOADED: Final = 16_384
@@ -104,8 +106,7 @@ class Learner:
             in_force: Returns the model as it answers now, for the receipts; None: the base.
         """
         self._base = base
-        self._bare = of_base(base)
-        self._in_force = in_force
+        self._in_force = cache(lambda: of_base(base)) if in_force is None else in_force
         made_of = sha256(repr((ROW.descr, ROWS_A_CELL)).encode()).hexdigest()[:16]
         judge = sha256(base.judge.tobytes()).hexdigest()[:8]
         self.series = f"sums-1 {base.reader}, trust {TRUST} by {judge}"
@@ -185,7 +186,7 @@ class Learner:
         after["eighths"], after["known"] = weigh(after)
         if _restricted(cells, player_id):
             after["eighths"] = 0
-        change = _Change(after, set(_changed(before, after)), [])
+        change = _Change(after, _changed(before, after), [])
         for place in sorted(change.places):
             for kind, row in ((LessonTakenBack, before[place : place + 1]), (LessonTaught, after[place : place + 1])):
                 if _lesson(row) is not None:
@@ -243,7 +244,7 @@ class Learner:
         """
         if example.label is None:
             raise AssertionError("a withdrawal has no receipt of the learner")
-        now = self._in_force() if self._in_force is not None else self._bare
+        now = self._in_force()
         newcomers = now.newcomers + sum(lesson.sign for lesson in lessons if lesson.newcomer)
         before, after = _counted(was, now.newcomers), _counted(row, newcomers)
         weight = 0.0 if after is None else after[1] / EIGHTHS
@@ -296,15 +297,13 @@ def _counted(row: Rows, newcomers: int) -> tuple[int, float] | None:
     return label, eighths if known else eighths * newcomers_share(newcomers)
 
 
-def _changed(before: Rows, after: Rows) -> list[int]:
+def _changed(before: Rows, after: Rows) -> set[int]:
     """Return the places of which the lesson in force is another."""
     was = np.zeros(len(after), after.dtype)
     was[: len(before)] = before
     there, here = ((rows["eighths"] > 0) & (rows["label"] != NONE) for rows in (was, after))
-    there[len(before) :] = False
     same = (was["label"] == after["label"]) & (was["eighths"] == after["eighths"]) & (was["known"] == after["known"])
-    places: list[int] = np.nonzero((there | here) & ~(there & here & same))[0].tolist()
-    return places
+    return set(np.nonzero((there | here) & ~(there & here & same))[0].tolist())
 
 
 def _unchanged(example: ExampleLabelled, label: int) -> dict[str, ModelChange]:

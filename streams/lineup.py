@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from contracts.events import BLEND, PERSONAL_MODEL
-from streams.personal_model import SHARED
+from streams.online_model import SHARED
 from streams.routing import Table
 
 

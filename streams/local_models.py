@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from contracts.events import DIGITS, PERSONAL_MODEL, DrawingSubmitted, Features
 from streams.blend import BlendWeights, opinions
 from streams.lineup import Lineup
+from streams.online_model import SHARED
 from streams.pending import CallDetails, Row, rows
-from streams.personal_model import SHARED
 
 
 class Reader(Protocol):

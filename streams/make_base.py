@@ -53,14 +53,13 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=BASE, help="folder of embedding.tflite, where the base goes")
     given = arguments.parse_args()
     network = EmbeddingNetwork(given.out / "embedding.tflite")
-    basis = BASIS
 
     def read(name: str) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
         rasters = idx(given.mnist / f"{name}-images-idx3-ubyte.gz").reshape(-1, SIDE * SIDE)
-        return basis.rows(network.embed(rasters)), idx(given.mnist / f"{name}-labels-idx1-ubyte.gz")
+        return BASIS.rows(network.embed(rasters)), idx(given.mnist / f"{name}-labels-idx1-ubyte.gz")
 
     rows, labels = read("train")
-    whole = Sums.nothing(basis.width).plus(rows, labels, np.ones(len(rows), np.int64))
+    whole = Sums.nothing(BASIS.width).plus(rows, labels, np.ones(len(rows), np.int64))
     share = EIGHTHS * WORTH / len(rows)
     sums = Sums(np.rint(whole.products * share), np.rint(whole.labelled * share))
     np.savez_compressed(
@@ -74,7 +73,7 @@ def main() -> None:
     told = {
         "generation": GENERATION,
         "reader": network.reader,
-        "basis": basis.name,
+        "basis": BASIS.name,
         "commands": {
             "embedding.tflite": f"trainers/images/embedding/train.py --seed {SEED}",
             "river.npz": "python -m streams.make_base",

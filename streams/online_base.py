@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streams.additive import Basis, Floats, Sums
+from streams.additive import BASIS, Basis, Floats, Sums
 from streams.embedding import BASE
 
 
@@ -35,11 +35,10 @@ def load_base(folder: Path = BASE) -> Base:
     """
     told = json.loads((folder / "base.json").read_text())
     with np.load(folder / "river.npz", allow_pickle=False) as kept:
-        products, basis = unfolded(kept["products"]), Basis()
-        sums, judge = Sums(products, kept["labelled"].astype(np.float64)), kept["judge"]
-    if told["basis"] != basis.name:
-        raise OSError(f"the base in {folder} is of {told['basis']}, and the models are of {basis.name}: make it again")
-    return Base(told["generation"], told["reader"], basis, sums, sums.digest(), judge)
+        sums, judge = Sums(unfolded(kept["products"]), kept["labelled"].astype(np.float64)), kept["judge"]
+    if told["basis"] != BASIS.name:
+        raise OSError(f"the base in {folder} is of {told['basis']}, and the models are of {BASIS.name}: make it again")
+    return Base(told["generation"], told["reader"], BASIS, sums, sums.digest(), judge)
 
 
 def folded(products: Floats) -> NDArray[np.int64]:

@@ -14,13 +14,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import ONLINE_MODELS, PLAYER_PARTITIONS, LessonTaught, SnapshotTaken
+from contracts.events import ONLINE_MODELS, PLAYER_PARTITIONS, LessonTaught, SnapshotTaken, generation
 from contracts.roster import BUILT_IN
 from streams.additive import EIGHTHS, Floats, NotASum, Solved, Sums
 from streams.embedding import LENGTH
 from streams.online_base import Base
 
 SHARED: Final = ONLINE_MODELS[0]
+"""The online model that each player's own model builds on."""
 _MODULUS: Final = 1 << 256
 _GATHERED: Final = 1024
 """How many lessons wait at most to be added to the sums at once."""
@@ -55,7 +56,7 @@ class InForce:
 
     def after(self, changes: int) -> str:
         """Return the name of the version after so many more changes."""
-        return f"{self.version.split('+')[0]}+{self.changes + changes}"
+        return f"{generation(self.version)}+{self.changes + changes}"
 
 
 def embedding_of(base: Base, embedding: bytes, reader: str) -> NDArray[np.float32]:

@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 
 from contracts.events import (
     DIGITS,
-    ONLINE_MODELS,
     PERSONAL_MODEL,
     CorrectionReceipt,
     Event,
@@ -46,11 +45,13 @@ from contracts.ports import Cells, Origin
 from streams.additive import Floats
 from streams.bandit import Belief, Means, outcomes, pick
 from streams.blend import BlendWeights, blend_weights
+from streams.online_model import SHARED
 from streams.player_memory import (
     NO_ROWS,
     NONE,
     ROW,
     ROWS_A_CELL,
+    Rows,
     ShownLabels,
     age_of,
     in_order,
@@ -60,10 +61,7 @@ from streams.player_memory import (
     same_drawing,
     write,
 )
-from streams.taught import Rows
 
-SHARED: Final = ONLINE_MODELS[0]
-"""The online model that each player's own model builds on."""
 GENERATION: Final = "own1"
 KEPT: Final = 256
 """How many drawings of a player are remembered, the newest: .97^256 is 0.0004, so older ones would not count in ``r``, and some

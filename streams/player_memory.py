@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from contracts.events import ExampleLabelled, ShownGuess
 from contracts.ports import Cells
 from streams.bandit import Belief
-from streams.taught import Rows
 
 SIZE: Final = 64
 """How many numbers an embedding has."""
@@ -42,6 +41,7 @@ ROW: Final = np.dtype(
 """A drawing that the player has corrected, as it is kept. One whose label was withdrawn stays, without influence: otherwise the
 set of the newest drawings would depend on the order of the revisions. The models' labels are kept beside it."""
 
+Rows = NDArray[Any]
 NO_ROWS: Final = np.empty(0, ROW)
 
 
@@ -92,6 +92,17 @@ class ShownLabels:
         return labels
 
 
+def labelled_row(example: ExampleLabelled, kind: np.dtype[Any]) -> Rows:
+    """Make a row of some kind, shape (1,), with what an example says of its drawing and label; all else is zero."""
+    row = np.zeros(1, kind)
+    row["at"] = (example.drawn_at - _EPOCH) // timedelta(microseconds=1)
+    row["high"], row["low"] = divmod(example.drawing_id.int, 1 << 64)
+    row["revision"] = example.revision
+    row["correction"] = np.frombuffer(example.correction_id.bytes, np.uint8)
+    row["label"] = NONE if example.label is None else example.label
+    return row
+
+
 def row_of(example: ExampleLabelled, shared: ShownGuess | None, reader: str) -> Rows:
     """Make the row of an example, shape (1,).
 
@@ -100,12 +111,7 @@ def row_of(example: ExampleLabelled, shared: ShownGuess | None, reader: str) -> 
         shared: The shared model's guess as it was shown; None: there is none yet.
         reader: Features of another reader are not learned.
     """
-    row = np.zeros(1, ROW)
-    row["at"] = (example.drawn_at - _EPOCH) // timedelta(microseconds=1)
-    row["high"], row["low"] = divmod(example.drawing_id.int, 1 << 64)
-    row["revision"] = example.revision
-    row["correction"] = np.frombuffer(example.correction_id.bytes, np.uint8)
-    row["label"] = NONE if example.label is None else example.label
+    row = labelled_row(example, ROW)
     features = example.features
     if shared is not None and features is not None and features.reader == reader and len(features.embedding) == 4 * SIZE:
         embedding = np.frombuffer(features.embedding, "<f4")

@@ -1,8 +1,7 @@
 """Keeps what each player has taught: every drawing with the lesson on it that is in force (way 2, LEARN). Pure."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import numpy as np
@@ -10,13 +9,8 @@ from numpy.typing import NDArray
 
 from contracts.events import ExampleLabelled
 from contracts.ports import Cells
+from streams.player_memory import ROWS_A_CELL, SIZE, Rows, labelled_row, same_drawing
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-NONE: Final = -1
-"""The label of a drawing that has none."""
-SIZE: Final = 64
-"""How many numbers an embedding has."""
-ROWS_A_CELL: Final = 8
 ROW: Final = np.dtype(
     [
         ("at", "<i8"),  # when it was drawn, in microseconds since 1970
@@ -35,25 +29,18 @@ ROW: Final = np.dtype(
 )
 """A drawing that was labelled. One whose label was withdrawn stays, so that an earlier revision is known when it comes late."""
 
-Rows = NDArray[Any]
-NO_ROWS: Final = np.empty(0, ROW)
-
 
 def taught_row(example: ExampleLabelled, embedding: NDArray[np.float32]) -> Rows:
     """Make the row of an example, shape (1,), with no lesson in force; ``embedding`` is of shape (SIZE,)."""
-    row = np.zeros(1, ROW)
-    row["at"] = (example.drawn_at - _EPOCH) // timedelta(microseconds=1)
-    row["high"], row["low"] = divmod(example.drawing_id.int, 1 << 64)
-    row["revision"] = example.revision
-    row["correction"] = row["taught"] = np.frombuffer(example.correction_id.bytes, np.uint8)
-    row["label"] = NONE if example.label is None else example.label
+    row = labelled_row(example, ROW)
+    row["taught"] = row["correction"]
     row["embedding"] = embedding
     return row
 
 
 def place_of(rows: Rows, row: Rows) -> int:
     """Return the place of a row's drawing; behind the last if it is new."""
-    [same] = np.nonzero((rows["high"] == row["high"]) & (rows["low"] == row["low"]))
+    [same] = np.nonzero(same_drawing(rows, row))
     return int(same[0]) if len(same) else len(rows)
 
 

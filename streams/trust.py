@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from contracts.events import DIGITS
 from streams.additive import EIGHTHS, Floats
-from streams.taught import NONE, Rows
+from streams.player_memory import NONE, Rows, in_order
 
 TRUST: Final = 1
 """The version of these rules: others begin a new series of lessons, so whoever changes a rule or a number raises it."""
@@ -64,8 +64,7 @@ def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:
         rows: All drawings that the player has labelled, as `streams.taught` keeps them, in any order.
     """
     labelled = rows["label"] != NONE
-    order = np.lexsort((rows["low"], rows["high"], rows["at"]))
-    order = order[labelled[order]]
+    order = in_order(rows, labelled)
     sure, unsure = order[rows["sure"][order]], order[~rows["sure"][order]]
     if len(sure) < FIRST:
         weights = labelled * EIGHTHS

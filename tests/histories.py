@@ -184,6 +184,30 @@ def taken_back(taught: LessonTaught, number: int) -> LessonTakenBack:
     return LessonTakenBack.model_validate(dict(taught) | {"type": "LessonTakenBack", "number": number})
 
 
+def in_force(said: Iterable[Event]) -> dict[UUID, LessonTaught]:
+    """Return the lesson of each drawing that stands after some events; what is taken back must be what was taught."""
+    out: dict[UUID, LessonTaught] = {}
+
+    def told(one: LessonTaught) -> tuple[UUID, int, float, bool]:
+        return one.lesson_id, one.label, one.weight, one.newcomer
+
+    for event in said:
+        if isinstance(event, LessonTaught) and event.sign > 0:
+            assert event.drawing_id not in out, "a drawing has one lesson at a time"
+            out[event.drawing_id] = event
+        elif isinstance(event, LessonTaught):
+            assert told(out.pop(event.drawing_id)) == told(event), "what is taken back is what was taught"
+    return out
+
+
+def counted(said: Iterable[Event]) -> dict[UUID, tuple[int, float, bool]]:
+    """Return label, weight, and whether it is a newcomer's, of each lesson in force.
+
+    Its ids are left out: which of two corrections to one label taught it depends on the order.
+    """
+    return {drawing_id: (one.label, one.weight, one.newcomer) for drawing_id, one in in_force(said).items()}
+
+
 def published(version: str, at: float = 0, *, model: str = "xgboost", **fields: Any) -> ModelPublished:
     """Return a new version of a batch model, approved by default."""
     given: dict[str, Any] = {

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import PERSONAL_MODEL, DrawingAnswered
-from streams.personal_model import SHARED, Player
+from streams.online_model import SHARED
+from streams.personal_model import Player
 
 SAMPLE: Final = 12
 """How many players are in the sample."""

@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 from itertools import permutations
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import pytest
@@ -42,10 +41,12 @@ from tests.histories import (
     answer,
     answered,
     correction,
+    counted,
     drawing,
     features,
     folded,
     guess,
+    in_force,
     named,
     withdrawal,
 )
@@ -205,19 +206,6 @@ def lessons(history: Sequence[Event], step: int | None) -> list[LessonTaught]:
     return [event for event in folded(Learner(LEARNER), joined, step=step) if isinstance(event, LessonTaught)]
 
 
-def in_force(said: Sequence[LessonTaught]) -> dict[UUID, tuple[UUID, int, float, bool]]:
-    """The lesson of each drawing that stands; what is taken back must be what was taught."""
-    out: dict[UUID, tuple[UUID, int, float, bool]] = {}
-    for event in said:
-        told = (event.lesson_id, event.label, event.weight, event.newcomer)
-        if event.sign > 0:
-            assert event.drawing_id not in out, "a drawing has one lesson at a time"
-            out[event.drawing_id] = told
-        else:
-            assert out.pop(event.drawing_id) == told, "what is taken back is what was taught"
-    return out
-
-
 def model(partitions: Sequence[Sequence[LessonTaught]], order: Sequence[int] | None = None) -> tuple[Any, ...]:
     """What the online model is after the lessons of some partitions: its sums, and the digest of its lessons.
 
@@ -264,12 +252,7 @@ def test_the_lessons_in_force_and_the_model_are_the_same_for_every_arrival_and_s
         arrived, straight = lessons(arrival(data, lanes), step), lessons(in_order, None)
 
         assert model([arrived]) == model([straight])
-    assert labels(in_force(arrived)) == labels(in_force(straight))
-
-
-def labels(standing: dict[UUID, tuple[UUID, int, float, bool]]) -> dict[UUID, tuple[int, float, bool]]:
-    """The lessons in force without their ids: which of two corrections to one label taught it depends on the order."""
-    return {drawing_id: told[1:] for drawing_id, told in standing.items()}
+    assert counted(arrived) == counted(straight)
 
 
 @settings(max_examples=50, deadline=None)
@@ -307,7 +290,7 @@ def test_every_label_that_stands_is_taught_and_no_other(lanes, data):
     said = [event for event in folded(Learner(LEARNER), joined) if isinstance(event, LessonTaught)]
 
     labelled = {event.drawing_id: event.label for event in standing if event.label is not None and event.features}
-    assert {drawing_id: told[1] for drawing_id, told in in_force(said).items()} == labelled
+    assert {drawing_id: one.label for drawing_id, one in in_force(said).items()} == labelled
 
 
 @settings(max_examples=40, deadline=None)

@@ -31,7 +31,7 @@ from streams.learner import ENOUGH, HELD, NEW, UNLIKE, Learner
 from streams.online_base import load_base
 from streams.online_model import InForce, OnlineModel, UnreadableFeatures
 from streams.trust import FIRST, JUDGE_SCALE, KEPT
-from tests.histories import READER, MemoryCells, drawing, example, features, folded, lesson, named, shown
+from tests.histories import READER, MemoryCells, counted, drawing, example, features, folded, in_force, lesson, named, shown
 
 JUDGE = np.zeros((10, BASIS.width), np.int64)
 JUDGE[range(10), range(10)] = JUDGE_SCALE // 100
@@ -73,19 +73,6 @@ def stands(said: Sequence[Event]) -> tuple[Any, ...]:
     model = learned(said)
     sums = [model.sums(newcomers).digest() for newcomers in (False, True)]
     return *sums, model.known.lessons, model.known.newcomers, model.known.digest(BASE)
-
-
-def in_force(said: Sequence[Event]) -> dict[UUID, tuple[int, float, bool]]:
-    """The lesson of each drawing that stands: label, weight, and whether it is a newcomer's."""
-    out: dict[UUID, tuple[int, float, bool]] = {}
-    for event in taught(said):
-        told_of = (event.label, event.weight, event.newcomer)
-        if event.sign > 0:
-            assert event.drawing_id not in out, "a drawing has one lesson at a time"
-            out[event.drawing_id] = told_of
-        else:
-            assert out.pop(event.drawing_id) == told_of, "what is taken back is what was taught"
-    return out
 
 
 def p_of(model: InForce, embedding: bytes, label: int) -> float:
@@ -269,9 +256,8 @@ def clear_one(number: int, label: int | None, *, right: bool = True, **fields: A
 def test_once_enough_is_known_of_a_player_all_lessons_count_by_themselves():
     said = folded(Learner(BASE), [clear_one(n, n) for n in range(FIRST + 3)])
 
-    counted = in_force(said)
-    assert {newcomer for _, _, newcomer in counted.values()} == {False}
-    assert {weight for _, weight, _ in counted.values()} == {1.0}
+    assert {one.newcomer for one in in_force(said).values()} == {False}
+    assert {one.weight for one in in_force(said).values()} == {1.0}
     assert sum(event.sign < 0 and event.newcomer for event in taught(said)) == FIRST - 1
     assert [receipt.why == NEW for receipt in receipts(said)] == [True] * (FIRST - 1) + [False] * 4
     assert receipts(said)[-1].why == ""
@@ -288,7 +274,7 @@ def test_whoever_mostly_disagrees_counts_less_and_is_told_why():
     assert last.outcome in (Outcome.WEIGHTED, Outcome.QUARANTINED)
     assert (last.weight, last.why) != (1.0, "")
     assert last.why == UNLIKE
-    assert sum(weight for _, weight, newcomer in in_force(said).values() if not newcomer) < 12
+    assert sum(one.weight for one in in_force(said).values() if not one.newcomer) < 12
 
 
 # --- restrictions
@@ -347,7 +333,7 @@ def test_a_player_of_whom_nothing_is_known_may_be_restricted():
 def test_the_digit_that_a_client_says_was_asked_for_is_no_evidence():
     said = folded(Learner(BASE), [example(f"d{n}", 3, correction=f"c{n}", features=features(n), asked=3) for n in range(40)])
 
-    assert {newcomer for _, _, newcomer in in_force(said).values()} == {True}
+    assert {one.newcomer for one in in_force(said).values()} == {True}
 
 
 def test_an_old_drawing_of_somebody_with_very_many_does_not_count_and_the_receipt_says_so():
@@ -367,7 +353,7 @@ def test_when_what_made_a_player_known_is_withdrawn_the_lessons_are_a_newcomers_
     said = folded(Learner(BASE), [*known, withdrawn])
 
     assert stands(said) == stands(folded(Learner(BASE), known[1:]))
-    assert {newcomer for _, _, newcomer in in_force(said).values()} == {True}
+    assert {one.newcomer for one in in_force(said).values()} == {True}
 
 
 @settings(max_examples=40, deadline=None)
@@ -393,7 +379,7 @@ def test_the_lessons_in_force_are_those_of_the_latest_revisions_in_whatever_orde
     said = folded(Learner(BASE), data.draw(st.permutations(heard)))
     standing = folded(Learner(BASE), list(latest.values()))
 
-    assert in_force(said) == in_force(standing)
+    assert counted(said) == counted(standing)
     assert stands(said) == stands(standing)
 
 
@@ -406,7 +392,7 @@ def test_weights_that_change_in_many_cells_at_once_outlive_a_restart_after_any_e
 
     assert said == folded(Learner(BASE), heard, at_once)
     assert restarted == at_once
-    assert {newcomer for _, _, newcomer in in_force(said).values()} == {False}
+    assert {one.newcomer for one in in_force(said).values()} == {False}
 
 
 # --- numbers

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from streams.additive import BASIS, EIGHTHS
 from streams.online_base import load_base
-from streams.taught import NO_ROWS, NONE, ROW, Rows
+from streams.player_memory import NONE, Rows
+from streams.taught import ROW
 from streams.trust import FIRST, JUDGE_SCALE, KEPT, LATEST, LOOKS, SURE, judged, weigh
 
 
@@ -24,7 +25,7 @@ HONEST = [(digit, digit) for digit in range(10)] * 3
 
 
 def test_nobody_has_no_weights():
-    weights, known = weigh(NO_ROWS)
+    weights, known = weigh(taught())
 
     assert (weights.tolist(), known) == ([], False)
 
