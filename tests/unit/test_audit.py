@@ -319,6 +319,16 @@ def test_a_lesson_from_before_models_were_sums_is_none():
     assert audited(events, DRAWING, CORRECTION, TWO).lost["lessons"] == 1
 
 
+def test_an_outcome_from_before_models_were_sums_is_no_second_one_and_two_of_after_are():
+    events = [event for event in history(DRAWING, CORRECTION) if not isinstance(event, CorrectionReceipt)]
+    said = {"drawing_id": DRAWING, "player_id": "p", "correction_id": CORRECTION, "models": {}}
+    before = CorrectionReceipt(**said, outcome="learned", stage="learner")
+    after = [CorrectionReceipt(**said, outcome=outcome, weight=0.1, stage="learner") for outcome in ("weighted", "quarantined")]
+
+    assert audited([*events, before, after[0]], DRAWING, CORRECTION, TWO).doubled["receipts"] == 0
+    assert audited([*events, before, *after], DRAWING, CORRECTION, TWO).doubled["receipts"] == 1
+
+
 def test_two_outcomes_of_one_stage_are_doubled_and_a_replaced_correction_is_not():
     events = list(history(DRAWING, CORRECTION))
     said = {"drawing_id": DRAWING, "player_id": "p", "correction_id": CORRECTION, "models": {}}
@@ -480,6 +490,15 @@ def test_a_snapshot_of_another_generation_or_from_before_models_were_sums_is_not
     others = [events[at].model_copy(update=told) for told in ({"version": "mnist1+9"}, {"offsets": [], "digest": "old"})]
 
     assert refolded([*events, *others]) == []
+
+
+def test_what_the_learner_told_before_models_were_sums_is_told_again_and_is_no_fault():
+    events = whole_history("d1")
+    [at] = [n for n, e in enumerate(events) if isinstance(e, CorrectionReceipt) and e.stage == "learner"]
+    before = events[at].model_copy(update={"outcome": Outcome.LEARNED, "weight": None})
+    assert events[at].outcome is Outcome.WEIGHTED
+
+    assert refolded([*events[:at], before, *events[at:]]) == []
 
 
 def test_a_receipt_of_the_learner_is_compared_but_for_what_the_online_model_gave():

@@ -11,7 +11,7 @@ import pytest
 
 from api.folds.model_state import ModelState
 from api.folds.recent_drawings import RecentDrawings
-from api.limits import FRAMES_A_DRAWING, MOST_STROKES, OF_A_CHANGE, OF_A_LATE, OF_LESSONS, Guest, Limits, lasting
+from api.limits import FRAMES_A_DRAWING, LATE_S, MOST_STROKES, OF_A_CHANGE, OF_A_LATE, OF_LESSONS, Guest, Limits, lasting
 from api.play import session
 from api.play.actions import Close, LogRefusal, Publish, SendToRoom, SendToSocket, SessionAction
 from api.play.frames import frame_of
@@ -855,6 +855,20 @@ def test_corrections_of_large_drawings_are_counted_by_what_they_add_for_good(lob
     elsewhere.join(name="Bob")
     answered(elsewhere, "small")
     assert errors(elsewhere.correct("small", correction="other")) == []
+
+
+def test_a_label_that_comes_late_is_charged_for_all_that_may_be_taught_anew_by_it(lobby):
+    limits = guests(kept_mb_per_day=24)  # 1 MB an hour
+    player = Player(lobby, guest=Guest(limits, "192.0.2.1"))
+    player.join(name="Ada")
+    for n in range(15):
+        answered(player, f"d{n}")
+    size = len(player.put[0].record_value())
+    player.now += LATE_S + 1
+
+    told = [errors(player.correct(f"d{n}", correction=f"c{n}")) for n in range(15)]
+
+    assert told.index(["busy"]) == 1_000_000 // lasting(size, 0, 0, late=True)
 
 
 def test_a_correction_of_a_drawing_that_is_not_known_is_charged_as_on_the_largest(lobby):

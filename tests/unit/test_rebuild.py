@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from contracts.events import ModelPublished, RetrainModel
+from contracts.events import ModelPublished, RestrictionSet, RetrainModel
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
@@ -13,9 +13,10 @@ from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import promoted, published
 from tests.roster import ROSTER
 from trainers.approval import Approvals
+from trainers.dataset import Feedback
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
-from trainers.rebuild import Rebuilder, hyperparameters
+from trainers.rebuild import Rebuilder, Teller, hyperparameters
 from trainers.registry import Registered
 
 
@@ -47,6 +48,11 @@ class Shop:
         self._rebuilder = Rebuilder(
             Settings(aws_services="local"), bus, MemoryBlobs(), lambda: 0, *parts, approvals, lambda seconds: None
         )
+
+    def feedback(self) -> tuple[list[Feedback], list[str]]:
+        """What the rebuild would be made of, and where it is."""
+        tell = Teller(self._rebuilder._bus, self.model_log, self.command, "2")
+        return self._rebuilder._feedback(tell)
 
     def resume(self) -> tuple[str, str, str]:
         """How the rebuild ended, why, and who answers."""
@@ -81,3 +87,14 @@ def test_a_rebuild_takes_its_hyperparameters_from_the_image_and_rounds_that_are_
     assert hyperparameters(boosted, asked) == {**boosted.hyperparameters, "seed": "7"}
     assert hyperparameters(boosted, given) == {**boosted.hyperparameters, "seed": "7", "rounds": "4"}
     assert hyperparameters(network, given) == {**network.hyperparameters, "seed": "7"}
+
+
+def test_drawings_of_banned_players_are_left_out_of_the_dataset_and_of_quarantined_ones_are_not(monkeypatch):
+    shop = Shop(RestrictionSet(players={"eve": "banned", "bob": "quarantined"}))
+    archived = [Feedback(n, f"d{n}", player, 1, 3, bytes(784)) for n, player in enumerate(["ada", "eve", "bob", "eve"])]
+    monkeypatch.setattr("trainers.dataset.read_archive", lambda blobs: (archived, ["a key"]))
+
+    examples, keys = shop.feedback()
+
+    assert ([example.player_id for example in examples], keys) == (["ada", "bob"], ["a key"])
+    assert shop.model_log.training("xgboost").message == "2 examples of 1 banned players are left out"

@@ -396,6 +396,20 @@ def test_a_player_who_is_restricted_is_so_for_datasets_and_among_their_examples_
     assert desk.model_log.unsettled() == []
 
 
+def test_no_more_players_are_restricted_than_one_record_holds_and_those_who_are_can_be_changed_and_pardoned(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("trainers.steering.MAX_RESTRICTED", 2)
+    desk = Desk()
+
+    asked = (("a", "banned"), ("b", "banned"), ("c", "banned"), ("b", "quarantined"), ("a", "none"), ("c", "banned"))
+    outcomes = [desk.obey(restrict(*one)) for one in asked]
+
+    assert [one.outcome for one in outcomes] == ["done", "done", "refused", "done", "done", "done"]
+    assert outcomes[2].message == "2 players are restricted already: pardon some who are gone"
+    assert desk.model_log.restrictions() == {"b": "quarantined", "c": "banned"}
+
+
 def test_a_policy_keeps_what_a_command_leaves_out():
     desk = Desk()
     desk.obey(policy(lead="bandit", parts={"kmeans": "shadow"}))
