@@ -7,8 +7,11 @@ unfinished work is on the log.
 """
 
 import contextvars
+import faulthandler
 import os
+import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
 STAGE = "trainers"
 RETRY_S = 2.0
 STOP_S = 1.0
+END_S = 6.0
+"""How long the end may take before the process goes as it is; whatever it was doing is on the log and is done again."""
 BASES_S = 20.0
 """How long everything else waits for the models to answer; a model that takes longer may answer later."""
 NICE = 5  # archives and datasets are made while people play
@@ -66,16 +71,35 @@ def main() -> int:
     if missing := settings.undecided():
         log.error("not started", why=f"AWS needs {', '.join(missing)}: see docs/outside.md")
         return 1
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop, told = threading.Event(), _told_to_stop()
     trainer = Trainer(settings, stop)
     trainer.start()
-    while not stop.wait(1.0):
-        pass  # the system may give a signal to another thread, and Python handles it once this one moves
-    trainer.close(STOP_S)
-    log.info("stopped")
+    while not stop.is_set():
+        if select.select([told], [], [], 1.0)[0]:
+            stop.set()
+    ending = threading.Thread(target=trainer.close, args=(STOP_S,), daemon=True)
+    ending.start()
+    ending.join(END_S)
+    if ending.is_alive():
+        log.warning("stopped in the middle", after_s=END_S)
+        faulthandler.dump_traceback()
+    else:
+        log.info("stopped")
     return 1 if trainer.broken else 0
+
+
+def _told_to_stop() -> socket.socket:
+    """Return a socket that can be read once SIGTERM or SIGINT has come.
+
+    A handler in Python would run in the middle of whatever the main thread does: one that sets the event for which that thread
+    waits can meet the event's own lock, and stand there for ever.
+    """
+    told, teller = socket.socketpair()
+    teller.setblocking(False)
+    signal.set_wakeup_fd(teller.detach(), warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    return told
 
 
 class Trainer:

@@ -103,7 +103,7 @@ class Trainer:
     def __init__(self, settings: Settings, mnist: Path, gate: str) -> None:
         self._log = settings.home / "logs" / f"trainer-{uuid4()}.log"
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, **settings.environment()}
+        environment = {**os.environ, **settings.environment(), "PYTHONFAULTHANDLER": "1"}
         command = [sys.executable, "-c", MAIN.format(gate=gate), str(mnist)]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
@@ -122,6 +122,8 @@ class Trainer:
         try:
             status = self.process.wait(10)
         except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # it writes down where its threads stand
+            self.process.wait(10)
             pytest.fail(f"it does not end\n{self._log.read_text()[-6000:]}")
         assert status in (0, -signal.SIGKILL)
 
