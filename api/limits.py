@@ -28,6 +28,8 @@ FRAMES_A_DRAWING: Final = 15
 """How many frames of all kinds an address may send for each drawing that it may send."""
 CORRECTIONS_S: Final = 3600
 """How many seconds' worth of corrections may come at once: a whole class may play together."""
+LESSONS_S: Final = 60
+"""How many seconds' worth of labels everybody's models learn at once, of a player and of an address."""
 PLAYER_CORRECTIONS_S: Final = 60
 """How many seconds' worth of corrections a player may send at once."""
 MOST_STROKES: Final = 160_000
@@ -188,6 +190,8 @@ class Limits:
         self.player_drawings = _limiter(settings.player_drawings_per_second, DRAWINGS_S)
         self.corrections = _limiter(corrections, CORRECTIONS_S)
         self.player_corrections = _limiter(corrections, PLAYER_CORRECTIONS_S)
+        self.lessons = _limiter(settings.lessons_per_minute / 60, LESSONS_S)
+        self.player_lessons = _limiter(settings.player_lessons_per_minute / 60, LESSONS_S)
         self.lasting = _limiter(settings.kept_mb_per_day * 1e6 / 86_400, CORRECTIONS_S)
         """Bytes that an address may add to what is kept for good."""
         self.joins = _limiter(settings.joins_per_minute / 60, 60)
@@ -266,6 +270,13 @@ class Guest:
             "corrections of large, old or corrected drawings",
             drawing_id,
         )
+
+    def teaches(self, player_id: str, now: float) -> bool:
+        """Give a label; return whether everybody's models may learn it, by what player and address have taught in a minute."""
+        if self._trusted:
+            return True
+        limits = self._limits
+        return not limits.player_lessons.take(player_id, now) and not limits.lessons.take(self.address, now)
 
     def _busy(self, wait_s: float, what: str, drawing_id: UUID | None = None) -> None:
         if wait_s:

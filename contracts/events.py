@@ -309,6 +309,9 @@ class CorrectionGiven(Event):
     player_id: PlayerId
     label: Digit
     """The digit intended, 0-9."""
+    over_quota: bool = False
+    """Whether the player, or their address, had given more labels in the last minute than everybody's models learn of: this one
+    is learned by the player's own model alone."""
 
 
 class CorrectionWithdrawn(Event):
@@ -445,6 +448,8 @@ class ExampleLabelled(Event):
     """The correction that this revision comes from."""
     label: Digit | None
     """The digit drawn; None: the player withdrew their correction."""
+    over_quota: bool = False
+    """Whether the label is learned by the player's own model alone: see `CorrectionGiven.over_quota`."""
     labels: Annotated[list[GivenLabel], Field(max_length=MAX_CORRECTIONS)] = []
     """All labels that the player gave it so far, in order, with those that were replaced or withdrawn."""
     asked: Digit | None = None

@@ -151,6 +151,12 @@ class Settings(BaseSettings):
     corrections_per_minute: Annotated[float, Field(ge=0)] = Field(
         60, description="corrections that an address may give in a minute, on average over an hour; a player over a minute"
     )
+    player_lessons_per_minute: Annotated[float, Field(ge=0)] = Field(
+        30, description="labels of a player that everybody's models learn in a minute; more are learned by their own model alone"
+    )
+    lessons_per_minute: Annotated[float, Field(ge=0)] = Field(
+        300, description="labels from an address that everybody's models learn in a minute: some thirty people play"
+    )
     kept_mb_per_day: Annotated[float, Field(ge=0)] = Field(
         1000, description="MB of examples and lessons, which are kept for good, that an address may make in a day"
     )
@@ -319,6 +325,8 @@ LIMITS = (
     "drawings_per_second",
     "player_drawings_per_second",
     "corrections_per_minute",
+    "player_lessons_per_minute",
+    "lessons_per_minute",
     "kept_mb_per_day",
 )
 """Settings of what strangers may do; 0 is no limit."""

@@ -50,6 +50,8 @@ UNLIKE: Final = "it counts less for everybody's model, since your answers to dra
 """Why another's does."""
 ENOUGH: Final = "everybody's model learns your newest drawings, and this is an older one"
 """Why an old drawing of somebody with very many does not count."""
+OVER: Final = "everybody's model learns so many answers a minute from one player and one network, and this came on top"
+"""Why the lesson of a label that came over the quota does not count."""
 HELD: Final = "an operator has set your answers aside for everybody's model"
 """Why the lesson of a player who is restricted does not count."""
 
@@ -275,6 +277,8 @@ def _why(cells: Cells, player_id: str, rows: Rows, place: int) -> str:
     """Return why the lesson at a place counts less than others, if it does."""
     if _restricted(cells, player_id):
         return HELD
+    if rows["over"][place]:
+        return OVER
     if not rows["known"][place]:
         return NEW
     newer = np.count_nonzero((rows["at"] > rows["at"][place]) & (rows["label"] != NONE))

@@ -201,6 +201,7 @@ class Story:
             revision=1 + len(guesses) + len(corrections),
             correction_id=newest.correction_id,
             label=newest.label if isinstance(newest, CorrectionGiven) else None,
+            over_quota=isinstance(newest, CorrectionGiven) and newest.over_quota,
             labels=[
                 GivenLabel(correction_id=given.correction_id, label=given.label)
                 for given in corrections

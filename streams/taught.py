@@ -20,6 +20,7 @@ ROW: Final = np.dtype(
         ("correction", "u1", 16),  # the correction_id of the label
         ("taught", "u1", 16),  # the correction_id of the lesson that is in force: the first that gave the drawing this label
         ("label", "i1"),  # the digit; NONE: it was withdrawn
+        ("over", "?"),  # whether it came over the quota, so that only the player's own model learns it
         ("eighths", "i1"),  # the weight of the lesson that is in force; 0: there is none
         ("known", "?"),  # whether that lesson counts by itself, and not among those of newcomers
         ("said", "i1"),  # the digit that the judge sees, see streams.trust
@@ -34,6 +35,7 @@ def taught_row(example: ExampleLabelled, embedding: NDArray[np.float32]) -> Rows
     """Make the row of an example, shape (1,), with no lesson in force; ``embedding`` is of shape (SIZE,)."""
     row = labelled_row(example, ROW)
     row["taught"] = row["correction"]
+    row["over"] = example.over_quota
     row["embedding"] = embedding
     return row
 

@@ -26,7 +26,7 @@ from contracts.events import DIGITS
 from streams.additive import EIGHTHS, Floats
 from streams.player_memory import NONE, Rows, in_order
 
-TRUST: Final = 1
+TRUST: Final = 2
 """The version of these rules: others begin a new series of lessons, so whoever changes a rule or a number raises it."""
 JUDGE_SCALE: Final = 1 << 30
 """The judge's weights are whole numbers, so that it says the same on every machine: this is a one."""
@@ -58,16 +58,18 @@ def judged(judge: NDArray[np.int64], features: Floats) -> tuple[int, bool]:
 def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:
     """Return the weight of each of a player's lessons in eighths, shape (n,), and whether the player is known.
 
-    A newcomer's lessons are all whole: the model makes them small. A drawing whose label was withdrawn has no weight.
+    A newcomer's lessons are all whole: the model makes them small. A drawing whose label was withdrawn has no weight, nor has one
+    whose label came over the quota; that is evidence all the same.
 
     Args:
         rows: All drawings that the player has labelled, as `streams.taught` keeps them, in any order.
     """
     labelled = rows["label"] != NONE
+    counts = labelled & ~rows["over"]
     order = in_order(rows, labelled)
     sure, unsure = order[rows["sure"][order]], order[~rows["sure"][order]]
     if len(sure) < FIRST:
-        weights = labelled * EIGHTHS
+        weights = counts * EIGHTHS
         weights[order[:-KEPT]] = 0
         return weights.astype(np.int8), False
     step = min(1 << max(0, (2 * len(order) // LOOKS).bit_length() - 1), KEPT // LOOKS)
@@ -80,7 +82,7 @@ def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:
     guesses = np.minimum(_by_digit(rows["said"][unsure], agrees[unsure], 0.1, 0.15), of_all)
     disagreeing = np.minimum(knows[rows["said"]], np.where(rows["sure"], EIGHTHS, guesses[rows["said"]]))
     weights = np.minimum(overall, np.where(agrees, EIGHTHS, disagreeing))
-    weights = np.where(labelled, np.minimum(weights, uses[rows["label"]]), 0)
+    weights = np.where(counts, np.minimum(weights, uses[rows["label"]]), 0)
     weights[order[:-KEPT]] = 0
     return weights.astype(np.int8), True
 

@@ -113,12 +113,17 @@ def answer(name: str = "d1", label: int = 7, *, at: float = 0.02, **fields: Any)
 
 
 def correction(
-    name: str = "d1", label: int = 1, *, correction: str = "c1", player: str = "ada", at: float = 2
+    name: str = "d1",
+    label: int = 1,
+    *,
+    correction: str = "c1",
+    player: str = "ada",
+    over_quota: bool = False,
+    at: float = 2,
 ) -> CorrectionGiven:
     """Return a player's correction; ``correction`` names its correction_id."""
-    return CorrectionGiven(
-        correction_id=named(correction), drawing_id=named(name), player_id=player, label=label, at=seconds(at)
-    )
+    what = {"drawing_id": named(name), "label": label, "over_quota": over_quota}
+    return CorrectionGiven(correction_id=named(correction), player_id=player, at=seconds(at), **what)
 
 
 def withdrawal(name: str = "d1", *, correction: str = "c1", player: str = "ada", at: float = 3) -> CorrectionWithdrawn:

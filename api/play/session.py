@@ -194,6 +194,7 @@ class Session:
             drawing_id=message.drawing_id,
             player_id=self.player_id,
             label=message.label,
+            over_quota=not self._guest.teaches(self.player_id, now),
             at=at,
         )
         yield from self._put_correction(given, now)

@@ -99,7 +99,10 @@ def topics(draw: st.DrawFn, players: Sequence[str] = PLAYERS) -> list[list[Event
             for number in draw(st.lists(st.integers(0, 2), max_size=4)):
                 given = f"{name}, correction {number}"
                 if draw(st.booleans()):
-                    corrections.append(correction(name, draw(st.integers(0, 9)), correction=given, player=player))
+                    over = draw(st.booleans())
+                    corrections.append(
+                        correction(name, draw(st.integers(0, 9)), correction=given, player=player, over_quota=over)
+                    )
                 else:
                     corrections.append(withdrawal(name, correction=given, player=player))
     return [drawings, answers, corrections]

@@ -95,6 +95,12 @@ def test_the_last_correction_counts_and_the_one_before_gets_its_receipt():
     assert superseded(history) == [named("c1")]
 
 
+def test_an_example_says_whether_its_latest_label_came_over_the_quota():
+    labels = [correction(label=1, correction=f"c{n}", over_quota=over) for n, over in enumerate([False, True, False])]
+
+    assert [example.over_quota for example in examples([drawing(), *labels])] == [False, True, False]
+
+
 def test_a_correction_taken_back_takes_the_label_away():
     history = [drawing(), correction(label=1), withdrawal()]
 

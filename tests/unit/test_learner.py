@@ -27,7 +27,7 @@ from contracts.events import (
 from contracts.ports import Origin
 from streams import learner as learner_module
 from streams.additive import BASIS
-from streams.learner import ENOUGH, HELD, NEW, UNLIKE, Learner
+from streams.learner import ENOUGH, HELD, NEW, OVER, UNLIKE, Learner
 from streams.online_base import load_base
 from streams.online_model import InForce, OnlineModel, UnreadableFeatures
 from streams.trust import FIRST, JUDGE_SCALE, KEPT
@@ -250,7 +250,8 @@ def clear(digit: int, seed: int) -> Features:
 def clear_one(number: int, label: int | None, *, right: bool = True, **fields: Any) -> ExampleLabelled:
     """A clear drawing, labelled as what it is or not: it is evidence."""
     digit = number % 10 if label is None else label if right else (label + 1) % 10
-    return example(f"d{number}", label, correction=f"c{number}", features=clear(digit, number), at=number, **fields)
+    given = {"correction": f"c{number}", "features": clear(digit, number), "at": number}
+    return example(f"d{number}", label, **(given | fields))
 
 
 def test_once_enough_is_known_of_a_player_all_lessons_count_by_themselves():
@@ -330,6 +331,30 @@ def test_a_player_of_whom_nothing_is_known_may_be_restricted():
     assert folded(Learner(BASE), [restricted("banned", "nobody")]) == []
 
 
+def test_a_label_over_the_quota_teaches_nothing_and_the_receipt_says_why():
+    known = [clear_one(n, n % 10) for n in range(10, 10 + FIRST)]
+    over = clear_one(1, 1, over_quota=True)
+
+    said = folded(Learner(BASE), [*known, over])
+
+    receipt = receipts(said)[-1]
+    assert (receipt.outcome, receipt.weight, receipt.why) == (Outcome.QUARANTINED, 0.0, OVER)
+    assert receipt.models["river"].p_before == receipt.models["river"].p_after
+    assert stands(said) == stands(folded(Learner(BASE), known))
+
+
+def test_what_came_over_the_quota_may_be_said_again_within_it_and_what_was_within_it_may_be_taken_back_by_one_over_it():
+    known = [clear_one(n, n % 10) for n in range(10, 10 + FIRST)]
+    first, again = clear_one(1, 1, over_quota=True), clear_one(1, 1, revision=4, correction="again")
+    changed = clear_one(1, 1, revision=5, correction="changed", over_quota=True)
+
+    said = folded(Learner(BASE), [*known, first, again])
+
+    assert stands(said) == stands(folded(Learner(BASE), [*known, again]))
+    assert receipts(said)[-1].outcome is Outcome.LEARNED
+    assert stands(folded(Learner(BASE), [*known, first, again, changed])) == stands(folded(Learner(BASE), known))
+
+
 def test_the_digit_that_a_client_says_was_asked_for_is_no_evidence():
     said = folded(Learner(BASE), [example(f"d{n}", 3, correction=f"c{n}", features=features(n), asked=3) for n in range(40)])
 
@@ -358,7 +383,7 @@ def test_when_what_made_a_player_known_is_withdrawn_the_lessons_are_a_newcomers_
 
 @settings(max_examples=40, deadline=None)
 @given(
-    revisions=st.lists(st.tuples(st.integers(0, 9), st.one_of(st.none(), st.integers(0, 9))), max_size=24),
+    revisions=st.lists(st.tuples(st.integers(0, 9), st.one_of(st.none(), st.integers(0, 9)), st.booleans()), max_size=24),
     seen=st.lists(st.one_of(st.none(), st.integers(0, 9)), min_size=10, max_size=10),
     data=st.data(),
 )
@@ -371,8 +396,9 @@ def test_the_lessons_in_force_are_those_of_the_latest_revisions_in_whatever_orde
             correction=f"c{revision}",
             features=features(n) if seen[n] is None else clear(seen[n], n),
             at=n,
+            over_quota=over,
         )
-        for revision, (n, label) in enumerate(revisions, 1)
+        for revision, (n, label, over) in enumerate(revisions, 1)
     ]
     latest = {event.drawing_id: event for event in heard}
 

@@ -717,6 +717,39 @@ def test_corrections_are_counted_by_player_and_by_address(lobby):
     assert errors(two.correct(f"d{id(two)}", correction="another")) == ["busy"]
 
 
+def test_labels_beyond_what_all_models_learn_in_a_minute_are_marked_by_player_and_by_address(lobby):
+    limits = guests(player_lessons_per_minute=2, lessons_per_minute=5)
+    players = [Player(lobby, guest=Guest(limits, "192.0.2.1")) for _ in range(3)]
+    elsewhere = Player(lobby, guest=Guest(limits, "192.0.2.2"))
+
+    def over(player: Player, n: int) -> bool:
+        name = f"d{id(player)}{n}"
+        player.saved(name)
+        assert errors(player.correct(name, correction=f"c{name}")) == []
+        return player.put[-1].over_quota
+
+    for player in (*players, elsewhere):
+        player.join(name="Ada")
+
+    assert [over(players[0], n) for n in range(3)] == [False, False, True]
+    assert [over(players[1], n) for n in range(3)] == [False, False, True]
+    assert [over(players[2], n) for n in range(2)] == [False, True], "the address has none left"
+    assert not over(elsewhere, 0)
+    for player in players:
+        player.now += 60
+    assert not over(players[2], 7)
+
+
+def test_an_operators_players_have_no_quota(lobby):
+    limits = guests(player_lessons_per_minute=1, lessons_per_minute=1)
+    player = Player(lobby, guest=Guest(limits, "192.0.2.1", trusted=True))
+    player.join(name="Ada")
+    for n in range(3):
+        player.saved(f"d{n}")
+        player.correct(f"d{n}", correction=f"c{n}")
+        assert not player.put[-1].over_quota
+
+
 def test_who_sends_a_correction_again_after_a_reconnect_is_not_counted_again(lobby):
     player = Player(lobby, guest=Guest(guests(corrections_per_minute=2), "192.0.2.1"))
     player.join(name="Ada")

@@ -50,6 +50,19 @@ def test_a_withdrawn_label_has_no_weight_and_is_no_evidence():
     assert weights.tolist() == [0] + [EIGHTHS] * (FIRST - 1)
 
 
+@pytest.mark.parametrize("enough", [FIRST - 2, 3 * FIRST])
+def test_a_label_over_the_quota_has_no_weight_and_is_evidence_all_the_same(enough):
+    rows = taught(*HONEST[:enough])
+    rows["over"][0] = True
+
+    weights, known = weigh(rows)
+
+    assert known is (enough >= FIRST)
+    assert weights.tolist() == [0] + [EIGHTHS] * (enough - 1)
+    rows["label"][0] += 1
+    assert (weigh(rows)[0] <= weights).all()
+
+
 def test_who_labels_anything_teaches_nothing():
     rows = taught(*[((digit + 1) % 10, digit) for digit in range(10)] * 2)
 
