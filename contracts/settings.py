@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         60, description="corrections that an address may give in a minute, on average over an hour; a player over a minute"
     )
     player_lessons_per_minute: Annotated[float, Field(ge=0)] = Field(
-        30, description="labels of a player that everybody's models learn in a minute; more are learned by their own model alone"
+        30, description="labels of a player that everybody's models learn in a minute; only their own model learns more"
     )
     lessons_per_minute: Annotated[float, Field(ge=0)] = Field(
         300, description="labels from an address that everybody's models learn in a minute: some thirty people play"

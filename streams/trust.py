@@ -58,8 +58,8 @@ def judged(judge: NDArray[np.int64], features: Floats) -> tuple[int, bool]:
 def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:
     """Return the weight of each of a player's lessons in eighths, shape (n,), and whether the player is known.
 
-    A newcomer's lessons are all whole: the model makes them small. A drawing whose label was withdrawn has no weight, nor has one
-    whose label came over the quota; that is evidence all the same.
+    A newcomer's lessons are all whole: the model makes them small. A drawing whose label was withdrawn has no weight, nor has
+    one whose label came over the quota; that is evidence all the same.
 
     Args:
         rows: All drawings that the player has labelled, as `streams.taught` keeps them, in any order.
