@@ -7,6 +7,7 @@ With ``--beside`` another checkout, which is set up, is measured in turn with th
 
 import asyncio
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -16,9 +17,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from producers.bus import open_bus
 from producers.simulation import simulate
 from producers.simulation_options import SimulationOptions
 from producers.simulation_report import SimulationReport
+from tests.bench import corrections
 from tests.bench.loop import machine
 from tests.bench.serving import cpu_seconds
 from tests.product import ROOT, Product, product
@@ -52,19 +55,24 @@ async def measured(game: Product, load: Load, seconds: float, seed: int) -> Row:
         seed=seed,
         patience_s=20,
     )
+    with closing(open_bus(game.settings)) as bus:
+        log = corrections.here(bus)
     before, own = cpu_seconds(game), psutil.Process().cpu_times()
     began = time.monotonic()
     report: SimulationReport = await simulate(options)
     took = time.monotonic() - began
     used, ours = cpu_seconds(game), psutil.Process().cpu_times()
     drawn = report.seen["drawn"]
-    cost = {name: round(1000 * (used[name] - before.get(name, 0.0)) / drawn, 2) for name in GAME}
+    with closing(open_bus(game.settings)) as bus:
+        learned = corrections.spans(corrections.since(bus, log))
+    cost = {name: round(1000 * (used.get(name, 0.0) - before.get(name, 0.0)) / drawn, 2) for name in GAME}
     return {
         "drawn a second": report.drawings_per_second,
         "CPU ms a drawing": cost | {"all": round(sum(cost.values()), 2)},
         "CPU ms a drawing of the players": round(1000 * (ours.user + ours.system - own.user - own.system) / drawn, 2),
         "took, s": round(took, 1),
         **{what: {"p50": one.p50, "p99": one.p99} for what, one in report.latency_ms.items()},
+        "correction to a guess that uses it": learned,
         "unfinished": report.seen.get("unfinished", 0),
         "missed": sum(report.missed.values()),
         "errors": report.errors,
@@ -90,11 +98,13 @@ async def play_all(game: Product, loads: list[Load], seconds: float, seed: int, 
 def table(results: list[tuple[str, Row]]) -> Table:
     """Make a table with a row for each measurement."""
     spans = ("first guess", "all guesses", "receipt")
-    shown = Table("side", "a second", *GAME, "all", "players", *(f"{what} p50/p99" for what in spans), "unfinished")
+    shown = Table("side", "a second", *GAME, "all", "players", *(f"{what} p50/p99" for what in spans), "in use", "unfinished")
     for side, row in results:
         times = [f"{row[what]['p50']:.0f}/{row[what]['p99']:.0f}" if what in row else "" for what in spans]
         cost = [f"{row['CPU ms a drawing'][name]:.2f}" for name in (*GAME, "all")]
         own = row["CPU ms a drawing of the players"]
+        used = row["correction to a guess that uses it"].get("river, at the latest", {})
+        times.append(f"{used.get('p50', '')}/{used.get('p99', '')}")
         shown.add_row(side, f"{row['drawn a second']:.0f}", *cost, f"{own:.2f}", *times, str(row["unfinished"]))
     return shown
 

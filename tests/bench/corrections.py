@@ -1,0 +1,103 @@
+"""Measures, from what lies on the log, how long it took from corrections to guesses that use them (way 2, LEARN).
+
+It reads when the load is over, so it costs the game nothing. Nobody sees when a model comes into force, only when its snapshot
+was written and by which version a guess was made: a correction is in use at some time from its snapshot, or from the last guess
+without it, to the first one with it.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, Final
+from uuid import UUID
+
+from contracts.events import CorrectionGiven, CorrectionReceipt, Event, GuessMade, LessonTaught, SnapshotTaken, decode
+from contracts.ports import Bus, Partition, Record
+from producers.tally import Spread
+from streams.online_model import SHARED
+
+TOPICS: Final = ("corrections.v1", "lessons.v1", "models.v1", "guesses.v1", "previews.v1", "receipts.v1")
+_QUIET_S: Final = 2.0
+
+
+def here(bus: Bus) -> dict[Partition, int]:
+    """Return where the log ends now."""
+    tail = bus.follow(TOPICS, "end")
+    try:
+        return tail.positions()
+    finally:
+        tail.close()
+
+
+def since(bus: Bus, began: dict[Partition, int]) -> Iterator[tuple[Record, Event]]:
+    """Read what was written since, and what kind of event each is."""
+    tail = bus.follow(TOPICS, began)
+    try:
+        while not tail.caught_up():
+            for record in tail.poll(_QUIET_S):
+                if record.value:
+                    yield record, decode(record.topic, record.value)
+    finally:
+        tail.close()
+
+
+def spans(told: Iterable[tuple[Record, Event]]) -> dict[str, Any]:
+    """Return milliseconds from a correction to the next guess that uses it.
+
+    Args:
+        told: The records of `TOPICS` since before the first correction, each with its event.
+
+    Returns:
+        ``river, at the latest``: to the first guess of anybody with the correction; ``river, at the earliest``: to the first
+        snapshot with it, or to the last guess without it if that was later; ``yours``: to the receipt, which the player's own
+        model writes once it answers by the correction. ``corrections`` and ``in use``: how many there were, and how many a
+        guess has used.
+    """
+    given: dict[UUID, int] = {}
+    own: dict[UUID, int] = {}
+    taught: dict[UUID, tuple[int, int]] = {}
+    offsets: dict[str, list[int]] = {}
+    written: list[tuple[int, str]] = []
+    guesses: list[tuple[int, str]] = []
+    for record, event in told:
+        match event:
+            case CorrectionGiven():
+                given.setdefault(event.correction_id, record.timestamp_ms)
+            case LessonTaught() if event.sign > 0:
+                taught.setdefault(event.correction_id, (record.partition, record.offset))
+            case SnapshotTaken() if event.offsets and event.model == SHARED:
+                offsets[event.version] = event.offsets
+                written.append((record.timestamp_ms, event.version))
+            case GuessMade() if event.model == SHARED and event.role != "shadow":
+                guesses.append((record.timestamp_ms, event.version))
+            case CorrectionReceipt(stage="personal"):
+                own.setdefault(event.correction_id, record.timestamp_ms)
+            case _:
+                pass
+    guesses = sorted((at, version) for at, version in guesses if version in offsets)
+    earliest, latest, yours = Spread(), Spread(), Spread()
+    for correction_id, at in given.items():
+        if correction_id in own:
+            yours.add(own[correction_id] - at)
+        if correction_id not in taught:
+            continue
+        has = partial(_has, offsets, *taught[correction_id])
+        snapshot_at, used_at = _first(written, at, has), _first(guesses, at, has)
+        if snapshot_at is not None and used_at is not None:
+            without = [made_at for made_at, _ in guesses[: bisect_left(guesses, (used_at, ""))]]
+            earliest.add(max([snapshot_at, *without[-1:]]) - at)
+            latest.add(used_at - at)
+    found: dict[str, Any] = {"corrections": len(given), "in use": latest.n}
+    for name, spread in (("river, at the latest", latest), ("river, at the earliest", earliest), ("yours", yours)):
+        if spread.n:
+            found[name] = {f"p{q}": round(spread.quantile(q / 100)) for q in (50, 95, 99)}
+    return found
+
+
+def _has(offsets: dict[str, list[int]], partition: int, offset: int, version: str) -> bool:
+    return offsets[version][partition] >= offset
+
+
+def _first(versions: list[tuple[int, str]], at: int, has: Callable[[str], bool]) -> int | None:
+    """Return the first time from ``at`` on of a version that has something, of versions by their times."""
+    return next((time for time, version in versions[bisect_left(versions, (at, "")) :] if has(version)), None)
