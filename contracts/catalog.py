@@ -19,6 +19,7 @@ from contracts.events import (
     CandidateSet,
     EndpointSeen,
     Event,
+    LearningSet,
     ModelPromoted,
     ModelPublished,
     Part,
@@ -56,6 +57,8 @@ class Catalog:
     policy: PolicySet = DEFAULT_POLICY
     restrictions: Mapping[str, Restriction] = field(default_factory=dict)
     """The players who are restricted."""
+    learning: Mapping[str, LearningSet] = field(default_factory=dict)
+    """The last LearningSet of each online model, also if it thawed the model (see `frozen`)."""
 
     def apply(self, event: Event) -> "Catalog":
         """Return the catalog after an event; the same one if the event is of another kind."""
@@ -79,6 +82,8 @@ class Catalog:
                 return replace(self, policy=event)
             case RestrictionSet():
                 return replace(self, restrictions=MappingProxyType(event.players))
+            case LearningSet():
+                return replace(self, learning=_with(self.learning, event.model, event))
         return self
 
     def answering(self, model: str) -> ModelPromoted | SnapshotTaken | None:
@@ -89,6 +94,16 @@ class Catalog:
         """Return the candidate beside a model's champion, a canary or a shadow; None if there is none."""
         found = self.candidates.get(model)
         return found if found is not None and found.role != "none" else None
+
+    def frozen(self, model: str) -> LearningSet | None:
+        """Return who froze a model's learning, when and why; None: it is not frozen."""
+        found = self.learning.get(model)
+        return found if found is not None and found.frozen else None
+
+    def frozen_by(self, model: str) -> str | None:
+        """Return who froze a model's learning and why, for people; None: it is not frozen."""
+        found = self.frozen(model)
+        return None if found is None else found.who
 
     def part(self, model: str) -> Part:
         """Return a model's part in the policy."""

@@ -580,6 +580,8 @@ class CorrectionReceipt(Event):
     """How much the lesson counts in the shared model, of a whole one; None: another stage says so."""
     why: Text = ""
     """Why the correction is refused or counts less than others, as a player is told; empty: it is learned whole."""
+    frozen: bool = False
+    """Whether the shared model's learning is frozen: then the lesson changes nothing yet, and counts once it is thawed."""
 
 
 LATENCY_BUCKETS_MS: Final = (5, 10, 20, 35, 50, 80, 120, 150, 250, 500, 1000)
@@ -819,6 +821,33 @@ class RestrictionSet(Event):
         return "restrictions"
 
 
+class LearningSet(Event):
+    """An online model's learning was frozen, or thawed.
+
+    Written by trainers.steering; read by the online model, which publishes no newer snapshot while it is frozen, and by api.
+    Lessons are taught on meanwhile. Twice is harmless: the newest counts.
+    """
+
+    topic: ClassVar[str] = "models.v1"
+    key: ClassVar[str] = "slot"
+
+    type: Literal["LearningSet"] = "LearningSet"
+    model: ModelName
+    frozen: bool
+    by: str = ""
+    note: Text = ""
+
+    @property
+    def slot(self) -> str:
+        """The record's key."""
+        return f"{self.model}/learning"
+
+    @property
+    def who(self) -> str:
+        """Who asked for it, and why, for people."""
+        return f"by {self.by}: {self.note}" if self.note else f"by {self.by}"
+
+
 class VariantSeen(BaseModel):
     """A production variant, as SageMaker describes it."""
 
@@ -1001,6 +1030,24 @@ class RestrictPlayer(Command):
     target: Literal["players"] = "players"
     player_id: PlayerId
     restriction: Restriction
+
+
+class FreezeLearning(Command):
+    """Let an online model answer as it does now, whatever is taught, until it is thawed.
+
+    Written by api.ops; read by the trainer. Twice is harmless: a model that is frozen stays so.
+    """
+
+    type: Literal["FreezeLearning"] = "FreezeLearning"
+
+
+class ThawLearning(Command):
+    """Let an online model learn again, at once all that was taught while it was frozen.
+
+    Written by api.ops; read by the trainer. Twice is harmless: a model that learns goes on.
+    """
+
+    type: Literal["ThawLearning"] = "ThawLearning"
 
 
 class CommandSettled(Event):
@@ -1197,6 +1244,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     CandidateSet,
     PolicySet,
     RestrictionSet,
+    LearningSet,
     EndpointSeen,
     SnapshotTaken,
     TrainingAdvanced,
@@ -1206,6 +1254,8 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     TryVersion,
     SetPolicy,
     RestrictPlayer,
+    FreezeLearning,
+    ThawLearning,
     CommandSettled,
     MessageRejected,
     MessageRepaired,
@@ -1243,6 +1293,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     PolicySet: ("trainer",),
     RestrictionSet: ("trainer",),
     PlayerRestricted: ("trainer",),
+    LearningSet: ("trainer",),
     EndpointSeen: ("trainer",),
     SnapshotTaken: ("learning",),
     TrainingAdvanced: ("trainer",),
@@ -1252,6 +1303,8 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     TryVersion: ("api", "router"),
     SetPolicy: ("api",),
     RestrictPlayer: ("api",),
+    FreezeLearning: ("api",),
+    ThawLearning: ("api",),
     CommandSettled: ("trainer",),
     MessageRejected: PROCESSES,
     MessageRepaired: ("api",),

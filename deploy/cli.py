@@ -205,6 +205,8 @@ def models(name: Named = None, as_json: Json = False) -> None:
         color = {"champion": "cyan", "challenger": "default"}.get(model["standing"], "yellow")
         named, cost = f"[bold]{model['model']}[/]\n[{color}]{model['standing']}[/]", _dollars(model)
         stands = model["unavailable"] or (f"rests: {model['resting']}" if model["resting"] else "")
+        if model.get("frozen"):
+            stands = "; ".join(filter(None, (stands, f"frozen {model['frozen']}")))
         if stands or not model["versions"]:
             table.add_row(named, model["version"] or "", f"[red]{stands}[/]", "", cost)
             named = cost = ""
@@ -270,6 +272,7 @@ def _show_model(model: dict[str, Any]) -> None:
         "right": _accuracy(model["live"]),
         "rests": model["resting"],
         "unavailable": model["unavailable"],
+        "frozen": model.get("frozen"),
     }
     _sheet(f"{model['title']} ({model['model']})", told)
     for version in reversed(model["versions"]):
@@ -574,6 +577,21 @@ def ban(player: PlayerArgument, reason: Reason = "", as_json: Json = False) -> N
 def pardon(player: PlayerArgument, reason: Reason = "", as_json: Json = False) -> None:
     """Let what a player taught and teaches count again, as far as the player is trusted."""
     _carry_out("restrict", {"player_id": player, "restriction": "none", "reason": reason}, as_json)
+
+
+Learner = Annotated[str, typer.Argument(help="A model that learns from lesson to lesson.")]
+
+
+@app.command()
+def freeze(model: Learner = "river", reason: Reason = "", as_json: Json = False) -> None:
+    """Let an online model answer as it does now, whatever is taught; lessons are kept, and count once it is thawed."""
+    _carry_out("freeze", {"target": model, "reason": reason}, as_json)
+
+
+@app.command()
+def thaw(model: Learner = "river", reason: Reason = "", as_json: Json = False) -> None:
+    """Let an online model learn again, at once all that was taught while it was frozen."""
+    _carry_out("thaw", {"target": model, "reason": reason}, as_json)
 
 
 # --- rejected messages -------------------------------------------------------------------------------------------------

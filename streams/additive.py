@@ -125,7 +125,24 @@ class Sums:
         return sha256(self.products.astype("<i8").tobytes() + self.labelled.astype("<i8").tobytes()).hexdigest()
 
 
-class Solved:
+class Fixed:
+    """Weights that no lesson changes: what a frozen model answers."""
+
+    def __init__(self, weights: Floats) -> None:
+        """Keep weights of shape (10, width)."""
+        self.weights = weights
+
+    def probabilities(self, rows: Floats) -> Floats:
+        """Return the probability of each digit, shape (n, 10), for rows of shape (n, width)."""
+        return probabilities(rows @ self.weights.T)
+
+    def probabilities_with(self, row: Floats, before: tuple[int, float] | None, after: tuple[int, float] | None) -> Floats:
+        """Return what is answered to a row, shape (10,), whatever lesson of it was changed: see `Solved`."""
+        answered: Floats = self.probabilities(row[None])[0]
+        return answered
+
+
+class Solved(Fixed):
     """What some sums answer."""
 
     def __init__(self, sums: Sums) -> None:
@@ -134,12 +151,7 @@ class Solved:
         self._factor, info = lapack.dpotrf(ridged, lower=1, overwrite_a=1, clean=0)
         if info != 0:
             raise NotASum(f"no weights solve these sums: lessons were taken out that had not come in (dpotrf says {info})")
-        self.weights: Floats = lapack.dpotrs(self._factor, sums.labelled, lower=1)[0].T.copy()
-        """Shape (10, width)."""
-
-    def probabilities(self, rows: Floats) -> Floats:
-        """Return the probability of each digit, shape (n, 10), for rows of shape (n, width)."""
-        return probabilities(rows @ self.weights.T)
+        super().__init__(lapack.dpotrs(self._factor, sums.labelled, lower=1)[0].T.copy())
 
     def probabilities_with(self, row: Floats, before: tuple[int, float] | None, after: tuple[int, float] | None) -> Floats:
         """Return what would be answered to a row, shape (10,), had a lesson of this very row been changed.

@@ -70,7 +70,7 @@ def learning(settings: Settings) -> Worker:
     learner = Learner(base, lambda: lessons.in_force())
     lessons = Lessons(base, learner.series, worker.publish, lambda: 0 in learner.partitions)
     worker.fold(learner)
-    worker.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "rejected.v1"])))
+    worker.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "models.v1", "rejected.v1"])))
     return worker
 
 

@@ -52,6 +52,8 @@ ENOUGH: Final = "everybody's model learns your newest drawings, and this is an o
 """Why an old drawing of somebody with very many does not count."""
 OVER: Final = "everybody's model learns so many answers a minute from one player and one network, and this came on top"
 """Why the lesson of a label that came over the quota does not count."""
+FROZEN: Final = "everybody's model learns nothing at the moment, and this counts as soon as it does again"
+"""Why a lesson changes nothing yet, while the model's learning is frozen."""
 HELD: Final = "an operator has set your answers aside for everybody's model"
 """Why the lesson of a player who is restricted does not count."""
 
@@ -257,6 +259,9 @@ class Learner:
             p_after=float(now.solved.probabilities_with(features, before, after)[example.label]),
         )
         outcome = Outcome.QUARANTINED if weight == 0 else Outcome.WEIGHTED if weight < 1 else Outcome.LEARNED
+        reasons = [] if outcome is Outcome.LEARNED else [why]
+        waits = now.frozen and weight > 0
+        reasons += [FROZEN] if waits else []
         return CorrectionReceipt(
             at=at,
             correction_id=example.correction_id,
@@ -264,7 +269,8 @@ class Learner:
             player_id=example.player_id,
             outcome=outcome,
             weight=weight,
-            why="" if outcome is Outcome.LEARNED else why,
+            why="; ".join(reasons),
+            frozen=waits,
             models={SHARED: change, **_unchanged(example, example.label)},
         )
 

@@ -2,6 +2,9 @@
 
 Each process of the learning role follows them all, since receipts say what the model gave. The one that learns partition 0
 publishes the snapshots, of its own following of all partitions: so whoever learns, the last snapshot has all lessons.
+
+While an operator has frozen the model, nothing newer is published: the last snapshot on models.v1 is what answers, in every
+process and after every restart. Lessons are added up all the same, so that all of them are in force when it is thawed.
 """
 
 import asyncio
@@ -10,20 +13,24 @@ from typing import Final
 
 import structlog
 
-from contracts.events import Event, LessonProbed, LessonTaught, MessageRejected, ReceiptProbed, now
+from contracts.events import Event, LearningSet, LessonProbed, LessonTaught, MessageRejected, ReceiptProbed, SnapshotTaken, now
 from contracts.ports import Bus, Record
 from contracts.records import read, rejection
 from producers.rejections import Rejections
 from streams.additive import NotASum
 from streams.delivery import UnsentRecord
 from streams.online_base import Base
-from streams.online_model import InForce, OnlineModel, of_base
+from streams.online_model import SHARED, InForce, OnlineModel, of_base, stands_still
 
 _log = structlog.get_logger()
 STAGE: Final = "online"
 _POLL_S: Final = 0.25
 _GATHER_S: Final = 0.03
 """How long from one model to the next, at least: each is solved anew, and each is a record of 17 KB."""
+_SNAPSHOT: Final = SHARED.encode()
+"""The key of the model's snapshots on models.v1."""
+_LEARNING: Final = LearningSet(model=SHARED, frozen=True).record_key()
+"""The key by which its learning is frozen and thawed."""
 
 
 class Lessons:
@@ -44,6 +51,7 @@ class Lessons:
             publish: Sends records, and waits until the broker has them.
             publishes: Returns whether this process publishes the model now.
         """
+        self._base = base
         self._model = OnlineModel(base, series)
         self._now = of_base(base)
         self._taken = self._model.snapshot(self._now, now())
@@ -54,16 +62,20 @@ class Lessons:
         self._publishes = publishes
         self._published: InForce | None = None
         """The model that was published last; None: none since this process began to publish."""
+        self._last: Record | None = None
+        """The newest snapshot on models.v1, whoever published it; it is only read when the model is frozen."""
+        self._frozen: InForce | None = None
+        """The model that answers while its learning is frozen; None: it learns."""
 
     def in_force(self) -> InForce:
         """Return the model as it answers now."""
-        return self._now
+        return self._now if self._frozen is None else self._frozen
 
     async def follow(self, connect: Callable[[], Bus]) -> None:
-        """Read lessons.v1 from its start, for ever; records that cannot be read go to rejected.v1."""
+        """Read lessons.v1 and models.v1 from their start, for ever; records that cannot be read go to rejected.v1."""
         bus = await asyncio.to_thread(connect)
         rejections = Rejections(bus)
-        tail = await asyncio.to_thread(bus.follow, [LessonTaught.topic], "start")
+        tail = await asyncio.to_thread(bus.follow, [LessonTaught.topic, LearningSet.topic], "start")
         known = False
         try:
             while True:
@@ -74,7 +86,7 @@ class Lessons:
                     if not tail.caught_up():
                         continue
                     known, probes = True, []
-                    _log.info("lessons known", lessons=self._model.known.lessons)
+                    _log.info("lessons known", lessons=self._model.known.lessons, frozen=self._frozen is not None)
                 await self._bring(probes)
         finally:
             tail.close()
@@ -84,7 +96,13 @@ class Lessons:
         """Add the lessons that came; return the probes among them, and what is told of those that cannot be learned."""
         probes: list[LessonProbed] = []
         rejected: list[MessageRejected] = []
+        snapshot, learning = self._last, None
         for record in records:
+            if record.topic == LearningSet.topic:
+                if record.key == _SNAPSHOT:
+                    snapshot = record
+                if record.key != _LEARNING:
+                    continue  # it is the router that reads all of it
             event = read(record, STAGE)
             try:
                 match event:
@@ -94,13 +112,36 @@ class Lessons:
                         self._model.apply(event, record.partition, record.offset)
                     case LessonProbed():
                         probes.append(event)
+                    case LearningSet():
+                        learning = event
             except Exception as wrong:  # noqa: BLE001 one bad lesson stops nothing
                 rejected.append(rejection(record, STAGE, wrong))
+        self._stand(snapshot, learning)
         return probes, rejected
+
+    def _stand(self, snapshot: Record | None, learning: LearningSet | None) -> None:
+        """Freeze or thaw the model, and keep to the newest snapshot while it is frozen: that is the one that answers."""
+        news, self._last = snapshot is not self._last, snapshot
+        frozen = self._frozen is not None if learning is None else learning.frozen
+        if not frozen:
+            self._frozen = None
+        elif self._frozen is None or news:
+            self._frozen = self._standing(snapshot)
+        if learning is not None:
+            _log.info("learning frozen" if frozen else "learning thawed", model=SHARED, by=learning.by, why=learning.note)
+
+    def _standing(self, record: Record | None) -> InForce:
+        """Return the model of a snapshot that cannot change; one that is none, or of another kind, is not what answers."""
+        taken = None if record is None else read(record, STAGE)
+        try:
+            return stands_still(taken if isinstance(taken, SnapshotTaken) else None, self._base)
+        except ValueError as wrong:
+            _log.error("a frozen model of another kind: receipts say what the base gives", error=str(wrong))
+            return stands_still(None, self._base)
 
     async def _bring(self, probes: Sequence[LessonProbed]) -> None:
         """Put the model in force that the lessons so far make; publish it, and answer probes, if that is up to this process."""
-        changed = self._model.known.changes != self._tried
+        changed = self._frozen is None and self._model.known.changes != self._tried
         if changed:
             self._tried = self._model.known.changes
             try:
@@ -114,7 +155,7 @@ class Lessons:
         said: list[Event] = [
             ReceiptProbed(probe_id=probe.probe_id, player_id=probe.player_id, stage="learner", at=now()) for probe in probes
         ]
-        if self._published is not self._now:
+        if self._frozen is None and self._published is not self._now:
             said.append(self._taken.model_copy(update={"at": now()}))
             self._published = self._now
         if said:

@@ -6,7 +6,7 @@ for bit. Twice is harmless: the lessons of a partition are numbered.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import ONLINE_MODELS, PLAYER_PARTITIONS, LessonTaught, SnapshotTaken, generation
+from contracts.events import DIGITS, ONLINE_MODELS, PLAYER_PARTITIONS, LessonTaught, SnapshotTaken, generation
 from contracts.roster import BUILT_IN
-from streams.additive import EIGHTHS, Floats, NotASum, Solved, Sums
+from streams.additive import EIGHTHS, Fixed, Floats, NotASum, Solved, Sums
 from streams.embedding import LENGTH
 from streams.online_base import Base
 
@@ -52,10 +52,15 @@ class InForce:
     """How many lessons were taught and taken back: the number in the version."""
     newcomers: int
     """How many of the lessons in force are newcomers'."""
-    solved: Solved
+    solved: Fixed
+    """What it answers, and would with one lesson more."""
+    frozen: bool = False
+    """Whether its learning is frozen."""
 
     def after(self, changes: int) -> str:
-        """Return the name of the version after so many more changes."""
+        """Return the name of the version after so many more changes; a frozen one stays as it is."""
+        if self.frozen:
+            return self.version
         return f"{generation(self.version)}+{self.changes + changes}"
 
 
@@ -216,3 +221,17 @@ def offsets_of(offsets: Mapping[int, int]) -> list[int]:
 def of_base(base: Base) -> InForce:
     """Return the model without any lesson."""
     return InForce(LessonSet().version(base), 0, 0, Solved(base.sums))
+
+
+def stands_still(snapshot: SnapshotTaken | None, base: Base) -> InForce:
+    """Return a frozen model: the one of the last snapshot, or the base if there is none.
+
+    Raises:
+        ValueError: If the snapshot is of other features than the base.
+    """
+    if snapshot is None:
+        return replace(of_base(base), frozen=True)
+    if (snapshot.reader, snapshot.basis) != (base.reader, base.basis.name):
+        raise ValueError(f"the snapshot {snapshot.version} is of other features")
+    weights = np.frombuffer(snapshot.weights, "<f4").reshape(DIGITS, base.basis.width).astype(np.float64)
+    return InForce(snapshot.version, 0, 0, Fixed(weights), frozen=True)

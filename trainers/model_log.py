@@ -17,6 +17,8 @@ from contracts.events import (
     CommandSettled,
     EndpointSeen,
     Event,
+    FreezeLearning,
+    LearningSet,
     ModelPromoted,
     ModelPublished,
     PolicySet,
@@ -26,12 +28,13 @@ from contracts.events import (
     RetrainModel,
     RollBackModel,
     SetPolicy,
+    ThawLearning,
     TrainingAdvanced,
     TryVersion,
 )
 from contracts.roster import Roster
 
-QuickCommand = PromoteModel | RollBackModel | TryVersion | SetPolicy | RestrictPlayer
+QuickCommand = PromoteModel | RollBackModel | TryVersion | SetPolicy | RestrictPlayer | FreezeLearning | ThawLearning
 """The commands that do not wait for a rebuild to end."""
 
 
@@ -92,6 +95,10 @@ class ModelLog:
     def restrictions(self) -> Mapping[str, Restriction]:
         """Return the players who are restricted."""
         return self._catalog.restrictions
+
+    def frozen(self, model: str) -> LearningSet | None:
+        """Return who froze an online model's learning; None: it learns."""
+        return self._catalog.frozen(model)
 
     def training(self, model: str) -> TrainingAdvanced | None:
         """Return the progress of a model's last rebuild; None if there was none."""

@@ -12,7 +12,11 @@ from typing import Final
 import structlog
 
 from contracts.events import (
+    ONLINE_MODELS,
+    PERSONAL_MODEL,
     CommandSettled,
+    FreezeLearning,
+    LearningSet,
     ModelPublished,
     PlayerRestricted,
     PolicySet,
@@ -21,6 +25,7 @@ from contracts.events import (
     RestrictPlayer,
     RollBackModel,
     SetPolicy,
+    ThawLearning,
     TryVersion,
 )
 from trainers.approval import Approvals
@@ -42,6 +47,8 @@ def refusal(model_log: ModelLog, command: QuickCommand) -> str | None:
         return _against_restriction(model_log, command)
     if isinstance(command, SetPolicy):
         return _against_policy(model_log, command)
+    if isinstance(command, FreezeLearning | ThawLearning):
+        return _against_freezing(command.target)
     if command.target not in model_log.roster.batch:
         return f"no batch model {command.target!r}: there is {', '.join(model_log.roster.batch)}"
     match command:
@@ -105,6 +112,16 @@ def _against_restriction(model_log: ModelLog, command: RestrictPlayer) -> str | 
     return f"{MAX_RESTRICTED} players are restricted already: pardon some who are gone"
 
 
+def _against_freezing(model: str) -> str | None:
+    """Return why the learning of a model cannot be frozen; None: it can."""
+    if model in ONLINE_MODELS:
+        return None
+    there = ", ".join(ONLINE_MODELS)
+    if model == PERSONAL_MODEL:
+        return f"{model} learns of each player what that player says, and for nobody else: only {there} can be frozen"
+    return f"{model} is no model that learns from lesson to lesson: only {there} can be frozen"
+
+
 def _against_policy(model_log: ModelLog, command: SetPolicy) -> str | None:
     lead, parts = command.lead or model_log.policy().lead, {**model_log.policy().parts, **command.parts}
     unknown = [model for model in (*([] if lead == "bandit" else [lead]), *command.parts) if model not in model_log.roster]
@@ -136,7 +153,7 @@ class Steering:
         """Carry a command out or refuse it, and publish the outcome."""
         began = time.monotonic()
         self._note_failure(command)
-        if not isinstance(command, SetPolicy | RestrictPlayer) and command.version is not None:
+        if isinstance(command, PromoteModel | RollBackModel | TryVersion) and command.version is not None:
             self._approvals.ask(command.target, command.version)
         against = refusal(self._model_log, command)
         if against is None:
@@ -184,6 +201,10 @@ class Steering:
                 return self._set_policy(command)
             case RestrictPlayer():
                 return self._restrict(command)
+            case FreezeLearning():
+                return self._set_learning(command, frozen=True)
+            case ThawLearning():
+                return self._set_learning(command, frozen=False)
 
     def _version(self, model: str, version: str) -> ModelPublished:
         return self._model_log.published(model)[version]
@@ -250,13 +271,26 @@ class Steering:
         others = {name: one for name, one in before.items() if name != player}
         self._promoter.say(RestrictionSet(players=others if restriction == "none" else {**others, player: restriction}))
         self._promoter.say(PlayerRestricted(player_id=player, restriction=restriction, by=command.by, note=command.reason))
+        frozen = [model for model in ONLINE_MODELS if self._model_log.frozen(model)]
+        later = f"; {', '.join(frozen)} is frozen, and will be without it once it is thawed" if frozen else ""
         match restriction:
             case "none":
-                return f"what {player} teaches counts, as far as the player is trusted"
+                return f"what {player} teaches counts, as far as the player is trusted{later.replace('without', 'with')}"
             case "quarantined":
-                return f"nothing that {player} taught or teaches counts in the online models"
+                return f"nothing that {player} taught or teaches counts in the online models{later}"
             case "banned":
-                return f"nothing that {player} taught or teaches counts in the online models, nor in datasets from now on"
+                return (
+                    f"nothing that {player} taught or teaches counts in the online models, nor in datasets from now on{later}"
+                )
+
+    def _set_learning(self, command: FreezeLearning | ThawLearning, *, frozen: bool) -> str:
+        model, before = command.target, self._model_log.frozen(command.target)
+        if frozen and before is not None:
+            return f"{model} is frozen already, {before.who}"
+        self._promoter.say(LearningSet(model=model, frozen=frozen, by=command.by, note=command.reason))
+        if frozen:
+            return f"{model} answers as it does now; what is taught counts once it is thawed"
+        return f"{model} learns again, and all that was taught meanwhile" if before else f"{model} is not frozen"
 
 
 def _note(command: PromoteModel | RollBackModel | TryVersion, version: ModelPublished | None = None) -> str:

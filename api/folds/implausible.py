@@ -11,6 +11,7 @@ from contracts.events import (
     Event,
     ExampleLabelled,
     FoldAdvanced,
+    LearningSet,
     ModelPromoted,
     ScoresCounted,
     SnapshotTaken,
@@ -50,7 +51,7 @@ def _implausible(event: Event) -> str | None:
         case FoldAdvanced():
             if event.fold not in FOLDS or event.source_partition >= PLAYER_PARTITIONS:
                 return f"no fold {event.fold!r} of partition {event.source_partition}"
-        case SnapshotTaken():
+        case SnapshotTaken() | LearningSet():
             return None if event.model in ONLINE_MODELS else f"{event.model} is no online model"
         case ModelPromoted():
             if not is_batch(event.model) or not event.endpoint:

@@ -19,6 +19,7 @@ from contracts.events import (
     FoldAdvanced,
     GuessMade,
     GuessMissed,
+    LearningSet,
     ModelEvent,
     ModelPromoted,
     ModelPublished,
@@ -64,6 +65,7 @@ class ModelBoard:
         ModelEvent,
         PolicySet,
         RestrictionSet,
+        LearningSet,
         ScoresCounted,
         FoldAdvanced,
         GuessMade,
@@ -141,6 +143,9 @@ class ModelBoard:
                 known = before.candidates.get(event.model)
                 same = known is not None and _entry(known) == _entry(event)
                 return [] if same else [self._change(event.model, *_tried(event))]
+            case LearningSet():
+                same = self.catalog.frozen(event.model) == before.frozen(event.model)
+                return [] if same else [self._change(event.model, "frozen" if event.frozen else "thawed", event.who)]
             case EndpointSeen():
                 self._remember(self.state(event.model), event="endpoint", note="")
         return []
@@ -240,6 +245,7 @@ class ModelBoard:
             lead=self.catalog.policy.lead == model,
             resting=rest.why if rest else None,
             unavailable=self.absence(model),
+            frozen=self.catalog.frozen_by(model),
         )
 
     def title(self, model: str) -> str:

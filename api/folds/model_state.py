@@ -30,6 +30,8 @@ class ModelState(BaseModel):
     """Why the model is not asked at the moment; it is tried again automatically."""
     unavailable: str | None = None
     """Why the model cannot be served here; None: it can."""
+    frozen: str | None = None
+    """Who froze its learning, and why; None: it learns as it is meant to."""
 
 
 ModelNews = Literal[
@@ -44,6 +46,8 @@ ModelNews = Literal[
     "back",
     "available",
     "unavailable",
+    "frozen",
+    "thawed",
 ]
 """What can change about a model."""
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from contracts.events import Part, PlayerId, Probability, Restriction, Version
+from contracts.events import ONLINE_MODELS, ModelName, Part, PlayerId, Probability, Restriction, Version
 
 
 class CommandRequest(BaseModel):
@@ -73,6 +73,13 @@ class PolicyRequest(CommandRequest):
         if self.lead is None and not self.parts:
             raise ValueError("give a lead, or parts, or both")
         return self
+
+
+class LearningRequest(CommandRequest):
+    """Freeze the learning of an online model, or thaw it."""
+
+    target: ModelName = ONLINE_MODELS[0]
+    """A model that learns from lesson to lesson."""
 
 
 class RestrictRequest(CommandRequest):

@@ -31,6 +31,7 @@ from api.ops.library import LibraryModel, library
 from api.ops.operators import Operators
 from api.ops.rejected import rejected_router
 from api.ops.requests import (
+    LearningRequest,
     ModelRequest,
     PolicyRequest,
     PromoteRequest,
@@ -43,11 +44,13 @@ from api.ops.routing_state import RoutingState, routing
 from api.verdict import Status, Verdict
 from contracts.events import (
     Command,
+    FreezeLearning,
     PromoteModel,
     RestrictPlayer,
     RetrainModel,
     RollBackModel,
     SetPolicy,
+    ThawLearning,
     TryVersion,
 )
 from contracts.ports import Bus
@@ -230,6 +233,16 @@ def router(
     async def restrict(request: RestrictRequest, by: Operator) -> Accepted:
         """Take what a player taught out of the models, or put it back."""
         return await put(RestrictPlayer(command_id=uuid4(), by=by, **request.model_dump()))
+
+    @ordering("freeze", {"target": "river", "reason": "somebody teaches nonsense"})
+    async def freeze(request: LearningRequest, by: Operator) -> Accepted:
+        """Let an online model answer as it does now, whatever is taught, until it is thawed."""
+        return await put(FreezeLearning(command_id=uuid4(), by=by, **request.model_dump()))
+
+    @ordering("thaw", {"target": "river"})
+    async def thaw(request: LearningRequest, by: Operator) -> Accepted:
+        """Let an online model learn again, at once all that was taught while it was frozen."""
+        return await put(ThawLearning(command_id=uuid4(), by=by, **request.model_dump()))
 
     @commands.get("/api/ops/players", tags=["operators"], responses=_REFUSALS)
     async def players(_: Operator) -> list[PlayerTeaching]:

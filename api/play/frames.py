@@ -94,7 +94,9 @@ class Receipt(_FromServer):
     weight: float | None = None
     """How much it counts in the shared model, of a whole lesson; None: another stage says so."""
     why: str | None = None
-    """Why the correction is refused, or counts less than others."""
+    """Why the correction is refused, or counts less than others or not yet."""
+    frozen: bool | None = None
+    """True: the shared model's learning is frozen, and the correction counts once it is thawed."""
 
 
 class ModelChanged(StateChange, _FromServer):
@@ -138,6 +140,7 @@ def frame_of(event: GuessMade | GuessMissed | CorrectionReceipt) -> str:
                 models=dict(event.models),
                 weight=event.weight,
                 why=event.why or None,
+                frozen=event.frozen or None,
             ).text()
 
 

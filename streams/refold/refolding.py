@@ -23,6 +23,7 @@ from contracts.events import (
     Event,
     ExampleLabelled,
     GuessMade,
+    LearningSet,
     LessonTaught,
     PlayerRestricted,
     SnapshotTaken,
@@ -36,7 +37,7 @@ from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.ledger import Kept
 from streams.online_base import Base
-from streams.online_model import LessonError, LessonSet, OnlineModel
+from streams.online_model import SHARED, LessonError, LessonSet, OnlineModel
 from streams.personal_model import PersonalModels
 from streams.refold.differences import Compare, joined, learned, remembered, scored, states, summed
 from streams.refold.fresh_fold import FreshFold, MemoryCells, Waiting
@@ -77,6 +78,8 @@ class Refolding:
         self._snapshots: dict[tuple[Any, ...], SnapshotTaken] = {}
         """The snapshots that differ, without their weights."""
         self._newest: SnapshotTaken | None = None
+        self._frozen = False
+        """Whether the online model's learning is frozen, so that the newest snapshot need not have all lessons."""
         self._said = {stage: Published() for stage in self._makers}
         self._fresh: dict[str, dict[int, FreshFold]] = {
             stage: {partition: FreshFold(make, partition, self._said[stage], self._watch) for partition in range(partitions)}
@@ -137,6 +140,8 @@ class Refolding:
                 self._newest = event
                 told = (event.model, event.version, event.lessons, event.digest, *event.offsets)
                 self._snapshots[told] = event.model_copy(update={"weights": b""})
+            case LearningSet() if event.model == SHARED:
+                self._frozen = event.frozen
             case None:
                 pass
             case _:
@@ -235,7 +240,7 @@ class Refolding:
             yield from summed(snapshot, self._base, sets)
         newest, known = self._newest, self._online.known
         if newest is None or newest.digest != known.digest(self._base):
-            if known.changes:
+            if known.changes and not self._frozen:
                 told = "there is no snapshot" if newest is None else f"the newest snapshot is {newest.version}"
                 yield f"learner: the log has lessons up to {known.version(self._base)}, and {told}, not of all of them"
             return

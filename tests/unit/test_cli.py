@@ -329,6 +329,8 @@ def test_a_command_is_waited_for_and_its_exit_status_says_what_became_of_it(
         (["quarantine", "eve"], "restrict", {"player_id": "eve", "restriction": "quarantined"}),
         (["ban", "eve"], "restrict", {"player_id": "eve", "restriction": "banned"}),
         (["pardon", "eve"], "restrict", {"player_id": "eve", "restriction": "none"}),
+        (["freeze"], "freeze", {"target": "river"}),
+        (["thaw", "river"], "thaw", {"target": "river"}),
         (["part", "mxnet", "off"], "policy", {"parts": {"mxnet": "off"}}),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",

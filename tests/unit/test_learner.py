@@ -26,10 +26,10 @@ from contracts.events import (
 )
 from contracts.ports import Origin
 from streams import learner as learner_module
-from streams.additive import BASIS
-from streams.learner import ENOUGH, HELD, NEW, OVER, UNLIKE, Learner
+from streams.additive import BASIS, Fixed
+from streams.learner import ENOUGH, FROZEN, HELD, NEW, OVER, UNLIKE, Learner
 from streams.online_base import load_base
-from streams.online_model import InForce, OnlineModel, UnreadableFeatures
+from streams.online_model import InForce, OnlineModel, UnreadableFeatures, of_base
 from streams.trust import FIRST, JUDGE_SCALE, KEPT
 from tests.histories import READER, MemoryCells, counted, drawing, example, features, folded, in_force, lesson, named, shown
 
@@ -302,6 +302,24 @@ def test_what_a_restricted_player_teaches_is_set_aside_and_the_receipt_says_why(
     assert taught(said) == []
     assert (receipt.outcome, receipt.weight, receipt.why) == (Outcome.QUARANTINED, 0.0, HELD)
     assert receipt.models["river"].p_before == receipt.models["river"].p_after
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "newcomer"])
+def test_while_the_model_is_frozen_lessons_are_taught_and_a_receipt_says_that_they_wait(known):
+    still = replace(of_base(BASE), frozen=True, solved=Fixed(of_base(BASE).solved.weights))
+    before = [clear_one(n, n) for n in range(FIRST + 1)] if known else []
+    frozen = Learner(BASE, lambda: still)
+
+    said = folded(frozen, [*before, clear_one(20, 1)])
+
+    assert taught(said) == taught(folded(Learner(BASE), [*before, clear_one(20, 1)])), "nothing is lost"
+    receipt = receipts(said)[-1]
+    assert (receipt.frozen, receipt.outcome) == (True, Outcome.LEARNED if known else Outcome.WEIGHTED)
+    assert receipt.why == (FROZEN if known else f"{NEW}; {FROZEN}")
+    change = receipt.models["river"]
+    assert (change.version_before, change.p_before) == (change.version_after, change.p_after)
+    [held] = receipts(folded(frozen, [restricted("banned"), clear_one(1, 1)]))
+    assert (held.frozen, held.why) == (False, HELD), "it will not count either when the model is thawed"
 
 
 def test_a_pardon_puts_back_what_would_be_there_without_the_restriction():

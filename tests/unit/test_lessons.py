@@ -11,17 +11,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contracts.events import Event, LessonProbed, LessonTaught, MessageRejected, ReceiptProbed, SnapshotTaken, decode
+from contracts.events import (
+    Event,
+    LearningSet,
+    LessonProbed,
+    LessonTaught,
+    MessageRejected,
+    ReceiptProbed,
+    SnapshotTaken,
+    decode,
+)
 from contracts.ports import Bus, Record
 from producers.memory_bus import MemoryBus, MemoryLog
 from streams.delivery import UnsentRecord
 from streams.lessons import STAGE, Lessons
 from streams.online_base import load_base
 from streams.online_model import OnlineModel, of_base
-from tests.histories import READER, SERIES, lesson, named, taken_back
+from tests.histories import BEGAN, READER, SERIES, lesson, named, snapshot, taken_back
 
 BASE = replace(load_base(), reader=READER)
-TOPICS = ("lessons.v1", "rejected.v1")
+TOPICS = ("lessons.v1", "models.v1", "rejected.v1")
 ADA = lesson("l1", 4, number=1, seed=1, player_id="ada")
 
 
@@ -47,7 +56,9 @@ class Following:
 
     async def _publish(self, records: Iterable[UnsentRecord]) -> None:
         await asyncio.sleep(0)
-        self.said += [decode(record.topic, record.value) for record in records]
+        several = [decode(record.topic, record.value) for record in records]
+        self.tell(*(event for event in several if isinstance(event, SnapshotTaken)))
+        self.said += several
 
     def tell(self, *events: Event) -> None:
         for event in events:
@@ -280,3 +291,108 @@ async def test_lessons_of_another_series_are_passed_by(series):
     assert it.version == of(1)
     assert it.rejected == []
     assert it.snapshots[-1].lessons == 1
+
+
+# --- frozen
+
+
+def learning(frozen: bool) -> LearningSet:
+    return LearningSet(model="river", frozen=frozen, by="ada")
+
+
+def more(number: int) -> LessonTaught:
+    return lesson(f"more {number}", number % 10, number=number, seed=number, player_id="ada")
+
+
+async def passed(it: Following, name: str) -> None:
+    """Wait until all that was told so far was handled; what is asked before the start is over is not answered."""
+    async with asyncio.timeout(20):
+        while named(name) not in it.answered:
+            it.tell(probe(name))
+            await asyncio.sleep(0.05)
+
+
+async def test_what_is_taught_to_a_frozen_model_changes_nothing_and_all_of_it_counts_at_once_when_it_is_thawed():
+    it = Following()
+    async with following(it):
+        await until(lambda: len(it.snapshots) == 1)
+        it.tell(ADA)
+        await until(lambda: len(it.snapshots) == 2)
+        it.tell(learning(True))
+        await until(lambda: it.lessons.in_force().frozen)
+        it.tell(more(2), more(3))
+        await passed(it, "frozen")
+
+        frozen = it.lessons.in_force()
+        assert (frozen.version, frozen.after(5)) == (of(1), of(1))
+        assert [taken.version for taken in it.snapshots] == [of(0), of(1)]
+        it.tell(learning(False))
+        await until(lambda: len(it.snapshots) == 3)
+
+    assert it.snapshots[-1].version == of(3)
+    assert it.snapshots[-1].digest == after(ADA, more(2), more(3)).known.digest(BASE)
+    assert not it.lessons.in_force().frozen
+
+
+async def test_a_process_that_begins_while_the_model_is_frozen_publishes_nothing_and_knows_what_answers():
+    it = Following()
+    it.tell(ADA)
+    async with following(it):
+        await until(lambda: it.version == of(1) and len(it.snapshots) == 1)
+        it.tell(learning(True))
+        await until(lambda: it.lessons.in_force().frozen)
+        it.tell(more(2))
+        await passed(it, "before")
+    said = len(it.snapshots)
+    it.begin()
+    async with following(it):
+        await passed(it, "again")
+        frozen = it.lessons.in_force()
+        assert (frozen.version, len(it.snapshots)) == (of(1), said)
+        row = BASE.basis.rows(np.frombuffer(ADA.embedding, "<f4")[None])
+        given = after(ADA).in_force().solved.probabilities(row)
+        assert np.allclose(frozen.solved.probabilities(row), given, atol=1e-5), "weights are published as float32"
+        assert (frozen.solved.probabilities_with(row[0], None, (4, 8)) == frozen.solved.probabilities(row)[0]).all()
+        it.tell(learning(False))
+        await until(lambda: len(it.snapshots) == said + 1)
+    assert it.snapshots[-1].version == of(2)
+
+
+async def test_a_model_that_is_frozen_before_any_lesson_answers_as_its_base():
+    it = Following()
+    it.tell(learning(True), ADA)
+    async with following(it):
+        await passed(it, "known")
+    frozen = it.lessons.in_force()
+    assert (frozen.version, frozen.frozen, it.snapshots) == (of(0), True, [])
+    assert (frozen.solved.weights == of_base(BASE).solved.weights).all()
+
+
+async def test_a_snapshot_of_other_features_is_not_taken_for_what_a_frozen_model_answers():
+    it = Following()
+    it.tell(snapshot(3, reader="raster-1/ffffffff"), learning(True))
+    async with following(it):
+        await passed(it, "known")
+
+    assert it.version == of(0)
+
+
+async def test_a_snapshot_that_another_process_published_in_the_moment_of_freezing_is_what_answers():
+    it = Following()
+    late = after(ADA)
+    async with following(it):
+        it.tell(learning(True))
+        await until(lambda: it.lessons.in_force().frozen)
+        it.tell(late.snapshot(late.in_force(), BEGAN))
+        await until(lambda: it.version == of(1))
+
+    assert it.lessons.in_force().frozen
+
+
+async def test_another_model_that_is_frozen_is_none_of_ours():
+    it = Following()
+    async with following(it):
+        it.tell(LearningSet(model="other", frozen=True))
+        await passed(it, "known")
+
+    assert not it.lessons.in_force().frozen

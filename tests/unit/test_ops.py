@@ -78,6 +78,8 @@ ORDERS: list[tuple[str, dict[str, Any], str]] = [
     ("policy", {"lead": "bandit"}, "SetPolicy"),
     ("policy", {"parts": {"river": "shadow", "mxnet": "off"}}, "SetPolicy"),
     ("restrict", {"player_id": "eve", "restriction": "banned"}, "RestrictPlayer"),
+    ("freeze", {"target": "river"}, "FreezeLearning"),
+    ("thaw", {"target": "river"}, "ThawLearning"),
 ]
 
 
@@ -122,7 +124,7 @@ def test_an_order_that_makes_no_sense_is_refused_by_name(bus, address, path, bod
     assert commands(bus) == []
 
 
-@pytest.mark.parametrize("path", ["promote", "rollback", "try", "policy", "restrict"])
+@pytest.mark.parametrize("path", ["promote", "rollback", "try", "policy", "restrict", "freeze", "thaw"])
 def test_every_order_wants_the_token(bus, address, path):
     assert order(address, path, {"lead": "bandit"}, token="another").status_code == 403
     assert get(address, f"/api/ops/commands/{uuid4()}").status_code == 401

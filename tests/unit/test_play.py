@@ -139,6 +139,7 @@ def test_who_joins_gets_a_player_id_a_seat_a_room_and_the_models(lobby):
             "lead": False,
             "resting": None,
             "unavailable": None,
+            "frozen": None,
         }
     ]
 

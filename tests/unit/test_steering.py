@@ -11,6 +11,8 @@ from contracts.events import (
     CandidateSet,
     CommandSettled,
     Event,
+    FreezeLearning,
+    LearningSet,
     ModelPromoted,
     ModelRolledBack,
     PlayerRestricted,
@@ -21,6 +23,7 @@ from contracts.events import (
     RestrictPlayer,
     RollBackModel,
     SetPolicy,
+    ThawLearning,
     TryVersion,
     decode,
     variant_of,
@@ -96,6 +99,14 @@ AT_FOUR = ModelLog(ROSTER, [*VERSIONS, promoted("4", "2")])
     [
         (promote("9"), "xgboost has no version 9: there is base1, 1, 2, 3, 4"),
         (promote("1", "kmeans"), "kmeans has no version 1: there is none yet"),
+        (
+            FreezeLearning(command_id=uuid4(), target="yours", by="ada"),
+            "yours learns of each player what that player says, and for nobody else: only river can be frozen",
+        ),
+        (
+            ThawLearning(command_id=uuid4(), target="xgboost", by="ada"),
+            "xgboost is no model that learns from lesson to lesson: only river can be frozen",
+        ),
         (promote("1", "river"), "no batch model 'river': there is xgboost, tensorflow, mxnet, kmeans"),
         (promote("3"), "xgboost 3 is not approved: g"),
         (roll_back(version="3"), "xgboost 3 is not approved: g"),
@@ -408,6 +419,34 @@ def test_no_more_players_are_restricted_than_one_record_holds_and_those_who_are_
     assert [one.outcome for one in outcomes] == ["done", "done", "refused", "done", "done", "done"]
     assert outcomes[2].message == "2 players are restricted already: pardon some who are gone"
     assert desk.model_log.restrictions() == {"b": "quarantined", "c": "banned"}
+
+
+def learning(kind: type[FreezeLearning | ThawLearning], target: str = "river") -> FreezeLearning | ThawLearning:
+    return kind(command_id=uuid4(), target=target, by="ada", reason="nonsense is taught")
+
+
+def test_a_model_is_frozen_once_by_the_first_who_asks_and_thawed_again():
+    desk = Desk()
+
+    asked = (FreezeLearning, FreezeLearning, ThawLearning, ThawLearning)
+    outcomes = [desk.obey(learning(kind)) for kind in asked]
+
+    assert [one.outcome for one in outcomes] == ["done"] * 4
+    assert outcomes[1].message == "river is frozen already, by ada: nonsense is taught"
+    assert "all that was taught meanwhile" in outcomes[2].message
+    said = [(event.frozen, event.by, event.note) for event in desk.said() if isinstance(event, LearningSet)]
+    assert said == [(frozen, "ada", "nonsense is taught") for frozen in (True, False, False)]
+    assert desk.model_log.frozen("river") is None
+
+
+def test_a_ban_says_that_it_waits_for_a_frozen_model():
+    desk = Desk()
+    desk.obey(learning(FreezeLearning))
+
+    outcomes = [desk.obey(restrict("eve", what)) for what in ("banned", "quarantined", "none")]
+
+    assert all("river is frozen, and will be with" in one.message for one in outcomes)
+    assert ["without it" in one.message for one in outcomes] == [True, True, False]
 
 
 def test_a_policy_keeps_what_a_command_leaves_out():

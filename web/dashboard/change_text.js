@@ -16,6 +16,8 @@ const TOLD = {
   back: (name) => `${name} is back`,
   available: (name) => `${name} is available`,
   unavailable: (name) => `${name} is unavailable`,
+  frozen: (name) => `${name} is frozen: it learns nothing for now`,
+  thawed: (name) => `${name} learns again`,
   learned: null, // several times a second: the version that is shown tells it
   endpoint: null, // the page of the endpoints shows it
 };

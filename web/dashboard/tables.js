@@ -26,7 +26,8 @@ const SHADOW = "/shadow";
 export function tile({ model, score }) {
   const interval = wilson(score);
   const why = model.unavailable || model.resting;
-  const mark = model.unavailable ? "unavailable" : model.resting ? "resting" : model.part && model.part !== "shown" ? model.part : model.lead ? "first" : "";
+  const frozen = model.frozen ? `frozen ${model.frozen}` : null;
+  const mark = model.unavailable ? "unavailable" : model.resting ? "resting" : frozen ? "frozen" : model.part && model.part !== "shown" ? model.part : model.lead ? "first" : "";
   const facts = interval
     ? [h("p", {}, `${percent1(interval.low)} to ${percent1(interval.high)}`), h("p", {}, `${count(score.correct)} of ${count(score.n)} right`), h("p", {}, latencies(score))]
     : [h("p", {}, "0 of 0 right")];
@@ -36,7 +37,7 @@ export function tile({ model, score }) {
     h("h2", { title: model.title }, short(model, model.model)),
     h("p", { class: "standing quiet small" }, h("span", { class: "version" }, model.version ?? "\u00a0"), ...(mark ? [h("span", { class: "badge" }, mark)] : [])),
     h("p", { class: "share" }, interval ? percent1(interval.share) : "–"),
-    h("div", { class: "facts small" }, ...facts, ...(why ? [h("p", { class: "why", title: why }, why)] : [])),
+    h("div", { class: "facts small" }, ...facts, ...[why, frozen].flatMap((told) => (told ? [h("p", { class: "why", title: told }, told)] : []))),
   );
 }
 

@@ -19,11 +19,13 @@ const SUMMARIES = {
   refused: "Not accepted.",
 };
 
+const WAITING = "Kept for later.";
+
 /** One line on the whole.
  * @param {Receipt} receipt
  */
 export function summary(receipt) {
-  const told = SUMMARIES[receipt.outcome] ?? receipt.outcome;
+  const told = receipt.frozen ? WAITING : (SUMMARIES[receipt.outcome] ?? receipt.outcome);
   return receipt.why ? `${told.replace(/\.$/, "")}: ${receipt.why}.` : told;
 }
 
@@ -35,7 +37,7 @@ export function summary(receipt) {
 export function merged(before, next) {
   if (!before || before.correction_id !== next.correction_id) return next;
   const outcome = [before.outcome, next.outcome].find((each) => each !== "learned") ?? "learned";
-  return { ...next, outcome, why: next.why ?? before.why, models: { ...before.models, ...next.models } };
+  return { ...next, outcome, why: next.why ?? before.why, frozen: next.frozen ?? before.frozen, models: { ...before.models, ...next.models } };
 }
 
 /** @param {string} name @param {import("../lib/protocol.js").Change} change @param {boolean} learned */

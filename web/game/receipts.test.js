@@ -51,6 +51,12 @@ test("why a lesson counts less is told whoever tells first", () => {
   }
 });
 
+test("a lesson that waits for a frozen model is not said to be learned, whoever tells first", () => {
+  const waits = /** @type {const} */ ({ ...receipt, outcome: "weighted", why: "later", frozen: true });
+  const own = /** @type {const} */ ({ ...receipt, models: {} });
+  for (const both of [merged(waits, own), merged(own, waits)]) assert.equal(summary(both), "Kept for later: later.");
+});
+
 test("a correction that taught nothing says so", () => {
   assert.match(summary({ ...receipt, outcome: "quarantined" }), /did not learn/);
   assert.match(summary({ ...receipt, outcome: "superseded" }), /later answer/);

@@ -16,6 +16,7 @@
  * @property {Part} [part]
  * @property {string | null} [resting] Why it rests; null: it does not.
  * @property {string | null} [unavailable] Why it cannot be here; null: it can.
+ * @property {string | null} [frozen] Who froze its learning, and why; null: it learns.
  *
  * @typedef {{version_before: string, version_after: string, p_before: number, p_after: number}} Change
  *
@@ -40,9 +41,9 @@
  * @typedef {{type: "missed", drawing_id: string, model: string, resting: boolean, why: string}} Missed
  * @typedef {{type: "receipt", correction_id: string, drawing_id: string,
  *   outcome: "learned" | "weighted" | "quarantined" | "superseded" | "refused", models: Record<string, Change>,
- *   weight?: number, why?: string}} Receipt One of those that write of a correction; why: of one that is refused, or counts less.
+ *   weight?: number, why?: string, frozen?: boolean}} Receipt One of those that write of a correction; why: of one that is refused, or counts less.
  * @typedef {"published" | "promoted" | "rolled-back" | "canary" | "shadow" | "untried" | "policy" | "resting" | "back" |
- *   "available" | "unavailable" | "learned" | "endpoint"} ModelNews
+ *   "available" | "unavailable" | "frozen" | "thawed" | "learned" | "endpoint"} ModelNews
  * @typedef {{type: "model", event: ModelNews, note: string} & Model} ModelChanged The whole model after the change.
  * @typedef {{type: "room", room: string, players: string[]}} Room
  * @typedef {{type: "error", code: string, message: string, drawing_id?: string | null}} Failure

@@ -16,7 +16,7 @@ import { interval, isBase, judged, kind, meaning, measure, newestFirst, status, 
 
 /** @param {LibraryModel} model @param {number} from Where the axis of shares begins. */
 export function versionList(model, from) {
-  const why = model.unavailable || model.resting;
+  const why = model.unavailable || model.resting || (model.frozen && `frozen ${model.frozen}`);
   const head = h(
     "header",
     {},
@@ -24,6 +24,7 @@ export function versionList(model, from) {
     h("span", { class: "badge standing", "data-kind": model.standing, title: meaning(model.standing) }, model.standing),
     ...(model.unavailable ? [h("span", { class: "badge", "data-kind": "away" }, "unavailable")] : []),
     ...(model.resting ? [h("span", { class: "badge", "data-kind": "away" }, "resting")] : []),
+    ...(model.frozen ? [h("span", { class: "badge", "data-kind": "away" }, "frozen")] : []),
     h("p", { class: "quiet small kind" }, kind(model), ...(model.cost_per_hour_usd === null ? [] : [`; on AWS ${usd(model.cost_per_hour_usd)} an hour`])),
     live("players' verdict", model.live, from),
   );
