@@ -20,6 +20,7 @@ from api.apps.routes import predict_router
 from api.asyncapi import document
 from api.folds.command_status import CommandStatus
 from api.folds.endpoint_latency import EndpointLatency
+from api.folds.honest import HonestAccuracy
 from api.folds.model_board import ModelBoard
 from api.folds.recent_drawings import RecentDrawings
 from api.folds.teachers import Teachers
@@ -76,15 +77,16 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     roster = settings.roster()
     metrics, recent, board = Metrics(), RecentDrawings(frame_of), ModelBoard(roster)
     latency, commands, teachers = EndpointLatency(roster.batch), CommandStatus(), Teachers()
+    honest = HonestAccuracy()
     limits, operators = Limits(settings), Operators(settings.operator_token)
     relay, probes = Relay(bus, metrics), Probes(bus)
     health = Health(probes, board, relay, clock)
     predictor = Predictor(probes, board, settings.guess_budget_ms / 1000 + SLACK_S)
-    game = Game(bus, recent, Seats(settings.seat_secret), board, metrics, clock)
+    game = Game(bus, recent, Seats(settings.seat_secret), board, metrics, clock, settings.picked_share)
     feed = PlayerFeed(board, recent, game, metrics, clock)
-    watchers = Watchers(board, game, recent)
+    watchers = Watchers(board, honest, game, recent)
     relay.subscribe(health, live_only=True)
-    relay.subscribe(probes, latency, commands, teachers, feed)
+    relay.subscribe(probes, latency, commands, teachers, honest, feed)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -109,7 +111,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, not_valid)
-    app.include_router(router(operators, bus, board, latency, commands, teachers, health, metrics))
+    app.include_router(router(operators, bus, board, latency, commands, teachers, honest, health, metrics))
     app.include_router(
         predict_router(Access(settings, clock), predictor, metrics, origins(settings.allowed_origins), roster.names)
     )

@@ -45,6 +45,8 @@ OF_A_LATE: Final = 110_000
 """The bytes of all lessons that a label changes which is given in another order: 120, as measured at a threshold."""
 OF_A_CHANGE: Final = 450_000
 """The bytes of all that may be taught anew when a label is changed: 256 lessons, taken back and taught."""
+OF_A_PICK: Final = 2_000
+"""The bytes that a drawing adds which chance picked, whether it is ever corrected or not."""
 OF_A_CORRECTION: Final = 90
 """The bytes that each earlier correction of the drawing adds, since an example has all labels."""
 
@@ -270,6 +272,10 @@ class Guest:
             "corrections of large, old or corrected drawings",
             drawing_id,
         )
+
+    def keeps(self, cost: int, now: float) -> bool:
+        """Say whether so many bytes of a drawing may be kept for good."""
+        return self._trusted or not self._limits.lasting.take(self.address, now, cost)
 
     def teaches(self, player_id: str, now: float) -> bool:
         """Give a label; return whether everybody's models may learn it, by what player and address have taught in a minute."""

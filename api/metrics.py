@@ -1,7 +1,10 @@
 """Defines the metrics that /metrics shows to Prometheus, in seconds and plain counts."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from api.folds.estimate import Estimate
 from api.verdict import Status, Verdict
 
 _LATENCY_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.08, 0.12, 0.15, 0.25, 0.5, 1.0, 2.5)
@@ -36,6 +39,15 @@ class Metrics:
         self.predictions = Counter("gamenight_predictions", "Predictions for apps, by status", ["status"], registry=registry)
         self.health = Gauge("gamenight_health", "1 for the status that /healthz says", ["status"], registry=registry)
         self.missing = Gauge("gamenight_missing", "1 for each part that /healthz says is missing", ["part"], registry=registry)
+        self.accuracy = Gauge(
+            "gamenight_accuracy",
+            "Share of right guesses, estimated from drawings that chance picked: value, or an end of its interval",
+            ["model", "of"],
+            registry=registry,
+        )
+        self.picked = Gauge(
+            "gamenight_picked", "Drawings that chance picked, by what is known", ["model", "of"], registry=registry
+        )
         self._guess_of: dict[str, Histogram] = {}
 
     def judged(self, verdict: Verdict) -> None:
@@ -45,6 +57,15 @@ class Metrics:
         self.missing.clear()
         for part in verdict.missing:
             self.missing.labels(part).set(1)
+
+    def estimated(self, models: Mapping[str, Estimate]) -> None:
+        """Set the metrics to the estimates of all models."""
+        for model, one in models.items():
+            self.picked.labels(model, "all").set(one.picked)
+            self.picked.labels(model, "known").set(one.known)
+            for of, value in (("share", one.share), ("low", one.low), ("high", one.high)):
+                if value is not None:
+                    self.accuracy.labels(model, of).set(value)
 
     def guessed(self, model: str, seconds: float) -> None:
         """Count a guess; each model's histogram is cached, since looking it up costs as much as counting."""

@@ -113,7 +113,11 @@ class DrawingSubmitted(Event):
     final: bool
     """False: the player is still drawing; the guess is shown, never scored, never learned."""
     asked: Digit | None = None
-    """The digit the player was asked to draw, if they were."""
+    """The digit the player was asked to draw, if they were; it is the browser's word alone, unless `gold`."""
+    gold: bool = False
+    """Whether the server itself had asked this player for `asked`: then the digit is known before anybody guesses."""
+    picked: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The probability with which chance picked this drawing, to estimate accuracy by it; None: it was not picked."""
     probe: bool = False
     """Whether the API itself or an app asks, outside the game; a probe is never final, and always answered."""
     raster: Annotated[bytes, Field(min_length=784, max_length=784)] | None = None
@@ -129,6 +133,8 @@ class DrawingSubmitted(Event):
             raise ValueError("a drawing has strokes or a raster, not both")
         if self.probe and self.final:
             raise ValueError("a probe is never final")
+        if self.gold and self.asked is None:
+            raise ValueError("a gold drawing has the digit that was asked")
         if not self.probe and (self.raster is not None or self.models is not None):
             raise ValueError("only a probe may have a raster, or name the models to ask")
         return self
@@ -453,6 +459,10 @@ class ExampleLabelled(Event):
     labels: Annotated[list[GivenLabel], Field(max_length=MAX_CORRECTIONS)] = []
     """All labels that the player gave it so far, in order, with those that were replaced or withdrawn."""
     asked: Digit | None = None
+    gold: bool = False
+    """Whether the server itself asked for `asked`: see `DrawingSubmitted.gold`."""
+    picked: Annotated[float, Field(gt=0, le=1)] | None = None
+    """See `DrawingSubmitted.picked`."""
     drawn_at: Time
     strokes: Strokes
     width: Annotated[float, Field(gt=0, le=MAX_SIDE)]
@@ -469,6 +479,42 @@ class ExampleLabelled(Event):
                 f"revision {self.revision} is too high for {len(self.guesses)} guesses and {MAX_CORRECTIONS} corrections"
             )
         return self
+
+
+class CountedGuess(BaseModel):
+    """A guess on a picked drawing: as much of it as is counted."""
+
+    model_config = Event.model_config
+
+    model: ModelName
+    version: Version
+    label: Digit
+    latency_ms: Annotated[float, Field(ge=-1e12, le=1e12)]
+    """As in `ShownGuess`."""
+    shadow: bool = False
+
+
+class DrawingPicked(Event):
+    """A finished drawing that chance picked was answered, and has no label yet; with one, its ExampleLabelled says as much.
+
+    Written by the joiner, again only when another model has answered late; read by the scorer. Twice is harmless: the highest
+    revision of a drawing_id replaces all earlier ones, also those of its ExampleLabelled.
+    """
+
+    topic: ClassVar[str] = "examples.v1"
+    key: ClassVar[str] = "player_id"
+    times: ClassVar[tuple[str, ...]] = ("at", "drawn_at")
+
+    type: Literal["DrawingPicked"] = "DrawingPicked"
+    drawing_id: UUID
+    player_id: PlayerId
+    revision: Annotated[int, Field(ge=1, lt=1 << 31)]
+    asked: Digit | None = None
+    """The digit that the server asked for, so the one drawn unless its player says otherwise; None: the player drew freely."""
+    picked: Annotated[float, Field(gt=0, le=1)]
+    """The probability with which it was picked."""
+    drawn_at: Time
+    guesses: Annotated[list[CountedGuess], Field(min_length=1, max_length=MAX_GUESSES)]
 
 
 Restriction = Literal["none", "quarantined", "banned"]
@@ -624,6 +670,57 @@ class ScoresCounted(Event):
         if self.window is None:
             return f"{self.model}/{self.source}/total/{self.version}"
         return f"{self.model}/{self.source}/window/{int(self.window.timestamp()) // WINDOW_S % WINDOWS}"
+
+
+PICK_WINDOW_S: Final = 60
+"""The length of a window of `PicksCounted`."""
+PICK_WINDOWS: Final = 60
+"""How many of them an hour has."""
+MAX_STRATA: Final = 1000
+
+
+class PickStratum(BaseModel):
+    """The guesses on drawings that were picked with one probability."""
+
+    model_config = Event.model_config
+
+    picked: Annotated[float, Field(gt=0, le=1)]
+    """The probability: each of them stands for one over it."""
+    gold: bool
+    """Whether the server had asked for the digit; otherwise only its player knows it, who may be silent."""
+    n: Count
+    """All of them, also those of which nobody knows the digit."""
+    confusion: Annotated[list[Count], Field(min_length=DIGITS * DIGITS, max_length=DIGITS * DIGITS)]
+    """Those of which the digit is known, row by row: rows are the digits, columns the guesses."""
+
+
+class PicksCounted(Event):
+    """How often a model was right on drawings that chance picked, as counts; the newest of a `pick_key` replaces the others.
+
+    As with ScoresCounted, a total has a version and no window, a window has no version. Written by the scorer; read by api,
+    which sums over source. Twice is harmless: the counts are absolute.
+    """
+
+    topic: ClassVar[str] = "metrics.v1"
+    key: ClassVar[str] = "pick_key"
+    replaces: ClassVar[bool] = True
+
+    type: Literal["PicksCounted"] = "PicksCounted"
+    model: ModelName
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}(/shadow)?$")] | None
+    window: Time | None
+    """Start of the `PICK_WINDOW_S` seconds in which the drawings were made; None on a total."""
+    source: Count
+    """The partition of examples.v1 that was counted."""
+    strata: Annotated[list[PickStratum], Field(max_length=MAX_STRATA)]
+    """By probability, and by who knows the digit."""
+
+    @property
+    def pick_key(self) -> str:
+        """The name of what a later record replaces: the total of a version, or the window an hour before."""
+        if self.window is None:
+            return f"picks/{self.model}/{self.source}/total/{self.version}"
+        return f"picks/{self.model}/{self.source}/window/{int(self.window.timestamp()) // PICK_WINDOW_S % PICK_WINDOWS}"
 
 
 SHADOW: Final = "/shadow"
@@ -1230,6 +1327,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     CorrectionProbed,
     ExampleLabelled,
     ExampleProbed,
+    DrawingPicked,
     PlayerRestricted,
     LessonTaught,
     LessonTakenBack,
@@ -1237,6 +1335,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     CorrectionReceipt,
     ReceiptProbed,
     ScoresCounted,
+    PicksCounted,
     FoldAdvanced,
     ModelPublished,
     ModelPromoted,
@@ -1279,12 +1378,14 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     CorrectionProbed: ("api",),
     ExampleLabelled: ("learning",),
     ExampleProbed: ("learning",),
+    DrawingPicked: ("learning",),
     LessonTaught: ("learning",),
     LessonTakenBack: ("learning",),
     LessonProbed: ("learning",),
     CorrectionReceipt: ("router", "learning"),
     ReceiptProbed: ("router", "learning"),
     ScoresCounted: ("learning",),
+    PicksCounted: ("learning",),
     FoldAdvanced: ("router", "learning"),
     ModelPublished: ("trainer",),
     ModelPromoted: ("trainer",),

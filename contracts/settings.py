@@ -161,6 +161,9 @@ class Settings(BaseSettings):
         1000, description="MB of examples and lessons, which are kept for good, that an address may make in a day"
     )
 
+    picked_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.2, description="share of finished drawings that chance picks, to estimate accuracy by them; 0: none"
+    )
     stream_workers: Annotated[int, Field(ge=1, le=16)] = Field(1, description="router processes that up starts")
     endpoint_timeout_ms: int = Field(1000, description="how long an endpoint may take to answer one call, in ms")
     guess_budget_ms: int = Field(2000, description="how long a drawing waits for a model, all tries together, in ms")

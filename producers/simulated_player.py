@@ -7,13 +7,13 @@ they are shown first; until that comes, by the digit to which all guesses togeth
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID, uuid4
 
 import orjson
 
 from producers.handwriting import Inked, Written, ink
+from producers.simulated_drawing import Drawn, OpenDrawing
 from producers.simulation_options import SimulationOptions
 from producers.tally import Spread, Tally
 
@@ -21,44 +21,6 @@ _LOOK_S = 2.0  # after this a person stops waiting for the models that have not 
 FIRST: Final = "shown first"
 """The name under which the leading model is counted, whichever it is."""
 _RETRY_S = 4.0  # a message that is not acknowledged is sent again, with the same ids; this wait doubles every time
-
-
-@dataclass(slots=True)
-class _Open:
-    """A finished drawing that still waits for an answer or an acknowledgement."""
-
-    index: int
-    label: int
-    frame: bytes
-    sent_at: float
-    retry_at: float
-    retries: int = 0
-    saved: bool = False
-    guesses: dict[str, int] = field(default_factory=dict)
-    missed: set[str] = field(default_factory=set)
-    """The models that gave no answer."""
-    lead: str | None = None
-    """The model that is shown first."""
-    consensus: list[float] = field(default_factory=lambda: [0.0] * 10)
-    judged: bool = False
-    correction_id: str | None = None
-    correction: bytes = b""
-    corrected_at: float = 0.0
-    receipted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """A drawing that a player is about to send: the previews with their times, then the finished drawing."""
-
-    drawing_id: str
-    index: int
-    """The player's number in the whole run."""
-    label: int
-    previews: list[tuple[float, bytes]]
-    """Seconds after pen down at human pace, and the frame."""
-    frame: bytes
-    duration_s: float
 
 
 class SimulatedPlayer:
@@ -85,10 +47,12 @@ class SimulatedPlayer:
         self._models: set[str] = set()
         """The models that should answer."""
         self._seat: str | None = None
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, OpenDrawing] = {}
         self._by_correction: dict[str, str] = {}
         self._untold: dict[str, float] = {}
         """When each correction was given that has no receipt of `yours` yet."""
+        self._question: int | None = None
+        """The digit that the server asks for."""
         self._indices = iter(range(number, options.drawings, options.players))
         self._made = 0
 
@@ -99,14 +63,21 @@ class SimulatedPlayer:
 
     def join(self) -> bytes:
         """Return the frame to join, with the same seat as before if there was one."""
-        return orjson.dumps({"type": "join", "name": f"Player {self._number + 1}", "room": None, "seat": self._seat})
+        return orjson.dumps(
+            {"type": "join", "name": f"Player {self._number + 1}", "room": None, "seat": self._seat, "questions": True}
+        )
 
     def draws(self) -> Iterator[Drawn]:
-        """Yield this player's share of the drawings, in order."""
+        """Yield this player's share of the drawings, in order: of the digit that the server asks for, if it does."""
         for index in self._indices:
-            written = self._pen[self._made % len(self._pen)]
+            turn = self._made % len(self._pen)
             self._made += 1
-            yield self._draw(index, written)
+            for later in range(turn, turn + len(self._pen)):  # what is not asked for now comes later
+                place = later % len(self._pen)
+                if self._question in (None, self._pen[place].label):
+                    self._pen[turn], self._pen[place] = self._pen[place], self._pen[turn]
+                    break
+            yield self._draw(index, self._pen[turn])
 
     def _draw(self, index: int, written: Written) -> Drawn:
         inked = ink(written, self._chance)
@@ -115,12 +86,14 @@ class SimulatedPlayer:
         previews = []
         for i in range(count):
             fraction = (i + 1) / (count + 1)
-            previews.append((fraction * duration_s, self._frame(_new_id(), inked.until(fraction), inked, final=False)))
+            previews.append(
+                (fraction * duration_s, self._frame(_new_id(), inked.until(fraction), inked, written.label, final=False))
+            )
         drawing_id = _new_id()
-        frame = self._frame(drawing_id, inked.strokes, inked, final=True)
+        frame = self._frame(drawing_id, inked.strokes, inked, written.label, final=True)
         return Drawn(drawing_id, index, written.label, previews, frame, duration_s)
 
-    def _frame(self, drawing_id: str, strokes: list[list[list[float]]], inked: Inked, final: bool) -> bytes:
+    def _frame(self, drawing_id: str, strokes: list[list[list[float]]], inked: Inked, label: int, final: bool) -> bytes:
         return orjson.dumps(
             {
                 "type": "draw",
@@ -129,13 +102,13 @@ class SimulatedPlayer:
                 "width": inked.width,
                 "height": inked.height,
                 "final": final,
-                "asked": None,
+                "asked": self._question if self._question == label else None,
             }
         )
 
     def pen_up(self, drawn: Drawn, at: float) -> list[bytes]:
         """Return the frames of the finished drawing, which is sent at this time."""
-        self._open[drawn.drawing_id] = _Open(drawn.index, drawn.label, drawn.frame, at, at + _RETRY_S)
+        self._open[drawn.drawing_id] = OpenDrawing(drawn.index, drawn.label, drawn.frame, at, at + _RETRY_S)
         self._tally.seen["drawn"] += 1
         return self._perhaps_twice(drawn.frame)
 
@@ -166,6 +139,12 @@ class SimulatedPlayer:
                 self._on_receipt(frame, at)
             case "missed":
                 return self._on_missed(frame, at)
+            case "question":
+                self._question = frame["digit"]
+            case "check":
+                self._tally.seen["asked whether the guess was right"] += 1
+                if (held := self._open.get(frame["drawing_id"])) is not None:
+                    held.checked = True
             case "joined":
                 self._seat = frame["seat"]
                 self._models = set()
@@ -239,13 +218,13 @@ class SimulatedPlayer:
         self._tally.missed[model] += 1
         return self._all_answered(drawing_id, held, at) if self._answered(held) else None
 
-    def _all_answered(self, drawing_id: str, held: _Open, at: float) -> tuple[str, float] | None:
+    def _all_answered(self, drawing_id: str, held: OpenDrawing, at: float) -> tuple[str, float] | None:
         self._tally.seen["answered by every model" if not held.missed else "answered, but not by every model"] += 1
         self._tally.took("all guesses", at - held.sent_at)
         self._perhaps_through(drawing_id, held)
         return None if held.judged else (drawing_id, self._delay())
 
-    def _answered(self, held: _Open) -> bool:
+    def _answered(self, held: OpenDrawing) -> bool:
         return bool(self._models) and held.guesses.keys() | held.missed >= self._models
 
     def _delay(self) -> float:
@@ -260,6 +239,8 @@ class SimulatedPlayer:
         held.judged = True
         shown = held.guesses.get(held.lead or "", held.consensus.index(max(held.consensus)))
         says = self._options.confirm_probability if shown == held.label else self._options.correct_probability
+        if held.checked:
+            says = max(says, self._options.answer_probability)
         if self._chance.random() >= says:
             self._perhaps_through(drawing_id, held)
             return []
@@ -296,7 +277,7 @@ class SimulatedPlayer:
         self._tally.took("receipt", at - held.corrected_at)
         self._perhaps_through(drawing_id, held)
 
-    def _perhaps_through(self, drawing_id: str, held: _Open) -> None:
+    def _perhaps_through(self, drawing_id: str, held: OpenDrawing) -> None:
         spoken = held.judged and (held.correction_id is None or held.receipted)
         if held.saved and spoken and self._answered(held):
             del self._open[drawing_id]

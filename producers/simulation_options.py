@@ -27,6 +27,8 @@ class SimulationOptions(BaseModel):
     """The probability that a wrong guess is corrected."""
     confirm_probability: float = Field(0.9, ge=0, le=1)
     """The probability that a right guess is confirmed."""
+    answer_probability: float = Field(0.9, ge=0, le=1)
+    """The probability that a player says what it was when the game asks whether the guess was right."""
     delay_s: float = Field(1.0, ge=0)
     """Seconds from the last guess to the player's correction at human pace; shortened with `speed`, and 0 at speed 0."""
     error_rate: float = Field(0.01, ge=0, le=1)

@@ -10,7 +10,8 @@ behind all drawings that were on their topic before the correction, so when it c
 correction is refused.
 
 An example that can be learned is published at once, so that no lesson depends on how the events were gathered into steps.
-Of the revisions that only add a guess, the last one of a step is published.
+Of the revisions that only add a guess, the last one of a step is published. A drawing that chance picked, to estimate accuracy
+by it, is published in the same way once it is answered, as a DrawingPicked; once it has a label, as an example.
 """
 
 from collections.abc import Iterable, Iterator
@@ -107,7 +108,7 @@ class Joiner:
             if (story := store.get(cells, drawing_id)) is not None and story.drawing is None
         ]
         owed = store.settle(cells)
-        return [*(example for story in owed if (example := story.example(cells.at)) is not None), *missing]
+        return [*(told for story in owed if (told := story.told(cells.at)) is not None), *missing]
 
     def close(self, partition: int) -> None:
         """Forget the partition."""
@@ -138,8 +139,10 @@ class Joiner:
             said += [_refused(other, UNKNOWN, cells.at) for other in story.expel(lambda one: one.player_id == event.player_id)]
         if known is None:
             store.enqueue(cells, event.drawing_id, event.at)
-        store.put(event.drawing_id, story, story.size - size, owes_example=only_a_guess and not only_features)
-        if not only_a_guess and (example := story.example(cells.at)) is not None:
+        example = None if only_a_guess else story.example(cells.at)
+        owes = not only_features if only_a_guess else example is None
+        store.put(event.drawing_id, story, story.size - size, owes_example=owes)
+        if example is not None:
             said.append(example)
         said += store.forget_old(cells, event.at)
         if self._most is not None:

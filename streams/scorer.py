@@ -5,28 +5,26 @@ revision can replace it. Twice is harmless: a revision at or below the counted o
 """
 
 import json
-from bisect import bisect_left
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
 
 from contracts.events import (
     DIGITS,
     LATENCY_BUCKETS_MS,
-    SHADOW,
     WINDOW_S,
     WINDOWS,
+    DrawingPicked,
     Event,
     ExampleLabelled,
     ScoresCounted,
-    ShownGuess,
-    generation,
 )
 from contracts.ports import Cells, Origin
+from streams.counted import Counted, Marked, counted
+from streams.picks import Changed, count_pick, picks_again, settled
 
 _INDEX: Final = "totals"
 _CELLS_OF_CONFUSION: Final = DIGITS * DIGITS
@@ -55,32 +53,6 @@ class Slot(NamedTuple):
     def cell(self) -> str:
         """The key of the counts' cell."""
         return f"window/{self.model}/{self.number}"
-
-
-class Marked(NamedTuple):
-    """A shown guess, ready to be counted."""
-
-    model: str
-    version: str
-    """Its `generation`; with `SHADOW`, if nobody was shown it."""
-    label: int
-    bucket: int
-    """The bucket of the latency."""
-
-    @property
-    def hidden(self) -> bool:
-        """Whether nobody was shown the guess: it counts for its version, but not in the windows of the last hour."""
-        return self.version.endswith(SHADOW)
-
-
-class Counted(BaseModel):
-    """What a drawing has added to the counts."""
-
-    revision: int = 0
-    label: int | None = None
-    window: int = 0
-    """Number of the `WINDOW_S` seconds in which it was drawn, since the epoch."""
-    guesses: list[Marked] = []
 
 
 class ScoreCounts:
@@ -134,36 +106,39 @@ class Scorer:
     """The fold from examples to scores."""
 
     name = "scorer"
-    schema = f"scorer 2, windows {WINDOWS} x {WINDOW_S} s, digits {DIGITS}, ms {LATENCY_BUCKETS_MS}"
+    schema = f"scorer 3, windows {WINDOWS} x {WINDOW_S} s, digits {DIGITS}, ms {LATENCY_BUCKETS_MS}"
     sources = ("examples.v1",)
 
     def __init__(self) -> None:
         """Begin with nothing counted."""
         self._steps: dict[int, dict[Total | Slot, ScoreCounts]] = {}
         """The counts that the current step has changed, by partition, in the order of change."""
+        self._picks: dict[int, Changed] = {}
+        """In the same way, those of picked drawings."""
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Publish the totals again: they are absolute, so this costs nothing but a few messages."""
-        self._steps[partition] = {}
-        return [_scores(ScoreCounts(cells.get(total.cell)), total, partition, cells.at) for total in _totals(cells)]
+        self._steps[partition], self._picks[partition] = {}, {}
+        totals = [_scores(ScoreCounts(cells.get(total.cell)), total, partition, cells.at) for total in _totals(cells)]
+        return [*totals, *picks_again(cells, partition)]
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        """Count an example's newest revision; the counts are published with the step."""
-        if not isinstance(event, ExampleLabelled):
+        """Count a drawing's newest revision; the counts are published with the step."""
+        if not isinstance(event, ExampleLabelled | DrawingPicked):
             return ()
         cell = f"example/{event.drawing_id}"
         kept = cells.get(cell)
         before = Counted() if kept is None else Counted.model_validate_json(kept)
         if event.revision <= before.revision:
             return ()
-        after = Counted(
-            revision=event.revision,
-            label=event.label,
-            window=int(event.drawn_at.timestamp()) // WINDOW_S,
-            guesses=[_marked(guess) for guess in event.guesses],
-        )
-        cells.put(cell, after.model_dump_json().encode())
-        _recount(cells, self._steps[origin.partition], before, after)
+        after = counted(event)
+        if before.revision:  # chance decided of a drawing when it came first
+            after = after.model_copy(update={"picked": before.picked, "asked": before.asked})
+        cells.put(cell, after.model_dump_json(exclude_defaults=True).encode())
+        if after.labelled:
+            _recount(cells, self._steps[origin.partition], before if before.labelled else Counted(), after)
+        if after.picked is not None:
+            count_pick(cells, self._picks[origin.partition], before, after)
         return ()
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
@@ -175,16 +150,14 @@ class Scorer:
             cells.put(_INDEX, json.dumps([*known, *new]).encode())
         for counts, tally in changed.items():
             cells.put(counts.cell, tally.cell())
-        return [_scores(tally, counts, partition, cells.at) for counts, tally in changed.items()]
+        scores = [_scores(tally, counts, partition, cells.at) for counts, tally in changed.items()]
+        picks, self._picks[partition] = self._picks[partition], {}
+        return [*scores, *settled(cells, picks, partition)]
 
     def close(self, partition: int) -> None:
         """Forget the partition."""
         self._steps.pop(partition, None)
-
-
-def _marked(guess: ShownGuess) -> Marked:
-    bucket = bisect_left(LATENCY_BUCKETS_MS, guess.latency_ms)
-    return Marked(guess.model, generation(guess.version) + SHADOW * guess.shadow, guess.label, bucket)
+        self._picks.pop(partition, None)
 
 
 def _recount(cells: Cells, step: dict[Total | Slot, ScoreCounts], before: Counted, after: Counted) -> None:

@@ -22,7 +22,9 @@ from contracts.events import (
     AnswerGuess,
     CorrectionGiven,
     CorrectionWithdrawn,
+    CountedGuess,
     DrawingAnswered,
+    DrawingPicked,
     DrawingSubmitted,
     ExampleLabelled,
     Features,
@@ -208,12 +210,36 @@ class Story:
                 if isinstance(given, CorrectionGiven)
             ],
             asked=drawing.asked,
+            gold=drawing.gold,
+            picked=drawing.picked,
             drawn_at=drawing.at,
             strokes=drawing.strokes,
             width=drawing.width,
             height=drawing.height,
             features=self.features,
             guesses=[_shown(guess) for guess in guesses],
+        )
+
+    def told(self, at: datetime) -> ExampleLabelled | DrawingPicked | None:
+        """The story as an example; while it has no correction, as a picked drawing, if it was picked; None: neither.
+
+        Both have the same revisions, so the highest is the same whichever came on the way to it.
+
+        Args:
+            at: When it is written.
+        """
+        drawing, guesses = self.drawing, self.guesses
+        if drawing is None or self._corrections or drawing.picked is None or not guesses:
+            return self.example(at)
+        return DrawingPicked(
+            at=at,
+            drawing_id=drawing.drawing_id,
+            player_id=drawing.player_id,
+            revision=1 + len(guesses),
+            asked=drawing.asked if drawing.gold else None,
+            picked=drawing.picked,
+            drawn_at=drawing.at,
+            guesses=[_counted(guess) for guess in guesses],
         )
 
     def _new_of(self, event: DrawingAnswered) -> DrawingAnswered | None:
@@ -248,6 +274,16 @@ def _is_news(earlier: Sequence[CorrectionEvent], correction: CorrectionEvent) ->
 def _same_guess(one: AnswerGuess, other: AnswerGuess) -> bool:
     """Whether two guesses of one drawing and player have one `guess_id`, which need not be made for that."""
     return (one.model, one.shadow) == (other.model, other.shadow)
+
+
+def _counted(guess: AnswerGuess) -> CountedGuess:
+    return CountedGuess(
+        model=guess.model,
+        version=guess.version,
+        label=guess.label,
+        latency_ms=sum(guess.hops.values()),
+        shadow=guess.shadow,
+    )
 
 
 def _shown(guess: AnswerGuess) -> ShownGuess:

@@ -15,7 +15,7 @@ from uuid import UUID
 from cachetools import LRUCache
 from pydantic import AwareDatetime, BaseModel
 
-from contracts.events import ExampleLabelled
+from contracts.events import DrawingPicked, ExampleLabelled
 from contracts.ports import Cells
 from streams.story import Story
 
@@ -106,7 +106,7 @@ class StoryStore:
         owed, self._owed = self._owed, {}
         return list(owed.values())
 
-    def forget_old(self, cells: Cells, now: datetime) -> Iterator[ExampleLabelled]:
+    def forget_old(self, cells: Cells, now: datetime) -> Iterator[ExampleLabelled | DrawingPicked]:
         """Forget up to two stories without news for `FORGET_AFTER`; return their examples that were still owed.
 
         Each story is in the queue once. One that has had news by the time of its check goes to the end again.
@@ -122,10 +122,10 @@ class StoryStore:
             if due > now:
                 self._push(cells, _Entry(drawing_id=drawing_id, due=due))
                 continue
-            if self.forget(cells, drawing_id, story.size) and (example := story.example(cells.at)) is not None:
-                yield example
+            if self.forget(cells, drawing_id, story.size) and (told := story.told(cells.at)) is not None:
+                yield told
 
-    def make_room(self, cells: Cells, most: int) -> Iterator[ExampleLabelled]:
+    def make_room(self, cells: Cells, most: int) -> Iterator[ExampleLabelled | DrawingPicked]:
         """Forget stories early, in the order of the queue, until all have at most ``most`` bytes.
 
         It does not check for later news: nearly all stories have some, and to put them all to the end again would take time in
@@ -138,8 +138,8 @@ class StoryStore:
             if story is None:
                 continue
             queue.cut = max(queue.cut or story.news, story.news)
-            if self.forget(cells, drawing_id, story.size) and (example := story.example(cells.at)) is not None:
-                yield example
+            if self.forget(cells, drawing_id, story.size) and (told := story.told(cells.at)) is not None:
+                yield told
 
     def _push(self, cells: Cells, entry: _Entry) -> None:
         cells.put(f"{_QUEUE}/{self._queue.end}", entry.model_dump_json().encode())

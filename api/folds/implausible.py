@@ -5,6 +5,7 @@ from typing import Final
 
 from contracts.events import (
     ONLINE_MODELS,
+    PICK_WINDOW_S,
     PLAYER_PARTITIONS,
     TOPICS,
     WINDOW_S,
@@ -13,6 +14,7 @@ from contracts.events import (
     FoldAdvanced,
     LearningSet,
     ModelPromoted,
+    PicksCounted,
     ScoresCounted,
     SnapshotTaken,
 )
@@ -48,6 +50,13 @@ def _implausible(event: Event) -> str | None:
                 return f"counts of {event.window}, before it"
             if not event.correct <= event.n == sum(event.confusion) == sum(event.latency):
                 return f"{event.n} guesses, {event.correct} right, {sum(event.confusion)} by label, {sum(event.latency)} by ms"
+        case PicksCounted():
+            if event.source >= TOPICS[ExampleLabelled.topic].partitions:
+                return f"picks of partition {event.source}, of {TOPICS[ExampleLabelled.topic].partitions}"
+            if event.window is not None and event.window > event.at + timedelta(seconds=PICK_WINDOW_S):
+                return f"picks of {event.window}, before it"
+            if any(sum(one.confusion) > one.n or (one.gold and sum(one.confusion) < one.n) for one in event.strata):
+                return "picks of which more are known than there are, or of a digit that was asked for and is not known"
         case FoldAdvanced():
             if event.fold not in FOLDS or event.source_partition >= PLAYER_PARTITIONS:
                 return f"no fold {event.fold!r} of partition {event.source_partition}"

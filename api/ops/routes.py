@@ -22,10 +22,12 @@ from pydantic import BaseModel
 
 from api.folds.command_status import CommandState, CommandStatus
 from api.folds.endpoint_latency import EndpointLatency
+from api.folds.honest import HonestAccuracy
 from api.folds.model_board import ModelBoard
 from api.folds.teachers import PlayerTeaching, Teachers
 from api.health import PAGES_S, Health
 from api.metrics import Metrics
+from api.ops.accuracy_report import ModelAccuracy, accuracy_report
 from api.ops.endpoint_states import EndpointState, endpoints
 from api.ops.library import LibraryModel, library
 from api.ops.operators import Operators
@@ -138,6 +140,7 @@ def router(
     latency: EndpointLatency,
     command_status: CommandStatus,
     teachers: Teachers,
+    honest: HonestAccuracy,
     health: Health,
     metrics: Metrics,
 ) -> APIRouter:
@@ -279,6 +282,11 @@ def router(
         """Return how often each model was right, as counts by model."""
         return board.scores()
 
+    @routes.get("/api/accuracy", tags=["queries"])
+    async def accuracy() -> list[ModelAccuracy]:
+        """Return how often each model is right: as players' labels give it, and estimated from drawings that chance picked."""
+        return accuracy_report(board, honest)
+
     def told(verdict: Verdict) -> Healthy:
         metrics.judged(verdict)
         age_s = round(health.age_s(verdict), 3)
@@ -301,6 +309,7 @@ def router(
     async def prometheus() -> Response:
         """For Prometheus."""
         metrics.judged(await health.check())
+        metrics.estimated(honest.wholes())
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     rejected_router(commands, bus, metrics, operator, _REFUSALS)

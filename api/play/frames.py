@@ -41,6 +41,26 @@ class Saved(_FromServer):
     drawing_id: UUID
 
 
+class Question(_FromServer):
+    """The digit that the player is asked to draw next; only on a socket that joined with `questions`.
+
+    It is chosen by chance, and stands until a finished drawing says that it was `asked`, or the player wants another.
+    """
+
+    type: Literal["question"] = "question"
+    digit: Digit
+
+
+class Check(_FromServer):
+    """Chance has picked a drawing that was not asked for: ask the player whether the guess was right.
+
+    Only on a socket that joined with `questions`. A `correct` answers; without one, nothing follows.
+    """
+
+    type: Literal["check"] = "check"
+    drawing_id: UUID
+
+
 class Guess(_FromServer):
     """One model's answer."""
 
@@ -181,6 +201,7 @@ ERROR_CODES: Final[Mapping[str, str]] = {
     "bad_seat": "the seat was not signed by this server, or was signed over 30 days ago: join with seat null",
     "room_full": "the room is full",
     "unknown_drawing": "the corrected drawing is another player's; if it is not on the log, a receipt says ``refused`` instead",
+    "no_questions": "another question is wanted by a player who joined without `questions`",
     "taken": "another player has used this drawing_id",
     "too_fast": "too many frames for a human player; the frame was dropped",
     "busy": "too much from this address, perhaps by somebody else there; the frame was dropped: wait as the message says",

@@ -43,6 +43,7 @@ class Game:
         board: ModelBoard,
         metrics: Metrics,
         clock: Callable[[], float],
+        pick: float,
     ) -> None:
         """Join the parts; nothing runs before a socket comes.
 
@@ -53,9 +54,10 @@ class Game:
             board: Knows the current state of all models.
             metrics: Counts what happens.
             clock: Monotonic, in seconds.
+            pick: The probability with which a finished drawing is picked, see `Lobby.pick`.
         """
         self._bus = bus
-        self._lobby = Lobby(recent, seats, board.states, lambda: str(uuid4()), room_name)
+        self._lobby = Lobby(recent, seats, board.states, lambda: str(uuid4()), room_name, secrets.SystemRandom().random, pick)
         self._connections: dict[Session, Connection] = {}
         self._metrics = metrics
         self._clock = clock

@@ -26,6 +26,10 @@ class Lobby:
     """Makes the id of a player who has no seat yet: an id is never made twice, and nobody can guess it."""
     new_name: Callable[[], str]
     """Makes a name for a new room; if the name is taken, it is called again."""
+    chance: Callable[[], float]
+    """Returns a number from 0 up to, but not, 1, which nobody can foresee."""
+    pick: float
+    """The probability with which a finished drawing is picked, to estimate accuracy by it; 0: none is."""
     players: dict[str, set["Session"]] = field(default_factory=dict)
     rooms: dict[str, set["Session"]] = field(default_factory=dict)
 

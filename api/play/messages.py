@@ -79,6 +79,8 @@ class Join(_FromPlayer):
     """The room; None: the room of the seat, or a new one."""
     seat: Annotated[str, Field(max_length=512)] | None = None
     """The seat of an earlier `joined`, which makes this socket the same player again."""
+    questions: bool = False
+    """Whether this page shows the digits that the server asks for, and may ask whether a guess was right."""
 
 
 class Draw(_FromPlayer):
@@ -111,8 +113,20 @@ class Withdraw(_FromPlayer):
     correction_id: Id
 
 
-ClientMessage = Join | Draw | Correct | Withdraw
-MESSAGES: Final[Mapping[str, type[ClientMessage]]] = {"join": Join, "draw": Draw, "correct": Correct, "withdraw": Withdraw}
+class Another(_FromPlayer):
+    """Ask for another question, since this digit is not to be drawn."""
+
+    type: Literal["another"]
+
+
+ClientMessage = Join | Draw | Correct | Withdraw | Another
+MESSAGES: Final[Mapping[str, type[ClientMessage]]] = {
+    "join": Join,
+    "draw": Draw,
+    "correct": Correct,
+    "withdraw": Withdraw,
+    "another": Another,
+}
 
 
 def parse(data: str | bytes) -> ClientMessage:

@@ -11,13 +11,13 @@ from typing import Final
 from uuid import UUID
 
 from api.folds.recent_drawings import Drawing
-from api.limits import LATE_S, Guest, RequestRefused, full_bucket, lasting
+from api.limits import LATE_S, OF_A_PICK, Guest, RequestRefused, full_bucket, lasting
 from api.play.actions import Close, LogRefusal, Publish, SendToSocket, SessionAction
-from api.play.frames import Error, Joined, Saved
+from api.play.frames import Check, Error, Joined, Question, Saved
 from api.play.lobby import Lobby
-from api.play.messages import Correct, Draw, Join, Mistake, Withdraw, parse
+from api.play.messages import Another, ClientMessage, Correct, Draw, Join, Mistake, Withdraw, parse
 from api.play.seats import BadSeat, SeatHolder
-from contracts.events import CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event
+from contracts.events import DIGITS, CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event
 
 FRAMES_A_SECOND: Final = 240
 """How many frames a second a socket may send for long; a simulated player that draws as fast as answers come sends 200."""
@@ -58,6 +58,10 @@ class Session:
         self._held: dict[UUID, list[Publish]] = {}  # finished drawing that is not kept yet -> its corrections
         self._preview_under_way = False
         self._next_preview: DrawingSubmitted | None = None
+        self._question: int | None = None
+        """The digit that the player is asked to draw; None: the page does not show questions."""
+        self._question_before: int | None = None
+        """The digit of the drawing before: a player who adds a stroke sends that drawing again, as another one."""
 
     def receive(self, data: str | bytes, now: float, at: datetime) -> list[SessionAction]:
         """Handle a frame; return the actions that follow.
@@ -80,14 +84,19 @@ class Session:
         except RequestRefused as refusal:
             return list(self._refused(refusal, now))
 
-    def _act(self, message: Join | Draw | Correct | Withdraw, cost: int, now: float, at: datetime) -> Iterator[SessionAction]:
+    def _act(self, message: ClientMessage, cost: int, now: float, at: datetime) -> Iterator[SessionAction]:
         if isinstance(message, Join):
             yield from self._join(message, now)
         elif not self.player_id:
-            raise Mistake("not_joined", 'say {"type":"join",...} first', message.drawing_id)
+            about = None if isinstance(message, Another) else message.drawing_id
+            raise Mistake("not_joined", 'say {"type":"join",...} first', about)
         elif isinstance(message, Draw):
             self._guest.draw(self.player_id, message.drawing_id, message.final, cost, now)
             yield from self._draw(message, now, at)
+        elif isinstance(message, Another):
+            if self._question is None:
+                raise Mistake("no_questions", "this socket joined without questions: there is none to change")
+            yield from self._ask()
         else:
             yield from self._correct(message, now, at)
 
@@ -131,8 +140,15 @@ class Session:
         seat = self._lobby.seats.sign(SeatHolder(player_id, room))
         yield SendToSocket(Joined(player_id=player_id, seat=seat, room=room, models=self._lobby.models()).text())
         yield self._lobby.room_changed(room)
+        if join.questions:
+            yield from self._ask()
 
     # draw
+
+    def _ask(self) -> Iterator[SendToSocket]:
+        """Ask for a digit, each with the same probability."""
+        self._question = int(self._lobby.chance() * DIGITS)
+        yield SendToSocket(Question(digit=self._question).text())
 
     def _draw(self, draw: Draw, now: float, at: datetime) -> Iterator[SessionAction]:
         recent = self._lobby.recent
@@ -141,6 +157,10 @@ class Session:
             raise Mistake("taken", "another player has used this drawing_id: make a new one", draw.drawing_id)
         if known is not None and not (draw.final and known.kept):
             return
+        new = draw.final and known is None and self._question is not None
+        gold = new and draw.asked is not None and draw.asked in (self._question, self._question_before)
+        pick = new and self._lobby.chance() < self._lobby.pick and self._guest.keeps(OF_A_PICK, now)
+        picked = self._lobby.pick if pick else None
         event = DrawingSubmitted(
             at=at,
             drawing_id=draw.drawing_id,
@@ -151,6 +171,8 @@ class Session:
             height=draw.height,
             final=draw.final,
             asked=draw.asked,
+            gold=gold,
+            picked=picked,
         )
         if known is not None:  # sent twice, a drawing counts once: the first strokes stand
             yield SendToSocket(Saved(drawing_id=draw.drawing_id).text())
@@ -162,6 +184,11 @@ class Session:
             self._held[draw.drawing_id] = []
             self._next_preview = None
             yield self._keep(draw.drawing_id, event, now)
+            if picked is not None and not gold:
+                yield SendToSocket(Check(drawing_id=draw.drawing_id).text())
+            if gold and draw.asked == self._question:
+                self._question_before = self._question
+                yield from self._ask()
         elif self._preview_under_way:
             self._next_preview = event  # an earlier preview that waits is stale
         else:

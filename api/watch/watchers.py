@@ -4,6 +4,7 @@ from typing import Final
 
 import orjson
 
+from api.folds.honest import HonestAccuracy
 from api.folds.model_board import Frame, ModelBoard
 from api.folds.recent_drawings import RecentDrawings
 from api.limits import Guest
@@ -18,9 +19,10 @@ _SAID: Final = 20  # the most frames that a watcher may send, though no frame ha
 class Watchers:
     """The sockets of /ws/watch."""
 
-    def __init__(self, board: ModelBoard, game: Game, recent: RecentDrawings) -> None:
-        """Keep what watchers are shown: ``board``, the players of ``game``, and the number of ``recent`` drawings."""
+    def __init__(self, board: ModelBoard, honest: HonestAccuracy, game: Game, recent: RecentDrawings) -> None:
+        """Keep what watchers are shown: the board, the estimates, players of the game, and the number of recent drawings."""
         self._board = board
+        self._honest = honest
         self._game = game
         self._recent = recent
         self._connections: set[Connection] = set()
@@ -38,7 +40,8 @@ class Watchers:
             if said >= _SAID:
                 connection.close(POLICY, "this socket only tells")
 
-        connection.send(_text(self._board.snapshot(self._game.online, self._recent.total)))
+        honest = {model: one.model_dump() for model, one in self._honest.models().items()}
+        connection.send(_text(self._board.snapshot(self._game.online, self._recent.total) | {"honest": honest}))
         self._connections.add(connection)
         try:
             await connection.listen(hear)
@@ -53,6 +56,9 @@ class Watchers:
             self._numbers = numbers
             frames.append({"type": "online", "online": numbers[0], "drawings": numbers[1]})
         if self._connections:
+            frames += [
+                {"type": "honest", "honest": {model: told.model_dump()}} for model, told in self._honest.next_change().items()
+            ]
             for text in map(_text, frames):
                 for connection in self._connections:
                     connection.send(text)

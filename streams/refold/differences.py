@@ -4,7 +4,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from hashlib import sha256
 from uuid import UUID
 
-from contracts.events import CorrectionReceipt, ExampleLabelled, LessonTaught, ModelChange, ScoresCounted, SnapshotTaken
+from contracts.events import (
+    DIGITS,
+    CorrectionReceipt,
+    DrawingPicked,
+    ExampleLabelled,
+    LessonTaught,
+    ModelChange,
+    PicksCounted,
+    ScoresCounted,
+    SnapshotTaken,
+)
 from streams.online_base import Base
 from streams.online_model import LessonSet
 from streams.refold.published import Published, content
@@ -43,7 +53,7 @@ def scored(real: Published, fresh: Published) -> Differences:
     for key in real.scores.keys() | fresh.scores.keys():
         here, there = real.scores.get(key), fresh.scores.get(key)
         if here is None or there is None or _score(here) != _score(there):
-            told = ["nothing" if one is None else f"n {one.n}, correct {one.correct}" for one in (here, there)]
+            told = ["nothing" if one is None else _counts(one) for one in (here, there)]
             yield f"the count {key}", f"scorer: the count {key} is {told[0]}; by a fresh fold of the examples {told[1]}"
 
 
@@ -113,16 +123,23 @@ def _receipts(stage: str, real: Published, fresh: Published, drawings: Set[UUID]
         yield subject, f"{stage}: {subject} is {what}"
 
 
-def _example(example: ExampleLabelled) -> dict[str, object]:
+def _example(example: ExampleLabelled | DrawingPicked) -> dict[str, object]:
     """Return what is compared of an example; one from before examples had all labels is compared without them."""
     return example.model_dump(exclude={"at", "labels"})
 
 
-def _score(score: ScoresCounted) -> dict[str, object]:
+def _score(score: ScoresCounted | PicksCounted) -> dict[str, object]:
     return score.model_dump(exclude={"at"})
 
 
-def _models(example: ExampleLabelled | None) -> str:
+def _counts(score: ScoresCounted | PicksCounted) -> str:
+    if isinstance(score, ScoresCounted):
+        return f"n {score.n}, correct {score.correct}"
+    n, known = sum(one.n for one in score.strata), sum(sum(one.confusion) for one in score.strata)
+    return f"n {n}, known {known}, correct {sum(sum(one.confusion[:: DIGITS + 1]) for one in score.strata)}"
+
+
+def _models(example: ExampleLabelled | DrawingPicked | None) -> str:
     return "of " + (", ".join(guess.model for guess in example.guesses) if example else "nobody")
 
 

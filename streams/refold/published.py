@@ -5,7 +5,16 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-from contracts.events import ONLINE_MODELS, CorrectionReceipt, Event, ExampleLabelled, LessonTaught, ScoresCounted
+from contracts.events import (
+    ONLINE_MODELS,
+    CorrectionReceipt,
+    DrawingPicked,
+    Event,
+    ExampleLabelled,
+    LessonTaught,
+    PicksCounted,
+    ScoresCounted,
+)
 
 
 class LessonName(NamedTuple):
@@ -20,19 +29,19 @@ class LessonName(NamedTuple):
 class Published:
     """The published events; one that comes twice changes nothing."""
 
-    examples: dict[UUID, ExampleLabelled] = field(default_factory=dict)
-    """The highest revision of each drawing."""
+    examples: dict[UUID, ExampleLabelled | DrawingPicked] = field(default_factory=dict)
+    """The highest revision of each drawing; without a label if it was only picked."""
     lessons: dict[LessonName, LessonTaught] = field(default_factory=dict)
     """Those taught and those taken back."""
-    scores: dict[str, ScoresCounted] = field(default_factory=dict)
-    """The newest event of each score_key."""
+    scores: dict[str, ScoresCounted | PicksCounted] = field(default_factory=dict)
+    """The newest event of each score_key and pick_key."""
     receipts: dict[tuple[str, UUID], list[CorrectionReceipt]] = field(default_factory=lambda: defaultdict(list))
     """The different receipts of each stage and correction."""
 
     def apply(self, event: Event) -> None:
         """Add an event; one that no fold publishes changes nothing."""
         match event:
-            case ExampleLabelled():
+            case ExampleLabelled() | DrawingPicked():
                 before = self.examples.get(event.drawing_id)
                 if before is None or event.revision > before.revision:
                     self.examples[event.drawing_id] = event
@@ -40,6 +49,8 @@ class Published:
                 self.lessons.setdefault(LessonName(event.series, event.player_id, event.number), event)
             case ScoresCounted():
                 self.scores[event.score_key] = event
+            case PicksCounted():
+                self.scores[event.pick_key] = event
             case CorrectionReceipt(stage="learner", weight=None):
                 pass  # from before models were sums: the learner has told it again
             case CorrectionReceipt():

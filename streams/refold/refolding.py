@@ -18,6 +18,7 @@ from contracts.events import (
     CorrectionGiven,
     CorrectionWithdrawn,
     DrawingAnswered,
+    DrawingPicked,
     DrawingSought,
     DrawingSubmitted,
     Event,
@@ -124,12 +125,11 @@ class Refolding:
                     self._give("joiner", record, event)
             case DrawingSought():
                 self._give("joiner", record, event)
-            case ExampleLabelled():
+            case ExampleLabelled() | DrawingPicked():
                 if event.revision > self._revisions.get(event.drawing_id, 0):
                     self._revisions[event.drawing_id] = event.revision
-                    self._give("scorer", record, event)
-                    self._give("learner", record, event)
-                    self._give("personal", record, event)
+                    for stage in ("scorer", "learner", "personal") if isinstance(event, ExampleLabelled) else ("scorer",):
+                        self._give(stage, record, event)
                 self._log.apply(event)
             case PlayerRestricted():
                 self._give("learner", record, event)

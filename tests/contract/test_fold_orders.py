@@ -6,6 +6,7 @@ split over partitions. Only how often an example is revised, and a lesson is cha
 """
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,10 +22,13 @@ from hypothesis.strategies import DataObject
 from contracts.events import (
     CorrectionReceipt,
     DrawingAnswered,
+    DrawingPicked,
+    DrawingSubmitted,
     Event,
     ExampleLabelled,
     GuessMade,
     LessonTaught,
+    PicksCounted,
     PreviewGuessed,
     ScoresCounted,
 )
@@ -86,7 +90,9 @@ def topics(draw: st.DrawFn, players: Sequence[str] = PLAYERS) -> list[list[Event
         for n, name in enumerate(f"{player}'s {name}" for name in DRAWINGS[: draw(st.integers(1, 3))]):
             at = draw(st.sampled_from([0, 5, 12, 3600, 3605]))
             asked = draw(st.one_of(st.none(), st.integers(0, 9)))
-            drawings.append(drawing(name, player=player, at=at + n, asked=asked))
+            gold = asked is not None and draw(st.booleans())
+            picked = draw(st.sampled_from([None, 0.2, 0.5]))
+            drawings.append(drawing(name, player=player, at=at + n, asked=asked, gold=gold, picked=picked))
             guesses: list[GuessMade] = []
             for model in draw(st.lists(st.sampled_from(list(VERSIONS)), unique=True)):
                 version = draw(st.sampled_from(VERSIONS[model]))
@@ -141,7 +147,9 @@ def ended(history: list[Event], step: int | None = None) -> dict[str, Any]:
     """What stands after a history: examples, counts, whose corrections' receipts went out, and what is answered."""
     joined = folded(Joiner(), history, step=step)
     examples = {str(event.drawing_id): said_of(event) for event in joined if isinstance(event, ExampleLabelled)}
-    counts = {event.score_key: said_of(event) for event in folded(Scorer(), joined) if isinstance(event, ScoresCounted)}
+    scored = folded(Scorer(), joined)
+    counts = {event.score_key: said_of(event) for event in scored if isinstance(event, ScoresCounted)}
+    picks = {event.pick_key: said_of(event) for event in scored if isinstance(event, PicksCounted)}
     receipts = sorted(str(event.correction_id) for event in joined if isinstance(event, CorrectionReceipt))
     own = PersonalModels(READER)
     folded(own, joined, step=step)
@@ -149,7 +157,7 @@ def ended(history: list[Event], step: int | None = None) -> dict[str, Any]:
     for player in PLAYERS:
         p, version = own.answer(0, player, ASKED, np.full((1, 10), 0.1))
         answers[player] = (version, p.tolist())
-    return {"examples": examples, "counts": counts, "receipts": receipts, "answers": answers}
+    return {"examples": examples, "counts": counts, "picks": picks, "receipts": receipts, "answers": answers}
 
 
 @settings(max_examples=80, deadline=None)
@@ -182,6 +190,36 @@ def test_the_counts_are_those_of_the_examples_that_stand(lanes, data):
 
     assert sum(event.n for event in scores) == len(shown) == sum(sum(event.latency) for event in scores)
     assert sum(event.correct for event in scores) == sum(label == guessed for label, guessed in shown)
+
+
+@settings(max_examples=40, deadline=None)
+@given(lanes=topics(), data=st.data(), step=STEPS)
+def test_the_picks_are_those_of_all_picked_drawings_that_were_answered(lanes, data, step):
+    joined = folded(Joiner(), arrival(data, lanes), step=step)
+    drawn = {event.drawing_id: event for event in lanes[0] if isinstance(event, DrawingSubmitted) and event.picked is not None}
+    labels = {event.drawing_id: event.label for event in joined if isinstance(event, ExampleLabelled)}
+    guesses = {
+        (event.drawing_id, one.model, one.shadow): one.label
+        for event in lanes[1]
+        if isinstance(event, DrawingAnswered) and event.drawing_id in drawn
+        for one in event.guesses
+    }
+    expected: Counter[tuple[float, bool, int | None, int]] = Counter()
+    for (drawing_id, _, _), label in guesses.items():
+        one = drawn[drawing_id]
+        digit = labels.get(drawing_id)
+        digit = one.asked if digit is None and one.gold else digit
+        assert one.picked is not None
+        expected[one.picked, one.gold, digit, label if digit is not None else 0] += 1
+
+    totals = {event.pick_key: event for event in folded(Scorer(), joined) if isinstance(event, PicksCounted) and event.version}
+
+    told: Counter[tuple[float, bool, int | None, int]] = Counter()
+    for stratum in (stratum for event in totals.values() for stratum in event.strata):
+        told[stratum.picked, stratum.gold, None, 0] += stratum.n - sum(stratum.confusion)
+        for cell, n in enumerate(stratum.confusion):
+            told[stratum.picked, stratum.gold, cell // 10, cell % 10] += n
+    assert told == expected
 
 
 LEARNER = replace(load_base(), reader=READER)
@@ -292,7 +330,8 @@ def test_every_label_that_stands_is_taught_and_no_other(lanes, data):
 
     said = [event for event in folded(Learner(LEARNER), joined) if isinstance(event, LessonTaught)]
 
-    labelled = {event.drawing_id: event.label for event in standing if event.label is not None and event.features}
+    learned = [event for event in standing if event.features and not event.over_quota]
+    labelled = {event.drawing_id: event.label for event in learned if event.label is not None}
     assert {drawing_id: one.label for drawing_id, one in in_force(said).items()} == labelled
 
 
@@ -328,6 +367,10 @@ def identity(event: Event) -> str:
             return str(event.drawing_id)
         case ScoresCounted():
             return event.score_key
+        case PicksCounted():
+            return event.pick_key
+        case DrawingPicked():
+            return str(event.drawing_id)
         case LessonTaught():
             return str(event.number)
         case _:

@@ -11,6 +11,7 @@ from contracts.events import (
     MAX_GUESSES,
     CorrectionProbed,
     CorrectionReceipt,
+    DrawingPicked,
     DrawingSought,
     Event,
     ExampleLabelled,
@@ -453,3 +454,45 @@ def test_a_restart_between_any_two_events_changes_nothing():
 
     assert [said.model_dump(exclude={"at"}) for said in restarted] == [said.model_dump(exclude={"at"}) for said in straight]
     assert cells == whole
+
+
+# --- what chance picked ---------------------------------------------------------------------------------------------------
+
+
+def picks(history: list[Event], step: int | None = 1) -> list[DrawingPicked]:
+    return [said for said in folded(Joiner(), history, step=step) if isinstance(said, DrawingPicked)]
+
+
+def test_a_picked_drawing_is_told_once_it_is_answered_whichever_comes_first():
+    drawn, said = drawing(picked=0.2, gold=True, asked=7), answer()
+
+    for history in ([drawn, said], [said, drawn]):
+        [told] = picks(history)
+
+        assert (told.asked, told.picked, told.revision) == (7, 0.2, 2)
+        assert [(one.model, one.label) for one in told.guesses] == [("river", 7)]
+
+
+def test_what_was_not_picked_or_has_no_answer_yet_is_not_told():
+    assert picks([drawing(), answer()]) == []
+    assert picks([drawing(picked=0.2)]) == []
+
+
+def test_only_what_the_server_asked_for_is_known():
+    [told] = picks([drawing(picked=0.2, asked=7), answer()])
+
+    assert told.asked is None
+
+
+def test_a_model_that_answers_late_is_told_with_the_others():
+    late = answer(label=1, model="xgboost", at=0.4)
+
+    assert [len(told.guesses) for told in picks([drawing(picked=0.2), answer(), late])] == [1, 2]
+    assert [len(told.guesses) for told in picks([drawing(picked=0.2), answer(), late], step=None)] == [2]
+
+
+def test_once_it_has_a_label_the_example_says_that_it_was_picked_and_nothing_else_is_written():
+    history = [drawing(picked=0.2, gold=True, asked=7), correction(label=1), answer(), withdrawal()]
+
+    assert picks(history) == []
+    assert {(one.picked, one.gold) for one in examples(history)} == {(0.2, True)}

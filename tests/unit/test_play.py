@@ -11,7 +11,18 @@ import pytest
 
 from api.folds.model_state import ModelState
 from api.folds.recent_drawings import RecentDrawings
-from api.limits import FRAMES_A_DRAWING, LATE_S, MOST_STROKES, OF_A_CHANGE, OF_A_LATE, OF_LESSONS, Guest, Limits, lasting
+from api.limits import (
+    FRAMES_A_DRAWING,
+    LATE_S,
+    MOST_STROKES,
+    OF_A_CHANGE,
+    OF_A_LATE,
+    OF_A_PICK,
+    OF_LESSONS,
+    Guest,
+    Limits,
+    lasting,
+)
 from api.play import session
 from api.play.actions import Close, LogRefusal, Publish, SendToRoom, SendToSocket, SessionAction
 from api.play.frames import frame_of
@@ -104,7 +115,9 @@ def lobby() -> Lobby:
     ]
     names = map("".join, itertools.product(ROOM_LETTERS[::-1], repeat=ROOM_LENGTH))
     each_twice = itertools.chain.from_iterable(zip(*itertools.tee(names), strict=True))
-    return Lobby(RecentDrawings(frame_of), Seats("secret"), lambda: models, lambda: str(uuid4()), each_twice.__next__)
+    return Lobby(
+        RecentDrawings(frame_of), Seats("secret"), lambda: models, lambda: str(uuid4()), each_twice.__next__, lambda: 0.75, 0.0
+    )
 
 
 @pytest.fixture
@@ -945,3 +958,119 @@ def test_what_is_published_is_of_the_time_at_which_its_frame_came_however_long_i
         ("DrawingSubmitted", second),
         ("CorrectionGiven", second),
     ]
+
+
+# --- questions, and what chance picks ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Chances:
+    """Chance that a test decides: the numbers come one after the other, and then always the last."""
+
+    several: list[float]
+
+    def __call__(self) -> float:
+        return self.several.pop(0) if len(self.several) > 1 else self.several[0]
+
+
+def asked(lobby: Lobby, *chances: float, pick: float = 0.2, **fields: Any) -> Player:
+    """A player whose page shows questions."""
+    lobby.chance, lobby.pick = Chances(list(chances)), pick
+    player = Player(lobby, **fields)
+    player.say({"type": "join", "name": "Ada", "room": None, "seat": None, "questions": True})
+    return player
+
+
+def test_a_page_that_shows_questions_is_asked_for_a_digit_by_chance(lobby):
+    assert asked(lobby, 0.79).heard[-1] == {"type": "question", "digit": 7}
+    assert asked(lobby, 0.0).heard[-1] == {"type": "question", "digit": 0}
+
+
+def test_a_page_that_does_not_is_asked_for_nothing_and_none_of_its_drawings_is_picked(ada):
+    ada.session._lobby.chance, ada.session._lobby.pick = Chances([0.0]), 1.0
+
+    assert ada.draw("d1", asked=0) == []
+    assert (ada.put[-1].asked, ada.put[-1].gold, ada.put[-1].picked) == (0, False, None)
+    assert errors(ada.say({"type": "another"})) == ["no_questions"]
+
+
+def test_a_drawing_of_the_digit_that_was_asked_is_gold_and_the_next_question_follows(lobby):
+    player = asked(lobby, 0.75, 0.9, 0.35)
+
+    assert player.draw("d1", asked=7) == [{"type": "question", "digit": 3}]
+    assert (player.put[-1].gold, player.put[-1].picked) == (True, None)
+
+
+@pytest.mark.parametrize("said", [None, 3])
+def test_what_a_browser_says_was_asked_makes_no_gold_and_the_question_stands(lobby, said):
+    player = asked(lobby, 0.75)
+
+    assert player.draw("d1", asked=said) == []
+    assert not player.put[-1].gold
+    assert player.draw("d2", asked=7) != []
+    assert player.put[-1].gold
+
+
+def test_a_preview_uses_no_question_up(lobby):
+    player = asked(lobby, 0.75)
+
+    assert player.draw("d1", final=False, asked=7) == []
+    assert not player.put[-1].gold
+
+
+def test_who_adds_a_stroke_draws_the_same_digit_again(lobby):
+    player = asked(lobby, 0.75, 0.9, 0.35, 0.9)
+    player.draw("d1", asked=7)
+
+    assert player.draw("d2", asked=7) == []
+    assert player.put[-1].gold
+
+
+def test_another_question_is_asked_for_and_the_first_is_over(lobby):
+    player = asked(lobby, 0.75, 0.25)
+
+    assert player.say({"type": "another"}) == [{"type": "question", "digit": 2}]
+    player.draw("d1", asked=7)
+    assert not player.put[-1].gold
+
+
+def test_chance_picks_a_drawing_and_its_probability_is_kept_with_it(lobby):
+    player = asked(lobby, 0.75, 0.19, 0.75, 0.2)
+    for name in ("d1", "d2"):
+        player.draw(name, asked=7)
+
+    assert [put.picked for put in player.put] == [0.2, None]
+
+
+def test_the_player_is_asked_whether_the_guess_was_right_only_where_nobody_knows_the_digit(lobby):
+    player = asked(lobby, 0.75, 0.0)
+
+    assert [frame["type"] for frame in player.draw("d1", asked=7)] == ["question"]
+    assert player.draw("d2", asked=None) == [{"type": "check", "drawing_id": str(named("d2"))}]
+    assert (player.put[-1].gold, player.put[-1].picked) == (False, 0.2)
+
+
+def test_a_drawing_that_is_sent_again_is_decided_once(lobby):
+    player = asked(lobby, 0.75, 0.0)
+    player.draw("d1", asked=None)
+    player.kept(player.put[-1])
+
+    assert "check" not in [frame["type"] for frame in player.draw("d1", asked=None)]
+    assert [put.picked for put in player.put] in ([0.2], [0.2, None])
+
+
+def test_no_address_has_more_picked_than_may_be_kept_for_good_of_it(lobby):
+    limits = guests(kept_mb_per_day=24 * 10 * OF_A_PICK / 1e6)
+    player = asked(lobby, 0.75, 0.0, guest=Guest(limits, "192.0.2.1"))
+    for n in range(12):
+        player.draw(f"d{n}")
+
+    assert [put.picked for put in player.put] == [0.2] * 10 + [None] * 2
+
+
+def test_a_picked_drawing_is_charged_no_less_than_it_adds_for_good():
+    said = [guess(model=model, features=features() if model == "river" else None) for model in MODELS]
+
+    [picked] = folded(Joiner(), [drawing(picked=0.123456789, gold=True, asked=7), answers(said)])
+
+    assert len(picked.record_value()) + 100 < OF_A_PICK

@@ -12,6 +12,7 @@ import pytest
 
 from api.folds.command_status import CommandStatus
 from api.folds.endpoint_latency import EndpointLatency
+from api.folds.honest import HonestAccuracy
 from api.folds.model_board import ModelBoard
 from api.folds.recent_drawings import RecentDrawings
 from api.health import Health
@@ -445,7 +446,7 @@ def test_a_watcher_who_speaks_is_told_to_listen(bus):
 
 
 def test_every_event_of_a_topic_that_is_read_has_a_subscriber():
-    taken = (*ModelBoard.takes, *CommandStatus.takes, *RecentDrawings.takes, *Health.takes)
+    taken = (*ModelBoard.takes, *CommandStatus.takes, *RecentDrawings.takes, *Health.takes, *HonestAccuracy.takes)
     unheard = [event.__name__ for event in EVENTS if event.topic in (*LIVE, *STATE, *SCORES) and not issubclass(event, taken)]
     assert unheard == []
 

@@ -1,8 +1,21 @@
 """The scorer: examples to counts."""
 
-from contracts.events import WINDOW_S, WINDOWS, Event, ExampleProbed, ScoresCounted
+from typing import Any
+
+from contracts.events import (
+    PICK_WINDOW_S,
+    PICK_WINDOWS,
+    WINDOW_S,
+    WINDOWS,
+    CountedGuess,
+    DrawingPicked,
+    Event,
+    ExampleProbed,
+    PicksCounted,
+    ScoresCounted,
+)
 from streams.scorer import Scorer
-from tests.histories import MemoryCells, example, folded, named, shown
+from tests.histories import MemoryCells, example, folded, named, seconds, shown
 
 HOUR = WINDOW_S * WINDOWS
 
@@ -151,3 +164,78 @@ def test_a_restarted_scorer_says_its_totals_again_and_goes_on_counting():
     assert isinstance(again, ScoresCounted)
     assert again.n == 1
     assert gone_on[again.score_key].n == 2
+
+
+# --- what chance picked ---------------------------------------------------------------------------------------------------
+
+
+def picked(name: str = "d1", *, revision: int = 2, at: float = 0, label: int = 7, **fields: Any) -> DrawingPicked:
+    """A drawing that river guessed as a 7, which was asked for, and has no label."""
+    guesses = [CountedGuess(model="river", version="mnist1+0", label=label, latency_ms=8.0)]
+    given: dict[str, Any] = {"asked": 7, "picked": 0.2, "guesses": guesses}
+    return DrawingPicked(drawing_id=named(name), player_id="ada", revision=revision, drawn_at=seconds(at), **given | fields)
+
+
+def picks(history: list[Event], cells: MemoryCells | None = None) -> dict[str, PicksCounted]:
+    """What the topic holds after compaction."""
+    return {said.pick_key: said for said in folded(Scorer(), history, cells) if isinstance(said, PicksCounted)}
+
+
+def known(counted: PicksCounted) -> list[tuple[float, bool, int, dict[int, int]]]:
+    """Of each stratum: probability, whether the server asked, all, and the cells of the confusion that are not empty."""
+    return [(one.picked, one.gold, one.n, {cell: n for cell, n in enumerate(one.confusion) if n}) for one in counted.strata]
+
+
+def test_a_picked_drawing_without_a_label_is_of_the_digit_that_was_asked_and_in_no_score():
+    assert known(picks([picked()])["picks/river/0/total/mnist1"]) == [(0.2, True, 1, {77: 1})]
+    assert scores([picked()]) == {}
+
+
+def test_its_players_word_counts_more_and_a_withdrawn_one_no_more():
+    said = example(label=1, picked=0.2, gold=True, asked=7)
+    withdrawn = example(label=None, revision=4, picked=0.2, gold=True, asked=7)
+
+    assert known(picks([picked(), said])["picks/river/0/total/mnist1"]) == [(0.2, True, 1, {17: 1})]
+    assert known(picks([picked(), said, withdrawn])["picks/river/0/total/mnist1"]) == [(0.2, True, 1, {77: 1})]
+    assert total([picked(), said, withdrawn]).n == 0
+
+
+def test_of_what_was_not_asked_the_silent_are_counted_too():
+    silent, spoken = picked("d1", asked=None), example("d2", label=7, picked=0.2, asked=3)
+
+    assert known(picks([silent, spoken])["picks/river/0/total/mnist1"]) == [(0.2, False, 2, {77: 1})]
+
+
+def test_drawings_that_were_picked_with_other_probabilities_are_counted_apart():
+    counted = picks([picked("d1"), picked("d2", picked=0.5), picked("d3", asked=None)])["picks/river/0/total/mnist1"]
+
+    assert known(counted) == [(0.2, False, 1, {}), (0.2, True, 1, {77: 1}), (0.5, True, 1, {77: 1})]
+
+
+def test_a_label_of_what_was_not_picked_is_no_pick():
+    assert picks([example(gold=True, asked=7)]) == {}
+
+
+def test_chance_decides_of_a_drawing_once():
+    """A drawing that the joiner had forgotten may come again, and be decided of again."""
+    again = example(revision=5, label=7, picked=0.5)
+
+    assert known(picks([picked(), again])["picks/river/0/total/mnist1"]) == [(0.2, True, 1, {77: 1})]
+
+
+def test_a_minute_of_picks_takes_the_place_of_the_one_an_hour_before():
+    hour = PICK_WINDOW_S * PICK_WINDOWS
+    windows = [said for said in picks([picked("d1"), picked("d2", at=59), picked("d3", at=hour)]).values() if said.window]
+
+    assert [known(said) for said in windows] == [[(0.2, True, 1, {77: 1})]]
+    assert windows[0].window == seconds(hour)
+
+
+def test_picks_are_taken_up_again_where_they_were():
+    cells = MemoryCells()
+    folded(Scorer(), [picked("d1")], cells)
+
+    again = [said for said in Scorer().open(cells, 0) if isinstance(said, PicksCounted)]
+
+    assert [known(said) for said in again] == [[(0.2, True, 1, {77: 1})]]
+    assert known(picks([picked("d2")], cells)["picks/river/0/total/mnist1"]) == [(0.2, True, 2, {77: 2})]

@@ -13,6 +13,7 @@ import { confusion, digits, latency, tile, versions } from "./tables.js";
 import { Job } from "./training.js";
 
 /**
+ * @typedef {import("../lib/protocol.js").Honest} Honest
  * @typedef {import("../lib/protocol.js").Model} Model
  * @typedef {import("../lib/protocol.js").Score} Score
  * @typedef {import("../lib/protocol.js").Training} Training
@@ -40,6 +41,7 @@ const chart = new Chart(the("chart", HTMLElement));
 
 /** @type {Map<string, Model>} */ const models = new Map();
 /** @type {Map<string, Score>} */ const scores = new Map();
+/** @type {Map<string, Honest>} */ const estimates = new Map();
 /** @type {Map<string, Job>} */ const jobs = new Map();
 /** @type {string | null} */ let chosen = null;
 let frame = 0;
@@ -62,12 +64,17 @@ function receive(frame) {
       know(frame.models);
       for (const model of frame.models) models.set(model.model, model);
       for (const [model, score] of Object.entries(frame.scores)) scores.set(model, score);
+      estimates.clear();
+      for (const [model, honest] of Object.entries(frame.honest)) estimates.set(model, honest);
       for (const [model, training] of Object.entries(frame.training)) trained(model, training, []);
       counted(frame.online, frame.drawings);
       showTraining();
       break;
     case "scores":
       for (const [model, score] of Object.entries(frame.scores)) scores.set(model, score);
+      break;
+    case "honest":
+      for (const [model, honest] of Object.entries(frame.honest)) estimates.set(model, honest);
       break;
     case "model":
       changed(frame);

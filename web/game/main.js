@@ -9,7 +9,7 @@ import { uuid } from "../lib/uuid.js";
 import { canvas, digits, page } from "./elements.js";
 import { Pad } from "./pad.js";
 import { Receiver } from "./receive.js";
-import { expected, questions, round } from "./rounds.js";
+import { expected, favourite, round } from "./rounds.js";
 import { State } from "./state.js";
 import { extent, fitted, simplified } from "./strokes.js";
 import { View } from "./view.js";
@@ -27,17 +27,29 @@ const NAMELESS = "Guest";
 /** What is not answered for so long, in ms, is sent again; so it is after each reconnect. */
 const PATIENCE_MS = 6000;
 
-const nextQuestion = questions();
 let finishedAt = -Infinity;
 /** @type {number | undefined} */ let idleTimer;
 /** @type {number | undefined} */ let previewTimer;
+/** @type {number | undefined} */ let askTimer;
 let previewAt = -Infinity;
 let previewCount = 0;
 
 const state = new State();
 const pad = new Pad(canvas, { onStart: begin, onMove: previewSoon, onLift: lifted });
 const view = new View(state, pad);
-const receiver = new Receiver(state, view, pad, { joinAsGuest: () => join(NAMELESS, null, null), resend: () => resend(0) });
+const receiver = new Receiver(state, view, pad, {
+  joinAsGuest: () => join(NAMELESS, null, null),
+  resend: () => resend(0),
+  question: (digit) => {
+    state.next = digit;
+    if (state.due || (!state.current && pad.empty)) ask();
+  },
+  check: (drawing) => {
+    const one = state.rounds.find(({ id }) => id === drawing);
+    if (one) one.check = true;
+    view.showAnswers();
+  },
+});
 
 const socket = new Socket("/ws/play", {
   onOpen: () => {
@@ -55,7 +67,7 @@ const socket = new Socket("/ws/play", {
 
 /** @param {string} name @param {string | null} room @param {string | null} seat */
 function join(name, room, seat) {
-  socket.send({ type: "join", name, room, seat });
+  socket.send({ type: "join", name, room, seat, questions: true });
 }
 
 /** @param {number} patience In ms: what was sent later than that before now is given time. */
@@ -68,12 +80,14 @@ function resend(patience) {
 /** The pen touches the pad. */
 function begin() {
   clearTimeout(idleTimer);
+  clearTimeout(askTimer);
   if (!state.current) return;
   if (state.current.label === null && performance.now() - finishedAt < SECOND_THOUGHT_MS) {
     state.rounds.splice(state.rounds.indexOf(state.current), 1);
     leave();
   } else {
     wipe();
+    ask();
   }
 }
 
@@ -116,6 +130,9 @@ function finish() {
   state.current = round(id, pad.strokes, pad.side, state.asked);
   state.rounds.push(state.current);
   finishedAt = performance.now();
+  if (state.asked === state.next) state.next = null; // the server asks for another one now
+  clearTimeout(askTimer);
+  askTimer = setTimeout(ask, SECOND_THOUGHT_MS);
   state.previews.clear();
   state.answered.clear();
   view.showCards();
@@ -194,9 +211,13 @@ function confirm() {
   if (state.current.label === null && likely !== null) correct(likely);
 }
 
+/** Show what to draw next, as soon as the server has asked for it. */
 function ask() {
-  state.asked = page.free.checked ? null : nextQuestion();
+  clearTimeout(askTimer);
   page.another.hidden = page.free.checked;
+  state.due = !page.free.checked && state.next === null;
+  if (state.due) return;
+  state.asked = page.free.checked ? null : state.next;
   if (state.asked === null) page.prompt.replaceChildren("Draw any digit");
   else page.prompt.replaceChildren("Draw a ", h("b", {}, String(state.asked)));
 }
@@ -207,7 +228,17 @@ for (const [digit, { button }] of digits.entries()) button.addEventListener("cli
 page.clear.addEventListener("click", wipe);
 page.confirm.addEventListener("click", confirm);
 page.withdraw.addEventListener("click", withdraw);
-page.another.addEventListener("click", ask);
+page.another.addEventListener("click", () => {
+  state.due = socket.send({ type: "another" }) || state.due;
+});
+page.checkYes.addEventListener("click", () => {
+  const seen = state.current && favourite(state.current.guesses.values());
+  if (typeof seen === "number") correct(seen);
+});
+page.checkLater.addEventListener("click", () => {
+  if (state.current) state.current.check = false;
+  view.showAnswers();
+});
 page.free.addEventListener("change", () => {
   remember("free", page.free.checked ? "yes" : "no");
   ask();
@@ -228,6 +259,7 @@ addEventListener("keydown", (event) => {
 setInterval(() => resend(PATIENCE_MS), PATIENCE_MS / 2);
 page.name.value = remembered("name") ?? "";
 page.free.checked = remembered("free") === "yes";
+page.prompt.replaceChildren("Draw any digit");
 ask();
 view.showPaper();
 view.showAnswers();

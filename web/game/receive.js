@@ -32,7 +32,8 @@ export class Receiver {
    * @param {State} state
    * @param {View} view
    * @param {Pad} pad
-   * @param {{joinAsGuest: () => void, resend: () => void}} told `resend` is told when this player has joined.
+   * @param {{joinAsGuest: () => void, resend: () => void, question: (digit: number) => void, check: (drawing: string) => void}} told
+   *   `resend` is told when this player has joined, `question` what to draw next, `check` that chance has picked a drawing.
    */
   constructor(state, view, pad, told) {
     this.#state = state;
@@ -59,6 +60,12 @@ export class Receiver {
         return;
       case "saved":
         this.#kept(frame.drawing_id);
+        return;
+      case "question":
+        this.#told.question(frame.digit);
+        return;
+      case "check":
+        this.#told.check(frame.drawing_id);
         return;
       case "guess":
         this.#guessed(frame);

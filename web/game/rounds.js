@@ -20,13 +20,14 @@ import { kindOf } from "../lib/models.js";
  * @property {string | null} correction The id of the player's last correction of it.
  * @property {number | null} label What the player last said that it is.
  * @property {Receipt | null} receipt Of that correction.
+ * @property {boolean} check Whether chance has picked it, and its player may be asked whether the guess was right.
  *
  * @typedef {{n: number, right: number, streak: number}} Tally
  */
 
 /** @param {string} id @param {Stroke[]} strokes @param {number} side @param {number | null} asked @returns {Round} */
 export function round(id, strokes, side, asked) {
-  return { id, strokes, side, asked, saved: false, guesses: new Map(), missed: new Map(), correction: null, label: null, receipt: null };
+  return { id, strokes, side, asked, saved: false, guesses: new Map(), missed: new Map(), correction: null, label: null, receipt: null, check: false };
 }
 
 /** How a model did on the drawings that the player has labelled.
@@ -69,27 +70,6 @@ export function favourite(guesses) {
 export function reply(likely, guessed) {
   if (guessed === null) return `It is a ${likely}`;
   return `${guessed === likely ? "Yes" : "No"}, it is a ${likely}`;
-}
-
-/** Digits to ask for: each of the ten once before one comes again, and never the same twice in a row.
- * @param {() => number} chance In 0..1.
- * @returns {() => number}
- */
-export function questions(chance = Math.random) {
-  /** @type {number[]} */ let bag = [];
-  let last = -1;
-  return () => {
-    if (bag.length === 0) {
-      bag = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
-      for (let i = 9; i > 0; i -= 1) {
-        const j = Math.floor(chance() * (i + 1));
-        [bag[i], bag[j]] = [bag[j], bag[i]];
-      }
-      if (bag[9] === last) bag.reverse();
-    }
-    last = /** @type {number} */ (bag.pop());
-    return last;
-  };
 }
 
 /** What a drawing most likely is: the digit that was asked for, or what the models hold most likely. @param {Round} one */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { know } from "../lib/models.js";
-import { favourite, questions, reply, round, tally } from "./rounds.js";
+import { favourite, reply, round, tally } from "./rounds.js";
 
 /** @param {string} model @param {number} label @param {number} p */
 function guess(model, label, p = 0.9) {
@@ -35,17 +35,6 @@ test("the favourite is what the models together hold most likely", () => {
   know([{ model: "all", kind: "blend", hue: null, order: 0 }]);
   assert.equal(favourite([guess("a", 1, 0.5), guess("b", 7, 0.99), guess("all", 1, 0.5)]), 1);
   assert.equal(favourite([]), null);
-});
-
-test("every digit is asked for once before any comes again, and none twice in a row", () => {
-  const ask = questions();
-  let last = -1;
-  for (let turn = 0; turn < 20; turn += 1) {
-    const ten = Array.from({ length: 10 }, ask);
-    assert.deepEqual([...ten].sort(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    assert.notEqual(ten[0], last);
-    last = ten[9];
-  }
 });
 
 test("nobody is made to say yes to a guess that is not what they were asked for", () => {

@@ -17,8 +17,12 @@ export class State {
   rounds = [];
   /** The finished drawing that is on the pad; null: it is not finished. @type {Round | null} */
   current = null;
-  /** The digit that the player is asked to draw. @type {number | null} */
+  /** The digit that the player is asked to draw, as the page shows it; null: any. @type {number | null} */
   asked = null;
+  /** The digit that the server asks for; null: it has not said yet. @type {number | null} */
+  next = null;
+  /** Whether the server's next question is to be shown at once. */
+  due = true;
   joined = false;
   /** What the server has not answered for. */
   outbox = new Outbox();

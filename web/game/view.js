@@ -101,6 +101,12 @@ export class View {
       const voters = [...(this.#state.current?.guesses.values() ?? [])].filter((guess) => guess.label === digit && kindOf(guess.model) !== "blend");
       votes.replaceChildren(...voters.map(({ model }) => model).sort(byPlace).map((model) => h("i", { ...colour(model) })));
     }
+    const seen = this.#state.current ? favourite(this.#state.current.guesses.values()) : null;
+    page.check.hidden = !this.#state.current?.check || label !== null || seen === null;
+    if (!page.check.hidden) {
+      say(page.checkText, `Was ${seen} right? If not, press the digit that it is.`);
+      say(page.checkYes, `Yes, a ${seen}`);
+    }
     const agreed = this.#state.current ? agreement([...this.#state.current.guesses.values()]) : null;
     const picked = this.#state.models.size > 0 && [...this.#state.models.values()].every((model) => model.lead === false);
     const told = [agreed ? `${agreed.n} of ${agreed.of} see a ${agreed.digit}` : "", picked ? "shown first: the model that your answers favour" : ""];

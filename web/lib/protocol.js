@@ -22,6 +22,8 @@
  *
  * @typedef {{type: "joined", player_id: string, seat: string, room: string | null, models: Model[]}} Joined
  * @typedef {{type: "saved", drawing_id: string}} Saved
+ * @typedef {{type: "question", digit: number}} Question The digit to draw next.
+ * @typedef {{type: "check", drawing_id: string}} Check Chance has picked this drawing: was the guess right?
  *
  * @typedef {object} Guess
  * @property {"guess"} type
@@ -47,7 +49,7 @@
  * @typedef {{type: "model", event: ModelNews, note: string} & Model} ModelChanged The whole model after the change.
  * @typedef {{type: "room", room: string, players: string[]}} Room
  * @typedef {{type: "error", code: string, message: string, drawing_id?: string | null}} Failure
- * @typedef {Joined | Saved | Guess | Missed | Receipt | ModelChanged | Room | Failure} PlayFrame
+ * @typedef {Joined | Saved | Question | Check | Guess | Missed | Receipt | ModelChanged | Room | Failure} PlayFrame
  *
  * @typedef {object} Score Counts since the start, absolute.
  * @property {number} n
@@ -57,13 +59,32 @@
  * @property {Record<string, {n: number, correct: number}>} versions A shadow's count stands under `<version>/shadow`.
  * @property {[number, number, number][]} recent Windows of ten seconds: start (Unix seconds), n, correct.
  *
+ * @typedef {object} Estimate By drawings that chance picked.
+ * @property {number} picked
+ * @property {number} known Those of which the digit is known.
+ * @property {number | null} share Null: nothing is known; so of the others.
+ * @property {number | null} low The interval holds however often one looks.
+ * @property {number | null} high
+ * @property {number | null} least The share if all that are not known were wrong.
+ * @property {number | null} most
+ *
+ * @typedef {object} Honest How often a model is right, as it is.
+ * @property {Estimate} whole
+ * @property {number} silent Of `unasked`, those whose players did not say what they were.
+ * @property {number} unasked Picked drawings that the server had not asked for.
+ * @property {Record<string, Estimate>} versions
+ * @property {Estimate[]} digits Ten.
+ * @property {number[]} confusion
+ * @property {{at: number, estimate: Estimate}[]} recent Each of the quarter of an hour up to a time, in Unix seconds.
+ *
  * @typedef {{version: string, step: string, fraction: number, message: string}} Training
  * @typedef {{type: "snapshot", models: Model[], scores: Record<string, Score>, online: number, drawings: number,
- *   training: Record<string, Training>}} Snapshot
+ *   training: Record<string, Training>, honest: Record<string, Honest>}} Snapshot
+ * @typedef {{type: "honest", honest: Record<string, Honest>}} HonestChanged
  * @typedef {{type: "scores", scores: Record<string, Score>}} Scores
  * @typedef {{type: "training", model: string, log?: string[]} & Training} TrainingAdvanced
  * @typedef {{type: "online", online: number, drawings: number}} Online
- * @typedef {Snapshot | Scores | ModelChanged | TrainingAdvanced | Online} WatchFrame
+ * @typedef {Snapshot | Scores | HonestChanged | ModelChanged | TrainingAdvanced | Online} WatchFrame
  */
 
 export {};

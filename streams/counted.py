@@ -1,0 +1,74 @@
+"""Marks a drawing's guesses for the counts, and keeps what the drawing has added to them (way 2, LEARN). Pure."""
+
+from bisect import bisect_left
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from contracts.events import (
+    LATENCY_BUCKETS_MS,
+    SHADOW,
+    WINDOW_S,
+    CountedGuess,
+    DrawingPicked,
+    ExampleLabelled,
+    ShownGuess,
+    generation,
+)
+
+
+class Marked(NamedTuple):
+    """A shown guess, ready to be counted."""
+
+    model: str
+    version: str
+    """Its `generation`; with `SHADOW`, if nobody was shown it."""
+    label: int
+    bucket: int
+    """The bucket of the latency."""
+
+    @property
+    def hidden(self) -> bool:
+        """Whether nobody was shown the guess: it counts for its version, but not in the windows of the last hour."""
+        return self.version.endswith(SHADOW)
+
+
+class Counted(BaseModel):
+    """What a drawing has added to the counts."""
+
+    revision: int = 0
+    labelled: bool = False
+    """Whether its player has given it a label, in force or withdrawn: only then it is in the scores."""
+    label: int | None = None
+    window: int = 0
+    """Number of the `WINDOW_S` seconds in which it was drawn, since the epoch."""
+    guesses: list[Marked] = []
+    picked: float | None = None
+    """The probability with which it was picked; None: it was not, and is not in the counts of those that were."""
+    asked: int | None = None
+    """The digit that the server had asked for, if it had."""
+
+    @property
+    def digit(self) -> int | None:
+        """The digit of a picked drawing: what its player says, or else what the server asked for; None: nobody knows."""
+        return self.asked if self.label is None else self.label
+
+
+def counted(event: ExampleLabelled | DrawingPicked) -> Counted:
+    """Return what a revision of a drawing adds to the counts."""
+    labelled = event if isinstance(event, ExampleLabelled) else None
+    gold = event.gold if isinstance(event, ExampleLabelled) else True
+    return Counted(
+        revision=event.revision,
+        labelled=labelled is not None,
+        label=None if labelled is None else labelled.label,
+        window=int(event.drawn_at.timestamp()) // WINDOW_S,
+        guesses=[_marked(guess) for guess in event.guesses],
+        picked=event.picked,
+        asked=event.asked if gold else None,
+    )
+
+
+def _marked(guess: ShownGuess | CountedGuess) -> Marked:
+    bucket = bisect_left(LATENCY_BUCKETS_MS, guess.latency_ms)
+    return Marked(guess.model, generation(guess.version) + SHADOW * guess.shadow, guess.label, bucket)

@@ -1,0 +1,141 @@
+"""Counts how often each model was right on the drawings that chance picked (way 2, LEARN). Pure.
+
+Players correct mostly what is wrong, so the scores of what they label are not the truth. Of picked drawings none is left out:
+the digit is known if the server had asked for it, or if its player says it, and otherwise the drawing counts as one of which
+nobody knows. Counts are kept by the probability of the pick, since each drawing stands for one over it. They are a function of
+the set of the newest revisions, whatever order these came in.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from contracts.events import DIGITS, PICK_WINDOW_S, PICK_WINDOWS, WINDOW_S, PicksCounted, PickStratum
+from contracts.ports import Cells
+from streams.counted import Counted, Marked
+
+_INDEX: Final = "picks"
+_WINDOWS: Final = PICK_WINDOW_S // WINDOW_S
+"""How many windows of the scores make one of the picks."""
+
+
+class PickTotal(NamedTuple):
+    """A version's picks over all time."""
+
+    model: str
+    version: str
+
+    @property
+    def cell(self) -> str:
+        """The key of the counts' cell."""
+        return f"picks/total/{self.model}/{self.version}"
+
+
+class PickSlot(NamedTuple):
+    """A model's picks over a minute of the last hour."""
+
+    model: str
+    number: int
+    """The number of the window, modulo `PICK_WINDOWS`."""
+
+    @property
+    def cell(self) -> str:
+        """The key of the counts' cell."""
+        return f"picks/window/{self.model}/{self.number}"
+
+
+class PickCounts:
+    """The counts of one total or one window: by stratum, all drawings, and the confusion matrix of those that are known."""
+
+    def __init__(self, kept: bytes | None) -> None:
+        """Read the counts from a cell; nothing is counted where it is empty."""
+        read: dict[str, Any] = {"window": 0, "strata": []} if kept is None else json.loads(kept)
+        self.window: int = read["window"]
+        self._strata: dict[tuple[float, bool], list[int]] = {(picked, gold): counts for picked, gold, counts in read["strata"]}
+
+    def restart(self, window: int) -> None:
+        """Count a newer window from nothing."""
+        self.window, self._strata = window, {}
+
+    def move(self, guess: Marked, before: Counted | None, after: Counted) -> None:
+        """Count a guess as ``after`` says and no longer as ``before`` says; None: it was not counted.
+
+        What chance and the server decided of a drawing never changes, so it stays in its stratum.
+        """
+        if after.picked is None:
+            raise AssertionError("only what was picked is counted")
+        counts = self._strata.setdefault((after.picked, after.asked is not None), [0] * (1 + DIGITS * DIGITS))
+        for one, times in ((before, -1), (after, 1)):
+            if one is not None:
+                counts[0] += times
+                if one.digit is not None:
+                    counts[1 + one.digit * DIGITS + guess.label] += times
+
+    def cell(self) -> bytes:
+        """Write the counts as their cell."""
+        strata = [[picked, gold, counts] for (picked, gold), counts in sorted(self._strata.items())]
+        return json.dumps({"window": self.window, "strata": strata}).encode()
+
+    def event(self, of: PickTotal | PickSlot, source: int, at: datetime) -> PicksCounted:
+        """Return the counts as an event of the time ``at``."""
+        return PicksCounted(
+            at=at,
+            model=of.model,
+            version=of.version if isinstance(of, PickTotal) else None,
+            window=None if isinstance(of, PickTotal) else datetime.fromtimestamp(self.window * PICK_WINDOW_S, UTC),
+            source=source,
+            strata=[
+                PickStratum(picked=picked, gold=gold, n=counts[0], confusion=counts[1:])
+                for (picked, gold), counts in sorted(self._strata.items())
+            ],
+        )
+
+
+Changed = dict[PickTotal | PickSlot, PickCounts]
+"""The counts that a step has changed, in the order of change."""
+
+
+def count_pick(cells: Cells, step: Changed, before: Counted, after: Counted) -> None:
+    """Count a revision of a picked drawing in place of the one before."""
+    window = after.window // _WINDOWS
+    for guess in after.guesses:
+        was = before if guess in before.guesses else None
+        if was is not None and was.digit == after.digit:
+            continue
+        total = PickTotal(guess.model, guess.version)
+        if total not in step:
+            step[total] = PickCounts(cells.get(total.cell))
+        step[total].move(guess, was, after)
+        if guess.hidden:
+            continue
+        slot = PickSlot(guess.model, window % PICK_WINDOWS)
+        counts = step[slot] if slot in step else PickCounts(cells.get(slot.cell))
+        if window < counts.window:
+            continue  # an hour has passed over it
+        step[slot] = counts
+        if window > counts.window:
+            counts.restart(window)
+            was = None
+        counts.move(guess, was, after)
+
+
+def picks_again(cells: Cells, partition: int) -> list[PicksCounted]:
+    """Return the totals of a partition that is taken up."""
+    return [PickCounts(cells.get(total.cell)).event(total, partition, cells.at) for total in _totals(cells)]
+
+
+def settled(cells: Cells, step: Changed, partition: int) -> Iterable[PicksCounted]:
+    """Write the counts that a step has changed; return them, each once."""
+    known = _totals(cells)
+    new = [counts for counts in step if isinstance(counts, PickTotal) and counts not in known]
+    if new:
+        cells.put(_INDEX, json.dumps([*known, *new]).encode())
+    for of, counts in step.items():
+        cells.put(of.cell, counts.cell())
+    return [counts.event(of, partition, cells.at) for of, counts in step.items()]
+
+
+def _totals(cells: Cells) -> list[PickTotal]:
+    kept = cells.get(_INDEX)
+    return [] if kept is None else [PickTotal(*pair) for pair in json.loads(kept)]
