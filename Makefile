@@ -62,6 +62,7 @@ bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.peers
 	$(BIN)/python -m tests.bench.learning
 	$(BIN)/python -m tests.bench.trust
+	$(BIN)/python -m tests.bench.replay
 
 setup-dev: .venv/dev.stamp $(TOOLS)/awscli.stamp $(TOOLS)/web.stamp
 

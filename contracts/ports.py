@@ -47,8 +47,8 @@ class Bus(Protocol):
         """Wait until everything that was published is acknowledged."""
         ...
 
-    def follow(self, topics: Sequence[str], since: "Since") -> "Tail":
-        """Read topics as a bystander: every partition, no group, nothing committed."""
+    def follow(self, topics: Sequence[str], since: "Since", only: int | None = None) -> "Tail":
+        """Read topics as a bystander: no group, nothing committed; every partition, or the one that ``only`` names."""
         ...
 
     def close(self) -> None:
@@ -69,6 +69,10 @@ class Tail(Protocol):
 
     def positions(self) -> dict[Partition, int]:
         """Return the first offset of each partition that was not polled, from where another tail can go on."""
+        ...
+
+    def ends(self) -> dict[Partition, int]:
+        """Return the offset behind the last record that each partition had when the tail was opened."""
         ...
 
     def close(self) -> None:

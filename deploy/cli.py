@@ -69,11 +69,12 @@ def _told() -> tuple[type[Exception], ...]:
     from deploy.local.java import NotInstalled
     from deploy.local.run_state import AlreadyRunning
     from deploy.local.up import PortsTaken
+    from deploy.replay import ReplayRefused
     from producers.acls import AclsRefused
     from producers.connection import BusError
     from producers.topics import TopicsDiffer
 
-    ours = CommandFailed, NoModel
+    ours = CommandFailed, NoModel, ReplayRefused
     return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, RosterError, *ours
 
 
@@ -138,6 +139,51 @@ def acls(
     console.print(
         f"Kafka at {settings.bootstrap_servers} allows {', '.join(users)} to write their own topics only", soft_wrap=True
     )
+
+
+@app.command()
+def replay(
+    from_snapshot: Annotated[
+        bool, typer.Option("--from-snapshot", help="Go on from the states that an earlier replay has left.")
+    ] = False,
+    fold: Annotated[
+        str | None, typer.Option(help="Only this fold: joiner, learner, personal, scorer or online.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fold the log anew and compare with the states at work; exit status 1 if one differs, 2 if one cannot be compared.
+
+    It changes nothing of the game, which may run meanwhile. A replay that is interrupted goes on where it was.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    from deploy.replay import FOLDS
+    from deploy.replay import replay as replayed
+
+    if fold is not None and fold not in FOLDS:
+        raise CommandFailed(f"there is no fold {fold!r}: say one of {', '.join(FOLDS)}")
+    rate = TextColumn("{task.fields[rate]}", style="dim")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True) as progress:
+        shown: dict[str, TaskID] = {}
+
+        def tell(name: str, done: int, whole: int) -> None:
+            if name not in shown:
+                shown[name] = progress.add_task(name, total=whole, rate="")
+            task = progress.tasks[progress.task_ids.index(shown[name])]
+            speed = f"{task.speed:,.0f} a second" if task.speed else ""
+            progress.update(shown[name], completed=done, total=whole, rate=speed)
+
+        report = replayed(Settings.load(), [fold] if fold else FOLDS, from_snapshot, tell)
+    if as_json:
+        print(report.model_dump_json(indent=2))
+    else:
+        console.print(report.to_table())
+        if report.resumed:
+            console.print(f"went on from the states that were kept: {', '.join(report.resumed)}", style="dim", soft_wrap=True)
+        for fault in report.faults():
+            console.print(fault, style="red" if report.status == 1 else "yellow", markup=False, soft_wrap=True)
+    raise typer.Exit(report.status)
 
 
 @app.command()

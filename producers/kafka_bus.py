@@ -22,8 +22,8 @@ from producers.placement import (
     Undelivered,
     failed,
     first_offset,
-    known_partitions,
     place_of,
+    places_of,
 )
 
 MAX_UNACKNOWLEDGED: Final = 64 * 1024 * 1024
@@ -152,15 +152,15 @@ class KafkaBus:
         except KafkaError as error:
             raise Undelivered(f"{self._unacknowledged} bytes not acknowledged after {timeout_s} s") from error
 
-    def follow(self, topics: Sequence[str], since: Since) -> Tail:
-        """Read topics as a bystander: every partition, no group, nothing committed.
+    def follow(self, topics: Sequence[str], since: Since, only: int | None = None) -> Tail:
+        """Read topics as a bystander: no group, nothing committed; every partition, or the one that ``only`` names.
 
         Raises:
             BusError: If there is no such topic, or no broker answers.
         """
-        partitions = known_partitions(topics, self._partitions)
+        places = places_of(topics, self._partitions, only)
         try:
-            return _KafkaTail(self._client, partitions, since)
+            return _KafkaTail(self._client, places, since)
         except KafkaError as error:
             raise BusError(f"{', '.join(topics)} cannot be read: {error}") from error
 
@@ -181,7 +181,7 @@ class KafkaBus:
 class _KafkaTail:
     """A tail with a consumer of its own, whose offsets are kept nowhere else."""
 
-    def __init__(self, client: Mapping[str, Any], partitions: dict[str, int], since: Since) -> None:
+    def __init__(self, client: Mapping[str, Any], places: Sequence[Partition], since: Since) -> None:
         self._lock = threading.Lock()
         self._closing = False
         self._consumer = KafkaConsumer(
@@ -195,13 +195,14 @@ class _KafkaTail:
             **client,
         )
         try:
-            assigned = [TopicPartition(topic, part) for topic, count in partitions.items() for part in range(count)]
+            assigned = [TopicPartition(topic, number) for topic, number in places]
             self._consumer.assign(assigned)
             ends = self._consumer.end_offsets(assigned)
             starts = self._starts(assigned, ends, since)
             for place, offset in starts.items():
                 self._consumer.seek(place, offset)
             self._next: dict[Partition, int] = {(place.topic, place.partition): offset for place, offset in starts.items()}
+            self._ends: dict[Partition, int] = {(place.topic, place.partition): end for place, end in ends.items()}
             self._behind = {place: ends[place] for place in assigned if starts[place] < ends[place]}
         except BaseException:
             self._consumer.close(autocommit=False, timeout_ms=0)
@@ -254,6 +255,10 @@ class _KafkaTail:
     def positions(self) -> dict[Partition, int]:
         """Return the first offset of each partition that was not polled."""
         return dict(self._next)
+
+    def ends(self) -> dict[Partition, int]:
+        """Return the offset behind the last record that each partition had when the tail was opened."""
+        return dict(self._ends)
 
     def close(self) -> None:
         """Stop reading; a poll in another thread returns."""

@@ -14,8 +14,8 @@ from producers.placement import (
     Undelivered,
     failed,
     first_offset,
-    known_partitions,
     place_of,
+    places_of,
 )
 
 
@@ -66,9 +66,9 @@ class MemoryBus:
     def flush(self, timeout_s: float) -> None:
         """Return at once: an event is kept as soon as it is published."""
 
-    def follow(self, topics: Sequence[str], since: Since) -> Tail:
+    def follow(self, topics: Sequence[str], since: Since, only: int | None = None) -> Tail:
         """Read topics as a bystander."""
-        return _MemoryTail(self._memory, known_partitions(topics, self._partitions), since)
+        return _MemoryTail(self._memory, places_of(topics, self._partitions, only), since)
 
     def close(self) -> None:
         """Take no more events; the log stays, as a broker's does."""
@@ -78,10 +78,9 @@ class MemoryBus:
 class _MemoryTail:
     """A tail that keeps a position in each list."""
 
-    def __init__(self, memory: MemoryLog, partitions: dict[str, int], since: Since) -> None:
+    def __init__(self, memory: MemoryLog, places: Sequence[Partition], since: Since) -> None:
         self._memory = memory
         self._closing = False
-        places = [(topic, part) for topic, count in partitions.items() for part in range(count)]
         with memory.changed:
             self._ends = {place: len(memory.logs.get(place, ())) for place in places}
             self._next = {place: self._start(place, since) for place in places}
@@ -119,6 +118,10 @@ class _MemoryTail:
     def positions(self) -> dict[Partition, int]:
         """Return the first offset of each partition that was not polled."""
         return dict(self._next)
+
+    def ends(self) -> dict[Partition, int]:
+        """Return the offset behind the last record that each partition had when the tail was opened."""
+        return dict(self._ends)
 
     def close(self) -> None:
         """Stop reading; a poll in another thread returns."""

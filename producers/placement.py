@@ -8,7 +8,7 @@ from typing import Final
 from kafka.partitioner.default import murmur2
 
 from contracts.events import MAX_EVENT, Event
-from contracts.ports import Record
+from contracts.ports import Partition, Record
 from producers.connection import BrokerAbsent as BrokerAbsent
 from producers.connection import BusError as BusError
 
@@ -69,8 +69,13 @@ def first_offset(wanted: int, begin: int, end: int) -> int:
     return begin if wanted > end else max(begin, wanted)
 
 
-def known_partitions(topics: Iterable[str], partitions: dict[str, int]) -> dict[str, int]:
+def places_of(topics: Iterable[str], partitions: dict[str, int], only: int | None) -> list[Partition]:
+    """Return all partitions of some topics, or the one of each that ``only`` names.
+
+    Raises:
+        UnknownTopic: If there is no such topic here.
+    """
     unknown = [topic for topic in topics if topic not in partitions]
     if unknown:
         raise UnknownTopic(f"no topic {unknown[0]!r} on this bus: it has {', '.join(sorted(partitions))}")
-    return {topic: partitions[topic] for topic in topics}
+    return [(topic, number) for topic in topics for number in range(partitions[topic]) if only in (None, number)]

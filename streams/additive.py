@@ -37,6 +37,8 @@ _PROJECTED_PER_UNIT: Final = 64
 _FLAT: Final = 2.0**-11
 """The scale of the projections: a power of two, so that the product stays exact."""
 _ONE: Final = 64.0
+_MANY: Final = 256
+"""From so many lessons on, those of one weight are added up together."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +109,17 @@ class Sums:
             labels: The digit of each.
             eighths: The weight of each in eighths; a negative one takes a lesson out.
         """
-        weighed = rows * np.asarray(eighths, np.float64)[:, None]
+        weights = np.asarray(eighths, np.float64)
+        weighed = rows * weights[:, None]
         labelled = np.zeros((len(rows), DIGITS))
         labelled[np.arange(len(rows)), labels] = 1.0
-        return Sums(self.products + rows.T @ weighed, self.labelled + weighed.T @ labelled)
+        if len(rows) < _MANY:
+            return Sums(self.products + rows.T @ weighed, self.labelled + weighed.T @ labelled)
+        products = self.products.copy()
+        for weight in np.unique(weights):  # a product with itself is half the work, and all sums are exact
+            alike = rows[weights == weight]
+            products += weight * (alike.T @ alike)
+        return Sums(products, self.labelled + weighed.T @ labelled)
 
     def merged(self, other: "Sums") -> "Sums":
         """Return the sums of both sets of lessons."""

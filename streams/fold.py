@@ -93,7 +93,7 @@ def take_up(path: Path, fold: Fold, partition: int, log: LogBounds) -> Ledger:
     ledger: Ledger | None = None
     try:
         ledger = Ledger(path)
-        why = _unfit(ledger, identity, log)
+        why = unfit(ledger, identity, log)
         if why is None:
             if ledger.untouched:
                 ledger.name(identity, _goal(fold, log))
@@ -123,7 +123,7 @@ def take_up(path: Path, fold: Fold, partition: int, log: LogBounds) -> Ledger:
     return ledger
 
 
-def _unfit(ledger: Ledger, identity: Identity, log: LogBounds) -> str | None:
+def unfit(ledger: Ledger, identity: Identity, log: LogBounds) -> str | None:
     """Return why the fold cannot continue from a ledger; None: it can."""
     kept = ledger.identity
     if ledger.untouched:

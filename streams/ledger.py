@@ -70,19 +70,49 @@ class Kept:
     """The ids of events that are not known to be published."""
 
 
-def look(path: Path) -> Kept:
-    """Read the content of a ledger, without disturbing the process that has it open."""
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
-    try:
+class View:
+    """The content of a ledger at one moment, which is read bit by bit."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Fix the moment: later changes of the ledger are not seen."""
         db.execute("BEGIN")
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if not {"cells", "offsets", "outbox"} <= tables:
-            return Kept({}, {}, frozenset())  # it is being made
-        cells = {key: bytes(value) for key, value in db.execute("SELECT key, value FROM cells")}
-        offsets = dict(db.execute("SELECT topic, last FROM offsets"))
-        return Kept(cells, offsets, frozenset(number for (number,) in db.execute("SELECT id FROM outbox")))
+        self._db = db if {"cells", "offsets", "outbox", "identity"} <= tables else None  # None: it is being made
+
+    def cells(self) -> Iterator[tuple[str, bytes]]:
+        """Read all cells, in the order of their keys."""
+        if self._db is not None:
+            for key, value in self._db.execute("SELECT key, value FROM cells ORDER BY key"):
+                yield key, bytes(value)
+
+    def offsets(self) -> dict[str, int]:
+        """Return the last folded offset of each topic."""
+        return {} if self._db is None else dict(self._db.execute("SELECT topic, last FROM offsets"))
+
+    def outbox(self) -> frozenset[int]:
+        """Return the ids of events that are not known to be published."""
+        return frozenset() if self._db is None else frozenset(n for (n,) in self._db.execute("SELECT id FROM outbox"))
+
+    def identity(self) -> Identity | None:
+        """Return the fold and the log that it belongs to; None: it does not say."""
+        found = None if self._db is None else self._db.execute("SELECT schema, cluster FROM identity").fetchone()
+        return None if found is None else Identity(*found)
+
+
+@contextmanager
+def viewing(path: Path) -> Iterator[View]:
+    """Open a ledger to read it as it is now, without disturbing the process that has it open."""
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=5.0)
+    try:
+        yield View(db)
     finally:
         db.close()
+
+
+def look(path: Path) -> Kept:
+    """Read the whole content of a ledger as it is now."""
+    with viewing(path) as ledger:
+        return Kept(dict(ledger.cells()), ledger.offsets(), ledger.outbox())
 
 
 class Ledger:
@@ -276,10 +306,15 @@ class Ledger:
 
     # --- the whole
 
+    def cells(self) -> Iterator[tuple[str, bytes]]:
+        """Read all cells that are written, in the order of their keys."""
+        for key, value in self._db.execute("SELECT key, value FROM cells ORDER BY key"):
+            yield key, bytes(value)
+
     def digest(self) -> str:
         """Compute the sha256 of all cells, which a rebuilt state must equal."""
         digest = hashlib.sha256()
-        for key, value in self._db.execute("SELECT key, value FROM cells ORDER BY key"):
+        for key, value in self.cells():
             digest.update(f"{len(key)} {len(value)} {key} ".encode())
             digest.update(value)
         return digest.hexdigest()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from contracts.events import DIGITS, ONLINE_MODELS, PLAYER_PARTITIONS, LessonTau
 from contracts.roster import BUILT_IN
 from streams.additive import EIGHTHS, Fixed, Floats, NotASum, Solved, Sums
 from streams.embedding import LENGTH
+from streams.lesson_lines import LessonLine
 from streams.online_base import Base
 
 SHARED: Final = ONLINE_MODELS[0]
@@ -96,14 +97,13 @@ def newcomers_share(lessons: int) -> float:
     return min(1 / EIGHTHS, 1 / max(lessons, 1))
 
 
-def mark(lesson: LessonTaught) -> int:
+def mark(lesson: LessonTaught | LessonLine) -> int:
     """Return the number that a lesson adds to the digest of the set of lessons, modulo 2^256; taken back, it subtracts it."""
     told = f"{lesson.model}|{lesson.drawing_id}|{lesson.label}|{lesson.reader}|{lesson.newcomer}|".encode() + lesson.embedding
     return lesson.sign * round(lesson.weight * EIGHTHS) * int.from_bytes(sha256(told).digest(), "big")
 
 
-@dataclass(frozen=True, slots=True)
-class LessonSet:
+class LessonSet(NamedTuple):
     """What identifies the set of lessons in force; sets are merged by addition."""
 
     lessons: int = 0
@@ -115,9 +115,10 @@ class LessonSet:
     marked: int = 0
     """The sum of the marks of all lessons in force."""
 
-    def apply(self, lesson: LessonTaught) -> "LessonSet":
+    def apply(self, lesson: LessonTaught | LessonLine) -> "LessonSet":
         """Return the set after a lesson."""
-        return self.merged(LessonSet(lesson.sign, lesson.sign * lesson.newcomer, 1, mark(lesson)))
+        newcomers, marked = self.newcomers + lesson.sign * lesson.newcomer, (self.marked + mark(lesson)) % _MODULUS
+        return LessonSet(self.lessons + lesson.sign, newcomers, self.changes + 1, marked)
 
     def merged(self, other: "LessonSet") -> "LessonSet":
         """Return the set of the lessons of both."""
@@ -137,6 +138,20 @@ class LessonSet:
         return f"{base.generation}+{self.changes}"
 
 
+@dataclass(frozen=True, slots=True)
+class PartSums:
+    """The lessons of some partitions, added up without the base."""
+
+    sums: Sums
+    """Of those that count by themselves."""
+    newcomers: Sums
+    known: LessonSet
+    numbers: Mapping[int, int]
+    """By partition, the number of the last lesson."""
+    offsets: Mapping[int, int]
+    """By partition, the offset of the last record."""
+
+
 class OnlineModel:
     """The sums of the base and of the lessons of all partitions, up to some offset of each."""
 
@@ -154,7 +169,7 @@ class OnlineModel:
         self.offsets: dict[int, int] = {}
         """By partition, the offset of the last record."""
 
-    def apply(self, lesson: LessonTaught, partition: int, offset: int) -> None:
+    def apply(self, lesson: LessonTaught | LessonLine, partition: int, offset: int) -> None:
         """Add a lesson, or take it out.
 
         Raises:
@@ -182,6 +197,19 @@ class OnlineModel:
             self._sums[newcomers] = self._sums[newcomers].plus(rows, np.array(labels), np.array(eighths))
             waiting.clear()
         return self._sums[newcomers]
+
+    def add(self, several: PartSums) -> None:
+        """Add the lessons of other partitions, or of this one up to an offset, which were added up elsewhere."""
+        for newcomers, sums in ((False, several.sums), (True, several.newcomers)):
+            self._sums[newcomers] = self._sums[newcomers].merged(sums)
+        self.known = self.known.merged(several.known)
+        self.numbers |= several.numbers
+        self.offsets |= several.offsets
+
+    def part(self) -> PartSums:
+        """Return what `add` takes: what was added since the beginning."""
+        sums = self.sums().merged(self._base.sums.share(-1))
+        return PartSums(sums, self.sums(newcomers=True), self.known, dict(self.numbers), dict(self.offsets))
 
     def in_force(self) -> InForce:
         """Return the model after all lessons so far; about a millisecond.

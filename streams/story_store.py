@@ -25,7 +25,10 @@ STORIES_IN_MEMORY: Final = 256
 """How many stories of a partition are in memory, 30 KB each: as many drawings as come in some seconds."""
 _LOOKED_AT: Final = 2
 """How many stories an event checks for their age: twice as many as it can add, so that their number stays bounded."""
-_QUEUE: Final = "queue"
+QUEUE: Final = "queue"
+"""The key of the queue's cell."""
+STORY: Final = "story/"
+"""What the keys of the stories' cells begin with."""
 
 
 class _Queue(BaseModel):
@@ -51,7 +54,7 @@ class StoryStore:
 
     def __init__(self, cells: Cells) -> None:
         """Take up the partition of these cells; stories are read when they are asked for."""
-        kept = cells.get(_QUEUE)
+        kept = cells.get(QUEUE)
         self._queue = _Queue() if kept is None else _Queue.model_validate_json(kept)
         self._kept_queue = self._queue.model_dump_json().encode()
         self._recent: LRUCache[UUID, Story] = LRUCache(STORIES_IN_MEMORY)
@@ -100,7 +103,7 @@ class StoryStore:
             cells.put(_story_key(drawing_id), story.cell())
         queue = self._queue.model_dump_json().encode()
         if queue != self._kept_queue:
-            cells.put(_QUEUE, queue)
+            cells.put(QUEUE, queue)
             self._kept_queue = queue
         self._changed = {}
         owed, self._owed = self._owed, {}
@@ -142,38 +145,31 @@ class StoryStore:
                 yield told
 
     def _push(self, cells: Cells, entry: _Entry) -> None:
-        cells.put(f"{_QUEUE}/{self._queue.end}", entry.model_dump_json().encode())
+        cells.put(f"{QUEUE}/{self._queue.end}", entry.model_dump_json().encode())
         self._queue.end += 1
         self._queue.due = self._queue.due or entry.due
 
     def _pop(self, cells: Cells) -> _Entry:
         queue = self._queue
         entry = _entry(cells, queue.first)
-        cells.drop(f"{_QUEUE}/{queue.first}")
+        cells.drop(f"{QUEUE}/{queue.first}")
         queue.first += 1
         queue.due = _entry(cells, queue.first).due if queue.first < queue.end else None
         return entry
 
 
-def stories_of(cells: Mapping[str, bytes]) -> dict[str, Story]:
-    """Return the stories in a partition's cells that are not too old, each by its cell's key."""
-    stories = {key: Story.of(cell) for key, cell in cells.items() if key.startswith("story/")}
-    newest = max((story.news for story in stories.values()), default=None)
-    return {key: story for key, story in stories.items() if newest and story.news + FORGET_AFTER > newest}
-
-
 def cut_of(cells: Mapping[str, bytes]) -> datetime | None:
     """Return up to when stories were forgotten early, by a partition's cells; None: none were."""
-    kept = cells.get(_QUEUE)
+    kept = cells.get(QUEUE)
     return None if kept is None else _Queue.model_validate_json(kept).cut
 
 
 def _story_key(drawing_id: UUID) -> str:
-    return f"story/{drawing_id}"
+    return f"{STORY}{drawing_id}"
 
 
 def _entry(cells: Cells, place: int) -> _Entry:
-    kept = cells.get(f"{_QUEUE}/{place}")
+    kept = cells.get(f"{QUEUE}/{place}")
     if kept is None:
         raise LookupError(f"the joiner's queue has no entry {place}: its cells are damaged")
     return _Entry.model_validate_json(kept)

@@ -1,4 +1,4 @@
-"""Finds what differs between the log and a fresh fold of it, or between a ledger and a fresh one, in words. Pure."""
+"""Finds what differs between the log and a fresh fold of it, in words. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from hashlib import sha256
@@ -18,7 +18,6 @@ from contracts.events import (
 from streams.online_base import Base
 from streams.online_model import LessonSet
 from streams.refold.published import Published, content
-from streams.story_store import cut_of, stories_of
 
 Differences = Iterator[tuple[str, str]]
 """The subject of each difference, and the fault in words."""
@@ -87,18 +86,6 @@ def summed(snapshot: SnapshotTaken, base: Base, sets: Mapping[int, LessonSet]) -
 def remembered(real: Published, fresh: Published) -> Differences:
     """Compare the events of the players' own models."""
     yield from _receipts("personal", real, fresh, None)
-
-
-def states(stage: str, one: Mapping[str, bytes], other: Mapping[str, bytes]) -> tuple[dict[str, object], dict[str, object]]:
-    """Take of two ledgers' cells what the set of their messages decides, whatever the order in which they came."""
-    if stage != "joiner":
-        return dict(one), dict(other)
-    # In which order drawings came among the topics decides the joiner's queue, and what it has forgotten.
-    stories, others = stories_of(one), stories_of(other)
-    cuts = [cut for cells in (one, other) if (cut := cut_of(cells)) is not None]
-    gone = {key for key, story in (*stories.items(), *others.items()) if cuts and story.began <= max(cuts)}
-    mine, theirs = ({key: story for key, story in known.items() if key not in gone} for known in (stories, others))
-    return dict(mine), dict(theirs)
 
 
 def _taught(lesson: LessonTaught) -> str:

@@ -3,10 +3,9 @@
 Repeated messages are left out here, before they are folded: see `streams.refold.fresh_fold`.
 """
 
-import operator
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -40,11 +39,12 @@ from streams.ledger import Kept
 from streams.online_base import Base
 from streams.online_model import SHARED, LessonError, LessonSet, OnlineModel
 from streams.personal_model import PersonalModels
-from streams.refold.differences import Compare, joined, learned, remembered, scored, states, summed
+from streams.refold.comparison import compared, in_order
+from streams.refold.differences import Compare, joined, learned, remembered, scored, summed
+from streams.refold.folds import fold_makers
 from streams.refold.fresh_fold import FreshFold, MemoryCells, Waiting
 from streams.refold.own_answers import OwnAnswers
 from streams.refold.published import Published
-from streams.scorer import Scorer
 from streams.story_store import cut_of
 
 _UNKEPT: Final = "holds more than its offsets say: the offset is not kept in the transaction"
@@ -65,12 +65,7 @@ class Refolding:
             log_bytes: How much the log may take, which bounds the joiner's stories; None: there is no bound.
         """
         self._log = Published()
-        self._makers: dict[str, Callable[[], Fold]] = {
-            "joiner": lambda: Joiner(log_bytes),
-            "scorer": Scorer,
-            "learner": lambda: Learner(base),
-            "personal": lambda: PersonalModels(base.reader),
-        }
+        self._makers = fold_makers(base, log_bytes)
         self._base = base
         self._series = Learner(base).series
         self._online = OnlineModel(base, self._series)
@@ -285,13 +280,12 @@ class Refolding:
             if fresh is None:
                 continue
             where = f"{stage}: the ledger of partition {partition}"
-            mine, same = states(stage, kept.cells, fresh.cells)
-            if mine != same:
-                if operator.eq(*states(stage, kept.cells, later[stage, partition])):
+            found = compared(stage, in_order(kept.cells), in_order(fresh.cells))
+            if not found.same:
+                if compared(stage, in_order(kept.cells), in_order(later[stage, partition])).same:
                     yield f"{where} {_UNKEPT}"
                 else:
-                    key = next(key for key in sorted(mine.keys() | same.keys()) if mine.get(key) != same.get(key))
-                    yield f"{where} is not what a fresh fold of the log up to its offsets gives: {key} differs"
+                    yield f"{where} is not what a fresh fold of the log up to its offsets gives: {found.first[0]}"
             for topic in sources:
                 end, here = self._ends.get((topic, partition), -1), kept.offsets.get(topic, -1)
                 if here > end:

@@ -73,9 +73,9 @@ class Game:
     """Players, the log, and the processes that learn, with or without a fault."""
 
     def __init__(self, broker: Settings, home: Path) -> None:
-        self._settings = broker.model_copy(update={"kafka_bootstrap_servers": broker.bootstrap_servers, "home": home})
+        self.settings = broker.model_copy(update={"kafka_bootstrap_servers": broker.bootstrap_servers, "home": home})
         self._anew()
-        self.bus = open_bus(self._settings)
+        self.bus = open_bus(self.settings)
         self._tail = self.bus.follow(["examples.v1", "lessons.v1", "receipts.v1", "models.v1"], "start")
         self.log: list[tuple[Record, Event]] = []
         self.drawn: set[UUID] = set()
@@ -86,7 +86,7 @@ class Game:
 
     def _anew(self) -> None:
         """Empty topics."""
-        admin = open_admin(self._settings)
+        admin = open_admin(self.settings)
         try:
             there = {topic["name"] for topic in admin.describe_topics()} & TOPICS.keys()
             if there:
@@ -96,12 +96,12 @@ class Game:
             )
         finally:
             admin.close()
-        create_topics(self._settings)
+        create_topics(self.settings)
 
     def start(self, fault: str) -> None:
-        environment = os.environ | self._settings.environment() | {"PYTHONPATH": str(ROOT)}
+        environment = os.environ | self.settings.environment() | {"PYTHONPATH": str(ROOT)}
         for role in ("learning", "router"):
-            with (self._settings.home / f"{role}.log").open("ab") as log:
+            with (self.settings.home / f"{role}.log").open("ab") as log:
                 command = [sys.executable, "-m", "tests.integration.faulty", role, fault]
                 self._processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
 
@@ -162,7 +162,7 @@ class Game:
     def counted(self) -> bool:
         """Whether each correction is in the ledgers of scorer and learner, said to others or not."""
         known = Counter[str]()
-        for (fold, _), kept in ledgers(self._settings.home).items():
+        for (fold, _), kept in ledgers(self.settings.home).items():
             known[fold] += sum(key.startswith("example/") for key in kept.cells)
             if fold == "learner":
                 known[fold] += sum(int(cell) for key, cell in kept.cells.items() if key.startswith("player/"))
@@ -182,13 +182,13 @@ class Game:
             self.said,
             models=MODELS,
             wait_s=wait_s,
-            home=self._settings.home,
-            commits=lambda: committed(self._settings),
+            home=self.settings.home,
+            commits=lambda: committed(self.settings),
         )
 
     def acknowledged(self) -> bool:
         """Whether Kafka would go on behind what the joiner's ledgers hold."""
-        stood, held = committed(self._settings), ledgers(self._settings.home)
+        stood, held = committed(self.settings), ledgers(self.settings.home)
         return any(
             at > held[fold, place[1]].offsets.get(place[0], -1) + 1
             for (fold, place), at in stood.items()
@@ -196,10 +196,10 @@ class Game:
         )
 
     def stop_in_a_step(self) -> None:
-        stops_at(self._settings.home).touch()
+        stops_at(self.settings.home).touch()
 
     def go_on(self) -> None:
-        stops_at(self._settings.home).unlink()
+        stops_at(self.settings.home).unlink()
 
     def close(self) -> None:
         self.kill()

@@ -580,7 +580,7 @@ def test_a_story_that_went_for_want_of_room_is_no_fault_and_one_that_is_lost_is(
     assert f"story/{named('d0')}" not in cells
     assert faults() == []
     cells.drop(f"story/{named('d11')}")
-    assert "differs" in " ".join(faults())
+    assert "is in the fresh fold only" in " ".join(faults())
 
 
 async def test_the_audit_reads_the_log_itself_and_says_what_it_has_not_compared(tmp_path):

@@ -21,8 +21,8 @@ from contracts.events import (
     ReceiptProbed,
 )
 from streams.joiner import Joiner
-from streams.story import TOO_MANY, UNKNOWN, AnotherPlayersDrawing, TooManyGuesses
-from streams.story_store import FORGET_AFTER, stories_of
+from streams.story import TOO_MANY, UNKNOWN, AnotherPlayersDrawing, Story, TooManyGuesses
+from streams.story_store import FORGET_AFTER, STORY
 from tests.histories import (
     MemoryCells,
     answer,
@@ -38,6 +38,10 @@ from tests.histories import (
 )
 
 WEEK = FORGET_AFTER.total_seconds()
+
+
+def stories(cells: MemoryCells) -> dict[str, Story]:
+    return {key: Story.of(cell) for key, cell in cells.items() if key.startswith(STORY)}
 
 
 def examples(history: list[Event], step: int | None = 1) -> list[ExampleLabelled]:
@@ -202,7 +206,7 @@ def test_a_missed_guess_is_no_part_of_the_story():
     folded(Joiner(), [answered([guess()], missed={"xgboost": "too slow"}), nobody], cells)
 
     assert example.guesses == []
-    assert [part.missed for story in stories_of(cells).values() for part in story.parts] == [{}]
+    assert [part.missed for story in stories(cells).values() for part in story.parts] == [{}]
     assert examples([correction(), nobody, drawing(), nobody, answer(model="xgboost")])[-1].guesses[0].model == "xgboost"
 
 
@@ -285,7 +289,7 @@ def test_the_bytes_of_a_story_are_those_of_the_records_of_which_something_is_kep
     others = [answer(player="bob"), correction(correction="c2", player="bob")]
     folded(Joiner(), [kept[0], kept[0], *others, more, more, *kept[1:], *kept], cells)
 
-    [story] = stories_of(cells).values()
+    [story] = stories(cells).values()
     assert [len(part.guesses) for part in story.parts] == [1, 1]
     assert [part.features is not None for part in story.parts] == [True, False]
     assert story.size == sum(len(event.record_value()) for event in (*kept, more))
@@ -298,7 +302,7 @@ def test_a_story_is_kept_as_it_ever_was_and_read_again_as_it_was_written():
     )
     folded(Joiner(), [answer(player="bob"), *history], cells)
 
-    [(key, story)] = stories_of(cells).items()
+    [(key, story)] = stories(cells).items()
     kept = json.loads(zlib.decompress(cells[key]))
     sizes = [len(event.record_value()) for event in history]
     assert list(kept) == ["news", "drawing", "parts", "corrections", "drawing_bytes", "part_bytes", "correction_bytes"]
