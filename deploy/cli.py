@@ -69,12 +69,11 @@ def _told() -> tuple[type[Exception], ...]:
     from deploy.local.java import NotInstalled
     from deploy.local.run_state import AlreadyRunning
     from deploy.local.up import PortsTaken
-    from deploy.replay import ReplayRefused
     from producers.acls import AclsRefused
     from producers.connection import BusError
     from producers.topics import TopicsDiffer
 
-    ours = CommandFailed, NoModel, ReplayRefused
+    ours = CommandFailed, NoModel
     return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, RosterError, *ours
 
 
@@ -157,7 +156,7 @@ def replay(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-    from deploy.replay import FOLDS
+    from deploy.replay import FOLDS, ReplayRefused
     from deploy.replay import replay as replayed
 
     if fold is not None and fold not in FOLDS:
@@ -174,7 +173,10 @@ def replay(
             speed = f"{task.speed:,.0f} a second" if task.speed else ""
             progress.update(shown[name], completed=done, total=whole, rate=speed)
 
-        report = replayed(Settings.load(), [fold] if fold else FOLDS, from_snapshot, tell)
+        try:
+            report = replayed(Settings.load(), [fold] if fold else FOLDS, from_snapshot, tell)
+        except ReplayRefused as wrong:
+            raise CommandFailed(str(wrong)) from wrong
     if as_json:
         print(report.model_dump_json(indent=2))
     else:
@@ -184,6 +186,67 @@ def replay(
         for fault in report.faults():
             console.print(fault, style="red" if report.status == 1 else "yellow", markup=False, soft_wrap=True)
     raise typer.Exit(report.status)
+
+
+@app.command()
+def explain(
+    model: Annotated[str, typer.Argument(help="river, or a batch model such as xgboost.")],
+    first: Annotated[str, typer.Argument(metavar="A", help="A version, such as mnist2+10.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another version.")],
+    as_json: Json = False,
+) -> None:
+    """Show which lessons, or which data, made the difference of two versions: whose, with what effect on which digits."""
+    from deploy.explain import TOPICS_READ, CannotExplain, Explanation
+    from deploy.explain import explain as explained
+    from deploy.past_tables import data_changed
+    from deploy.past_tables import explained as told
+    from producers.bus import open_bus
+    from streams.refold.lesson_history import NoSuchVersion
+
+    bus = open_bus(Settings.load(), TOPICS_READ)
+    try:
+        with errors.status("reading the log"):
+            found = explained(bus, model, first, second)
+    except (CannotExplain, NoSuchVersion) as wrong:
+        raise CommandFailed(str(wrong)) from wrong
+    finally:
+        bus.close()
+    if not _printed(found.model_dump(mode="json"), as_json):
+        console.print(told(found) if isinstance(found, Explanation) else data_changed(found))
+
+
+@app.command("as-of")
+def as_of(
+    time: Annotated[str, typer.Argument(help="A time as 2026-11-29T14:30; without a zone it is UTC.")],
+    file: Annotated[Path | None, typer.Argument(help="A PNG, or JSON as /api/predict takes it.", show_default=False)] = None,
+    drawing: Annotated[UUID | None, typer.Option(help="ID of a drawing that is on the log.", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what the models would have answered at a time: to a drawing, or to MNIST's test images if none is given."""
+    from deploy import as_of as past
+    from deploy.past_tables import told_as_of
+    from producers.bus import open_bus
+
+    if file is not None and drawing is not None:
+        raise CommandFailed("give a file or a drawing, not both")
+    try:
+        at = datetime.fromisoformat(time)
+    except ValueError:
+        raise CommandFailed(f"{time!r} is no time: write it as 2026-11-29T14:30 or 2026-11-29T14:30:05+01:00") from None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    bus = open_bus(Settings.load(), past.TOPICS_READ)
+    try:
+        raster = past.drawing_in(file) if file is not None else None
+        with errors.status("reading the log"):
+            if drawing is not None:
+                raster = past.drawing_on_the_log(bus, drawing)
+            found = past.as_of(bus, at, datetime.now(UTC), raster)
+    except past.CannotTell as wrong:
+        raise CommandFailed(str(wrong)) from wrong
+    finally:
+        bus.close()
+    if not _printed(found.model_dump(mode="json"), as_json):
+        console.print(told_as_of(found), soft_wrap=True)
 
 
 @app.command()

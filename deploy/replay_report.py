@@ -6,7 +6,6 @@ from pydantic import BaseModel, ConfigDict
 from rich import box
 from rich.table import Table
 
-Verdict = Literal["same", "differs", "not compared"]
 _SHOWN = 10
 
 
@@ -18,7 +17,7 @@ class PartReplayed(BaseModel):
     fold: str
     partition: int | None
     """None: the online model, of all partitions."""
-    verdict: Verdict
+    verdict: Literal["same", "differs", "not compared"]
     why: str = ""
     """Why it was not compared."""
     records: int

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from contracts.settings import Settings
 from deploy.replay import FOLDS, ReplayRefused, replay
 from deploy.replay_report import PartReplayed, ReplayReport
 from streams.ledger import Ledger, look

@@ -1,0 +1,289 @@
+"""Says what the models would have answered at a time of the past (beside all ways; it only reads).
+
+The online model is made anew of the lessons that the broker had taken by then. Which version of a batch model answered is known
+from models.v1 while it still has the promotion, and else from guesses that players were shown about then.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from api.apps.pictures import BadPicture, read_png
+from api.apps.predict_request import Problem, decoded, pixels, read_request
+from contracts.drawing import DrawingError, framed, ink, rasterize
+from contracts.events import (
+    DIGITS,
+    CommandSettled,
+    DrawingSubmitted,
+    ExampleLabelled,
+    ModelPromoted,
+    ModelPublished,
+    PromoteModel,
+    RollBackModel,
+    generation,
+)
+from contracts.ports import Bus, Record
+from contracts.records import read
+from contracts.roster import is_batch
+from deploy.lesson_reader import STAGE, events_on, lessons_of
+from streams.additive import NotASum, Solved
+from streams.embedding import EmbeddingNetwork
+from streams.learner import Learner
+from streams.online_base import Base, load_base
+from streams.online_model import SHARED, LessonError, OnlineModel
+from trainers.dataset import read_mnist
+
+TOPICS_READ: Final = ("lessons.v1", "examples.v1", "models.v1", "commands.v1", "drawings.v1")
+_SHOWN: Final = timedelta(days=1)
+"""How long before and after a time guesses are looked for that players were shown."""
+
+
+class CannotTell(RuntimeError):
+    """It is not known what was answered then; the message says why."""
+
+
+class BatchThen(BaseModel):
+    """The version of a batch model that answered at a time."""
+
+    model: str
+    version: str | None
+    """None: it is not known."""
+    how: str
+    """How that is known, or what is known instead."""
+
+
+class AsOf(BaseModel):
+    """What was answered at a time."""
+
+    model_config = ConfigDict(frozen=True)
+
+    at: datetime
+    model: str
+    version: str
+    """Of the online model, by what the broker had taken by then; the router answers with it a moment later."""
+    lessons: int
+    digest: str
+    other_series: int
+    """How many lessons of that time were made by other rules: they are in no sum of this version of the game."""
+    label: int | None = None
+    """The answer to the drawing; None: the test set was asked."""
+    probabilities: list[float] = []
+    right: list[float] = []
+    """The share of MNIST's test images that are answered rightly, in percent, by digit; empty: a drawing was asked."""
+    accuracy: float | None = None
+    batch: list[BatchThen]
+
+
+def as_of(bus: Bus, at: datetime, now: datetime, raster: NDArray[np.uint8] | None) -> AsOf:
+    """Say what was answered at a time.
+
+    Args:
+        bus: Where the log is.
+        at: The time.
+        now: The time now.
+        raster: A drawing, shape (28, 28) or (784,); None: MNIST's test images.
+
+    Raises:
+        CannotTell: If the time is before the log or after now, or if the lessons of then make no model.
+    """
+    if at > now:
+        raise CannotTell(f"{at.isoformat()} is after now, {now.isoformat(timespec='seconds')}: give a time of the past")
+    begun = log_begins(bus)
+    if begun is None:
+        raise CannotTell("the log is empty: nobody has played yet")
+    if at < begun:
+        raise CannotTell(f"the log begins at {begun.isoformat(timespec='seconds')}: give a time after that")
+    base = load_base()
+    model, others = model_at(bus, at, base)
+    try:
+        solved = model.in_force().solved
+    except NotASum as wrong:
+        raise CannotTell(f"the lessons of then make no model ({wrong}): gamenight replay says more") from wrong
+    told = {
+        "at": at,
+        "model": SHARED,
+        "version": model.known.version(base),
+        "lessons": model.known.lessons,
+        "digest": model.known.digest(base),
+        "other_series": others,
+        "batch": batch_at(bus, at),
+    }
+    return AsOf.model_validate(told | (_tested(solved, base) if raster is None else _answered(solved, base, raster)))
+
+
+def log_begins(bus: Bus) -> datetime | None:
+    """Return when the oldest record was written that the log still has; None: it has none."""
+    found: list[int] = []
+    for topic in TOPICS_READ:
+        with closing(bus.follow([topic], "start")) as tail:
+            first: dict[int, int] = {}
+            while not tail.caught_up():
+                for record in tail.poll(0.25):
+                    first.setdefault(record.partition, record.timestamp_ms)
+                if first and len(first) == len(tail.ends()):
+                    break
+            found += first.values()
+    return datetime.fromtimestamp(min(found) / 1000, UTC) if found else None
+
+
+def model_at(bus: Bus, at: datetime, base: Base) -> tuple[OnlineModel, int]:
+    """Return the online model of the lessons that the broker had taken by a time, and how many were of another series."""
+    series = Learner(base).series
+    model, others = OnlineModel(base, series), 0
+    for one in lessons_of(bus):
+        if one.at_ms > at.timestamp() * 1000:
+            break
+        others += one.lesson.series != series
+        try:
+            model.apply(one.lesson, one.partition, one.offset)
+        except LessonError:
+            continue  # it was rejected then too
+    return model, others
+
+
+def _answered(solved: Solved, base: Base, raster: NDArray[np.uint8]) -> dict[str, object]:
+    [answer] = solved.probabilities(base.basis.rows(EmbeddingNetwork().embed(raster.reshape(1, -1))))
+    return {"label": int(answer.argmax()), "probabilities": answer.tolist()}
+
+
+def _tested(solved: Solved, base: Base) -> dict[str, object]:
+    images = read_mnist("t10k")
+    answers = solved.probabilities(base.basis.rows(EmbeddingNetwork().embed(images.images))).argmax(axis=1)
+    right = answers == images.labels
+    by_digit = np.bincount(images.labels, right, DIGITS) / np.bincount(images.labels, minlength=DIGITS)
+    return {"right": (100 * by_digit).round(3).tolist(), "accuracy": float(right.mean())}
+
+
+# --- what is asked
+
+
+def drawing_on_the_log(bus: Bus, drawing_id: UUID) -> NDArray[np.uint8]:
+    """Return the raster of a drawing that is on the log.
+
+    Raises:
+        CannotTell: If it is not there, or shows nothing.
+    """
+    named = str(drawing_id).encode()
+    for topic in ("examples.v1", "drawings.v1"):
+        for record in _records(bus, topic):
+            if record.value is None or named not in record.value:
+                continue
+            event = read(record, STAGE)
+            if isinstance(event, ExampleLabelled | DrawingSubmitted) and event.drawing_id == drawing_id:
+                if isinstance(event, ExampleLabelled) and event.features is not None:
+                    return np.frombuffer(event.features.raster, np.uint8)
+                try:
+                    return rasterize(event.strokes)
+                except DrawingError as wrong:
+                    raise CannotTell(f"drawing {drawing_id} shows nothing") from wrong
+    raise CannotTell(f"the log has no drawing {drawing_id}: unlabelled ones are kept for a week")
+
+
+def _records(bus: Bus, topic: str) -> Iterator[Record]:
+    with closing(bus.follow([topic], "start")) as tail:
+        while not tail.caught_up():
+            yield from tail.poll(0.25)
+
+
+def drawing_in(file: Path) -> NDArray[np.uint8]:
+    """Return the raster of a PNG, or of JSON as ``POST /api/predict`` takes it.
+
+    Raises:
+        CannotTell: If the file cannot be read, or shows nothing.
+    """
+    try:
+        data = file.read_bytes()
+        if data[:1] != b"{":
+            return read_png(data)[0]
+        request = read_request(data)
+        if request.strokes is not None:
+            return rasterize(request.strokes)
+        if request.png is not None:
+            return read_png(decoded(request.png))[0]
+        assert request.image is not None
+        return framed(ink(pixels(request.image))[0])
+    except (OSError, BadPicture, DrawingError, Problem) as wrong:
+        raise CannotTell(f"{file} cannot be asked: {wrong}") from wrong
+
+
+# --- batch models
+
+
+def batch_at(bus: Bus, at: datetime) -> list[BatchThen]:
+    """Return which version of each batch model answered at a time, as far as the log says."""
+    log = list(events_on(bus, ["models.v1", "commands.v1"]))
+    promoted: dict[str, ModelPromoted] = {}
+    existed: dict[str, list[str]] = {}
+    for event in sorted((event for event in log if event.at <= at), key=lambda event: event.at):
+        if isinstance(event, ModelPromoted):
+            promoted[event.model] = event
+        elif isinstance(event, ModelPublished):
+            existed.setdefault(event.model, []).append(event.version)
+    models = {event.model for event in log if isinstance(event, ModelPromoted | ModelPublished)}
+    shown = _shown(bus, at)
+    commanded = _commanded(log, at)
+    out = []
+    for model in sorted(model for model in models if is_batch(model)):
+        if model in promoted:  # compaction drops an event for a later one alone: so nothing came between this one and then
+            version = promoted[model].version
+            out.append(
+                BatchThen(model=model, version=version, how=f"promoted at {promoted[model].at.isoformat()}, by models.v1")
+            )
+            continue
+        before, after = shown.get(model, (None, None))
+        if before is not None and after is not None and before[1] == after[1]:
+            how = f"players were shown its guesses at {before[0].isoformat()} and at {after[0].isoformat()}"
+            out.append(BatchThen(model=model, version=before[1], how=how))
+            continue
+        hints = [
+            f"a player was shown a guess of {one[1]} at {one[0].isoformat()}" for one in (before, after) if one is not None
+        ]
+        hints += [commanded[model]] if model in commanded else []
+        hints += [f"there were by then {', '.join(existed[model])}"] if model in existed else []
+        why = "not known: models.v1 is compacted, and has later promotions only"
+        out.append(BatchThen(model=model, version=None, how="; ".join([why, *hints])))
+    return out
+
+
+_Guess = tuple[datetime, str]
+
+
+def _shown(bus: Bus, at: datetime) -> dict[str, tuple[_Guess | None, _Guess | None]]:
+    """Return by model the last version before a time, and the first after it, whose guess a player was shown."""
+    out: dict[str, tuple[_Guess | None, _Guess | None]] = {}
+    with closing(bus.follow(["examples.v1"], at - _SHOWN)) as tail:
+        while not tail.caught_up():
+            for record in tail.poll(0.25):
+                event = read(record, STAGE) if record.timestamp_ms <= (at + _SHOWN).timestamp() * 1000 else None
+                if not isinstance(event, ExampleLabelled):
+                    continue
+                for guess in event.guesses:
+                    if guess.shadow:
+                        continue
+                    before, after = out.get(guess.model, (None, None))
+                    this = event.drawn_at, generation(guess.version)
+                    if event.drawn_at <= at and (before is None or before[0] < event.drawn_at):
+                        before = this
+                    elif event.drawn_at > at and (after is None or event.drawn_at < after[0]):
+                        after = this
+                    out[guess.model] = before, after
+    return out
+
+
+def _commanded(log: Iterable[object], at: datetime) -> dict[str, str]:
+    """Return by model the last command before a time that changed who answers, in words."""
+    several = list(log)
+    done = {event.command_id for event in several if isinstance(event, CommandSettled) and event.outcome == "done"}
+    out: dict[str, str] = {}
+    for event in several:
+        if isinstance(event, PromoteModel | RollBackModel) and event.command_id in done and event.at <= at:
+            verb = "promoted" if isinstance(event, PromoteModel) else "rolled back to"
+            out[event.target] = f"by command {verb} {event.version or 'the last good one'} at {event.at.isoformat()}"
+    return out

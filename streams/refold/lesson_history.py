@@ -1,0 +1,207 @@
+"""Finds which lessons an online model had at a version or at a time, and which made the difference of two versions. Pure.
+
+A version's number is how many lessons were taught and taken back. Which ones follows exactly from its snapshot, which names the
+last offset of each partition; but models.v1 is compacted, and has the newest snapshots only. For a version between two known
+ones the lessons between them are taken in the order of the broker's clock: that is exact if they are all of one partition, and
+else all but the few within a second of the version, which may have been read in another order.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from contracts.events import SnapshotTaken
+from contracts.events import generation as generation_of
+from streams.additive import EIGHTHS
+from streams.lesson_lines import LessonLine
+from streams.online_base import Base
+from streams.online_model import SHARED, LessonError, OnlineModel
+
+_VERSION: Final = re.compile(r"([A-Za-z0-9._-]+)\+(\d{1,15})")
+_NEAR_MS: Final = 1000
+_DRAWINGS: Final = 4000
+
+
+class NoSuchVersion(ValueError):
+    """There is no such version, or nothing is known of it; the message says which there are."""
+
+
+class PlacedLesson(NamedTuple):
+    """A lesson and its place on the log."""
+
+    at_ms: int
+    partition: int
+    offset: int
+    lesson: LessonLine
+
+
+class Change(NamedTuple):
+    """A lesson that is in force in one of two versions only."""
+
+    player_id: str
+    drawing_id: str
+    label: int
+    eighths: int
+    newcomer: bool
+    embedding: bytes
+    reader: str
+
+    def line(self, sign: int) -> LessonLine:
+        """Return the lesson that brings it in, or takes it out."""
+        about = (self.drawing_id, self.player_id, self.label, self.eighths / EIGHTHS, self.embedding, self.reader)
+        return LessonLine(sign, SHARED, *about, "", 0, self.newcomer)
+
+
+@dataclass(slots=True)
+class Cut:
+    """A version, as a part of the log that is read in the order of the broker's clock."""
+
+    version: str
+    changes: int
+    """The version's number."""
+    offsets: Mapping[int, int]
+    """Of the nearest version before it whose snapshot is known: by partition, the last offset; empty: the base."""
+    until: Mapping[int, int] | None
+    """Of the nearest one after it; None: no later one is known."""
+    left: int
+    """How many changes follow that one."""
+    digest: str | None
+    """Of the version's own snapshot; None: it is gone."""
+    taken: int = 0
+    last_ms: int = 0
+    """When the last change was written that follows the snapshot before."""
+    _near: list[tuple[int, int, bool]] = field(default_factory=list)
+
+    def takes(self, one: PlacedLesson) -> bool:
+        """Whether the version has the next change of the log; ask once for each, in order."""
+        if one.offset <= self.offsets.get(one.partition, -1):
+            self.taken += 1
+            return True
+        if self.until is not None and one.offset > self.until.get(one.partition, -1):
+            return False
+        inside = self.left > 0
+        if inside:
+            self.left -= 1
+            self.taken += 1
+            self.last_ms = one.at_ms
+        if inside or (self.last_ms and one.at_ms <= self.last_ms + _NEAR_MS):
+            self._near = [(at, place, there) for at, place, there in self._near if at >= self.last_ms - _NEAR_MS]
+            self._near.append((one.at_ms, one.partition, inside))
+        return inside
+
+    def whole(self, at_ms: int) -> bool:
+        """Whether all changes of the version were taken, and none that was written by then could be in doubt."""
+        return self.taken == self.changes and (self.digest is not None or at_ms > self.last_ms + _NEAR_MS)
+
+    @property
+    def doubtful(self) -> int:
+        """How many of the changes within a second of the version may be on its other side; 0: the version is exact."""
+        near = [(place, inside) for at, place, inside in self._near if abs(at - self.last_ms) <= _NEAR_MS]
+        if not any(not inside for _, inside in near) or len({place for place, _ in near}) == 1:
+            return 0
+        return len(near)
+
+
+def cut_at(version: str, base: Base, snapshots: Iterable[SnapshotTaken], newest: int) -> Cut:
+    """Return the part of the log that a version is.
+
+    Args:
+        version: Its name.
+        base: The base of the online model.
+        snapshots: Those that models.v1 still has, of any base.
+        newest: How many changes the log has.
+
+    Raises:
+        NoSuchVersion: If there is no such version, or it is of a model of another kind.
+    """
+    there = f"{base.generation}+0 to {base.generation}+{newest}"
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        raise NoSuchVersion(f"{version!r} is no version of {SHARED}: there are {there}")
+    generation, changes = found[1], int(found[2])
+    if generation != base.generation:
+        raise NoSuchVersion(
+            f"{version} is from before {SHARED} was a sum of its lessons or from another base, so nobody can say what it had"
+            f" learned: there are {there}"
+        )
+    if changes > newest:
+        raise NoSuchVersion(f"there is no {version} yet: there are {there}")
+    known = {_number(one): one for one in snapshots if one.offsets and generation_of(one.version) == generation}
+    before = max((number for number in known if number <= changes), default=0)
+    after = min((number for number in known if number >= changes), default=None)
+    return Cut(
+        version,
+        changes,
+        dict(enumerate(known[before].offsets)) if before else {},
+        None if after is None else dict(enumerate(known[after].offsets)),
+        changes - before,
+        known[changes].digest if changes in known else None,
+    )
+
+
+def _number(snapshot: SnapshotTaken) -> int:
+    return int(snapshot.version.rpartition("+")[2])
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPair:
+    """Two versions of an online model, and what is in one of them only."""
+
+    first: OnlineModel
+    came: Sequence[Change]
+    """The lessons that are in force in the second only."""
+    went: Sequence[Change]
+    """Those that are in force in the first only."""
+    drawings: Mapping[str, Change]
+    """Drawings of players, each with its lesson that is in force in the second: all, or some thousand by chance."""
+
+
+def pair_of(lessons: Iterable[PlacedLesson], base: Base, series: str, first: Cut, second: Cut) -> VersionPair:
+    """Read the log up to the later of two versions.
+
+    Args:
+        lessons: The lessons of all partitions, in the order of the broker's clock.
+        base: The base of the online model.
+        series: The series of its lessons.
+        first: The one version.
+        second: The other one.
+    """
+    model, numbers = OnlineModel(base, series), dict[int, int]()
+    net: dict[Change, int] = {}
+    drawings, part = dict[str, Change](), 1
+    for one in lessons:
+        lesson = one.lesson
+        if lesson.series != series or lesson.number != numbers.get(one.partition, 0) + 1:
+            continue  # of another learner, or it has come before
+        numbers[one.partition] = lesson.number
+        in_first, in_second = first.takes(one), second.takes(one)
+        if in_first:
+            try:
+                model.apply(lesson, one.partition, one.offset)
+            except LessonError:
+                continue
+        change = _change(lesson)
+        if in_first != in_second:
+            net[change] = net.get(change, 0) + (lesson.sign if in_second else -lesson.sign)
+        if in_second and int(lesson.drawing_id[:8], 16) % part == 0:
+            if lesson.sign < 0:
+                drawings.pop(lesson.drawing_id, None)
+            else:
+                drawings[lesson.drawing_id] = change
+        if len(drawings) > _DRAWINGS:
+            part *= 2
+            drawings = {name: kept for name, kept in drawings.items() if int(name[:8], 16) % part == 0}
+        if first.whole(one.at_ms) and second.whole(one.at_ms):
+            break
+    return VersionPair(
+        model,
+        [change for change, count in net.items() for _ in range(count)],
+        [change for change, count in net.items() for _ in range(-count)],
+        drawings,
+    )
+
+
+def _change(lesson: LessonLine) -> Change:
+    eighths = round(lesson.weight * EIGHTHS)
+    return Change(lesson.player_id, lesson.drawing_id, lesson.label, eighths, lesson.newcomer, lesson.embedding, lesson.reader)
