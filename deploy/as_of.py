@@ -4,7 +4,7 @@ The online model is made anew of the lessons that the broker had taken by then. 
 from models.v1 while it still has the promotion, and else from guesses that players were shown about then.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,7 +22,9 @@ from contracts.events import (
     DIGITS,
     CommandSettled,
     DrawingSubmitted,
+    Event,
     ExampleLabelled,
+    LearningSet,
     ModelPromoted,
     ModelPublished,
     PromoteModel,
@@ -33,7 +35,7 @@ from contracts.ports import Bus, Record
 from contracts.records import read
 from contracts.roster import is_batch
 from deploy.lesson_reader import STAGE, events_on, lessons_of
-from streams.additive import NotASum, Solved
+from streams.additive import Fixed, NotASum
 from streams.embedding import EmbeddingNetwork
 from streams.learner import Learner
 from streams.online_base import Base, load_base
@@ -70,6 +72,8 @@ class AsOf(BaseModel):
     """Of the online model, by what the broker had taken by then; the router answers with it a moment later."""
     lessons: int
     digest: str
+    learning: str = ""
+    """What the log says of its learning having been frozen then, in words; empty: nothing."""
     other_series: int
     """How many lessons of that time were made by other rules: they are in no sum of this version of the game."""
     label: int | None = None
@@ -100,8 +104,9 @@ def as_of(bus: Bus, at: datetime, now: datetime, raster: NDArray[np.uint8] | Non
         raise CannotTell("the log is empty: nobody has played yet")
     if at < begun:
         raise CannotTell(f"the log begins at {begun.isoformat(timespec='seconds')}: give a time after that")
-    base = load_base()
-    model, others = model_at(bus, at, base)
+    base, log = load_base(), list(events_on(bus, ["models.v1", "commands.v1"]))
+    stood, learning = _learning_at(log, at)
+    model, others = model_at(bus, stood, base)
     try:
         solved = model.in_force().solved
     except NotASum as wrong:
@@ -113,7 +118,8 @@ def as_of(bus: Bus, at: datetime, now: datetime, raster: NDArray[np.uint8] | Non
         "lessons": model.known.lessons,
         "digest": model.known.digest(base),
         "other_series": others,
-        "batch": batch_at(bus, at),
+        "learning": learning,
+        "batch": batch_at(bus, log, at),
     }
     return AsOf.model_validate(told | (_tested(solved, base) if raster is None else _answered(solved, base, raster)))
 
@@ -133,6 +139,17 @@ def log_begins(bus: Bus) -> datetime | None:
     return datetime.fromtimestamp(min(found) / 1000, UTC) if found else None
 
 
+def _learning_at(log: Collection[Event], at: datetime) -> tuple[datetime, str]:
+    """Return until when the lessons are in force that answer at a time, and why, if the model's learning was frozen."""
+    told = [event for event in log if isinstance(event, LearningSet) and event.model == SHARED]
+    before = max((event for event in told if event.at <= at), key=lambda event: event.at, default=None)
+    if before is not None:
+        return (before.at, f"its learning was frozen at {before.at.isoformat()} {before.who}") if before.frozen else (at, "")
+    if any(not event.frozen for event in told):
+        return at, "its learning may have been frozen then: models.v1 has only that it was thawed later"
+    return at, ""
+
+
 def model_at(bus: Bus, at: datetime, base: Base) -> tuple[OnlineModel, int]:
     """Return the online model of the lessons that the broker had taken by a time, and how many were of another series."""
     series = Learner(base).series
@@ -148,12 +165,12 @@ def model_at(bus: Bus, at: datetime, base: Base) -> tuple[OnlineModel, int]:
     return model, others
 
 
-def _answered(solved: Solved, base: Base, raster: NDArray[np.uint8]) -> dict[str, object]:
+def _answered(solved: Fixed, base: Base, raster: NDArray[np.uint8]) -> dict[str, object]:
     [answer] = solved.probabilities(base.basis.rows(EmbeddingNetwork().embed(raster.reshape(1, -1))))
     return {"label": int(answer.argmax()), "probabilities": answer.tolist()}
 
 
-def _tested(solved: Solved, base: Base) -> dict[str, object]:
+def _tested(solved: Fixed, base: Base) -> dict[str, object]:
     images = read_mnist("t10k")
     answers = solved.probabilities(base.basis.rows(EmbeddingNetwork().embed(images.images))).argmax(axis=1)
     right = answers == images.labels
@@ -216,9 +233,14 @@ def drawing_in(file: Path) -> NDArray[np.uint8]:
 # --- batch models
 
 
-def batch_at(bus: Bus, at: datetime) -> list[BatchThen]:
-    """Return which version of each batch model answered at a time, as far as the log says."""
-    log = list(events_on(bus, ["models.v1", "commands.v1"]))
+def batch_at(bus: Bus, log: Collection[Event], at: datetime) -> list[BatchThen]:
+    """Return which version of each batch model answered at a time, as far as the log says.
+
+    Args:
+        bus: Where the log is.
+        log: What models.v1 and commands.v1 have.
+        at: The time.
+    """
     promoted: dict[str, ModelPromoted] = {}
     existed: dict[str, list[str]] = {}
     for event in sorted((event for event in log if event.at <= at), key=lambda event: event.at):
@@ -277,12 +299,11 @@ def _shown(bus: Bus, at: datetime) -> dict[str, tuple[_Guess | None, _Guess | No
     return out
 
 
-def _commanded(log: Iterable[object], at: datetime) -> dict[str, str]:
+def _commanded(log: Collection[Event], at: datetime) -> dict[str, str]:
     """Return by model the last command before a time that changed who answers, in words."""
-    several = list(log)
-    done = {event.command_id for event in several if isinstance(event, CommandSettled) and event.outcome == "done"}
+    done = {event.command_id for event in log if isinstance(event, CommandSettled) and event.outcome == "done"}
     out: dict[str, str] = {}
-    for event in several:
+    for event in log:
         if isinstance(event, PromoteModel | RollBackModel) and event.command_id in done and event.at <= at:
             verb = "promoted" if isinstance(event, PromoteModel) else "rolled back to"
             out[event.target] = f"by command {verb} {event.version or 'the last good one'} at {event.at.isoformat()}"

@@ -26,7 +26,7 @@ from streams.embedding import EmbeddingNetwork
 from streams.learner import Learner
 from streams.online_base import Base, load_base
 from streams.online_model import LessonSet
-from streams.refold.effects import Effect, DigitMarks, Questions, both_solved, effects
+from streams.refold.effects import DigitMarks, Effect, Questions, both_solved, effects
 from streams.refold.lesson_history import Cut, NoSuchVersion, VersionPair, cut_at, pair_of
 from streams.refold.partition_log import PartitionLog
 from trainers.dataset import read_mnist

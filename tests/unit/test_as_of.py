@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from contracts.drawing import rasterize
-from contracts.events import CommandSettled, PromoteModel
+from contracts.events import CommandSettled, LearningSet, PromoteModel
 from deploy import as_of as past
-from deploy.as_of import CannotTell, as_of, batch_at, drawing_in, drawing_on_the_log
+from deploy.as_of import BatchThen, CannotTell, as_of, batch_at, drawing_in, drawing_on_the_log
+from deploy.lesson_reader import events_on
 from producers.memory_bus import MemoryBus
 from streams.embedding import EmbeddingNetwork
 from tests.histories import BEGAN, drawing, example, features, named, promoted, published, seconds, shown
@@ -21,6 +22,10 @@ from tests.unit.test_explain import BASE, Log
 NOW = BEGAN + timedelta(days=1)
 STROKES = [[[10, 10, 0], [10, 90, 160]]]
 RASTER = rasterize(STROKES)
+
+
+def batch(log: Log, at: float) -> list[BatchThen]:
+    return batch_at(log.bus, list(events_on(log.bus, ["models.v1", "commands.v1"])), seconds(at))
 
 
 def ms(at: float) -> int:
@@ -94,7 +99,7 @@ def test_a_champion_of_then_is_known_by_its_promotion_while_that_is_there(log):
     for n, version in enumerate(("base1", "2", "3")):
         log.put(promoted(version).model_copy(update={"at": seconds(10 * n)}), 0, ms(10 * n))
 
-    then = [[(one.model, one.version) for one in batch_at(log.bus, seconds(at))] for at in (5, 15, 25)]
+    then = [[(one.model, one.version) for one in batch(log, at)] for at in (5, 15, 25)]
 
     assert then == [[("xgboost", "base1")], [("xgboost", "2")], [("xgboost", "3")]]
 
@@ -105,7 +110,7 @@ def test_after_compaction_it_is_known_by_guesses_that_were_shown_before_and_afte
         guesses = [shown(model="xgboost", version=version), shown(model="xgboost", version="8", shadow=True)]
         log.put(example(name, at=at, guesses=guesses), 0, ms(at + 60))
 
-    [known], [unknown] = batch_at(log.bus, seconds(20)), batch_at(log.bus, seconds(40))
+    [known], [unknown] = batch(log, 20), batch(log, 40)
 
     assert known.version == "2"
     assert known.how.startswith("players were shown its guesses at 2026-11-22T12:00:10")
@@ -123,12 +128,29 @@ def test_what_nobody_was_shown_is_not_known_and_the_hints_are_said(log):
     for event in (command, done):
         log.put(event, 0, ms(6))
 
-    [found] = batch_at(log.bus, seconds(20))
+    [found] = batch(log, 20)
 
     assert found.version is None
     assert found.how.startswith("not known: models.v1 is compacted")
     assert "by command promoted 2" in found.how
     assert "there were by then base1, 2" in found.how
+
+
+def test_a_model_that_was_frozen_answers_as_it_stood_and_a_thaw_alone_leaves_it_open(log):
+    for n in range(3):
+        log.teach(f"l{n}", n, "ada", 0, ms(10 * n))
+    log.put(LearningSet(model="river", frozen=True, by="op", at=seconds(15)), 0, ms(15))
+
+    frozen, before = as_of(log.bus, seconds(25), NOW, RASTER), as_of(log.bus, seconds(12), NOW, RASTER)
+    log.memory.logs["models.v1", 0].clear()
+    log.put(LearningSet(model="river", frozen=False, by="op", at=seconds(30)), 0, ms(30))
+    thawed, unknown = as_of(log.bus, seconds(35), NOW, RASTER), as_of(log.bus, seconds(25), NOW, RASTER)
+
+    assert (frozen.version, frozen.learning) == ("mnist2+2", "its learning was frozen at 2026-11-22T12:00:15+00:00 by op")
+    assert (before.version, before.learning) == ("mnist2+2", "")
+    assert (thawed.version, thawed.learning) == ("mnist2+3", "")
+    assert unknown.version == "mnist2+3"
+    assert "may have been frozen" in unknown.learning
 
 
 def test_a_drawing_of_the_log_is_found_labelled_or_not(log):
