@@ -196,7 +196,7 @@ if __name__ == "__main__":
         lessons = Lessons(base, teaching.series, working.publish, lambda: 0 in teaching.partitions)
         for fold in (Joiner(), Scorer(), teaching):
             working.fold(fold, step=20)
-        working.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "rejected.v1"])))
+        working.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "models.v1", "rejected.v1"])))
     else:
         working.fold(PersonalModels(base.reader), step=20)
     working.run()
