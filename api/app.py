@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from secrets import SystemRandom
 
 import structlog
 from fastapi import FastAPI
@@ -52,6 +53,8 @@ MAX_BODY = 65_536
 """The size of the largest body that a route accepts, in bytes, unless the route says otherwise."""
 READY_S = 30.0
 """How many seconds a start may take to read what players need from the bus; it takes one second unless the broker is slow."""
+CHANCE = SystemRandom().random
+"""Numbers from 0 to 1 that nobody can foresee."""
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +63,14 @@ class NotReady(RuntimeError):
     """The bus could not be read at the start."""
 
 
-def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable[[], float] = time.monotonic) -> FastAPI:
+def create_app(
+    settings: Settings,
+    bus: Bus,
+    *,
+    web: Path = WEB,
+    clock: Callable[[], float] = time.monotonic,
+    chance: Callable[[], float] = CHANCE,
+) -> FastAPI:
     """Build the API on a bus. Nothing runs before the app is started; the caller, who opened the bus, closes it.
 
     Args:
@@ -68,6 +78,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
         bus: An open bus.
         web: The folder of the pages.
         clock: Monotonic, in seconds.
+        chance: Returns numbers from 0 to 1 that nobody can foresee; they choose what players are asked, and what is picked.
 
     Raises:
         ValueError: If the settings have no secret to sign seats with.
@@ -82,7 +93,7 @@ def create_app(settings: Settings, bus: Bus, *, web: Path = WEB, clock: Callable
     relay, probes = Relay(bus, metrics), Probes(bus)
     health = Health(probes, board, relay, clock)
     predictor = Predictor(probes, board, settings.guess_budget_ms / 1000 + SLACK_S)
-    game = Game(bus, recent, Seats(settings.seat_secret), board, metrics, clock, settings.picked_share)
+    game = Game(bus, recent, Seats(settings.seat_secret), board, metrics, clock, settings.picked_share, chance)
     feed = PlayerFeed(board, recent, game, metrics, clock)
     watchers = Watchers(board, honest, game, recent)
     relay.subscribe(health, live_only=True)

@@ -671,6 +671,50 @@ def players(as_json: Json = False) -> None:
 
 
 @app.command()
+def accuracy(as_json: Json = False) -> None:
+    """Show how often each model is right: as players' labels give it, and as it is by drawings that chance picked."""
+    from rich import box
+    from rich.table import Table
+
+    told = _asked("GET", "/api/accuracy").json()
+    if _printed(told, as_json):
+        return
+    names = (
+        "model",
+        "version",
+        "since",
+        "labelled right",
+        "of",
+        "right as it is",
+        "95 % at any time",
+        "of",
+        "picked",
+        "95 % within",
+    )
+    table = Table(*names, box=box.SIMPLE_HEAD)
+    for one in told:
+        labelled, honest, within = one["labelled"], one["estimated"]["whole"], one["latency_ms"]["95"]
+        known = honest["share"] is not None
+        table.add_row(
+            one["title"],
+            one["version"] or "",
+            _minute(one["since"]) if one["since"] else "",
+            f"{labelled['share']:.1%}" if labelled["n"] else "",
+            str(labelled["n"]),
+            f"{honest['share']:.1%}" if known else "",
+            f"{honest['low']:.1%} to {honest['high']:.1%}" if known else "",
+            str(honest["known"]),
+            str(honest["picked"]),
+            f"{within:.0f} ms" if within else "",
+        )
+    console.print(table)
+    silent, unasked = (max((one["estimated"][name] for one in told), default=0) for name in ("silent", "unasked"))
+    console.print("labels are mostly of wrong guesses; picked drawings are chosen by chance", style="dim")
+    if unasked:
+        console.print(f"of {unasked} that were drawn freely, players did not say of {silent} what they were", style="dim")
+
+
+@app.command()
 def quarantine(player: PlayerArgument, reason: Reason = "", as_json: Json = False) -> None:
     """Take what a player taught out of the online models, and let nothing of theirs count until they are pardoned."""
     _carry_out("restrict", {"player_id": player, "restriction": "quarantined", "reason": reason}, as_json)

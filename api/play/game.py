@@ -44,6 +44,7 @@ class Game:
         metrics: Metrics,
         clock: Callable[[], float],
         pick: float,
+        chance: Callable[[], float],
     ) -> None:
         """Join the parts; nothing runs before a socket comes.
 
@@ -55,9 +56,10 @@ class Game:
             metrics: Counts what happens.
             clock: Monotonic, in seconds.
             pick: The probability with which a finished drawing is picked, see `Lobby.pick`.
+            chance: See `Lobby.chance`.
         """
         self._bus = bus
-        self._lobby = Lobby(recent, seats, board.states, lambda: str(uuid4()), room_name, secrets.SystemRandom().random, pick)
+        self._lobby = Lobby(recent, seats, board.states, lambda: str(uuid4()), room_name, chance, pick)
         self._connections: dict[Session, Connection] = {}
         self._metrics = metrics
         self._clock = clock

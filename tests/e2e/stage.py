@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any, Final
 from uuid import uuid4
 
@@ -90,8 +91,13 @@ class Stage:
     def __post_init__(self) -> None:
         self.url = f"http://127.0.0.1:{self.port}"
         self._settings = Settings(
-            port=self.port, seat_secret="of the tests", operator_token="of the tests", **dict.fromkeys(LIMITS, 0)
+            port=self.port,
+            seat_secret="of the tests",
+            operator_token="of the tests",
+            picked_share=1.0,
+            **dict.fromkeys(LIMITS, 0),
         )
+        self._chance = cycle((digit + 0.5) / 10 for digit in (7, 2, 5, 0, 9, 4))
         self._bus = open_bus(f"memory://{uuid4()}")
         self._stopping = threading.Event()
         self._answering = threading.Thread(target=self._answer, daemon=True)
@@ -114,7 +120,7 @@ class Stage:
     def serve(self) -> None:
         """Start the API, at first or again."""
         config = uvicorn.Config(
-            create_app(self._settings, self._bus),
+            create_app(self._settings, self._bus, chance=self._chance.__next__),
             host="127.0.0.1",
             port=self.port,
             ws=Protocol,

@@ -68,6 +68,7 @@ def test_enter_finishes_and_then_confirms_what_was_asked(stage: Stage, visit: Vi
 
     correction = eventually(lambda: stage.corrections, "a correction")[0]
     assert (stage.drawings[0].asked, correction.label) == (asked, asked)
+    assert stage.drawings[0].gold
     expect(game.page.locator("#prompt b")).not_to_have_text(str(asked))
 
 
@@ -80,6 +81,58 @@ def test_drawing_freely_asks_for_nothing_and_is_remembered(stage: Stage, visit: 
     game.draw(ONE)
     expect(game.page.locator("#confirm")).to_contain_text("Yes, it is a 1")
     assert stage.drawings[0].asked is None
+
+
+def test_who_says_nothing_is_asked_for_another_digit_all_the_same(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    asked = game.page.locator("#prompt b").inner_text()
+    game.draw(SEVEN)
+    expect(game.guess("river")).to_have_text("1")
+
+    expect(game.page.locator("#prompt b")).not_to_have_text(asked)
+    following = int(game.page.locator("#prompt b").inner_text())
+    expect(game.page.locator("#check")).to_be_hidden()
+    game.draw(ONE)
+    eventually(lambda: len(stage.drawings) == 2, "another drawing")
+    assert [(drawn.asked, drawn.gold, drawn.picked) for drawn in stage.drawings] == [
+        (int(asked), True, 1),
+        (following, True, 1),
+    ]
+
+
+def test_chance_asks_whether_the_guess_was_right_where_nobody_asked_for_the_digit(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    game.page.get_by_text("Draw freely").click()
+    check = game.page.locator("#check")
+    expect(check).to_be_hidden()
+    game.draw(ONE)
+    expect(check).to_contain_text("Was 1 right? If not, press the digit that it is.")
+    check.get_by_text("Not now").click()
+    expect(check).to_be_hidden()
+    assert stage.corrections == []
+
+    game.draw(ONE)
+    check.get_by_text("Yes, a 1").click()
+    expect(check).to_be_hidden()
+    correction = eventually(lambda: stage.corrections, "a correction")[0]
+    assert (correction.drawing_id, correction.label) == (stage.drawings[1].drawing_id, 1)
+    assert [(drawn.gold, drawn.picked) for drawn in stage.drawings] == [(False, 1), (False, 1)]
+
+    game.draw(SEVEN)
+    expect(check).to_be_visible()
+    game.page.keyboard.press("7")
+    expect(check).to_be_hidden()
+
+
+def test_another_question_is_the_servers_too(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    asked = game.page.locator("#prompt b").inner_text()
+    game.page.locator("#another").click()
+    expect(game.page.locator("#prompt b")).not_to_have_text(asked)
+    following = int(game.page.locator("#prompt b").inner_text())
+    game.draw(SEVEN)
+    drawn = eventually(lambda: stage.drawings, "a drawing")[0]
+    assert (drawn.asked, drawn.gold) == (following, True)
 
 
 def test_a_finger_draws_as_a_mouse_does(stage: Stage, visit: Visits) -> None:

@@ -162,6 +162,16 @@ class _Game(BaseHTTPRequestHandler):
             {"player_id": "bob", "corrections": 0, "learned": 0, "weighted": 0, "set_aside": 0, "last": None,
              "restriction": "quarantined"},
         ],
+        "/api/accuracy": [
+            {"model": "xgboost", "title": "XGBoost", "version": "3", "since": "2026-11-22T12:00:00Z",
+             "latency_ms": {"50": 20, "95": 80}, "labelled": {"n": 70, "share": 0.643},
+             "estimated": {"whole": {"picked": 80, "known": 78, "share": 0.923, "low": 0.783, "high": 0.988},
+                           "silent": 2, "unasked": 9}},
+            {"model": "yours", "title": "Yours", "version": None, "since": None, "latency_ms": {"50": None, "95": None},
+             "labelled": {"n": 0, "share": None},
+             "estimated": {"whole": {"picked": 0, "known": 0, "share": None, "low": None, "high": None},
+                           "silent": 0, "unasked": 0}},
+        ],
         "/api/models": [ONE, RIVER],
         "/api/endpoints": [ENDPOINT, ENDPOINT | {"endpoint": "", "model": "mxnet", "status": "Unavailable", "resting": None,
                                                  "unavailable": "Linux x86-64 only", "variants": [], "latency": None,
@@ -263,6 +273,21 @@ def test_endpoints_are_listed_for_people_and_for_machines(
         assert told in said
     assert "Linux x86-64 only" in said
     assert json.loads(gamenight("endpoints", "--json", GAMENIGHT_PORT=game).stdout) == _Game.listed["/api/endpoints"]
+
+
+def test_accuracy_is_shown_as_labels_give_it_and_as_it_is(
+    gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+
+    said = gamenight("accuracy", GAMENIGHT_PORT=game).stdout
+
+    rows = [line.split() for line in said.splitlines()]
+    interval = ["78.3%", "to", "98.8%"]
+    assert ["XGBoost", "3", "2026-11-22", "12:00", "64.3%", "70", "92.3%", *interval, "78", "80", "80", "ms"] in rows
+    assert ["Yours", "0", "0", "0"] in rows
+    assert "of 9 that were drawn freely, players did not say of 2 what they were" in said
+    assert json.loads(gamenight("accuracy", "--json", GAMENIGHT_PORT=game).stdout) == _Game.listed["/api/accuracy"]
 
 
 def test_players_are_listed_for_people_and_for_machines(

@@ -8,6 +8,7 @@ import { byPlace, colour, know, short } from "../lib/models.js";
 import { Socket, described } from "../lib/socket.js";
 import { Chart } from "./chart.js";
 import { trailing } from "./counts.js";
+import { note, overTime } from "./honest.js";
 import { changeText } from "./change_text.js";
 import { confusion, digits, latency, tile, versions } from "./tables.js";
 import { Job } from "./training.js";
@@ -30,12 +31,16 @@ const page = {
   digits: the("digits", HTMLElement),
   drawings: the("drawings", HTMLElement),
   labelled: the("labelled", HTMLElement),
+  how: the("how", HTMLElement),
+  howNote: the("how-note", HTMLElement),
   latency: the("latency", HTMLElement),
   online: the("online", HTMLElement),
   tiles: the("tiles", HTMLElement),
+  timeNote: the("time-note", HTMLElement),
   training: the("training", HTMLElement),
   versions: the("versions", HTMLElement),
   while: the("while", HTMLSelectElement),
+  whileLabel: the("while-label", HTMLElement),
 };
 const chart = new Chart(the("chart", HTMLElement));
 
@@ -44,6 +49,7 @@ const chart = new Chart(the("chart", HTMLElement));
 /** @type {Map<string, Honest>} */ const estimates = new Map();
 /** @type {Map<string, Job>} */ const jobs = new Map();
 /** @type {string | null} */ let chosen = null;
+/** @type {import("./tables.js").How} */ let how = "labels";
 let frame = 0;
 
 new Socket("/ws/watch", {
@@ -135,17 +141,20 @@ function showSoon() {
 
 function show() {
   frame = 0;
-  const scored = [...models.values()].sort((a, b) => byPlace(a.model, b.model)).map((model) => ({ model, score: scores.get(model.model) ?? none() }));
+  const scored = [...models.values()].sort((a, b) => byPlace(a.model, b.model)).map((model) => ({ model, score: scores.get(model.model) ?? none(), honest: estimates.get(model.model) }));
   say(page.labelled, count(Math.max(0, ...scored.map(({ score }) => score.n))));
-  page.tiles.replaceChildren(...scored.map(tile));
+  page.tiles.replaceChildren(...scored.map((one) => tile(one, how)));
   const whileS = Number(page.while.value);
-  chart.show(scored.map(({ model, score }) => ({ model: model.model, title: short(model, model.model), samples: trailing(score.recent, whileS) })));
-  page.digits.replaceChildren(...digits(scored));
-  page.versions.replaceChildren(...versions(scored));
+  chart.show(scored.map(({ model, score, honest }) => ({ model: model.model, title: short(model, model.model), samples: how === "labels" ? trailing(score.recent, whileS) : overTime(honest) })));
+  page.whileLabel.hidden = how === "picks";
+  say(page.howNote, note(how, [...estimates.values()]));
+  say(page.timeNote, how === "labels" ? "Lines: share of labelled drawings guessed right; bands: 95 % Wilson intervals." : "Lines: estimates by drawings that chance picked, each of a quarter of an hour; bands: 95 % confidence sequences.");
+  page.digits.replaceChildren(...digits(scored, how));
+  page.versions.replaceChildren(...versions(scored, how));
   page.latency.replaceChildren(...latency(scored));
   showChooser();
   const one = scored.find(({ model }) => model.model === chosen);
-  if (one) page.confusion.replaceChildren(...confusion(one));
+  if (one) page.confusion.replaceChildren(...confusion(one, how));
 }
 
 /** The models to choose from; rebuilt only when they change, so that the keyboard's focus stays. */
@@ -170,5 +179,11 @@ function none() {
 }
 
 page.while.addEventListener("change", showSoon);
+for (const radio of page.how.querySelectorAll("input")) {
+  radio.addEventListener("change", () => {
+    how = radio.value === "picks" ? "picks" : "labels";
+    showSoon();
+  });
+}
 
 watchHealth();

@@ -5,12 +5,15 @@ import { h } from "../lib/dom.js";
 import { count, percent, percent1 } from "../lib/format.js";
 import { axisFrom, intervalBar } from "../lib/interval.js";
 import { colour, short } from "../lib/models.js";
+import { ends, told } from "./honest.js";
 import { LATENCY_MS, perDigit, quantile, wilson } from "./counts.js";
 
 /**
  * @typedef {import("../lib/protocol.js").Model} Model
  * @typedef {import("../lib/protocol.js").Score} Score
- * @typedef {{model: Model, score: Score}} Scored
+ * @typedef {import("../lib/protocol.js").Honest} Honest
+ * @typedef {"labels" | "picks"} How Whether accuracy is shown as labels give it, or estimated.
+ * @typedef {{model: Model, score: Score, honest: Honest | undefined}} Scored
  */
 
 const DIGITS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
@@ -22,15 +25,22 @@ const LOUD = 0.55;
 /** What stands behind a version whose guesses were counted and not shown (contracts/events.py). */
 const SHADOW = "/shadow";
 
-/** @param {Scored} scored */
-export function tile({ model, score }) {
-  const interval = wilson(score);
+/** @param {Scored} scored @param {How} how */
+export function tile({ model, score, honest }, how) {
+  const labels = wilson(score);
+  const interval = how === "labels" ? labels : ends(honest?.whole);
+  const other = how === "labels" ? told(honest) : labels ? `as labels give it: ${percent1(labels.share)}` : "no labels yet";
   const why = model.unavailable || model.resting;
   const frozen = model.frozen ? `frozen ${model.frozen}` : null;
   const mark = model.unavailable ? "unavailable" : model.resting ? "resting" : frozen ? "frozen" : model.part && model.part !== "shown" ? model.part : model.lead ? "first" : "";
   const facts = interval
-    ? [h("p", {}, `${percent1(interval.low)} to ${percent1(interval.high)}`), h("p", {}, `${count(score.correct)} of ${count(score.n)} right`), h("p", {}, latencies(score))]
-    : [h("p", {}, "0 of 0 right")];
+    ? [
+        h("p", {}, `${percent1(interval.low)} to ${percent1(interval.high)}`),
+        h("p", {}, how === "labels" ? `${count(score.correct)} of ${count(score.n)} right` : `of ${count(honest?.whole.known ?? 0)} picked`),
+        h("p", { class: "other" }, other),
+        h("p", {}, latencies(score)),
+      ]
+    : [h("p", {}, how === "labels" ? "0 of 0 right" : "none picked yet"), h("p", { class: "other" }, other)];
   return h(
     "article",
     { class: "card tile", ...colour(model.model), "data-model": model.model, "data-state": why ? "away" : "here" },
@@ -43,32 +53,34 @@ export function tile({ model, score }) {
 
 /** Accuracy per digit, a row for each model.
  * @param {Scored[]} scored
+ * @param {How} how
  */
-export function digits(scored) {
+export function digits(scored, how) {
   const head = h("tr", {}, h("th", {}), ...DIGITS.map((digit) => h("th", { scope: "col" }, String(digit))));
-  const rows = scored.map(({ model, score }) => h("tr", { ...colour(model.model) }, named(model), ...perDigit(score.confusion).map(digitCell)));
+  const rows = scored.map(({ model, score, honest }) => h("tr", { ...colour(model.model) }, named(model), ...(how === "labels" ? perDigit(score.confusion).map((counted) => digitCell(counted.n, wilson(counted))) : DIGITS.map((digit) => digitCell(honest?.digits[digit]?.known ?? 0, ends(honest?.digits[digit]))))));
   return [h("thead", {}, head), h("tbody", {}, ...rows)];
 }
 
-/** @param {import("./counts.js").Counted} counted */
-function digitCell(counted) {
-  const interval = wilson(counted);
+/** @param {number} n @param {import("./counts.js").Interval | null} interval */
+function digitCell(n, interval) {
   if (!interval) return h("td", { class: "quiet" }, "–");
   const wrong = Math.min(1, (1 - interval.share) / REDDEST);
-  const cell = h("td", { class: wrong > LOUD ? "loud" : "", title: `${percent1(interval.low)} to ${percent1(interval.high)}` }, percent(interval.share), h("small", {}, count(counted.n)));
+  const cell = h("td", { class: wrong > LOUD ? "loud" : "", title: `${percent1(interval.low)} to ${percent1(interval.high)}` }, percent(interval.share), h("small", {}, count(n)));
   cell.style.setProperty("--wrong", wrong.toFixed(3));
   return cell;
 }
 
 /** What one model took for what.
  * @param {Scored} scored
+ * @param {How} how
  */
-export function confusion({ model, score }) {
-  const meant = perDigit(score.confusion);
+export function confusion({ model, score, honest }, how) {
+  const counts = how === "labels" ? score.confusion : (honest?.confusion ?? new Array(100).fill(0));
+  const meant = perDigit(counts);
   const head = h("tr", {}, h("th", {}), ...DIGITS.map((digit) => h("th", { scope: "col" }, String(digit))));
   const rows = DIGITS.map((row) =>
     h("tr", { ...colour(model.model) }, h("th", { scope: "row" }, String(row)), ...DIGITS.map((column) => {
-      const n = score.confusion[row * 10 + column];
+      const n = counts[row * 10 + column];
       const share = meant[row].n ? n / meant[row].n : 0;
       const shade = row === column ? share : Math.min(1, Math.sqrt(share / REDDEST));
       const kind = `${row === column ? "right" : ""} ${shade > LOUD ? "loud" : ""}`.trim();
@@ -82,16 +94,19 @@ export function confusion({ model, score }) {
 
 /** Every version that answers or has been judged, on one axis.
  * @param {Scored[]} scored
+ * @param {How} how
  */
-export function versions(scored) {
-  const all = scored.flatMap(({ model, score }) =>
-    Object.entries({ ...(model.version && { [generation(model.version)]: { n: 0, correct: 0 } }), ...score.versions })
+export function versions(scored, how) {
+  const all = scored.flatMap(({ model, score, honest }) =>
+    Object.entries({ ...(model.version && { [generation(model.version)]: { n: 0, correct: 0 } }), ...Object.fromEntries(Object.keys(honest?.versions ?? {}).map((version) => [version, { n: 0, correct: 0 }])), ...score.versions })
       .sort(byAge)
-      .map(([version, counted]) => ({ model, version, counted, interval: wilson(counted) })),
+      .map(([version, counted]) =>
+        how === "labels" ? { model, version, n: counted.n, interval: wilson(counted) } : { model, version, n: honest?.versions[version]?.known ?? 0, interval: ends(honest?.versions[version]) },
+      ),
   );
   const from = axisFrom(all.map(({ interval }) => interval));
   const head = h("tr", {}, h("th", {}), h("th", {}), h("th", {}, "judged"), h("th", {}, "right"), h("th", { class: "range" }, `${percent(from)} to 100 %`));
-  const rows = all.map(({ model, version, counted, interval }) => {
+  const rows = all.map(({ model, version, n, interval }) => {
     const shadow = version.endsWith(SHADOW);
     const mark = shadow ? "shadow" : model.version && generation(model.version) === version ? "answers" : "";
     return h(
@@ -99,7 +114,7 @@ export function versions(scored) {
       { ...colour(model.model), "data-model": model.model, "data-version": version, class: shadow ? "shadow" : "" },
       named(model),
       h("td", {}, shadow ? version.slice(0, -SHADOW.length) : version, ...(mark ? [" ", h("span", { class: "badge" }, mark)] : [])),
-      h("td", {}, count(counted.n)),
+      h("td", {}, count(n)),
       h("td", {}, interval ? percent1(interval.share) : "–"),
       h("td", { class: "range" }, ...(interval ? [intervalBar(interval, from)] : [])),
     );
