@@ -64,6 +64,7 @@ bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.trust
 	$(BIN)/python -m tests.bench.replay
 	$(BIN)/python -m tests.bench.honest
+	$(BIN)/python -m tests.bench.drift
 
 setup-dev: .venv/dev.stamp $(TOOLS)/awscli.stamp $(TOOLS)/web.stamp
 

@@ -20,6 +20,7 @@ from api.apps.predictor import SLACK_S, Predictor
 from api.apps.routes import predict_router
 from api.asyncapi import document
 from api.folds.command_status import CommandStatus
+from api.folds.drift_board import DriftBoard
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.honest import HonestAccuracy
 from api.folds.model_board import ModelBoard
@@ -87,7 +88,7 @@ def create_app(
         raise ValueError("no seat secret: `gamenight up` makes one, or set GAMENIGHT_SEAT_SECRET")
     roster = settings.roster()
     metrics, recent, board = Metrics(), RecentDrawings(frame_of), ModelBoard(roster)
-    latency, commands, teachers = EndpointLatency(roster.batch), CommandStatus(), Teachers()
+    latency, commands, teachers, drift = EndpointLatency(roster.batch), CommandStatus(), Teachers(), DriftBoard()
     honest = HonestAccuracy()
     limits, operators = Limits(settings), Operators(settings.operator_token)
     relay, probes = Relay(bus, metrics), Probes(bus)
@@ -97,7 +98,7 @@ def create_app(
     feed = PlayerFeed(board, recent, game, metrics, clock)
     watchers = Watchers(board, honest, game, recent)
     relay.subscribe(health, live_only=True)
-    relay.subscribe(probes, latency, commands, teachers, honest, feed)
+    relay.subscribe(probes, latency, commands, teachers, drift, honest, feed)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -122,7 +123,7 @@ def create_app(
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, not_valid)
-    app.include_router(router(operators, bus, board, latency, commands, teachers, honest, health, metrics))
+    app.include_router(router(operators, bus, board, latency, commands, teachers, drift, honest, health, metrics))
     app.include_router(
         predict_router(Access(settings, clock), predictor, metrics, origins(settings.allowed_origins), roster.names)
     )

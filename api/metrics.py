@@ -48,6 +48,9 @@ class Metrics:
         self.picked = Gauge(
             "gamenight_picked", "Drawings that chance picked, by what is known", ["model", "of"], registry=registry
         )
+        self.drift = Gauge(
+            "gamenight_drift_detections", "Drift detected in the last weeks", ["kind", "subject"], registry=registry
+        )
         self._guess_of: dict[str, Histogram] = {}
 
     def judged(self, verdict: Verdict) -> None:
@@ -66,6 +69,11 @@ class Metrics:
             for of, value in (("share", one.share), ("low", one.low), ("high", one.high)):
                 if value is not None:
                     self.accuracy.labels(model, of).set(value)
+
+    def drifted(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Set how often each kind of drift was detected of each subject."""
+        for labels, count in counts.items():
+            self.drift.labels(*labels).set(count)
 
     def guessed(self, model: str, seconds: float) -> None:
         """Count a guess; each model's histogram is cached, since looking it up costs as much as counting."""

@@ -21,6 +21,7 @@ from contracts.events import (
     TOPICS,
     CommandSettled,
     CorrectionReceipt,
+    DriftDetected,
     Event,
     GuessMade,
     MessageRejected,
@@ -35,7 +36,7 @@ from producers.pace import Pace
 from producers.rejections import Rejections
 
 LIVE: Final = (GuessMade.topic, PreviewGuessed.topic, CorrectionReceipt.topic)
-STATE: Final = (ModelEvent.topic, CommandSettled.topic)
+STATE: Final = (ModelEvent.topic, CommandSettled.topic, DriftDetected.topic)
 SCORES: Final = (ScoresCounted.topic,)
 NEWEST: Final = 500
 """How many records of each partition of guesses and receipts are read again at a start: players waited for these when the

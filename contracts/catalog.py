@@ -17,6 +17,7 @@ from typing import Final, TypeVar
 from contracts.events import (
     BLEND,
     CandidateSet,
+    DriftPolicySet,
     EndpointSeen,
     Event,
     LearningSet,
@@ -32,6 +33,9 @@ from contracts.events import (
 
 DEFAULT_POLICY: Final = PolicySet(lead=BLEND, at=datetime.fromtimestamp(0, UTC))
 """The policy that is in force until one is set."""
+
+DEFAULT_DRIFT_POLICY: Final = DriftPolicySet(actions={}, at=datetime.fromtimestamp(0, UTC))
+"""What is done about drift until a policy is set: operators are told."""
 
 Key = TypeVar("Key")
 Entry = TypeVar("Entry")
@@ -59,6 +63,7 @@ class Catalog:
     """The players who are restricted."""
     learning: Mapping[str, LearningSet] = field(default_factory=dict)
     """The last LearningSet of each online model, also if it thawed the model (see `frozen`)."""
+    drift_policy: DriftPolicySet = DEFAULT_DRIFT_POLICY
 
     def apply(self, event: Event) -> "Catalog":
         """Return the catalog after an event; the same one if the event is of another kind."""
@@ -82,6 +87,8 @@ class Catalog:
                 return replace(self, policy=event)
             case RestrictionSet():
                 return replace(self, restrictions=MappingProxyType(event.players))
+            case DriftPolicySet():
+                return replace(self, drift_policy=event)
             case LearningSet():
                 return replace(self, learning=_with(self.learning, event.model, event))
         return self

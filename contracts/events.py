@@ -538,6 +538,107 @@ class PlayerRestricted(Event):
     note: Text = ""
 
 
+class DrawingEvidence(BaseModel):
+    """What a labelled drawing says of drift: how models did, and what it was like; or what came later of that."""
+
+    model_config = Event.model_config
+
+    mark: Annotated[int, Field(ge=0, lt=1 << 16)]
+    """A mark of the player, the same on all their drawings; others have it too, so it names nobody."""
+    drawn_at: Time
+    label: Digit | None
+    """The first label that the player gave it; None: it was told with the drawing's features."""
+    ink: Count | None
+    """How much ink the raster has, in pixels; None: as for the label."""
+    directions: Annotated[list[Annotated[int, Field(ge=-(10**6), le=10**6)]], Field(max_length=64)]
+    """Where the embedding lies along some directions, seen from the usual one of the digit, and how far away; empty: as for the
+    label, or it cannot be read."""
+    wrong: Annotated[dict[ModelName, bool], Field(max_length=MAX_GUESSES)]
+    """Whether each model was wrong, as shown."""
+
+
+class EvidenceGathered(Event):
+    """The labelled drawings of a step of one partition, as drift is looked for in them.
+
+    Written by the evidence fold; read by the drift fold. The drawings of a partition are
+    numbered. All partitions meet on one, since drift concerns all of them. Twice is
+    harmless: a number that has come is skipped.
+    """
+
+    topic: ClassVar[str] = "evidence.v1"
+    key: ClassVar[str] = "series"
+
+    type: Literal["EvidenceGathered"] = "EvidenceGathered"
+    series: str
+    """Names how the evidence was made of the examples."""
+    source_partition: Count
+    number: Count
+    """The number of the first drawing in its series and partition, from 1."""
+    drawings: Annotated[list[DrawingEvidence], Field(max_length=500)]
+
+
+DriftKind = Literal["batch-errors", "online-errors", "class-mix", "ink", "embedding"]
+"""What has drifted: the errors of a batch model, or of one that learns from lesson to lesson; or what is drawn."""
+DriftAction = Literal["notify", "retrain", "freeze"]
+"""What is done about it."""
+
+
+class DriftDetected(Event):
+    """A model errs more often than it did, or what is drawn has changed.
+
+    Written by the drift fold; read by the trainer, which acts on it by policy, and by api. Twice is harmless: the
+    detection_id is made of the evidence, and each is acted on once.
+    """
+
+    topic: ClassVar[str] = "drift.v1"
+    key: ClassVar[str] = "subject"
+    times: ClassVar[tuple[str, ...]] = ("at", "began_at", "drawn_at")
+
+    type: Literal["DriftDetected"] = "DriftDetected"
+    detection_id: UUID
+    kind: DriftKind
+    subject: ModelName
+    """The model, or the kind of what is drawn."""
+    what: Name
+    """What has become more frequent, for people."""
+    statistic: Annotated[float, Field(ge=0, le=1e6)]
+    threshold: Annotated[float, Field(ge=0, le=1e6)]
+    """What the statistic has exceeded."""
+    before: Probability
+    """How often it happened, as a share of the labelled drawings."""
+    after: Probability
+    """How often since the change began."""
+    n: Count
+    """The labelled drawings since the change began."""
+    hands: Count
+    """How many players drew these, by their marks; of many drawings, the latest 64."""
+    by_partition: Annotated[list[Count], Field(max_length=1024)]
+    """How many of them are of each partition of examples.v1; of many, the latest 64."""
+    began_at: Time
+    """When the first of them was drawn."""
+    drawn_at: Time
+    """When the last of them was drawn."""
+
+
+class DriftHandled(Event):
+    """What was done about a drift, or why nothing was.
+
+    Written by the trainer; read by it and by api. Twice is harmless: a detection is handled once, and the first counts.
+    """
+
+    topic: ClassVar[str] = "drift.v1"
+    key: ClassVar[str] = "subject"
+
+    type: Literal["DriftHandled"] = "DriftHandled"
+    detection_id: UUID
+    subject: ModelName
+    action: DriftAction
+    outcome: Literal["done", "refused", "failed"]
+    message: Text
+    by: str = ""
+    """Whose policy it is."""
+
+
 class LessonTaught(Event):
     """An online model learns that a drawing has a label: the lesson is added to its sums.
 
@@ -945,6 +1046,31 @@ class LearningSet(Event):
         return f"by {self.by}: {self.note}" if self.note else f"by {self.by}"
 
 
+class DriftPolicySet(Event):
+    """What is done about each kind of drift: the whole policy.
+
+    Written by trainers.steering; read by the trainer and api. Twice is harmless: the newest counts.
+    """
+
+    topic: ClassVar[str] = "models.v1"
+    key: ClassVar[str] = "slot"
+
+    type: Literal["DriftPolicySet"] = "DriftPolicySet"
+    actions: dict[DriftKind, DriftAction]
+    """The action of each kind for which more is done than to notify."""
+    cooldown_s: Count = 3600
+    """How long after an action the same is not done again for the same subject."""
+    least_hands: Count = 3
+    """Of how many players a drift must be for more to be done than to notify: so that nobody alone brings that about."""
+    by: str = ""
+    note: Text = ""
+
+    @property
+    def slot(self) -> str:
+        """The record's key."""
+        return "drift-policy"
+
+
 class VariantSeen(BaseModel):
     """A production variant, as SageMaker describes it."""
 
@@ -1057,7 +1183,8 @@ class Command(Event):
 class RetrainModel(Command):
     """Rebuild a batch model from its base and all feedback so far.
 
-    Written by api.ops; read by the trainer. Twice is harmless: the training job is named after the command_id.
+    Written by api.ops, and by the trainer when the policy on drift says so; read by the trainer. Twice is
+    harmless: the training job is named after the command_id.
     """
 
     type: Literal["RetrainModel"] = "RetrainModel"
@@ -1132,7 +1259,8 @@ class RestrictPlayer(Command):
 class FreezeLearning(Command):
     """Let an online model answer as it does now, whatever is taught, until it is thawed.
 
-    Written by api.ops; read by the trainer. Twice is harmless: a model that is frozen stays so.
+    Written by api.ops, and by the trainer when the policy on drift says so; read by the trainer. Twice is
+    harmless: a model that is frozen stays so.
     """
 
     type: Literal["FreezeLearning"] = "FreezeLearning"
@@ -1145,6 +1273,19 @@ class ThawLearning(Command):
     """
 
     type: Literal["ThawLearning"] = "ThawLearning"
+
+
+class SetDriftPolicy(Command):
+    """Change what is done about drift; fields that are left out change nothing.
+
+    Written by api.ops; read by the trainer. Twice is harmless: a policy that is set already stays as it is.
+    """
+
+    type: Literal["SetDriftPolicy"] = "SetDriftPolicy"
+    target: Literal["drift"] = "drift"
+    actions: dict[DriftKind, DriftAction] = {}
+    cooldown_s: Count | None = None
+    least_hands: Count | None = None
 
 
 class CommandSettled(Event):
@@ -1302,11 +1443,13 @@ TOPICS: Final[Mapping[str, TopicSpec]] = {
             PLAYER_PARTITIONS,
             1,
             "guesses that are only shown: on previews, on probes, and repeated",
-            share=0.08,
+            share=0.075,
         ),
         _spec("corrections.v1", PLAYER_PARTITIONS, 7, "corrections of players", share=0.05),
         _spec("examples.v1", PLAYER_PARTITIONS, 0, "drawing, guesses and label, joined; kept for good"),
         _spec("lessons.v1", PLAYER_PARTITIONS, 0, "lessons of the online models, taught and taken back; kept for good"),
+        _spec("evidence.v1", PLAYER_PARTITIONS, 0, "what labelled drawings say of drift, all on one partition; kept for good"),
+        _spec("drift.v1", 1, 28, "drift that was detected, and what was done about it", share=0.005),
         _spec("receipts.v1", PLAYER_PARTITIONS, 7, "what each correction did", share=0.05),
         _spec("metrics.v1", 1, 0, "counts per model: totals of each version, and an hour of windows", compacted=True),
         _spec("models.v1", 1, 0, "versions of models, the policy, and snapshots", compacted=True),
@@ -1329,6 +1472,9 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     ExampleProbed,
     DrawingPicked,
     PlayerRestricted,
+    EvidenceGathered,
+    DriftDetected,
+    DriftHandled,
     LessonTaught,
     LessonTakenBack,
     LessonProbed,
@@ -1344,6 +1490,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     PolicySet,
     RestrictionSet,
     LearningSet,
+    DriftPolicySet,
     EndpointSeen,
     SnapshotTaken,
     TrainingAdvanced,
@@ -1355,6 +1502,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     RestrictPlayer,
     FreezeLearning,
     ThawLearning,
+    SetDriftPolicy,
     CommandSettled,
     MessageRejected,
     MessageRepaired,
@@ -1379,6 +1527,9 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     ExampleLabelled: ("learning",),
     ExampleProbed: ("learning",),
     DrawingPicked: ("learning",),
+    EvidenceGathered: ("learning",),
+    DriftDetected: ("learning",),
+    DriftHandled: ("trainer",),
     LessonTaught: ("learning",),
     LessonTakenBack: ("learning",),
     LessonProbed: ("learning",),
@@ -1395,17 +1546,19 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     RestrictionSet: ("trainer",),
     PlayerRestricted: ("trainer",),
     LearningSet: ("trainer",),
+    DriftPolicySet: ("trainer",),
     EndpointSeen: ("trainer",),
     SnapshotTaken: ("learning",),
     TrainingAdvanced: ("trainer",),
-    RetrainModel: ("api",),
+    RetrainModel: ("api", "trainer"),
     PromoteModel: ("api",),
     RollBackModel: ("api", "router"),
     TryVersion: ("api", "router"),
     SetPolicy: ("api",),
     RestrictPlayer: ("api",),
-    FreezeLearning: ("api",),
+    FreezeLearning: ("api", "trainer"),
     ThawLearning: ("api",),
+    SetDriftPolicy: ("api",),
     CommandSettled: ("trainer",),
     MessageRejected: PROCESSES,
     MessageRepaired: ("api",),

@@ -315,7 +315,7 @@ def models(name: Named = None, as_json: Json = False) -> None:
         named, cost = f"[bold]{model['model']}[/]\n[{color}]{model['standing']}[/]", _dollars(model)
         stands = model["unavailable"] or (f"rests: {model['resting']}" if model["resting"] else "")
         if model.get("frozen"):
-            stands = "; ".join(filter(None, (stands, f"frozen {model['frozen']}")))
+            stands = "; ".join(filter(None, (stands, "frozen" if narrow else f"frozen {model['frozen']}")))
         if stands or not model["versions"]:
             table.add_row(named, model["version"] or "", f"[red]{stands}[/]", "", cost)
             named = cost = ""
@@ -745,6 +745,56 @@ def freeze(model: Learner = "river", reason: Reason = "", as_json: Json = False)
 def thaw(model: Learner = "river", reason: Reason = "", as_json: Json = False) -> None:
     """Let an online model learn again, at once all that was taught while it was frozen."""
     _carry_out("thaw", {"target": model, "reason": reason}, as_json)
+
+
+KindAction = Annotated[
+    list[str],
+    typer.Option("--policy", help="KIND=ACTION, the action being notify, retrain or freeze. May be repeated."),
+]
+
+
+@app.command()
+def drift(
+    policy: KindAction = [],  # noqa: B006
+    cooldown: Annotated[int | None, typer.Option(min=0, help="Seconds before the same is done again.")] = None,
+    hands: Annotated[int | None, typer.Option(min=1, help="Of how many players it must be to do more than notify.")] = None,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """List the drift that was detected and what was done about it; or, with options, change what is done."""
+    actions = {}
+    for one in policy:
+        kind, equals, action = one.partition("=")
+        if not equals:
+            raise CommandFailed(f"--policy {one!r}: write KIND=ACTION, as online-errors=freeze")
+        actions[kind] = action
+    asked = {"actions": actions or None, "cooldown_s": cooldown, "least_hands": hands}
+    body = {name: value for name, value in asked.items() if value is not None}
+    if body:
+        _carry_out("drift-policy", {**body, "reason": reason}, as_json)
+    _show_drift(_asked("GET", "/api/drift").json(), as_json)
+
+
+def _show_drift(state: dict[str, Any], as_json: bool) -> None:
+    from rich import box
+    from rich.table import Column, Table
+
+    if _printed(state, as_json):
+        return
+    table = Table("at", "what", "before", "now", "drawings", Column("done", overflow="fold"), box=box.SIMPLE_HEAD)
+    for one in state["detections"]:
+        what, size = f"{one['subject']}: {one['what']}", f"{one['n']} of {one['hands']} players"
+        deed = one["deed"]
+        done = f"{deed['action']}, {deed['outcome']}: {deed['message']}" if deed else "nothing yet"
+        table.add_row(_minute(one["at"]), what, f"{one['before']:.1%}", f"{one['after']:.1%}", size, done)
+    if state["detections"]:
+        console.print(table)
+    else:
+        console.print("no drift was detected in the last weeks")
+    actions = ", ".join(f"{kind}: {action}" for kind, action in state["actions"].items()) or "operators are notified"
+    console.print(
+        f"policy: {actions}; cooldown {state['cooldown_s']} s, of {state['least_hands']} players or more", style="dim"
+    )
 
 
 # --- rejected messages -------------------------------------------------------------------------------------------------

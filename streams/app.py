@@ -5,6 +5,7 @@
     drawings.v1, answers.v1, corrections.v1 ──> joiner ──> examples.v1, receipts.v1
     examples.v1 ──> scorer ──> metrics.v1
     examples.v1 ──> learner ─> lessons.v1, receipts.v1
+    examples.v1 ──> evidence ──> evidence.v1 (all partitions on one) ──> drift ──> drift.v1
     lessons.v1 ───> online model ──> models.v1 (snapshots)     (outside the group: each process adds up all partitions)
     whatever cannot be handled ──> rejected.v1
 
@@ -21,8 +22,10 @@ from contracts.events import ONLINE_MODELS
 from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.pace import Pace
+from streams.drift import Drift
 from streams.embedding import EmbeddingNetwork
 from streams.endpoints import Runtime, SageMakerEndpoint
+from streams.evidence import Evidence
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.lessons import Lessons
@@ -62,14 +65,16 @@ def router(settings: Settings) -> Worker:
 
 
 def learning(settings: Settings) -> Worker:
-    """Way 2: joins, scores and learns."""
+    """Way 2: joins, scores, learns, and looks for drift."""
     worker = Worker(settings, "learning", LEARNING())
     worker.fold(Joiner(settings.log_bytes))
     worker.fold(Scorer())
     base = load_base()
     learner = Learner(base, lambda: lessons.in_force())
     lessons = Lessons(base, learner.series, worker.publish, lambda: 0 in learner.partitions)
-    worker.fold(learner)
+    worker.fold(learner, after=lessons.known)
+    worker.fold(Evidence(base))
+    worker.fold(Drift())
     worker.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "models.v1", "rejected.v1"])))
     return worker
 

@@ -9,6 +9,7 @@ process and after every restart. Lessons are added up all the same, so that all 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -27,6 +28,7 @@ STAGE: Final = "online"
 _POLL_S: Final = 0.25
 _GATHER_S: Final = 0.03
 """How long from one model to the next, at least: each is solved anew, and each is a record of 17 KB."""
+_KNOWN_S: Final = 5.0
 _SNAPSHOT: Final = SHARED.encode()
 """The key of the model's snapshots on models.v1."""
 _LEARNING: Final = LearningSet(model=SHARED, frozen=True).record_key()
@@ -64,12 +66,19 @@ class Lessons:
         """The model that was published last; None: none since this process began to publish."""
         self._last: Record | None = None
         """The newest snapshot on models.v1, whoever published it; it is only read when the model is frozen."""
+        self._known = asyncio.Event()
+        """Set once all that was on the log at the start is known."""
         self._frozen: InForce | None = None
         """The model that answers while its learning is frozen; None: it learns."""
 
     def in_force(self) -> InForce:
         """Return the model as it answers now."""
         return self._now if self._frozen is None else self._frozen
+
+    async def known(self) -> None:
+        """Wait until the model that answers is known, `_KNOWN_S` at most: receipts say what it gives, and if it is frozen."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._known.wait(), _KNOWN_S)
 
     async def follow(self, connect: Callable[[], Bus]) -> None:
         """Read lessons.v1 and models.v1 from their start, for ever; records that cannot be read go to rejected.v1."""
@@ -86,6 +95,7 @@ class Lessons:
                     if not tail.caught_up():
                         continue
                     known, probes = True, []
+                    self._known.set()
                     _log.info("lessons known", lessons=self._model.known.lessons, frozen=self._frozen is not None)
                 await self._bring(probes)
         finally:

@@ -70,12 +70,13 @@ class Worker:
         self._handing: set[str] = set()
         self._alongside: list[Alongside] = []
 
-    def fold(self, fold: Fold, step: int = STEP) -> None:
+    def fold(self, fold: Fold, step: int = STEP, after: Alongside | None = None) -> None:
         """Run a fold: its ledgers are in ``<home>/state/<name>/``, one a partition.
 
         Args:
             fold: The fold. Several may have the same sources; a topic in two different lists of sources is refused.
             step: The most records in one transaction.
+            after: What is awaited before the first record is folded; None: nothing.
         """
         counts = {TOPICS[topic].partitions for topic in fold.sources}
         if len(counts) != 1:
@@ -88,7 +89,13 @@ class Worker:
             self._forks[fold.sources] = Fork()
             self._transport.forward(fold.sources, self._forks[fold.sources])
         self._forks[fold.sources].add(runner.gathered)
-        self.alongside(runner.run)
+
+        async def run() -> None:
+            if after is not None:
+                await after()
+            await runner.run()
+
+        self.alongside(run)
 
     def hand(self, sources: Sequence[str], taker: Taker, pace: Pace | None = None) -> None:
         """Hand what comes on topics to a taker, in order, as much at a time as has gathered.

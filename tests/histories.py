@@ -20,6 +20,7 @@ from contracts.events import (
     CorrectionWithdrawn,
     DrawingAnswered,
     DrawingSubmitted,
+    DriftDetected,
     Event,
     ExampleLabelled,
     Features,
@@ -255,6 +256,14 @@ def snapshot(
         basis=basis,
         weights=weights,
     )
+
+
+def drift(name: str, subject: str = "river", *, at: float = 5, **fields: Any) -> DriftDetected:
+    """Return a drift that was detected: a model errs more often, by default; ``name`` names its detection_id."""
+    given: dict[str, Any] = {"kind": "online-errors", "what": "wrong guesses", "statistic": 9.5, "threshold": 9.0}
+    given |= {"before": 0.05, "after": 0.4, "n": 27, "hands": 9, "by_partition": [27]}
+    given |= {"began_at": seconds(at - 3), "drawn_at": seconds(at - 1)}
+    return DriftDetected(detection_id=named(name), subject=subject, at=seconds(at), **given | fields)
 
 
 def settled(command: Any, outcome: str = "done") -> CommandSettled:

@@ -33,6 +33,7 @@ from producers.rejections import Rejections
 from producers.topics import TopicsDiffer, check_acknowledged
 from trainers.approval import Approvals
 from trainers.base_models import BaseModels
+from trainers.drift_actions import DriftActions
 from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
 from trainers.example_sink import catch_up
 from trainers.model_log import ModelLog, QuickCommand
@@ -134,7 +135,7 @@ class Trainer:
         rejections = Rejections(bus)
         blobs, serving = S3Blobs(settings), Serving(settings, self.pause)
         registry = Registry(settings, blobs)
-        model_log, commands = self._model_log, bus.follow(["commands.v1"], "start")
+        model_log, commands = self._model_log, bus.follow(["commands.v1", "drift.v1"], "start")
         self._catch_up(rejections, commands)
         models = bus.follow(["models.v1"], "start")  # up to now: only we write these events from here on
         self._catch_up(rejections, models)
@@ -155,6 +156,7 @@ class Trainer:
         self._start("commands", lambda: self._listen(rejections, commands))
         for target in (*model_log.roster.batch, None):
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
+        self._start("drift", partial(self._act_on_drift, DriftActions(model_log, promoter)))
         self._start("watch", lambda: self._look(monitor))
 
         # They are imported only now: the game can be played without pyarrow and numpy's friends.
@@ -234,6 +236,11 @@ class Trainer:
             except Exception as error:
                 log.exception("command failed", command=command.type, target=target, command_id=str(command.command_id))
                 steering.failed(command, error)
+
+    def _act_on_drift(self, actions: DriftActions) -> None:
+        """Do what the policy says about each drift, in the order of their detection."""
+        while True:
+            actions.handle(self._next(self._model_log.detections))
 
     def _rebuild(self, rebuilder: "Rebuilder") -> None:
         """Carry out rebuilds, one after another; when one fails, publish that and take the next."""

@@ -15,6 +15,10 @@ from contracts.events import (
     TRAINING_ENDS,
     CandidateSet,
     CommandSettled,
+    DriftAction,
+    DriftDetected,
+    DriftHandled,
+    DriftPolicySet,
     EndpointSeen,
     Event,
     FreezeLearning,
@@ -27,6 +31,7 @@ from contracts.events import (
     RestrictPlayer,
     RetrainModel,
     RollBackModel,
+    SetDriftPolicy,
     SetPolicy,
     ThawLearning,
     TrainingAdvanced,
@@ -34,7 +39,9 @@ from contracts.events import (
 )
 from contracts.roster import Roster
 
-QuickCommand = PromoteModel | RollBackModel | TryVersion | SetPolicy | RestrictPlayer | FreezeLearning | ThawLearning
+QuickCommand = (
+    PromoteModel | RollBackModel | TryVersion | SetPolicy | RestrictPlayer | FreezeLearning | ThawLearning | SetDriftPolicy
+)
 """The commands that do not wait for a rebuild to end."""
 
 
@@ -56,6 +63,8 @@ class ModelLog:
         """The last step of each rebuild, by the command that asked for it."""
         self._commands: dict[UUID, QuickCommand] = {}
         self._settled: dict[UUID, CommandSettled] = {}
+        self._detections: dict[UUID, DriftDetected] = {}
+        self._handled: dict[UUID, DriftHandled] = {}
         for event in history:
             self.apply(event)
 
@@ -71,6 +80,10 @@ class ModelLog:
                 self._commands.setdefault(event.command_id, event)
             elif isinstance(event, CommandSettled):
                 self._settled.setdefault(event.command_id, event)
+            elif isinstance(event, DriftDetected):
+                self._detections.setdefault(event.detection_id, event)
+            elif isinstance(event, DriftHandled):
+                self._handled.setdefault(event.detection_id, event)
 
     def published(self, model: str) -> Mapping[str, ModelPublished]:
         """Return all versions of a model that exist, by version."""
@@ -145,6 +158,27 @@ class ModelLog:
         """Return the other commands that are not settled, in the order given."""
         with self._lock:
             return [command for command in self._commands.values() if command.command_id not in self._settled]
+
+    def knows(self, command_id: UUID) -> bool:
+        """Return whether a command has been given."""
+        with self._lock:
+            return command_id in self._commands or command_id in self._rebuilds
+
+    def drift_policy(self) -> DriftPolicySet:
+        """Return what is done about drift."""
+        return self._catalog.drift_policy
+
+    def detections(self) -> list[DriftDetected]:
+        """Return the drift of which nothing says what was done about it, in the order in which it was detected."""
+        with self._lock:
+            return [one for one in self._detections.values() if one.detection_id not in self._handled]
+
+    def last_drift_action(self, detection: DriftDetected, action: DriftAction) -> DriftHandled | None:
+        """Return the last time that an action was carried out: a rebuild for the same subject, a freezing for any."""
+        with self._lock:
+            done = [one for one in self._handled.values() if one.action == action and one.outcome == "done"]
+        same = [one for one in done if action == "freeze" or one.subject == detection.subject]
+        return max(same, key=lambda one: one.at, default=None)
 
 
 def next_version(taken: Iterable[str]) -> str:

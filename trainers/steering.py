@@ -15,6 +15,7 @@ from contracts.events import (
     ONLINE_MODELS,
     PERSONAL_MODEL,
     CommandSettled,
+    DriftPolicySet,
     FreezeLearning,
     LearningSet,
     ModelPublished,
@@ -24,11 +25,13 @@ from contracts.events import (
     RestrictionSet,
     RestrictPlayer,
     RollBackModel,
+    SetDriftPolicy,
     SetPolicy,
     ThawLearning,
     TryVersion,
 )
 from trainers.approval import Approvals
+from trainers.drift_actions import impossible
 from trainers.model_log import ModelLog, QuickCommand
 from trainers.promote import Promoter
 from trainers.registry import by_hand
@@ -49,6 +52,8 @@ def refusal(model_log: ModelLog, command: QuickCommand) -> str | None:
         return _against_policy(model_log, command)
     if isinstance(command, FreezeLearning | ThawLearning):
         return _against_freezing(command.target)
+    if isinstance(command, SetDriftPolicy):
+        return next(filter(None, (impossible(*one) for one in command.actions.items())), None)
     if command.target not in model_log.roster.batch:
         return f"no batch model {command.target!r}: there is {', '.join(model_log.roster.batch)}"
     match command:
@@ -205,6 +210,8 @@ class Steering:
                 return self._set_learning(command, frozen=True)
             case ThawLearning():
                 return self._set_learning(command, frozen=False)
+            case SetDriftPolicy():
+                return self._set_drift_policy(command)
 
     def _version(self, model: str, version: str) -> ModelPublished:
         return self._model_log.published(model)[version]
@@ -291,6 +298,20 @@ class Steering:
         if frozen:
             return f"{model} answers as it does now; what is taught counts once it is thawed"
         return f"{model} learns again, and all that was taught meanwhile" if before else f"{model} is not frozen"
+
+    def _set_drift_policy(self, command: SetDriftPolicy) -> str:
+        before = self._model_log.drift_policy()
+        actions = {kind: action for kind, action in {**before.actions, **command.actions}.items() if action != "notify"}
+        event = DriftPolicySet(
+            actions=actions,
+            cooldown_s=before.cooldown_s if command.cooldown_s is None else command.cooldown_s,
+            least_hands=before.least_hands if command.least_hands is None else command.least_hands,
+            by=command.by,
+            note=command.reason,
+        )
+        self._promoter.say(event)
+        told = ", ".join(f"{kind}: {action}" for kind, action in sorted(event.actions.items())) or "operators are notified"
+        return f"{told}; again after {event.cooldown_s} s, if it is the drawings of {event.least_hands} players or more"
 
 
 def _note(command: PromoteModel | RollBackModel | TryVersion, version: ModelPublished | None = None) -> str:

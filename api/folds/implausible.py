@@ -20,7 +20,7 @@ from contracts.events import (
 )
 from contracts.roster import is_batch
 
-FOLDS: Final = ("joiner", "scorer", "learner", "personal")
+FOLDS: Final = ("joiner", "scorer", "learner", "evidence", "drift", "personal")
 
 
 class Implausible(ValueError):

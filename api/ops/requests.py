@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from contracts.events import ONLINE_MODELS, ModelName, Part, PlayerId, Probability, Restriction, Version
+from contracts.events import ONLINE_MODELS, DriftAction, DriftKind, ModelName, Part, PlayerId, Probability, Restriction, Version
 
 
 class CommandRequest(BaseModel):
@@ -80,6 +80,22 @@ class LearningRequest(CommandRequest):
 
     target: ModelName = ONLINE_MODELS[0]
     """A model that learns from lesson to lesson."""
+
+
+class DriftPolicyRequest(CommandRequest):
+    """Change what is done about drift; fields that are left out change nothing."""
+
+    actions: dict[DriftKind, DriftAction] = {}
+    cooldown_s: int | None = Field(None, ge=0, le=30 * 86_400)
+    """How long after an action the same is not done again for the same subject."""
+    least_hands: int | None = Field(None, ge=1, le=10_000)
+    """Of how many players a drift must be for more to be done than to notify."""
+
+    @model_validator(mode="after")
+    def _something(self) -> "DriftPolicyRequest":
+        if not self.actions and self.cooldown_s is None and self.least_hands is None:
+            raise ValueError("give an action, a cooldown, or how many players it must be")
+        return self
 
 
 class RestrictRequest(CommandRequest):

@@ -21,6 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
 from api.folds.command_status import CommandState, CommandStatus
+from api.folds.drift_board import DriftBoard, DriftState
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.honest import HonestAccuracy
 from api.folds.model_board import ModelBoard
@@ -33,6 +34,7 @@ from api.ops.library import LibraryModel, library
 from api.ops.operators import Operators
 from api.ops.rejected import rejected_router
 from api.ops.requests import (
+    DriftPolicyRequest,
     LearningRequest,
     ModelRequest,
     PolicyRequest,
@@ -51,6 +53,7 @@ from contracts.events import (
     RestrictPlayer,
     RetrainModel,
     RollBackModel,
+    SetDriftPolicy,
     SetPolicy,
     ThawLearning,
     TryVersion,
@@ -140,6 +143,7 @@ def router(
     latency: EndpointLatency,
     command_status: CommandStatus,
     teachers: Teachers,
+    drift_board: DriftBoard,
     honest: HonestAccuracy,
     health: Health,
     metrics: Metrics,
@@ -247,6 +251,11 @@ def router(
         """Let an online model learn again, at once all that was taught while it was frozen."""
         return await put(ThawLearning(command_id=uuid4(), by=by, **request.model_dump()))
 
+    @ordering("drift-policy", {"actions": {"online-errors": "freeze", "batch-errors": "retrain"}, "cooldown_s": 3600})
+    async def set_drift_policy(request: DriftPolicyRequest, by: Operator) -> Accepted:
+        """Change what is done about each kind of drift."""
+        return await put(SetDriftPolicy(command_id=uuid4(), by=by, **request.model_dump()))
+
     @commands.get("/api/ops/players", tags=["operators"], responses=_REFUSALS)
     async def players(_: Operator) -> list[PlayerTeaching]:
         """Return what became of the newest corrections of the players who taught lately, and who is restricted."""
@@ -276,6 +285,11 @@ def router(
     async def routing_state() -> RoutingState:
         """Return which models guess, which is shown first, which versions are tried, and the routing tables in use."""
         return routing(board, latency)
+
+    @routes.get("/api/drift", tags=["queries"])
+    async def drift() -> DriftState:
+        """Return what is done about drift, and the drift of the last weeks, the newest first, each with what was done."""
+        return drift_board.state()
 
     @routes.get("/api/scores", tags=["queries"])
     async def scores() -> dict[str, Any]:
@@ -310,6 +324,7 @@ def router(
         """For Prometheus."""
         metrics.judged(await health.check())
         metrics.estimated(honest.wholes())
+        metrics.drifted(drift_board.counts)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     rejected_router(commands, bus, metrics, operator, _REFUSALS)

@@ -25,6 +25,7 @@ from contracts.events import (
     DrawingPicked,
     DrawingSubmitted,
     Event,
+    EvidenceGathered,
     ExampleLabelled,
     GuessMade,
     LessonTaught,
@@ -33,6 +34,8 @@ from contracts.events import (
     ScoresCounted,
 )
 from streams import trust
+from streams.drift import Drift
+from streams.evidence import Evidence
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.online_base import load_base
@@ -335,6 +338,34 @@ def test_every_label_that_stands_is_taught_and_no_other(lanes, data):
     assert {drawing_id: one.label for drawing_id, one in in_force(said).items()} == labelled
 
 
+def evidence(history: Sequence[Event], step: int | None) -> list[EvidenceGathered]:
+    """What a history says of drift."""
+    joined = folded(Joiner(), history, step=step)
+    return [event for event in folded(Evidence(LEARNER), joined, step=step) if isinstance(event, EvidenceGathered)]
+
+
+def parts_of(said: Sequence[EvidenceGathered]) -> dict[str, int]:
+    """Each thing that is said of a drawing, and how often: a drawing's guesses may come in several parts."""
+    told: Counter[str] = Counter()
+    for one in (one for event in said for one in event.drawings):
+        told.update(f"{one.mark} {one.drawn_at} {model} {wrong}" for model, wrong in one.wrong.items())
+        if one.label is not None:
+            told[f"{one.mark} {one.drawn_at} {one.label} {one.ink} {one.directions}"] += 1
+    return told
+
+
+@settings(max_examples=50, deadline=None)
+@given(lanes=topics(), data=st.data(), step=STEPS)
+def test_which_evidence_of_drift_there_is_is_the_same_for_every_arrival_and_stepping(lanes, data, step):
+    in_order = [event for events in lanes for event in events]
+
+    said = evidence(arrival(data, lanes), step)
+
+    assert parts_of(said) == parts_of(evidence(in_order, None))
+    numbers = [event.number + n for event in said for n in range(len(event.drawings))]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
 @settings(max_examples=40, deadline=None)
 @given(lanes=topics(), data=st.data())
 def test_a_restart_after_any_event_changes_nothing(lanes, data):
@@ -345,6 +376,8 @@ def test_a_restart_after_any_event_changes_nothing(lanes, data):
         (Scorer, examples),
         (partial(Learner, LEARNER), examples),
         (partial(PersonalModels, READER), examples),
+        (partial(Evidence, LEARNER), examples),
+        (Drift, folded(Evidence(LEARNER), examples, step=1)),
     ):
         cells = MemoryCells()
 
@@ -371,7 +404,7 @@ def identity(event: Event) -> str:
             return event.pick_key
         case DrawingPicked():
             return str(event.drawing_id)
-        case LessonTaught():
+        case LessonTaught() | EvidenceGathered():
             return str(event.number)
         case _:
             return str(getattr(event, "correction_id", event.type))

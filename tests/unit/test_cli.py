@@ -131,7 +131,8 @@ CANARY = VERSION | {"version": "4", "status": "canary", "live": NOTHING, "as_sha
 ONE = {"model": "xgboost", "title": "XGBoost", "kind": "batch", "part": "shown", "lead": True, "resting": None,
        "standing": "champion", "cost_per_hour_usd": 0.115, "version": "3", "unavailable": None, "candidate": {"share": 0.1},
        "live": COUNTED, "versions": [CHAMPION, CANARY]}  # fmt: skip
-RIVER = ONE | {"model": "river", "title": "River", "kind": "online", "lead": False, "standing": "challenger",
+RIVER = ONE | {"model": "river", "frozen": "by ada: the night", "title": "River", "kind": "online", "lead": False,
+               "standing": "challenger",
                "cost_per_hour_usd": None, "candidate": None, "versions": []}  # fmt: skip
 ENDPOINT = {
     "model": "xgboost",
@@ -173,6 +174,16 @@ class _Game(BaseHTTPRequestHandler):
                            "silent": 0, "unasked": 0}},
         ],
         "/api/models": [ONE, RIVER],
+        "/api/drift": {
+            "actions": {"online-errors": "freeze"}, "cooldown_s": 60, "least_hands": 3, "by": "ada", "note": "",
+            "detections": [
+                {"at": "2026-11-22T12:00:00Z", "subject": "river", "what": "wrong guesses", "before": 0.05, "after": 0.4,
+                 "n": 27, "hands": 9,
+                 "deed": {"action": "freeze", "outcome": "refused", "message": "cooldown: 9 s ago"}},
+                {"at": "2026-11-22T11:00:00Z", "subject": "ink", "what": "much ink", "before": 0.1, "after": 0.5, "n": 12,
+                 "hands": 7, "deed": None},
+            ],
+        },
         "/api/endpoints": [ENDPOINT, ENDPOINT | {"endpoint": "", "model": "mxnet", "status": "Unavailable", "resting": None,
                                                  "unavailable": "Linux x86-64 only", "variants": [], "latency": None,
                                                  "cost_per_hour_usd": None}],
@@ -323,6 +334,22 @@ def test_one_is_shown_whole_with_what_its_versions_are_made_of(
     assert json.loads(gamenight(command, name, "--json", GAMENIGHT_PORT=game).stdout) == _Game.listed[path][0]
 
 
+def test_what_has_drifted_and_what_was_done_about_it_is_listed_and_who_froze_a_model(
+    gamenight: Gamenight, game: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deploy.cli.console", Console(width=200, highlight=False))
+
+    said = " ".join(gamenight("drift", GAMENIGHT_PORT=game).stdout.split())
+    models = " ".join(gamenight("models", GAMENIGHT_PORT=game).stdout.split())
+
+    assert "river: wrong guesses 5.0% 40.0% 27 of 9 players freeze, refused: cooldown: 9 s ago" in said
+    assert "ink: much ink 10.0% 50.0% 12 of 7 players nothing yet" in said
+    assert "policy: online-errors: freeze; cooldown 60 s, of 3 players or more" in said
+    assert json.loads(gamenight("drift", "--json", GAMENIGHT_PORT=game).stdout) == _Game.listed["/api/drift"]
+    assert gamenight("drift", "--policy", "ink", GAMENIGHT_PORT=game).stderr.startswith("--policy 'ink': write KIND=ACTION")
+    assert "frozen by ada: the night" in models
+
+
 def test_a_model_that_is_not_there_is_named_with_those_that_are(gamenight: Gamenight, game: int) -> None:
     done = gamenight("models", "gpt", GAMENIGHT_PORT=game)
 
@@ -356,6 +383,8 @@ def test_a_command_is_waited_for_and_its_exit_status_says_what_became_of_it(
         (["pardon", "eve"], "restrict", {"player_id": "eve", "restriction": "none"}),
         (["freeze"], "freeze", {"target": "river"}),
         (["thaw", "river"], "thaw", {"target": "river"}),
+        (["drift", "--policy", "ink=retrain", "--policy", "online-errors=freeze", "--cooldown", "60", "--hands", "2"],
+         "drift-policy", {"actions": {"ink": "retrain", "online-errors": "freeze"}, "cooldown_s": 60, "least_hands": 2}),
         (["part", "mxnet", "off"], "policy", {"parts": {"mxnet": "off"}}),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",

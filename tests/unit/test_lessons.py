@@ -358,6 +358,19 @@ async def test_a_process_that_begins_while_the_model_is_frozen_publishes_nothing
     assert it.snapshots[-1].version == of(2)
 
 
+async def test_who_waits_until_the_model_is_known_knows_that_it_is_frozen():
+    """The learner waits for it: otherwise its first receipts after a restart would say that a frozen model has learned."""
+    it = Following()
+    it.tell(ADA, learning(True))
+    async with following(it):
+        waiting = asyncio.ensure_future(it.lessons.known())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        await waiting
+
+        assert it.lessons.in_force().frozen
+
+
 async def test_a_model_that_is_frozen_before_any_lesson_answers_as_its_base():
     it = Following()
     it.tell(learning(True), ADA)

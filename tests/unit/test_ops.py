@@ -80,6 +80,7 @@ ORDERS: list[tuple[str, dict[str, Any], str]] = [
     ("restrict", {"player_id": "eve", "restriction": "banned"}, "RestrictPlayer"),
     ("freeze", {"target": "river"}, "FreezeLearning"),
     ("thaw", {"target": "river"}, "ThawLearning"),
+    ("drift-policy", {"actions": {"batch-errors": "retrain"}, "cooldown_s": 60}, "SetDriftPolicy"),
 ]
 
 
@@ -112,6 +113,11 @@ def test_an_order_is_on_the_log_when_it_is_answered(bus, address, path, body, ki
         ("policy", {"parts": {"gpt": "off"}}, "no model 'gpt'"),
         ("policy", {"parts": {"river": "hidden"}}, "shadow"),
         ("restrict", {"player_id": "eve"}, "restriction"),
+        ("drift-policy", {}, "give an action, a cooldown"),
+        ("drift-policy", {"actions": {"weather": "notify"}}, "class-mix"),
+        ("drift-policy", {"actions": {"ink": "explode"}}, "retrain"),
+        ("drift-policy", {"cooldown_s": -1}, "cooldown_s"),
+        ("drift-policy", {"least_hands": 0}, "least_hands"),
         ("restrict", {"player_id": "", "restriction": "none"}, "player_id"),
         ("restrict", {"player_id": "eve", "restriction": "hanged"}, "quarantined"),
     ],
@@ -124,7 +130,7 @@ def test_an_order_that_makes_no_sense_is_refused_by_name(bus, address, path, bod
     assert commands(bus) == []
 
 
-@pytest.mark.parametrize("path", ["promote", "rollback", "try", "policy", "restrict", "freeze", "thaw"])
+@pytest.mark.parametrize("path", ["promote", "rollback", "try", "policy", "restrict", "freeze", "thaw", "drift-policy"])
 def test_every_order_wants_the_token(bus, address, path):
     assert order(address, path, {"lead": "bandit"}, token="another").status_code == 403
     assert get(address, f"/api/ops/commands/{uuid4()}").status_code == 401

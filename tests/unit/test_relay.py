@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from api.folds.command_status import CommandStatus
+from api.folds.drift_board import DriftBoard
 from api.folds.endpoint_latency import EndpointLatency
 from api.folds.honest import HonestAccuracy
 from api.folds.model_board import ModelBoard
@@ -446,7 +447,8 @@ def test_a_watcher_who_speaks_is_told_to_listen(bus):
 
 
 def test_every_event_of_a_topic_that_is_read_has_a_subscriber():
-    taken = (*ModelBoard.takes, *CommandStatus.takes, *RecentDrawings.takes, *Health.takes, *HonestAccuracy.takes)
+    folds = (ModelBoard, CommandStatus, RecentDrawings, Health, HonestAccuracy, DriftBoard)
+    taken = tuple(kind for fold in folds for kind in fold.takes)
     unheard = [event.__name__ for event in EVENTS if event.topic in (*LIVE, *STATE, *SCORES) and not issubclass(event, taken)]
     assert unheard == []
 

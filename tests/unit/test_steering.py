@@ -22,6 +22,7 @@ from contracts.events import (
     RestrictionSet,
     RestrictPlayer,
     RollBackModel,
+    SetDriftPolicy,
     SetPolicy,
     ThawLearning,
     TryVersion,
@@ -447,6 +448,30 @@ def test_a_ban_says_that_it_waits_for_a_frozen_model():
 
     assert all("river is frozen, and will be with" in one.message for one in outcomes)
     assert ["without it" in one.message for one in outcomes] == [True, True, False]
+
+
+def test_a_policy_on_drift_keeps_what_a_command_leaves_out_and_refuses_what_cannot_be_done():
+    desk = Desk()
+    told: dict[str, Any] = {"by": "ada", "reason": "the night"}
+
+    def policy_on(**fields: Any) -> CommandSettled:
+        return desk.obey(SetDriftPolicy.model_validate({"command_id": uuid4(), **told, **fields}))
+
+    done = [
+        policy_on(actions={"online-errors": "freeze", "ink": "retrain"}),
+        policy_on(cooldown_s=60),
+        policy_on(least_hands=1),
+    ]
+    back = policy_on(actions={"ink": "notify"})
+
+    assert [one.outcome for one in (*done, back)] == ["done"] * 4
+    assert back.message == "online-errors: freeze; again after 60 s, if it is the drawings of 1 players or more"
+    policy = desk.model_log.drift_policy()
+    assert (policy.actions, policy.cooldown_s, policy.least_hands) == ({"online-errors": "freeze"}, 60, 1)
+    assert (policy.by, policy.note) == ("ada", "the night")
+    for actions, why in (({"batch-errors": "freeze"}, "notify or retrain"), ({"online-errors": "retrain"}, "notify or freeze")):
+        refused = policy_on(actions=actions)
+        assert (refused.outcome, why in refused.message) == ("refused", True)
 
 
 def test_a_policy_keeps_what_a_command_leaves_out():

@@ -6,10 +6,12 @@ import { count } from "../lib/format.js";
 import { watchHealth } from "../lib/health.js";
 import { byPlace, colour, know, short } from "../lib/models.js";
 import { Socket, described } from "../lib/socket.js";
+import { poll } from "../lib/poll.js";
 import { Chart } from "./chart.js";
 import { trailing } from "./counts.js";
 import { note, overTime } from "./honest.js";
 import { changeText } from "./change_text.js";
+import { driftLines } from "./drift.js";
 import { confusion, digits, latency, tile, versions } from "./tables.js";
 import { Job } from "./training.js";
 
@@ -29,6 +31,7 @@ const page = {
   confusion: the("confusion", HTMLElement),
   connection: the("connection", HTMLElement),
   digits: the("digits", HTMLElement),
+  drift: the("drift", HTMLElement),
   drawings: the("drawings", HTMLElement),
   labelled: the("labelled", HTMLElement),
   how: the("how", HTMLElement),
@@ -186,4 +189,7 @@ for (const radio of page.how.querySelectorAll("input")) {
   });
 }
 
+poll("/api/drift", the("drift-state", HTMLElement), (/** @type {import("./drift.js").DriftState} */ state) => {
+  page.drift.replaceChildren(...driftLines(state));
+}, { listens: false });
 watchHealth();

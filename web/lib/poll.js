@@ -14,8 +14,9 @@ const SOON_MS = 300;
  * @param {string} address Of this page's own server.
  * @param {HTMLElement} connection Where the state is told.
  * @param {(answer: T) => void} show Called with an answer that differs from the one before.
+ * @param {{listens?: boolean}} [options] Whether it listens to the socket; a page that has one of its own need not have two.
  */
-export function poll(address, connection, show) {
+export function poll(address, connection, show, { listens = true } = {}) {
   let before = "";
   /** @type {number | undefined} */ let timer;
   let asking = false;
@@ -45,7 +46,7 @@ export function poll(address, connection, show) {
     say(connection, text);
   }
 
-  new Socket("/ws/watch", {
+  if (listens) new Socket("/ws/watch", {
     onOpen: () => again(0),
     onState: () => {},
     onFrame: (frame) => frame.type === "model" && frame.event !== "learned" && again(SOON_MS),

@@ -1,0 +1,108 @@
+"""Keeps the drift that was detected, and what was done about each (way 2). Pure and bounded: the oldest is forgotten first.
+
+Twice is harmless: a detection is known by its id, and the first that says what was done about it counts.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import ClassVar, Final, Literal
+from uuid import UUID
+
+from cachetools import FIFOCache
+from pydantic import BaseModel
+
+from contracts.catalog import DEFAULT_DRIFT_POLICY
+from contracts.events import DriftAction, DriftDetected, DriftHandled, DriftKind, DriftPolicySet, Event
+
+MOST: Final = 500
+
+
+class DriftDeed(BaseModel):
+    """What was done about a drift, or why nothing was."""
+
+    action: DriftAction
+    outcome: Literal["done", "refused", "failed"]
+    message: str
+    by: str
+    at: datetime
+
+
+class DriftSeen(BaseModel):
+    """A drift that was detected."""
+
+    detection_id: UUID
+    at: datetime
+    """When it was detected."""
+    kind: DriftKind
+    subject: str
+    what: str
+    """What has become more frequent."""
+    before: float
+    after: float
+    statistic: float
+    threshold: float
+    n: int
+    """The labelled drawings since the change began."""
+    hands: int
+    by_partition: list[int]
+    began_at: datetime
+    deed: DriftDeed | None
+    """None: nothing was done yet."""
+
+
+class DriftState(BaseModel):
+    """What is done about drift, and the drift that was detected."""
+
+    actions: dict[DriftKind, DriftAction]
+    """The action of each kind; operators are notified of all others."""
+    cooldown_s: int
+    least_hands: int
+    by: str
+    note: str
+    detections: list[DriftSeen]
+    """The newest first."""
+
+
+class DriftBoard:
+    """The newest detections."""
+
+    takes: ClassVar[tuple[type[Event], ...]] = (DriftDetected, DriftHandled, DriftPolicySet)
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._detections: FIFOCache[UUID, DriftDetected] = FIFOCache(MOST)
+        self._handled: FIFOCache[UUID, DriftHandled] = FIFOCache(MOST)
+        self._policy = DEFAULT_DRIFT_POLICY
+
+    def apply(self, event: DriftDetected | DriftHandled | DriftPolicySet) -> None:
+        """Apply a detection, what was done about one, or a policy."""
+        match event:
+            case DriftDetected():
+                self._detections.setdefault(event.detection_id, event)
+            case DriftHandled():
+                self._handled.setdefault(event.detection_id, event)
+            case DriftPolicySet():
+                self._policy = event
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """How many are known, by kind and subject."""
+        return Counter((one.kind, one.subject) for one in self._detections.values())
+
+    def state(self) -> DriftState:
+        """Return the policy and all detections."""
+        policy = self._policy
+        return DriftState(
+            actions=dict(policy.actions),
+            cooldown_s=policy.cooldown_s,
+            least_hands=policy.least_hands,
+            by=policy.by,
+            note=policy.note,
+            detections=[self._seen(one) for one in reversed(list(self._detections.values()))],
+        )
+
+    def _seen(self, one: DriftDetected) -> DriftSeen:
+        handled = self._handled.get(one.detection_id)
+        deed = None if handled is None else DriftDeed.model_validate(handled, from_attributes=True)
+        return DriftSeen.model_validate({**one.model_dump(), "deed": deed})

@@ -1,0 +1,132 @@
+"""Gathers from examples what drift is looked for in: how each model did, and what the drawing was like (way 2, LEARN). Pure.
+
+A partition's drawings are told in one record a step on evidence.v1, where all partitions meet: a detector for each partition
+would need four times as many drawings. A drawing counts once, by the first label that its player gave it; so what players
+change later moves nothing, and which evidence there is does not depend on the order of arrival. A guess that comes after the
+label is told when it comes. Twice is harmless: a drawing's part is told once, and drawings are numbered.
+
+Not counted are shadows' guesses, labels over the quota, and players whom an operator has restricted.
+"""
+
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import DIGITS, DrawingEvidence, Event, EvidenceGathered, ExampleLabelled, PlayerRestricted
+from contracts.ports import Cells, Origin
+from streams.additive import Floats
+from streams.online_base import Base
+from streams.online_model import UnreadableFeatures, features_of
+
+DIRECTIONS: Final = 8
+"""Along how many directions of the embedding a drawing is looked at: those in which drawings of one digit differ most."""
+_MARKS: Final = 1 << 16
+_NUMBER: Final = "number"
+MOST: Final = 500
+"""How many drawings one record tells at most."""
+
+
+class Hands:
+    """Says how a drawing differs from the usual one of its digit, by the base's drawings."""
+
+    def __init__(self, base: Base) -> None:
+        """Find the usual drawing of each digit, and the directions in which drawings differ."""
+        size = base.basis.size
+        one = float(base.basis.rows(np.zeros((1, size)))[0, -1])
+        counts = base.sums.labelled[-1] / one
+        self._base = base
+        self._usual: Floats = (base.sums.labelled[:size] / counts).T
+        spread = base.sums.products[:size, :size] - (self._usual.T * counts) @ self._usual
+        _, vectors = np.linalg.eigh(spread / counts.sum())
+        vectors = vectors[:, ::-1][:, :DIRECTIONS]
+        self._directions: Floats = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(DIRECTIONS)])
+
+    def measure(self, example: ExampleLabelled, label: int) -> list[int]:
+        """Return where the drawing lies along each direction, and how far away it is; empty if it cannot be read."""
+        if example.features is None:
+            return []
+        try:
+            features = features_of(self._base, example.features.embedding, example.features.reader)
+        except UnreadableFeatures:
+            return []
+        away = features[: self._base.basis.size] - self._usual[label]
+        return [round(float(value)) for value in (*(away @ self._directions), np.linalg.norm(away))]
+
+
+class Evidence:
+    """The fold from examples to evidence."""
+
+    name = "evidence"
+    sources = ("examples.v1",)
+
+    def __init__(self, base: Base) -> None:
+        """Build; ``base`` says what a digit usually looks like."""
+        self._hands = Hands(base)
+        self.series = f"evidence-1 {base.reader} {base.digest[:8]}"
+        """The name of the evidence that this makes of the examples."""
+        self.schema = self.series
+        self._steps: dict[int, list[DrawingEvidence]] = {}
+        """The evidence of the current step, by partition."""
+
+    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Take up a partition; what was told is in the outbox or on the log."""
+        self._steps[partition] = []
+        return ()
+
+    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+        """Take what is new in an example; it is told with the step."""
+        if isinstance(event, PlayerRestricted):
+            cells.put(f"restriction/{event.player_id}", event.restriction.encode())
+        if not isinstance(event, ExampleLabelled) or event.over_quota:
+            return ()
+        label = event.labels[0].label if event.labels else event.label
+        if label is None or cells.get(f"restriction/{event.player_id}") not in (None, b"none"):
+            return ()
+        cell = f"drawing/{event.drawing_id}"
+        known: list[str] = json.loads(cells.get(cell) or b"[]")
+        wrong = {guess.model: guess.label != label for guess in event.guesses if not guess.shadow and guess.model not in known}
+        features = None if "" in known else event.features
+        if not wrong and features is None:
+            return ()
+        told = DrawingEvidence(
+            mark=int.from_bytes(sha256(event.player_id.encode()).digest()[:2], "big") % _MARKS,
+            drawn_at=event.drawn_at,
+            label=None if features is None else label,
+            ink=None if features is None else sum(features.raster) // 255,
+            directions=[] if features is None else self._hands.measure(event, label),
+            wrong=wrong,
+        )
+        cells.put(cell, json.dumps([*known, *wrong, *([""] if features is not None else [])]).encode())
+        self._steps[origin.partition].append(told)
+        return ()
+
+    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
+        """Tell the step's evidence, numbered."""
+        several, self._steps[partition] = self._steps[partition], []
+        if not several:
+            return ()
+        first = int(cells.get(_NUMBER) or b"0") + 1
+        cells.put(_NUMBER, str(first + len(several) - 1).encode())
+        return [
+            EvidenceGathered(
+                at=cells.at,
+                series=self.series,
+                source_partition=partition,
+                number=first + begin,
+                drawings=several[begin : begin + MOST],
+            )
+            for begin in range(0, len(several), MOST)
+        ]
+
+    def close(self, partition: int) -> None:
+        """Forget the partition."""
+        self._steps.pop(partition, None)
+
+
+def digits(label: int) -> NDArray[np.bool_]:
+    """Return which digit a label is, shape (10,)."""
+    return np.asarray(np.arange(DIGITS) == label)

@@ -1,0 +1,246 @@
+"""Measures how soon drift is seen, and how often where there is none: ``python -m tests.bench.drift`` (part of `make bench`).
+
+Errors are drawn at random, or come from people of data/pen. What is measured of a drawing is folded by the drift fold itself,
+each record on its own. River's detectors get the same errors: those that are not below here can only be kept by pickling them.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from river import drift
+from river.drift import binary
+from scipy.ndimage import grey_dilation, rotate
+
+from contracts.drawing import rasterize
+from contracts.events import DrawingEvidence, DriftDetected, EvidenceGathered, Features
+from contracts.ports import Origin
+from producers.handwriting import handwriting
+from streams.change_detector import ChangeDetector
+from streams.drift import Drift
+from streams.embedding import EmbeddingNetwork
+from streams.evidence import Hands
+from streams.make_base import idx
+from streams.online_base import load_base
+from tests.histories import BEGAN, MemoryCells, example
+
+CLEAN = 10_000
+"""How many labelled drawings a run without drift has."""
+BEFORE = 1000
+"""How many come before a change."""
+MOST = 3000
+"""How many are waited for."""
+Detector = Callable[[int], bool]
+Rasters = NDArray[np.uint8]
+
+
+def ours() -> Detector:
+    """Return the detector of the product, for one indicator."""
+    kept = ChangeDetector(1)
+    return lambda wrong: kept.update(np.array([bool(wrong)])) is not None
+
+
+def of_river(make: Callable[[], Any]) -> Callable[[], Detector]:
+    """Return what makes a detector of river's."""
+
+    def made() -> Detector:
+        kept = make()
+
+        def update(wrong: int) -> bool:
+            kept.update(wrong)
+            return bool(kept.drift_detected)
+
+        return update
+
+    return made
+
+
+DETECTORS: dict[str, Callable[[], Detector]] = {
+    "ours": ours,
+    "ADWIN(.002), looking at each": of_river(lambda: drift.ADWIN(delta=0.002, clock=1)),
+    "ADWIN(.002)": of_river(lambda: drift.ADWIN(delta=0.002)),
+    "PageHinkley(100, .02, 8, up)": of_river(lambda: drift.PageHinkley(min_instances=100, delta=0.02, threshold=8, mode="up")),
+    "PageHinkley(100, .1, 8, up)": of_river(lambda: drift.PageHinkley(min_instances=100, delta=0.1, threshold=8, mode="up")),
+    "DDM": of_river(binary.DDM),
+    "EDDM": of_river(binary.EDDM),
+    "HDDM_A": of_river(binary.HDDMA),
+    "HDDM_W": of_river(binary.HDDMW),
+    "FHDDM": of_river(binary.FHDDM),
+}
+
+
+def errors(name: str, clean: float, drifted: float, runs: int, delays: int) -> dict[str, Any]:
+    """Return false alarms in runs without drift, and delays, of a detector that gets random errors."""
+    make, alarms, waited, early = DETECTORS[name], 0, [], 0
+    for seed in range(runs):
+        detector = make()
+        alarms += sum(detector(int(one)) for one in np.random.default_rng(seed).random(CLEAN) < clean)
+    for seed in range(delays):
+        detector, chance = make(), np.random.default_rng(1000 + seed)
+        early += sum(detector(int(one)) for one in chance.random(BEFORE) < clean)
+        after = (n for n, one in enumerate(chance.random(MOST) < drifted, 1) if detector(int(one)))
+        waited.append(next(after, MOST))
+    return {"false alarms": alarms, "early": early, **spread(waited)}
+
+
+def spread(waited: Iterable[int]) -> dict[str, float]:
+    """Return median and 95 % of delays; `MOST`: it was not seen."""
+    several = np.array(list(waited))
+    return {
+        "median": float(np.median(several)),
+        "p95": float(np.quantile(several, 0.95)),
+        "unseen": int((several >= MOST).sum()),
+    }
+
+
+class People:
+    """Drawings, measured as the evidence fold measures them."""
+
+    def __init__(self) -> None:
+        """Read data/pen and the test drawings of MNIST, and some of them changed."""
+        self._hands, self._network = Hands(load_base()), EmbeddingNetwork()
+        self.writers: list[list[tuple[int, int, list[int]]]] = []
+        """By writer: label, ink and directions of each drawing."""
+        some, labels = [], []
+        for written in handwriting().values():
+            rasters = np.stack(
+                [rasterize([[list(p) for p in stroke] for stroke in one.strokes]).reshape(-1) for one in written]
+            )
+            digits = np.array([one.label for one in written])
+            self.writers.append(self._measured(rasters, digits))
+            some.append(rasters[:60])
+            labels.append(digits[:60])
+        rasters, digits = np.concatenate(some), np.concatenate(labels)
+        mnist = idx(Path("data/mnist/t10k-images-idx3-ubyte.gz"))[:2000].reshape(-1, 784)
+        self.others = {
+            "thicker ink (one pixel around)": self._measured(each(rasters, lambda one: grey_dilation(one, (2, 2))), digits),
+            "turned by 40 degrees": self._measured(each(rasters, lambda one: rotate(one, 40, reshape=False, order=1)), digits),
+            "people of MNIST": self._measured(mnist, idx(Path("data/mnist/t10k-labels-idx1-ubyte.gz"))[:2000]),
+        }
+
+    def _measured(self, rasters: Rasters, labels: NDArray[Any]) -> list[tuple[int, int, list[int]]]:
+        out = []
+        for raster, embedding, label in zip(rasters, self._network.embed(rasters), labels.tolist(), strict=True):
+            features = Features(raster=raster.tobytes(), embedding=embedding.tobytes(), reader=self._network.reader)
+            one = example("one", label, features=features)
+            out.append((label, sum(features.raster) // 255, self._hands.measure(one, label)))
+        return out
+
+
+def each(rasters: Rasters, change: Callable[[Any], Any]) -> Rasters:
+    """Change each raster."""
+    shaped = (np.clip(change(one.reshape(28, 28).astype(float)), 0, 255).astype(np.uint8).reshape(-1) for one in rasters)
+    return np.stack(list(shaped))
+
+
+class Watching:
+    """The drift fold, fed with one drawing after another."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._fold, self._cells, self._number = Drift(), MemoryCells(), 0
+        self._fold.open(self._cells, 0)
+        self.cpu_s = 0.0
+
+    def take(
+        self, mark: int, label: int, ink: int, directions: list[int], wrong: dict[str, bool] | None = None
+    ) -> list[DriftDetected]:
+        """Fold a drawing; return the drift that it shows."""
+        self._number += 1
+        one = DrawingEvidence(mark=mark, drawn_at=BEGAN, label=label, ink=ink, directions=directions, wrong=wrong or {})
+        told = EvidenceGathered(series="bench", source_partition=0, number=self._number, drawings=[one])
+        began = time.process_time()
+        said = list(self._fold.apply(self._cells, told, Origin(0, self._number, 0)))
+        self._fold.settle(self._cells, 0)
+        self.cpu_s += time.process_time() - began
+        return [event for event in said if isinstance(event, DriftDetected)]
+
+
+Drawing = tuple[int, int, list[int]]
+"""The label, the ink and the directions."""
+Drawn = Iterator[tuple[int, int, int, list[int]]]
+"""The same after the mark of who drew it."""
+
+
+def drawn(writers: list[list[Drawing]], chance: np.random.Generator, run: int = 1) -> Drawn:
+    """Yield drawings of people in random order, each of whom makes ``run`` of them in a row."""
+    while True:
+        mark = int(chance.integers(len(writers)))
+        for _ in range(run):
+            yield mark, *writers[mark][chance.integers(len(writers[mark]))]
+
+
+MODELS = {"river": 0.03, "yours": 0.02, "everyone": 0.025, "xgboost": 0.05, "tensorflow": 0.02, "mxnet": 0.03, "kmeans": 0.25}
+"""How often each model errs, in runs without drift."""
+
+
+def clean(people: People, seed: int, run: int) -> tuple[list[str], float]:
+    """Return what is told of a run without drift, of all that is watched, and the CPU of a drawing in ms."""
+    chance, watching, told = np.random.default_rng(seed), Watching(), []
+    writers = [people.writers[n] for n in chance.permutation(len(people.writers))[:20]]
+    drawings = drawn(writers, chance, run)
+    for _ in range(CLEAN):
+        wrong = {model: bool(chance.random() < share) for model, share in MODELS.items()}
+        told += [event.subject for event in watching.take(*next(drawings), wrong)]
+    return told, 1000 * watching.cpu_s / CLEAN
+
+
+def shifted(people: People, kind: str, seed: int) -> tuple[int, str]:
+    """Return after how many drawings a change of what is drawn is seen, and by what."""
+    chance, watching = np.random.default_rng(seed), Watching()
+    order = chance.permutation(len(people.writers))
+    before, unseen = [people.writers[n] for n in order[:20]], [people.writers[n] for n in order[20:]]
+    drawings = drawn(before, chance)
+    for _ in range(BEFORE):
+        watching.take(*next(drawings))
+    match kind:
+        case "a third are sevens":
+            sevens = [[one for one in writer if one[0] == 7] for writer in before]
+            seven, other = drawn(sevens, chance), drawn(before, chance)
+            changed = (next(seven) if chance.random() < 0.26 else next(other) for _ in range(MOST))
+        case "all as one unseen person of data/pen":
+            changed = drawn(unseen[:1] * 20, chance)
+        case "ten unseen people of data/pen":
+            changed = drawn(unseen, chance)
+        case _:
+            changed = drawn([people.others[kind]] * 20, chance)
+    for number in range(1, MOST):
+        if said := watching.take(*next(changed)):
+            return number, said[0].subject
+    return MOST, "nothing"
+
+
+def main(
+    runs: Annotated[int, typer.Option(help="runs without drift")] = 20,
+    delays: Annotated[int, typer.Option(help="runs with a change of the errors")] = 200,
+    changes: Annotated[int, typer.Option(help="runs with each change of what is drawn")] = 40,
+) -> None:
+    """Measure errors first, then what is drawn."""
+    rates = ((0.05, 0.40), (0.20, 0.50), (0.40, 0.70))
+    told: dict[str, Any] = {
+        f"errors {clean:.0%} to {drifted:.0%}": {name: errors(name, clean, drifted, runs, delays) for name in DETECTORS}
+        for clean, drifted in rates
+    }
+    told["errors 5% to 15%"] = {name: errors(name, 0.05, 0.15, 0, delays) for name in DETECTORS}
+    people = People()
+    for run in (1, 10):
+        several = [clean(people, seed, run) for seed in range(runs)]
+        told[f"all that is watched, no drift, {run} drawings in a row by each"] = {
+            "alarms": [subject for subjects, _ in several for subject in subjects],
+            "cpu_ms_a_drawing": float(np.median([ms for _, ms in several])),
+        }
+    kinds = ("a third are sevens", *people.others, "all as one unseen person of data/pen", "ten unseen people of data/pen")
+    for kind in kinds:
+        seen = [shifted(people, kind, seed) for seed in range(changes)]
+        subjects = sorted({subject for _, subject in seen})
+        told[kind] = spread(number for number, _ in seen) | {"by": {one: [s for _, s in seen].count(one) for one in subjects}}
+    print(json.dumps(told, indent=2))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,255 @@
+"""Drift: what evidence is gathered of examples, and what is detected in it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.strategies import DataObject
+
+from contracts.events import DrawingEvidence, DriftDetected, Event, EvidenceGathered, GivenLabel, PlayerRestricted
+from streams.drift import REFERENCE, Drift
+from streams.evidence import DIRECTIONS, Evidence
+from streams.online_base import load_base
+from tests.histories import READER, MemoryCells, example, features, folded, named, seconds, shown
+
+BASE = replace(load_base(), reader=READER)
+
+
+def gathered(history: Iterable[Event], cells: MemoryCells | None = None, step: int | None = None) -> list[EvidenceGathered]:
+    said = folded(Evidence(BASE), history, cells, step=step)
+    return [event for event in said if isinstance(event, EvidenceGathered)]
+
+
+def drawings(said: Iterable[EvidenceGathered]) -> list[DrawingEvidence]:
+    return [one for event in said for one in event.drawings]
+
+
+# --- evidence
+
+
+def test_a_labelled_drawing_says_how_each_model_did_as_shown_and_what_was_drawn():
+    guesses = [shown(7), shown(1, model="xgboost"), shown(7, model="xgboost", shadow=True)]
+
+    [one] = drawings(gathered([example(label=1, guesses=guesses)]))
+
+    assert one.wrong == {"river": True, "xgboost": False}
+    assert (one.label, one.ink, len(one.directions)) == (1, sum(features().raster) // 255, DIRECTIONS + 1)
+
+
+def test_the_first_label_counts_and_no_later_one():
+    labels = [GivenLabel(correction_id=named(f"c{n}"), label=n) for n in (7, 1)]
+    late = example(label=1, revision=4, labels=labels)
+
+    told = drawings(gathered([example(label=7, labels=labels[:1]), late]))
+
+    assert [(one.label, one.wrong) for one in told] == [(7, {"river": False})]
+    assert [one.wrong for one in drawings(gathered([late]))] == [{"river": False}], "the first, though it came with the second"
+
+
+def test_a_label_that_was_withdrawn_at_once_is_evidence_too_and_none_that_never_was():
+    labels = [GivenLabel(correction_id=named("c1"), label=7)]
+
+    assert [one.label for one in drawings(gathered([example(label=None, labels=labels)]))] == [7]
+    assert gathered([example(label=None)]) == []
+
+
+def test_a_guess_that_comes_after_the_label_is_told_then_and_nothing_is_told_twice():
+    late = example(revision=4, guesses=[shown(7), shown(1, model="mxnet")])
+
+    first, second = drawings(gathered([example(), late, example(revision=5, guesses=late.guesses)], step=1))
+
+    assert (first.wrong, second.wrong) == ({"river": True}, {"mxnet": False})
+    assert (second.label, second.ink, second.directions) == (None, None, [])
+
+
+def test_features_that_come_later_are_told_then():
+    first, second = drawings(gathered([example(features=None), example(revision=4)], step=1))
+
+    assert (first.label, second.label, second.wrong) == (None, 1, {})
+
+
+def test_features_of_another_reader_say_nothing_of_the_embedding():
+    [one] = drawings(gathered([example(features=features(reader="raster-1/ffffffff"))]))
+
+    assert (one.directions, one.label) == ([], 1)
+
+
+def test_whoever_is_restricted_and_whatever_is_over_the_quota_is_no_evidence():
+    restricted = [PlayerRestricted(player_id="ada", restriction=one) for one in ("quarantined", "none")]
+
+    assert gathered([restricted[0], example()]) == []
+    assert len(drawings(gathered([*restricted, example()]))) == 1
+    assert gathered([example(over_quota=True)]) == []
+
+
+def test_evidence_is_numbered_over_steps_and_restarts():
+    cells, several = MemoryCells(), [example(f"d{n}") for n in range(6)]
+
+    said = gathered(several[:2], cells) + gathered(several[2:], cells, step=2)
+
+    assert [(event.number, len(event.drawings)) for event in said] == [(1, 2), (3, 2), (5, 2)]
+
+
+# --- detection
+
+
+def evidence(
+    wrong: Sequence[bool], model: str = "river", first: int = 1, partition: int = 0, marks: int = 9
+) -> EvidenceGathered:
+    """A record of drawings on which a model was wrong or not."""
+    several = [
+        DrawingEvidence(
+            mark=number % marks, drawn_at=seconds(number), label=None, ink=None, directions=[], wrong={model: bool(one)}
+        )
+        for number, one in enumerate(wrong, first)
+    ]
+    return EvidenceGathered(series="s", source_partition=partition, number=first, drawings=several)
+
+
+def split(whole: EvidenceGathered, size: int) -> list[EvidenceGathered]:
+    """The same drawings in records of this size."""
+    return [
+        whole.model_copy(update={"number": whole.number + at, "drawings": whole.drawings[at : at + size]})
+        for at in range(0, len(whole.drawings), size)
+    ]
+
+
+def detected(history: Iterable[Event], cells: MemoryCells | None = None, step: int | None = 1) -> list[DriftDetected]:
+    return [event for event in folded(Drift(), history, cells, step=step) if isinstance(event, DriftDetected)]
+
+
+CHANCE = np.random.default_rng(5)
+CLEAN = evidence(CHANCE.random(400) < 0.05)
+BROKEN = evidence(CHANCE.random(80) < 0.5, first=401)
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"), [("river", "online-errors"), ("xgboost", "batch-errors"), ("yours", "online-errors")]
+)
+def test_a_model_that_errs_more_often_is_told_with_all_that_an_operator_asks(model, kind):
+    history = [evidence([one.wrong["river"] for one in part.drawings], model, part.number) for part in (CLEAN, BROKEN)]
+
+    [told] = detected(history)
+
+    assert (told.kind, told.subject, told.what) == (kind, model, "wrong guesses")
+    assert told.statistic >= told.threshold
+    assert told.before < 0.1 < 0.3 < told.after
+    assert 5 <= told.n <= 64
+    assert (sum(told.by_partition), told.hands) == (told.n, 9)
+    assert told.drawn_at - told.began_at == seconds(told.n - 1) - seconds(0)
+    assert told.at == MemoryCells.at
+
+
+def test_nothing_is_told_of_what_is_as_it_was():
+    assert detected([CLEAN]) == []
+
+
+def test_a_record_that_comes_again_or_in_other_parts_changes_nothing():
+    once, twice = MemoryCells(), MemoryCells()
+
+    told = detected([CLEAN, BROKEN], once)
+
+    assert [one.detection_id for one in detected([CLEAN, CLEAN, *split(BROKEN, 7), BROKEN], twice)] == [
+        one.detection_id for one in told
+    ]
+    assert once == twice
+
+
+@settings(max_examples=20, deadline=None)
+@given(size=st.sampled_from([1, 7, 40]), step=st.sampled_from([1, 3, None]), data=st.data())
+def test_what_is_detected_depends_on_the_log_alone_and_not_on_steps_or_restarts(size, step, data: DataObject):
+    history: list[Event] = [one for part in (CLEAN, BROKEN) for one in split(part, size)]
+    straight, cells = MemoryCells(), MemoryCells()
+    cut = data.draw(st.integers(0, len(history)))
+
+    told = detected(history, straight, step=None)
+    again = detected(history[:cut], cells, step) + detected(history[cut:], cells, step)
+
+    assert again == told
+    assert cells == straight
+
+
+def test_partitions_are_put_together_and_each_is_numbered_for_itself():
+    wrong = [one.wrong["river"] for one in (*CLEAN.drawings, *BROKEN.drawings)]
+    history = [evidence([one], first=1 + n // 4, partition=n % 4) for n, one in enumerate(wrong)]
+
+    [told] = detected(history)
+
+    assert (len(told.by_partition), sum(told.by_partition)) == (4, told.n)
+    assert max(told.by_partition) - min(told.by_partition) <= 1
+
+
+def drawn(
+    n: int, seed: int, *, label: int | None = None, ink: float = 100, far: float = 0, first: int = 1, marks: int = 50
+) -> EvidenceGathered:
+    """Drawings by several players: digits, amounts of ink, and places along the directions, at random."""
+    chance = np.random.default_rng(seed)
+    labels = chance.integers(10, size=n)
+    if label is not None:
+        labels = np.where(chance.random(n) < 0.4, label, labels)
+    amounts = chance.normal(ink, 10, n) + 5 * labels
+    where = chance.normal(0, 20, (n, DIRECTIONS + 1)) + far
+    several = [
+        DrawingEvidence(
+            mark=number % marks,
+            drawn_at=seconds(0),
+            label=int(labels[number]),
+            ink=int(amounts[number]),
+            directions=where[number].astype(int).tolist(),
+            wrong={},
+        )
+        for number in range(n)
+    ]
+    return EvidenceGathered(series="s", source_partition=0, number=first, drawings=several)
+
+
+USUAL = [drawn(300, 1), drawn(300, 2, first=301)]
+
+
+def test_evidence_of_a_partition_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="partition 99, of 4"):
+        detected([evidence([True], partition=99)])
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "what"),
+    [
+        ({"label": 7}, "class-mix", "drawings of a 7"),
+        ({"ink": 120.0}, "ink", "drawings with much ink"),
+        ({"ink": 80.0}, "ink", "drawings with little ink"),
+        ({"far": 40.0}, "embedding", "drawings far"),
+    ],
+)
+def test_what_is_drawn_is_watched_too(change, kind, what):
+    assert detected(USUAL) == []
+
+    told = detected([*USUAL, *split(drawn(150, 3, first=601, **change), 50)])
+
+    assert {(one.kind, one.subject) for one in told} == {(kind, kind)}
+    assert told[0].what.startswith(what)
+
+
+def test_more_of_a_digit_with_much_ink_is_no_drift_of_the_ink():
+    told = detected([*USUAL, drawn(150, 3, first=601, label=9)])
+
+    assert {one.kind for one in told} == {"class-mix"}
+
+
+def test_one_player_who_draws_all_alone_with_much_ink_for_a_while_is_no_drift_of_all_hands():
+    """A sitting of one player among many; where there is no other player, it takes ten times as long."""
+    lone = {"ink": 130.0, "marks": 1}
+
+    assert detected([*USUAL, drawn(60, 3, first=601, **lone)]) == []
+    assert {one.kind for one in detected([*USUAL, drawn(400, 3, first=601, **lone)])} == {"ink"}
+
+
+def test_what_is_kept_is_plain_json():
+    cells = MemoryCells()
+    detected([drawn(REFERENCE + 50, 1), evidence([True] * 20, first=REFERENCE + 51)], cells)
+
+    assert {"subject/river", "subject/ink", "subject/embedding", "subject/class-mix"} <= cells.keys()
+    assert all(json.loads(value) is not None for value in cells.values())
