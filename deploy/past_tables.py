@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from deploy.as_of import AsOf
@@ -27,7 +27,9 @@ def explained(found: Explanation) -> RenderableType:
     for one in found.digits:
         right = (f"{before:.2f} > {after:.2f}" for before, after in (one.right[MNIST], one.right[DRAWN]))
         digits.add_row(str(one.digit), str(one.came or ""), str(one.went or ""), *right)
-    players = Table("player", "came", "went", f"does to {MNIST}", "does to others' drawings", box=box.SIMPLE_HEAD)
+    longest = max((len(player.player_id) for player in found.players[:_PLAYERS]), default=0)
+    whole = Column("player", no_wrap=True, overflow="fold", min_width=longest)
+    players = Table(whole, "came", "went", f"does to {MNIST}", "does to others' drawings", box=box.SIMPLE_HEAD)
     for player in found.players[:_PLAYERS]:
         does = (_effect(player.points[name], player.hits[name]) for name in (MNIST, DRAWN))
         players.add_row(player.player_id, _digits(player.came), _digits(player.went), *does)

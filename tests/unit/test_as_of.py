@@ -107,7 +107,7 @@ def test_a_champion_of_then_is_known_by_its_promotion_while_that_is_there(log):
 def test_after_compaction_it_is_known_by_guesses_that_were_shown_before_and_after(log):
     log.put(promoted("3").model_copy(update={"at": seconds(1000)}), 0, ms(1000))
     for name, at, version in (("d1", 10, "2"), ("d2", 30, "2"), ("d3", 50, "9")):
-        guesses = [shown(model="xgboost", version=version), shown(model="xgboost", version="8", shadow=True)]
+        guesses = [shown(model="xgboost", version="8", shadow=True), shown(model="xgboost", version=version)]
         log.put(example(name, at=at, guesses=guesses), 0, ms(at + 60))
 
     [known], [unknown] = batch(log, 20), batch(log, 40)
