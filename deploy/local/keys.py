@@ -9,7 +9,7 @@ from pathlib import Path
 
 from contracts.settings import SECRETS, Settings
 
-FOLDERS = ("kafka", "s3", "dynamodb", "sagemaker", "state", "logs", "secrets", "run")
+FOLDERS = ("kafka", "s3", "dynamodb", "sagemaker", "state", "replay", "logs", "secrets", "run")
 """The folders that the game keeps in its home; `gamenight reset` deletes these and nothing else."""
 
 _MADE: dict[str, Callable[[], str]] = {

@@ -6,6 +6,10 @@ only what stands was ever said: the sums of the online model, known and newcomer
 version, and the answers of players' own models. Exit status 1 if one does not.
 """
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as streams.__main__ has it
+
 import json
 import random
 import time
