@@ -61,6 +61,7 @@ bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.floor
 	$(BIN)/python -m tests.bench.peers
 	$(BIN)/python -m tests.bench.learning
+	$(BIN)/python -m tests.bench.experiments
 	$(BIN)/python -m tests.bench.trust
 	$(BIN)/python -m tests.bench.replay
 	$(BIN)/python -m tests.bench.honest

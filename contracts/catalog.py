@@ -16,10 +16,12 @@ from typing import Final, TypeVar
 
 from contracts.events import (
     BLEND,
+    ONLINE_MODELS,
     CandidateSet,
     DriftPolicySet,
     EndpointSeen,
     Event,
+    ExperimentLearned,
     LearningSet,
     ModelPromoted,
     ModelPublished,
@@ -29,6 +31,7 @@ from contracts.events import (
     RestrictionSet,
     SnapshotTaken,
     TrainingAdvanced,
+    generation,
 )
 
 DEFAULT_POLICY: Final = PolicySet(lead=BLEND, at=datetime.fromtimestamp(0, UTC))
@@ -37,6 +40,8 @@ DEFAULT_POLICY: Final = PolicySet(lead=BLEND, at=datetime.fromtimestamp(0, UTC))
 DEFAULT_DRIFT_POLICY: Final = DriftPolicySet(actions={}, at=datetime.fromtimestamp(0, UTC))
 """What is done about drift until a policy is set: operators are told."""
 
+AnsweringEvent = ModelPromoted | SnapshotTaken | ExperimentLearned
+"""The event by which a model answers."""
 Key = TypeVar("Key")
 Entry = TypeVar("Entry")
 
@@ -48,7 +53,7 @@ class Catalog:
     published: Mapping[str, Mapping[str, ModelPublished]] = field(default_factory=dict)
     """All versions that exist, by model and version, in the order in which they were published."""
     champions: Mapping[str, ModelPromoted] = field(default_factory=dict)
-    """The version of each batch model that answers."""
+    """The version of each batch model that answers; of an online model, the generation that is to answer (see `promoted`)."""
     variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Each version that was ever promoted, by model and production variant."""
     candidates: Mapping[str, CandidateSet] = field(default_factory=dict)
@@ -56,6 +61,8 @@ class Catalog:
     endpoints: Mapping[str, EndpointSeen] = field(default_factory=dict)
     snapshots: Mapping[str, SnapshotTaken] = field(default_factory=dict)
     """The newest snapshot of each online model."""
+    experiments: Mapping[str, Mapping[str, ExperimentLearned]] = field(default_factory=dict)
+    """The newest state of each experiment, by online model and name."""
     training: Mapping[str, TrainingAdvanced] = field(default_factory=dict)
     """The last step of each model's last rebuild."""
     policy: PolicySet = DEFAULT_POLICY
@@ -81,6 +88,10 @@ class Catalog:
                 return replace(self, endpoints=_with(self.endpoints, event.model, event))
             case SnapshotTaken():
                 return replace(self, snapshots=_with(self.snapshots, event.model, event))
+            case ExperimentLearned():
+                others = {name: one for name, one in self.experiments.get(event.model, {}).items() if name != _name(event)}
+                known = MappingProxyType(others if event.ended else {**others, _name(event): event})
+                return replace(self, experiments=_with(self.experiments, event.model, known))
             case TrainingAdvanced():
                 return replace(self, training=_with(self.training, event.model, event))
             case PolicySet():
@@ -93,9 +104,24 @@ class Catalog:
                 return replace(self, learning=_with(self.learning, event.model, event))
         return self
 
-    def answering(self, model: str) -> ModelPromoted | SnapshotTaken | None:
-        """Return the champion or snapshot that a model answers with; None if no event has named one."""
-        return self.champions.get(model) or self.snapshots.get(model)
+    def answering(self, model: str) -> AnsweringEvent | None:
+        """Return the champion, snapshot or experiment that a model answers with; None if no event has named one."""
+        if model in ONLINE_MODELS:
+            return self.promoted(model) or self.snapshots.get(model)
+        return self.champions.get(model)
+
+    def promoted(self, model: str) -> ExperimentLearned | None:
+        """Return the experiment that answers in an online model's place; None: the model's own sums do."""
+        return self.experiments.get(model, {}).get(self._named(model))
+
+    def missing(self, model: str) -> str | None:
+        """Return the experiment that is promoted and is not there, so that an online model's own sums answer; None: none is."""
+        return self._named(model) or None if self.promoted(model) is None else None
+
+    def _named(self, model: str) -> str:
+        """Return the experiment that is promoted to answer as an online model; empty: none is."""
+        champion = self.champions.get(model)
+        return "" if champion is None or model not in ONLINE_MODELS else champion.variant
 
     def candidate(self, model: str) -> CandidateSet | None:
         """Return the candidate beside a model's champion, a canary or a shadow; None if there is none."""
@@ -115,6 +141,10 @@ class Catalog:
     def part(self, model: str) -> Part:
         """Return a model's part in the policy."""
         return self.policy.parts.get(model, "shown")
+
+
+def _name(event: ExperimentLearned) -> str:
+    return generation(event.version)
 
 
 def _with(entries: Mapping[Key, Entry], key: Key, entry: Entry) -> Mapping[Key, Entry]:

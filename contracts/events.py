@@ -166,6 +166,19 @@ Role = Literal["champion", "canary", "shadow"]
 """A version's role: the model's own; a candidate that answers some players in its place; one whose guesses nobody sees."""
 
 
+def guess_part(model: str, version: str, shadow: bool) -> str:
+    """Return the part of a drawing's answer that a guess fills; the first guess of each part counts.
+
+    A model answers a drawing once. A batch model has one shadow; an online model has several, one a generation.
+
+    >>> guess_part("xgboost", "3", True), guess_part("river", "softmax-1+7", True), guess_part("river", "mnist2+7", False)
+    ('xgboost/shadow', 'river/shadow/softmax-1', 'river')
+    """
+    if not shadow:
+        return model
+    return f"{model}/shadow/{generation(version)}" if model in ONLINE_MODELS else f"{model}/shadow"
+
+
 class GuessMade(Event):
     """One model's answer to one drawing.
 
@@ -206,8 +219,8 @@ class GuessMade(Event):
 
     @property
     def guess_id(self) -> UUID:
-        """The same id for the same drawing, model and part: a model answers a drawing once, and its shadow once."""
-        return uuid5(NAMESPACE, f"guess/{self.drawing_id}/{self.model}{'/shadow' if self.role == 'shadow' else ''}")
+        """The same id for the same drawing and part: see `guess_part`."""
+        return uuid5(NAMESPACE, f"guess/{self.drawing_id}/{guess_part(self.model, self.version, self.role == 'shadow')}")
 
 
 class PreviewGuessed(GuessMade):
@@ -260,8 +273,13 @@ class AnswerGuess(BaseModel):
 
     @property
     def shadow(self) -> bool:
-        """Whether nobody was shown the guess. A drawing has one guess of a model, and one of its shadow."""
+        """Whether nobody was shown the guess."""
         return self.role == "shadow"
+
+    @property
+    def part(self) -> str:
+        """The part of the answer that the guess fills: see `guess_part`."""
+        return guess_part(self.model, self.version, self.shadow)
 
 
 class DrawingAnswered(Event):
@@ -269,7 +287,7 @@ class DrawingAnswered(Event):
 
     Written by streams (router) when every model has answered or was given up, at the latest at the blend's deadline; guesses
     that come later follow in another one, without the features. Read by the joiner; the API reads each guess as it comes,
-    as GuessMade. The parts of a drawing are put together by model and shadow, so twice is harmless: the first of each counts.
+    as GuessMade. What comes of a drawing is put together by `guess_part`, so twice is harmless: the first of each counts.
     """
 
     topic: ClassVar[str] = "answers.v1"
@@ -279,7 +297,8 @@ class DrawingAnswered(Event):
     drawing_id: UUID
     player_id: PlayerId
     guesses: Annotated[list[AnswerGuess], Field(max_length=MAX_GUESSES)]
-    """The guesses in the order in which they came; one of each model, and one of its shadow."""
+    """The guesses in the order in which they came; one of each part (see `guess_part`). Those of an online model's experiments
+    are here alone: nobody is shown them, so they are not on guesses.v1."""
     missed: Annotated[dict[ModelName, Text], Field(max_length=MAX_GUESSES)] = {}
     """The models that did not answer within the budget or rest, and why; they will not answer any more."""
     features: Features | None = None
@@ -926,29 +945,31 @@ class ModelPublished(ModelEvent):
 class ModelPromoted(ModelEvent):
     """From now on this version answers the players' drawings.
 
-    Written by trainers.promote after the endpoint serves it; read by the router and api.relay. Twice is harmless: the
-    event is a whole entry of the routing table, not a change to one.
+    Written by trainers.promote after the endpoint serves it, and by trainers.steering, if an experiment is to answer; read by
+    the router, learning and api.relay. Twice is harmless: the event is a whole entry of the routing table, not a change to one.
     """
 
     type: Literal["ModelPromoted"] = "ModelPromoted"
     title: Name
     endpoint: Resource
-    """The SageMaker endpoint that serves the version."""
+    """The SageMaker endpoint that serves the version; empty: it is one of an online model, and answers in the router."""
     variant: Resource
-    """The production variant that serves the version; the endpoint names it in each answer."""
+    """The production variant that serves the version; the endpoint names it in each answer. Of an online model: the experiment
+    that answers; empty: its own sums do."""
     previous: Version | None = None
     """The last good version: a variant without traffic on the endpoint, which is asked when this version fails."""
     note: str = ""
 
     @property
     def slot(self) -> str:
-        return self.model
+        return self.model if self.endpoint else f"{self.model}/promoted"  # the model's own slot has its snapshot
 
 
 class ModelRolledBack(ModelPromoted):
     """An earlier version answers again; the fields are those of ModelPromoted.
 
-    Written by trainers.promote; read by the router and api.relay. Twice is harmless, as with ModelPromoted.
+    Written by trainers.promote and trainers.steering; read by the router, learning and api.relay. Twice is harmless, as with
+    ModelPromoted.
     """
 
     type: Literal["ModelRolledBack"] = "ModelRolledBack"  # type: ignore[assignment]
@@ -1137,6 +1158,40 @@ class SnapshotTaken(ModelEvent):
         return self.model
 
 
+Link = Literal["softmax", "sigmoid"]
+"""How an experiment's scores become probabilities: their softmax; or the sigmoid of each, divided by the sum of all ten."""
+
+
+class ExperimentLearned(ModelEvent):
+    """An experiment beside an online model, after some lessons: another estimator, which is asked as the model's shadow.
+
+    Its version is ``<name>+<changes>``, counted as those of the model's own are. Written by streams.experimenter, beside the
+    online model; read by it, when another process goes on, by the router, the trainer and api. Twice is harmless: the newest
+    counts.
+    """
+
+    type: Literal["ExperimentLearned"] = "ExperimentLearned"
+    offsets: Annotated[list[Annotated[int, Field(ge=-1, lt=1 << 53)]], Field(max_length=1024)]
+    """By partition of lessons.v1: the last offset that it has read; -1: none."""
+    numbers: Annotated[list[Count], Field(max_length=1024)]
+    """By partition of lessons.v1: the number of the last lesson that it has read."""
+    taught: Count
+    """How many lessons it has learned: those that count by themselves and at least half."""
+    made_of: Name
+    """A digest of the estimator, its base, the reader and the series of lessons: another one begins anew."""
+    reader: Name
+    """The reader whose embeddings it understands."""
+    link: Link
+    weights: Annotated[bytes, Field(max_length=65_536), AfterValidator(_floats)]
+    """Little-endian float32: a row per digit, a column per number of the embedding, and one for a one."""
+    ended: bool = False
+    """Whether it is no experiment any more: its line was removed."""
+
+    @property
+    def slot(self) -> str:
+        return f"{self.model}/experiment/{generation(self.version)}"
+
+
 TRAINING_STEPS: Final = (
     "queued", "archive", "dataset", "training", "evaluation", "gate", "endpoint", "done", "refused", "failed",
 )  # fmt: skip
@@ -1193,7 +1248,7 @@ class RetrainModel(Command):
 
 
 class PromoteModel(Command):
-    """Let a version that the gate has approved answer the players.
+    """Let a version that the gate has approved, or an experiment of an online model, answer the players.
 
     Written by api.ops; read by the trainer. Twice is harmless: a version that is promoted already stays so.
     """
@@ -1493,6 +1548,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     DriftPolicySet,
     EndpointSeen,
     SnapshotTaken,
+    ExperimentLearned,
     TrainingAdvanced,
     RetrainModel,
     PromoteModel,
@@ -1549,6 +1605,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     DriftPolicySet: ("trainer",),
     EndpointSeen: ("trainer",),
     SnapshotTaken: ("learning",),
+    ExperimentLearned: ("learning",),
     TrainingAdvanced: ("trainer",),
     RetrainModel: ("api", "trainer"),
     PromoteModel: ("api",),

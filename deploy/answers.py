@@ -4,7 +4,16 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 from uuid import UUID
 
-from contracts.events import SHADOW, AnswerGuess, DrawingAnswered, DrawingSubmitted, Event, GuessMade, GuessMissed
+from contracts.events import (
+    ONLINE_MODELS,
+    AnswerGuess,
+    DrawingAnswered,
+    DrawingSubmitted,
+    Event,
+    GuessMade,
+    GuessMissed,
+    guess_part,
+)
 
 
 class _Slot(NamedTuple):
@@ -12,6 +21,8 @@ class _Slot(NamedTuple):
 
     drawing_id: UUID
     player_id: str
+    part: str
+    """See `contracts.events.guess_part`."""
     model: str
     shadow: bool
 
@@ -63,10 +74,12 @@ class Answers:
         for slot in sorted(self._shown.keys() | self._told.keys()):
             if slot.drawing_id in before or self._drawn_by.get(slot.drawing_id) != slot.player_id:
                 continue
-            what = f"{slot.drawing_id} by {slot.model}{SHADOW * slot.shadow}"
+            what = f"{slot.drawing_id} by {slot.part}"
             if slot not in self._told:
                 if not slot.shadow and (slot.drawing_id, slot.model) not in self._missed:
                     yield f"{what} was shown, and those who learn were not told"
+            elif slot not in self._shown and slot.shadow and slot.model in ONLINE_MODELS:
+                continue  # what is beside an online model is only told to those who learn
             elif slot not in self._shown:
                 yield f"{what} was told to those who learn, and not shown"
             elif not self._told[slot] <= self._shown[slot]:
@@ -74,7 +87,9 @@ class Answers:
 
 
 def _slot(guess: GuessMade) -> _Slot:
-    return _Slot(guess.drawing_id, guess.player_id, guess.model, guess.role == "shadow")
+    shadow = guess.role == "shadow"
+    part = guess_part(guess.model, guess.version, shadow)
+    return _Slot(guess.drawing_id, guess.player_id, part, guess.model, shadow)
 
 
 def _content(guess: GuessMade) -> int:

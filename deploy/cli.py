@@ -441,7 +441,7 @@ def _sheet(title: str, told: dict[str, Any]) -> None:
 
 def _status(model: dict[str, Any], version: dict[str, Any]) -> str:
     share = model["candidate"]["share"] if version["status"] == "canary" else 0
-    return str(version["status"]) + (f" {share:.0%}" if share else "")
+    return str(version["status"]) + (f" {share:.0%}" if share else "") + (", best so far" if version.get("best") else "")
 
 
 def _health(endpoint: dict[str, Any]) -> str:
@@ -539,6 +539,7 @@ def revoke(name: Called) -> None:
 # --- operators ---------------------------------------------------------------------------------------------------------
 
 Batch = Annotated[str, typer.Argument(help="A batch model, such as xgboost.")]
+Versioned = Annotated[str, typer.Argument(help="A batch model, such as xgboost; or river.")]
 Reason = Annotated[str, typer.Option(help="Why; kept with the command.")]
 
 
@@ -575,8 +576,8 @@ def train(
 
 @app.command()
 def promote(
-    model: Batch,
-    version: Annotated[str, typer.Argument(help="A version that the gate has approved.")],
+    model: Versioned,
+    version: Annotated[str, typer.Argument(help="A version that the gate has approved; or of river, an experiment.")],
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
@@ -586,7 +587,7 @@ def promote(
 
 @app.command()
 def rollback(
-    model: Batch,
+    model: Versioned,
     version: Annotated[str | None, typer.Argument(help="Version to return to. By default, the last good one.")] = None,
     reason: Reason = "",
     as_json: Json = False,

@@ -7,6 +7,7 @@
     examples.v1 ──> learner ─> lessons.v1, receipts.v1
     examples.v1 ──> evidence ──> evidence.v1 (all partitions on one) ──> drift ──> drift.v1
     lessons.v1 ───> online model ──> models.v1 (snapshots)     (outside the group: each process adds up all partitions)
+    lessons.v1 ───> experiments ───> models.v1                 (in the process that publishes the snapshots, in a thread)
     whatever cannot be handled ──> rejected.v1
 
 There are two roles. Each may run in several processes, at most one a partition. The topics of one role have the same number of
@@ -26,6 +27,7 @@ from streams.drift import Drift
 from streams.embedding import EmbeddingNetwork
 from streams.endpoints import Runtime, SageMakerEndpoint
 from streams.evidence import Evidence
+from streams.experimenter import Experimenter
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.lessons import Lessons
@@ -70,12 +72,14 @@ def learning(settings: Settings) -> Worker:
     worker.fold(Joiner(settings.log_bytes))
     worker.fold(Scorer())
     base = load_base()
-    learner = Learner(base, lambda: lessons.in_force())
+    learner = Learner(base, lambda: experimenter.in_force())
     lessons = Lessons(base, learner.series, worker.publish, lambda: 0 in learner.partitions)
+    experimenter = Experimenter(base, learner.series, lessons.in_force, lambda: 0 in learner.partitions)
     worker.fold(learner, after=lessons.known)
     worker.fold(Evidence(base))
     worker.fold(Drift())
     worker.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "models.v1", "rejected.v1"])))
+    worker.alongside(partial(experimenter.follow, partial(open_bus, settings, ["lessons.v1", "models.v1"])))
     return worker
 
 

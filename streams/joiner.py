@@ -126,7 +126,8 @@ class Joiner:
         before, size = story.in_force(event.player_id), story.size
         guesses, read = len(story.guesses), story.features is not None
         if not story.apply(event, origin.size):
-            return [_shown_again(guess) for guess in story.made()] if isinstance(event, DrawingSubmitted) else ()
+            shown = [guess for guess in story.made() if guess.role != "shadow"]
+            return map(_shown_again, shown) if isinstance(event, DrawingSubmitted) else ()
         only_a_guess = isinstance(event, DrawingAnswered) and read is (story.features is not None)
         only_features = isinstance(event, DrawingAnswered) and len(story.guesses) == guesses
         said: list[Event] = []

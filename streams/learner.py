@@ -36,7 +36,7 @@ from contracts.ports import Cells, Origin
 from contracts.roster import is_batch
 from streams.additive import EIGHTHS, Floats
 from streams.online_base import Base
-from streams.online_model import SHARED, InForce, features_of, newcomers_share, of_base
+from streams.online_model import SHARED, Answering, features_of, newcomers_share, of_base
 from streams.player_memory import NONE, ROWS_A_CELL, Rows
 from streams.taught import ROW, drawing_of, place_of, putting, read, taught_by, taught_row, write
 from streams.trust import KEPT, TRUST, judged, weigh
@@ -102,15 +102,15 @@ class Learner:
     name = "learner"
     sources = ("examples.v1",)
 
-    def __init__(self, base: Base, in_force: Callable[[], InForce] | None = None) -> None:
+    def __init__(self, base: Base, in_force: Callable[[], Answering] | None = None) -> None:
         """Build a learner.
 
         Args:
             base: The base of the online model.
-            in_force: Returns the model as it answers now, for the receipts; None: the base.
+            in_force: Returns what answers as the online model now, for the receipts; None: the base.
         """
         self._base = base
-        self._in_force = cache(lambda: of_base(base)) if in_force is None else in_force
+        self._in_force: Callable[[], Answering] = cache(lambda: of_base(base)) if in_force is None else in_force
         made_of = sha256(repr((ROW.descr, ROWS_A_CELL)).encode()).hexdigest()[:16]
         judge = sha256(base.judge.tobytes()).hexdigest()[:8]
         self.series = f"sums-1 {base.reader}, trust {TRUST} by {judge}"
@@ -246,17 +246,16 @@ class Learner:
             why: Why the lesson counts less than others, if it does.
             at: The time of the receipt.
         """
-        if example.label is None:
+        if example.label is None or example.features is None:
             raise AssertionError("a withdrawal has no receipt of the learner")
         now = self._in_force()
         newcomers = now.newcomers + sum(lesson.sign for lesson in lessons if lesson.newcomer)
         before, after = _counted(was, now.newcomers), _counted(row, newcomers)
         weight = 0.0 if after is None else after[1] / EIGHTHS
+        embedding = np.frombuffer(example.features.embedding, "<f4")
+        p_before, p_after = now.given(embedding, features, example.label, before, after)
         change = ModelChange(
-            version_before=now.version,
-            version_after=now.after(len(lessons)),
-            p_before=float(now.solved.probabilities(features[None])[0, example.label]),
-            p_after=float(now.solved.probabilities_with(features, before, after)[example.label]),
+            version_before=now.version, version_after=now.after(len(lessons)), p_before=p_before, p_after=p_after
         )
         outcome = Outcome.QUARANTINED if weight == 0 else Outcome.WEIGHTED if weight < 1 else Outcome.LEARNED
         reasons = [] if outcome is Outcome.LEARNED else [why]

@@ -15,6 +15,7 @@ from streams.blend import BlendWeights, opinions
 from streams.lineup import Lineup
 from streams.online_model import SHARED
 from streams.pending import CallDetails, Row, rows
+from streams.routing import Table
 
 
 class Reader(Protocol):
@@ -62,6 +63,8 @@ class LocalGuesses:
 
     guesses: Mapping[str, tuple[CallDetails, Row]]
     """The guesses by model."""
+    beside: Sequence[tuple[str, CallDetails, Row]]
+    """The guesses of what is beside the online models, each with its model; on a finished drawing."""
     opinion: NDArray[np.float64]
     """The opinion that goes into the blend, shape (10,): see `Lineup.voice`."""
     features: Features | None
@@ -85,12 +88,12 @@ class LocalModels:
         table = lineup.table
 
         def answered(model: str, versions: Sequence[str], shares: NDArray[np.float64]) -> None:
-            role, model_ms = table.role(model), (self._clock() - start) * 1000
+            role, model_ms, instead = table.role(model), (self._clock() - start) * 1000, table.stand_in(model)
             for one, here, version, row in zip(asked, guesses, versions, rows(shares), strict=True):
-                here[model] = CallDetails(version, role, table.digest, one.read_at, model_ms), row
+                here[model] = CallDetails(version, role, table.digest, one.read_at, model_ms, instead), row
 
         shared = np.full((len(asked), DIGITS), 1 / DIGITS)
-        for model, online in table.online.items():
+        for model, online in table.answering.items():
             shares = online.answer(embeddings)
             if model == SHARED:
                 shared = shares
@@ -103,7 +106,30 @@ class LocalModels:
         if PERSONAL_MODEL in lineup.here:
             answered(PERSONAL_MODEL, versions, own)
         spoken = opinions(shared if lineup.voice == SHARED else own)
-        return list(map(LocalGuesses, guesses, spoken, map(self._features, asked, embeddings)))
+        beside = self._beside(asked, embeddings, table, start)
+        return list(map(LocalGuesses, guesses, beside, spoken, map(self._features, asked, embeddings)))
+
+    def _beside(
+        self, asked: Sequence[RasterizedDrawing], embeddings: NDArray[np.float32], table: Table, start: float
+    ) -> list[list[tuple[str, CallDetails, Row]]]:
+        """Ask what is beside the online models about the finished drawings, which alone are scored.
+
+        Its probabilities have three digits: they are kept with every example, and its label is what is counted.
+        """
+        guesses: list[list[tuple[str, CallDetails, Row]]] = [[] for _ in asked]
+        final = [place for place, one in enumerate(asked) if one.drawing.final]
+        if not final:
+            return guesses
+        read = embeddings[final]
+        for model, several in table.beside.items():
+            for online in several:
+                shares = online.answer(read)
+                model_ms = (self._clock() - start) * 1000
+                for place, row in zip(final, rows(shares), strict=True):
+                    said = row._replace(probabilities=[round(p, 3) for p in row.probabilities])
+                    call = CallDetails(online.version, "shadow", table.digest, asked[place].read_at, model_ms)
+                    guesses[place].append((model, call, said))
+        return guesses
 
     def _features(self, one: RasterizedDrawing, embedding: NDArray[np.float32]) -> Features | None:
         if not one.drawing.final:

@@ -6,10 +6,11 @@ from typing import Final
 
 import structlog
 
-from contracts.events import Event, MessageRejected, SnapshotTaken, now
+from contracts.events import Event, ExperimentLearned, MessageRejected, SnapshotTaken, generation, now
 from contracts.ports import Bus, Record
 from contracts.records import read, rejection
 from producers.rejections import Rejections
+from streams.experiments import NAMES
 from streams.routing import CandidateRoute, Table
 
 _log = structlog.get_logger()
@@ -61,7 +62,7 @@ class Models:
         for several in of_key.values():
             for record, event in reversed(several):
                 try:
-                    if not isinstance(event, SnapshotTaken) or self._readable(event):
+                    if self._readable(event):
                         table = table.apply(event)
                         break
                 except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
@@ -91,7 +92,12 @@ class Models:
             self._changed = asyncio.Event()
         return table is not before
 
-    def _readable(self, snapshot: SnapshotTaken) -> bool:
+    def _readable(self, snapshot: Event) -> bool:
+        """Whether an event concerns what there is: no snapshot of other features, and no experiment that is none of ours."""
+        if isinstance(snapshot, ExperimentLearned):
+            return snapshot.ended or (snapshot.reader == self._features[0] and generation(snapshot.version) in NAMES)
+        if not isinstance(snapshot, SnapshotTaken):
+            return True
         features = (snapshot.reader, snapshot.basis)
         if features != self._features:
             _log.error("snapshot of other features", model=snapshot.model, features=features, ours=self._features)
@@ -99,9 +105,9 @@ class Models:
 
     def _versions(self) -> dict[str, str]:
         batch = {model: route.version for model, route in self.table.batch.items()}
-        return batch | {model: online.version for model, online in self.table.online.items()}
+        return batch | {model: online.version for model, online in self.table.answering.items()}
 
 
 def _asked(table: Table) -> tuple[object, ...]:
     """Everything in a table that changes seldom."""
-    return table.batch, table.candidates, table.lead, table.parts
+    return table.batch, table.candidates, table.lead, table.parts, table.catalog.champions

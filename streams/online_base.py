@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,28 @@ class Base:
     """The digest of the sums."""
     judge: NDArray[np.int64]
     """The weights of the judge of `streams.trust`, shape (10, width)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseRows:
+    """Drawings of MNIST, in the order in which the experiments of `streams.experiments` learn them before any lesson."""
+
+    embeddings: NDArray[np.float32]
+    """Shape (n, size)."""
+    labels: NDArray[np.uint8]
+    """Shape (n,)."""
+    digest: str
+
+
+def load_rows(folder: Path = BASE) -> BaseRows:
+    """Load the drawings that are in a folder, by default those of the repository.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    with np.load(folder / "experiments.npz", allow_pickle=False) as kept:
+        embeddings, labels = kept["embeddings"], kept["labels"]
+    return BaseRows(embeddings.astype("<f4"), labels, sha256(embeddings.tobytes() + labels.tobytes()).hexdigest()[:16])
 
 
 def load_base(folder: Path = BASE) -> Base:

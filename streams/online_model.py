@@ -5,8 +5,9 @@ for bit. Twice is harmless: the lessons of a partition are numbered.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -45,17 +46,15 @@ class OutOfSequence(LessonError):
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
-    """An online model as it answers after some lessons."""
+class Answering(ABC):
+    """What answers as the online model, for the receipts."""
 
     version: str
     changes: int
     """How many lessons were taught and taken back: the number in the version."""
     newcomers: int
     """How many of the lessons in force are newcomers'."""
-    solved: Fixed
-    """What it answers, and would with one lesson more."""
-    frozen: bool = False
+    frozen: bool = field(default=False, kw_only=True)
     """Whether its learning is frozen."""
 
     def after(self, changes: int) -> str:
@@ -63,6 +62,45 @@ class InForce:
         if self.frozen:
             return self.version
         return f"{generation(self.version)}+{self.changes + changes}"
+
+    @abstractmethod
+    def given(
+        self,
+        embedding: NDArray[np.float32],
+        row: Floats,
+        label: int,
+        before: tuple[int, float] | None,
+        after: tuple[int, float] | None,
+    ) -> tuple[float, float]:
+        """Return the probability of a label for a drawing: as the model answers, and as it does after this lesson alone.
+
+        Args:
+            embedding: The drawing's, shape (size,).
+            row: Its features, shape (width,).
+            label: The label.
+            before: The label and the weight in eighths of the lesson of this drawing that is taken out; None: there is none.
+            after: Those of the lesson that is put in; None: there is none.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class InForce(Answering):
+    """The sums as they answer after some lessons."""
+
+    solved: Fixed
+    """What it answers, and would with one lesson more."""
+
+    def given(
+        self,
+        embedding: NDArray[np.float32],
+        row: Floats,
+        label: int,
+        before: tuple[int, float] | None,
+        after: tuple[int, float] | None,
+    ) -> tuple[float, float]:
+        """Return the probability of a label as the sums answer, and as they do after this lesson alone."""
+        p_before = self.solved.probabilities(row[None])[0, label]
+        return float(p_before), float(self.solved.probabilities_with(row, before, after)[label])
 
 
 def embedding_of(base: Base, embedding: bytes, reader: str) -> NDArray[np.float32]:

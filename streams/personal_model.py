@@ -280,7 +280,8 @@ class PersonalModels:
 
 
 def _shared(example: ExampleLabelled) -> ShownGuess | None:
-    return next((guess for guess in example.guesses if guess.model == SHARED), None)
+    """Return the shared model's guess: what is beside it is asked only if that is shown; None: it made none."""
+    return min((guess for guess in example.guesses if guess.model == SHARED), key=lambda guess: guess.shadow, default=None)
 
 
 def _place(rows: Rows, row: Rows) -> int | None:

@@ -5,7 +5,8 @@ order. A round ends with `Acknowledge`, once: each model has answered or was giv
 all.
 
 Each model that owes a guess has a slot, and so has the shadow beside it. A slot is filled once, and what comes later is
-dropped: so a drawing has one guess or one miss of each model, and at most one guess of each shadow.
+dropped: so a drawing has one guess or one miss of each model, and at most one guess of each shadow. What is beside an online
+model answers at once; nobody is shown it, so it is only published together with the others, for those who learn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -98,6 +99,7 @@ class Round:
         here: Mapping[str, tuple[CallDetails, Row]],
         opinion: NDArray[np.float64],
         now: Moment,
+        beside: Sequence[tuple[str, CallDetails, Row]] = (),
     ) -> list[RoundAction]:
         """Ask the answerers of this drawing, and publish the guesses of the models that answer here.
 
@@ -106,6 +108,7 @@ class Round:
             here: The answers of the models in this process.
             opinion: Their opinion: the part of `Lineup.voice` in the blend, or all of it if no other model answers.
             now: When they had answered.
+            beside: The answers of what is beside the online models, each with its model.
         """
         actions: list[RoundAction] = []
         drawing, lineup = self.drawing.drawing, self._lineup
@@ -128,6 +131,7 @@ class Round:
         for model, (call, row) in here.items():
             if wanted is None or model in wanted:
                 actions.append(self._say(model, model, call, call.role, row, now))
+        self._guesses += [self._told(model, call, call.role, row) for model, call, row in beside]
         if lineup.blends and wanted is None:
             self._open.add(BLEND)
             self._blend = Blend(self._weights, awaited, left_out)
@@ -252,18 +256,9 @@ class Round:
         """Publish the guess that fills a slot."""
         self._open.discard(slot)
         pending, drawing = self.drawing, self.drawing.drawing
-        wait_ms = max(0.0, (call.asked_at - pending.read_at) * 1000)
-        told: dict[str, Any] = {
-            "model": model,
-            "version": call.version,
-            "label": row.label,
-            "probabilities": row.probabilities,
-            "hops": {**self._hops, "wait": round(wait_ms, 3), "model": round(call.model_ms, 3)},
-            "table": call.table,
-            "fallback": call.fallback or self._notes.get(model),
-            "role": role,
-            "left_out": self._blend.left_out if slot == BLEND and self._blend is not None else {},
-        }
+        told = self._told(model, call, role, row)
+        if slot == BLEND and self._blend is not None:
+            told["left_out"] = self._blend.left_out
         if drawing.final:
             self._guesses.append(told)
         kind = GuessMade if drawing.final else PreviewGuessed
@@ -277,6 +272,21 @@ class Round:
             **told,
         )
         return self._publish(event)
+
+    def _told(self, model: str, call: CallDetails, role: Role, row: Row) -> dict[str, Any]:
+        """Return the fields of a guess: see `contracts.events.AnswerGuess`."""
+        wait_ms = max(0.0, (call.asked_at - self.drawing.read_at) * 1000)
+        return {
+            "model": model,
+            "version": call.version,
+            "label": row.label,
+            "probabilities": row.probabilities,
+            "hops": {**self._hops, "wait": round(wait_ms, 3), "model": round(call.model_ms, 3)},
+            "table": call.table,
+            "fallback": call.fallback or self._notes.get(model),
+            "role": role,
+            "left_out": {},
+        }
 
     def _next(self, actions: list[RoundAction], now: Moment, together: bool = False) -> list[RoundAction]:
         """Return the actions that are due now: the blend, all guesses together, the end."""

@@ -204,7 +204,7 @@ class Router:
                 lead_after=after if led == lead else None,
             )
             begun = Round(pending, lineup, self._personal.blend_weights(partition), self._deadlines)
-            step.append((begun, begun.start(states, heard.guesses, heard.opinion, moment)))
+            step.append((begun, begun.start(states, heard.guesses, heard.opinion, moment, heard.beside)))
         self._taken.update((begun, one) for (begun, _), one in zip(step, taken, strict=True))
         return step
 

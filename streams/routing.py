@@ -22,17 +22,20 @@ from contracts.events import (
     CandidateSet,
     DrawingSubmitted,
     Event,
+    ExperimentLearned,
+    Link,
     ModelPromoted,
     Part,
     Role,
     SnapshotTaken,
+    generation,
     variant_of,
     version_of,
 )
 from streams.additive import BASIS, probabilities
 
-_ANSWER_HERE: Final = frozenset({BLEND, PERSONAL_MODEL, *ONLINE_MODELS})
-"""The models that answer in the router's process, without an endpoint."""
+_ANSWER_HERE: Final = frozenset({BLEND, PERSONAL_MODEL})
+"""The models that answer in the router's process, and have no versions to promote."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -95,11 +98,26 @@ class Online:
     reader: str
     offset: int
     weights: NDArray[np.float32]
-    """A row per digit, and a column per feature of `BASIS`."""
+    """A row per digit; a column per feature of `BASIS`, or of an experiment: per number of the embedding, and for a one."""
+    link: Link | None = None
+    """How an experiment's scores become probabilities; None: it is no experiment."""
 
     def answer(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
         """Compute probabilities, shape (n, 10), of embeddings, shape (n, d)."""
-        return probabilities(BASIS.rows(embeddings) @ self.weights.T.astype(np.float64))
+        weights = self.weights.astype(np.float64)
+        if self.link is None:
+            return probabilities(BASIS.rows(embeddings) @ weights.T)
+        return linked(embeddings.astype(np.float64) @ weights[:, :-1].T + weights[:, -1], self.link)
+
+
+def linked(scores: NDArray[np.float64], link: Link) -> NDArray[np.float64]:
+    """Return the probabilities of an experiment's scores, shape (n, 10), as its estimator gives them."""
+    if link == "softmax":
+        raised = np.exp(scores - scores.max(axis=1, keepdims=True))
+    else:  # scores that no sigmoid tells from 0 all ten give no digit any vote
+        raised = np.maximum(1 / (1 + np.exp(-np.clip(scores, -500, 500))), 1e-300)
+    shares: NDArray[np.float64] = raised / raised.sum(axis=1, keepdims=True)
+    return shares
 
 
 @dataclass(frozen=True)
@@ -112,7 +130,9 @@ class Table:
     catalog: Catalog = field(default_factory=Catalog)
     batch: Mapping[str, Route] = field(default_factory=dict)
     online: Mapping[str, Online] = field(default_factory=dict)
-    """The online models by their snapshots; the given ones answer until there is one."""
+    """The online models' own sums, by their snapshots; the given ones answer until there is one."""
+    experiments: Mapping[str, Mapping[str, Online]] = field(default_factory=dict)
+    """The experiments beside each online model, by name."""
     candidates: Mapping[str, CandidateRoute] = field(default_factory=dict)
     broken: Mapping[str, CandidateRoute] = field(default_factory=dict)
     """The candidates that failed here, which are not asked."""
@@ -135,14 +155,20 @@ class Table:
         Raises:
             ValueError: If the event names a wrong kind of model, no endpoint, or weights of a wrong shape.
         """
-        if isinstance(event, ModelPromoted) and (event.model in _ANSWER_HERE or not event.endpoint):
+        if isinstance(event, ModelPromoted) and (
+            event.model in _ANSWER_HERE or (event.model in ONLINE_MODELS) == bool(event.endpoint)
+        ):
             raise ValueError(f"{event.model} {event.version} at {event.endpoint!r}: no batch model at an endpoint")
-        here = self.online
+        here, experiments = self.online, self.experiments
         if isinstance(event, SnapshotTaken):
             known, taken = here.get(event.model), online(event)
             if known is not None and known.weights.shape != taken.weights.shape:
                 raise ValueError(f"the weights of {event.model} {event.version} have shape {taken.weights.shape}")
             here = {**here, event.model: taken}
+        if isinstance(event, ExperimentLearned):
+            beside = {name: one for name, one in experiments.get(event.model, {}).items() if name != generation(event.version)}
+            beside |= {} if event.ended else {generation(event.version): experiment(event)}
+            experiments = {**experiments, event.model: beside}
         catalog = self.catalog.apply(event)
         if catalog is self.catalog:
             return self
@@ -150,8 +176,13 @@ class Table:
         return replace(
             self,
             catalog=catalog,
-            batch={model: self._route(champion, catalog.variants[model]) for model, champion in catalog.champions.items()},
+            batch={
+                model: self._route(champion, catalog.variants[model])
+                for model, champion in catalog.champions.items()
+                if model not in ONLINE_MODELS
+            },
             online=here,
+            experiments=experiments,
             candidates={model: one for model, one in candidates.items() if self.broken.get(model) != one},
         )
 
@@ -160,6 +191,35 @@ class Table:
         same = before is not None and (before.version, before.since) == (champion.version, champion.at)
         failed = before.failed if before is not None and same else None
         return Route(champion.version, champion.endpoint, variants, champion.previous, champion.at, failed)
+
+    @cached_property
+    def answering(self) -> Mapping[str, Online]:
+        """What answers as each online model: the experiment that is promoted, or the model's own sums."""
+        return {model: self._promoted(model) or own for model, own in self.online.items()}
+
+    @cached_property
+    def beside(self) -> Mapping[str, Sequence[Online]]:
+        """What is asked as the shadows of each online model that is shown: all that could answer in its place."""
+        return {
+            model: [one for one in (own, *self._experiments(model)) if one is not self.answering[model]]
+            for model, own in self.online.items()
+            if self.part(model) == "shown"
+        }
+
+    def _experiments(self, model: str) -> list[Online]:
+        """Return the experiments beside an online model, by name."""
+        return [one for _, one in sorted(self.experiments.get(model, {}).items())]
+
+    def stand_in(self, model: str) -> str | None:
+        """Return why an online model's own sums answer in the place of an experiment; None: they do not."""
+        missing = self.catalog.missing(model)
+        if missing is None:
+            return None
+        return f"{missing} is promoted, and there is no snapshot of it: {self.online[model].version} answers"
+
+    def _promoted(self, model: str) -> Online | None:
+        promoted = self.catalog.promoted(model)
+        return None if promoted is None else self.experiments.get(model, {}).get(generation(promoted.version))
 
     def without(self, model: str, version: str, why: str) -> "Table":
         """Return the table after a version has failed: the last good one answers. Nothing changes unless it is the champion."""
@@ -194,10 +254,17 @@ class Table:
     def digest(self) -> str:
         """A short name of the table, the same for the same versions, candidates and policy."""
         lines = [f"{m}={r.version}{'-' if r.failed is not None else ''}" for m, r in self.batch.items()]
-        lines += [f"{m}={o.version}" for m, o in self.online.items()]
+        lines += [f"{m}={o.version}" for m, o in self.answering.items()]
+        lines += [f"{m}~{o.version}" for m, several in self.beside.items() for o in several]
         lines += [f"{m}+{c.version}*{0 if c.shadow else c.share}" for m, c in self.candidates.items()]
         lines += [f"{m}:{part}" for m, part in self.parts.items() if part != "shown"]
         return hashlib.sha256("\n".join([self.lead, *sorted(lines)]).encode()).hexdigest()[:8]
+
+
+def _check_promotion(event: ModelPromoted) -> None:
+    """Raise ValueError if what is promoted is neither a batch model at an endpoint nor an online one without."""
+    if event.model in _ANSWER_HERE or (event.model in ONLINE_MODELS) is bool(event.endpoint):
+        raise ValueError(f"{event.model} {event.version} at {event.endpoint!r}: no batch model at an endpoint")
 
 
 def _candidate(entry: CandidateSet) -> CandidateRoute:
@@ -216,6 +283,20 @@ def online(snapshot: SnapshotTaken) -> Online:
     if weights.shape[1] < 2 or not np.isfinite(weights).all():
         raise ValueError(f"the weights of {snapshot.model} {snapshot.version} are no finite matrix of {DIGITS} rows")
     return Online(snapshot.version, snapshot.reader, snapshot.offset, weights)
+
+
+def experiment(learned: ExperimentLearned) -> Online:
+    """Read the model in an experiment's state.
+
+    Raises:
+        ValueError: If the model is no online model, or the weights are no finite matrix of the right shape.
+    """
+    if learned.model not in ONLINE_MODELS:
+        raise ValueError(f"{learned.model} is no online model")
+    weights = np.frombuffer(learned.weights, dtype="<f4")
+    if len(weights) != DIGITS * (BASIS.size + 1) or not np.isfinite(weights).all():
+        raise ValueError(f"the weights of {learned.model} {learned.version} are no finite {DIGITS} x {BASIS.size + 1} matrix")
+    return Online(learned.version, learned.reader, sum(learned.numbers), weights.reshape(DIGITS, -1), learned.link)
 
 
 # --- which drawings are answered

@@ -2,7 +2,7 @@
 
 A drawing, the answers to it and its player's corrections come on three topics, so in any order. A story holds the events
 themselves, and an example is only a view of it: so every order of arrival ends in the same example. Twice is harmless: a
-drawing_id, a guess of a model or of its shadow, or a correction_id that the story holds adds nothing to it.
+drawing_id, a guess of the same part of the answer, or a correction_id that the story holds adds nothing to it.
 
 Answers come in parts, and the features come with the first part that has them. Only what is new in a part is kept.
 """
@@ -273,7 +273,7 @@ def _is_news(earlier: Sequence[CorrectionEvent], correction: CorrectionEvent) ->
 
 def _same_guess(one: AnswerGuess, other: AnswerGuess) -> bool:
     """Whether two guesses of one drawing and player have one `guess_id`, which need not be made for that."""
-    return (one.model, one.shadow) == (other.model, other.shadow)
+    return one.part == other.part
 
 
 def _counted(guess: AnswerGuess) -> CountedGuess:

@@ -11,7 +11,7 @@ from contracts.events import DrawingAnswered, Event, GuessMade, GuessMissed, Pol
 from streams.additive import BASIS
 from streams.blend import BlendWeights
 from streams.lineup import Answerer, AnswererState, Lineup
-from streams.pending import CallDetails, Deadlines, Moment, PendingDrawing, rows
+from streams.pending import CallDetails, Deadlines, Moment, PendingDrawing, Row, rows
 from streams.round import Acknowledge, Ask, Publish, Round, RoundAction
 from streams.routing import CandidateRoute, Online, Route, Table
 from tests import histories
@@ -118,6 +118,7 @@ def begun(
     deadlines: Deadlines = DEADLINES,
     weights: BlendWeights | None = None,
     local: Mapping[str, int] = LOCAL,
+    beside: Sequence[tuple[str, CallDetails, Row]] = (),
     **of_the_drawing: Any,
 ) -> Played:
     """Return a round that was started 10 ms after the drawing was read."""
@@ -135,5 +136,5 @@ def begun(
             [row] = rows(np.eye(10)[[label]])
             here[model] = (CallDetails("1", by.role(model), by.digest, READ_AT, 2.0), row)
     [row] = rows(np.eye(10)[[local.get("yours", 7)]])
-    played.take(played.round.start(states or {}, here, row.opinion, moment(0.01)))
+    played.take(played.round.start(states or {}, here, row.opinion, moment(0.01), beside))
     return played

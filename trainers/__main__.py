@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.events import MessageRejected
+from contracts.events import ExperimentLearned, MessageRejected, SnapshotTaken
 from contracts.ports import Bus, Record, Tail
 from contracts.records import read, rejection
 from contracts.settings import AWS_SECRETS, KAFKA_SECRETS, Settings
@@ -137,9 +137,8 @@ class Trainer:
         registry = Registry(settings, blobs)
         model_log, commands = self._model_log, bus.follow(["commands.v1", "drift.v1"], "start")
         self._catch_up(rejections, commands)
-        models = bus.follow(["models.v1"], "start")  # up to now: only we write these events from here on
+        models = bus.follow(["models.v1"], "start")
         self._catch_up(rejections, models)
-        models.close()
         promoter = Promoter(bus, model_log, serving)
         approvals = Approvals(model_log, promoter, registry)
         bases = BaseModels(settings, blobs, model_log, serving, promoter, registry)
@@ -154,6 +153,7 @@ class Trainer:
         steering = Steering(model_log, promoter, approvals)
         monitor = EndpointMonitor(model_log, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
         self._start("commands", lambda: self._listen(rejections, commands))
+        self._start("learned", lambda: self._hear_of_learning(models))
         for target in (*model_log.roster.batch, None):
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
         self._start("drift", partial(self._act_on_drift, DriftActions(model_log, promoter)))
@@ -220,6 +220,15 @@ class Trainer:
         """Carry out commands as they come."""
         while not self._stop.is_set():
             self._apply(rejections, tail.poll(1.0))
+
+    def _hear_of_learning(self, models: Tail) -> None:
+        """Follow what online models have learned; all else on models.v1 is written here, and known before it is there."""
+        while not self._stop.is_set():
+            newest = {record.key: record for record in models.poll(1.0)}
+            for record in newest.values():
+                event = read(record, STAGE)
+                if isinstance(event, SnapshotTaken | ExperimentLearned):
+                    self._model_log.apply(event)
 
     def _steer(self, steering: Steering, target: str | None) -> None:
         """Carry out the commands that change who answers for one model (None: for no single model), in the order given."""

@@ -21,6 +21,7 @@ from contracts.events import (
     DriftPolicySet,
     EndpointSeen,
     Event,
+    ExperimentLearned,
     FreezeLearning,
     LearningSet,
     ModelPromoted,
@@ -33,6 +34,7 @@ from contracts.events import (
     RollBackModel,
     SetDriftPolicy,
     SetPolicy,
+    SnapshotTaken,
     ThawLearning,
     TrainingAdvanced,
     TryVersion,
@@ -92,6 +94,14 @@ class ModelLog:
     def champion(self, model: str) -> ModelPromoted | None:
         """Return the champion; None if no version was ever promoted."""
         return self._catalog.champions.get(model)
+
+    def snapshot(self, model: str) -> SnapshotTaken | None:
+        """Return the newest snapshot of an online model's own sums; None: there is none."""
+        return self._catalog.snapshots.get(model)
+
+    def experiments(self, model: str) -> Mapping[str, ExperimentLearned]:
+        """Return the experiments beside an online model, by name."""
+        return self._catalog.experiments.get(model, {})
 
     def candidate(self, model: str) -> CandidateSet | None:
         """Return the version beside the champion, a canary or a shadow; None if there is none."""

@@ -13,7 +13,7 @@ import boto3
 import structlog
 from botocore.config import Config
 
-from contracts.events import PLAYER_PARTITIONS, SHADOW, ExampleLabelled
+from contracts.events import PLAYER_PARTITIONS, ExampleLabelled, guess_part
 from contracts.settings import Settings
 from trainers.example_sink import TOPIC, Placed
 
@@ -117,7 +117,7 @@ def item(example: ExampleLabelled) -> dict[str, Any]:
         "drawn_at": {"S": example.drawn_at.isoformat()},
         "guesses": {
             "M": {
-                f"{guess.model}{SHADOW if guess.shadow else ''}": {
+                guess_part(guess.model, guess.version, guess.shadow): {
                     "M": {
                         "version": {"S": guess.version},
                         "label": {"N": str(guess.label)},

@@ -19,6 +19,7 @@ from contracts.events import (
     FreezeLearning,
     LearningSet,
     ModelPublished,
+    ModelRolledBack,
     PlayerRestricted,
     PolicySet,
     PromoteModel,
@@ -30,6 +31,7 @@ from contracts.events import (
     ThawLearning,
     TryVersion,
 )
+from trainers import online
 from trainers.approval import Approvals
 from trainers.drift_actions import impossible
 from trainers.model_log import ModelLog, QuickCommand
@@ -54,6 +56,8 @@ def refusal(model_log: ModelLog, command: QuickCommand) -> str | None:
         return _against_freezing(command.target)
     if isinstance(command, SetDriftPolicy):
         return next(filter(None, (impossible(*one) for one in command.actions.items())), None)
+    if command.target in ONLINE_MODELS:
+        return online.refusal(model_log, command)
     if command.target not in model_log.roster.batch:
         return f"no batch model {command.target!r}: there is {', '.join(model_log.roster.batch)}"
     match command:
@@ -158,8 +162,9 @@ class Steering:
         """Carry a command out or refuse it, and publish the outcome."""
         began = time.monotonic()
         self._note_failure(command)
-        if isinstance(command, PromoteModel | RollBackModel | TryVersion) and command.version is not None:
-            self._approvals.ask(command.target, command.version)
+        named = command.version if isinstance(command, PromoteModel | RollBackModel | TryVersion) else None
+        if named is not None and command.target not in ONLINE_MODELS:
+            self._approvals.ask(command.target, named)
         against = refusal(self._model_log, command)
         if against is None:
             return self._say(command, "done", self._carry_out(command), began)
@@ -216,8 +221,19 @@ class Steering:
     def _version(self, model: str, version: str) -> ModelPublished:
         return self._model_log.published(model)[version]
 
+    def _online(self, command: PromoteModel | RollBackModel) -> str:
+        """Let another version of an online model answer: there is nothing to change but what the log says."""
+        model, event = command.target, online.promotion(self._model_log, command, _note(command))
+        if event is None:
+            return f"{model} {online.answering(self._model_log, model)} answers already"
+        self._promoter.say(event)
+        behind = f", and {event.previous} stands by" if event.previous else ""
+        return f"{model} {event.version} answers{' again' if isinstance(event, ModelRolledBack) else ''}{behind}"
+
     def _promote(self, command: PromoteModel) -> str:
         model, version = command.target, command.version
+        if model in ONLINE_MODELS:
+            return self._online(command)
         before = self._model_log.champion(model)
         published = self._version(model, version)
         event = self._promoter.promote(published, _note(command, published))
@@ -229,6 +245,8 @@ class Steering:
 
     def _roll_back(self, command: RollBackModel) -> str:
         model, champion = command.target, self._model_log.champion(command.target)
+        if model in ONLINE_MODELS:
+            return self._online(command)
         assert champion
         if command.failed is not None and command.failed != champion.version:
             return f"nothing to do: {model} {champion.version} answers, not {command.failed}"

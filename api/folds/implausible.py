@@ -11,6 +11,7 @@ from contracts.events import (
     WINDOW_S,
     Event,
     ExampleLabelled,
+    ExperimentLearned,
     FoldAdvanced,
     LearningSet,
     ModelPromoted,
@@ -60,10 +61,10 @@ def _implausible(event: Event) -> str | None:
         case FoldAdvanced():
             if event.fold not in FOLDS or event.source_partition >= PLAYER_PARTITIONS:
                 return f"no fold {event.fold!r} of partition {event.source_partition}"
-        case SnapshotTaken() | LearningSet():
+        case SnapshotTaken() | ExperimentLearned() | LearningSet():
             return None if event.model in ONLINE_MODELS else f"{event.model} is no online model"
         case ModelPromoted():
-            if not is_batch(event.model) or not event.endpoint:
+            if not (is_batch(event.model) if event.endpoint else event.model in ONLINE_MODELS):
                 return f"{event.model} at {event.endpoint!r}: no batch model at an endpoint"
         case _:
             pass

@@ -11,11 +11,12 @@ from typing import Any, ClassVar, Final
 from api.folds.implausible import refuse_implausible
 from api.folds.model_state import ModelNews, ModelState, StateChange
 from api.folds.scores import totals
-from contracts.catalog import Catalog
+from contracts.catalog import AnsweringEvent, Catalog
 from contracts.events import (
     CandidateSet,
     EndpointSeen,
     Event,
+    ExperimentLearned,
     FoldAdvanced,
     GuessMade,
     GuessMissed,
@@ -117,12 +118,10 @@ class ModelBoard:
                 self.catalog = before.apply(event)
                 self._news.append({"type": "training", "model": event.model, **_training(event), "log": event.log})
                 return []
-            case RestrictionSet():
+            case RestrictionSet() | SnapshotTaken() | ExperimentLearned():
                 self.catalog = before.apply(event)
-                return []
-            case SnapshotTaken():
-                self.catalog = before.apply(event)
-                self._learned(event.model, before.answering(event.model))
+                if not isinstance(event, RestrictionSet):
+                    self._learned(event.model, before.answering(event.model))
                 return []
         states = {model: self.state(model) for model in self.known()}
         self.catalog = before.apply(event)
@@ -150,9 +149,9 @@ class ModelBoard:
                 self._remember(self.state(event.model), event="endpoint", note="")
         return []
 
-    def _learned(self, model: str, before: ModelPromoted | SnapshotTaken | None) -> None:
+    def _learned(self, model: str, before: AnsweringEvent | None) -> None:
         now = self.catalog.answering(model)
-        if not isinstance(now, SnapshotTaken) or (isinstance(before, SnapshotTaken) and _taken(before) == _taken(now)):
+        if not isinstance(now, SnapshotTaken | ExperimentLearned) or (before is not None and _taken(before) == _taken(now)):
             return
         if before is None:
             self._restate()
@@ -253,7 +252,7 @@ class ModelBoard:
         if model in self.roster:
             return self.roster[model].title
         answering, versions = self.catalog.answering(model), self.catalog.published.get(model)
-        if answering is not None:
+        if isinstance(answering, ModelPromoted | SnapshotTaken):
             return answering.title
         return list(versions.values())[-1].title if versions else self.roster.entry(model).title
 
@@ -324,8 +323,8 @@ class ModelBoard:
         return frames
 
 
-def _taken(snapshot: SnapshotTaken) -> tuple[object, ...]:
-    return snapshot.version, snapshot.title, snapshot.digest
+def _taken(answering: AnsweringEvent) -> tuple[object, ...]:
+    return answering.version, getattr(answering, "title", ""), getattr(answering, "digest", "")
 
 
 def _entry(candidate: CandidateSet) -> tuple[object, ...]:

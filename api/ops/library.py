@@ -1,7 +1,8 @@
 """Shows the model library, as a cloud console does: a read-only view of the board (way 3, OPERATE)."""
 
 from datetime import datetime
-from typing import Literal
+from hashlib import sha256
+from typing import Final, Literal
 
 from pydantic import BaseModel
 
@@ -11,6 +12,7 @@ from api.ops.accuracy import Accuracy
 from contracts.events import (
     SHADOW,
     CandidateSet,
+    ExperimentLearned,
     ModelPromoted,
     ModelPublished,
     Probability,
@@ -22,6 +24,10 @@ Standing = Literal["champion", "challenger", "shadow", "off"]
 """A model's standing: shown first; shown beside the first; asked and scored but not shown; not asked."""
 VersionStatus = Literal["champion", "previous", "canary", "shadow", "approved", "refused", "failed"]
 """The status of a version among its model's versions."""
+
+
+LEAST_SCORED: Final = 30
+"""How many guesses of a version are scored before it is compared."""
 
 
 class LibraryVersion(BaseModel):
@@ -47,6 +53,8 @@ class LibraryVersion(BaseModel):
     """Its accuracy on guesses that players were shown."""
     as_shadow: Accuracy
     """Its accuracy as a shadow, on guesses that nobody was shown."""
+    best: bool = False
+    """Whether it was right most often of the versions of an online model that have experiments beside them."""
 
 
 class Candidate(BaseModel):
@@ -103,13 +111,13 @@ def _model(board: ModelBoard, model: str) -> LibraryModel:
 
 def versions_of(board: ModelBoard, model: str, counts: dict[str, dict[str, int]]) -> list[LibraryVersion]:
     """Return the versions of a model, oldest first; ``counts`` are those of each."""
-    answering = board.catalog.answering(model)
     versions = [
         _published(published, _status(board, published), counts)
         for published in sorted(board.catalog.published.get(model, {}).values(), key=lambda version: version.at)
     ]
-    if isinstance(answering, SnapshotTaken):
-        versions.append(_learned(answering, counts))
+    if (own := board.catalog.snapshots.get(model)) is not None:
+        experiments = sorted(board.catalog.experiments.get(model, {}).values(), key=lambda one: one.version)
+        versions += [_learned(board, own, own, counts), *(_learned(board, one, own, counts) for one in experiments)]
     if not versions:  # a model that is made anew for each player or drawing: what it was counted under
         names = sorted({version.removesuffix(SHADOW) for version in counts})
         versions = [_bare(version, counts) for version in names]
@@ -151,11 +159,62 @@ def _published(version: ModelPublished, status: VersionStatus, counts: dict[str,
     )
 
 
-def _learned(snapshot: SnapshotTaken, counts: dict[str, dict[str, int]]) -> LibraryVersion:
-    lineage = {"lessons": str(snapshot.lessons), "offset": str(snapshot.offset), "reader": snapshot.reader}
-    bare = _bare(generation(snapshot.version), counts)
-    changes = {"version": snapshot.version, "created": snapshot.at, "digest": snapshot.digest, "lineage": lineage}
-    return bare.model_copy(update=changes)
+def _learned(
+    board: ModelBoard, one: SnapshotTaken | ExperimentLearned, own: SnapshotTaken, counts: dict[str, dict[str, int]]
+) -> LibraryVersion:
+    """Return a version of an online model: its ``own`` sums, or an experiment beside them."""
+    catalog, name = board.catalog, generation(one.version)
+    champion = catalog.champions.get(one.model)
+    lineage = {"reader": one.reader}
+    if isinstance(one, SnapshotTaken):
+        digest, lineage = one.digest, {"lessons": str(one.lessons), "offset": str(one.offset), **lineage}
+    else:
+        digest, lineage = sha256(one.weights).hexdigest(), {"lessons": str(one.taught), "made_of": one.made_of, **lineage}
+        lineage["behind"] = str(max(0, _changes(own.version) - _changes(one.version)))
+    standby = champion is not None and champion.previous == name
+    status: VersionStatus = "champion" if catalog.answering(one.model) is one else "previous" if standby else "shadow"
+    missing = catalog.missing(one.model) if status == "champion" else None
+    changes = {
+        "version": one.version,
+        "status": status,
+        "created": one.at,
+        "digest": digest,
+        "lineage": lineage,
+        "gate": f"it answers since {missing} is promoted, and there is no snapshot of that" if missing else "",
+        "best": name == best(board, one.model, counts),
+    }
+    return _bare(name, counts).model_copy(update=changes)
+
+
+def _changes(version: str) -> int:
+    """Return how many lessons a version of an online model has read."""
+    number = version.rpartition("+")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def best(board: ModelBoard, model: str, counts: dict[str, dict[str, int]]) -> str | None:
+    """Return the version of an online model that was right most often, if it has experiments; None: too few were scored."""
+    catalog = board.catalog
+    own, experiments = catalog.snapshots.get(model), catalog.experiments.get(model)
+    if own is None or not experiments:
+        return None
+    scored = {name: _in_all(counts, name) for name in (generation(own.version), *experiments)}
+    shares = {name: one.share for name, one in scored.items() if one.share is not None and one.n >= LEAST_SCORED}
+    return max(shares, key=lambda name: shares[name]) if len(shares) > 1 else None
+
+
+def unscored(board: ModelBoard, model: str, version: str) -> str | None:
+    """Return why an experiment cannot be promoted yet: no guess of it was scored; None: one was, or there is no such one."""
+    name = generation(version)
+    if name not in board.catalog.experiments.get(model, {}) or _in_all(board.score(model)["versions"], name).n:
+        return None
+    return f"{model} {name} has no score yet: it is scored when a drawing that it has guessed gets its label"
+
+
+def _in_all(counts: dict[str, dict[str, int]], name: str) -> Accuracy:
+    """Return the accuracy of a version on what players were shown and on what nobody was."""
+    both = [counts[part] for part in (name, name + SHADOW) if part in counts]
+    return Accuracy.of(sum(one["n"] for one in both), sum(one["correct"] for one in both))
 
 
 def _bare(version: str, counts: dict[str, dict[str, int]]) -> LibraryVersion:

@@ -17,10 +17,10 @@ class CommandRequest(BaseModel):
 
 
 class ModelRequest(CommandRequest):
-    """The base of those that concern a batch model."""
+    """The base of those that concern a model with versions."""
 
     target: str
-    """A batch model."""
+    """A batch model, or an online one, which is not rebuilt."""
 
 
 class RetrainRequest(ModelRequest):
@@ -31,7 +31,7 @@ class RetrainRequest(ModelRequest):
 
 
 class PromoteRequest(ModelRequest):
-    """Let a version that the gate has approved answer the players."""
+    """Let a version that the gate has approved, or an experiment of an online model, answer the players."""
 
     version: Version
 

@@ -30,7 +30,7 @@ from api.health import PAGES_S, Health
 from api.metrics import Metrics
 from api.ops.accuracy_report import ModelAccuracy, accuracy_report
 from api.ops.endpoint_states import EndpointState, endpoints
-from api.ops.library import LibraryModel, library
+from api.ops.library import LibraryModel, library, unscored
 from api.ops.operators import Operators
 from api.ops.rejected import rejected_router
 from api.ops.requests import (
@@ -47,6 +47,7 @@ from api.ops.requests import (
 from api.ops.routing_state import RoutingState, routing
 from api.verdict import Status, Verdict
 from contracts.events import (
+    ONLINE_MODELS,
     Command,
     FreezeLearning,
     PromoteModel,
@@ -109,24 +110,27 @@ def known(request: ModelRequest | PolicyRequest, roster: Roster) -> dict[str, An
     Raises:
         RequestValidationError: If one does not; the answer is the same as for any other invalid field.
     """
+    named: list[tuple[str, tuple[str, ...]]]
     if isinstance(request, PolicyRequest):
         kind, there = "model", roster.names
-        named: list[tuple[str, tuple[str, ...]]] = [(model, ("parts", model, "[key]")) for model in request.parts]
+        named = [(model, ("parts", model, "[key]")) for model in request.parts]
         named += [(request.lead, ("lead",))] if request.lead not in (None, "bandit") else []
     else:
-        kind, there, named = "batch model", roster.batch, [(request.target, ("target",))]
+        kind, there = "batch model", roster.batch
+        if not isinstance(request, RetrainRequest):
+            kind, there = "model with versions", (*roster.batch, *ONLINE_MODELS)
+        named = [(request.target, ("target",))]
     wrong = [
-        {
-            "type": "value_error",
-            "loc": ("body", *where),
-            "msg": f"Value error, no {kind} {model[:40]!r}: there is {', '.join(there)}",
-        }
-        for model, where in named
-        if model not in there
+        _wrong(f"no {kind} {model[:40]!r}: there is {', '.join(there)}", where) for model, where in named if model not in there
     ]
     if wrong:
         raise RequestValidationError(wrong)
     return request.model_dump()
+
+
+def _wrong(why: str, where: tuple[str, ...]) -> dict[str, Any]:
+    """Return what is wrong with a field, as pydantic says it."""
+    return {"type": "value_error", "loc": ("body", *where), "msg": f"Value error, {why}"}
 
 
 async def not_valid(_: Request, wrong: Exception) -> Response:
@@ -207,9 +211,11 @@ def router(
         """Rebuild a batch model. /ws/watch and the state of the command show the progress."""
         return await put(RetrainModel(command_id=uuid4(), by=by, **known(request, board.roster)))
 
-    @ordering("promote", {"target": "xgboost", "version": "3"})
+    @ordering("promote", {"target": "xgboost", "version": "3"}, {"target": "river", "version": "softmax-1"})
     async def promote(request: PromoteRequest, by: Operator) -> Accepted:
-        """Let a version that the gate has approved answer the players."""
+        """Let a version that the gate has approved answer the players, or an experiment of an online model that was scored."""
+        if (why := unscored(board, request.target, request.version)) is not None:
+            raise RequestValidationError([_wrong(why, ("version",))])
         return await put(PromoteModel(command_id=uuid4(), by=by, **known(request, board.roster)))
 
     @ordering("rollback", {"target": "xgboost"}, {"target": "xgboost", "version": "base1", "reason": "it confuses 4 and 9"})

@@ -161,7 +161,7 @@ class Refolding:
         """Return the part without what the log has already; None: nothing is new. Features without a guess come first only."""
         whose = (event.drawing_id, event.player_id)
         begun = ("guessed", *whose) in self._seen
-        guesses = [guess for guess in event.guesses if self._first("guess", *whose, guess.model, guess.shadow)]
+        guesses = [guess for guess in event.guesses if self._first("guess", *whose, guess.part)]
         if guesses:
             self._first("guessed", *whose)
         counts = event.features is not None and (bool(guesses) or not begun)

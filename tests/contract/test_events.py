@@ -250,6 +250,7 @@ def test_what_is_later_in_a_models_slot_replaces_what_is_there():
     assert slots["ModelPromoted"] == slots["ModelRolledBack"] == b"xgboost"
     assert slots["ModelPublished"] == b"xgboost@3"
     assert slots["SnapshotTaken"] == b"river"
+    assert slots["ExperimentLearned"] == b"river/experiment/softmax-1"
     assert slots["TrainingAdvanced"] == b"xgboost/training"
 
 

@@ -102,7 +102,7 @@ def test_an_order_is_on_the_log_when_it_is_answered(bus, address, path, body, ki
     ("path", "body", "told"),
     [
         ("promote", {"target": "xgboost"}, "version"),
-        ("promote", {"target": "river", "version": "1"}, "no batch model 'river'"),
+        ("promote", {"target": "everyone", "version": "1"}, "no model with versions 'everyone'"),
         ("promote", {"target": "xgboost", "version": "3", "force": True}, "force"),
         ("try", {"target": "xgboost", "role": "canary", "version": "4"}, "share of the players above 0"),
         ("try", {"target": "xgboost", "role": "canary", "version": "4", "share": 2}, "share"),

@@ -108,7 +108,7 @@ AT_FOUR = ModelLog(ROSTER, [*VERSIONS, promoted("4", "2")])
             ThawLearning(command_id=uuid4(), target="xgboost", by="ada"),
             "xgboost is no model that learns from lesson to lesson: only river can be frozen",
         ),
-        (promote("1", "river"), "no batch model 'river': there is xgboost, tensorflow, mxnet, kmeans"),
+        (promote("1", "everyone"), "no batch model 'everyone': there is xgboost, tensorflow, mxnet, kmeans"),
         (promote("3"), "xgboost 3 is not approved: g"),
         (roll_back(version="3"), "xgboost 3 is not approved: g"),
         (roll_back(version="8"), "xgboost has no version 8: there is base1, 1, 2, 3, 4"),

@@ -23,6 +23,7 @@ import { shared, short } from "../lib/models.js";
  * @property {string} failed
  * @property {Live} live
  * @property {Live} as_shadow
+ * @property {boolean} [best] Of an online model and the experiments beside it.
  *
  * @typedef {{version: string, role: "canary" | "shadow", share: number, note: string, at: string}} Candidate
  * @typedef {"champion" | "challenger" | "shadow" | "off"} Standing
@@ -61,13 +62,13 @@ export function field(models) {
   return `${short(champion, champion.model)} is the champion, shown first, with ${challengers}`;
 }
 
-/** What a version is to its model; a base version says so besides.
+/** What a version is to its model; the best of an online model and its experiments says so besides.
  * @param {Version} version
  * @param {Candidate | null} candidate
  */
-export function status({ version, status: named }, candidate) {
+export function status({ version, status: named, best }, candidate) {
   const share = named === "canary" && candidate?.version === version ? ` ${percent(candidate.share)}` : "";
-  return `${named}${share}`;
+  return `${named}${share}${best ? ", best so far" : ""}`;
 }
 
 /** Whether a version was made from MNIST alone. @param {string} version */

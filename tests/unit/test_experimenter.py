@@ -1,0 +1,228 @@
+"""The thread in which the experiments learn: over the bus in memory, what it publishes, and how it goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from contracts.events import Event, ExperimentLearned, LessonTaught, ModelRolledBack, decode, generation
+from contracts.ports import Record
+from producers.memory_bus import MemoryBus, MemoryLog
+from streams import experimenter
+from streams.experimenter import Experimenter
+from streams.experiments import Experiment
+from streams.online_base import BaseRows, load_base, load_rows
+from streams.online_model import of_base
+from tests.experiments import learned, lets_answer
+from tests.histories import READER, SERIES, lesson
+
+BASE = replace(load_base(), reader=READER)
+ROWS = load_rows()
+FEW = BaseRows(ROWS.embeddings[:20], ROWS.labels[:20], "few")
+TOPICS = ("lessons.v1", "models.v1")
+SOFTMAX = Experiment("softmax-9", lambda r: r.linear_model.SoftmaxRegression(r.optim.SGD(0.1)))
+OTHER = Experiment("other-9", lambda r: r.linear_model.SoftmaxRegression(r.optim.SGD(0.02)))
+WILD = Experiment("wild-9", lambda r: r.linear_model.SoftmaxRegression(r.optim.SGD(1e306)))
+"""Its weights are no numbers soon."""
+
+
+def _broken(_: Any) -> Any:
+    raise RuntimeError("this line is wrong")
+
+
+class Process:
+    """A process of the learning role, as far as the experiments are concerned."""
+
+    def __init__(self, log: MemoryLog, *experiments: Experiment, publishes: bool = True) -> None:
+        self.publishes = publishes
+        self.at_work = Experimenter(
+            BASE,
+            SERIES,
+            partial(of_base, BASE),
+            lambda: self.publishes,
+            experiments or (SOFTMAX, OTHER),
+            lambda: FEW,
+            settled_s=0.0,
+            rest=lambda _: None,
+        )
+        self._connect = partial(MemoryBus, log, TOPICS)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Process"]:
+        """Run while the body does."""
+        task = asyncio.ensure_future(self.at_work.follow(self._connect))
+        try:
+            yield self
+        finally:
+            self.at_work._stopping.set()
+            await asyncio.wait_for(asyncio.gather(task, return_exceptions=True), 10)
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    return MemoryLog()
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experimenter, "SAID_S", 0.0)
+    monkeypatch.setattr(experimenter, "_POLL_S", 0.02)
+    monkeypatch.setattr(experimenter, "_AGAIN_S", 0.02)
+
+
+def tell(log: MemoryLog, *events: Event) -> None:
+    bus = MemoryBus(log, TOPICS)
+    for event in events:
+        bus.publish(event).result()
+
+
+def teach(log: MemoryLog, *several: LessonTaught) -> None:
+    """Put lessons into partition 0."""
+    records = log.logs.setdefault(("lessons.v1", 0), [])
+    for one in several:
+        records.append(Record("lessons.v1", 0, len(records), one.record_key(), one.record_value(), 0))
+
+
+def lessons(n: int, first: int = 1) -> list[LessonTaught]:
+    return [lesson(f"l{k}", k % 10, number=k, seed=k) for k in range(first, first + n)]
+
+
+def said(log: MemoryLog) -> list[ExperimentLearned]:
+    events = [decode("models.v1", record.value) for record in log.logs.get(("models.v1", 0), [])]
+    return [event for event in events if isinstance(event, ExperimentLearned)]
+
+
+def newest(log: MemoryLog) -> dict[str, ExperimentLearned]:
+    return {generation(event.version): event for event in said(log)}
+
+
+def versions(log: MemoryLog) -> set[str]:
+    return {event.version for event in newest(log).values()}
+
+
+async def until(met: Callable[[], bool]) -> None:
+    """Wait for a condition, 20 s at most."""
+    async with asyncio.timeout(20):
+        while not met():
+            await asyncio.sleep(0.005)
+
+
+async def test_each_experiment_learns_the_base_and_then_the_lessons_as_they_come(log):
+    async with Process(log).running():
+        await until(lambda: versions(log) == {"softmax-9+0", "other-9+0"})
+        teach(log, *lessons(3))
+        await until(lambda: versions(log) == {"softmax-9+3", "other-9+3"})
+
+    now = newest(log)["softmax-9"]
+    assert (now.model, now.taught, now.numbers, now.offsets) == ("river", 3, [3, 0, 0, 0], [2, -1, -1, -1])
+    assert (now.reader, now.link, now.ended) == (READER, "softmax", False)
+    assert now.weights != newest(log)["other-9"].weights
+
+
+async def test_one_that_does_not_publish_the_model_lets_no_experiment_learn_until_it_does(log):
+    teach(log, *lessons(2))
+    async with Process(log, publishes=False).running() as other:
+        await asyncio.sleep(0.2)
+        assert said(log) == []
+        other.publishes = True
+        await until(lambda: versions(log) == {"softmax-9+2", "other-9+2"})
+
+
+async def test_another_process_goes_on_from_what_was_published_and_teaches_nothing_twice(log):
+    teach(log, *lessons(5))
+    async with Process(log).running() as first, Process(log, publishes=False).running() as second:
+        await until(lambda: versions(log) == {"softmax-9+5", "other-9+5"})
+        first.publishes = False
+        await until(lambda: not first.at_work._here)
+        teach(log, *lessons(1), *lessons(4, first=6))  # the first comes twice
+        assert versions(log) == {"softmax-9+5", "other-9+5"}
+        second.publishes = True
+        await until(lambda: versions(log) == {"softmax-9+9", "other-9+9"})
+
+    assert {event.taught for event in newest(log).values()} == {9}
+    assert [event.version for event in said(log) if event.version.endswith("+0")] == [], "nobody began anew"
+
+
+async def test_a_process_that_was_killed_in_the_middle_goes_on_when_it_starts_again(log):
+    teach(log, *lessons(4))
+    async with Process(log).running():
+        await until(lambda: versions(log) == {"softmax-9+4", "other-9+4"})
+    teach(log, *lessons(4, first=5))
+    async with Process(log).running():
+        await until(lambda: versions(log) == {"softmax-9+8", "other-9+8"})
+
+    assert {event.taught for event in newest(log).values()} == {8}
+
+
+async def test_one_more_line_is_all_that_a_further_experiment_takes(log):
+    teach(log, *lessons(4))
+    async with Process(log).running():
+        await until(lambda: versions(log) == {"softmax-9+4", "other-9+4"})
+    one_more = Experiment("one-more-9", lambda r: r.linear_model.SoftmaxRegression(r.optim.SGD(0.3)))
+    async with Process(log, SOFTMAX, OTHER, one_more).running():
+        await until(lambda: "one-more-9+4" in versions(log))
+
+    assert {event.taught for event in newest(log).values()} == {4}
+
+
+async def test_a_line_that_is_removed_ends_its_experiment(log):
+    async with Process(log).running():
+        await until(lambda: len(newest(log)) == 2)
+    async with Process(log, SOFTMAX).running():
+        await until(lambda: newest(log)["other-9"].ended)
+    ended = len(said(log))
+    async with Process(log, SOFTMAX).running():
+        teach(log, *lessons(1))
+        await until(lambda: newest(log)["softmax-9"].taught == 1)
+
+    assert len(said(log)) == ended + 1, "it ends once"
+
+
+@pytest.mark.parametrize("bad", [Experiment("broken-9", _broken), WILD])
+async def test_an_experiment_that_fails_stops_no_other(log, bad):
+    async with Process(log, bad, SOFTMAX).running():
+        teach(log, *lessons(5))
+        await until(lambda: "softmax-9+5" in versions(log))
+        teach(log, *lessons(2, first=6))
+        await until(lambda: "softmax-9+7" in versions(log))
+
+    assert bad.name not in newest(log)
+
+
+async def test_lessons_that_begin_again_are_learned_from_the_base_on(log):
+    tell(log, learned("softmax-9", 50).model_copy(update={"offsets": [-1, -1, -1, -1]}))
+    teach(log, *lessons(6))
+    async with Process(log, SOFTMAX).running():
+        await until(lambda: "softmax-9+6" in versions(log))
+    log.logs["lessons.v1", 0].clear()
+    teach(log, *lessons(2))
+    async with Process(log, SOFTMAX).running():
+        await until(lambda: "softmax-9+2" in versions(log))
+
+    assert newest(log)["softmax-9"].taught == 2
+
+
+async def test_receipts_are_those_of_the_experiment_that_answers_until_it_is_rolled_back(log):
+    async with Process(log).running() as process:
+        in_force = process.at_work.in_force
+        await until(lambda: len(newest(log)) == 2)
+        assert in_force().version == f"{BASE.generation}+0"
+        tell(log, lets_answer("softmax-9"))
+        await until(lambda: in_force().version == "softmax-9+0")
+        teach(log, *lessons(3))
+        await until(lambda: in_force().version == "softmax-9+3")
+        assert in_force().after(2) == "softmax-9+5"
+        tell(log, lets_answer(BASE.generation, kind=ModelRolledBack, own=True))
+        await until(lambda: in_force().version == f"{BASE.generation}+0")
+
+
+async def test_receipts_are_those_of_the_sums_while_what_is_promoted_is_not_there(log):
+    async with Process(log, SOFTMAX).running() as process:
+        tell(log, lets_answer("gone-9"), learned("gone-9", 4))
+        await until(lambda: len(newest(log)) == 2)
+
+        assert process.at_work.in_force().version == f"{BASE.generation}+0"
