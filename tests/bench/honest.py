@@ -99,7 +99,7 @@ def missed(mean: Floats, runs: int, seed: int) -> dict[str, float]:
 
 
 def main(
-    count: Annotated[int, typer.Option("--drawings", help="drawings of a history")] = 10_000,
+    count: Annotated[int, typer.Option("--drawings", help="drawings of a history")] = 30_000,
     histories: Annotated[int, typer.Option(help="how many histories; the worst is printed too")] = 5,
     pick: Annotated[float, typer.Option(help="probability that a drawing is picked")] = 0.2,
     free: Annotated[float, typer.Option(help="share of the drawings that nobody asked for")] = 0.2,

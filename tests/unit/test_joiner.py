@@ -496,7 +496,9 @@ def test_a_model_that_answers_late_is_told_with_the_others():
 
 
 def test_once_it_has_a_label_the_example_says_that_it_was_picked_and_nothing_else_is_written():
-    history = [drawing(picked=0.2, gold=True, asked=7), correction(label=1), answer(), withdrawal()]
+    late = answer(label=1, model="xgboost", at=0.4)
+    history = [drawing(picked=0.2, gold=True, asked=7), correction(label=1), answer(), late, withdrawal()]
 
     assert picks(history) == []
+    assert len(examples(history)[-1].guesses) == 2
     assert {(one.picked, one.gold) for one in examples(history)} == {(0.2, True)}
