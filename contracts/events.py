@@ -236,6 +236,69 @@ class PreviewGuessed(GuessMade):
     type: Literal["PreviewGuessed"] = "PreviewGuessed"  # type: ignore[assignment]
 
 
+class RememberedDrawing(BaseModel):
+    """A drawing with its label, as a player's own model remembers it."""
+
+    model_config = Event.model_config
+
+    drawing_id: UUID
+    drawn_at: Time
+    label: Digit
+    ink: Annotated[bytes, Field(min_length=98, max_length=98)]
+    """28 x 28 pixels, row by row, one bit each, the first pixel in the highest bit; 1 is ink."""
+    said: Annotated[dict[ModelName, Digit], Field(max_length=MAX_GUESSES)] = {}
+    """The digit that each model was shown to see."""
+
+
+class MemoryAsked(Event):
+    """A player asks what their own model remembers of them.
+
+    Written by api.play; read by the router, which answers with `MemoryTold`. Twice is harmless: it is answered twice.
+    """
+
+    topic: ClassVar[str] = "drawings.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["MemoryAsked"] = "MemoryAsked"
+    request_id: UUID
+    player_id: PlayerId
+    whole: bool = False
+    """Whether the drawings are wanted too."""
+
+
+class MemoryTold(Event):
+    """What a player's own model remembers, as counts; whole, if that was asked.
+
+    Written by the router as the answer to `MemoryAsked`, and by the personal fold when it has forgotten what a `MemoryReset`
+    says; read by api.relay. Twice is harmless: it is only shown.
+    """
+
+    topic: ClassVar[str] = "previews.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["MemoryTold"] = "MemoryTold"
+    request_id: UUID
+    """That of the `MemoryAsked`, or the `reset_id`."""
+    player_id: PlayerId
+    version: Version
+    lessons: Count
+    """How many labelled drawings it learns from."""
+    most: Count
+    """How many drawings it remembers at most: the newest."""
+    size: Count
+    """The bytes that the memory takes."""
+    both: Count
+    """The labelled drawings on which both the player's own model and the shared one were shown."""
+    own_alone: Count
+    """On how many of `both` the player's own model was right, and the shared one wrong."""
+    shared_alone: Count
+    """On how many of `both` the shared model was right, and the player's own wrong."""
+    reset_until: Time | None = None
+    """What was drawn up to this time is forgotten; None: nothing was."""
+    drawings: Annotated[list[RememberedDrawing], Field(max_length=1024)] | None = None
+    """The labelled drawings in the order of drawing; None: they were not asked for."""
+
+
 class GuessMissed(Event):
     """A model did not answer a drawing within its budget, or was not asked because it rests after failures.
 
@@ -353,6 +416,21 @@ class CorrectionWithdrawn(Event):
     correction_id: UUID
     """The correction that is withdrawn."""
     drawing_id: UUID
+    player_id: PlayerId
+
+
+class ResetAsked(Event):
+    """A player asked that their own model forget what they have drawn until then.
+
+    Written by api.play; read by the joiner, which puts it in its place among the player's examples. Twice is harmless: the time
+    is that of the first sending.
+    """
+
+    topic: ClassVar[str] = "corrections.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["ResetAsked"] = "ResetAsked"
+    reset_id: UUID
     player_id: PlayerId
 
 
@@ -534,6 +612,24 @@ class DrawingPicked(Event):
     """The probability with which it was picked."""
     drawn_at: Time
     guesses: Annotated[list[CountedGuess], Field(min_length=1, max_length=MAX_GUESSES)]
+
+
+class MemoryReset(Event):
+    """A player's own model forgets what they have drawn up to a time; the shared models keep what they learned from it.
+
+    Written by the joiner; read by the personal fold, which answers with `MemoryTold`. Twice is harmless: of several resets the
+    latest time counts, and a drawing from before it is not learned again, whatever revisions of it come.
+    """
+
+    topic: ClassVar[str] = "examples.v1"
+    key: ClassVar[str] = "player_id"
+    times: ClassVar[tuple[str, ...]] = ("at", "until")
+
+    type: Literal["MemoryReset"] = "MemoryReset"
+    reset_id: UUID
+    player_id: PlayerId
+    until: Time
+    """The last moment of what is forgotten, by the time of drawing."""
 
 
 Restriction = Literal["none", "quarantined", "banned"]
@@ -1220,6 +1316,44 @@ class TrainingAdvanced(ModelEvent):
         return f"{self.model}/training"
 
 
+# --- seats -----------------------------------------------------------------------------------------------------------
+
+CodeId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A code's HMAC-SHA256 under the secret of seats: whoever reads the log cannot tell the code."""
+
+
+class SeatOffered(Event):
+    """A player asked for a code by which another device plays as the same player.
+
+    Written by api.play; read by every process of the API. Twice is harmless: a player's newest offer counts.
+    """
+
+    topic: ClassVar[str] = "seats.v1"
+    key: ClassVar[str] = "code_id"
+
+    type: Literal["SeatOffered"] = "SeatOffered"
+    code_id: CodeId
+    player_id: PlayerId
+    room: Name
+    valid_s: Annotated[int, Field(ge=1, le=3600)]
+    """How long the code is valid, in seconds from `at` on."""
+
+
+class SeatClaimed(Event):
+    """Somebody gave a code; the first claim of an offer, in the order of the log, gets the seat.
+
+    Written by api.play; read by every process of the API, the writer among them: what it reads says who was first. Twice is
+    harmless: the second has the same claim_id.
+    """
+
+    topic: ClassVar[str] = "seats.v1"
+    key: ClassVar[str] = "code_id"
+
+    type: Literal["SeatClaimed"] = "SeatClaimed"
+    code_id: CodeId
+    claim_id: UUID
+
+
 # --- OPERATE ---------------------------------------------------------------------------------------------------------
 
 
@@ -1490,14 +1624,14 @@ def _spec(name: str, partitions: int, days: int, description: str, *, share: flo
 TOPICS: Final[Mapping[str, TopicSpec]] = {
     spec.name: spec
     for spec in (
-        _spec("drawings.v1", PLAYER_PARTITIONS, 7, "drawings of players, finished or not", share=0.38),
+        _spec("drawings.v1", PLAYER_PARTITIONS, 7, "drawings of players, finished or not", share=0.37),
         _spec("guesses.v1", PLAYER_PARTITIONS, 7, "guesses on finished drawings, each as it comes", share=0.17),
         _spec("answers.v1", PLAYER_PARTITIONS, 7, "all guesses on a finished drawing together, with its features", share=0.19),
         _spec(
             "previews.v1",
             PLAYER_PARTITIONS,
             1,
-            "guesses that are only shown: on previews, on probes, and repeated",
+            "what is only shown: guesses on previews, on probes, and repeated; and what players' own models remember",
             share=0.075,
         ),
         _spec("corrections.v1", PLAYER_PARTITIONS, 7, "corrections of players", share=0.05),
@@ -1506,6 +1640,7 @@ TOPICS: Final[Mapping[str, TopicSpec]] = {
         _spec("evidence.v1", PLAYER_PARTITIONS, 0, "what labelled drawings say of drift, all on one partition; kept for good"),
         _spec("drift.v1", 1, 28, "drift that was detected, and what was done about it", share=0.005),
         _spec("receipts.v1", PLAYER_PARTITIONS, 7, "what each correction did", share=0.05),
+        _spec("seats.v1", 1, 1, "codes by which a player goes on on another device, and who took them", share=0.01),
         _spec("metrics.v1", 1, 0, "counts per model: totals of each version, and an hour of windows", compacted=True),
         _spec("models.v1", 1, 0, "versions of models, the policy, and snapshots", compacted=True),
         _spec("commands.v1", 1, 7, "commands of operators, and their outcomes", share=0.02),
@@ -1516,14 +1651,18 @@ TOPICS: Final[Mapping[str, TopicSpec]] = {
 EVENTS: Final[tuple[type[Event], ...]] = (
     DrawingSubmitted,
     DrawingSought,
+    MemoryAsked,
     GuessMade,
     PreviewGuessed,
+    MemoryTold,
     GuessMissed,
     DrawingAnswered,
     CorrectionGiven,
     CorrectionWithdrawn,
+    ResetAsked,
     CorrectionProbed,
     ExampleLabelled,
+    MemoryReset,
     ExampleProbed,
     DrawingPicked,
     PlayerRestricted,
@@ -1550,6 +1689,8 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     SnapshotTaken,
     ExperimentLearned,
     TrainingAdvanced,
+    SeatOffered,
+    SeatClaimed,
     RetrainModel,
     PromoteModel,
     RollBackModel,
@@ -1573,14 +1714,18 @@ PROCESSES: Final[tuple[Process, ...]] = ("api", "router", "learning", "trainer")
 _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     DrawingSubmitted: ("api",),
     DrawingSought: ("learning",),
+    MemoryAsked: ("api",),
+    MemoryTold: ("router",),
     GuessMade: ("router",),
     PreviewGuessed: ("router", "learning"),
     GuessMissed: ("router",),
     DrawingAnswered: ("router",),
     CorrectionGiven: ("api",),
     CorrectionWithdrawn: ("api",),
+    ResetAsked: ("api",),
     CorrectionProbed: ("api",),
     ExampleLabelled: ("learning",),
+    MemoryReset: ("learning",),
     ExampleProbed: ("learning",),
     DrawingPicked: ("learning",),
     EvidenceGathered: ("learning",),
@@ -1607,6 +1752,8 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     SnapshotTaken: ("learning",),
     ExperimentLearned: ("learning",),
     TrainingAdvanced: ("trainer",),
+    SeatOffered: ("api",),
+    SeatClaimed: ("api",),
     RetrainModel: ("api", "trainer"),
     PromoteModel: ("api",),
     RollBackModel: ("api", "router"),

@@ -31,9 +31,11 @@ from contracts.events import (
     Event,
     ExampleProbed,
     GuessMade,
+    MemoryReset,
     Outcome,
     PreviewGuessed,
     ReceiptProbed,
+    ResetAsked,
 )
 from contracts.ports import Cells, Origin
 from streams.story import UNKNOWN, CorrectionEvent, Story
@@ -76,7 +78,7 @@ class Joiner:
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Add an event to its drawing's story; return receipts of corrections, and examples that can now be learned.
 
-        Previews, probes and misses are not part of any story.
+        Previews, probes and misses are not part of any story; a reset and a probe are passed on.
 
         Raises:
             AnotherPlayersDrawing: If a drawing or its answers cannot be part of its drawing's story.
@@ -91,6 +93,8 @@ class Joiner:
                 return self._add(cells, event, origin)
             case DrawingSought():
                 return self._not_found(cells, event, origin.partition)
+            case ResetAsked():
+                return (MemoryReset(reset_id=event.reset_id, player_id=event.player_id, until=event.at, at=cells.at),)
             case CorrectionProbed(only="joiner"):
                 return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="joiner", at=cells.at),)
             case CorrectionProbed():

@@ -5,12 +5,13 @@ They answer all drawings of a step at once; the frozen network reads the rasters
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import DIGITS, PERSONAL_MODEL, DrawingSubmitted, Features
+from contracts.events import DIGITS, PERSONAL_MODEL, DrawingSubmitted, Features, MemoryAsked, MemoryTold
 from streams.blend import BlendWeights, opinions
 from streams.lineup import Lineup
 from streams.online_model import SHARED
@@ -43,6 +44,10 @@ class PersonalGuesser(Protocol):
 
     def blend_weights(self, partition: int) -> BlendWeights:
         """Return how much each model's opinion counts in the blend."""
+        ...
+
+    def told(self, partition: int, asked: MemoryAsked, at: datetime) -> MemoryTold | None:
+        """Return what the player's own model remembers; None: it is not known here."""
         ...
 
 

@@ -1,14 +1,9 @@
 """Learns each player's own model, `yours`, on top of the shared model (way 2, LEARN; asked by way 1). Pure.
 
-It is a kernel memory: each drawing that the player has labelled votes for its label, the more the more it looks like the
-drawing in question. The shared model votes too, with less weight the more often it was wrong with this player. Until the first
-label the answer is the shared model's own.
-
-    p ~ r^2 p_shared + 10 sum_i exp(20 (cos(e, e_i) - 1)) onehot(y_i) + 1e-6        r = (hits + 6) / (n + 6)
-
-What is remembered is a function of the set of the latest revisions of the player's examples, so every order of arrival ends in
-the same answers. Twice is harmless: a revision at or below the one that is held changes nothing, and each correction gets one
-receipt.
+`streams.kernel_memory` has how it answers from what is remembered.
+What is remembered is a function of the set of the latest revisions of the player's examples and of their resets, so every order
+of arrival ends in the same answers. A reset forgets what was drawn until then, whatever revisions of it come later. Twice is
+harmless: a revision at or below the one that is held changes nothing, and each correction gets one receipt.
 
 A player's **correction** is counted when it first gives an example a label. One that was replaced before its drawing's features
 came is not learned here, and one of a drawing older than all that are kept is not counted.
@@ -18,23 +13,26 @@ the same one of examples.v1 are always with the same worker. See `streams.bandit
 and `streams.blend` for the effect of all players' corrections on the blend.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
+from uuid import UUID
 
 import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from contracts.events import (
-    DIGITS,
     PERSONAL_MODEL,
     CorrectionReceipt,
     Event,
     ExampleLabelled,
     ExampleProbed,
+    MemoryAsked,
+    MemoryReset,
+    MemoryTold,
     ModelChange,
     ModelName,
     Outcome,
@@ -42,17 +40,19 @@ from contracts.events import (
     ShownGuess,
 )
 from contracts.ports import Cells, Origin
+from streams import memory_card
 from streams.additive import Floats
-from streams.bandit import Belief, Means, outcomes, pick
+from streams.bandit import Belief, Means, outcomes
 from streams.blend import BlendWeights, blend_weights
+from streams.kernel_memory import GENERATION, Player
 from streams.online_model import SHARED
 from streams.player_memory import (
     NO_ROWS,
     NONE,
     ROW,
     ROWS_A_CELL,
+    Memory,
     Rows,
-    ShownLabels,
     age_of,
     in_order,
     read,
@@ -60,82 +60,15 @@ from streams.player_memory import (
     row_of,
     same_drawing,
     write,
+    write_anew,
 )
 
-GENERATION: Final = "own1"
 KEPT: Final = 256
 """How many drawings of a player are remembered, the newest: .97^256 is 0.0004, so older ones would not count in ``r``, and some
-dozens show a player's handwriting. They take 75 KB a player, and some 50 us to answer from."""
-SHARPNESS: Final = 20.0
-"""The sharpness of the kernel: two drawings with a cosine of .9 are worth a seventh of the same drawing twice."""
-VOTE: Final = 10.0
-"""The vote of a remembered drawing for one just like it, where the shared model's whole vote is 1."""
-FADING: Final = 0.97
-"""The factor by which each later label reduces the weight of a hit or miss of the shared model."""
-_TRUST: Final = 6.0
-_FLOOR: Final = 1e-6
+dozens show a player's handwriting. They take 60 KB a player, and some 50 us to answer from."""
 _LOADED: Final = 16_384
 """How many drawings of a partition's players are held in memory, those of the latest asked players: some 8 MB at most."""
 _MEANS: Final = "means"
-
-
-class Player:
-    """The memory of a player; never changed in place."""
-
-    __slots__ = ("_known", "_picked", "belief", "rows", "said", "version")
-
-    def __init__(self, rows: Rows, said: ShownLabels, belief: Belief | None) -> None:
-        """Hold the memory of a player.
-
-        Args:
-            rows: Rows of `ROW`, in any order.
-            said: The labels that models were shown to give these drawings.
-            belief: The bandit's belief; None: the player has corrected nothing yet.
-        """
-        self.rows = rows
-        self.said = said
-        self.belief = belief
-        self._known: tuple[NDArray[np.float32], NDArray[np.float32], float] | None = None
-        self._picked: tuple[Sequence[ModelName], Mapping[str, float], ModelName] | None = None
-        self.version = f"{GENERATION}+{np.count_nonzero(remembered(rows))}" if len(rows) else f"{GENERATION}+0"
-
-    @classmethod
-    def nobody(cls) -> "Player":
-        """Return a player who has corrected nothing yet."""
-        return cls(NO_ROWS, ShownLabels.nothing(0), None)
-
-    def answer(self, embeddings: NDArray[np.float32], shared: Floats) -> Floats:
-        """Answer by the formula above, for embeddings of shape (n, d) and the shared model's answers to them, shape (n, 10)."""
-        if not len(self.rows):
-            return shared
-        if self._known is None:
-            self._known = self._know()
-        units, votes, trust = self._known
-        if not len(units):
-            return shared
-        asked = embeddings / np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings) + _FLOOR**2)[:, None]
-        alike = np.exp(SHARPNESS * (asked @ units.T - 1.0))
-        p: Floats = trust * shared + alike @ votes + _FLOOR
-        p /= p.sum(axis=1, keepdims=True)
-        return p
-
-    def pick(self, player_id: str, arms: Sequence[ModelName], means: Mapping[str, float]) -> tuple[ModelName, int]:
-        """Return the model to show first, and after how many corrections; ``means``: those in force."""
-        belief = self.belief or Belief(0, {}, {}, means)
-        if self._picked is None or self._picked[0] != arms or self._picked[1] is not belief.means:
-            self._picked = (arms, belief.means, pick(player_id, belief, arms))
-        return self._picked[2], belief.corrections
-
-    def _know(self) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
-        """Return unit embeddings, votes (m, 10), in the order of drawing, and the weight of the shared model."""
-        at = in_order(self.rows, remembered(self.rows))
-        embeddings = self.rows["embedding"][at]
-        units = embeddings / np.sqrt(np.einsum("md,md->m", embeddings, embeddings))[:, None]
-        votes = np.zeros((len(at), DIGITS), np.float32)
-        votes[np.arange(len(at)), self.rows["label"][at]] = VOTE
-        weights = FADING ** np.arange(len(at) - 1, -1, -1)
-        r = (weights @ self.rows["hit"][at] + _TRUST) / (weights.sum() + _TRUST)
-        return units, votes, float(r * r)
 
 
 _EQUAL: Final = blend_weights(Means.of(None))
@@ -149,7 +82,9 @@ class _Partition:
     means: Means
     weights: BlendWeights
     """The blend's weights that follow from the means in force."""
-    players: LRUCache[str, Player] = field(default_factory=lambda: LRUCache(_LOADED, lambda player: 1 + len(player.rows)))
+    players: LRUCache[str, Player] = field(
+        default_factory=lambda: LRUCache(_LOADED, lambda player: 1 + len(player.memory.rows))
+    )
     """The players asked for lately, as many as have `_LOADED` rows together; each player counts as one row more."""
     news: bool = False
     """Whether an example has come since the means were written."""
@@ -158,7 +93,7 @@ class _Partition:
         """Return a player, who is read from the cells if need be."""
         player = self.players.get(player_id)
         if player is None:
-            player = self.players[player_id] = Player(*read(self.cells, player_id))
+            player = self.players[player_id] = Player(read(self.cells, player_id))
         return player
 
 
@@ -172,7 +107,7 @@ class PersonalModels:
         """Learn from embeddings that were read with ``reader``, and from no others."""
         self._reader = reader
         made_of = sha256(repr((ROW.descr, ROWS_A_CELL, SHARED, GENERATION)).encode()).hexdigest()[:16]
-        self.schema = f"personal 3, keeps {KEPT}, reads {reader}, cells {made_of}"
+        self.schema = f"personal 4, keeps {KEPT}, reads {reader}, cells {made_of}"
         self._partitions: dict[int, _Partition] = {}
 
     # --- way 1: asked by the router
@@ -211,6 +146,13 @@ class PersonalModels:
         here = self._partitions.get(partition)
         return _EQUAL if here is None else here.weights
 
+    def told(self, partition: int, asked: MemoryAsked, at: datetime) -> MemoryTold | None:
+        """Return what is remembered of a player; None: the partition is not assigned here, or not yet: ask again."""
+        here = self._partitions.get(partition)
+        if here is None:
+            return None
+        return _told(here.player(asked.player_id), asked.player_id, asked.request_id, at, asked.whole)
+
     # --- way 2: a fold
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
@@ -231,12 +173,15 @@ class PersonalModels:
         """
         if isinstance(event, ExampleProbed):
             return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="personal", at=cells.at),)
+        here = self._partitions[origin.partition]
+        if isinstance(event, MemoryReset):
+            return (self._reset(cells, here, event),)
         if not isinstance(event, ExampleLabelled):
             return ()
-        here = self._partitions[origin.partition]
-        before = here.player(event.player_id)
+        player = here.player(event.player_id)
+        before = player.memory
         row = row_of(event, _shared(event), self._reader)
-        place = _place(before.rows, row)
+        place = None if before.resets.forgets(row)[0] else _place(before.rows, row)
         if place is None:
             return ()
         old = before.rows[place : place + 1]
@@ -260,15 +205,29 @@ class PersonalModels:
             labelled = in_order(rows, rows["label"] != NONE)
             counts = outcomes(rows["label"][labelled], heard.labels[labelled], heard.models)
             belief = Belief(corrections, *counts, means.in_force)
-        after = Player(rows, heard, belief)
-        said = [_receipt(event, before, after, cells.at)] if learns else []
-        write(cells, event.player_id, rows, heard, belief, place)
+        after = Player(Memory(rows, heard, belief, before.resets))
+        said = [_receipt(event, player, after, cells.at)] if learns else []
+        write(cells, event.player_id, after.memory, place)
         if means.in_force is not here.means.in_force:
             here.weights = blend_weights(means)
         here.means = means
         here.news = True
         here.players[event.player_id] = after
         return said
+
+    def _reset(self, cells: Cells, here: _Partition, reset: MemoryReset) -> MemoryTold:
+        """Forget what was drawn until a time; tell what is left. What all players together say of the models stays."""
+        before = here.player(reset.player_id).memory
+        after = before
+        if reset not in before.resets:
+            after = replace(before, resets=before.resets.adding(reset)).without_forgotten()
+            if after.belief is not None:
+                labelled = in_order(after.rows, after.rows["label"] != NONE)
+                counts = outcomes(after.rows["label"][labelled], after.said.labels[labelled], after.said.models)
+                after = replace(after, belief=replace(after.belief, n=counts[0], correct=counts[1]))
+            write_anew(cells, reset.player_id, after, before.parts)
+            here.players[reset.player_id] = Player(after)
+        return _told(here.player(reset.player_id), reset.player_id, reset.reset_id, cells.at)
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Write the means if they have changed; there is nothing to publish."""
@@ -277,6 +236,10 @@ class PersonalModels:
             cells.put(_MEANS, here.means.cell())
             here.news = False
         return ()
+
+
+def _told(player: Player, player_id: str, request_id: UUID, at: datetime, whole: bool = False) -> MemoryTold:
+    return memory_card.told(player.memory, player.version, player_id, request_id, at, most=KEPT, whole=whole)
 
 
 def _shared(example: ExampleLabelled) -> ShownGuess | None:

@@ -3,24 +3,33 @@
 A row has the drawing and its label; beside it are the labels that each model was shown to give, by the model's name, so that
 one model more or fewer makes nothing unreadable. The cells have only models that have guessed, in alphabetical order, so they
 are a function of the examples, whatever models there were meanwhile.
+
+A player's memory takes at most `MOST_BYTES`: an embedding is kept as small integers, since only its direction counts, and the
+raster as one bit a pixel, for the player's own eyes, since nothing is learned from it.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import ExampleLabelled, ShownGuess
+from contracts.events import ExampleLabelled, MemoryReset, ShownGuess
 from contracts.ports import Cells
 from streams.bandit import Belief
 
 SIZE: Final = 64
 """How many numbers an embedding has."""
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MOST_BYTES: Final = 65_536
+"""How many bytes a player's memory takes at most, with ten models that guess."""
+RESETS: Final = 8
+"""How many of a player's resets are known again when they come twice, the newest."""
+_INK: Final = 96  # of 255: from here on a pixel is ink
+_LARGEST: Final = 127
 NONE: Final = -1
 """The label of a drawing that has none."""
 ROWS_A_CELL: Final = 8
@@ -35,7 +44,8 @@ ROW: Final = np.dtype(
         ("read", "?"),  # whether there are features that this reads, and the shared model's guess
         ("told", "?"),  # whether there was a receipt for it
         ("hit", "?"),  # whether the shared model was right, as it was shown
-        ("embedding", "<f4", SIZE),
+        ("ink", "u1", 98),  # the raster, one bit a pixel
+        ("embedding", "i1", SIZE),  # its direction: the largest number is 127 or -127
     ]
 )
 """A drawing that the player has corrected, as it is kept. One whose label was withdrawn stays, without influence: otherwise the
@@ -69,6 +79,11 @@ class ShownLabels:
         """Return the labels that a drawing was given, by model."""
         return {model: label for model, label in zip(self.models, self.labels[place].tolist(), strict=True) if label != NONE}
 
+    def by(self, model: str) -> NDArray[np.int8]:
+        """Return the labels that a model was shown to give, shape (drawings,); -1: none."""
+        here = self.models.index(model) if model in self.models else None
+        return np.full(len(self.labels), NONE, np.int8) if here is None else self.labels[:, here]
+
     def putting(self, place: int, shown: Mapping[str, int]) -> "ShownLabels":
         """Return the table with the labels of the drawing at a place, or of one more behind the last."""
         models = tuple(sorted({*self.models, *shown}))
@@ -77,7 +92,7 @@ class ShownLabels:
         labels[place] = [shown.get(model, NONE) for model in models]
         return ShownLabels(models, labels)
 
-    def part(self, places: slice) -> "ShownLabels":
+    def part(self, places: slice | NDArray[np.intp]) -> "ShownLabels":
         """Return the table of some of the drawings."""
         labels = self.labels[places]
         said = (labels != NONE).any(axis=0)
@@ -115,9 +130,10 @@ def row_of(example: ExampleLabelled, shared: ShownGuess | None, reader: str) -> 
     features = example.features
     if shared is not None and features is not None and features.reader == reader and len(features.embedding) == 4 * SIZE:
         embedding = np.frombuffer(features.embedding, "<f4")
-        length = float(np.linalg.norm(embedding))
-        row["read"] = 0 < length < np.inf
-        row["embedding"] = embedding if row["read"][0] else 0
+        largest = float(np.abs(embedding).max())
+        row["read"] = 0 < largest < np.inf
+        row["embedding"] = np.rint(embedding / largest * _LARGEST) if row["read"][0] else 0
+        row["ink"] = np.packbits(np.frombuffer(features.raster, np.uint8) >= _INK)
         row["hit"] = shared.label == example.label
     return row
 
@@ -143,39 +159,121 @@ def in_order(rows: Rows, which: NDArray[np.bool_]) -> NDArray[np.intp]:
     return np.asarray(at[np.lexsort((rows["low"][at], rows["high"][at], rows["at"][at]))])
 
 
-# --- cells: a head a player, and rows by the eight, so that a label writes 2.5 KB
+@dataclass(frozen=True, slots=True)
+class Resets:
+    """The resets of a player's memory; never changed in place."""
+
+    until: int = -(1 << 63)
+    """What was drawn up to this time is forgotten, in microseconds since 1970."""
+    known: tuple[str, ...] = ()
+    """The newest reset_ids, at most `RESETS`."""
+
+    def __contains__(self, reset: MemoryReset) -> bool:
+        """Whether a reset has come before."""
+        return reset.reset_id.hex in self.known
+
+    def adding(self, reset: MemoryReset) -> "Resets":
+        """Return the resets with one more."""
+        until = (reset.until - _EPOCH) // timedelta(microseconds=1)
+        return Resets(max(self.until, until), (*self.known, reset.reset_id.hex)[-RESETS:])
+
+    def forgets(self, rows: Rows) -> NDArray[np.bool_]:
+        """Find the rows that are forgotten."""
+        return np.asarray(rows["at"] <= self.until)
+
+    @property
+    def time(self) -> datetime | None:
+        """The time up to which all is forgotten; None: nothing is."""
+        return time_of(self.until) if self.known else None
 
 
-def read(cells: Cells, player_id: str) -> tuple[Rows, ShownLabels, Belief | None]:
-    """Read the memory of a player: rows, the labels shown for them, and the belief; None: they have corrected nothing yet.
+NEVER: Final = Resets()
+
+
+def time_of(microseconds: int) -> datetime:
+    """Return the time of a row's ``at``."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is kept of a player; never changed in place."""
+
+    rows: Rows = field(default_factory=lambda: NO_ROWS)
+    """Rows of `ROW`, in any order."""
+    said: ShownLabels = field(default_factory=lambda: ShownLabels.nothing(0))
+    """The labels that models were shown to give these drawings."""
+    belief: Belief | None = None
+    """The bandit's belief; None: the player has corrected nothing yet."""
+    resets: Resets = NEVER
+
+    def without_forgotten(self) -> "Memory":
+        """Return the memory without the drawings that are forgotten."""
+        [left] = np.nonzero(~self.resets.forgets(self.rows))
+        return replace(self, rows=self.rows[left], said=self.said.part(left))
+
+    def head(self) -> bytes:
+        """Pack all but the drawings for a cell."""
+        belief, resets = self.belief and self.belief.kept(), self.resets
+        head: dict[str, Any] = {"rows": len(self.rows), "belief": belief}
+        if resets.known:
+            head |= {"until": resets.until, "resets": resets.known}
+        return json.dumps(head, sort_keys=True).encode()
+
+    def part(self, number: int) -> bytes:
+        """Pack eight drawings for a cell: a line with the names of the models that have guessed, rows, the models' labels."""
+        part = slice(number * ROWS_A_CELL, (number + 1) * ROWS_A_CELL)
+        said = self.said.part(part)
+        return b"\n".join((json.dumps(said.models).encode(), self.rows[part].tobytes() + said.labels.tobytes()))
+
+    @property
+    def parts(self) -> int:
+        """How many cells the drawings take."""
+        return -(-len(self.rows) // ROWS_A_CELL)
+
+    @property
+    def size(self) -> int:
+        """The bytes that all of it takes."""
+        return len(self.head()) + sum(len(self.part(number)) for number in range(self.parts))
+
+
+# --- cells: a head a player, and rows by the eight, so that a label writes 2 KB
+
+
+def read(cells: Cells, player_id: str) -> Memory:
+    """Read the memory of a player, which is empty if they have corrected nothing yet.
 
     Raises:
         LookupError: If the cells are damaged.
     """
     kept = cells.get(f"player/{player_id}")
     if kept is None:
-        return NO_ROWS, ShownLabels.nothing(0), None
+        return Memory()
     head = json.loads(kept)
     count = -(-int(head["rows"]) // ROWS_A_CELL)
     parts = [_unpacked(part) for number in range(count) if (part := cells.get(f"rows/{player_id}/{number}")) is not None]
     rows = np.concatenate([NO_ROWS, *(rows for rows, _ in parts)])
     if len(rows) != head["rows"]:
         raise LookupError(f"player {player_id} has {len(rows)} rows instead of {head['rows']}: the cells are damaged")
-    return rows, ShownLabels.together([said for _, said in parts]), Belief(**head["belief"]) if head["belief"] else None
+    resets = Resets(head["until"], tuple(head["resets"])) if "until" in head else NEVER
+    said = ShownLabels.together([said for _, said in parts])
+    return Memory(rows, said, Belief(**head["belief"]) if head["belief"] else None, resets)
 
 
-def write(cells: Cells, player_id: str, rows: Rows, said: ShownLabels, belief: Belief | None, place: int) -> None:
+def write(cells: Cells, player_id: str, memory: Memory, place: int) -> None:
     """Write a player of whom the row at ``place`` has changed."""
-    head = {"rows": len(rows), "belief": belief and belief.kept()}
-    cells.put(f"player/{player_id}", json.dumps(head, sort_keys=True).encode())
+    cells.put(f"player/{player_id}", memory.head())
     number = place // ROWS_A_CELL
-    part = slice(number * ROWS_A_CELL, (number + 1) * ROWS_A_CELL)
-    cells.put(f"rows/{player_id}/{number}", _packed(rows[part], said.part(part)))
+    cells.put(f"rows/{player_id}/{number}", memory.part(number))
 
 
-def _packed(rows: Rows, said: ShownLabels) -> bytes:
-    """Pack rows for a cell: a line with the names of the models that have guessed, the rows, and the models' labels."""
-    return b"\n".join((json.dumps(said.models).encode(), rows.tobytes() + said.labels.tobytes()))
+def write_anew(cells: Cells, player_id: str, memory: Memory, parts: int) -> None:
+    """Write all of a player, whose drawings took so many cells before."""
+    cells.put(f"player/{player_id}", memory.head())
+    for number in range(memory.parts):
+        cells.put(f"rows/{player_id}/{number}", memory.part(number))
+    for number in range(memory.parts, parts):
+        cells.drop(f"rows/{player_id}/{number}")
 
 
 def _unpacked(part: bytes) -> tuple[Rows, ShownLabels]:

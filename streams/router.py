@@ -26,6 +26,7 @@ from cachetools import LRUCache
 from contracts.events import (
     NAMESPACE,
     DrawingSubmitted,
+    MemoryAsked,
     MessageRejected,
     RollBackModel,
     TryVersion,
@@ -159,6 +160,9 @@ class Router:
                 drawings.append((drawing, delivery))
             elif isinstance(drawing, MessageRejected):
                 self._send([UnsentRecord.of(told(drawing))], delivery.ack)
+            elif isinstance(drawing, MemoryAsked):
+                answer = self._personal.told(delivery.record.partition, drawing, now())
+                self._send([UnsentRecord.of(answer)] if answer else [], delivery.ack)
             else:
                 delivery.ack()
         time_now = now()

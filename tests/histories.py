@@ -28,6 +28,7 @@ from contracts.events import (
     GuessMissed,
     LessonTakenBack,
     LessonTaught,
+    MemoryReset,
     ModelPromoted,
     ModelPublished,
     ScoresCounted,
@@ -161,6 +162,11 @@ def example(
         drawn_at=seconds(at),
         **given | fields,
     )
+
+
+def reset(name: str = "r1", *, until: float = 0, player: str = "ada") -> MemoryReset:
+    """Return a reset that forgets what was drawn up to ``until``."""
+    return MemoryReset(reset_id=named(name), player_id=player, until=seconds(until), at=seconds(until))
 
 
 def lesson(

@@ -9,9 +9,9 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import PERSONAL_MODEL, DrawingAnswered
+from contracts.events import PERSONAL_MODEL, DrawingAnswered, generation
+from streams.kernel_memory import GENERATION, Player
 from streams.online_model import SHARED
-from streams.personal_model import Player
 
 SAMPLE: Final = 12
 """How many players are in the sample."""
@@ -56,6 +56,8 @@ class OwnAnswers:
             self._embeddings[drawing_id].append(np.frombuffer(answered.features.embedding, "<f4")[None])
         for guess in answered.guesses:
             if guess.model == PERSONAL_MODEL:
+                if generation(guess.version) != GENERATION:
+                    continue  # an earlier kind of model answered, which is not made anew
                 self._answers[answered.player_id, drawing_id].append(_OnTheLog(guess.version, guess.probabilities))
             elif guess.model == SHARED:
                 self._shared[drawing_id].append(np.array([guess.probabilities]))

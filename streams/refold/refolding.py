@@ -25,7 +25,9 @@ from contracts.events import (
     GuessMade,
     LearningSet,
     LessonTaught,
+    MemoryReset,
     PlayerRestricted,
+    ResetAsked,
     SnapshotTaken,
     generation,
 )
@@ -118,7 +120,7 @@ class Refolding:
             case CorrectionGiven() | CorrectionWithdrawn():
                 if self._first(event.type, event.correction_id, event.drawing_id, event.player_id):
                     self._give("joiner", record, event)
-            case DrawingSought():
+            case DrawingSought() | ResetAsked():
                 self._give("joiner", record, event)
             case ExampleLabelled() | DrawingPicked():
                 if event.revision > self._revisions.get(event.drawing_id, 0):
@@ -128,6 +130,8 @@ class Refolding:
                 self._log.apply(event)
             case PlayerRestricted():
                 self._give("learner", record, event)
+            case MemoryReset():
+                self._give("personal", record, event)
             case LessonTaught() if event.series == self._series:
                 self._add(record, event)
                 self._log.apply(event)
@@ -184,9 +188,10 @@ class Refolding:
             fresh.waiting.append(Waiting(record.timestamp_ms, record.topic, event, origin))
 
     def _watch(self, fold: Fold, event: Event, partition: int) -> None:
-        """Keep the state of the sample's own models after each example."""
-        if isinstance(fold, PersonalModels) and isinstance(event, ExampleLabelled) and event.player_id in self._own_answers:
-            self._own_answers.learned(event.player_id, fold.player(partition, event.player_id))
+        """Keep the state of the sample's own models after each example or reset."""
+        whose = event.player_id if isinstance(event, ExampleLabelled | MemoryReset) else ""
+        if isinstance(fold, PersonalModels) and whose in self._own_answers:
+            self._own_answers.learned(whose, fold.player(partition, whose))
 
     # --- what differs
 

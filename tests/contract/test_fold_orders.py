@@ -64,7 +64,7 @@ DRAWINGS = ("d1", "d2", "d3")
 VERSIONS = {
     "river": ["mnist1+0", "mnist1+7"],
     "xgboost": ["base1", "2"],
-    "yours": ["own1+0", "own1+3"],
+    "yours": ["own2+0", "own2+3"],
     "everyone": ["blend2+0", "blend2+25"],
 }
 STEPS = st.sampled_from([1, 2, 5, None])

@@ -39,7 +39,7 @@ def test_yours_has_the_numbers_of_the_formula_on_a_stream_of_real_drawings():
             np.testing.assert_allclose(p[0], by_the_formula(taught, asked, shared, one), rtol=2e-4, atol=1e-8)
         else:
             assert p.tolist() == one.shared[[number]].tolist()
-        assert version == f"own1+{len(taught)}"
+        assert version == f"own2+{len(taught)}"
         chance = rng.random()
         guessed = int(one.shared[number].argmax())
         if chance < 0.8:

@@ -61,7 +61,7 @@ function known(model, version) {
   return drawings === 0 ? `as ${shared()}, until your first answer` : `knows ${plural(drawings, "drawing")} of yours`;
 }
 
-/** How many lessons an online model's version has behind it: of "own1+12" twelve.
+/** How many lessons an online model's version has behind it: of "own2+12" twelve.
  * @param {string} version
  * @returns {number}
  */

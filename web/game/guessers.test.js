@@ -72,11 +72,11 @@ test("a canary and a stand-in are marked", () => {
 
 test("a player's own model says how many of their drawings it knows", () => {
   const note = (/** @type {string} */ version) => cardState(known("mine", { version }), undefined, undefined, false, name).note;
-  assert.equal(note("own1+12"), "knows 12 drawings of yours");
-  assert.equal(note("own1+1"), "knows 1 drawing of yours");
-  assert.equal(note("own1"), "as Brook, until your first answer");
+  assert.equal(note("own2+12"), "knows 12 drawings of yours");
+  assert.equal(note("own2+1"), "knows 1 drawing of yours");
+  assert.equal(note("own2"), "as Brook, until your first answer");
   assert.equal(note(/** @type {any} */ (null)), "Brook, and what you teach it");
-  assert.deepEqual([lessons("own1+12"), lessons("base1"), lessons("")], [12, 0, 0]);
+  assert.deepEqual([lessons("own2+12"), lessons("base1"), lessons("")], [12, 0, 0]);
 });
 
 test("a version that would tell a player nothing is not shown", () => {

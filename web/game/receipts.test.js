@@ -68,7 +68,7 @@ test("a correction that was not taken says why", () => {
 });
 
 test("the learner and the player's own model tell one by one, and are shown together", () => {
-  const own = { version_before: "own1+0", version_after: "own1+1", p_before: 0.12, p_after: 0.97 };
+  const own = { version_before: "own2+0", version_after: "own2+1", p_before: 0.12, p_after: 0.97 };
   const second = /** @type {const} */ ({ ...receipt, models: { mine: own } });
   for (const [first, next] of [[receipt, second], [second, receipt]]) {
     const both = merged(merged(null, first), next);
