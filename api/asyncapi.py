@@ -6,11 +6,36 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from api.play.frames import ERROR_CODES, Error, Guess, Joined, Missed, ModelChanged, Receipt, RoomChanged, Saved
+from api.play.frames import (
+    ERROR_CODES,
+    Error,
+    Guess,
+    Joined,
+    MemoryCard,
+    MemoryFile,
+    Missed,
+    ModelChanged,
+    Receipt,
+    RoomChanged,
+    Saved,
+    SeatCode,
+)
 from api.play.messages import MAX_FRAME, MESSAGES
 from contracts.events import EVENTS, TOPICS
 
-_TO_PLAYER: Final[tuple[type[BaseModel], ...]] = (Joined, Saved, Guess, Missed, Receipt, ModelChanged, RoomChanged, Error)
+_TO_PLAYER: Final[tuple[type[BaseModel], ...]] = (
+    Joined,
+    Saved,
+    Guess,
+    Missed,
+    Receipt,
+    ModelChanged,
+    RoomChanged,
+    MemoryCard,
+    MemoryFile,
+    SeatCode,
+    Error,
+)
 _REF: Final = "#/components/schemas/{model}"
 
 

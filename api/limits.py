@@ -39,6 +39,12 @@ BESIDE_STROKES: Final = 7_000
 OF_LESSONS: Final = 1_800
 """The bytes of the lessons that a new drawing's label changes: two. A player at a threshold of trust can have 32 changed on
 average (see `streams.trust`); nobody else is charged for that."""
+QUESTIONS: Final = (1.0, 20.0)
+"""How many questions about their own model a player may ask in a second for long, and at once."""
+A_WHOLE_MEMORY: Final = 10
+"""For how many questions the one for all that is remembered counts."""
+OF_A_RESET: Final = 500
+"""The bytes of a reset on the log."""
 LATE_S: Final = 60.0
 """How long after its drawing a label comes at the latest if it is given in the order of drawing, as people do."""
 OF_A_LATE: Final = 110_000
@@ -198,6 +204,9 @@ class Limits:
         """Bytes that an address may add to what is kept for good."""
         self.joins = _limiter(settings.joins_per_minute / 60, 60)
         self.rooms = _limiter(settings.room_tries_per_minute / 60, 60)
+        self.codes = _limiter(settings.code_tries_per_minute / 60, 60)
+        self.questions = RateLimiter(*QUESTIONS)
+        """What players may ask of their own models."""
         self.sockets_per_address = settings.sockets_per_address or math.inf
         self.sockets_per_player = settings.sockets_per_player or math.inf
         self.sockets: Counter[str] = Counter()
@@ -253,6 +262,16 @@ class Guest:
         rooms = self._limits.rooms
         self._busy(rooms.take(self.address, now) if empty else rooms.wait(self.address, now), "tries of rooms")
 
+    def code(self, now: float) -> None:
+        """Give a code for a seat, right or wrong."""
+        if not self._trusted:
+            self._busy(self._limits.codes.take(self.address, now), "codes")
+
+    def ask(self, player_id: str, cost: int, now: float) -> None:
+        """Ask what a player's own model remembers."""
+        if not self._trusted:
+            self._fast(self._limits.questions.take(player_id, now, cost), "questions", None)
+
     def draw(self, player_id: str, drawing_id: UUID, final: bool, cost: int, now: float) -> None:
         """Ask for guesses on a drawing, ``final`` or a preview; ``cost`` is over 1 for a large drawing."""
         if self._trusted:
@@ -261,8 +280,8 @@ class Guest:
         leave = 0.0 if final else FOR_FINISHED
         self._busy(self._limits.drawings.take(self.address, now, cost, leave), "drawings", drawing_id)
 
-    def correct(self, player_id: str, drawing_id: UUID, cost: int, now: float) -> None:
-        """Give or withdraw a correction; ``cost``: the bytes that it adds to what is kept for good, see `lasting`."""
+    def correct(self, player_id: str, drawing_id: UUID | None, cost: int, now: float) -> None:
+        """Give or withdraw a correction, or reset; ``cost``: the bytes that it adds to what is kept for good, see `lasting`."""
         if self._trusted:
             return
         self._fast(self._limits.player_corrections.take(player_id, now), "corrections", drawing_id)
@@ -288,6 +307,6 @@ class Guest:
         if wait_s:
             raise RequestRefused("busy", f"too many {what} from your address: try again in {wait_s:.1f} s", drawing_id)
 
-    def _fast(self, wait_s: float, what: str, drawing_id: UUID) -> None:
+    def _fast(self, wait_s: float, what: str, drawing_id: UUID | None) -> None:
         if wait_s:
             raise RequestRefused("too_fast", f"too many {what} of one player: try again in {wait_s:.1f} s", drawing_id)

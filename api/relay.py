@@ -1,10 +1,11 @@
 """Runs the relay, which reads the bus and passes the events to subscribers, on the event loop (ways 1 and 2).
 
-It has a thread for each reader, since polling blocks: one for the newest guesses and receipts, one for models and commands, and
-one for scores, the last two from the start. None of these grows with what was played: a start reads a bounded number of records
-(docs/decisions/0017), and players need not wait for the scores. Drawings are not read: they are known from their players, or
-from the guesses on them. Twice is harmless: every subscriber sees that an event came before. A record that cannot be handled is
-told on rejected.v1 and passed over; topics that cannot be read, whatever went wrong, are opened again where they were left.
+It has a thread for each reader, since polling blocks: one for the newest guesses, receipts and codes, one for models and
+commands, and one for scores, the last two from the start. None of these grows with what was played: a start reads a bounded
+number of records (docs/decisions/0017), and players need not wait for the scores. Drawings are not read: they are known from
+their players, or from the guesses on them. Twice is harmless: every subscriber sees that an event came before. A record that
+cannot be handled is told on rejected.v1 and passed over; topics that cannot be read, whatever went wrong, are opened again
+where they were left.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ from contracts.events import (
     ModelEvent,
     PreviewGuessed,
     ScoresCounted,
+    SeatOffered,
 )
 from contracts.ports import Bus, Record, Since
 from contracts.records import read, rejection
@@ -35,12 +37,12 @@ from producers.connection import BusError
 from producers.pace import Pace
 from producers.rejections import Rejections
 
-LIVE: Final = (GuessMade.topic, PreviewGuessed.topic, CorrectionReceipt.topic)
+LIVE: Final = (GuessMade.topic, PreviewGuessed.topic, CorrectionReceipt.topic, SeatOffered.topic)
 STATE: Final = (ModelEvent.topic, CommandSettled.topic, DriftDetected.topic)
 SCORES: Final = (ScoresCounted.topic,)
 NEWEST: Final = 500
-"""How many records of each partition of guesses and receipts are read again at a start: players waited for these when the
-process ended. It is a number and not a time, so that a start takes no longer, however much was played and however long the
+"""How many records of each partition of guesses, receipts and codes are read again at a start: players waited for these when
+the process ended. It is a number and not a time, so that a start takes no longer, however much was played and however long the
 process was away. Older answers are asked for again: see `api.folds.recent_drawings.Drawing.seek`."""
 SCORES_S: Final = 1.0
 """How many seconds a start waits for the scores; after that they come while people play."""

@@ -244,7 +244,7 @@ class RememberedDrawing(BaseModel):
     drawing_id: UUID
     drawn_at: Time
     label: Digit
-    ink: Annotated[bytes, Field(min_length=98, max_length=98)]
+    bits: Annotated[bytes, Field(min_length=98, max_length=98)]
     """28 x 28 pixels, row by row, one bit each, the first pixel in the highest bit; 1 is ink."""
     said: Annotated[dict[ModelName, Digit], Field(max_length=MAX_GUESSES)] = {}
     """The digit that each model was shown to see."""

@@ -141,6 +141,9 @@ class Settings(BaseSettings):
     room_tries_per_minute: Annotated[float, Field(ge=0)] = Field(
         10, description="rooms with nobody in them that an address may name in a minute"
     )
+    code_tries_per_minute: Annotated[float, Field(ge=0)] = Field(
+        10, description="codes for a player's seat that an address may try in a minute"
+    )
     drawings_per_second: Annotated[float, Field(ge=0)] = Field(
         20,
         description="drawings, finished or not, that an address may send in a second: a tenth of a small router's",
@@ -325,6 +328,7 @@ LIMITS = (
     "sockets_per_player",
     "joins_per_minute",
     "room_tries_per_minute",
+    "code_tries_per_minute",
     "drawings_per_second",
     "player_drawings_per_second",
     "corrections_per_minute",

@@ -61,7 +61,7 @@ def _drawings(memory: Memory) -> list[RememberedDrawing]:
             drawing_id=UUID(int=(int(rows["high"][place]) << 64) + int(rows["low"][place])),
             drawn_at=time_of(int(rows["at"][place])),
             label=int(rows["label"][place]),
-            ink=rows["ink"][place].tobytes(),
+            bits=rows["ink"][place].tobytes(),
             said=memory.said.of(int(place)),
         )
         for place in in_order(rows, remembered(rows))

@@ -27,6 +27,7 @@ READERS: Final = {
     "drift.v1": {"trainers", "api"},
     "lessons.v1": {"online"},
     "receipts.v1": {"api"},
+    "seats.v1": {"api"},
     "metrics.v1": {"api"},
     "models.v1": {"router", "api"},
     "commands.v1": {"trainers", "api"},
@@ -44,6 +45,7 @@ BEYOND: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "drift.v1": ("DriftDetected", {"after": 1.5}),
     "lessons.v1": ("LessonTaught", {"label": 10}),
     "receipts.v1": ("CorrectionReceipt", {"player_id": "x" * 500_000}),
+    "seats.v1": ("SeatOffered", {"valid_s": 10**9}),
     "metrics.v1": ("ScoresCounted", {"n": 10**30}),
     "models.v1": ("SnapshotTaken", {"offset": -7}),
     "commands.v1": ("PromoteModel", {"version": "../../x"}),
@@ -147,6 +149,11 @@ HOSTILE: Final[dict[str, Hostile]] = {
     "a receipt of somebody else's": Hostile(
         "receipts.v1", "CorrectionReceipt", {"player_id": "eve", "outcome": "refused", "why": "x" * 10_000}
     ),
+    "a seat of the far future": Hostile("seats.v1", "SeatOffered", {"valid_s": 3600, "room": "x" * 200, "at": _LATE}),
+    "a claim of a seat that nobody offered": Hostile("seats.v1", "SeatClaimed", {"code_id": "0" * 64, "at": _LATE}),
+    "a reset of all that is still to be drawn": Hostile("examples.v1", "MemoryReset", {"player_id": "eve", "until": _LATE}),
+    "a question of nobody": Hostile("drawings.v1", "MemoryAsked", {"player_id": "x" * 64, "whole": True, "at": _LATE}),
+    "a memory that nobody asked for": Hostile("previews.v1", "MemoryTold", {"lessons": _MOST, "both": 1, "own_alone": _MOST}),
     "counts beyond all": Hostile("metrics.v1", "ScoresCounted", {"n": _MOST, "correct": _MOST, "source": _MOST}, _API),
     "a window of another century": Hostile("metrics.v1", "ScoresCounted", {"window": _LATE, "at": _LATE}, _API),
     "a fold of nobody": Hostile("metrics.v1", "FoldAdvanced", {"fold": "nobody", "source_partition": _MOST}, _API),

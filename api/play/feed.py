@@ -6,7 +6,7 @@ and receipts to its own player, a change of a model to everybody. Twice is harml
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import ClassVar, Final
 
 from api.folds.model_board import ModelBoard
 from api.folds.model_state import StateChange
@@ -14,13 +14,16 @@ from api.folds.recent_drawings import RecentDrawings
 from api.metrics import Metrics
 from api.play.frames import ModelChanged
 from api.play.game import Game
-from contracts.events import CorrectionReceipt, Event, GuessMade, GuessMissed, now
+from contracts.events import CorrectionReceipt, Event, GuessMade, GuessMissed, MemoryTold, SeatClaimed, SeatOffered, now
 
 TICK_S: Final = 0.5
 
 
 class PlayerFeed:
     """Sends events from the bus to the players whom they concern; it lives on one event loop."""
+
+    beside: ClassVar[tuple[type[Event], ...]] = (MemoryTold, SeatOffered, SeatClaimed)
+    """The events that it takes beside those of the folds."""
 
     def __init__(
         self,
@@ -36,10 +39,14 @@ class PlayerFeed:
         self._game = game
         self._metrics = metrics
         self._clock = clock
-        self.takes = (*board.takes, *recent.takes)
+        self.takes = (*board.takes, *recent.takes, *PlayerFeed.beside)
 
     def apply(self, event: Event) -> None:
         """Apply an event, and tell the players whom it concerns."""
+        if isinstance(event, MemoryTold):
+            self._game.tell(event)
+        elif isinstance(event, SeatOffered | SeatClaimed):
+            self._game.settle(event)
         if isinstance(event, self._board.takes):
             self._broadcast(self._board.apply(event))
         if isinstance(event, GuessMade | GuessMissed | CorrectionReceipt) and self._shown(event):

@@ -1,6 +1,7 @@
 """Defines every frame that the server sends to players over /ws/play (ways 1 and 2). Pure; asyncapi.py shows these classes."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal
 from uuid import UUID
 
@@ -8,7 +9,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.folds.model_state import ModelState, StateChange
-from contracts.events import DIGITS, CorrectionReceipt, Digit, GuessMade, GuessMissed, ModelChange, Outcome
+from api.play.lift import paired_lift
+from contracts.events import DIGITS, CorrectionReceipt, Digit, GuessMade, GuessMissed, MemoryTold, ModelChange, Outcome
 
 
 class _FromServer(BaseModel):
@@ -119,6 +121,67 @@ class Receipt(_FromServer):
     """True: the shared model's learning is frozen, and the correction counts once it is thawed."""
 
 
+class MemoryCard(_FromServer):
+    """What the player's own model remembers of them."""
+
+    type: Literal["card"] = "card"
+    request_id: UUID
+    """The `reset_id`, if this says that a reset is done."""
+    version: str
+    lessons: int
+    """How many labelled drawings the model learns from."""
+    most: int
+    """How many it remembers at most, the newest."""
+    size: int
+    """Bytes of the memory."""
+    both: int
+    """Labelled drawings on which the player saw both this model and the shared one."""
+    own_alone: int
+    """On how many of `both` this model was right, and the shared one wrong."""
+    shared_alone: int
+    lift: float | None
+    """By how much a larger share of `both` this model got right, in -1..1; None: there is none to compare."""
+    low: float | None
+    """The 95 per cent interval of the lift, Bonett and Price's (2012) for paired shares."""
+    high: float | None
+    reset_until: datetime | None
+    """What was drawn up to this time is forgotten; None: nothing was."""
+
+
+class FiledDrawing(BaseModel):
+    """A drawing in a `MemoryFile`."""
+
+    drawing_id: UUID
+    drawn_at: datetime
+    label: Digit
+    said: dict[str, int]
+    """The digit that each model was shown to see."""
+    raster: list[str]
+    """28 lines of 28 characters: ``#`` is ink."""
+
+
+class MemoryFile(_FromServer):
+    """All that the player's own model remembers of them, for people to read and to keep."""
+
+    type: Literal["memory"] = "memory"
+    format: Literal["gamenight-memory-1"] = "gamenight-memory-1"
+    at: datetime
+    player_id: str
+    version: str
+    size: int
+    """Bytes of the memory as the model keeps it."""
+    drawings: list[FiledDrawing]
+
+
+class SeatCode(_FromServer):
+    """A code by which another device plays as the same player."""
+
+    type: Literal["code"] = "code"
+    code: str
+    valid_s: int
+    """For how many seconds it is valid, once."""
+
+
 class ModelChanged(StateChange, _FromServer):
     """A model has changed; the frame has its whole new state. A ``published`` version does not answer yet."""
 
@@ -164,6 +227,37 @@ def frame_of(event: GuessMade | GuessMissed | CorrectionReceipt) -> str:
             ).text()
 
 
+def memory_text(told: MemoryTold) -> str:
+    """Return the frame by which a player is told what is remembered of them, as text."""
+    if told.drawings is not None:
+        return MemoryFile(
+            at=told.at,
+            player_id=told.player_id,
+            version=told.version,
+            size=told.size,
+            drawings=[
+                FiledDrawing(
+                    drawing_id=one.drawing_id,
+                    drawn_at=one.drawn_at,
+                    label=one.label,
+                    said=dict(one.said),
+                    raster=_lines(one.bits),
+                )
+                for one in told.drawings
+            ],
+        ).text()
+    lift = paired_lift(told.both, told.own_alone, told.shared_alone)
+    counts = told.model_dump(exclude={"type", "at", "player_id", "drawings"})
+    interval = dict.fromkeys(("lift", "low", "high")) if lift is None else lift._asdict()
+    return MemoryCard(**counts, **interval).text()
+
+
+def _lines(ink: bytes) -> list[str]:
+    """Draw a raster of bits with characters, a line for each row."""
+    pixels = f"{int.from_bytes(ink):0{8 * len(ink)}b}".replace("0", ".").replace("1", "#")
+    return [pixels[start : start + 28] for start in range(0, len(pixels), 28)]
+
+
 def _guess_text(guess: GuessMade) -> str:
     """Return the `Guess` frame of a guess, as text; it is built by hand, since it is most of what the API does.
 
@@ -199,6 +293,7 @@ ERROR_CODES: Final[Mapping[str, str]] = {
     "not_joined": "the first message must be `join`",
     "already_joined": "the socket has joined already",
     "bad_seat": "the seat was not signed by this server, or was signed over 30 days ago: join with seat null",
+    "bad_code": "the code for another device was used, is too old, or was never given",
     "room_full": "the room is full",
     "unknown_drawing": "the corrected drawing is another player's; if it is not on the log, a receipt says ``refused`` instead",
     "no_questions": "another question is wanted by a player who joined without `questions`",

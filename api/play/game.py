@@ -14,12 +14,13 @@ from api.folds.recent_drawings import RecentDrawings
 from api.limits import Guest
 from api.metrics import Metrics
 from api.play.actions import Close, LogRefusal, Publish, SendToRoom, SendToSocket, SessionAction
+from api.play.frames import memory_text
 from api.play.lobby import Lobby
-from api.play.messages import ROOM_LENGTH, ROOM_LETTERS
+from api.play.messages import CODE_LENGTH, ROOM_LENGTH, ROOM_LETTERS
 from api.play.seats import Seats
 from api.play.session import Session
 from api.sockets import INTERNAL_ERROR, Connection
-from contracts.events import DrawingSubmitted, Event, now
+from contracts.events import DrawingSubmitted, Event, MemoryTold, SeatClaimed, SeatOffered, now
 from contracts.ports import Bus, Record
 
 TICK_S = 0.5
@@ -29,7 +30,16 @@ log = structlog.get_logger(__name__)
 
 def room_name() -> str:
     """Return four random letters, which name a room."""
-    return "".join(secrets.choice(ROOM_LETTERS) for _ in range(ROOM_LENGTH))
+    return _letters(ROOM_LENGTH)
+
+
+def seat_code() -> str:
+    """Return ten random letters, which give another device a seat."""
+    return _letters(CODE_LENGTH)
+
+
+def _letters(count: int) -> str:
+    return "".join(secrets.choice(ROOM_LETTERS) for _ in range(count))
 
 
 class Game:
@@ -59,7 +69,8 @@ class Game:
             chance: See `Lobby.chance`.
         """
         self._bus = bus
-        self._lobby = Lobby(recent, seats, board.states, lambda: str(uuid4()), room_name, chance, pick)
+        made = (lambda: str(uuid4()), room_name, chance, pick, seat_code)
+        self._lobby = Lobby(recent, seats, board.states, *made)
         self._connections: dict[Session, Connection] = {}
         self._metrics = metrics
         self._clock = clock
@@ -100,6 +111,19 @@ class Game:
         """Send a frame to every socket of a player, and to nobody else."""
         for session in self._lobby.players.get(player_id, ()):
             self._connections[session].send(text)
+
+    def tell(self, event: MemoryTold) -> None:
+        """Tell a player what is remembered of them: counts to all their sockets, the whole to the one that asked."""
+        for session in self._lobby.players.get(event.player_id, ()):
+            if event.drawings is None or session.own_model.wants(event.request_id):
+                self._connections[session].send(memory_text(event))
+
+    def settle(self, event: SeatOffered | SeatClaimed) -> None:
+        """Note that a seat was offered or claimed, and let the socket in that has claimed it first."""
+        self._lobby.codes.apply(event)
+        if isinstance(event, SeatClaimed):
+            for session in list(self._connections):
+                self._carry_out(session, session.claimed(event, self._clock()))
 
     def plays(self, player_id: str) -> bool:
         """Say whether a player has a socket in this process."""

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from api.folds.model_state import ModelState
-from api.folds.recent_drawings import RecentDrawings
+from api.folds.recent_drawings import Drawing, RecentDrawings
+from api.folds.seat_codes import SeatCodes
+from api.limits import LATE_S, lasting
 from api.play.actions import SendToRoom
 from api.play.frames import RoomChanged
 from api.play.seats import Seats
@@ -22,14 +24,18 @@ class Lobby:
     seats: Seats
     models: Callable[[], list[ModelState]]
     """Returns the state of all models."""
-    new_player: Callable[[], str]
-    """Makes the id of a player who has no seat yet: an id is never made twice, and nobody can guess it."""
+    new_id: Callable[[], str]
+    """Makes the id of a player who has no seat yet, or of a question: no id is made twice, and nobody can guess one."""
     new_name: Callable[[], str]
     """Makes a name for a new room; if the name is taken, it is called again."""
     chance: Callable[[], float]
     """Returns a number from 0 up to, but not, 1, which nobody can foresee."""
     pick: float
     """The probability with which a finished drawing is picked, to estimate accuracy by it; 0: none is."""
+    new_code: Callable[[], str]
+    """Makes a code for another device, which nobody can guess."""
+    codes: SeatCodes = field(default_factory=SeatCodes)
+    """The codes that give a seat to another device."""
     players: dict[str, set["Session"]] = field(default_factory=dict)
     rooms: dict[str, set["Session"]] = field(default_factory=dict)
 
@@ -58,6 +64,14 @@ class Lobby:
     def shown(self) -> set[str]:
         """Return the models whose answers players are shown."""
         return {state.model for state in self.models() if state.part == "shown" and state.unavailable is None}
+
+    def lasting(self, drawing: Drawing | None, now: float) -> int:
+        """Compute the bytes that a correction of a drawing adds, at most, to what is kept for good."""
+        if drawing is None or drawing.size is None:
+            return lasting(None, 0, 0)
+        told = drawing.guesses.keys() | drawing.misses.keys()
+        late = drawing.received_at is None or now - drawing.received_at > LATE_S
+        return lasting(drawing.size, drawing.corrections, len(self.shown() - told), late)
 
     def new_room(self) -> str:
         """Return the name of a room that nobody is in."""

@@ -23,6 +23,8 @@ MAX_NAME: Final = 32
 ROOM_LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"
 """The letters of room names: no vowels, so that no word comes out, and nothing that looks like a digit."""
 ROOM_LENGTH: Final = 4
+CODE_LENGTH: Final = 10
+"""The length of a code for another device: of ten such letters there are ten million million."""
 
 
 class Mistake(RequestRefused):
@@ -44,6 +46,13 @@ def _room(text: str) -> str:
     if len(room) != ROOM_LENGTH or any(letter not in ROOM_LETTERS for letter in room):
         raise ValueError(f"a room is {ROOM_LENGTH} letters of {ROOM_LETTERS}; null opens a new one")
     return room
+
+
+def _code(text: str) -> str:
+    code = "".join(text.upper().replace("-", " ").split())
+    if len(code) != CODE_LENGTH or any(letter not in ROOM_LETTERS for letter in code):
+        raise ValueError(f"a code is {CODE_LENGTH} letters of {ROOM_LETTERS}; spaces and hyphens do not count")
+    return code
 
 
 def drawable(strokes: Strokes) -> Strokes:
@@ -81,6 +90,8 @@ class Join(_FromPlayer):
     """The seat of an earlier `joined`, which makes this socket the same player again."""
     questions: bool = False
     """Whether this page shows the digits that the server asks for, and may ask whether a guess was right."""
+    code: Annotated[str, Field(max_length=64), AfterValidator(_code)] | None = None
+    """A code that the player was given on another device: it makes this socket the same player. Give no seat with it."""
 
 
 class Draw(_FromPlayer):
@@ -119,13 +130,36 @@ class Another(_FromPlayer):
     type: Literal["another"]
 
 
-ClientMessage = Join | Draw | Correct | Withdraw | Another
+class Card(_FromPlayer):
+    """Ask what your own model remembers of you, as counts or as a file with each drawing."""
+
+    type: Literal["card"]
+    whole: bool = False
+
+
+class Reset(_FromPlayer):
+    """Let your own model forget all that you have drawn until now; shared models keep what they learned from it."""
+
+    type: Literal["reset"]
+    reset_id: Id
+
+
+class Carry(_FromPlayer):
+    """Ask for a code by which another device plays as the same player: valid once, and for ten minutes."""
+
+    type: Literal["carry"]
+
+
+ClientMessage = Join | Draw | Correct | Withdraw | Another | Card | Reset | Carry
 MESSAGES: Final[Mapping[str, type[ClientMessage]]] = {
     "join": Join,
     "draw": Draw,
     "correct": Correct,
     "withdraw": Withdraw,
     "another": Another,
+    "card": Card,
+    "reset": Reset,
+    "carry": Carry,
 }
 
 

@@ -1,6 +1,8 @@
-"""Signs and reads seats, the tokens that make a new socket the same player (way 1)."""
+"""Signs and reads seats, the tokens that make a new socket the same player; names codes that give one (way 1)."""
 
+import hmac
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from itsdangerous import BadData, URLSafeTimedSerializer
@@ -26,12 +28,17 @@ class Seats:
 
     def __init__(self, secret: str) -> None:
         """Keep the secret to sign with."""
+        self._secret = secret.encode()
         self._signer = URLSafeTimedSerializer(secret, salt="gamenight-seat-1")
 
     def sign(self, holder: SeatHolder) -> str:
         """Return the seat of a player in a room."""
         seat = self._signer.dumps([holder.player_id, holder.room])
         return seat if isinstance(seat, str) else seat.decode()
+
+    def code_id(self, code: str) -> str:
+        """Return the id of a code, by which it is known on the bus: without the secret nobody can tell the code from it."""
+        return hmac.new(self._secret, b"gamenight-code-1/" + code.encode(), sha256).hexdigest()
 
     def read(self, seat: str) -> SeatHolder:
         """Return the player and the room of a seat.

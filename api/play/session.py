@@ -11,13 +11,14 @@ from typing import Final
 from uuid import UUID
 
 from api.folds.recent_drawings import Drawing
-from api.limits import LATE_S, OF_A_PICK, Guest, RequestRefused, full_bucket, lasting
+from api.limits import OF_A_PICK, Guest, RequestRefused, full_bucket
 from api.play.actions import Close, LogRefusal, Publish, SendToSocket, SessionAction
 from api.play.frames import Check, Error, Joined, Question, Saved
 from api.play.lobby import Lobby
 from api.play.messages import Another, ClientMessage, Correct, Draw, Join, Mistake, Withdraw, parse
+from api.play.own_model import OwnModel
 from api.play.seats import BadSeat, SeatHolder
-from contracts.events import DIGITS, CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event
+from contracts.events import DIGITS, CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event, ResetAsked, SeatClaimed
 
 FRAMES_A_SECOND: Final = 240
 """How many frames a second a socket may send for long; a simulated player that draws as fast as answers come sends 200."""
@@ -54,8 +55,10 @@ class Session:
         self._began = now
         self._frames = full_bucket(BURST, FRAMES_A_SECOND, now)
         self._mistakes: deque[float] = deque(maxlen=MISTAKES)
-        self._waiting: dict[UUID, tuple[float, UUID]] = {}  # drawing or correction -> when it was published, its drawing
+        self._waiting: dict[UUID, tuple[float, UUID | None]] = {}
+        """By the id of a drawing, correction or reset: when it was published, and its drawing."""
         self._held: dict[UUID, list[Publish]] = {}  # finished drawing that is not kept yet -> its corrections
+        self.own_model = OwnModel(lobby, guest)
         self._preview_under_way = False
         self._next_preview: DrawingSubmitted | None = None
         self._question: int | None = None
@@ -86,10 +89,9 @@ class Session:
 
     def _act(self, message: ClientMessage, cost: int, now: float, at: datetime) -> Iterator[SessionAction]:
         if isinstance(message, Join):
-            yield from self._join(message, now)
+            yield from self._join(message, now, at)
         elif not self.player_id:
-            about = None if isinstance(message, Another) else message.drawing_id
-            raise Mistake("not_joined", 'say {"type":"join",...} first', about)
+            raise Mistake("not_joined", 'say {"type":"join",...} first', getattr(message, "drawing_id", None))
         elif isinstance(message, Draw):
             self._guest.draw(self.player_id, message.drawing_id, message.final, cost, now)
             yield from self._draw(message, now, at)
@@ -97,8 +99,11 @@ class Session:
             if self._question is None:
                 raise Mistake("no_questions", "this socket joined without questions: there is none to change")
             yield from self._ask()
-        else:
+        elif isinstance(message, Correct | Withdraw):
             yield from self._correct(message, now, at)
+        else:
+            asked = self.own_model.ask(message, self.player_id, self.room, now, at)
+            yield self._keep(asked.reset_id, asked, now) if isinstance(asked, ResetAsked) else Publish(asked)
 
     def _pace(self, cost: int, now: float) -> None:
         if self._frames.take(now, cost):
@@ -116,18 +121,36 @@ class Session:
 
     # join
 
-    def _join(self, join: Join, now: float) -> Iterator[SessionAction]:
+    def _join(self, join: Join, now: float, at: datetime) -> Iterator[SessionAction]:
         if self.player_id:
             raise Mistake("already_joined", f"this socket is {self.name!r} in {self.room} already: open another one")
         self._guest.join(now)
-        player_id, room, holder = "", join.room, None
-        if join.seat is not None:
-            try:
-                holder = self._lobby.seats.read(join.seat)
-            except BadSeat as wrong:
-                raise Mistake("bad_seat", str(wrong)) from None
-            player_id, room = holder.player_id, join.room or holder.room
-        player_id = player_id or self._lobby.new_player()
+        if join.code is not None and join.seat is not None:
+            raise Mistake("invalid", "give a seat or a code: each says who you are")
+        if join.code is not None:
+            self._guest.code(now)
+            yield Publish(self.own_model.carry_over.claim(join, at))
+            return
+        try:
+            holder = None if join.seat is None else self._lobby.seats.read(join.seat)
+        except BadSeat as wrong:
+            raise Mistake("bad_seat", str(wrong)) from None
+        yield from self._enter(join, holder, now)
+
+    def claimed(self, claim: SeatClaimed, now: float) -> list[SessionAction]:
+        """Handle a claim from the bus: if it is this socket's, and was first, its player is here now."""
+        try:
+            settled = self.own_model.carry_over.settled(claim)
+            if settled is None:
+                return []
+            join, offer = settled
+            return list(self._enter(join, SeatHolder(offer.player_id, offer.room), now))
+        except RequestRefused as refusal:
+            return list(self._refused(refusal, now))
+
+    def _enter(self, join: Join, holder: SeatHolder | None, now: float) -> Iterator[SessionAction]:
+        room = join.room or (holder.room if holder else None)
+        player_id = holder.player_id if holder else self._lobby.new_id()
         self._guest.seat(len(self._lobby.players.get(player_id, ())))
         if join.room is not None and (holder is None or join.room != holder.room):
             self._guest.room(join.room not in self._lobby.rooms, now)
@@ -228,13 +251,7 @@ class Session:
 
     def _charge(self, message: Correct | Withdraw, drawing: Drawing | None, now: float) -> None:
         """Charge the player for the bytes that a correction adds to what is kept for good."""
-        if drawing is None or drawing.size is None:
-            cost = lasting(None, 0, 0)
-        else:
-            told = drawing.guesses.keys() | drawing.misses.keys()
-            late = drawing.received_at is None or now - drawing.received_at > LATE_S
-            cost = lasting(drawing.size, drawing.corrections, len(self._lobby.shown() - told), late)
-        self._guest.correct(self.player_id, message.drawing_id, cost, now)
+        self._guest.correct(self.player_id, message.drawing_id, self._lobby.lasting(drawing, now), now)
         if drawing is not None:
             drawing.corrections += 1
 
@@ -249,8 +266,8 @@ class Session:
 
     # acknowledgement
 
-    def _keep(self, key: UUID, event: DrawingSubmitted | CorrectionGiven | CorrectionWithdrawn, now: float) -> Publish:
-        self._waiting[key] = (now, event.drawing_id)
+    def _keep(self, key: UUID, event: Event, now: float) -> Publish:
+        self._waiting[key] = (now, getattr(event, "drawing_id", None))
         return Publish(event)
 
     def put_done(self, event: Event, failure: str | None) -> list[SessionAction]:
@@ -288,7 +305,11 @@ class Session:
                 if isinstance(event, CorrectionGiven):
                     recent.drop_correction(event.correction_id)
                 return list(_lost(event.drawing_id, "correction", failure))
-        return []
+        if isinstance(event, ResetAsked):
+            self._waiting.pop(event.reset_id, None)
+        code = self.own_model.put_done(event, failure)
+        told = [] if failure is None else list(_lost(None, "question", failure))
+        return told if code is None else [SendToSocket(code.text())]
 
     def tick(self, now: float) -> list[SessionAction]:
         """Let time pass; return the actions that follow. Call it about twice a second."""
@@ -315,7 +336,7 @@ class Session:
         return [self._lobby.room_changed(self.room)] if self.room in self._lobby.rooms else []
 
 
-def _lost(drawing_id: UUID, what: str, failure: str) -> Iterator[SessionAction]:
-    message = f"this {what} could not be kept: send it again with the same id"
+def _lost(drawing_id: UUID | None, what: str, failure: str) -> Iterator[SessionAction]:
+    message = f"this {what} could not be kept: send it again{' with the same id' if drawing_id else ''}"
     yield LogRefusal("unavailable", f"{message} ({failure})", drawing_id)
     yield SendToSocket(Error(code="unavailable", message=message, drawing_id=drawing_id).text())

@@ -189,8 +189,7 @@ class Refolding:
 
     def _watch(self, fold: Fold, event: Event, partition: int) -> None:
         """Keep the state of the sample's own models after each example or reset."""
-        whose = event.player_id if isinstance(event, ExampleLabelled | MemoryReset) else ""
-        if isinstance(fold, PersonalModels) and whose in self._own_answers:
+        if isinstance(fold, PersonalModels) and (whose := getattr(event, "player_id", "")) in self._own_answers:
             self._own_answers.learned(whose, fold.player(partition, whose))
 
     # --- what differs

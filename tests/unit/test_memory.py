@@ -206,7 +206,7 @@ def test_a_whole_memory_has_each_labelled_drawing_as_it_was_drawn():
 
     assert (first.drawing_id, first.label, first.drawn_at) == (named("d1"), 4, seconds(1))
     assert (second.label, second.said) == (3, {"river": 7, "yours": 3})
-    assert np.array_equal(np.unpackbits(np.frombuffer(second.ink, np.uint8)).reshape(28, 28) * 255, raster)
+    assert np.array_equal(np.unpackbits(np.frombuffer(second.bits, np.uint8)).reshape(28, 28) * 255, raster)
 
 
 def test_a_full_memory_takes_at_most_64_kib_and_its_card_says_how_much():

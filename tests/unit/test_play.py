@@ -26,6 +26,7 @@ from api.limits import (
 from api.play import session
 from api.play.actions import Close, LogRefusal, Publish, SendToRoom, SendToSocket, SessionAction
 from api.play.frames import frame_of
+from api.play.game import seat_code
 from api.play.lobby import Lobby
 from api.play.messages import MAX_FRAME, ROOM_LENGTH, ROOM_LETTERS
 from api.play.seats import SeatHolder, Seats
@@ -116,7 +117,14 @@ def lobby() -> Lobby:
     names = map("".join, itertools.product(ROOM_LETTERS[::-1], repeat=ROOM_LENGTH))
     each_twice = itertools.chain.from_iterable(zip(*itertools.tee(names), strict=True))
     return Lobby(
-        RecentDrawings(frame_of), Seats("secret"), lambda: models, lambda: str(uuid4()), each_twice.__next__, lambda: 0.75, 0.0
+        RecentDrawings(frame_of),
+        Seats("secret"),
+        lambda: models,
+        lambda: str(uuid4()),
+        each_twice.__next__,
+        lambda: 0.75,
+        0.0,
+        seat_code,
     )
 
 

@@ -32,7 +32,8 @@ NEARLY = st.fixed_dictionaries(
 
 
 def conversation() -> Session:
-    lobby = Lobby(RecentDrawings(frame_of), Seats("secret"), list, lambda: str(UUID(int=7)), lambda: "BCDF", lambda: 0.75, 0.8)
+    made = (lambda: str(UUID(int=7)), lambda: "BCDF", lambda: 0.75, 0.8, lambda: "BCDFGHJKLM")
+    lobby = Lobby(RecentDrawings(frame_of), Seats("secret"), list, *made)
     session = Session(lobby, 0.0, Guest(Limits(Settings(**UNLIMITED)), "192.0.2.1"))
     session.receive('{"type":"join","name":"Ada","room":null,"seat":null}', 0.0, BEGAN)
     return session
