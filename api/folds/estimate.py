@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 
 ALPHA: Final = 0.05
 """The probability with which an interval may ever miss the truth."""
-_BETS: Final[Floats] = 0.01 * 1.3 ** np.arange(27.0)
+_BETS: Final[_Floats] = 0.01 * 1.3 ** np.arange(27.0)
 """The numbers x of the mixture, for few drawings and for very many; their mean is taken."""
 _HALVINGS: Final = 34
 _GRID: Final = 801
@@ -82,7 +82,7 @@ def estimates(cells: Sequence[Sequence[Stratum]], alpha: float = ALPHA) -> list[
     ]
 
 
-def interval(right: ArrayLike, known: ArrayLike, alpha: float = ALPHA) -> tuple[Floats, Floats]:
+def interval(right: ArrayLike, known: ArrayLike, alpha: float = ALPHA) -> tuple[_Floats, _Floats]:
     """Return the ends of the confidence sequence after ``known`` drawings of which ``right`` were guessed right.
 
     Args:
@@ -94,7 +94,7 @@ def interval(right: ArrayLike, known: ArrayLike, alpha: float = ALPHA) -> tuple[
     return _lower(hits, n, alpha / 2), 1 - _lower(n - hits, n, alpha / 2)
 
 
-def _lower(right: Floats, known: Floats, alpha: float) -> Floats:
+def _lower(right: _Floats, known: _Floats, alpha: float) -> _Floats:
     """Return the least mean that the counts do not refute, by halving what lies between nothing and what was counted."""
     below, above = np.zeros(len(right)), right / np.maximum(known, 1)
     for _ in range(_HALVINGS):
@@ -104,13 +104,13 @@ def _lower(right: Floats, known: Floats, alpha: float) -> Floats:
     return below
 
 
-def _log_capital(mean: Floats, right: Floats | float, known: Floats | float, bets: Floats) -> Floats:
+def _log_capital(mean: _Floats, right: _Floats | float, known: _Floats | float, bets: _Floats) -> _Floats:
     """Return the logarithm of each bet's quotient if ``mean`` were the mean, shape (n, bets)."""
     hits, n = np.broadcast_to(right, mean.shape), np.broadcast_to(known, mean.shape)
     return np.asarray(hits[:, None] * bets - n[:, None] * np.log1p(mean[:, None] * np.expm1(bets)))
 
 
-def _log_mean(logs: Floats) -> Floats:
+def _log_mean(logs: _Floats) -> _Floats:
     """Return the logarithm of the mean along the last axis."""
     most = logs.max(axis=-1, keepdims=True)
     return np.asarray(most[..., 0] + np.log(np.exp(logs - most).mean(axis=-1)))
@@ -129,7 +129,7 @@ def _of_strata(strata: tuple[Stratum, ...], alpha: float) -> tuple[float, float]
     return _least(strata, weights, alpha), 1 - _least(misses, weights, alpha)
 
 
-def _least(strata: tuple[Stratum, ...], weights: Floats, alpha: float) -> float:
+def _least(strata: tuple[Stratum, ...], weights: _Floats, alpha: float) -> float:
     both = np.concatenate([_BETS, -_BETS])
     grids, capitals = [], []
     for one in strata:
