@@ -4,6 +4,7 @@
 record of a topic is either handled or rejected, and kept whole as far as a message can hold it.
 """
 
+import re
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final
@@ -16,6 +17,9 @@ KEPT_BYTES: Final = 700_000
 KEPT_KEY_BYTES: Final = 16_384
 AHEAD: Final = timedelta(minutes=1)
 """How far a writer's clock may be ahead of the broker's."""
+MARK_BYTES: Final = 9
+"""The random bytes in the mark of a record's key: see `producers.placement.marked`."""
+_MARKED: Final = re.compile(rb"(.*)/[A-Za-z0-9_-]{12}", re.DOTALL)
 _ERROR: Final = 2000  # characters, of which JSON may make six bytes each
 
 
@@ -23,18 +27,29 @@ def read(record: Record, stage: str) -> Event | MessageRejected | None:
     """Return the event that a record carries, or the MessageRejected that ``stage`` must publish.
 
     Returns:
-        None if there is nothing to do: for a record without a value on a compacted topic, with which Kafka removes a key's
-        entry (readers keep the entry until they read the topic again); and for a record of rejected.v1 that is no
-        MessageRejected, since rejecting it would add another one there. On rejected.v1 a MessageRejected is the event. No
-        event has a later time than its record: anything that is ordered or forgotten by time would wait for it.
+        None if there is nothing to do: for a record without a value with which Kafka removes what was written under its key,
+        an entry of a compacted topic or one record of another (readers keep the entry until they read the topic again); and
+        for a record of rejected.v1 that is no MessageRejected, since rejecting it would add another one there. On rejected.v1
+        a MessageRejected is the event. No event has a later time than its record: anything that is ordered or forgotten by
+        time would wait for it.
     """
     spec = TOPICS.get(record.topic)
-    if record.value is None and spec is not None and spec.compacted:
+    if record.value is None and spec is not None and (spec.compacted or key_of(record.key) is not None):
         return None
     try:
         return _dated(decode(record.topic, record.value), record.timestamp_ms)
     except Exception as wrong:  # noqa: BLE001 one bad record stops nothing
         return None if record.topic == MessageRejected.topic else rejection(record, stage, wrong)
+
+
+def key_of(key: bytes | None) -> bytes | None:
+    """Return the key of a record's event, without the record's own mark; None: it has no mark, or no key.
+
+    >>> key_of(b"ada/AAAAAAAAAAAA"), key_of(b"ada")
+    (b'ada', None)
+    """
+    found = None if key is None else _MARKED.fullmatch(key)
+    return found[1] if found else None
 
 
 def _dated(event: Event, timestamp_ms: int) -> Event:

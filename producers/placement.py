@@ -1,5 +1,6 @@
 """Decides where an event goes on a bus and where reading begins, for Kafka and the bus in memory (all ways)."""
 
+import secrets
 from collections.abc import Iterable
 from concurrent.futures import Future
 from functools import lru_cache
@@ -7,8 +8,9 @@ from typing import Final
 
 from kafka.partitioner.default import murmur2
 
-from contracts.events import MAX_EVENT, Event
+from contracts.events import MAX_EVENT, TOPICS, Event
 from contracts.ports import Partition, Record
+from contracts.records import MARK_BYTES
 from producers.connection import BrokerAbsent as BrokerAbsent
 from producers.connection import BusError as BusError
 
@@ -41,8 +43,20 @@ def partition_of(key: bytes, partitions: int) -> int:
     return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
+def marked(topic: str, key: bytes) -> bytes:
+    """Return the key under which a record is written: on a topic that is not compacted, with a mark that no other record has.
+
+    So one record can be cut out of the log without another: the topic is compacted for as long as that takes, and a record
+    without a value and with this key removes the one, and nothing else. A record that is sent again has another mark.
+    """
+    spec = TOPICS.get(topic)
+    if spec is None or spec.compacted:
+        return key
+    return key + b"/" + secrets.token_urlsafe(MARK_BYTES).encode()
+
+
 def place_of(event: Event, partitions: dict[str, int]) -> tuple[int, bytes, bytes]:
-    """Return the partition, key and value of an event.
+    """Return the partition, key and value of an event's record; the partition is that of the event's key, without its mark.
 
     Raises:
         BusError: If it has no topic here, or is too large.
@@ -53,7 +67,8 @@ def place_of(event: Event, partitions: dict[str, int]) -> tuple[int, bytes, byte
     if len(value) > MAX_VALUE:
         raise EventTooLarge(f"a {event.type} of {len(value)} bytes: an event has at most {MAX_VALUE}")
     chosen = event.partition()
-    return partition_of(key, partitions[event.topic]) if chosen is None else chosen, key, value
+    partition = partition_of(key, partitions[event.topic]) if chosen is None else chosen
+    return partition, marked(event.topic, key), value
 
 
 def failed(error: BusError) -> "Future[Record]":

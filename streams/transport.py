@@ -35,6 +35,7 @@ from contracts.ports import Partition, Record
 from contracts.settings import Settings
 from producers.connection import KafkaAddress, Tokens
 from producers.pace import Pace
+from producers.placement import marked
 from streams.delivery import STEP, Delivery, Fork
 from streams.progress import OffsetTracker
 
@@ -159,7 +160,7 @@ class Transport:
         """
         assert self._producer is not None, "not started"
         partition = partition_of(key, TOPICS[topic].partitions) if place is None else place
-        sent: Awaitable[object] = await self._producer.send(topic, value, key, partition)
+        sent: Awaitable[object] = await self._producer.send(topic, value, marked(topic, key), partition)
         return sent
 
 

@@ -68,6 +68,7 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str]:
         # The machine is small and the partitions are few: these sizes keep an idle broker small.
         "log.segment.bytes": str(128 << 20),
         "log.cleaner.dedupe.buffer.size": str(16 << 20),
+        "log.cleaner.backoff.ms": "500",  # somebody waits for what is cut out of the log: with the default half a minute
         "group.min.session.timeout.ms": "1000",
     }
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from contracts.events import MAX_CORRECTIONS, TOPICS, MessageRejected, decode
 from contracts.ports import Record
-from contracts.records import KEPT_BYTES, KEPT_KEY_BYTES, read, rejection
+from contracts.records import KEPT_BYTES, KEPT_KEY_BYTES, key_of, read, rejection
 from producers.placement import MAX_VALUE
 from tests.contract.test_events import GOLDEN
 from tests.histories import BEGAN, correction, drawing, example
@@ -64,6 +64,16 @@ def test_no_value_takes_an_entry_off_a_compacted_topic_and_is_a_bad_record_elsew
     else:
         assert isinstance(told, MessageRejected)
         assert (told.null, told.value, told.size) == (True, b"", 0)
+
+
+@EVERY
+def test_no_value_under_a_key_with_a_mark_takes_one_record_off_any_topic_and_is_no_bad_record(topic):
+    assert read(record(topic, None, b"ada/AAAA_aaa-000"), "stage") is None
+
+
+@pytest.mark.parametrize("key", [None, b"", b"ada", b"ada/", b"ada/AAAAAAAAAAA", b"ada/AAAAAAAAAAAAA", b"ada/AAAA AAAAAAA"])
+def test_a_key_without_a_mark_is_no_key_of_ours(key):
+    assert key_of(key) is None
 
 
 def test_an_event_of_another_topic_is_rejected():

@@ -1,0 +1,108 @@
+"""Records are cut out of the log of a real broker, and nothing else is."""
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from kafka import KafkaProducer
+
+from contracts.events import TOPICS
+from contracts.ports import Bus, Record
+from contracts.settings import Settings
+from deploy.local.supervisor import running
+from producers.bus import open_bus
+from producers.cutting import CUTTABLE, LogCutter, NotCut, scan
+from producers.placement import partition_of
+from producers.topics import _configs, open_admin
+from tests.conftest import fresh_settings
+from tests.histories import correction, drawing, example, lesson
+
+MINE = "a player who goes"
+TAUGHT = ("drawings.v1", "corrections.v1", "examples.v1", "lessons.v1")
+WITHIN_S = 60.0
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Settings]:
+    """Yield the settings of a broker of the test's own: it looks at every byte of it."""
+    settings = fresh_settings(tmp_path)
+    with running(settings, ["kafka"]):
+        yield settings
+
+
+def played(bus: Bus, players: Collection[str], n: int) -> None:
+    for _ in range(n):
+        for player in players:
+            name = str(uuid4())
+            bus.publish(drawing(name, player=player))
+            bus.publish(correction(name, player=player))
+            bus.publish(example(name, player_id=player))
+            bus.publish(lesson(name, player_id=player))
+    bus.flush(30)
+
+
+def mine(record: Record) -> bool:
+    return MINE.encode() in (record.key or b"") + (record.value or b"")
+
+
+def others(bus: Bus) -> list[Record]:
+    found = scan(bus, TAUGHT, lambda record: record.value is not None and not mine(record)).records
+    return sorted(found, key=lambda record: (record.topic, record.partition, record.offset))
+
+
+def gone(bus: Bus) -> Callable[[Collection[str]], bool]:
+    def are_gone(topics: Collection[str]) -> bool:
+        found = scan(bus, topics, mine)
+        return not found.records and not found.cut
+
+    return are_gone
+
+
+def holds(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and MINE.encode() in path.read_bytes()]
+
+
+def policies(settings: Settings) -> dict[str, dict[str, str]]:
+    admin = open_admin(settings)
+    try:
+        told = _configs(admin, dict.fromkeys(CUTTABLE, ("cleanup.policy", "segment.ms", "delete.retention.ms")))
+        return {topic: {name: one["value"] for name, one in several.items()} for topic, several in told.items()}
+    finally:
+        admin.close()
+
+
+def test_all_records_of_a_player_leave_the_log_and_the_disk_and_every_other_keeps_its_offset(own: Settings):
+    bus = open_bus(own)
+    played(bus, (MINE, "ada", "bob", "eve"), 40)
+    before, settings_before = others(bus), policies(own)
+    assert holds(own.home / "kafka")
+
+    found = scan(bus, CUTTABLE, mine)
+    LogCutter(own, time.sleep).cut(found.keys, gone(bus), WITHIN_S)
+
+    assert len(found.records) == 40 * len(TAUGHT)
+    assert others(bus) == before
+    assert holds(own.home / "kafka") == []
+    assert policies(own) == settings_before
+    bus.close()
+
+
+def test_a_topic_of_before_keys_had_marks_is_seen_and_none_of_its_keys_is_cut(own: Settings):
+    bus = open_bus(own)
+    old = KafkaProducer(bootstrap_servers=own.bootstrap_servers, acks="all", metrics_enabled=False)
+    for n in range(3):
+        event = example(str(n), player_id=MINE)
+        old.send("examples.v1", event.record_value(), MINE.encode(), partition=partition_of(MINE.encode(), 4)).get(20)
+    old.close()
+    played(bus, (MINE,), 1)
+
+    found = scan(bus, CUTTABLE, mine)
+    with pytest.raises(NotCut, match="1 keys have no mark"):
+        LogCutter(own, time.sleep).cut(found.keys, gone(bus), WITHIN_S)
+
+    assert dict(found.unmarked) == {"examples.v1": 3}
+    assert len(scan(bus, ["examples.v1"], mine).records) == 4
+    assert policies(own)["examples.v1"]["cleanup.policy"] == TOPICS["examples.v1"].configs(own.log_bytes)["cleanup.policy"]
+    bus.close()
