@@ -30,11 +30,11 @@ _BETS: Final = np.array([0.1, 0.3, 0.6])
 """How far each bet says that the share has risen: this part of the way to always."""
 _MOST: Final = 1 - 1e-9
 
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 _ARRAYS: Final = ("held", "n", "waiting_held", "waiting", "stake", "run", "run_held")
 
 
-class Change(NamedTuple):
+class DetectedChange(NamedTuple):
     """What has changed."""
 
     indicator: int
@@ -59,7 +59,7 @@ class ChangeDetector:
         """How many drawings were learned from since the last change."""
         wide = (indicators, len(_BETS))
         shapes = {"stake": wide, "run": wide, "run_held": wide}
-        self._state: dict[str, Floats] = {name: np.zeros(shapes.get(name, (indicators,))) for name in _ARRAYS}
+        self._state: dict[str, _Floats] = {name: np.zeros(shapes.get(name, (indicators,))) for name in _ARRAYS}
         if kept is not None:
             self.seen = int(kept["seen"])
             self._state = {name: np.array(kept[name], np.float64) for name in _ARRAYS}
@@ -74,7 +74,7 @@ class ChangeDetector:
         self._state["n"] += 1
         self._state["held"] += holds
 
-    def update(self, holds: NDArray[np.bool_]) -> Change | None:
+    def update(self, holds: NDArray[np.bool_]) -> DetectedChange | None:
         """Take in a drawing; return what has changed, if anything has: then all is learned anew."""
         if self.seen < WARM_UP:
             self.learn(holds)
@@ -95,7 +95,7 @@ class ChangeDetector:
             n, held = int(state["run"][where, which]), int(state["run_held"][where, which])
             before = float(share[where])
             self.__init__(self._indicators)  # type: ignore[misc]
-            return Change(int(where), statistic, before, held / n, n)
+            return DetectedChange(int(where), statistic, before, held / n, n)
         self._remember(holds)
         return None
 

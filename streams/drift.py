@@ -36,7 +36,7 @@ from contracts.events import (
 )
 from contracts.ports import Cells, Origin
 from contracts.roster import is_batch
-from streams.change_detector import ALARM, Change, ChangeDetector, of_json
+from streams.change_detector import ALARM, ChangeDetector, DetectedChange, of_json
 from streams.evidence import DIRECTIONS, digits
 
 RULES: Final = 1
@@ -155,7 +155,7 @@ class Watched:
             return ()
         return [self._detected(change, series, at)]
 
-    def _changed(self, drawing: DrawingEvidence, values: Sequence[int]) -> Change | None:
+    def _changed(self, drawing: DrawingEvidence, values: Sequence[int]) -> DetectedChange | None:
         if self._reference is not None:
             several = self._reference.holds(drawing.label or 0, values)
             if len(several) > 1:
@@ -171,7 +171,7 @@ class Watched:
             self._begin(None)
         return change
 
-    def _detected(self, change: Change, series: str, at: datetime) -> DriftDetected:
+    def _detected(self, change: DetectedChange, series: str, at: datetime) -> DriftDetected:
         since = list(self._latest)[-change.n :]
         return DriftDetected(
             at=at,

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.change_detector import ALARM, WARM_UP, Change, ChangeDetector
+from streams.change_detector import ALARM, WARM_UP, ChangeDetector, DetectedChange
 
 
-def fed(detector: ChangeDetector, holds: np.ndarray) -> list[tuple[int, Change]]:
+def fed(detector: ChangeDetector, holds: np.ndarray) -> list[tuple[int, DetectedChange]]:
     """What is told of a row of drawings, and at which."""
     told = ((n, detector.update(np.atleast_1d(one))) for n, one in enumerate(holds, 1))
     return [(n, change) for n, change in told if change is not None]
