@@ -1240,6 +1240,11 @@ class SnapshotTaken(ModelEvent):
     sums."""
     lessons: Count
     """The lessons in force: those taught, without those taken back."""
+    newcomers: Count = 0
+    """How many of the lessons in force are newcomers'."""
+    series: Name = ""
+    """The series of its lessons; empty: it is from before snapshots said so. The newest answers, whatever its series; of
+    versions of the past, only those of one series say anything, since each begins again with number 1."""
     digest: Name
     """The digest of the set of lessons in force, and of the base."""
     reader: Name

@@ -138,7 +138,7 @@ def _of_lessons(bus: Bus, model: str, first: str, second: str) -> Explanation:
     series = Learner(base).series
     snapshots = [event for event in events_on(bus, [SnapshotTaken.topic]) if isinstance(event, SnapshotTaken)]
     newest = changes_on(bus, series)
-    cuts = cut_at(first, base, snapshots, newest), cut_at(second, base, snapshots, newest)
+    cuts = cut_at(first, base, series, snapshots, newest), cut_at(second, base, series, snapshots, newest)
     pair = pair_of(lessons_of(bus), base, series, *cuts)
     verified = _verified(base, pair, *cuts)
     sums = both_solved(base, pair)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from contracts.events import PLAYER_PARTITIONS, TOPICS, LessonTaught, SnapshotTaken, generation
+from contracts.events import PLAYER_PARTITIONS, TOPICS, LessonTaught, SnapshotTaken
 from contracts.ports import Bus
 from contracts.records import read
 from contracts.settings import Settings
@@ -23,7 +23,7 @@ from streams.fold import LogBounds
 from streams.learner import Learner
 from streams.ledger import View, viewing
 from streams.online_base import Base, load_base
-from streams.online_model import OnlineModel
+from streams.online_model import OnlineModel, is_of
 from streams.refold.comparison import compared
 from streams.refold.kept_fold import ONLINE, KeptFold, part_of
 from streams.refold.partition_log import PartitionLog
@@ -155,7 +155,7 @@ def online_replayed(folder: Path, parts: list[PartReplayed], snapshot: SnapshotT
     if why := next((part.why for part in parts if part.why), ""):
         return here(verdict="not compared", why=why)
     if snapshot is None:
-        return here(verdict="not compared", why=f"models.v1 has no snapshot of {base.generation}")
+        return here(verdict="not compared", why=f"models.v1 has no snapshot of {base.generation} by these rules")
     what = []
     if (snapshot.version, snapshot.lessons) != (model.known.version(base), model.known.lessons):
         by_log = f"{model.known.version(base)} with {model.known.lessons}"
@@ -174,15 +174,15 @@ def online_replayed(folder: Path, parts: list[PartReplayed], snapshot: SnapshotT
 
 
 def newest_snapshot(settings: Settings, base: Base) -> SnapshotTaken | None:
-    """Return the newest snapshot of the online model on models.v1; None: there is none of this base."""
-    bus = open_bus(settings, [SnapshotTaken.topic])
+    """Return the newest snapshot of the online model on models.v1; None: there is none of this base and series."""
+    bus, series = open_bus(settings, [SnapshotTaken.topic]), Learner(base).series
     try:
         tail = bus.follow([SnapshotTaken.topic], "start")
         newest = None
         while not tail.caught_up():
             for record in tail.poll(0.25):
                 event = read(record, "replay")
-                if isinstance(event, SnapshotTaken) and event.offsets and generation(event.version) == base.generation:
+                if isinstance(event, SnapshotTaken) and is_of(event, base, series):
                     newest = event
         tail.close()
         return newest

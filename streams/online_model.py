@@ -272,6 +272,8 @@ class OnlineModel:
             offset=sum(offset + 1 for offset in self.offsets.values()) - 1,
             offsets=offsets_of(self.offsets),
             lessons=self.known.lessons,
+            newcomers=model.newcomers,
+            series=self._series,
             digest=self.known.digest(self._base),
             reader=self._base.reader,
             basis=self._base.basis.name,
@@ -282,6 +284,11 @@ class OnlineModel:
 def offsets_of(offsets: Mapping[int, int]) -> list[int]:
     """Return the offsets by partition as a snapshot has them."""
     return [offsets.get(partition, -1) for partition in range(PLAYER_PARTITIONS)]
+
+
+def is_of(snapshot: SnapshotTaken, base: Base, series: str) -> bool:
+    """Whether a snapshot is of the lessons of a series, added to a base: then its version and offsets are of these."""
+    return bool(snapshot.offsets) and snapshot.series == series and generation(snapshot.version) == base.generation
 
 
 def of_base(base: Base) -> InForce:
@@ -300,4 +307,4 @@ def stands_still(snapshot: SnapshotTaken | None, base: Base) -> InForce:
     if (snapshot.reader, snapshot.basis) != (base.reader, base.basis.name):
         raise ValueError(f"the snapshot {snapshot.version} is of other features")
     weights = np.frombuffer(snapshot.weights, "<f4").reshape(DIGITS, base.basis.width).astype(np.float64)
-    return InForce(snapshot.version, 0, 0, Fixed(weights), frozen=True)
+    return InForce(snapshot.version, 0, snapshot.newcomers, Fixed(weights), frozen=True)

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from contracts.events import SnapshotTaken
-from contracts.events import generation as generation_of
 from streams.additive import EIGHTHS
 from streams.lesson_lines import LessonLine
 from streams.online_base import Base
-from streams.online_model import SHARED, LessonError, OnlineModel
+from streams.online_model import SHARED, LessonError, OnlineModel, is_of
 
 _VERSION: Final = re.compile(r"([A-Za-z0-9._-]+)\+(\d{1,15})")
 _NEAR_MS: Final = 1000
@@ -103,13 +102,14 @@ class Cut:
         return len(near)
 
 
-def cut_at(version: str, base: Base, snapshots: Iterable[SnapshotTaken], newest: int) -> Cut:
+def cut_at(version: str, base: Base, series: str, snapshots: Iterable[SnapshotTaken], newest: int) -> Cut:
     """Return the part of the log that a version is.
 
     Args:
         version: Its name.
         base: The base of the online model.
-        snapshots: Those that models.v1 still has, of any base.
+        series: The series of its lessons.
+        snapshots: Those that models.v1 still has, of any base and series.
         newest: How many changes the log has.
 
     Raises:
@@ -127,7 +127,7 @@ def cut_at(version: str, base: Base, snapshots: Iterable[SnapshotTaken], newest:
         )
     if changes > newest:
         raise NoSuchVersion(f"there is no {version} yet: there are {there}")
-    known = {_number(one): one for one in snapshots if one.offsets and generation_of(one.version) == generation}
+    known = {_number(one): one for one in snapshots if is_of(one, base, series)}
     before = max((number for number in known if number <= changes), default=0)
     after = min((number for number in known if number >= changes), default=None)
     return Cut(

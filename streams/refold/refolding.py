@@ -29,7 +29,6 @@ from contracts.events import (
     PlayerRestricted,
     ResetAsked,
     SnapshotTaken,
-    generation,
 )
 from contracts.ports import Origin, Record
 from contracts.records import AHEAD
@@ -39,7 +38,7 @@ from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.ledger import Kept
 from streams.online_base import Base
-from streams.online_model import SHARED, LessonError, LessonSet, OnlineModel
+from streams.online_model import SHARED, LessonError, LessonSet, OnlineModel, is_of
 from streams.personal_model import PersonalModels
 from streams.refold.comparison import compared, in_order
 from streams.refold.differences import Compare, joined, learned, remembered, scored, summed
@@ -135,7 +134,7 @@ class Refolding:
             case LessonTaught() if event.series == self._series:
                 self._add(record, event)
                 self._log.apply(event)
-            case SnapshotTaken() if event.offsets and generation(event.version) == self._base.generation:
+            case SnapshotTaken() if is_of(event, self._base, self._series):
                 self._newest = event
                 told = (event.model, event.version, event.lessons, event.digest, *event.offsets)
                 self._snapshots[told] = event.model_copy(update={"weights": b""})

@@ -492,6 +492,16 @@ def test_a_snapshot_of_another_generation_or_from_before_models_were_sums_is_not
     assert refolded([*events, *others]) == []
 
 
+@pytest.mark.parametrize("series", ["", "of older rules"])
+def test_a_snapshot_of_another_series_is_not_compared_though_its_version_is_named_alike(series):
+    """An upgrade that changes the rules begins again with number 1; compaction leaves the old snapshots for a while."""
+    events = whole_history("d1", "d2")
+    at = min(n for n, event in enumerate(events) if isinstance(event, SnapshotTaken))
+    old = events[at].model_copy(update={"series": series, "version": "mnist2+3", "lessons": 3, "offsets": [9, -1, -1, -1]})
+
+    assert refolded([*events[:at], old, *events[at:]]) == []
+
+
 def test_what_the_learner_told_before_models_were_sums_is_told_again_and_is_no_fault():
     events = whole_history("d1")
     [at] = [n for n, e in enumerate(events) if isinstance(e, CorrectionReceipt) and e.stage == "learner"]

@@ -128,7 +128,7 @@ def test_what_is_taken_back_and_taught_again_as_it_was_is_no_difference(log):
 
 def pair(log: Log, first: str, second: str):
     snapshots = [SnapshotTaken.model_validate_json(r.value) for r in log.memory.logs.get(("models.v1", 0), [])]
-    cuts = [cut_at(version, BASE, snapshots, log.model.known.changes) for version in (first, second)]
+    cuts = [cut_at(version, BASE, SERIES, snapshots, log.model.known.changes) for version in (first, second)]
     return pair_of(explaining.lessons_of(log.bus), BASE, SERIES, *cuts), cuts
 
 
@@ -180,6 +180,21 @@ def test_what_a_snapshot_before_or_after_says_is_not_in_doubt(log):
     assert [sum(player.came) for player in found.players] == [1]
     assert found.players[0].player_id == "ada"
     assert found.doubtful == {f"{BASE.generation}+2": 2}
+
+
+@pytest.mark.parametrize("series", ["", "of older rules"])
+def test_a_snapshot_of_another_series_says_nothing_of_the_versions_of_this_one(log, series):
+    old = log.model.snapshot(log.model.in_force(), seconds(0))
+    for number, digest in ((3, "old"), (5, "old")):
+        told = {"series": series, "version": f"{BASE.generation}+{number}", "offsets": [90, 90, 90, 90], "digest": digest}
+        log.put(old.model_copy(update=told), 0, 0)
+    for n in range(6):
+        log.teach(f"l{n}", n, "ada", 0, 10_000 + n)
+
+    found = log.explained(f"{BASE.generation}+3", f"{BASE.generation}+5")
+
+    assert counts(found) == (2, 0, 0, 0)
+    assert found.verified == []
 
 
 def test_the_newest_version_of_all_lessons_is_exact_without_a_snapshot(log):

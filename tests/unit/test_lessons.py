@@ -358,6 +358,18 @@ async def test_a_process_that_begins_while_the_model_is_frozen_publishes_nothing
     assert it.snapshots[-1].version == of(2)
 
 
+async def test_a_frozen_model_knows_how_many_lessons_of_newcomers_it_has():
+    """Receipts say how much a newcomer's lesson counts among them."""
+    it = Following()
+    it.tell(*(lesson(f"new {n}", n, number=n, seed=n, newcomer=True, player_id="ada") for n in range(1, 10)))
+    async with following(it):
+        await until(lambda: it.version == of(9) and len(it.snapshots) == 1)
+        it.tell(learning(True))
+        await until(lambda: it.lessons.in_force().frozen)
+
+    assert it.lessons.in_force().newcomers == 9
+
+
 async def test_who_waits_until_the_model_is_known_knows_that_it_is_frozen():
     """The learner waits for it: otherwise its first receipts after a restart would say that a frozen model has learned."""
     it = Following()
