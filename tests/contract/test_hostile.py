@@ -232,7 +232,7 @@ async def test_a_lesson_that_means_harm_changes_no_model_and_the_next_is_learned
         for n, one in enumerate([honest[0].record_value(), value, honest[1].record_value()])
     ]
     follower = Lessons(base, Learner(base).series, publish, lambda: True)
-    task = asyncio.ensure_future(follower.follow(partial(MemoryBus, log, ("lessons.v1", "rejected.v1"))))
+    task = asyncio.ensure_future(follower.follow(partial(MemoryBus, log, ("lessons.v1", "models.v1", "rejected.v1"))))
     try:
         async with asyncio.timeout(20):
             while not said:
