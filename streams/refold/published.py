@@ -7,6 +7,7 @@ from uuid import UUID
 
 from contracts.events import (
     ONLINE_MODELS,
+    PERSONAL_MODEL,
     CorrectionReceipt,
     DrawingPicked,
     Event,
@@ -14,7 +15,9 @@ from contracts.events import (
     LessonTaught,
     PicksCounted,
     ScoresCounted,
+    generation,
 )
+from streams.personal_model import GENERATION
 
 
 class LessonName(NamedTuple):
@@ -53,6 +56,8 @@ class Published:
                 self.scores[event.pick_key] = event
             case CorrectionReceipt(stage="learner", weight=None):
                 pass  # from before models were sums: the learner has told it again
+            case CorrectionReceipt(stage="personal") if _of_another_generation(event):
+                pass  # the memory of before, of which all was told again when it was folded anew
             case CorrectionReceipt():
                 several = self.receipts[event.stage, event.correction_id]
                 if all(content(one) != content(event) for one in several):
@@ -64,6 +69,11 @@ class Published:
         """Return an independent copy."""
         receipts = defaultdict(list, {key: list(told) for key, told in self.receipts.items()})
         return Published(dict(self.examples), dict(self.lessons), dict(self.scores), receipts)
+
+
+def _of_another_generation(receipt: CorrectionReceipt) -> bool:
+    change = receipt.models.get(PERSONAL_MODEL)
+    return change is not None and generation(change.version_after) != GENERATION
 
 
 def content(receipt: CorrectionReceipt) -> dict[str, object]:

@@ -511,6 +511,18 @@ def test_what_the_learner_told_before_models_were_sums_is_told_again_and_is_no_f
     assert refolded([*events[:at], before, *events[at:]]) == []
 
 
+def test_what_a_players_model_of_another_generation_told_is_told_again_and_is_no_fault():
+    events = whole_history("d1")
+    [at] = [n for n, e in enumerate(events) if isinstance(e, CorrectionReceipt) and e.stage == "personal"]
+    change = events[at].models["yours"]
+
+    def told(**fields: object) -> CorrectionReceipt:
+        return events[at].model_copy(update={"models": {"yours": change.model_copy(update={"p_after": 0.5} | fields)}})
+
+    assert refolded([*events[:at], told(version_after="own1+1"), *events[at:]]) == []
+    assert refolded([*events[:at], told(), *events[at:]]) != []
+
+
 def test_a_receipt_of_the_learner_is_compared_but_for_what_the_online_model_gave():
     events = whole_history("d1")
     [at] = [n for n, e in enumerate(events) if isinstance(e, CorrectionReceipt) and e.stage == "learner"]
