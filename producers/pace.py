@@ -5,6 +5,7 @@ comes, nobody should wait to save it; in a rush everybody waits longer if it is 
 """
 
 import math
+from collections.abc import Collection
 from typing import Final
 
 _MEMORY_S: Final = 0.5
@@ -14,7 +15,9 @@ _MEMORY_S: Final = 0.5
 class Pace:
     """The waits of one reader, by how much came lately."""
 
-    def __init__(self, rush: float, rush_s: float, most_s: float = 0.0, calm_s: float = 0.0) -> None:
+    def __init__(
+        self, rush: float, rush_s: float, most_s: float = 0.0, calm_s: float = 0.0, prompt: Collection[str] = ()
+    ) -> None:
         """Begin calm.
 
         Args:
@@ -24,15 +27,18 @@ class Pace:
                 records the more there are, and their number for less; at least ``rush_s``.
             calm_s: Seconds to gather otherwise, after something has come: while nothing does, asking every few
                 milliseconds would be all that the reader does.
+            prompt: The topics of which a record soon brings another to this reader, for which somebody waits: then only a rush
+                gathers.
         """
         self._rush = rush
         self._rush_s = rush_s
         self._most_s = max(most_s, rush_s)
         self._calm_s = calm_s
+        self._prompt = frozenset(prompt)
         self._rate = 0.0
         self._told_at = -math.inf
 
-    def wait_s(self, n: int, now: float) -> float:
+    def wait_s(self, n: int, now: float, topics: Collection[str] = ()) -> float:
         """Return how long to gather before taking more.
 
         >>> pace = Pace(rush=100, rush_s=0.02)
@@ -47,9 +53,10 @@ class Pace:
         Args:
             n: Records that have come since the last call.
             now: The time on a monotonic clock, in seconds.
+            topics: Those of these records.
         """
         self._rate = self._rate * math.exp((self._told_at - now) / _MEMORY_S) + n / _MEMORY_S
         self._told_at = now
         if self._rate >= self._rush:
             return min(self._most_s, self._rush_s * self._rate / self._rush)
-        return self._calm_s if n else 0.0
+        return self._calm_s if n and self._prompt.isdisjoint(topics) else 0.0

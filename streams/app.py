@@ -19,7 +19,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from contracts.events import ONLINE_MODELS
+from contracts.events import ONLINE_MODELS, CorrectionGiven
 from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.pace import Pace
@@ -44,8 +44,8 @@ LINGER_MS: Final = 2
 """How long a guess waits for others that are about to be said: a request to the broker costs as much as ten guesses."""
 ANSWERING: Final = partial(Pace, rush=70, rush_s=0.020, most_s=0.060)
 """A drawing waits for nothing, but in a rush of so many a second: then one call to a model is for several of them."""
-LEARNING: Final = partial(Pace, rush=350, rush_s=0.060, most_s=0.150, calm_s=0.020)
-"""What is to be learned may always gather: nobody waits for it as for a guess, and each step has its price."""
+LEARNING: Final = partial(Pace, rush=350, rush_s=0.060, most_s=0.150, calm_s=0.020, prompt=[CorrectionGiven.topic])
+"""What is to be learned may always gather, since each step has its price; but not what follows from a correction."""
 
 
 def router(settings: Settings) -> Worker:

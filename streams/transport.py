@@ -292,8 +292,9 @@ class _Consumer(driver.Consumer):
         fetched: dict[TP, list[Message]] = {}
         async for place, message in super().getmany(timeout):
             fetched.setdefault(place, []).append(message)
-        if self.transport.pace is not None:
-            self._gather(round(1000 * self.transport.pace.wait_s(sum(map(len, fetched.values())), time.monotonic())))
+        if (pace := self.transport.pace) is not None:
+            n, topics = sum(map(len, fetched.values())), {place.topic for place in fetched}
+            self._gather(round(1000 * pace.wait_s(n, time.monotonic(), topics)))
         for place, messages in fetched.items():
             last: Any = messages[-1]  # Faust thinks that its value is bytes, and looks at it no further
             if not self.flow_active or self.app.consumer_generation_id != last.generation_id:

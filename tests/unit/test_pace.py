@@ -34,3 +34,12 @@ def test_the_more_comes_the_longer_it_gathers_up_to_a_bound():
     assert waits(50) == 0.0
     assert 0.02 < waits(100) < waits(150) < 0.06
     assert waits(1000) == 0.06
+
+
+def test_what_follows_from_a_prompt_record_is_not_held_back_but_in_a_rush():
+    pace = Pace(rush=100, rush_s=0.05, calm_s=0.02, prompt=["corrections.v1"])
+
+    assert pace.wait_s(1, 0.0, {"drawings.v1"}) == 0.02
+    assert pace.wait_s(2, 0.5, {"drawings.v1", "corrections.v1"}) == 0.0
+    assert pace.wait_s(1, 1.0, {"drawings.v1"}) == 0.02
+    assert pace.wait_s(200, 1.5, {"corrections.v1"}) > 0.02

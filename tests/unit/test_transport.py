@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -119,8 +119,8 @@ def test_a_partition_of_every_topic_is_with_the_same_worker_and_none_is_with_nob
 
 async def test_the_broker_gathers_by_the_pace_of_all_that_was_fetched(monkeypatch: pytest.MonkeyPatch):
     class Answers(Pace):
-        def wait_s(self, n: int, now: float) -> float:
-            return 0.01 * n
+        def wait_s(self, n: int, now: float, topics: Collection[str] = ()) -> float:
+            return 0.01 * n + 0.1 * ("corrections.v1" in topics)
 
     fetcher = SimpleNamespace(_fetch_min_bytes=1, _fetch_max_wait_ms=500)
     consumer: Any = object.__new__(transport._Consumer)
@@ -139,6 +139,9 @@ async def test_the_broker_gathers_by_the_pace_of_all_that_was_fetched(monkeypatc
 
     assert [one async for one in consumer.getmany(1.0)] == []
     assert (fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms) == (transport._GATHER_BYTES, 30)
+    come.append(TP("corrections.v1", 0))
+    assert [one async for one in consumer.getmany(1.0)] == []
+    assert fetcher._fetch_max_wait_ms == 140
     come.clear()
     assert [one async for one in consumer.getmany(1.0)] == []
     assert (fetcher._fetch_min_bytes, fetcher._fetch_max_wait_ms) == (1, 500)
