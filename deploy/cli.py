@@ -59,7 +59,7 @@ def main() -> None:
         sys.exit(1)
     except _told() as error:
         errors.print(str(error), style="red", markup=False, soft_wrap=True)
-        sys.exit(1)
+        sys.exit(error.status if isinstance(error, CommandFailed) else 1)
 
 
 def _told() -> tuple[type[Exception], ...]:
@@ -79,6 +79,14 @@ def _told() -> tuple[type[Exception], ...]:
 
 class CommandFailed(RuntimeError):
     """The game does not answer as it should."""
+
+    status = 1
+
+
+class CouldNotRun(CommandFailed):
+    """A comparison could not be made: that is no difference."""
+
+    status = 2
 
 
 class NoModel(ValueError):
@@ -150,7 +158,7 @@ def replay(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fold the log anew and compare with the states at work; exit status 1 if one differs, 2 if one cannot be compared.
+    """Fold the log anew and compare with the states at work; exit status 1 if one differs, 2 if it cannot be known.
 
     It changes nothing of the game, which may run meanwhile. A replay that is interrupted goes on where it was.
     """
@@ -158,9 +166,10 @@ def replay(
 
     from deploy.replay import FOLDS, ReplayRefused
     from deploy.replay import replay as replayed
+    from producers.connection import BusError
 
     if fold is not None and fold not in FOLDS:
-        raise CommandFailed(f"there is no fold {fold!r}: say one of {', '.join(FOLDS)}")
+        raise CouldNotRun(f"there is no fold {fold!r}: say one of {', '.join(FOLDS)}")
     rate = TextColumn("{task.fields[rate]}", style="dim")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True) as progress:
@@ -175,8 +184,8 @@ def replay(
 
         try:
             report = replayed(Settings.load(), [fold] if fold else FOLDS, from_snapshot, tell)
-        except ReplayRefused as wrong:
-            raise CommandFailed(str(wrong)) from wrong
+        except (ReplayRefused, BusError) as wrong:
+            raise CouldNotRun(str(wrong)) from wrong
     if as_json:
         print(report.model_dump_json(indent=2))
     else:

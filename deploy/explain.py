@@ -271,7 +271,8 @@ def _between(bus: Bus, one: Mapping[int, int], other: Mapping[int, int]) -> Mapp
     for partition in range(PLAYER_PARTITIONS):
         begin, end = sorted((one.get(partition, 0), other.get(partition, 0)))
         log = PartitionLog(bus, [ExampleLabelled.topic], partition, {ExampleLabelled.topic: begin})
-        for records in log.batches({ExampleLabelled.topic: end - 1}, 500) if end > begin else ():
+        until = min(end - 1, log.ends()[ExampleLabelled.topic])  # of a log that lost its tail, what is left
+        for records in log.batches({ExampleLabelled.topic: until}, 500) if end > begin else ():
             for record in records:
                 event = read(record, STAGE)
                 if isinstance(event, ExampleLabelled) and (

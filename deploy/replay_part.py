@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from sqlite3 import DatabaseError
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,7 @@ from contracts.events import PLAYER_PARTITIONS, TOPICS, LessonTaught, SnapshotTa
 from contracts.ports import Bus
 from contracts.records import read
 from contracts.settings import Settings
-from deploy.replay_report import PartReplayed
+from deploy.replay_report import PartReplayed, Verdict
 from producers.bus import open_bus
 from streams.additive import NotASum
 from streams.fold import LogBounds
@@ -52,8 +53,22 @@ def part_replayed(bus: Bus, kept: KeptFold, task: Task, home: Path, tell: Callab
         home: The home of the folds at work.
         tell: Is told how many records of how many are folded.
     """
+    try:
+        return _made_anew(bus, kept, task, home, tell)
+    except DatabaseError as wrong:
+        paths = [kept.path] if task.fold == ONLINE else [_at_work(home, task), kept.path]
+        why = f"damaged ledger {' or '.join(map(str, paths))}: {wrong}"
+        empty: dict[str, Any] = {"records": 0, "cpu_s": 0.0, "offsets": {}, "fresh": ""}
+        return PartReplayed(fold=task.fold, partition=task.partition, verdict="not compared", why=why, **empty)
+
+
+def _at_work(home: Path, task: Task) -> Path:
+    return home / "state" / task.fold / f"{task.partition}.sqlite"
+
+
+def _made_anew(bus: Bus, kept: KeptFold, task: Task, home: Path, tell: Callable[[int, int], None]) -> PartReplayed:
     topics, number = kept.fold.sources, task.partition
-    path = home / "state" / task.fold / f"{number}.sqlite"
+    path = _at_work(home, task)
     with ExitStack() as stack:
         whole_log = PartitionLog(bus, topics, number, {})
         first, ends = {topic: whole_log.next(topic) for topic in topics}, whole_log.ends()
@@ -62,13 +77,13 @@ def part_replayed(bus: Bus, kept: KeptFold, task: Task, home: Path, tell: Callab
         stack.callback(kept.close)
         log = PartitionLog(bus, topics, number, {topic: kept.ledger.offset(topic) + 1 for topic in topics})
         stack.callback(log.close)
-        why, goal = _goal(kept, task, path, ends)
+        verdict, why, goal = _goal(bus, kept, task, path, ends)
         began, records = time.process_time(), 0
         whole = sum(max(0, goal.get(topic, -1) + 1 - log.next(topic)) for topic in topics)
         for n in chain((0,), kept.fold_to(log, goal)):
             records += n
             tell(min(records, whole), whole)
-        told: dict[str, Any] = {"verdict": "not compared", "why": why, "fresh": kept.ledger.digest()}
+        told: dict[str, Any] = {"verdict": verdict, "why": why, "fresh": kept.ledger.digest()}
         told["offsets"] = {topic: kept.ledger.offset(topic) for topic in topics}
         if task.fold != ONLINE and not why:
             with viewing(path) as view:
@@ -89,8 +104,8 @@ def part_replayed(bus: Bus, kept: KeptFold, task: Task, home: Path, tell: Callab
         return PartReplayed(fold=task.fold, partition=number, **told)
 
 
-def _goal(kept: KeptFold, task: Task, path: Path, ends: Mapping[str, int]) -> tuple[str, Mapping[str, int]]:
-    """Return why there is nothing to compare with, or nothing; and up to which offsets to fold."""
+def _goal(bus: Bus, kept: KeptFold, task: Task, path: Path, ends: Mapping[str, int]) -> tuple[Verdict, str, Mapping[str, int]]:
+    """Return the verdict and why, if nothing is to be compared, or nothing; and up to which offsets to fold."""
     if task.fold == ONLINE:
         why, goal = "", dict(ends) if task.until is None else {LessonTaught.topic: task.until}
     elif not path.exists():
@@ -99,11 +114,26 @@ def _goal(kept: KeptFold, task: Task, path: Path, ends: Mapping[str, int]) -> tu
         with viewing(path) as view:
             why, goal = _not_of_this(view, kept, task.cluster), view.offsets()
         goal = dict(ends) if why else goal
+    if beyond := _ahead(bus, task.partition, goal, ends):
+        return "differs", f"the {'snapshot' if task.fold == ONLINE else 'ledger'} {beyond}", dict(ends)
     ahead = [topic for topic in ends if kept.ledger.offset(topic) > goal.get(topic, -1)]
     if ahead and not why:
         here = f"the kept state has {ahead[0]} up to offset {kept.ledger.offset(ahead[0])}"
         why = f"{here}, and the one at work up to {goal.get(ahead[0], -1)}: replay without --from-snapshot"
-    return why, goal
+    return "not compared", why, goal
+
+
+def _ahead(bus: Bus, partition: int, offsets: Mapping[str, int], ends: Mapping[str, int]) -> str:
+    """Say that a state has more than the log, whose ``ends`` were these before the state was read; empty: it has not."""
+    for topic, end in ends.items():
+        if offsets.get(topic, -1) > end:
+            log = PartitionLog(bus, [topic], partition, {})
+            end = log.ends()[topic]  # it may have grown since
+            log.close()
+            if offsets[topic] > end:
+                where = f"stands at offset {offsets[topic]} of {topic}, which ends at {end}"
+                return f"{where}: it is ahead of the log, or of another log"
+    return ""
 
 
 def _not_of_this(view: View, kept: KeptFold, cluster: str) -> str:
@@ -134,6 +164,8 @@ def _since(bus: Bus, topics: Collection[str], partition: int, first: Mapping[str
 
 def online_replayed(folder: Path, parts: list[PartReplayed], snapshot: SnapshotTaken | None) -> PartReplayed:
     """Add the partitions' lessons up to the model, and compare it with the snapshot that says it has just these."""
+    if bad := next((part for part in parts if not part.fresh or part.verdict == "differs"), None):
+        return bad.model_copy(update={"partition": None, "fresh": "", "why": f"partition {bad.partition}: {bad.why}"})
     base = load_base()
     model = OnlineModel(base, Learner(base).series)
     for number in range(PLAYER_PARTITIONS):

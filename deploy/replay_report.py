@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 
 _SHOWN = 10
+Verdict = Literal["same", "differs", "not compared"]
 
 
 class PartReplayed(BaseModel):
@@ -17,9 +18,9 @@ class PartReplayed(BaseModel):
     fold: str
     partition: int | None
     """None: the online model, of all partitions."""
-    verdict: Literal["same", "differs", "not compared"]
+    verdict: Verdict
     why: str = ""
-    """Why it was not compared."""
+    """Why it was not compared, or cannot be the same."""
     records: int
     """How many records were folded by this run."""
     cpu_s: float
@@ -62,8 +63,8 @@ class ReplayReport(BaseModel):
         said = []
         for part in self.parts:
             where = part.fold if part.partition is None else f"{part.fold}, partition {part.partition}"
-            if part.verdict == "not compared":
-                said.append(f"{where}: not compared: {part.why}")
+            if part.why:
+                said.append(f"{where}: {part.verdict}: {part.why}")
             elif part.verdict == "differs":
                 at = ", ".join(f"{topic} {offset}" for topic, offset in part.offsets.items())
                 said.append(f"{where}: {part.differing} of {part.cells} differ at {at}:")

@@ -120,18 +120,18 @@ class KeptFold:
         makers = fold_makers(base, log_bytes)
         self.fold: Fold | AddedLessons = AddedLessons(base, series) if stage == ONLINE else makers[stage]()
         self.partition = partition
-        self._path = folder / stage / f"{partition}.sqlite"
+        self.path = folder / stage / f"{partition}.sqlite"
         self.ledger: SilentLedger
 
     def open(self, log: LogBounds) -> None:
         """Go on from the state on disk; if that is of another fold or another log, begin with nothing."""
-        self.ledger = SilentLedger(self._path)
+        self.ledger = SilentLedger(self.path)
         identity = Identity(self.fold.schema, log.cluster)
         if unfit(self.ledger, identity, log) is not None:
             self.ledger.close()
             for rest in ("", "-wal", "-shm"):
-                self._path.with_name(self._path.name + rest).unlink(missing_ok=True)
-            self.ledger = SilentLedger(self._path)
+                self.path.with_name(self.path.name + rest).unlink(missing_ok=True)
+            self.ledger = SilentLedger(self.path)
         if self.ledger.untouched:
             self.ledger.name(identity, {})
         if isinstance(self.fold, AddedLessons):

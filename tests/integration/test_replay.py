@@ -100,6 +100,22 @@ def test_a_cell_that_was_changed_on_disk_is_named(game: Game) -> None:  # noqa: 
     assert (wrong.fold, wrong.partition, wrong.what) == ("learner", int(path.stem), [f"{key} differs"])
 
 
+def test_a_damaged_ledger_is_named_and_all_others_are_compared(game: Game) -> None:  # noqa: F811
+    game.start("none")
+    game.play("first")
+    eventually(game.learned, "not learned")
+    game.kill()
+    path = game.settings.home / "state" / "scorer" / "1.sqlite"
+    path.write_bytes(b"no database" * 1000)
+    path.with_name(path.name + "-wal").unlink(missing_ok=True)  # it would mend it
+
+    report = replayed(game)
+
+    [wrong] = [part for part in report.parts if part.verdict != "same"]
+    assert (wrong.fold, wrong.partition, wrong.verdict, report.status) == ("scorer", 1, "not compared", 2)
+    assert "damaged ledger" in wrong.why
+
+
 def test_without_the_ledgers_the_online_model_alone_is_compared_and_the_rest_says_so(game: Game, tmp_path: Path) -> None:  # noqa: F811
     game.start("none")
     game.play("first")

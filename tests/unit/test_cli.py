@@ -18,7 +18,9 @@ from websockets.sync.server import Server, ServerConnection, serve
 from deploy.cli import main
 from deploy.local.archive import free_ports
 from deploy.local.run_state import only_one
+from deploy.replay import ReplayRefused
 from deploy.retraining import follow
+from producers.connection import BrokerAbsent
 
 
 @dataclass
@@ -60,6 +62,28 @@ def test_without_a_game_a_command_says_how_to_start_it_in_one_line(gamenight: Ga
     assert done.returncode == 1
     assert "make play" in done.stderr or "gamenight up" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("fold", "raised", "told"),
+    [
+        ("joiner", BrokerAbsent("no Kafka broker"), "no Kafka broker"),
+        ("joiner", ReplayRefused("another replay is at work"), "another replay is at work"),
+        ("juggler", None, "there is no fold 'juggler'"),
+    ],
+)
+def test_a_replay_that_cannot_run_has_another_status_than_one_that_finds_a_difference(
+    gamenight: Gamenight, monkeypatch: pytest.MonkeyPatch, fold: str, raised: Exception | None, told: str
+) -> None:
+    def replay(*_: Any) -> None:
+        assert raised is not None
+        raise raised
+
+    monkeypatch.setattr("deploy.replay.replay", replay)
+
+    done = gamenight("replay", "--fold", fold)
+
+    assert (done.returncode, told in done.stderr) == (2, True)
 
 
 def test_a_setting_that_is_wrong_is_named(gamenight: Gamenight) -> None:
