@@ -30,6 +30,8 @@ CORRECTIONS_S: Final = 3600
 """How many seconds' worth of corrections may come at once: a whole class may play together."""
 LESSONS_S: Final = 60
 """How many seconds' worth of labels everybody's models learn at once, of a player and of an address."""
+PICKS_S: Final = 3600
+"""How many seconds' worth of drawings chance may pick at once, of a player and of an address."""
 PLAYER_CORRECTIONS_S: Final = 60
 """How many seconds' worth of corrections a player may send at once."""
 MOST_STROKES: Final = 160_000
@@ -200,6 +202,8 @@ class Limits:
         self.player_corrections = _limiter(corrections, PLAYER_CORRECTIONS_S)
         self.lessons = _limiter(settings.lessons_per_minute / 60, LESSONS_S)
         self.player_lessons = _limiter(settings.player_lessons_per_minute / 60, LESSONS_S)
+        self.picks = _limiter(settings.picks_per_hour / 3600, PICKS_S)
+        self.player_picks = _limiter(settings.player_picks_per_hour / 3600, PICKS_S)
         self.lasting = _limiter(settings.kept_mb_per_day * 1e6 / 86_400, CORRECTIONS_S)
         """Bytes that an address may add to what is kept for good."""
         self.joins = _limiter(settings.joins_per_minute / 60, 60)
@@ -292,9 +296,21 @@ class Guest:
             drawing_id,
         )
 
-    def keeps(self, cost: int, now: float) -> bool:
-        """Say whether so many bytes of a drawing may be kept for good."""
-        return self._trusted or not self._limits.lasting.take(self.address, now, cost)
+    def picks(self, player_id: str, now: float, again: bool) -> bool:
+        """Have a drawing picked; return whether it may be, by what of player and address was picked in an hour.
+
+        Estimates of accuracy weigh every pick alike, so nobody may have many more of them than a person who plays.
+
+        Args:
+            player_id: Whose drawing it is.
+            now: Monotonic, in seconds.
+            again: Whether it takes the place of one that was picked: it counts as no other one, and is kept as well.
+        """
+        if self._trusted:
+            return True
+        limits = self._limits
+        few = again or (not limits.player_picks.take(player_id, now) and not limits.picks.take(self.address, now))
+        return few and not limits.lasting.take(self.address, now, OF_A_PICK)
 
     def teaches(self, player_id: str, now: float) -> bool:
         """Give a label; return whether everybody's models may learn it, by what player and address have taught in a minute."""

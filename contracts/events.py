@@ -118,6 +118,8 @@ class DrawingSubmitted(Event):
     """Whether the server itself had asked this player for `asked`: then the digit is known before anybody guesses."""
     picked: Annotated[float, Field(gt=0, le=1)] | None = None
     """The probability with which chance picked this drawing, to estimate accuracy by it; None: it was not picked."""
+    instead_of: UUID | None = None
+    """The picked drawing of the same question that this one takes the place of: its player has added a stroke."""
     probe: bool = False
     """Whether the API itself or an app asks, outside the game; a probe is never final, and always answered."""
     raster: Annotated[bytes, Field(min_length=784, max_length=784)] | None = None
@@ -560,6 +562,8 @@ class ExampleLabelled(Event):
     """Whether the server itself asked for `asked`: see `DrawingSubmitted.gold`."""
     picked: Annotated[float, Field(gt=0, le=1)] | None = None
     """See `DrawingSubmitted.picked`."""
+    instead_of: UUID | None = None
+    """See `DrawingSubmitted.instead_of`."""
     drawn_at: Time
     strokes: Strokes
     width: Annotated[float, Field(gt=0, le=MAX_SIDE)]
@@ -607,9 +611,11 @@ class DrawingPicked(Event):
     player_id: PlayerId
     revision: Annotated[int, Field(ge=1, lt=1 << 31)]
     asked: Digit | None = None
-    """The digit that the server asked for, so the one drawn unless its player says otherwise; None: the player drew freely."""
+    """The digit that the server asked for, so the one drawn; None: the player drew freely."""
     picked: Annotated[float, Field(gt=0, le=1)]
     """The probability with which it was picked."""
+    instead_of: UUID | None = None
+    """See `DrawingSubmitted.instead_of`."""
     drawn_at: Time
     guesses: Annotated[list[CountedGuess], Field(min_length=1, max_length=MAX_GUESSES)]
 
@@ -639,8 +645,8 @@ Restriction = Literal["none", "quarantined", "banned"]
 class PlayerRestricted(Event):
     """An operator restricted a player, or lifted that.
 
-    Written by trainers.steering; read by the learner, in the place that the event has among the player's examples. Twice is
-    harmless: the newest counts.
+    Written by trainers.steering; read by the learner and the scorer, in the place that the event has among the player's
+    examples. Twice is harmless: the newest counts.
     """
 
     topic: ClassVar[str] = "examples.v1"

@@ -160,6 +160,8 @@ class Settings(BaseSettings):
     lessons_per_minute: Annotated[float, Field(ge=0)] = Field(
         300, description="labels from an address that everybody's models learn in a minute: some thirty people play"
     )
+    player_picks_per_hour: Annotated[float, Field(ge=0)] = Field(60, description="drawings of a player picked in an hour")
+    picks_per_hour: Annotated[float, Field(ge=0)] = Field(600, description="drawings from an address picked in an hour")
     kept_mb_per_day: Annotated[float, Field(ge=0)] = Field(
         1000, description="MB of examples and lessons, which are kept for good, that an address may make in a day"
     )
@@ -334,6 +336,8 @@ LIMITS = (
     "corrections_per_minute",
     "player_lessons_per_minute",
     "lessons_per_minute",
+    "player_picks_per_hour",
+    "picks_per_hour",
     "kept_mb_per_day",
 )
 """Settings of what strangers may do; 0 is no limit."""

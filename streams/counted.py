@@ -47,11 +47,24 @@ class Counted(BaseModel):
     """The probability with which it was picked; None: it was not, and is not in the counts of those that were."""
     asked: int | None = None
     """The digit that the server had asked for, if it had."""
+    replaced: bool = False
+    """Whether another drawing of the same question has taken its place among the picks."""
+    restricted: bool = False
+    """Whether an operator has restricted its player, so that it is left out of the picks."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is in the counts of picks."""
+        return not (self.replaced or self.restricted)
 
     @property
     def digit(self) -> int | None:
-        """The digit of a picked drawing: what its player says, or else what the server asked for; None: nobody knows."""
-        return self.asked if self.label is None else self.label
+        """The digit of a picked drawing: what the server asked for, or else what its player says; None: nobody knows.
+
+        A label never counts more than the question, since it comes after the guess: players say more often that they drew
+        something else when the guess was wrong, or only then.
+        """
+        return self.label if self.asked is None else self.asked
 
 
 def counted(event: ExampleLabelled | DrawingPicked) -> Counted:

@@ -2,14 +2,16 @@
 
 Players correct mostly what is wrong, so the scores of what they label are not the truth. Of picked drawings none is left out:
 the digit is known if the server had asked for it, or if its player says it, and otherwise the drawing counts as one of which
-nobody knows. Counts are kept by the probability of the pick, since each drawing stands for one over it. They are a function of
-the set of the newest revisions, whatever order these came in.
+nobody knows. Left out are drawings that a later one of the same question has taken the place of, and all of a player whom an
+operator has restricted, until they are pardoned. Counts are kept by the probability of the pick, since each drawing stands for
+one over it. They are a function of the set of the newest revisions and restrictions, whatever order these came in.
 """
 
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
 from contracts.events import DIGITS, PICK_WINDOW_S, PICK_WINDOWS, WINDOW_S, PicksCounted, PickStratum
 from contracts.ports import Cells
@@ -59,7 +61,7 @@ class PickCounts:
         self.window, self._strata = window, {}
 
     def move(self, guess: Marked, before: Counted | None, after: Counted) -> None:
-        """Count a guess as ``after`` says and no longer as ``before`` says; None: it was not counted.
+        """Count a guess as ``after`` says and no longer as ``before`` says; None: the guess was not there.
 
         What chance and the server decided of a drawing never changes, so it stays in its stratum.
         """
@@ -67,14 +69,14 @@ class PickCounts:
             raise AssertionError("only what was picked is counted")
         counts = self._strata.setdefault((after.picked, after.asked is not None), [0] * (1 + DIGITS * DIGITS))
         for one, times in ((before, -1), (after, 1)):
-            if one is not None:
+            if one is not None and one.counts:
                 counts[0] += times
                 if one.digit is not None:
                     counts[1 + one.digit * DIGITS + guess.label] += times
 
     def cell(self) -> bytes:
         """Write the counts as their cell."""
-        strata = [[picked, gold, counts] for (picked, gold), counts in sorted(self._strata.items())]
+        strata = [[picked, gold, counts] for (picked, gold), counts in self._told()]
         return json.dumps({"window": self.window, "strata": strata}).encode()
 
     def event(self, of: PickTotal | PickSlot, source: int, at: datetime) -> PicksCounted:
@@ -87,9 +89,13 @@ class PickCounts:
             source=source,
             strata=[
                 PickStratum(picked=picked, gold=gold, n=counts[0], confusion=counts[1:])
-                for (picked, gold), counts in sorted(self._strata.items())
+                for (picked, gold), counts in self._told()
             ],
         )
+
+    def _told(self) -> list[tuple[tuple[float, bool], list[int]]]:
+        """Return the strata that have a drawing: what came and went leaves no trace."""
+        return sorted((stratum, counts) for stratum, counts in self._strata.items() if counts[0])
 
 
 Changed = dict[PickTotal | PickSlot, PickCounts]
@@ -101,7 +107,7 @@ def count_pick(cells: Cells, step: Changed, before: Counted, after: Counted) -> 
     window = after.window // _WINDOWS
     for guess in after.guesses:
         was = before if guess in before.guesses else None
-        if was is not None and was.digit == after.digit:
+        if was is not None and (was.digit, was.counts) == (after.digit, after.counts):
             continue
         total = PickTotal(guess.model, guess.version)
         if total not in step:
@@ -118,6 +124,38 @@ def count_pick(cells: Cells, step: Changed, before: Counted, after: Counted) -> 
             counts.restart(window)
             was = None
         counts.move(guess, was, after)
+
+
+class PlayersPicks:
+    """The picked drawings of a player, and whether an operator has restricted the player.
+
+    A drawing has a cell of its own, so that a pick costs the same however many there were.
+    """
+
+    def __init__(self, cells: Cells, player_id: str) -> None:
+        """Read the cell."""
+        self._cells, self._player = cells, f"of/{player_id}"
+        kept = cells.get(f"picks/{self._player}")
+        read: list[Any] = [0, False] if kept is None else json.loads(kept)
+        self._count: int = read[0]
+        self.restricted: bool = read[1]
+
+    def add(self, drawing_id: UUID) -> None:
+        """Add a picked drawing."""
+        self._cells.put(f"picks/{self._count}/{self._player}", str(drawing_id).encode())
+        self._count += 1
+        self._put()
+
+    def restrict(self, restricted: bool) -> list[str]:
+        """Restrict the player, or lift that; return the drawings for which it is new."""
+        if restricted == self.restricted:
+            return []
+        self.restricted = restricted
+        self._put()
+        return [(self._cells.get(f"picks/{n}/{self._player}") or b"").decode() for n in range(self._count)]
+
+    def _put(self) -> None:
+        self._cells.put(f"picks/{self._player}", json.dumps([self._count, self.restricted]).encode())
 
 
 def picks_again(cells: Cells, partition: int) -> list[PicksCounted]:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +21,12 @@ from contracts.events import (
     DrawingPicked,
     Event,
     ExampleLabelled,
+    PlayerRestricted,
     ScoresCounted,
 )
 from contracts.ports import Cells, Origin
 from streams.counted import Counted, Marked, counted
-from streams.picks import Changed, count_pick, picks_again, settled
+from streams.picks import Changed, PlayersPicks, count_pick, picks_again, settled
 
 _INDEX: Final = "totals"
 _CELLS_OF_CONFUSION: Final = DIGITS * DIGITS
@@ -106,7 +108,7 @@ class Scorer:
     """The fold from examples to scores."""
 
     name = "scorer"
-    schema = f"scorer 3, windows {WINDOWS} x {WINDOW_S} s, digits {DIGITS}, ms {LATENCY_BUCKETS_MS}"
+    schema = f"scorer 4, windows {WINDOWS} x {WINDOW_S} s, digits {DIGITS}, ms {LATENCY_BUCKETS_MS}"
     sources = ("examples.v1",)
 
     def __init__(self) -> None:
@@ -123,22 +125,33 @@ class Scorer:
         return [*totals, *picks_again(cells, partition)]
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        """Count a drawing's newest revision; the counts are published with the step."""
+        """Count a drawing's newest revision, or leave a player's picks out; the counts are published with the step."""
+        picks = self._picks[origin.partition]
+        if isinstance(event, PlayerRestricted):
+            restricted = event.restriction != "none"
+            for drawing_id in PlayersPicks(cells, event.player_id).restrict(restricted):
+                _leave_out(cells, picks, drawing_id, restricted=restricted)
+            return ()
         if not isinstance(event, ExampleLabelled | DrawingPicked):
             return ()
-        cell = f"example/{event.drawing_id}"
-        kept = cells.get(cell)
-        before = Counted() if kept is None else Counted.model_validate_json(kept)
+        before = _kept(cells, event.drawing_id)
         if event.revision <= before.revision:
             return ()
         after = counted(event)
         if before.revision:  # chance decided of a drawing when it came first
             after = after.model_copy(update={"picked": before.picked, "asked": before.asked})
-        cells.put(cell, after.model_dump_json(exclude_defaults=True).encode())
+        after.replaced, after.restricted = before.replaced, before.restricted
+        if not before.revision and after.picked is not None:
+            player = PlayersPicks(cells, event.player_id)
+            player.add(event.drawing_id)
+            after.restricted = player.restricted
+            if event.instead_of is not None:
+                _leave_out(cells, picks, event.instead_of, replaced=True)
+        cells.put(_cell(event.drawing_id), after.model_dump_json(exclude_defaults=True).encode())
         if after.labelled:
             _recount(cells, self._steps[origin.partition], before if before.labelled else Counted(), after)
         if after.picked is not None:
-            count_pick(cells, self._picks[origin.partition], before, after)
+            count_pick(cells, picks, before, after)
         return ()
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
@@ -158,6 +171,24 @@ class Scorer:
         """Forget the partition."""
         self._steps.pop(partition, None)
         self._picks.pop(partition, None)
+
+
+def _cell(drawing_id: UUID | str) -> str:
+    return f"example/{drawing_id}"
+
+
+def _kept(cells: Cells, drawing_id: UUID | str) -> Counted:
+    kept = cells.get(_cell(drawing_id))
+    return Counted() if kept is None else Counted.model_validate_json(kept)
+
+
+def _leave_out(cells: Cells, step: Changed, drawing_id: UUID | str, **why: bool) -> None:
+    """Leave a picked drawing out of the picks, or take it in again; it need not have come yet."""
+    before = _kept(cells, drawing_id)
+    after = before.model_copy(update=why)
+    cells.put(_cell(drawing_id), after.model_dump_json(exclude_defaults=True).encode())
+    if after.picked is not None:
+        count_pick(cells, step, before, after)
 
 
 def _recount(cells: Cells, step: dict[Total | Slot, ScoreCounts], before: Counted, after: Counted) -> None:

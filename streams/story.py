@@ -212,6 +212,7 @@ class Story:
             asked=drawing.asked,
             gold=drawing.gold,
             picked=drawing.picked,
+            instead_of=drawing.instead_of,
             drawn_at=drawing.at,
             strokes=drawing.strokes,
             width=drawing.width,
@@ -238,6 +239,7 @@ class Story:
             revision=1 + len(guesses),
             asked=drawing.asked if drawing.gold else None,
             picked=drawing.picked,
+            instead_of=drawing.instead_of,
             drawn_at=drawing.at,
             guesses=[_counted(guess) for guess in guesses],
         )

@@ -7,18 +7,20 @@ error frame answers a mistake, and the socket stays open; abuse ends the socket 
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
 from api.folds.recent_drawings import Drawing
-from api.limits import OF_A_PICK, Guest, RequestRefused, full_bucket
+from api.limits import Guest, RequestRefused, full_bucket
 from api.play.actions import Close, LogRefusal, Publish, SendToSocket, SessionAction
 from api.play.frames import Check, Error, Joined, Question, Saved
 from api.play.lobby import Lobby
 from api.play.messages import Another, ClientMessage, Correct, Draw, Join, Mistake, Withdraw, parse
 from api.play.own_model import OwnModel
+from api.play.questions import UNASKED, Questions
 from api.play.seats import BadSeat, SeatHolder
-from contracts.events import DIGITS, CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event, ResetAsked, SeatClaimed
+from contracts.events import CorrectionGiven, CorrectionWithdrawn, DrawingSubmitted, Event, ResetAsked, SeatClaimed
 
 FRAMES_A_SECOND: Final = 240
 """How many frames a second a socket may send for long; a simulated player that draws as fast as answers come sends 200."""
@@ -61,10 +63,8 @@ class Session:
         self.own_model = OwnModel(lobby, guest)
         self._preview_under_way = False
         self._next_preview: DrawingSubmitted | None = None
-        self._question: int | None = None
-        """The digit that the player is asked to draw; None: the page does not show questions."""
-        self._question_before: int | None = None
-        """The digit of the drawing before: a player who adds a stroke sends that drawing again, as another one."""
+        self._questions: Questions | None = None
+        """What the player is asked to draw; None: the page does not show questions."""
 
     def receive(self, data: str | bytes, now: float, at: datetime) -> list[SessionAction]:
         """Handle a frame; return the actions that follow.
@@ -96,9 +96,9 @@ class Session:
             self._guest.draw(self.player_id, message.drawing_id, message.final, cost, now)
             yield from self._draw(message, now, at)
         elif isinstance(message, Another):
-            if self._question is None:
+            if self._questions is None:
                 raise Mistake("no_questions", "this socket joined without questions: there is none to change")
-            yield from self._ask()
+            yield from self._ask(chosen=True)
         elif isinstance(message, Correct | Withdraw):
             yield from self._correct(message, now, at)
         else:
@@ -168,10 +168,10 @@ class Session:
 
     # draw
 
-    def _ask(self) -> Iterator[SendToSocket]:
-        """Ask for a digit, each with the same probability."""
-        self._question = int(self._lobby.chance() * DIGITS)
-        yield SendToSocket(Question(digit=self._question).text())
+    def _ask(self, *, chosen: bool = False) -> Iterator[SendToSocket]:
+        """Ask for another digit."""
+        self._questions = self._questions or Questions(self._lobby.chance, self._lobby.pick)
+        yield SendToSocket(Question(digit=self._questions.ask(chosen=chosen)).text())
 
     def _draw(self, draw: Draw, now: float, at: datetime) -> Iterator[SessionAction]:
         recent = self._lobby.recent
@@ -180,10 +180,9 @@ class Session:
             raise Mistake("taken", "another player has used this drawing_id: make a new one", draw.drawing_id)
         if known is not None and not (draw.final and known.kept):
             return
-        new = draw.final and known is None and self._question is not None
-        gold = new and draw.asked is not None and draw.asked in (self._question, self._question_before)
-        pick = new and self._lobby.chance() < self._lobby.pick and self._guest.keeps(OF_A_PICK, now)
-        picked = self._lobby.pick if pick else None
+        told = UNASKED
+        if self._questions is not None and draw.final and known is None:
+            told = self._questions.decide(draw.drawing_id, draw.asked, now, partial(self._guest.picks, self.player_id))
         event = DrawingSubmitted(
             at=at,
             drawing_id=draw.drawing_id,
@@ -194,8 +193,9 @@ class Session:
             height=draw.height,
             final=draw.final,
             asked=draw.asked,
-            gold=gold,
-            picked=picked,
+            gold=told.gold,
+            picked=told.picked,
+            instead_of=told.instead_of,
         )
         if known is not None:  # sent twice, a drawing counts once: the first strokes stand
             yield SendToSocket(Saved(drawing_id=draw.drawing_id).text())
@@ -207,10 +207,9 @@ class Session:
             self._held[draw.drawing_id] = []
             self._next_preview = None
             yield self._keep(draw.drawing_id, event, now)
-            if picked is not None and not gold:
+            if told.picked is not None and not told.gold:
                 yield SendToSocket(Check(drawing_id=draw.drawing_id).text())
-            if gold and draw.asked == self._question:
-                self._question_before = self._question
+            if told.answers:
                 yield from self._ask()
         elif self._preview_under_way:
             self._next_preview = event  # an earlier preview that waits is stale

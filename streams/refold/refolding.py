@@ -128,7 +128,8 @@ class Refolding:
                         self._give(stage, record, event)
                 self._log.apply(event)
             case PlayerRestricted():
-                self._give("learner", record, event)
+                for stage in ("scorer", "learner"):
+                    self._give(stage, record, event)
             case MemoryReset():
                 self._give("personal", record, event)
             case LessonTaught() if event.series == self._series:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import permutations
+from itertools import chain, permutations
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from contracts.events import (
     GuessMade,
     LessonTaught,
     PicksCounted,
+    PlayerRestricted,
     PreviewGuessed,
     ScoresCounted,
 )
@@ -210,8 +211,7 @@ def test_the_picks_are_those_of_all_picked_drawings_that_were_answered(lanes, da
     expected: Counter[tuple[float, bool, int | None, int]] = Counter()
     for (drawing_id, _, _), label in guesses.items():
         one = drawn[drawing_id]
-        digit = labels.get(drawing_id)
-        digit = one.asked if digit is None and one.gold else digit
+        digit = one.asked if one.gold else labels.get(drawing_id)
         assert one.picked is not None
         expected[one.picked, one.gold, digit, label if digit is not None else 0] += 1
 
@@ -223,6 +223,36 @@ def test_the_picks_are_those_of_all_picked_drawings_that_were_answered(lanes, da
         for cell, n in enumerate(stratum.confusion):
             told[stratum.picked, stratum.gold, cell // 10, cell % 10] += n
     assert told == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(lanes=topics(), data=st.data(), step=STEPS)
+def test_picks_are_left_out_and_taken_in_again_the_same_wherever_restrictions_and_replacements_come(lanes, data, step):
+    for n, one in enumerate(lanes[0]):
+        if n and isinstance(one, DrawingSubmitted) and one.player_id == lanes[0][n - 1].player_id and data.draw(st.booleans()):
+            lanes[0][n] = one.model_copy(update={"instead_of": lanes[0][n - 1].drawing_id})
+    kinds = st.lists(st.sampled_from(["quarantined", "banned", "none"]), max_size=3)
+    restrictions = [PlayerRestricted(player_id=who, restriction=kind) for who in PLAYERS for kind in data.draw(kinds)]
+    joined, straight = (folded(Joiner(), history, step=step) for history in (arrival(data, lanes), [*chain(*lanes)]))
+
+    mixed = list(restrictions)
+    for event in joined:  # each player's restrictions keep their order
+        mixed.insert(data.draw(st.integers(0, len(mixed))), event)
+    mixed_cells, last_cells = MemoryCells(), MemoryCells()
+    one_by_one = folded(Scorer(), [*mixed, *joined], mixed_cells, step=step)
+    at_last = folded(Scorer(), [*straight, *restrictions], last_cells)
+
+    told, wanted = ({key: said for key, said in newest(list(said)).items() if "Picks" in key} for said in (one_by_one, at_last))
+    assert told == wanted
+    last = {one.player_id: one.restriction for one in restrictions}
+    stays = [event for event in straight if last.get(str(getattr(event, "player_id", "")), "none") == "none"]
+    assert totals(at_last) == totals(folded(Scorer(), stays))
+
+
+def totals(said: Sequence[Event]) -> dict[str, Any]:
+    """The strata of all versions of which any drawing is counted."""
+    picks = {event.pick_key: event.strata for event in said if isinstance(event, PicksCounted) and event.version}
+    return {key: strata for key, strata in picks.items() if strata}
 
 
 LEARNER = replace(load_base(), reader=READER)

@@ -29,6 +29,7 @@ from api.play.frames import frame_of
 from api.play.game import seat_code
 from api.play.lobby import Lobby
 from api.play.messages import MAX_FRAME, ROOM_LENGTH, ROOM_LETTERS
+from api.play.questions import SECOND_THOUGHT_S
 from api.play.seats import SeatHolder, Seats
 from api.play.session import BYTES_A_FRAME, Session
 from contracts.events import (
@@ -1034,6 +1035,61 @@ def test_who_adds_a_stroke_draws_the_same_digit_again(lobby):
     assert player.put[-1].gold
 
 
+def test_of_one_question_the_last_drawing_takes_the_place_of_the_others_and_chance_decides_with_the_first(lobby):
+    player = asked(lobby, 0.75, 0.1, 0.35, 0.9)
+    for name in ("d1", "d2", "d3"):
+        player.draw(name, asked=7)
+
+    assert [put.gold for put in player.put] == [True] * 3
+    assert [put.picked for put in player.put] == [0.2] * 3
+    assert [put.instead_of for put in player.put] == [None, named("d1"), named("d2")]
+
+
+def test_what_was_not_picked_is_not_picked_with_another_stroke(lobby):
+    player = asked(lobby, 0.75, 0.9, 0.35, 0.1)
+    for name in ("d1", "d2"):
+        player.draw(name, asked=7)
+
+    assert [(put.gold, put.picked, put.instead_of) for put in player.put] == [(True, None, None)] * 2
+
+
+def test_a_drawing_that_could_not_be_kept_is_decided_once_and_takes_no_place_of_its_own(lobby):
+    player = asked(lobby, 0.75, 0.1, 0.35, 0.9)
+    player.draw("d1", asked=7)
+    player.carry_out(player.session.put_done(player.put[-1], "no broker"))
+    player.draw("d1", asked=7)
+
+    assert [(put.gold, put.picked, put.instead_of) for put in player.put] == [(True, 0.2, None)] * 2
+
+
+def test_the_question_before_is_over_after_some_seconds(lobby):
+    player = asked(lobby, 0.75, 0.9, 0.35, 0.9)
+    player.draw("d1", asked=7)
+    player.now += SECOND_THOUGHT_S
+    player.draw("d2", asked=7)
+
+    assert [put.gold for put in player.put] == [True, False]
+
+
+def test_no_digit_is_asked_for_twice_in_a_row(lobby):
+    """Else a stroke that is added would answer the next question."""
+    player = asked(lobby, 0.75, 0.9, 0.75, 0.9, 0.0)
+
+    assert player.draw("d1", asked=7) == [{"type": "question", "digit": 6}]
+    assert player.draw("d2", asked=6) == [{"type": "question", "digit": 0}]
+    assert asked(lobby, 0.0, 0.9, 0.999).draw("d3", asked=0) == [{"type": "question", "digit": 9}]
+
+
+def test_who_wants_another_question_draws_no_gold_until_the_next(lobby):
+    """Else a script would ask until it likes the digit."""
+    player = asked(lobby, 0.75, 0.25, 0.9, 0.35, 0.9)
+    player.say({"type": "another"})
+
+    assert player.draw("d1", asked=2) == [{"type": "question", "digit": 4}]
+    player.draw("d2", asked=4)
+    assert [put.gold for put in player.put] == [False, True]
+
+
 def test_another_question_is_asked_for_and_the_first_is_over(lobby):
     player = asked(lobby, 0.75, 0.25)
 
@@ -1044,8 +1100,8 @@ def test_another_question_is_asked_for_and_the_first_is_over(lobby):
 
 def test_chance_picks_a_drawing_and_its_probability_is_kept_with_it(lobby):
     player = asked(lobby, 0.75, 0.19, 0.75, 0.2)
-    for name in ("d1", "d2"):
-        player.draw(name, asked=7)
+    for name, digit in (("d1", 7), ("d2", 6)):
+        player.draw(name, asked=digit)
 
     assert [put.picked for put in player.put] == [0.2, None]
 
@@ -1074,6 +1130,19 @@ def test_no_address_has_more_picked_than_may_be_kept_for_good_of_it(lobby):
         player.draw(f"d{n}")
 
     assert [put.picked for put in player.put] == [0.2] * 10 + [None] * 2
+
+
+def test_no_player_and_no_address_has_more_picked_in_an_hour_than_a_person_who_plays(lobby):
+    limits = guests(player_picks_per_hour=3, picks_per_hour=5)
+    one, other = (asked(lobby, 0.75, 0.0, guest=Guest(limits, "192.0.2.1")) for _ in range(2))
+    for player, name in ((one, "one"), (other, "other")):
+        for n in range(5):
+            player.draw(f"{name} {n}")
+    one.now += 1200
+    one.draw("later")
+
+    assert [put.picked for put in one.put] == [0.2] * 3 + [None] * 2 + [0.2]
+    assert [put.picked for put in other.put] == [0.2] * 2 + [None] * 3
 
 
 def test_a_picked_drawing_is_charged_no_less_than_it_adds_for_good():

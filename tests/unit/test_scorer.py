@@ -1,6 +1,9 @@
 """The scorer: examples to counts."""
 
+from itertools import permutations
 from typing import Any
+
+import pytest
 
 from contracts.events import (
     PICK_WINDOW_S,
@@ -12,6 +15,7 @@ from contracts.events import (
     Event,
     ExampleProbed,
     PicksCounted,
+    PlayerRestricted,
     ScoresCounted,
 )
 from streams.scorer import Scorer
@@ -172,8 +176,8 @@ def test_a_restarted_scorer_says_its_totals_again_and_goes_on_counting():
 def picked(name: str = "d1", *, revision: int = 2, at: float = 0, label: int = 7, **fields: Any) -> DrawingPicked:
     """A drawing that river guessed as a 7, which was asked for, and has no label."""
     guesses = [CountedGuess(model="river", version="mnist1+0", label=label, latency_ms=8.0)]
-    given: dict[str, Any] = {"asked": 7, "picked": 0.2, "guesses": guesses}
-    return DrawingPicked(drawing_id=named(name), player_id="ada", revision=revision, drawn_at=seconds(at), **given | fields)
+    given: dict[str, Any] = {"player_id": "ada", "asked": 7, "picked": 0.2, "guesses": guesses}
+    return DrawingPicked(drawing_id=named(name), revision=revision, drawn_at=seconds(at), **given | fields)
 
 
 def picks(history: list[Event], cells: MemoryCells | None = None) -> dict[str, PicksCounted]:
@@ -191,13 +195,48 @@ def test_a_picked_drawing_without_a_label_is_of_the_digit_that_was_asked_and_in_
     assert scores([picked()]) == {}
 
 
-def test_its_players_word_counts_more_and_a_withdrawn_one_no_more():
+def test_what_its_player_says_of_a_drawing_that_was_asked_for_changes_no_pick():
+    """It comes after the guess, so it would come more often where the guess was wrong."""
     said = example(label=1, picked=0.2, gold=True, asked=7)
     withdrawn = example(label=None, revision=4, picked=0.2, gold=True, asked=7)
 
-    assert known(picks([picked(), said])["picks/river/0/total/mnist1"]) == [(0.2, True, 1, {17: 1})]
-    assert known(picks([picked(), said, withdrawn])["picks/river/0/total/mnist1"]) == [(0.2, True, 1, {77: 1})]
+    for history in ([picked(), said], [said], [picked(), said, withdrawn]):
+        assert known(picks(history)["picks/river/0/total/mnist1"]) == [(0.2, True, 1, {77: 1})]
+    assert total([picked(), said]).n == 1
     assert total([picked(), said, withdrawn]).n == 0
+
+
+def test_of_what_was_not_asked_the_players_word_counts_until_it_is_withdrawn():
+    silent, said = picked(asked=None), example(label=1, picked=0.2)
+    withdrawn = example(label=None, revision=4, picked=0.2)
+
+    assert known(picks([silent, said])["picks/river/0/total/mnist1"]) == [(0.2, False, 1, {17: 1})]
+    assert known(picks([silent, said, withdrawn])["picks/river/0/total/mnist1"]) == [(0.2, False, 1, {})]
+
+
+def test_of_the_drawings_of_one_question_the_last_is_counted_in_whatever_order_they_come():
+    first, second = picked("d1", label=9), picked("d2", label=7, instead_of=named("d1"))
+    third = example("d3", label=7, picked=0.2, gold=True, asked=7, instead_of=named("d2"), guesses=[shown(4)])
+    late = picked("d1", revision=3, label=9)
+
+    for history in permutations([first, second, late]):
+        assert known(picks(list(history))["picks/river/0/total/mnist1"]) == [(0.2, True, 1, {77: 1})]
+    for history in permutations([first, second, third]):
+        assert known(picks(list(history))["picks/river/0/total/mnist1"]) == [(0.2, True, 1, {74: 1})]
+
+
+@pytest.mark.parametrize("restriction", ["quarantined", "banned"])
+def test_the_picks_of_a_restricted_player_are_left_out_until_they_are_pardoned(restriction):
+    banned, pardoned = (PlayerRestricted(player_id="ada", restriction=one) for one in (restriction, "none"))
+    before, after = picked("d1", label=1), picked("d2", label=9, at=61)
+    bobs = picked("d3", player_id="bob")
+    of_bob, of_all = [(0.2, True, 1, {77: 1})], [(0.2, True, 3, {71: 1, 77: 1, 79: 1})]
+
+    for history in permutations([before, after, bobs, banned]):
+        assert known(picks(list(history))["picks/river/0/total/mnist1"]) == of_bob
+        windows = [known(said) for said in picks(list(history)).values() if said.window]
+        assert sorted(windows) == [[], of_bob]
+        assert known(picks([*history, banned, pardoned])["picks/river/0/total/mnist1"]) == of_all
 
 
 def test_of_what_was_not_asked_the_silent_are_counted_too():
@@ -220,7 +259,7 @@ def test_chance_decides_of_a_drawing_once():
     """A drawing that the joiner had forgotten may come again, and be decided of again."""
     again = example(revision=5, label=1, picked=0.5)
 
-    assert known(picks([picked(), again])["picks/river/0/total/mnist1"]) == [(0.2, True, 1, {17: 1})]
+    assert known(picks([picked(), again])["picks/river/0/total/mnist1"]) == [(0.2, True, 1, {77: 1})]
 
 
 def test_a_minute_of_picks_takes_the_place_of_the_one_an_hour_before():
