@@ -31,7 +31,7 @@ from contracts.events import (
     RollBackModel,
     generation,
 )
-from contracts.ports import Bus, Record
+from contracts.ports import Bus, Partition, Record, Tail
 from contracts.records import read
 from contracts.roster import is_batch
 from deploy.lesson_reader import STAGE, events_on, lessons_of
@@ -105,7 +105,7 @@ def as_of(bus: Bus, at: datetime, now: datetime, raster: NDArray[np.uint8] | Non
     if at < begun:
         raise CannotTell(f"the log begins at {begun.isoformat(timespec='seconds')}: give a time after that")
     base, log = load_base(), list(events_on(bus, ["models.v1", "commands.v1"]))
-    stood, learning = _learning_at(log, at)
+    stood, learning = _learning_at(bus, log, at)
     model, others = model_at(bus, stood, base)
     try:
         solved = model.in_force().solved
@@ -130,16 +130,20 @@ def log_begins(bus: Bus) -> datetime | None:
     for topic in TOPICS_READ:
         with closing(bus.follow([topic], "start")) as tail:
             first: dict[int, int] = {}
-            while not tail.caught_up():
+            while not tail.caught_up() and any(number not in first for _, number in _unread(tail)):
                 for record in tail.poll(0.25):
                     first.setdefault(record.partition, record.timestamp_ms)
-                if first and len(first) == len(tail.ends()):
-                    break
             found += first.values()
     return datetime.fromtimestamp(min(found) / 1000, UTC) if found else None
 
 
-def _learning_at(log: Collection[Event], at: datetime) -> tuple[datetime, str]:
+def _unread(tail: Tail) -> set[Partition]:
+    """Return the partitions of which records are left that were there when the tail was opened."""
+    ends = tail.ends()
+    return {place for place, at in tail.positions().items() if at < ends[place]}
+
+
+def _learning_at(bus: Bus, log: Collection[Event], at: datetime) -> tuple[datetime, str]:
     """Return until when the lessons are in force that answer at a time, and why, if the model's learning was frozen."""
     told = [event for event in log if isinstance(event, LearningSet) and event.model == SHARED]
     before = max((event for event in told if event.at <= at), key=lambda event: event.at, default=None)
@@ -147,7 +151,23 @@ def _learning_at(log: Collection[Event], at: datetime) -> tuple[datetime, str]:
         return (before.at, f"its learning was frozen at {before.at.isoformat()} {before.who}") if before.frozen else (at, "")
     if any(not event.frozen for event in told):
         return at, "its learning may have been frozen then: models.v1 has only that it was thawed later"
+    if told and not _whole_before(bus, told[0].record_key()):
+        return at, "its learning may have been frozen then: models.v1 is compacted, and has only that it was frozen later"
     return at, ""
+
+
+def _whole_before(bus: Bus, key: bytes) -> bool:
+    """Whether no record of models.v1 is gone from before the first of a key."""
+    following: dict[int, int] = {}
+    with closing(bus.follow(["models.v1"], "start")) as tail:
+        while not tail.caught_up():
+            for record in tail.poll(0.25):
+                if record.offset != following.get(record.partition, 0):
+                    return False
+                if record.key == key:
+                    return True
+                following[record.partition] = record.offset + 1
+    return True
 
 
 def model_at(bus: Bus, at: datetime, base: Base) -> tuple[OnlineModel, int]:
@@ -280,10 +300,14 @@ _Guess = tuple[datetime, str]
 def _shown(bus: Bus, at: datetime) -> dict[str, tuple[_Guess | None, _Guess | None]]:
     """Return by model the last version before a time, and the first after it, whose guess a player was shown."""
     out: dict[str, tuple[_Guess | None, _Guess | None]] = {}
+    later: set[Partition] = set()
     with closing(bus.follow(["examples.v1"], at - _SHOWN)) as tail:
-        while not tail.caught_up():
+        while not tail.caught_up() and _unread(tail) - later:
             for record in tail.poll(0.25):
-                event = read(record, STAGE) if record.timestamp_ms <= (at + _SHOWN).timestamp() * 1000 else None
+                if record.timestamp_ms > (at + _SHOWN).timestamp() * 1000:
+                    later.add((record.topic, record.partition))
+                    continue
+                event = read(record, STAGE)
                 if not isinstance(event, ExampleLabelled):
                     continue
                 for guess in event.guesses:

@@ -6,6 +6,7 @@ The model is a sum, so a model without somebody's lessons is made by subtraction
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from streams.additive import Floats, Solved, Sums
 from streams.online_base import Base
 from streams.online_model import OnlineModel, newcomers_share
 from streams.refold.lesson_history import Change, VersionPair
+
+_AT_ONCE: Final = 4096
+"""Of how many lessons the features are made at a time: each takes 2.5 KB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +95,13 @@ class PartedSums:
         apart: dict[bool, list[Change]] = defaultdict(list)
         for change in changes:
             apart[change.newcomer].append(change)
-        for newcomer, several in apart.items():
-            rows = base.basis.rows(np.stack([np.frombuffer(one.embedding, "<f4") for one in several]))
-            eighths = np.array([sign * one.eighths for one in several])
-            both[newcomer] = both[newcomer].plus(rows, np.array([one.label for one in several]), eighths)
-            count += sign * len(several) * newcomer
+        for newcomer, all_of_them in apart.items():
+            for begin in range(0, len(all_of_them), _AT_ONCE):
+                several = all_of_them[begin : begin + _AT_ONCE]
+                rows = base.basis.rows(np.stack([np.frombuffer(one.embedding, "<f4") for one in several]))
+                eighths = np.array([sign * one.eighths for one in several])
+                both[newcomer] = both[newcomer].plus(rows, np.array([one.label for one in several]), eighths)
+            count += sign * len(all_of_them) * newcomer
         return PartedSums(both[0], both[1], count)
 
     def solved(self) -> Solved:

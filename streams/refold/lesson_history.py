@@ -184,6 +184,8 @@ def pair_of(lessons: Iterable[PlacedLesson], base: Base, series: str, first: Cut
         change = _change(lesson)
         if in_first != in_second:
             net[change] = net.get(change, 0) + (lesson.sign if in_second else -lesson.sign)
+            if not net[change]:
+                del net[change]  # it holds as much as the lesson
         if in_second and int(lesson.drawing_id[:8], 16) % part == 0:
             if lesson.sign < 0:
                 drawings.pop(lesson.drawing_id, None)

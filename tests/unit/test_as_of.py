@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -151,6 +152,60 @@ def test_a_model_that_was_frozen_answers_as_it_stood_and_a_thaw_alone_leaves_it_
     assert (thawed.version, thawed.learning) == ("mnist2+3", "")
     assert unknown.version == "mnist2+3"
     assert "may have been frozen" in unknown.learning
+
+
+def test_a_freeze_that_compaction_may_have_taken_away_is_said_to_be_unknown(log):
+    """Frozen, thawed and frozen again: models.v1 keeps the last alone."""
+    log.teach("a", 1, "ada", 0, ms(0))
+    log.put(promoted("3"), 0, ms(5))
+    log.put(LearningSet(model="river", frozen=True, by="op", at=seconds(30)), 0, ms(30))
+
+    whole = as_of(log.bus, seconds(20), NOW, RASTER)
+    kept = log.memory.logs["models.v1", 0]
+    kept[:] = [replace(record, offset=record.offset + 2) if record.key == kept[-1].key else record for record in kept]
+    compacted = as_of(log.bus, seconds(20), NOW, RASTER)
+
+    assert whole.learning == ""
+    assert "may have been frozen" in compacted.learning
+
+
+class CountedPolls(MemoryBus):
+    """A bus whose tails give one record of each partition at a time, and count them."""
+
+    read = 0
+
+    def follow(self, topics, since, only=None):
+        tail = super().follow(topics, since, only)
+
+        def poll(_):
+            out = []
+            for place, at in tail.positions().items():
+                out += self._memory.logs.get(place, [])[at : at + 1]
+                tail._next[place] += at < tail.ends()[place]
+            self.read += len(out)
+            return out
+
+        tail.poll = poll
+        return tail
+
+
+def test_the_beginning_of_the_log_is_known_without_reading_all_of_it_though_a_partition_is_empty(log):
+    for n in range(50):
+        log.teach(f"l{n}", 1, "ada", n % 2, 1000 * n + 1000)
+    bus = CountedPolls(log.memory, past.TOPICS_READ)
+
+    assert past.log_begins(bus) == datetime.fromtimestamp(1, UTC)
+    assert bus.read == 2
+
+
+def test_guesses_that_were_shown_are_not_looked_for_beyond_a_day_after_the_time(log):
+    for n in range(50):
+        log.put(example(f"d{n}", guesses=[], player_id="ada"), 1, ms(100_000 + n))
+    bus = CountedPolls(log.memory, past.TOPICS_READ)
+
+    past._shown(bus, seconds(20))
+
+    assert bus.read == 1
 
 
 def test_a_drawing_of_the_log_is_found_labelled_or_not(log):

@@ -1,5 +1,6 @@
 """Which lessons made the difference of two versions, whose, and what they do: exactly, or saying what is not known."""
 
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from uuid import uuid4
@@ -297,3 +298,37 @@ def test_weights_are_counted_in_eighths(log):
 
     assert [change.eighths for change in found.came] == [0.375 * EIGHTHS]
     assert PartedSums.of(found.first).count == 0
+
+
+def test_what_comes_and_goes_between_two_versions_is_not_kept(log):
+    """Whoever draws, corrects and withdraws for years would fill the memory of whoever asks."""
+    for n in range(400):
+        log.teach(f"l{n}", 1, "ada", 0, 2 * n)
+        log.take_back(f"l{n}", 2 * n + 1)
+    kept: list[int] = []
+
+    def watched():
+        yield from explaining.lessons_of(log.bus)
+        kept.append(len(sys._getframe(1).f_locals["net"]))
+
+    none, all_of_them = Cut("none", 0, {}, {}, 0, None), Cut("all", 900, {0: 900}, None, 0, None)
+    found = pair_of(watched(), BASE, SERIES, none, all_of_them)
+
+    assert (kept, found.came, found.went) == ([0], [], [])
+
+
+def test_many_lessons_are_added_some_thousand_at_a_time_and_bit_for_bit_the_same(log, monkeypatch):
+    for n in range(30):
+        log.teach(f"l{n}", n % 10, "ada", 0, n, newcomer=n % 3 == 0)
+    found, _ = pair(log, f"{BASE.generation}+0", log.version())
+    at_once = both_solved(BASE, found)[1]
+    sizes: list[int] = []
+    made = type(BASE.basis).rows
+    monkeypatch.setattr(type(BASE.basis), "rows", lambda basis, several: sizes.append(len(several)) or made(basis, several))
+    monkeypatch.setattr("streams.refold.effects._AT_ONCE", 7)
+
+    in_parts = both_solved(BASE, found)[1]
+
+    assert max(sizes) == 7
+    assert (in_parts.own.digest(), in_parts.newcomers.digest()) == (at_once.own.digest(), at_once.newcomers.digest())
+    assert in_parts.count == at_once.count == 10
