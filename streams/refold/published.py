@@ -17,7 +17,7 @@ from contracts.events import (
     ScoresCounted,
     generation,
 )
-from streams.personal_model import GENERATION
+from streams.kernel_memory import GENERATION
 
 
 class LessonName(NamedTuple):
