@@ -401,7 +401,7 @@ class CorrectionGiven(Event):
     """The digit intended, 0-9."""
     over_quota: bool = False
     """Whether the player, or their address, had given more labels in the last minute than everybody's models learn of: this one
-    is learned by the player's own model alone."""
+    teaches the player's own model alone. It is an answer all the same: it counts in scores, blend and bandit."""
 
 
 class CorrectionWithdrawn(Event):
@@ -554,7 +554,7 @@ class ExampleLabelled(Event):
     label: Digit | None
     """The digit drawn; None: the player withdrew their correction."""
     over_quota: bool = False
-    """Whether the label is learned by the player's own model alone: see `CorrectionGiven.over_quota`."""
+    """Whether the label teaches the player's own model alone: see `CorrectionGiven.over_quota`."""
     labels: Annotated[list[GivenLabel], Field(max_length=MAX_CORRECTIONS)] = []
     """All labels that the player gave it so far, in order, with those that were replaced or withdrawn."""
     asked: Digit | None = None

@@ -40,6 +40,7 @@ _FIELDS: "Final[list[pa.Field[Any]]]" = [
     pa.field("revision", pa.int32(), nullable=False),  # the highest of a drawing_id counts
     pa.field("correction_id", pa.string(), nullable=False),
     pa.field("label", pa.int8()),  # null: the player withdrew their correction
+    pa.field("over_quota", pa.bool_()),  # whether the player's own model alone learns it; null, or no such column: it is older
     pa.field("asked", pa.int8()),
     pa.field("drawn_at", pa.timestamp("us", tz="UTC"), nullable=False),
     pa.field("at", pa.timestamp("us", tz="UTC"), nullable=False),
@@ -137,6 +138,7 @@ def _row(offset: int, example: ExampleLabelled) -> dict[str, Any]:
         "revision": example.revision,
         "correction_id": str(example.correction_id),
         "label": example.label,
+        "over_quota": example.over_quota,
         "asked": example.asked,
         "drawn_at": example.drawn_at,
         "at": example.at,

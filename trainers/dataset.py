@@ -29,6 +29,7 @@ from trainers.archive import PREFIX, Span, span_of
 PIXELS: Final = SIDE * SIDE
 MNIST: Final = Path(__file__).parents[1] / "data" / "mnist"
 _COLUMNS: Final = ("drawing_id", "player_id", "revision", "label", "drawn_at", "raster")
+_OVER: Final = "over_quota"
 _READERS: Final = 8  # objects fetched at a time
 
 
@@ -45,6 +46,8 @@ class Feedback:
     """The digit drawn; None: the player withdrew their correction."""
     raster: bytes | None
     """784 pixels; None: no model has read the drawing."""
+    over_quota: bool = False
+    """Whether the label came over the quota, so that no model of everybody's learns it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ def is_held_back(drawing_id: str, share: float) -> bool:
 def usable(examples: Iterable[Feedback]) -> list[Feedback]:
     """Return what can be learned from: the latest correction of each drawing that has a label and pixels, each picture once.
 
+    A drawing whose latest label came over the quota is left out.
     Of several drawings with the same pixels and label only the earliest is kept, so that a replayed drawing neither counts
     double nor is on both sides of the split.
     """
@@ -100,6 +104,8 @@ def usable(examples: Iterable[Feedback]) -> list[Feedback]:
             latest[example.drawing_id] = example
     once: dict[tuple[bytes, int], Feedback] = {}
     for example in sorted(latest.values()):
+        if example.over_quota:
+            continue
         if example.label is not None and example.raster is not None and len(example.raster) == PIXELS:
             once.setdefault((example.raster, example.label), example)
     return sorted(once.values(), key=lambda example: example.drawing_id)
@@ -194,11 +200,16 @@ def read_archive(blobs: Blobs) -> tuple[list[Feedback], list[str]]:
 
 
 def _read(raw: bytes) -> list[Feedback]:
-    table = pq.read_table(io.BytesIO(raw), columns=list(_COLUMNS))
+    file = pq.ParquetFile(io.BytesIO(raw))
+    table = file.read(columns=[*_COLUMNS, _OVER])  # a column that an older object has not is passed by
     columns = {name: table[name] for name in _COLUMNS}
     columns["drawn_at"] = pc.cast(columns["drawn_at"], "int64")
-    rows = zip(*(columns[name].to_pylist() for name in _COLUMNS), strict=True)
-    return [Feedback(at, drawing, player, revision, label, raster) for drawing, player, revision, label, at, raster in rows]
+    over = table[_OVER].to_pylist() if _OVER in table.column_names else [None] * len(table)
+    rows = zip(*(columns[name].to_pylist() for name in _COLUMNS), over, strict=True)
+    return [
+        Feedback(at, drawing, player, revision, label, raster, bool(late))
+        for drawing, player, revision, label, at, raster, late in rows
+    ]
 
 
 @dataclass(frozen=True, slots=True)

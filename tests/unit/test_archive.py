@@ -219,3 +219,19 @@ def test_the_archive_gives_back_what_was_put_in():
     assert [(str(e.drawing_id), e.label, e.features.raster, int(e.drawn_at.timestamp() * 1e6)) for e in events] == [
         (f.drawing_id, f.label, f.raster, f.drawn_at_us) for f in found
     ]
+
+
+def test_the_archive_says_which_labels_came_over_the_quota_and_of_older_objects_none_did():
+    blobs = MemoryBlobs()
+    late = example(1).model_copy(update={"over_quota": True})
+    Archive(blobs).keep(0, [Placed(0, example(0)), Placed(1, late)])
+    [key] = blobs.keys(archive.PREFIX)
+    older = io.BytesIO()
+    pq.write_table(pq.read_table(io.BytesIO(blobs.get(key))).drop_columns(["over_quota"]), older)
+    blobs.put(Span(1, 0, 1).key(NOON.date()), older.getvalue())
+
+    found, _ = read_archive(blobs)
+
+    assert sorted((one.drawing_id == str(late.drawing_id), one.over_quota) for one in found) == [
+        (False, False), (False, False), (True, False), (True, True),
+    ]  # fmt: skip

@@ -1,5 +1,7 @@
 """The dataset: the same for every order of arrival, and never what it is judged on."""
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,6 +43,12 @@ def test_the_latest_correction_of_a_drawing_counts():
 
 def test_a_correction_taken_back_and_a_drawing_that_nobody_read_teach_nothing():
     assert usable([said(1), said(1, None, revision=2), Feedback(5, "d", "ada", 1, 4, None)]) == []
+
+
+def test_a_drawing_whose_latest_label_came_over_the_quota_is_left_out():
+    late = replace(said(1, 3, revision=2), over_quota=True)
+    assert usable([said(1), late]) == []
+    assert usable([late, said(1, 4, revision=3)]) == [said(1, 4, revision=3)]
 
 
 def test_the_same_picture_counts_once_however_often_it_is_drawn():
