@@ -41,7 +41,7 @@ class Metrics:
         self.missing = Gauge("gamenight_missing", "1 for each part that /healthz says is missing", ["part"], registry=registry)
         self.accuracy = Gauge(
             "gamenight_accuracy",
-            "Share of right guesses, estimated from drawings that chance picked: value, or an end of its interval",
+            "Share of right guesses, estimated from picked drawings: value, end of its interval, or bound whoever is silent",
             ["model", "of"],
             registry=registry,
         )
@@ -66,8 +66,8 @@ class Metrics:
         for model, one in models.items():
             self.picked.labels(model, "all").set(one.picked)
             self.picked.labels(model, "known").set(one.known)
-            for of, value in (("share", one.share), ("low", one.low), ("high", one.high)):
-                if value is not None:
+            for of in ("share", "low", "high", "least", "most"):
+                if (value := getattr(one, of)) is not None:
                     self.accuracy.labels(model, of).set(value)
 
     def drifted(self, counts: Mapping[tuple[str, str], int]) -> None:

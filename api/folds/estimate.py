@@ -32,7 +32,9 @@ ALPHA: Final = 0.05
 _BETS: Final[_Floats] = 0.01 * 1.3 ** np.arange(27.0)
 """The numbers x of the mixture, for few drawings and for very many; their mean is taken."""
 _HALVINGS: Final = 34
-_GRID: Final = 801
+_GRID: Final = 301
+_MULTIPLIERS: Final = 24
+_LOOKS: Final = 5
 
 
 class Stratum(NamedTuple):
@@ -118,18 +120,17 @@ def _log_mean(logs: _Floats) -> _Floats:
 
 @lru_cache(1024)
 def _of_strata(strata: tuple[Stratum, ...], alpha: float) -> tuple[float, float]:
-    """Return the interval of the weighted mean of several strata's means.
+    """Return the interval of the weighted mean of several strata's means, each weighted by what was picked of it.
+
+    What it holds is that mean: the chances of being right over the drawings that were picked, each standing for one over its
+    probability. How many were picked is taken as it is. That it might have been more or fewer is no part of the interval, so of
+    all drawings, picked or not, the mean can differ by more, if models are better in one stratum than in the other.
 
     The product of the strata's capitals is at most a martingale too. The ends are the least and the greatest weighted mean over
     all means of the strata that it does not refute: a convex problem, of which each value of the dual is a bound that holds.
     """
     weights = np.array([one.known / one.picked for one in strata])
     weights /= weights.sum()
-    misses = tuple(one._replace(right=one.known - one.right) for one in strata)
-    return _least(strata, weights, alpha), 1 - _least(misses, weights, alpha)
-
-
-def _least(strata: tuple[Stratum, ...], weights: _Floats, alpha: float) -> float:
     both = np.concatenate([_BETS, -_BETS])
     grids, capitals = [], []
     for one in strata:
@@ -138,20 +139,23 @@ def _least(strata: tuple[Stratum, ...], weights: _Floats, alpha: float) -> float
         near = np.linspace(max(0.0, middle - wide), min(1.0, middle + wide), _GRID)
         grids.append(np.unique(np.concatenate([near, np.linspace(0, 1, 101)])))
         capitals.append(_log_mean(_log_capital(grids[-1], one.right, one.known, both)))
+    mirrored = [1 - grid for grid in grids]  # right and wrong change places, and bets their signs: the capital is the same
+    return _least(weights, grids, capitals, alpha), 1 - _least(weights, mirrored, capitals, alpha)
 
-    def dual(multiplier: float) -> float:
-        parts = zip(weights, grids, capitals, strict=True)
-        found = sum(float((weight * grid + multiplier * capital).min()) for weight, grid, capital in parts)
-        return found + multiplier * math.log(alpha)
 
-    left, right = -16.0, 4.0
-    for _ in range(60):  # the dual is concave in the multiplier, so it has one maximum
-        third = (right - left) / 3
-        if dual(math.exp(left + third)) < dual(math.exp(right - third)):
-            left += third
-        else:
-            right -= third
-    return max(0.0, dual(math.exp((left + right) / 2)))
+def _least(weights: _Floats, grids: Sequence[_Floats], capitals: Sequence[_Floats], alpha: float) -> float:
+    """Return the greatest value of the dual; it is concave in the multiplier, so it is looked for closer and closer."""
+    left, right, found = -16.0, 4.0, 0.0
+    for _ in range(_LOOKS):
+        logs = np.linspace(left, right, _MULTIPLIERS)
+        multipliers = np.exp(logs)
+        dual = multipliers * math.log(alpha)
+        for weight, grid, capital in zip(weights, grids, capitals, strict=True):
+            dual += (weight * grid + multipliers[:, None] * capital).min(axis=1)
+        best = int(dual.argmax())
+        found = max(found, float(dual[best]))
+        left, right = logs[max(best - 1, 0)], logs[min(best + 1, _MULTIPLIERS - 1)]
+    return found
 
 
 def _estimate(strata: Sequence[Stratum], known: Sequence[Stratum], ends: tuple[float, float]) -> Estimate:

@@ -1,7 +1,10 @@
 """Sums up what was counted of the drawings that chance picked, and estimates how often each model is right (way 3, OPERATE).
 
 Pure: a fold of metrics.v1. Counts are absolute for their slot, so twice is harmless. Watchers are sent the changes, one model
-at a time, since each has some dozens of intervals.
+at a time, since each has some dozens of intervals; who asks in between is told what was computed last.
+
+Where the server asked for digits, shares and intervals are of those drawings alone: nobody is silent about them. Who is asked
+whether a guess was right may answer more often if it was, so drawings that were drawn freely stand apart.
 """
 
 from collections import defaultdict
@@ -31,7 +34,9 @@ class HonestModel(BaseModel):
     """How often a model is right, as it is: estimated from the drawings that chance picked."""
 
     whole: Estimate
-    """Of all versions that players were shown."""
+    """Of all versions that players were shown, by drawings that the server asked for; by free ones while there are none."""
+    free: Estimate
+    """The same by drawings that players drew freely: `least` and `most` are what is sure whoever is silent."""
     silent: int
     """The picked drawings that the server had not asked for, and whose players did not say what they were."""
     unasked: int
@@ -41,7 +46,7 @@ class HonestModel(BaseModel):
     digits: list[Estimate]
     """By the digit that was drawn."""
     confusion: list[int]
-    """100 counts, row by row: rows are the digits drawn, columns the guesses."""
+    """Of the drawings of `whole`: 100 counts, row by row: rows are the digits drawn, columns the guesses."""
     recent: list[OverTime]
 
 
@@ -58,6 +63,8 @@ class HonestAccuracy:
         """Start empty."""
         self._counts: dict[str, dict[str, PicksCounted]] = {}
         self._changed: dict[str, None] = {}
+        self._told: dict[str, HonestModel] = {}
+        """What was computed last."""
 
     def apply(self, event: PicksCounted) -> None:
         """Take counts in the place of those before.
@@ -70,13 +77,16 @@ class HonestAccuracy:
         self._changed[event.model] = None
 
     def models(self) -> dict[str, HonestModel]:
-        """Return the estimates of every model that was counted."""
-        return {model: self.model(model) for model in self._counts}
+        """Return the estimates of every model that was counted, see `told`."""
+        return {model: self.told(model) for model in self._counts}
 
-    def wholes(self) -> dict[str, Estimate]:
-        """Return each model's estimate alone, which takes less time."""
-        shown = [_strata(_sum(self._totals(model, hidden=False))) for model in self._counts]
-        return dict(zip(self._counts, estimates(shown), strict=True))
+    def told(self, model: str) -> HonestModel:
+        """Return a model's estimates as they were computed last: however often a stranger asks, nothing is computed anew."""
+        if model not in self._told:
+            if model not in self._counts:
+                return self.model(model)
+            self._told[model] = self.model(model)
+        return self._told[model]
 
     def next_change(self) -> dict[str, HonestModel]:
         """Return a model whose counts have changed since it was returned; empty: there is none."""
@@ -84,23 +94,26 @@ class HonestAccuracy:
         if model is None:
             return {}
         del self._changed[model]
-        return {model: self.model(model)}
+        self._told[model] = self.model(model)
+        return {model: self._told[model]}
 
     def model(self, model: str) -> HonestModel:
-        """Return the estimates of a model."""
-        shown = _sum(self._totals(model, hidden=False))
+        """Compute the estimates of a model."""
+        everything = _sum(self._totals(model, hidden=False))
+        shown = _asked(everything)
+        free = {stratum: counts for stratum, counts in everything.items() if not stratum[1]}
         versions = {
-            version: _strata(_sum(one for one in self._totals(model, hidden=True) if one.version == version))
+            version: _strata(_asked(_sum(one for one in self._totals(model, hidden=True) if one.version == version)))
             for version in sorted({str(one.version) for one in self._totals(model, hidden=True)})
         }
         digits = [_strata(shown, digit) for digit in range(DIGITS)]
         times = self._over_time(model)
-        whole, *rest = estimates([_strata(shown), *versions.values(), *digits, *times.values()])
-        free = [counts for (_, gold), counts in shown.items() if not gold]
+        whole, freely, *rest = estimates([_strata(shown), _strata(free), *versions.values(), *digits, *times.values()])
         return HonestModel(
             whole=whole,
-            silent=sum(counts[0] - sum(counts[1:]) for counts in free),
-            unasked=sum(counts[0] for counts in free),
+            free=freely,
+            silent=freely.picked - freely.known,
+            unasked=freely.picked,
             versions=dict(zip(versions, rest, strict=False)),
             digits=rest[len(versions) : len(versions) + DIGITS],
             confusion=[sum(column) for column in zip(*(counts[1:] for counts in shown.values()), strict=True)] or [0] * _CELLS,
@@ -124,12 +137,11 @@ class HonestAccuracy:
                 minutes[int(one.window.timestamp())].append(one)
         oldest = max(minutes, default=0) - PICK_WINDOW_S * PICK_WINDOWS
         starts = sorted(start for start in minutes if start > oldest)
-        return {
-            start + PICK_WINDOW_S: _strata(
-                _sum(one for other in starts if start - PICK_WINDOW_S * LOOKS_BACK < other <= start for one in minutes[other])
-            )
-            for start in starts
+        back = PICK_WINDOW_S * LOOKS_BACK
+        looks = {
+            start: [one for other in starts if start - back < other <= start for one in minutes[other]] for start in starts
         }
+        return {start + PICK_WINDOW_S: _strata(_asked(_sum(counts))) for start, counts in looks.items()}
 
 
 def _sum(counts: Iterable[PicksCounted]) -> _Sums:
@@ -139,6 +151,11 @@ def _sum(counts: Iterable[PicksCounted]) -> _Sums:
         kept = sums.get((stratum.picked, stratum.gold))
         sums[stratum.picked, stratum.gold] = told if kept is None else [a + b for a, b in zip(kept, told, strict=True)]
     return sums
+
+
+def _asked(sums: _Sums) -> _Sums:
+    """Return the drawings that the server asked for; all, if it asked for none."""
+    return {stratum: counts for stratum, counts in sums.items() if stratum[1] and counts[0]} or sums
 
 
 def _strata(sums: _Sums, digit: int | None = None) -> list[Stratum]:

@@ -44,7 +44,7 @@ def accuracy_report(board: ModelBoard, honest: HonestAccuracy) -> list[ModelAccu
                 latency_ms={str(part): _within(score["latency"], part / 100) for part in (50, 95)},
                 labelled=Accuracy.of(score["n"], score["correct"]),
                 labelled_versions={name: Accuracy.of(one["n"], one["correct"]) for name, one in score["versions"].items()},
-                estimated=honest.model(state.model),
+                estimated=honest.told(state.model),
             )
         )
     return report

@@ -329,7 +329,7 @@ def router(
     async def prometheus() -> Response:
         """For Prometheus."""
         metrics.judged(await health.check())
-        metrics.estimated(honest.wholes())
+        metrics.estimated({model: one.whole for model, one in honest.models().items()})
         metrics.drifted(drift_board.counts)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 

@@ -13,6 +13,8 @@ from api.sockets import POLICY, Connection
 
 TICK_S: Final = 0.2
 """How long changes are gathered before they are sent, in seconds."""
+ESTIMATES_S: Final = 1.0
+"""How often a model is estimated anew, in seconds: one of those that have changed."""
 _SAID: Final = 20  # the most frames that a watcher may send, though no frame has a meaning
 
 
@@ -26,6 +28,7 @@ class Watchers:
         self._game = game
         self._recent = recent
         self._connections: set[Connection] = set()
+        self._ticks = 0
         self._numbers = (0, 0)
         """The numbers of players and drawings that were last sent."""
 
@@ -55,10 +58,10 @@ class Watchers:
         if numbers != self._numbers:
             self._numbers = numbers
             frames.append({"type": "online", "online": numbers[0], "drawings": numbers[1]})
+        self._ticks += 1
+        changed = self._honest.next_change() if self._ticks % round(ESTIMATES_S / TICK_S) == 0 else {}
         if self._connections:
-            frames += [
-                {"type": "honest", "honest": {model: told.model_dump()}} for model, told in self._honest.next_change().items()
-            ]
+            frames += [{"type": "honest", "honest": {model: told.model_dump()}} for model, told in changed.items()]
             for text in map(_text, frames):
                 for connection in self._connections:
                     connection.send(text)

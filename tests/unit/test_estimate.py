@@ -73,6 +73,28 @@ def test_strata_together_say_about_what_one_of_all_would_say():
     assert apart.high - apart.low < 1.4 * (high - low)
 
 
+def test_the_interval_of_two_strata_holds_the_mean_weighted_by_what_was_picked():
+    """However often one looks, and though models are better in one than in the other."""
+    chance, runs, true = np.random.default_rng(7), 60, (0.95, 0.7)
+    missed = 0
+    for _ in range(runs):
+        right, known, bad = [0, 0], [0, 0], False
+        for n in range(1, 301):
+            one = int(chance.random() < 0.4)
+            known[one] += 1
+            right[one] += int(chance.random() < true[one])
+            if n % 30 or not all(known):
+                continue
+            [told] = estimates([[Stratum(p, k, k, r) for p, k, r in zip((0.1, 0.5), known, right, strict=True)]])
+            mean = np.average(true, weights=[known[0] / 0.1, known[1] / 0.5])
+            assert told.low is not None
+            assert told.high is not None
+            bad |= not told.low <= mean <= told.high
+        missed += bad
+
+    assert missed / runs < ALPHA
+
+
 def test_a_stratum_of_little_weight_gives_nothing_away():
     """Of a product of capitals, one that has lost all its bets must not make up for another that has won."""
     [alone] = estimates([[Stratum(0.01, 1000, 1000, 970)]])

@@ -39,14 +39,36 @@ def test_counts_are_absolute_and_of_all_partitions():
 
     assert (river.whole.picked, river.whole.known, river.whole.share) == (11, 10, 0.9)
     assert (river.silent, river.unasked) == (1, 11)
-    assert honest.wholes() == {"river": river.whole}
+    assert river.whole == river.free
 
 
 def test_a_digit_has_its_own_estimate_and_the_confusion_is_of_all():
-    river = folded(counts(stratum(8, 2), stratum(10, gold=True))).model("river")
+    river = folded(counts(stratum(6, 2, gold=True), stratum(12, gold=True, picked=0.5))).model("river")
 
-    assert (river.digits[7].share, river.digits[7].known, river.digits[1].known) == (0.9, 20, 0)
+    assert (river.digits[7].share, river.digits[7].known, river.digits[1].known) == (0.84375, 20, 0)
     assert (river.confusion[77], river.confusion[71]) == (18, 2)
+
+
+def test_where_the_server_asked_shares_are_of_those_drawings_alone_and_the_free_stand_apart():
+    """Who is asked whether a guess was right says so more often if it was."""
+    both = stratum(9, 0, silent=11), stratum(8, 2, gold=True)
+    river = folded(counts(*both), counts(*both, version=None)).model("river")
+
+    for one in (river.whole, river.versions["mnist1"], river.digits[7], river.recent[0].estimate):
+        assert (one.picked, one.known, one.share, one.least, one.most) == (10, 10, 0.8, 0.8, 0.8)
+    assert (river.free.picked, river.free.known, river.free.share, river.free.least, river.free.most) == (20, 9, 1.0, 0.45, 1.0)
+    assert (river.silent, river.unasked, river.confusion[77]) == (11, 20, 8)
+
+
+def test_who_asks_again_is_told_what_was_computed_last(monkeypatch):
+    honest = folded(counts(stratum(1)))
+    first = honest.models()["river"]
+    honest.apply(counts(stratum(2)))
+    with monkeypatch.context() as patch:
+        patch.setattr(HonestAccuracy, "model", lambda *_: pytest.fail("computed anew"))
+        assert honest.told("river") is honest.models()["river"] is first
+
+    assert honest.next_change()["river"].whole.known == honest.told("river").whole.known == 2
 
 
 def test_a_shadow_stands_under_its_version_alone():

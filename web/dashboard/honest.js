@@ -47,8 +47,8 @@ export function note(how, all) {
   if (how === "labels") return "Shares of the drawings that players have labelled. They label mostly what is wrong, so models look worse than they are.";
   const most = all.reduce((best, each) => (best && best.whole.picked >= each.whole.picked ? best : each), /** @type {Honest | null} */ (null));
   if (!most) return "Chance has picked no drawing yet. It picks some of those of pages that show questions.";
-  const { unasked, silent, whole } = most;
-  const bounds = whole.least === null || whole.most === null || silent === 0 ? "" : `; if they were all wrong or all right, up to ${percent1(whole.most - whole.least)} apart`;
-  const answered = unasked === 0 ? "the game had asked for all of them" : `of ${unasked} drawn freely, players said of ${percent((unasked - silent) / unasked)} what they were${bounds}`;
-  return `Estimated from ${whole.known} of ${whole.picked} drawings that chance picked: ${answered}. The intervals hold however often one looks.`;
+  const { unasked, silent, whole, free } = most;
+  const bounds = free.least === null || free.most === null || silent === 0 ? "" : `, so models are right on ${percent1(free.least)} to ${percent1(free.most)} of those`;
+  const freely = unasked === 0 ? "" : ` Of ${unasked} drawn freely, players said of ${percent((unasked - silent) / unasked)} what they were${bounds}.`;
+  return `Estimated from ${whole.known} of ${whole.picked} drawings that chance picked${whole.known === whole.picked ? ", of digits that the game had asked for" : ""}.${freely} The intervals hold however often one looks.`;
 }

@@ -69,7 +69,8 @@
  * @property {number | null} most
  *
  * @typedef {object} Honest How often a model is right, as it is.
- * @property {Estimate} whole
+ * @property {Estimate} whole Of the drawings that the server asked for, if there are any.
+ * @property {Estimate} free Of those drawn freely.
  * @property {number} silent Of `unasked`, those whose players did not say what they were.
  * @property {number} unasked Picked drawings that the server had not asked for.
  * @property {Record<string, Estimate>} versions
