@@ -74,6 +74,8 @@ class AsOf(BaseModel):
     digest: str
     learning: str = ""
     """What the log says of its learning having been frozen then, in words; empty: nothing."""
+    promoted: str = ""
+    """What the log says of an experiment having answered then in place of the sums, in words; empty: nothing."""
     other_series: int
     """How many lessons of that time were made by other rules: they are in no sum of this version of the game."""
     label: int | None = None
@@ -119,6 +121,7 @@ def as_of(bus: Bus, at: datetime, now: datetime, raster: NDArray[np.uint8] | Non
         "digest": model.known.digest(base),
         "other_series": others,
         "learning": learning,
+        "promoted": _promoted_at(bus, log, at),
         "batch": batch_at(bus, log, at),
     }
     return AsOf.model_validate(told | (_tested(solved, base) if raster is None else _answered(solved, base, raster)))
@@ -168,6 +171,18 @@ def _whole_before(bus: Bus, key: bytes) -> bool:
                     return True
                 following[record.partition] = record.offset + 1
     return True
+
+
+def _promoted_at(bus: Bus, log: Collection[Event], at: datetime) -> str:
+    """Say whether an experiment answered players at a time, as far as that is known; empty: the model's own sums did."""
+    told = [event for event in log if isinstance(event, ModelPromoted) and event.model == SHARED]
+    before = max((event for event in told if event.at <= at), key=lambda event: event.at, default=None)
+    if before is not None:
+        who = f"the experiment {before.variant} answered players then, promoted at {before.at.isoformat()}"
+        return f"{who}: this is what the sums beside it would have said" if before.variant else ""
+    if told and not _whole_before(bus, told[0].record_key()):
+        return "an experiment may have answered players then: models.v1 has only a later promotion"
+    return ""
 
 
 def model_at(bus: Bus, at: datetime, base: Base) -> tuple[OnlineModel, int]:

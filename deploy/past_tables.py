@@ -76,7 +76,7 @@ def _number(value: float | None) -> str:
 def told_as_of(found: AsOf) -> RenderableType:
     """Show what was answered at a time."""
     lines = [f"{found.model} was {found.version}, with {found.lessons} lessons in force, digest {found.digest[:12]}"]
-    lines += [found.learning] if found.learning else []
+    lines += [why for why in (found.learning, found.promoted) if why]
     if found.other_series:
         lines.append(f"{found.other_series} lessons of then were made by other rules, and are not in it")
     if found.label is not None:

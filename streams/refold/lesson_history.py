@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from contracts.events import SnapshotTaken
 from streams.additive import EIGHTHS
+from streams.experiments import NAMES
 from streams.lesson_lines import LessonLine
 from streams.online_base import Base
 from streams.online_model import SHARED, LessonError, OnlineModel, is_of
@@ -120,6 +121,11 @@ def cut_at(version: str, base: Base, series: str, snapshots: Iterable[SnapshotTa
     if found is None:
         raise NoSuchVersion(f"{version!r} is no version of {SHARED}: there are {there}")
     generation, changes = found[1], int(found[2])
+    if generation in NAMES:
+        raise NoSuchVersion(
+            f"{version} is of the experiment {generation}, which is no sum, so nobody can say what one of its lessons did: of"
+            f" the sums there are {there}"
+        )
     if generation != base.generation:
         raise NoSuchVersion(
             f"{version} is from before {SHARED} was a sum of its lessons or from another base, so nobody can say what it had"

@@ -9,12 +9,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from contracts.drawing import rasterize
 from contracts.events import CommandSettled, LearningSet, PromoteModel
 from deploy import as_of as past
 from deploy.as_of import BatchThen, CannotTell, as_of, batch_at, drawing_in, drawing_on_the_log
 from deploy.lesson_reader import events_on
+from deploy.past_tables import told_as_of
 from producers.memory_bus import MemoryBus
 from streams.embedding import EmbeddingNetwork
 from tests.histories import BEGAN, drawing, example, features, named, promoted, published, seconds, shown
@@ -206,6 +208,28 @@ def test_guesses_that_were_shown_are_not_looked_for_beyond_a_day_after_the_time(
     past._shown(bus, seconds(20))
 
     assert bus.read == 1
+
+
+def test_an_experiment_that_answered_in_place_of_the_sums_is_named_and_a_later_promotion_leaves_it_open(log):
+    log.teach("a", 1, "ada", 0, ms(0))
+    one = promoted("softmax-1", model="river").model_copy(update={"endpoint": "", "variant": "softmax-1", "at": seconds(10)})
+    back = one.model_copy(update={"version": BASE.generation, "variant": "", "at": seconds(20)})
+    log.put(one, 0, ms(10))
+    early, then = as_of(log.bus, seconds(5), NOW, RASTER), as_of(log.bus, seconds(15), NOW, RASTER)
+    kept = log.memory.logs["models.v1", 0]
+    kept.clear()
+    log.put(back, 0, ms(20))
+    kept[:] = [replace(record, offset=1) for record in kept]
+    unknown, after = as_of(log.bus, seconds(15), NOW, RASTER), as_of(log.bus, seconds(25), NOW, RASTER)
+
+    assert early.promoted == ""
+    assert then.promoted.startswith("the experiment softmax-1 answered players then, promoted at 2026-11-22T12:00:10+00:00")
+    assert "an experiment may have answered players then" in unknown.promoted
+    assert after.promoted == ""
+    console = Console(file=io.StringIO(), width=200)
+    console.print(told_as_of(then))
+    assert then.promoted in console.file.getvalue()
+    assert then.batch == [], "a promotion of river is none of a batch model"
 
 
 def test_a_drawing_of_the_log_is_found_labelled_or_not(log):

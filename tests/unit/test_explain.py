@@ -210,6 +210,7 @@ def test_the_newest_version_of_all_lessons_is_exact_without_a_snapshot(log):
     [
         ("mnist2+9", "there is no mnist2+9 yet: there are mnist2+0 to mnist2+1"),
         ("mnist1+3", "from before river was a sum"),
+        ("softmax-1+3", "of the experiment softmax-1, which is no sum, .*: of the sums there are mnist2\\+0 to mnist2\\+1"),
         ("7", "no version of river: there are mnist2\\+0 to mnist2\\+1"),
         ("mnist2+", "no version of river"),
         ("mnist2+-1", "no version of river"),
