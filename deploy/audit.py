@@ -27,14 +27,16 @@ from streams.online_base import load_base
 from streams.refold.refolding import NamedPartition, Refolding
 
 TOPICS_READ: Final = (
-    "drawings.v1", "guesses.v1", "answers.v1", "corrections.v1", "examples.v1", "lessons.v1", "receipts.v1", "metrics.v1",
-    "models.v1", "rejected.v1",
+    "drawings.v1", "guesses.v1", "answers.v1", "corrections.v1", "examples.v1", "lessons.v1", "evidence.v1", "drift.v1",
+    "receipts.v1", "metrics.v1", "models.v1", "rejected.v1",
 )  # fmt: skip
 FOLDS: Final[Mapping[str, str]] = {
     "joiner": "gamenight-learning",
     "scorer": "gamenight-learning",
     "learner": "gamenight-learning",
     "personal": "gamenight-router",
+    "evidence": "gamenight-learning",
+    "drift": "gamenight-learning",
 }
 """The folds that the audit makes anew, each with its consumer group."""
 _BUSY_S = 10.0  # a log that never rests is audited after this time all the same

@@ -33,10 +33,10 @@ from streams.learner import Learner
 from streams.online_base import load_base
 from streams.refold.kept_fold import ONLINE, KeptFold
 
-FOLDS: Final = ("joiner", "learner", "personal", "scorer", ONLINE)
+FOLDS: Final = ("joiner", "learner", "personal", "evidence", "scorer", ONLINE, "drift")
 """What is made anew, that first which takes longest."""
 _UNFINISHED: Final = "unfinished"
-TOPICS_READ: Final = ("drawings.v1", "answers.v1", "corrections.v1", "examples.v1", "lessons.v1")
+TOPICS_READ: Final = ("drawings.v1", "answers.v1", "corrections.v1", "examples.v1", "lessons.v1", "evidence.v1")
 Progress = Callable[[str, int, int], None]
 """Is told of a fold how many records of how many are folded."""
 

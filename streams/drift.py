@@ -223,7 +223,7 @@ class Drift:
         """Take in the drawings of a record that have not come yet; return the drift that they show.
 
         Raises:
-            ValueError: If there is no such partition.
+            ValueError: If there is no such partition, or drawings are missing before these.
         """
         if not isinstance(event, EvidenceGathered):
             return ()
@@ -231,6 +231,8 @@ class Drift:
             raise ValueError(f"evidence of partition {event.source_partition}, of {PLAYER_PARTITIONS}")
         cell = f"source/{event.series}/{event.source_partition}"
         last = int(cells.get(cell) or b"0")
+        if event.number > last + 1:
+            raise ValueError(f"evidence from number {event.number} of partition {event.source_partition} came after {last}")
         news = event.drawings[max(0, last + 1 - event.number) :]
         if not news:
             return ()

@@ -10,6 +10,7 @@ Not counted are shadows' guesses, labels over the quota, and players whom an ope
 
 import json
 from collections.abc import Iterable
+from functools import cached_property
 from hashlib import sha256
 from typing import Final
 
@@ -65,12 +66,16 @@ class Evidence:
 
     def __init__(self, base: Base) -> None:
         """Build; ``base`` says what a digit usually looks like."""
-        self._hands = Hands(base)
+        self._base = base
         self.series = f"evidence-1 {base.reader} {base.digest[:8]}"
         """The name of the evidence that this makes of the examples."""
         self.schema = self.series
         self._steps: dict[int, list[DrawingEvidence]] = {}
         """The evidence of the current step, by partition."""
+
+    @cached_property
+    def _hands(self) -> Hands:
+        return Hands(self._base)  # a tenth of a second, which none pays that has no examples
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Take up a partition; what was told is in the outbox or on the log."""

@@ -12,6 +12,7 @@ from uuid import uuid4
 import numpy as np
 
 from streams.additive import BASIS
+from streams.evidence import Evidence
 from streams.learner import Learner
 from streams.online_base import load_base
 
@@ -81,6 +82,7 @@ _READER: Final = load_base().reader
 _READ: Final = {"reader": _READER, "basis": BASIS.name}
 _LENGTH_ONE: Final = base64.urlsafe_b64encode(np.eye(1, 64, dtype="<f4").tobytes()).decode()
 _IN_SERIES: Final = {"reader": _READER, "series": Learner(load_base()).series, "lesson_id": str(uuid4())}
+_EVIDENCE: Final = {"series": Evidence(load_base()).series, "number": 1}
 _WEIGHTS: Final = base64.urlsafe_b64encode(np.ones((10, BASIS.width), "<f4").tobytes()).decode()
 _FEATURES: Final = {"raster": base64.urlsafe_b64encode(bytes(784)).decode(), "embedding": _HUGE, "reader": _READER}
 _BOTH: Final = frozenset({"router", "api"})
@@ -146,6 +148,15 @@ HOSTILE: Final[dict[str, Hostile]] = {
     ),
     "a lesson that was given long ago": Hostile("lessons.v1", "LessonTaught", _IN_SERIES | {"number": 0}),
     "a lesson from before models were sums": Hostile("lessons.v1", "LessonTaught", {"lesson_id": str(uuid4())}),
+    "evidence far ahead": Hostile("evidence.v1", "EvidenceGathered", _EVIDENCE | {"number": _MOST}, frozenset({"drift"})),
+    "evidence of no partition": Hostile(
+        "evidence.v1", "EvidenceGathered", _EVIDENCE | {"source_partition": _MOST}, frozenset({"drift"})
+    ),
+    "evidence of another series": Hostile("evidence.v1", "EvidenceGathered", {"series": "x" * 200, "number": 1, "at": _LATE}),
+    "drift of nobody, in another century": Hostile(
+        "drift.v1", "DriftDetected", {"detection_id": str(uuid4()), "subject": "nobody", "drawn_at": _LATE, "at": _LATE}
+    ),
+    "a deed about no drift": Hostile("drift.v1", "DriftHandled", {"detection_id": str(uuid4()), "message": "x" * 10_000}),
     "a receipt of somebody else's": Hostile(
         "receipts.v1", "CorrectionReceipt", {"player_id": "eve", "outcome": "refused", "why": "x" * 10_000}
     ),

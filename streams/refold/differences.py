@@ -8,6 +8,7 @@ from contracts.events import (
     DIGITS,
     CorrectionReceipt,
     DrawingPicked,
+    DriftDetected,
     ExampleLabelled,
     LessonTaught,
     ModelChange,
@@ -83,9 +84,40 @@ def summed(snapshot: SnapshotTaken, base: Base, sets: Mapping[int, LessonSet]) -
         yield f"{where} is not of the lessons that are on the log up to there"
 
 
+def gathered(real: Published, fresh: Published, series: str) -> Differences:
+    """Compare the evidence that was gathered of examples; that of another ``series`` is skipped."""
+    for name in sorted(real.evidence.keys() | fresh.evidence.keys()):
+        here, there = real.evidence.get(name), fresh.evidence.get(name)
+        if name.series == series and here != there:
+            subject = f"number {name.number} of the evidence of partition {name.partition}"
+            what = f"{here or 'not there'}; by a fresh fold of the examples {there or 'not there'}"
+            yield subject, f"evidence: {subject} is {what}"
+
+
+def detected(real: Published, fresh: Published, since_ms: int) -> Differences:
+    """Compare the drift that was detected; what was told before ``since_ms`` may be gone from the log."""
+    for detection_id in real.drift.keys() | fresh.drift.keys():
+        here, there = real.drift.get(detection_id), fresh.drift.get(detection_id)
+        if here is None and there is not None and there.at.timestamp() * 1000 < since_ms:
+            continue
+        if here is None or there is None or _drift(here) != _drift(there):
+            subject = f"the detection {detection_id}"
+            told = ["not there" if one is None else _told(one) for one in (here, there)]
+            yield subject, f"drift: {subject} is {told[0]}; by a fresh fold of the evidence {told[1]}"
+
+
 def remembered(real: Published, fresh: Published) -> Differences:
     """Compare the events of the players' own models."""
     yield from _receipts("personal", real, fresh, None)
+
+
+def _drift(detection: DriftDetected) -> dict[str, object]:
+    return detection.model_dump(exclude={"at"})
+
+
+def _told(detection: DriftDetected) -> str:
+    found = f"{detection.before:.4f} > {detection.after:.4f} of {detection.n} drawings, statistic {detection.statistic}"
+    return f"{detection.what}, {detection.subject}: {found}"
 
 
 def _taught(lesson: LessonTaught) -> str:

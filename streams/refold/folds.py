@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from streams.drift import Drift
+from streams.evidence import Evidence
 from streams.fold import Fold
 from streams.joiner import Joiner
 from streams.learner import Learner
@@ -23,4 +25,6 @@ def fold_makers(base: Base, log_bytes: int | None) -> Mapping[str, Callable[[], 
         "scorer": Scorer,
         "learner": partial(Learner, base),
         "personal": partial(PersonalModels, base.reader),
+        "evidence": partial(Evidence, base),
+        "drift": Drift,
     }

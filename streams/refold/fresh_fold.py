@@ -96,7 +96,8 @@ class FreshFold:
             return
         self.waiting = [one for one in self.waiting if not one.within(offsets)]
         # By time, so that drawings come before what is said of them: topics have no order among each other.
-        now.sort(key=lambda one: one.at_ms)
+        if len(self._fold.sources) > 1:
+            now.sort(key=lambda one: one.at_ms)
         for first in range(0, len(now), _STEP):
             for one in now[first : first + _STEP]:
                 self.cells.at = datetime.fromtimestamp(one.at_ms / 1000, UTC)

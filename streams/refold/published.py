@@ -9,8 +9,11 @@ from contracts.events import (
     ONLINE_MODELS,
     PERSONAL_MODEL,
     CorrectionReceipt,
+    DrawingEvidence,
     DrawingPicked,
+    DriftDetected,
     Event,
+    EvidenceGathered,
     ExampleLabelled,
     LessonTaught,
     PicksCounted,
@@ -28,6 +31,14 @@ class LessonName(NamedTuple):
     number: int
 
 
+class EvidenceName(NamedTuple):
+    """What a drawing's evidence is known by; each partition of examples.v1 numbers its own."""
+
+    series: str
+    partition: int
+    number: int
+
+
 @dataclass(slots=True)
 class Published:
     """The published events; one that comes twice changes nothing."""
@@ -38,6 +49,10 @@ class Published:
     """Those taught and those taken back."""
     scores: dict[str, ScoresCounted | PicksCounted] = field(default_factory=dict)
     """The newest event of each score_key and pick_key."""
+    evidence: dict[EvidenceName, DrawingEvidence] = field(default_factory=dict)
+    """Of each number what came first, however many are in a record."""
+    drift: dict[UUID, DriftDetected] = field(default_factory=dict)
+    """By the id of the detection."""
     receipts: dict[tuple[str, UUID], list[CorrectionReceipt]] = field(default_factory=lambda: defaultdict(list))
     """The different receipts of each stage and correction."""
 
@@ -54,6 +69,11 @@ class Published:
                 self.scores[event.score_key] = event
             case PicksCounted():
                 self.scores[event.pick_key] = event
+            case EvidenceGathered():
+                for number, one in enumerate(event.drawings, event.number):
+                    self.evidence.setdefault(EvidenceName(event.series, event.source_partition, number), one)
+            case DriftDetected():
+                self.drift.setdefault(event.detection_id, event)
             case CorrectionReceipt(stage="learner", weight=None):
                 pass  # from before models were sums: the learner has told it again
             case CorrectionReceipt(stage="personal") if _of_another_generation(event):
@@ -68,7 +88,9 @@ class Published:
     def copy(self) -> "Published":
         """Return an independent copy."""
         receipts = defaultdict(list, {key: list(told) for key, told in self.receipts.items()})
-        return Published(dict(self.examples), dict(self.lessons), dict(self.scores), receipts)
+        return Published(
+            dict(self.examples), dict(self.lessons), dict(self.scores), dict(self.evidence), dict(self.drift), receipts
+        )
 
 
 def _of_another_generation(receipt: CorrectionReceipt) -> bool:

@@ -14,13 +14,16 @@ from uuid import UUID
 import numpy as np
 
 from contracts.events import (
+    TOPICS,
     CorrectionGiven,
     CorrectionWithdrawn,
     DrawingAnswered,
     DrawingPicked,
     DrawingSought,
     DrawingSubmitted,
+    DriftDetected,
     Event,
+    EvidenceGathered,
     ExampleLabelled,
     GuessMade,
     LearningSet,
@@ -33,6 +36,7 @@ from contracts.events import (
 from contracts.ports import Origin, Record
 from contracts.records import AHEAD
 from streams.additive import NotASum
+from streams.evidence import Evidence
 from streams.fold import Fold
 from streams.joiner import Joiner
 from streams.learner import Learner
@@ -41,13 +45,18 @@ from streams.online_base import Base
 from streams.online_model import SHARED, LessonError, LessonSet, OnlineModel, is_of
 from streams.personal_model import PersonalModels
 from streams.refold.comparison import compared, in_order
-from streams.refold.differences import Compare, joined, learned, remembered, scored, summed
+from streams.refold.differences import Compare, detected, gathered, joined, learned, remembered, scored, summed
 from streams.refold.folds import fold_makers
 from streams.refold.fresh_fold import FreshFold, MemoryCells, Waiting
 from streams.refold.own_answers import OwnAnswers
 from streams.refold.published import Published
+from streams.refold.repeats import Repeats
 from streams.story_store import cut_of
 
+_OF_EXAMPLES: Final = ("scorer", "learner", "personal", "evidence")
+"""The folds that read examples."""
+_KEPT: Final = {"examples.v1": "scorer", "lessons.v1": "learner", "evidence.v1": "drift"}
+"""The topics that are kept for good, and the fold that is wrong if one is not whole."""
 _UNKEPT: Final = "holds more than its offsets say: the offset is not kept in the transaction"
 
 NamedPartition = tuple[str, int]
@@ -69,6 +78,7 @@ class Refolding:
         self._makers = fold_makers(base, log_bytes)
         self._base = base
         self._series = Learner(base).series
+        self._of_evidence = Evidence(base).series
         self._online = OnlineModel(base, self._series)
         self._sets: dict[int, list[tuple[int, LessonSet]]] = defaultdict(lambda: [(-1, LessonSet())])
         """By partition, the set of lessons after each of its offsets."""
@@ -83,11 +93,11 @@ class Refolding:
             for stage, make in self._makers.items()
         }
         self._own_answers = OwnAnswers()
-        self._seen: set[tuple[Any, ...]] = set()
-        self._revisions: dict[UUID, int] = {}
+        self._repeats = Repeats()
         self._ends: dict[NamedPartition, int] = {}
         self._starts: dict[NamedPartition, tuple[int, int]] = {}
         """The offset and the time of each place's first record."""
+        self._newest_ms = 0
         self._drawn: dict[UUID, tuple[int, int]] = {}
         """The partition of each drawing, and when its record was written."""
         self._answered: set[UUID] = set()
@@ -102,33 +112,37 @@ class Refolding:
     def apply(self, record: Record, event: Event | None) -> None:
         """Apply a record, and its event; None: it has none."""
         place = (record.topic, record.partition)
+        self._newest_ms = max(self._newest_ms, record.timestamp_ms)
         self._starts.setdefault(place, (record.offset, record.timestamp_ms))
         self._ends[place] = max(record.offset, self._ends.get(place, -1))
         match event:
             case DrawingSubmitted() if event.final and not event.probe:
-                if self._first("drawing", event.drawing_id):
+                if self._repeats.first("drawing", event.drawing_id):
                     self._drawn[event.drawing_id] = (record.partition, record.timestamp_ms)
                     self._give("joiner", record, event)
             case DrawingAnswered():
                 self._answered.add(event.drawing_id)
-                if (part := self._new_of(event)) is not None:
+                if (part := self._repeats.new_guesses(event)) is not None:
                     self._give("joiner", record, part)
                 self._own_answers.apply(event)
             case GuessMade() if event.features is not None:
                 self._before.add(event.drawing_id)
             case CorrectionGiven() | CorrectionWithdrawn():
-                if self._first(event.type, event.correction_id, event.drawing_id, event.player_id):
+                if self._repeats.first(event.type, event.correction_id, event.drawing_id, event.player_id):
                     self._give("joiner", record, event)
             case DrawingSought() | ResetAsked():
                 self._give("joiner", record, event)
             case ExampleLabelled() | DrawingPicked():
-                if event.revision > self._revisions.get(event.drawing_id, 0):
-                    self._revisions[event.drawing_id] = event.revision
-                    for stage in ("scorer", "learner", "personal") if isinstance(event, ExampleLabelled) else ("scorer",):
+                if self._repeats.newer(event):
+                    for stage in _OF_EXAMPLES if isinstance(event, ExampleLabelled) else ("scorer",):
                         self._give(stage, record, event)
                 self._log.apply(event)
+            case EvidenceGathered():
+                if (news := self._repeats.new_evidence(event)) is not None:
+                    self._give("drift", record, news)
+                self._log.apply(event)
             case PlayerRestricted():
-                for stage in ("scorer", "learner"):
+                for stage in ("scorer", "learner", "evidence"):
                     self._give(stage, record, event)
             case MemoryReset():
                 self._give("personal", record, event)
@@ -155,24 +169,6 @@ class Refolding:
     def taken(self) -> dict[str, int]:
         """How many messages were folded, by fold."""
         return {stage: sum(fresh.taken for fresh in several.values()) for stage, several in self._fresh.items()}
-
-    def _first(self, *identity: Any) -> bool:
-        known = identity in self._seen
-        self._seen.add(identity)
-        return not known
-
-    def _new_of(self, event: DrawingAnswered) -> DrawingAnswered | None:
-        """Return the part without what the log has already; None: nothing is new. Features without a guess come first only."""
-        whose = (event.drawing_id, event.player_id)
-        begun = ("guessed", *whose) in self._seen
-        guesses = [guess for guess in event.guesses if self._first("guess", *whose, guess.part)]
-        if guesses:
-            self._first("guessed", *whose)
-        counts = event.features is not None and (bool(guesses) or not begun)
-        features = event.features if counts and self._first("features", *whose) else None
-        if not guesses and features is None:
-            return None
-        return event.model_copy(update={"guesses": guesses, "features": features})
 
     def _add(self, record: Record, lesson: LessonTaught) -> None:
         """Add a lesson to the set of its partition, unless its number has come."""
@@ -224,8 +220,8 @@ class Refolding:
         found["personal"] += self._own_answers.faults()
         found["learner"] += self._of_snapshots()
         for place, (first, _) in self._starts.items():
-            if place[0] in ("examples.v1", "lessons.v1") and first > 0:
-                found["scorer" if place[0] == "examples.v1" else "learner"].append(
+            if place[0] in _KEPT and first > 0:
+                found[_KEPT[place[0]]].append(
                     f"{place[0]}/{place[1]} begins at offset {first}: what came before, and is to be kept for good, is gone"
                 )
         return found
@@ -321,8 +317,17 @@ class Refolding:
                 return scored
             case "learner":
                 return partial(learned, series=self._series)
+            case "evidence":
+                return partial(gathered, series=self._of_evidence)
+            case "drift":
+                return partial(detected, since_ms=self._since(DriftDetected.topic))
             case _:
                 return remembered
+
+    def _since(self, topic: str) -> int:
+        """Return the time since which the log has all of a topic, in ms; 0: of all times."""
+        starts = [at_ms for (name, _), (first, at_ms) in self._starts.items() if name == topic and first > 0]
+        return max([0, *starts, self._newest_ms - TOPICS[topic].retention_ms])
 
     def _joinable(self) -> dict[UUID, None]:
         """Return the drawings of which the log has all that the joiner reads, in their order."""

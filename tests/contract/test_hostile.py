@@ -18,7 +18,10 @@ from contracts.events import (
     EVENTS,
     TOPICS,
     CorrectionReceipt,
+    DrawingEvidence,
+    DriftDetected,
     Event,
+    EvidenceGathered,
     ExampleLabelled,
     LessonTaught,
     MessageRejected,
@@ -30,6 +33,8 @@ from contracts.ports import Record
 from contracts.records import read
 from producers.memory_bus import MemoryBus, MemoryLog
 from streams.delivery import UnsentRecord
+from streams.drift import Drift
+from streams.evidence import Evidence
 from streams.fold import Fold, advance, begin
 from streams.joiner import Joiner
 from streams.learner import Learner
@@ -133,7 +138,17 @@ def _honest(number: int, reader: str) -> dict[str, tuple[list[Event], type[Event
         "scorer": ([told], ScoresCounted),
         "personal": ([told], CorrectionReceipt),
         "learner": ([told], LessonTaught),
+        "evidence": ([told], EvidenceGathered),
+        "drift": ([_wrong_from(number)], DriftDetected),
     }
+
+
+def _wrong_from(number: int) -> EvidenceGathered:
+    """A hundred and fifty drawings of which the model guesses all right; then as many more, of which none."""
+    told = {"mark": 1, "drawn_at": seconds(1), "label": None, "ink": None, "directions": [], "wrong": {"river": number > 1}}
+    first, series = 1 + 150 * (number - 1), Evidence(load_base()).series
+    drawings = [DrawingEvidence.model_validate(told)] * 150
+    return EvidenceGathered(series=series, source_partition=0, number=first, drawings=drawings)
 
 
 def _take(ledger: Ledger, fold: Fold, offsets: dict[str, int], *events: Event) -> None:
@@ -146,7 +161,7 @@ def _take(ledger: Ledger, fold: Fold, offsets: dict[str, int], *events: Event) -
 def test_a_valid_event_that_means_harm_stops_no_fold_and_the_next_is_folded(tmp_path: Path, what: str):
     base, bad = load_base(), HOSTILE[what]
     value = bad.value("ada", str(named("d1")))
-    for fold in (Joiner(), Scorer(), PersonalModels(base.reader), Learner(base)):
+    for fold in (Joiner(), Scorer(), PersonalModels(base.reader), Learner(base), Evidence(base), Drift()):
         if bad.topic not in fold.sources:
             continue
         ledger = Ledger(tmp_path / f"{fold.name}.sqlite")

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from contracts.events import Event, ExampleLabelled, LessonTakenBack, LessonTaught
+from contracts.events import Event, ExampleLabelled, LessonTakenBack, LessonTaught, MemoryReset
 from contracts.ports import Cells, Origin
 from contracts.settings import Settings
 from producers import logs
@@ -22,6 +22,8 @@ from producers.bus import open_bus
 from streams import fold_runner, learner, personal_model, story
 from streams.app import LEARNING
 from streams.delivery import STEP
+from streams.drift import Drift
+from streams.evidence import Evidence
 from streams.fold import Fold
 from streams.fold_runner import FoldRunner
 from streams.joiner import Joiner
@@ -85,6 +87,15 @@ def _learner_never_takes_back(_: Settings) -> None:
 
 def _personal_takes_all(_: Settings) -> None:
     personal_model._place = lambda rows, _: len(rows)
+
+
+def _personal_never_resets(_: Settings) -> None:
+    apply = PersonalModels.apply
+
+    def taken(self: PersonalModels, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
+        return () if isinstance(event, MemoryReset) else apply(self, cells, event, origin)
+
+    PersonalModels.apply = taken  # type: ignore[method-assign]
 
 
 def _acknowledges_first(settings: Settings) -> None:
@@ -174,6 +185,9 @@ FAULTS: Final[Mapping[str, Callable[[Settings], None]]] = MappingProxyType(
         "no lesson taken back": _learner_never_takes_back,
         "lessons summed twice": _follows_lessons_doubled,
         "no deduplication in personal": _personal_takes_all,
+        "no reset in personal": _personal_never_resets,
+        "no deduplication in the evidence": _forgets(Evidence, "drawing/"),
+        "no deduplication in drift": _forgets(Drift, "source/"),
         "acknowledged before the transaction": _acknowledges_first,
         "published before the transaction": _publishes_first(ExampleLabelled),
         "lessons published before the transaction": _publishes_first(LessonTaught),
@@ -194,7 +208,7 @@ if __name__ == "__main__":
     if role == "learning":
         teaching = Learner(base, lambda: lessons.in_force())
         lessons = Lessons(base, teaching.series, working.publish, lambda: 0 in teaching.partitions)
-        for fold in (Joiner(), Scorer(), teaching):
+        for fold in (Joiner(), Scorer(), teaching, Evidence(base), Drift()):
             working.fold(fold, step=20)
         working.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "models.v1", "rejected.v1"])))
     else:

@@ -12,7 +12,16 @@ from uuid import UUID
 
 import pytest
 
-from contracts.events import TOPICS, CorrectionReceipt, Event, ExampleLabelled, LessonTaught, SnapshotTaken, decode
+from contracts.events import (
+    TOPICS,
+    CorrectionReceipt,
+    Event,
+    EvidenceGathered,
+    ExampleLabelled,
+    LessonTaught,
+    SnapshotTaken,
+    decode,
+)
 from contracts.ports import Record
 from contracts.settings import Settings
 from deploy.audit import audit, committed, ledgers
@@ -23,7 +32,7 @@ from producers.topics import create_topics, open_admin
 from streams.joiner import Joiner
 from streams.online_base import load_base
 from tests.conftest import ROOT, fresh_settings
-from tests.histories import answered, correction, drawing, features, guess, named, probabilities, withdrawal
+from tests.histories import answered, correction, drawing, features, guess, named, probabilities, reset, withdrawal
 from tests.integration.faulty import stops_at
 
 DEADLINE_S = 120.0
@@ -38,6 +47,8 @@ NAMED = {
     "no deduplication in the learner": r"learner: lesson \d+ of player \S+ is LessonTaught .*; by a .*the examples not there",
     "no lesson taken back": r"learner: lesson \d+ of player \S+ is not there; by a fresh fold of the examples LessonTakenBack",
     "lessons summed twice": r"learner: the snapshot \S+ of river has \d+ lessons; the log up to there has \d+ in force",
+    "no deduplication in the evidence": r"evidence: number \d+ of the evidence of partition \d is mark=.* examples not there",
+    "no deduplication in drift": r"drift: the ledger of partition \d is not what a fresh fold of the log .* gives: subject/",
     "no deduplication in personal": r"personal: the ledger of partition \d is not what a fresh fold of the log .* gives",
     "acknowledged before the transaction": r"joiner: the ledger .* and Kafka's commit at \d+: acknowledged before the trans",
     "published before the transaction": r"joiner: revision \d+ of the example .*: published before the transaction",
@@ -76,7 +87,7 @@ class Game:
         self.settings = broker.model_copy(update={"kafka_bootstrap_servers": broker.bootstrap_servers, "home": home})
         self._anew()
         self.bus = open_bus(self.settings)
-        self._tail = self.bus.follow(["examples.v1", "lessons.v1", "receipts.v1", "models.v1"], "start")
+        self._tail = self.bus.follow(["examples.v1", "lessons.v1", "evidence.v1", "receipts.v1", "models.v1"], "start")
         self.log: list[tuple[Record, Event]] = []
         self.drawn: set[UUID] = set()
         self.said: dict[UUID, UUID] = {}
@@ -168,9 +179,16 @@ class Game:
                 known[fold] += sum(int(cell) for key, cell in kept.cells.items() if key.startswith("player/"))
         return known["scorer"] == known["learner"] == len(self.drawn)
 
+    def reset(self, part: str) -> None:
+        """Each player's own model forgets all that they drew but for the last drawing; each reset is on the log twice."""
+        for player in (f"{part}-ada", f"{part}-bob", f"{part}-eve"):
+            for _ in range(2):
+                self.bus.publish(reset(f"{player} reset", until=DRAWINGS - 1.5, player=player))
+        self.bus.flush(DEADLINE_S)
+
     def repeat(self) -> None:
         """Say again what the folds have said, as a worker does that was killed before it knew that it was heard."""
-        for event in [event for event in self.read() if isinstance(event, ExampleLabelled | LessonTaught)]:
+        for event in [event for event in self.read() if isinstance(event, ExampleLabelled | LessonTaught | EvidenceGathered)]:
             self.bus.publish(event)
         self.bus.flush(DEADLINE_S)
 

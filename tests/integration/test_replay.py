@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.integration.test_audit_faults import DRAWINGS, Game, broker, eventually, game  # noqa: F401
 
 pytestmark = pytest.mark.timeout(400)
-PARTS = 4 * 4 + 1
+PARTS = 6 * 4 + 1
 
 
 def replayed(game: Game, folds: tuple[str, ...] = FOLDS, *, kept: bool = False) -> ReplayReport:  # noqa: F811
@@ -31,6 +31,7 @@ def test_all_states_are_those_of_the_log_while_the_folds_run_and_when_they_are_k
     game.start("none")
     game.play("first")
     eventually(game.learned, "not learned")
+    game.reset("first")
     game.repeat()
 
     beside = replayed(game)
@@ -61,6 +62,9 @@ def test_all_states_are_those_of_the_log_while_the_folds_run_and_when_they_are_k
         ("no deduplication in the scorer", "scorer"),
         ("no deduplication in the learner", "learner"),
         ("no deduplication in personal", "personal"),
+        ("no reset in personal", "personal"),
+        ("no deduplication in the evidence", "evidence"),
+        ("no deduplication in drift", "drift"),
         ("no deduplication in the joiner", "joiner"),
         ("lessons summed twice", "online"),
     ],
@@ -69,6 +73,7 @@ def test_a_fold_that_goes_wrong_is_named_with_what_differs(game: Game, fault: st
     game.start(fault)
     game.play("first")
     eventually(game.learned, "not learned")
+    game.reset("first")
     game.repeat()
     eventually(lambda: replayed(game, (fold,)).status == 1, "no difference is found")
 

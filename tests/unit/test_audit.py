@@ -11,18 +11,22 @@ from rich.console import Console
 
 from contracts.events import (
     LATENCY_BUCKETS_MS,
+    TOPICS,
     CorrectionGiven,
     CorrectionReceipt,
     DrawingAnswered,
+    DrawingEvidence,
     DrawingSubmitted,
     EndpointSeen,
     Event,
+    EvidenceGathered,
     ExampleLabelled,
     GuessMade,
     GuessMissed,
     LessonTakenBack,
     LessonTaught,
     Outcome,
+    PlayerRestricted,
     PolicySet,
     ScoresCounted,
     ShownGuess,
@@ -34,6 +38,8 @@ from deploy.audit import audit
 from deploy.auditor import Auditor, AuditReport
 from producers.bus import open_bus
 from streams import joiner, story
+from streams.drift import Drift
+from streams.evidence import Evidence
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.ledger import Kept
@@ -371,7 +377,9 @@ def whole_history(*names: str, changed: bool = False) -> list[Event]:
     learned = folded(learner, examples)
     lessons = [event for event in learned if isinstance(event, LessonTaught)]
     summed = snapshots(base, learner.series, lessons)
-    return [*said, *examples, *folded(Scorer(), examples), *learned, *summed, *folded(PersonalModels(base.reader), examples)]
+    evidence = folded(Evidence(base), examples)
+    scored, remembered = folded(Scorer(), examples), folded(PersonalModels(base.reader), examples)
+    return [*said, *examples, *scored, *learned, *summed, *remembered, *evidence, *folded(Drift(), evidence)]
 
 
 def snapshots(base: Base, series: str, lessons: Sequence[LessonTaught]) -> Iterator[SnapshotTaken]:
@@ -427,6 +435,10 @@ def test_lessons_that_were_taken_back_are_what_a_fresh_fold_takes_back_too():
         (SnapshotTaken, {"weights": bytes(4 * 3210)}, "learner: the weights of the snapshot mnist2+2 are not those"),
         (SnapshotTaken, {"weights": bytes(2601)}, "learner: the weights of the snapshot mnist2+2 are not those"),
         (CorrectionReceipt, {"outcome": Outcome.QUARANTINED}, "personal: the receipt of correction"),
+        (EvidenceGathered, {"number": 2}, "evidence: number 1 of the evidence of partition 0 is not there; by a fresh fold of"),
+        (EvidenceGathered, {"number": 2}, "evidence: number 3 of the evidence of partition 0 is mark="),
+        (EvidenceGathered, {"drawings": []}, "evidence: number 2 of the evidence of partition 0 is not there; by a fresh"),
+        (EvidenceGathered, {"source_partition": 3}, "evidence: number 1 of the evidence of partition 3 is mark="),
     ],
 )
 def test_what_a_fold_has_said_and_a_fresh_one_does_not_is_a_fault(kind, change, told):
@@ -445,6 +457,7 @@ def test_what_a_fold_has_said_and_a_fresh_one_does_not_is_a_fault(kind, change, 
         (SnapshotTaken, "learner: the log has lessons up to mnist2+2, and the newest snapshot is mnist2+1"),
         (ScoresCounted, "scorer: the count"),
         (CorrectionReceipt, "personal: the receipt of correction"),
+        (EvidenceGathered, "evidence: number 1 of the evidence of partition 0 is not there"),
     ],
 )
 def test_what_a_fresh_fold_says_and_is_not_on_the_log_is_a_fault(kind, told):
@@ -452,6 +465,65 @@ def test_what_a_fresh_fold_says_and_is_not_on_the_log_is_a_fault(kind, told):
     at = max(n for n, event in enumerate(events) if isinstance(event, kind))
 
     assert [fault for fault in refolded(events[:at] + events[at + 1 :]) if fault.startswith(told)]
+
+
+def drifted() -> list[Event]:
+    """Evidence on which a model begins to err, and what is detected in it."""
+    at = now()
+    several = [
+        DrawingEvidence(mark=n % 9, drawn_at=at, label=None, ink=None, directions=[], wrong={"river": n > 200})
+        for n in range(240)
+    ]
+    whole = EvidenceGathered(series="another", source_partition=0, number=1, drawings=several)
+    return [whole, *folded(Drift(), [whole])]
+
+
+def test_drift_that_was_detected_is_what_a_fresh_fold_detects_however_the_evidence_lies_on_the_log():
+    evidence, detection = drifted()
+    first, second = (
+        evidence.model_copy(update={"number": 1 + at, "drawings": evidence.drawings[at : at + 150]}) for at in (0, 100)
+    )
+
+    assert refolded([evidence, detection]) == []
+    assert refolded([first, second, detection, evidence, detection]) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"n": 7}, "of 7 drawings, statistic"),
+        ({"detection_id": named("another")}, "by a fresh fold of the evidence not there"),
+        ({"detection_id": named("another")}, "is not there; by a fresh fold of the evidence wrong guesses, river"),
+        (None, "is not there; by a fresh fold of the evidence wrong guesses, river"),
+    ],
+)
+def test_drift_that_was_told_otherwise_is_a_fault(change, told):
+    evidence, detection = drifted()
+    rest = [detection.model_copy(update=change)] if change else []
+
+    assert [fault for fault in refolded([evidence, *rest]) if fault.startswith("drift: the detection") and told in fault]
+
+
+def test_drift_that_is_older_than_what_is_kept_may_be_gone_from_the_log():
+    evidence, _ = drifted()
+    refolding, month_ms = Refolding(load_base(), 1), TOPICS["drift.v1"].retention_ms
+    refolding.apply(Record("evidence.v1", 0, 0, b"", b"", 0), evidence)
+    assert len(refolding.faults(None, {})["drift"]) == 1
+
+    refolding.apply(Record("evidence.v1", 0, 1, b"", b"", month_ms + 1), evidence)
+
+    assert refolding.faults(None, {})["drift"] == []
+
+
+def test_restrictions_count_for_evidence_where_they_lie_on_the_log_whatever_the_clock_said():
+    events = whole_history("d1")
+    quarantined = PlayerRestricted(player_id="eve", restriction="quarantined")
+    refolding = Refolding(load_base(), 1)
+    [example] = [event for event in events if isinstance(event, ExampleLabelled)]
+    for offset, event in enumerate([quarantined, example]):
+        refolding.apply(Record("examples.v1", 0, offset, b"", b"", 9 - offset), event)
+
+    assert refolding.faults(None, {})["evidence"] == []
 
 
 def test_a_lesson_that_nobody_has_taught_is_a_fault():

@@ -97,6 +97,14 @@ def test_evidence_is_numbered_over_steps_and_restarts():
 # --- detection
 
 
+@pytest.mark.parametrize(
+    ("change", "told"), [({"number": 402}, "came after 400"), ({"source_partition": 4}, "partition 4, of 4")]
+)
+def test_evidence_that_does_not_follow_or_of_no_partition_is_refused(change: dict[str, int], told: str):
+    with pytest.raises(ValueError, match=told):
+        detected([CLEAN, BROKEN.model_copy(update=change)])
+
+
 def evidence(
     wrong: Sequence[bool], model: str = "river", first: int = 1, partition: int = 0, marks: int = 9
 ) -> EvidenceGathered:
