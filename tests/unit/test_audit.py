@@ -47,6 +47,7 @@ from streams.online_base import Base, load_base
 from streams.online_model import OnlineModel
 from streams.personal_model import PersonalModels
 from streams.refold.refolding import Refolding
+from streams.refold.repeats import Repeats
 from streams.scorer import Scorer
 from tests.histories import (
     MemoryCells,
@@ -486,6 +487,20 @@ def test_drift_that_was_detected_is_what_a_fresh_fold_detects_however_the_eviden
 
     assert refolded([evidence, detection]) == []
     assert refolded([first, second, detection, evidence, detection]) == []
+
+
+def test_evidence_that_came_before_is_left_out_before_it_is_folded():
+    whole, _ = drifted()
+    first, second, ahead = (
+        whole.model_copy(update={"number": 1 + at, "drawings": whole.drawings[at : at + 150]}) for at in (0, 100, 239)
+    )
+    repeats = Repeats()
+
+    assert repeats.new_evidence(first) == first
+    assert repeats.new_evidence(first) is None
+    assert repeats.new_evidence(second) == whole.model_copy(update={"number": 151, "drawings": whole.drawings[150:]})
+    assert repeats.new_evidence(ahead.model_copy(update={"number": 242})) is not None, "the fold rejects it"
+    assert repeats.new_evidence(whole) is None
 
 
 @pytest.mark.parametrize(
