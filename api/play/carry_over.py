@@ -40,14 +40,17 @@ class CarryOver:
         code = self._codes.pop(offer.code_id)
         return SeatCode(code=code, valid_s=offer.valid_s) if failure is None else None
 
+    @property
+    def claiming(self) -> bool:
+        """Whether a claim has been made and is not settled yet."""
+        return self._claim is not None
+
     def claim(self, join: Join, at: datetime) -> SeatClaimed:
         """Claim the seat of the code in a `join`.
 
         Raises:
             Mistake: If the code gives no seat.
         """
-        if self._claim is not None:
-            raise Mistake("already_joined", "a code is being looked at: wait for the answer")
         code_id = self._lobby.seats.code_id(join.code or "")
         if why := self._lobby.codes.refusal(code_id, at):
             raise _bad_code(why)

@@ -124,6 +124,8 @@ class Session:
     def _join(self, join: Join, now: float, at: datetime) -> Iterator[SessionAction]:
         if self.player_id:
             raise Mistake("already_joined", f"this socket is {self.name!r} in {self.room} already: open another one")
+        if self.own_model.carry_over.claiming:
+            raise Mistake("already_joined", "a code is being looked at: wait for the answer")
         self._guest.join(now)
         if join.code is not None and join.seat is not None:
             raise Mistake("invalid", "give a seat or a code: each says who you are")

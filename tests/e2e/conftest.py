@@ -98,6 +98,8 @@ class Visit:
 
 SEVEN: Final = [(0.28, 0.2), (0.72, 0.2), (0.42, 0.82)]
 ONE: Final = [(0.5, 0.15), (0.5, 0.85)]
+PHONE: Final = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
+Visits = Callable[..., Visit]
 
 
 @pytest.fixture

@@ -28,12 +28,14 @@ from contracts.events import (
     Event,
     GuessMade,
     GuessMissed,
+    MemoryAsked,
     ModelChange,
     ModelPromoted,
     ModelPublished,
     Outcome,
     PolicySet,
     ReceiptProbed,
+    ResetAsked,
     ScoresCounted,
     SnapshotTaken,
     VariantSeen,
@@ -44,6 +46,7 @@ from contracts.events import (
 )
 from contracts.settings import LIMITS, Settings
 from producers.bus import open_bus
+from tests.e2e.remembering import Remembering
 from tests.histories import features, probabilities
 
 PATIENCE_S: Final = 10.0
@@ -85,6 +88,7 @@ class Stage:
     """The finished drawings, as they were kept."""
     previews: int = 0
     corrections: list[CorrectionGiven] = field(default_factory=list)
+    memory: Remembering = field(default_factory=Remembering)
     learns: bool = True
     """Whether probes of corrections are answered."""
 
@@ -238,6 +242,11 @@ class Stage:
                     case CorrectionProbed(probe_id=probe, player_id=player, only=only) if self.learns:
                         for stage in ("personal", "learner") if only is None else (only,):
                             self.publish(ReceiptProbed(probe_id=probe, player_id=player, stage=stage))
+                    case MemoryAsked(player_id=player, request_id=request, whole=whole):
+                        self.publish(self.memory.told(player, request, whole=whole))
+                    case ResetAsked(player_id=player, reset_id=reset):
+                        self.memory.reset(player)
+                        self.publish(self.memory.told(player, reset))
                     case DrawingSubmitted() as drawing:
                         self._guess(drawing)
                     case CorrectionGiven() as correction:
@@ -247,6 +256,7 @@ class Stage:
     def _guess(self, drawing: DrawingSubmitted) -> None:
         if drawing.final:
             self.drawings.append(drawing)
+            self.memory.guessed(drawing, self.says)
         else:
             self.previews += 1
         for model, label in self.says.items():
@@ -288,6 +298,7 @@ class Stage:
 
     def _learn(self, correction: CorrectionGiven) -> None:
         self.corrections.append(correction)
+        self.memory.corrected(correction)
         known = {model: probabilities(label)[correction.label] for model, label in self.says.items()}
         changes = {}
         for model in ("river", PERSONAL_MODEL):

@@ -2,17 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import WebSocketRoute, expect
 
 from contracts.events import TrainingAdvanced
-from tests.e2e.conftest import ONE, SEVEN, Visit
+from tests.e2e.conftest import ONE, PHONE, SEVEN, Visit, Visits
 from tests.e2e.stage import NOT_HERE, Stage, eventually
 
-Visits = Callable[..., Visit]
-PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 NBSP = "\u00a0"
 
 
@@ -655,7 +652,7 @@ def test_everything_that_can_be_pressed_is_reached_by_tab(stage: Stage, visit: V
     for _ in range(30):
         game.page.keyboard.press("Tab")
         reached.add(game.page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
-    assert {"name", "another", "free", "pad", "clear", "confirm", *"0123456789"} <= reached
+    assert {"name", "another", "free", "pad", "clear", "confirm", "own", *"0123456789"} <= reached
 
 
 def test_every_route_is_on_the_page_of_the_http_api_and_can_be_tried(stage: Stage, visit: Visits) -> None:

@@ -95,6 +95,21 @@ def test_a_code_may_be_typed_in_small_letters_with_spaces_and_hyphens():
     assert isinstance(phone.put[-1], SeatClaimed)
 
 
+def test_a_socket_whose_code_is_looked_at_joins_as_nobody_else_meanwhile():
+    machine = Machine()
+    ada = machine.player()
+    joined = ada.join()
+    code = offered(ada, machine)
+    phone = machine.player()
+    enter(phone, code)
+
+    [impatient] = phone.say({"type": "join", "name": "Bob"})
+    [[let_in, *_]] = heard(phone.put[-1], machine, by=(phone,))
+
+    assert (impatient["type"], impatient["code"]) == ("error", "already_joined")
+    assert (let_in["type"], let_in["player_id"]) == ("joined", joined["player_id"])
+
+
 def test_of_two_who_give_a_code_at_once_in_two_processes_the_first_on_the_log_has_the_seat():
     here, there = Machine(), Machine()
     ada = here.player()

@@ -8,7 +8,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 NODE: Final = Path(sys.executable).with_name("node")
-FEWEST: Final = 77
+FEWEST: Final = 101
 """The least number of tests; raise it as tests are added."""
 
 

@@ -32,6 +32,7 @@ export class Card {
   /** Whether an answer is to be seen. */
   #showing = false;
   #bars = Array.from({ length: 10 }, (_, digit) => bar(digit));
+  #header = h("header", {}, this.#title, this.#version, this.#mark);
   element;
 
   /** @param {string} model */
@@ -40,7 +41,7 @@ export class Card {
     this.element = h(
       "article",
       { class: "card guess", ...colour(model), "data-model": model, "data-state": "empty" },
-      h("header", {}, this.#title, this.#version, this.#mark),
+      this.#header,
       h("div", { class: "answer" }, this.#digit, this.#confidence, this.#latency, this.#level),
       bars,
       this.#tally,
@@ -59,6 +60,11 @@ export class Card {
   #by(model, version) {
     say(this.#version, shownVersion(model, version));
     this.#version.title = version === null ? "" : `version ${version}`;
+  }
+
+  /** Keep a button in the card, beside its name. @param {HTMLElement} button */
+  hold(button) {
+    if (button.parentElement !== this.#header) this.#header.append(button);
   }
 
   /** How it stands to the drawing on the pad, and its guess if it has one.

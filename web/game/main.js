@@ -7,7 +7,9 @@ import { Socket, described } from "../lib/socket.js";
 import { remember, remembered } from "../lib/store.js";
 import { uuid } from "../lib/uuid.js";
 import { canvas, digits, page } from "./elements.js";
+import { Joining } from "./joining.js";
 import { Pad } from "./pad.js";
+import { PlayerCard } from "./player_card.js";
 import { Receiver } from "./receive.js";
 import { expected, favourite, round } from "./rounds.js";
 import { State } from "./state.js";
@@ -23,23 +25,34 @@ const SECOND_THOUGHT_MS = 1200;
 const PREVIEW_EVERY_MS = 125;
 /** With more than this waiting to leave, in bytes, previews would only make it worse. */
 const BACKLOG = 32 * 1024;
-const NAMELESS = "Guest";
 /** What is not answered for so long, in ms, is sent again; so it is after each reconnect. */
 const PATIENCE_MS = 6000;
+/** After so long the page lets go of a code from another device that nobody has answered, in ms. */
+const CARRY_MS = 10_000;
 
 let finishedAt = -Infinity;
 /** @type {number | undefined} */ let idleTimer;
 /** @type {number | undefined} */ let previewTimer;
 /** @type {number | undefined} */ let askTimer;
+/** @type {number | undefined} */ let carryTimer;
 let previewAt = -Infinity;
 let previewCount = 0;
 
 const state = new State();
 const pad = new Pad(canvas, { onStart: begin, onMove: previewSoon, onLift: lifted });
 const view = new View(state, pad);
-const receiver = new Receiver(state, view, pad, {
-  joinAsGuest: () => join(NAMELESS, null, null),
-  resend: () => resend(0),
+const joining = new Joining();
+const card = new PlayerCard({
+  send: (frame) => state.joined && socket.send(frame),
+  reset: (id) => tell(id, { type: "reset", reset_id: id }),
+  carry,
+});
+const receiver = new Receiver(state, view, pad, card, {
+  joined,
+  refused: (error) => {
+    const join = joining.refused(error, player());
+    if (join) socket.send(join);
+  },
   question: (digit) => {
     state.next = digit;
     if (state.due || (!state.current && pad.empty)) ask();
@@ -53,8 +66,7 @@ const receiver = new Receiver(state, view, pad, {
 
 const socket = new Socket("/ws/play", {
   onOpen: () => {
-    receiver.refused = false;
-    join(page.name.value.trim() || NAMELESS, new URLSearchParams(location.search).get("room"), remembered("seat"));
+    socket.send(joining.opened(player()));
   },
   onState: (now) => {
     state.joined &&= now.name === "open";
@@ -65,9 +77,33 @@ const socket = new Socket("/ws/play", {
   onFrame: (frame) => receiver.receive(frame),
 });
 
-/** @param {string} name @param {string | null} room @param {string | null} seat */
-function join(name, room, seat) {
-  socket.send({ type: "join", name, room, seat, questions: true });
+/** Who this browser's player is. @returns {import("./joining.js").Player} */
+function player() {
+  return { name: page.name.value.trim(), room: new URLSearchParams(location.search).get("room"), seat: remembered("seat") };
+}
+
+/** Go on as the player of a code from another device. @param {string} code */
+function carry(code) {
+  joining.carry(code);
+  socket.renew();
+  clearTimeout(carryTimer);
+  carryTimer = setTimeout(() => {
+    if (!joining.drop()) return;
+    card.failed("Nobody has answered the code: try again in a while");
+    socket.renew();
+  }, CARRY_MS);
+}
+
+function joined() {
+  const byCode = joining.drop();
+  if (byCode) {
+    state.begin();
+    wipe();
+    view.showPast();
+    page.newcomer.hidden = true;
+  }
+  card.joined(byCode);
+  resend(0);
 }
 
 /** @param {number} patience In ms: what was sent later than that before now is given time. */
@@ -194,6 +230,7 @@ function tell(id, frame) {
 
 /** The label of the current drawing has changed. */
 function labelled() {
+  page.newcomer.hidden = true;
   view.showCards();
   view.showPaper();
   view.showAnswers();
@@ -248,7 +285,7 @@ page.name.addEventListener("change", () => {
   socket.renew();
 });
 addEventListener("keydown", (event) => {
-  if (event.target === page.name || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (card.open || event.target === page.name || event.ctrlKey || event.metaKey || event.altKey) return;
   if (/^[0-9]$/.test(event.key) && !event.repeat) correct(Number(event.key));
   else if (event.key === "Escape" || event.key === "Backspace") wipe();
   else if (event.key === "Enter" && !event.repeat && !(event.target instanceof HTMLButtonElement || event.target instanceof HTMLAnchorElement)) confirm();
@@ -259,6 +296,7 @@ addEventListener("keydown", (event) => {
 setInterval(() => resend(PATIENCE_MS), PATIENCE_MS / 2);
 page.name.value = remembered("name") ?? "";
 page.free.checked = remembered("free") === "yes";
+page.newcomer.hidden = remembered("seat") !== null;
 page.prompt.replaceChildren("Draw any digit");
 ask();
 view.showPaper();

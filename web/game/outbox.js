@@ -1,7 +1,7 @@
 // @ts-check
 /** Frames that the server has not answered for yet: sent again with the same ids, so that twice is once. Pure. */
 
-/** @typedef {{type: string, drawing_id: string} & Record<string, unknown>} Frame */
+/** @typedef {{type: string, drawing_id?: string} & Record<string, unknown>} Frame */
 
 export class Outbox {
   /** @type {Map<string, {frame: Frame, sentAt: number}>} */ #waiting = new Map();
@@ -26,6 +26,11 @@ export class Outbox {
    */
   drop(drawing) {
     for (const [id, { frame }] of this.#waiting) if (frame.drawing_id === drawing) this.#waiting.delete(id);
+  }
+
+  /** Nothing is waited for any more: what is here was another player's. */
+  clear() {
+    this.#waiting.clear();
   }
 
   get empty() {

@@ -39,3 +39,9 @@ test("it is empty when all is settled", () => {
   for (const id of ["a", "b", "correction of a"]) outbox.settle(id);
   assert.equal(outbox.empty, true);
 });
+
+test("nothing of another player is sent", () => {
+  const outbox = filled();
+  outbox.clear();
+  assert.deepEqual([outbox.due(0, 0), outbox.empty], [[], true]);
+});

@@ -13,6 +13,7 @@ import { toast } from "./toasts.js";
  * @typedef {import("../lib/protocol.js").PlayFrame} PlayFrame
  * @typedef {import("../lib/protocol.js").Receipt} Receipt
  * @typedef {import("./pad.js").Pad} Pad
+ * @typedef {import("./player_card.js").PlayerCard} PlayerCard
  * @typedef {import("./state.js").State} State
  * @typedef {import("./view.js").View} View
  */
@@ -21,24 +22,26 @@ import { toast } from "./toasts.js";
 const PASSING = new Set(["unavailable", "too_fast", "busy", "not_joined"]);
 
 export class Receiver {
-  /** Whether this connection was refused once for its name, room or seat. */
-  refused = false;
   #state;
   #view;
   #pad;
+  #card;
   #told;
 
   /**
    * @param {State} state
    * @param {View} view
    * @param {Pad} pad
-   * @param {{joinAsGuest: () => void, resend: () => void, question: (digit: number) => void, check: (drawing: string) => void}} told
-   *   `resend` is told when this player has joined, `question` what to draw next, `check` that chance has picked a drawing.
+   * @param {PlayerCard} card
+   * @param {{joined: () => void, refused: (error: string) => void, question: (digit: number) => void, check: (drawing: string) => void}} told
+   *   `joined` is told when this player has joined, `refused` why not, `question` what to draw next, `check` that chance has
+   *   picked a drawing.
    */
-  constructor(state, view, pad, told) {
+  constructor(state, view, pad, card, told) {
     this.#state = state;
     this.#view = view;
     this.#pad = pad;
+    this.#card = card;
     this.#told = told;
   }
 
@@ -51,11 +54,14 @@ export class Receiver {
         this.#state.lead.obey(frame.models);
         this.#state.models.clear();
         know(frame.models);
-        for (const model of frame.models) this.#state.models.set(model.model, model);
+        for (const model of frame.models) {
+          this.#state.models.set(model.model, model);
+          if (model.kind === "personal") this.#card.wear(model.model);
+        }
         this.#view.showModels();
         page.connection.dataset.state = "live";
         say(page.connection, "Live");
-        this.#told.resend();
+        this.#told.joined();
         this.#view.showStatus();
         return;
       case "saved":
@@ -75,6 +81,15 @@ export class Receiver {
         return;
       case "receipt":
         this.#received(frame);
+        return;
+      case "card":
+        this.#remembered(frame);
+        return;
+      case "memory":
+        this.#card.save(frame);
+        return;
+      case "code":
+        this.#card.offer(frame);
         return;
       case "model":
         this.#changed(frame);
@@ -148,6 +163,16 @@ export class Receiver {
     if (one === this.#state.current) this.#view.showReceipt();
   }
 
+  /** @param {import("../lib/protocol.js").MemoryCard} card */
+  #remembered(card) {
+    this.#state.outbox.settle(card.request_id);
+    for (const [name, model] of this.#state.models) {
+      if (model.kind === "personal") this.#state.models.set(name, { ...model, version: card.version });
+    }
+    this.#view.showCards();
+    this.#card.heard(card);
+  }
+
   /** @param {import("../lib/protocol.js").ModelChanged} change */
   #changed({ type, event, note, ...model }) {
     know([model]);
@@ -165,13 +190,10 @@ export class Receiver {
 
   /** @param {import("../lib/protocol.js").Failure} failure */
   #failed({ code, message, drawing_id: drawing }) {
-    if (!this.#state.joined && !this.refused) {
-      this.refused = true;
-      this.#told.joinAsGuest();
-    }
+    if (!this.#state.joined) this.#told.refused(code);
     if (drawing && this.#state.previews.has(drawing)) return;
     if (drawing && !PASSING.has(code)) this.#state.outbox.drop(drawing);
-    toast(message, null);
+    if (drawing || !this.#card.failed(message)) toast(message, null);
     this.#view.showStatus();
   }
 }

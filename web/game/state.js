@@ -32,4 +32,13 @@ export class State {
   previews = new Map();
   /** The newest preview that a model has answered, and its answer. @type {Map<string, {number: number, guess: Guess}>} */
   answered = new Map();
+
+  /** Another player is here: nothing of the one before is left. */
+  begin() {
+    this.rounds.length = 0;
+    this.current = null;
+    this.outbox.clear();
+    this.previews.clear();
+    this.answered.clear();
+  }
 }

@@ -34,6 +34,8 @@ export class View {
   /** Those who guess are others, or another one is shown first: the one card changes its place, the rest keep their order. */
   showModels() {
     const shown = [...this.#state.models.values()].filter(({ part }) => part === undefined || part === "shown").map(({ model }) => model).sort(byPlace);
+    const own = shown.find((model) => kindOf(model) === "personal");
+    if (own === undefined) page.others.append(page.own);
     for (const [model, card] of this.#cards) {
       if (shown.includes(model)) continue;
       card.element.remove();
@@ -45,6 +47,7 @@ export class View {
         card.count(tally(this.#state.rounds, model));
         this.#cards.set(model, card);
       }
+      if (model === own) /** @type {Card} */ (this.#cards.get(model)).hold(page.own);
       this.showCard(model);
     }
     const first = this.#state.lead.of(shown);

@@ -48,8 +48,28 @@
  *   "available" | "unavailable" | "frozen" | "thawed" | "learned" | "endpoint"} ModelNews
  * @typedef {{type: "model", event: ModelNews, note: string} & Model} ModelChanged The whole model after the change.
  * @typedef {{type: "room", room: string, players: string[]}} Room
+ *
+ * @typedef {object} MemoryCard What the player's own model remembers of them.
+ * @property {"card"} type
+ * @property {string} request_id That of the reset, if this says that it is done.
+ * @property {string} version
+ * @property {number} lessons
+ * @property {number} most How many drawings it remembers at most.
+ * @property {number} size In bytes.
+ * @property {number} both Labelled drawings on which the player saw both this model and the shared one.
+ * @property {number} own_alone On how many of them only this model was right.
+ * @property {number} shared_alone
+ * @property {number | null} lift By how much a larger share this model got right; null: there is nothing to compare.
+ * @property {number | null} low The 95 per cent interval.
+ * @property {number | null} high
+ * @property {string | null} reset_until What was drawn up to this time is forgotten.
+ *
+ * @typedef {{type: "memory", format: string, at: string} & Record<string, unknown>} MemoryFile All that it remembers, for people to keep.
+ * @typedef {{type: "code", code: string, valid_s: number}} SeatCode For another device.
+ *
  * @typedef {{type: "error", code: string, message: string, drawing_id?: string | null}} Failure
- * @typedef {Joined | Saved | Question | Check | Guess | Missed | Receipt | ModelChanged | Room | Failure} PlayFrame
+ * @typedef {Joined | Saved | Question | Check | Guess | Missed | Receipt | ModelChanged | Room | MemoryCard | MemoryFile | SeatCode |
+ *   Failure} PlayFrame
  *
  * @typedef {object} Score Counts since the start, absolute.
  * @property {number} n
