@@ -121,7 +121,7 @@ def test_chance_asks_whether_the_guess_was_right_where_nobody_asked_for_the_digi
     expect(check).to_be_hidden()
 
 
-def test_another_question_is_the_servers_too(stage: Stage, visit: Visits) -> None:
+def test_another_question_is_the_servers_too_and_a_digit_that_was_chosen_is_not_gold(stage: Stage, visit: Visits) -> None:
     game = visit(stage.url)
     asked = game.page.locator("#prompt b").inner_text()
     game.page.locator("#another").click()
@@ -129,7 +129,7 @@ def test_another_question_is_the_servers_too(stage: Stage, visit: Visits) -> Non
     following = int(game.page.locator("#prompt b").inner_text())
     game.draw(SEVEN)
     drawn = eventually(lambda: stage.drawings, "a drawing")[0]
-    assert (drawn.asked, drawn.gold) == (following, True)
+    assert (drawn.asked, drawn.gold) == (following, False)
 
 
 def test_a_finger_draws_as_a_mouse_does(stage: Stage, visit: Visits) -> None:
