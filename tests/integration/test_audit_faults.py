@@ -48,7 +48,7 @@ NAMED = {
     "no lesson taken back": r"learner: lesson \d+ of player \S+ is not there; by a fresh fold of the examples LessonTakenBack",
     "lessons summed twice": r"learner: the snapshot \S+ of river has \d+ lessons; the log up to there has \d+ in force",
     "no deduplication in the evidence": r"evidence: number \d+ of the evidence of partition \d is mark=.* examples not there",
-    "no deduplication in drift": r"drift: the ledger of partition \d is not what a fresh fold of the log .* gives: subject/",
+    "no deduplication in drift": r"drift: the ledger of partition \d is not what a fresh fold .* gives: (source|subject)/",
     "no deduplication in personal": r"personal: the ledger of partition \d is not what a fresh fold of the log .* gives",
     "acknowledged before the transaction": r"joiner: the ledger .* and Kafka's commit at \d+: acknowledged before the trans",
     "published before the transaction": r"joiner: revision \d+ of the example .*: published before the transaction",
@@ -248,7 +248,8 @@ async def test_without_a_fault_all_is_clean_through_repeats_and_kill_9(game: Gam
     report = await game.audit(wait_s=30)
 
     assert report.clean, report.model_dump_json(indent=2)
-    assert all(n >= 2 * 3 * DRAWINGS for n in report.refolded.values())
+    assert report.refolded["drift"], "a record of evidence has several drawings"
+    assert all(n >= 2 * 3 * DRAWINGS for fold, n in report.refolded.items() if fold != "drift")
     assert report.answered == dict.fromkeys(MODELS, 2 * 3 * DRAWINGS)
 
 
