@@ -102,6 +102,8 @@ class Means:
     correct: Counts = field(default_factory=dict)
     in_force: Mapping[str, float] = field(default_factory=dict)
     """The means at the last `REFRESH` corrections; a missing model has `START`."""
+    n_in_force: Counts = field(default_factory=dict)
+    """The outcomes that the means in force are made of."""
 
     @property
     def in_force_since(self) -> int:
@@ -139,12 +141,13 @@ class Means:
             half = 0.5 if counted >= _HALVE_AT else 1.0
             n[model], correct[model] = counted * half, min(right, counted) * half
             in_force[model] = (correct[model] + _START_STRENGTH * START) / (n[model] + _START_STRENGTH)
-        return Means(corrections, n, correct, in_force)
+        return Means(corrections, n, correct, in_force, n)
 
     def cell(self) -> bytes:
         """Write the means as their cell."""
-        kept = {"corrections": self.corrections, "n": self.n, "correct": self.correct, "in_force": self.in_force}
-        return json.dumps(kept, sort_keys=True).encode()
+        kept = {"corrections": self.corrections, "n": self.n, "correct": self.correct}
+        in_force = {"in_force": self.in_force, "n_in_force": self.n_in_force}
+        return json.dumps(kept | in_force, sort_keys=True).encode()
 
     @classmethod
     def of(cls, cell: bytes | None) -> "Means":

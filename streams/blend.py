@@ -3,12 +3,14 @@
 The blend is the weighted geometric mean of their probabilities, scaled to a sum of 1: a likely digit must be likely to all
 models, and a model that is sure and wrong is outvoted. A floor keeps every probability above 0, so that no model has a veto.
 
-Players' corrections decide the weights: a weight is the inverse cube of the model's share of wrong guesses, so a model that
-errs half as often as another counts eight times as much. Until the first corrections all weights are equal.
+Players' corrections decide the weights, by Hedge (Freund and Schapire, 1997): a model's weight falls exponentially with how
+many more wrong guesses it made than the best one, so the blend soon follows its best voice, whichever that is. Until the first
+corrections the voice that learns at once has the most to say, as it is the best on most people's drawings.
 
 A `Blend` belongs to one drawing: it knows which models it still awaits and which it leaves out.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,14 +19,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import DIGITS
+from contracts.events import BLEND, DIGITS, PERSONAL_MODEL
 from streams.bandit import START, Means
+from streams.online_model import SHARED
 
 FLOOR: Final = 1e-3
 """The least probability of a model in a blend."""
-POWER: Final = 3.0
-"""The power of a model's share of errors in its weight: measured on players' drawings (docs/decisions/0010)."""
-GENERATION: Final = "blend2"
+RATE: Final = 0.5
+"""How fast a weight falls: four wrong guesses more than the best model's are worth a seventh (docs/decisions/0035)."""
+PRIOR: Final = MappingProxyType(dict.fromkeys((PERSONAL_MODEL, SHARED), 50.0))
+"""The weight before any correction; a missing model has 1. Of these two at most one is in a blend: see `Lineup.voice`."""
+GENERATION: Final = "blend3"
 """The name of this rule."""
 
 
@@ -34,7 +39,7 @@ class BlendWeights:
 
     by_model: Mapping[str, float]
     version: str
-    """The rule, and how many of the partition's corrections the weights are based on: ``blend2+75``."""
+    """The rule, and how many of the partition's corrections the weights are based on: ``blend3+75``."""
 
     def of(self, model: str) -> float:
         """Return a model's weight, which is 1 if nothing is known of the model."""
@@ -42,8 +47,13 @@ class BlendWeights:
 
 
 def blend_weights(means: Means) -> BlendWeights:
-    """Compute the weights that follow from the shares of right guesses that are in force."""
-    weights = {model: ((1.0 - START) / (1.0 - mean)) ** POWER for model, mean in means.in_force.items()}
+    """Compute the weights that follow from the shares of right guesses that are in force, and from how much they rest on."""
+    voices = {model: mean for model, mean in means.in_force.items() if model != BLEND}
+    best = max(voices.values(), default=START)
+    weights = dict(PRIOR)
+    for model, mean in voices.items():
+        behind = means.n_in_force[model] * (best - mean)
+        weights[model] = PRIOR.get(model, 1.0) * math.exp(-RATE * behind)
     return BlendWeights(MappingProxyType(weights), f"{GENERATION}+{means.in_force_since}")
 
 

@@ -71,7 +71,7 @@ _LOADED: Final = 16_384
 _MEANS: Final = "means"
 
 
-_EQUAL: Final = blend_weights(Means.of(None))
+_AT_FIRST: Final = blend_weights(Means.of(None))
 
 
 @dataclass(slots=True)
@@ -107,7 +107,7 @@ class PersonalModels:
         """Learn from embeddings that were read with ``reader``, and from no others."""
         self._reader = reader
         made_of = sha256(repr((ROW.descr, ROWS_A_CELL, SHARED, GENERATION)).encode()).hexdigest()[:16]
-        self.schema = f"personal 4, keeps {KEPT}, reads {reader}, cells {made_of}"
+        self.schema = f"personal 5, keeps {KEPT}, reads {reader}, cells {made_of}"
         self._partitions: dict[int, _Partition] = {}
 
     # --- way 1: asked by the router
@@ -144,7 +144,7 @@ class PersonalModels:
     def blend_weights(self, partition: int) -> BlendWeights:
         """Return how much each model's opinion counts in the blend, by the corrections of the partition's players."""
         here = self._partitions.get(partition)
-        return _EQUAL if here is None else here.weights
+        return _AT_FIRST if here is None else here.weights
 
     def told(self, partition: int, asked: MemoryAsked, at: datetime) -> MemoryTold | None:
         """Return what is remembered of a player; None: the partition is not assigned here, or not yet: ask again."""

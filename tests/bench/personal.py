@@ -1,9 +1,9 @@
 """Measures how much a player's own model improves guesses, without a bus: ``python -m tests.bench.personal``.
 
 The people of data/pen are players, each with a memory, over the base that `river` starts from and that learns nothing here. It
-asks three questions: how a digit that is read wrong is read after some corrections of this digit alone; how well symbols of
-their own are read, each digit standing for another; and how a whole sitting with labels goes. Then it measures the cost of an
-answer and of a label.
+asks four questions: how a digit that is read wrong is read after some corrections of this digit alone; how much better than the
+shared model a player's own one reads the other drawings after so many labels; how well symbols of their own are read, each
+digit standing for another; and how a whole sitting with labels goes. It also measures the cost of an answer and of a label.
 """
 
 import json
@@ -59,6 +59,21 @@ def misread(digit: int, corrections: int, others_each: int, chance: np.random.Ge
     return float(np.mean(here)), float(np.mean(others))
 
 
+def gains(count: int, chance: np.random.Generator) -> dict[str, float]:
+    """Return by writer how many points better than the shared model the own one reads the others after ``count`` labels."""
+    gained = {}
+    for writer in sorted(handwriting()):
+        one = drawings(writer)
+        told = []
+        for _ in range(DRAWS):
+            order = chance.permutation(len(one.labels))
+            own = right(taught(one, one.labels, order[:count]), one, one.labels, order[count:])
+            rest = order[count:]
+            told.append(100 * (own - float((one.shared[rest].argmax(axis=1) == one.labels[rest]).mean())))
+        gained[writer] = float(np.mean(told))
+    return gained
+
+
 def own_symbols(count: int, chance: np.random.Generator) -> float:
     """Return the accuracy on the other drawings after ``count`` labels, for people whose digits each stand for another."""
     scores = []
@@ -110,13 +125,20 @@ def costs() -> dict[str, float]:
 
 
 def main(seed: Annotated[int, typer.Option(help="of which drawings are labelled, and in what order")] = 20181103) -> None:
-    """Answer all three questions, and print percentages."""
+    """Answer all questions, and print percentages."""
     chance = np.random.default_rng(seed)
     told: dict[str, object] = {"us": costs()}
     for besides in (0, 9):
         told[f"european 1, after n corrections and {besides} other labels each: it, other digits"] = {
             n: [round(100 * share, 1) for share in misread(1, n, besides, chance)] for n in (0, 1, 3, 5)
         }
+    for count in (20, 50):
+        gained = list(gains(count, np.random.default_rng([seed, count])).values())
+        told[f"after {count} labels, points over the shared model: mean, the worst player's, players who lost"] = [
+            round(float(np.mean(gained)), 2),
+            round(min(gained), 2),
+            sum(gain < 0 for gain in gained),
+        ]
     told["symbols of their own, after n labels"] = {n: round(100 * own_symbols(n, chance), 1) for n in (0, 10, 30, 60)}
     for says in (1.0, 0.5):
         sat = {writer: sitting(writer, chance, says) for writer in sorted(handwriting())}

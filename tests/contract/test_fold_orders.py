@@ -66,7 +66,7 @@ VERSIONS = {
     "river": ["mnist1+0", "mnist1+7"],
     "xgboost": ["base1", "2"],
     "yours": ["own2+0", "own2+3"],
-    "everyone": ["blend2+0", "blend2+25"],
+    "everyone": ["blend3+0", "blend3+25"],
 }
 STEPS = st.sampled_from([1, 2, 5, None])
 ASKED = np.frombuffer(features().embedding, "<f4")[None]

@@ -71,6 +71,10 @@ def test_the_means_of_all_players_are_taken_anew_after_some_corrections_and_surv
 
     assert max(means.in_force.values()) < 0.5
     assert means.mean("one-more") == START
+    assert means.n_in_force == dict.fromkeys(MODELS, REFRESH)
+    later = means.counting(7, said, 1).after_correction()
+    assert (later.n_in_force, later.in_force) == (means.n_in_force, means.in_force), "both say what was known then"
+    assert Means.of(later.cell()) == later
     assert Means.of(means.cell()) == means
 
 

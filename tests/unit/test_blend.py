@@ -1,4 +1,4 @@
-"""The blend: a geometric mean that nobody can veto, in which who errs less has more to say."""
+"""The blend: a geometric mean that nobody can veto, which follows whoever is right most often."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from streams.bandit import REFRESH, Means
-from streams.blend import FLOOR, Blend, BlendWeights, blend_weights, blended, opinions
-from tests.roster import MODELS
+from streams.blend import FLOOR, RATE, Blend, BlendWeights, blend_weights, blended, opinions
+from tests.roster import BATCH_MODELS, MODELS
 
 shares = arrays(np.float64, (4, 10), elements=st.floats(0.0, 1.0)).filter(lambda a: (a.sum(axis=1) > 0.1).all())
 
@@ -59,20 +59,40 @@ def after(corrections: int, right: dict[str, int]) -> Means:
     return means
 
 
-def test_until_somebody_says_something_all_weights_are_equal():
-    equal = blend_weights(Means.of(None))
+def test_until_somebody_says_something_what_learns_at_once_has_the_most_to_say_and_all_others_the_same():
+    first = blend_weights(Means.of(None))
 
-    assert [equal.of(arm) for arm in (*MODELS, "one that is new")] == pytest.approx([1] * (len(MODELS) + 1))
-    assert equal.version == "blend2+0"
+    assert {arm: first.of(arm) for arm in (*MODELS, "one that is new")} == dict.fromkeys(
+        (*BATCH_MODELS, "everyone", "one that is new"), 1.0
+    ) | {"river": 50.0, "yours": 50.0}
+    assert first.version == "blend3+0"
 
 
-def test_of_two_models_one_of_which_errs_half_as_often_it_has_eight_times_the_say():
-    said = blend_weights(after(4 * REFRESH, {"river": 4 * REFRESH - 11, "kmeans": 4 * REFRESH - 23}))
+def test_a_weight_falls_exponentially_with_how_far_a_model_is_behind_the_best_one():
+    right = {"river": 4 * REFRESH - 11, "kmeans": 4 * REFRESH - 23, "xgboost": 4 * REFRESH - 5}
+    said = blend_weights(after(4 * REFRESH, right))
 
-    # 20 outcomes at 95 % are believed before: 12 errors of 120 against 24 of 120
-    assert said.of("river") == pytest.approx(8 * said.of("kmeans"))
-    assert said.of("tensorflow") == pytest.approx(1), "nobody has heard it"
-    assert said.version == f"blend2+{4 * REFRESH}"
+    # 20 outcomes at 95 % are believed before, so of 120 outcomes the best one is 6 ahead, and 18
+    assert said.of("xgboost") == pytest.approx(1)
+    assert said.of("river") == pytest.approx(50 * np.exp(-RATE * 100 * 6 / 120))
+    assert said.of("kmeans") == pytest.approx(np.exp(-RATE * 100 * 18 / 120))
+    assert said.of("yours") == 50, "nobody has heard it"
+    assert said.version == f"blend3+{4 * REFRESH}"
+
+
+def test_a_model_that_is_behind_loses_its_say_the_sooner_the_more_is_known():
+    said = [blend_weights(after(count, {"yours": count // 2, "mxnet": count})) for count in (REFRESH, 2 * REFRESH, 8 * REFRESH)]
+    shares = [weights.of("yours") / weights.of("mxnet") for weights in said]
+
+    assert 50 > shares[0] > 1 > shares[1] > 1e-6 > shares[2] > 0
+
+
+def test_how_good_everyone_is_has_no_effect_on_its_voices():
+    """It is no voice of its own: if it were the best, a model that was heard less would gain on the others."""
+    without = after(REFRESH, {"xgboost": 20, "kmeans": 10})
+    beside = after(REFRESH, {"xgboost": 20, "kmeans": 10, "everyone": REFRESH})
+
+    assert blend_weights(beside) == blend_weights(without)
 
 
 def test_weights_change_with_each_so_many_corrections_and_say_after_which():
@@ -83,19 +103,21 @@ def test_weights_change_with_each_so_many_corrections_and_say_after_which():
 
 
 def test_a_model_that_was_rebuilt_is_believed_again():
-    bad = after(400, {"kmeans": 0})
-    for _ in range(800):
-        bad = bad.counting(7, {"kmeans": 7}, 1).after_correction()
+    bad = after(400, {"kmeans": 0, "xgboost": 400})
+    rebuilt = bad
+    for _ in range(1200):
+        rebuilt = rebuilt.counting(7, {"kmeans": 7, "xgboost": 7}, 1).after_correction()
 
-    assert blend_weights(bad).of("kmeans") > 0.05
-    assert blend_weights(after(1000, {"kmeans": 400})).of("kmeans") < blend_weights(bad).of("kmeans")
+    assert blend_weights(bad).of("kmeans") < 1e-30
+    assert blend_weights(rebuilt).of("kmeans") > 0.2
+    assert blend_weights(rebuilt).of("xgboost") == 1
 
 
 SURE = opinions(np.eye(10))
 
 
 def test_a_blend_awaits_who_is_asked_and_hears_them_by_their_weights():
-    blend = Blend(BlendWeights({"kmeans": 30.0}, "blend2+25"), {"kmeans", "xgboost"}, {})
+    blend = Blend(BlendWeights({"kmeans": 30.0}, "blend3+25"), {"kmeans", "xgboost"}, {})
 
     blend.hear("yours", SURE[7])
     blend.hear("xgboost", SURE[7])

@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from deploy.local.archive import free_ports
 from deploy.local.install import ROOT
 from deploy.local.sagemaker.unpacking import unpack
-from streams.blend import blended, opinions
+from streams.bandit import Means
+from streams.blend import blend_weights, blended, opinions
 from streams.embedding import EmbeddingNetwork
 from streams.online_base import load_base
-from streams.online_model import of_base
+from streams.online_model import SHARED, of_base
 
 IMAGES = ROOT / "trainers" / "images"
 TOOLS = Path(os.environ.get("GAMENIGHT_TOOLS", ROOT / ".tools"))
@@ -158,13 +159,15 @@ def test_the_base_model_knows_mnist_s_digits_as_well_as_its_description_says(alg
 
 
 def test_all_base_models_together_are_wrong_about_at_most_one_digit_in_200() -> None:
-    """`everyone` as it is at first, when all have the same say: four images, and `river` as it was born."""
+    """`everyone` as it is at first: four images, and `river` as it was born."""
     images, labels = mnist("t10k", 10_000)
     base, seen = load_base(), EmbeddingNetwork().embed(images)
     river = of_base(base).solved.probabilities(base.basis.rows(seen))
-    voices = [river, *(said_of_mnist(algorithm).astype(np.float64) for algorithm in sorted(BOUNDS))]
+    voices = {SHARED: river} | {algorithm: said_of_mnist(algorithm).astype(np.float64) for algorithm in sorted(BOUNDS)}
+    weights = {voice: blend_weights(Means()).of(voice) for voice in voices}
 
-    together = blended(np.sum([opinions(voice) for voice in voices], axis=0), np.full(len(images), float(len(voices))))
+    total = np.sum([weights[voice] * opinions(said) for voice, said in voices.items()], axis=0)
+    together = blended(total, np.full(len(images), sum(weights.values())))
 
     assert (together.argmax(axis=1) == labels).mean() >= EVERYONE
 

@@ -1,0 +1,132 @@
+"""Measures how far `everyone` stays behind its best voice: ``python -m tests.bench.blending`` (part of `make bench`).
+
+Fourteen people of data/pen, whom no base model has seen, play on four partitions, in random order; each split has other people.
+The images answer with their base models, the real learner and personal folds learn from those drawings that are labelled. Of
+every 500 drawings in a row after the first 200, the right ones of `everyone` are compared with those of the model that had the
+most right among these 500. Prints the worst difference, the mean, and the accuracies, for each share of labelled drawings.
+"""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as streams.__main__ has it
+
+import json
+import random
+from functools import cache
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from contracts.drawing import rasterize
+from contracts.events import BLEND, PERSONAL_MODEL, LessonTaught, ShownGuess
+from contracts.ports import Origin
+from producers.handwriting import handwriting
+from producers.placement import partition_of
+from streams.blend import Blend, opinions
+from streams.learner import Learner
+from streams.online_base import Base, load_base
+from streams.online_model import SHARED, OnlineModel
+from streams.personal_model import PersonalModels
+from tests.histories import MemoryCells, shown
+from tests.roster import BATCH_MODELS
+from tests.unit.test_images import serving_base
+from tests.writers import drawings
+
+PEOPLE, PARTITIONS = 14, 4
+FIRST, WINDOW = 200, 500
+BATCH = 500
+
+
+@cache
+def batch_answers() -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Return what the images' base models answer to each writer's drawings, by model and writer."""
+    people = handwriting()
+    rasters = np.stack(
+        [
+            rasterize([[list(p) for p in stroke] for stroke in one.strokes]).reshape(784)
+            for them in people.values()
+            for one in them
+        ]
+    )
+    ends = np.cumsum([len(them) for them in people.values()])[:-1]
+    told = {}
+    for model in BATCH_MODELS:
+        for server in serving_base(model):
+            parts = [server.probabilities(rasters[at : at + BATCH]) for at in range(0, len(rasters), BATCH)]
+        told[model] = dict(zip(people, np.split(np.concatenate(parts).astype(np.float64), ends), strict=True))
+    return told
+
+
+def guess(model: str, said: NDArray[np.float64]) -> ShownGuess:
+    """Return a model's guess as it stands in an example."""
+    return shown(int(said.argmax()), model=model).model_copy(update={"probabilities": said.tolist()})
+
+
+def played(base: Base, says: float, split: int) -> dict[str, NDArray[np.bool_]]:
+    """Play, and label this share of the drawings; return by model which guesses were right, in order."""
+    chance = random.Random(f"{split}")
+    writers = chance.sample(sorted(handwriting()), PEOPLE)
+    order = [(writer, number) for writer in writers for number in range(len(drawings(writer).labels))]
+    chance.shuffle(order)
+    learner, lessons = Learner(base), MemoryCells()
+    list(learner.open(lessons, 0))
+    online, offset = OnlineModel(base, learner.series), 0
+    own, memory = PersonalModels(drawings(writers[0]).reader), [MemoryCells() for _ in range(PARTITIONS)]
+    for partition, cells in enumerate(memory):
+        list(own.open(cells, partition))
+    right: dict[str, list[bool]] = {model: [] for model in (*BATCH_MODELS, SHARED, PERSONAL_MODEL, BLEND)}
+    now = online.in_force()
+    for at, (writer, number) in enumerate(order):
+        one, player = drawings(writer), f"{writer} of {split}"
+        partition = partition_of(player.encode(), PARTITIONS)
+        embedding = one.embeddings[number : number + 1]
+        said = {model: batch_answers()[model][writer][number] for model in BATCH_MODELS}
+        shared = now.solved.probabilities(base.basis.rows(embedding))
+        said |= {SHARED: shared[0], PERSONAL_MODEL: own.answer(partition, player, embedding, shared)[0][0]}
+        blend = Blend(own.blend_weights(partition), (), {})
+        for model in (*BATCH_MODELS, PERSONAL_MODEL):
+            blend.hear(model, opinions(said[model]))
+        said[BLEND] = blend.probabilities(np.zeros(10))
+        for model, probabilities in said.items():
+            right[model].append(int(probabilities.argmax()) == one.labels[number])
+        if chance.random() >= says:
+            continue
+        given = one.example(player, number, at=at, guesses=[guess(*pair) for pair in said.items()])
+        for event in learner.apply(lessons, given, Origin(0, at, 0)):
+            if isinstance(event, LessonTaught):
+                online.apply(event, 0, offset)
+                offset += 1
+        now = online.in_force()
+        list(own.apply(memory[partition], given, Origin(partition, at, 0)))
+    return {model: np.array(them) for model, them in right.items()}
+
+
+def behind(right: dict[str, NDArray[np.bool_]]) -> NDArray[np.float64]:
+    """Return for every window how many points more than its best voice `everyone` had right."""
+    sums = {model: np.concatenate([[0], np.cumsum(them[FIRST:])]) for model, them in right.items()}
+    shares = {model: 100 * (them[WINDOW:] - them[:-WINDOW]) / WINDOW for model, them in sums.items()}
+    return np.asarray(shares[BLEND] - np.max([share for model, share in shares.items() if model != BLEND], axis=0))
+
+
+def main(splits: Annotated[int, typer.Option(help="how many times other people play")] = 8) -> None:
+    """Play all splits, with all and with two fifths of the drawings labelled."""
+    base = load_base()
+    told: dict[str, object] = {}
+    for says in (1.0, 0.4):
+        plays = [played(base, says, split) for split in range(splits)]
+        gaps = [behind(right) for right in plays]
+        told[f"{100 * says:.0f} % labelled"] = {
+            "worst window by split": [round(float(gap.min()), 1) for gap in gaps],
+            "mean": round(float(np.mean([gap.mean() for gap in gaps])), 3),
+            "windows over 0.2 behind, %": round(100 * float(np.mean([(gap < -0.2001).mean() for gap in gaps])), 2),
+            "right after the first": {
+                model: round(100 * float(np.mean([right[model][FIRST:].mean() for right in plays])), 2) for model in plays[0]
+            },
+        }
+    print(json.dumps(told, indent=2))
+
+
+if __name__ == "__main__":
+    typer.run(main)
