@@ -532,6 +532,8 @@ class GivenLabel(BaseModel):
 
     correction_id: UUID
     label: Digit
+    over_quota: bool = False
+    """See `CorrectionGiven.over_quota`."""
 
 
 class ExampleLabelled(Event):

@@ -5,7 +5,7 @@ would need four times as many drawings. A drawing counts once, by the first labe
 change later moves nothing, and which evidence there is does not depend on the order of arrival. A guess that comes after the
 label is told when it comes. Twice is harmless: a drawing's part is told once, and drawings are numbered.
 
-Not counted are shadows' guesses, labels over the quota, and players whom an operator has restricted.
+Not counted are shadows' guesses, drawings whose first label is over the quota, and players whom an operator has restricted.
 """
 
 import json
@@ -86,10 +86,11 @@ class Evidence:
         """Take what is new in an example; it is told with the step."""
         if isinstance(event, PlayerRestricted):
             cells.put(f"restriction/{event.player_id}", event.restriction.encode())
-        if not isinstance(event, ExampleLabelled) or event.over_quota:
+        if not isinstance(event, ExampleLabelled):
             return ()
-        label = event.labels[0].label if event.labels else event.label
-        if label is None or cells.get(f"restriction/{event.player_id}") not in (None, b"none"):
+        first = event.labels[0] if event.labels else event  # an example from before examples had all labels has its own
+        label = first.label
+        if label is None or first.over_quota or cells.get(f"restriction/{event.player_id}") not in (None, b"none"):
             return ()
         cell = f"drawing/{event.drawing_id}"
         known: list[str] = json.loads(cells.get(cell) or b"[]")

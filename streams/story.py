@@ -205,7 +205,7 @@ class Story:
             label=newest.label if isinstance(newest, CorrectionGiven) else None,
             over_quota=isinstance(newest, CorrectionGiven) and newest.over_quota,
             labels=[
-                GivenLabel(correction_id=given.correction_id, label=given.label)
+                GivenLabel(correction_id=given.correction_id, label=given.label, over_quota=given.over_quota)
                 for given in corrections
                 if isinstance(given, CorrectionGiven)
             ],
