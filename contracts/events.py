@@ -173,8 +173,10 @@ def guess_part(model: str, version: str, shadow: bool) -> str:
 
     A model answers a drawing once. A batch model has one shadow; an online model has several, one a generation.
 
-    >>> guess_part("xgboost", "3", True), guess_part("river", "softmax-1+7", True), guess_part("river", "mnist2+7", False)
-    ('xgboost/shadow', 'river/shadow/softmax-1', 'river')
+    >>> guess_part("trees", "3", True), guess_part("trees", "4", False)
+    ('trees/shadow', 'trees')
+    >>> guess_part(ONLINE_MODELS[0], "softmax-1+7", True).partition("/")[2]
+    'shadow/softmax-1'
     """
     if not shadow:
         return model

@@ -38,9 +38,9 @@ from deploy.lesson_reader import STAGE, events_on, lessons_of
 from streams.additive import Fixed, NotASum
 from streams.embedding import EmbeddingNetwork
 from streams.learner import Learner
+from streams.make_base import mnist
 from streams.online_base import Base, load_base
 from streams.online_model import SHARED, LessonError, OnlineModel
-from trainers.dataset import read_mnist
 
 TOPICS_READ: Final = ("lessons.v1", "examples.v1", "models.v1", "commands.v1", "drawings.v1")
 _SHOWN: Final = timedelta(days=1)
@@ -206,10 +206,10 @@ def _answered(solved: Fixed, base: Base, raster: NDArray[np.uint8]) -> dict[str,
 
 
 def _tested(solved: Fixed, base: Base) -> dict[str, object]:
-    images = read_mnist("t10k")
-    answers = solved.probabilities(base.basis.rows(EmbeddingNetwork().embed(images.images))).argmax(axis=1)
-    right = answers == images.labels
-    by_digit = np.bincount(images.labels, right, DIGITS) / np.bincount(images.labels, minlength=DIGITS)
+    rasters, labels = mnist("t10k")
+    answers = solved.probabilities(base.basis.rows(EmbeddingNetwork().embed(rasters))).argmax(axis=1)
+    right = answers == labels
+    by_digit = np.bincount(labels, right, DIGITS) / np.bincount(labels, minlength=DIGITS)
     return {"right": (100 * by_digit).round(3).tolist(), "accuracy": float(right.mean())}
 
 

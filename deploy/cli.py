@@ -742,19 +742,25 @@ def pardon(player: PlayerArgument, reason: Reason = "", as_json: Json = False) -
     _carry_out("restrict", {"player_id": player, "restriction": "none", "reason": reason}, as_json)
 
 
-LearningModel = Annotated[str, typer.Argument(help="A model that learns from lesson to lesson.")]
+LearningModel = Annotated[str | None, typer.Argument(help="A model that learns from each lesson; without it, the shared one.")]
 
 
 @app.command()
-def freeze(model: LearningModel = "river", reason: Reason = "", as_json: Json = False) -> None:
+def freeze(model: LearningModel = None, reason: Reason = "", as_json: Json = False) -> None:
     """Let an online model answer as it does now, whatever is taught; lessons are kept, and count once it is thawed."""
-    _carry_out("freeze", {"target": model, "reason": reason}, as_json)
+    _carry_out("freeze", _learning(model, reason), as_json)
 
 
 @app.command()
-def thaw(model: LearningModel = "river", reason: Reason = "", as_json: Json = False) -> None:
+def thaw(model: LearningModel = None, reason: Reason = "", as_json: Json = False) -> None:
     """Let an online model learn again, at once all that was taught while it was frozen."""
-    _carry_out("thaw", {"target": model, "reason": reason}, as_json)
+    _carry_out("thaw", _learning(model, reason), as_json)
+
+
+def _learning(model: str | None, reason: str) -> dict[str, str]:
+    from contracts.events import ONLINE_MODELS
+
+    return {"target": model or ONLINE_MODELS[0], "reason": reason}
 
 
 KindAction = Annotated[

@@ -24,12 +24,12 @@ from contracts.roster import BUILT_IN
 from deploy.lesson_reader import STAGE, changes_on, events_on, lessons_of
 from streams.embedding import EmbeddingNetwork
 from streams.learner import Learner
+from streams.make_base import mnist
 from streams.online_base import Base, load_base
 from streams.online_model import LessonSet
-from streams.refold.effects import DigitMarks, Effect, Questions, both_solved, effects
+from streams.refold.effects import DigitMarks, DigitRows, Effect, both_solved, effects
 from streams.refold.lesson_history import Cut, NoSuchVersion, VersionPair, cut_at, pair_of
 from streams.refold.partition_log import PartitionLog
-from trainers.dataset import read_mnist
 
 TOPICS_READ: Final = ("lessons.v1", "models.v1", "examples.v1")
 MOST: Final = 100
@@ -142,7 +142,7 @@ def _of_lessons(bus: Bus, model: str, first: str, second: str) -> Explanation:
     pair = pair_of(lessons_of(bus), base, series, *cuts)
     verified = _verified(base, pair, *cuts)
     sums = both_solved(base, pair)
-    asked = {MNIST: _mnist(base), DRAWN: Questions.of_players(base, pair.drawings.values())}
+    asked = {MNIST: _mnist(base), DRAWN: DigitRows.of_players(base, pair.drawings.values())}
     marks = {name: (questions.marks(sums[0].solved()), questions.marks(sums[1].solved())) for name, questions in asked.items()}
     players = effects(base, sums[1], pair, asked, MOST)
     came, went = {one.drawing_id: one.label for one in pair.came}, {one.drawing_id: one.label for one in pair.went}
@@ -193,9 +193,9 @@ def _set_of(known: LessonSet, pair: VersionPair, cut: Cut) -> LessonSet:
     return known._replace(changes=cut.changes)
 
 
-def _mnist(base: Base) -> Questions:
-    images = read_mnist("t10k")
-    return Questions(base.basis.rows(EmbeddingNetwork().embed(images.images)), images.labels.astype(int))
+def _mnist(base: Base) -> DigitRows:
+    rasters, labels = mnist("t10k")
+    return DigitRows(base.basis.rows(EmbeddingNetwork().embed(rasters)), labels.astype(int))
 
 
 def _of_digit(digit: int, pair: VersionPair, marks: Mapping[str, tuple[DigitMarks, DigitMarks]]) -> DigitChange:

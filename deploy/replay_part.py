@@ -17,7 +17,7 @@ from contracts.events import PLAYER_PARTITIONS, TOPICS, LessonTaught, SnapshotTa
 from contracts.ports import Bus
 from contracts.records import read
 from contracts.settings import Settings
-from deploy.replay_report import PartReplayed, Verdict
+from deploy.replay_report import PartReplayed, PartResult
 from producers.bus import open_bus
 from streams.additive import NotASum
 from streams.fold import LogBounds
@@ -104,7 +104,9 @@ def _made_anew(bus: Bus, kept: KeptFold, task: Task, home: Path, tell: Callable[
         return PartReplayed(fold=task.fold, partition=number, **told)
 
 
-def _goal(bus: Bus, kept: KeptFold, task: Task, path: Path, ends: Mapping[str, int]) -> tuple[Verdict, str, Mapping[str, int]]:
+def _goal(
+    bus: Bus, kept: KeptFold, task: Task, path: Path, ends: Mapping[str, int]
+) -> tuple[PartResult, str, Mapping[str, int]]:
     """Return the verdict and why, if nothing is to be compared, or nothing; and up to which offsets to fold."""
     if task.fold == ONLINE:
         why, goal = "", dict(ends) if task.until is None else {LessonTaught.topic: task.until}

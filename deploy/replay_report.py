@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 
 _SHOWN = 10
-Verdict = Literal["same", "differs", "not compared"]
+PartResult = Literal["same", "differs", "not compared"]
 
 
 class PartReplayed(BaseModel):
@@ -18,7 +18,7 @@ class PartReplayed(BaseModel):
     fold: str
     partition: int | None
     """None: the online model, of all partitions."""
-    verdict: Verdict
+    verdict: PartResult
     why: str = ""
     """Why it was not compared, or cannot be the same."""
     records: int

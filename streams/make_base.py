@@ -35,11 +35,20 @@ EXPERIMENTS_ROWS: Final = 2000
 _FILES: Final = ("embedding.tflite", "river.npz", "experiments.npz")
 
 
+MNIST: Final = Path(__file__).parents[1] / "data" / "mnist"
+
+
 def idx(path: Path) -> NDArray[np.uint8]:
     """Read the array in a gzipped IDX file of bytes."""
     raw = gzip.decompress(path.read_bytes())
     shape = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3])]
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
+
+
+def mnist(part: str, folder: Path = MNIST) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Read MNIST's ``train`` (60,000) or ``t10k`` (10,000) images, shape (n, 784), and their labels, shape (n,)."""
+    rasters = idx(folder / f"{part}-images-idx3-ubyte.gz").reshape(-1, SIDE * SIDE)
+    return rasters, idx(folder / f"{part}-labels-idx1-ubyte.gz")
 
 
 def judge(base: Sums, network: EmbeddingNetwork, people: Collection[str] | None = None) -> NDArray[np.int64]:
@@ -54,14 +63,14 @@ def judge(base: Sums, network: EmbeddingNetwork, people: Collection[str] | None 
 def main() -> None:
     """Embed MNIST, train the head on it, and write the base."""
     arguments = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    arguments.add_argument("--mnist", type=Path, default=Path("data/mnist"), help="folder of the IDX files")
+    arguments.add_argument("--mnist", type=Path, default=MNIST, help="folder of the IDX files")
     arguments.add_argument("--out", type=Path, default=BASE, help="folder of embedding.tflite, where the base goes")
     given = arguments.parse_args()
     network = EmbeddingNetwork(given.out / "embedding.tflite")
 
     def read(name: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        rasters = idx(given.mnist / f"{name}-images-idx3-ubyte.gz").reshape(-1, SIDE * SIDE)
-        return network.embed(rasters), idx(given.mnist / f"{name}-labels-idx1-ubyte.gz")
+        rasters, labels = mnist(name, given.mnist)
+        return network.embed(rasters), labels
 
     embeddings, labels = read("train")
     rows = BASIS.rows(embeddings)

@@ -211,7 +211,7 @@ def router(
         """Rebuild a batch model. /ws/watch and the state of the command show the progress."""
         return await put(RetrainModel(command_id=uuid4(), by=by, **known(request, board.roster)))
 
-    @ordering("promote", {"target": "xgboost", "version": "3"}, {"target": "river", "version": "softmax-1"})
+    @ordering("promote", {"target": "xgboost", "version": "3"}, {"target": ONLINE_MODELS[0], "version": "softmax-1"})
     async def promote(request: PromoteRequest, by: Operator) -> Accepted:
         """Let a version that the gate has approved answer the players, or an experiment of an online model that was scored."""
         if (why := unscored(board, request.target, request.version)) is not None:
@@ -247,12 +247,12 @@ def router(
         """Take what a player taught out of the models, or put it back."""
         return await put(RestrictPlayer(command_id=uuid4(), by=by, **request.model_dump()))
 
-    @ordering("freeze", {"target": "river", "reason": "somebody teaches nonsense"})
+    @ordering("freeze", {"target": ONLINE_MODELS[0], "reason": "somebody teaches nonsense"})
     async def freeze(request: LearningRequest, by: Operator) -> Accepted:
         """Let an online model answer as it does now, whatever is taught, until it is thawed."""
         return await put(FreezeLearning(command_id=uuid4(), by=by, **request.model_dump()))
 
-    @ordering("thaw", {"target": "river"})
+    @ordering("thaw", {"target": ONLINE_MODELS[0]})
     async def thaw(request: LearningRequest, by: Operator) -> Accepted:
         """Let an online model learn again, at once all that was taught while it was frozen."""
         return await put(ThawLearning(command_id=uuid4(), by=by, **request.model_dump()))

@@ -22,7 +22,7 @@ _AT_ONCE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Questions:
+class DigitRows:
     """Drawings with their right answers."""
 
     rows: Floats
@@ -32,19 +32,19 @@ class Questions:
     """Who made each; None: nobody of the game."""
 
     @classmethod
-    def of_players(cls, base: Base, changes: Iterable[Change]) -> "Questions":
+    def of_players(cls, base: Base, changes: Iterable[Change]) -> "DigitRows":
         """Return the drawings of lessons as questions."""
         several = list(changes)
         embeddings = np.array([np.frombuffer(one.embedding, "<f4") for one in several]).reshape(-1, base.basis.size)
         labels, players = [one.label for one in several], [one.player_id for one in several]
         return cls(base.basis.rows(embeddings), np.array(labels, int), np.array(players, str))
 
-    def of_others(self, player_id: str) -> "Questions":
+    def of_others(self, player_id: str) -> "DigitRows":
         """Return the questions that this player has not made."""
         if self.players is None:
             return self
         others = self.players != player_id
-        return Questions(self.rows[others], self.labels[others], self.players[others])
+        return DigitRows(self.rows[others], self.labels[others], self.players[others])
 
     def marks(self, model: Solved) -> "DigitMarks":
         """Ask a model."""
@@ -136,7 +136,7 @@ def both_solved(base: Base, pair: VersionPair) -> tuple[PartedSums, PartedSums]:
     return first, first.with_changes(base, pair.came, 1).with_changes(base, pair.went, -1)
 
 
-def effects(base: Base, second: PartedSums, pair: VersionPair, asked: Mapping[str, Questions], most: int) -> list[Effect]:
+def effects(base: Base, second: PartedSums, pair: VersionPair, asked: Mapping[str, DigitRows], most: int) -> list[Effect]:
     """Return each player's effect on the second version, the largest first; of those with most changes, so many at most."""
     mine: dict[str, tuple[list[Change], list[Change]]] = defaultdict(lambda: ([], []))
     for number, several in enumerate((pair.came, pair.went)):

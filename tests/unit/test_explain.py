@@ -17,13 +17,13 @@ from streams.additive import EIGHTHS
 from streams.learner import Learner
 from streams.online_base import load_base
 from streams.online_model import OnlineModel
-from streams.refold.effects import PartedSums, Questions, both_solved
+from streams.refold.effects import DigitRows, PartedSums, both_solved
 from streams.refold.lesson_history import Cut, NoSuchVersion, PlacedLesson, cut_at, pair_of
 from tests.histories import example, features, lesson, named, published, seconds, taken_back
 
 BASE = load_base()
 SERIES = Learner(BASE).series
-FEW = Questions(np.zeros((1, BASE.basis.width)), np.zeros(1, int))
+FEW = DigitRows(np.zeros((1, BASE.basis.width)), np.zeros(1, int))
 
 
 @pytest.fixture(autouse=True)
@@ -237,7 +237,7 @@ def test_somebody_who_teaches_wrong_sevens_is_first_and_their_effect_is_on_seven
     rng = np.random.default_rng(1)
     shapes = {digit: features(1000 + digit).embedding for digit in range(10)}
     rows = BASE.basis.rows(np.stack([np.frombuffer(shapes[digit], "<f4") for digit in range(10)]))
-    monkeypatch.setattr(explaining, "_mnist", lambda _: Questions(rows, np.arange(10)))
+    monkeypatch.setattr(explaining, "_mnist", lambda _: DigitRows(rows, np.arange(10)))
     for n in range(600):
         digit = int(rng.integers(10))
         log.teach(f"right {n}", digit, "ada", 0, n, embedding=shapes[digit])
