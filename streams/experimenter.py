@@ -144,7 +144,8 @@ class Experimenter:
             elif isinstance(event, ExperimentLearned) or (isinstance(event, ModelPromoted) and event.model == SHARED):
                 self._catalog = self._catalog.apply(event)
         state = self._catalog.promoted(SHARED)
-        if state is not None and state.reader == self._base.reader:
+        settled = self._river is not None or time.monotonic() >= self._settled_at  # importing river takes two seconds
+        if settled and state is not None and state.reader == self._base.reader:
             self._promoted = state, self._package()
         else:
             self._promoted = None

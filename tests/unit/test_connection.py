@@ -44,6 +44,7 @@ def test_every_kafka_client_is_given_the_tls_and_sasl_of_the_settings() -> None:
     assert {(file, name) for file, name, _ in made} == {
         ("producers/kafka_bus.py", "KafkaProducer"),
         ("producers/kafka_bus.py", "KafkaConsumer"),
+        ("producers/cutting.py", "KafkaProducer"),
         ("producers/connection.py", "KafkaConnectionManager"),
         ("producers/topics.py", "KafkaAdminClient"),
         ("streams/transport.py", "AIOKafkaAdminClient"),
