@@ -10,13 +10,14 @@ from tests.writers import Drawings, drawings
 
 
 def by_the_formula(taught: dict[int, tuple[int, bool]], asked: np.ndarray, shared: np.ndarray, one: Drawings) -> list[float]:
-    """The kernel memory in plain Python, as `personal_model` states it; ``taught``: label and hit, by the drawing's number."""
+    """The kernel memory in plain Python, as `kernel_memory` states it; ``taught``: label and hit, by the drawing's number."""
     hits = n = 0.0
     for number in sorted(taught):
         hits, n = 0.97 * hits + taught[number][1], 0.97 * n + 1
     p = [((hits + 6) / (n + 6)) ** 2 * float(share) for share in shared]
     for number, (label, _) in taught.items():
         e = one.embeddings[number].astype(float)
+        e = np.rint(127 * e / abs(e).max())  # what is kept of it
         cosine = sum(e * asked) / (sum(e * e) ** 0.5 * sum(asked * asked) ** 0.5)
         p[label] += 10 * np.exp(20 * (cosine - 1))
     p = [share + 1e-6 for share in p]
