@@ -16,6 +16,7 @@ import pytest
 
 from contracts.events import CorrectionGiven, DrawingSubmitted, Event, FoldAdvanced, GuessMade, MessageRejected, decode
 from contracts.ports import Bus, Record
+from contracts.records import key_of
 from contracts.settings import Settings
 from producers.bus import open_bus
 from streams.ledger import Ledger
@@ -218,8 +219,8 @@ def test_a_bad_message_is_rejected_whole_and_the_next_one_is_folded(stage: Stage
     stage.caught_up()
 
     assert stage.orders()[f"drawings.v1/{player}"] == [str(good.drawing_id)], "what the bad one wrote is taken back"
-    eventually(lambda: len([e for e in stage.rejected() if e.source_key == player.encode()]) == 2, "not rejected")
-    scribble, thirteen = (e for e in stage.rejected() if e.source_key == player.encode())
+    eventually(lambda: len([e for e in stage.rejected() if key_of(e.source_key) == player.encode()]) == 2, "not rejected")
+    scribble, thirteen = (e for e in stage.rejected() if key_of(e.source_key) == player.encode())
     assert (scribble.stage, scribble.source) == ("tally", "drawings.v1")
     assert decode("drawings.v1", thirteen.value) == bad
     assert "thirteen" in thirteen.error
