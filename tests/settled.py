@@ -115,8 +115,8 @@ def _memories(cells: Mapping[str, bytes]) -> dict[str, bytes]:
     """Return what each player's own model remembers, in the order of drawing."""
     out = {}
     for player in _players(cells):
-        rows, said, _ = player_memory.read(MemoryCells(cells), player)
-        order = in_order(rows, np.ones(len(rows), bool))
-        shown = json.dumps([said.of(int(place)) for place in order], sort_keys=True).encode()
-        out[player] = _bytes(rows, order) + shown
+        memory = player_memory.read(MemoryCells(cells), player)
+        order = in_order(memory.rows, np.ones(len(memory.rows), bool))
+        shown = json.dumps([memory.said.of(int(place)) for place in order], sort_keys=True).encode()
+        out[player] = _bytes(memory.rows, order) + shown + str(memory.resets).encode()
     return out

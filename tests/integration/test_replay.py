@@ -58,14 +58,8 @@ def test_all_states_are_those_of_the_log_while_the_folds_run_and_when_they_are_k
 
 @pytest.mark.parametrize(
     ("fault", "fold"),
-    [
-        ("no deduplication in the scorer", "scorer"),
-        ("no deduplication in the learner", "learner"),
-        ("no deduplication in personal", "personal"),
-        ("no reset in personal", "personal"),
-        ("no deduplication in the evidence", "evidence"),
+    [  # the audit, whose folds and comparison these are, is shown the others
         ("no deduplication in drift", "drift"),
-        ("no deduplication in the joiner", "joiner"),
         ("lessons summed twice", "online"),
     ],
 )
