@@ -1,7 +1,9 @@
-"""Marks a drawing's guesses for the counts, and keeps what the drawing has added to them (way 2, LEARN). Pure."""
+"""Marks a drawing's guesses for the counts, and keeps counts and what each drawing has added to them (way 2, LEARN). Pure."""
 
+import json
 from bisect import bisect_left
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 from pydantic import BaseModel
 
@@ -15,6 +17,56 @@ from contracts.events import (
     ShownGuess,
     generation,
 )
+from contracts.ports import Cells
+
+
+class Total(NamedTuple):
+    """A version's counts over all time."""
+
+    model: str
+    version: str
+
+    @property
+    def cell(self) -> str:
+        """The key of the counts' cell, after what all counts of their kind begin with."""
+        return f"total/{self.model}/{self.version}"
+
+
+class Slot(NamedTuple):
+    """A model's counts over a window of the last hour."""
+
+    model: str
+    number: int
+    """The number of the window, modulo how many an hour has."""
+
+    @property
+    def cell(self) -> str:
+        """The key of the counts' cell, after what all counts of their kind begin with."""
+        return f"window/{self.model}/{self.number}"
+
+
+class WrittenCounts(Protocol):
+    """The counts of one total or one window."""
+
+    def cell(self) -> bytes:
+        """Write the counts as their cell."""
+        ...
+
+
+def totals(cells: Cells, index: str) -> list[Total]:
+    """Return the totals that there are; ``index`` is the key of their list."""
+    kept = cells.get(index)
+    return [] if kept is None else [Total(*pair) for pair in json.loads(kept)]
+
+
+def write_counts(cells: Cells, index: str, prefix: str, changed: Mapping[Total | Slot, WrittenCounts]) -> None:
+    """Write the counts that a step has changed, and the list of totals if there are new ones."""
+    known = totals(cells, index)
+    new = [of for of in changed if isinstance(of, Total) and of not in known]
+    if new:
+        cells.put(index, json.dumps([*known, *new]).encode())
+    for of, counts in changed.items():
+        cells.put(prefix + of.cell, counts.cell())
 
 
 class Marked(NamedTuple):

@@ -72,8 +72,8 @@ class Experimenter:
         self._catalog = Catalog()
         self._ended: dict[str, ExperimentLearned] = {}
         """The states on the log of what is no experiment any more."""
-        self._promoted: tuple[ExperimentLearned, Any] | None = None
-        """The experiment that answers as the online model, and river; None: none does."""
+        self._promoted: ExperimentLearned | None = None
+        """The experiment that answers as the online model; None: none does, or the package river is not there yet."""
         self._river: Any = None
         self._here = False
         """Whether the experiments learn in this process."""
@@ -90,11 +90,11 @@ class Experimenter:
 
     def in_force(self) -> Answering:
         """Return what answers as the online model: the promoted experiment, or the model's own sums."""
-        own, found = self._own(), self._promoted
-        if found is None:
+        own, state = self._own(), self._promoted
+        if state is None:
             return own
-        state, river = found
-        return promoted(state, self._experiments[generation(state.version)], river, own.newcomers, frozen=own.frozen)
+        experiment = self._experiments[generation(state.version)]
+        return promoted(state, experiment, self._package(), own.newcomers, frozen=own.frozen)
 
     async def follow(self, connect: Callable[[], Bus]) -> None:
         """Follow models.v1, and let the experiments learn while that is up to this process, for ever."""
@@ -146,7 +146,8 @@ class Experimenter:
         state = self._catalog.promoted(SHARED)
         settled = self._river is not None or time.monotonic() >= self._settled_at  # importing river takes two seconds
         if settled and state is not None and state.reader == self._base.reader:
-            self._promoted = state, self._package()
+            self._package()
+            self._promoted = state
         else:
             self._promoted = None
 
@@ -195,7 +196,7 @@ class Experimenter:
             if record.offset < self._since.get((_LESSONS, record.partition), 0):
                 self._anew = True
                 raise AnotherLog(f"lessons.v1 of partition {record.partition} ends before what the experiments have read")
-        promoted_now = "" if self._promoted is None else generation(self._promoted[0].version)
+        promoted_now = "" if self._promoted is None else generation(self._promoted.version)
         names = sorted(self._learning, key=lambda name: name != promoted_now)
         lessons = [(event, record) for record in records if isinstance(event := read(record, STAGE), LessonTaught)]
         for first in range(0, max(1, len(lessons)), _AT_ONCE):

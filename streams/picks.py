@@ -10,41 +10,17 @@ one over it. They are a function of the set of the newest revisions and restrict
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 from contracts.events import DIGITS, PICK_WINDOW_S, PICK_WINDOWS, WINDOW_S, PicksCounted, PickStratum
 from contracts.ports import Cells
-from streams.counted import Counted, Marked
+from streams.counted import Counted, Marked, Slot, Total, totals, write_counts
 
 _INDEX: Final = "picks"
+_PREFIX: Final = "picks/"
 _WINDOWS: Final = PICK_WINDOW_S // WINDOW_S
 """How many windows of the scores make one of the picks."""
-
-
-class PickTotal(NamedTuple):
-    """A version's picks over all time."""
-
-    model: str
-    version: str
-
-    @property
-    def cell(self) -> str:
-        """The key of the counts' cell."""
-        return f"picks/total/{self.model}/{self.version}"
-
-
-class PickSlot(NamedTuple):
-    """A model's picks over a minute of the last hour."""
-
-    model: str
-    number: int
-    """The number of the window, modulo `PICK_WINDOWS`."""
-
-    @property
-    def cell(self) -> str:
-        """The key of the counts' cell."""
-        return f"picks/window/{self.model}/{self.number}"
 
 
 class PickCounts:
@@ -79,13 +55,13 @@ class PickCounts:
         strata = [[picked, gold, counts] for (picked, gold), counts in self._told()]
         return json.dumps({"window": self.window, "strata": strata}).encode()
 
-    def event(self, of: PickTotal | PickSlot, source: int, at: datetime) -> PicksCounted:
+    def event(self, of: Total | Slot, source: int, at: datetime) -> PicksCounted:
         """Return the counts as an event of the time ``at``."""
         return PicksCounted(
             at=at,
             model=of.model,
-            version=of.version if isinstance(of, PickTotal) else None,
-            window=None if isinstance(of, PickTotal) else datetime.fromtimestamp(self.window * PICK_WINDOW_S, UTC),
+            version=of.version if isinstance(of, Total) else None,
+            window=None if isinstance(of, Total) else datetime.fromtimestamp(self.window * PICK_WINDOW_S, UTC),
             source=source,
             strata=[
                 PickStratum(picked=picked, gold=gold, n=counts[0], confusion=counts[1:])
@@ -98,7 +74,7 @@ class PickCounts:
         return sorted((stratum, counts) for stratum, counts in self._strata.items() if counts[0])
 
 
-Changed = dict[PickTotal | PickSlot, PickCounts]
+Changed = dict[Total | Slot, PickCounts]
 """The counts that a step has changed, in the order of change."""
 
 
@@ -109,14 +85,14 @@ def count_pick(cells: Cells, step: Changed, before: Counted, after: Counted) -> 
         was = before if guess in before.guesses else None
         if was is not None and (was.digit, was.counts) == (after.digit, after.counts):
             continue
-        total = PickTotal(guess.model, guess.version)
+        total = Total(guess.model, guess.version)
         if total not in step:
-            step[total] = PickCounts(cells.get(total.cell))
+            step[total] = _kept(cells, total)
         step[total].move(guess, was, after)
         if guess.hidden:
             continue
-        slot = PickSlot(guess.model, window % PICK_WINDOWS)
-        counts = step[slot] if slot in step else PickCounts(cells.get(slot.cell))
+        slot = Slot(guess.model, window % PICK_WINDOWS)
+        counts = step[slot] if slot in step else _kept(cells, slot)
         if window < counts.window:
             continue  # an hour has passed over it
         step[slot] = counts
@@ -160,20 +136,14 @@ class PlayersPicks:
 
 def picks_again(cells: Cells, partition: int) -> list[PicksCounted]:
     """Return the totals of a partition that is taken up."""
-    return [PickCounts(cells.get(total.cell)).event(total, partition, cells.at) for total in _totals(cells)]
+    return [_kept(cells, total).event(total, partition, cells.at) for total in totals(cells, _INDEX)]
 
 
 def settled(cells: Cells, step: Changed, partition: int) -> Iterable[PicksCounted]:
     """Write the counts that a step has changed; return them, each once."""
-    known = _totals(cells)
-    new = [counts for counts in step if isinstance(counts, PickTotal) and counts not in known]
-    if new:
-        cells.put(_INDEX, json.dumps([*known, *new]).encode())
-    for of, counts in step.items():
-        cells.put(of.cell, counts.cell())
+    write_counts(cells, _INDEX, _PREFIX, step)
     return [counts.event(of, partition, cells.at) for of, counts in step.items()]
 
 
-def _totals(cells: Cells) -> list[PickTotal]:
-    kept = cells.get(_INDEX)
-    return [] if kept is None else [PickTotal(*pair) for pair in json.loads(kept)]
+def _kept(cells: Cells, of: Total | Slot) -> PickCounts:
+    return PickCounts(cells.get(_PREFIX + of.cell))

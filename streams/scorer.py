@@ -4,10 +4,9 @@ The guess that was shown is scored, never a new one. What a drawing has added to
 revision can replace it. Twice is harmless: a revision at or below the counted one changes nothing.
 """
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 import numpy as np
@@ -25,36 +24,11 @@ from contracts.events import (
     ScoresCounted,
 )
 from contracts.ports import Cells, Origin
-from streams.counted import Counted, Marked, counted
+from streams.counted import Counted, Marked, Slot, Total, counted, totals, write_counts
 from streams.picks import Changed, PlayersPicks, count_pick, picks_again, settled
 
 _INDEX: Final = "totals"
 _CELLS_OF_CONFUSION: Final = DIGITS * DIGITS
-
-
-class Total(NamedTuple):
-    """A version's counts over all time."""
-
-    model: str
-    version: str
-
-    @property
-    def cell(self) -> str:
-        """The key of the counts' cell."""
-        return f"total/{self.model}/{self.version}"
-
-
-class Slot(NamedTuple):
-    """A model's counts over some seconds of the last hour."""
-
-    model: str
-    number: int
-    """The number of the window, modulo `WINDOWS`."""
-
-    @property
-    def cell(self) -> str:
-        """The key of the counts' cell."""
-        return f"window/{self.model}/{self.number}"
 
 
 class ScoreCounts:
@@ -121,8 +95,8 @@ class Scorer:
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Publish the totals again: they are absolute, so this costs nothing but a few messages."""
         self._steps[partition], self._picks[partition] = {}, {}
-        totals = [_scores(ScoreCounts(cells.get(total.cell)), total, partition, cells.at) for total in _totals(cells)]
-        return [*totals, *picks_again(cells, partition)]
+        scores = [_scores(ScoreCounts(cells.get(total.cell)), total, partition, cells.at) for total in totals(cells, _INDEX)]
+        return [*scores, *picks_again(cells, partition)]
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
         """Count a drawing's newest revision, or leave a player's picks out; the counts are published with the step."""
@@ -157,12 +131,7 @@ class Scorer:
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Publish the counts that changed, each once however many examples changed them."""
         changed, self._steps[partition] = self._steps[partition], {}
-        known = _totals(cells)
-        new = [counts for counts in changed if isinstance(counts, Total) and counts not in known]
-        if new:
-            cells.put(_INDEX, json.dumps([*known, *new]).encode())
-        for counts, tally in changed.items():
-            cells.put(counts.cell, tally.cell())
+        write_counts(cells, _INDEX, "", changed)
         scores = [_scores(tally, counts, partition, cells.at) for counts, tally in changed.items()]
         picks, self._picks[partition] = self._picks[partition], {}
         return [*scores, *settled(cells, picks, partition)]
@@ -216,11 +185,6 @@ def _recount(cells: Cells, step: dict[Total | Slot, ScoreCounts], before: Counte
             tally.restart(after.window)
             was = False
         tally.move(guess, before.label if was else None, after.label)
-
-
-def _totals(cells: Cells) -> list[Total]:
-    kept = cells.get(_INDEX)
-    return [] if kept is None else [Total(*pair) for pair in json.loads(kept)]
 
 
 def _scores(tally: ScoreCounts, counts: Total | Slot, partition: int, at: datetime) -> ScoresCounted:
