@@ -50,6 +50,16 @@ def test_the_first_label_counts_and_no_later_one():
     assert [one.wrong for one in drawings(gathered([late]))] == [{"river": False}], "the first, though it came with the second"
 
 
+@pytest.mark.parametrize("quota", [(True, False), (False, True)])
+def test_the_first_label_decides_whether_it_was_over_the_quota_also_if_it_came_with_the_second(quota):
+    labels = [GivenLabel(correction_id=named(f"c{n}"), label=n, over_quota=over) for n, over in zip((7, 1), quota, strict=True)]
+    first = example(label=7, labels=labels[:1], over_quota=quota[0])
+    both = example(label=1, revision=4, labels=labels, over_quota=quota[1])
+
+    assert drawings(gathered([both])) == drawings(gathered([first, both]))
+    assert len(drawings(gathered([both]))) == (not quota[0])
+
+
 def test_a_label_that_was_withdrawn_at_once_is_evidence_too_and_none_that_never_was():
     labels = [GivenLabel(correction_id=named("c1"), label=7)]
 

@@ -14,7 +14,7 @@ from contracts.ports import Record
 from producers.memory_bus import MemoryBus, MemoryLog
 from streams import experimenter
 from streams.experimenter import Experimenter
-from streams.experiments import Experiment
+from streams.experiments import Experiment, package
 from streams.online_base import BaseRows, load_base, load_rows
 from streams.online_model import of_base
 from tests.experiments import learned, lets_answer
@@ -218,6 +218,20 @@ async def test_receipts_are_those_of_the_experiment_that_answers_until_it_is_rol
         assert in_force().after(2) == "softmax-9+5"
         tell(log, lets_answer(BASE.generation, kind=ModelRolledBack, own=True))
         await until(lambda: in_force().version == f"{BASE.generation}+0")
+
+
+async def test_what_is_promoted_answers_only_once_the_start_is_over_since_its_package_takes_seconds_to_load(log, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(experimenter, "package", lambda: loaded.append(1) or package())
+    tell(log, learned("softmax-9", 4), lets_answer("softmax-9"))
+    process = Process(log, SOFTMAX, publishes=False)
+    process.at_work._settled_s = 3600.0
+    async with process.running():
+        await until(lambda: process.at_work._catalog.promoted("river") is not None)
+        await asyncio.sleep(0.1)
+        assert (process.at_work.in_force().version, loaded) == (f"{BASE.generation}+0", [])
+        process.at_work._settled_at = 0.0
+        await until(lambda: process.at_work.in_force().version == "softmax-9+4")
 
 
 async def test_receipts_are_those_of_the_sums_while_what_is_promoted_is_not_there(log):
