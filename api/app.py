@@ -35,6 +35,7 @@ from api.ops.routes import not_valid, router
 from api.pages import WEB, Policy, add_pages
 from api.play.feed import TICK_S as FEED_S
 from api.play.feed import PlayerFeed
+from api.play.forgetting import Forgetting
 from api.play.frames import frame_of
 from api.play.game import TICK_S as GAME_S
 from api.play.game import Game
@@ -98,7 +99,7 @@ def create_app(
     feed = PlayerFeed(board, recent, game, metrics, clock)
     watchers = Watchers(board, honest, game, recent)
     relay.subscribe(health, live_only=True)
-    relay.subscribe(probes, latency, commands, teachers, drift, honest, feed)
+    relay.subscribe(probes, latency, commands, teachers, drift, honest, feed, Forgetting(game, recent, teachers))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

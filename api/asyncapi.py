@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 from api.play.frames import (
     ERROR_CODES,
     Error,
+    Forgotten,
     Guess,
     Joined,
     MemoryCard,
@@ -26,6 +27,7 @@ from contracts.events import EVENTS, TOPICS
 _TO_PLAYER: Final[tuple[type[BaseModel], ...]] = (
     Joined,
     Saved,
+    Forgotten,
     Guess,
     Missed,
     Receipt,

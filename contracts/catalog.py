@@ -8,7 +8,7 @@ event is the whole entry of its slot, and the newest record of a slot counts, wh
 and a compacted topic gives the same catalog as the whole one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -26,6 +26,7 @@ from contracts.events import (
     ModelPromoted,
     ModelPublished,
     Part,
+    PlayersForgotten,
     PolicySet,
     Restriction,
     RestrictionSet,
@@ -71,6 +72,8 @@ class Catalog:
     learning: Mapping[str, LearningSet] = field(default_factory=dict)
     """The last LearningSet of each online model, also if it thawed the model (see `frozen`)."""
     drift_policy: DriftPolicySet = DEFAULT_DRIFT_POLICY
+    forgotten: Sequence[str] = ()
+    """The marks of the players who are forgotten."""
 
     def apply(self, event: Event) -> "Catalog":
         """Return the catalog after an event; the same one if the event is of another kind."""
@@ -102,6 +105,8 @@ class Catalog:
                 return replace(self, drift_policy=event)
             case LearningSet():
                 return replace(self, learning=_with(self.learning, event.model, event))
+            case PlayersForgotten():
+                return replace(self, forgotten=tuple(event.marks))
         return self
 
     def answering(self, model: str) -> AnsweringEvent | None:

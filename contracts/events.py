@@ -8,6 +8,7 @@ unknown fields. The writer makes every id and keeps it when it sends again, so a
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from uuid import UUID, uuid5
 
@@ -47,8 +48,15 @@ MAX_GUESSES: Final = 64
 """The most guesses on one drawing, and so in an example: several times the number of models and candidates."""
 MAX_CORRECTIONS: Final = 64
 """The most corrections of a drawing by its player."""
+MAX_FORGOTTEN: Final = 8000
+"""The most drawings, or runs of lessons, that one event of a forgetting names; more take more events."""
 MAX_EVENT: Final = 1_000_000
 """The size of the largest event in bytes: the limit of every topic, less the frame around it."""
+
+
+def mark_of(player_id: str) -> str:
+    """Return the mark of a player who is forgotten: an id that is made at random cannot be found by its mark."""
+    return sha256(f"gamenight forgotten/{player_id}".encode()).hexdigest()[:32]
 
 
 def now() -> datetime:
@@ -764,6 +772,93 @@ class DriftHandled(Event):
     """Whose policy it is."""
 
 
+class PlayerForgotten(Event):
+    """A player is to be forgotten: what the joiner holds of them goes, and it passes the word on.
+
+    Written by trainers.forgetting; read by the joiner. It is cut out of the log with all else of the player. Twice is harmless:
+    nothing of theirs is there any more.
+    """
+
+    topic: ClassVar[str] = "corrections.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["PlayerForgotten"] = "PlayerForgotten"
+    forget_id: UUID
+    player_id: PlayerId
+    drawings: Annotated[list[UUID], Field(max_length=MAX_FORGOTTEN)]
+    """The drawings that records of theirs on the log name."""
+    examples: Annotated[list[UUID], Field(max_length=MAX_FORGOTTEN)]
+    """Those of which there is an example of theirs."""
+
+
+class ExamplesForgotten(PlayerForgotten):
+    """The joiner has passed on that a player is to be forgotten.
+
+    Written by the joiner, behind all that it has ever written of the player; read by the scorer, the learner and the personal
+    fold. It is cut out of the log with all else of the player. Twice is harmless: nothing of theirs is there any more.
+    """
+
+    topic: ClassVar[str] = "examples.v1"
+
+    type: Literal["ExamplesForgotten"] = "ExamplesForgotten"  # type: ignore[assignment]
+
+
+class LessonsCut(Event):
+    """Lessons are to be cut out of the log: their numbers will be missing, and the learner numbers on from another one.
+
+    A learner that starts anew makes fewer lessons of the examples that are left, and the next number must be the same for it.
+    Written by trainers.forgetting before anything is cut, on the partition ``source``; read by the learner. It says nothing of
+    the player, and stays. Twice is harmless: the numbers are what they are.
+    """
+
+    topic: ClassVar[str] = "examples.v1"
+    key: ClassVar[str] = "series"
+
+    type: Literal["LessonsCut"] = "LessonsCut"
+    source: Annotated[int, Field(ge=0, lt=1024)]
+    """The partition, of examples and of lessons."""
+    series: Name
+    """The series of the lessons."""
+    number: Count
+    """The next lesson is at least one more."""
+    numbers: Annotated[list[tuple[Count, Count]], Field(max_length=MAX_FORGOTTEN)]
+    """The numbers of the lessons: the first and the last of each run, rising."""
+
+    def partition(self) -> int | None:
+        """Return the partition of the lessons."""
+        return self.source
+
+
+class LessonsForgotten(LessonsCut):
+    """Lessons with these numbers are missing on the log, since they were a player's who is forgotten.
+
+    Written by the learner; read by the online model, which takes no other gap. It says nothing of the player, and stays. Twice
+    is harmless: the numbers are what they are.
+    """
+
+    topic: ClassVar[str] = "lessons.v1"
+
+    type: Literal["LessonsForgotten"] = "LessonsForgotten"  # type: ignore[assignment]
+    offset: Count
+    """The number of the last lesson before this."""
+
+
+class StageForgot(Event):
+    """A stage holds nothing of a player any more.
+
+    Written by the joiner, the scorer, the learner and the personal fold; read by trainers.forgetting. Twice is harmless: it is
+    the same answer.
+    """
+
+    topic: ClassVar[str] = "receipts.v1"
+    key: ClassVar[str] = "player_id"
+
+    type: Literal["StageForgot"] = "StageForgot"
+    forget_id: UUID
+    player_id: PlayerId
+    stage: Literal["joiner", "scorer", "learner", "personal"]
+
+
 class LessonTaught(Event):
     """An online model learns that a drawing has a label: the lesson is added to its sums.
 
@@ -1198,6 +1293,25 @@ class DriftPolicySet(Event):
         return "drift-policy"
 
 
+class PlayersForgotten(Event):
+    """The players who are forgotten, all of them, by a mark from which nobody can tell who they were: nobody may play as them.
+
+    Written by trainers.forgetting; read by api. Twice is harmless: the newest counts.
+    """
+
+    topic: ClassVar[str] = "models.v1"
+    key: ClassVar[str] = "slot"
+
+    type: Literal["PlayersForgotten"] = "PlayersForgotten"
+    marks: list[str]
+    """The `mark_of` each, in the order in which they were forgotten."""
+
+    @property
+    def slot(self) -> str:
+        """The record's key."""
+        return "forgotten"
+
+
 class VariantSeen(BaseModel):
     """A production variant, as SageMaker describes it."""
 
@@ -1257,6 +1371,8 @@ class SnapshotTaken(ModelEvent):
     versions of the past, only those of one series say anything, since each begins again with number 1."""
     digest: Name
     """The digest of the set of lessons in force, and of the base."""
+    marked: Name = ""
+    """The sum of the marks of these lessons, from which the digest follows; empty: it is older than this field."""
     reader: Name
     """The reader whose features the model understands."""
     basis: Name = ""
@@ -1492,6 +1608,36 @@ class SetDriftPolicy(Command):
     least_hands: Count | None = None
 
 
+class ForgetPlayer(Command):
+    """Forget a player: cut all that is theirs out of every store, and prove it.
+
+    Written by api.ops and by api.play, for the player; read by the trainer. The command itself is cut out of the log at the
+    end. Twice is harmless: of a player who is forgotten nothing is found.
+    """
+
+    type: Literal["ForgetPlayer"] = "ForgetPlayer"
+    target: Literal["players"] = "players"
+    player_id: PlayerId
+
+
+class ForgettingAdvanced(Event):
+    """The progress of forgetting a player; it does not say whom.
+
+    Written by trainers.forgetting; read by api and `gamenight forget`. Twice is harmless: the newest counts.
+    """
+
+    topic: ClassVar[str] = "commands.v1"
+    key: ClassVar[str] = "target"
+
+    type: Literal["ForgettingAdvanced"] = "ForgettingAdvanced"
+    command_id: UUID
+    target: Literal["players"] = "players"
+    step: Literal["door", "folds", "lessons", "log", "archive", "observations", "proof"]
+    """What is done now: nobody may play as the player; folds; lessons; topics; S3; DynamoDB; the certificate."""
+    fraction: Probability
+    message: Text = ""
+
+
 class CommandSettled(Event):
     """A command was carried out, was refused or failed.
 
@@ -1684,11 +1830,16 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     EvidenceGathered,
     DriftDetected,
     DriftHandled,
+    PlayerForgotten,
+    ExamplesForgotten,
+    LessonsCut,
     LessonTaught,
     LessonTakenBack,
+    LessonsForgotten,
     LessonProbed,
     CorrectionReceipt,
     ReceiptProbed,
+    StageForgot,
     ScoresCounted,
     PicksCounted,
     FoldAdvanced,
@@ -1700,6 +1851,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     RestrictionSet,
     LearningSet,
     DriftPolicySet,
+    PlayersForgotten,
     EndpointSeen,
     SnapshotTaken,
     ExperimentLearned,
@@ -1715,6 +1867,8 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     FreezeLearning,
     ThawLearning,
     SetDriftPolicy,
+    ForgetPlayer,
+    ForgettingAdvanced,
     CommandSettled,
     MessageRejected,
     MessageRepaired,
@@ -1746,6 +1900,11 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     EvidenceGathered: ("learning",),
     DriftDetected: ("learning",),
     DriftHandled: ("trainer",),
+    PlayerForgotten: ("trainer",),
+    ExamplesForgotten: ("learning",),
+    LessonsCut: ("trainer",),
+    LessonsForgotten: ("learning",),
+    StageForgot: ("router", "learning"),
     LessonTaught: ("learning",),
     LessonTakenBack: ("learning",),
     LessonProbed: ("learning",),
@@ -1760,6 +1919,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     CandidateSet: ("trainer",),
     PolicySet: ("trainer",),
     RestrictionSet: ("trainer",),
+    PlayersForgotten: ("trainer",),
     PlayerRestricted: ("trainer",),
     LearningSet: ("trainer",),
     DriftPolicySet: ("trainer",),
@@ -1778,6 +1938,8 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     FreezeLearning: ("api", "trainer"),
     ThawLearning: ("api",),
     SetDriftPolicy: ("api",),
+    ForgetPlayer: ("api",),
+    ForgettingAdvanced: ("trainer",),
     CommandSettled: ("trainer",),
     MessageRejected: PROCESSES,
     MessageRepaired: ("api",),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +95,10 @@ class Blobs(Protocol):
         """Return all keys under a prefix, in order."""
         ...
 
+    def drop(self, key: str) -> None:
+        """Delete an object; nothing happens if there is none."""
+        ...
+
 
 class NoSuchBlob(KeyError):
     """There is no object under that key."""
@@ -149,6 +153,10 @@ class Origin(NamedTuple):
     offset: int
     size: int
     """The size of the record's value in bytes."""
+
+
+CUT: Final = "cut"
+"""The key of the cell by which a state says that a player of its partition was forgotten."""
 
 
 class Cells(Protocol):

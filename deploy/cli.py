@@ -746,6 +746,57 @@ LearningModel = Annotated[str | None, typer.Argument(help="A model that learns f
 
 
 @app.command()
+def forget(
+    player: Annotated[str | None, typer.Argument(help="The player's id, as gamenight players shows it.")] = None,
+    verify: Annotated[
+        str | None, typer.Option(help="A certificate, or the id of its command: check it, and prove it again on all stores.")
+    ] = None,
+    reason: Reason = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask whether it is meant: nothing can be brought back.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Cut a player out of every store, for good, and write a signed certificate of it; or verify one."""
+    if (player is None) == (verify is None):
+        raise CommandFailed("give a player to forget, or --verify with a certificate")
+    if verify is not None:
+        raise typer.Exit(_verified(verify, as_json))
+    if not yes and not as_json:
+        typer.confirm(
+            f"All that is of {player} is cut out of every store, and cannot be brought back. Is that meant?", abort=True
+        )
+    _carry_out("forget", {"player_id": player, "reason": reason}, as_json, FORGOTTEN_S)
+
+
+FORGOTTEN_S = 600.0
+"""How long to wait until a player is forgotten; it goes on afterwards."""
+
+
+def _verified(given: str, as_json: bool) -> int:
+    """Print what a certificate says and whether it holds; return the exit status."""
+    from producers import bus
+
+    try:
+        from deploy.forgotten import certificate_of, verify
+        from producers.certificate import BadCertificate
+    except ImportError as missing:
+        raise CommandFailed(f"here is no {missing.name}: verify in the trainer's container, or from a checkout") from missing
+
+    settings = Settings.load()
+    log = bus.open_bus(settings)
+    try:
+        proofs = list(verify(certificate_of(settings, given), settings, log))
+    except (BadCertificate, FileNotFoundError) as wrong:
+        raise CommandFailed(str(wrong)) from wrong
+    finally:
+        log.close()
+    if not _printed([one._asdict() for one in proofs], as_json):
+        for one in proofs:
+            console.print("[green]✓[/]" if one.holds else "[red]✗[/]", end=" ")
+            console.print(f"{one.what}: {one.found}", markup=False, soft_wrap=True)
+    return 0 if all(one.holds for one in proofs) else 1
+
+
+@app.command()
 def freeze(model: LearningModel = None, reason: Reason = "", as_json: Json = False) -> None:
     """Let an online model answer as it does now, whatever is taught; lessons are kept, and count once it is thawed."""
     _carry_out("freeze", _learning(model, reason), as_json)
@@ -946,19 +997,22 @@ SETTLED_S = 30.0
 """How long to wait for a command's outcome; it may still be carried out afterwards."""
 
 
-def _carry_out(path: str, body: dict[str, Any], as_json: bool) -> None:
+def _carry_out(path: str, body: dict[str, Any], as_json: bool, patience_s: float = SETTLED_S) -> None:
     """Send a command, wait for its outcome, print the outcome in one line, and exit with the status that it means."""
     import time
 
     from deploy.retraining import ENDS
 
     command_id = _ordered(path, body)
-    deadline = time.monotonic() + SETTLED_S
+    deadline, step = time.monotonic() + patience_s, None
     while (order := _asked("GET", f"/api/ops/commands/{command_id}").json())["outcome"] == "pending":
         if time.monotonic() > deadline:
             raise CommandFailed(
-                f"command {command_id} is on the log, but was not carried out within {SETTLED_S:.0f} s: see gamenight doctor"
+                f"command {command_id} is on the log, but was not carried out within {patience_s:.0f} s: see gamenight doctor"
             )
+        if order.get("step") != step and not as_json:
+            step = order["step"]
+            console.print(f"{order['fraction']:4.0%} {step}: {order['message']}", style="dim", markup=False, soft_wrap=True)
         time.sleep(0.1)
     if not _printed(order, as_json):
         color = "green" if order["outcome"] == "done" else "red"

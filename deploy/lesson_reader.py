@@ -9,7 +9,7 @@ from contracts.events import PLAYER_PARTITIONS, Event, LessonTaught, MessageReje
 from contracts.ports import Bus
 from contracts.records import read
 from streams.lesson_lines import LessonLine, lesson_of
-from streams.refold.lesson_history import PlacedLesson
+from streams.refold.lesson_history import NoSuchVersion, PlacedLesson
 from streams.refold.partition_log import PartitionLog
 
 STAGE: Final = "history"
@@ -25,6 +25,11 @@ def lessons_of(bus: Bus) -> Iterator[PlacedLesson]:
             for records in log.batches(log.ends(), 1000):
                 for record in records:
                     lesson = lesson_of(record, STAGE)
+                    if lesson is None and b'"LessonsForgotten"' in (record.value or b""):
+                        raise NoSuchVersion(
+                            "a player was forgotten, and their lessons are not on the log any more: which lessons made the"
+                            " difference of two versions cannot be told there"
+                        )
                     if isinstance(lesson, LessonLine):
                         yield PlacedLesson(record.timestamp_ms, partition, record.offset, lesson)
         finally:

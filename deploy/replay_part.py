@@ -1,7 +1,7 @@
 """Makes one fold and partition anew, or the online model, and compares it with the one at work (beside all ways)."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from contracts.events import PLAYER_PARTITIONS, TOPICS, LessonTaught, SnapshotTaken
+from contracts.events import PLAYER_PARTITIONS, TOPICS, LessonsForgotten, LessonTaught, SnapshotTaken
 from contracts.ports import Bus
 from contracts.records import read
 from contracts.settings import Settings
@@ -26,7 +26,7 @@ from streams.ledger import View, viewing
 from streams.online_base import Base, load_base
 from streams.online_model import OnlineModel, is_of
 from streams.refold.comparison import compared
-from streams.refold.kept_fold import ONLINE, KeptFold, part_of
+from streams.refold.kept_fold import ONLINE, AddedLessons, KeptFold, part_of
 from streams.refold.partition_log import PartitionLog
 
 _ALIKE: Final = 1e-5  # weights are published as float32
@@ -75,6 +75,8 @@ def _made_anew(bus: Bus, kept: KeptFold, task: Task, home: Path, tell: Callable[
         whole_log.close()
         kept.open(LogBounds(task.cluster, first, {topic: end + 1 for topic, end in ends.items()}))
         stack.callback(kept.close)
+        if isinstance(kept.fold, AddedLessons):
+            kept.fold.explain(_forgotten(bus, number), number)
         log = PartitionLog(bus, topics, number, {topic: kept.ledger.offset(topic) + 1 for topic in topics})
         stack.callback(log.close)
         verdict, why, goal = _goal(bus, kept, task, path, ends)
@@ -102,6 +104,20 @@ def _made_anew(bus: Bus, kept: KeptFold, task: Task, home: Path, tell: Callable[
         told["begins"] = {topic: at for topic, at in first.items() if at > 0 and TOPICS[topic].retention_ms < 0}
         told |= {"records": records, "cpu_s": time.process_time() - began, "rejected": kept.ledger.rejected}
         return PartReplayed(fold=task.fold, partition=number, **told)
+
+
+def _forgotten(bus: Bus, partition: int) -> Iterator[LessonsForgotten]:
+    """Return what the log says of lessons that are missing in a partition."""
+    log = PartitionLog(bus, [LessonTaught.topic], partition, {})
+    try:
+        for records in log.batches(log.ends(), 1000):
+            for record in records:
+                if b'"LessonsForgotten"' in (record.value or b""):
+                    event = read(record, ONLINE)
+                    if isinstance(event, LessonsForgotten):
+                        yield event
+    finally:
+        log.close()
 
 
 def _goal(

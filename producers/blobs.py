@@ -60,6 +60,15 @@ class S3Blobs:
             for item in page.get("Contents", ()):
                 yield item["Key"]
 
+    def drop(self, key: str) -> None:
+        """Delete an object, with all versions that the bucket keeps of it; nothing happens if there is none."""
+        self._s3.delete_object(Bucket=self.bucket, Key=key)
+        pages = self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=key)
+        for page in pages:
+            for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                if one["Key"] == key and one["VersionId"] != "null":
+                    self._s3.delete_object(Bucket=self.bucket, Key=key, VersionId=one["VersionId"])
+
 
 def ensure_bucket(settings: Settings) -> None:
     """Create the bucket if it does not exist."""
@@ -96,3 +105,7 @@ class MemoryBlobs:
     def keys(self, prefix: str) -> Iterator[str]:
         """Return all keys under a prefix, in the order of their UTF-8 bytes."""
         yield from sorted((key for key in self._objects if key.startswith(prefix)), key=str.encode)
+
+    def drop(self, key: str) -> None:
+        """Delete an object; nothing happens if there is none."""
+        self._objects.pop(key, None)

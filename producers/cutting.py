@@ -180,7 +180,7 @@ class LogCutter:
                     )
         except KafkaError as error:
             raise NotCut(
-                f"the log is not cut ({type(error).__name__}: {error}): we need ALTER_CONFIGS and WRITE on the topics"
+                f"the log is not cut ({type(error).__name__}: {error}): see docs/forgetting.md for the rights"
             ) from error
         finally:
             producer.close(timeout=2)

@@ -21,10 +21,9 @@ from river.base.typing import ClfTarget, FeatureName
 from scipy.linalg import lapack
 
 from contracts.events import DIGITS
+from contracts.lesson_marks import EIGHTHS as EIGHTHS
 
 Floats = NDArray[np.float64]
-EIGHTHS: Final = 8
-"""The weight of a lesson is counted in eighths, so that sums stay whole."""
 RIDGE: Final = 256.0
 """What is added to the diagonal of A, which keeps weights small where there are few lessons."""
 SHARPNESS: Final = 9.0

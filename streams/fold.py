@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from contracts.events import Event, MessageRejected
+from contracts.events import Event, MessageRejected, PlayerForgotten
 from contracts.ports import Cells, Origin, Record
 from contracts.records import read, rejection
 from streams.ledger import Identity, Ledger, LedgerTaken
@@ -164,6 +164,12 @@ def _put_aside(path: Path) -> Path:
     return aside
 
 
+def drop_asides(path: Path) -> None:
+    """Delete the ledgers that were put aside in the place of this one: they hold whoever was there then."""
+    for old in path.parent.glob(f"{path.name}.*.aside*"):
+        old.unlink(missing_ok=True)
+
+
 def begin(ledger: Ledger, fold: Fold, partition: int) -> None:
     """Take up a partition at the offsets of its ledger."""
     with ledger.step():
@@ -222,6 +228,9 @@ def _decide(ledger: Ledger, fold: Fold, partition: int, record: Record) -> list[
         return [told(event)]
     if event is None:
         return []
+    if isinstance(event, PlayerForgotten):
+        ledger.unscrubbed = True
+        drop_asides(ledger.path)
     try:
         with ledger.attempt():
             return list(fold.apply(ledger, event, Origin(partition, record.offset, len(record.value or b""))))

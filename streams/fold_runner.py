@@ -124,6 +124,10 @@ class FoldRunner:
                     await self._look_for_gaps(self._ledgers[partition], records)
                     advance(self._ledgers[partition], self.fold, partition, records)
                 await self._publish()
+                for ledger in self._ledgers.values():
+                    if ledger.unscrubbed and not ledger.outgoing():
+                        ledger.scrub()
+                        ledger.unscrubbed = False
                 await self._tell()
                 for _, several in mine:
                     for delivery in several:

@@ -30,12 +30,15 @@ from contracts.events import (
     DrawingSubmitted,
     Event,
     ExampleProbed,
+    ExamplesForgotten,
     GuessMade,
     MemoryReset,
     Outcome,
+    PlayerForgotten,
     PreviewGuessed,
     ReceiptProbed,
     ResetAsked,
+    StageForgot,
 )
 from contracts.ports import Cells, Origin
 from streams.story import UNKNOWN, CorrectionEvent, Story
@@ -99,6 +102,8 @@ class Joiner:
                 return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="joiner", at=cells.at),)
             case CorrectionProbed():
                 return (ExampleProbed(probe_id=event.probe_id, player_id=event.player_id, at=cells.at),)
+            case PlayerForgotten():
+                return self._forget(cells, event, origin.partition)
             case _:
                 return ()
 
@@ -153,6 +158,27 @@ class Joiner:
         if self._most is not None:
             said += store.make_room(cells, self._most)
         return said
+
+    def _forget(self, cells: Cells, event: PlayerForgotten, partition: int) -> Iterable[Event]:
+        """Drop the player's stories, and what is theirs in others'; pass the word on, and say that nothing is left."""
+        store = self._stores[partition]
+        for drawing_id in event.drawings:
+            story = store.get(cells, drawing_id)
+            if story is None:
+                continue
+            size = story.size
+            story.forget(event.player_id)
+            if story.size == 0:
+                store.forget(cells, drawing_id, size)
+            elif story.size != size:
+                store.put(drawing_id, story, story.size - size, owes_example=False)
+        sought = self._sought[partition]
+        self._sought[partition] = {place: None for place in sought if place[1] != event.player_id}
+        passed = event.model_dump(exclude={"type", "at"})
+        return (
+            ExamplesForgotten(**passed, at=cells.at),
+            StageForgot(forget_id=event.forget_id, player_id=event.player_id, stage="joiner", at=cells.at),
+        )
 
     def _not_found(self, cells: Cells, sought: DrawingSought, partition: int) -> Iterable[Event]:
         """Refuse the player's corrections if the drawing has not come: all drawings from before them have been read."""

@@ -25,12 +25,16 @@ from contracts.events import (
     Event,
     ExampleLabelled,
     ExampleProbed,
+    ExamplesForgotten,
     LessonProbed,
+    LessonsCut,
+    LessonsForgotten,
     LessonTakenBack,
     LessonTaught,
     ModelChange,
     Outcome,
     PlayerRestricted,
+    StageForgot,
 )
 from contracts.ports import Cells, Origin
 from contracts.roster import is_batch
@@ -38,7 +42,7 @@ from streams.additive import EIGHTHS, Floats
 from streams.online_base import Base
 from streams.online_model import SHARED, Answering, features_of, newcomers_share, of_base
 from streams.player_memory import NONE, ROWS_A_CELL, Rows
-from streams.taught import ROW, drawing_of, place_of, putting, read, taught_by, taught_row, write
+from streams.taught import ROW, changed, drawing_of, drop, place_of, putting, read, taught_by, taught_row, write
 from streams.trust import KEPT, TRUST, judged, weigh
 
 _LOADED: Final = 16_384
@@ -150,6 +154,10 @@ class Learner:
             changed = self._weighed(cells, event.player_id, rows, rows, here.number)
             self._keep(here, event.player_id, changed)
             return changed.lessons
+        if isinstance(event, ExamplesForgotten):
+            return self._forget(cells, event, here)
+        if isinstance(event, LessonsCut):
+            return self._number_on(event, here)
         if not isinstance(event, ExampleLabelled) or event.features is None:
             return ()
         rows = here.player(event.player_id)
@@ -176,6 +184,27 @@ class Learner:
         """Do nothing: all is written and published already."""
         return ()
 
+    def _forget(self, cells: Cells, event: ExamplesForgotten, here: _Partition) -> list[Event]:
+        """Take all lessons of a player back, drop what they have taught, and say so."""
+        rows = here.player(event.player_id)
+        nothing = rows.copy()
+        nothing["label"] = NONE
+        taken = self._weighed(cells, event.player_id, rows, nothing, here.number)
+        self._keep(here, event.player_id, taken)
+        drop(cells, event.player_id)
+        cells.drop(f"restriction/{event.player_id}")
+        here.players.pop(event.player_id, None)
+        forgot = StageForgot(forget_id=event.forget_id, player_id=event.player_id, stage="learner", at=cells.at)
+        return [*taken.lessons, forgot]
+
+    def _number_on(self, event: LessonsCut, here: _Partition) -> list[Event]:
+        """Go on from the number that the event gives, and tell which lessons are missing on the log, and why."""
+        forgotten = LessonsForgotten(**event.model_dump(exclude={"type", "at"}), offset=here.number, at=here.cells.at)
+        if event.series == self.series:
+            here.number = max(here.number, event.number)
+            here.cells.put(_NUMBER, str(here.number).encode())
+        return [forgotten]
+
     def _weighed(self, cells: Cells, player_id: str, before: Rows, rows: Rows, number: int) -> _Change:
         """Weigh a player's lessons anew; return what is taught and taken back by it.
 
@@ -190,7 +219,7 @@ class Learner:
         after["eighths"], after["known"] = weigh(after)
         if _restricted(cells, player_id):
             after["eighths"] = 0
-        change = _Change(after, _changed(before, after), [])
+        change = _Change(after, changed(before, after), [])
         for place in sorted(change.places):
             for kind, row in ((LessonTakenBack, before[place : place + 1]), (LessonTaught, after[place : place + 1])):
                 if _lesson(row) is not None:
@@ -304,15 +333,6 @@ def _counted(row: Rows, newcomers: int) -> tuple[int, float] | None:
         return None
     label, eighths, known = lesson
     return label, eighths if known else eighths * newcomers_share(newcomers)
-
-
-def _changed(before: Rows, after: Rows) -> set[int]:
-    """Return the places of which the lesson in force is another."""
-    was = np.zeros(len(after), after.dtype)
-    was[: len(before)] = before
-    there, here = ((rows["eighths"] > 0) & (rows["label"] != NONE) for rows in (was, after))
-    same = (was["label"] == after["label"]) & (was["eighths"] == after["eighths"]) & (was["known"] == after["known"])
-    return set(np.nonzero((there | here) & ~(there & here & same))[0].tolist())
 
 
 def _unchanged(example: ExampleLabelled, label: int) -> dict[str, ModelChange]:

@@ -121,6 +121,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         """Open or create the file, and take it over: any other `Ledger` on it can no longer write."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
         self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
         try:
             self._open()
@@ -131,6 +132,10 @@ class Ledger:
     def _open(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("PRAGMA secure_delete=ON")  # what is dropped is overwritten with zeros: a player may be forgotten
+        if self._db.execute("PRAGMA user_version").fetchone() == (0,):
+            self._db.execute("VACUUM")  # it may be older than that
+            self._db.execute("PRAGMA user_version=1")
         self._db.executescript(_SCHEMA)
         row = self._db.execute(
             "INSERT INTO owner VALUES (1, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch"
@@ -149,6 +154,8 @@ class Ledger:
         self._changed: dict[str, bytes | None] = {}  # by this step
         self._tried: dict[str, bytes | None] | None = None  # by the attempt under way
         self._posted: list[Event] = []
+        self.unscrubbed = False
+        """Whether a player was forgotten in it since the last `scrub`."""
         rows = self._db.execute("SELECT id, topic, part, key, value FROM outbox ORDER BY id")
         self._unsent = [Outgoing(*row) for row in rows]
         self._last_id = self._unsent[-1].id if self._unsent else 0
@@ -310,6 +317,10 @@ class Ledger:
         """Read all cells that are written, in the order of their keys."""
         for key, value in self._db.execute("SELECT key, value FROM cells ORDER BY key"):
             yield key, bytes(value)
+
+    def scrub(self) -> None:
+        """Leave no byte of what was dropped in the files: SQLite's log of changes is put into the file, and emptied."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def digest(self) -> str:
         """Compute the sha256 of all cells, which a rebuilt state must equal."""

@@ -14,17 +14,29 @@ from typing import Final
 
 import structlog
 
-from contracts.events import Event, LearningSet, LessonProbed, LessonTaught, MessageRejected, ReceiptProbed, SnapshotTaken, now
+from contracts.events import (
+    Event,
+    LearningSet,
+    LessonProbed,
+    LessonsForgotten,
+    LessonTaught,
+    MessageRejected,
+    ReceiptProbed,
+    SnapshotTaken,
+    now,
+)
 from contracts.ports import Bus, Record
 from contracts.records import read, rejection
 from producers.rejections import Rejections
 from streams.additive import NotASum
 from streams.delivery import UnsentRecord
 from streams.online_base import Base
-from streams.online_model import SHARED, InForce, OnlineModel, of_base, stands_still
+from streams.online_model import SHARED, InForce, OnlineModel, OutOfSequence, of_base, stands_still
 
 _log = structlog.get_logger()
 STAGE: Final = "online"
+_MOST_GAPPED: Final = 50_000
+"""How many lessons behind a gap are kept until the gap is explained; the oldest go first."""
 _POLL_S: Final = 0.25
 _GATHER_S: Final = 0.03
 """How long from one model to the next, at least: each is solved anew, and each is a record of 17 KB."""
@@ -62,6 +74,8 @@ class Lessons:
         """The number of changes up to which the model was solved."""
         self._publish = publish
         self._publishes = publishes
+        self._gapped: dict[Record, MessageRejected] = {}
+        """The records behind a gap that nothing has explained yet, and what is told of each."""
         self._published: InForce | None = None
         """The model that was published last; None: none since this process began to publish."""
         self._last: Record | None = None
@@ -86,13 +100,19 @@ class Lessons:
         rejections = Rejections(bus)
         tail = await asyncio.to_thread(bus.follow, [LessonTaught.topic, LearningSet.topic], "start")
         known = False
+        gapped: list[MessageRejected] = []
+        """What is told at the end of the log as it was at the start, unless it is explained until then."""
         try:
             while True:
                 probes, rejected = self.apply(await asyncio.to_thread(tail.poll, _POLL_S))
-                for one in rejected:
+                behind = not known and not tail.caught_up()
+                gapped += [one for one in rejected if one in self._gapped.values()] if behind else []
+                unexplained = [] if behind else [one for one in gapped if one in self._gapped.values()]
+                gapped = gapped if behind else []
+                for one in (*unexplained, *(one for one in rejected if one not in gapped)):
                     await asyncio.to_thread(rejections.tell, one)
                 if not known:
-                    if not tail.caught_up():
+                    if behind:
                         continue
                     known, probes = True, []
                     self._known.set()
@@ -120,10 +140,15 @@ class Lessons:
                         rejected.append(event)
                     case LessonTaught():
                         self._model.apply(event, record.partition, record.offset)
+                    case LessonsForgotten():
+                        explained = self._explain(event, record)
+                        rejected = [one for one in rejected if one not in explained]
                     case LessonProbed():
                         probes.append(event)
                     case LearningSet():
                         learning = event
+            except OutOfSequence as gap:
+                rejected.append(self._wait(record, gap))
             except Exception as wrong:  # noqa: BLE001 one bad lesson stops nothing
                 rejected.append(rejection(record, STAGE, wrong))
         self._stand(snapshot, learning)
@@ -148,6 +173,29 @@ class Lessons:
         except ValueError as wrong:
             _log.error("a frozen model of another kind: receipts say what the base gives", error=str(wrong))
             return stands_still(None, self._base)
+
+    def _wait(self, record: Record, gap: OutOfSequence) -> MessageRejected:
+        """Keep a record that is behind a gap: an event that comes later may explain the gap."""
+        if len(self._gapped) >= _MOST_GAPPED:
+            del self._gapped[next(iter(self._gapped))]
+        self._gapped[record] = rejection(record, STAGE, gap)
+        return self._gapped[record]
+
+    def _explain(self, event: LessonsForgotten, record: Record) -> list[MessageRejected]:
+        """Take note of missing lessons, and add those of the partition that waited behind the gap; return their rejections."""
+        explained: list[MessageRejected] = []
+        with suppress(OutOfSequence):
+            self._model.forget(event, record.partition, record.offset)
+        for one in sorted((one for one in self._gapped if one.partition == record.partition), key=lambda one: one.offset):
+            gapped = read(one, STAGE)
+            with suppress(OutOfSequence):
+                if isinstance(gapped, LessonTaught):
+                    self._model.apply(gapped, one.partition, one.offset)
+                elif isinstance(gapped, LessonsForgotten):
+                    self._model.forget(gapped, one.partition, one.offset)
+                explained.append(self._gapped.pop(one))
+        self._model.forget(event, record.partition, record.offset)
+        return explained
 
     async def _bring(self, probes: Sequence[LessonProbed]) -> None:
         """Put the model in force that the lessons so far make; publish it, and answer probes, if that is up to this process."""

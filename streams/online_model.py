@@ -1,7 +1,8 @@
 """Adds up the lessons of all partitions to the online model that answers (way 2, LEARN). Pure: events in, models out.
 
 What stands after some lessons is the same for every order in which the partitions came and for every split over processes, bit
-for bit. Twice is harmless: the lessons of a partition are numbered.
+for bit. Twice is harmless: the lessons of a partition are numbered. Those of a player who was forgotten are not on the log any
+more: their numbers are known from a LessonsForgotten, which comes later than the gap that they leave.
 """
 
 import math
@@ -15,16 +16,24 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import DIGITS, ONLINE_MODELS, PLAYER_PARTITIONS, LessonTaught, SnapshotTaken, generation
+from contracts.events import (
+    DIGITS,
+    ONLINE_MODELS,
+    PLAYER_PARTITIONS,
+    LessonsForgotten,
+    LessonTaught,
+    SnapshotTaken,
+    generation,
+)
+from contracts.lesson_marks import EIGHTHS, MODULUS, mark
 from contracts.roster import BUILT_IN
-from streams.additive import EIGHTHS, Fixed, Floats, NotASum, Solved, Sums
+from streams.additive import Fixed, Floats, NotASum, Solved, Sums
 from streams.embedding import LENGTH
 from streams.lesson_lines import LessonLine
 from streams.online_base import Base
 
 SHARED: Final = ONLINE_MODELS[0]
 """The online model that each player's own model builds on."""
-_MODULUS: Final = 1 << 256
 _GATHERED: Final = 1024
 """How many lessons wait at most to be added to the sums at once."""
 
@@ -135,12 +144,6 @@ def newcomers_share(lessons: int) -> float:
     return min(1 / EIGHTHS, 1 / max(lessons, 1))
 
 
-def mark(lesson: LessonTaught | LessonLine) -> int:
-    """Return the number that a lesson adds to the digest of the set of lessons, modulo 2^256; taken back, it subtracts it."""
-    told = f"{lesson.model}|{lesson.drawing_id}|{lesson.label}|{lesson.reader}|{lesson.newcomer}|".encode() + lesson.embedding
-    return lesson.sign * round(lesson.weight * EIGHTHS) * int.from_bytes(sha256(told).digest(), "big")
-
-
 class LessonSet(NamedTuple):
     """What identifies the set of lessons in force; sets are merged by addition."""
 
@@ -155,7 +158,7 @@ class LessonSet(NamedTuple):
 
     def apply(self, lesson: LessonTaught | LessonLine) -> "LessonSet":
         """Return the set after a lesson."""
-        newcomers, marked = self.newcomers + lesson.sign * lesson.newcomer, (self.marked + mark(lesson)) % _MODULUS
+        newcomers, marked = self.newcomers + lesson.sign * lesson.newcomer, (self.marked + mark(lesson)) % MODULUS
         return LessonSet(self.lessons + lesson.sign, newcomers, self.changes + 1, marked)
 
     def merged(self, other: "LessonSet") -> "LessonSet":
@@ -164,7 +167,7 @@ class LessonSet(NamedTuple):
             self.lessons + other.lessons,
             self.newcomers + other.newcomers,
             self.changes + other.changes,
-            (self.marked + other.marked) % _MODULUS,
+            (self.marked + other.marked) % MODULUS,
         )
 
     def digest(self, base: Base) -> str:
@@ -206,6 +209,8 @@ class OnlineModel:
         """By partition, the number of the last lesson."""
         self.offsets: dict[int, int] = {}
         """By partition, the offset of the last record."""
+        self._missing: dict[int, set[int]] = {}
+        """By partition, the numbers of lessons that are forgotten."""
 
     def apply(self, lesson: LessonTaught | LessonLine, partition: int, offset: int) -> None:
         """Add a lesson, or take it out.
@@ -218,14 +223,52 @@ class OnlineModel:
             if lesson.model not in ONLINE_MODELS:
                 raise NobodysLesson(f"a lesson for {lesson.model}, which is no online model")
             embedding = embedding_of(self._base, lesson.embedding, lesson.reader)
-            if lesson.number != before + 1:
-                raise OutOfSequence(f"lesson {lesson.number} of partition {partition} came after lesson {before}")
+            forgotten = self._forgotten(partition, lesson.number, f"lesson {lesson.number}")
             self._waiting[lesson.newcomer].append((embedding, lesson.label, lesson.sign * round(lesson.weight * EIGHTHS)))
             if len(self._waiting[lesson.newcomer]) >= _GATHERED:
                 self.sums(lesson.newcomer)
-            self.known = self.known.apply(lesson)
+            self.known = self.known.apply(lesson).merged(LessonSet(changes=forgotten))
             self.numbers[partition] = lesson.number
-        self.offsets[partition] = offset
+        self.offsets[partition] = max(offset, self.offsets.get(partition, -1))
+
+    def forget(self, event: LessonsForgotten, partition: int, offset: int) -> None:
+        """Take note of lessons that are missing, and go on from the number that the event gives.
+
+        Lessons that were refused because of the gap may be applied now, and then the event again, if it was refused too.
+
+        Raises:
+            OutOfSequence: If a lesson before it has not come.
+        """
+        self.explain(event, partition)
+        if event.series == self._series:
+            before = self.numbers.get(partition, 0)
+            if event.number > before:
+                forgotten = 0
+                if event.offset > before:
+                    forgotten = self._forgotten(partition, event.offset + 1, f"what was forgotten after lesson {event.offset}")
+                self.known = self.known.merged(LessonSet(changes=forgotten))
+                self.numbers[partition] = event.number
+        self.offsets[partition] = max(offset, self.offsets.get(partition, -1))
+
+    def explain(self, event: LessonsForgotten, partition: int) -> None:
+        """Take note of lessons that are missing, so that the gap that they leave is no fault."""
+        if event.series == self._series:
+            for first, last in event.numbers:
+                self._missing.setdefault(partition, set()).update(range(first, last + 1))
+
+    def _forgotten(self, partition: int, number: int, what: str) -> int:
+        """Return how many lessons are missing before a number, all of them forgotten.
+
+        Raises:
+            OutOfSequence: If one is missing that is not.
+        """
+        before = self.numbers.get(partition, 0)
+        missing = self._missing.get(partition, set())
+        if number != before + 1 and (
+            number - before - 1 > len(missing) or not all(gone in missing for gone in range(before + 1, number))
+        ):
+            raise OutOfSequence(f"{what} of partition {partition} came after lesson {before}")
+        return number - before - 1
 
     def sums(self, newcomers: bool = False) -> Sums:
         """Return the sums of all lessons so far that count by themselves, with the base; or those of newcomers."""
@@ -275,6 +318,7 @@ class OnlineModel:
             newcomers=model.newcomers,
             series=self._series,
             digest=self.known.digest(self._base),
+            marked=f"{self.known.marked:064x}",
             reader=self._base.reader,
             basis=self._base.basis.name,
             weights=model.solved.weights.astype("<f4").tobytes(),

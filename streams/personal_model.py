@@ -30,6 +30,8 @@ from contracts.events import (
     Event,
     ExampleLabelled,
     ExampleProbed,
+    ExamplesForgotten,
+    LessonsCut,
     MemoryAsked,
     MemoryReset,
     MemoryTold,
@@ -38,8 +40,9 @@ from contracts.events import (
     Outcome,
     ReceiptProbed,
     ShownGuess,
+    StageForgot,
 )
-from contracts.ports import Cells, Origin
+from contracts.ports import CUT, Cells, Origin
 from streams import memory_card
 from streams.additive import Floats
 from streams.bandit import Belief, Means, outcomes
@@ -54,6 +57,7 @@ from streams.player_memory import (
     Memory,
     Rows,
     age_of,
+    drop,
     in_order,
     read,
     remembered,
@@ -174,6 +178,12 @@ class PersonalModels:
         if isinstance(event, ExampleProbed):
             return (ReceiptProbed(probe_id=event.probe_id, player_id=event.player_id, stage="personal", at=cells.at),)
         here = self._partitions[origin.partition]
+        if isinstance(event, ExamplesForgotten):
+            drop(cells, event.player_id)
+            here.players.pop(event.player_id, None)
+            return (StageForgot(forget_id=event.forget_id, player_id=event.player_id, stage="personal", at=cells.at),)
+        if isinstance(event, LessonsCut):
+            cells.put(CUT, b"")
         if isinstance(event, MemoryReset):
             return (self._reset(cells, here, event),)
         if not isinstance(event, ExampleLabelled):

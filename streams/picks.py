@@ -130,6 +130,12 @@ class PlayersPicks:
         self._put()
         return [(self._cells.get(f"picks/{n}/{self._player}") or b"").decode() for n in range(self._count)]
 
+    def drop(self) -> None:
+        """Drop the cells: the player is forgotten."""
+        for n in range(self._count):
+            self._cells.drop(f"picks/{n}/{self._player}")
+        self._cells.drop(f"picks/{self._player}")
+
     def _put(self) -> None:
         self._cells.put(f"picks/{self._player}", json.dumps([self._count, self.restricted]).encode())
 

@@ -276,6 +276,14 @@ def write_anew(cells: Cells, player_id: str, memory: Memory, parts: int) -> None
         cells.drop(f"rows/{player_id}/{number}")
 
 
+def drop(cells: Cells, player_id: str) -> None:
+    """Drop the memory of a player."""
+    if (kept := cells.get(f"player/{player_id}")) is not None:
+        for number in range(-(-int(json.loads(kept)["rows"]) // ROWS_A_CELL)):
+            cells.drop(f"rows/{player_id}/{number}")
+        cells.drop(f"player/{player_id}")
+
+
 def _unpacked(part: bytes) -> tuple[Rows, ShownLabels]:
     names, _, kept = part.partition(b"\n")
     models = tuple(json.loads(names))

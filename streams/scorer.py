@@ -20,10 +20,13 @@ from contracts.events import (
     DrawingPicked,
     Event,
     ExampleLabelled,
+    ExamplesForgotten,
+    LessonsCut,
     PlayerRestricted,
     ScoresCounted,
+    StageForgot,
 )
-from contracts.ports import Cells, Origin
+from contracts.ports import CUT, Cells, Origin
 from streams.counted import Counted, Marked, Slot, Total, counted, totals, write_counts
 from streams.picks import Changed, PlayersPicks, count_pick, picks_again, settled
 
@@ -99,13 +102,20 @@ class Scorer:
         return [*scores, *picks_again(cells, partition)]
 
     def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        """Count a drawing's newest revision, or leave a player's picks out; the counts are published with the step."""
+        """Count a drawing's newest revision, or no longer count a player's; the counts are published with the step."""
         picks = self._picks[origin.partition]
         if isinstance(event, PlayerRestricted):
             restricted = event.restriction != "none"
             for drawing_id in PlayersPicks(cells, event.player_id).restrict(restricted):
                 _leave_out(cells, picks, drawing_id, restricted=restricted)
             return ()
+        if isinstance(event, ExamplesForgotten):
+            for drawing_id in event.examples:
+                self._forget(cells, _cell(drawing_id), origin.partition)
+            PlayersPicks(cells, event.player_id).drop()
+            return [StageForgot(forget_id=event.forget_id, player_id=event.player_id, stage="scorer", at=cells.at)]
+        if isinstance(event, LessonsCut):
+            cells.put(CUT, b"")
         if not isinstance(event, ExampleLabelled | DrawingPicked):
             return ()
         before = _kept(cells, event.drawing_id)
@@ -127,6 +137,16 @@ class Scorer:
         if after.picked is not None:
             count_pick(cells, picks, before, after)
         return ()
+
+    def _forget(self, cells: Cells, cell: str, partition: int) -> None:
+        """Take a drawing out of the counts, and drop its cell. A window that it has begun stays, with nothing of it counted."""
+        if (kept := cells.get(cell)) is not None:
+            before = Counted.model_validate_json(kept)
+            if before.labelled:
+                _recount(cells, self._steps[partition], before, before.model_copy(update={"label": None}))
+            if before.picked is not None:
+                count_pick(cells, self._picks[partition], before, before.model_copy(update={"restricted": True}))
+            cells.drop(cell)
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Publish the counts that changed, each once however many examples changed them."""

@@ -179,6 +179,13 @@ class Story:
         self._corrections = [kept for kept in self._corrections if stays(kept[0])]
         return gone
 
+    def forget(self, player_id: str) -> None:
+        """Remove all that a player has sent, or was answered."""
+        if self.drawing is not None and self.drawing.player_id == player_id:
+            self.drawing, self.drawing_bytes = None, 0
+        self._parts = [kept for kept in self._parts if kept[0].player_id != player_id]
+        self._corrections = [kept for kept in self._corrections if kept[0].player_id != player_id]
+
     def in_force(self, player_id: str) -> CorrectionGiven | None:
         """The player's correction that is in force; None: they have given none, or withdrawn it."""
         given = self._corrections_of(player_id)

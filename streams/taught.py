@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contracts.events import ExampleLabelled
 from contracts.ports import Cells
-from streams.player_memory import ROWS_A_CELL, SIZE, Rows, labelled_row, same_drawing
+from streams.player_memory import NONE, ROWS_A_CELL, SIZE, Rows, labelled_row, same_drawing
 
 ROW: Final = np.dtype(
     [
@@ -64,6 +64,15 @@ def putting(rows: Rows, place: int, row: Rows) -> Rows:
     return out
 
 
+def changed(before: Rows, after: Rows) -> set[int]:
+    """Return the places of which the lesson in force is another."""
+    was = np.zeros(len(after), after.dtype)
+    was[: len(before)] = before
+    there, here = ((rows["eighths"] > 0) & (rows["label"] != NONE) for rows in (was, after))
+    same = (was["label"] == after["label"]) & (was["eighths"] == after["eighths"]) & (was["known"] == after["known"])
+    return set(np.nonzero((there | here) & ~(there & here & same))[0].tolist())
+
+
 # --- cells: the number of rows of each player, and rows by the eight, so that a lesson writes 2.5 KB
 
 
@@ -86,3 +95,10 @@ def write(cells: Cells, player_id: str, rows: Rows, places: Iterable[int]) -> No
     cells.put(f"player/{player_id}", str(len(rows)).encode())
     for number in sorted({place // ROWS_A_CELL for place in places}):
         cells.put(f"taught/{player_id}/{number}", rows[number * ROWS_A_CELL : (number + 1) * ROWS_A_CELL].tobytes())
+
+
+def drop(cells: Cells, player_id: str) -> None:
+    """Drop what a player has taught."""
+    for number in range(-(-int(cells.get(f"player/{player_id}") or b"0") // ROWS_A_CELL)):
+        cells.drop(f"taught/{player_id}/{number}")
+    cells.drop(f"player/{player_id}")

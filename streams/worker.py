@@ -11,6 +11,7 @@ import signal
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,7 +22,7 @@ import structlog
 import uvloop
 
 from contracts.events import TOPICS
-from contracts.ports import Partition
+from contracts.ports import Bus, Partition, Tail
 from contracts.settings import Settings
 from producers.bus import open_bus
 from producers.connection import kafka_of, knock
@@ -69,6 +70,7 @@ class Worker:
         self._forks: dict[tuple[str, ...], Fork] = {}
         self._handing: set[str] = set()
         self._alongside: list[Alongside] = []
+        self._second_reader = SecondReader(settings)
 
     def fold(self, fold: Fold, step: int = STEP, after: Alongside | None = None) -> None:
         """Run a fold: its ledgers are in ``<home>/state/<name>/``, one a partition.
@@ -206,25 +208,59 @@ class Worker:
 
     async def _on_the_log(self, topic: str, partition: int, first: int) -> int | None:
         """Return the offset of the first record from ``first`` on, by a separate reader; None: it found none in time."""
-        return await asyncio.to_thread(_first_on_the_log, self._settings, topic, partition, first)
+        return await asyncio.to_thread(self._second_reader.first, topic, partition, first)
 
 
-def _first_on_the_log(settings: Settings, topic: str, partition: int, first: int) -> int | None:
-    bus = open_bus(settings, [topic])
-    try:
-        others = {(topic, number): -1 for number in range(TOPICS[topic].partitions)}
-        tail = bus.follow([topic], others | {(topic, partition): first})
-        try:
+class SecondReader:
+    """Reads a partition of the log beside the transport, to say which records it has.
+
+    Where players were forgotten the log has many gaps, and they are asked for in order. So it goes on from where it stands, and
+    is opened anew only for an earlier offset.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Keep the settings; it is opened when it is first asked."""
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._place: Partition | None = None
+        self._bus: Bus | None = None
+        self._tail: Tail | None = None
+        self._offsets: deque[int] = deque()
+        """The offsets that were read and not asked for yet, rising."""
+        self._past = 0
+        """The least offset that it can still say."""
+
+    def first(self, topic: str, partition: int, wanted: int) -> int | None:
+        """Return the offset of the first record from ``wanted`` on; None: it found none in time."""
+        with self._lock:
+            if self._place != (topic, partition) or wanted < self._past:
+                self._open(topic, partition, wanted)
+            self._past = wanted
             deadline = time.monotonic() + _LOOK_S
             while time.monotonic() < deadline:
-                found = [record.offset for record in tail.poll(0.5) if record.partition == partition]
-                if found:
-                    return found[0]
-        finally:
-            tail.close()
-    finally:
-        bus.close()
-    return None
+                while self._offsets and self._offsets[0] < wanted:
+                    self._offsets.popleft()
+                if self._offsets:
+                    return self._offsets[0]
+                assert self._tail is not None
+                self._offsets += (record.offset for record in self._tail.poll(0.5) if record.partition == partition)
+            self._close()
+            return None
+
+    def _open(self, topic: str, partition: int, first: int) -> None:
+        self._close()
+        self._bus = open_bus(self._settings, [topic])
+        others = {(topic, number): -1 for number in range(TOPICS[topic].partitions)}
+        self._tail = self._bus.follow([topic], others | {(topic, partition): first})
+        self._place = (topic, partition)
+
+    def _close(self) -> None:
+        if self._tail is not None:
+            self._tail.close()
+        if self._bus is not None:
+            self._bus.close()
+        self._place, self._bus, self._tail = None, None, None
+        self._offsets.clear()
 
 
 @dataclass(frozen=True, slots=True)

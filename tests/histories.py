@@ -23,6 +23,7 @@ from contracts.events import (
     DriftDetected,
     Event,
     ExampleLabelled,
+    ExamplesForgotten,
     Features,
     GuessMade,
     GuessMissed,
@@ -31,6 +32,7 @@ from contracts.events import (
     MemoryReset,
     ModelPromoted,
     ModelPublished,
+    PlayerForgotten,
     ScoresCounted,
     ShownGuess,
     SnapshotTaken,
@@ -194,6 +196,15 @@ def lesson(
 def taken_back(taught: LessonTaught, number: int) -> LessonTakenBack:
     """Return the event that takes a lesson back, with a number of its own."""
     return LessonTakenBack.model_validate(dict(taught) | {"type": "LessonTakenBack", "number": number})
+
+
+def forgotten(
+    player: str = "ada", names: Iterable[str] = (), kind: type[PlayerForgotten] = ExamplesForgotten, **fields: Any
+) -> PlayerForgotten:
+    """Return the event by which a player is forgotten, with drawings of these names."""
+    drawings = [named(name) for name in names]
+    given: dict[str, Any] = {"forget_id": named("forget"), "drawings": drawings, "examples": drawings}
+    return kind(player_id=player, **given | fields)
 
 
 def in_force(said: Iterable[Event]) -> dict[UUID, LessonTaught]:

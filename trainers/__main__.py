@@ -15,9 +15,12 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+from uuid import UUID
 
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
@@ -44,10 +47,12 @@ from trainers.serving import Serving
 from trainers.steering import Steering
 
 if TYPE_CHECKING:
+    from trainers.forgetting import Forgetter
     from trainers.rebuild import Rebuilder
 
 STAGE = "trainers"
 RETRY_S = 2.0
+FORGET_TRIES = 5
 STOP_S = 1.0
 END_S = 6.0
 """How long the end may take before the process goes as it is; whatever it was doing is on the log and is done again."""
@@ -161,25 +166,36 @@ class Trainer:
 
         # They are imported only now: the game can be played without pyarrow and numpy's friends.
         from trainers.archive import Archive
+        from trainers.forgetting import Forgetter
         from trainers.observations import Observations
         from trainers.rebuild import Rebuilder
 
         os.nice(NICE)
         archive, observations = Archive(blobs), Observations(settings, self._stop)
-        one_at_a_time = threading.Lock()
+        archiving, observing = threading.RLock(), threading.RLock()
 
         def archive_now() -> int:
-            with one_at_a_time:
+            with archiving:
                 return catch_up(bus, archive, self._stop)
 
         def observe() -> int:
-            ensure_table(settings)
-            return catch_up(bus, observations, self._stop)
+            with observing:
+                ensure_table(settings)
+                return catch_up(bus, observations, self._stop)
+
+        @contextmanager
+        def sinks() -> Iterator[None]:
+            with archiving, observing:
+                archive_now()
+                observe()
+                yield
 
         rebuilder = Rebuilder(settings, bus, blobs, archive_now, model_log, serving, promoter, registry, approvals, self.pause)
         self._start("archive", lambda: self._keep(archive_now))
         self._start("observations", lambda: self._keep(observe))
         self._start("rebuilds", lambda: self._rebuild(rebuilder))
+        forgetter = Forgetter(settings, bus, blobs, observations, sinks, model_log, promoter, self.pause)
+        self._start("forgettings", lambda: self._forget(forgetter))
 
     def _bring(self, bases: BaseModels, model: str) -> None:
         """Start to make a model answer, in a thread of its own; do nothing if that is under way already."""
@@ -262,6 +278,23 @@ class Trainer:
             except Exception as error:
                 log.exception("rebuild failed", model=command.target, command_id=str(command.command_id))
                 rebuilder.failed(command, error)
+
+    def _forget(self, forgetter: "Forgetter") -> None:
+        """Forget players, one after another; what fails is tried again, and in the end told to have failed."""
+        tries: Counter[UUID] = Counter()
+        while True:
+            command = self._next(self._model_log.forgettings)
+            try:
+                forgetter.carry_out(command)
+            except Stopped:
+                raise
+            except Exception as error:
+                tries[command.command_id] += 1
+                log.exception("not forgotten yet", command_id=str(command.command_id), tries=tries[command.command_id])
+                if tries[command.command_id] < FORGET_TRIES:
+                    self.pause(RETRY_S)
+                else:
+                    forgetter.failed(command, error)
 
     def _next(self, due: Callable[[], list[T]]) -> T:
         """Wait until a command is due, and return the first."""

@@ -111,6 +111,24 @@ class Archive:
         self._next = places
 
 
+def without(blobs: Blobs, player_id: str) -> tuple[int, int]:
+    """Rewrite the objects that hold examples of a player, under their names; return how many objects, and examples, that were.
+
+    The names say how far the log is archived, so an object of which nothing is left stays, empty.
+    """
+    objects = examples = 0
+    for key in [key for key in blobs.keys(PREFIX) if span_of(key)]:
+        table = pq.read_table(io.BytesIO(blobs.get(key)))
+        others = [player != player_id for player in table["player_id"].to_pylist()]
+        n = others.count(False)
+        if n:
+            out = io.BytesIO()
+            pq.write_table(table.filter(pa.array(others)), out, compression="zstd")
+            blobs.put(key, out.getvalue())
+            objects, examples = objects + 1, examples + n
+    return objects, examples
+
+
 def _days(batch: Sequence[Placed]) -> Iterator[tuple[date, list[Placed]]]:
     day = next((placed.example.at.date() for placed in batch if placed.example), date(1970, 1, 1))
     dated = []

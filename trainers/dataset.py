@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from contracts.drawing import SIDE
-from contracts.events import DIGITS
+from contracts.events import DIGITS, mark_of
 from contracts.ports import Blobs
 from trainers.archive import PREFIX, Span, span_of
 
@@ -236,6 +236,28 @@ def store(blobs: Blobs, dataset: Dataset, keys: Sequence[str], seed: int) -> Sto
         blobs.put(f"{prefix}/holdout/holdout.npz", dataset.holdout_bytes)
         blobs.put(f"{prefix}/manifest.json", json.dumps(told, indent=1).encode())
     return stored(told)
+
+
+def without(blobs: Blobs, player_id: str) -> dict[str, int]:
+    """Delete the datasets that hold drawings of a player; return the digest of each, and how many drawings that were.
+
+    The manifest stays, without the player: lineages name it. It keeps the player's mark, so that the same is returned when this
+    is done again, as after a kill.
+    """
+    gone: dict[str, int] = {}
+    for key in [key for key in blobs.keys("datasets/") if key.endswith("/manifest.json")]:
+        told = json.loads(blobs.get(key))
+        marks = told.setdefault("forgotten", {})
+        n = told.get("players", {}).pop(player_id, 0)
+        if n:
+            place = stored(told)
+            for data in (f"{place.train}train.npz", place.holdout):
+                blobs.drop(data)
+            marks[mark_of(player_id)] = n
+            blobs.put(key, json.dumps(told, indent=1).encode())
+        if mark_of(player_id) in marks:
+            gone[told["digest"]] = marks[mark_of(player_id)]
+    return gone
 
 
 def stored(told: Mapping[str, Any]) -> Stored:

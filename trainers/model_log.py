@@ -7,7 +7,7 @@ CommandSettled has come. So a trainer that was killed in the middle finds its co
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
 from contracts.catalog import Catalog
@@ -22,6 +22,7 @@ from contracts.events import (
     EndpointSeen,
     Event,
     ExperimentLearned,
+    ForgetPlayer,
     FreezeLearning,
     LearningSet,
     ModelPromoted,
@@ -64,6 +65,7 @@ class ModelLog:
         self._steps: dict[UUID, TrainingAdvanced] = {}
         """The last step of each rebuild, by the command that asked for it."""
         self._commands: dict[UUID, QuickCommand] = {}
+        self._forgettings: dict[UUID, ForgetPlayer] = {}
         self._settled: dict[UUID, CommandSettled] = {}
         self._detections: dict[UUID, DriftDetected] = {}
         self._handled: dict[UUID, DriftHandled] = {}
@@ -80,6 +82,8 @@ class ModelLog:
                 self._steps[event.command_id] = event
             elif isinstance(event, QuickCommand):
                 self._commands.setdefault(event.command_id, event)
+            elif isinstance(event, ForgetPlayer):
+                self._forgettings.setdefault(event.command_id, event)
             elif isinstance(event, CommandSettled):
                 self._settled.setdefault(event.command_id, event)
             elif isinstance(event, DriftDetected):
@@ -189,6 +193,34 @@ class ModelLog:
             done = [one for one in self._handled.values() if one.action == action and one.outcome == "done"]
         same = [one for one in done if action == "freeze" or one.subject == detection.subject]
         return max(same, key=lambda one: one.at, default=None)
+
+    def forgettings(self) -> list[ForgetPlayer]:
+        """Return the players to forget, in the order given; one that is settled is still on the log, and is to be cut out."""
+        with self._lock:
+            return list(self._forgettings.values())
+
+    def outcome(self, command_id: UUID) -> str | None:
+        """Return the outcome of a command; None: it is not settled."""
+        with self._lock:
+            settled = self._settled.get(command_id)
+            return None if settled is None else settled.outcome
+
+    def forget(self, command_id: UUID) -> None:
+        """Drop a command that is cut out of the log, and whoever it names."""
+        with self._lock:
+            gone = self._forgettings.pop(command_id, None)
+            if gone is not None:
+                kept = {one: command for one, command in self._commands.items() if _player(command) != gone.player_id}
+                self._commands = kept
+
+    @property
+    def marks(self) -> Sequence[str]:
+        """The marks of the players who are forgotten, in the order in which they were."""
+        return self._catalog.forgotten
+
+
+def _player(command: QuickCommand) -> str | None:
+    return command.player_id if isinstance(command, RestrictPlayer) else None
 
 
 def next_version(taken: Iterable[str]) -> str:

@@ -71,6 +71,20 @@ class Observations:
             Item={"drawing_id": {"S": _place_key(partition)}, "next_offset": {"N": str(batch[-1].offset + 1)}},
         )
 
+    def without(self, player_id: str) -> int:
+        """Delete the items of a player; return how many they were."""
+        pages = self._dynamodb.get_paginator("scan").paginate(
+            TableName=self._table,
+            FilterExpression="player_id = :player",
+            ExpressionAttributeValues={":player": {"S": player_id}},
+            ProjectionExpression="drawing_id",
+            ConsistentRead=True,
+        )
+        keys = [item["drawing_id"] for page in pages for item in page["Items"]]
+        for key in keys:
+            self._dynamodb.delete_item(TableName=self._table, Key={"drawing_id": key})
+        return len(keys)
+
     def _write(self, examples: list[ExampleLabelled]) -> None:
         """Write one transaction; items that the table has in a higher revision are left out, and the rest is tried again."""
         while examples:

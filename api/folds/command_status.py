@@ -10,7 +10,7 @@ from uuid import UUID
 from cachetools import FIFOCache
 from pydantic import BaseModel
 
-from contracts.events import TRAINING_ENDS, Command, CommandSettled, Event, TrainingAdvanced
+from contracts.events import TRAINING_ENDS, Command, CommandSettled, Event, ForgettingAdvanced, TrainingAdvanced
 
 MAX_COMMANDS: Final = 1000
 
@@ -26,26 +26,26 @@ class CommandState(BaseModel):
     outcome: Literal["pending", "done", "refused", "failed"] = "pending"
     message: str = ""
     step: str | None = None
-    """The current step of a rebuild."""
+    """The current step of a rebuild, or of forgetting a player."""
     fraction: float | None = None
-    """The share of a rebuild that is done, 0..1."""
+    """The share of it that is done, 0..1."""
 
 
 class CommandStatus:
     """The newest commands, and the outcome of each."""
 
-    takes: ClassVar[tuple[type[Event], ...]] = (Command, CommandSettled, TrainingAdvanced)
+    takes: ClassVar[tuple[type[Event], ...]] = (Command, CommandSettled, TrainingAdvanced, ForgettingAdvanced)
 
     def __init__(self) -> None:
         """Start empty; `apply` the topics from their start."""
         self._commands: FIFOCache[UUID, Command] = FIFOCache(MAX_COMMANDS)
-        self._ends: FIFOCache[UUID, CommandSettled | TrainingAdvanced] = FIFOCache(MAX_COMMANDS)
+        self._ends: FIFOCache[UUID, CommandSettled | TrainingAdvanced | ForgettingAdvanced] = FIFOCache(MAX_COMMANDS)
 
     def apply(self, event: Event) -> None:
         """Apply a command, or the outcome of a command."""
         if isinstance(event, Command):
             self._commands.setdefault(event.command_id, event)
-        elif isinstance(event, CommandSettled | TrainingAdvanced):
+        elif isinstance(event, CommandSettled | TrainingAdvanced | ForgettingAdvanced):
             self._ends[event.command_id] = event
 
     def state(self, command_id: UUID) -> CommandState | None:
@@ -56,6 +56,8 @@ class CommandStatus:
         state = CommandState(command_id=command_id, type=command.type, target=command.target, by=command.by, at=command.at)
         if isinstance(end, CommandSettled):
             return state.model_copy(update={"outcome": end.outcome, "message": end.message})
+        if isinstance(end, ForgettingAdvanced):
+            return state.model_copy(update={"message": end.message, "step": end.step, "fraction": end.fraction})
         if isinstance(end, TrainingAdvanced):
             ended = end.step if end.step in TRAINING_ENDS else "pending"
             told = {"outcome": ended, "message": end.message, "step": end.step, "fraction": end.fraction}

@@ -143,6 +143,19 @@ class RecentDrawings:
         if correction is not None and not correction.receipts:
             del self._corrections[correction_id]
 
+    def forget(self, player_id: str) -> None:
+        """Forget all drawings and corrections of a player."""
+        for drawing_id in [one for one, drawing in self._drawings.items() if drawing.player_id == player_id]:
+            del self._drawings[drawing_id]
+        for correction_id in [one for one, given in self._corrections.items() if given.player_id == player_id]:
+            del self._corrections[correction_id]
+
+    @property
+    def players(self) -> set[str]:
+        """The players of whom something is remembered."""
+        drawn = {drawing.player_id for drawing in self._drawings.values()}
+        return drawn | {given.player_id for given in self._corrections.values()}
+
     def timed(self, guess: GuessMade, at: datetime, now: float) -> GuessMade:
         """Return a guess with its hops up to here, in hundredths of a millisecond.
 

@@ -57,6 +57,16 @@ class Teachers:
             gone = next(iter(self._outcomes))
             del self._outcomes[gone], self._last[gone]
 
+    def forget(self, player_id: str) -> None:
+        """Forget a player."""
+        self._outcomes.pop(player_id, None)
+        self._last.pop(player_id, None)
+
+    @property
+    def known(self) -> set[str]:
+        """The players of whom something is remembered."""
+        return set(self._outcomes)
+
     def players(self, restrictions: Mapping[str, Restriction]) -> list[PlayerTeaching]:
         """Return the players, those first of whom the most was set aside; ``restrictions``: who is restricted."""
         known = {player: self._of(player, outcomes) for player, outcomes in self._outcomes.items()}

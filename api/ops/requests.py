@@ -104,3 +104,9 @@ class RestrictRequest(CommandRequest):
     player_id: PlayerId
     restriction: Restriction
     """``quarantined``: nothing of theirs counts in the online models; ``banned``: nor in datasets; ``none``: lift it."""
+
+
+class ForgetRequest(CommandRequest):
+    """Cut a player out of every store, for good."""
+
+    player_id: PlayerId

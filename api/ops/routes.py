@@ -35,6 +35,7 @@ from api.ops.operators import Operators
 from api.ops.rejected import rejected_router
 from api.ops.requests import (
     DriftPolicyRequest,
+    ForgetRequest,
     LearningRequest,
     ModelRequest,
     PolicyRequest,
@@ -49,6 +50,7 @@ from api.verdict import Status, Verdict
 from contracts.events import (
     ONLINE_MODELS,
     Command,
+    ForgetPlayer,
     FreezeLearning,
     PromoteModel,
     RestrictPlayer,
@@ -133,6 +135,11 @@ def _wrong(why: str, where: tuple[str, ...]) -> dict[str, Any]:
     return {"type": "value_error", "loc": ("body", *where), "msg": f"Value error, {why}"}
 
 
+def _unlogged(command: Command) -> set[str]:
+    """Return the fields of a command that are not in the log line of it: of who is forgotten no line may stay."""
+    return {"type", "at", "target", *(("player_id",) if isinstance(command, ForgetPlayer) else ())}
+
+
 async def not_valid(_: Request, wrong: Exception) -> Response:
     """Return what is wrong with a request, without quoting it: NaN and lone surrogates cannot be sent back."""
     assert isinstance(wrong, RequestValidationError)
@@ -192,7 +199,7 @@ def router(
             metrics.audited.labels(str(status)).inc()
             log.info(
                 f"audit: {command.type}",
-                **command.model_dump(mode="json", exclude={"type", "at", "target"}, exclude_defaults=True),
+                **command.model_dump(mode="json", exclude=_unlogged(command), exclude_defaults=True),
                 model=command.target,
                 status=status,
             )
@@ -261,6 +268,11 @@ def router(
     async def set_drift_policy(request: DriftPolicyRequest, by: Operator) -> Accepted:
         """Change what is done about each kind of drift."""
         return await put(SetDriftPolicy(command_id=uuid4(), by=by, **request.model_dump()))
+
+    @ordering("forget", {"player_id": "7f1c", "reason": "asked for by mail"})
+    async def forget(request: ForgetRequest, by: Operator) -> Accepted:
+        """Cut all that is a player's out of every store, for good. The command's outcome names the certificate of it."""
+        return await put(ForgetPlayer(command_id=uuid4(), by=by, **request.model_dump()))
 
     @commands.get("/api/ops/players", tags=["operators"], responses=_REFUSALS)
     async def players(_: Operator) -> list[PlayerTeaching]:

@@ -63,6 +63,12 @@ class Check(_FromServer):
     drawing_id: UUID
 
 
+class Forgotten(_FromServer):
+    """The player of this socket is forgotten: their seat is no longer valid, and the socket is closed."""
+
+    type: Literal["forgotten"] = "forgotten"
+
+
 class Guess(_FromServer):
     """One model's answer."""
 
@@ -292,7 +298,7 @@ ERROR_CODES: Final[Mapping[str, str]] = {
     "invalid": "a field is missing, or has a wrong type or range",
     "not_joined": "the first message must be `join`",
     "already_joined": "the socket has joined already",
-    "bad_seat": "the seat was not signed by this server, or was signed over 30 days ago: join with seat null",
+    "bad_seat": "the seat was not signed here, or over 30 days ago, or its player is forgotten: join with seat null",
     "bad_code": "the code for another device was used, is too old, or was never given",
     "room_full": "the room is full",
     "unknown_drawing": "the corrected drawing is another player's; if it is not on the log, a receipt says ``refused`` instead",

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from typing import assert_never
 from uuid import uuid4
@@ -17,10 +17,11 @@ from api.play.actions import Close, LogRefusal, Publish, SendToRoom, SendToSocke
 from api.play.frames import memory_text
 from api.play.lobby import Lobby
 from api.play.messages import CODE_LENGTH, ROOM_LENGTH, ROOM_LETTERS
+from api.play.own_model import FAREWELL
 from api.play.seats import Seats
 from api.play.session import Session
 from api.sockets import INTERNAL_ERROR, Connection
-from contracts.events import DrawingSubmitted, Event, MemoryTold, SeatClaimed, SeatOffered, now
+from contracts.events import DrawingSubmitted, Event, MemoryTold, SeatClaimed, SeatOffered, mark_of, now
 from contracts.ports import Bus, Record
 
 TICK_S = 0.5
@@ -124,6 +125,14 @@ class Game:
         if isinstance(event, SeatClaimed):
             for session in list(self._connections):
                 self._carry_out(session, session.claimed(event, self._clock()))
+
+    def forget(self, marks: Collection[str]) -> None:
+        """End the sockets of the players with these marks; from now on no seat makes anybody one of them."""
+        self._lobby.forgotten.update(marks)
+        gone = [player for player in self._lobby.players if mark_of(player) in marks]
+        for session in [session for player in gone for session in self._lobby.players[player]]:
+            session.closed = True
+            self._carry_out(session, FAREWELL)
 
     def plays(self, player_id: str) -> bool:
         """Say whether a player has a socket in this process."""

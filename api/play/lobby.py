@@ -11,6 +11,7 @@ from api.limits import LATE_S, lasting
 from api.play.actions import SendToRoom
 from api.play.frames import RoomChanged
 from api.play.seats import Seats
+from contracts.events import mark_of
 
 if TYPE_CHECKING:
     from api.play.session import Session
@@ -38,6 +39,12 @@ class Lobby:
     """The codes that give a seat to another device."""
     players: dict[str, set["Session"]] = field(default_factory=dict)
     rooms: dict[str, set["Session"]] = field(default_factory=dict)
+    forgotten: set[str] = field(default_factory=set)
+    """The marks of the players who are forgotten: see `contracts.events.mark_of`."""
+
+    def is_forgotten(self, player_id: str) -> bool:
+        """Say whether a player is forgotten: nobody may play as them."""
+        return mark_of(player_id) in self.forgotten
 
     def enter(self, session: "Session") -> None:
         """Add a session that has joined, so that it gets the frames for its player and its room."""

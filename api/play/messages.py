@@ -150,7 +150,13 @@ class Carry(_FromPlayer):
     type: Literal["carry"]
 
 
-ClientMessage = Join | Draw | Correct | Withdraw | Another | Card | Reset | Carry
+class Forget(_FromPlayer):
+    """Be forgotten: all that is this player's is cut out of every store, and cannot be brought back."""
+
+    type: Literal["forget"]
+
+
+ClientMessage = Join | Draw | Correct | Withdraw | Another | Card | Reset | Carry | Forget
 MESSAGES: Final[Mapping[str, type[ClientMessage]]] = {
     "join": Join,
     "draw": Draw,
@@ -160,6 +166,7 @@ MESSAGES: Final[Mapping[str, type[ClientMessage]]] = {
     "card": Card,
     "reset": Reset,
     "carry": Carry,
+    "forget": Forget,
 }
 
 

@@ -1,14 +1,19 @@
-"""Decides what a socket may ask for its player's own model: its card, a file, a reset, a code for another device. Pure."""
+"""Decides what a socket asks for its player: what is remembered, a reset, a code for another device, to be forgotten. Pure."""
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from api.limits import A_WHOLE_MEMORY, OF_A_RESET, Guest
+from api.play.actions import Close, SendToSocket
 from api.play.carry_over import CarryOver
-from api.play.frames import SeatCode
+from api.play.frames import Forgotten, SeatCode
 from api.play.lobby import Lobby
-from api.play.messages import Card, Carry, Reset
-from contracts.events import Event, MemoryAsked, ResetAsked, SeatClaimed, SeatOffered
+from api.play.messages import Card, Carry, Forget, Reset
+from contracts.events import Event, ForgetPlayer, MemoryAsked, ResetAsked, SeatClaimed, SeatOffered
+
+FAREWELL: Final = (SendToSocket(Forgotten().text()), Close(1000, "this player is forgotten"))
+"""What a socket is told and comes to when its player is forgotten."""
 
 
 class OwnModel:
@@ -21,15 +26,21 @@ class OwnModel:
         self._guest = guest
         self._wanted: set[UUID] = set()
         """The questions for all that is remembered, which this socket alone is told."""
+        self._goes = False
+        """Whether it was asked that the player be forgotten."""
 
     def ask(
-        self, message: Card | Reset | Carry, player_id: str, room: str, now: float, at: datetime
-    ) -> MemoryAsked | ResetAsked | SeatOffered:
-        """Return the event by which a player asks.
+        self, message: Card | Reset | Carry | Forget, player_id: str, room: str, now: float, at: datetime
+    ) -> MemoryAsked | ResetAsked | SeatOffered | ForgetPlayer | None:
+        """Return the event by which a player asks; None: they have asked already.
 
         Raises:
             RequestRefused: If the player or the address asks too much.
         """
+        if isinstance(message, Forget):
+            asked_before, self._goes = self._goes, True
+            command_id = UUID(self._lobby.new_id())
+            return None if asked_before else ForgetPlayer(command_id=command_id, player_id=player_id, by="the player", at=at)
         if isinstance(message, Carry):
             self._guest.join(now)  # it costs as much as what it is for
             return self.carry_over.offer(player_id, room, at)
@@ -46,6 +57,8 @@ class OwnModel:
         """Handle the acknowledgement, or the failure, of an event; return the frame with a code whose offer is on the log."""
         if isinstance(event, SeatClaimed) and failure is not None:
             self.carry_over.drop(event)
+        if isinstance(event, ForgetPlayer):
+            self._goes = failure is None
         return self.carry_over.offered(event, failure) if isinstance(event, SeatOffered) else None
 
     def wants(self, request_id: UUID) -> bool:

@@ -103,7 +103,8 @@ class Session:
             yield from self._correct(message, now, at)
         else:
             asked = self.own_model.ask(message, self.player_id, self.room, now, at)
-            yield self._keep(asked.reset_id, asked, now) if isinstance(asked, ResetAsked) else Publish(asked)
+            if asked is not None:
+                yield self._keep(asked.reset_id, asked, now) if isinstance(asked, ResetAsked) else Publish(asked)
 
     def _pace(self, cost: int, now: float) -> None:
         if self._frames.take(now, cost):
@@ -123,7 +124,7 @@ class Session:
 
     def _join(self, join: Join, now: float, at: datetime) -> Iterator[SessionAction]:
         if self.player_id:
-            raise Mistake("already_joined", f"this socket is {self.name!r} in {self.room} already: open another one")
+            raise Mistake("already_joined", f"this socket is in {self.room} already: open another one")
         if self.own_model.carry_over.claiming:
             raise Mistake("already_joined", "a code is being looked at: wait for the answer")
         self._guest.join(now)
@@ -151,6 +152,8 @@ class Session:
             return list(self._refused(refusal, now))
 
     def _enter(self, join: Join, holder: SeatHolder | None, now: float) -> Iterator[SessionAction]:
+        if holder is not None and self._lobby.is_forgotten(holder.player_id):
+            raise Mistake("bad_seat", "the player of this seat is forgotten: join with seat null, as somebody new")
         room = join.room or (holder.room if holder else None)
         player_id = holder.player_id if holder else self._lobby.new_id()
         self._guest.seat(len(self._lobby.players.get(player_id, ())))

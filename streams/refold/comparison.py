@@ -3,12 +3,14 @@
 Neither is held in memory: both come as iterators.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
+from contracts.ports import CUT
 from streams.story import Story
 from streams.story_store import FORGET_AFTER, QUEUE, STORY, cut_of
 
@@ -56,8 +58,12 @@ def compared(stage: str, running: ReadCells, fresh: ReadCells, since: datetime |
     cells, differing = 0, 0
     first: list[str] = []
     forgotten: _Forgotten | None = None
+    cut = False
     for key, one, other in _merged(running(), fresh()):
         if of_joiner and not key.startswith(STORY):
+            continue
+        cut = cut or (key == CUT and one == other)
+        if cut and one != other and _left_over(stage, key, one, other):
             continue
         if one != other:
             if of_joiner:
@@ -73,6 +79,25 @@ def compared(stage: str, running: ReadCells, fresh: ReadCells, since: datetime |
                 digest.update(f"{len(key)} {len(value)} {key} ".encode())
                 digest.update(value)
     return Comparison(cells, digests[0].hexdigest(), digests[1].hexdigest(), differing, tuple(first))
+
+
+def _left_over(stage: str, key: str, one: bytes | None, other: bytes | None) -> bool:
+    """Whether a difference is what a forgotten player leaves, none of which is theirs: see docs/decisions/0034.
+
+    Windows that they began, with nothing of them counted; versions that only they saw; and means over all players.
+    """
+    if stage == "scorer":
+        empty = all(kept is None or not any(kept) for kept in (one, other))
+        return empty or key in ("totals", "picks") or key.startswith(("window/", "picks/"))
+    return stage == "personal" and (key == "means" or (key.startswith("player/") and _head(one) == _head(other)))
+
+
+def _head(cell: bytes | None) -> object:
+    """Return the head of a player's memory without the means over all players that were in force when they last taught."""
+    if cell is None:
+        return None
+    head = json.loads(cell)
+    return head | {"belief": head["belief"] and {name: kept for name, kept in head["belief"].items() if name != "means"}}
 
 
 def in_order(cells: Mapping[str, bytes]) -> ReadCells:

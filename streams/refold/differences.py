@@ -1,5 +1,6 @@
 """Finds what differs between the log and a fresh fold of it, in words. Pure."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from hashlib import sha256
 from uuid import UUID
@@ -18,7 +19,7 @@ from contracts.events import (
 )
 from streams.online_base import Base
 from streams.online_model import LessonSet
-from streams.refold.published import Published, content
+from streams.refold.published import LessonName, Published, content
 
 Differences = Iterator[tuple[str, str]]
 """The subject of each difference, and the fault in words."""
@@ -48,19 +49,30 @@ def joined(real: Published, fresh: Published, drawings: Set[UUID]) -> Difference
     yield from _receipts("joiner", real, fresh, drawings)
 
 
-def scored(real: Published, fresh: Published) -> Differences:
-    """Compare the scorer's events."""
+def scored(real: Published, fresh: Published, cut: Set[int] = frozenset()) -> Differences:
+    """Compare the scorer's events.
+
+    Where a player was forgotten (``cut``: in which partitions), windows that they began and versions that only they saw stay,
+    with nothing counted: so windows are not compared there, and a total of nothing is as good as none.
+    """
     for key in real.scores.keys() | fresh.scores.keys():
         here, there = real.scores.get(key), fresh.scores.get(key)
+        if any(one is not None and one.source in cut and _is_left_over(one) for one in (here, there)):
+            continue
         if here is None or there is None or _score(here) != _score(there):
             told = ["nothing" if one is None else _counts(one) for one in (here, there)]
             yield f"the count {key}", f"scorer: the count {key} is {told[0]}; by a fresh fold of the examples {told[1]}"
 
 
-def learned(real: Published, fresh: Published, series: str) -> Differences:
-    """Compare the learner's events; lessons of another ``series`` are skipped."""
+def learned(real: Published, fresh: Published, series: str, cut: bool = False) -> Differences:
+    """Compare the learner's events; lessons of another ``series`` are skipped.
+
+    Where a player was forgotten (``cut``), a fresh fold gives the lessons from before that other numbers, in the same order.
+    """
     mine = {name: _taught(lesson) for name, lesson in real.lessons.items() if name.series == series}
     others = {name: _taught(lesson) for name, lesson in fresh.lessons.items()}
+    if cut:
+        mine, others = _ranked(mine), _ranked(others)
     for name in mine.keys() | others.keys():
         here, there = mine.get(name), others.get(name)
         if here != there:
@@ -70,6 +82,21 @@ def learned(real: Published, fresh: Published, series: str) -> Differences:
                 f"learner: {subject} is {here or 'not there'}; by a fresh fold of the examples {there or 'not there'}",
             )
     yield from _receipts("learner", real, fresh, None)
+
+
+def _ranked(lessons: Mapping[LessonName, str]) -> dict[LessonName, str]:
+    """Return the lessons numbered anew, each player's by themselves."""
+    count: Counter[str] = Counter()
+    out = {}
+    for name in sorted(lessons):
+        count[name.player_id] += 1
+        out[name._replace(number=count[name.player_id])] = lessons[name]
+    return out
+
+
+def _is_left_over(score: ScoresCounted | PicksCounted) -> bool:
+    """Whether a count may be what a forgotten player leaves, none of which is theirs."""
+    return isinstance(score, PicksCounted) or score.window is not None or score.n == 0
 
 
 def summed(snapshot: SnapshotTaken, base: Base, sets: Mapping[int, LessonSet]) -> Iterator[str]:

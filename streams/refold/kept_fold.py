@@ -7,14 +7,16 @@ published. Lessons are added up too: each partition's sums are a state of their 
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from contracts.events import DIGITS, Event, LessonTaught, MessageRejected
+from contracts.events import DIGITS, Event, LessonsForgotten, LessonTaught, MessageRejected
 from contracts.ports import Record
+from contracts.records import read
 from streams.additive import Sums
 from streams.fold import Fold, LogBounds, advance, begin, unfit
 from streams.ledger import Identity, Ledger
@@ -69,6 +71,7 @@ class AddedLessons:
             for record in records:
                 lesson = lesson_of(record, ONLINE)
                 if lesson is None:
+                    self._forget(record, partition)
                     continue
                 try:
                     if isinstance(lesson, MessageRejected):
@@ -78,6 +81,17 @@ class AddedLessons:
                     ledger.rejected += 1
             ledger.move(LessonTaught.topic, records[-1].offset)
             self._write(ledger, partition)
+
+    def explain(self, several: Iterable[LessonsForgotten], partition: int) -> None:
+        """Take note beforehand of lessons that are missing: the gap that they leave comes earlier than the event."""
+        for event in several:
+            self._model.explain(event, partition)
+
+    def _forget(self, record: Record, partition: int) -> None:
+        event = read(record, ONLINE)
+        if isinstance(event, LessonsForgotten):
+            with suppress(LessonError):
+                self._model.forget(event, partition, record.offset)
 
     def _write(self, ledger: Ledger, partition: int) -> None:
         part = self._model.part()

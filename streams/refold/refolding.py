@@ -3,15 +3,10 @@
 Repeated messages are left out here, before they are folded: see `streams.refold.fresh_fold`.
 """
 
-from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
-
-import numpy as np
 
 from contracts.events import (
     TOPICS,
@@ -25,29 +20,33 @@ from contracts.events import (
     Event,
     EvidenceGathered,
     ExampleLabelled,
+    ExamplesForgotten,
     GuessMade,
     LearningSet,
+    LessonsCut,
+    LessonsForgotten,
     LessonTaught,
     MemoryReset,
+    PlayerForgotten,
     PlayerRestricted,
     ResetAsked,
     SnapshotTaken,
 )
 from contracts.ports import Origin, Record
 from contracts.records import AHEAD
-from streams.additive import NotASum
 from streams.evidence import Evidence
 from streams.fold import Fold
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.ledger import Kept
 from streams.online_base import Base
-from streams.online_model import SHARED, LessonError, LessonSet, OnlineModel, is_of
+from streams.online_model import is_of
 from streams.personal_model import PersonalModels
 from streams.refold.comparison import compared, in_order
-from streams.refold.differences import Compare, detected, gathered, joined, learned, remembered, scored, summed
+from streams.refold.differences import Compare, detected, gathered, joined, learned, remembered, scored
 from streams.refold.folds import fold_makers
 from streams.refold.fresh_fold import FreshFold, MemoryCells, Waiting
+from streams.refold.lessons_on_log import LessonsOnLog
 from streams.refold.own_answers import OwnAnswers
 from streams.refold.published import Published
 from streams.refold.repeats import Repeats
@@ -79,19 +78,14 @@ class Refolding:
         self._base = base
         self._series = Learner(base).series
         self._of_evidence = Evidence(base).series
-        self._online = OnlineModel(base, self._series)
-        self._sets: dict[int, list[tuple[int, LessonSet]]] = defaultdict(lambda: [(-1, LessonSet())])
-        """By partition, the set of lessons after each of its offsets."""
-        self._snapshots: dict[tuple[Any, ...], SnapshotTaken] = {}
-        """The snapshots that differ, without their weights."""
-        self._newest: SnapshotTaken | None = None
-        self._frozen = False
-        """Whether the online model's learning is frozen, so that the newest snapshot need not have all lessons."""
+        self._lessons = LessonsOnLog(base, self._series)
         self._said = {stage: Published() for stage in self._makers}
         self._fresh: dict[str, dict[int, FreshFold]] = {
             stage: {partition: FreshFold(make, partition, self._said[stage], self._watch) for partition in range(partitions)}
             for stage, make in self._makers.items()
         }
+        self._cut: set[int] = set()
+        """The partitions of which a player was forgotten."""
         self._own_answers = OwnAnswers()
         self._repeats = Repeats()
         self._ends: dict[NamedPartition, int] = {}
@@ -141,20 +135,27 @@ class Refolding:
                 if (news := self._repeats.new_evidence(event)) is not None:
                     self._give("drift", record, news)
                 self._log.apply(event)
+            case ExamplesForgotten():
+                for stage in _OF_EXAMPLES:
+                    self._give(stage, record, event)
+            case PlayerForgotten():
+                self._give("joiner", record, event)
+            case LessonsCut() if record.topic == ExampleLabelled.topic:
+                self._cut.add(record.partition)
+                for stage in _OF_EXAMPLES:
+                    self._give(stage, record, event)
             case PlayerRestricted():
                 for stage in ("scorer", "learner", "evidence"):
                     self._give(stage, record, event)
             case MemoryReset():
                 self._give("personal", record, event)
             case LessonTaught() if event.series == self._series:
-                self._add(record, event)
+                self._lessons.apply(event, record)
                 self._log.apply(event)
             case SnapshotTaken() if is_of(event, self._base, self._series):
-                self._newest = event
-                told = (event.model, event.version, event.lessons, event.digest, *event.offsets)
-                self._snapshots[told] = event.model_copy(update={"weights": b""})
-            case LearningSet() if event.model == SHARED:
-                self._frozen = event.frozen
+                self._lessons.apply(event, record)
+            case LearningSet() | LessonsForgotten():
+                self._lessons.apply(event, record)
             case None:
                 pass
             case _:
@@ -169,14 +170,6 @@ class Refolding:
     def taken(self) -> dict[str, int]:
         """How many messages were folded, by fold."""
         return {stage: sum(fresh.taken for fresh in several.values()) for stage, several in self._fresh.items()}
-
-    def _add(self, record: Record, lesson: LessonTaught) -> None:
-        """Add a lesson to the set of its partition, unless its number has come."""
-        before, here = self._online.numbers.get(record.partition, 0), self._sets[record.partition]
-        with suppress(LessonError):  # the online model rejects it, and so is without it
-            self._online.apply(lesson, record.partition, record.offset)
-        if self._online.numbers.get(record.partition, 0) > before:
-            here.append((record.offset, here[-1][1].apply(lesson)))
 
     def _give(self, stage: str, record: Record, event: Event) -> None:
         if (fresh := self._fresh[stage].get(record.partition)) is not None:
@@ -218,35 +211,14 @@ class Refolding:
             unkept = any(_UNKEPT in fault for fault in found[stage])
             found[stage] += self._of_the_log(stage, later[stage], kept_ahead=unkept)
         found["personal"] += self._own_answers.faults()
-        found["learner"] += self._of_snapshots()
+        found["learner"] += self._lessons.faults()
         for place, (first, _) in self._starts.items():
-            if place[0] in _KEPT and first > 0:
+            kept = place[0] != ExampleLabelled.topic and place[0] != LessonTaught.topic
+            if place[0] in _KEPT and first > 0 and (kept or place[1] not in self._cut):
                 found[_KEPT[place[0]]].append(
                     f"{place[0]}/{place[1]} begins at offset {first}: what came before, and is to be kept for good, is gone"
                 )
         return found
-
-    def _of_snapshots(self) -> Iterator[str]:
-        for snapshot in self._snapshots.values():
-            sets = {}
-            for partition, offset in enumerate(snapshot.offsets):
-                several = self._sets[partition]
-                sets[partition] = several[bisect_right(several, offset, key=lambda one: one[0]) - 1][1]
-            yield from summed(snapshot, self._base, sets)
-        newest, known = self._newest, self._online.known
-        if newest is None or newest.digest != known.digest(self._base):
-            if known.changes and not self._frozen:
-                told = "there is no snapshot" if newest is None else f"the newest snapshot is {newest.version}"
-                yield f"learner: the log has lessons up to {known.version(self._base)}, and {told}, not of all of them"
-            return
-        try:
-            wanted = self._online.in_force().solved.weights.astype("<f4")
-        except NotASum as wrong:
-            yield f"learner: the lessons on the log make no model: {wrong}"
-            return
-        given = np.frombuffer(newest.weights, "<f4") if len(newest.weights) == wanted.nbytes else np.full(wanted.size, np.nan)
-        if not np.allclose(given, wanted.ravel(), atol=1e-5):
-            yield f"learner: the weights of the snapshot {newest.version} are not those of its lessons"
 
     def behind(self, ledgers: Mapping[NamedPartition, Kept], ends: Mapping[NamedPartition, int]) -> Iterator[str]:
         """Yield what the folds have not taken of the log up to ``ends``."""
@@ -314,11 +286,11 @@ class Refolding:
             case "joiner":
                 return partial(joined, drawings=self._joinable().keys())
             case "scorer":
-                return scored
+                return partial(scored, cut=self._cut)
             case "learner":
-                return partial(learned, series=self._series)
+                return partial(learned, series=self._series, cut=bool(self._cut))
             case "evidence":
-                return partial(gathered, series=self._of_evidence)
+                return partial(gathered, series=self._of_evidence, cut=self._cut)
             case "drift":
                 return partial(detected, since_ms=self._since(DriftDetected.topic))
             case _:

@@ -405,6 +405,7 @@ def test_a_command_is_waited_for_and_its_exit_status_says_what_became_of_it(
         (["quarantine", "eve"], "restrict", {"player_id": "eve", "restriction": "quarantined"}),
         (["ban", "eve"], "restrict", {"player_id": "eve", "restriction": "banned"}),
         (["pardon", "eve"], "restrict", {"player_id": "eve", "restriction": "none"}),
+        (["forget", "eve", "--yes"], "forget", {"player_id": "eve"}),
         (["freeze"], "freeze", {"target": "river"}),
         (["thaw", "river"], "thaw", {"target": "river"}),
         (["drift", "--policy", "ink=retrain", "--policy", "online-errors=freeze", "--cooldown", "60", "--hands", "2"],

@@ -11,16 +11,21 @@ from contracts.events import (
     EVENTS,
     CandidateSet,
     Command,
+    CommandSettled,
     EndpointSeen,
     Event,
+    ForgetPlayer,
     ModelRolledBack,
+    PlayersForgotten,
     PolicySet,
     PromoteModel,
+    RestrictPlayer,
     RetrainModel,
     RollBackModel,
     SetPolicy,
     TrainingAdvanced,
     TryVersion,
+    mark_of,
 )
 from tests.histories import named, promoted, published, settled
 from tests.roster import ROSTER
@@ -85,9 +90,31 @@ def test_a_command_is_due_until_it_is_settled_however_that_was():
         assert ModelLog(ROSTER, [*asked, settled(asked[0], outcome)]).unsettled() == asked[1:]
 
 
-def test_every_command_is_carried_out_at_once_or_is_a_rebuild():
-    """One that is neither would be accepted, and never due."""
-    assert {kind for kind in EVENTS if issubclass(kind, Command)} == {RetrainModel, *get_args(QuickCommand)}
+def test_every_command_is_carried_out_at_once_or_is_a_rebuild_or_forgets_a_player():
+    """One that is none of these would be accepted, and never due."""
+    assert {kind for kind in EVENTS if issubclass(kind, Command)} == {RetrainModel, ForgetPlayer, *get_args(QuickCommand)}
+
+
+def test_a_player_is_to_be_forgotten_until_the_command_is_cut_out_of_the_log_and_nothing_names_them_afterwards():
+    ban = RestrictPlayer(command_id=named("a"), by="x", player_id="eve", restriction="banned")
+    other = RestrictPlayer(command_id=named("b"), by="x", player_id="bob", restriction="banned")
+    asked = ForgetPlayer(command_id=named("c"), by="x", player_id="eve")
+    log = ModelLog(ROSTER, [ban, other, asked, asked])
+    assert (log.forgettings(), log.outcome(asked.command_id)) == ([asked], None)
+
+    log.apply(CommandSettled(command_id=asked.command_id, target="players", outcome="done", message="forgotten"))
+    assert (log.forgettings(), log.outcome(asked.command_id)) == ([asked], "done"), "it is still on the log"
+    log.forget(asked.command_id)
+
+    assert (log.forgettings(), log.unsettled()) == ([], [other])
+
+
+def test_the_marks_of_the_forgotten_are_known_and_say_nothing_of_them():
+    log = ModelLog(ROSTER, [PlayersForgotten(marks=[mark_of("eve")]), PlayersForgotten(marks=[mark_of("eve"), mark_of("bob")])])
+
+    assert list(log.marks) == [mark_of("eve"), mark_of("bob")]
+    assert "eve" not in "".join(log.marks)
+    assert len(mark_of("eve")) == 32
 
 
 def test_a_rebuild_is_no_command_that_is_settled_and_the_other_way_round():

@@ -81,6 +81,7 @@ ORDERS: list[tuple[str, dict[str, Any], str]] = [
     ("freeze", {"target": "river"}, "FreezeLearning"),
     ("thaw", {"target": "river"}, "ThawLearning"),
     ("drift-policy", {"actions": {"batch-errors": "retrain"}, "cooldown_s": 60}, "SetDriftPolicy"),
+    ("forget", {"player_id": "eve"}, "ForgetPlayer"),
 ]
 
 

@@ -39,7 +39,9 @@ from contracts.events import (
     CorrectionWithdrawn,
     DrawingSubmitted,
     ExampleLabelled,
+    ForgetPlayer,
     Outcome,
+    mark_of,
 )
 from contracts.settings import Settings
 from streams.joiner import Joiner
@@ -1151,3 +1153,43 @@ def test_a_picked_drawing_is_charged_no_less_than_it_adds_for_good():
     [picked] = folded(Joiner(), [drawing(picked=0.123456789, gold=True, asked=7), answers(said)])
 
     assert len(picked.record_value()) + 100 < OF_A_PICK
+
+
+# --- forget ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_player_who_asks_to_be_forgotten_is_asked_for_once_and_again_if_the_log_did_not_take_it(lobby, ada):
+    player_id = ada.session.player_id
+
+    ada.say({"type": "forget"})
+    ada.say({"type": "forget"})
+    [asked] = [event for event in ada.put if isinstance(event, ForgetPlayer)]
+    failed = ada.carry_out(ada.session.put_done(asked, "the log is away"))
+    ada.say({"type": "forget"})
+
+    assert (asked.player_id, asked.by) == (player_id, "the player")
+    assert errors(failed) == ["unavailable"]
+    assert len([event for event in ada.put if isinstance(event, ForgetPlayer)]) == 2
+
+
+def test_nobody_is_forgotten_who_has_not_joined(lobby):
+    assert errors(Player(lobby).say({"type": "forget"})) == ["not_joined"]
+
+
+def test_a_seat_of_a_forgotten_player_makes_nobody_that_player_again(lobby):
+    seat = Player(lobby).join()["seat"]
+    lobby.forgotten.add(mark_of(lobby.seats.read(seat).player_id))
+    player = Player(lobby)
+
+    [error] = player.say({"type": "join", "name": "Ada", "room": None, "seat": seat})
+
+    assert error["code"] == "bad_seat"
+    assert "join with seat null" in error["message"]
+    assert player.join()["player_id"] != lobby.seats.read(seat).player_id
+
+
+def test_a_refusal_never_quotes_the_name_of_a_player(ada):
+    [error] = ada.say({"type": "join", "name": "Adalbert", "room": None, "seat": None})
+
+    assert error["code"] == "already_joined"
+    assert "Ada" not in error["message"]

@@ -19,6 +19,7 @@ from api.folds.recent_drawings import RecentDrawings
 from api.health import Health
 from api.metrics import Metrics
 from api.play.feed import PlayerFeed
+from api.play.forgetting import Forgetting
 from api.play.frames import Guess, frame_of
 from api.play.session import Session
 from api.probes import Probes
@@ -448,7 +449,7 @@ def test_a_watcher_who_speaks_is_told_to_listen(bus):
 
 
 def test_every_event_of_a_topic_that_is_read_has_a_subscriber():
-    folds = (ModelBoard, CommandStatus, RecentDrawings, Health, HonestAccuracy, DriftBoard)
+    folds = (ModelBoard, CommandStatus, RecentDrawings, Health, HonestAccuracy, DriftBoard, Forgetting)
     taken = tuple(kind for fold in folds for kind in fold.takes)
     taken += PlayerFeed.beside
     unheard = [event.__name__ for event in EVENTS if event.topic in (*LIVE, *STATE, *SCORES) and not issubclass(event, taken)]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -12,11 +13,12 @@ from api.folds import implausible
 from contracts.ports import Record
 from contracts.settings import Settings
 from deploy import audit
+from producers.bus import open_bus
 from producers.pace import Pace
 from streams.app import ROLES
 from streams.delivery import Delivery, Fork
-from streams.worker import Worker, member_name
-from tests.histories import Quiet
+from streams.worker import SecondReader, Worker, member_name
+from tests.histories import Quiet, example
 
 
 def test_a_fold_of_topics_that_cannot_meet_on_one_worker_is_refused(tmp_path: Path):
@@ -132,3 +134,24 @@ async def test_a_taker_is_called_again_at_once_but_in_a_rush(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: Pace | None, taken: list[int]
 ):
     assert await _handed(tmp_path, monkeypatch, pace) == taken
+
+
+def test_who_asks_for_many_gaps_in_order_has_one_reader_opened_and_for_an_earlier_place_another(monkeypatch):
+    name = str(uuid4())
+    bus = open_bus(f"memory://{name}")
+    partition = bus.publish(example(player_id="ada")).result().partition
+    for n in range(9):
+        bus.publish(example(str(n), player_id="ada")).result()
+    opened: list[str] = []
+
+    def opens(settings, topics):
+        opened.append(topics[0])
+        return open_bus(f"memory://{name}")
+
+    monkeypatch.setattr("streams.worker.open_bus", opens)
+    reader = SecondReader(Settings())
+
+    assert [reader.first("examples.v1", partition, wanted) for wanted in (0, 3, 3, 7, 9)] == [0, 3, 3, 7, 9]
+    assert opened == ["examples.v1"]
+    assert reader.first("examples.v1", partition, 2) == 2
+    assert opened == ["examples.v1"] * 2

@@ -276,6 +276,9 @@ page.checkLater.addEventListener("click", () => {
   if (state.current) state.current.check = false;
   view.showAnswers();
 });
+page.forget.addEventListener("click", () => {
+  if (globalThis.confirm("Forget all that you drew and taught here, for good? It cannot be brought back.")) socket.send({ type: "forget" });
+});
 page.free.addEventListener("change", () => {
   remember("free", page.free.checked ? "yes" : "no");
   ask();

@@ -3,7 +3,7 @@
 
 import { say } from "../lib/dom.js";
 import { know, short } from "../lib/models.js";
-import { remember } from "../lib/store.js";
+import { forget, remember } from "../lib/store.js";
 import { page } from "./elements.js";
 import { merged } from "./receipts.js";
 import { toast } from "./toasts.js";
@@ -96,6 +96,10 @@ export class Receiver {
         return;
       case "room":
         say(page.room, frame.players.length > 1 ? `${frame.room}: ${frame.players.join(", ")}` : frame.room);
+        return;
+      case "forgotten":
+        for (const key of ["seat", "name"]) forget(key);
+        location.reload();
         return;
       case "error":
         this.#failed(frame);

@@ -68,8 +68,9 @@
  * @typedef {{type: "code", code: string, valid_s: number}} SeatCode For another device.
  *
  * @typedef {{type: "error", code: string, message: string, drawing_id?: string | null}} Failure
- * @typedef {Joined | Saved | Question | Check | Guess | Missed | Receipt | ModelChanged | Room | MemoryCard | MemoryFile | SeatCode |
- *   Failure} PlayFrame
+ * @typedef {{type: "forgotten"}} Forgotten This player's seat is no longer valid.
+ * @typedef {Joined | Saved | Forgotten | Question | Check | Guess | Missed | Receipt | ModelChanged | Room | MemoryCard | MemoryFile |
+ *   SeatCode | Failure} PlayFrame
  *
  * @typedef {object} Score Counts since the start, absolute.
  * @property {number} n

@@ -18,3 +18,12 @@ export function remember(key, value) {
     // private windows and full disks: the game goes on, the seat is new next time
   }
 }
+
+/** @param {string} key */
+export function forget(key) {
+  try {
+    localStorage.removeItem(`gamenight.${key}`);
+  } catch {
+    // nothing is remembered here
+  }
+}

@@ -1,0 +1,62 @@
+"""Sums up what identifies a set of lessons, in whatever order they come. Pure.
+
+It is here so that a set can be told from another without the model that they make.
+"""
+
+from hashlib import sha256
+from typing import Final, Protocol
+from uuid import UUID
+
+EIGHTHS: Final = 8
+"""How many parts the weight of a whole lesson has."""
+MODULUS: Final = 1 << 256
+
+
+class MarkedLesson(Protocol):
+    """What a lesson is told from another by."""
+
+    @property
+    def sign(self) -> int:
+        """Whether it is added or taken out."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The online model."""
+        ...
+
+    @property
+    def drawing_id(self) -> UUID | str:
+        """The drawing."""
+        ...
+
+    @property
+    def label(self) -> int:
+        """The digit."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """How much it counts."""
+        ...
+
+    @property
+    def embedding(self) -> bytes:
+        """The drawing as it is read."""
+        ...
+
+    @property
+    def reader(self) -> str:
+        """Who has read it."""
+        ...
+
+    @property
+    def newcomer(self) -> bool:
+        """Whether too little is known of the player."""
+        ...
+
+
+def mark(lesson: MarkedLesson) -> int:
+    """Return the number that a lesson adds to the sum of a set, modulo `MODULUS`; taken back, it subtracts it."""
+    told = f"{lesson.model}|{lesson.drawing_id}|{lesson.label}|{lesson.reader}|{lesson.newcomer}|".encode() + lesson.embedding
+    return lesson.sign * round(lesson.weight * EIGHTHS) * int.from_bytes(sha256(told).digest(), "big")

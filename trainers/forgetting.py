@@ -1,0 +1,338 @@
+"""Forgets a player: cuts what is theirs out of every store, and certifies it (way 3, OPERATE).
+
+The order makes it whole. First nobody may play as the player any more. Then the folds let go of them, in the place that the
+word has among their events; the numbers of their lessons are told to be missing; and only then is the log cut, since a fold
+that is made anew must be able to number on. S3, DynamoDB and the files of the home follow, and the proof is last.
+
+Every step looks at what is there, and not at what was done: so a forgetting that was interrupted anywhere is resumed by
+carrying out the same command again, and twice is harmless. The command itself is the last record that names the player; it is
+cut out when its outcome is on the log.
+"""
+
+import json
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+from uuid import UUID, uuid4
+
+import structlog
+
+from contracts.events import (
+    MAX_FORGOTTEN,
+    ONLINE_MODELS,
+    TOPICS,
+    CommandSettled,
+    ForgetPlayer,
+    ForgettingAdvanced,
+    LessonsCut,
+    PlayerForgotten,
+    PlayersForgotten,
+    RestrictionSet,
+    mark_of,
+    now,
+)
+from contracts.ports import Blobs, Bus
+from contracts.settings import Settings
+from producers.certificate import signed, signing_key
+from producers.cutting import CUTTABLE, Found, LogCutter, NotCut, scan
+from producers.placement import partition_of
+from trainers import archive, dataset, home_files
+from trainers.forgetting_log import Echoes, OnlineFold, Unheard, drawings_of, is_of, lesson_numbers
+from trainers.jobs import Pause
+from trainers.model_log import ModelLog
+from trainers.observations import Observations
+from trainers.promote import Promoter
+
+QUIET_S: Final = 1.0
+"""How long the API may take to put on the log what it had taken before it heard that a player is forgotten."""
+WITHIN_S: Final = 120.0
+"""How long a stage, or the broker's log cleaner, may take."""
+ROUNDS: Final = 5
+"""How often the folds and the log are gone over until nothing new of the player has come."""
+LEAST_NAME: Final = 16
+"""The least length of an id that is looked for in files: a shorter one may be part of something else."""
+JUMP: Final = 1 << 24
+"""By how much the lessons' numbers go on: more than are taught meanwhile."""
+SHARES: Final = {"door": 0.02, "folds": 0.1, "lessons": 0.3, "log": 0.4, "archive": 0.75, "observations": 0.85, "proof": 0.92}
+"""The share that is done when each step begins."""
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class CannotForget(RuntimeError):
+    """A player cannot be forgotten here; the message says why, and what to do."""
+
+
+@dataclass(slots=True)
+class _Done:
+    """What was done, as the certificate tells it."""
+
+    topics: dict[str, int] = field(default_factory=dict)
+    lessons: int = 0
+    before: dict[str, str] = field(default_factory=dict)
+    after: dict[str, str] = field(default_factory=dict)
+    ends: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Forgetter:
+    """Carries out ForgetPlayer."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        bus: Bus,
+        blobs: Blobs,
+        observations: Observations,
+        sinks: Callable[[], AbstractContextManager[None]],
+        model_log: ModelLog,
+        promoter: Promoter,
+        pause: Pause,
+    ) -> None:
+        """Keep the parts that it needs.
+
+        Args:
+            settings: Where Kafka and the home are.
+            bus: Where the log is.
+            blobs: The bucket.
+            observations: The table.
+            sinks: Brings archive and observations up to the log's end, and keeps them there as long as its context lasts.
+            model_log: The log, folded.
+            promoter: Publishes what is folded into it.
+            pause: Waits; raises when the trainer must stop.
+        """
+        self._settings = settings
+        self._bus = bus
+        self._blobs = blobs
+        self._observations = observations
+        self._sinks = sinks
+        self._model_log = model_log
+        self._promoter = promoter
+        self._pause = pause
+        self._cutter = LogCutter(settings, pause)
+
+    def carry_out(self, command: ForgetPlayer) -> None:
+        """Forget the player; then cut the command out of the log.
+
+        Raises:
+            Exception: Whatever went wrong; the caller publishes it with `failed`.
+        """
+        outcome = self._model_log.outcome(command.command_id)
+        if outcome is None:
+            try:
+                message = self._forgotten(command)
+            except CannotForget as refused:
+                self._settle(command, "refused", str(refused))
+            else:
+                self._settle(command, "done", message)
+                outcome = "done"
+        if outcome == "done":
+            self._cut(command.player_id, scan(self._bus, [ForgetPlayer.topic], is_of(command.player_id)), None)
+        self._model_log.forget(command.command_id)
+
+    def failed(self, command: ForgetPlayer, error: Exception) -> None:
+        """Publish that it failed: the command may be given again, and goes on from there."""
+        told = str(error) if isinstance(error, NotCut | Unheard) else f"{type(error).__name__}: {error}"
+        self._settle(command, "failed", told)
+        self._model_log.forget(command.command_id)
+
+    def _forgotten(self, command: ForgetPlayer) -> str:
+        """Forget the player, and return what is told of it."""
+        player, began, done = command.player_id, now(), _Done()
+        self._refuse_frozen()
+        self._refuse_old(self._scanned(command))
+        self._tell(command, "door", "nobody may play as this player any more")
+        self._shut(player)
+        self._pause(QUIET_S)
+        for round_ in range(ROUNDS):
+            self._tell(command, "folds", f"the folds let go of the player{', once more' if round_ else ''}")
+            found = self._scanned(command)
+            if not done.before:
+                done.before = found.digests()
+                done.ends = {f"{topic}/{partition}": end for (topic, partition), end in sorted(found.bounds.items())}
+                bounds = dict(found.bounds)
+            if round_ and not found.records:
+                break
+            self._release(command, found)
+            found = self._scanned(command)
+            for record in found.records:
+                done.topics[record.topic] = done.topics.get(record.topic, 0) + 1
+            self._tell(command, "log", f"{len(found.records)} records are cut out of {len(found.keys)} partitions")
+            self._cut(player, found, command.command_id)
+        else:
+            raise Unheard("records of the player go on coming: is an old process still running?")
+        done.after = scan(self._bus, CUTTABLE, is_of(player), bounds).digests()
+        if done.after != done.before:
+            raise Unheard(f"the log has changed for others too: {done.before} is {done.after}; nothing is certified")
+        self._clean_stores(command, done)
+        self._tell(command, "proof", "everything is looked through once more")
+        return self._certify(command, began, done)
+
+    def _refuse_old(self, found: Found) -> None:
+        """Refuse where the log has records from before keys had marks: a topic with such records is never compacted."""
+        theirs = {record.topic for record in found.records}
+        old = {topic: n for topic, n in found.unmarked.items() if topic in theirs}
+        if old:
+            passing = [topic for topic in old if TOPICS[topic].retention_ms >= 0]
+            days = max((TOPICS[topic].retention_ms // 86_400_000 for topic in passing), default=0)
+            wait = f"those of {', '.join(passing)} go by themselves in {days} days; " if passing else ""
+            raise CannotForget(
+                f"the log was begun by a version whose records cannot be cut out one by one ({', '.join(sorted(old))}): {wait}"
+                "what is kept for good stays in this home. `gamenight ban` takes what the player taught out of the models, and"
+                " a new home can forget everybody (docs/forgetting.md)"
+            )
+
+    def _refuse_frozen(self) -> None:
+        """Refuse while an online model answers as it did: it has learned from the player, and would go on to answer so."""
+        frozen = [model for model in ONLINE_MODELS if self._model_log.frozen(model) is not None]
+        if frozen:
+            raise CannotForget(f"{frozen[0]} is frozen with what it had learned: `gamenight thaw {frozen[0]}` first")
+
+    def _shut(self, player: str) -> None:
+        """Let nobody play as the player, and take them off the list of restricted players."""
+        mark, restricted = mark_of(player), self._model_log.restrictions()
+        if mark not in self._model_log.marks:
+            self._promoter.say(PlayersForgotten(marks=[*self._model_log.marks, mark]))
+        if player in restricted:
+            self._promoter.say(RestrictionSet(players={name: one for name, one in restricted.items() if name != player}))
+
+    def _release(self, command: ForgetPlayer, found: Found) -> None:
+        """Let the folds take the word, and the learner number on."""
+        player, partition = (
+            command.player_id,
+            partition_of(command.player_id.encode(), TOPICS[PlayerForgotten.topic].partitions),
+        )
+        echoes = Echoes(self._settings, self._bus, self._pause, WITHIN_S)
+        try:
+            echoes.wait_folded(partition)
+            drawings, examples = drawings_of(found.records, player)
+            several = _parts(drawings, MAX_FORGOTTEN) or [[]]
+            for part in several:
+                forget_id, theirs = uuid4(), [one for one in part if one in examples]
+                word = PlayerForgotten(forget_id=forget_id, player_id=player, drawings=list(part), examples=theirs)
+                self._bus.publish(word).result(WITHIN_S)
+                echoes.wait_stages(forget_id)
+            self._tell(command, "lessons", "the numbers of their lessons are told to be missing")
+            last = self._number_on(partition, player, echoes)
+            echoes.wait_snapshot(partition, last)
+        finally:
+            echoes.close()
+
+    def _number_on(self, partition: int, player: str, echoes: Echoes) -> int:
+        """Tell which lessons will be missing; return the offset of the player's last lesson, -1: there is none."""
+        taught = lesson_numbers(self._bus, partition, player)
+        missing = taught.missing or {taught.series: []}  # it also tells that examples are missing
+        for series, numbers in missing.items():
+            for part in _parts(numbers, MAX_FORGOTTEN) or [[]]:
+                number = taught.highest[series] + JUMP
+                cut = LessonsCut(source=partition, series=series, number=number, numbers=list(part))
+                self._bus.publish(cut).result(WITHIN_S)
+                echoes.wait_lessons(cut)
+        return taught.last
+
+    def _cut(self, player: str, found: Found, but: UUID | None) -> None:
+        """Cut the records that were found out of the log; ``but``: the command that stays for now."""
+        keys: dict[tuple[str, int], Collection[bytes]] = {place: set(several) for place, several in found.keys.items()}
+        wanted = is_of(player, but)
+        compacted = [name for name in TOPICS if name not in CUTTABLE]
+        for record in scan(self._bus, compacted, wanted).records:
+            keys[record.topic, record.partition] = ()
+
+        def are_gone(topics: Collection[str]) -> bool:
+            self._pause(0)
+            left = scan(self._bus, topics, wanted)
+            return not left.records and not left.cut
+
+        self._cutter.cut(keys, are_gone, WITHIN_S)
+
+    def _clean_stores(self, command: ForgetPlayer, done: _Done) -> None:
+        player = command.player_id
+        with self._sinks():
+            self._tell(command, "archive", "archive and datasets on S3")
+            objects, examples = archive.without(self._blobs, player)
+            datasets = dataset.without(self._blobs, player)
+            self._tell(command, "observations", "the table of observations")
+            items = self._observations.without(player)
+        done.facts = {
+            "archive": {"objects": objects, "examples": examples},
+            "datasets": datasets,
+            "versions": [
+                {"model": model, "version": one.version, "drawings": datasets[one.lineage["dataset_digest"]]}
+                for model in self._model_log.roster.batch
+                for one in self._model_log.published(model).values()
+                if one.lineage.get("dataset_digest") in datasets
+            ],
+            "observations": items,
+        }
+
+    def _certify(self, command: ForgetPlayer, began: Any, done: _Done) -> str:
+        """Look through everything once more, write the certificate, and return what is told of it."""
+        player, home = command.player_id, self._settings.home
+        here = self._settings.kafka_bootstrap_servers is None
+        lines, deadline = 0, time.monotonic() + 20
+        left: Sequence[str] = ()
+        named = here and len(player) >= LEAST_NAME
+        while named:
+            home_files.shrink_dynamodb(home)
+            lines += home_files.blot_logs(home, player)
+            left = [path for path in home_files.holding(home, [player.encode()]) if not path.startswith("kafka/")]
+            if not left:
+                break
+            if time.monotonic() > deadline:
+                raise Unheard(f"{len(left)} files still name the player, such as {left[0]}: give the command again")
+            self._pause(0.5)
+        found = self._scanned(command)
+        if found.records or found.cut:
+            raise Unheard(f"{len(found.records)} records of the player have come meanwhile: give the command again")
+        told = {
+            "command_id": str(command.command_id),
+            "player": mark_of(player),
+            "by": command.by,
+            "asked_at": command.at.isoformat(),
+            "begun_at": began.isoformat(),
+            "done_at": now().isoformat(),
+            "topics": dict(sorted(done.topics.items())),
+            "stages": ["joiner", "scorer", "learner", "personal"],
+            "log": {"ends": done.ends, "others_before": done.before, "others_after": done.after},
+            **done.facts,
+            "log_lines": lines,
+            "online": OnlineFold(self._bus).proof(WITHIN_S),
+            "scan": {"records": found.scanned, "of_the_player": 0, "files_of_the_home": named},
+            "left": LEFT,
+        }
+        whole = json.dumps(signed(told, signing_key(home)), indent=1)
+        name = f"{command.command_id}.json"
+        self._blobs.put(f"certificates/{name}", whole.encode())
+        path = home / "certificates" / name
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text(whole)
+        log.info("player forgotten", command_id=str(command.command_id), records=sum(done.topics.values()))
+        versions = ", ".join(f"{one['model']} {one['version']}" for one in told["versions"]) or "none"
+        return f"forgotten; batch versions that learned from their drawings: {versions}; certificate: {path}"
+
+    def _scanned(self, command: ForgetPlayer) -> Found:
+        return scan(self._bus, CUTTABLE, is_of(command.player_id, command.command_id))
+
+    def _tell(self, command: ForgetPlayer, step: str, message: str) -> None:
+        log.info("forgetting", command_id=str(command.command_id), step=step, message=message)
+        fields = {"command_id": command.command_id, "step": step, "fraction": SHARES[step], "message": message}
+        self._promoter.say(ForgettingAdvanced.model_validate(fields))
+
+    def _settle(self, command: ForgetPlayer, outcome: str, message: str) -> None:
+        fields = {"command_id": command.command_id, "target": command.target, "outcome": outcome, "message": message[:1000]}
+        self._promoter.say(CommandSettled.model_validate(fields))
+
+
+def _parts(several: Sequence[T], most: int) -> list[Sequence[T]]:
+    return [several[first : first + most] for first in range(0, len(several), most)]
+
+
+LEFT: Final = (
+    "counts of how often models were right in ten seconds that the player began, with none of theirs in them",
+    "the means over all players of a partition by which the blend and the bandit begin",
+    "versions of batch models that learned from their drawings, as named here: a rebuild is without them",
+)
+"""What a forgotten player leaves, none of which names or shows them."""
