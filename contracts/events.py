@@ -794,8 +794,8 @@ class PlayerForgotten(Event):
 class ExamplesForgotten(PlayerForgotten):
     """The joiner has passed on that a player is to be forgotten.
 
-    Written by the joiner, behind all that it has ever written of the player; read by the scorer, the learner and the personal
-    fold. It is cut out of the log with all else of the player. Twice is harmless: nothing of theirs is there any more.
+    Written by the joiner, behind all that it has ever written of the player; read by the folds of
+    examples. It is cut out of the log with all else of the player. Twice is harmless: nothing of theirs is there any more.
     """
 
     topic: ClassVar[str] = "examples.v1"
@@ -807,8 +807,9 @@ class LessonsCut(Event):
     """Lessons are to be cut out of the log: their numbers will be missing, and the learner numbers on from another one.
 
     A learner that starts anew makes fewer lessons of the examples that are left, and the next number must be the same for it.
-    Written by trainers.forgetting before anything is cut, on the partition ``source``; read by the learner. It says nothing of
-    the player, and stays. Twice is harmless: the numbers are what they are.
+    Written by trainers.forgetting before anything is cut, on the partition ``source``; read by the learner, and by the evidence
+    fold, which numbers on in the same way. It says nothing of the player, and stays. Twice is harmless: the numbers are what
+    they are.
     """
 
     topic: ClassVar[str] = "examples.v1"
@@ -832,8 +833,8 @@ class LessonsCut(Event):
 class LessonsForgotten(LessonsCut):
     """Lessons with these numbers are missing on the log, since they were a player's who is forgotten.
 
-    Written by the learner; read by the online model, which takes no other gap. It says nothing of the player, and stays. Twice
-    is harmless: the numbers are what they are.
+    Written by the learner; read by the online model, which takes no other gap, and by the experiments, which begin anew. It
+    says nothing of the player, and stays. Twice is harmless: the numbers are what they are.
     """
 
     topic: ClassVar[str] = "lessons.v1"
@@ -846,8 +847,8 @@ class LessonsForgotten(LessonsCut):
 class StageForgot(Event):
     """A stage holds nothing of a player any more.
 
-    Written by the joiner, the scorer, the learner and the personal fold; read by trainers.forgetting. Twice is harmless: it is
-    the same answer.
+    Written by the joiner, the scorer, the learner, the evidence fold and the personal fold; read by trainers.forgetting. Twice
+    is harmless: it is the same answer.
     """
 
     topic: ClassVar[str] = "receipts.v1"
@@ -856,7 +857,7 @@ class StageForgot(Event):
     type: Literal["StageForgot"] = "StageForgot"
     forget_id: UUID
     player_id: PlayerId
-    stage: Literal["joiner", "scorer", "learner", "personal"]
+    stage: Literal["joiner", "scorer", "learner", "evidence", "personal"]
 
 
 class LessonTaught(Event):
@@ -1404,6 +1405,8 @@ class ExperimentLearned(ModelEvent):
     """By partition of lessons.v1: the number of the last lesson that it has read."""
     taught: Count
     """How many lessons it has learned: those that count by themselves and at least half."""
+    jumped: Count = 0
+    """How many numbers of lessons were passed over since players were forgotten."""
     made_of: Name
     """A digest of the estimator, its base, the reader and the series of lessons: another one begins anew."""
     reader: Name
@@ -1417,6 +1420,11 @@ class ExperimentLearned(ModelEvent):
     @property
     def slot(self) -> str:
         return f"{self.model}/experiment/{generation(self.version)}"
+
+    @property
+    def changes(self) -> int:
+        """The number in its version."""
+        return sum(self.numbers) - self.jumped
 
 
 TRAINING_STEPS: Final = (

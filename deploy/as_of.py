@@ -25,6 +25,7 @@ from contracts.events import (
     Event,
     ExampleLabelled,
     LearningSet,
+    LessonsForgotten,
     ModelPromoted,
     ModelPublished,
     PromoteModel,
@@ -34,7 +35,7 @@ from contracts.events import (
 from contracts.ports import Bus, Partition, Record, Tail
 from contracts.records import read
 from contracts.roster import is_batch
-from deploy.lesson_reader import STAGE, events_on, lessons_of
+from deploy.lesson_reader import STAGE, events_on, gaps_on, lessons_of
 from streams.additive import Fixed, NotASum
 from streams.embedding import EmbeddingNetwork
 from streams.learner import Learner
@@ -78,6 +79,8 @@ class AsOf(BaseModel):
     """What the log says of an experiment having answered then in place of the sums, in words; empty: nothing."""
     other_series: int
     """How many lessons of that time were made by other rules: they are in no sum of this version of the game."""
+    forgotten: int = 0
+    """How many lessons of that time are of players who were forgotten since: they are not on the log any more."""
     label: int | None = None
     """The answer to the drawing; None: the test set was asked."""
     probabilities: list[float] = []
@@ -108,7 +111,7 @@ def as_of(bus: Bus, at: datetime, now: datetime, raster: NDArray[np.uint8] | Non
         raise CannotTell(f"the log begins at {begun.isoformat(timespec='seconds')}: give a time after that")
     base, log = load_base(), list(events_on(bus, ["models.v1", "commands.v1"]))
     stood, learning = _learning_at(bus, log, at)
-    model, others = model_at(bus, stood, base)
+    model, others, forgotten = model_at(bus, stood, base, log)
     try:
         solved = model.in_force().solved
     except NotASum as wrong:
@@ -120,6 +123,7 @@ def as_of(bus: Bus, at: datetime, now: datetime, raster: NDArray[np.uint8] | Non
         "lessons": model.known.lessons,
         "digest": model.known.digest(base),
         "other_series": others,
+        "forgotten": forgotten,
         "learning": learning,
         "promoted": _promoted_at(bus, log, at),
         "batch": batch_at(bus, log, at),
@@ -185,19 +189,29 @@ def _promoted_at(bus: Bus, log: Collection[Event], at: datetime) -> str:
     return ""
 
 
-def model_at(bus: Bus, at: datetime, base: Base) -> tuple[OnlineModel, int]:
-    """Return the online model of the lessons that the broker had taken by a time, and how many were of another series."""
+def model_at(bus: Bus, at: datetime, base: Base, models: Collection[Event]) -> tuple[OnlineModel, int, int]:
+    """Return the online model of the lessons that the broker had taken by a time.
+
+    Returns:
+        The model, how many lessons were of another series, and how many are missing, since their players were forgotten.
+    """
     series = Learner(base).series
     model, others = OnlineModel(base, series), 0
+    gaps = gaps_on(bus, series, models)
+    for partition, event in gaps.events:
+        model.explain(event, partition)
     for one in lessons_of(bus):
         if one.at_ms > at.timestamp() * 1000:
             break
-        others += one.lesson.series != series
+        others += one.lesson.series != series and not isinstance(one.lesson, LessonsForgotten)
         try:
-            model.apply(one.lesson, one.partition, one.offset)
+            if isinstance(one.lesson, LessonsForgotten):
+                model.forget(one.lesson, one.partition, one.offset)
+            else:
+                model.apply(one.lesson, one.partition, one.offset)
         except LessonError:
             continue  # it was rejected then too
-    return model, others
+    return model, others, gaps.unsettled(gaps.missing(model.numbers))
 
 
 def _answered(solved: Fixed, base: Base, raster: NDArray[np.uint8]) -> dict[str, object]:

@@ -137,14 +137,19 @@ def topics() -> None:
 @app.command()
 def acls(
     prefix: Annotated[str, typer.Option(help="Prefix of every Kafka user: PREFIX and the name of the process.")] = "gamenight-",
+    forgetting: Annotated[
+        bool,
+        typer.Option("--forgetting", help="Let the trainer cut players out of all topics, until this is run without it."),
+    ] = False,
 ) -> None:
     """Allow each process's Kafka user to write its own topics and no others; running it again changes nothing."""
     from producers import acls as rights
 
     settings = Settings.load()
-    users = rights.give(settings, prefix)
+    users = rights.give(settings, prefix, forgetting)
+    but = ", and the trainer to cut players out of all of them: run it without --forgetting afterwards" if forgetting else ""
     console.print(
-        f"Kafka at {settings.bootstrap_servers} allows {', '.join(users)} to write their own topics only", soft_wrap=True
+        f"Kafka at {settings.bootstrap_servers} allows {', '.join(users)} to write their own topics only{but}", soft_wrap=True
     )
 
 

@@ -5,7 +5,7 @@ batch model it is what its lineage says: which players' drawings came in between
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
@@ -21,7 +21,7 @@ from contracts.events import (
 from contracts.ports import Bus
 from contracts.records import read
 from contracts.roster import BUILT_IN
-from deploy.lesson_reader import STAGE, changes_on, events_on, lessons_of
+from deploy.lesson_reader import STAGE, changes_on, events_on, gaps_on, lessons_of
 from streams.embedding import EmbeddingNetwork
 from streams.learner import Learner
 from streams.make_base import mnist
@@ -79,6 +79,8 @@ class Explanation(BaseModel):
     """By version: how many lessons may be on its other side; empty: both are exact."""
     verified: list[str]
     """The versions whose set of lessons has the digest that their snapshot names."""
+    forgotten: dict[str, int] = {}
+    """By version: how many of its changes are of players who were forgotten since, and are in nothing that is told here."""
     came: int
     went: int
     relabelled: int
@@ -136,11 +138,14 @@ def explain(bus: Bus, model: str, first: str, second: str) -> Explanation | Data
 def _of_lessons(bus: Bus, model: str, first: str, second: str) -> Explanation:
     base = load_base()
     series = Learner(base).series
-    snapshots = [event for event in events_on(bus, [SnapshotTaken.topic]) if isinstance(event, SnapshotTaken)]
-    newest = changes_on(bus, series)
+    models = list(events_on(bus, [SnapshotTaken.topic]))
+    snapshots = [event for event in models if isinstance(event, SnapshotTaken)]
+    gaps = gaps_on(bus, series, models)
+    newest = changes_on(bus, series, gaps)
     cuts = cut_at(first, base, series, snapshots, newest), cut_at(second, base, series, snapshots, newest)
-    pair = pair_of(lessons_of(bus), base, series, *cuts)
-    verified = _verified(base, pair, *cuts)
+    pair = pair_of(lessons_of(bus), base, series, *cuts, gaps)
+    forgotten = {cut.version: n for cut in cuts if (n := gaps.unsettled(cut.gone))}
+    verified = _verified(base, pair, forgotten, *cuts)
     sums = both_solved(base, pair)
     asked = {MNIST: _mnist(base), DRAWN: DigitRows.of_players(base, pair.drawings.values())}
     marks = {name: (questions.marks(sums[0].solved()), questions.marks(sums[1].solved())) for name, questions in asked.items()}
@@ -153,6 +158,7 @@ def _of_lessons(bus: Bus, model: str, first: str, second: str) -> Explanation:
         second=second,
         doubtful={cut.version: cut.doubtful for cut in cuts if cut.doubtful},
         verified=verified,
+        forgotten=forgotten,
         came=len(pair.came),
         went=len(pair.went),
         relabelled=sum(came[name] != went[name] for name in both),
@@ -164,8 +170,8 @@ def _of_lessons(bus: Bus, model: str, first: str, second: str) -> Explanation:
     )
 
 
-def _verified(base: Base, pair: VersionPair, first: Cut, second: Cut) -> list[str]:
-    """Return the versions whose digest is that of their snapshot.
+def _verified(base: Base, pair: VersionPair, forgotten: Collection[str], first: Cut, second: Cut) -> list[str]:
+    """Return the versions whose digest is that of their snapshot; it is not known without lessons that are ``forgotten``.
 
     Raises:
         CannotExplain: If one is not.
@@ -178,7 +184,7 @@ def _verified(base: Base, pair: VersionPair, first: Cut, second: Cut) -> list[st
             )
     out = []
     for cut, lessons in ((first, known), (second, _set_of(known, pair, second))):
-        if cut.digest is not None:
+        if cut.digest is not None and cut.version not in forgotten and first.version not in forgotten:
             if lessons.digest(base) != cut.digest:
                 raise CannotExplain(f"the lessons of {cut.version} are not those of its snapshot: gamenight replay says more")
             out.append(cut.version)

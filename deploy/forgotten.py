@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 from contracts.events import (
     EVENTS,
     Command,
+    ExperimentLearned,
     LessonsForgotten,
     LessonTaught,
     RestrictionSet,
+    SeatOffered,
     SnapshotTaken,
     UnknownEvent,
     decode,
@@ -77,7 +79,7 @@ def _of(mark: str) -> Callable[[Record], bool]:
             return False
         if isinstance(event, RestrictionSet):
             return any(map(is_theirs, event.players))
-        named = getattr(event, "player_id", None) if isinstance(event, Command) else None
+        named = getattr(event, "player_id", None) if isinstance(event, Command | SeatOffered) else None
         key = key_of(getattr(event, "source_key", None)) or b""
         return (named is not None and is_theirs(named)) or is_theirs(key.decode("utf-8", "replace"))
 
@@ -102,6 +104,7 @@ def _online(told: dict[str, Any], bus: Bus) -> Iterator[Proof]:
     base = load_base()
     lessons = LessonsOnLog(base, Learner(base).series)
     newest = None
+    experiments: dict[str, ExperimentLearned] = {}
     tail = bus.follow([LessonTaught.topic, SnapshotTaken.topic], "start")
     try:
         while True:
@@ -111,6 +114,8 @@ def _online(told: dict[str, Any], bus: Bus) -> Iterator[Proof]:
                     event = decode(record.topic, record.value)
                 except UnknownEvent:
                     continue
+                if isinstance(event, ExperimentLearned):
+                    experiments[generation(event.version)] = event
                 if isinstance(event, SnapshotTaken) and event.offsets and generation(event.version) == base.generation:
                     newest = event
                 elif not isinstance(event, LessonTaught | LessonsForgotten):
@@ -123,6 +128,14 @@ def _online(told: dict[str, Any], bus: Bus) -> Iterator[Proof]:
     faults = list(lessons.faults())
     now = "no online model yet" if newest is None else f"{newest.version}, digest {newest.digest[:16]}"
     yield Proof("the online model is the sum of the lessons on the log", not faults, faults[0] if faults else now)
+    partition, offset = told["experiments"]["partition"], told["experiments"]["offset"]
+    still = {name: one for name, one in experiments.items() if not one.ended}
+    before = [name for name, one in still.items() if one.offsets[partition] < offset]
+    yield Proof(
+        "no experiment has learned from them",
+        not before,
+        f"{', '.join(before)} not begun anew yet" if before else f"{len(still)} have begun anew",
+    )
 
 
 def _stores(told: dict[str, Any], settings: Settings) -> Iterator[Proof]:

@@ -1,15 +1,15 @@
 """Reads lessons.v1 and models.v1 for those who ask what an online model was (beside all ways; it only reads)."""
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
-from contracts.events import PLAYER_PARTITIONS, Event, LessonTaught, MessageRejected
-from contracts.ports import Bus
+from contracts.events import PLAYER_PARTITIONS, Event, LessonsForgotten, LessonTaught, MessageRejected, PlayersForgotten
+from contracts.ports import Bus, Record
 from contracts.records import read
 from streams.lesson_lines import LessonLine, lesson_of
-from streams.refold.lesson_history import NoSuchVersion, PlacedLesson
+from streams.refold.lesson_history import NO_GAPS, Gaps, PlacedLesson
 from streams.refold.partition_log import PartitionLog
 
 STAGE: Final = "history"
@@ -17,7 +17,7 @@ _LAST: Final = 64
 
 
 def lessons_of(bus: Bus) -> Iterator[PlacedLesson]:
-    """Read the lessons of all partitions, in the order of the broker's clock, up to where the log ends now."""
+    """Read the lessons of all partitions, and which are missing, in the order of the broker's clock, to the end of now."""
 
     def of_one(partition: int) -> Iterator[PlacedLesson]:
         log = PartitionLog(bus, [LessonTaught.topic], partition, {})
@@ -25,21 +25,36 @@ def lessons_of(bus: Bus) -> Iterator[PlacedLesson]:
             for records in log.batches(log.ends(), 1000):
                 for record in records:
                     lesson = lesson_of(record, STAGE)
-                    if lesson is None and b'"LessonsForgotten"' in (record.value or b""):
-                        raise NoSuchVersion(
-                            "a player was forgotten, and their lessons are not on the log any more: which lessons made the"
-                            " difference of two versions cannot be told there"
-                        )
-                    if isinstance(lesson, LessonLine):
-                        yield PlacedLesson(record.timestamp_ms, partition, record.offset, lesson)
+                    told = lesson if lesson is not None else _forgotten(record)
+                    if isinstance(told, LessonLine | LessonsForgotten):
+                        yield PlacedLesson(record.timestamp_ms, partition, record.offset, told)
         finally:
             log.close()
 
     return heapq.merge(*map(of_one, range(PLAYER_PARTITIONS)), key=lambda one: one.at_ms)
 
 
-def changes_on(bus: Bus, series: str) -> int:
-    """Return how many lessons were taught and taken back on the whole log: the number of the newest version."""
+def _forgotten(record: Record) -> LessonsForgotten | None:
+    """Return what a record says of lessons that are missing; None: nothing."""
+    event = read(record, STAGE) if b'"LessonsForgotten"' in (record.value or b"") else None
+    return event if isinstance(event, LessonsForgotten) else None
+
+
+def gaps_on(bus: Bus, series: str, models: Iterable[Event]) -> Gaps:
+    """Return which lessons are missing on the log; ``models`` is what models.v1 has, which says whether any may be."""
+    if not any(isinstance(event, PlayersForgotten) and event.marks for event in models):
+        return NO_GAPS
+    found: list[tuple[int, LessonsForgotten]] = []
+    for partition in range(PLAYER_PARTITIONS):
+        log = PartitionLog(bus, [LessonTaught.topic], partition, {})
+        for records in log.batches(log.ends(), 1000):
+            found += [(partition, event) for record in records if (event := _forgotten(record)) is not None]
+        log.close()
+    return Gaps(found, series)
+
+
+def changes_on(bus: Bus, series: str, gaps: Gaps = NO_GAPS) -> int:
+    """Return how many lessons were ever taught and taken back: the number of the newest version."""
     found = 0
     for partition in range(PLAYER_PARTITIONS):
         last = 0
@@ -51,7 +66,7 @@ def changes_on(bus: Bus, series: str) -> int:
             log.close()
             if last:
                 break
-        found += last
+        found += gaps.changes(partition, last)
     return found
 
 

@@ -23,6 +23,10 @@ def explained(found: Explanation) -> RenderableType:
         f"{version} is known but for {n} lessons that were written within a second of it: models.v1 has its snapshot no more"
         for version, n in found.doubtful.items()
     ]
+    said += [
+        f"{version} is told without {n} lessons of players who were forgotten since: they are not on the log any more"
+        for version, n in found.forgotten.items()
+    ]
     digits = Table("digit", "came", "went", f"right of {MNIST}, %", f"right of {DRAWN}, %", box=box.SIMPLE_HEAD)
     for one in found.digits:
         right = (f"{before:.2f} > {after:.2f}" for before, after in (one.right[MNIST], one.right[DRAWN]))
@@ -79,6 +83,8 @@ def told_as_of(found: AsOf) -> RenderableType:
     lines += [why for why in (found.learning, found.promoted) if why]
     if found.other_series:
         lines.append(f"{found.other_series} lessons of then were made by other rules, and are not in it")
+    if found.forgotten:
+        lines.append(f"{found.forgotten} lessons of then are of players who were forgotten since, and are not in it")
     if found.label is not None:
         order = sorted(range(len(found.probabilities)), key=lambda digit: -found.probabilities[digit])[:3]
         lines.append("it would have answered " + ", ".join(f"{digit}: {found.probabilities[digit]:.1%}" for digit in order))

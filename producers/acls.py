@@ -40,12 +40,12 @@ def principal(part: str, prefix: str = "gamenight-") -> str:
     return f"User:{prefix}{part}"
 
 
-def acls(prefix: str = "gamenight-") -> list[ACL]:
-    """Return all rights of all kinds of process."""
+def acls(prefix: str = "gamenight-", forgetting: bool = False) -> list[ACL]:
+    """Return all rights of all kinds of process; ``forgetting``: with those to cut players out of the log, for the trainer."""
     return [
         ACL(principal(part, prefix), "*", operation, ACLPermissionType.ALLOW, pattern)
         for part in PROCESSES
-        for operation, pattern in _rights(part)
+        for operation, pattern in (*_rights(part), *(_rights_to_cut() if forgetting and part == "trainer" else ()))
     ]
 
 
@@ -61,12 +61,23 @@ def _rights(part: str) -> Iterator[tuple[ACLOperation, ResourcePattern]]:
             yield operation, ResourcePattern(ResourceType.GROUP, GROUPS[part])
 
 
-def give(settings: Settings, prefix: str = "gamenight-") -> list[str]:
+def _rights_to_cut() -> Iterator[tuple[ACLOperation, ResourcePattern]]:
+    """Yield what the trainer needs besides: it writes records without a value to every topic, and lets it be compacted."""
+    for topic in TOPICS:
+        if "trainer" not in writers(topic):
+            yield ACLOperation.WRITE, ResourcePattern(ResourceType.TOPIC, topic)
+        yield ACLOperation.ALTER_CONFIGS, ResourcePattern(ResourceType.TOPIC, topic)
+    for group in GROUPS.values():
+        yield ACLOperation.DESCRIBE, ResourcePattern(ResourceType.GROUP, group)
+
+
+def give(settings: Settings, prefix: str = "gamenight-", forgetting: bool = False) -> list[str]:
     """Set the rights: give the missing ones, and remove those that are no longer wanted.
 
     Args:
         settings: Settings of a user who may alter the cluster's rights.
         prefix: The prefix of every user, before the name of the process.
+        forgetting: Whether the trainer may cut players out of the log.
 
     Returns:
         The users, in the order of `PROCESSES`.
@@ -74,7 +85,7 @@ def give(settings: Settings, prefix: str = "gamenight-") -> list[str]:
     Raises:
         AclsRefused: If the cluster has no authorizer, or does not let us.
     """
-    wanted = acls(prefix)
+    wanted = acls(prefix, forgetting)
     ours = {principal(part, prefix) for part in PROCESSES}
     anything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
     admin = open_admin(settings)

@@ -6,6 +6,8 @@ change later moves nothing, and which evidence there is does not depend on the o
 label is told when it comes. Twice is harmless: a drawing's part is told once, and drawings are numbered.
 
 Not counted are shadows' guesses, drawings whose first label is over the quota, and players whom an operator has restricted.
+Of a player who is forgotten no cell stays; what was told of their drawings does, and says neither whose they were nor how they
+were drawn.
 """
 
 import json
@@ -17,7 +19,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import DIGITS, DrawingEvidence, Event, EvidenceGathered, ExampleLabelled, PlayerRestricted
+from contracts.events import (
+    DIGITS,
+    DrawingEvidence,
+    Event,
+    EvidenceGathered,
+    ExampleLabelled,
+    ExamplesForgotten,
+    LessonsCut,
+    PlayerRestricted,
+    StageForgot,
+)
 from contracts.ports import Cells, Origin
 from streams.additive import Floats
 from streams.online_base import Base
@@ -86,6 +98,13 @@ class Evidence:
         """Take what is new in an example; it is told with the step."""
         if isinstance(event, PlayerRestricted):
             cells.put(f"restriction/{event.player_id}", event.restriction.encode())
+        if isinstance(event, ExamplesForgotten):
+            for drawing_id in event.examples:
+                cells.drop(f"drawing/{drawing_id}")
+            cells.drop(f"restriction/{event.player_id}")
+            return (StageForgot(forget_id=event.forget_id, player_id=event.player_id, stage="evidence", at=cells.at),)
+        if isinstance(event, LessonsCut):  # made anew of the examples that are left, it would give numbers twice
+            cells.put(_NUMBER, str(max(event.number, int(cells.get(_NUMBER) or b"0"))).encode())
         if not isinstance(event, ExampleLabelled):
             return ()
         first = event.labels[0] if event.labels else event  # an example from before examples had all labels has its own

@@ -4,6 +4,9 @@ The process that publishes the snapshots of the online model does it, unless tha
 the newest state of each experiment on models.v1, and reads lessons.v1 from there by a reader of its own, so that nothing ever
 waits for an experiment. After each lesson the thread rests as long as that took. What goes wrong is logged, and begun again:
 it ends no process.
+
+An experiment cannot unlearn. So when the log says that lessons are missing, since a player is forgotten, all experiments begin
+anew, without those lessons, whether they are still on the log or not. A state from before is known by its offsets.
 """
 
 import asyncio
@@ -16,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 from contracts.catalog import Catalog
-from contracts.events import ExperimentLearned, LessonTaught, ModelPromoted, generation, now
+from contracts.events import ExperimentLearned, LessonsForgotten, LessonTaught, ModelPromoted, PlayersForgotten, generation, now
 from contracts.ports import Bus, Partition, Record
 from contracts.records import read
 from streams.experiments import EXPERIMENTS, Apprentice, Experiment, package, promoted
@@ -31,6 +34,8 @@ _POLL_S: Final = 0.25
 _ACKNOWLEDGED_S: Final = 10.0
 _AGAIN_S: Final = 5.0
 """How long after a failure all is begun again."""
+_GATHER_S: Final = 1.0
+"""How long after a player is forgotten: more such events may follow."""
 _AT_ONCE: Final = 16
 """How many lessons each experiment learns in turn."""
 SETTLED_S: Final = 3.0
@@ -80,6 +85,10 @@ class Experimenter:
         self._anew = False
         """Whether they begin with nothing, whatever models.v1 says."""
         self._learning: dict[str, Apprentice] = {}
+        self._forgotten: dict[int, int] = {}
+        """By partition of lessons.v1, the offset of the last event by which lessons are missing, as known at the beginning."""
+        self._missing: dict[int, set[int]] = {}
+        """By partition, the numbers of those lessons."""
         self._since: Mapping[Partition, int] = {}
         """Where the reading of lessons began."""
         self._said: dict[str, tuple[str, float]] = {}
@@ -112,6 +121,9 @@ class Experimenter:
                     self._work(bus)
                 finally:
                     bus.close()
+            except PlayerGone:
+                _log.info("a player is forgotten: experiments begin anew")
+                self._stopping.wait(_GATHER_S)
             except Exception:  # noqa: BLE001 no experiment ends a process
                 _log.exception("experiments failed, they begin again", after_s=_AGAIN_S)
                 self._stopping.wait(_AGAIN_S)
@@ -141,7 +153,9 @@ class Experimenter:
             event = read(record, STAGE)
             if isinstance(event, ExperimentLearned) and generation(event.version) not in self._experiments:
                 self._ended[event.slot] = event
-            elif isinstance(event, ExperimentLearned) or (isinstance(event, ModelPromoted) and event.model == SHARED):
+            elif isinstance(event, ExperimentLearned | PlayersForgotten) or (
+                isinstance(event, ModelPromoted) and event.model == SHARED
+            ):
                 self._catalog = self._catalog.apply(event)
         state = self._catalog.promoted(SHARED)
         settled = self._river is not None or time.monotonic() >= self._settled_at  # importing river takes two seconds
@@ -161,7 +175,9 @@ class Experimenter:
     def _begin(self, bus: Bus) -> Sequence[str]:
         """Take the experiments up from their newest states; return the topics to read."""
         river, rows = self._package(), self._rows()
+        self._read_forgotten(bus)
         known = {} if self._anew else self._catalog.experiments.get(SHARED, {})
+        known = {name: state for name, state in known.items() if not self._is_from_before(state)}
         self._here, self._anew, self._learning = True, False, {}
         for name, experiment in self._experiments.items():
             try:
@@ -184,6 +200,28 @@ class Experimenter:
         _log.info("experiments learn here", taught={name: one.taught for name, one in self._learning.items()})
         return (_MODELS, _LESSONS)
 
+    def _read_forgotten(self, bus: Bus) -> None:
+        """Find which lessons are missing on the log, or will be."""
+        self._forgotten, self._missing = {}, {}
+        if not self._catalog.forgotten:
+            return
+        tail = bus.follow([_LESSONS], "start")
+        try:
+            while not tail.caught_up() and not self._stopping.is_set():
+                for record in tail.poll(_POLL_S):
+                    event = read(record, STAGE) if b'"LessonsForgotten"' in (record.value or b"") else None
+                    if isinstance(event, LessonsForgotten):
+                        self._forgotten[record.partition] = record.offset
+                        if event.series == self._series:
+                            several = self._missing.setdefault(record.partition, set())
+                            several.update(*(range(first, last + 1) for first, last in event.numbers))
+        finally:
+            tail.close()
+
+    def _is_from_before(self, state: ExperimentLearned) -> bool:
+        """Say whether a state may have learned from a player who is forgotten."""
+        return any(state.offsets[partition] < offset for partition, offset in self._forgotten.items())
+
     def _leave(self) -> Sequence[str]:
         """Stop learning: another process goes on. Return the topics to read."""
         self._here, self._learning, self._since = False, {}, {}
@@ -196,9 +234,16 @@ class Experimenter:
             if record.offset < self._since.get((_LESSONS, record.partition), 0):
                 self._anew = True
                 raise AnotherLog(f"lessons.v1 of partition {record.partition} ends before what the experiments have read")
+            if record.offset > self._forgotten.get(record.partition, -1) and b'"LessonsForgotten"' in (record.value or b""):
+                raise PlayerGone
         promoted_now = "" if self._promoted is None else generation(self._promoted.version)
         names = sorted(self._learning, key=lambda name: name != promoted_now)
-        lessons = [(event, record) for record in records if isinstance(event := read(record, STAGE), LessonTaught)]
+        lessons = [
+            (event, record)
+            for record in records
+            if isinstance(event := read(record, STAGE), LessonTaught | LessonsForgotten)
+            and event.number not in self._missing.get(record.partition, ())
+        ]
         for first in range(0, max(1, len(lessons)), _AT_ONCE):
             for name in names:
                 if (one := self._learning.get(name)) is None or self._stopping.is_set():
@@ -211,7 +256,10 @@ class Experimenter:
                     _log.exception("experiment failed, it learns no more", experiment=name)
                     del self._learning[name]
 
-    def _apply(self, one: Apprentice, lesson: LessonTaught, record: Record) -> None:
+    def _apply(self, one: Apprentice, lesson: LessonTaught | LessonsForgotten, record: Record) -> None:
+        if isinstance(lesson, LessonsForgotten):
+            one.pass_over(lesson, record.partition, record.offset)
+            return
         try:
             self._resting(partial(one.apply, lesson, record.partition, record.offset))
         except Exception as wrong:  # noqa: BLE001 one bad lesson stops nothing; `streams.lessons` has rejected it
@@ -235,3 +283,7 @@ class Experimenter:
 
 class AnotherLog(RuntimeError):
     """The lessons are not those that the experiments have read: all is begun again."""
+
+
+class PlayerGone(Exception):
+    """A player is forgotten from whom the experiments may have learned: all are begun again."""

@@ -2,7 +2,8 @@
 
 Each learns the lessons that the sum learns, as they come, and is asked as a shadow of the same model; an operator may let one
 answer in its place. An estimator that descends a gradient cannot unlearn: a lesson that is taken back stays in it, and its
-state depends on the order of its lessons. Twice is harmless: the lessons of a partition are numbered.
+state depends on the order of its lessons. So when a player is forgotten, all begin anew, without that player's lessons. Twice
+is harmless: the lessons of a partition are numbered.
 
 See docs/decisions/0033-experiments.md.
 """
@@ -19,7 +20,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 from river.base import Classifier
 
-from contracts.events import DIGITS, PLAYER_PARTITIONS, ExperimentLearned, LessonTaught, Link
+from contracts.events import DIGITS, PLAYER_PARTITIONS, ExperimentLearned, LessonsForgotten, LessonTaught, Link
 from streams.additive import EIGHTHS, Floats
 from streams.online_base import Base, BaseRows
 from streams.online_model import SHARED, Answering, embedding_of, offsets_of
@@ -149,6 +150,8 @@ class Apprentice:
         self.numbers = dict(enumerate(known.numbers)) if known else {}
         """By partition, the number of the last lesson."""
         self.taught = known.taught if known else 0
+        self.jumped = known.jumped if known else 0
+        """How many numbers of lessons were passed over."""
         self.fresh = known is None
         """Whether it has not even learned the base yet."""
         self._lately: LRUCache[UUID, None] = LRUCache(_LATELY)
@@ -176,6 +179,13 @@ class Apprentice:
         self.offsets[partition] = max(offset, self.offsets.get(partition, -1))
         return learned
 
+    def pass_over(self, event: LessonsForgotten, partition: int, offset: int) -> None:
+        """Go on from the number that a forgotten player's lessons have left; to be told anew is harmless."""
+        if event.series == self._series and event.number > self.numbers.get(partition, 0):
+            self.jumped += event.number - event.offset
+            self.numbers[partition] = event.number
+        self.offsets[partition] = max(offset, self.offsets.get(partition, -1))
+
     def _counts(self, lesson: LessonTaught) -> bool:
         """Whether a lesson is learned: what a newcomer teaches counts little, and what is taken back cannot be unlearned."""
         return lesson.sign > 0 and not lesson.newcomer and lesson.weight >= LEAST and lesson.lesson_id not in self._lately
@@ -183,7 +193,7 @@ class Apprentice:
     @property
     def version(self) -> str:
         """The name of the version."""
-        return f"{self.experiment.name}+{sum(self.numbers.values())}"
+        return f"{self.experiment.name}+{sum(self.numbers.values()) - self.jumped}"
 
     def state(self, at: datetime) -> ExperimentLearned:
         """Return the event that says so.
@@ -198,6 +208,7 @@ class Apprentice:
             offsets=offsets_of(self.offsets),
             numbers=[self.numbers.get(partition, 0) for partition in range(PLAYER_PARTITIONS)],
             taught=self.taught,
+            jumped=self.jumped,
             made_of=self.made_of,
             reader=self._base.reader,
             link=self.estimator.link,
@@ -238,7 +249,7 @@ class Promoted(Answering):
 def promoted(state: ExperimentLearned, experiment: Experiment, river: Any, newcomers: int, *, frozen: bool = False) -> Promoted:
     """Return an experiment as it answers; ``newcomers`` are the lessons of newcomers that are in force."""
     weights = np.frombuffer(state.weights, "<f4").reshape(DIGITS, -1)
-    return Promoted(state.version, sum(state.numbers), newcomers, experiment, river, weights, state.link, frozen=frozen)
+    return Promoted(state.version, state.changes, newcomers, experiment, river, weights, state.link, frozen=frozen)
 
 
 def _features(embedding: NDArray[np.floating[Any]]) -> dict[int, float]:

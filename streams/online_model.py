@@ -16,15 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import (
-    DIGITS,
-    ONLINE_MODELS,
-    PLAYER_PARTITIONS,
-    LessonsForgotten,
-    LessonTaught,
-    SnapshotTaken,
-    generation,
-)
+from contracts.events import DIGITS, ONLINE_MODELS, PLAYER_PARTITIONS, LessonsForgotten, LessonTaught, SnapshotTaken, generation
 from contracts.lesson_marks import EIGHTHS, MODULUS, mark
 from contracts.roster import BUILT_IN
 from streams.additive import Fixed, Floats, NotASum, Solved, Sums

@@ -296,7 +296,7 @@ def experiment(learned: ExperimentLearned) -> Online:
     weights = np.frombuffer(learned.weights, dtype="<f4")
     if len(weights) != DIGITS * (BASIS.size + 1) or not np.isfinite(weights).all():
         raise ValueError(f"the weights of {learned.model} {learned.version} are no finite {DIGITS} x {BASIS.size + 1} matrix")
-    return Online(learned.version, learned.reader, sum(learned.numbers), weights.reshape(DIGITS, -1), learned.link)
+    return Online(learned.version, learned.reader, learned.changes, weights.reshape(DIGITS, -1), learned.link)
 
 
 # --- which drawings are answered

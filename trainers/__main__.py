@@ -16,8 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
@@ -38,7 +37,7 @@ from trainers.approval import Approvals
 from trainers.base_models import BaseModels
 from trainers.drift_actions import DriftActions
 from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
-from trainers.example_sink import catch_up
+from trainers.example_sink import Sinks
 from trainers.model_log import ModelLog, QuickCommand
 from trainers.observations import ensure_table
 from trainers.promote import Promoter
@@ -171,30 +170,14 @@ class Trainer:
         from trainers.rebuild import Rebuilder
 
         os.nice(NICE)
-        archive, observations = Archive(blobs), Observations(settings, self._stop)
-        archiving, observing = threading.RLock(), threading.RLock()
-
-        def archive_now() -> int:
-            with archiving:
-                return catch_up(bus, archive, self._stop)
-
-        def observe() -> int:
-            with observing:
-                ensure_table(settings)
-                return catch_up(bus, observations, self._stop)
-
-        @contextmanager
-        def sinks() -> Iterator[None]:
-            with archiving, observing:
-                archive_now()
-                observe()
-                yield
-
-        rebuilder = Rebuilder(settings, bus, blobs, archive_now, model_log, serving, promoter, registry, approvals, self.pause)
-        self._start("archive", lambda: self._keep(archive_now))
-        self._start("observations", lambda: self._keep(observe))
+        observations = Observations(settings, self._stop)
+        sinks = Sinks(bus, Archive(blobs), observations, partial(ensure_table, settings), self._stop)
+        made = (model_log, serving, promoter, registry, approvals, self.pause)
+        rebuilder = Rebuilder(settings, bus, blobs, sinks.archive, *made)
+        self._start("archive", lambda: self._keep(sinks.archive))
+        self._start("observations", lambda: self._keep(sinks.observe))
         self._start("rebuilds", lambda: self._rebuild(rebuilder))
-        forgetter = Forgetter(settings, bus, blobs, observations, sinks, model_log, promoter, self.pause)
+        forgetter = Forgetter(settings, bus, blobs, observations, sinks.held, model_log, promoter, self.pause)
         self._start("forgettings", lambda: self._forget(forgetter))
 
     def _bring(self, bases: BaseModels, model: str) -> None:

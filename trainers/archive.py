@@ -6,7 +6,7 @@ killed between two objects continues after the last one, and an object that is w
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
@@ -111,22 +111,20 @@ class Archive:
         self._next = places
 
 
-def without(blobs: Blobs, player_id: str) -> tuple[int, int]:
-    """Rewrite the objects that hold examples of a player, under their names; return how many objects, and examples, that were.
+def without(blobs: Blobs, player_id: str, tell: Callable[[str, int], None]) -> None:
+    """Rewrite the objects that hold examples of a player, under their names; ``tell`` each beforehand, and how many it holds.
 
     The names say how far the log is archived, so an object of which nothing is left stays, empty.
     """
-    objects = examples = 0
     for key in [key for key in blobs.keys(PREFIX) if span_of(key)]:
         table = pq.read_table(io.BytesIO(blobs.get(key)))
         others = [player != player_id for player in table["player_id"].to_pylist()]
         n = others.count(False)
         if n:
+            tell(key, n)
             out = io.BytesIO()
             pq.write_table(table.filter(pa.array(others)), out, compression="zstd")
             blobs.put(key, out.getvalue())
-            objects, examples = objects + 1, examples + n
-    return objects, examples
 
 
 def _days(batch: Sequence[Placed]) -> Iterator[tuple[date, list[Placed]]]:

@@ -5,7 +5,8 @@ observations itself. So each can be thrown away and fills again from the log, an
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -77,6 +78,37 @@ def catch_up(bus: Bus, sink: ExampleSink, stop: threading.Event | None = None) -
     finally:
         tail.close()
     return taken
+
+
+class Sinks:
+    """Archive and observations, each brought up to the log by one thread at a time."""
+
+    def __init__(
+        self, bus: Bus, archive: ExampleSink, observations: ExampleSink, prepare: Callable[[], None], stop: threading.Event
+    ) -> None:
+        """Keep the sinks; ``prepare`` makes the place of observations if need be."""
+        self._bus, self._archive, self._observations = bus, archive, observations
+        self._prepare, self._stop = prepare, stop
+        self._archiving, self._observing = threading.RLock(), threading.RLock()
+
+    def archive(self) -> int:
+        """Bring the archive up to the log's end; return how many messages it took."""
+        with self._archiving:
+            return catch_up(self._bus, self._archive, self._stop)
+
+    def observe(self) -> int:
+        """Bring the observations up to the log's end; return how many messages they took."""
+        with self._observing:
+            self._prepare()
+            return catch_up(self._bus, self._observations, self._stop)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Bring both up to the log's end, and let nothing come as long as the context lasts."""
+        with self._archiving, self._observing:
+            self.archive()
+            self.observe()
+            yield
 
 
 def batches(waiting: list[Record], whole: bool) -> Iterator[list[Record]]:

@@ -39,7 +39,8 @@ from producers.certificate import signed, signing_key
 from producers.cutting import CUTTABLE, Found, LogCutter, NotCut, scan
 from producers.placement import partition_of
 from trainers import archive, dataset, home_files
-from trainers.forgetting_log import Echoes, OnlineFold, Unheard, drawings_of, is_of, lesson_numbers
+from trainers.certificate_draft import LEFT, OLD_EXPERIMENTS, CertificateDraft, certificate_key, certified
+from trainers.forgetting_log import STAGES, Echoes, OnlineFold, Unheard, drawings_of, experiments_anew, is_of, lesson_numbers
 from trainers.jobs import Pause
 from trainers.model_log import ModelLog
 from trainers.observations import Observations
@@ -49,6 +50,10 @@ QUIET_S: Final = 1.0
 """How long the API may take to put on the log what it had taken before it heard that a player is forgotten."""
 WITHIN_S: Final = 120.0
 """How long a stage, or the broker's log cleaner, may take."""
+CLEAN_S: Final = 20.0
+"""How long it may take until no file of the home names the player."""
+EXPERIMENTS_S: Final = 60.0
+"""How long the experiments may take to begin anew; the certificate names those that take longer."""
 ROUNDS: Final = 5
 """How often the folds and the log are gone over until nothing new of the player has come."""
 LEAST_NAME: Final = 16
@@ -67,11 +72,10 @@ class CannotForget(RuntimeError):
 
 
 @dataclass(slots=True)
-class _Done:
-    """What was done, as the certificate tells it."""
+class _Try:
+    """What one try has done, as the certificate tells it; the draft has what all of them found."""
 
-    topics: dict[str, int] = field(default_factory=dict)
-    lessons: int = 0
+    draft: CertificateDraft
     before: dict[str, str] = field(default_factory=dict)
     after: dict[str, str] = field(default_factory=dict)
     ends: dict[str, int] = field(default_factory=dict)
@@ -141,7 +145,10 @@ class Forgetter:
 
     def _forgotten(self, command: ForgetPlayer) -> str:
         """Forget the player, and return what is told of it."""
-        player, began, done = command.player_id, now(), _Done()
+        player = command.player_id
+        if (told := certified(self._blobs, self._settings.home, command.command_id)) is not None:
+            return told
+        done = _Try(CertificateDraft(self._blobs, mark_of(player)))
         self._refuse_frozen()
         self._refuse_old(self._scanned(command))
         self._tell(command, "door", "nobody may play as this player any more")
@@ -158,8 +165,7 @@ class Forgetter:
                 break
             self._release(command, found)
             found = self._scanned(command)
-            for record in found.records:
-                done.topics[record.topic] = done.topics.get(record.topic, 0) + 1
+            done.draft.add_records(found.records)
             self._tell(command, "log", f"{len(found.records)} records are cut out of {len(found.keys)} partitions")
             self._cut(player, found, command.command_id)
         else:
@@ -169,7 +175,7 @@ class Forgetter:
             raise Unheard(f"the log has changed for others too: {done.before} is {done.after}; nothing is certified")
         self._clean_stores(command, done)
         self._tell(command, "proof", "everything is looked through once more")
-        return self._certify(command, began, done)
+        return self._certify(command, done)
 
     def _refuse_old(self, found: Found) -> None:
         """Refuse where the log has records from before keys had marks: a topic with such records is never compacted."""
@@ -201,10 +207,7 @@ class Forgetter:
 
     def _release(self, command: ForgetPlayer, found: Found) -> None:
         """Let the folds take the word, and the learner number on."""
-        player, partition = (
-            command.player_id,
-            partition_of(command.player_id.encode(), TOPICS[PlayerForgotten.topic].partitions),
-        )
+        player, partition = command.player_id, self._partition(command.player_id)
         echoes = Echoes(self._settings, self._bus, self._pause, WITHIN_S)
         try:
             echoes.wait_folded(partition)
@@ -220,6 +223,9 @@ class Forgetter:
             echoes.wait_snapshot(partition, last)
         finally:
             echoes.close()
+
+    def _partition(self, player: str) -> int:
+        return partition_of(player.encode(), TOPICS[PlayerForgotten.topic].partitions)
 
     def _number_on(self, partition: int, player: str, echoes: Echoes) -> int:
         """Tell which lessons will be missing; return the offset of the player's last lesson, -1: there is none."""
@@ -248,16 +254,18 @@ class Forgetter:
 
         self._cutter.cut(keys, are_gone, WITHIN_S)
 
-    def _clean_stores(self, command: ForgetPlayer, done: _Done) -> None:
+    def _clean_stores(self, command: ForgetPlayer, done: _Try) -> None:
         player = command.player_id
+        if not home_files.drop_replays(self._settings.home):
+            raise Unheard("a replay is at work, which has read the player: give the command again when it is done")
         with self._sinks():
             self._tell(command, "archive", "archive and datasets on S3")
-            objects, examples = archive.without(self._blobs, player)
+            archive.without(self._blobs, player, done.draft.add_object)
             datasets = dataset.without(self._blobs, player)
             self._tell(command, "observations", "the table of observations")
-            items = self._observations.without(player)
+            self._observations.without(player, done.draft.add_items)
         done.facts = {
-            "archive": {"objects": objects, "examples": examples},
+            **done.draft.stores(),
             "datasets": datasets,
             "versions": [
                 {"model": model, "version": one.version, "drawings": datasets[one.lineage["dataset_digest"]]}
@@ -265,53 +273,50 @@ class Forgetter:
                 for one in self._model_log.published(model).values()
                 if one.lineage.get("dataset_digest") in datasets
             ],
-            "observations": items,
         }
 
-    def _certify(self, command: ForgetPlayer, began: Any, done: _Done) -> str:
+    def _certify(self, command: ForgetPlayer, done: _Try) -> str:
         """Look through everything once more, write the certificate, and return what is told of it."""
         player, home = command.player_id, self._settings.home
         here = self._settings.kafka_bootstrap_servers is None
-        lines, deadline = 0, time.monotonic() + 20
-        left: Sequence[str] = ()
+        deadline = time.monotonic() + CLEAN_S
         named = here and len(player) >= LEAST_NAME
-        while named:
-            home_files.shrink_dynamodb(home)
-            lines += home_files.blot_logs(home, player)
-            left = [path for path in home_files.holding(home, [player.encode()]) if not path.startswith("kafka/")]
-            if not left:
-                break
+        while left := self._left_in_home(player, done.draft) if named else []:
             if time.monotonic() > deadline:
                 raise Unheard(f"{len(left)} files still name the player, such as {left[0]}: give the command again")
             self._pause(0.5)
         found = self._scanned(command)
         if found.records or found.cut:
             raise Unheard(f"{len(found.records)} records of the player have come meanwhile: give the command again")
+        anew = experiments_anew(self._bus, self._partition(player), self._pause, EXPERIMENTS_S)
         told = {
             "command_id": str(command.command_id),
             "player": mark_of(player),
             "by": command.by,
             "asked_at": command.at.isoformat(),
-            "begun_at": began.isoformat(),
+            "begun_at": done.draft.begun_at,
             "done_at": now().isoformat(),
-            "topics": dict(sorted(done.topics.items())),
-            "stages": ["joiner", "scorer", "learner", "personal"],
+            "topics": done.draft.topics,
+            "stages": sorted(STAGES),
             "log": {"ends": done.ends, "others_before": done.before, "others_after": done.after},
             **done.facts,
-            "log_lines": lines,
+            "log_lines": done.draft.log_lines,
+            "experiments": anew,
             "online": OnlineFold(self._bus).proof(WITHIN_S),
             "scan": {"records": found.scanned, "of_the_player": 0, "files_of_the_home": named},
-            "left": LEFT,
+            "left": LEFT if all(anew["begun_anew"].values()) else (*LEFT, OLD_EXPERIMENTS),
         }
         whole = json.dumps(signed(told, signing_key(home)), indent=1)
-        name = f"{command.command_id}.json"
-        self._blobs.put(f"certificates/{name}", whole.encode())
-        path = home / "certificates" / name
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path.write_text(whole)
-        log.info("player forgotten", command_id=str(command.command_id), records=sum(done.topics.values()))
-        versions = ", ".join(f"{one['model']} {one['version']}" for one in told["versions"]) or "none"
-        return f"forgotten; batch versions that learned from their drawings: {versions}; certificate: {path}"
+        self._blobs.put(certificate_key(command.command_id), whole.encode())
+        log.info("player forgotten", command_id=str(command.command_id), records=sum(done.draft.topics.values()))
+        return certified(self._blobs, home, command.command_id) or ""
+
+    def _left_in_home(self, player: str, draft: CertificateDraft) -> list[str]:
+        """Clean the files of the home; return those that name the player still."""
+        home = self._settings.home
+        home_files.shrink_dynamodb(home)
+        draft.add_lines(home_files.blot_logs(home, player))
+        return [path for path in home_files.holding(home, [player.encode()]) if not path.startswith("kafka/")]
 
     def _scanned(self, command: ForgetPlayer) -> Found:
         return scan(self._bus, CUTTABLE, is_of(command.player_id, command.command_id))
@@ -328,11 +333,3 @@ class Forgetter:
 
 def _parts(several: Sequence[T], most: int) -> list[Sequence[T]]:
     return [several[first : first + most] for first in range(0, len(several), most)]
-
-
-LEFT: Final = (
-    "counts of how often models were right in ten seconds that the player began, with none of theirs in them",
-    "the means over all players of a partition by which the blend and the bandit begin",
-    "versions of batch models that learned from their drawings, as named here: a rebuild is without them",
-)
-"""What a forgotten player leaves, none of which names or shows them."""

@@ -14,15 +14,18 @@ from contracts.events import (
     CommandSettled,
     DrawingPicked,
     ExampleLabelled,
+    ExperimentLearned,
     LessonsCut,
     LessonsForgotten,
     LessonTaught,
     MessageRejected,
     RestrictionSet,
+    SeatOffered,
     SnapshotTaken,
     StageForgot,
     UnknownEvent,
     decode,
+    generation,
 )
 from contracts.lesson_marks import MODULUS, mark
 from contracts.ports import Bus, Record
@@ -35,7 +38,7 @@ from trainers.jobs import Pause
 
 OF_PLAYERS: Final = frozenset(event.topic for event in EVENTS if event.key == "player_id")
 """The topics whose records are players'."""
-STAGES: Final = frozenset({"joiner", "scorer", "learner", "personal"})
+STAGES: Final = frozenset({"joiner", "scorer", "learner", "evidence", "personal"})
 _SOURCES: Final = {
     "learning": ("drawings.v1", "answers.v1", "corrections.v1", "examples.v1"),
     "router": ("drawings.v1", "examples.v1"),
@@ -67,6 +70,8 @@ def is_of(player_id: str, but: UUID | None = None) -> Callable[[Record], bool]:
             return name in (key_of(record.key), record.key)
         if record.value is None:
             return False
+        if record.topic == SeatOffered.topic:
+            return word.search(record.value) is not None
         if record.topic == RestrictionSet.topic:
             return word.search(record.value) is not None and b'"RestrictionSet"' in record.value
         if record.topic == CommandSettled.topic:
@@ -251,6 +256,28 @@ class Echoes:
                     self._lessons.add((event.source, event.series, event.number))
                 elif isinstance(event, SnapshotTaken) and event.offsets:
                     self._snapshot = event
+
+
+def experiments_anew(bus: Bus, partition: int, pause: Pause, within_s: float) -> dict[str, Any]:
+    """Wait until the experiments have begun anew, since they cannot unlearn; return which have, by name."""
+    told = [
+        record.offset
+        for record, event in _events(bus, (LessonsForgotten.topic,))
+        if isinstance(event, LessonsForgotten) and record.partition == partition
+    ]
+    offset, deadline = max(told, default=-1), time.monotonic() + within_s
+    while True:
+        newest = {
+            event.slot: event for _, event in _events(bus, (ExperimentLearned.topic,)) if isinstance(event, ExperimentLearned)
+        }
+        anew = {
+            generation(one.version): len(one.offsets) > partition and one.offsets[partition] >= offset
+            for one in newest.values()
+            if not one.ended
+        }
+        if all(anew.values()) or time.monotonic() > deadline:
+            return {"partition": partition, "offset": offset, "begun_anew": dict(sorted(anew.items()))}
+        pause(_POLL_S)
 
 
 class OnlineFold:

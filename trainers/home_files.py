@@ -1,9 +1,11 @@
-"""Finds and removes a player in the files of a home: logs, and what the local services leave on the disk (way 3, OPERATE).
+"""Finds and removes a player in the files of a home: logs, replays, and what local services leave on the disk (way 3, OPERATE).
 
 In the cloud there are none: logs are the platform's, and DynamoDB's own storage is not ours to see.
 """
 
+import fcntl
 import mmap
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -27,6 +29,22 @@ def blot_logs(home: Path, player_id: str) -> int:
                 places += 1
                 at = content.find(name, at + len(name))
     return places
+
+
+def drop_replays(home: Path) -> bool:
+    """Delete the states that replays of the log have left, which hold whoever was on it; False: a replay is at work."""
+    folder = home / "replay"
+    if not folder.is_dir():
+        return True
+    with (folder / "lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+    return True
 
 
 def shrink_dynamodb(home: Path) -> None:

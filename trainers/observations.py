@@ -6,7 +6,7 @@ again from the log.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import boto3
@@ -71,8 +71,8 @@ class Observations:
             Item={"drawing_id": {"S": _place_key(partition)}, "next_offset": {"N": str(batch[-1].offset + 1)}},
         )
 
-    def without(self, player_id: str) -> int:
-        """Delete the items of a player; return how many they were."""
+    def without(self, player_id: str, tell: Callable[[list[str]], None]) -> None:
+        """Delete the items of a player; ``tell`` their keys beforehand."""
         pages = self._dynamodb.get_paginator("scan").paginate(
             TableName=self._table,
             FilterExpression="player_id = :player",
@@ -81,9 +81,9 @@ class Observations:
             ConsistentRead=True,
         )
         keys = [item["drawing_id"] for page in pages for item in page["Items"]]
+        tell([key["S"] for key in keys])
         for key in keys:
             self._dynamodb.delete_item(TableName=self._table, Key={"drawing_id": key})
-        return len(keys)
 
     def _write(self, examples: list[ExampleLabelled]) -> None:
         """Write one transaction; items that the table has in a higher revision are left out, and the rest is tried again."""

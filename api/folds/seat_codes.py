@@ -4,6 +4,7 @@ Every process of the API folds the same topic, which has one partition, so all a
 code is forgotten first. Twice is harmless: an offer and a claim that came before change nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar, Final
@@ -51,6 +52,11 @@ class SeatCodes:
             self._newest[event.player_id] = event.code_id
             until = event.at + timedelta(seconds=event.valid_s)
             self._offers[event.code_id] = SeatOffer(event.player_id, event.room, until)
+
+    def forget(self, gone: Callable[[str], bool]) -> None:
+        """Drop the codes of players; ``gone`` says which."""
+        for player_id in [player_id for player_id in self._newest if gone(player_id)]:
+            self._offers.pop(self._newest.pop(player_id), None)
 
     def refusal(self, code_id: str, at: datetime) -> str:
         """Say why a code gives no seat at a time; an empty text: it does, to who claims it first."""

@@ -129,6 +129,7 @@ class Game:
     def forget(self, marks: Collection[str]) -> None:
         """End the sockets of the players with these marks; from now on no seat makes anybody one of them."""
         self._lobby.forgotten.update(marks)
+        self._lobby.codes.forget(self._lobby.is_forgotten)
         gone = [player for player in self._lobby.players if mark_of(player) in marks]
         for session in [session for player in gone for session in self._lobby.players[player]]:
             session.closed = True

@@ -4,14 +4,19 @@ A version's number is how many lessons were taught and taken back. Which ones fo
 last offset of each partition; but models.v1 is compacted, and has the newest snapshots only. For a version between two known
 ones the lessons between them are taken in the order of the broker's clock: that is exact if they are all of one partition, and
 else all but the few within a second of the version, which may have been read in another order.
+
+The lessons of players who were forgotten are gone, and count only as changes. All of them were taken back in the end, so a
+version from after that is exact; one from before is told without them, and how many they are.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from contracts.events import SnapshotTaken
+from contracts.events import LessonsForgotten, SnapshotTaken
 from streams.additive import EIGHTHS
 from streams.experiments import NAMES
 from streams.lesson_lines import LessonLine
@@ -33,7 +38,51 @@ class PlacedLesson(NamedTuple):
     at_ms: int
     partition: int
     offset: int
-    lesson: LessonLine
+    lesson: LessonLine | LessonsForgotten
+    """A LessonsForgotten says which lessons are missing, and from which number it goes on."""
+
+
+class Gaps:
+    """The lessons that are missing on the log, since their players were forgotten."""
+
+    def __init__(self, events: Iterable[tuple[int, LessonsForgotten]], series: str) -> None:
+        """Take all events that say so, each with its partition, in the order of the log."""
+        self.events: list[tuple[int, LessonsForgotten]] = []
+        """Those that say something new."""
+        self._part: dict[tuple[int, int], int] = {}
+        """By partition and number, the event that names a lesson first."""
+        self._jumps: dict[tuple[int, int], int] = {}
+        for partition, event in events:
+            if event.series != series:
+                continue
+            place = len(self.events)
+            self.events.append((partition, event))
+            self._jumps.setdefault((partition, event.number), event.number - event.offset)
+            for first, last in event.numbers:
+                for number in range(first, last + 1):
+                    self._part.setdefault((partition, number), place)
+        self._sizes = Counter(self._part.values())
+
+    def explain(self, partition: int, first: int, end: int) -> bool:
+        """Say whether all lessons from a number up to, but not, another one are missing for this reason."""
+        return end - first <= len(self._part) and all((partition, number) in self._part for number in range(first, end))
+
+    def unsettled(self, taken: Iterable[tuple[int, int]]) -> int:
+        """Return how many of these missing lessons, by partition and number, may be in force: not all of theirs are here."""
+        count = Counter(self._part[place] for place in taken)
+        return sum(n for part, n in count.items() if n < self._sizes[part])
+
+    def missing(self, numbers: Mapping[int, int]) -> Iterator[tuple[int, int]]:
+        """Yield the missing lessons up to a number of each partition."""
+        return (place for place in self._part if place[1] <= numbers.get(place[0], 0))
+
+    def changes(self, partition: int, last: int) -> int:
+        """Return how many lessons a partition ever had, whose last number among those that are left is ``last``."""
+        here = {number: jump for (place, number), jump in self._jumps.items() if place == partition}
+        return max([last, *here]) - sum(here.values())
+
+
+NO_GAPS: Final = Gaps((), "")
 
 
 class Change(NamedTuple):
@@ -71,6 +120,8 @@ class Cut:
     taken: int = 0
     last_ms: int = 0
     """When the last change was written that follows the snapshot before."""
+    gone: list[tuple[int, int]] = field(default_factory=list)
+    """The changes that are missing on the log, by partition and number."""
     _near: list[tuple[int, int, bool]] = field(default_factory=list)
 
     def takes(self, one: PlacedLesson) -> bool:
@@ -163,7 +214,9 @@ class VersionPair:
     """Drawings of players, each with its lesson that is in force in the second: all, or some thousand by chance."""
 
 
-def pair_of(lessons: Iterable[PlacedLesson], base: Base, series: str, first: Cut, second: Cut) -> VersionPair:
+def pair_of(
+    lessons: Iterable[PlacedLesson], base: Base, series: str, first: Cut, second: Cut, gaps: Gaps = NO_GAPS
+) -> VersionPair:
     """Read the log up to the later of two versions.
 
     Args:
@@ -172,15 +225,29 @@ def pair_of(lessons: Iterable[PlacedLesson], base: Base, series: str, first: Cut
         series: The series of its lessons.
         first: The one version.
         second: The other one.
+        gaps: The lessons that are missing.
     """
-    model, numbers = OnlineModel(base, series), dict[int, int]()
+    model, numbers, offsets = OnlineModel(base, series), dict[int, int](), dict[int, int]()
+    for partition, event in gaps.events:
+        model.explain(event, partition)
     net: dict[Change, int] = {}
     drawings, part = dict[str, Change](), 1
     for one in lessons:
         lesson = one.lesson
-        if lesson.series != series or lesson.number != numbers.get(one.partition, 0) + 1:
+        last = numbers.get(one.partition, 0)
+        end = lesson.offset + 1 if isinstance(lesson, LessonsForgotten) else lesson.number
+        if lesson.series != series or lesson.number <= last or not gaps.explain(one.partition, last + 1, end):
             continue  # of another learner, or it has come before
-        numbers[one.partition] = lesson.number
+        for number in range(last + 1, end):
+            offsets[one.partition] = min(offsets.get(one.partition, -1) + 1, one.offset)
+            for cut in (first, second):
+                if cut.takes(one._replace(offset=offsets[one.partition])):
+                    cut.gone.append((one.partition, number))
+        numbers[one.partition], offsets[one.partition] = lesson.number, one.offset
+        if isinstance(lesson, LessonsForgotten):
+            with suppress(LessonError):
+                model.forget(lesson, one.partition, one.offset)
+            continue
         in_first, in_second = first.takes(one), second.takes(one)
         if in_first:
             try:

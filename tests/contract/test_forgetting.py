@@ -15,16 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.events import (
+    CountedGuess,
+    DrawingPicked,
     Event,
+    EvidenceGathered,
     ExampleLabelled,
     ExamplesForgotten,
     LessonsCut,
     LessonsForgotten,
     LessonTaught,
+    MemoryReset,
     PlayerForgotten,
+    PlayerRestricted,
     StageForgot,
 )
 from contracts.ports import CUT, Record
+from streams.drift import Drift
+from streams.evidence import Evidence
 from streams.joiner import Joiner
 from streams.learner import Learner
 from streams.lessons import Lessons
@@ -35,7 +42,8 @@ from streams.scorer import ScoreCounts, Scorer
 from streams.story import Story
 from streams.story_store import STORY
 from tests.contract.test_fold_orders import DRAWINGS, FOUR, STEPS, arrival, topics
-from tests.histories import READER, MemoryCells, example, features, folded, forgotten, lesson, named
+from tests.histories import READER, MemoryCells, example, features, folded, forgotten, lesson, named, seconds
+from trainers.forgetting_log import STAGES
 
 BASE = replace(load_base(), reader=READER)
 SERIES = Learner(BASE).series
@@ -47,7 +55,7 @@ class Folds:
 
     def __init__(self, step: int | None) -> None:
         self.step = step
-        self.joiner, self.scorer, self.learner, self.personal = (MemoryCells() for _ in range(4))
+        self.joiner, self.scorer, self.learner, self.evidence, self.personal = (MemoryCells() for _ in range(5))
         self.joined: list[Event] = []
         self.taught: list[Event] = []
         self.said: list[Event] = []
@@ -61,6 +69,7 @@ class Folds:
         taught = folded(Learner(BASE), read, self.learner, step=self.step)
         self.taught += [event for event in taught if event.topic == "lessons.v1"]
         self.said += [*taught, *folded(Scorer(), read, self.scorer, step=self.step)]
+        self.said += folded(Evidence(BASE), read, self.evidence, step=self.step)
         self.said += folded(PersonalModels(READER), read, self.personal, step=self.step)
 
     def forget(self, player: str) -> None:
@@ -95,6 +104,7 @@ class Folds:
             "counted": {key for key in self.scorer if key.startswith("example/")},
             "learner": {key: kept for key, kept in self.learner.items() if key != "number"},
             "personal": {key: memory(kept) for key, kept in self.personal.items() if key not in ("means", CUT)},
+            "evidence": {key: kept for key, kept in self.evidence.items() if key != "number"},
             "online": self.online(),
         }
 
@@ -131,8 +141,8 @@ def test_after_a_player_is_forgotten_every_fold_is_as_if_they_had_never_been_the
     other.play(after)
 
     assert real.state() == other.state()
-    assert b"".join([*real.learner.values(), *real.personal.values()]).count(player.encode()) == 0
-    assert not [key for cells in (real.learner, real.personal) for key in cells if player in key]
+    assert b"".join([*real.learner.values(), *real.evidence.values(), *real.personal.values()]).count(player.encode()) == 0
+    assert not [key for cells in (real.learner, real.evidence, real.personal) for key in cells if player in key]
     assert windows(real.scorer, other.scorer) == []
 
 
@@ -229,7 +239,7 @@ def test_every_stage_says_that_it_has_forgotten_and_twice_is_once():
 
     real.forget("ada")
 
-    assert stages == ["joiner", "learner", "personal", "scorer"]
+    assert stages == sorted(STAGES)
     assert real.state() == before
     assert [event for event in real.joined if isinstance(event, ExampleLabelled)][-1].player_id == "bob"
 
@@ -244,3 +254,59 @@ def test_nobody_is_forgotten_by_a_drawing_that_another_has_named():
     assert real.state() == before
     [passed] = [event for event in real.joined if isinstance(event, ExamplesForgotten)]
     assert (passed.drawings, passed.examples) == ([named("bob's d1")], [])
+
+
+def test_evidence_that_is_made_anew_after_a_player_was_forgotten_gives_no_number_twice_and_drift_misses_none():
+    several = [example(f"{player}'s d{n}", player_id=player) for n in range(3) for player in ("ada", "bob")]
+    more = example("bob's d9", player_id="bob")
+    real = Folds(None)
+    real.play([], several)
+    real.forget("ada")
+    cells = MemoryCells()
+    folded(Evidence(BASE), [event for event in (*several, cut([1])) if getattr(event, "player_id", "bob") == "bob"], cells)
+
+    [on], [anew] = (folded(Evidence(BASE), [more], one) for one in (real.evidence, cells))
+    told = [event for event in real.said if isinstance(event, EvidenceGathered)]
+    drift = MemoryCells()
+    folded(Drift(), [*told, anew], drift)
+
+    assert isinstance(on, EvidenceGathered)
+    assert on.number == anew.number == FAR + 1
+    assert json.loads(drift["subject/class-mix"])["fed"] == 7
+
+
+def test_a_restriction_of_a_player_who_is_forgotten_stays_in_no_fold():
+    real = Folds(None)
+    real.play([], [PlayerRestricted(player_id="ada", restriction="banned"), example("ada's d1", player_id="ada")])
+
+    real.forget("ada")
+
+    assert not [key for cells in (real.learner, real.evidence, real.personal) for key in cells if "ada" in key]
+
+
+def test_a_reset_memory_is_forgotten_too():
+    reset = MemoryReset(reset_id=named("reset"), player_id="ada", until=seconds(1000))
+    real = Folds(None)
+    real.play([], [example("ada's d1", player_id="ada"), reset])
+    assert "player/ada" in real.personal
+
+    real.forget("ada")
+
+    assert not [key for key in real.personal if "ada" in key]
+
+
+def picked(player: str) -> DrawingPicked:
+    guesses = [CountedGuess(model="river", version="mnist1+0", label=7, latency_ms=8.0)]
+    given: dict[str, Any] = {"drawing_id": named(f"{player}'s d1"), "player_id": player, "drawn_at": seconds(0)}
+    return DrawingPicked(guesses=guesses, picked=0.5, asked=None, revision=1, **given)
+
+
+def test_a_picked_drawing_without_a_label_is_forgotten_too():
+    real, other = Folds(None), Folds(None)
+    for folds, players in ((real, ("ada", "bob")), (other, ("bob",))):
+        folds.play([], [picked(player) for player in players])
+    assert any(key.startswith("picks/") for key in real.scorer)
+
+    real.forget("ada")
+
+    assert real.state() == other.state()

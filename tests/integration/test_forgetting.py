@@ -137,7 +137,7 @@ def test_no_byte_of_a_forgotten_player_is_left_and_the_game_goes_on(game: Produc
         assert json.loads(socket.recv(10))["code"] == "bad_seat"
     assert is_clean(game, play(game, 30, 2))
     verified = gamenight(game, "forget", "--verify", command_id)
-    assert (verified.returncode, verified.stdout.count("✓")) == (0, 7), verified
+    assert (verified.returncode, verified.stdout.count("✓")) == (0, 8), verified
 
 
 def test_a_certificate_does_not_hold_once_it_was_changed_or_is_of_somebody_who_is_still_there(game: Product):

@@ -45,3 +45,14 @@ def test_no_part_may_write_what_it_does_not_write() -> None:
         ACLOperation.CREATE,
         ACLOperation.DELETE,
     }
+
+
+def test_the_trainer_alone_may_cut_players_out_and_only_when_that_is_asked_for() -> None:
+    more = set(acls(forgetting=True)) - set(acls())
+
+    assert {one.principal for one in more} == {principal("trainer")}
+    assert {one.operation for one in more} == {ACLOperation.WRITE, ACLOperation.ALTER_CONFIGS, ACLOperation.DESCRIBE}
+    named = {(one.operation, one.resource_pattern.resource_name) for one in acls(forgetting=True)}
+    groups = {one.resource_pattern.resource_type for one in more if one.operation == ACLOperation.DESCRIBE}
+    assert all((ACLOperation.WRITE, topic) in named and (ACLOperation.ALTER_CONFIGS, topic) in named for topic in TOPICS)
+    assert groups == {ResourceType.GROUP}

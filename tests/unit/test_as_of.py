@@ -20,7 +20,7 @@ from deploy.past_tables import told_as_of
 from producers.memory_bus import MemoryBus
 from streams.embedding import EmbeddingNetwork
 from tests.histories import BEGAN, drawing, example, features, named, promoted, published, seconds, shown
-from tests.unit.test_explain import BASE, Log
+from tests.unit.test_explain import BASE, Log, played
 
 NOW = BEGAN + timedelta(days=1)
 STROKES = [[[10, 10, 0], [10, 90, 160]]]
@@ -283,3 +283,17 @@ def test_the_log_begins_with_its_oldest_record(log):
     log.put(drawing("d1"), 2, 3000)
 
     assert past.log_begins(log.bus) == datetime.fromtimestamp(2, UTC)
+
+
+def test_of_a_time_before_a_player_was_forgotten_it_is_told_that_their_lessons_are_missing(log):
+    versions = played(log)
+    now = seconds(10**9)
+
+    def at(ms: int) -> past.AsOf:
+        return as_of(log.bus, datetime.fromtimestamp(ms / 1000, UTC), now, RASTER)
+
+    before, after = at(1700), at(20_000)
+
+    assert (before.lessons, before.forgotten) == (2, 2)
+    assert (after.version, after.lessons, after.forgotten) == (versions[-1], 5, 0)
+    assert after.digest == log.model.known.digest(BASE)

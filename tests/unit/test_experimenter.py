@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from contracts.events import Event, ExperimentLearned, LessonTaught, ModelRolledBack, decode, generation
+from contracts.events import (
+    Event,
+    ExperimentLearned,
+    LessonsForgotten,
+    LessonTaught,
+    ModelRolledBack,
+    PlayersForgotten,
+    decode,
+    generation,
+)
 from contracts.ports import Record
 from producers.memory_bus import MemoryBus, MemoryLog
 from streams import experimenter
@@ -72,6 +81,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experimenter, "SAID_S", 0.0)
     monkeypatch.setattr(experimenter, "_POLL_S", 0.02)
     monkeypatch.setattr(experimenter, "_AGAIN_S", 0.02)
+    monkeypatch.setattr(experimenter, "_GATHER_S", 0.02)
 
 
 def tell(log: MemoryLog, *events: Event) -> None:
@@ -80,7 +90,7 @@ def tell(log: MemoryLog, *events: Event) -> None:
         bus.publish(event).result()
 
 
-def teach(log: MemoryLog, *several: LessonTaught) -> None:
+def teach(log: MemoryLog, *several: LessonTaught | LessonsForgotten) -> None:
     """Put lessons into partition 0."""
     records = log.logs.setdefault(("lessons.v1", 0), [])
     for one in several:
@@ -240,3 +250,67 @@ async def test_receipts_are_those_of_the_sums_while_what_is_promoted_is_not_ther
         await until(lambda: len(newest(log)) == 2)
 
         assert process.at_work.in_force().version == f"{BASE.generation}+0"
+
+
+# --- a player is forgotten
+
+
+def forgotten(*numbers: int, after: int, number: int) -> LessonsForgotten:
+    return LessonsForgotten(source=0, series=SERIES, number=number, numbers=[(one, one) for one in numbers], offset=after)
+
+
+def cut_out(log: MemoryLog, *numbers: int) -> None:
+    kept = [record for record in log.logs["lessons.v1", 0] if decode("lessons.v1", record.value).number not in numbers]  # type: ignore[attr-defined]
+    log.logs["lessons.v1", 0] = kept
+
+
+async def without(*numbers: int) -> dict[str, bytes]:
+    """The weights of experiments that never had these of the first six lessons."""
+    log = MemoryLog()
+    teach(log, *(one for one in lessons(6) if one.number not in numbers))
+    async with Process(log).running():
+        await until(lambda: {event.taught for event in newest(log).values()} == {6 - len(numbers)})
+    return {name: event.weights for name, event in newest(log).items()}
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["while it learns", "while nothing learns"])
+async def test_when_a_player_is_forgotten_all_begin_anew_without_their_lessons_though_these_are_on_the_log_still(
+    log, restarted
+):
+    clean = await without(2, 5)
+    teach(log, *lessons(6))
+    gone = forgotten(2, 5, after=6, number=100)
+    process = Process(log)
+    async with process.running():
+        await until(lambda: versions(log) == {"softmax-9+6", "other-9+6"})
+        if not restarted:
+            tell(log, PlayersForgotten(marks=["m"]))
+            teach(log, gone)
+            await until(lambda: {tuple(event.offsets) for event in newest(log).values()} == {(6, -1, -1, -1)})
+    if restarted:
+        tell(log, PlayersForgotten(marks=["m"]))
+        teach(log, gone)
+        async with Process(log).running():
+            await until(lambda: {tuple(event.offsets) for event in newest(log).values()} == {(6, -1, -1, -1)})
+
+    assert {name: event.weights for name, event in newest(log).items()} == clean
+    assert {event.taught for event in newest(log).values()} == {4}
+    assert versions(log) == {"softmax-9+6", "other-9+6"}, "the number is that of the sums, which goes on"
+
+
+async def test_after_the_lessons_are_cut_out_they_go_on_and_nobody_begins_anew_for_what_is_known(log):
+    teach(log, *lessons(6), forgotten(2, 5, after=6, number=100))
+    tell(log, PlayersForgotten(marks=["m"]))
+    async with Process(log).running():
+        await until(lambda: {tuple(event.offsets) for event in newest(log).values()} == {(6, -1, -1, -1)})
+    cut_out(log, 2, 5)
+    before = len(said(log))
+    records = log.logs["lessons.v1", 0]
+    one = lesson("l7", 7, number=101, seed=7)
+    records.append(Record("lessons.v1", 0, 7, one.record_key(), one.record_value(), 0))
+
+    async with Process(log).running():
+        await until(lambda: versions(log) == {"softmax-9+7", "other-9+7"})
+
+    assert {event.taught for event in newest(log).values()} == {5}
+    assert [event.version for event in said(log)[before:] if event.version.endswith("+0")] == [], "nobody began anew"

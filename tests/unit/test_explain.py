@@ -8,11 +8,12 @@ from uuid import uuid4
 import numpy as np
 import pytest
 
-from contracts.events import Event, LessonTaught, SnapshotTaken
+from contracts.events import Event, LessonsForgotten, LessonTaught, PlayersForgotten, SnapshotTaken, decode
 from contracts.ports import Record
 from deploy import explain as explaining
 from deploy.explain import DRAWN, MNIST, CannotExplain, DataChange, Explanation, explain
 from producers.memory_bus import MemoryBus, log_of
+from producers.placement import marked
 from streams.additive import EIGHTHS
 from streams.learner import Learner
 from streams.online_base import load_base
@@ -43,7 +44,16 @@ class Log:
 
     def put(self, event: Event, partition: int, at_ms: int) -> int:
         log = self.memory.logs.setdefault((event.topic, partition), [])
-        log.append(Record(event.topic, partition, len(log), event.record_key(), event.record_value(), at_ms))
+        log.append(
+            Record(
+                event.topic,
+                partition,
+                len(log),
+                event.record_key(),
+                event.record_value(),
+                at_ms,
+            )
+        )
         return len(log) - 1
 
     def teach(self, name: str, label: int, player: str, partition: int, at_ms: int, **fields) -> LessonTaught:
@@ -61,6 +71,26 @@ class Log:
 
     def _say(self, one: LessonTaught, partition: int, at_ms: int) -> None:
         self.model.apply(one, partition, self.put(one, partition, at_ms))
+
+    def forget(self, player: str, at_ms: int) -> None:
+        """Take back all that a player of one partition has taught, and cut it out."""
+        for name in [name for name, (one, _) in self.taught.items() if one.player_id == player]:
+            partition = self.taught[name][1]
+            self.take_back(name, at_ms)
+        place = "lessons.v1", partition
+        theirs = [decode("lessons.v1", record.value) for record in self.memory.logs[place]]
+        numbers = [one.number for one in theirs if isinstance(one, LessonTaught) and one.player_id == player]
+        last = self.model.numbers[partition]
+        fields = {"source": partition, "series": SERIES, "numbers": [(n, n) for n in numbers], "offset": last}
+        event = LessonsForgotten.model_validate({**fields, "number": last + 1000})
+        self.model.forget(event, partition, self.put(event, partition, at_ms))
+        self.put(PlayersForgotten(marks=["m"]), 0, at_ms)
+        self.memory.logs[place] = [
+            replace(record, key=marked("lessons.v1", b"nobody"), value=None)
+            if getattr(one, "player_id", "") == player
+            else record
+            for record, one in zip(self.memory.logs[place], [*theirs, event], strict=True)
+        ]
 
     def snapshot(self, at_ms: int = 0) -> str:
         event = self.model.snapshot(self.model.in_force(), seconds(0))
@@ -333,3 +363,52 @@ def test_many_lessons_are_added_some_thousand_at_a_time_and_bit_for_bit_the_same
     assert max(sizes) == 7
     assert (in_parts.own.digest(), in_parts.newcomers.digest()) == (at_once.own.digest(), at_once.newcomers.digest())
     assert in_parts.count == at_once.count == 10
+
+
+# --- a player was forgotten
+
+
+def played(log: Log) -> list[str]:
+    """Two players teach by turns; versions from before, in the middle of and after the lessons of the one who goes."""
+    versions = [log.version()]
+    for n in range(4):
+        log.teach(f"eve {n}", n, "eve", 1, 1000 * n)
+        log.teach(f"bob {n}", n + 1, "bob", n % 2, 1000 * n + 500)
+        versions.append(log.snapshot(1000 * n + 600))
+    log.forget("eve", 9000)
+    versions.append(log.snapshot(9001))
+    log.teach("bob 9", 9, "bob", 1, 10_000)
+    return [*versions, log.snapshot(10_001)]
+
+
+def test_versions_from_after_a_player_was_forgotten_are_explained_exactly(log):
+    versions = played(log)
+
+    found = log.explained(versions[-2], versions[-1])
+    whole = log.explained(versions[0], versions[-1])
+
+    assert (counts(found), found.forgotten, found.verified) == ((1, 0, 0, 0), {}, versions[-2:])
+    assert (counts(whole), whole.forgotten) == ((5, 0, 0, 0), {})
+    assert [player.player_id for player in whole.players] == ["bob"]
+    assert versions[-1] in whole.verified
+
+
+def test_a_version_in_which_a_forgotten_player_still_counted_is_told_without_them_and_says_so(log):
+    versions = played(log)
+
+    found = log.explained(versions[2], versions[-1])
+
+    assert counts(found) == (3, 0, 0, 0)
+    assert found.forgotten == {versions[2]: 2}
+    assert found.verified == []
+
+
+def test_a_missing_lesson_that_nobody_explains_is_still_a_fault(log):
+    for n in range(3):
+        log.teach(f"l{n}", n, "ada", 0, n)
+    newest = log.snapshot()
+    several = log.memory.logs["lessons.v1", 0]
+    several[1] = replace(several[1], key=marked("lessons.v1", b"nobody"), value=None)
+
+    with pytest.raises(CannotExplain, match="gamenight replay says more"):
+        log.explained("mnist2+0", newest)

@@ -1,5 +1,6 @@
 """A player is forgotten: what of the log is theirs, what the API lets go, and what is signed."""
 
+import fcntl
 import json
 import sqlite3
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from api.folds.recent_drawings import RecentDrawings
+from api.folds.seat_codes import SeatCodes
 from api.folds.teachers import Teachers
 from api.play.forgetting import Forgetting
 from api.play.frames import frame_of
@@ -17,10 +19,16 @@ from contracts.events import (
     Event,
     ForgetPlayer,
     LessonsCut,
+    LessonsForgotten,
+    MemoryAsked,
+    MemoryReset,
     MessageRejected,
     PlayersForgotten,
+    ResetAsked,
     RestrictionSet,
     RestrictPlayer,
+    SeatClaimed,
+    SeatOffered,
     StageForgot,
     mark_of,
 )
@@ -32,12 +40,15 @@ from producers.certificate import BadCertificate, checked, signed, signing_key
 from producers.cutting import scan
 from producers.placement import marked, partition_of
 from streams.ledger import Identity, Ledger
-from tests.histories import correction, drawing, example, features, lesson, named, taken_back
+from tests.experiments import learned
+from tests.histories import correction, drawing, example, features, lesson, named, seconds, taken_back
 from trainers import archive, dataset, home_files
+from trainers.certificate_draft import CertificateDraft, certificate_key, certified
 from trainers.example_sink import Placed
-from trainers.forgetting_log import drawings_of, is_of, lesson_numbers
+from trainers.forgetting_log import drawings_of, experiments_anew, is_of, lesson_numbers
 
 EVE = "7f1c6a0e-0000-4000-8000-00000000eee1"
+CODE = "ab" * 32
 
 
 def record(event: Event, offset: int = 0) -> Record:
@@ -52,6 +63,10 @@ THEIRS = [
     RestrictPlayer(command_id=uuid4(), by="x", player_id=EVE, restriction="banned"),
     CommandSettled(command_id=uuid4(), target="players", outcome="done", message=f"what {EVE} teaches counts"),
     RestrictionSet(players={EVE: "banned", "bob": "banned"}),
+    SeatOffered(code_id=CODE, player_id=EVE, room="KQZF", valid_s=600),
+    ResetAsked(reset_id=named("r"), player_id=EVE),
+    MemoryReset(reset_id=named("r"), player_id=EVE, until=seconds(9)),
+    MemoryAsked(request_id=named("q"), player_id=EVE),
     rejection(record(drawing(player=EVE)), "joiner", ValueError("no")),
     rejection(Record("corrections.v1", 0, 7, EVE.encode(), b"{", 0), "joiner", ValueError("no")),
 ]
@@ -61,6 +76,9 @@ OTHERS = [
     example(player_id="bob", strokes=[[[1, 2]]]),
     RestrictPlayer(command_id=uuid4(), by="x", player_id=EVE + "2", restriction="banned"),
     RestrictionSet(players={"bob": "banned"}),
+    SeatOffered(code_id=CODE, player_id=EVE + "2", room="KQZF", valid_s=600),
+    SeatClaimed(code_id=CODE, claim_id=named("k")),
+    MemoryReset(reset_id=named("r"), player_id="bob", until=seconds(9)),
     rejection(record(drawing(player="bob")), "joiner", ValueError("no")),
 ]
 
@@ -146,11 +164,12 @@ def test_archive_and_datasets_are_without_the_player_and_all_else_stays():
     made = dataset.assemble(nothing, examples, 0.5, 1.0)
     dataset.store(blobs, made, keys, 1)
 
-    objects = archive.without(blobs, EVE)
+    objects: dict[str, int] = {}
+    archive.without(blobs, EVE, objects.__setitem__)
     gone, again = dataset.without(blobs, EVE), dataset.without(blobs, EVE)
 
-    assert objects == (2, 4)
-    assert archive.without(blobs, EVE) == (0, 0)
+    assert sorted(objects.values()) == [1, 3]
+    archive.without(blobs, EVE, lambda key, n: pytest.fail(f"{key} has {n} still"))
     assert {one.player_id for one in dataset.read_archive(blobs)[0]} == {"bob"}
     assert dataset.read_archive(blobs)[1] == keys, "the names say how far the log is archived"
     assert gone == again == {made.digest: made.players[EVE]}
@@ -206,7 +225,87 @@ def test_logs_keep_their_length_and_lose_the_id(tmp_path: Path):
     assert blotted.endswith(b"\nbob\n")
 
 
+def test_what_replays_have_left_goes_and_one_at_work_is_waited_for(tmp_path: Path):
+    assert home_files.drop_replays(tmp_path)
+    kept = tmp_path / "replay" / "learner" / "0.sqlite"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(EVE.encode())
+
+    with (tmp_path / "replay" / "lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert not home_files.drop_replays(tmp_path)
+        assert kept.exists()
+
+    assert home_files.drop_replays(tmp_path)
+    assert not kept.parent.exists()
+
+
+def test_a_draft_counts_each_thing_once_however_often_it_is_tried():
+    blobs, several = MemoryBlobs(), [record(drawing(player=EVE), offset) for offset in (3, 7)]
+    first = CertificateDraft(blobs, mark_of(EVE))
+    first.add_records(several)
+    first.add_object("examples/a", 4)
+    first.add_items(["i1", "i2"])
+    first.add_lines(5)
+
+    again = CertificateDraft(blobs, mark_of(EVE))  # the trainer was killed before it had cut them all out
+    again.add_records([*several[1:], record(drawing(player=EVE), 9), record(lesson(player_id=EVE), 2)])
+    again.add_object("examples/a", 1)
+    again.add_items(["i2", "i3"])
+    again.add_lines(1)
+
+    assert again.topics == {"drawings.v1": 3, "lessons.v1": 1}
+    assert again.stores() == {"archive": {"objects": 1, "examples": 4}, "observations": 3}
+    assert (again.log_lines, again.begun_at) == (6, first.begun_at)
+    assert EVE.encode() not in b"".join(blobs.get(key) for key in blobs.keys(""))
+    again.drop()
+    assert list(blobs.keys("")) == []
+    assert CertificateDraft(blobs, mark_of(EVE)).topics == {}
+
+
+def test_a_certificate_that_is_written_is_told_and_not_made_anew(tmp_path: Path):
+    blobs, command_id = MemoryBlobs(), uuid4()
+    CertificateDraft(blobs, mark_of(EVE)).add_lines(1)
+    assert certified(blobs, tmp_path, command_id) is None
+    told = {"player": mark_of(EVE), "versions": [{"model": "xgboost", "version": "3", "drawings": 2}]}
+    blobs.put(certificate_key(command_id), json.dumps(told).encode())
+
+    said = certified(blobs, tmp_path, command_id)
+
+    assert said is not None
+    assert "xgboost 3" in said
+    assert json.loads((tmp_path / certificate_key(command_id)).read_text()) == told
+    assert list(blobs.keys("")) == [certificate_key(command_id)], "the draft is gone"
+
+
+def test_experiments_that_know_a_forgotten_players_lessons_are_told_from_those_that_began_anew():
+    bus = open_bus(f"memory://{uuid4()}")
+    partition = partition_of(EVE.encode(), 4)
+    for event in (lesson(player_id=EVE, number=1), lesson(player_id=EVE, number=2)):
+        bus.publish(event).result()
+    bus.publish(LessonsForgotten(source=partition, series="s", number=9, numbers=[(1, 2)], offset=2)).result()
+    for name, offset in (("softmax-1", 1), ("pa-1", 2)):
+        offsets = [-1] * 4
+        offsets[partition] = offset
+        bus.publish(learned(name, 2, offsets=offsets)).result()
+
+    told = experiments_anew(bus, partition, lambda _: None, 0.0)
+
+    assert told == {"partition": partition, "offset": 2, "begun_anew": {"pa-1": True, "softmax-1": False}}
+
+
 # --- the API
+
+
+def test_a_code_of_a_forgotten_player_gives_nobody_their_seat():
+    codes = SeatCodes()
+    for code_id, player in ((CODE, EVE), ("cd" * 32, "bob")):
+        codes.apply(SeatOffered(code_id=code_id, player_id=player, room="KQZF", valid_s=600, at=seconds(0)))
+
+    codes.forget(lambda player: player == EVE)
+
+    assert "no seat waits" in codes.refusal(CODE, seconds(1))
+    assert codes.refusal("cd" * 32, seconds(1)) == ""
 
 
 class Doors:

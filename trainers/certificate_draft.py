@@ -1,0 +1,119 @@
+"""Counts what a certificate will tell of a forgetting that is interrupted: each thing once, over all tries (way 3, OPERATE).
+
+The draft lies in the bucket under the player's mark, and goes when the certificate is there. Twice is harmless: records are
+known by their place on the log, objects by their keys, observations by a hash of theirs.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from contracts.events import now
+from contracts.ports import Blobs, NoSuchBlob, Record
+
+LEFT: Final = (
+    "counts of how often models were right in ten seconds that the player began, with none of theirs in them",
+    "the means over all players of a partition by which the blend and the bandit begin",
+    "versions of batch models that learned from their drawings, as named here: a rebuild is without them",
+    "evidence of drift: when a drawing was made, its digit, its ink, nine measures and which models erred, of nobody by name",
+)
+"""What a forgotten player leaves, none of which names or shows them."""
+OLD_EXPERIMENTS: Final = "experiments that have not begun anew yet, as named here: they do when they learn again"
+
+
+class CertificateDraft:
+    """What was found of a player so far; it is written before anything of that is cut out."""
+
+    def __init__(self, blobs: Blobs, mark: str) -> None:
+        """Go on from what an earlier try has left."""
+        self._blobs = blobs
+        self._key = f"certificates/{mark}.draft.json"
+        try:
+            told: dict[str, Any] = json.loads(blobs.get(self._key))
+        except NoSuchBlob:
+            told = {}
+        self.begun_at: str = told.get("begun_at", now().isoformat())
+        self._records: dict[str, list[int]] = told.get("records", {})
+        """By ``topic/partition``: how many records, and the offset after the last one."""
+        self._objects: dict[str, int] = told.get("objects", {})
+        """By the key of an object of the archive: how many examples."""
+        self._items: set[str] = set(told.get("items", ()))
+        """The hashes of the observations' keys."""
+        self.log_lines: int = told.get("log_lines", 0)
+
+    def add_records(self, records: Iterable[Record]) -> None:
+        """Count records that are on the log: those behind the last one that was counted of their partition."""
+        for record in sorted(records, key=lambda one: one.offset):
+            counted = self._records.setdefault(f"{record.topic}/{record.partition}", [0, 0])
+            if record.offset >= counted[1]:
+                counted[:] = counted[0] + 1, record.offset + 1
+        self._write()
+
+    def add_object(self, key: str, examples: int) -> None:
+        """Count the examples in an object of the archive."""
+        self._objects.setdefault(key, examples)
+        self._write()
+
+    def add_items(self, keys: Iterable[str]) -> None:
+        """Count observations."""
+        self._items.update(sha256(key.encode()).hexdigest()[:16] for key in keys)
+        self._write()
+
+    def add_lines(self, places: int) -> None:
+        """Count places in log lines."""
+        if places:
+            self.log_lines += places
+            self._write()
+
+    @property
+    def topics(self) -> dict[str, int]:
+        """How many records there were, by topic."""
+        out: Counter[str] = Counter()
+        for place, (n, _) in self._records.items():
+            out[place.rpartition("/")[0]] += n
+        return dict(sorted(out.items()))
+
+    def stores(self) -> dict[str, Any]:
+        """Return what there was in archive and observations, as the certificate tells it."""
+        return {
+            "archive": {"objects": len(self._objects), "examples": sum(self._objects.values())},
+            "observations": len(self._items),
+        }
+
+    def drop(self) -> None:
+        """Delete the draft: the certificate is there."""
+        self._blobs.drop(self._key)
+
+    def _write(self) -> None:
+        told = {
+            "begun_at": self.begun_at,
+            "records": self._records,
+            "objects": self._objects,
+            "items": sorted(self._items),
+            "log_lines": self.log_lines,
+        }
+        self._blobs.put(self._key, json.dumps(told).encode())
+
+
+def certificate_key(command_id: UUID) -> str:
+    """Return the key of a command's certificate in the bucket, which is its path in the home too."""
+    return f"certificates/{command_id}.json"
+
+
+def certified(blobs: Blobs, home: Path, command_id: UUID) -> str | None:
+    """Put the certificate of a command into the home, and return what is told of it; None: there is none yet."""
+    try:
+        whole = blobs.get(certificate_key(command_id))
+    except NoSuchBlob:
+        return None
+    told = json.loads(whole)
+    CertificateDraft(blobs, told["player"]).drop()
+    path = home / certificate_key(command_id)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_bytes(whole)
+    versions = ", ".join(f"{one['model']} {one['version']}" for one in told["versions"]) or "none"
+    return f"forgotten; batch versions that learned from their drawings: {versions}; certificate: {path}"
