@@ -28,6 +28,7 @@ from producers.certificate import checked, signing_key
 from producers.cutting import CUTTABLE, scan
 from streams.learner import Learner
 from streams.online_base import load_base
+from streams.online_model import is_of
 from streams.refold.lessons_on_log import LessonsOnLog
 
 _OF_PLAYERS = frozenset(event.topic for event in EVENTS if event.key == "player_id")
@@ -102,7 +103,8 @@ def _log(told: dict[str, Any], bus: Bus) -> Iterator[Proof]:
 def _online(told: dict[str, Any], bus: Bus) -> Iterator[Proof]:
     """Fold the log's lessons anew, and compare with the model that answers."""
     base = load_base()
-    lessons = LessonsOnLog(base, Learner(base).series)
+    series = Learner(base).series
+    lessons = LessonsOnLog(base, series)
     newest = None
     experiments: dict[str, ExperimentLearned] = {}
     tail = bus.follow([LessonTaught.topic, SnapshotTaken.topic], "start")
@@ -116,7 +118,7 @@ def _online(told: dict[str, Any], bus: Bus) -> Iterator[Proof]:
                     continue
                 if isinstance(event, ExperimentLearned):
                     experiments[generation(event.version)] = event
-                if isinstance(event, SnapshotTaken) and event.offsets and generation(event.version) == base.generation:
+                if isinstance(event, SnapshotTaken) and is_of(event, base, series):
                     newest = event
                 elif not isinstance(event, LessonTaught | LessonsForgotten):
                     continue

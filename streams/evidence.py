@@ -104,7 +104,9 @@ class Evidence:
             cells.drop(f"restriction/{event.player_id}")
             return (StageForgot(forget_id=event.forget_id, player_id=event.player_id, stage="evidence", at=cells.at),)
         if isinstance(event, LessonsCut):  # made anew of the examples that are left, it would give numbers twice
+            said = list(self.settle(cells, origin.partition))
             cells.put(_NUMBER, str(max(event.number, int(cells.get(_NUMBER) or b"0"))).encode())
+            return said
         if not isinstance(event, ExampleLabelled):
             return ()
         first = event.labels[0] if event.labels else event  # an example from before examples had all labels has its own

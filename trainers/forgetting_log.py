@@ -105,6 +105,9 @@ def drawings_of(records: Sequence[Record], player_id: str) -> tuple[list[UUID], 
             drawings[drawing_id] = None
             if isinstance(event, ExampleLabelled | DrawingPicked):
                 examples.add(drawing_id)
+                if event.instead_of is not None:  # the scorer has noted it, whether it came or not
+                    drawings[event.instead_of] = None
+                    examples.add(event.instead_of)
     return list(drawings), examples
 
 

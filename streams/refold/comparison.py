@@ -88,7 +88,7 @@ def _left_over(stage: str, key: str, one: bytes | None, other: bytes | None) -> 
     """
     if stage == "scorer":
         empty = all(kept is None or not any(kept) for kept in (one, other))
-        return empty or key in ("totals", "picks") or key.startswith(("window/", "picks/"))
+        return empty or key in ("totals", "picks") or key.startswith(("window/", "picks/total/", "picks/window/"))
     return stage == "personal" and (key == "means" or (key.startswith("player/") and _head(one) == _head(other)))
 
 

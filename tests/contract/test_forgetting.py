@@ -60,6 +60,10 @@ class Folds:
         self.taught: list[Event] = []
         self.said: list[Event] = []
 
+    @property
+    def of_examples(self) -> tuple[MemoryCells, ...]:
+        return self.scorer, self.learner, self.evidence, self.personal
+
     def play(self, history: Sequence[Event], examples: Sequence[Event] = ()) -> None:
         """Fold what comes from outside: on the joiner's topics, and on examples.v1."""
         passed = [*folded(Joiner(), history, self.joiner, step=self.step), *examples]
@@ -142,7 +146,7 @@ def test_after_a_player_is_forgotten_every_fold_is_as_if_they_had_never_been_the
 
     assert real.state() == other.state()
     assert b"".join([*real.learner.values(), *real.evidence.values(), *real.personal.values()]).count(player.encode()) == 0
-    assert not [key for cells in (real.learner, real.evidence, real.personal) for key in cells if player in key]
+    assert not [key for cells in real.of_examples for key in cells if player in key]
     assert windows(real.scorer, other.scorer) == []
 
 
@@ -281,7 +285,7 @@ def test_a_restriction_of_a_player_who_is_forgotten_stays_in_no_fold():
 
     real.forget("ada")
 
-    assert not [key for cells in (real.learner, real.evidence, real.personal) for key in cells if "ada" in key]
+    assert not [key for cells in real.of_examples for key in cells if "ada" in key]
 
 
 def test_a_reset_memory_is_forgotten_too():
