@@ -132,7 +132,7 @@ def _online(told: dict[str, Any], bus: Bus) -> Iterator[Proof]:
     yield Proof("the online model is the sum of the lessons on the log", not faults, faults[0] if faults else now)
     partition, offset = told["experiments"]["partition"], told["experiments"]["offset"]
     still = {name: one for name, one in experiments.items() if not one.ended}
-    before = [name for name, one in still.items() if one.offsets[partition] < offset]
+    before = [name for name, one in still.items() if dict(enumerate(one.offsets)).get(partition, -1) < offset]
     yield Proof(
         "no experiment has learned from them",
         not before,

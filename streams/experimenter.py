@@ -85,6 +85,8 @@ class Experimenter:
         self._anew = False
         """Whether they begin with nothing, whatever models.v1 says."""
         self._learning: dict[str, Apprentice] = {}
+        self._gone = False
+        """Whether this process has seen that a player is forgotten."""
         self._forgotten: dict[int, int] = {}
         """By partition of lessons.v1, the offset of the last event by which lessons are missing, as known at the beginning."""
         self._missing: dict[int, set[int]] = {}
@@ -203,7 +205,7 @@ class Experimenter:
     def _read_forgotten(self, bus: Bus) -> None:
         """Find which lessons are missing on the log, or will be."""
         self._forgotten, self._missing = {}, {}
-        if not self._catalog.forgotten:
+        if not (self._gone or self._catalog.forgotten):
             return
         tail = bus.follow([_LESSONS], "start")
         try:
@@ -220,7 +222,8 @@ class Experimenter:
 
     def _is_from_before(self, state: ExperimentLearned) -> bool:
         """Say whether a state may have learned from a player who is forgotten."""
-        return any(state.offsets[partition] < offset for partition, offset in self._forgotten.items())
+        read_to = dict(enumerate(state.offsets))
+        return any(read_to.get(partition, -1) < offset for partition, offset in self._forgotten.items())
 
     def _leave(self) -> Sequence[str]:
         """Stop learning: another process goes on. Return the topics to read."""
@@ -235,6 +238,7 @@ class Experimenter:
                 self._anew = True
                 raise AnotherLog(f"lessons.v1 of partition {record.partition} ends before what the experiments have read")
             if record.offset > self._forgotten.get(record.partition, -1) and b'"LessonsForgotten"' in (record.value or b""):
+                self._gone = True
                 raise PlayerGone
         promoted_now = "" if self._promoted is None else generation(self._promoted.version)
         names = sorted(self._learning, key=lambda name: name != promoted_now)

@@ -20,7 +20,7 @@ from api.play.lift import paired_lift
 from api.play.lobby import Lobby
 from api.play.messages import CODE_LENGTH, ROOM_LETTERS, Mistake, parse
 from api.play.seats import Seats
-from contracts.events import MemoryAsked, MemoryTold, RememberedDrawing, ResetAsked, SeatClaimed, SeatOffered
+from contracts.events import MemoryAsked, MemoryTold, RememberedDrawing, ResetAsked, SeatClaimed, SeatOffered, mark_of
 from contracts.settings import Settings
 from tests.histories import BEGAN, named, seconds
 from tests.serving import UNLIMITED
@@ -144,6 +144,21 @@ def test_a_code_works_once_and_the_second_is_told_so():
     assert refused["code"] == "bad_code"
     assert "used already" in refused["message"]
     assert "ask for a new one" in refused["message"]
+
+
+def test_a_code_makes_nobody_a_player_who_was_forgotten_meanwhile():
+    here, there = Machine(), Machine()
+    ada = here.player()
+    joined = ada.join()
+    code = offered(ada, here, there)
+    phone = there.player()
+    enter(phone, code)
+    there.lobby.forgotten.add(mark_of(joined["player_id"]))
+
+    [[refused]] = heard(phone.put[-1], there, by=(phone,))
+
+    assert (refused["type"], refused["code"]) == ("error", "bad_seat")
+    assert phone.session.player_id == ""
 
 
 def test_an_old_code_and_a_replaced_one_and_an_invented_one_are_refused_with_a_clear_word():
