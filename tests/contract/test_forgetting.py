@@ -314,3 +314,4 @@ def test_a_picked_drawing_without_a_label_is_forgotten_too():
     real.forget("ada")
 
     assert real.state() == other.state()
+    assert not [key for cells in real.of_examples for key in cells if "ada" in key]
