@@ -110,8 +110,8 @@ class Scorer:
                 _leave_out(cells, picks, drawing_id, restricted=restricted)
             return ()
         if isinstance(event, ExamplesForgotten):
-            for drawing_id in event.examples:
-                self._forget(cells, _cell(drawing_id), origin.partition)
+            for forgotten_id in event.examples:
+                self._forget(cells, _cell(forgotten_id), origin.partition)
             PlayersPicks(cells, event.player_id).drop()
             return [StageForgot(forget_id=event.forget_id, player_id=event.player_id, stage="scorer", at=cells.at)]
         if isinstance(event, LessonsCut):
