@@ -695,7 +695,8 @@ class EvidenceGathered(Event):
 
     Written by the evidence fold; read by the drift fold. The drawings of a partition are
     numbered. All partitions meet on one, since drift concerns all of them. Twice is
-    harmless: a number that has come is skipped.
+    harmless: a number that has come is skipped. One that does not follow is an error,
+    but after a player was forgotten: then a record without drawings says so.
     """
 
     topic: ClassVar[str] = "evidence.v1"
@@ -707,6 +708,9 @@ class EvidenceGathered(Event):
     source_partition: Count
     number: Count
     """The number of the first drawing in its series and partition, from 1."""
+    after: Count | None = None
+    """The number of the last drawing before, where numbers are passed over since a player was forgotten; None: it is the one
+    before ``number``."""
     drawings: Annotated[list[DrawingEvidence], Field(max_length=500)]
 
 

@@ -25,7 +25,6 @@ from contracts.events import (
     Event,
     ExampleLabelled,
     LearningSet,
-    LessonsForgotten,
     ModelPromoted,
     ModelPublished,
     PromoteModel,
@@ -35,13 +34,12 @@ from contracts.events import (
 from contracts.ports import Bus, Partition, Record, Tail
 from contracts.records import read
 from contracts.roster import is_batch
-from deploy.lesson_reader import STAGE, events_on, gaps_on, lessons_of
+from deploy.lesson_reader import STAGE, events_on, model_at
 from streams.additive import Fixed, NotASum
 from streams.embedding import EmbeddingNetwork
-from streams.learner import Learner
 from streams.make_base import mnist
 from streams.online_base import Base, load_base
-from streams.online_model import SHARED, LessonError, OnlineModel
+from streams.online_model import SHARED
 
 TOPICS_READ: Final = ("lessons.v1", "examples.v1", "models.v1", "commands.v1", "drawings.v1")
 _SHOWN: Final = timedelta(days=1)
@@ -187,31 +185,6 @@ def _promoted_at(bus: Bus, log: Collection[Event], at: datetime) -> str:
     if told and not _whole_before(bus, told[0].record_key()):
         return "an experiment may have answered players then: models.v1 has only a later promotion"
     return ""
-
-
-def model_at(bus: Bus, at: datetime, base: Base, models: Collection[Event]) -> tuple[OnlineModel, int, int]:
-    """Return the online model of the lessons that the broker had taken by a time.
-
-    Returns:
-        The model, how many lessons were of another series, and how many are missing, since their players were forgotten.
-    """
-    series = Learner(base).series
-    model, others = OnlineModel(base, series), 0
-    gaps = gaps_on(bus, series, models)
-    for partition, event in gaps.events:
-        model.explain(event, partition)
-    for one in lessons_of(bus):
-        if one.at_ms > at.timestamp() * 1000:
-            break
-        others += one.lesson.series != series and not isinstance(one.lesson, LessonsForgotten)
-        try:
-            if isinstance(one.lesson, LessonsForgotten):
-                model.forget(one.lesson, one.partition, one.offset)
-            else:
-                model.apply(one.lesson, one.partition, one.offset)
-        except LessonError:
-            continue  # it was rejected then too
-    return model, others, gaps.unsettled(gaps.missing(model.numbers))
 
 
 def _answered(solved: Fixed, base: Base, raster: NDArray[np.uint8]) -> dict[str, object]:

@@ -8,7 +8,10 @@ from typing import Final
 from contracts.events import PLAYER_PARTITIONS, Event, LessonsForgotten, LessonTaught, MessageRejected, PlayersForgotten
 from contracts.ports import Bus, Record
 from contracts.records import read
+from streams.learner import Learner
 from streams.lesson_lines import LessonLine, lesson_of
+from streams.online_base import Base
+from streams.online_model import LessonError, OnlineModel
 from streams.refold.lesson_history import NO_GAPS, Gaps, PlacedLesson
 from streams.refold.partition_log import PartitionLog
 
@@ -68,6 +71,31 @@ def changes_on(bus: Bus, series: str, gaps: Gaps = NO_GAPS) -> int:
                 break
         found += gaps.changes(partition, last)
     return found
+
+
+def model_at(bus: Bus, at: datetime, base: Base, models: Collection[Event]) -> tuple[OnlineModel, int, int]:
+    """Return the online model of the lessons that the broker had taken by a time.
+
+    Returns:
+        The model, how many lessons were of another series, and how many are missing, since their players were forgotten.
+    """
+    series = Learner(base).series
+    model, others = OnlineModel(base, series), 0
+    gaps = gaps_on(bus, series, models)
+    for partition, event in gaps.events:
+        model.explain(event, partition)
+    for one in lessons_of(bus):
+        if one.at_ms > at.timestamp() * 1000:
+            break
+        others += one.lesson.series != series and not isinstance(one.lesson, LessonsForgotten)
+        try:
+            if isinstance(one.lesson, LessonsForgotten):
+                model.forget(one.lesson, one.partition, one.offset)
+            else:
+                model.apply(one.lesson, one.partition, one.offset)
+        except LessonError:
+            continue  # it was rejected then too
+    return model, others, gaps.unsettled(gaps.missing(model.numbers))
 
 
 def events_on(bus: Bus, topics: Collection[str], since: datetime | str = "start") -> Iterator[Event]:

@@ -231,7 +231,9 @@ class Drift:
             raise ValueError(f"evidence of partition {event.source_partition}, of {PLAYER_PARTITIONS}")
         cell = f"source/{event.series}/{event.source_partition}"
         last = int(cells.get(cell) or b"0")
-        if event.number > last + 1:
+        if event.after == last:
+            cells.put(cell, str(max(last, event.number - 1)).encode())
+        elif event.number > last + 1:
             raise ValueError(f"evidence from number {event.number} of partition {event.source_partition} came after {last}")
         news = event.drawings[max(0, last + 1 - event.number) :]
         if not news:

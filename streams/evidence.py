@@ -104,9 +104,7 @@ class Evidence:
             cells.drop(f"restriction/{event.player_id}")
             return (StageForgot(forget_id=event.forget_id, player_id=event.player_id, stage="evidence", at=cells.at),)
         if isinstance(event, LessonsCut):  # made anew of the examples that are left, it would give numbers twice
-            said = list(self.settle(cells, origin.partition))
-            cells.put(_NUMBER, str(max(event.number, int(cells.get(_NUMBER) or b"0"))).encode())
-            return said
+            return [*self.settle(cells, origin.partition), *self._number_on(cells, origin.partition, event.number)]
         if not isinstance(event, ExampleLabelled):
             return ()
         first = event.labels[0] if event.labels else event  # an example from before examples had all labels has its own
@@ -148,6 +146,15 @@ class Evidence:
             )
             for begin in range(0, len(several), MOST)
         ]
+
+    def _number_on(self, cells: Cells, partition: int, number: int) -> Iterable[Event]:
+        """Go on from a number, and tell it, unless it has come."""
+        last = int(cells.get(_NUMBER) or b"0")
+        if number <= last:
+            return ()
+        cells.put(_NUMBER, str(number).encode())
+        told = {"series": self.series, "source_partition": partition, "number": number + 1, "after": last}
+        return [EvidenceGathered.model_validate({**told, "at": cells.at, "drawings": []})]
 
     def close(self, partition: int) -> None:
         """Forget the partition."""

@@ -8,6 +8,7 @@ from uuid import UUID
 from contracts.events import (
     DIGITS,
     CorrectionReceipt,
+    DrawingEvidence,
     DrawingPicked,
     DriftDetected,
     ExampleLabelled,
@@ -111,14 +112,31 @@ def summed(snapshot: SnapshotTaken, base: Base, sets: Mapping[int, LessonSet]) -
         yield f"{where} is not of the lessons that are on the log up to there"
 
 
-def gathered(real: Published, fresh: Published, series: str) -> Differences:
-    """Compare the evidence that was gathered of examples; that of another ``series`` is skipped."""
+def gathered(real: Published, fresh: Published, series: str, cut: Set[int] = frozenset()) -> Differences:
+    """Compare the evidence that was gathered of examples; that of another ``series`` is skipped.
+
+    Where a player was forgotten (``cut``: in which partitions), evidence of their drawings stays on the log, and a fresh fold
+    has none of it: there it must be part of what is on the log, in the same order, up to the number from which it went on.
+    """
+    ends = {partition: max(told.jumps.get((series, partition), 0) for told in (real, fresh)) for partition in cut}
+    for partition, end in ends.items():
+        several, left = (_evidence_until(told, series, partition, end) for told in (real, fresh))
+        rest = iter(several)
+        if not all(one in rest for one in left):
+            subject = f"the evidence of partition {partition} from before a player was forgotten"
+            yield subject, f"evidence: {subject} is not that of a fresh fold of the examples that are left"
     for name in sorted(real.evidence.keys() | fresh.evidence.keys()):
         here, there = real.evidence.get(name), fresh.evidence.get(name)
-        if name.series == series and here != there:
+        if name.series == series and here != there and name.number > ends.get(name.partition, 0):
             subject = f"number {name.number} of the evidence of partition {name.partition}"
             what = f"{here or 'not there'}; by a fresh fold of the examples {there or 'not there'}"
             yield subject, f"evidence: {subject} is {what}"
+
+
+def _evidence_until(told: Published, series: str, partition: int, number: int) -> list[DrawingEvidence]:
+    """Return the evidence of a partition up to a number, in order."""
+    names = sorted(name for name in told.evidence if name[:2] == (series, partition) and name.number <= number)
+    return [told.evidence[name] for name in names]
 
 
 def detected(real: Published, fresh: Published, since_ms: int) -> Differences:

@@ -51,6 +51,8 @@ class Published:
     """The newest event of each score_key and pick_key."""
     evidence: dict[EvidenceName, DrawingEvidence] = field(default_factory=dict)
     """Of each number what came first, however many are in a record."""
+    jumps: dict[tuple[str, int], int] = field(default_factory=dict)
+    """By series and partition of evidence, the number from which it went on last after a player was forgotten."""
     drift: dict[UUID, DriftDetected] = field(default_factory=dict)
     """By the id of the detection."""
     receipts: dict[tuple[str, UUID], list[CorrectionReceipt]] = field(default_factory=lambda: defaultdict(list))
@@ -70,6 +72,9 @@ class Published:
             case PicksCounted():
                 self.scores[event.pick_key] = event
             case EvidenceGathered():
+                if event.after is not None:
+                    place = event.series, event.source_partition
+                    self.jumps[place] = max(event.number - 1, self.jumps.get(place, 0))
                 for number, one in enumerate(event.drawings, event.number):
                     self.evidence.setdefault(EvidenceName(event.series, event.source_partition, number), one)
             case DriftDetected():
@@ -88,9 +93,8 @@ class Published:
     def copy(self) -> "Published":
         """Return an independent copy."""
         receipts = defaultdict(list, {key: list(told) for key, told in self.receipts.items()})
-        return Published(
-            dict(self.examples), dict(self.lessons), dict(self.scores), dict(self.evidence), dict(self.drift), receipts
-        )
+        evidence, jumps, drift = dict(self.evidence), dict(self.jumps), dict(self.drift)
+        return Published(dict(self.examples), dict(self.lessons), dict(self.scores), evidence, jumps, drift, receipts)
 
 
 def _of_another_generation(receipt: CorrectionReceipt) -> bool:

@@ -23,6 +23,7 @@ from contracts.events import (
     ExampleLabelled,
     GuessMade,
     GuessMissed,
+    LessonsCut,
     LessonTakenBack,
     LessonTaught,
     Outcome,
@@ -55,6 +56,7 @@ from tests.histories import (
     answered,
     correction,
     drawing,
+    example,
     features,
     folded,
     guess,
@@ -708,3 +710,31 @@ async def test_the_audit_reads_the_log_itself_and_says_what_it_has_not_compared(
         assert (await audit(bus, {drawn}, {given: drawn}, models=TWO, wait_s=0, home=tmp_path)).ledgers == 0
     finally:
         bus.close()
+
+
+def forgotten_history() -> tuple[list[Event], list[EvidenceGathered]]:
+    """The examples that are left of two players when one is forgotten, and all evidence that was gathered."""
+    base, cells = load_base(), MemoryCells()
+    read = features(1).model_copy(update={"reader": base.reader})
+    several = [example(f"{player}'s d{n}", n, player_id=player, features=read) for n in range(3) for player in ("ada", "bob")]
+    cut = LessonsCut(source=0, series=Learner(base).series, number=1000, numbers=[(1, 3)])
+    more = example("bob's d9", 9, player_id="bob", features=read)
+    evidence = folded(Evidence(base), [*several, cut, more], cells, step=2)
+    left = [event for event in several if event.player_id == "bob"]
+    return [*left, cut, more], [event for event in evidence if isinstance(event, EvidenceGathered)]
+
+
+def of_evidence(events: list[Event]) -> list[str]:
+    return [fault for fault in refolded(events) if fault.startswith(("evidence", "drift"))]
+
+
+def test_evidence_of_a_forgotten_player_is_no_fault_and_what_is_missing_or_another_still_is():
+    examples, evidence = forgotten_history()
+
+    assert [one.after for one in evidence] == [None, None, None, 6, None]
+    assert of_evidence([*examples, *evidence]) == []
+    assert of_evidence([*examples, *evidence, *evidence]) == []
+    before = evidence[1].model_copy(update={"drawings": [one.model_copy(update={"ink": 7}) for one in evidence[1].drawings]})
+    [wrong] = of_evidence([*examples, evidence[0], before, *evidence[2:]])
+    assert "from before a player was forgotten is not that of a fresh fold" in wrong
+    assert any("number 1001 of the evidence" in fault for fault in of_evidence([*examples, *evidence[:-1]]))

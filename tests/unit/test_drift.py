@@ -115,6 +115,21 @@ def test_evidence_that_does_not_follow_or_of_no_partition_is_refused(change: dic
         detected([CLEAN, BROKEN.model_copy(update=change)])
 
 
+@pytest.mark.parametrize(("after", "refused"), [(400, False), (399, True)])
+def test_a_gap_is_taken_where_evidence_says_that_a_player_was_forgotten_behind_the_last_drawing(after: int, refused: bool):
+    jump = BROKEN.model_copy(update={"number": 1001, "after": after, "drawings": []})
+    on, cells = BROKEN.model_copy(update={"number": 1001}), MemoryCells()
+
+    if refused:
+        with pytest.raises(ValueError, match="came after 400"):
+            folded(Drift(), [CLEAN, jump], cells)
+        return
+    once, twice = folded(Drift(), [CLEAN, jump, on], cells), folded(Drift(), [CLEAN, jump, jump, on, jump, on])
+
+    assert [event.type for event in once] == [event.type for event in twice] == ["DriftDetected"]
+    assert cells["source/" + CLEAN.series + "/0"] == str(1000 + len(BROKEN.drawings)).encode()
+
+
 def evidence(
     wrong: Sequence[bool], model: str = "river", first: int = 1, partition: int = 0, marks: int = 9
 ) -> EvidenceGathered:
