@@ -3,7 +3,6 @@
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -46,8 +45,7 @@ class LessonsOnLog:
             case LessonsForgotten():
                 self._forgotten[record.partition] = record.offset
                 waiting, self._gapped[record.partition] = [*self._gapped[record.partition], (event, record)], []
-                with suppress(OutOfSequence):
-                    self._online.forget(event, record.partition, record.offset)
+                self._online.explain(event, record.partition)
                 for one, where in waiting:
                     self._add(one, where, record.offset)
             case LessonTaught():

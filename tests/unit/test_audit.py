@@ -24,6 +24,7 @@ from contracts.events import (
     GuessMade,
     GuessMissed,
     LessonsCut,
+    LessonsForgotten,
     LessonTakenBack,
     LessonTaught,
     Outcome,
@@ -47,6 +48,7 @@ from streams.ledger import Kept
 from streams.online_base import Base, load_base
 from streams.online_model import OnlineModel
 from streams.personal_model import PersonalModels
+from streams.refold.lessons_on_log import LessonsOnLog
 from streams.refold.refolding import Refolding
 from streams.refold.repeats import Repeats
 from streams.scorer import Scorer
@@ -60,6 +62,7 @@ from tests.histories import (
     features,
     folded,
     guess,
+    lesson,
     named,
     taken_back,
     withdrawal,
@@ -738,3 +741,29 @@ def test_evidence_of_a_forgotten_player_is_no_fault_and_what_is_missing_or_anoth
     [wrong] = of_evidence([*examples, evidence[0], before, *evidence[2:]])
     assert "from before a player was forgotten is not that of a fresh fold" in wrong
     assert any("number 1001 of the evidence" in fault for fault in of_evidence([*examples, *evidence[:-1]]))
+
+
+@pytest.mark.parametrize("goes", [(1, 2), (3, 4), (1, 4)], ids=["first", "last", "around others"])
+def test_the_newest_snapshot_after_a_player_was_forgotten_has_the_number_that_the_log_explains(goes):
+    base = load_base()
+    series = Learner(base).series
+    read = {"series": series, "reader": base.reader}
+    taught = [lesson(f"l{n}", n, number=n, player_id="eve" if n == goes[0] else "bob", **read) for n in (1, 2, 3, 4)]
+    taught[goes[1] - 1] = taken_back(taught[goes[0] - 1], goes[1])
+    numbers = [(number, number) for number in goes]
+    told = LessonsForgotten(source=0, series=series, number=1000, numbers=numbers, offset=4)
+    more = lesson("l9", 9, number=1001, player_id="bob", **read)
+    model, log = OnlineModel(base, series), LessonsOnLog(base, series)
+    for offset, one in enumerate([*taught, told, more]):
+        if isinstance(one, LessonsForgotten):
+            model.forget(one, 0, offset)
+        else:
+            model.apply(one, 0, offset)
+        if offset + 1 not in goes:
+            log.apply(one, Record("lessons.v1", 0, offset, b"k", one.record_value(), 0))
+    newest = model.snapshot(model.in_force(), now())
+
+    log.apply(newest, Record("models.v1", 0, 0, b"k", newest.record_value(), 0))
+
+    assert newest.version.endswith("+5")
+    assert list(log.faults()) == []
