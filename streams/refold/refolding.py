@@ -213,8 +213,8 @@ class Refolding:
         found["personal"] += self._own_answers.faults()
         found["learner"] += self._lessons.faults()
         for place, (first, _) in self._starts.items():
-            kept = place[0] != ExampleLabelled.topic and place[0] != LessonTaught.topic
-            if place[0] in _KEPT and first > 0 and (kept or place[1] not in self._cut):
+            cut = place[0] in (ExampleLabelled.topic, LessonTaught.topic) and place[1] in self._cut
+            if place[0] in _KEPT and first > 0 and not cut:
                 found[_KEPT[place[0]]].append(
                     f"{place[0]}/{place[1]} begins at offset {first}: what came before, and is to be kept for good, is gone"
                 )

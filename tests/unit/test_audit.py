@@ -391,8 +391,8 @@ def whole_history(*names: str, changed: bool = False) -> list[Event]:
 def snapshots(base: Base, series: str, lessons: Sequence[LessonTaught]) -> Iterator[SnapshotTaken]:
     """The model after each of the lessons, which are on the first partition."""
     model = OnlineModel(base, series)
-    for offset, lesson in enumerate(lessons):
-        model.apply(lesson, 0, offset)
+    for offset, one in enumerate(lessons):
+        model.apply(one, 0, offset)
         yield model.snapshot(model.in_force(), now())
 
 
