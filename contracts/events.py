@@ -708,7 +708,7 @@ class EvidenceGathered(Event):
     source_partition: Count
     number: Count
     """The number of the first drawing in its series and partition, from 1."""
-    after: Count | None = None
+    behind: Count | None = None
     """The number of the last drawing before, where numbers are passed over since a player was forgotten; None: it is the one
     before ``number``."""
     drawings: Annotated[list[DrawingEvidence], Field(max_length=500)]

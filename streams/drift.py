@@ -231,7 +231,7 @@ class Drift:
             raise ValueError(f"evidence of partition {event.source_partition}, of {PLAYER_PARTITIONS}")
         cell = f"source/{event.series}/{event.source_partition}"
         last = int(cells.get(cell) or b"0")
-        if event.after == last:
+        if event.behind == last:
             cells.put(cell, str(max(last, event.number - 1)).encode())
         elif event.number > last + 1:
             raise ValueError(f"evidence from number {event.number} of partition {event.source_partition} came after {last}")

@@ -153,7 +153,7 @@ class Evidence:
         if number <= last:
             return ()
         cells.put(_NUMBER, str(number).encode())
-        told = {"series": self.series, "source_partition": partition, "number": number + 1, "after": last}
+        told = {"series": self.series, "source_partition": partition, "number": number + 1, "behind": last}
         return [EvidenceGathered.model_validate({**told, "at": cells.at, "drawings": []})]
 
     def close(self, partition: int) -> None:

@@ -72,7 +72,7 @@ class Published:
             case PicksCounted():
                 self.scores[event.pick_key] = event
             case EvidenceGathered():
-                if event.after is not None:
+                if event.behind is not None:
                     place = event.series, event.source_partition
                     self.jumps[place] = max(event.number - 1, self.jumps.get(place, 0))
                 for number, one in enumerate(event.drawings, event.number):

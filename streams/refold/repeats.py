@@ -49,7 +49,7 @@ class Repeats:
         """Return the record without the drawings whose numbers came before; None: all did. A gap is left to the fold."""
         whose = (event.series, event.source_partition)
         number = self._evidence.get(whose, 0) + 1
-        if event.after is not None and event.after < number < event.number:
+        if event.behind is not None and event.behind < number < event.number:
             self._evidence[whose] = event.number - 1
         if event.number > number:
             return event

@@ -146,7 +146,7 @@ def test_after_a_player_is_forgotten_every_fold_is_as_if_they_had_never_been_the
 
     assert real.state() == other.state()
     assert b"".join([*real.learner.values(), *real.evidence.values(), *real.personal.values()]).count(player.encode()) == 0
-    assert not [key for cells in real.of_examples for key in cells if player in key]
+    assert not [key for cells in real.of_examples for key in cells if player in key.split("/")]
     assert windows(real.scorer, other.scorer) == []
 
 
@@ -285,7 +285,7 @@ def test_a_restriction_of_a_player_who_is_forgotten_stays_in_no_fold():
 
     real.forget("ada")
 
-    assert not [key for cells in real.of_examples for key in cells if "ada" in key]
+    assert not [key for cells in real.of_examples for key in cells if "ada" in key.split("/")]
 
 
 def test_a_reset_memory_is_forgotten_too():
@@ -314,4 +314,4 @@ def test_a_picked_drawing_without_a_label_is_forgotten_too():
     real.forget("ada")
 
     assert real.state() == other.state()
-    assert not [key for cells in real.of_examples for key in cells if "ada" in key]
+    assert not [key for cells in real.of_examples for key in cells if "ada" in key.split("/")]

@@ -734,7 +734,7 @@ def of_evidence(events: list[Event]) -> list[str]:
 def test_evidence_of_a_forgotten_player_is_no_fault_and_what_is_missing_or_another_still_is():
     examples, evidence = forgotten_history()
 
-    assert [one.after for one in evidence] == [None, None, None, 6, None]
+    assert [one.behind for one in evidence] == [None, None, None, 6, None]
     assert of_evidence([*examples, *evidence]) == []
     assert of_evidence([*examples, *evidence, *evidence]) == []
     before = evidence[1].model_copy(update={"drawings": [one.model_copy(update={"ink": 7}) for one in evidence[1].drawings]})

@@ -115,9 +115,9 @@ def test_evidence_that_does_not_follow_or_of_no_partition_is_refused(change: dic
         detected([CLEAN, BROKEN.model_copy(update=change)])
 
 
-@pytest.mark.parametrize(("after", "refused"), [(400, False), (399, True)])
-def test_a_gap_is_taken_where_evidence_says_that_a_player_was_forgotten_behind_the_last_drawing(after: int, refused: bool):
-    jump = BROKEN.model_copy(update={"number": 1001, "after": after, "drawings": []})
+@pytest.mark.parametrize(("behind", "refused"), [(400, False), (399, True)])
+def test_a_gap_is_taken_where_evidence_says_that_a_player_was_forgotten_behind_the_last_drawing(behind: int, refused: bool):
+    jump = BROKEN.model_copy(update={"number": 1001, "behind": behind, "drawings": []})
     on, cells = BROKEN.model_copy(update={"number": 1001}), MemoryCells()
 
     if refused:
