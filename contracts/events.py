@@ -1751,6 +1751,18 @@ PLAYER_PARTITIONS: Final = 4
 _DAY_MS: Final = 86_400_000
 
 
+_UNCUT: Final[Mapping[str, str]] = {
+    "segment.ms": str(7 * _DAY_MS),
+    "segment.jitter.ms": "0",
+    "min.cleanable.dirty.ratio": "0.5",
+    "min.compaction.lag.ms": "0",
+    "max.compaction.lag.ms": str((1 << 63) - 1),
+    "delete.retention.ms": str(_DAY_MS),
+    "file.delete.delay.ms": "60000",
+}
+"""The defaults of Kafka's settings that are others while records are cut out of a topic: a start puts them back."""
+
+
 class TopicSpec(BaseModel):
     """The settings with which a topic is created."""
 
@@ -1777,6 +1789,7 @@ class TopicSpec(BaseModel):
         configs["retention.bytes"] = str(int(self.share * log_bytes) // self.partitions if self.share else -1)
         if self.share:
             configs["segment.bytes"] = "33554432"
+        configs |= _UNCUT
         if self.compacted:  # only closed segments are compacted: small ones keep a late reader's first read short
             configs |= {
                 "cleanup.policy": "compact" if self.retention_ms < 0 else "compact,delete",

@@ -57,7 +57,8 @@ def verify(raw: str, settings: Settings, bus: Bus) -> Iterator[Proof]:
     told = checked(raw)
     kept = settings.home / "secrets" / "certificate_key"
     ours = kept.is_file() and signing_key(settings.home).public_key().public_bytes_raw().hex() == told["public_key"]
-    yield Proof("signature", True, f"by {told['public_key'][:16]}, " + ("this home's key" if ours else "a key of another home"))
+    whose = "this home's key" if ours else "which is not this home's key: anybody may have signed it"
+    yield Proof("signature", ours, f"by {told['public_key'][:16]}, {whose}")
     yield from _log(told, bus)
     yield from _online(told, bus)
     yield from _stores(told, settings)
@@ -90,7 +91,7 @@ def _of(mark: str) -> Callable[[Record], bool]:
 def _log(told: dict[str, Any], bus: Bus) -> Iterator[Proof]:
     ends = {(place.rpartition("/")[0], int(place.rpartition("/")[2])): end for place, end in told["log"]["ends"].items()}
     found = scan(bus, (*CUTTABLE, *_STATE), _of(told["player"]), ends)
-    n = len(found.records) + found.cut
+    n = len(found.records) + sum(found.cut.values())
     yield Proof("no record of the player", n == 0, f"{n} of {found.scanned} records of {len(CUTTABLE) + len(_STATE)} topics")
     differ = [place for place, digest in found.digests().items() if told["log"]["others_after"].get(place) != digest]
     later = ""

@@ -2,16 +2,18 @@
 
 Kafka deletes no single record. But a compacted topic keeps only the last record of a key, and none if that has no value; and
 here no two records have one key (`producers.placement.marked`). So a topic is compacted only while records are cut out of it,
-and then loses those for whose key a record without a value was written, and no others. A topic with records from before keys
-had marks is never compacted: all records of a player had one key, and all but the last would be lost.
+and then loses those for whose key a record without a value was written, and no others. A topic is never compacted if that is
+not so: if it has records from before keys had marks, where all but a player's last would be lost; two records with one key; or
+a record without a value under the key of somebody who stays. The product writes none such, but others may.
 
 Twice is harmless: what is not there any more is not found, and a topic that was left compacted loses nothing by it.
 """
 
 import hashlib
 import time
+from array import array
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -49,7 +51,7 @@ _CLEANING: Final[Mapping[str, str]] = {
     "delete.retention.ms": "0",
     "file.delete.delay.ms": "0",
 }
-"""The settings of a topic while records are cut out of it."""
+"""The settings of a topic while records are cut out of it; the contract has what each is otherwise."""
 _RESTORED: Final[Mapping[str, str | None]] = dict.fromkeys(_CLEANING)
 
 
@@ -63,8 +65,8 @@ class Found:
 
     records: list[Record] = field(default_factory=list)
     """The records that were looked for, without those that have no value."""
-    cut: int = 0
-    """How many records without a value still name the key of one that was looked for."""
+    cut: dict[Partition, int] = field(default_factory=lambda: defaultdict(int))
+    """By partition: how many records without a value still name the key of one that was looked for."""
     unmarked: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     """How many records of each cuttable topic have a key without a mark."""
     scanned: int = 0
@@ -72,6 +74,28 @@ class Found:
     """Of each partition of a topic that is kept for good, the sum over all other records, up to the bounds of the scan."""
     bounds: dict[Partition, int] = field(default_factory=dict)
     """The offset after the last record of each such partition."""
+    staying: dict[Partition, "array[int]"] = field(default_factory=lambda: defaultdict(lambda: array("q")))
+    """The hashes of the keys of all other records of the cuttable topics, by partition."""
+    entries: Set[Partition] = frozenset()
+    """Partitions of compacted topics that hold old entries of what was looked for, and newer ones without."""
+    planted: dict[Partition, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """The hashes of the keys of all other records without a value, by partition."""
+
+    @property
+    def is_left(self) -> bool:
+        """Whether anything that was looked for is on the log."""
+        return bool(self.records or self.cut)
+
+    def count_key(self, record: Record, looked_for: bool) -> None:
+        """Count the key of a record of a cuttable topic."""
+        place = record.topic, record.partition
+        if record.value is not None and key_of(record.key) is None:
+            self.unmarked[record.topic] += 1
+        if not looked_for and record.key is not None:
+            if record.value is not None:
+                self.staying[place].append(hash(record.key))
+            elif key_of(record.key) != _NOBODY:
+                self.planted[place].add(hash(record.key))
 
     def digests(self) -> dict[str, str]:
         """Return the sha256 over all other records of each partition that is kept for good, as ``topic/partition``."""
@@ -79,12 +103,40 @@ class Found:
 
     @property
     def keys(self) -> dict[Partition, set[bytes]]:
-        """The keys of the records, by partition."""
-        keys: dict[Partition, set[bytes]] = defaultdict(set)
+        """The keys of the records, by partition; none for one where an earlier try has left no more than their ends."""
+        keys: dict[Partition, set[bytes]] = defaultdict(set, {place: set() for place in (*self.cut, *self.entries)})
         for record in self.records:
             if record.key is not None:
                 keys[record.topic, record.partition].add(record.key)
         return keys
+
+    def refuse_lossy(self, topics: Set[str]) -> None:
+        """Refuse if a topic would lose more than what was looked for while it is compacted.
+
+        Raises:
+            NotCut: If it would; the message says what is there.
+        """
+        for topic in sorted(topics & self.unmarked.keys()):
+            raise NotCut(
+                f"{topic} has {self.unmarked[topic]} records whose keys have no mark: nothing is cut, since all but the last"
+                " of each key would go (docs/forgetting.md)"
+            )
+        for topic, partition in sorted(self.staying):
+            if topic not in topics:
+                continue
+            hashes = self.staying[topic, partition]
+            once = set(hashes)
+            if removed := once & self.planted[topic, partition]:
+                raise NotCut(
+                    f"{topic}/{partition} has records without a value under the keys of {len(removed)} others, who would go"
+                    " too: nothing is cut. No part of the game writes these: see who may write the topic (docs/forgetting.md)"
+                )
+            if len(once) != len(hashes):
+                raise NotCut(
+                    f"{topic}/{partition} has {len(hashes) - len(once)} records under keys of others, of which only the last"
+                    " would stay: nothing is cut. No part of the game writes these: see who may write the topic"
+                    " (docs/forgetting.md)"
+                )
 
 
 def scan(
@@ -107,19 +159,21 @@ def scan(
         while True:
             last = tail.caught_up()
             for record in tail.poll(0.0 if last else _POLL_S):
+                place = record.topic, record.partition
                 found.scanned += 1
-                if record.value is not None and record.topic in CUTTABLE and key_of(record.key) is None:
-                    found.unmarked[record.topic] += 1
-                if wanted(record):
+                looked_for = wanted(record)
+                if record.topic in CUTTABLE:
+                    found.count_key(record, looked_for)
+                if looked_for:
                     if record.value is None:
-                        found.cut += 1
+                        found.cut[place] += 1
                     else:
                         found.records.append(record)
-                elif record.topic in _FOR_GOOD and record.value is not None:
-                    place = record.topic, record.partition
-                    if bounds is None or record.offset < bounds.get(place, 0):
-                        found.bounds[place] = record.offset + 1
-                        found.others[place].update(b"%d %d " % (record.offset, len(record.value)) + record.value)
+                elif record.topic not in _FOR_GOOD or record.value is None:
+                    continue
+                elif bounds is None or record.offset < bounds.get(place, 0):
+                    found.bounds[place] = record.offset + 1
+                    found.others[place].update(b"%d %d " % (record.offset, len(record.value)) + record.value)
             if last:
                 return found
     finally:
@@ -129,34 +183,34 @@ def scan(
 class LogCutter:
     """Cuts records out of topics of the Kafka of some settings."""
 
-    def __init__(self, settings: Settings, pause: Callable[[float], None]) -> None:
+    def __init__(self, settings: Settings, bus: Bus, pause: Callable[[float], None]) -> None:
         """Keep the address; nothing connects before the first call.
 
         Args:
             settings: Where Kafka is.
+            bus: Where the log is.
             pause: Waits; raises when the process must stop.
         """
         self._settings = settings
+        self._bus = bus
         self._pause = pause
 
-    def cut(
-        self, keys: Mapping[Partition, Collection[bytes]], are_gone: Callable[[Collection[str]], bool], within_s: float
-    ) -> None:
-        """Cut the records with these keys out of the log, and wait until they are gone, with all that names their keys.
+    def cut(self, found: Found, wanted: Callable[[Record], bool], within_s: float) -> None:
+        """Cut the records that were found out of the log, and wait until they are gone, with all that names their keys.
 
         Args:
-            keys: The keys, by partition; each with a mark.
-            are_gone: Scans these topics, and says whether nothing is left.
+            found: What a scan of all topics has found just now.
+            wanted: Says which records were looked for.
             within_s: How long the broker may take.
 
         Raises:
-            NotCut: If the broker does not let us, or takes too long.
+            NotCut: If others would lose records, the broker does not let us, or it takes too long.
         """
-        left = {topic for topic, _ in keys}
-        if not left:
-            return
+        keys = found.keys
         if unmarked := [key for several in keys.values() for key in several if key_of(key) is None]:
             raise NotCut(f"{len(unmarked)} keys have no mark: nothing is cut, since others may have them too")
+        left = {topic for topic, _ in keys}
+        found.refuse_lossy(left)
         deadline = time.monotonic() + within_s
         producer = self._producer()
         try:
@@ -165,14 +219,13 @@ class LogCutter:
                 for key in several:
                     producer.send(topic, None, key, partition=partition)
             producer.flush(within_s)
-            places = list(keys)
             while left:
-                for topic, partition in places:
+                for topic, partition in keys:
                     if topic in left:
                         producer.send(topic, None, marked(topic, _NOBODY), partition=partition)
                 producer.flush(within_s)
                 self._pause(_NUDGE_S)
-                left = {topic for topic in left if not are_gone([topic])}
+                left = {topic for topic in left if scan(self._bus, [topic], wanted).is_left}
                 if left and time.monotonic() > deadline:
                     raise NotCut(
                         f"{', '.join(sorted(left))}: the broker has not cleaned the log in {within_s:.0f} s: is its log cleaner"
@@ -184,7 +237,7 @@ class LogCutter:
             ) from error
         finally:
             producer.close(timeout=2)
-            self.configure({topic for topic, _ in keys}, _RESTORED)
+            self.configure(TOPICS, _RESTORED)  # also what an earlier try has left
 
     def configure(self, topics: Iterable[str], configs: Mapping[str, str | None]) -> None:
         """Set settings of topics; None: back to what the contract says, or else the broker's default.

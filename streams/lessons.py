@@ -99,12 +99,16 @@ class Lessons:
         bus = await asyncio.to_thread(connect)
         rejections = Rejections(bus)
         tail = await asyncio.to_thread(bus.follow, [LessonTaught.topic, LearningSet.topic], "start")
-        known = False
+        known = looked = False
         gapped: list[MessageRejected] = []
         """What is told at the end of the log as it was at the start, unless it is explained until then."""
         try:
             while True:
                 probes, rejected = self.apply(await asyncio.to_thread(tail.poll, _POLL_S))
+                if self._gapped and not known and not looked:
+                    looked = True
+                    explained = self.explain(await asyncio.to_thread(explanations, bus))
+                    rejected = [one for one in rejected if one not in explained]
                 behind = not known and not tail.caught_up()
                 gapped += [one for one in rejected if one in self._gapped.values()] if behind else []
                 unexplained = [] if behind else [one for one in gapped if one in self._gapped.values()]
@@ -181,12 +185,28 @@ class Lessons:
         self._gapped[record] = rejection(record, STAGE, gap)
         return self._gapped[record]
 
+    def explain(self, records: Sequence[Record]) -> list[MessageRejected]:
+        """Take note of lessons that are missing by what is further on in the log; return whose gap was explained by it.
+
+        Without that all lessons behind a gap would have to wait in memory until the log is read to where the gap is explained.
+        """
+        for record in records:
+            if isinstance(event := read(record, STAGE), LessonsForgotten):
+                self._model.explain(event, record.partition)
+        return [one for partition in sorted({record.partition for record in records}) for one in self._retry(partition)]
+
     def _explain(self, event: LessonsForgotten, record: Record) -> list[MessageRejected]:
         """Take note of missing lessons, and add those of the partition that waited behind the gap; return their rejections."""
-        explained: list[MessageRejected] = []
         with suppress(OutOfSequence):
             self._model.forget(event, record.partition, record.offset)
-        for one in sorted((one for one in self._gapped if one.partition == record.partition), key=lambda one: one.offset):
+        explained = self._retry(record.partition)
+        self._model.forget(event, record.partition, record.offset)
+        return explained
+
+    def _retry(self, partition: int) -> list[MessageRejected]:
+        """Add what waited behind a gap of a partition, as far as it is explained now; return its rejections."""
+        explained: list[MessageRejected] = []
+        for one in sorted((one for one in self._gapped if one.partition == partition), key=lambda one: one.offset):
             gapped = read(one, STAGE)
             with suppress(OutOfSequence):
                 if isinstance(gapped, LessonTaught):
@@ -194,7 +214,6 @@ class Lessons:
                 elif isinstance(gapped, LessonsForgotten):
                     self._model.forget(gapped, one.partition, one.offset)
                 explained.append(self._gapped.pop(one))
-        self._model.forget(event, record.partition, record.offset)
         return explained
 
     async def _bring(self, probes: Sequence[LessonProbed]) -> None:
@@ -220,3 +239,19 @@ class Lessons:
             await self._publish(map(UnsentRecord.of, said))
         if changed:
             await asyncio.sleep(_GATHER_S)
+
+
+def explanations(bus: Bus) -> list[Record]:
+    """Return the records on the log by which lessons are missing, of all partitions.
+
+    Raises:
+        BusError: If the log cannot be read.
+    """
+    found: list[Record] = []
+    tail = bus.follow([LessonTaught.topic], "start")
+    try:
+        while not tail.caught_up():
+            found += [record for record in tail.poll(_POLL_S) if b'"LessonsForgotten"' in (record.value or b"")]
+        return found
+    finally:
+        tail.close()

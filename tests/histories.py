@@ -38,7 +38,7 @@ from contracts.events import (
     SnapshotTaken,
     variant_of,
 )
-from contracts.ports import Cells, Origin
+from contracts.ports import Origin
 from streams.additive import BASIS
 from streams.fold import Fold
 
@@ -334,28 +334,3 @@ def scores(model: str, n: int, source: int = 0) -> ScoresCounted:
     return ScoresCounted(
         model=model, version="1", window=None, source=source, n=n, correct=n, confusion=confusion, latency=latency
     )
-
-
-class Quiet:
-    """A fold that publishes nothing."""
-
-    name = "quiet"
-    schema = "quiet 1"
-
-    def __init__(self, *sources: str) -> None:
-        self.sources = sources
-
-    def open(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Publish nothing."""
-        return ()
-
-    def apply(self, cells: Cells, event: Event, origin: Origin) -> Iterable[Event]:
-        """Ignore the event."""
-        return ()
-
-    def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Publish nothing."""
-        return ()
-
-    def close(self, partition: int) -> None:
-        """Do nothing: there is nothing to let go of."""

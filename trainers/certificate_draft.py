@@ -13,7 +13,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from contracts.events import now
-from contracts.ports import Blobs, NoSuchBlob, Record
+from contracts.ports import Blobs, NoSuchBlob, Partition, Record
+from producers.cutting import Found
 
 LEFT: Final = (
     "counts of how often models were right in ten seconds that the player began, with none of theirs in them",
@@ -44,6 +45,22 @@ class CertificateDraft:
         self._items: set[str] = set(told.get("items", ()))
         """The hashes of the observations' keys."""
         self.log_lines: int = told.get("log_lines", 0)
+        self.before: dict[str, str] = told.get("before", {})
+        """The sum over all others' records before anything was cut, by ``topic/partition``; see `producers.cutting.Found`."""
+        self.ends: dict[str, int] = told.get("ends", {})
+        """The offset after the last record of each such partition."""
+
+    def note_others(self, found: Found) -> None:
+        """Note what others have on the log, unless an earlier try, which may have cut something, has noted it."""
+        if not self.before:
+            self.before = found.digests()
+            self.ends = {f"{topic}/{partition}": end for (topic, partition), end in sorted(found.bounds.items())}
+            self._write()
+
+    @property
+    def bounds(self) -> dict[Partition, int]:
+        """`ends`, as a scan takes them."""
+        return {(place.rpartition("/")[0], int(place.rpartition("/")[2])): end for place, end in self.ends.items()}
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Count records that are on the log: those behind the last one that was counted of their partition."""
@@ -95,6 +112,8 @@ class CertificateDraft:
             "objects": self._objects,
             "items": sorted(self._items),
             "log_lines": self.log_lines,
+            "before": self.before,
+            "ends": self.ends,
         }
         self._blobs.put(self._key, json.dumps(told).encode())
 

@@ -11,7 +11,7 @@ cut out when its outcome is on the log.
 
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -24,12 +24,15 @@ from contracts.events import (
     ONLINE_MODELS,
     TOPICS,
     CommandSettled,
+    ExamplesForgotten,
     ForgetPlayer,
     ForgettingAdvanced,
     LessonsCut,
+    LessonTaught,
     PlayerForgotten,
     PlayersForgotten,
     RestrictionSet,
+    StageForgot,
     mark_of,
     now,
 )
@@ -56,6 +59,8 @@ EXPERIMENTS_S: Final = 60.0
 """How long the experiments may take to begin anew; the certificate names those that take longer."""
 ROUNDS: Final = 5
 """How often the folds and the log are gone over until nothing new of the player has come."""
+_SAID: Final = frozenset(event.topic for event in (PlayerForgotten, ExamplesForgotten, LessonTaught, StageForgot, ForgetPlayer))
+"""The topics on which the forgetting itself names the player."""
 LEAST_NAME: Final = 16
 """The least length of an id that is looked for in files: a shorter one may be part of something else."""
 JUMP: Final = 1 << 24
@@ -76,9 +81,7 @@ class _Try:
     """What one try has done, as the certificate tells it; the draft has what all of them found."""
 
     draft: CertificateDraft
-    before: dict[str, str] = field(default_factory=dict)
     after: dict[str, str] = field(default_factory=dict)
-    ends: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
 
@@ -116,7 +119,7 @@ class Forgetter:
         self._model_log = model_log
         self._promoter = promoter
         self._pause = pause
-        self._cutter = LogCutter(settings, pause)
+        self._cutter = LogCutter(settings, bus, pause)
 
     def carry_out(self, command: ForgetPlayer) -> None:
         """Forget the player; then cut the command out of the log.
@@ -157,11 +160,9 @@ class Forgetter:
         for round_ in range(ROUNDS):
             self._tell(command, "folds", f"the folds let go of the player{', once more' if round_ else ''}")
             found = self._scanned(command)
-            if not done.before:
-                done.before = found.digests()
-                done.ends = {f"{topic}/{partition}": end for (topic, partition), end in sorted(found.bounds.items())}
-                bounds = dict(found.bounds)
-            if round_ and not found.records:
+            if not round_:
+                done.draft.note_others(found)
+            if round_ and not found.is_left:
                 break
             self._release(command, found)
             found = self._scanned(command)
@@ -170,16 +171,16 @@ class Forgetter:
             self._cut(player, found, command.command_id)
         else:
             raise Unheard("records of the player go on coming: is an old process still running?")
-        done.after = scan(self._bus, CUTTABLE, is_of(player), bounds).digests()
-        if done.after != done.before:
-            raise Unheard(f"the log has changed for others too: {done.before} is {done.after}; nothing is certified")
+        done.after = scan(self._bus, CUTTABLE, is_of(player), done.draft.bounds).digests()
+        if done.after != (before := done.draft.before):
+            raise Unheard(f"the log has changed for others too: {before} is {done.after}; nothing is certified")
         self._clean_stores(command, done)
         self._tell(command, "proof", "everything is looked through once more")
         return self._certify(command, done)
 
     def _refuse_old(self, found: Found) -> None:
-        """Refuse where the log has records from before keys had marks: a topic with such records is never compacted."""
-        theirs = {record.topic for record in found.records}
+        """Refuse where others would lose records by it, as where the log was begun before keys had marks."""
+        theirs = {record.topic for record in found.records} | _SAID
         old = {topic: n for topic, n in found.unmarked.items() if topic in theirs}
         if old:
             passing = [topic for topic in old if TOPICS[topic].retention_ms >= 0]
@@ -190,6 +191,10 @@ class Forgetter:
                 "what is kept for good stays in this home. `gamenight ban` takes what the player taught out of the models, and"
                 " a new home can forget everybody (docs/forgetting.md)"
             )
+        try:
+            found.refuse_lossy(theirs)
+        except NotCut as lossy:
+            raise CannotForget(str(lossy)) from lossy
 
     def _refuse_frozen(self) -> None:
         """Refuse while an online model answers as it did: it has learned from the player, and would go on to answer so."""
@@ -241,18 +246,10 @@ class Forgetter:
 
     def _cut(self, player: str, found: Found, but: UUID | None) -> None:
         """Cut the records that were found out of the log; ``but``: the command that stays for now."""
-        keys: dict[tuple[str, int], Collection[bytes]] = {place: set(several) for place, several in found.keys.items()}
         wanted = is_of(player, but)
         compacted = [name for name in TOPICS if name not in CUTTABLE]
-        for record in scan(self._bus, compacted, wanted).records:
-            keys[record.topic, record.partition] = ()
-
-        def are_gone(topics: Collection[str]) -> bool:
-            self._pause(0)
-            left = scan(self._bus, topics, wanted)
-            return not left.records and not left.cut
-
-        self._cutter.cut(keys, are_gone, WITHIN_S)
+        found.entries = {(one.topic, one.partition) for one in scan(self._bus, compacted, wanted).records}
+        self._cutter.cut(found, wanted, WITHIN_S)
 
     def _clean_stores(self, command: ForgetPlayer, done: _Try) -> None:
         player = command.player_id
@@ -286,7 +283,7 @@ class Forgetter:
                 raise Unheard(f"{len(left)} files still name the player, such as {left[0]}: give the command again")
             self._pause(0.5)
         found = self._scanned(command)
-        if found.records or found.cut:
+        if found.is_left:
             raise Unheard(f"{len(found.records)} records of the player have come meanwhile: give the command again")
         anew = experiments_anew(self._bus, self._partition(player), self._pause, EXPERIMENTS_S)
         told = {
@@ -298,7 +295,7 @@ class Forgetter:
             "done_at": now().isoformat(),
             "topics": done.draft.topics,
             "stages": sorted(STAGES),
-            "log": {"ends": done.ends, "others_before": done.before, "others_after": done.after},
+            "log": {"ends": done.draft.ends, "others_before": done.draft.before, "others_after": done.after},
             **done.facts,
             "log_lines": done.draft.log_lines,
             "experiments": anew,

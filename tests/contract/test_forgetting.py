@@ -1,4 +1,6 @@
-"""A player who is forgotten leaves every fold as if they had never been there, bit for bit, in a thousand histories.
+"""A player who is forgotten leaves every fold as if they had never been there, bit for bit, in random histories.
+
+`python -m tests.bench.forgotten` runs a thousand of them.
 
 What may differ is told: the learner numbers its lessons on, since a number is never given twice; a window of ten seconds that
 the player began stays, with nothing of theirs counted; and the means over all players of a partition, with which the blend and
@@ -6,6 +8,7 @@ the bandit begin, have no drawing in them that could be taken out (docs/decision
 """
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -48,6 +51,9 @@ from trainers.forgetting_log import STAGES
 BASE = replace(load_base(), reader=READER)
 SERIES = Learner(BASE).series
 FAR = 1 << 20
+HISTORIES = int(os.environ.get("GAMENIGHT_TEST_HISTORIES", "120"))
+EVIDENCE = Evidence(BASE)
+"""One for all histories, since it takes a tenth of a second to make; all that it keeps is in cells, or gone with `open`."""
 
 
 class Folds:
@@ -73,7 +79,7 @@ class Folds:
         taught = folded(Learner(BASE), read, self.learner, step=self.step)
         self.taught += [event for event in taught if event.topic == "lessons.v1"]
         self.said += [*taught, *folded(Scorer(), read, self.scorer, step=self.step)]
-        self.said += folded(Evidence(BASE), read, self.evidence, step=self.step)
+        self.said += folded(EVIDENCE, read, self.evidence, step=self.step)
         self.said += folded(PersonalModels(READER), read, self.personal, step=self.step)
 
     def forget(self, player: str) -> None:
@@ -130,7 +136,7 @@ def stands(model: OnlineModel) -> tuple[Any, ...]:
     return *sums, model.known.lessons, model.known.newcomers, model.known.digest(BASE)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=HISTORIES, deadline=None)
 @given(lanes=topics(FOUR), data=st.data(), step=STEPS, player=st.sampled_from(FOUR))
 def test_after_a_player_is_forgotten_every_fold_is_as_if_they_had_never_been_there(lanes, data, step, player):
     history = arrival(data, lanes)
@@ -161,7 +167,7 @@ def windows(real: MemoryCells, other: MemoryCells) -> list[str]:
     return wrong
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=HISTORIES // 3, deadline=None)
 @given(lanes=topics(FOUR), data=st.data(), step=STEPS, player=st.sampled_from(FOUR))
 def test_a_fold_of_the_log_without_the_player_is_the_state_that_was_left_and_goes_on_as_it_does(lanes, data, step, player):
     history = arrival(data, lanes)
@@ -186,7 +192,7 @@ def cut_log(real: Folds, player: str) -> list[Event]:
     return [event for event in real.taught if getattr(event, "player_id", "") != player]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=HISTORIES // 3, deadline=None)
 @given(lanes=topics(FOUR), data=st.data(), player=st.sampled_from(FOUR))
 def test_who_reads_the_lessons_anew_finds_the_gaps_explained_and_the_same_model_under_the_same_name(lanes, data, player):
     real = Folds(None)
@@ -207,6 +213,30 @@ def test_who_reads_the_lessons_anew_finds_the_gaps_explained_and_the_same_model_
     assert reader._model.numbers == running._model.numbers
     assert reader._gapped == {}
     assert len(cuts) > 0 or told == [[]]
+
+
+@settings(max_examples=HISTORIES // 3, deadline=None)
+@given(lanes=topics(FOUR), data=st.data(), player=st.sampled_from(FOUR))
+def test_a_reader_that_has_looked_ahead_lets_nothing_wait_behind_a_gap(lanes, data, player):
+    real = Folds(None)
+    real.play(arrival(data, lanes))
+    real.forget(player)
+    log = [Record("lessons.v1", 0, n, b"k", event.record_value(), 0) for n, event in enumerate(real.taught)]
+    kept = [record for record, event in zip(log, real.taught, strict=True) if getattr(event, "player_id", "") != player]
+    reader, running = (Lessons(BASE, SERIES, _nobody, lambda: False) for _ in range(2))
+    first = data.draw(st.integers(0, len(kept)))
+
+    _, told = reader.apply(kept[:first])
+    explained = reader.explain([record for record in kept if b'"LessonsForgotten"' in (record.value or b"")])
+
+    assert explained == told
+    assert reader._gapped == {}
+    for record in kept[first:]:
+        assert reader.apply([record])[1] == []
+        assert reader._gapped == {}
+    assert running.apply(log)[1] == []
+    assert stands(reader._model) == stands(running._model)
+    assert reader._model.known == running._model.known
 
 
 async def _nobody(records: Any) -> None:
@@ -267,9 +297,9 @@ def test_evidence_that_is_made_anew_after_a_player_was_forgotten_gives_no_number
     real.play([], several)
     real.forget("ada")
     cells = MemoryCells()
-    folded(Evidence(BASE), [event for event in (*several, cut([1])) if getattr(event, "player_id", "bob") == "bob"], cells)
+    folded(EVIDENCE, [event for event in (*several, cut([1])) if getattr(event, "player_id", "bob") == "bob"], cells)
 
-    [on], [anew] = (folded(Evidence(BASE), [more], one) for one in (real.evidence, cells))
+    [on], [anew] = (folded(EVIDENCE, [more], one) for one in (real.evidence, cells))
     told = [event for event in real.said if isinstance(event, EvidenceGathered)]
     drift = MemoryCells()
     folded(Drift(), [*told, anew], drift)

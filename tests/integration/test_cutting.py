@@ -1,7 +1,7 @@
 """Records are cut out of the log of a real broker, and nothing else is."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,7 +15,7 @@ from deploy.local.supervisor import running
 from producers.bus import open_bus
 from producers.cutting import CUTTABLE, LogCutter, NotCut, scan
 from producers.placement import partition_of
-from producers.topics import _configs, open_admin
+from producers.topics import _configs, create_topics, open_admin
 from tests.conftest import fresh_settings
 from tests.histories import correction, drawing, example, lesson
 
@@ -52,14 +52,6 @@ def others(bus: Bus) -> list[Record]:
     return sorted(found, key=lambda record: (record.topic, record.partition, record.offset))
 
 
-def gone(bus: Bus) -> Callable[[Collection[str]], bool]:
-    def are_gone(topics: Collection[str]) -> bool:
-        found = scan(bus, topics, mine)
-        return not found.records and not found.cut
-
-    return are_gone
-
-
 def holds(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and MINE.encode() in path.read_bytes()]
 
@@ -80,7 +72,7 @@ def test_all_records_of_a_player_leave_the_log_and_the_disk_and_every_other_keep
     assert holds(own.home / "kafka")
 
     found = scan(bus, CUTTABLE, mine)
-    LogCutter(own, time.sleep).cut(found.keys, gone(bus), WITHIN_S)
+    LogCutter(own, bus, time.sleep).cut(found, mine, WITHIN_S)
 
     assert len(found.records) == 40 * len(TAUGHT)
     assert others(bus) == before
@@ -100,9 +92,59 @@ def test_a_topic_of_before_keys_had_marks_is_seen_and_none_of_its_keys_is_cut(ow
 
     found = scan(bus, CUTTABLE, mine)
     with pytest.raises(NotCut, match="1 keys have no mark"):
-        LogCutter(own, time.sleep).cut(found.keys, gone(bus), WITHIN_S)
+        LogCutter(own, bus, time.sleep).cut(found, mine, WITHIN_S)
 
     assert dict(found.unmarked) == {"examples.v1": 3}
     assert len(scan(bus, ["examples.v1"], mine).records) == 4
     assert policies(own)["examples.v1"]["cleanup.policy"] == TOPICS["examples.v1"].configs(own.log_bytes)["cleanup.policy"]
+    bus.close()
+
+
+def raw(own: Settings, topic: str, several: Collection[tuple[bytes, bytes | None]]) -> None:
+    """Write records as somebody does who is no part of the game."""
+    stranger = KafkaProducer(bootstrap_servers=own.bootstrap_servers, acks="all", metrics_enabled=False)
+    for key, value in several:
+        stranger.send(topic, value, key, partition=partition_of(b"ada", TOPICS[topic].partitions)).get(20)
+    stranger.close()
+
+
+@pytest.mark.parametrize(
+    ("planted", "said"),
+    [
+        ([(b"ada/AAAAAAAAAAAA", None)], "without a value under the keys of 1 others"),
+        ([(b"ada/AAAAAAAAAAAA", b"{}")], "1 records under keys of others"),
+        ([(b"bob", b"{}"), (b"bob", b"{}")], "2 records whose keys have no mark"),
+    ],
+)
+def test_nothing_is_cut_where_what_a_stranger_has_written_would_take_others_along(own: Settings, planted, said):
+    bus = open_bus(own)
+    played(bus, (MINE, "ada", "bob"), 2)
+    raw(own, "examples.v1", [(b"ada/AAAAAAAAAAAA", example("hers", player_id="ada").record_value()), *planted])
+    before = others(bus)
+
+    with pytest.raises(NotCut, match=said):
+        LogCutter(own, bus, time.sleep).cut(scan(bus, CUTTABLE, mine), mine, WITHIN_S)
+
+    assert others(bus) == before
+    assert policies(own)["examples.v1"]["cleanup.policy"] == "delete"
+    bus.close()
+
+
+def test_what_a_killed_try_has_left_goes_with_the_next_and_the_settings_come_back_by_it_or_by_a_start(own: Settings):
+    bus = open_bus(own)
+    played(bus, ("ada",), 3)
+    settings_before = policies(own)
+    LogCutter(own, bus, time.sleep).configure(["examples.v1", "drawings.v1"], {"cleanup.policy": "compact", "segment.ms": "50"})
+    raw(own, "examples.v1", [(MINE.encode() + b"/AAAAAAAAAAAA", None), (b"/nobody/AAAAAAAAAAAA", None)])
+    found = scan(bus, CUTTABLE, mine)
+    assert (found.records, found.is_left) == ([], True)
+
+    LogCutter(own, bus, time.sleep).cut(found, mine, WITHIN_S)
+    by_the_next, left = policies(own), scan(bus, CUTTABLE, mine).is_left
+    LogCutter(own, bus, time.sleep).configure(["examples.v1"], {"cleanup.policy": "compact", "segment.ms": "50"})
+    create_topics(own)
+
+    assert (by_the_next, left) == (settings_before, False)
+    assert policies(own) == settings_before
+    assert len(others(bus)) == 3 * len(TAUGHT)
     bus.close()

@@ -12,7 +12,8 @@ from streams.delivery import Delivery
 from streams.fold import Fold, LogBounds
 from streams.fold_runner import FoldRunner, RecordsPassedOver
 from streams.ledger import Ledger
-from tests.histories import Quiet, drawing, scores
+from tests.histories import drawing, scores
+from tests.quiet import Quiet
 
 
 async def said(topic: str, key: bytes, value: bytes, partition: int | None) -> asyncio.Future[object]:

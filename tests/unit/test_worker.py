@@ -18,7 +18,8 @@ from producers.pace import Pace
 from streams.app import ROLES
 from streams.delivery import Delivery, Fork
 from streams.worker import SecondReader, Worker, member_name
-from tests.histories import Quiet, example
+from tests.histories import example
+from tests.quiet import Quiet
 
 
 def test_a_fold_of_topics_that_cannot_meet_on_one_worker_is_refused(tmp_path: Path):
