@@ -677,7 +677,8 @@ class DrawingEvidence(BaseModel):
     model_config = Event.model_config
 
     mark: Annotated[int, Field(ge=0, lt=1 << 16)]
-    """A mark of the player, the same on all their drawings; others have it too, so it names nobody."""
+    """A mark of the player, the same on all their drawings; others have it too, so it names nobody. 0: of all newcomers, and of
+    all others whose labels are not believed."""
     drawn_at: Time
     label: Digit | None
     """The first label that the player gave it; None: it was told with the drawing's features."""
@@ -748,13 +749,17 @@ class DriftDetected(Event):
     n: Count
     """The labelled drawings since the change began."""
     hands: Count
-    """How many players drew these, by their marks; of many drawings, the latest 64."""
+    """How many players it takes, by their marks: without the drawings of that many, the rest show no change. Of many drawings,
+    the latest 256."""
     by_partition: Annotated[list[Count], Field(max_length=1024)]
-    """How many of them are of each partition of examples.v1; of many, the latest 64."""
+    """How many of them are of each partition of examples.v1; of many, the latest 256."""
     began_at: Time
     """When the first of them was drawn."""
     drawn_at: Time
     """When the last of them was drawn."""
+    series: str = ""
+    """Names how it was detected, and in which evidence: detections of another series are compared with nothing. Empty: from
+    before this was told."""
 
 
 class DriftHandled(Event):
@@ -774,6 +779,8 @@ class DriftHandled(Event):
     message: Text
     by: str = ""
     """Whose policy it is."""
+    targets: Annotated[list[ModelName], Field(max_length=MAX_GUESSES)] = []
+    """The models for which a command was given; empty, too, in records from before this was told."""
 
 
 class PlayerForgotten(Event):
@@ -1286,7 +1293,7 @@ class DriftPolicySet(Event):
     actions: dict[DriftKind, DriftAction]
     """The action of each kind for which more is done than to notify."""
     cooldown_s: Count = 3600
-    """How long after an action the same is not done again for the same subject."""
+    """How long after an action the same is not done again for the same model; nor for any, if both are about what is drawn."""
     least_hands: Count = 3
     """Of how many players a drift must be for more to be done than to notify: so that nobody alone brings that about."""
     by: str = ""
@@ -1483,10 +1490,10 @@ class SeatOffered(Event):
 
 
 class SeatClaimed(Event):
-    """Somebody gave a code; the first claim of an offer, in the order of the log, gets the seat.
+    """Somebody gave a code; the first claim of an offer, in the order of the log, gets the seat. Or they give the claim back.
 
     Written by api.play; read by every process of the API, the writer among them: what it reads says who was first. Twice is
-    harmless: the second has the same claim_id.
+    harmless: the second has the same claim_id, and what is given back claims nothing again.
     """
 
     topic: ClassVar[str] = "seats.v1"
@@ -1495,6 +1502,8 @@ class SeatClaimed(Event):
     type: Literal["SeatClaimed"] = "SeatClaimed"
     code_id: CodeId
     claim_id: UUID
+    returned: bool = False
+    """Whether nobody took the seat by this claim, and nobody will: the next claim gets it."""
 
 
 # --- OPERATE ---------------------------------------------------------------------------------------------------------

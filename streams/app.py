@@ -76,8 +76,9 @@ def learning(settings: Settings) -> Worker:
     lessons = Lessons(base, learner.series, worker.publish, lambda: 0 in learner.partitions)
     experimenter = Experimenter(base, learner.series, lessons.in_force, lambda: 0 in learner.partitions)
     worker.fold(learner, after=lessons.known)
-    worker.fold(Evidence(base))
-    worker.fold(Drift())
+    evidence = Evidence(base)
+    worker.fold(evidence)
+    worker.fold(Drift(evidence.series))
     worker.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "models.v1", "rejected.v1"])))
     worker.alongside(partial(experimenter.follow, partial(open_bus, settings, ["lessons.v1", "models.v1"])))
     return worker

@@ -47,6 +47,10 @@ class DetectedChange(NamedTuple):
     """The share since the change began, as far as that can be told."""
     n: int
     """How many drawings that are."""
+    won: float
+    """What a drawing of which it holds adds to the logarithm of the stake."""
+    lost: float
+    """What another adds to it; it is negative."""
 
 
 class ChangeDetector:
@@ -67,6 +71,11 @@ class ChangeDetector:
     def kept(self) -> dict[str, Any]:
         """Return the state as plain numbers, which JSON gives back exactly."""
         return {"seen": self.seen, **{name: values.tolist() for name, values in self._state.items()}}
+
+    @property
+    def winning(self) -> int:
+        """Of how many of the latest drawings the longest bet is that has not lost."""
+        return int(np.where(self._state["stake"] > 0, self._state["run"], 0).max())
 
     def learn(self, holds: NDArray[np.bool_]) -> None:
         """Learn from a drawing without asking whether anything has changed; ``holds`` has shape (indicators,)."""
@@ -94,8 +103,10 @@ class ChangeDetector:
             where, which = np.unravel_index(int(state["stake"].argmax()), state["stake"].shape)
             n, held = int(state["run"][where, which]), int(state["run_held"][where, which])
             before = float(share[where])
+            usually, stakes = float(usual[where, 0]), float(bet[where, which])
+            won, lost = math.log(stakes / usually), math.log((1 - stakes) / (1 - usually))
             self.__init__(self._indicators)  # type: ignore[misc]
-            return DetectedChange(int(where), statistic, before, held / n, n)
+            return DetectedChange(int(where), statistic, before, held / n, n, won, lost)
         self._remember(holds)
         return None
 

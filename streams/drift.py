@@ -12,10 +12,12 @@ constant, since players label mostly what was guessed wrong:
 - the embedding: drawings that lie further out than nine in ten did, in some direction or in all.
 
 After a change all is learned anew from there: a change is told once, and not how long it lasts.
+
+All newcomers together are one hand (`streams.evidence`), which counts once in `SPACING` drawings, whatever is watched. And it
+is told how many hands a change takes: so those who happen to draw beside a few liars are not counted among them.
 """
 
 import json
-from collections import deque
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -37,9 +39,9 @@ from contracts.events import (
 from contracts.ports import Cells, Origin
 from contracts.roster import is_batch
 from streams.change_detector import ALARM, ChangeDetector, DetectedChange, of_json
-from streams.evidence import DIRECTIONS, digits
+from streams.evidence import DIRECTIONS, NEWCOMERS, digits
 
-RULES: Final = 1
+RULES: Final = 2
 """The version of what is detected, and how: another one folds the evidence again."""
 REFERENCE: Final = 200
 """How many drawings say what is usual of ink and embedding."""
@@ -49,8 +51,10 @@ _PULL: Final = 5.0
 """As how many drawings all digits together count in what is usual of one."""
 SPACING: Final = 10
 """Of how many drawings in a row a player's ink and embedding count once: whoever draws several is no drift of all hands."""
-_LATEST: Final = 64
-"""Of how many drawings it is kept who drew them, and when."""
+_LATEST: Final = 256
+"""Of how many drawings it is kept at most who drew them, when, and what held of them: of those of a bet that is winning."""
+_REST: Final = 2.0
+"""Up to which logarithm of a stake the drawings of the rest do not speak for a change: at random they come to more seldom."""
 CLASS_MIX: Final = "class-mix"
 INK: Final = "ink"
 EMBEDDING: Final = "embedding"
@@ -109,9 +113,9 @@ class Watched:
         self.subject = subject
         self.fed = 0 if told is None else int(told["fed"])
         """How many drawings were taken in."""
-        self._latest = deque[list[int]]([] if told is None else told["latest"], maxlen=_LATEST)
-        """Of the latest that counted: the mark of who drew it, its partition, when it was drawn, in ms since 1970, and its
-        number here."""
+        self._latest: list[list[int]] = [] if told is None else told["latest"]
+        """Of the latest that counted: the mark of who drew it, its partition, when it was drawn, in ms since 1970, its number
+        here, and of which indicators it held, a bit each."""
         self._measures = {INK: 1, EMBEDDING: DIRECTIONS + 1}.get(subject, 0)
         self._begin(told)
 
@@ -123,7 +127,7 @@ class Watched:
     def cell(self) -> bytes:
         """Write the state."""
         reference = None if self._reference is None else self._reference.kept()
-        told = {"fed": self.fed, "latest": list(self._latest), "detector": self._detector.kept(), "reference": reference}
+        told = {"fed": self.fed, "latest": self._latest, "detector": self._detector.kept(), "reference": reference}
         return json.dumps(told).encode()
 
     @property
@@ -143,39 +147,44 @@ class Watched:
             drawing: The drawing.
             values: What was measured of it.
             partition: Where its player's examples are.
-            series: The series of the evidence.
+            series: The name of the drift that is detected.
             at: The time of the step.
         """
         self.fed += 1
-        if self._measures and any(one[0] == drawing.mark and one[3] > self.fed - SPACING for one in self._latest):
+        spaced = self._measures or drawing.mark == NEWCOMERS
+        if spaced and any(one[0] == drawing.mark and one[3] > self.fed - SPACING for one in self._latest):
             return ()
-        self._latest.append([drawing.mark, partition, (drawing.drawn_at - _EPOCH) // timedelta(milliseconds=1), self.fed])
-        change = self._changed(drawing, values)
+        holds = self._holds(drawing.label or 0, values)
+        bits = 0 if holds is None else sum(1 << int(one) for one in np.nonzero(holds)[0])
+        drawn_ms = (drawing.drawn_at - _EPOCH) // timedelta(milliseconds=1)
+        self._latest.append([drawing.mark, partition, drawn_ms, self.fed, bits])
+        change = None if holds is None else self._detector.update(holds)
         if change is None:
+            self._latest = self._latest[-max(SPACING, min(self._detector.winning, _LATEST)) :]
             return ()
-        return [self._detected(change, series, at)]
+        detected = self._detected(change, series, at)
+        self._begin(None)
+        return [detected]
 
-    def _changed(self, drawing: DrawingEvidence, values: Sequence[int]) -> DetectedChange | None:
-        if self._reference is not None:
-            several = self._reference.holds(drawing.label or 0, values)
-            if len(several) > 1:
-                for one in several:
-                    self._detector.learn(one)
-                return None
-            change = self._detector.update(several[0]) if several else None
-        elif self.subject == CLASS_MIX:
-            change = self._detector.update(digits(values[0]))
-        else:
-            change = self._detector.update(np.array([bool(values[0])]))
-        if change is not None:
-            self._begin(None)
-        return change
+    def _holds(self, label: int, values: Sequence[int]) -> NDArray[np.bool_] | None:
+        """Return which indicators hold of a drawing; None: that is not known yet, or was only learned from."""
+        if self.subject == CLASS_MIX:
+            return digits(values[0])
+        if self._reference is None:
+            return np.array([bool(values[0])])
+        several = self._reference.holds(label, values)
+        if len(several) == 1:
+            return several[0]
+        for one in several:
+            self._detector.learn(one)
+        return None
 
     def _detected(self, change: DetectedChange, series: str, at: datetime) -> DriftDetected:
-        since = list(self._latest)[-change.n :]
+        since = self._latest[-change.n :]
         return DriftDetected(
             at=at,
-            detection_id=uuid5(NAMESPACE, f"drift/{RULES}/{series}/{self.subject}/{self.fed}"),
+            detection_id=uuid5(NAMESPACE, f"drift/{series}/{self.subject}/{self.fed}"),
+            series=series,
             kind=self.kind,
             subject=self.subject,
             what=self._what(change.indicator),
@@ -184,7 +193,7 @@ class Watched:
             before=change.before,
             after=change.after,
             n=change.n,
-            hands=len({one[0] for one in since}),
+            hands=hands([(mark, bool(bits >> change.indicator & 1)) for mark, *_, bits in since], change),
             by_partition=np.bincount([one[1] for one in since]).tolist(),
             began_at=_EPOCH + timedelta(milliseconds=since[0][2]),
             drawn_at=_EPOCH + timedelta(milliseconds=max(one[2] for one in since)),
@@ -202,15 +211,36 @@ class Watched:
         return "wrong guesses"
 
 
+def hands(drawn: Iterable[tuple[int, bool]], change: DetectedChange) -> int:
+    """Return how many hands a change takes: without the drawings of that many, the rest do not speak for it.
+
+    Args:
+        drawn: Of each drawing since it began, the mark of who drew it, and whether what has changed holds of it.
+        change: The change.
+    """
+    said: dict[int, float] = {}
+    for mark, holds in drawn:
+        said[mark] = said.get(mark, 0.0) + (change.won if holds else change.lost)
+    most, left = sorted(said.values(), reverse=True), sum(said.values())
+    for taken, one in enumerate(most, 1):
+        left -= one
+        if left <= _REST:
+            return taken
+    return len(most)
+
+
 class Drift:
     """The fold from evidence to the drift that it shows."""
 
     name = "drift"
-    schema = f"drift {RULES}"
     sources = ("evidence.v1",)
 
-    def __init__(self) -> None:
-        """Begin with nothing watched."""
+    def __init__(self, evidence: str) -> None:
+        """Begin with nothing watched; ``evidence`` is the series of the evidence that counts, and any other is passed by."""
+        self._evidence = evidence
+        self.series = f"drift-{RULES} of {evidence}"
+        """The name of the drift that this detects."""
+        self.schema = self.series
         self._watched: dict[int, dict[str, Watched]] = {}
         self._changed: dict[int, set[str]] = {}
 
@@ -225,7 +255,7 @@ class Drift:
         Raises:
             ValueError: If there is no such partition, or drawings are missing before these.
         """
-        if not isinstance(event, EvidenceGathered):
+        if not isinstance(event, EvidenceGathered) or event.series != self._evidence:
             return ()
         if event.source_partition >= PLAYER_PARTITIONS:
             raise ValueError(f"evidence of partition {event.source_partition}, of {PLAYER_PARTITIONS}")
@@ -243,7 +273,7 @@ class Drift:
         for drawing in news:
             for subject, values in _measured(drawing):
                 watched = self._of(cells, origin.partition, subject)
-                said += watched.take(drawing, values, event.source_partition, event.series, cells.at)
+                said += watched.take(drawing, values, event.source_partition, self.series, cells.at)
         return said
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:

@@ -8,6 +8,10 @@ label is told when it comes. Twice is harmless: a drawing's part is told once, a
 Not counted are shadows' guesses, drawings whose first label is over the quota, and players whom an operator has restricted.
 Of a player who is forgotten no cell stays; what was told of their drawings does, and says neither whose they were nor how they
 were drawn.
+
+Evidence names no player. It has a mark, by which it is known how many hands a drift is of. All newcomers have one mark, and
+so has everybody whose labels are not believed (`streams.trust`): a seat costs nothing, so many seats are one hand. Whether a
+player has a mark of their own is decided when a drawing is told, by what came before it on the log and by its own label.
 """
 
 import json
@@ -26,17 +30,21 @@ from contracts.events import (
     EvidenceGathered,
     ExampleLabelled,
     ExamplesForgotten,
+    Features,
     LessonsCut,
     PlayerRestricted,
     StageForgot,
 )
 from contracts.ports import Cells, Origin
-from streams.additive import Floats
+from streams.additive import EIGHTHS, Floats
 from streams.online_base import Base
 from streams.online_model import UnreadableFeatures, features_of
+from streams.trust import FIRST, LATEST, TRUST, believed, judged
 
 DIRECTIONS: Final = 8
 """Along how many directions of the embedding a drawing is looked at: those in which drawings of one digit differ most."""
+NEWCOMERS: Final = 0
+"""The mark that all share whose labels are not believed, or not yet."""
 _MARKS: Final = 1 << 16
 _NUMBER: Final = "number"
 MOST: Final = 500
@@ -58,16 +66,34 @@ class Hands:
         vectors = vectors[:, ::-1][:, :DIRECTIONS]
         self._directions: Floats = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(DIRECTIONS)])
 
-    def measure(self, example: ExampleLabelled, label: int) -> list[int]:
-        """Return where the drawing lies along each direction, and how far away it is; empty if it cannot be read."""
-        if example.features is None:
-            return []
-        try:
-            features = features_of(self._base, example.features.embedding, example.features.reader)
-        except UnreadableFeatures:
-            return []
+    def measure(self, features: Floats, label: int) -> list[int]:
+        """Return where a drawing lies along each direction, and how far away it is; ``features`` has shape (width,)."""
         away = features[: self._base.basis.size] - self._usual[label]
         return [round(float(value)) for value in (*(away @ self._directions), np.linalg.norm(away))]
+
+
+class Standing:
+    """How far a player's labels are believed, by the drawings of which the judge is sure; in the order in which they came."""
+
+    def __init__(self, kept: bytes | None) -> None:
+        """Take up what a cell has kept; None: begin."""
+        self._n, self._right, self._latest = (0, 0, []) if kept is None else json.loads(kept)
+
+    def cell(self) -> bytes:
+        """Write the state: how many there are, how many agree, and which of the latest."""
+        return json.dumps([self._n, self._right, self._latest]).encode()
+
+    def add(self, agrees: bool) -> None:
+        """Add a drawing whose label is what the judge sees, or is not."""
+        self._n += 1
+        self._right += agrees
+        self._latest = [*self._latest, int(agrees)][-LATEST:]
+
+    @property
+    def whole(self) -> bool:
+        """Whether enough is known of the player, and their labels count whole."""
+        agreements = (self._right, self._n), (sum(self._latest), len(self._latest))
+        return self._n >= FIRST and believed(*agreements) == EIGHTHS
 
 
 class Evidence:
@@ -79,7 +105,8 @@ class Evidence:
     def __init__(self, base: Base) -> None:
         """Build; ``base`` says what a digit usually looks like."""
         self._base = base
-        self.series = f"evidence-1 {base.reader} {base.digest[:8]}"
+        judge = sha256(base.judge.tobytes()).hexdigest()[:8]
+        self.series = f"evidence-2 {base.reader} {base.digest[:8]}, trust {TRUST} by {judge}"
         """The name of the evidence that this makes of the examples."""
         self.schema = self.series
         self._steps: dict[int, list[DrawingEvidence]] = {}
@@ -102,6 +129,7 @@ class Evidence:
             for drawing_id in event.examples:
                 cells.drop(f"drawing/{drawing_id}")
             cells.drop(f"restriction/{event.player_id}")
+            cells.drop(f"hand/{event.player_id}")
             return (StageForgot(forget_id=event.forget_id, player_id=event.player_id, stage="evidence", at=cells.at),)
         if isinstance(event, LessonsCut):  # made anew of the examples that are left, it would give numbers twice
             return [*self.settle(cells, origin.partition), *self._number_on(cells, origin.partition, event.number)]
@@ -117,17 +145,35 @@ class Evidence:
         features = None if "" in known else event.features
         if not wrong and features is None:
             return ()
+        read = None if features is None else self._read(features)
         told = DrawingEvidence(
-            mark=int.from_bytes(sha256(event.player_id.encode()).digest()[:2], "big") % _MARKS,
+            mark=self._mark(cells, event.player_id, read, label),
             drawn_at=event.drawn_at,
             label=None if features is None else label,
             ink=None if features is None else sum(features.raster) // 255,
-            directions=[] if features is None else self._hands.measure(event, label),
+            directions=[] if read is None else self._hands.measure(read, label),
             wrong=wrong,
         )
         cells.put(cell, json.dumps([*known, *wrong, *([""] if features is not None else [])]).encode())
         self._steps[origin.partition].append(told)
         return ()
+
+    def _read(self, features: Features) -> Floats | None:
+        try:
+            return features_of(self._base, features.embedding, features.reader)
+        except UnreadableFeatures:
+            return None
+
+    def _mark(self, cells: Cells, player_id: str, read: Floats | None, label: int) -> int:
+        """Return a player's mark, after a drawing with this first label and these features; None: none that are new."""
+        cell = f"hand/{player_id}"
+        standing = Standing(cells.get(cell))
+        said, sure = (label, False) if read is None else judged(self._base.judge, read)
+        if sure:
+            standing.add(said == label)
+            cells.put(cell, standing.cell())
+        own = int.from_bytes(sha256(player_id.encode()).digest()[:4], "big") % (_MARKS - 1)
+        return 1 + own if standing.whole else NEWCOMERS
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Tell the step's evidence, numbered."""

@@ -75,7 +75,7 @@ def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:
     step = min(1 << max(0, (2 * len(order) // LOOKS).bit_length() - 1), KEPT // LOOKS)
     sure, unsure = _looked_at(sure, step, FIRST), _looked_at(unsure, step, 0)
     agrees = rows["label"] == rows["said"]
-    overall = min(_level(agrees[which].sum() + 2, len(which) + 3, 0.6, 0.28) for which in (sure, sure[-LATEST:]))
+    overall = believed(*((int(agrees[which].sum()), len(which)) for which in (sure, sure[-LATEST:])))
     knows = _by_digit(rows["said"][sure], agrees[sure], 0.4, 0.2)
     uses = _by_digit(rows["label"][sure], agrees[sure], 0.15, 0.15)
     of_all = _level(agrees[unsure].sum() + 1, len(unsure) + 2, 0.3, 0.2)
@@ -85,6 +85,16 @@ def weigh(rows: Rows) -> tuple[NDArray[np.int8], bool]:
     weights = np.where(counts, np.minimum(weights, uses[rows["label"]]), 0)
     weights[order[:-KEPT]] = 0
     return weights.astype(np.int8), True
+
+
+def believed(*agreements: tuple[int, int]) -> int:
+    """Return how much a known player's word counts at most, in eighths.
+
+    Args:
+        agreements: Of how many drawings, of which the judge is sure, the label agrees, and how many there are: of all, and of
+            the latest. The worst counts.
+    """
+    return min(_level(right + 2, n + 3, 0.6, 0.28) for right, n in agreements)
 
 
 def _looked_at(places: NDArray[np.intp], step: int, least: int) -> NDArray[np.intp]:

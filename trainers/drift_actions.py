@@ -5,6 +5,7 @@ done, or why nothing was. A detection is due until that is on the log. So a trai
 again, which is carried out once, and a detection that comes twice is handled once.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from uuid import UUID, uuid5
@@ -28,6 +29,8 @@ from trainers.promote import Promoter
 STALE: Final = timedelta(hours=1)
 """What was drawn longer ago calls for nothing any more, as when the log is folded again."""
 BY: Final = "drift policy"
+INPUTS: Final[tuple[DriftKind, ...]] = ("class-mix", "ink", "embedding")
+"""The kinds that are about what is drawn: whatever is done about one is done about all of them."""
 BEGUN: Final[tuple[DriftAction, ...]] = ("retrain", "freeze")
 """The actions that are commands."""
 
@@ -56,7 +59,7 @@ def decide(model_log: ModelLog, detection: DriftDetected, at: datetime) -> Deed:
     """Return what is to be done about a detection, by the policy in force and by what was done before."""
     for begun in BEGUN:
         if any(model_log.knows(_command_id(detection, begun, model)) for model in (*model_log.roster.batch, *ONLINE_MODELS)):
-            return Deed(begun, None, _commands(model_log, detection, begun))  # by a trainer that died before it said so
+            return _rested(model_log, detection, begun, at)  # by a trainer that died before it said so
     policy = model_log.drift_policy()
     action = policy.actions.get(detection.kind, "notify")
     if action == "notify":
@@ -67,30 +70,46 @@ def decide(model_log: ModelLog, detection: DriftDetected, at: datetime) -> Deed:
         return Deed(action, f"the last of these drawings is of {detection.drawn_at:%Y-%m-%d %H:%M} UTC: too long ago")
     if detection.hands < policy.least_hands:
         return Deed(action, f"it is the drawings of {detection.hands} players; the policy wants {policy.least_hands}")
-    done = model_log.last_drift_action(detection, action)
-    if done is not None and at - done.at < timedelta(seconds=policy.cooldown_s):
-        ago = (at - done.at).total_seconds()
-        return Deed(action, f"cooldown: the same was done {ago:.0f} s ago, and is not done again for {policy.cooldown_s} s")
-    commands = _commands(model_log, detection, action)
+    return _rested(model_log, detection, action, at)
+
+
+def _rested(model_log: ModelLog, detection: DriftDetected, action: DriftAction, at: datetime) -> Deed:
+    """Return the commands for an action, without those that the cooldown forbids and that were not given yet."""
+    commands, cooldown_s = _commands(model_log, detection, action), model_log.drift_policy().cooldown_s
     if not commands:
         return Deed(action, f"nothing to {action}: it is under way, or so already")
-    return Deed(action, None, commands)
+    done = [one for one in model_log.drift_actions(action) if at - one.at < timedelta(seconds=cooldown_s)]
+    last = {target: one for one in done for target in one.targets or _concerned(model_log, one.subject, action)}
+    if detection.subject in INPUTS:
+        last |= {command.target: one for one in done if one.subject in INPUTS for command in commands}
+    due = tuple(command for command in commands if command.target not in last or model_log.knows(command.command_id))
+    if due:
+        return Deed(action, None, due)
+    ago = (at - max(last[command.target].at for command in commands)).total_seconds()
+    return Deed(action, f"cooldown: the same was done {ago:.0f} s ago, and is not done again for {cooldown_s} s")
+
+
+def _concerned(model_log: ModelLog, subject: str, action: DriftAction) -> Sequence[str]:
+    """Return the models that an action is about: that whose errors they are, or all where it is what is drawn that changed."""
+    if action == "freeze":
+        return ONLINE_MODELS
+    batch = model_log.roster.batch
+    return batch if subject in INPUTS else [model for model in batch if model == subject]
 
 
 def _commands(model_log: ModelLog, detection: DriftDetected, action: DriftAction) -> tuple[RetrainModel | FreezeLearning, ...]:
-    """Return the commands for an action: of the model concerned, or of all where it is what is drawn that has changed."""
+    """Return the commands for an action that is not under way."""
 
     def known(target: str) -> bool:
         return model_log.knows(_command_id(detection, action, target))
 
     reason = f"{detection.subject}: {detection.what} {detection.before:.1%} before, {detection.after:.1%} now"
+    concerned = _concerned(model_log, detection.subject, action)
     if action == "freeze":
-        targets = [model for model in ONLINE_MODELS if known(model) or model_log.frozen(model) is None]
+        targets = [model for model in concerned if known(model) or model_log.frozen(model) is None]
     else:
         waiting = {command.target for command in model_log.due()}
-        concerned = (detection.subject,) if detection.kind == "batch-errors" else model_log.roster.batch
-        here = [model for model in concerned if model in model_log.roster.batch]
-        targets = [model for model in here if known(model) or model not in waiting]
+        targets = [model for model in concerned if known(model) or model not in waiting]
     made: list[RetrainModel | FreezeLearning] = []
     for target in targets:
         kind = FreezeLearning if action == "freeze" else RetrainModel
@@ -122,6 +141,7 @@ class DriftActions:
             outcome="done" if deed.refused is None else "refused",
             message=deed.refused or _message(deed),
             by=self._model_log.drift_policy().by,
+            targets=[command.target for command in deed.commands],
         )
         self._promoter.say(handled)
         where = {"subject": detection.subject, "kind": detection.kind, "detection_id": str(detection.detection_id)}

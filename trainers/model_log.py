@@ -187,12 +187,11 @@ class ModelLog:
         with self._lock:
             return [one for one in self._detections.values() if one.detection_id not in self._handled]
 
-    def last_drift_action(self, detection: DriftDetected, action: DriftAction) -> DriftHandled | None:
-        """Return the last time that an action was carried out: a rebuild for the same subject, a freezing for any."""
+    def drift_actions(self, action: DriftAction) -> list[DriftHandled]:
+        """Return all times that an action was carried out, in their order."""
         with self._lock:
             done = [one for one in self._handled.values() if one.action == action and one.outcome == "done"]
-        same = [one for one in done if action == "freeze" or one.subject == detection.subject]
-        return max(same, key=lambda one: one.at, default=None)
+        return sorted(done, key=lambda one: one.at)
 
     def forgettings(self) -> list[ForgetPlayer]:
         """Return the players to forget, in the order given; one that is settled is still on the log, and is to be cut out."""

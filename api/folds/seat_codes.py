@@ -1,11 +1,12 @@
 """Folds the codes by which another device takes a player's seat: which are open, and who was first to give one (ways 1 and 2).
 
 Every process of the API folds the same topic, which has one partition, so all agree who was first. Pure and bounded: the oldest
-code is forgotten first. Twice is harmless: an offer and a claim that came before change nothing.
+code is forgotten first. Twice is harmless: an offer and a claim that came before change nothing. A claim that was given back
+leaves the code to the next one; so a code is used up by who takes the seat, and by nobody else.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import ClassVar, Final
 from uuid import UUID
@@ -27,7 +28,9 @@ class SeatOffer:
     until: datetime
     """The last moment at which the code may be given."""
     claim_id: UUID | None = None
-    """The claim that was first; None: nobody has given the code."""
+    """The claim that has the seat; None: nobody has given the code, or all have given it back."""
+    returned: set[UUID] = field(default_factory=set)
+    """The claims that were given back, however often they come."""
 
 
 class SeatCodes:
@@ -45,8 +48,11 @@ class SeatCodes:
         """Apply an event from the bus."""
         if isinstance(event, SeatClaimed):
             offer = self._offers.get(event.code_id)
-            if offer is not None and offer.claim_id is None and event.at <= offer.until:
-                offer.claim_id = event.claim_id
+            if offer is not None and event.returned:
+                offer.returned.add(event.claim_id)
+                offer.claim_id = None if offer.claim_id == event.claim_id else offer.claim_id
+            elif offer is not None and offer.claim_id is None and event.claim_id not in offer.returned:
+                offer.claim_id = event.claim_id if event.at <= offer.until else None
         elif event.code_id not in self._offers:
             self._offers.pop(self._newest.pop(event.player_id, ""), None)
             self._newest[event.player_id] = event.code_id

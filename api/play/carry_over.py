@@ -1,7 +1,9 @@
 """Decides how a player goes on on another device: one socket offers a code, another claims the seat (ways 1 and 2). Pure.
 
 The code is on the bus as its HMAC alone. Who gives a code claims the seat over the bus, and the first claim of the log has it,
-whichever process took it. So a code works once, in every process, and whoever reads the log cannot use it.
+whichever process took it. So a code works once, in every process, and whoever reads the log cannot use it. Who has claimed a
+seat and does not take it, since the room is full or the socket is gone, gives the claim back, and the code is good for another
+try. A process that is killed in between gives nothing back: then the code is used up, and never twice.
 """
 
 from datetime import datetime
@@ -26,7 +28,7 @@ class CarryOver:
         self._lobby = lobby
         self._codes: dict[str, str] = {}
         """The codes that the broker does not have yet, by their ids."""
-        self._claim: tuple[UUID, Join] | None = None
+        self._claim: tuple[SeatClaimed, Join] | None = None
 
     def offer(self, player_id: str, room: str, at: datetime) -> SeatOffered:
         """Make a new code for a player's seat."""
@@ -55,8 +57,9 @@ class CarryOver:
         if why := self._lobby.codes.refusal(code_id, at):
             raise _bad_code(why)
         claim_id = UUID(self._lobby.new_id())
-        self._claim = (claim_id, join)
-        return SeatClaimed(code_id=code_id, claim_id=claim_id, at=at)
+        claim = SeatClaimed(code_id=code_id, claim_id=claim_id, at=at)
+        self._claim = (claim, join)
+        return claim
 
     def settled(self, claim: SeatClaimed) -> tuple[Join, SeatOffer] | None:
         """Return the `join`, and the seat for it, once a claim has come over the bus; None: it is another socket's claim.
@@ -64,7 +67,7 @@ class CarryOver:
         Raises:
             Mistake: If another claim was first.
         """
-        if self._claim is None or self._claim[0] != claim.claim_id:
+        if self._claim is None or self._claim[0].claim_id != claim.claim_id:
             return None
         _, join = self._claim
         self._claim = None
@@ -75,8 +78,18 @@ class CarryOver:
 
     def drop(self, claim: SeatClaimed) -> None:
         """Forget a claim that the broker did not take."""
-        if self._claim is not None and self._claim[0] == claim.claim_id:
+        if self._claim is not None and self._claim[0].claim_id == claim.claim_id:
             self._claim = None
+
+    def abandon(self) -> list[SeatClaimed]:
+        """Give back the claim that is not settled yet, if there is one: its socket is gone."""
+        claim, self._claim = self._claim, None
+        return [] if claim is None else [given_back(claim[0])]
+
+
+def given_back(claim: SeatClaimed) -> SeatClaimed:
+    """Return what leaves the code of a claim to the next one."""
+    return claim.model_copy(update={"returned": True})
 
 
 def _bad_code(why: str) -> Mistake:

@@ -14,6 +14,7 @@ from uuid import UUID
 from api.folds.recent_drawings import Drawing
 from api.limits import Guest, RequestRefused, full_bucket
 from api.play.actions import Close, LogRefusal, Publish, SendToSocket, SessionAction
+from api.play.carry_over import given_back
 from api.play.frames import Check, Error, Joined, Question, Saved
 from api.play.lobby import Lobby
 from api.play.messages import Another, ClientMessage, Correct, Draw, Join, Mistake, Withdraw, parse
@@ -141,15 +142,16 @@ class Session:
         yield from self._enter(join, holder, now)
 
     def claimed(self, claim: SeatClaimed, now: float) -> list[SessionAction]:
-        """Handle a claim from the bus: if it is this socket's, and was first, its player is here now."""
+        """Handle a claim from the bus: if it is this socket's, and was first, its player is here now, or gives it back."""
+        back: list[SessionAction] = []
         try:
-            settled = self.own_model.carry_over.settled(claim)
+            settled = None if self.closed else self.own_model.carry_over.settled(claim)
             if settled is None:
                 return []
-            join, offer = settled
+            back, (join, offer) = [Publish(given_back(claim))], settled
             return list(self._enter(join, SeatHolder(offer.player_id, offer.room), now))
         except RequestRefused as refusal:
-            return list(self._refused(refusal, now))
+            return [*back, *self._refused(refusal, now)]
 
     def _enter(self, join: Join, holder: SeatHolder | None, now: float) -> Iterator[SessionAction]:
         if holder is not None and self._lobby.is_forgotten(holder.player_id):
@@ -312,8 +314,10 @@ class Session:
         if isinstance(event, ResetAsked):
             self._waiting.pop(event.reset_id, None)
         code = self.own_model.put_done(event, failure)
-        told = [] if failure is None else list(_lost(None, "question", failure))
-        return told if code is None else [SendToSocket(code.text())]
+        if failure is None or (isinstance(event, SeatClaimed) and event.returned):
+            return [] if code is None else [SendToSocket(code.text())]
+        back = [Publish(given_back(event))] if isinstance(event, SeatClaimed) else []  # the broker may have it all the same
+        return [*back, *_lost(None, "question", failure)]
 
     def tick(self, now: float) -> list[SessionAction]:
         """Let time pass; return the actions that follow. Call it about twice a second."""
@@ -332,10 +336,10 @@ class Session:
         return actions
 
     def leave(self) -> list[SessionAction]:
-        """Leave the room, since the socket is gone; return the actions that tell the others."""
+        """Leave the room, since the socket is gone; return the actions that tell the others, and give a code back."""
         self.closed = True
         if not self.player_id:
-            return []
+            return [Publish(claim) for claim in self.own_model.carry_over.abandon()]
         self._lobby.leave(self)
         return [self._lobby.room_changed(self.room)] if self.room in self._lobby.rooms else []
 

@@ -139,10 +139,12 @@ def _evidence_until(told: Published, series: str, partition: int, number: int) -
     return [told.evidence[name] for name in names]
 
 
-def detected(real: Published, fresh: Published, since_ms: int) -> Differences:
-    """Compare the drift that was detected; what was told before ``since_ms`` may be gone from the log."""
-    for detection_id in real.drift.keys() | fresh.drift.keys():
-        here, there = real.drift.get(detection_id), fresh.drift.get(detection_id)
+def detected(real: Published, fresh: Published, series: str, since_ms: int) -> Differences:
+    """Compare the drift that was detected; that of another ``series`` is skipped, and what was told before ``since_ms`` may be
+    gone from the log."""
+    mine = {name: one for name, one in real.drift.items() if one.series == series}
+    for detection_id in mine.keys() | fresh.drift.keys():
+        here, there = mine.get(detection_id), fresh.drift.get(detection_id)
         if here is None and there is not None and there.at.timestamp() * 1000 < since_ms:
             continue
         if here is None or there is None or _drift(here) != _drift(there):

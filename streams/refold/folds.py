@@ -26,5 +26,5 @@ def fold_makers(base: Base, log_bytes: int | None) -> Mapping[str, Callable[[], 
         "learner": partial(Learner, base),
         "personal": partial(PersonalModels, base.reader),
         "evidence": partial(Evidence, base),
-        "drift": Drift,
+        "drift": partial(Drift, Evidence(base).series),
     }

@@ -78,6 +78,7 @@ class Refolding:
         self._base = base
         self._series = Learner(base).series
         self._of_evidence = Evidence(base).series
+        self._of_drift = self._makers["drift"]().schema
         self._lessons = LessonsOnLog(base, self._series)
         self._said = {stage: Published() for stage in self._makers}
         self._fresh: dict[str, dict[int, FreshFold]] = {
@@ -292,7 +293,7 @@ class Refolding:
             case "evidence":
                 return partial(gathered, series=self._of_evidence, cut=self._cut)
             case "drift":
-                return partial(detected, since_ms=self._since(DriftDetected.topic))
+                return partial(detected, series=self._of_drift, since_ms=self._since(DriftDetected.topic))
             case _:
                 return remembered
 

@@ -2,11 +2,15 @@
 
 Errors are drawn at random, or come from people of data/pen. What is measured of a drawing is folded by the drift fold itself,
 each record on its own. River's detectors get the same errors: those that are not below here can only be kept by pickling them.
+Newcomers, of whom some lie, go the whole way: from examples over the evidence to what the policy does.
 """
 
+import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,16 +22,21 @@ from river.drift import binary
 from scipy.ndimage import grey_dilation, rotate
 
 from contracts.drawing import rasterize
-from contracts.events import DrawingEvidence, DriftDetected, EvidenceGathered, Features
+from contracts.events import DrawingEvidence, DriftDetected, DriftPolicySet, EvidenceGathered, Features
 from contracts.ports import Origin
 from producers.handwriting import handwriting
 from streams.change_detector import ChangeDetector
 from streams.drift import Drift
 from streams.embedding import EmbeddingNetwork
-from streams.evidence import Hands
+from streams.evidence import Evidence, Hands
 from streams.make_base import idx
 from streams.online_base import load_base
-from tests.histories import BEGAN, MemoryCells, example
+from streams.online_model import features_of
+from tests.histories import BEGAN, MemoryCells, named, shown
+from tests.roster import ROSTER
+from tests.writers import drawings
+from trainers.drift_actions import decide
+from trainers.model_log import ModelLog
 
 CLEAN = 10_000
 """How many labelled drawings a run without drift has."""
@@ -103,7 +112,8 @@ class People:
 
     def __init__(self) -> None:
         """Read data/pen and the test drawings of MNIST, and some of them changed."""
-        self._hands, self._network = Hands(load_base()), EmbeddingNetwork()
+        self._base = load_base()
+        self._hands, self._network = Hands(self._base), EmbeddingNetwork()
         self.writers: list[list[tuple[int, int, list[int]]]] = []
         """By writer: label, ink and directions of each drawing."""
         some, labels = [], []
@@ -127,8 +137,8 @@ class People:
         out = []
         for raster, embedding, label in zip(rasters, self._network.embed(rasters), labels.tolist(), strict=True):
             features = Features(raster=raster.tobytes(), embedding=embedding.tobytes(), reader=self._network.reader)
-            one = example("one", label, features=features)
-            out.append((label, sum(features.raster) // 255, self._hands.measure(one, label)))
+            read = features_of(self._base, features.embedding, features.reader)
+            out.append((label, sum(features.raster) // 255, self._hands.measure(read, label)))
         return out
 
 
@@ -143,7 +153,7 @@ class Watching:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self._fold, self._cells, self._number = Drift(), MemoryCells(), 0
+        self._fold, self._cells, self._number = Drift("bench"), MemoryCells(), 0
         self._fold.open(self._cells, 0)
         self.cpu_s = 0.0
 
@@ -172,7 +182,7 @@ def drawn(writers: list[list[Drawing]], chance: np.random.Generator, run: int = 
     while True:
         mark = int(chance.integers(len(writers)))
         for _ in range(run):
-            yield mark, *writers[mark][chance.integers(len(writers[mark]))]
+            yield 1 + mark, *writers[mark][chance.integers(len(writers[mark]))]
 
 
 MODELS = {"river": 0.03, "yours": 0.02, "everyone": 0.025, "xgboost": 0.05, "tensorflow": 0.02, "mxnet": 0.03, "kmeans": 0.25}
@@ -183,10 +193,10 @@ def clean(people: People, seed: int, run: int) -> tuple[list[str], float]:
     """Return what is told of a run without drift, of all that is watched, and the CPU of a drawing in ms."""
     chance, watching, told = np.random.default_rng(seed), Watching(), []
     writers = [people.writers[n] for n in chance.permutation(len(people.writers))[:20]]
-    drawings = drawn(writers, chance, run)
+    drawn_by = drawn(writers, chance, run)
     for _ in range(CLEAN):
         wrong = {model: bool(chance.random() < share) for model, share in MODELS.items()}
-        told += [event.subject for event in watching.take(*next(drawings), wrong)]
+        told += [event.subject for event in watching.take(*next(drawn_by), wrong)]
     return told, 1000 * watching.cpu_s / CLEAN
 
 
@@ -195,9 +205,9 @@ def shifted(people: People, kind: str, seed: int) -> tuple[int, str]:
     chance, watching = np.random.default_rng(seed), Watching()
     order = chance.permutation(len(people.writers))
     before, unseen = [people.writers[n] for n in order[:20]], [people.writers[n] for n in order[20:]]
-    drawings = drawn(before, chance)
+    usual = drawn(before, chance)
     for _ in range(BEFORE):
-        watching.take(*next(drawings))
+        watching.take(*next(usual))
     match kind:
         case "a third are sevens":
             sevens = [[one for one in writer if one[0] == 7] for writer in before]
@@ -215,30 +225,113 @@ def shifted(people: People, kind: str, seed: int) -> tuple[int, str]:
     return MOST, "nothing"
 
 
+PLAYERS = 10
+"""How many players are known, in what newcomers do."""
+ACTS = DriftPolicySet(actions={"online-errors": "freeze", "class-mix": "retrain", "ink": "retrain", "embedding": "retrain"})
+Guests = Iterator[tuple[str, int]]
+"""Who draws next among the newcomers, and by how much their label is wrong."""
+
+
+def liars(count: int) -> Guests:
+    """Yield newcomers who take turns and label all that they draw wrongly."""
+    while True:
+        yield from ((f"liar {one}", 1) for one in range(count))
+
+
+def passers_by() -> Guests:
+    """Yield newcomers who draw three digits each and go."""
+    for one in itertools.count():
+        yield from [(f"guest {one}", 0)] * 3
+
+
+def beside(guests: Guests, share: float, drifted: float, seed: int) -> tuple[int, list[DriftDetected]]:
+    """Let ten known players draw, and guests come; return after how many drawings drift of errors is first seen, and all drift.
+
+    Args:
+        guests: The newcomers.
+        share: Of the drawings from `BEFORE` on, how many are theirs.
+        drifted: How often the model errs from then on; 5 % before.
+        seed: Of all that is random.
+    """
+    chance, base, cells, watched = np.random.default_rng(seed), load_base(), MemoryCells(), MemoryCells()
+    evidence = Evidence(base)
+    detector, writers = Drift(evidence.series), list(handwriting())
+    of_players = [writers[n] for n in chance.permutation(len(writers))[:PLAYERS]]
+    list(evidence.open(cells, 0)), list(detector.open(watched, 0))
+    told, first, at = list[DriftDetected](), MOST, 0
+    for number in range(BEFORE + 600):
+        later = number >= BEFORE
+        guest = later and chance.random() < share
+        player, away = next(guests) if guest else (str(of := int(chance.integers(PLAYERS))), 0)
+        written = drawings(of_players[int(chance.integers(PLAYERS)) if guest else of])
+        place = int(chance.integers(len(written.labels)))
+        digit = int(written.labels[place])
+        said = (digit + int(chance.random() < (drifted if later else 0.05))) % 10
+        drawn = written.example(player, place, (digit + away) % 10, guesses=[shown(said)])
+        drawn = drawn.model_copy(update={"drawing_id": named(f"{seed} {number}")})
+        list(evidence.apply(cells, drawn, Origin(0, number, 0)))
+        for record in evidence.settle(cells, 0):
+            found = [one for one in detector.apply(watched, record, Origin(0, at, 0)) if isinstance(one, DriftDetected)]
+            detector.settle(watched, 0)
+            at += 1
+            if later and first == MOST and any(one.kind == "online-errors" for one in found):
+                first = number - BEFORE + 1
+            told += found if later else []
+    return first, told
+
+
+def guests(make: Callable[[], Guests], share: float, drifted: float, runs: int) -> dict[str, Any]:
+    """Return when drift of errors was seen, how often drift was told, of how many hands, and for how many more was done."""
+    several = [beside(make(), share, drifted, seed) for seed in range(runs)]
+    found = [one for _, all_of_them in several for one in all_of_them]
+    log = ModelLog(ROSTER, [ACTS])
+    done = [one.subject for one in found if decide(log, one, one.drawn_at).commands]
+    return {
+        **spread(first for first, _ in several),
+        "told": dict(Counter(one.subject for one in found)),
+        "hands": dict(sorted(Counter(one.hands for one in found).items())),
+        "acted on": dict(Counter(done)),
+        "runs in which it was acted on": sum(
+            any(decide(log, one, one.drawn_at).commands for one in all_) for _, all_ in several
+        ),
+    }
+
+
 def main(
     runs: Annotated[int, typer.Option(help="runs without drift")] = 20,
     delays: Annotated[int, typer.Option(help="runs with a change of the errors")] = 200,
     changes: Annotated[int, typer.Option(help="runs with each change of what is drawn")] = 40,
+    others: Annotated[bool, typer.Option(help="whether river's detectors get the same errors")] = True,
 ) -> None:
-    """Measure errors first, then what is drawn."""
+    """Measure newcomers first, then errors, then what is drawn."""
+    told: dict[str, Any] = {}
+
+    def tell(what: str, measured: Any) -> None:
+        told[what] = measured
+        typer.echo(f"{what}: {json.dumps(measured)}", err=True)
+
+    for count in (3, 10, 30):
+        tell(f"{count} newcomers, all wrong, half of the drawings", guests(partial(liars, count), 0.5, 0.05, runs))
+    tell("30 newcomers, all wrong, nobody else", guests(partial(liars, 30), 1.0, 0.05, runs))
+    for share in (0.0, 0.2):
+        tell(f"errors 5% to 40%, {share:.0%} of the drawings by newcomers", guests(passers_by, share, 0.4, runs))
     rates = ((0.05, 0.40), (0.20, 0.50), (0.40, 0.70))
-    told: dict[str, Any] = {
-        f"errors {clean:.0%} to {drifted:.0%}": {name: errors(name, clean, drifted, runs, delays) for name in DETECTORS}
-        for clean, drifted in rates
-    }
-    told["errors 5% to 15%"] = {name: errors(name, 0.05, 0.15, 0, delays) for name in DETECTORS}
+    names = list(DETECTORS) if others else ["ours"]
+    for clean_rate, drifted in rates:
+        measured = {name: errors(name, clean_rate, drifted, runs, delays) for name in names}
+        tell(f"errors {clean_rate:.0%} to {drifted:.0%}", measured)
+    tell("errors 5% to 15%", {name: errors(name, 0.05, 0.15, 0, delays) for name in names})
     people = People()
     for run in (1, 10):
         several = [clean(people, seed, run) for seed in range(runs)]
-        told[f"all that is watched, no drift, {run} drawings in a row by each"] = {
-            "alarms": [subject for subjects, _ in several for subject in subjects],
-            "cpu_ms_a_drawing": float(np.median([ms for _, ms in several])),
-        }
+        alarms = [subject for subjects, _ in several for subject in subjects]
+        cpu_ms = float(np.median([ms for _, ms in several]))
+        tell(f"no drift, {run} drawings in a row by each", {"alarms": alarms, "cpu_ms_a_drawing": cpu_ms})
     kinds = ("a third are sevens", *people.others, "all as one unseen person of data/pen", "ten unseen people of data/pen")
     for kind in kinds:
         seen = [shifted(people, kind, seed) for seed in range(changes)]
         subjects = sorted({subject for _, subject in seen})
-        told[kind] = spread(number for number, _ in seen) | {"by": {one: [s for _, s in seen].count(one) for one in subjects}}
+        tell(kind, spread(number for number, _ in seen) | {"by": {one: [s for _, s in seen].count(one) for one in subjects}})
     print(json.dumps(told, indent=2))
 
 

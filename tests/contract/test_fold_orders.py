@@ -407,7 +407,7 @@ def test_a_restart_after_any_event_changes_nothing(lanes, data):
         (partial(Learner, LEARNER), examples),
         (partial(PersonalModels, READER), examples),
         (partial(Evidence, LEARNER), examples),
-        (Drift, folded(Evidence(LEARNER), examples, step=1)),
+        (partial(Drift, Evidence(LEARNER).series), folded(Evidence(LEARNER), examples, step=1)),
     ):
         cells = MemoryCells()
 

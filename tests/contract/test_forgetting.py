@@ -302,7 +302,7 @@ def test_evidence_that_is_made_anew_after_a_player_was_forgotten_gives_no_number
     [on], [anew] = (folded(EVIDENCE, [more], one) for one in (real.evidence, cells))
     told = [event for event in real.said if isinstance(event, EvidenceGathered)]
     drift = MemoryCells()
-    folded(Drift(), [*told, anew], drift)
+    folded(Drift(Evidence(BASE).series), [*told, anew], drift)
 
     assert isinstance(on, EvidenceGathered)
     assert on.number == anew.number == FAR + 1

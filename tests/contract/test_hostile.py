@@ -161,7 +161,7 @@ def _take(ledger: Ledger, fold: Fold, offsets: dict[str, int], *events: Event) -
 def test_a_valid_event_that_means_harm_stops_no_fold_and_the_next_is_folded(tmp_path: Path, what: str):
     base, bad = load_base(), HOSTILE[what]
     value = bad.value("ada", str(named("d1")))
-    for fold in (Joiner(), Scorer(), PersonalModels(base.reader), Learner(base), Evidence(base), Drift()):
+    for fold in (Joiner(), Scorer(), PersonalModels(base.reader), Learner(base), Evidence(base), Drift(Evidence(base).series)):
         if bad.topic not in fold.sources:
             continue
         ledger = Ledger(tmp_path / f"{fold.name}.sqlite")

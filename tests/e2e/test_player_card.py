@@ -87,6 +87,35 @@ def test_what_is_remembered_is_downloaded_and_forgotten_once_the_player_is_sure(
     expect(game.page.locator('article[data-model="yours"] .note')).to_have_text("as River, until your first answer")
 
 
+def test_a_reset_that_is_still_on_its_way_is_never_told_as_failed_and_is_done_when_the_game_is_back(
+    stage: Stage, visit: Visits
+) -> None:
+    game = visit(stage.url, expected="WebSocket connection to")
+    taught(game, stage)
+    card = opened(game)
+    expect(card.locator("#own-lessons")).to_have_text("1")
+    stage.vanish()
+    game.page.locator('#connection[data-state="waiting"]').wait_for()
+
+    card.get_by_role("button", name="Reset it").click()
+    card.get_by_role("button", name="Reset my model").click()
+    told = card.locator("#player-card-told")
+    later = "while this page stays open it is done as soon as the game can, and forgets what you have drawn by then."
+    expect(told).to_have_text(f"The game is away at the moment. Your reset is still on its way: {later}")
+    card.get_by_role("button", name="Show a code").click()
+    expect(told).to_contain_text(later)
+    card.get_by_role("button", name="Close").click()
+    opened(game)
+    expect(told).to_contain_text(later)
+    assert stage.memory.resets == {}
+
+    stage.serve()
+    expect(told).to_have_text("Done: your model has forgotten what you had drawn.")
+    expect(card.locator("#own-lessons")).to_have_text("0")
+    card.get_by_role("button", name="Show a code").click()
+    expect(told).not_to_contain_text("reset")
+
+
 def test_a_code_carries_a_player_to_another_device_once(stage: Stage, visit: Visits) -> None:
     first = visit(stage.url)
     taught(first, stage)

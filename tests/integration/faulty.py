@@ -208,7 +208,7 @@ if __name__ == "__main__":
     if role == "learning":
         teaching = Learner(base, lambda: lessons.in_force())
         lessons = Lessons(base, teaching.series, working.publish, lambda: 0 in teaching.partitions)
-        for fold in (Joiner(), Scorer(), teaching, Evidence(base), Drift()):
+        for fold in (Joiner(), Scorer(), teaching, Evidence(base), Drift(Evidence(base).series)):
             working.fold(fold, step=20)
         working.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "models.v1", "rejected.v1"])))
     else:

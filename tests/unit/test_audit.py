@@ -71,6 +71,7 @@ from tests.histories import (
 TWO = ("xgboost", "river")
 STROKES = [[[1.0, 1.0], [5.0, 5.0]]]
 FLAT = [0.1] * 10
+SERIES = Evidence(load_base()).series
 
 
 def history(drawing: UUID, correction: UUID, label: int = 3) -> Iterator[Event]:
@@ -385,7 +386,7 @@ def whole_history(*names: str, changed: bool = False) -> list[Event]:
     summed = snapshots(base, learner.series, lessons)
     evidence = folded(Evidence(base), examples)
     scored, remembered = folded(Scorer(), examples), folded(PersonalModels(base.reader), examples)
-    return [*said, *examples, *scored, *learned, *summed, *remembered, *evidence, *folded(Drift(), evidence)]
+    return [*said, *examples, *scored, *learned, *summed, *remembered, *evidence, *folded(Drift(SERIES), evidence)]
 
 
 def snapshots(base: Base, series: str, lessons: Sequence[LessonTaught]) -> Iterator[SnapshotTaken]:
@@ -477,11 +478,11 @@ def drifted() -> list[Event]:
     """Evidence on which a model begins to err, and what is detected in it."""
     at = now()
     several = [
-        DrawingEvidence(mark=n % 9, drawn_at=at, label=None, ink=None, directions=[], wrong={"river": n > 200})
+        DrawingEvidence(mark=1 + n % 9, drawn_at=at, label=None, ink=None, directions=[], wrong={"river": n > 200})
         for n in range(240)
     ]
-    whole = EvidenceGathered(series="another", source_partition=0, number=1, drawings=several)
-    return [whole, *folded(Drift(), [whole])]
+    whole = EvidenceGathered(series=SERIES, source_partition=0, number=1, drawings=several)
+    return [whole, *folded(Drift(SERIES), [whole])]
 
 
 def test_drift_that_was_detected_is_what_a_fresh_fold_detects_however_the_evidence_lies_on_the_log():
@@ -490,8 +491,15 @@ def test_drift_that_was_detected_is_what_a_fresh_fold_detects_however_the_eviden
         evidence.model_copy(update={"number": 1 + at, "drawings": evidence.drawings[at : at + 150]}) for at in (0, 100)
     )
 
-    assert refolded([evidence, detection]) == []
-    assert refolded([first, second, detection, evidence, detection]) == []
+    for log in ([evidence, detection], [first, second, detection, evidence, detection]):
+        assert [fault for fault in refolded(log) if fault.startswith("drift")] == []
+
+
+def test_drift_that_was_detected_by_other_rules_is_compared_with_nothing():
+    evidence, detection = drifted()
+    old = detection.model_copy(update={"detection_id": named("another"), "series": ""})
+
+    assert [fault for fault in refolded([old, evidence, detection]) if fault.startswith("drift")] == []
 
 
 def test_evidence_that_came_before_is_left_out_before_it_is_folded():

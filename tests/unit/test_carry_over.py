@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from api.folds.recent_drawings import RecentDrawings
 from api.folds.seat_codes import SeatCodes
 from api.limits import Guest, Limits
+from api.play.carry_over import given_back
 from api.play.frames import frame_of, memory_text
 from api.play.game import seat_code
 from api.play.lift import paired_lift
 from api.play.lobby import Lobby
 from api.play.messages import CODE_LENGTH, ROOM_LETTERS, Mistake, parse
-from api.play.seats import Seats
+from api.play.seats import SeatHolder, Seats
+from api.play.session import MAX_ROOM
 from contracts.events import MemoryAsked, MemoryTold, RememberedDrawing, ResetAsked, SeatClaimed, SeatOffered, mark_of
 from contracts.settings import Settings
 from tests.histories import BEGAN, named, seconds
@@ -34,6 +36,7 @@ class Machine:
     """A process of the API, with a lobby of its own."""
 
     limits: Limits = field(default_factory=lambda: Limits(Settings(**UNLIMITED)))
+    others: list[Player] = field(default_factory=list)
     lobby: Lobby = field(init=False)
 
     def __post_init__(self) -> None:
@@ -161,6 +164,122 @@ def test_a_code_makes_nobody_a_player_who_was_forgotten_meanwhile():
     assert phone.session.player_id == ""
 
 
+def full(machine: Machine, ada: Player) -> None:
+    """Others come into Ada's room until it is full, after she has gone."""
+    room, seat = ada.session.room, machine.lobby.seats.sign(SeatHolder(ada.session.player_id, ada.session.room))
+    ada.carry_out(ada.session.leave())
+    others = [machine.player() for _ in range(MAX_ROOM)]
+    for other in others:
+        other.join(room=room)
+    assert machine.player().say({"type": "join", "name": "Ada", "seat": seat})[0]["code"] == "room_full"
+    machine.others = others
+
+
+@pytest.mark.parametrize("why", ["too_many", "room_full"])
+def test_a_code_whose_seat_is_refused_is_good_for_another_try_and_for_one_only(why):
+    machine = Machine(Limits(Settings(**UNLIMITED | {"sockets_per_player": 1})))
+    ada = machine.player()
+    player_id = ada.join()["player_id"]
+    code = offered(ada, machine)
+    if why == "room_full":
+        full(machine, ada)
+    phone = machine.player()
+    enter(phone, code)
+    claim = phone.put[-1]
+
+    [[refused]] = heard(claim, machine, by=(phone,))
+    back = phone.put[-1]
+    heard(back, machine, by=(phone,))
+    heard(claim, machine, by=(phone,))  # it comes twice
+
+    assert (refused["code"], back.returned, back.claim_id) == (why, True, claim.claim_id)
+    for gone in (ada, *machine.others):
+        gone.carry_out(gone.session.leave())
+    enter(phone, code)
+    [[let_in, *_]] = heard(phone.put[-1], machine, by=(phone,))
+    assert (let_in["type"], let_in["player_id"]) == ("joined", player_id)
+    assert enter(machine.player(), code)[0]["code"] == "bad_code"
+
+
+@pytest.mark.parametrize("order", ["claim first", "return first"])
+def test_a_code_whose_socket_has_gone_before_it_was_let_in_is_good_for_another_try(order):
+    here, there = Machine(), Machine()
+    ada = here.player()
+    ada.join()
+    code = offered(ada, here, there)
+    phone = there.player()
+    enter(phone, code)
+    claim = phone.put[-1]
+    phone.carry_out(phone.session.leave())
+    back = phone.put[-1]
+
+    for event in (claim, back) if order == "claim first" else (back, claim, back):
+        assert heard(event, here, there, by=(phone,)) == [[]]
+
+    tablet = here.player()
+    enter(tablet, code)
+    [[let_in, *_]] = heard(tablet.put[-1], here, there, by=(tablet,))
+    assert let_in["type"] == "joined"
+
+
+def test_a_socket_that_is_being_closed_is_let_in_no_more_and_gives_the_code_back():
+    machine = Machine()
+    ada = machine.player()
+    ada.join()
+    code = offered(ada, machine)
+    phone = machine.player()
+    enter(phone, code)
+    claim = phone.put[-1]
+    phone.session.closed = True
+
+    assert heard(claim, machine, by=(phone,)) == [[]]
+    phone.carry_out(phone.session.leave())
+
+    assert (phone.put[-1].returned, phone.session.player_id) == (True, "")
+
+
+def test_of_two_sockets_one_is_let_in_though_the_first_was_refused_and_nobody_after_it():
+    machine = Machine(Limits(Settings(**UNLIMITED | {"sockets_per_player": 1})))
+    ada = machine.player()
+    ada.join()
+    code = offered(ada, machine)
+    first, second = machine.player(), machine.player()
+    enter(first, code)
+    enter(second, code)
+    claims = [first.put[-1], second.put[-1]]
+
+    [[refused], _] = heard(claims[0], machine, by=(first, second))
+    [_, [beaten]] = heard(claims[1], machine, by=(first, second))
+    heard(first.put[-1], machine, by=(first, second))
+    ada.carry_out(ada.session.leave())
+    for player in (first, second):
+        enter(player, code)
+    answers = [heard(player.put[-1], machine, by=(first, second)) for player in (second, first)]
+
+    assert (refused["code"], beaten["code"]) == ("too_many", "bad_code")
+    assert [frame["type"] for told in answers for frames in told for frame in frames[:1]] == ["joined", "error"]
+
+
+def test_a_claim_of_which_the_broker_may_know_is_given_back_and_its_failure_is_told_once():
+    machine = Machine()
+    ada = machine.player()
+    ada.join()
+    code = offered(ada, machine)
+    phone = machine.player()
+    enter(phone, code)
+    claim = phone.put[-1]
+
+    [lost] = phone.carry_out(phone.session.put_done(claim, "timed out"))
+    back = phone.put[-1]
+
+    assert (lost["code"], back.returned) == ("unavailable", True)
+    assert phone.carry_out(phone.session.put_done(back, "timed out")) == []
+    for event in (claim, back):
+        assert heard(event, machine, by=(phone,)) == [[]]
+    enter(phone, code)
+    assert heard(phone.put[-1], machine, by=(phone,))[0][0]["type"] == "joined"
+
+
 def test_an_old_code_and_a_replaced_one_and_an_invented_one_are_refused_with_a_clear_word():
     machine = Machine()
     ada = machine.player()
@@ -201,6 +320,27 @@ def test_whatever_comes_twice_one_claim_has_the_seat_and_keeps_it(events):
 
     assert len(won) <= 1
     assert bool(won) == any(name != "o" for name in events[events.index("o") :]) if "o" in events else not won
+
+
+@given(st.lists(st.sampled_from(["a", "b", "a gone", "b gone"]), max_size=14), st.sets(st.sampled_from("ab")))
+def test_whatever_comes_twice_a_code_that_was_taken_is_never_taken_again(events, refused):
+    """A seat is refused to some, who give it back; who is let in gives nothing back, and has it for good."""
+    codes = SeatCodes()
+    codes.apply(SeatOffered(code_id="a" * 64, player_id="ada", room="BBBB", valid_s=600, at=BEGAN))
+    claims = {name: SeatClaimed(code_id="a" * 64, claim_id=named(name), at=BEGAN) for name in "ab"}
+    taken: set[str] = set()
+
+    for event in events:
+        name, gone = event[0], event.endswith("gone")
+        if gone and name not in refused:
+            continue
+        codes.apply(given_back(claims[name]) if gone else claims[name])
+        if not gone and codes.won(claims[name]) and name not in refused:
+            taken.add(name)
+        for other in taken:
+            assert codes.won(claims[other])
+            assert "used already" in codes.refusal("a" * 64, BEGAN)
+    assert len(taken) <= 1
 
 
 def test_the_log_has_no_code_and_no_other_secret_makes_its_id():

@@ -10,13 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DataObject
 
-from contracts.events import DrawingEvidence, DriftDetected, Event, EvidenceGathered, GivenLabel, PlayerRestricted
+from contracts.events import (
+    DrawingEvidence,
+    DriftDetected,
+    Event,
+    EvidenceGathered,
+    ExamplesForgotten,
+    GivenLabel,
+    PlayerRestricted,
+)
+from producers.handwriting import handwriting
 from streams.drift import REFERENCE, Drift
-from streams.evidence import DIRECTIONS, Evidence
+from streams.evidence import DIRECTIONS, NEWCOMERS, Evidence
 from streams.online_base import load_base
+from streams.trust import FIRST, judged
 from tests.histories import READER, MemoryCells, example, features, folded, named, seconds, shown
+from tests.writers import drawings as drawings_of
 
 BASE = replace(load_base(), reader=READER)
+WRITER = next(iter(handwriting()))
 
 
 def gathered(history: Iterable[Event], cells: MemoryCells | None = None, step: int | None = None) -> list[EvidenceGathered]:
@@ -104,6 +116,58 @@ def test_evidence_is_numbered_over_steps_and_restarts():
     assert [(event.number, len(event.drawings)) for event in said] == [(1, 2), (3, 2), (5, 2)]
 
 
+def told_of(player: str, away: Iterable[int], cells: MemoryCells | None = None) -> list[DrawingEvidence]:
+    """The evidence of a writer's clear drawings, with labels that are so far away from their true digits."""
+    written, base = drawings_of(WRITER), load_base()
+    rows = enumerate(base.basis.rows(written.embeddings))
+    clear = [n for n, row in rows if judged(base.judge, row) == (written.labels[n], True)]
+    given = [written.example(player, n, (int(written.labels[n]) + by) % 10) for n, by in zip(clear, away, strict=False)]
+    return drawings([one for one in folded(Evidence(base), given, cells, step=1) if isinstance(one, EvidenceGathered)])
+
+
+def test_all_newcomers_have_one_mark_and_a_player_who_is_known_has_another():
+    ada, eve = (told_of(player, [0] * 9) for player in ("ada", "eve"))
+
+    assert [one.mark for one in (*ada[: FIRST - 1], *eve[: FIRST - 1])] == [NEWCOMERS] * 2 * (FIRST - 1)
+    assert len({one.mark for one in ada[FIRST - 1 :]} | {NEWCOMERS}) == 2
+    assert len({ada[-1].mark, eve[-1].mark, NEWCOMERS}) == 3
+
+
+def test_what_the_judge_cannot_tell_makes_nobody_known():
+    assert {one.mark for one in drawings(gathered([example(f"d{n}") for n in range(30)], step=1))} == {NEWCOMERS}
+
+
+def test_who_is_known_and_lies_is_a_hand_of_their_own_no_more_until_they_are_believed_again():
+    told = told_of("ada", [*[0] * 14, *[1] * 3, *[0] * 40])
+
+    marks = [one.mark != NEWCOMERS for one in told]
+    assert marks[FIRST - 1 : 14] == [True] * (14 - FIRST + 1)
+    assert marks[15:18] == [False] * 3
+    assert marks[-1]
+
+
+def test_who_is_forgotten_is_known_no_more():
+    cells = MemoryCells()
+    told_of("ada", [0] * 9, cells)
+    told_of("eve", [0] * 9, cells)
+    gone = ExamplesForgotten(forget_id=named("f"), player_id="ada", drawings=[], examples=[])
+
+    folded(Evidence(load_base()), [gone], cells)
+
+    assert [key for key in cells if key.startswith("hand/")] == ["hand/eve"]
+
+
+def test_a_part_that_comes_later_has_the_mark_of_then_and_a_drawing_makes_its_player_known_once():
+    cells = MemoryCells()
+    told_of("ada", [0] * (FIRST - 1), cells)
+    written, base = drawings_of(WRITER), load_base()
+    again = written.example("ada", 0, revision=9, guesses=[shown(n % 10, model=model) for n, model in enumerate("abcdefg")])
+
+    said = folded(Evidence(base), [again], cells)
+
+    assert [one.mark for event in said if isinstance(event, EvidenceGathered) for one in event.drawings] == [NEWCOMERS]
+
+
 # --- detection
 
 
@@ -122,9 +186,9 @@ def test_a_gap_is_taken_where_evidence_says_that_a_player_was_forgotten_behind_t
 
     if refused:
         with pytest.raises(ValueError, match="came after 400"):
-            folded(Drift(), [CLEAN, jump], cells)
+            folded(Drift("s"), [CLEAN, jump], cells)
         return
-    once, twice = folded(Drift(), [CLEAN, jump, on], cells), folded(Drift(), [CLEAN, jump, jump, on, jump, on])
+    once, twice = folded(Drift("s"), [CLEAN, jump, on], cells), folded(Drift("s"), [CLEAN, jump, jump, on, jump, on])
 
     assert [event.type for event in once] == [event.type for event in twice] == ["DriftDetected"]
     assert cells["source/" + CLEAN.series + "/0"] == str(1000 + len(BROKEN.drawings)).encode()
@@ -136,7 +200,7 @@ def evidence(
     """A record of drawings on which a model was wrong or not."""
     several = [
         DrawingEvidence(
-            mark=number % marks, drawn_at=seconds(number), label=None, ink=None, directions=[], wrong={model: bool(one)}
+            mark=1 + number % marks, drawn_at=seconds(number), label=None, ink=None, directions=[], wrong={model: bool(one)}
         )
         for number, one in enumerate(wrong, first)
     ]
@@ -152,7 +216,7 @@ def split(whole: EvidenceGathered, size: int) -> list[EvidenceGathered]:
 
 
 def detected(history: Iterable[Event], cells: MemoryCells | None = None, step: int | None = 1) -> list[DriftDetected]:
-    return [event for event in folded(Drift(), history, cells, step=step) if isinstance(event, DriftDetected)]
+    return [event for event in folded(Drift("s"), history, cells, step=step) if isinstance(event, DriftDetected)]
 
 
 CHANCE = np.random.default_rng(5)
@@ -172,7 +236,7 @@ def test_a_model_that_errs_more_often_is_told_with_all_that_an_operator_asks(mod
     assert told.statistic >= told.threshold
     assert told.before < 0.1 < 0.3 < told.after
     assert 5 <= told.n <= 64
-    assert (sum(told.by_partition), told.hands) == (told.n, 9)
+    assert (sum(told.by_partition), told.hands) == (told.n, 4), "of the nine, who were guessed wrong in five of ten drawings"
     assert told.drawn_at - told.began_at == seconds(told.n - 1) - seconds(0)
     assert told.at == MemoryCells.at
 
@@ -228,7 +292,7 @@ def drawn(
     where = chance.normal(0, 20, (n, DIRECTIONS + 1)) + far
     several = [
         DrawingEvidence(
-            mark=number % marks,
+            mark=1 + number % marks,
             drawn_at=seconds(0),
             label=int(labels[number]),
             ink=int(amounts[number]),
@@ -278,6 +342,53 @@ def test_one_player_who_draws_all_alone_with_much_ink_for_a_while_is_no_drift_of
 
     assert detected([*USUAL, drawn(60, 3, first=601, **lone)]) == []
     assert {one.kind for one in detected([*USUAL, drawn(400, 3, first=601, **lone)])} == {"ink"}
+
+
+def of_marks(*drawn: tuple[int, bool], first: int = 401) -> EvidenceGathered:
+    """Drawings by the players with these marks, on which the model was wrong or not."""
+    several = [
+        DrawingEvidence(mark=mark, drawn_at=seconds(number), label=None, ink=None, directions=[], wrong={"river": wrong})
+        for number, (mark, wrong) in enumerate(drawn, first)
+    ]
+    return EvidenceGathered(series="s", source_partition=0, number=first, drawings=several)
+
+
+def test_all_newcomers_together_count_once_in_ten_drawings():
+    assert detected([CLEAN, of_marks(*[(NEWCOMERS, True)] * 50)]) == []
+    [told] = detected([CLEAN, of_marks(*[(NEWCOMERS, True)] * 150)])
+
+    assert (told.hands, told.n <= 15) == (1, True)
+
+
+def test_who_draws_beside_a_few_that_err_is_no_hand_of_the_change():
+    """Two players are always guessed wrong; five others draw meanwhile as they did."""
+    [told] = detected([CLEAN, of_marks(*[(1 + n % 7, n % 7 < 2) for n in range(80)])])
+
+    assert told.hands <= 2
+    [told] = detected([CLEAN, of_marks(*[(1 + n % 7, True) for n in range(80)])])
+    assert told.hands > 2
+
+
+def test_six_wrong_labels_of_three_guests_are_told_and_nothing_is_done():
+    """They had frozen the model, or had it trained again, where a policy says so."""
+    guests = [one for player in ("g1", "g2", "g3") for one in told_of(player, [1, 1])]
+    wrong = [one.model_copy(update={"wrong": {"river": True}}) for one in guests]
+    before = [one.model_copy(update={"mark": 1 + n % 9}) for n, one in enumerate(CLEAN.drawings)]
+    history = [CLEAN.model_copy(update={"drawings": before})]
+    history += [EvidenceGathered(series="s", source_partition=0, number=401, drawings=wrong * 40)]
+
+    told = detected(history)
+
+    assert {one.mark for one in guests} == {NEWCOMERS}
+    assert {one.hands for one in told} == {1}
+
+
+def test_evidence_of_another_series_is_passed_by_however_it_is_numbered():
+    other = BROKEN.model_copy(update={"series": "evidence-1"})
+
+    cells, clean = MemoryCells(), MemoryCells()
+    assert detected([CLEAN, other], cells) == detected([CLEAN], clean) == []
+    assert cells == clean
 
 
 def test_what_is_kept_is_plain_json():

@@ -20,7 +20,7 @@ from contracts.events import (
 from producers.bus import open_bus
 from tests.histories import drift, seconds, settled
 from tests.roster import ROSTER
-from trainers.drift_actions import STALE, DriftActions, decide
+from trainers.drift_actions import INPUTS, STALE, DriftActions, decide
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
 
@@ -77,6 +77,58 @@ def test_what_was_refused_or_done_for_another_model_is_no_cooldown_of_a_rebuild(
     history = [FREEZES, other, handled(other, "retrain", 2), refused, handled(refused, "retrain", 3, "refused")]
 
     assert decided(drift("d3", "xgboost", kind="batch-errors"), *history) == ("retrain", None, [("RetrainModel", "xgboost")])
+
+
+@pytest.mark.parametrize("subject", ["ink", "class-mix", "embedding", "xgboost"])
+def test_five_subjects_of_a_model_are_one_rebuild_of_it(subject):
+    """What was done about one thing that is drawn is done about all; and a model has one cooldown, whatever it is for."""
+    policy = FREEZES.model_copy(update={"actions": dict.fromkeys(["batch-errors", *INPUTS], "retrain")})
+    before, kind = drift("d1", "ink", kind="ink", at=0), subject if subject in INPUTS else "batch-errors"
+    done = handled(before, "retrain", 2).model_copy(update={"targets": list(ROSTER.batch)})
+
+    for old in (done, done.model_copy(update={"targets": []})):  # the second is from before it told its targets
+        _, why, commands = decided(drift("d2", subject, kind=kind, at=100), policy, before, old, at=101)
+        assert (commands, str(why)[:8]) == ([], "cooldown")
+
+
+def test_what_is_drawn_rebuilds_the_models_that_were_not_rebuilt_for_their_errors_of_late():
+    before = drift("d1", "xgboost", kind="batch-errors", at=0)
+    done = handled(before, "retrain", 2).model_copy(update={"targets": ["xgboost"]})
+
+    _, why, commands = decided(drift("d2", "ink", kind="ink", at=100), FREEZES, before, done, at=101)
+
+    assert why is None
+    assert [target for _, target in commands] == [model for model in ROSTER.batch if model != "xgboost"]
+
+
+def test_a_rebuild_that_a_dead_trainer_has_begun_goes_on_without_the_models_that_rest():
+    xgboost, ink = drift("d1", "xgboost", kind="batch-errors", at=0), drift("d2", "ink", kind="ink", at=100)
+    done = handled(xgboost, "retrain", 2).model_copy(update={"targets": ["xgboost"]})
+    first = decide(ModelLog(ROSTER, [FREEZES, xgboost, done]), ink, seconds(101)).commands[0]
+
+    _, _, commands = decided(ink, FREEZES, xgboost, done, first, at=102)
+
+    assert [target for _, target in commands] == [model for model in ROSTER.batch if model != "xgboost"]
+
+
+def test_what_is_drawn_has_one_cooldown_whichever_models_were_rebuilt_for_it():
+    policy = FREEZES.model_copy(update={"actions": {"ink": "retrain", "embedding": "retrain"}})
+    before = drift("d1", "ink", kind="ink", at=0)
+    done = handled(before, "retrain", 2).model_copy(update={"targets": [ROSTER.batch[0]]})  # the others were under way
+
+    _, why, commands = decided(drift("d2", "embedding", kind="embedding", at=100), policy, before, done, at=101)
+
+    assert (commands, str(why)[:8]) == ([], "cooldown")
+
+
+def test_what_a_dead_trainer_has_begun_is_told_as_done_though_the_cooldown_is_longer_by_now():
+    before, begun = drift("d1", "xgboost", kind="batch-errors", at=0), drift("d2", "xgboost", kind="batch-errors", at=4000)
+    history = [FREEZES, before, handled(before, "retrain", 2).model_copy(update={"targets": ["xgboost"]})]
+    [command] = decide(ModelLog(ROSTER, history), begun, seconds(4001)).commands
+
+    _, why, commands = decided(begun, *history, command, FREEZES.model_copy(update={"cooldown_s": 10**6}), at=4002)
+
+    assert (why, [target for _, target in commands]) == (None, ["xgboost"])
 
 
 def test_drift_of_too_few_players_or_of_long_ago_brings_nothing_about():
@@ -147,7 +199,7 @@ def test_a_detection_is_acted_on_once_whenever_the_trainer_dies_and_however_ofte
     commands = {event.command_id for event in desk.said() if isinstance(event, FreezeLearning)}
     [told] = [event for event in desk.said() if isinstance(event, DriftHandled)]
     assert len(commands) == 1
-    assert (told.action, told.outcome, told.by) == ("freeze", "done", "ada")
+    assert (told.action, told.outcome, told.by, told.targets) == ("freeze", "done", "ada", ["river"])
     assert str(next(iter(commands))) in told.message
 
 

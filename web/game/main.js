@@ -44,7 +44,10 @@ const view = new View(state, pad);
 const joining = new Joining();
 const card = new PlayerCard({
   send: (frame) => state.joined && socket.send(frame),
-  reset: (id) => tell(id, { type: "reset", reset_id: id }),
+  reset: (id) => {
+    tell(id, { type: "reset", reset_id: id });
+    return state.joined;
+  },
   carry,
 });
 const receiver = new Receiver(state, view, pad, card, {

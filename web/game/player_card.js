@@ -6,7 +6,7 @@ import { h, say, svg, the } from "../lib/dom.js";
 import { colour, shared } from "../lib/models.js";
 import { uuid } from "../lib/uuid.js";
 import { page } from "./elements.js";
-import { halves, headline, kept, reach, sentence, spelled, timeLeft, warning, words } from "./player_card_text.js";
+import { PENDING, halves, headline, kept, reach, sentence, spelled, timeLeft, warning, words } from "./player_card_text.js";
 
 /**
  * @typedef {import("../lib/protocol.js").MemoryCard} MemoryCard
@@ -15,7 +15,7 @@ import { halves, headline, kept, reach, sentence, spelled, timeLeft, warning, wo
  *
  * @typedef {object} Told What the rest of the page does for the card.
  * @property {(frame: object) => boolean} send Whether it went out.
- * @property {(reset: string) => void} reset Sends it until it is done.
+ * @property {(reset: string) => boolean} reset Sends it until it is done; whether it went out at once.
  * @property {(code: string) => void} carry Goes on as the player of a code.
  */
 
@@ -39,7 +39,7 @@ const text = the("own-words", HTMLElement);
 
 export class PlayerCard {
   /** The newest one. @type {MemoryCard | null} */ #card = null;
-  /** By what is asked for. @type {Map<"card" | "memory" | "code", number>} */ #waiting = new Map();
+  /** By what is asked for. @type {Map<"card" | "memory" | "code" | "reset", number>} */ #waiting = new Map();
   /** The reset that is on its way. @type {string | null} */ #reset = null;
   /** @type {number | undefined} */ #clock;
   #told;
@@ -73,7 +73,7 @@ export class PlayerCard {
   #open() {
     if (dialog.open) return;
     this.#ponder(false);
-    this.#say("");
+    this.#say(this.#reset ? PENDING : "");
     this.#show();
     dialog.showModal();
     this.#ask("card", { type: "card" });
@@ -83,6 +83,7 @@ export class PlayerCard {
   joined(byCode) {
     if (byCode) {
       this.#card = this.#reset = null;
+      this.#settle("reset");
       this.#expire();
       input.value = "";
       this.#show();
@@ -98,6 +99,7 @@ export class PlayerCard {
     this.#card = card;
     if (card.request_id === this.#reset) {
       this.#reset = null;
+      this.#settle("reset");
       this.#say("Done: your model has forgotten what you had drawn.");
     }
     this.#show();
@@ -136,13 +138,13 @@ export class PlayerCard {
 
   /** The server, or the page, could not do what was asked.
    * @param {string} message
-   * @returns {boolean} Whether the card says so; else it is not open.
+   * @returns {string | null} What else is to say so; null: the card does.
    */
   failed(message) {
-    if (!dialog.open) return false;
+    if (!dialog.open) return this.#honest(message);
     for (const what of [...this.#waiting.keys()]) this.#settle(what);
     this.#fail(sentence(message));
-    return true;
+    return null;
   }
 
   /** @param {"card" | "memory" | "code"} what @param {object} frame */
@@ -156,7 +158,7 @@ export class PlayerCard {
     this.#waiting.set(what, setTimeout(() => this.#fail("No answer yet: your own model may be away at the moment."), PATIENCE_MS));
   }
 
-  /** @param {"card" | "memory" | "code"} what */
+  /** @param {"card" | "memory" | "code" | "reset"} what */
   #settle(what) {
     clearTimeout(this.#waiting.get(what));
     this.#waiting.delete(what);
@@ -173,9 +175,14 @@ export class PlayerCard {
   #forget() {
     this.#ponder(false);
     reset.focus();
+    this.#settle("reset");
     this.#reset = uuid();
-    this.#told.reset(this.#reset);
+    if (!this.#told.reset(this.#reset)) {
+      this.#fail("The game is away at the moment.");
+      return;
+    }
     this.#say("Your model is forgetting …");
+    this.#waiting.set("reset", setTimeout(() => this.#fail("No answer yet: your own model may be away at the moment."), PATIENCE_MS));
   }
 
   #enter() {
@@ -216,9 +223,14 @@ export class PlayerCard {
 
   /** @param {string} message */
   #fail(message) {
-    say(told, message);
+    say(told, this.#honest(message));
     told.dataset.state = "failed";
     told.scrollIntoView({ block: "nearest" });
+  }
+
+  /** A failure, and that a reset is not undone by it: the page goes on to send it. @param {string} message */
+  #honest(message) {
+    return this.#reset ? `${sentence(message)} ${PENDING}` : message;
   }
 
   /** Give the card the colour of the player's own model. @param {string} model */

@@ -87,6 +87,10 @@ export function warning(shared) {
   return `Your model forgets everything that you have drawn until now, and answers as ${shared} does. What everybody’s model has learned from you stays. This cannot be undone.`;
 }
 
+/** What is said of a reset that nobody has done yet: the page sends it until somebody has. */
+export const PENDING =
+  "Your reset is still on its way: while this page stays open it is done as soon as the game can, and forgets what you have drawn by then.";
+
 /** Read a code as a person writes it.
  * @param {string} text
  * @returns {{code: string, why: string}} Why it cannot be one; empty: it may be.

@@ -197,7 +197,8 @@ export class Receiver {
     if (!this.#state.joined) this.#told.refused(code);
     if (drawing && this.#state.previews.has(drawing)) return;
     if (drawing && !PASSING.has(code)) this.#state.outbox.drop(drawing);
-    if (drawing || !this.#card.failed(message)) toast(message, null);
+    const untold = drawing ? message : this.#card.failed(message);
+    if (untold !== null) toast(untold, null);
     this.#view.showStatus();
   }
 }
