@@ -114,6 +114,7 @@ def create_app(
         board.changes()  # they are in every snapshot
         ticks = ((GAME_S, game.tick), (WATCH_S, watchers.tick), (FEED_S, feed.tick))
         ticking = [asyncio.create_task(tick_every(seconds, tick)) for seconds, tick in ticks]
+        ticking.append(asyncio.create_task(watchers.estimate()))
         log.info("started", models=[*board.catalog.champions, *board.catalog.snapshots])
         yield
         for task in ticking:

@@ -1,16 +1,20 @@
 """Sums up what was counted of the drawings that chance picked, and estimates how often each model is right (way 3, OPERATE).
 
-Pure: a fold of metrics.v1. Counts are absolute for their slot, so twice is harmless. Watchers are sent the changes, one model
-at a time, since each has some dozens of intervals; who asks in between is told what was computed last.
+Pure: a fold of metrics.v1. Counts are absolute for their slot, so twice is harmless. Each model has some dozens of intervals,
+which take milliseconds each: so the fold says what is to be estimated, an `Estimation`, which is computed in another thread
+(`api.watch.watchers`), and who asks is told what was computed last.
 
 Where the server asked for digits, shares and intervals are of those drawings alone: nobody is silent about them. Who is asked
 whether a guess was right may answer more often if it was, so drawings that were drawn freely stand apart.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Final
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from api.folds.estimate import Estimate, Stratum, estimates
@@ -50,8 +54,55 @@ class HonestModel(BaseModel):
     recent: list[OverTime]
 
 
-_Sums = dict[tuple[float, bool], list[int]]
-"""By probability, and by whether the server asked: all drawings, and the confusion matrix."""
+_Sums = Mapping[tuple[float, bool], NDArray[np.int64]]
+"""By probability, and by whether the server asked: all drawings, then the confusion matrix, or known and right ones alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What a record says, ready to be added up."""
+
+    version: str | None
+    start: int
+    """The start of the window, in Unix seconds; 0 on a total."""
+    sums: _Sums
+
+
+@dataclass(frozen=True, slots=True)
+class Estimation:
+    """The counts of a model, which nobody changes any more."""
+
+    model: str
+    counted: tuple[_Counted, ...]
+
+    def compute(self) -> HonestModel:
+        """Compute the estimates, some tens of milliseconds; may be called in any thread."""
+        totals: dict[str, list[_Sums]] = defaultdict(list)
+        minutes: dict[int, list[_Sums]] = defaultdict(list)
+        for one in self.counted:
+            if one.version is None:
+                minutes[one.start].append(one.sums)
+            else:
+                totals[one.version].append(one.sums)
+        everything = _sum(sums for version, several in totals.items() if not version.endswith(SHADOW) for sums in several)
+        shown = _asked(everything)
+        unasked = {stratum: counts for stratum, counts in everything.items() if not stratum[1]}
+        versions = {version: _strata(_outline(_asked(_sum(totals[version])))) for version in sorted(totals)}
+        digits = [_strata(_outline(shown, digit)) for digit in range(DIGITS)]
+        times = _over_time({start: _outline(_sum(several)) for start, several in minutes.items()})
+        parts = [_strata(_outline(shown)), _strata(_outline(unasked)), *versions.values(), *digits, *times.values()]
+        whole, free, *rest = estimates(parts)
+        after = len(versions) + DIGITS
+        return HonestModel(
+            whole=whole,
+            free=free,
+            silent=free.picked - free.known,
+            unasked=free.picked,
+            versions=dict(zip(versions, rest, strict=False)),
+            digits=rest[len(versions) : after],
+            confusion=np.sum([np.zeros(_CELLS, np.int64), *(counts[1:] for counts in shown.values())], axis=0).tolist(),
+            recent=[OverTime(at=at, estimate=one) for at, one in zip(times, rest[after:], strict=True) if one.known],
+        )
 
 
 class HonestAccuracy:
@@ -61,7 +112,7 @@ class HonestAccuracy:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._counts: dict[str, dict[str, PicksCounted]] = {}
+        self._counts: dict[str, dict[str, _Counted]] = {}
         self._changed: dict[str, None] = {}
         self._told: dict[str, HonestModel] = {}
         """What was computed last."""
@@ -73,83 +124,67 @@ class HonestAccuracy:
             Implausible: If no part of the product can have written it.
         """
         refuse_implausible(event)
-        self._counts.setdefault(event.model, {})[event.pick_key] = event
+        told = [((one.picked, one.gold), np.array([one.n, *one.confusion])) for one in event.strata]
+        start = 0 if event.window is None else int(event.window.timestamp())
+        counted = _Counted(event.version, start, _sum([{key: counts} for key, counts in told]))
+        self._counts.setdefault(event.model, {})[event.pick_key] = counted
         self._changed[event.model] = None
 
     def models(self) -> dict[str, HonestModel]:
-        """Return the estimates of every model that was counted, see `told`."""
-        return {model: self.told(model) for model in self._counts}
+        """Return the estimates of every model of which any were computed, see `told`."""
+        return dict(self._told)
 
     def told(self, model: str) -> HonestModel:
-        """Return a model's estimates as they were computed last: however often a stranger asks, nothing is computed anew."""
-        if model not in self._told:
-            if model not in self._counts:
-                return self.model(model)
-            self._told[model] = self.model(model)
-        return self._told[model]
-
-    def next_change(self) -> dict[str, HonestModel]:
-        """Return a model whose counts have changed since it was returned; empty: there is none."""
-        model = next(iter(self._changed), None)
-        if model is None:
-            return {}
-        del self._changed[model]
-        self._told[model] = self.model(model)
-        return {model: self._told[model]}
+        """Return a model's estimates as they were computed last: however often a stranger asks, nothing is computed."""
+        return self._told.get(model, UNKNOWN)
 
     def model(self, model: str) -> HonestModel:
         """Compute the estimates of a model."""
-        everything = _sum(self._totals(model, hidden=False))
-        shown = _asked(everything)
-        free = {stratum: counts for stratum, counts in everything.items() if not stratum[1]}
-        versions = {
-            version: _strata(_asked(_sum(one for one in self._totals(model, hidden=True) if one.version == version)))
-            for version in sorted({str(one.version) for one in self._totals(model, hidden=True)})
-        }
-        digits = [_strata(shown, digit) for digit in range(DIGITS)]
-        times = self._over_time(model)
-        whole, freely, *rest = estimates([_strata(shown), _strata(free), *versions.values(), *digits, *times.values()])
-        return HonestModel(
-            whole=whole,
-            free=freely,
-            silent=freely.picked - freely.known,
-            unasked=freely.picked,
-            versions=dict(zip(versions, rest, strict=False)),
-            digits=rest[len(versions) : len(versions) + DIGITS],
-            confusion=[sum(column) for column in zip(*(counts[1:] for counts in shown.values()), strict=True)] or [0] * _CELLS,
-            recent=[
-                OverTime(at=at, estimate=one)
-                for at, one in zip(times, rest[len(versions) + DIGITS :], strict=True)
-                if one.known
-            ],
-        )
+        return self.estimation(model).compute()
 
-    def _totals(self, model: str, *, hidden: bool) -> Iterable[PicksCounted]:
-        for one in self._counts.get(model, {}).values():
-            if one.version is not None and (hidden or not one.version.endswith(SHADOW)):
-                yield one
+    def next_estimation(self) -> Estimation | None:
+        """Return what is to be estimated of a model whose counts have changed since; None: of none.
 
-    def _over_time(self, model: str) -> dict[int, list[Stratum]]:
-        """Return the strata of the minutes up to each minute of the last hour in which something was counted."""
-        minutes: dict[int, list[PicksCounted]] = defaultdict(list)
-        for one in self._counts.get(model, {}).values():
-            if one.window is not None:
-                minutes[int(one.window.timestamp())].append(one)
-        oldest = max(minutes, default=0) - PICK_WINDOW_S * PICK_WINDOWS
-        starts = sorted(start for start in minutes if start > oldest)
-        back = PICK_WINDOW_S * LOOKS_BACK
-        looks = {
-            start: [one for other in starts if start - back < other <= start for one in minutes[other]] for start in starts
-        }
-        return {start + PICK_WINDOW_S: _strata(_asked(_sum(counts))) for start, counts in looks.items()}
+        A model of which nothing is told comes first.
+        """
+        model = min(self._changed, key=self._told.__contains__, default=None)
+        if model is None:
+            return None
+        del self._changed[model]
+        return self.estimation(model)
+
+    def keep(self, model: str, computed: HonestModel) -> None:
+        """Tell these estimates of a model from now on."""
+        self._told[model] = computed
+
+    def estimation(self, model: str) -> Estimation:
+        """Return what is to be estimated of a model."""
+        return Estimation(model, tuple(self._counts.get(model, {}).values()))
 
 
-def _sum(counts: Iterable[PicksCounted]) -> _Sums:
-    sums: _Sums = {}
-    for stratum in (stratum for one in counts for stratum in one.strata):
-        told = [stratum.n, *stratum.confusion]
-        kept = sums.get((stratum.picked, stratum.gold))
-        sums[stratum.picked, stratum.gold] = told if kept is None else [a + b for a, b in zip(kept, told, strict=True)]
+def _over_time(minutes: Mapping[int, _Sums]) -> dict[int, list[Stratum]]:
+    """Return the strata of the minutes up to each minute of the last hour in which something was counted."""
+    oldest = max(minutes, default=0) - PICK_WINDOW_S * PICK_WINDOWS
+    starts = sorted(start for start in minutes if start > oldest)
+    keys = sorted({key for start in starts for key in minutes[start]})
+    table = np.zeros((len(starts) + 1, len(keys), 3), np.int64)
+    for row, start in enumerate(starts, 1):
+        for key, counts in minutes[start].items():
+            table[row, keys.index(key)] = counts
+    until = table.cumsum(axis=0)
+    first = np.searchsorted(starts, np.array(starts) - PICK_WINDOW_S * LOOKS_BACK, side="right")
+    looks = until[1:] - until[first]
+    return {
+        start + PICK_WINDOW_S: _strata(_asked({key: look[n] for n, key in enumerate(keys) if look[n, 0]}))
+        for start, look in zip(starts, looks, strict=True)
+    }
+
+
+def _sum(several: Iterable[_Sums]) -> dict[tuple[float, bool], NDArray[np.int64]]:
+    sums: dict[tuple[float, bool], NDArray[np.int64]] = {}
+    for stratum, told in (pair for one in several for pair in one.items()):
+        kept = sums.get(stratum)
+        sums[stratum] = told if kept is None else kept + told
     return sums
 
 
@@ -158,14 +193,28 @@ def _asked(sums: _Sums) -> _Sums:
     return {stratum: counts for stratum, counts in sums.items() if stratum[1] and counts[0]} or sums
 
 
-def _strata(sums: _Sums, digit: int | None = None) -> list[Stratum]:
-    """Return the strata by probability; of one ``digit``, only drawings that are known to be of it count."""
-    rows = range(DIGITS) if digit is None else (digit,)
+def _outline(sums: _Sums, digit: int | None = None) -> _Sums:
+    """Return all drawings, known and right ones; of one ``digit``, only drawings that are known to be of it count."""
+    out: dict[tuple[float, bool], NDArray[np.int64]] = {}
+    for stratum, counts in sums.items():
+        confusion = counts[1:].reshape(DIGITS, DIGITS)
+        known, right = confusion.sum(axis=1), confusion.diagonal()
+        if digit is None:
+            out[stratum] = np.array([counts[0], known.sum(), right.sum()])
+        else:
+            out[stratum] = np.array([known[digit], known[digit], right[digit]])
+    return out
+
+
+def _strata(sums: _Sums) -> list[Stratum]:
+    """Return the strata by probability, of `_outline` s."""
     strata: dict[float, Stratum] = {}
-    for (picked, _), counts in sorted(sums.items()):
-        known = sum(sum(counts[1 + row * DIGITS : 1 + (row + 1) * DIGITS]) for row in rows)
-        right = sum(counts[1 + row * (DIGITS + 1)] for row in rows)
+    for (picked, _), counts in sorted(sums.items(), key=lambda item: item[0]):
+        n, known, right = counts.tolist()
         before = strata.get(picked, Stratum(picked, 0, 0, 0))
-        n = counts[0] if digit is None else known
         strata[picked] = Stratum(picked, before.n + n, before.known + known, before.right + right)
     return list(strata.values())
+
+
+UNKNOWN: Final = HonestAccuracy().estimation("").compute()
+"""What is told of a model before anything was computed."""

@@ -1,20 +1,27 @@
-"""Sends watchers of the dashboard a snapshot of the board, and then its changes (way 2)."""
+"""Sends watchers of the dashboard a snapshot of the board, and then its changes (way 2).
 
+How often models are right is estimated in a thread: it takes tens of milliseconds a model, and all sockets are on the loop.
+"""
+
+import asyncio
 from typing import Final
 
 import orjson
+import structlog
 
-from api.folds.honest import HonestAccuracy
+from api.folds.honest import HonestAccuracy, HonestModel
 from api.folds.model_board import Frame, ModelBoard
 from api.folds.recent_drawings import RecentDrawings
 from api.limits import Guest
 from api.play.game import Game
 from api.sockets import POLICY, Connection
 
+log = structlog.get_logger(__name__)
+
 TICK_S: Final = 0.2
 """How long changes are gathered before they are sent, in seconds."""
 ESTIMATES_S: Final = 1.0
-"""How often a model is estimated anew, in seconds: one of those that have changed."""
+"""How long a model's estimates stand at least, in seconds, before one of those that have changed is estimated anew."""
 _SAID: Final = 20  # the most frames that a watcher may send, though no frame has a meaning
 
 
@@ -28,7 +35,8 @@ class Watchers:
         self._game = game
         self._recent = recent
         self._connections: set[Connection] = set()
-        self._ticks = 0
+        self._estimated: dict[str, HonestModel] = {}
+        """What was estimated since the last tick."""
         self._numbers = (0, 0)
         """The numbers of players and drawings that were last sent."""
 
@@ -58,13 +66,34 @@ class Watchers:
         if numbers != self._numbers:
             self._numbers = numbers
             frames.append({"type": "online", "online": numbers[0], "drawings": numbers[1]})
-        self._ticks += 1
-        changed = self._honest.next_change() if self._ticks % round(ESTIMATES_S / TICK_S) == 0 else {}
+        changed, self._estimated = self._estimated, {}
         if self._connections:
             frames += [{"type": "honest", "honest": {model: told.model_dump()}} for model, told in changed.items()]
             for text in map(_text, frames):
                 for connection in self._connections:
                     connection.send(text)
+
+    async def estimate(self) -> None:
+        """Estimate the models whose counts have changed, for ever: a new one at once, then one every `ESTIMATES_S` seconds.
+
+        One that cannot be estimated is logged, and its estimates stay as they were.
+        """
+        while True:
+            estimation = self._honest.next_estimation()
+            if estimation is None:
+                await asyncio.sleep(ESTIMATES_S)
+                continue
+            new = estimation.model not in self._honest.models()
+            try:
+                computed = await asyncio.to_thread(estimation.compute)
+            except Exception:
+                log.exception("cannot be estimated", model=estimation.model)
+            else:
+                self._honest.keep(estimation.model, computed)
+                self._estimated[estimation.model] = computed
+                if new:
+                    continue
+            await asyncio.sleep(ESTIMATES_S)
 
 
 def _text(frame: Frame) -> str:

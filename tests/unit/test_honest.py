@@ -1,11 +1,19 @@
 """What watchers see of the picks: a fold of counts that are absolute, summed over partitions."""
 
+import asyncio
+import threading
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
-from api.folds.honest import LOOKS_BACK, HonestAccuracy
+from api.folds.honest import LOOKS_BACK, UNKNOWN, Estimation, HonestAccuracy, HonestModel
 from api.folds.implausible import Implausible
+from api.folds.model_board import ModelBoard
+from api.folds.recent_drawings import RecentDrawings
+from api.play.game import Game
+from api.watch import watchers as watchers_module
+from api.watch.watchers import Watchers
 from contracts.events import PICK_WINDOW_S, PicksCounted, PickStratum
 from tests.histories import BEGAN
 
@@ -30,6 +38,15 @@ def folded(*events: PicksCounted) -> HonestAccuracy:
     for event in events:
         honest.apply(event)
     return honest
+
+
+def estimated(honest: HonestAccuracy) -> dict[str, HonestModel]:
+    """Estimate one model that has changed, as the watchers' thread does."""
+    estimation = honest.next_estimation()
+    if estimation is None:
+        return {}
+    honest.keep(estimation.model, estimation.compute())
+    return {estimation.model: honest.told(estimation.model)}
 
 
 def test_counts_are_absolute_and_of_all_partitions():
@@ -60,15 +77,39 @@ def test_where_the_server_asked_shares_are_of_those_drawings_alone_and_the_free_
     assert (river.silent, river.unasked, river.confusion[77]) == (11, 20, 8)
 
 
-def test_who_asks_again_is_told_what_was_computed_last(monkeypatch):
+def test_who_asks_is_told_what_was_computed_last_and_computes_nothing(monkeypatch):
     honest = folded(counts(stratum(1)))
-    first = honest.models()["river"]
+    monkeypatch.setattr(Estimation, "compute", lambda *_: pytest.fail("computed by a stranger's estimation"))
+    assert (honest.told("river"), honest.models()) == (UNKNOWN, {})
+    monkeypatch.undo()
+    first = estimated(honest)["river"]
     honest.apply(counts(stratum(2)))
     with monkeypatch.context() as patch:
-        patch.setattr(HonestAccuracy, "model", lambda *_: pytest.fail("computed anew"))
+        patch.setattr(Estimation, "compute", lambda *_: pytest.fail("computed anew"))
         assert honest.told("river") is honest.models()["river"] is first
 
-    assert honest.next_change()["river"].whole.known == honest.told("river").whole.known == 2
+    assert estimated(honest)["river"].whole.known == honest.told("river").whole.known == 2
+
+
+def test_a_estimation_is_of_the_counts_as_they_were_whatever_comes_before_its_answer():
+    honest = folded(counts(stratum(1)))
+    estimation = honest.next_estimation()
+    honest.apply(counts(stratum(5)))
+
+    assert estimation is not None
+    assert estimation.compute().whole.known == 1
+    assert honest.model("river").whole.known == 5
+
+
+def test_a_model_of_which_nothing_is_told_is_estimated_before_those_that_have_changed():
+    honest = folded(counts(stratum(1)))
+    estimated(honest)
+    honest.apply(counts(stratum(2)))
+    honest.apply(counts(stratum(2)).model_copy(update={"model": "xgboost"}))
+
+    estimations = [honest.next_estimation() for _ in range(3)]
+
+    assert [estimation and estimation.model for estimation in estimations] == ["xgboost", "river", None]
 
 
 def test_a_shadow_stands_under_its_version_alone():
@@ -90,7 +131,7 @@ def test_each_point_of_the_line_over_time_looks_back_a_quarter_of_an_hour():
 def test_what_has_changed_is_told_once_and_one_model_at_a_time():
     honest = folded(counts(stratum(1)), counts(stratum(2)))
 
-    assert [list(honest.next_change()) for _ in range(2)] == [["river"], []]
+    assert [list(estimated(honest)) for _ in range(2)] == [["river"], []]
 
 
 @pytest.mark.parametrize(
@@ -111,3 +152,34 @@ def test_of_a_model_that_was_never_counted_nothing_is_known():
     nobody = HonestAccuracy().model("river")
 
     assert (nobody.whole.share, nobody.versions, nobody.recent, nobody.confusion) == (None, {}, [], [0] * 100)
+
+
+def test_estimates_are_made_beside_the_loop_and_one_that_fails_stops_none(monkeypatch):
+    """With two probabilities a model took a tenth of a second, in which no player of the process heard anything."""
+    honest = folded(
+        counts(stratum(1)), *(counts(stratum(2)).model_copy(update={"model": model}) for model in ("bad", "xgboost"))
+    )
+    watchers = Watchers(cast("ModelBoard", None), honest, cast("Game", None), cast("RecentDrawings", None))
+    threads = []
+
+    def compute(estimation: Estimation, of=Estimation.compute) -> HonestModel:
+        threads.append(threading.current_thread())
+        if estimation.model == "bad":
+            raise RuntimeError("as if a number were odd")
+        return of(estimation)
+
+    monkeypatch.setattr(Estimation, "compute", compute)
+    monkeypatch.setattr(watchers_module, "ESTIMATES_S", 0.01)
+
+    async def until_told() -> None:
+        estimating = asyncio.create_task(watchers.estimate())
+        async with asyncio.timeout(10):
+            while set(honest.models()) != {"river", "xgboost"}:
+                await asyncio.sleep(0.005)
+        estimating.cancel()
+
+    asyncio.run(until_told())
+
+    assert len(threads) == 3
+    assert threading.main_thread() not in threads
+    assert honest.told("xgboost").whole.known == 2
