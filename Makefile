@@ -69,6 +69,7 @@ bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.unlearning
 	$(BIN)/python -m tests.bench.forgotten
 	$(BIN)/python -m tests.bench.blending
+	$(BIN)/python -m tests.bench.malice
 	$(BIN)/python -m tests.bench.workers
 
 setup-dev: .venv/dev.stamp $(TOOLS)/awscli.stamp $(TOOLS)/web.stamp

@@ -657,8 +657,8 @@ Restriction = Literal["none", "quarantined", "banned"]
 class PlayerRestricted(Event):
     """An operator restricted a player, or lifted that.
 
-    Written by trainers.steering; read by the learner and the scorer, in the place that the event has among the player's
-    examples. Twice is harmless: the newest counts.
+    Written by trainers.steering; read by the learner, the scorer and the personal fold, in the place that the event has among
+    the player's examples. Twice is harmless: the newest counts.
     """
 
     topic: ClassVar[str] = "examples.v1"

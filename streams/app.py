@@ -56,7 +56,7 @@ def router(settings: Settings) -> Worker:
     bare = of_base(base)
     start = Online(bare.version, base.reader, -1, bare.solved.weights.astype("f4"))
     models = Models(Table(online=dict.fromkeys(ONLINE_MODELS, start)), embedding.reader, base.basis.name)
-    personal = PersonalModels(embedding.reader)
+    personal = PersonalModels(base)
     batch, runtime = settings.roster().batch, Runtime(settings)
     drawing_router = Router(settings, embedding, models, partial(SageMakerEndpoint, runtime), personal, worker.publish, batch)
     worker.fold(personal, step=20)  # a few ms: drawings are answered on the same loop

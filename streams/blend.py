@@ -4,7 +4,8 @@ The blend is the weighted geometric mean of their probabilities, scaled to a sum
 models, and a model that is sure and wrong is outvoted. A floor keeps every probability above 0, so that no model has a veto.
 
 Players' corrections decide the weights, by Hedge (Freund and Schapire, 1997): a model's weight falls exponentially with how
-many more wrong guesses it made than the best one, so the blend soon follows its best voice, whichever that is. Until the first
+many more wrong guesses it made than the best one, so the blend soon follows its best voice, whichever that is. What a player
+says of models counts by trust and within bounds (`streams.player_outcomes`), so nobody turns the blend. Until the first
 corrections the voice that learns at once has the most to say, as it is the best on most people's drawings.
 
 A `Blend` belongs to one drawing: it knows which models it still awaits and which it leaves out.
@@ -20,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import BLEND, DIGITS, PERSONAL_MODEL
-from streams.bandit import START, Means
+from streams.all_players import Means
+from streams.bandit import START
 from streams.online_model import SHARED
 
 FLOOR: Final = 1e-3
@@ -29,7 +31,7 @@ RATE: Final = 0.5
 """How fast a weight falls: four wrong guesses more than the best model's are worth a seventh (docs/decisions/0035)."""
 PRIOR: Final = MappingProxyType(dict.fromkeys((PERSONAL_MODEL, SHARED), 50.0))
 """The weight before any correction; a missing model has 1. Of these two at most one is in a blend: see `Lineup.voice`."""
-GENERATION: Final = "blend3"
+GENERATION: Final = "blend4"
 """The name of this rule."""
 
 
@@ -39,7 +41,7 @@ class BlendWeights:
 
     by_model: Mapping[str, float]
     version: str
-    """The rule, and how many of the partition's corrections the weights are based on: ``blend3+75``."""
+    """The rule, and how many labelled drawings of the partition's players the weights are based on: ``blend4+75``."""
 
     def of(self, model: str) -> float:
         """Return a model's weight, which is 1 if nothing is known of the model."""
@@ -48,13 +50,13 @@ class BlendWeights:
 
 def blend_weights(means: Means) -> BlendWeights:
     """Compute the weights that follow from the shares of right guesses that are in force, and from how much they rest on."""
-    voices = {model: mean for model, mean in means.in_force.items() if model != BLEND}
+    voices = {model: mean for model, mean in means.shares_blend.items() if model != BLEND}
     best = max(voices.values(), default=START)
     weights = dict(PRIOR)
     for model, mean in voices.items():
-        behind = means.n_in_force[model] * (best - mean)
+        behind = means.known(model) * (best - mean)
         weights[model] = PRIOR.get(model, 1.0) * math.exp(-RATE * behind)
-    return BlendWeights(MappingProxyType(weights), f"{GENERATION}+{means.in_force_since}")
+    return BlendWeights(MappingProxyType(weights), f"{GENERATION}+{means.counts.drawings}")
 
 
 def opinions(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

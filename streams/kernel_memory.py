@@ -30,13 +30,20 @@ _FLOOR: Final = 1e-6
 
 
 class Player:
-    """The memory of a player, ready to answer; never changed in place."""
+    """The memory of a player, ready to answer; what is remembered is never changed in place."""
 
-    __slots__ = ("_known", "_picked", "memory", "version")
+    __slots__ = ("_known", "_picked", "means", "memory", "version")
 
-    def __init__(self, memory: Memory) -> None:
-        """Answer from a player's memory."""
+    def __init__(self, memory: Memory, means: Mapping[str, float] | None = None) -> None:
+        """Answer from a player's memory.
+
+        Args:
+            memory: What is remembered.
+            means: Those over all players when the last correction came, on which the pick stands; None: those that the first
+                pick is made with.
+        """
         self.memory = memory
+        self.means = means
         self._known: tuple[NDArray[np.float32], NDArray[np.float32], float] | None = None
         self._picked: tuple[Sequence[ModelName], Mapping[str, float], ModelName] | None = None
         rows = memory.rows
@@ -64,9 +71,11 @@ class Player:
 
     def pick(self, player_id: str, arms: Sequence[ModelName], means: Mapping[str, float]) -> tuple[ModelName, int]:
         """Return the model to show first, and after how many corrections; ``means``: those in force."""
-        belief = self.memory.belief or Belief(0, {}, {}, means)
-        if self._picked is None or self._picked[0] != arms or self._picked[1] is not belief.means:
-            self._picked = (arms, belief.means, pick(player_id, belief, arms))
+        belief = self.memory.belief or Belief(0, {}, {})
+        if self.means is None or not belief.corrections:
+            self.means = means
+        if self._picked is None or self._picked[0] != arms or self._picked[1] is not self.means:
+            self._picked = (arms, self.means, pick(player_id, belief, arms, self.means))
         return self._picked[2], belief.corrections
 
     def _know(self) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:

@@ -41,8 +41,8 @@ from contracts.roster import is_batch
 from streams.additive import EIGHTHS, Floats
 from streams.online_base import Base
 from streams.online_model import SHARED, Answering, features_of, newcomers_share, of_base
-from streams.player_memory import NONE, ROWS_A_CELL, Rows
-from streams.taught import ROW, changed, drawing_of, drop, place_of, putting, read, taught_by, taught_row, write
+from streams.player_memory import NONE, ROWS_A_CELL, Rows, place_of, putting
+from streams.taught import ROW, changed, drawing_of, drop, read, taught_by, taught_row, write
 from streams.trust import KEPT, TRUST, judged, weigh
 
 _LOADED: Final = 16_384

@@ -10,7 +10,7 @@ came is not learned here, and one of a drawing older than all that are kept is n
 
 The fold runs inside the router's process, on the same loop, and is asked there without a call: a partition of drawings.v1 and
 the same one of examples.v1 are always with the same worker. See `streams.bandit` for the model that a player is shown first,
-and `streams.blend` for the effect of all players' corrections on the blend.
+`streams.blend` for the effect of all players' corrections on the blend, and `streams.all_players` for what both stand on.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,23 +31,25 @@ from contracts.events import (
     ExampleLabelled,
     ExampleProbed,
     ExamplesForgotten,
-    LessonsCut,
     MemoryAsked,
     MemoryReset,
     MemoryTold,
     ModelChange,
     ModelName,
     Outcome,
+    PlayerRestricted,
     ReceiptProbed,
     ShownGuess,
     StageForgot,
 )
-from contracts.ports import CUT, Cells, Origin
+from contracts.ports import Cells, Origin
 from streams import memory_card
 from streams.additive import Floats
-from streams.bandit import Belief, Means, outcomes
+from streams.all_players import AT_FIRST, AllPlayers, Means
+from streams.bandit import Belief, outcomes
 from streams.blend import BlendWeights, blend_weights
 from streams.kernel_memory import GENERATION, Player
+from streams.online_base import Base
 from streams.online_model import SHARED
 from streams.player_memory import (
     NO_ROWS,
@@ -59,6 +61,7 @@ from streams.player_memory import (
     age_of,
     drop,
     in_order,
+    putting,
     read,
     remembered,
     row_of,
@@ -66,16 +69,16 @@ from streams.player_memory import (
     write,
     write_anew,
 )
+from streams.player_outcomes import BLEND_SPREAD, LEAD_SPREAD, NEWEST
+from streams.player_outcomes import ROW as OUTCOMES
+from streams.trust import TRUST
 
 KEPT: Final = 256
 """How many drawings of a player are remembered, the newest: .97^256 is 0.0004, so older ones would not count in ``r``, and some
 dozens show a player's handwriting. They take 60 KB a player, and some 50 us to answer from."""
 _LOADED: Final = 16_384
 """How many drawings of a partition's players are held in memory, those of the latest asked players: some 8 MB at most."""
-_MEANS: Final = "means"
-
-
-_AT_FIRST: Final = blend_weights(Means.of(None))
+_AT_FIRST: Final = blend_weights(AT_FIRST)
 
 
 @dataclass(slots=True)
@@ -83,15 +86,13 @@ class _Partition:
     """The memory of an assigned partition."""
 
     cells: Cells
-    means: Means
-    weights: BlendWeights
-    """The blend's weights that follow from the means in force."""
+    everybody: AllPlayers
+    weights: tuple[Means, BlendWeights] = AT_FIRST, _AT_FIRST
+    """Means, and the blend's weights that follow from them."""
     players: LRUCache[str, Player] = field(
         default_factory=lambda: LRUCache(_LOADED, lambda player: 1 + len(player.memory.rows))
     )
     """The players asked for lately, as many as have `_LOADED` rows together; each player counts as one row more."""
-    news: bool = False
-    """Whether an example has come since the means were written."""
 
     def player(self, player_id: str) -> Player:
         """Return a player, who is read from the cells if need be."""
@@ -107,11 +108,13 @@ class PersonalModels:
     name = "personal"
     sources = ("examples.v1",)
 
-    def __init__(self, reader: str) -> None:
-        """Learn from embeddings that were read with ``reader``, and from no others."""
-        self._reader = reader
+    def __init__(self, base: Base) -> None:
+        """Learn from embeddings that the base can read, and from no others; its judge says whom to trust."""
+        self._base = base
         made_of = sha256(repr((ROW.descr, ROWS_A_CELL, SHARED, GENERATION)).encode()).hexdigest()[:16]
-        self.schema = f"personal 5, keeps {KEPT}, reads {reader}, cells {made_of}"
+        counts = (OUTCOMES.descr, NEWEST, LEAD_SPREAD, BLEND_SPREAD, TRUST, base.judge.tobytes())
+        counted = sha256(repr(counts).encode()).hexdigest()[:16]
+        self.schema = f"personal 6, keeps {KEPT}, reads {base.reader}, cells {made_of}, counts {counted}"
         self._partitions: dict[int, _Partition] = {}
 
     # --- way 1: asked by the router
@@ -142,13 +145,17 @@ class PersonalModels:
         """Return which of ``arms`` this player is shown first, and after how many corrections; see `streams.bandit`."""
         here = self._partitions.get(partition)
         if here is None:
-            return Player.nobody().pick(player_id, arms, Means.of(None).in_force)
-        return here.player(player_id).pick(player_id, arms, here.means.in_force)
+            return Player.nobody().pick(player_id, arms, AT_FIRST.shares)
+        return here.player(player_id).pick(player_id, arms, here.everybody.means.shares)
 
     def blend_weights(self, partition: int) -> BlendWeights:
         """Return how much each model's opinion counts in the blend, by the corrections of the partition's players."""
         here = self._partitions.get(partition)
-        return _AT_FIRST if here is None else here.weights
+        if here is None:
+            return _AT_FIRST
+        if here.weights[0] is not here.everybody.means:
+            here.weights = here.everybody.means, blend_weights(here.everybody.means)
+        return here.weights[1]
 
     def told(self, partition: int, asked: MemoryAsked, at: datetime) -> MemoryTold | None:
         """Return what is remembered of a player; None: the partition is not assigned here, or not yet: ask again."""
@@ -161,8 +168,7 @@ class PersonalModels:
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Take up a partition; nothing is published again, and players are read when they are asked for."""
-        means = Means.of(cells.get(_MEANS))
-        self._partitions[partition] = _Partition(cells, means, blend_weights(means))
+        self._partitions[partition] = _Partition(cells, AllPlayers.take_up(cells, self._base))
         return ()
 
     def close(self, partition: int) -> None:
@@ -181,19 +187,37 @@ class PersonalModels:
         if isinstance(event, ExamplesForgotten):
             drop(cells, event.player_id)
             here.players.pop(event.player_id, None)
+            here.everybody.forget(event.player_id)
             return (StageForgot(forget_id=event.forget_id, player_id=event.player_id, stage="personal", at=cells.at),)
-        if isinstance(event, LessonsCut):
-            cells.put(CUT, b"")
         if isinstance(event, MemoryReset):
             return (self._reset(cells, here, event),)
+        if isinstance(event, PlayerRestricted):
+            change = here.everybody.restricted(event.player_id, event.restriction != "none")
+            here.everybody.keep(event.player_id, change)
+            return ()
         if not isinstance(event, ExampleLabelled):
             return ()
+        heard = here.everybody.heard(event)
+        learned = self._learned(cells, here, event)
+        here.everybody.keep(event.player_id, heard)
+        if learned is None:
+            return ()
+        after, said = learned
+        if after.means is None:
+            after.means = here.everybody.means.shares
+        here.players[event.player_id] = after
+        return said
+
+    def _learned(
+        self, cells: Cells, here: _Partition, event: ExampleLabelled
+    ) -> tuple[Player, Sequence[CorrectionReceipt]] | None:
+        """Write what the player's own model remembers after an example; return it, and the receipt; None: it is as before."""
         player = here.player(event.player_id)
         before = player.memory
-        row = row_of(event, _shared(event), self._reader)
+        row = row_of(event, _shared(event), self._base.reader)
         place = None if before.resets.forgets(row)[0] else _place(before.rows, row)
         if place is None:
-            return ()
+            return None
         old = before.rows[place : place + 1]
         was = old if len(old) and same_drawing(old, row)[0] else NO_ROWS
         news = event.label is not None and not (len(was) and np.array_equal(was["correction"][0], row["correction"][0]))
@@ -201,29 +225,19 @@ class PersonalModels:
             row["correction"], row["told"] = was["correction"], was["told"]
         learns = bool(remembered(row)[0]) and not row["told"][0]
         row["told"] |= learns
-        rows = np.empty(max(len(before.rows), place + 1), ROW)
-        rows[: len(before.rows)] = before.rows
-        rows[place] = row[0]
+        rows = putting(before.rows, place, row)
         shown = {guess.model: guess.label for guess in event.guesses if not guess.shadow}
-        means = here.means.counting(int(was["label"][0]), before.said.of(place), -1) if len(was) else here.means
-        means = means.counting(int(row["label"][0]), shown, 1)
         heard = before.said.putting(place, shown)
         belief = before.belief
         if news:
-            means = means.after_correction()
             corrections = 1 if belief is None else belief.corrections + 1
             labelled = in_order(rows, rows["label"] != NONE)
             counts = outcomes(rows["label"][labelled], heard.labels[labelled], heard.models)
-            belief = Belief(corrections, *counts, means.in_force)
-        after = Player(Memory(rows, heard, belief, before.resets))
+            belief = Belief(corrections, *counts)
+        after = Player(Memory(rows, heard, belief, before.resets), None if news else player.means)
         said = [_receipt(event, player, after, cells.at)] if learns else []
         write(cells, event.player_id, after.memory, place)
-        if means.in_force is not here.means.in_force:
-            here.weights = blend_weights(means)
-        here.means = means
-        here.news = True
-        here.players[event.player_id] = after
-        return said
+        return after, said
 
     def _reset(self, cells: Cells, here: _Partition, reset: MemoryReset) -> MemoryTold:
         """Forget what was drawn until a time; tell what is left. What all players together say of the models stays."""
@@ -236,15 +250,12 @@ class PersonalModels:
                 counts = outcomes(after.rows["label"][labelled], after.said.labels[labelled], after.said.models)
                 after = replace(after, belief=replace(after.belief, n=counts[0], correct=counts[1]))
             write_anew(cells, reset.player_id, after, before.parts)
-            here.players[reset.player_id] = Player(after)
+            here.players[reset.player_id] = Player(after, here.players[reset.player_id].means)
         return _told(here.player(reset.player_id), reset.player_id, reset.reset_id, cells.at)
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
-        """Write the means if they have changed; there is nothing to publish."""
-        here = self._partitions[partition]
-        if here.news:
-            cells.put(_MEANS, here.means.cell())
-            here.news = False
+        """Write what all players together say, if it has changed; there is nothing to publish."""
+        self._partitions[partition].everybody.settle()
         return ()
 
 

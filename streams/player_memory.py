@@ -113,7 +113,6 @@ def labelled_row(example: ExampleLabelled, kind: np.dtype[Any]) -> Rows:
     row["at"] = (example.drawn_at - _EPOCH) // timedelta(microseconds=1)
     row["high"], row["low"] = divmod(example.drawing_id.int, 1 << 64)
     row["revision"] = example.revision
-    row["correction"] = np.frombuffer(example.correction_id.bytes, np.uint8)
     row["label"] = NONE if example.label is None else example.label
     return row
 
@@ -127,6 +126,7 @@ def row_of(example: ExampleLabelled, shared: ShownGuess | None, reader: str) -> 
         reader: Features of another reader are not learned.
     """
     row = labelled_row(example, ROW)
+    row["correction"] = np.frombuffer(example.correction_id.bytes, np.uint8)
     features = example.features
     if shared is not None and features is not None and features.reader == reader and len(features.embedding) == 4 * SIZE:
         embedding = np.frombuffer(features.embedding, "<f4")
@@ -141,6 +141,20 @@ def row_of(example: ExampleLabelled, shared: ShownGuess | None, reader: str) -> 
 def same_drawing(rows: Rows, row: Rows) -> NDArray[np.bool_]:
     """Find the rows of the same drawing as this one."""
     return np.asarray((rows["high"] == row["high"]) & (rows["low"] == row["low"]))
+
+
+def place_of(rows: Rows, row: Rows) -> int:
+    """Return the place of a row's drawing; behind the last if it is new."""
+    [same] = np.nonzero(same_drawing(rows, row))
+    return int(same[0]) if len(same) else len(rows)
+
+
+def putting(rows: Rows, place: int, row: Rows) -> Rows:
+    """Return the rows with this one at its place."""
+    out = np.empty(max(len(rows), place + 1), rows.dtype)
+    out[: len(rows)] = rows
+    out[place] = row[0]
+    return out
 
 
 def age_of(rows: Rows, place: int) -> tuple[int, int, int]:
@@ -223,8 +237,7 @@ class Memory:
     def part(self, number: int) -> bytes:
         """Pack eight drawings for a cell: a line with the names of the models that have guessed, rows, the models' labels."""
         part = slice(number * ROWS_A_CELL, (number + 1) * ROWS_A_CELL)
-        said = self.said.part(part)
-        return b"\n".join((json.dumps(said.models).encode(), self.rows[part].tobytes() + said.labels.tobytes()))
+        return pack(self.rows[part], self.said.part(part))
 
     @property
     def parts(self) -> int:
@@ -251,7 +264,8 @@ def read(cells: Cells, player_id: str) -> Memory:
         return Memory()
     head = json.loads(kept)
     count = -(-int(head["rows"]) // ROWS_A_CELL)
-    parts = [_unpacked(part) for number in range(count) if (part := cells.get(f"rows/{player_id}/{number}")) is not None]
+    kept_parts = (cells.get(f"rows/{player_id}/{number}") for number in range(count))
+    parts = [unpack(part, ROW) for part in kept_parts if part is not None]
     rows = np.concatenate([NO_ROWS, *(rows for rows, _ in parts)])
     if len(rows) != head["rows"]:
         raise LookupError(f"player {player_id} has {len(rows)} rows instead of {head['rows']}: the cells are damaged")
@@ -284,9 +298,15 @@ def drop(cells: Cells, player_id: str) -> None:
         cells.drop(f"player/{player_id}")
 
 
-def _unpacked(part: bytes) -> tuple[Rows, ShownLabels]:
+def pack(rows: Rows, said: ShownLabels) -> bytes:
+    """Pack drawings for a cell: a line with the names of the models that have guessed, rows, the models' labels."""
+    return b"\n".join((json.dumps(said.models).encode(), rows.tobytes() + said.labels.tobytes()))
+
+
+def unpack(part: bytes, kind: np.dtype[Any]) -> tuple[Rows, ShownLabels]:
+    """Read what `pack` has packed of rows of some kind."""
     names, _, kept = part.partition(b"\n")
     models = tuple(json.loads(names))
-    count = len(kept) // (ROW.itemsize + len(models))
-    rows = np.frombuffer(kept, ROW, count)
+    count = len(kept) // (kind.itemsize + len(models))
+    rows = np.frombuffer(kept, kind, count)
     return rows, ShownLabels(models, np.frombuffer(kept, np.int8, offset=rows.nbytes).reshape(count, len(models)))

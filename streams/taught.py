@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contracts.events import ExampleLabelled
 from contracts.ports import Cells
-from streams.player_memory import NONE, ROWS_A_CELL, SIZE, Rows, labelled_row, same_drawing
+from streams.player_memory import NONE, ROWS_A_CELL, SIZE, Rows, labelled_row
 
 ROW: Final = np.dtype(
     [
@@ -34,16 +34,10 @@ ROW: Final = np.dtype(
 def taught_row(example: ExampleLabelled, embedding: NDArray[np.float32]) -> Rows:
     """Make the row of an example, shape (1,), with no lesson in force; ``embedding`` is of shape (SIZE,)."""
     row = labelled_row(example, ROW)
-    row["taught"] = row["correction"]
+    row["correction"] = row["taught"] = np.frombuffer(example.correction_id.bytes, np.uint8)
     row["over"] = example.over_quota
     row["embedding"] = embedding
     return row
-
-
-def place_of(rows: Rows, row: Rows) -> int:
-    """Return the place of a row's drawing; behind the last if it is new."""
-    [same] = np.nonzero(same_drawing(rows, row))
-    return int(same[0]) if len(same) else len(rows)
 
 
 def drawing_of(row: Rows) -> UUID:
@@ -54,14 +48,6 @@ def drawing_of(row: Rows) -> UUID:
 def taught_by(row: Rows) -> UUID:
     """Return the correction_id of the lesson of a row of shape (1,)."""
     return UUID(bytes=row["taught"][0].tobytes())
-
-
-def putting(rows: Rows, place: int, row: Rows) -> Rows:
-    """Return the rows with this one at its place."""
-    out = np.empty(max(len(rows), place + 1), ROW)
-    out[: len(rows)] = rows
-    out[place] = row[0]
-    return out
 
 
 def changed(before: Rows, after: Rows) -> set[int]:

@@ -3,7 +3,6 @@
 Neither is held in memory: both come as iterators.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -84,20 +83,11 @@ def compared(stage: str, running: ReadCells, fresh: ReadCells, since: datetime |
 def _left_over(stage: str, key: str, one: bytes | None, other: bytes | None) -> bool:
     """Whether a difference is what a forgotten player leaves, none of which is theirs: see docs/decisions/0034.
 
-    Windows that they began, with nothing of them counted; versions that only they saw; and means over all players.
+    Windows that they began, with nothing of them counted; and versions that only they saw.
     """
-    if stage == "scorer":
-        empty = all(kept is None or not any(kept) for kept in (one, other))
-        return empty or key in ("totals", "picks") or key.startswith(("window/", "picks/total/", "picks/window/"))
-    return stage == "personal" and (key == "means" or (key.startswith("player/") and _head(one) == _head(other)))
-
-
-def _head(cell: bytes | None) -> object:
-    """Return the head of a player's memory without the means over all players that were in force when they last taught."""
-    if cell is None:
-        return None
-    head = json.loads(cell)
-    return head | {"belief": head["belief"] and {name: kept for name, kept in head["belief"].items() if name != "means"}}
+    empty = all(kept is None or not any(kept) for kept in (one, other))
+    left = key in ("totals", "picks") or key.startswith(("window/", "picks/total/", "picks/window/"))
+    return stage == "scorer" and (empty or left)
 
 
 def in_order(cells: Mapping[str, bytes]) -> ReadCells:

@@ -24,7 +24,7 @@ def fold_makers(base: Base, log_bytes: int | None) -> Mapping[str, Callable[[], 
         "joiner": partial(Joiner, log_bytes),
         "scorer": Scorer,
         "learner": partial(Learner, base),
-        "personal": partial(PersonalModels, base.reader),
+        "personal": partial(PersonalModels, base),
         "evidence": partial(Evidence, base),
         "drift": partial(Drift, Evidence(base).series),
     }

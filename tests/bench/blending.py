@@ -12,6 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as streams.__main__ has it
 
 import json
 import random
+from dataclasses import replace
 from functools import cache
 from typing import Annotated
 
@@ -25,7 +26,9 @@ from contracts.ports import Origin
 from producers.handwriting import handwriting
 from producers.placement import partition_of
 from streams.blend import Blend, opinions
+from streams.embedding import EmbeddingNetwork
 from streams.learner import Learner
+from streams.make_base import judge
 from streams.online_base import Base, load_base
 from streams.online_model import SHARED, OnlineModel
 from streams.personal_model import PersonalModels
@@ -64,42 +67,80 @@ def guess(model: str, said: NDArray[np.float64]) -> ShownGuess:
     return shown(int(said.argmax()), model=model).model_copy(update={"probabilities": said.tolist()})
 
 
-def played(base: Base, says: float, split: int) -> dict[str, NDArray[np.bool_]]:
-    """Play, and label this share of the drawings; return by model which guesses were right, in order."""
-    chance = random.Random(f"{split}")
-    writers = chance.sample(sorted(handwriting()), PEOPLE)
-    order = [(writer, number) for writer in writers for number in range(len(drawings(writer).labels))]
-    chance.shuffle(order)
-    learner, lessons = Learner(base), MemoryCells()
-    list(learner.open(lessons, 0))
-    online, offset = OnlineModel(base, learner.series), 0
-    own, memory = PersonalModels(drawings(writers[0]).reader), [MemoryCells() for _ in range(PARTITIONS)]
-    for partition, cells in enumerate(memory):
-        list(own.open(cells, partition))
-    right: dict[str, list[bool]] = {model: [] for model in (*BATCH_MODELS, SHARED, PERSONAL_MODEL, BLEND)}
-    now = online.in_force()
-    for at, (writer, number) in enumerate(order):
-        one, player = drawings(writer), f"{writer} of {split}"
-        partition = partition_of(player.encode(), PARTITIONS)
-        embedding = one.embeddings[number : number + 1]
+class Play:
+    """Players on some partitions: they draw, all models guess, and what is labelled is learned by the real folds."""
+
+    def __init__(self, base: Base) -> None:
+        """Begin with nothing learned."""
+        self._base = base
+        self._learner, self._lessons = Learner(base), MemoryCells()
+        list(self._learner.open(self._lessons, 0))
+        self._online, self._taught = OnlineModel(base, self._learner.series), 0
+        self._now = self._online.in_force()
+        self.own, self._memory = PersonalModels(base), [MemoryCells() for _ in range(PARTITIONS)]
+        for partition, cells in enumerate(self._memory):
+            list(self.own.open(cells, partition))
+        self._labels = 0
+
+    def guesses(self, player: str, writer: str, number: int) -> dict[str, NDArray[np.float64]]:
+        """Return what each model says of a writer's drawing, if this player draws it."""
+        partition, embedding = partition_of(player.encode(), PARTITIONS), drawings(writer).embeddings[number : number + 1]
         said = {model: batch_answers()[model][writer][number] for model in BATCH_MODELS}
-        shared = now.solved.probabilities(base.basis.rows(embedding))
-        said |= {SHARED: shared[0], PERSONAL_MODEL: own.answer(partition, player, embedding, shared)[0][0]}
-        blend = Blend(own.blend_weights(partition), (), {})
+        shared = self._now.solved.probabilities(self._base.basis.rows(embedding))
+        said |= {SHARED: shared[0], PERSONAL_MODEL: self.own.answer(partition, player, embedding, shared)[0][0]}
+        blend = Blend(self.own.blend_weights(partition), (), {})
         for model in (*BATCH_MODELS, PERSONAL_MODEL):
             blend.hear(model, opinions(said[model]))
-        said[BLEND] = blend.probabilities(np.zeros(10))
-        for model, probabilities in said.items():
-            right[model].append(int(probabilities.argmax()) == one.labels[number])
-        if chance.random() >= says:
-            continue
-        given = one.example(player, number, at=at, guesses=[guess(*pair) for pair in said.items()])
-        for event in learner.apply(lessons, given, Origin(0, at, 0)):
+        return said | {BLEND: blend.probabilities(np.zeros(10))}
+
+    def label(
+        self,
+        player: str,
+        writer: str,
+        number: int,
+        label: int,
+        said: dict[str, NDArray[np.float64]],
+        at: float | None = None,
+        *,
+        taught: bool = True,
+    ) -> None:
+        """Let the player label the drawing, of which the models said this; ``taught``: whether the shared model learns it."""
+        self._labels += 1
+        given = drawings(writer).example(
+            player, number, label, at=self._labels if at is None else at, guesses=[guess(*pair) for pair in said.items()]
+        )
+        for event in self._learner.apply(self._lessons, given, Origin(0, self._labels, 0)) if taught else ():
             if isinstance(event, LessonTaught):
-                online.apply(event, 0, offset)
-                offset += 1
-        now = online.in_force()
-        list(own.apply(memory[partition], given, Origin(partition, at, 0)))
+                self._online.apply(event, 0, self._taught)
+                self._taught += 1
+        self._now = self._online.in_force()
+        partition = partition_of(player.encode(), PARTITIONS)
+        list(self.own.apply(self._memory[partition], given, Origin(partition, self._labels, 0)))
+
+
+def table(split: int) -> tuple[Base, list[tuple[str, int]], random.Random]:
+    """Return the base, with a judge that is made of those who do not play, who draws what in which order, and more chance."""
+    chance, everybody = random.Random(f"{split}"), sorted(handwriting())
+    writers = chance.sample(everybody, PEOPLE)
+    order = [(writer, number) for writer in writers for number in range(len(drawings(writer).labels))]
+    chance.shuffle(order)
+    base = load_base()
+    others = [writer for writer in everybody if writer not in writers]
+    return replace(base, judge=judge(base.sums, EmbeddingNetwork(), others)), order, chance
+
+
+def played(says: float, split: int) -> dict[str, NDArray[np.bool_]]:
+    """Play, and label this share of the drawings; return by model which guesses were right, in order."""
+    base, order, chance = table(split)
+    play = Play(base)
+    right: dict[str, list[bool]] = {model: [] for model in (*BATCH_MODELS, SHARED, PERSONAL_MODEL, BLEND)}
+    for at, (writer, number) in enumerate(order):
+        player, label = f"{writer} of {split}", int(drawings(writer).labels[number])
+        said = play.guesses(player, writer, number)
+        for model, probabilities in said.items():
+            right[model].append(int(probabilities.argmax()) == label)
+        if chance.random() < says:
+            play.label(player, writer, number, label, said, at)
     return {model: np.array(them) for model, them in right.items()}
 
 
@@ -112,10 +153,9 @@ def behind(right: dict[str, NDArray[np.bool_]]) -> NDArray[np.float64]:
 
 def main(splits: Annotated[int, typer.Option(help="how many times other people play")] = 8) -> None:
     """Play all splits, with all and with two fifths of the drawings labelled."""
-    base = load_base()
     told: dict[str, object] = {}
     for says in (1.0, 0.4):
-        plays = [played(base, says, split) for split in range(splits)]
+        plays = [played(says, split) for split in range(splits)]
         gaps = [behind(right) for right in plays]
         told[f"{100 * says:.0f} % labelled"] = {
             "worst window by split": [round(float(gap.min()), 1) for gap in gaps],

@@ -58,7 +58,7 @@ def lesson(embedding: NDArray[np.float32], label: int, writer: str, reader: str,
 
 def router_ms(network: EmbeddingNetwork, own: Online, beside: dict[str, Online]) -> float:
     """Return the CPU milliseconds in which the router's own models answer a finished drawing, one at a time."""
-    personal = PersonalModels(network.reader)
+    personal = PersonalModels(load_base())
     table = Table(online={"river": own}, experiments={"river": beside})
     local, lineup = LocalModels(network, personal, time.perf_counter), Lineup.of(table, ())
     asked = RasterizedDrawing(drawing("bench"), 0, np.zeros(784, np.uint8), time.perf_counter())

@@ -61,7 +61,7 @@ def main(
     gc.collect()
     gc.freeze()  # events on the bus would not be in the heap of a fold
     with tempfile.TemporaryDirectory() as folder:
-        folds = (Joiner(), Scorer(), Learner(base), PersonalModels(base.reader))
+        folds = (Joiner(), Scorer(), Learner(base), PersonalModels(base))
         joiner, scorer, learner, personal = stages = [Stage(fold, Path(folder) / f"{fold.name}.sqlite") for fold in folds]
         online, online_s, published, taught = OnlineModel(base, folds[2].series), 0.0, 0, 0
         with typer.progressbar(range(0, len(events), step), label="steps") as steps:

@@ -16,8 +16,10 @@ import typer
 
 from contracts.ports import Origin
 from producers.handwriting import handwriting
+from streams.online_base import load_base
 from streams.personal_model import KEPT, PersonalModels
-from tests.histories import READER, MemoryCells, example, features, folded
+from tests.histories import MemoryCells, example, features, folded
+from tests.judged import BASE
 from tests.writers import Drawings, drawings
 
 EUROPEAN = ("28", "19", "16")
@@ -34,7 +36,7 @@ def right(own: PersonalModels, one: Drawings, labels: np.ndarray, asked: Sequenc
 
 def taught(one: Drawings, labels: np.ndarray, at: Sequence[int]) -> PersonalModels:
     """Return a player's own model after these drawings were labelled."""
-    own = PersonalModels(one.reader)
+    own = PersonalModels(load_base())
     folded(own, [one.example("p", n, int(labels[n])) for n in at], MemoryCells())
     return own
 
@@ -87,7 +89,7 @@ def own_symbols(count: int, chance: np.random.Generator) -> float:
 
 def sitting(writer: str, chance: np.random.Generator, says: float) -> tuple[float, float]:
     """Return the shared and the own model's accuracy over a writer's drawings, each guessed, then labelled with this chance."""
-    one, own, cells = drawings(writer), PersonalModels(drawings(writer).reader), MemoryCells()
+    one, own, cells = drawings(writer), PersonalModels(load_base()), MemoryCells()
     list(own.open(cells, 0))
     order = chance.permutation(len(one.labels))
     hits = 0.0
@@ -110,7 +112,7 @@ def microseconds(what: Callable[[], object], times: int = 1000) -> float:
 
 def costs() -> dict[str, float]:
     """Return the microseconds of a call, with a full memory and with none."""
-    own, cells = PersonalModels(READER), MemoryCells()
+    own, cells = PersonalModels(BASE), MemoryCells()
     many = [example(f"d{n}", n % 10, correction=f"w{n}", at=n, features=features(n)) for n in range(KEPT + 400)]
     folded(own, many[:KEPT], cells)
     asked, shared = np.random.default_rng(1).normal(size=(8, 64)).astype("f4"), np.full((8, 10), 0.1)

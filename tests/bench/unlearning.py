@@ -3,7 +3,7 @@
 Random histories of a few players who draw, label, change labels, withdraw them and send all of it again, in any arrival order
 that keeps each player's own, while operators ban, quarantine and pardon. Each must end in the state of the history in which
 only what stands was ever said: the sums of the online model, known and newcomers, bit for bit, its digest, the counts of every
-version, and the answers of players' own models. Exit status 1 if one does not.
+version, what all players together say of the models, and the answers of players' own models. Exit status 1 if one does not.
 """
 
 import os
@@ -32,7 +32,7 @@ from streams.online_base import load_base
 from streams.online_model import OnlineModel
 from streams.personal_model import PersonalModels
 from streams.scorer import Scorer
-from tests.histories import answered, correction, drawing, folded, guess, seconds, withdrawal
+from tests.histories import MemoryCells, answered, correction, drawing, folded, guess, seconds, withdrawal
 
 PLAYERS: Final = ("ada", "bob", "eve")
 _SHAPES: Final = 400
@@ -152,7 +152,9 @@ def state(
     for offset, event in enumerate(folded(learner, taught, step=chance.choice((1, 7, None)))):
         if isinstance(event, LessonTaught):
             model.apply(event, 0, offset)
-    own = PersonalModels(base.reader)
+    own, said = PersonalModels(base), MemoryCells()
+    folded(PersonalModels(base), taught, said, step=chance.choice((1, 7, None)))
+    models = {key: cell for key, cell in said.items() if key.startswith("hour")}
     folded(own, joined)
     counts = {
         event.score_key: (event.n, event.correct, event.confusion, event.latency)
@@ -162,7 +164,8 @@ def state(
     known = model.known._replace(changes=0)
     sums = model.sums().digest(), model.sums(newcomers=True).digest(), model.in_force().solved.weights.tobytes()
     answers = {player: _answers(own, player) for player in PLAYERS}
-    return {"online model": (sums, known), "counts": {k: v for k, v in counts.items() if v[0]}, "yours": answers}
+    counts = {k: v for k, v in counts.items() if v[0]}
+    return {"online model": (sums, known), "counts": counts, "models": models, "yours": answers}
 
 
 def _answers(own: PersonalModels, player: str) -> tuple[bytes, str]:

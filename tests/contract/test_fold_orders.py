@@ -66,7 +66,7 @@ VERSIONS = {
     "river": ["mnist1+0", "mnist1+7"],
     "xgboost": ["base1", "2"],
     "yours": ["own2+0", "own2+3"],
-    "everyone": ["blend3+0", "blend3+25"],
+    "everyone": ["blend4+0", "blend4+25"],
 }
 STEPS = st.sampled_from([1, 2, 5, None])
 ASKED = np.frombuffer(features().embedding, "<f4")[None]
@@ -139,7 +139,7 @@ def said_of(event: Event) -> dict[str, Any]:
 @given(lanes=topics(), data=st.data(), step=STEPS)
 def test_what_a_fold_says_is_of_the_time_of_its_step_and_reads_no_clock(lanes, data, step):
     joined = folded(Joiner(), arrival(data, lanes), step=step)
-    own = folded(PersonalModels(READER), joined, step=step)
+    own = folded(PersonalModels(LEARNER), joined, step=step)
     counted = folded(Scorer(), joined, step=step)
     learned = folded(Learner(LEARNER), joined, step=step)
 
@@ -155,7 +155,7 @@ def ended(history: list[Event], step: int | None = None) -> dict[str, Any]:
     counts = {event.score_key: said_of(event) for event in scored if isinstance(event, ScoresCounted)}
     picks = {event.pick_key: said_of(event) for event in scored if isinstance(event, PicksCounted)}
     receipts = sorted(str(event.correction_id) for event in joined if isinstance(event, CorrectionReceipt))
-    own = PersonalModels(READER)
+    own = PersonalModels(LEARNER)
     folded(own, joined, step=step)
     answers = {}
     for player in PLAYERS:
@@ -266,7 +266,7 @@ def test_a_correction_has_a_receipt_of_river_and_one_of_yours_once_at_most(lanes
     joined = folded(Joiner(), [*history, *history], step=step)
 
     shared = [event.correction_id for event in folded(Learner(LEARNER), joined) if isinstance(event, CorrectionReceipt)]
-    told = [event.correction_id for event in folded(PersonalModels(READER), joined) if isinstance(event, CorrectionReceipt)]
+    told = [event.correction_id for event in folded(PersonalModels(LEARNER), joined) if isinstance(event, CorrectionReceipt)]
 
     assert len(set(shared)) == len(shared)
     assert len(set(told)) == len(told)
@@ -405,7 +405,7 @@ def test_a_restart_after_any_event_changes_nothing(lanes, data):
         (Joiner, history),
         (Scorer, examples),
         (partial(Learner, LEARNER), examples),
-        (partial(PersonalModels, READER), examples),
+        (partial(PersonalModels, LEARNER), examples),
         (partial(Evidence, LEARNER), examples),
         (partial(Drift, Evidence(LEARNER).series), folded(Evidence(LEARNER), examples, step=1)),
     ):
@@ -448,7 +448,7 @@ def test_one_drawing_goes_the_whole_way_to_a_receipt():
     examples = folded(Joiner(), history)
     learned = folded(Learner(base), examples)
 
-    [own] = folded(PersonalModels(base.reader), examples)
+    [own] = folded(PersonalModels(base), examples)
 
     assert set(own.models) == {"yours"}
     [receipt] = [event for event in learned if isinstance(event, CorrectionReceipt)]

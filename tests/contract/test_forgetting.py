@@ -2,9 +2,8 @@
 
 `python -m tests.bench.forgotten` runs a thousand of them.
 
-What may differ is told: the learner numbers its lessons on, since a number is never given twice; a window of ten seconds that
-the player began stays, with nothing of theirs counted; and the means over all players of a partition, with which the blend and
-the bandit begin, have no drawing in them that could be taken out (docs/decisions/0034).
+What may differ is told: the learner numbers its lessons on, since a number is never given twice; and a window of ten seconds
+that the player began stays, with nothing of theirs counted (docs/decisions/0034).
 """
 
 import json
@@ -32,7 +31,7 @@ from contracts.events import (
     PlayerRestricted,
     StageForgot,
 )
-from contracts.ports import CUT, Record
+from contracts.ports import Record
 from streams.drift import Drift
 from streams.evidence import Evidence
 from streams.joiner import Joiner
@@ -80,7 +79,7 @@ class Folds:
         self.taught += [event for event in taught if event.topic == "lessons.v1"]
         self.said += [*taught, *folded(Scorer(), read, self.scorer, step=self.step)]
         self.said += folded(EVIDENCE, read, self.evidence, step=self.step)
-        self.said += folded(PersonalModels(READER), read, self.personal, step=self.step)
+        self.said += folded(PersonalModels(BASE), read, self.personal, step=self.step)
 
     def forget(self, player: str) -> None:
         """Do what the trainer does: tell the joiner, then number on."""
@@ -113,18 +112,10 @@ class Folds:
             "picks": {key: kept for key, kept in picks.items() if kept["strata"]},
             "counted": {key for key in self.scorer if key.startswith("example/")},
             "learner": {key: kept for key, kept in self.learner.items() if key != "number"},
-            "personal": {key: memory(kept) for key, kept in self.personal.items() if key not in ("means", CUT)},
+            "personal": dict(self.personal),
             "evidence": {key: kept for key, kept in self.evidence.items() if key != "number"},
             "online": self.online(),
         }
-
-
-def memory(cell: bytes) -> Any:
-    """A player's memory without the means over all players that were in force at their last correction."""
-    if not cell.startswith(b"{"):
-        return cell
-    head = json.loads(cell)
-    return head | {"belief": head["belief"] and {name: one for name, one in head["belief"].items() if name != "means"}}
 
 
 def cut(numbers: Sequence[int], far: int = FAR) -> LessonsCut:

@@ -49,6 +49,7 @@ from streams.scorer import Scorer
 from tests.bad_values import HOSTILE
 from tests.contract.test_events import GOLDEN
 from tests.histories import SERIES, answer, correction, drawing, example, features, lesson, named, seconds
+from tests.judged import BASE
 from tests.roster import ROSTER
 from trainers.model_log import ModelLog
 
@@ -161,7 +162,7 @@ def _take(ledger: Ledger, fold: Fold, offsets: dict[str, int], *events: Event) -
 def test_a_valid_event_that_means_harm_stops_no_fold_and_the_next_is_folded(tmp_path: Path, what: str):
     base, bad = load_base(), HOSTILE[what]
     value = bad.value("ada", str(named("d1")))
-    for fold in (Joiner(), Scorer(), PersonalModels(base.reader), Learner(base), Evidence(base), Drift(Evidence(base).series)):
+    for fold in (Joiner(), Scorer(), PersonalModels(base), Learner(base), Evidence(base), Drift(Evidence(base).series)):
         if bad.topic not in fold.sources:
             continue
         ledger = Ledger(tmp_path / f"{fold.name}.sqlite")
@@ -326,7 +327,7 @@ def test_what_a_fold_cannot_take_is_rejected_and_the_next_is_folded(tmp_path: Pa
     ledger.close()
 
 
-@pytest.mark.parametrize("fold", [Scorer(), PersonalModels("raster-1/00000000")], ids=lambda fold: fold.name)
+@pytest.mark.parametrize("fold", [Scorer(), PersonalModels(BASE)], ids=lambda fold: fold.name)
 def test_an_example_with_features_of_nobody_hurts_no_fold(tmp_path: Path, fold: Fold):
     ledger = Ledger(tmp_path / "0.sqlite")
     begin(ledger, fold, 0)

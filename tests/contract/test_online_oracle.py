@@ -4,6 +4,7 @@ import numpy as np
 
 from contracts.events import ExampleLabelled
 from contracts.ports import Origin
+from streams.online_base import load_base
 from streams.personal_model import PersonalModels
 from tests.histories import MemoryCells, folded
 from tests.writers import Drawings, drawings
@@ -25,7 +26,7 @@ def by_the_formula(taught: dict[int, tuple[int, bool]], asked: np.ndarray, share
 
 
 def test_yours_has_the_numbers_of_the_formula_on_a_stream_of_real_drawings():
-    one, own, cells = drawings("28"), PersonalModels(drawings("28").reader), MemoryCells()
+    one, own, cells = drawings("28"), PersonalModels(load_base()), MemoryCells()
     list(own.open(cells, 0))
     taught: dict[int, tuple[int, bool]] = {}
     rng = np.random.default_rng(20181103)
@@ -63,7 +64,7 @@ def test_a_european_1_is_read_after_five_corrections_and_other_digits_lose_littl
     one = drawings("28")  # whose 1 is read as a 7
     ones, others = np.flatnonzero(one.labels == 1), np.flatnonzero(one.labels != 1)
     misread = [number for number in ones if one.shared[number].argmax() != 1][:5]
-    own = PersonalModels(one.reader)
+    own = PersonalModels(load_base())
     list(own.open(MemoryCells(), 0))
     left = np.setdiff1d(ones, misread)
     at_first, others_at_first = share_read(own, one, one.labels, left), share_read(own, one, one.labels, others)
@@ -78,7 +79,7 @@ def test_a_european_1_is_read_after_five_corrections_and_other_digits_lose_littl
 def test_symbols_of_ones_own_are_read_after_thirty_labels():
     one = drawings("36")
     labels = (one.labels + 3) % 10
-    own = PersonalModels(one.reader)
+    own = PersonalModels(load_base())
 
     folded(own, [one.example("p", number, label=int(labels[number])) for number in range(30)])
 
@@ -88,7 +89,7 @@ def test_symbols_of_ones_own_are_read_after_thirty_labels():
 def test_nobody_who_confirms_what_was_right_loses():
     for writer in ("26", "31", "43"):
         one = drawings(writer)
-        own, cells = PersonalModels(one.reader), MemoryCells()
+        own, cells = PersonalModels(load_base()), MemoryCells()
         list(own.open(cells, 0))
         right = 0.0
         for number in range(len(one.labels)):

@@ -212,5 +212,5 @@ if __name__ == "__main__":
             working.fold(fold, step=20)
         working.alongside(partial(lessons.follow, partial(open_bus, settings, ["lessons.v1", "models.v1", "rejected.v1"])))
     else:
-        working.fold(PersonalModels(base.reader), step=20)
+        working.fold(PersonalModels(base), step=20)
     working.run()

@@ -13,15 +13,18 @@ import orjson
 import pytest
 from websockets.asyncio.client import connect
 
-from contracts.events import LessonTaught, decode
+from contracts.events import PLAYER_PARTITIONS, ExampleLabelled, LessonTaught, decode
+from contracts.ports import Origin
 from producers.bus import open_bus
 from producers.simulation import simulate
 from producers.simulation_options import SimulationOptions
+from streams.ledger import look
 from streams.online_base import load_base
 from streams.online_model import LessonSet
+from streams.personal_model import PersonalModels
 from streams.story import UNKNOWN
 from tests.audited import audited
-from tests.histories import named
+from tests.histories import MemoryCells, named
 from tests.product import Product, product
 from tests.roster import MODELS as ALL
 from tests.serving import Player, eventually, get, playing, serving
@@ -139,6 +142,31 @@ def digest_of(lessons: Iterable[LessonTaught]) -> str:
     return known.digest(load_base())
 
 
+def said_of_models(game: Product) -> list[dict[str, bytes]]:
+    """What the running router has of all players together, of each partition."""
+    ledgers = [game.settings.home / "state" / "personal" / f"{partition}.sqlite" for partition in range(PLAYER_PARTITIONS)]
+    return [{key: cell for key, cell in look(path).cells.items() if key.startswith("hour")} for path in ledgers]
+
+
+def said_without(game: Product, player: str) -> list[dict[str, bytes]]:
+    """What it would have, by the log, if this player had never been there."""
+    bus = open_bus(f"kafka://{game.settings.bootstrap_servers}")
+    tail, own = bus.follow([ExampleLabelled.topic], "start"), PersonalModels(load_base())
+    cells = [MemoryCells() for _ in range(PLAYER_PARTITIONS)]
+    for partition, kept in enumerate(cells):
+        list(own.open(kept, partition))
+    while not tail.caught_up():
+        for record in tail.poll(0.5):
+            event = decode(record.topic, record.value)
+            if getattr(event, "player_id", None) != player:
+                list(own.apply(cells[record.partition], event, Origin(record.partition, record.offset, 0)))
+    for partition, kept in enumerate(cells):
+        list(own.settle(kept, partition))
+    tail.close()
+    bus.close()
+    return [{key: cell for key, cell in kept.items() if key.startswith("hour")} for kept in cells]
+
+
 @pytest.mark.timeout(120)
 def test_a_ban_takes_out_what_a_player_taught_exactly_and_a_pardon_puts_it_back(game):
     address = game.url.removeprefix("http://")
@@ -159,11 +187,15 @@ def test_a_ban_takes_out_what_a_player_taught_exactly_and_a_pardon_puts_it_back(
     eve = Counter(lesson.player_id for lesson in before if not lesson.newcomer).most_common(1)[0][0]
     others = digest_of(lesson for lesson in before if lesson.player_id != eve)
     assert answers_with() == digest_of(before) != others
+    said, without = said_of_models(game), said_without(game, eve)
+    assert said == said_without(game, "nobody") != without
 
     restrict(eve, "banned")
     eventually(lambda: answers_with() == others)
+    eventually(lambda: said_of_models(game) == without)
     restrict(eve, "none")
     eventually(lambda: answers_with() == digest_of(before))
+    eventually(lambda: said_of_models(game) == said)
 
     since = [lesson for lesson in lessons_on_the_log(game) if lesson not in before]
     assert {lesson.player_id for lesson in since} == {eve}

@@ -385,7 +385,7 @@ def whole_history(*names: str, changed: bool = False) -> list[Event]:
     lessons = [event for event in learned if isinstance(event, LessonTaught)]
     summed = snapshots(base, learner.series, lessons)
     evidence = folded(Evidence(base), examples)
-    scored, remembered = folded(Scorer(), examples), folded(PersonalModels(base.reader), examples)
+    scored, remembered = folded(Scorer(), examples), folded(PersonalModels(base), examples)
     return [*said, *examples, *scored, *learned, *summed, *remembered, *evidence, *folded(Drift(SERIES), evidence)]
 
 

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from streams.bandit import REFRESH, Means
+from streams.additive import EIGHTHS
+from streams.all_players import AT_FIRST, MOST, Means
 from streams.blend import FLOOR, RATE, Blend, BlendWeights, blend_weights, blended, opinions
+from streams.player_outcomes import ModelCounts
 from tests.roster import BATCH_MODELS, MODELS
 
 shares = arrays(np.float64, (4, 10), elements=st.floats(0.0, 1.0)).filter(lambda a: (a.sum(axis=1) > 0.1).all())
@@ -50,74 +52,59 @@ def test_it_is_the_geometric_mean_above_the_floor():
     assert mixed(a, b) == pytest.approx(by_hand / by_hand.sum())
 
 
-def after(corrections: int, right: dict[str, int]) -> Means:
-    """The means after so many corrections, of which each model had so many right; the others guessed nothing."""
-    means = Means.of(None)
-    for number in range(corrections):
-        said = {arm: 7 if number < count else 1 for arm, count in right.items()}
-        means = means.counting(7, said, 1).after_correction()
-    return means
+def after(drawings: int, right: dict[str, int]) -> Means:
+    """The means of so many drawings, of which each model had so many right; the others guessed nothing."""
+    n = dict.fromkeys(right, drawings * EIGHTHS)
+    counts = {arm: count * EIGHTHS for arm, count in right.items()}
+    return Means(ModelCounts(drawings, n, counts, counts))
 
 
 def test_until_somebody_says_something_what_learns_at_once_has_the_most_to_say_and_all_others_the_same():
-    first = blend_weights(Means.of(None))
+    first = blend_weights(AT_FIRST)
 
     assert {arm: first.of(arm) for arm in (*MODELS, "one that is new")} == dict.fromkeys(
         (*BATCH_MODELS, "everyone", "one that is new"), 1.0
     ) | {"river": 50.0, "yours": 50.0}
-    assert first.version == "blend3+0"
+    assert first.version == "blend4+0"
 
 
 def test_a_weight_falls_exponentially_with_how_far_a_model_is_behind_the_best_one():
-    right = {"river": 4 * REFRESH - 11, "kmeans": 4 * REFRESH - 23, "xgboost": 4 * REFRESH - 5}
-    said = blend_weights(after(4 * REFRESH, right))
+    said = blend_weights(after(100, {"river": 89, "kmeans": 77, "xgboost": 95}))
 
     # 20 outcomes at 95 % are believed before, so of 120 outcomes the best one is 6 ahead, and 18
     assert said.of("xgboost") == pytest.approx(1)
     assert said.of("river") == pytest.approx(50 * np.exp(-RATE * 100 * 6 / 120))
     assert said.of("kmeans") == pytest.approx(np.exp(-RATE * 100 * 18 / 120))
     assert said.of("yours") == 50, "nobody has heard it"
-    assert said.version == f"blend3+{4 * REFRESH}"
+    assert said.version == "blend4+100"
 
 
 def test_a_model_that_is_behind_loses_its_say_the_sooner_the_more_is_known():
-    said = [blend_weights(after(count, {"yours": count // 2, "mxnet": count})) for count in (REFRESH, 2 * REFRESH, 8 * REFRESH)]
+    said = [blend_weights(after(count, {"yours": count // 2, "mxnet": count})) for count in (25, 50, 200)]
     shares = [weights.of("yours") / weights.of("mxnet") for weights in said]
 
     assert 50 > shares[0] > 1 > shares[1] > 1e-6 > shares[2] > 0
 
 
+def test_what_is_known_counts_as_so_much_at_most_so_that_nothing_is_behind_for_ever():
+    once, much = (blend_weights(after(count * MOST, {"yours": count * MOST, "kmeans": 0})) for count in (1, 100))
+
+    assert once.of("kmeans") > much.of("kmeans") > np.exp(-RATE * MOST)
+
+
 def test_how_good_everyone_is_has_no_effect_on_its_voices():
     """It is no voice of its own: if it were the best, a model that was heard less would gain on the others."""
-    without = after(REFRESH, {"xgboost": 20, "kmeans": 10})
-    beside = after(REFRESH, {"xgboost": 20, "kmeans": 10, "everyone": REFRESH})
+    without = after(25, {"xgboost": 20, "kmeans": 10})
+    beside = after(25, {"xgboost": 20, "kmeans": 10, "everyone": 25})
 
     assert blend_weights(beside) == blend_weights(without)
-
-
-def test_weights_change_with_each_so_many_corrections_and_say_after_which():
-    right = {"river": 0}
-
-    assert blend_weights(after(REFRESH - 1, right)) == blend_weights(Means.of(None))
-    assert blend_weights(after(REFRESH + 3, right)) == blend_weights(after(REFRESH, right)) != blend_weights(Means.of(None))
-
-
-def test_a_model_that_was_rebuilt_is_believed_again():
-    bad = after(400, {"kmeans": 0, "xgboost": 400})
-    rebuilt = bad
-    for _ in range(1200):
-        rebuilt = rebuilt.counting(7, {"kmeans": 7, "xgboost": 7}, 1).after_correction()
-
-    assert blend_weights(bad).of("kmeans") < 1e-30
-    assert blend_weights(rebuilt).of("kmeans") > 0.2
-    assert blend_weights(rebuilt).of("xgboost") == 1
 
 
 SURE = opinions(np.eye(10))
 
 
 def test_a_blend_awaits_who_is_asked_and_hears_them_by_their_weights():
-    blend = Blend(BlendWeights({"kmeans": 30.0}, "blend3+25"), {"kmeans", "xgboost"}, {})
+    blend = Blend(BlendWeights({"kmeans": 30.0}, "blend4+25"), {"kmeans", "xgboost"}, {})
 
     blend.hear("yours", SURE[7])
     blend.hear("xgboost", SURE[7])

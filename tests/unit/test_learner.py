@@ -26,18 +26,12 @@ from contracts.events import (
 )
 from contracts.ports import Origin
 from streams import learner as learner_module
-from streams.additive import BASIS, Fixed
+from streams.additive import Fixed
 from streams.learner import ENOUGH, FROZEN, HELD, NEW, OVER, UNLIKE, Learner
-from streams.online_base import load_base
 from streams.online_model import InForce, OnlineModel, UnreadableFeatures, of_base
-from streams.trust import FIRST, JUDGE_SCALE, KEPT
+from streams.trust import FIRST, KEPT
 from tests.histories import READER, MemoryCells, counted, drawing, example, features, folded, in_force, lesson, named, shown
-
-JUDGE = np.zeros((10, BASIS.width), np.int64)
-JUDGE[range(10), range(10)] = JUDGE_SCALE // 100
-BASE = replace(load_base(), reader=READER, judge=JUDGE)
-"""What is learned with: the features of these tests are noise that no network has read. The judge is sure of none but of what
-`clear` makes: it looks at the first ten numbers of an embedding."""
+from tests.judged import BASE, clear, clear_one
 
 
 def taught(said: Sequence[Event]) -> list[LessonTaught]:
@@ -238,20 +232,6 @@ def test_a_probe_is_passed_on_to_every_online_model_and_leaves_no_trace():
 
 
 # --- what a lesson counts
-
-
-def clear(digit: int, seed: int) -> Features:
-    """Features of which the judge is sure."""
-    noise = np.frombuffer(features(seed).embedding, "<f4") / 4
-    noise[:10] = 3.5 * (np.arange(10) == digit)
-    return features(seed).model_copy(update={"embedding": noise.astype("<f4").tobytes()})
-
-
-def clear_one(number: int, label: int | None, *, right: bool = True, **fields: Any) -> ExampleLabelled:
-    """A clear drawing, labelled as what it is or not: it is evidence."""
-    digit = number % 10 if label is None else label if right else (label + 1) % 10
-    given = {"correction": f"c{number}", "features": clear(digit, number), "at": number}
-    return example(f"d{number}", label, **(given | fields))
 
 
 def test_once_enough_is_known_of_a_player_all_lessons_count_by_themselves():
@@ -536,7 +516,7 @@ def test_a_receipt_has_what_the_model_answers_without_the_lesson_and_with_it(his
 
 def test_batch_models_stand_in_the_receipt_unchanged_and_shadows_are_left_out():
     guesses = [shown(7, model="xgboost", version="base1"), shown(7), shown(1, model="kmeans", version="2", shadow=True)]
-    guesses += [shown(7, model="everyone", version="blend3+25"), shown(7, model="yours", version="own2+2")]
+    guesses += [shown(7, model="everyone", version="blend4+25"), shown(7, model="yours", version="own2+2")]
 
     [receipt] = receipts(folded(Learner(BASE), [example(label=7, guesses=guesses)]))
 

@@ -9,13 +9,11 @@ from hypothesis import strategies as st
 
 from contracts.events import Event, ExampleLabelled, MemoryAsked, MemoryReset, MemoryTold, ResetAsked
 from contracts.ports import Origin
-from streams.bandit import REFRESH
 from streams.joiner import Joiner
 from streams.personal_model import KEPT, PersonalModels
 from streams.player_memory import MOST_BYTES
 from tests.histories import (
     BEGAN,
-    READER,
     MemoryCells,
     correction,
     drawing,
@@ -28,6 +26,7 @@ from tests.histories import (
     seconds,
     shown,
 )
+from tests.judged import BASE, clear
 
 SHARED = np.array([probabilities(7)])
 MODELS = ("everyone", "kmeans", "mxnet", "river", "tensorflow", "xgboost", "yours")
@@ -44,7 +43,7 @@ def seen(own: int, river: int) -> list[Any]:
 
 
 def after(history: list[Event], cells: MemoryCells | None = None) -> PersonalModels:
-    own = PersonalModels(READER)
+    own = PersonalModels(BASE)
     folded(own, history, cells)
     return own
 
@@ -137,8 +136,8 @@ def test_every_order_of_examples_and_resets_ends_in_the_same_answers_bit_for_bit
 def test_a_reset_says_what_is_left_and_is_kept_through_a_restart():
     cells = MemoryCells()
 
-    said = folded(PersonalModels(READER), [*(one(n) for n in range(20)), reset("r1", until=16)], cells)
-    again = folded(PersonalModels(READER), [reset("r1", until=99)], cells)
+    said = folded(PersonalModels(BASE), [*(one(n) for n in range(20)), reset("r1", until=16)], cells)
+    again = folded(PersonalModels(BASE), [reset("r1", until=99)], cells)
 
     [confirmed] = [event for event in said if isinstance(event, MemoryTold)]
     assert (confirmed.request_id, confirmed.lessons, confirmed.reset_until) == (named("r1"), 3, seconds(16))
@@ -148,11 +147,11 @@ def test_a_reset_says_what_is_left_and_is_kept_through_a_restart():
 
 
 def test_a_reset_takes_nothing_from_what_all_players_say_of_the_models():
-    history = [one(n, 7, guesses=[shown(7), shown(1, model="kmeans")]) for n in range(REFRESH)]
+    history = [one(n, 7, features=clear(7, n), guesses=[shown(7), shown(1, model="kmeans")]) for n in range(25)]
 
-    own, untouched = after([*history, reset(until=REFRESH)]), after(history)
+    own, untouched = after([*history, reset(until=25)]), after(history)
 
-    assert own.blend_weights(0) == untouched.blend_weights(0)
+    assert own.blend_weights(0) == untouched.blend_weights(0) != after([]).blend_weights(0)
     assert own.player(0, "ada").memory.belief.n == {}, "but who is shown first is learned anew"
 
 
@@ -215,8 +214,10 @@ def test_a_full_memory_takes_at_most_64_kib_and_its_card_says_how_much():
 
     own = after([one(n, n % 10, guesses=guesses) for n in range(KEPT + 20)], cells)
 
-    kept = sum(len(value) for key, value in cells.items() if "/ada" in key)
+    said = sum(len(value) for key, value in cells.items() if key.startswith("outcomes/ada"))
+    kept = sum(len(value) for key, value in cells.items() if "/ada" in key) - said
     assert told(own).size == kept <= MOST_BYTES
+    assert said < 50 * (KEPT + 20), "what they say of the models is no part of their own model, and small"
     assert len(told(own, whole=True).record_value()) < 200_000
 
 
@@ -231,7 +232,7 @@ def test_only_the_direction_of_an_embedding_counts_and_a_large_one_fits(scale):
 def test_an_embedding_of_nothing_teaches_nothing():
     for bad in (np.zeros(64, "<f4"), np.full(64, np.nan, "<f4"), np.full(64, np.inf, "<f4")):
         cells = MemoryCells()
-        own = PersonalModels(READER)
+        own = PersonalModels(BASE)
         list(own.open(cells, 0))
         flat = features(0).model_copy(update={"embedding": bad.tobytes()})
 

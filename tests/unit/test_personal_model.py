@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from contracts.events import CorrectionReceipt, Event, ExampleLabelled, ExampleProbed, Outcome, ReceiptProbed
 from contracts.ports import Origin, Record
 from streams import personal_model
-from streams.bandit import REFRESH, START
+from streams.additive import EIGHTHS
+from streams.bandit import START
 from streams.fold import LogBounds, advance, take_up
 from streams.ledger import Identity, Ledger
 from streams.personal_model import KEPT, PersonalModels
 from streams.player_memory import MOST_BYTES
-from tests.histories import READER, MemoryCells, example, features, folded, named, probabilities, shown
+from tests.histories import MemoryCells, example, features, folded, named, probabilities, shown
+from tests.judged import BASE, clear
 
 SHARED = np.array([probabilities(7)])
 ALL = ("everyone", "river", "yours")
@@ -37,13 +39,13 @@ def version(own: PersonalModels, player: str = "ada") -> str:
 
 
 def after(history: list[Event], cells: MemoryCells | None = None) -> PersonalModels:
-    own = PersonalModels(READER)
+    own = PersonalModels(BASE)
     folded(own, history, cells)
     return own
 
 
 def receipts(history: list[Event], step: int | None = None) -> list[CorrectionReceipt]:
-    heard = folded(PersonalModels(READER), history, step=step)
+    heard = folded(PersonalModels(BASE), history, step=step)
     assert all(isinstance(event, CorrectionReceipt) and event.stage == "personal" for event in heard)
     return heard
 
@@ -58,7 +60,7 @@ def test_until_the_first_label_the_answer_is_the_shared_models_own():
 
 
 def test_a_probe_is_answered_and_teaches_nothing():
-    own, cells = PersonalModels(READER), MemoryCells()
+    own, cells = PersonalModels(BASE), MemoryCells()
 
     [heard] = folded(own, [ExampleProbed(probe_id=named("p"), player_id="ada")], cells)
 
@@ -101,7 +103,7 @@ def test_a_partition_that_is_not_here_answers_as_for_somebody_who_has_taught_not
 
 
 def test_what_changed_elsewhere_while_the_partition_was_away_is_there_when_it_comes_back():
-    here, elsewhere, cells = PersonalModels(READER), PersonalModels(READER), MemoryCells()
+    here, elsewhere, cells = PersonalModels(BASE), PersonalModels(BASE), MemoryCells()
     folded(here, [example(label=1)], cells)
     assert said(here).argmax() == 1
     here.close(0)
@@ -237,14 +239,12 @@ def test_every_order_of_arrival_ends_in_the_same_answers(order, again, kept):
 
 
 def test_however_examples_were_gathered_into_steps_and_wherever_it_was_restarted_the_state_is_the_same():
-    history = [
-        example(f"d{n}", n % 4, correction=f"c{n}", player_id=f"p{n % 3}", features=features(n)) for n in range(3 * REFRESH)
-    ]
+    history = [example(f"d{n}", n % 4, correction=f"c{n}", player_id=f"p{n % 3}", features=features(n)) for n in range(75)]
     whole, restarted = MemoryCells(), MemoryCells()
 
-    folded(PersonalModels(READER), history, whole)
+    folded(PersonalModels(BASE), history, whole)
     for event in history:
-        folded(PersonalModels(READER), [event], restarted)
+        folded(PersonalModels(BASE), [event], restarted)
 
     assert restarted == whole
 
@@ -263,7 +263,7 @@ def test_many_players_are_not_all_held_in_memory(monkeypatch):
 
 
 def test_it_is_asked_between_steps_of_a_real_ledger(tmp_path):
-    own, ledger = PersonalModels(READER), Ledger(tmp_path / "0.sqlite")
+    own, ledger = PersonalModels(BASE), Ledger(tmp_path / "0.sqlite")
     with ledger.step():
         list(own.open(ledger, 0))
     with ledger.step():
@@ -282,7 +282,7 @@ def labelled(count: int, guesses: dict[str, int], player: str = "ada", first: in
     """Drawings of 7s; what each model said of all of them."""
     seen = [shown(label, model=model) for model, label in guesses.items()]
     return [
-        example(f"{player} {n}", 7, correction=f"{player} {n}", player_id=player, at=n, guesses=seen)
+        example(f"{player} {n}", 7, correction=f"{player} {n}", player_id=player, at=n, guesses=seen, features=clear(7, n))
         for n in range(first, first + count)
     ]
 
@@ -304,43 +304,36 @@ def test_a_shadow_is_not_picked_for_what_nobody_saw():
 
 def test_the_pick_stays_until_the_player_says_something():
     history = labelled(5, {"everyone": 7, "river": 1})
-    own, cells = PersonalModels(READER), MemoryCells()
+    own, cells = PersonalModels(BASE), MemoryCells()
     folded(own, history, cells)
     picked = own.pick(0, "ada", ALL)
 
-    for offset, event in enumerate(labelled(4 * REFRESH, {"everyone": 1, "river": 7, "yours": 7}, player="bob")):
+    for offset, event in enumerate(labelled(100, {"everyone": 1, "river": 7, "yours": 7}, player="bob")):
         list(own.apply(cells, event, Origin(0, offset, 0)))
         assert own.pick(0, "ada", ALL) == picked
 
 
 def test_what_is_believed_of_a_player_outlives_a_restart():
     cells = MemoryCells()
-    belief = after(labelled(REFRESH + 1, {"river": 7, "xgboost": 3}), cells).player(0, "ada").memory.belief
-    restarted = PersonalModels(READER)
+    belief = after(labelled(26, {"river": 7, "xgboost": 3}), cells).player(0, "ada").memory.belief
+    restarted = PersonalModels(BASE)
     list(restarted.open(cells, 0))
 
     assert belief is not None
-    assert all((belief.n, belief.correct, belief.means))
+    assert all((belief.n, belief.correct))
     assert restarted.player(0, "ada").memory.belief == belief
 
 
 def test_before_their_first_correction_a_player_is_shown_what_all_players_found_right():
     newcomers = [f"newcomer {n}" for n in range(200)]
-    own = after(labelled(20 * REFRESH, {"everyone": 1, "river": 7, "yours": 1}, player="bob"))
+    players = [labelled(50, {"everyone": 1, "river": 7, "yours": 1}, player=f"bob {n}") for n in range(10)]
+    own = after([one for several in players for one in several])
 
     picks = [own.pick(0, newcomer, ALL) for newcomer in newcomers]
 
     assert {corrections for _, corrections in picks} == {0}
     assert [model for model, _ in picks].count("river") > 190
-    assert own._partitions[0].means.mean("xgboost") == START
-
-
-def test_a_label_that_is_changed_counts_once_among_all_players_corrections():
-    history = [example(label=7, guesses=[shown(7)]), example(label=1, revision=4, correction="c2", guesses=[shown(7)])]
-
-    means = after(history)._partitions[0].means
-
-    assert (means.corrections, means.n["river"], means.correct["river"]) == (2, 1, 0)
+    assert own._partitions[0].everybody.means.mean("xgboost") == START
 
 
 def test_a_model_more_or_less_on_a_home_that_is_there_costs_nothing_of_what_was_learned(tmp_path: Path):
@@ -350,21 +343,23 @@ def test_a_model_more_or_less_on_a_home_that_is_there_costs_nothing_of_what_was_
 
     offset = 0
     for part in (history[:30], history[30:60], history[60:]):  # each by another product, that knows nothing of the others
-        fold = PersonalModels(READER)
+        fold = PersonalModels(BASE)
         ledger = take_up(path, fold, 0, log)
         assert ledger.offset("examples.v1") == offset - 1, "it goes on where it was"
         records = [Record("examples.v1", 0, offset + n, b"ada", one.record_value(), 0) for n, one in enumerate(part)]
         advance(ledger, fold, 0, records)
         offset += len(part)
-        player, means = fold.player(0, "ada"), fold._partitions[0].means
+        player, means = fold.player(0, "ada"), fold._partitions[0].everybody.means
         if offset < 90:
             fold.close(0)
             ledger.close()
 
     at_once = after(history)
     assert player.memory.belief == at_once.player(0, "ada").memory.belief
-    assert (means, player.version) == (at_once._partitions[0].means, at_once.player(0, "ada").version)
-    assert (means.n["nearest-mean"], means.correct["nearest-mean"], means.n["xgboost"]) == (30, 30, 60)
+    assert (means, player.version) == (at_once._partitions[0].everybody.means, at_once.player(0, "ada").version)
+    newest = {"nearest-mean": 18, "river": 48, "xgboost": 18}
+    assert {model: n / EIGHTHS for model, n in means.counts.n.items()} == newest
+    assert {model: n / EIGHTHS for model, n in means.counts.right.items()} == {"nearest-mean": 18, "xgboost": 18}
     assert fold.pick(0, "ada", ("nearest-mean", "river"))[0] == "nearest-mean"
     ledger.close()
 
@@ -379,7 +374,7 @@ def test_what_is_kept_of_a_player_names_those_who_said_something_and_nobody_else
 
 def test_a_home_of_before_cells_had_names_is_folded_again_once(tmp_path: Path):
     path = tmp_path / "0.sqlite"
-    fold = PersonalModels(READER)
+    fold = PersonalModels(BASE)
     old = Ledger(path)
     old.name(Identity("personal 1 of ('everyone', 'xgboost')", "c"), {})
     with old.step():
