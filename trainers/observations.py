@@ -19,6 +19,8 @@ from trainers.example_sink import TOPIC, Placed
 
 MAX_WRITES: Final = 100
 """The most items that DynamoDB takes in one transaction."""
+_BATCH: Final = 25
+"""The most items that DynamoDB deletes in one request."""
 _FAILED = "ConditionalCheckFailed"
 
 log = structlog.get_logger()
@@ -82,8 +84,14 @@ class Observations:
         )
         keys = [item["drawing_id"] for page in pages for item in page["Items"]]
         tell([key["S"] for key in keys])
-        for key in keys:
-            self._dynamodb.delete_item(TableName=self._table, Key={"drawing_id": key})
+        for first in range(0, len(keys), _BATCH):
+            waiting = [{"DeleteRequest": {"Key": {"drawing_id": key}}} for key in keys[first : first + _BATCH]]
+            while waiting:
+                left = self._dynamodb.batch_write_item(RequestItems={self._table: waiting}).get("UnprocessedItems", {})
+                if waiting := left.get(self._table, []):  # throttled
+                    log.warning("observations wait", table=self._table, why=["Throttled"])
+                    if self._stop.wait(0.5):
+                        raise TimeoutError(f"{len(waiting)} observations of a forgotten player are left: the trainer stops")
 
     def _write(self, examples: list[ExampleLabelled]) -> None:
         """Write one transaction; items that the table has in a higher revision are left out, and the rest is tried again."""
