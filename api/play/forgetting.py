@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from api.folds.recent_drawings import RecentDrawings
 from api.folds.teachers import Teachers
 from api.play.game import Game
-from contracts.events import Event, PlayersForgotten, StageForgot, mark_of
+from contracts.events import CommandSettled, Event, ForgetPlayer, PlayersForgotten, StageForgot, mark_of
 
 _STAGE: Final = "personal"
 
@@ -16,7 +16,7 @@ _STAGE: Final = "personal"
 class Forgetting:
     """Takes the players who are forgotten out of all that this process remembers."""
 
-    takes: ClassVar[tuple[type[Event], ...]] = (PlayersForgotten, StageForgot)
+    takes: ClassVar[tuple[type[Event], ...]] = (PlayersForgotten, StageForgot, CommandSettled)
 
     def __init__(self, game: Game, recent: RecentDrawings, teachers: Teachers) -> None:
         """Keep what remembers players."""
@@ -25,9 +25,12 @@ class Forgetting:
         self._teachers = teachers
         self._known: set[str] = set()
 
-    def apply(self, event: PlayersForgotten | StageForgot) -> None:
+    def apply(self, event: PlayersForgotten | StageForgot | CommandSettled) -> None:
         """Forget the players whose marks are new, and once more whom a stage forgot: what was under way has come by then."""
-        if isinstance(event, PlayersForgotten):
+        if isinstance(event, CommandSettled):
+            if event.target == ForgetPlayer.model_fields["target"].default and event.outcome != "done":
+                self._game.keep(event.command_id, event.message)
+        elif isinstance(event, PlayersForgotten):
             new = set(event.marks) - self._known
             self._known |= new
             if new:

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from typing import assert_never
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -14,7 +14,7 @@ from api.folds.recent_drawings import RecentDrawings
 from api.limits import Guest
 from api.metrics import Metrics
 from api.play.actions import Close, LogRefusal, Publish, SendToRoom, SendToSocket, SessionAction
-from api.play.frames import memory_text
+from api.play.frames import Error, memory_text
 from api.play.lobby import Lobby
 from api.play.messages import CODE_LENGTH, ROOM_LENGTH, ROOM_LETTERS
 from api.play.own_model import FAREWELL
@@ -134,6 +134,12 @@ class Game:
         for session in [session for player in gone for session in self._lobby.players[player]]:
             session.closed = True
             self._carry_out(session, FAREWELL)
+
+    def keep(self, command_id: UUID, why: str) -> None:
+        """Tell whoever asked to be forgotten by a command that this is not done."""
+        for session, connection in list(self._connections.items()):
+            if session.own_model.stays(command_id):
+                connection.send(Error(code="not_forgotten", message=f"you are not forgotten: {why}").text())
 
     def plays(self, player_id: str) -> bool:
         """Say whether a player has a socket in this process."""

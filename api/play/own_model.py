@@ -26,8 +26,8 @@ class OwnModel:
         self._guest = guest
         self._wanted: set[UUID] = set()
         """The questions for all that is remembered, which this socket alone is told."""
-        self._goes = False
-        """Whether it was asked that the player be forgotten."""
+        self._goes: UUID | None = None
+        """The command by which it was asked that the player be forgotten; None: it was not, or it is not done."""
 
     def ask(
         self, message: Card | Reset | Carry | Forget, player_id: str, room: str, now: float, at: datetime
@@ -38,9 +38,10 @@ class OwnModel:
             RequestRefused: If the player or the address asks too much.
         """
         if isinstance(message, Forget):
-            asked_before, self._goes = self._goes, True
-            command_id = UUID(self._lobby.new_id())
-            return None if asked_before else ForgetPlayer(command_id=command_id, player_id=player_id, by="the player", at=at)
+            if self._goes is not None:
+                return None
+            self._goes = UUID(self._lobby.new_id())
+            return ForgetPlayer(command_id=self._goes, player_id=player_id, by="the player", at=at)
         if isinstance(message, Carry):
             self._guest.join(now)  # it costs as much as what it is for
             return self.carry_over.offer(player_id, room, at)
@@ -57,9 +58,16 @@ class OwnModel:
         """Handle the acknowledgement, or the failure, of an event; return the frame with a code whose offer is on the log."""
         if isinstance(event, SeatClaimed) and failure is not None:
             self.carry_over.drop(event)
-        if isinstance(event, ForgetPlayer):
-            self._goes = failure is None
+        if isinstance(event, ForgetPlayer) and failure is not None:
+            self._goes = None
         return self.carry_over.offered(event, failure) if isinstance(event, SeatOffered) else None
+
+    def stays(self, command_id: UUID) -> bool:
+        """Say whether this socket gave the command, which is not carried out: the player stays, and may ask again."""
+        stays = self._goes == command_id
+        if stays:
+            self._goes = None
+        return stays
 
     def wants(self, request_id: UUID) -> bool:
         """Say whether this socket has asked for all that is remembered, and is told it now."""

@@ -20,12 +20,14 @@ from contracts.events import (
     PERSONAL_MODEL,
     SHADOW,
     CandidateSet,
+    CommandSettled,
     CorrectionGiven,
     CorrectionProbed,
     CorrectionReceipt,
     DrawingSubmitted,
     EndpointSeen,
     Event,
+    ForgetPlayer,
     GuessMade,
     GuessMissed,
     MemoryAsked,
@@ -33,6 +35,7 @@ from contracts.events import (
     ModelPromoted,
     ModelPublished,
     Outcome,
+    PlayersForgotten,
     PolicySet,
     ReceiptProbed,
     ResetAsked,
@@ -41,6 +44,7 @@ from contracts.events import (
     VariantSeen,
     decode,
     generation,
+    mark_of,
     now,
     variant_of,
 )
@@ -89,6 +93,8 @@ class Stage:
     previews: int = 0
     corrections: list[CorrectionGiven] = field(default_factory=list)
     memory: Remembering = field(default_factory=Remembering)
+    forgets_nobody: str = ""
+    """Why players who ask to be forgotten are refused; empty: they are forgotten."""
     learns: bool = True
     """Whether probes of corrections are answered."""
 
@@ -232,7 +238,7 @@ class Stage:
             self.publish(ScoresCounted(model=model, version=None, window=now().replace(microsecond=0), source=0, **counts))
 
     def _answer(self) -> None:
-        with_all = self._bus.follow([DrawingSubmitted.topic, CorrectionGiven.topic], "start")
+        with_all = self._bus.follow([DrawingSubmitted.topic, CorrectionGiven.topic, ForgetPlayer.topic], "start")
         while not self._stopping.is_set():
             for record in with_all.poll(0.1):
                 match decode(record.topic, record.value):
@@ -247,6 +253,11 @@ class Stage:
                     case ResetAsked(player_id=player, reset_id=reset):
                         self.memory.reset(player)
                         self.publish(self.memory.told(player, reset))
+                    case ForgetPlayer(command_id=command) if self.forgets_nobody:
+                        told = {"target": "players", "outcome": "refused", "message": self.forgets_nobody}
+                        self.publish(CommandSettled.model_validate({"command_id": command, **told}))
+                    case ForgetPlayer(player_id=player):
+                        self.publish(PlayersForgotten(marks=[mark_of(player)]))
                     case DrawingSubmitted() as drawing:
                         self._guess(drawing)
                     case CorrectionGiven() as correction:

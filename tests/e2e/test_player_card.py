@@ -151,6 +151,30 @@ def test_a_code_carries_a_player_to_another_device_once(stage: Stage, visit: Vis
     )
 
 
+def test_a_player_who_is_sure_is_forgotten_and_told_so_or_told_why_not(stage: Stage, visit: Visits) -> None:
+    game = visit(stage.url)
+    taught(game, stage)
+    seat = game.page.evaluate("localStorage.getItem('gamenight.seat')")
+    stage.forgets_nobody = "river is frozen with what it had learned"
+    card = opened(game)
+    card.get_by_role("button", name="Forget me …").click()
+    expect(card.locator("#forget-sure")).to_contain_text("Nobody can bring them back.")
+    card.get_by_role("button", name="Stay").click()
+    expect(card.locator("#forget-sure")).to_be_hidden()
+    card.get_by_role("button", name="Forget me …").click()
+    card.get_by_role("button", name="Forget me for good").click()
+    expect(card.locator("#player-card-told")).to_have_text("You are not forgotten: river is frozen with what it had learned.")
+    assert game.page.evaluate("localStorage.getItem('gamenight.seat')") == seat
+
+    stage.forgets_nobody = ""
+    card.get_by_role("button", name="Forget me …").click()
+    card.get_by_role("button", name="Forget me for good").click()
+    expect(game.page.locator("#toasts")).to_contain_text("You are forgotten: nobody can play as you any more")
+    game.page.locator('#connection[data-state="live"]').wait_for()
+    assert game.page.evaluate("localStorage.getItem('gamenight.seat')") not in (seat, None)
+    expect(game.page.locator("#past li")).to_have_count(0)
+
+
 def test_a_wrong_code_is_refused_in_plain_words_and_leaves_the_player_who_they_were(stage: Stage, visit: Visits) -> None:
     game = visit(stage.url)
     taught(game, stage)

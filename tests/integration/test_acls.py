@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from uuid import uuid4
@@ -16,13 +17,16 @@ from contracts.settings import LIMITS, Settings
 from deploy.local.keys import with_secrets
 from producers import acls
 from producers.bus import open_bus
+from producers.cutting import CUTTABLE, LogCutter, NotCut, scan
 from producers.placement import Undelivered
 from producers.simulation import simulate
 from producers.simulation_options import SimulationOptions
 from producers.topics import create_topics
 from tests.audited import WITHOUT_ENDPOINTS, audited
 from tests.clusters import PASSWORD, Authority, cluster, outside, scram
+from tests.histories import drawing
 from tests.serving import eventually, get
+from trainers.forgetting_log import is_of
 
 USERS = ("admin", "gamenight-api", "gamenight-router", "gamenight-learning", "gamenight-trainer")
 PARTS = {"api": ("api",), "router": ("streams", "router"), "learning": ("streams", "learning")}
@@ -119,6 +123,28 @@ def test_given_twice_the_rights_are_the_same_and_what_is_too_much_is_taken(guard
 def test_who_may_not_give_rights_is_told_so(guarded: Settings) -> None:
     with pytest.raises(acls.AclsRefused, match=r"gives no rights .*super\.users"):
         acls.give(of(guarded, "api"))
+
+
+def test_the_trainer_cuts_a_player_out_of_the_log_only_as_long_as_it_has_the_rights_for_it(guarded: Settings) -> None:
+    trainer = of(guarded, "trainer")
+    bus, everybodys = open_bus(trainer), open_bus(guarded)
+    name = str(uuid4())
+    everybodys.publish(drawing(name, player=f"{name} who goes")).result(20)
+    everybodys.close()
+    wanted = is_of(f"{name} who goes")
+    cutter = LogCutter(trainer, bus, time.sleep)
+    try:
+        with pytest.raises(NotCut, match="may not be changed"):
+            cutter.cut(scan(bus, CUTTABLE, wanted), wanted, 60)
+        acls.give(guarded, forgetting=True)
+        cutter.cut(scan(bus, CUTTABLE, wanted), wanted, 60)
+
+        assert not scan(bus, CUTTABLE, wanted).is_left
+        acls.give(guarded)
+        with pytest.raises(NotCut, match="may not be changed"):
+            cutter.configure(["drawings.v1"], {"cleanup.policy": "compact"})
+    finally:
+        bus.close()
 
 
 @pytest.mark.timeout(240)

@@ -4,7 +4,8 @@ import fcntl
 import json
 import sqlite3
 from pathlib import Path
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
@@ -313,9 +314,13 @@ class Doors:
 
     def __init__(self) -> None:
         self.shut: list[set[str]] = []
+        self.kept: list[tuple[UUID, str]] = []
 
     def forget(self, marks: set[str]) -> None:
         self.shut.append(marks)
+
+    def keep(self, command_id: UUID, why: str) -> None:
+        self.kept.append((command_id, why))
 
 
 def test_the_api_forgets_whose_mark_is_new_and_again_when_the_last_stage_has():
@@ -335,6 +340,19 @@ def test_the_api_forgets_whose_mark_is_new_and_again_when_the_last_stage_has():
 
     assert recent.players == {"bob"}
     assert doors.shut == [{mark_of(EVE)}]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "target"), [("done", "players"), ("refused", "xgboost"), ("refused", "players"), ("failed", "players")]
+)
+def test_who_asked_to_be_forgotten_hears_that_it_is_not_done_and_of_no_other_command(outcome: Any, target: str):
+    doors, command_id = Doors(), uuid4()
+    forgetting = Forgetting(doors, RecentDrawings(frame_of), Teachers())  # type: ignore[arg-type]
+
+    forgetting.apply(CommandSettled(command_id=command_id, target=target, outcome=outcome, message="river is frozen"))
+
+    told = [(command_id, "river is frozen")] if target == "players" and outcome != "done" else []
+    assert doors.kept == told
 
 
 # --- the certificate

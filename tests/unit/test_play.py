@@ -1172,6 +1172,17 @@ def test_a_player_who_asks_to_be_forgotten_is_asked_for_once_and_again_if_the_lo
     assert len([event for event in ada.put if isinstance(event, ForgetPlayer)]) == 2
 
 
+def test_a_player_who_is_not_forgotten_may_ask_again_and_nobody_hears_it_for_another(lobby, ada):
+    ada.say({"type": "forget"})
+    [asked] = [event for event in ada.put if isinstance(event, ForgetPlayer)]
+
+    strangers, own, twice = (ada.session.own_model.stays(one) for one in (uuid4(), asked.command_id, asked.command_id))
+    ada.say({"type": "forget"})
+
+    assert (strangers, own, twice) == (False, True, False)
+    assert len([event for event in ada.put if isinstance(event, ForgetPlayer)]) == 2
+
+
 def test_nobody_is_forgotten_who_has_not_joined(lobby):
     assert errors(Player(lobby).say({"type": "forget"})) == ["not_joined"]
 

@@ -16,7 +16,6 @@ export const page = {
   confirm: the("confirm", HTMLButtonElement),
   connection: the("connection", HTMLElement),
   digits: the("digits", HTMLElement),
-  forget: the("forget", HTMLButtonElement),
   free: the("free", HTMLInputElement),
   lead: the("lead", HTMLElement),
   name: the("name", HTMLInputElement),

@@ -4,7 +4,7 @@
 import { h, say } from "../lib/dom.js";
 import { watchHealth } from "../lib/health.js";
 import { Socket, described } from "../lib/socket.js";
-import { remember, remembered } from "../lib/store.js";
+import { forget, remember, remembered } from "../lib/store.js";
 import { uuid } from "../lib/uuid.js";
 import { canvas, digits, page } from "./elements.js";
 import { Joining } from "./joining.js";
@@ -14,6 +14,7 @@ import { Receiver } from "./receive.js";
 import { expected, favourite, round } from "./rounds.js";
 import { State } from "./state.js";
 import { extent, fitted, simplified } from "./strokes.js";
+import { toast } from "./toasts.js";
 import { View } from "./view.js";
 
 /** Ink that is smaller than this share of the pad is a slip of the pen. */
@@ -279,9 +280,6 @@ page.checkLater.addEventListener("click", () => {
   if (state.current) state.current.check = false;
   view.showAnswers();
 });
-page.forget.addEventListener("click", () => {
-  if (globalThis.confirm("Forget all that you drew and taught here, for good? It cannot be brought back.")) socket.send({ type: "forget" });
-});
 page.free.addEventListener("change", () => {
   remember("free", page.free.checked ? "yes" : "no");
   ask();
@@ -307,5 +305,9 @@ page.prompt.replaceChildren("Draw any digit");
 ask();
 view.showPaper();
 view.showAnswers();
+if (remembered("gone")) {
+  forget("gone");
+  toast("You are forgotten: nobody can play as you any more, and what was yours is being cut out of every store.", null, false);
+}
 
 watchHealth();

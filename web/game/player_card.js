@@ -1,5 +1,5 @@
 // @ts-check
-/** The player's card: what their own model remembers, a file of it, a reset, and a code by which they play on another device. */
+/** The player's card: what their own model remembers, a file of it, a reset, a code for another device, and how to leave for good. */
 
 import { copyable } from "../lib/copy.js";
 import { h, say, svg, the } from "../lib/dom.js";
@@ -26,6 +26,8 @@ const AWAY = "The game is away at the moment; try again when it is back.";
 const dialog = the("player-card", HTMLDialogElement);
 const code = the("carry-code", HTMLElement);
 const exporting = the("own-export", HTMLButtonElement);
+const forget = the("forget", HTMLButtonElement);
+const forgetSure = the("forget-sure", HTMLElement);
 const input = the("carry-input", HTMLInputElement);
 const interval = the("own-interval", HTMLElement);
 const lessons = the("own-lessons", HTMLElement);
@@ -58,6 +60,14 @@ export class PlayerCard {
     reset.addEventListener("click", () => this.#ponder(sure.hidden));
     the("own-reset-no", HTMLButtonElement).addEventListener("click", () => this.#ponder(false));
     the("own-reset-yes", HTMLButtonElement).addEventListener("click", () => this.#forget());
+    forget.addEventListener("click", () => this.#leave(forgetSure.hidden));
+    the("forget-no", HTMLButtonElement).addEventListener("click", () => this.#leave(false));
+    the("forget-yes", HTMLButtonElement).addEventListener("click", () => {
+      this.#leave(false);
+      forget.focus();
+      if (this.#told.send({ type: "forget" })) this.#say("You are being forgotten …");
+      else this.#fail(AWAY);
+    });
     the("carry-ask", HTMLButtonElement).addEventListener("click", () => this.#ask("code", { type: "carry" }));
     the("carry-form", HTMLFormElement).addEventListener("submit", (event) => {
       event.preventDefault();
@@ -73,6 +83,7 @@ export class PlayerCard {
   #open() {
     if (dialog.open) return;
     this.#ponder(false);
+    this.#leave(false);
     this.#say(this.#reset ? PENDING : "");
     this.#show();
     dialog.showModal();
@@ -170,6 +181,13 @@ export class PlayerCard {
     sure.hidden = !asking;
     reset.setAttribute("aria-expanded", String(asking));
     if (asking) sure.scrollIntoView({ block: "nearest" });
+  }
+
+  /** Ask whether the player is sure to leave, or not any more. @param {boolean} asking */
+  #leave(asking) {
+    forgetSure.hidden = !asking;
+    forget.setAttribute("aria-expanded", String(asking));
+    if (asking) forgetSure.scrollIntoView({ block: "nearest" });
   }
 
   #forget() {

@@ -99,6 +99,7 @@ export class Receiver {
         return;
       case "forgotten":
         for (const key of ["seat", "name"]) forget(key);
+        remember("gone", "yes"); // the page says so when it is back
         location.reload();
         return;
       case "error":

@@ -8,10 +8,14 @@ import { page } from "./elements.js";
 const TOAST_MS = 7000;
 const MOST = 4;
 
-/** Show a note for a while. @param {string} text @param {string | null} model None: something went wrong. */
-export function toast(text, model) {
+/** Show a note for a while.
+ * @param {string} text
+ * @param {string | null} model Whom it is of; null: of none.
+ * @param {boolean} wrong Whether something went wrong.
+ */
+export function toast(text, model, wrong = model === null) {
   const close = h("button", { type: "button", "aria-label": "Dismiss" }, "✕");
-  const note = h("div", { class: model ? "toast" : "toast failure", ...(model && { ...colour(model) }) }, h("p", {}, text), close);
+  const note = h("div", { class: wrong ? "toast failure" : "toast", ...(model && { ...colour(model) }) }, h("p", {}, text), close);
   const gone = setTimeout(() => note.remove(), TOAST_MS);
   close.addEventListener("click", () => {
     clearTimeout(gone);
