@@ -106,9 +106,8 @@ class Play:
     ) -> None:
         """Let the player label the drawing, of which the models said this; ``taught``: whether the shared model learns it."""
         self._labels += 1
-        given = drawings(writer).example(
-            player, number, label, at=self._labels if at is None else at, guesses=[guess(*pair) for pair in said.items()]
-        )
+        when, guesses = self._labels if at is None else at, [guess(*pair) for pair in said.items()]
+        given = drawings(writer).example(f"{player} {writer}", number, label, player_id=player, at=when, guesses=guesses)
         for event in self._learner.apply(self._lessons, given, Origin(0, self._labels, 0)) if taught else ():
             if isinstance(event, LessonTaught):
                 self._online.apply(event, 0, self._taught)

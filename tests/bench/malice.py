@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import cycle, islice
 from typing import Annotated, Final, NamedTuple
 
 import numpy as np
@@ -36,6 +37,8 @@ from tests.writers import drawings
 LIARS: Final = 4
 """How many of the fourteen lie, where players do: 29 %."""
 HONEST: Final = 60
+TRIES: Final = 3
+"""How many drawings a guest tries for a lie."""
 BEFORE: Final = 1600
 """After how many labels a guest comes: some 400 on each partition."""
 
@@ -49,6 +52,8 @@ class Turn(NamedTuple):
     label: int
     lie: bool
     """Whether it comes of somebody who lies; they never count among those who lose."""
+    guest: bool = False
+    """Whether it is what a guest draws to lie: who sees that their own model agrees with the worst one draws another first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +113,15 @@ def guests(attack: Attack, base: Base, people: tuple[str, ...], chance: random.R
             elif not sure and worst_says(writer, number) != int(drawings(writer).shared[number].argmax()):
                 unclear.append((writer, number))
     lies = unclear if attack.unclear else alone(people)
-    out = []
+    chance.shuffle(lies)
+    chance.shuffle(truths)
+    drawn, out = {True: iter(truths), False: cycle(lies)}, []
     for turn in range(attack.honest + attack.labels):
         for guest in range(attack.guests):
             honest = turn < attack.honest or (attack.unclear and turn % 2 == 0)
-            writer, number = chance.choice(truths if honest else lies)
-            label = int(drawings(writer).labels[number]) if honest else worst_says(writer, number)
-            out.append(Turn(f"guest {guest}", writer, number, label, lie=True))
+            for writer, number in islice(drawn[honest], 1 if honest else TRIES):
+                label = int(drawings(writer).labels[number]) if honest else worst_says(writer, number)
+                out.append(Turn(f"guest {guest}", writer, number, label, lie=True, guest=not honest))
     return out
 
 
@@ -130,7 +137,7 @@ def turns(attack: Attack, split: int) -> tuple[Base, list[Turn]]:
         label = worst_says(writer, number) if lies else int(drawings(writer).labels[number])
         out.append(Turn(f"{writer} of {split}", writer, number, label, writer in liars))
         if at >= BEFORE or attack.guests > 1:
-            out += [turn for turn in [next(coming, None)] if turn is not None]
+            out += islice(coming, TRIES)
     return base, out
 
 
@@ -142,6 +149,8 @@ class Heard(NamedTuple):
     """Whether `everyone` was right."""
     share: NDArray[np.float64]
     """The worst model's share of the weights."""
+    lies: int
+    """How many labels the malicious gave, true ones too."""
 
 
 def played(base: Base, several: Sequence[Turn], *, lies: bool, taught: bool = True) -> Heard:
@@ -153,18 +162,21 @@ def played(base: Base, several: Sequence[Turn], *, lies: bool, taught: bool = Tr
         lies: Whether the labels of the malicious are there.
         taught: Whether the shared model learns them.
     """
-    play, partitions, right, share = Play(base), list[int](), list[bool](), list[float]()
+    play, partitions, right, share, given = Play(base), list[int](), list[bool](), list[float](), 0
     for turn in several:
         if turn.lie and not lies:
             continue
         said = play.guesses(turn.player, turn.writer, turn.number)
+        if turn.guest and int(said[PERSONAL_MODEL].argmax()) == turn.label:
+            continue
         if not turn.lie:
             partitions.append(partition_of(turn.player.encode(), PARTITIONS))
             right.append(int(said[BLEND].argmax()) == drawings(turn.writer).labels[turn.number])
             weights = play.own.blend_weights(partitions[-1])
             share.append(weights.of("kmeans") / sum(weights.of(model) for model in (*BATCH_MODELS, PERSONAL_MODEL)))
         play.label(turn.player, turn.writer, turn.number, turn.label, said, taught=taught or not turn.lie)
-    return Heard(np.array(partitions), np.array(right), np.array(share))
+        given += turn.lie
+    return Heard(np.array(partitions), np.array(right), np.array(share), given)
 
 
 def lost(clean: NDArray[np.bool_], attacked: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -196,7 +208,7 @@ def main(
             gaps.append(lost(clean.right[there], attacked.right[there]))
             turned.append(lost(clean.right[there], weighed.right[there]))
             shares.append(float((weighed.share - clean.share).max()))
-            labels, drawn = labels + len(lied), drawn + int(there.sum())
+            labels, drawn = labels + attacked.lies, drawn + int(there.sum())
             typer.echo(f"{split} {name}", err=True)
         told[name] = {
             "lost at most, by split": [round(float(gap.max()), 1) for gap in gaps],

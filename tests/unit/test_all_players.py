@@ -134,6 +134,17 @@ def test_what_counts_is_what_is_taught_and_as_much_of_it(data):
     assert means(history).counts.n.get("yours", 0) == sum(round(8 * one.weight) for one in lessons if not one.newcomer)
 
 
+def test_a_player_who_is_half_believed_counts_half():
+    history = [named("ada", n, clear_one(n, n % 10, right=n % 6 > 0, guesses=seen(*ARMS, label=n % 10))) for n in range(24)]
+
+    lessons = in_force(folded(Learner(BASE), history)).values()
+
+    counts = means(history).counts
+    assert {one.weight for one in lessons} == {0.5}
+    assert counts.n == dict.fromkeys(ARMS, len(lessons) * EIGHTHS // 2)
+    assert counts.drawings == len(lessons) > 0
+
+
 def apart(models: ModelCounts, right: str, one: str, other: str) -> float:
     """By how many guesses one model is ahead of another."""
     counts = getattr(models, right)

@@ -17,7 +17,7 @@ from streams.fold import LogBounds, advance, take_up
 from streams.ledger import Identity, Ledger
 from streams.personal_model import KEPT, PersonalModels
 from streams.player_memory import MOST_BYTES
-from tests.histories import MemoryCells, example, features, folded, named, probabilities, shown
+from tests.histories import READER, MemoryCells, example, features, folded, named, probabilities, shown
 from tests.judged import BASE, clear
 
 SHARED = np.array([probabilities(7)])
@@ -303,14 +303,16 @@ def test_a_shadow_is_not_picked_for_what_nobody_saw():
 
 
 def test_the_pick_stays_until_the_player_says_something():
-    history = labelled(5, {"everyone": 7, "river": 1})
+    players = ["ada", *(f"ada {n}" for n in range(20))]
+    history = [one for player in players for one in labelled(5, {"everyone": 7, "river": 1}, player=player)]
     own, cells = PersonalModels(BASE), MemoryCells()
     folded(own, history, cells)
-    picked = own.pick(0, "ada", ALL)
+    picked = [own.pick(0, player, ALL) for player in players]
 
-    for offset, event in enumerate(labelled(100, {"everyone": 1, "river": 7, "yours": 7}, player="bob")):
+    others = [labelled(50, {"everyone": 1, "river": 7, "yours": 7}, player=f"bob {n}") for n in range(10)]
+    for offset, event in enumerate(one for several in others for one in several):
         list(own.apply(cells, event, Origin(0, offset, 0)))
-        assert own.pick(0, "ada", ALL) == picked
+        assert [own.pick(0, player, ALL) for player in players] == picked
 
 
 def test_what_is_believed_of_a_player_outlives_a_restart():
@@ -372,11 +374,16 @@ def test_what_is_kept_of_a_player_names_those_who_said_something_and_nobody_else
     assert names == [["abacus", "river"], ["river"]]
 
 
-def test_a_home_of_before_cells_had_names_is_folded_again_once(tmp_path: Path):
+@pytest.mark.parametrize(
+    "schema",
+    ["personal 1 of ('everyone', 'xgboost')", f"personal 5, keeps 256, reads {READER}, cells 0123456789abcdef"],
+    ids=["before cells had names", "when all labels of all players counted"],
+)
+def test_a_home_of_before_is_folded_again_once(tmp_path: Path, schema: str):
     path = tmp_path / "0.sqlite"
     fold = PersonalModels(BASE)
     old = Ledger(path)
-    old.name(Identity("personal 1 of ('everyone', 'xgboost')", "c"), {})
+    old.name(Identity(schema, "c"), {})
     with old.step():
         old.put("means", np.zeros(7).tobytes())
         old.move("examples.v1", 40)
