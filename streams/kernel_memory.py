@@ -1,50 +1,128 @@
 """Answers as a player's own model, `yours`, from what is remembered of the player (way 1, ANSWER). Pure.
 
-It is a kernel memory: each drawing that the player has labelled votes for its label, the more the more it looks like the
-drawing in question. The shared model votes too, with less weight the more often it was wrong with this player. Until the first
-label the answer is the shared model's own.
+It is a Gaussian process over the shared model: what the shared model's scores lack of each labelled drawing is carried over to
+the drawings that look like it. Until the first label the answer is the shared model's own.
 
-    p ~ r^2 p_shared + 10 sum_i exp(20 (cos(e, e_i) - 1)) onehot(y_i) + 1e-6        r = (hits + 6) / (n + 6)
+    p ~ (p_shared + 0.002) exp(9 sum_i k(x, x_i) a_i)
+    a = (K + N)^-1 (2 onehot(y) - s - 0.1)      s: the shared model's scores of x_i, log(p_shared + 0.002) / 9, with the sum 1
+
+Two drawings are alike by their embeddings, in the metric in which the base is sure, by their outlines, and, for people whose
+signs are others, by what the shared model takes them for:
+
+    k = 10 <e, e'>_A + (h - h_Z' (h_ZZ + 3)^-1 h_Z)(o, o') + 3 (1 - min(1, r / .6)^2) <p, p'>      h = 10 exp(8 (cos - 1))
+
+Z are drawings of MNIST, which the shared model reads right: what both drawings have in common with them does not count, so that
+a label teaches what is the player's own. N is 0.3 where the shared model was right, and 0.3 + 10 r^4 where it was not, since a
+wrong key looks like that too; r = (hits + 6) / (n + 6). See docs/decisions/0038-a-players-own-model.md for the figures.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 
-from contracts.events import DIGITS, ModelName
-from streams.additive import Floats
+from contracts.events import ModelName
+from streams.additive import EIGHTHS, RIDGE, SHARPNESS, Floats
 from streams.bandit import Belief, pick
-from streams.player_memory import Memory, in_order, remembered
+from streams.online_base import Base
+from streams.outline import outlines, outlines_of_ink
+from streams.player_memory import FLOOR, Memory, in_order, remembered, scores_of
 
-GENERATION: Final = "own2"
-SHARPNESS: Final = 20.0
-"""The sharpness of the kernel: two drawings with a cosine of .9 are worth a seventh of the same drawing twice."""
-VOTE: Final = 10.0
-"""The vote of a remembered drawing for one just like it, where the shared model's whole vote is 1."""
-FADING: Final = 0.97
-"""The factor by which each later label reduces the weight of a hit or miss of the shared model."""
+GENERATION: Final = "own3"
+_BY_EMBEDDING: Final = 10.0
+_BY_OUTLINE: Final = 10.0
+_BY_SIGN: Final = 3.0
+_OUTLINE_SHARPNESS: Final = 8.0
+_OPPOSED: Final = 3.0  # the noise of the base's drawings: with less they oppose more
+_SURE: Final = 0.3
+_SLIP: Final = 10.0
+_STRANGE: Final = 0.6  # below this ``r`` the shared model's guesses begin to count as signs
 _TRUST: Final = 6.0
-_FLOOR: Final = 1e-6
+_OF_LABELS: Final = 8
+_UNIT: Final = 128.0  # an embedding of length 4 has 32 to the unit in the base's rows
+
+_Single = NDArray[np.float32]
+
+
+def _alike(some: _Single, others: _Single) -> _Single:
+    """Return how much outlines are alike, ``h``."""
+    made: _Single = _BY_OUTLINE * np.exp(_OUTLINE_SHARPNESS * (some @ others.T - 1.0))
+    return made
+
+
+def _units(embeddings: NDArray[np.float32]) -> Floats:
+    given = embeddings.astype(np.float64)
+    made: Floats = given / np.sqrt(np.maximum(np.einsum("nd,nd->n", given, given), 1e-12))[:, None]
+    return made
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prior:
+    """What players' own models know before any label, from the base; never changed in place."""
+
+    metric: Floats
+    """The product of two unit embeddings, as they count: shape (d, d)."""
+    opposed: _Single
+    """Z, the outlines of the base's drawings: shape (m, `OUTLINE`)."""
+    opposing: _Single
+    """(h_ZZ + 3)^-1, shape (m, m)."""
+
+    @classmethod
+    def of(cls, base: Base) -> "Prior":
+        """Return what a base says; some milliseconds."""
+        size = base.basis.size
+        sums = base.sums.products[:size, :size] / EIGHTHS + RIDGE * np.eye(size)
+        opposed = outlines_of_ink(base.ink)
+        noisy = _alike(opposed, opposed).astype(np.float64) + _OPPOSED * np.eye(len(opposed))
+        metric = np.asarray(_BY_EMBEDDING * _UNIT**2 * np.linalg.inv(sums), np.float64)
+        return cls(metric, opposed, np.linalg.inv(noisy).astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Learned:
+    """What some labels come to."""
+
+    by_embedding: _Single
+    """Shape (d, 10), for a unit embedding."""
+    outlines: _Single
+    """Those of the labelled drawings, shape (n, `OUTLINE`)."""
+    by_outline: _Single
+    """Shape (n, 10), for how much each of these is like the drawing in question."""
+    by_opposed: _Single
+    """Shape (m, 10), the same for the base's drawings."""
+    by_sign: Floats
+    """Shape (10, 10), for the shared model's probabilities."""
 
 
 class Player:
     """The memory of a player, ready to answer; what is remembered is never changed in place."""
 
-    __slots__ = ("_known", "_picked", "means", "memory", "version")
+    __slots__ = ("_known", "_outlines", "_picked", "_prior", "means", "memory", "version")
 
-    def __init__(self, memory: Memory, means: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        prior: Prior | None = None,
+        means: Mapping[str, float] | None = None,
+        made: _Single | None = None,
+    ) -> None:
         """Answer from a player's memory.
 
         Args:
             memory: What is remembered.
+            prior: What is known before any label; a memory without drawings needs none.
             means: Those over all players when the last correction came, on which the pick stands; None: those that the first
                 pick is made with.
+            made: The outlines of the memory's rows, if they are made already.
         """
         self.memory = memory
         self.means = means
-        self._known: tuple[NDArray[np.float32], NDArray[np.float32], float] | None = None
+        self._prior = prior
+        self._outlines = made
+        self._known: _Learned | None = None
         self._picked: tuple[Sequence[ModelName], Mapping[str, float], ModelName] | None = None
         rows = memory.rows
         self.version = f"{GENERATION}+{np.count_nonzero(remembered(rows))}" if len(rows) else f"{GENERATION}+0"
@@ -54,18 +132,40 @@ class Player:
         """Return a player who has corrected nothing yet."""
         return cls(Memory())
 
-    def answer(self, embeddings: NDArray[np.float32], shared: Floats) -> Floats:
-        """Answer by the formula above, for embeddings of shape (n, d) and the shared model's answers to them, shape (n, 10)."""
+    @property
+    def size(self) -> int:
+        """How much memory this takes: as much as so many drawings. What all labels together come to takes as much as eight."""
+        rows = len(self.memory.rows)
+        return 1 + rows + _OF_LABELS if rows else 1
+
+    def learning(self, memory: Memory, place: int, means: Mapping[str, float] | None) -> "Player":
+        """Return the player with another memory, of which only the row at a place is not as it was, and with these means."""
+        before = self._made()
+        made = np.empty((len(memory.rows), before.shape[1]), np.float32)
+        made[: len(before)] = before
+        made[place] = outlines_of_ink(memory.rows["ink"][place : place + 1])[0]
+        return Player(memory, self._prior, means, made)
+
+    def answer(self, embeddings: NDArray[np.float32], rasters: NDArray[np.uint8], shared: Floats) -> Floats:
+        """Answer by the formula above.
+
+        Args:
+            embeddings: Of the drawings, shape (n, d).
+            rasters: Of the same drawings, shape (n, 784).
+            shared: The shared model's answers to them, shape (n, 10).
+        """
         if not len(self.memory.rows):
             return shared
         if self._known is None:
             self._known = self._know()
-        units, votes, trust = self._known
-        if not len(units):
+        known, prior = self._known, self._prior
+        if known is None or prior is None:
             return shared
-        asked = embeddings / np.sqrt(np.einsum("nd,nd->n", embeddings, embeddings) + _FLOOR**2)[:, None]
-        alike = np.exp(SHARPNESS * (asked @ units.T - 1.0))
-        p: Floats = trust * shared + alike @ votes + _FLOOR
+        made = outlines(rasters)
+        votes = _units(embeddings) @ known.by_embedding + shared @ known.by_sign
+        votes += _alike(made, known.outlines) @ known.by_outline + _alike(made, prior.opposed) @ known.by_opposed
+        votes -= votes.max(axis=1, keepdims=True)
+        p: Floats = (shared + FLOOR) * np.exp(SHARPNESS * votes)
         p /= p.sum(axis=1, keepdims=True)
         return p
 
@@ -78,14 +178,37 @@ class Player:
             self._picked = (arms, self.means, pick(player_id, belief, arms, self.means))
         return self._picked[2], belief.corrections
 
-    def _know(self) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
-        """Return unit embeddings, votes (m, 10), in the order of drawing, and the weight of the shared model."""
-        rows = self.memory.rows
-        at = in_order(rows, remembered(rows))
-        embeddings = rows["embedding"][at].astype(np.float32)
-        units = embeddings / np.sqrt(np.einsum("md,md->m", embeddings, embeddings))[:, None]
-        votes = np.zeros((len(at), DIGITS), np.float32)
-        votes[np.arange(len(at)), rows["label"][at]] = VOTE
-        weights = FADING ** np.arange(len(at) - 1, -1, -1)
-        r = (weights @ rows["hit"][at] + _TRUST) / (weights.sum() + _TRUST)
-        return units, votes, float(r * r)
+    def _made(self) -> _Single:
+        """Return the outlines of the rows."""
+        if self._outlines is None:
+            self._outlines = outlines_of_ink(self.memory.rows["ink"])
+        return self._outlines
+
+    def _know(self) -> _Learned | None:
+        """Solve for what the labels come to, some milliseconds with a full memory; None: there are none."""
+        rows, prior = self.memory.rows, self._prior
+        at = in_order(rows, remembered(rows))  # so that the sums do not depend on the order of arrival
+        if prior is None or not len(at):
+            return None
+        units, made, hit = _units(rows["embedding"][at]), self._made()[at], rows["hit"][at]
+        scores = scores_of(rows[at])
+        signs = np.exp(SHARPNESS * scores)
+        signs /= signs.sum(axis=1, keepdims=True)
+        r = (np.count_nonzero(hit) + _TRUST) / (len(at) + _TRUST)
+        by_sign = _BY_SIGN * (1.0 - min(1.0, r / _STRANGE) ** 2)
+
+        opposed = _alike(made, prior.opposed)
+        opposing = opposed @ prior.opposing
+        measured = units @ prior.metric
+        alike = measured @ units.T + by_sign * (signs @ signs.T) + (_alike(made, made) - opposing @ opposed.T)
+        alike[np.diag_indices(len(at))] += np.where(hit, _SURE, _SURE + _SLIP * r**4)
+        lacking = -0.1 - scores
+        lacking[np.arange(len(at)), rows["label"][at]] += 2.0
+        votes = cho_solve(cho_factor(alike, lower=True, overwrite_a=True, check_finite=False), lacking, check_finite=False)
+        return _Learned(
+            (measured.T @ votes).astype(np.float32),
+            made,
+            votes.astype(np.float32),
+            (-opposing.T @ votes).astype(np.float32),
+            by_sign * (signs.T @ votes),
+        )

@@ -33,9 +33,14 @@ class PersonalGuesser(Protocol):
     """Guesses as each player's own model: see streams.personal_model."""
 
     def answer(
-        self, partition: int, player_id: str, embeddings: NDArray[np.float32], shared: NDArray[np.float64]
+        self,
+        partition: int,
+        player_id: str,
+        embeddings: NDArray[np.float32],
+        rasters: NDArray[np.uint8],
+        shared: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], str]:
-        """Return probabilities, shape (n, 10), for embeddings, shape (n, d), given the shared model's; and the version."""
+        """Return probabilities, shape (n, 10), for drawings, given the shared model's; and the version."""
         ...
 
     def pick(self, partition: int, player_id: str, arms: Sequence[str]) -> tuple[str, int]:
@@ -88,7 +93,8 @@ class LocalModels:
     def answers(self, asked: Sequence[RasterizedDrawing], lineup: Lineup) -> list[LocalGuesses]:
         """Ask the models in this process about each drawing."""
         start = self._clock()
-        embeddings = self._reader.embed(np.stack([one.raster for one in asked]))
+        rasters = np.stack([one.raster for one in asked])
+        embeddings = self._reader.embed(rasters)
         guesses: list[dict[str, tuple[CallDetails, Row]]] = [{} for _ in asked]
         table = lineup.table
 
@@ -106,7 +112,8 @@ class LocalModels:
         own, versions = shared.copy(), []
         for place, one in enumerate(asked):
             at = slice(place, place + 1)
-            own[at], version = self._personal.answer(one.partition, one.drawing.player_id, embeddings[at], shared[at])
+            drawn = embeddings[at], rasters[at], shared[at]
+            own[at], version = self._personal.answer(one.partition, one.drawing.player_id, *drawn)
             versions.append(version)
         if PERSONAL_MODEL in lineup.here:
             answered(PERSONAL_MODEL, versions, own)

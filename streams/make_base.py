@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.drawing import SIDE, rasterize_all
+from contracts.events import DIGITS
 from producers.handwriting import handwriting
 from streams.additive import BASIS, EIGHTHS, Solved, Sums
 from streams.embedding import BASE, EmbeddingNetwork
 from streams.online_base import folded
+from streams.outline import ink_of
 from streams.trust import JUDGE_SCALE
 
 GENERATION: Final = "mnist2"
@@ -30,9 +32,10 @@ SEED: Final = 20181103
 """The seed with which the network was made, and by which the experiments' drawings are drawn."""
 EXPERIMENTS_ROWS: Final = 2000
 """How many drawings of MNIST the experiments learn before any lesson: half a second each, to 99.6 % of MNIST test."""
+OPPOSED: Final = 20
+"""How many drawings of each digit players' own models have against them: see `streams.kernel_memory`."""
 
-
-_FILES: Final = ("embedding.tflite", "river.npz", "experiments.npz")
+_FILES: Final = ("embedding.tflite", "river.npz", "experiments.npz", "drawings.npz")
 
 
 MNIST: Final = Path(__file__).parents[1] / "data" / "mnist"
@@ -68,11 +71,8 @@ def main() -> None:
     given = arguments.parse_args()
     network = EmbeddingNetwork(given.out / "embedding.tflite")
 
-    def read(name: str) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        rasters, labels = mnist(name, given.mnist)
-        return network.embed(rasters), labels
-
-    embeddings, labels = read("train")
+    rasters, labels = mnist("train", given.mnist)
+    embeddings = network.embed(rasters)
     rows = BASIS.rows(embeddings)
     whole = Sums.nothing(BASIS.width).plus(rows, labels, np.ones(len(rows), np.int64))
     share = EIGHTHS * WORTH / len(rows)
@@ -85,9 +85,11 @@ def main() -> None:
     )
     drawn = np.random.default_rng(SEED).choice(len(labels), EXPERIMENTS_ROWS, replace=False)
     np.savez_compressed(given.out / "experiments.npz", embeddings=embeddings[drawn].astype("<f2"), labels=labels[drawn])
+    opposed = np.concatenate([drawn[labels[drawn] == digit][:OPPOSED] for digit in range(DIGITS)])
+    np.savez_compressed(given.out / "drawings.npz", ink=ink_of(rasters[opposed]))
     digests = {name: sha256((given.out / name).read_bytes()).hexdigest() for name in _FILES}
-    asked, digits = read("t10k")
-    asked_rows = BASIS.rows(asked)
+    asked, digits = mnist("t10k", given.mnist)
+    asked_rows = BASIS.rows(network.embed(asked))
     told = {
         "generation": GENERATION,
         "reader": network.reader,
@@ -96,6 +98,7 @@ def main() -> None:
             "embedding.tflite": f"trainers/images/embedding/train.py --seed {SEED}",
             "river.npz": "python -m streams.make_base",
             "experiments.npz": "python -m streams.make_base",
+            "drawings.npz": "python -m streams.make_base",
         },
         "mnist_test": round(float((Solved(sums).probabilities(asked_rows).argmax(axis=1) == digits).mean()), 4),
         "sha256": digests,

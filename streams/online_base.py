@@ -26,6 +26,8 @@ class Base:
     """The digest of the sums."""
     judge: NDArray[np.int64]
     """The weights of the judge of `streams.trust`, shape (10, width)."""
+    ink: NDArray[np.uint8]
+    """Drawings of MNIST, twenty of each digit, with one bit a pixel, shape (200, 98): see `streams.kernel_memory`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,11 @@ def load_base(folder: Path = BASE) -> Base:
     told = json.loads((folder / "base.json").read_text())
     with np.load(folder / "river.npz", allow_pickle=False) as kept:
         sums, judge = Sums(unfolded(kept["products"]), kept["labelled"].astype(np.float64)), kept["judge"]
+    with np.load(folder / "drawings.npz", allow_pickle=False) as kept:
+        ink = kept["ink"]
     if told["basis"] != BASIS.name:
         raise OSError(f"the base in {folder} is of {told['basis']}, and the models are of {BASIS.name}: make it again")
-    return Base(told["generation"], told["reader"], BASIS, sums, sums.digest(), judge)
+    return Base(told["generation"], told["reader"], BASIS, sums, sums.digest(), judge, ink)
 
 
 def folded(products: Floats) -> NDArray[np.int64]:

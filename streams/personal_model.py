@@ -48,7 +48,7 @@ from streams.additive import Floats
 from streams.all_players import AT_FIRST, AllPlayers, Means
 from streams.bandit import Belief, outcomes
 from streams.blend import BlendWeights, blend_weights
-from streams.kernel_memory import GENERATION, Player
+from streams.kernel_memory import GENERATION, Player, Prior
 from streams.online_base import Base
 from streams.online_model import SHARED
 from streams.player_memory import (
@@ -74,10 +74,9 @@ from streams.player_outcomes import ROW as OUTCOMES
 from streams.trust import TRUST
 
 KEPT: Final = 256
-"""How many drawings of a player are remembered, the newest: .97^256 is 0.0004, so older ones would not count in ``r``, and some
-dozens show a player's handwriting. They take 60 KB a player, and some 50 us to answer from."""
+"""How many drawings of a player are remembered, the newest: some dozens show a player's handwriting. They take 63 KB."""
 _LOADED: Final = 16_384
-"""How many drawings of a partition's players are held in memory, those of the latest asked players: some 8 MB at most."""
+"""How many drawings of a partition's players are held in memory, those of the latest asked players: some 25 MB at most."""
 _AT_FIRST: Final = blend_weights(AT_FIRST)
 
 
@@ -86,19 +85,18 @@ class _Partition:
     """The memory of an assigned partition."""
 
     cells: Cells
+    prior: Prior
     everybody: AllPlayers
     weights: tuple[Means, BlendWeights] = AT_FIRST, _AT_FIRST
     """Means, and the blend's weights that follow from them."""
-    players: LRUCache[str, Player] = field(
-        default_factory=lambda: LRUCache(_LOADED, lambda player: 1 + len(player.memory.rows))
-    )
-    """The players asked for lately, as many as have `_LOADED` rows together; each player counts as one row more."""
+    players: LRUCache[str, Player] = field(default_factory=lambda: LRUCache(_LOADED, lambda player: player.size))
+    """The players asked for lately, as many as have `_LOADED` rows together; each player counts as some rows more."""
 
     def player(self, player_id: str) -> Player:
         """Return a player, who is read from the cells if need be."""
         player = self.players.get(player_id)
         if player is None:
-            player = self.players[player_id] = Player(read(self.cells, player_id))
+            player = self.players[player_id] = Player(read(self.cells, player_id), self.prior)
         return player
 
 
@@ -110,7 +108,7 @@ class PersonalModels:
 
     def __init__(self, base: Base) -> None:
         """Learn from embeddings that the base can read, and from no others; its judge says whom to trust."""
-        self._base = base
+        self._base, self._prior = base, Prior.of(base)
         made_of = sha256(repr((ROW.descr, ROWS_A_CELL, SHARED, GENERATION)).encode()).hexdigest()[:16]
         counts = (OUTCOMES.descr, NEWEST, LEAD_SPREAD, BLEND_SPREAD, TRUST, base.judge.tobytes())
         counted = sha256(repr(counts).encode()).hexdigest()[:16]
@@ -119,13 +117,16 @@ class PersonalModels:
 
     # --- way 1: asked by the router
 
-    def answer(self, partition: int, player_id: str, embeddings: NDArray[np.float32], shared: Floats) -> tuple[Floats, str]:
+    def answer(
+        self, partition: int, player_id: str, embeddings: NDArray[np.float32], rasters: NDArray[np.uint8], shared: Floats
+    ) -> tuple[Floats, str]:
         """Answer with a player's own model.
 
         Args:
             partition: The player's partition; one that is not assigned here answers as for a player without labels.
             player_id: The player.
             embeddings: Shape (n, d).
+            rasters: Of the same drawings, shape (n, 784).
             shared: The shared model's probabilities for them, shape (n, 10).
 
         Returns:
@@ -135,7 +136,7 @@ class PersonalModels:
         if here is None:
             return shared, f"{GENERATION}+0"
         player = here.player(player_id)
-        return player.answer(embeddings, shared), player.version
+        return player.answer(embeddings, rasters, shared), player.version
 
     def player(self, partition: int, player_id: str) -> Player:
         """Return the memory of a player of an assigned partition."""
@@ -168,7 +169,7 @@ class PersonalModels:
 
     def open(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Take up a partition; nothing is published again, and players are read when they are asked for."""
-        self._partitions[partition] = _Partition(cells, AllPlayers.take_up(cells, self._base))
+        self._partitions[partition] = _Partition(cells, self._prior, AllPlayers.take_up(cells, self._base))
         return ()
 
     def close(self, partition: int) -> None:
@@ -234,7 +235,7 @@ class PersonalModels:
             labelled = in_order(rows, rows["label"] != NONE)
             counts = outcomes(rows["label"][labelled], heard.labels[labelled], heard.models)
             belief = Belief(corrections, *counts)
-        after = Player(Memory(rows, heard, belief, before.resets), None if news else player.means)
+        after = player.learning(Memory(rows, heard, belief, before.resets), place, None if news else player.means)
         said = [_receipt(event, player, after, cells.at)] if learns else []
         write(cells, event.player_id, after.memory, place)
         return after, said
@@ -250,7 +251,7 @@ class PersonalModels:
                 counts = outcomes(after.rows["label"][labelled], after.said.labels[labelled], after.said.models)
                 after = replace(after, belief=replace(after.belief, n=counts[0], correct=counts[1]))
             write_anew(cells, reset.player_id, after, before.parts)
-            here.players[reset.player_id] = Player(after, here.players[reset.player_id].means)
+            here.players[reset.player_id] = Player(after, self._prior, here.players[reset.player_id].means)
         return _told(here.player(reset.player_id), reset.player_id, reset.reset_id, cells.at)
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
@@ -285,6 +286,7 @@ def _receipt(example: ExampleLabelled, before: Player, after: Player, at: dateti
     if example.features is None or example.label is None or shared is None:
         raise AssertionError("nothing is learned without features, label and the shared model's guess")
     embedding = np.frombuffer(example.features.embedding, "<f4")[None]
+    raster = np.frombuffer(example.features.raster, np.uint8)[None]
     p_shared = np.array([shared.probabilities])
     return CorrectionReceipt(
         at=at,
@@ -297,8 +299,8 @@ def _receipt(example: ExampleLabelled, before: Player, after: Player, at: dateti
             PERSONAL_MODEL: ModelChange(
                 version_before=before.version,
                 version_after=after.version,
-                p_before=float(before.answer(embedding, p_shared)[0, example.label]),
-                p_after=float(after.answer(embedding, p_shared)[0, example.label]),
+                p_before=float(before.answer(embedding, raster, p_shared)[0, example.label]),
+                p_after=float(after.answer(embedding, raster, p_shared)[0, example.label]),
             )
         },
     )

@@ -5,7 +5,7 @@ one model more or fewer makes nothing unreadable. The cells have only models tha
 are a function of the examples, whatever models there were meanwhile.
 
 A player's memory takes at most `MOST_BYTES`: an embedding is kept as small integers, since only its direction counts, and the
-raster as one bit a pixel, for the player's own eyes, since nothing is learned from it.
+raster as one bit a pixel, for the outline that is made of it and for the player's own eyes.
 """
 
 import json
@@ -17,9 +17,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import ExampleLabelled, MemoryReset, ShownGuess
+from contracts.events import DIGITS, ExampleLabelled, MemoryReset, ShownGuess
 from contracts.ports import Cells
+from streams.additive import SHARPNESS
 from streams.bandit import Belief
+from streams.outline import INK_BYTES, ink_of
 
 SIZE: Final = 64
 """How many numbers an embedding has."""
@@ -28,7 +30,10 @@ MOST_BYTES: Final = 65_536
 """How many bytes a player's memory takes at most, with ten models that guess."""
 RESETS: Final = 8
 """How many of a player's resets are known again when they come twice, the newest."""
-_INK: Final = 96  # of 255: from here on a pixel is ink
+FLOOR: Final = 0.002
+"""What is added to each probability of the shared model, which is published with six digits, before its logarithm is taken."""
+_LEAST_SCORE: Final = -0.3
+_PARTS: Final = 15  # of a score: it is kept in four bits, from -0.3 to 0.7
 _LARGEST: Final = 127
 NONE: Final = -1
 """The label of a drawing that has none."""
@@ -44,7 +49,8 @@ ROW: Final = np.dtype(
         ("read", "?"),  # whether there are features that this reads, and the shared model's guess
         ("told", "?"),  # whether there was a receipt for it
         ("hit", "?"),  # whether the shared model was right, as it was shown
-        ("ink", "u1", 98),  # the raster, one bit a pixel
+        ("scores", "u1", DIGITS // 2),  # the shared model's, as it was shown: see `scores_of`
+        ("ink", "u1", INK_BYTES),  # the raster, one bit a pixel
         ("embedding", "i1", SIZE),  # its direction: the largest number is 127 or -127
     ]
 )
@@ -133,9 +139,23 @@ def row_of(example: ExampleLabelled, shared: ShownGuess | None, reader: str) -> 
         largest = float(np.abs(embedding).max())
         row["read"] = 0 < largest < np.inf
         row["embedding"] = np.rint(embedding / largest * _LARGEST) if row["read"][0] else 0
-        row["ink"] = np.packbits(np.frombuffer(features.raster, np.uint8) >= _INK)
+        row["ink"] = ink_of(np.frombuffer(features.raster, np.uint8)[None])
+        row["scores"] = _kept_scores(shared.probabilities)
         row["hit"] = shared.label == example.label
     return row
+
+
+def _kept_scores(probabilities: Sequence[float]) -> NDArray[np.uint8]:
+    scores = np.log(np.array(probabilities) + FLOOR) / SHARPNESS
+    scores += 1.0 / DIGITS - scores.mean()
+    parts = np.clip(np.rint(_PARTS * (scores - _LEAST_SCORE)), 0, _PARTS).astype(np.uint8)
+    return np.asarray(parts[::2] << 4 | parts[1::2])
+
+
+def scores_of(rows: Rows) -> NDArray[np.float64]:
+    """Return the shared model's scores of drawings, shape (n, 10): log(p + FLOOR) / 9, with the sum 1, nearly."""
+    kept = rows["scores"]
+    return np.stack([kept >> 4, kept & _PARTS], axis=2).reshape(len(rows), DIGITS) / _PARTS + _LEAST_SCORE
 
 
 def same_drawing(rows: Rows, row: Rows) -> NDArray[np.bool_]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID, uuid5
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.events import (
     DIGITS,
@@ -75,6 +76,12 @@ def features(seed: int = 0, reader: str = READER) -> Features:
     embedding = rng.normal(size=64)
     embedding *= 4 / np.linalg.norm(embedding)
     return Features(raster=rng.bytes(784), embedding=embedding.astype("<f4").tobytes(), reader=reader)
+
+
+def like(seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return the drawing that `features` of this seed are of, as a player's own model is asked: its embedding, its raster."""
+    read = features(seed)
+    return np.frombuffer(read.embedding, "<f4")[None], np.frombuffer(read.raster, np.uint8)[None]
 
 
 def guess(

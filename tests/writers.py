@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.drawing import rasterize
+from contracts.drawing import rasterize_all
 from contracts.events import ExampleLabelled, Features
 from producers.handwriting import handwriting
 from streams.embedding import EmbeddingNetwork
@@ -22,6 +22,8 @@ class Drawings:
     reader: str
     embeddings: NDArray[np.float32]
     """Shape (n, d)."""
+    rasters: NDArray[np.uint8]
+    """Shape (n, 784)."""
     shared: NDArray[np.float64]
     """Probabilities by the base that the online model starts from. Shape (n, 10)."""
     labels: NDArray[np.int64]
@@ -31,7 +33,7 @@ class Drawings:
         number = int(number)
         said = self.shared[number].tolist()
         river = shown(int(np.argmax(said))).model_copy(update={"probabilities": said})
-        read = Features(raster=bytes(784), embedding=self.embeddings[number].tobytes(), reader=self.reader)
+        read = Features(raster=self.rasters[number].tobytes(), embedding=self.embeddings[number].tobytes(), reader=self.reader)
         label = int(self.labels[number]) if label is None else label
         given = {
             "correction": f"{player} said {number}",
@@ -52,7 +54,10 @@ def _network() -> EmbeddingNetwork:
 def drawings(writer: str) -> Drawings:
     """Return all drawings of a writer of data/pen."""
     base, network, written = load_base(), _network(), handwriting()[writer]
-    rasters = [rasterize([[list(point) for point in stroke] for stroke in one.strokes]) for one in written]
-    embeddings = network.embed(np.stack(rasters).reshape(len(rasters), -1))
+    strokes = [[[list(point) for point in stroke] for stroke in one.strokes] for one in written]
+    rasters = rasterize_all(strokes).reshape(len(strokes), -1)
+    embeddings = network.embed(rasters)
     labels = np.array([one.label for one in written])
-    return Drawings(network.reader, embeddings, of_base(base).solved.probabilities(base.basis.rows(embeddings)), labels)
+    return Drawings(
+        network.reader, embeddings, rasters, of_base(base).solved.probabilities(base.basis.rows(embeddings)), labels
+    )

@@ -17,8 +17,8 @@ SAMPLE: Final = 12
 """How many players are in the sample."""
 _ALIKE: Final = 1e-4  # guesses are published with six digits, and the own model's is made of a guess
 
-_Answers = Sequence[tuple[NDArray[np.float32], NDArray[np.float64]]]
-"""A drawing's embedding, and each answer of the shared model to it."""
+_Asked = Sequence[tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]]
+"""A drawing's embedding and raster, with each answer of the shared model to it."""
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class OwnAnswers:
         self._answers: dict[tuple[str, UUID], list[_OnTheLog]] = defaultdict(list)
         self._shared: dict[UUID, list[NDArray[np.float64]]] = defaultdict(list)
         """The shared model's answers to a drawing."""
-        self._embeddings: dict[UUID, list[NDArray[np.float32]]] = defaultdict(list)
+        self._drawings: dict[UUID, list[tuple[NDArray[np.float32], NDArray[np.uint8]]]] = defaultdict(list)
 
     def __contains__(self, player_id: str) -> bool:
         """Whether a player is in the sample."""
@@ -53,7 +53,9 @@ class OwnAnswers:
             self._states[answered.player_id] = [Player.nobody()]
         drawing_id = answered.drawing_id
         if answered.features is not None:
-            self._embeddings[drawing_id].append(np.frombuffer(answered.features.embedding, "<f4")[None])
+            features = answered.features
+            read = np.frombuffer(features.embedding, "<f4")[None], np.frombuffer(features.raster, np.uint8)[None]
+            self._drawings[drawing_id].append(read)
         for guess in answered.guesses:
             if guess.model == PERSONAL_MODEL:
                 if generation(guess.version) != GENERATION:
@@ -69,7 +71,7 @@ class OwnAnswers:
     def faults(self) -> Iterator[str]:
         """Yield each answer that the player's model gives in none of its states."""
         for (player_id, drawing_id), answers in self._answers.items():
-            asked = [(embedding, said) for embedding in self._embeddings[drawing_id] for said in self._shared[drawing_id]]
+            asked = [(*read, said) for read in self._drawings[drawing_id] for said in self._shared[drawing_id]]
             for answer in answers if asked else ():
                 if not _explained(answer, self._states[player_id], asked):
                     yield (
@@ -78,10 +80,10 @@ class OwnAnswers:
                     )
 
 
-def _explained(answer: _OnTheLog, states: Sequence[Player], asked: _Answers) -> bool:
+def _explained(answer: _OnTheLog, states: Sequence[Player], asked: _Asked) -> bool:
     """Return whether a player's model gives this answer in one of these states."""
     return any(
-        player.version == answer.version and np.allclose(player.answer(embedding, said)[0], answer.probabilities, atol=_ALIKE)
+        player.version == answer.version and np.allclose(player.answer(*drawing)[0], answer.probabilities, atol=_ALIKE)
         for player in states
-        for embedding, said in asked
+        for drawing in asked
     )

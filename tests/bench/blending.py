@@ -84,10 +84,11 @@ class Play:
 
     def guesses(self, player: str, writer: str, number: int) -> dict[str, NDArray[np.float64]]:
         """Return what each model says of a writer's drawing, if this player draws it."""
-        partition, embedding = partition_of(player.encode(), PARTITIONS), drawings(writer).embeddings[number : number + 1]
+        partition, one = partition_of(player.encode(), PARTITIONS), drawings(writer)
+        embedding, raster = one.embeddings[number : number + 1], one.rasters[number : number + 1]
         said = {model: batch_answers()[model][writer][number] for model in BATCH_MODELS}
         shared = self._now.solved.probabilities(self._base.basis.rows(embedding))
-        said |= {SHARED: shared[0], PERSONAL_MODEL: self.own.answer(partition, player, embedding, shared)[0][0]}
+        said |= {SHARED: shared[0], PERSONAL_MODEL: self.own.answer(partition, player, embedding, raster, shared)[0][0]}
         blend = Blend(self.own.blend_weights(partition), (), {})
         for model in (*BATCH_MODELS, PERSONAL_MODEL):
             blend.hear(model, opinions(said[model]))

@@ -31,7 +31,9 @@ DRAWS = 10
 def right(own: PersonalModels, one: Drawings, labels: np.ndarray, asked: Sequence[int]) -> float:
     """Return the share of drawings that a player's own model reads as these labels."""
     at = list(asked)
-    return float((own.answer(0, "p", one.embeddings[at], one.shared[at])[0].argmax(axis=1) == labels[at]).mean())
+    return float(
+        (own.answer(0, "p", one.embeddings[at], one.rasters[at], one.shared[at])[0].argmax(axis=1) == labels[at]).mean()
+    )
 
 
 def taught(one: Drawings, labels: np.ndarray, at: Sequence[int]) -> PersonalModels:
@@ -115,12 +117,15 @@ def costs() -> dict[str, float]:
     own, cells = PersonalModels(BASE), MemoryCells()
     many = [example(f"d{n}", n % 10, correction=f"w{n}", at=n, features=features(n)) for n in range(KEPT + 400)]
     folded(own, many[:KEPT], cells)
-    asked, shared = np.random.default_rng(1).normal(size=(8, 64)).astype("f4"), np.full((8, 10), 0.1)
+    chance = np.random.default_rng(1)
+    embeddings = chance.normal(size=(8, 64)).astype("f4")
+    eight = embeddings, chance.integers(0, 256, (8, 784), np.uint8), np.full((8, 10), 0.1)
+    one = tuple(part[:1] for part in eight)
     newer = iter(many[KEPT:])
     return {
-        "answer, nothing taught": microseconds(lambda: own.answer(0, "nobody", asked[:1], shared[:1])),
-        "answer, 256 drawings": microseconds(lambda: own.answer(0, "ada", asked[:1], shared[:1])),
-        "answer, 256 drawings, 8 at once": microseconds(lambda: own.answer(0, "ada", asked, shared)),
+        "answer, nothing taught": microseconds(lambda: own.answer(0, "nobody", *one)),
+        "answer, 256 drawings": microseconds(lambda: own.answer(0, "ada", *one)),
+        "answer, 256 drawings, 8 at once": microseconds(lambda: own.answer(0, "ada", *eight)),
         "pick": microseconds(lambda: own.pick(0, "ada", ("everyone", "river", "yours"))),
         "label, 256 drawings": microseconds(lambda: list(own.apply(cells, next(newer), Origin(0, 0, 0))), 400),
     }

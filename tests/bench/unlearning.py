@@ -169,8 +169,10 @@ def state(
 
 
 def _answers(own: PersonalModels, player: str) -> tuple[bytes, str]:
-    asked: NDArray[np.float32] = np.stack([np.frombuffer(shape.features.embedding, "<f4") for shape in shapes()[:8]])
-    answer, version = own.answer(0, player, asked, np.full((len(asked), 10), 0.1))
+    asked = [shape.features for shape in shapes()[:8]]
+    embeddings: NDArray[np.float32] = np.stack([np.frombuffer(one.embedding, "<f4") for one in asked])
+    rasters = np.stack([np.frombuffer(one.raster, np.uint8) for one in asked])
+    answer, version = own.answer(0, player, embeddings, rasters, np.full((len(asked), 10), 0.1))
     return answer.tobytes(), version
 
 

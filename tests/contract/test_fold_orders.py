@@ -55,6 +55,7 @@ from tests.histories import (
     folded,
     guess,
     in_force,
+    like,
     named,
     withdrawal,
 )
@@ -65,11 +66,10 @@ DRAWINGS = ("d1", "d2", "d3")
 VERSIONS = {
     "river": ["mnist1+0", "mnist1+7"],
     "xgboost": ["base1", "2"],
-    "yours": ["own2+0", "own2+3"],
+    "yours": ["own3+0", "own3+3"],
     "everyone": ["blend4+0", "blend4+25"],
 }
 STEPS = st.sampled_from([1, 2, 5, None])
-ASKED = np.frombuffer(features().embedding, "<f4")[None]
 
 
 @st.composite
@@ -159,7 +159,7 @@ def ended(history: list[Event], step: int | None = None) -> dict[str, Any]:
     folded(own, joined, step=step)
     answers = {}
     for player in PLAYERS:
-        p, version = own.answer(0, player, ASKED, np.full((1, 10), 0.1))
+        p, version = own.answer(0, player, *like(), np.full((1, 10), 0.1))
         answers[player] = (version, p.tolist())
     return {"examples": examples, "counts": counts, "picks": picks, "receipts": receipts, "answers": answers}
 

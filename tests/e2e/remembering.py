@@ -44,7 +44,7 @@ class Remembering:
         return MemoryTold(
             request_id=request_id,
             player_id=player_id,
-            version=f"own2+{len(drawings)}",
+            version=f"own3+{len(drawings)}",
             lessons=len(drawings),
             most=256,
             size=200 * len(drawings),

@@ -131,7 +131,7 @@ class Game:
                 read = features(seed=len(self.drawn), reader=READER)
                 self.drawn.add(named(name))
                 self.said[named(given)] = named(name)
-                own = {"version": "own2+0", "probabilities": probabilities(7)}
+                own = {"version": "own3+0", "probabilities": probabilities(7)}
                 guesses = [
                     guess(name, 7, player=player, features=None, at=n),
                     guess(name, 3, model="xgboost", player=player, at=n),

@@ -373,7 +373,7 @@ def whole_history(*names: str, changed: bool = False) -> list[Event]:
     for seed, name in enumerate(names):
         read = features(seed, reader=base.reader)
         guesses = [guess(name, features=None, **of_eve), guess(name, model="xgboost", **of_eve)]
-        guesses.append(guess(name, model="yours", version="own2+0", **of_eve))
+        guesses.append(guess(name, model="yours", version="own3+0", **of_eve))
         said += [drawing(name, **of_eve), *guesses, answered(guesses, features=read)]
         said.append(correction(name, correction=f"correction of {name}", **of_eve))
     if changed:
@@ -647,7 +647,7 @@ def test_an_answer_of_yours_that_the_players_examples_do_not_give_is_a_fault():
     guesses = [one.model_copy(update={"probabilities": FLAT}) if one.model == "yours" else one for one in events[at].guesses]
     events[at] = events[at].model_copy(update={"guesses": guesses})
 
-    assert [fault for fault in refolded(events) if fault.startswith("personal: the answer of own2+0 to drawing")]
+    assert [fault for fault in refolded(events) if fault.startswith("personal: the answer of own3+0 to drawing")]
 
 
 def test_examples_that_are_to_be_kept_for_good_and_are_gone_are_a_fault():

@@ -466,7 +466,7 @@ def test_nobody_asks_before_they_have_joined(kind):
 
 
 def remembers(**fields: Any) -> MemoryTold:
-    given: dict[str, Any] = {"version": "own2+12", "lessons": 12, "most": 256, "size": 4000}
+    given: dict[str, Any] = {"version": "own3+12", "lessons": 12, "most": 256, "size": 4000}
     given |= {"both": 12, "own_alone": 3, "shared_alone": 1}
     return MemoryTold(request_id=UUID(int=1), player_id="ada", at=BEGAN, **given | fields)
 
@@ -474,7 +474,7 @@ def remembers(**fields: Any) -> MemoryTold:
 def test_the_frame_of_a_card_has_the_lift_with_its_interval():
     card = parsed(memory_text(remembers()))
 
-    assert (card["type"], card["lessons"], card["version"]) == ("card", 12, "own2+12")
+    assert (card["type"], card["lessons"], card["version"]) == ("card", 12, "own3+12")
     assert card["lift"] == pytest.approx(2 / 12, abs=1e-4)
     assert card["low"] < 0 < card["lift"] < card["high"]
     assert parsed(memory_text(remembers(both=0, own_alone=0, shared_alone=0)))["lift"] is None
@@ -488,7 +488,7 @@ def test_the_frame_of_a_file_names_its_format_and_draws_each_drawing_for_people(
 
     file = parsed(memory_text(remembers(drawings=[drawing])))
 
-    assert (file["type"], file["format"], file["version"]) == ("memory", "gamenight-memory-1", "own2+12")
+    assert (file["type"], file["format"], file["version"]) == ("memory", "gamenight-memory-1", "own3+12")
     [one] = file["drawings"]
     assert (one["label"], one["said"]) == (7, {"river": 1, "yours": 7})
     assert one["raster"][2] == "...###" + "." * 22

@@ -215,7 +215,7 @@ def test_a_guess_as_it_is_shown_is_not_what_is_learned():
 
 
 def test_all_guesses_of_one_part_are_one_revision_and_a_later_part_adds_what_it_has():
-    first = answered([guess(), guess(model="yours", version="own2+0")])
+    first = answered([guess(), guess(model="yours", version="own3+0")])
     second = answered([guess(label=1), guess(model="xgboost"), guess(model="xgboost", role="shadow")], at=3)
 
     told = examples([drawing(), correction(), first, second, first, second])

@@ -246,7 +246,7 @@ def told(bus: Bus) -> None:
         ("xgboost", "2", 100, 97),
         ("xgboost", f"4{SHADOW}", 50, 49),
         ("river", "mnist1", 10, 9),
-        ("yours", "own2", 4, 4),
+        ("yours", "own3", 4, 4),
     ):
         bus.publish(counted(*counts)).result()
 
@@ -286,7 +286,7 @@ def test_the_library_names_every_version_with_what_became_of_it(bus):
     assert xgboost["versions"][2]["arn"].endswith("gamenight-xgboost/3")
     [river] = models["river"]["versions"]
     assert (river["version"], river["live"]["n"], river["lineage"]["lessons"]) == ("mnist1+12", 10, "12")
-    assert [(v["version"], v["live"]["n"]) for v in models["yours"]["versions"]] == [("own2", 4)]
+    assert [(v["version"], v["live"]["n"]) for v in models["yours"]["versions"]] == [("own3", 4)]
     assert models["mxnet"]["versions"] == []
 
 

@@ -81,9 +81,14 @@ class Players:
     """Players of whom nothing is known, but that zoe's is always a nine, and that all like kmeans best."""
 
     def answer(
-        self, partition: int, player_id: str, embeddings: NDArray[np.float32], shared: NDArray[np.float64]
+        self,
+        partition: int,
+        player_id: str,
+        embeddings: NDArray[np.float32],
+        rasters: NDArray[np.uint8],
+        shared: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], str]:
-        return (np.eye(10)[[9]], "own2+4") if player_id == "zoe" else (shared, "own2+0")
+        return (np.eye(10)[[9]], "own3+4") if player_id == "zoe" else (shared, "own3+0")
 
     def pick(self, partition: int, player_id: str, arms: Sequence[str]) -> tuple[str, int]:
         return ("kmeans" if "kmeans" in arms else arms[0]), 12
@@ -251,7 +256,7 @@ async def test_every_model_answers_and_then_the_drawing_is_acknowledged():
     assert (river.label, river.version) == (7, "mnist1+0")
     assert (xgboost.label, xgboost.version) == (3, "1")
     [yours], [everyone] = stage.guesses("yours"), stage.guesses("everyone")
-    assert (yours.label, yours.version, yours.features) == (7, "own2+0", None)
+    assert (yours.label, yours.version, yours.features) == (7, "own3+0", None)
     assert (everyone.version, everyone.left_out) == ("blend4+0", {})
     assert {guess.table for guess in (river, xgboost, yours, everyone)} == {stage.models.table.digest}
     assert {guess.lead for guess in (river, xgboost, yours, everyone)} == {"everyone"}

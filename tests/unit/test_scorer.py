@@ -84,12 +84,12 @@ def test_a_shadow_is_counted_for_its_version_and_in_no_window():
 
 
 def test_the_blend_and_each_players_own_model_are_counted_like_all_others():
-    guesses = [shown(7, model="everyone", version="blend4+25"), shown(1, model="yours", version="own2+12")]
+    guesses = [shown(7, model="everyone", version="blend4+25"), shown(1, model="yours", version="own3+12")]
 
     history = [example(label=1, guesses=guesses)]
 
     assert (total(history, "everyone", "blend4").n, total(history, "everyone", "blend4").correct) == (1, 0)
-    assert (total(history, "yours", "own2").n, total(history, "yours", "own2").correct) == (1, 1)
+    assert (total(history, "yours", "own3").n, total(history, "yours", "own3").correct) == (1, 1)
 
 
 def test_however_the_examples_were_gathered_into_steps_the_state_is_the_same():
