@@ -3,9 +3,11 @@
 import asyncio
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -45,6 +47,8 @@ class Ada:
         self.socket: ClientConnection = connect(
             f"{game.url.replace('http', 'ws', 1)}/ws/play", proxy=None, max_size=None
         ).__enter__()
+        self._heard: queue.Queue[dict[str, Any] | ConnectionClosed] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()  # a peer that does not read is cut off without a farewell
         joined = self.ask({"type": "join", "name": NAME, "room": None, "seat": None}, "joined")
         self.player_id, self.seat = joined["player_id"], joined["seat"]
 
@@ -54,9 +58,18 @@ class Ada:
 
     def hear(self, *types: str) -> dict[str, Any]:
         while True:
-            frame: dict[str, Any] = json.loads(self.socket.recv(30))
+            frame = self._heard.get(timeout=30)
+            if isinstance(frame, ConnectionClosed):
+                raise frame
             if frame["type"] in types:
                 return frame
+
+    def _read(self) -> None:
+        try:
+            while True:
+                self._heard.put(json.loads(self.socket.recv()))
+        except ConnectionClosed as end:
+            self._heard.put(end)
 
     def teach(self, n: int) -> None:
         for _ in range(n):
