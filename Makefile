@@ -63,6 +63,7 @@ bench: setup setup-dev  ## measure; see docs/benchmarks.md
 	$(BIN)/python -m tests.bench.learning
 	$(BIN)/python -m tests.bench.experiments
 	$(BIN)/python -m tests.bench.trust
+	$(BIN)/python -m tests.bench.gold
 	$(BIN)/python -m tests.bench.replay
 	$(BIN)/python -m tests.bench.honest
 	$(BIN)/python -m tests.bench.drift
