@@ -116,6 +116,8 @@ class HonestAccuracy:
         self._changed: dict[str, None] = {}
         self._told: dict[str, HonestModel] = {}
         """What was computed last."""
+        self._begun: set[str] = set()
+        """The models of which an estimation was begun."""
 
     def apply(self, event: PicksCounted) -> None:
         """Take counts in the place of those before.
@@ -145,11 +147,12 @@ class HonestAccuracy:
     def next_estimation(self) -> Estimation | None:
         """Return what is to be estimated of a model whose counts have changed since; None: of none.
 
-        A model of which nothing is told comes first.
+        A model of which none was begun comes first; one that could not be computed has to wait as all others do.
         """
-        model = min(self._changed, key=self._told.__contains__, default=None)
+        model = min(self._changed, key=self._begun.__contains__, default=None)
         if model is None:
             return None
+        self._begun.add(model)
         del self._changed[model]
         return self.estimation(model)
 

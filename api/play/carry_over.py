@@ -76,10 +76,15 @@ class CarryOver:
             raise _bad_code("this code was used a moment ago, or was too old: it is good for one device")
         return join, offer
 
-    def drop(self, claim: SeatClaimed) -> None:
-        """Forget a claim that the broker did not take."""
-        if self._claim is not None and self._claim[0].claim_id == claim.claim_id:
-            self._claim = None
+    def drop(self, claim: SeatClaimed) -> bool:
+        """Forget a claim that the broker did not acknowledge; return whether it was pending.
+
+        The log may have brought it meanwhile: then it is settled, and what was won with it is not given back.
+        """
+        if self._claim is None or claim.returned or self._claim[0].claim_id != claim.claim_id:
+            return False
+        self._claim = None
+        return True
 
     def abandon(self) -> list[SeatClaimed]:
         """Give back the claim that is not settled yet, if there is one: its socket is gone."""

@@ -10,7 +10,7 @@ from api.play.carry_over import CarryOver
 from api.play.frames import Forgotten, SeatCode
 from api.play.lobby import Lobby
 from api.play.messages import Card, Carry, Forget, Reset
-from contracts.events import Event, ForgetPlayer, MemoryAsked, ResetAsked, SeatClaimed, SeatOffered
+from contracts.events import Event, ForgetPlayer, MemoryAsked, ResetAsked, SeatOffered
 
 FAREWELL: Final = (SendToSocket(Forgotten().text()), Close(1000, "this player is forgotten"))
 """What a socket is told and comes to when its player is forgotten."""
@@ -56,8 +56,6 @@ class OwnModel:
 
     def put_done(self, event: Event, failure: str | None) -> SeatCode | None:
         """Handle the acknowledgement, or the failure, of an event; return the frame with a code whose offer is on the log."""
-        if isinstance(event, SeatClaimed) and failure is not None:
-            self.carry_over.drop(event)
         if isinstance(event, ForgetPlayer) and failure is not None:
             self._goes = None
         return self.carry_over.offered(event, failure) if isinstance(event, SeatOffered) else None

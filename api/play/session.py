@@ -314,7 +314,7 @@ class Session:
         if isinstance(event, ResetAsked):
             self._waiting.pop(event.reset_id, None)
         code = self.own_model.put_done(event, failure)
-        if failure is None or (isinstance(event, SeatClaimed) and event.returned):
+        if failure is None or (isinstance(event, SeatClaimed) and not self.own_model.carry_over.drop(event)):
             return [] if code is None else [SendToSocket(code.text())]
         back = [Publish(given_back(event))] if isinstance(event, SeatClaimed) else []  # the broker may have it all the same
         return [*back, *_lost(None, "question", failure)]

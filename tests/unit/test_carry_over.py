@@ -280,6 +280,25 @@ def test_a_claim_of_which_the_broker_may_know_is_given_back_and_its_failure_is_t
     assert heard(phone.put[-1], machine, by=(phone,))[0][0]["type"] == "joined"
 
 
+def test_a_claim_whose_acknowledgement_is_lost_after_the_log_has_brought_it_lets_nobody_else_in():
+    machine = Machine()
+    ada = machine.player()
+    ada.join()
+    code = offered(ada, machine)
+    phone, thief = machine.player(), machine.player()
+    enter(phone, code)
+    claim = phone.put[-1]
+    [[let_in, *_]] = heard(claim, machine, by=(phone,))
+    before = len(phone.put)
+
+    told = phone.carry_out(phone.session.put_done(claim, "delivery timed out"))
+
+    assert let_in["type"] == "joined"
+    assert (told, phone.put[before:]) == ([], []), "who has joined has lost nothing, and gives nothing back"
+    [refused] = enter(thief, code)
+    assert refused["code"] == "bad_code"
+
+
 def test_an_old_code_and_a_replaced_one_and_an_invented_one_are_refused_with_a_clear_word():
     machine = Machine()
     ada = machine.player()

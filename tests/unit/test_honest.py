@@ -112,6 +112,22 @@ def test_a_model_of_which_nothing_is_told_is_estimated_before_those_that_have_ch
     assert [estimation and estimation.model for estimation in estimations] == ["xgboost", "river", None]
 
 
+def test_a_model_that_cannot_be_estimated_does_not_come_before_all_others_for_ever():
+    honest = folded(counts(stratum(1)))
+    estimated(honest)
+    wrong = counts(stratum(2)).model_copy(update={"model": "xgboost"})
+    honest.apply(wrong)
+    broken = honest.next_estimation()
+    assert broken is not None
+    assert broken.model == "xgboost", "computing it raises: it is never told"
+
+    honest.apply(counts(stratum(2)))
+    honest.apply(wrong)
+    estimations = [honest.next_estimation() for _ in range(3)]
+
+    assert [estimation and estimation.model for estimation in estimations] == ["river", "xgboost", None]
+
+
 def test_a_shadow_stands_under_its_version_alone():
     river = folded(counts(stratum(9, 1)), counts(stratum(1, 9), version="4/shadow")).model("river")
 
