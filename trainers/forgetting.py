@@ -236,9 +236,10 @@ class Forgetter:
         """Tell which lessons will be missing; return the offset of the player's last lesson, -1: there is none."""
         taught = lesson_numbers(self._bus, partition, player)
         missing = taught.missing or {taught.series: []}  # it also tells that examples are missing
+        number = taught.highest
         for series, numbers in missing.items():
             for part in _parts(numbers, MAX_FORGOTTEN) or [[]]:
-                number = taught.highest[series] + JUMP
+                number += JUMP  # above all before it, or a fold would pass it by that a fresh one takes
                 cut = LessonsCut(source=partition, series=series, number=number, numbers=list(part))
                 self._bus.publish(cut).result(WITHIN_S)
                 echoes.wait_lessons(cut)

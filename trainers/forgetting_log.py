@@ -117,8 +117,8 @@ class LessonNumbers:
 
     missing: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     """By series: the runs of their numbers that nobody has told to be missing yet."""
-    highest: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """By series: the highest number of anybody."""
+    highest: int = 0
+    """The highest number of anybody, in whatever series: the evidence fold numbers on with all of them."""
     series: str = ""
     """The series of the newest lesson of the partition."""
     last: int = -1
@@ -134,13 +134,13 @@ def lesson_numbers(bus: Bus, partition: int, player_id: str) -> LessonNumbers:
         if record.partition != partition:
             continue
         if isinstance(event, LessonTaught):
-            out.highest[event.series] = max(out.highest[event.series], event.number)
+            out.highest = max(out.highest, event.number)
             out.series = event.series
             if event.player_id == player_id:
                 theirs[event.series].add(event.number)
                 out.last = record.offset
         elif isinstance(event, LessonsCut):
-            out.highest[event.series] = max(out.highest[event.series], event.number)
+            out.highest = max(out.highest, event.number)
             if record.topic == LessonsCut.topic:
                 for first, last in event.numbers:
                     told[event.series].update(range(first, last + 1))

@@ -1,0 +1,74 @@
+"""The steps of forgetting a player: what others do meanwhile is not lost, and nothing is certified that is not so."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from contracts.events import LessonsCut
+from contracts.settings import Settings
+from producers.blobs import MemoryBlobs
+from producers.bus import open_bus
+from producers.placement import partition_of
+from streams.evidence import Evidence
+from streams.online_base import load_base
+from tests.endpoints import MemoryServing
+from tests.histories import READER, MemoryCells, example, folded, lesson
+from tests.roster import ROSTER
+from trainers.forgetting import Forgetter
+from trainers.forgetting_log import lesson_numbers
+from trainers.model_log import ModelLog
+from trainers.promote import Promoter
+
+EVE = "7f1c6a0e-0000-4000-8000-00000000eee1"
+PARTITION = partition_of(EVE.encode(), 4)
+
+
+class Shop:
+    """A trainer that forgets, with all that it needs in memory."""
+
+    def __init__(self, home: Path, *log: Any) -> None:
+        self.bus = open_bus(f"memory://{uuid4()}")
+        self.blobs = MemoryBlobs()
+        self.model_log = ModelLog(ROSTER, log)
+        self.promoter = Promoter(self.bus, self.model_log, MemoryServing())  # type: ignore[arg-type]
+        parts: tuple[Any, ...] = (None, None, self.model_log, self.promoter, lambda seconds: None)
+        self.forgetter = Forgetter(Settings(home=home), self.bus, self.blobs, *parts)
+
+    def cuts(self) -> list[LessonsCut]:
+        """What is told of missing lessons."""
+        tail = self.bus.follow(["examples.v1"], "start")
+        records = []
+        while not tail.caught_up():
+            records += tail.poll(0.0)
+        tail.close()
+        return [LessonsCut.model_validate_json(record.value) for record in records if b'"LessonsCut"' in (record.value or b"")]
+
+
+class Heard:
+    """Who hears of every cut at once."""
+
+    def wait_lessons(self, cut: LessonsCut) -> None:
+        """Do not wait."""
+
+
+def test_each_cut_gives_a_number_above_all_before_it_whatever_their_series(tmp_path: Path):
+    shop = Shop(tmp_path)
+    old, new = "sums-1 old", "sums-2 new"
+    shop.bus.publish(LessonsCut(source=PARTITION, series=old, number=1 << 25, numbers=[])).result()
+    for series, number in ((old, 3), (new, 2)):
+        shop.bus.publish(lesson(f"{series} {number}", number=number, series=series, player_id=EVE)).result()
+
+    shop.forgetter._number_on(PARTITION, EVE, Heard())  # type: ignore[arg-type]
+
+    cuts = shop.cuts()
+    assert [(cut.series, cut.numbers) for cut in cuts[1:]] == [(old, [(3, 3)]), (new, [(2, 2)])]
+    numbers = [cut.number for cut in cuts]
+    assert numbers == sorted(set(numbers))
+    assert lesson_numbers(shop.bus, PARTITION, EVE).highest == numbers[-1]
+    evidence = Evidence(replace(load_base(), reader=READER))
+    running, fresh = MemoryCells(), MemoryCells()
+    theirs, others = ([example(f"{name} {n}", player_id=name) for n in range(3)] for name in (EVE, "bob"))
+    folded(evidence, [cuts[0], *theirs, *others, *cuts[1:]], running)
+    folded(evidence, [cuts[0], *others, *cuts[1:]], fresh)
+    assert running["number"] == fresh["number"], "an audit is to find the same"
