@@ -31,7 +31,6 @@ from contracts.events import (
     LessonTaught,
     PlayerForgotten,
     PlayersForgotten,
-    RestrictionSet,
     StageForgot,
     mark_of,
     now,
@@ -204,11 +203,11 @@ class Forgetter:
 
     def _shut(self, player: str) -> None:
         """Let nobody play as the player, and take them off the list of restricted players."""
-        mark, restricted = mark_of(player), self._model_log.restrictions()
+        mark = mark_of(player)
         if mark not in self._model_log.marks:
             self._promoter.say(PlayersForgotten(marks=[*self._model_log.marks, mark]))
-        if player in restricted:
-            self._promoter.say(RestrictionSet(players={name: one for name, one in restricted.items() if name != player}))
+        if player in self._model_log.restrictions():
+            self._promoter.restrict(player, "none")
 
     def _release(self, command: ForgetPlayer, found: Found) -> None:
         """Let the folds take the word, and the learner number on."""

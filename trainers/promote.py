@@ -18,6 +18,8 @@ from contracts.events import (
     ModelPromoted,
     ModelPublished,
     ModelRolledBack,
+    Restriction,
+    RestrictionSet,
     now,
     variant_of,
 )
@@ -61,6 +63,12 @@ class Promoter:
             if after != before:
                 self.say(after)
             return after
+
+    def restrict(self, player_id: str, restriction: Restriction) -> None:
+        """Publish who is restricted, with one player changed or taken off the list."""
+        with self._amending:  # both steering and a forgetting read the list and then write all of it
+            players = {name: one for name, one in self._model_log.restrictions().items() if name != player_id}
+            self.say(RestrictionSet(players=players if restriction == "none" else {**players, player_id: restriction}))
 
     def promote(self, published: ModelPublished, note: str, *, back: bool = False) -> ModelPromoted:
         """Let a version answer the players; return the event that says so.

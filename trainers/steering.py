@@ -23,7 +23,6 @@ from contracts.events import (
     PlayerRestricted,
     PolicySet,
     PromoteModel,
-    RestrictionSet,
     RestrictPlayer,
     RollBackModel,
     SetDriftPolicy,
@@ -292,9 +291,7 @@ class Steering:
 
     def _restrict(self, command: RestrictPlayer) -> str:
         player, restriction = command.player_id, command.restriction
-        before = self._model_log.restrictions()
-        others = {name: one for name, one in before.items() if name != player}
-        self._promoter.say(RestrictionSet(players=others if restriction == "none" else {**others, player: restriction}))
+        self._promoter.restrict(player, restriction)
         self._promoter.say(PlayerRestricted(player_id=player, restriction=restriction, by=command.by, note=command.reason))
         frozen = [model for model in ONLINE_MODELS if self._model_log.frozen(model)]
         later = f"; {', '.join(frozen)} is frozen, and will be without it once it is thawed" if frozen else ""

@@ -1,11 +1,15 @@
 """The steps of forgetting a player: what others do meanwhile is not lost, and nothing is certified that is not so."""
 
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from contracts.events import LessonsCut
+from contracts.events import Event, LessonsCut, RestrictionSet, RestrictPlayer
+from contracts.ports import Bus
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
@@ -19,6 +23,7 @@ from trainers.forgetting import Forgetter
 from trainers.forgetting_log import lesson_numbers
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
+from trainers.steering import Steering
 
 EVE = "7f1c6a0e-0000-4000-8000-00000000eee1"
 PARTITION = partition_of(EVE.encode(), 4)
@@ -27,8 +32,8 @@ PARTITION = partition_of(EVE.encode(), 4)
 class Shop:
     """A trainer that forgets, with all that it needs in memory."""
 
-    def __init__(self, home: Path, *log: Any) -> None:
-        self.bus = open_bus(f"memory://{uuid4()}")
+    def __init__(self, home: Path, *log: Any, bus: Bus | None = None) -> None:
+        self.bus = bus or open_bus(f"memory://{uuid4()}")
         self.blobs = MemoryBlobs()
         self.model_log = ModelLog(ROSTER, log)
         self.promoter = Promoter(self.bus, self.model_log, MemoryServing())  # type: ignore[arg-type]
@@ -72,3 +77,31 @@ def test_each_cut_gives_a_number_above_all_before_it_whatever_their_series(tmp_p
     folded(evidence, [cuts[0], *theirs, *others, *cuts[1:]], running)
     folded(evidence, [cuts[0], *others, *cuts[1:]], fresh)
     assert running["number"] == fresh["number"], "an audit is to find the same"
+
+
+class SlowBus:
+    """A bus that acknowledges who is restricted only when another has said so too, or has had the time."""
+
+    def __init__(self) -> None:
+        self._both = threading.Barrier(2)
+
+    def publish(self, event: Event) -> "Future[None]":
+        """Acknowledge an event."""
+        if isinstance(event, RestrictionSet):
+            with suppress(threading.BrokenBarrierError):
+                self._both.wait(0.5)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+
+def test_a_ban_that_comes_while_another_player_is_forgotten_is_kept(tmp_path: Path):
+    shop = Shop(tmp_path, RestrictionSet(players={EVE: "quarantined"}), bus=SlowBus())  # type: ignore[arg-type]
+    steering = Steering(shop.model_log, shop.promoter, None)  # type: ignore[arg-type]
+    ban = RestrictPlayer(command_id=uuid4(), by="op", player_id="mallory", restriction="banned")
+
+    with ThreadPoolExecutor(2) as both:
+        for done in (both.submit(steering.settle, ban), both.submit(shop.forgetter._shut, EVE)):
+            done.result(10)
+
+    assert shop.model_log.restrictions() == {"mallory": "banned"}
