@@ -99,7 +99,7 @@ def create_app(
     feed = PlayerFeed(board, recent, game, metrics, clock)
     watchers = Watchers(board, honest, game, recent)
     relay.subscribe(health, live_only=True)
-    relay.subscribe(probes, latency, commands, teachers, drift, honest, feed, Forgetting(game, recent, teachers))
+    relay.subscribe(probes, latency, commands, teachers, drift, honest, feed, Forgetting(game, recent, teachers, commands))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

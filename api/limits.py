@@ -43,6 +43,8 @@ OF_LESSONS: Final = 1_800
 average (see `streams.trust`); nobody else is charged for that."""
 QUESTIONS: Final = (1.0, 20.0)
 """How many questions about their own model a player may ask in a second for long, and at once."""
+FORGETS: Final = (20 / 3600, 30.0)
+"""How many players of an address may be forgotten in a second for long, and at once: each takes the trainer some seconds."""
 A_WHOLE_MEMORY: Final = 10
 """For how many questions the one for all that is remembered counts."""
 OF_A_RESET: Final = 500
@@ -209,6 +211,7 @@ class Limits:
         self.joins = _limiter(settings.joins_per_minute / 60, 60)
         self.rooms = _limiter(settings.room_tries_per_minute / 60, 60)
         self.codes = _limiter(settings.code_tries_per_minute / 60, 60)
+        self.forgets = RateLimiter(*FORGETS)
         self.questions = RateLimiter(*QUESTIONS)
         """What players may ask of their own models."""
         self.sockets_per_address = settings.sockets_per_address or math.inf
@@ -275,6 +278,11 @@ class Guest:
         """Ask what a player's own model remembers."""
         if not self._trusted:
             self._fast(self._limits.questions.take(player_id, now, cost), "questions", None)
+
+    def go(self, now: float) -> None:
+        """Ask to be forgotten."""
+        if not self._trusted:
+            self._busy(self._limits.forgets.take(self.address, now), "players who are forgotten")
 
     def draw(self, player_id: str, drawing_id: UUID, final: bool, cost: int, now: float) -> None:
         """Ask for guesses on a drawing, ``final`` or a preview; ``cost`` is over 1 for a large drawing."""

@@ -72,8 +72,8 @@ class Catalog:
     learning: Mapping[str, LearningSet] = field(default_factory=dict)
     """The last LearningSet of each online model, also if it thawed the model (see `frozen`)."""
     drift_policy: DriftPolicySet = DEFAULT_DRIFT_POLICY
-    forgotten: Sequence[str] = ()
-    """The marks of the players who are forgotten."""
+    forgotten_by: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The marks of the players who are forgotten, by the letters with which they begin."""
 
     def apply(self, event: Event) -> "Catalog":
         """Return the catalog after an event; the same one if the event is of another kind."""
@@ -106,8 +106,13 @@ class Catalog:
             case LearningSet():
                 return replace(self, learning=_with(self.learning, event.model, event))
             case PlayersForgotten():
-                return replace(self, forgotten=tuple(event.marks))
+                return replace(self, forgotten_by=_with(self.forgotten_by, event.begin, tuple(event.marks)))
         return self
+
+    @property
+    def forgotten(self) -> Sequence[str]:
+        """The marks of all players who are forgotten."""
+        return [mark for marks in self.forgotten_by.values() for mark in marks]
 
     def answering(self, model: str) -> AnsweringEvent | None:
         """Return the champion, snapshot or experiment that a model answers with; None if no event has named one."""

@@ -835,6 +835,8 @@ class LessonsCut(Event):
     """The next lesson is at least one more."""
     numbers: Annotated[list[tuple[Count, Count]], Field(max_length=MAX_FORGOTTEN)]
     """The numbers of the lessons: the first and the last of each run, rising."""
+    counted: bool = True
+    """Whether one of them counted by itself: what only newcomers had taught is in no experiment."""
 
     def partition(self) -> int | None:
         """Return the partition of the lessons."""
@@ -1306,7 +1308,9 @@ class DriftPolicySet(Event):
 
 
 class PlayersForgotten(Event):
-    """The players who are forgotten, all of them, by a mark from which nobody can tell who they were: nobody may play as them.
+    """Players who are forgotten, by a mark from which nobody can tell who they were: nobody may play as them.
+
+    A record has all marks that begin with the same letters, so that none grows too large.
 
     Written by trainers.forgetting; read by api. Twice is harmless: the newest counts.
     """
@@ -1315,13 +1319,15 @@ class PlayersForgotten(Event):
     key: ClassVar[str] = "slot"
 
     type: Literal["PlayersForgotten"] = "PlayersForgotten"
+    begin: Annotated[str, Field(pattern="^[0-9a-f]{0,2}$")] = ""
+    """The two letters with which all these marks begin."""
     marks: list[str]
     """The `mark_of` each, in the order in which they were forgotten."""
 
     @property
     def slot(self) -> str:
         """The record's key."""
-        return "forgotten"
+        return f"forgotten/{self.begin}" if self.begin else "forgotten"
 
 
 class VariantSeen(BaseModel):

@@ -72,7 +72,7 @@ class Hands:
         return [round(float(value)) for value in (*(away @ self._directions), np.linalg.norm(away))]
 
 
-class Standing:
+class LabelTrust:
     """How far a player's labels are believed, by the drawings of which the judge is sure; in the order in which they came."""
 
     def __init__(self, kept: bytes | None) -> None:
@@ -167,7 +167,7 @@ class Evidence:
     def _mark(self, cells: Cells, player_id: str, read: Floats | None, label: int) -> int:
         """Return a player's mark, after a drawing with this first label and these features; None: none that are new."""
         cell = f"hand/{player_id}"
-        standing = Standing(cells.get(cell))
+        standing = LabelTrust(cells.get(cell))
         said, sure = (label, False) if read is None else judged(self._base.judge, read)
         if sure:
             standing.add(said == label)

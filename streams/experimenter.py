@@ -213,7 +213,8 @@ class Experimenter:
                 for record in tail.poll(_POLL_S):
                     event = read(record, STAGE) if b'"LessonsForgotten"' in (record.value or b"") else None
                     if isinstance(event, LessonsForgotten):
-                        self._forgotten[record.partition] = record.offset
+                        if event.counted:
+                            self._forgotten[record.partition] = record.offset
                         if event.series == self._series:
                             several = self._missing.setdefault(record.partition, set())
                             several.update(*(range(first, last + 1) for first, last in event.numbers))
@@ -237,7 +238,7 @@ class Experimenter:
             if record.offset < self._since.get((_LESSONS, record.partition), 0):
                 self._anew = True
                 raise AnotherLog(f"lessons.v1 of partition {record.partition} ends before what the experiments have read")
-            if record.offset > self._forgotten.get(record.partition, -1) and b'"LessonsForgotten"' in (record.value or b""):
+            if record.offset > self._forgotten.get(record.partition, -1) and _unlearns(record):
                 self._gone = True
                 raise PlayerGone
         promoted_now = "" if self._promoted is None else generation(self._promoted.version)
@@ -283,6 +284,12 @@ class Experimenter:
         if one.version != version:
             bus.publish(one.state(now())).result(_ACKNOWLEDGED_S)
             self._said[name] = one.version, time.monotonic()
+
+
+def _unlearns(record: Record) -> bool:
+    """Say whether a record tells that lessons are missing which experiments had learned."""
+    event = read(record, STAGE) if b'"LessonsForgotten"' in (record.value or b"") else None
+    return isinstance(event, LessonsForgotten) and event.counted
 
 
 class AnotherLog(RuntimeError):

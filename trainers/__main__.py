@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from trainers.rebuild import Rebuilder
 
 STAGE = "trainers"
-RETRY_S = 2.0
+RETRY_S, MOST_RETRY_S = 2.0, 60.0
 FORGET_TRIES = 5
 STOP_S = 1.0
 END_S = 6.0
@@ -263,10 +263,10 @@ class Trainer:
                 rebuilder.failed(command, error)
 
     def _forget(self, forgetter: "Forgetter") -> None:
-        """Forget players, one after another; what fails is tried again, and in the end told to have failed."""
+        """Forget players, whom was tried least first; what fails is tried again, without end if it is begun."""
         tries: Counter[UUID] = Counter()
         while True:
-            command = self._next(self._model_log.forgettings)
+            command = self._next(lambda: sorted(self._model_log.forgettings(), key=lambda one: tries[one.command_id]))
             try:
                 forgetter.carry_out(command)
             except Stopped:
@@ -274,10 +274,11 @@ class Trainer:
             except Exception as error:
                 tries[command.command_id] += 1
                 log.exception("not forgotten yet", command_id=str(command.command_id), tries=tries[command.command_id])
-                if tries[command.command_id] < FORGET_TRIES:
-                    self.pause(RETRY_S)
-                else:
+                if forgetter.is_begun(command):
+                    forgetter.waits(command, error)
+                elif tries[command.command_id] >= FORGET_TRIES:
                     forgetter.failed(command, error)
+                self.pause(min(MOST_RETRY_S, RETRY_S * tries[command.command_id]))
 
     def _next(self, due: Callable[[], list[T]]) -> T:
         """Wait until a command is due, and return the first."""

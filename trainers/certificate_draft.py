@@ -18,7 +18,6 @@ from producers.cutting import Found
 
 LEFT: Final = (
     "counts of how often models were right in ten seconds that the player began, with none of theirs in them",
-    "the means over all players of a partition by which the blend and the bandit begin",
     "versions of batch models that learned from their drawings, as named here: a rebuild is without them",
     "evidence of drift: when a drawing was made, its digit, its ink, nine measures and which models erred, of nobody by name",
 )

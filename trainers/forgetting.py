@@ -61,7 +61,7 @@ ROUNDS: Final = 5
 _SAID: Final = frozenset(event.topic for event in (PlayerForgotten, ExamplesForgotten, LessonTaught, StageForgot, ForgetPlayer))
 """The topics on which the forgetting itself names the player."""
 LEAST_NAME: Final = 16
-"""The least length of an id that is looked for in files: a shorter one may be part of something else."""
+"""The least length of an id: a shorter one is no player's, and may be part of something else."""
 JUMP: Final = 1 << 24
 """By how much the lessons' numbers go on: more than are taught meanwhile."""
 SHARES: Final = {"door": 0.02, "folds": 0.1, "lessons": 0.3, "log": 0.4, "archive": 0.75, "observations": 0.85, "proof": 0.92}
@@ -131,6 +131,8 @@ class Forgetter:
             try:
                 message = self._forgotten(command)
             except CannotForget as refused:
+                if self.is_begun(command):  # nobody can play as the player any more, nor ask again
+                    raise Unheard(str(refused)) from refused
                 self._settle(command, "refused", str(refused))
             else:
                 self._settle(command, "done", message)
@@ -139,17 +141,26 @@ class Forgetter:
             self._cut(command.player_id, scan(self._bus, [ForgetPlayer.topic], is_of(command.player_id)), None)
         self._model_log.forget(command.command_id)
 
+    def is_begun(self, command: ForgetPlayer) -> bool:
+        """Say whether nobody can play as the player any more: then it is tried until it is done."""
+        return mark_of(command.player_id) in self._model_log.marks
+
     def failed(self, command: ForgetPlayer, error: Exception) -> None:
-        """Publish that it failed: the command may be given again, and goes on from there."""
-        told = str(error) if isinstance(error, NotCut | Unheard) else f"{type(error).__name__}: {error}"
-        self._settle(command, "failed", told)
+        """Publish that it failed before anything was done."""
+        self._settle(command, "failed", _told(error))
         self._model_log.forget(command.command_id)
+
+    def waits(self, command: ForgetPlayer, error: Exception) -> None:
+        """Publish why it is tried again."""
+        self._tell(command, "door", f"it is tried again: {_told(error)}"[:900])
 
     def _forgotten(self, command: ForgetPlayer) -> str:
         """Forget the player, and return what is told of it."""
         player = command.player_id
         if (told := certified(self._blobs, self._settings.home, command.command_id)) is not None:
             return told
+        if len(player) < LEAST_NAME:
+            raise CannotForget(f"no player has an id of under {LEAST_NAME} letters: see `gamenight players`")
         done = _Try(CertificateDraft(self._blobs, mark_of(player)))
         self._refuse_frozen()
         self._refuse_old(self._scanned(command))
@@ -165,6 +176,9 @@ class Forgetter:
                 break
             self._release(command, found)
             found = self._scanned(command)
+            while lesson_numbers(self._bus, self._partition(player), player).missing:  # a lesson that came after the words
+                self._release(command, found)
+                found = self._scanned(command)
             done.draft.add_records(found.records)
             self._tell(command, "log", f"{len(found.records)} records are cut out of {len(found.keys)} partitions")
             self._cut(player, found, command.command_id)
@@ -205,7 +219,8 @@ class Forgetter:
         """Let nobody play as the player, and take them off the list of restricted players."""
         mark = mark_of(player)
         if mark not in self._model_log.marks:
-            self._promoter.say(PlayersForgotten(marks=[*self._model_log.marks, mark]))
+            alike = [one for one in self._model_log.marks if one[:2] == mark[:2]]
+            self._promoter.say(PlayersForgotten(begin=mark[:2], marks=[*alike, mark]))
         if player in self._model_log.restrictions():
             self._promoter.restrict(player, "none")
 
@@ -223,7 +238,7 @@ class Forgetter:
                 self._bus.publish(word).result(WITHIN_S)
                 echoes.wait_stages(forget_id)
             self._tell(command, "lessons", "the numbers of their lessons are told to be missing")
-            last = self._number_on(partition, player, echoes)
+            last = self._number_on(partition, player, echoes, any_example=bool(examples))
             echoes.wait_snapshot(partition, last)
         finally:
             echoes.close()
@@ -231,15 +246,15 @@ class Forgetter:
     def _partition(self, player: str) -> int:
         return partition_of(player.encode(), TOPICS[PlayerForgotten.topic].partitions)
 
-    def _number_on(self, partition: int, player: str, echoes: Echoes) -> int:
+    def _number_on(self, partition: int, player: str, echoes: Echoes, *, any_example: bool) -> int:
         """Tell which lessons will be missing; return the offset of the player's last lesson, -1: there is none."""
         taught = lesson_numbers(self._bus, partition, player)
-        missing = taught.missing or {taught.series: []}  # it also tells that examples are missing
+        missing = taught.missing or ({taught.series: []} if any_example else {})  # it also tells that examples are missing
         number = taught.highest
         for series, numbers in missing.items():
             for part in _parts(numbers, MAX_FORGOTTEN) or [[]]:
                 number += JUMP  # above all before it, or a fold would pass it by that a fresh one takes
-                cut = LessonsCut(source=partition, series=series, number=number, numbers=list(part))
+                cut = LessonsCut(source=partition, series=series, number=number, numbers=list(part), counted=taught.counted)
                 self._bus.publish(cut).result(WITHIN_S)
                 echoes.wait_lessons(cut)
         return taught.last
@@ -275,10 +290,8 @@ class Forgetter:
     def _certify(self, command: ForgetPlayer, done: _Try) -> str:
         """Look through everything once more, write the certificate, and return what is told of it."""
         player, home = command.player_id, self._settings.home
-        here = self._settings.kafka_bootstrap_servers is None
         deadline = time.monotonic() + CLEAN_S
-        named = here and len(player) >= LEAST_NAME
-        while left := self._left_in_home(player, done.draft) if named else []:
+        while left := self._left_in_home(player, done.draft):
             if time.monotonic() > deadline:
                 raise Unheard(f"{len(left)} files still name the player, such as {left[0]}: give the command again")
             self._pause(0.5)
@@ -300,7 +313,7 @@ class Forgetter:
             "log_lines": done.draft.log_lines,
             "experiments": anew,
             "online": OnlineFold(self._bus).proof(WITHIN_S),
-            "scan": {"records": found.scanned, "of_the_player": 0, "files_of_the_home": named},
+            "scan": {"records": found.scanned, "of_the_player": 0, "files_of_the_home": True},
             "left": LEFT if all(anew["begun_anew"].values()) else (*LEFT, OLD_EXPERIMENTS),
         }
         whole = json.dumps(signed(told, signing_key(home)), indent=1)
@@ -326,6 +339,10 @@ class Forgetter:
     def _settle(self, command: ForgetPlayer, outcome: str, message: str) -> None:
         fields = {"command_id": command.command_id, "target": command.target, "outcome": outcome, "message": message[:1000]}
         self._promoter.say(CommandSettled.model_validate(fields))
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, NotCut | Unheard) else f"{type(error).__name__}: {error}"
 
 
 def _parts(several: Sequence[T], most: int) -> list[Sequence[T]]:

@@ -123,6 +123,8 @@ class LessonNumbers:
     """The series of the newest lesson of the partition."""
     last: int = -1
     """The offset of the last one of theirs; -1: there is none."""
+    counted: bool = False
+    """Whether one of theirs counted by itself."""
 
 
 def lesson_numbers(bus: Bus, partition: int, player_id: str) -> LessonNumbers:
@@ -138,6 +140,7 @@ def lesson_numbers(bus: Bus, partition: int, player_id: str) -> LessonNumbers:
             out.series = event.series
             if event.player_id == player_id:
                 theirs[event.series].add(event.number)
+                out.counted = out.counted or not event.newcomer
                 out.last = record.offset
         elif isinstance(event, LessonsCut):
             out.highest = max(out.highest, event.number)
@@ -266,7 +269,7 @@ def experiments_anew(bus: Bus, partition: int, pause: Pause, within_s: float) ->
     told = [
         record.offset
         for record, event in _events(bus, (LessonsForgotten.topic,))
-        if isinstance(event, LessonsForgotten) and record.partition == partition
+        if isinstance(event, LessonsForgotten) and event.counted and record.partition == partition
     ]
     offset, deadline = max(told, default=-1), time.monotonic() + within_s
     while True:

@@ -214,7 +214,7 @@ class ModelLog:
 
     @property
     def marks(self) -> Sequence[str]:
-        """The marks of the players who are forgotten, in the order in which they were."""
+        """The marks of the players who are forgotten."""
         return self._catalog.forgotten
 
 

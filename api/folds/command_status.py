@@ -48,6 +48,15 @@ class CommandStatus:
         elif isinstance(event, CommandSettled | TrainingAdvanced | ForgettingAdvanced):
             self._ends[event.command_id] = event
 
+    def forget(self, player_id: str) -> None:
+        """Forget whom commands named, and what was told of them; that they were given stays."""
+        named = {key for key, command in self._commands.items() if getattr(command, "player_id", None) == player_id}
+        for key in named:
+            self._commands[key] = self._commands[key].model_copy(update={"player_id": ""})
+        for key, end in list(self._ends.items()):
+            if player_id in end.message:
+                self._ends[key] = end.model_copy(update={"message": ""})
+
     def state(self, command_id: UUID) -> CommandState | None:
         """Return the state of a command; None if it is not known."""
         command, end = self._commands.get(command_id), self._ends.get(command_id)

@@ -5,6 +5,7 @@ Twice is harmless: who is forgotten is not there any more.
 
 from typing import ClassVar, Final
 
+from api.folds.command_status import CommandStatus
 from api.folds.recent_drawings import RecentDrawings
 from api.folds.teachers import Teachers
 from api.play.game import Game
@@ -18,11 +19,12 @@ class Forgetting:
 
     takes: ClassVar[tuple[type[Event], ...]] = (PlayersForgotten, StageForgot, CommandSettled)
 
-    def __init__(self, game: Game, recent: RecentDrawings, teachers: Teachers) -> None:
+    def __init__(self, game: Game, recent: RecentDrawings, teachers: Teachers, commands: CommandStatus) -> None:
         """Keep what remembers players."""
         self._game = game
         self._recent = recent
         self._teachers = teachers
+        self._commands = commands
         self._known: set[str] = set()
 
     def apply(self, event: PlayersForgotten | StageForgot | CommandSettled) -> None:
@@ -43,3 +45,4 @@ class Forgetting:
     def _forget(self, player_id: str) -> None:
         self._recent.forget(player_id)
         self._teachers.forget(player_id)
+        self._commands.forget(player_id)

@@ -40,6 +40,7 @@ class OwnModel:
         if isinstance(message, Forget):
             if self._goes is not None:
                 return None
+            self._guest.go(now)
             self._goes = UUID(self._lobby.new_id())
             return ForgetPlayer(command_id=self._goes, player_id=player_id, by="the player", at=at)
         if isinstance(message, Carry):

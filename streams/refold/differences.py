@@ -20,7 +20,7 @@ from contracts.events import (
 )
 from streams.online_base import Base
 from streams.online_model import LessonSet
-from streams.refold.published import LessonName, Published, content
+from streams.refold.published import LessonName, Published, alike
 
 Differences = Iterator[tuple[str, str]]
 """The subject of each difference, and the fault in words."""
@@ -182,7 +182,7 @@ def _receipts(stage: str, real: Published, fresh: Published, drawings: Set[UUID]
         here, there = real.receipts.get(key, []), fresh.receipts.get(key, [])
         if drawings is not None and not any(one.drawing_id in drawings for one in (*here, *there)):
             continue
-        if [content(one) for one in here] == [content(one) for one in there]:
+        if len(here) == len(there) and all(map(alike, here, there)):
             continue
         subject = f"the receipt of correction {key[1]}"
         what = f"{_changes(here)}; by a fresh fold {_changes(there)}"

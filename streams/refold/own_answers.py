@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from contracts.events import PERSONAL_MODEL, DrawingAnswered, generation
 from streams.kernel_memory import GENERATION, Player
 from streams.online_model import SHARED
+from streams.refold.published import ALIKE
 
 SAMPLE: Final = 12
 """How many players are in the sample."""
-_ALIKE: Final = 1e-4  # guesses are published with six digits, and the own model's is made of a guess
 
 _Asked = Sequence[tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]]]
 """A drawing's embedding and raster, with each answer of the shared model to it."""
@@ -83,7 +83,7 @@ class OwnAnswers:
 def _explained(answer: _OnTheLog, states: Sequence[Player], asked: _Asked) -> bool:
     """Return whether a player's model gives this answer in one of these states."""
     return any(
-        player.version == answer.version and np.allclose(player.answer(*drawing)[0], answer.probabilities, atol=_ALIKE)
+        player.version == answer.version and np.allclose(player.answer(*drawing)[0], answer.probabilities, atol=ALIKE)
         for player in states
         for drawing in asked
     )

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from contracts.events import (
@@ -21,6 +21,9 @@ from contracts.events import (
     generation,
 )
 from streams.kernel_memory import GENERATION
+
+ALIKE: Final = 1e-4
+"""By how much a probability may differ: guesses are published with six digits, and the own model's is made of a guess."""
 
 
 class LessonName(NamedTuple):
@@ -85,7 +88,7 @@ class Published:
                 pass  # the memory of before, of which all was told again when it was folded anew
             case CorrectionReceipt():
                 several = self.receipts[event.stage, event.correction_id]
-                if all(content(one) != content(event) for one in several):
+                if not any(alike(one, event) for one in several):
                     several.append(event)
             case _:
                 pass
@@ -102,18 +105,16 @@ def _of_another_generation(receipt: CorrectionReceipt) -> bool:
     return change is not None and generation(change.version_after) != GENERATION
 
 
-def content(receipt: CorrectionReceipt) -> dict[str, object]:
-    """Return what is compared of a receipt; probabilities to nine digits, since another machine may add in another order.
+def alike(one: CorrectionReceipt, other: CorrectionReceipt) -> bool:
+    """Say whether two receipts say the same; probabilities within `ALIKE`, since other threads or machines add in other orders.
 
     What an online model gave depends on which lessons of other partitions had come, so it is not compared.
     """
-    return {
-        "drawing_id": receipt.drawing_id,
-        "outcome": receipt.outcome,
-        "models": {
-            model: None
-            if model in ONLINE_MODELS
-            else (change.version_before, change.version_after, round(change.p_before, 9), round(change.p_after, 9))
-            for model, change in sorted(receipt.models.items())
-        },
-    }
+    if (one.drawing_id, one.outcome, one.models.keys()) != (other.drawing_id, other.outcome, other.models.keys()):
+        return False
+    pairs = [(change, other.models[model]) for model, change in one.models.items() if model not in ONLINE_MODELS]
+    return all(
+        (here.version_before, here.version_after) == (there.version_before, there.version_after)
+        and max(abs(here.p_before - there.p_before), abs(here.p_after - there.p_after)) <= ALIKE
+        for here, there in pairs
+    )

@@ -146,7 +146,7 @@ class Refolding:
                 for stage in _OF_EXAMPLES:
                     self._give(stage, record, event)
             case PlayerRestricted():
-                for stage in ("scorer", "learner", "evidence"):
+                for stage in _OF_EXAMPLES:
                     self._give(stage, record, event)
             case MemoryReset():
                 self._give("personal", record, event)

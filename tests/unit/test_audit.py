@@ -4,6 +4,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -27,6 +28,7 @@ from contracts.events import (
     LessonsForgotten,
     LessonTakenBack,
     LessonTaught,
+    ModelChange,
     Outcome,
     PlayerRestricted,
     PolicySet,
@@ -49,10 +51,12 @@ from streams.online_base import Base, load_base
 from streams.online_model import OnlineModel
 from streams.personal_model import PersonalModels
 from streams.refold.lessons_on_log import LessonsOnLog
+from streams.refold.published import alike
 from streams.refold.refolding import Refolding
 from streams.refold.repeats import Repeats
 from streams.scorer import Scorer
 from tests.histories import (
+    READER,
     MemoryCells,
     answer,
     answered,
@@ -552,6 +556,41 @@ def test_restrictions_count_for_evidence_where_they_lie_on_the_log_whatever_the_
         refolding.apply(Record("examples.v1", 0, offset, b"", b"", 9 - offset), event)
 
     assert refolding.faults(None, {})["evidence"] == []
+
+
+@pytest.mark.parametrize("stage", ["scorer", "learner", "evidence", "personal"])
+def test_a_restriction_reaches_every_fold_of_examples(stage):
+    base = replace(load_base(), reader=READER)
+    banned = PlayerRestricted(player_id="eve", restriction="banned")
+    events = [example("d1", player_id="eve"), banned, example("d2", player_id="eve")]
+    fold = {"scorer": Scorer(), "learner": Learner(base), "evidence": Evidence(base), "personal": PersonalModels(base)}[stage]
+    cells = MemoryCells()
+    folded(fold, events, cells)
+    refolding = Refolding(base, 1)
+    for offset, event in enumerate(events):
+        refolding.apply(Record("examples.v1", 0, offset, b"", b"", offset + 1), event)
+
+    faults = refolding.faults({(stage, 0): Kept(dict(cells), {"examples.v1": len(events) - 1}, frozenset())}, {})[stage]
+
+    assert [fault for fault in faults if "ledger" in fault] == []
+
+
+@pytest.mark.parametrize(("by", "same"), [(2.5e-7, True), (9e-5, True), (2e-4, False)])
+def test_what_another_machine_adds_in_another_order_is_no_fault_of_a_receipt(by, same):
+    change = ModelChange(version_before="own3+0", version_after="own3+1", p_before=0.25, p_after=0.75)
+    receipt = CorrectionReceipt(
+        correction_id=uuid4(),
+        drawing_id=uuid4(),
+        player_id="eve",
+        stage="personal",
+        outcome=Outcome.LEARNED,
+        models={"yours": change},
+    )
+
+    other = receipt.model_copy(update={"models": {"yours": change.model_copy(update={"p_after": 0.75 - by})}})
+
+    assert alike(receipt, other) is same
+    assert not alike(receipt, receipt.model_copy(update={"models": {}}))
 
 
 def test_a_lesson_that_nobody_has_taught_is_a_fault():

@@ -298,6 +298,20 @@ async def test_when_a_player_is_forgotten_all_begin_anew_without_their_lessons_t
     assert versions(log) == {"softmax-9+6", "other-9+6"}, "the number is that of the sums, which goes on"
 
 
+async def test_what_only_newcomers_taught_is_in_no_experiment_and_nobody_begins_anew_for_it(log):
+    teach(log, *lessons(6))
+    async with Process(log).running():
+        await until(lambda: versions(log) == {"softmax-9+6", "other-9+6"})
+        before = len(said(log))
+        teach(
+            log, forgotten(2, 5, after=6, number=100).model_copy(update={"counted": False}), lesson("l7", 7, number=101, seed=7)
+        )
+        await until(lambda: versions(log) == {"softmax-9+7", "other-9+7"})
+
+    assert {event.taught for event in newest(log).values()} == {7}
+    assert [event.version for event in said(log)[before:] if event.version.endswith("+0")] == [], "nobody began anew"
+
+
 async def test_after_the_lessons_are_cut_out_they_go_on_and_nobody_begins_anew_for_what_is_known(log):
     teach(log, *lessons(6), forgotten(2, 5, after=6, number=100))
     tell(log, PlayersForgotten(marks=["m"]))

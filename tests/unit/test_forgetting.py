@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
+from api.folds.command_status import CommandStatus
 from api.folds.recent_drawings import RecentDrawings
 from api.folds.seat_codes import SeatCodes
 from api.folds.teachers import Teachers
@@ -43,10 +44,12 @@ from producers.placement import marked, partition_of
 from streams.ledger import Identity, Ledger
 from tests.experiments import learned
 from tests.histories import correction, drawing, example, features, lesson, named, seconds, taken_back
+from tests.roster import ROSTER
 from trainers import archive, dataset, home_files
 from trainers.certificate_draft import CertificateDraft, certificate_key, certified
 from trainers.example_sink import Placed
 from trainers.forgetting_log import drawings_of, experiments_anew, is_of, lesson_numbers
+from trainers.model_log import ModelLog
 
 EVE = "7f1c6a0e-0000-4000-8000-00000000eee1"
 CODE = "ab" * 32
@@ -325,7 +328,7 @@ class Doors:
 
 def test_the_api_forgets_whose_mark_is_new_and_again_when_the_last_stage_has():
     doors, recent = Doors(), RecentDrawings(frame_of)
-    forgetting = Forgetting(doors, recent, Teachers())  # type: ignore[arg-type]
+    forgetting = Forgetting(doors, recent, Teachers(), CommandStatus())  # type: ignore[arg-type]
     for player in ("bob", EVE):
         recent.add_drawing(named(player), player)
         recent.add_correction(named(f"{player}'s"), player)
@@ -347,12 +350,36 @@ def test_the_api_forgets_whose_mark_is_new_and_again_when_the_last_stage_has():
 )
 def test_who_asked_to_be_forgotten_hears_that_it_is_not_done_and_of_no_other_command(outcome: Any, target: str):
     doors, command_id = Doors(), uuid4()
-    forgetting = Forgetting(doors, RecentDrawings(frame_of), Teachers())  # type: ignore[arg-type]
+    forgetting = Forgetting(doors, RecentDrawings(frame_of), Teachers(), CommandStatus())  # type: ignore[arg-type]
 
     forgetting.apply(CommandSettled(command_id=command_id, target=target, outcome=outcome, message="river is frozen"))
 
     told = [(command_id, "river is frozen")] if target == "players" and outcome != "done" else []
     assert doors.kept == told
+
+
+def test_a_command_status_keeps_nobody_who_is_forgotten():
+    commands, ban = CommandStatus(), uuid4()
+    commands.apply(RestrictPlayer(command_id=ban, player_id=EVE, restriction="banned", by="op"))
+    commands.apply(CommandSettled(command_id=ban, target="players", outcome="done", message=f"{EVE} is banned"))
+
+    commands.forget(EVE)
+
+    state = commands.state(ban)
+    assert state is not None
+    assert (state.outcome, state.message) == ("done", "")
+    assert EVE not in repr(vars(commands))
+
+
+def test_the_marks_of_many_players_are_in_several_records_and_all_are_known():
+    marks = [mark_of(f"player {n}") for n in range(600)]
+    log = ModelLog(ROSTER, [])
+    for mark in marks:
+        alike = [one for one in log.marks if one[:2] == mark[:2]]
+        log.apply(PlayersForgotten(begin=mark[:2], marks=[*alike, mark]))
+
+    assert sorted(log.marks) == sorted(marks)
+    assert len({PlayersForgotten(begin=mark[:2], marks=[]).slot for mark in marks}) > 200
 
 
 # --- the certificate

@@ -1183,6 +1183,16 @@ def test_a_player_who_is_not_forgotten_may_ask_again_and_nobody_hears_it_for_ano
     assert len([event for event in ada.put if isinstance(event, ForgetPlayer)]) == 2
 
 
+def test_an_address_cannot_have_everybody_wait_by_players_who_are_forgotten(lobby):
+    told, guest = [], Guest(Limits(Settings(**UNLIMITED)), "192.0.2.1")
+    for _ in range(40):
+        player = Player(lobby, guest=guest)
+        player.join()
+        told += errors(player.say({"type": "forget"}))
+
+    assert told == ["busy"] * 10
+
+
 def test_nobody_is_forgotten_who_has_not_joined(lobby):
     assert errors(Player(lobby).say({"type": "forget"})) == ["not_joined"]
 
