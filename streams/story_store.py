@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from contracts.events import DrawingPicked, ExampleLabelled
 from contracts.ports import Cells
-from streams.story import Story
+from streams.story import Story, names
 
 FORGET_AFTER: Final = timedelta(days=7)
 """How long after its last news a story is forgotten, by the time of the events: as long as the topics keep them."""
@@ -68,6 +68,20 @@ class StoryStore:
         if story is None and (kept := cells.get(_story_key(drawing_id))) is not None:
             story = Story.of(kept)
         return story
+
+    def of_player(self, cells: Cells, player_id: str) -> dict[UUID, Story]:
+        """Return all stories with anything of a player, by drawing. It looks at every story of the partition."""
+        found: dict[UUID, Story] = {}
+        for place in range(self._queue.first, self._queue.end):
+            drawing_id = _entry(cells, place).drawing_id
+            if drawing_id not in self._changed:
+                kept = cells.get(_story_key(drawing_id))
+                if kept is None or not names(kept, player_id):
+                    continue
+            story = self.get(cells, drawing_id)
+            if story is not None and story.is_of(player_id):
+                found[drawing_id] = story
+        return found
 
     def enqueue(self, cells: Cells, drawing_id: UUID, at: datetime) -> None:
         """Put a new story, which began at ``at``, into the queue of stories to forget."""

@@ -18,7 +18,9 @@ from contracts.events import (
     ExampleProbed,
     GuessMade,
     Outcome,
+    PlayerForgotten,
     ReceiptProbed,
+    StageForgot,
 )
 from streams.joiner import Joiner
 from streams.story import TOO_MANY, UNKNOWN, AnotherPlayersDrawing, Story, TooManyGuesses
@@ -31,6 +33,7 @@ from tests.histories import (
     drawing,
     features,
     folded,
+    forgotten,
     guess,
     missed,
     named,
@@ -502,3 +505,24 @@ def test_once_it_has_a_label_the_example_says_that_it_was_picked_and_nothing_els
     assert picks(history) == []
     assert len(examples(history)[-1].guesses) == 2
     assert {(one.picked, one.gold) for one in examples(history)} == {(0.2, True)}
+
+
+@pytest.mark.parametrize("step", [1, None])
+@pytest.mark.parametrize("player", ["eve", 'e"v\\é\n1'])
+def test_who_is_forgotten_leaves_no_story_though_the_log_has_lost_their_drawings(player, step):
+    theirs = [drawing("d1", player=player), answer("d1", player=player), drawing("d2", player=player)]
+    alone = [correction("never drawn", player=player), correction("d3", player=player), correction("d3", correction="c2")]
+    others, left = [drawing("d4"), answer("d4"), correction("d5")], MemoryCells()
+    folded(Joiner(), [*others, alone[-1]], left)
+    cells = MemoryCells()
+
+    said = folded(Joiner(), [*theirs, *others, *alone, forgotten(player, (), PlayerForgotten)], cells, step=step)
+
+    assert stories(cells) == stories(left)
+    assert [told.stage for told in said if isinstance(told, StageForgot)] == ["joiner"]
+    assert [one.player_id for one in said if isinstance(one, DrawingSought) and one.player_id == player] == (
+        [player, player] if step else []
+    )
+    again = cells.copy()
+    folded(Joiner(), [forgotten(player, (), PlayerForgotten)], again)
+    assert again == cells
