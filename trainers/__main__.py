@@ -177,7 +177,7 @@ class Trainer:
         self._start("archive", lambda: self._keep(sinks.archive))
         self._start("observations", lambda: self._keep(sinks.observe))
         self._start("rebuilds", lambda: self._rebuild(rebuilder))
-        forgetter = Forgetter(settings, bus, blobs, observations, sinks.held, model_log, promoter, self.pause)
+        forgetter = Forgetter(settings, bus, blobs, observations, sinks.held, rebuilder.held, model_log, promoter, self.pause)
         self._start("forgettings", lambda: self._forget(forgetter))
 
     def _bring(self, bases: BaseModels, model: str) -> None:

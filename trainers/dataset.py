@@ -260,6 +260,13 @@ def without(blobs: Blobs, player_id: str) -> dict[str, int]:
     return gone
 
 
+def is_gone(blobs: Blobs, digest: str) -> bool:
+    """Say whether nothing but the manifest is left of a dataset, as when a player is forgotten whose drawings it held."""
+    prefix = f"datasets/{digest}/"
+    there = set(blobs.keys(prefix))
+    return f"{prefix}manifest.json" in there and f"{prefix}holdout/holdout.npz" not in there
+
+
 def stored(told: Mapping[str, Any]) -> Stored:
     """Return the place of the dataset that a manifest describes."""
     prefix = f"datasets/{told['digest']}"

@@ -11,16 +11,15 @@ cut out when its outcome is on the log.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import structlog
 
 from contracts.events import (
-    MAX_FORGOTTEN,
     ONLINE_MODELS,
     TOPICS,
     CommandSettled,
@@ -40,7 +39,7 @@ from contracts.settings import Settings
 from producers.certificate import signed, signing_key
 from producers.cutting import CUTTABLE, Found, LogCutter, NotCut, scan
 from producers.placement import partition_of
-from trainers import archive, dataset, home_files
+from trainers import archive, dataset, forgetting_log, home_files
 from trainers.certificate_draft import LEFT, OLD_EXPERIMENTS, CertificateDraft, certificate_key, certified
 from trainers.forgetting_log import STAGES, Echoes, OnlineFold, Unheard, drawings_of, experiments_anew, is_of, lesson_numbers
 from trainers.jobs import Pause
@@ -68,7 +67,6 @@ SHARES: Final = {"door": 0.02, "folds": 0.1, "lessons": 0.3, "log": 0.4, "archiv
 """The share that is done when each step begins."""
 
 log = structlog.get_logger()
-T = TypeVar("T")
 
 
 class CannotForget(RuntimeError):
@@ -94,6 +92,7 @@ class Forgetter:
         blobs: Blobs,
         observations: Observations,
         sinks: Callable[[], AbstractContextManager[None]],
+        rebuilds: Callable[[Callable[[str], None]], AbstractContextManager[None]],
         model_log: ModelLog,
         promoter: Promoter,
         pause: Pause,
@@ -106,6 +105,7 @@ class Forgetter:
             blobs: The bucket.
             observations: The table.
             sinks: Brings archive and observations up to the log's end, and keeps them there as long as its context lasts.
+            rebuilds: Waits for a rebuild at work, telling so, and lets none begin as long as its context lasts.
             model_log: The log, folded.
             promoter: Publishes what is folded into it.
             pause: Waits; raises when the trainer must stop.
@@ -115,6 +115,7 @@ class Forgetter:
         self._blobs = blobs
         self._observations = observations
         self._sinks = sinks
+        self._rebuilds = rebuilds
         self._model_log = model_log
         self._promoter = promoter
         self._pause = pause
@@ -187,9 +188,10 @@ class Forgetter:
         done.after = scan(self._bus, CUTTABLE, is_of(player), done.draft.bounds).digests()
         if done.after != (before := done.draft.before):
             raise Unheard(f"the log has changed for others too: {before} is {done.after}; nothing is certified")
-        self._clean_stores(command, done)
-        self._tell(command, "proof", "everything is looked through once more")
-        return self._certify(command, done)
+        with self._rebuilds(lambda waits: self._tell(command, "archive", waits)):  # or a version would come that nothing names
+            self._clean_stores(command, done)
+            self._tell(command, "proof", "everything is looked through once more")
+            return self._certify(command, done)
 
     def _refuse_old(self, found: Found) -> None:
         """Refuse where others would lose records by it, as where the log was begun before keys had marks."""
@@ -231,10 +233,9 @@ class Forgetter:
         try:
             echoes.wait_folded(partition)
             drawings, examples = drawings_of(found.records, player)
-            several = _parts(drawings, MAX_FORGOTTEN) or [[]]
-            for part in several:
+            for part in forgetting_log.parts_of(drawings):
                 forget_id, theirs = uuid4(), [one for one in part if one in examples]
-                word = PlayerForgotten(forget_id=forget_id, player_id=player, drawings=list(part), examples=theirs)
+                word = PlayerForgotten(forget_id=forget_id, player_id=player, drawings=part, examples=theirs)
                 self._bus.publish(word).result(WITHIN_S)
                 echoes.wait_stages(forget_id)
             self._tell(command, "lessons", "the numbers of their lessons are told to be missing")
@@ -252,9 +253,9 @@ class Forgetter:
         missing = taught.missing or ({taught.series: []} if any_example else {})  # it also tells that examples are missing
         number = taught.highest
         for series, numbers in missing.items():
-            for part in _parts(numbers, MAX_FORGOTTEN) or [[]]:
+            for part in forgetting_log.parts_of(numbers):
                 number += JUMP  # above all before it, or a fold would pass it by that a fresh one takes
-                cut = LessonsCut(source=partition, series=series, number=number, numbers=list(part), counted=taught.counted)
+                cut = LessonsCut(source=partition, series=series, number=number, numbers=part, counted=taught.counted)
                 self._bus.publish(cut).result(WITHIN_S)
                 echoes.wait_lessons(cut)
         return taught.last
@@ -343,7 +344,3 @@ class Forgetter:
 
 def _told(error: Exception) -> str:
     return str(error) if isinstance(error, NotCut | Unheard) else f"{type(error).__name__}: {error}"
-
-
-def _parts(several: Sequence[T], most: int) -> list[Sequence[T]]:
-    return [several[first : first + most] for first in range(0, len(several), most)]

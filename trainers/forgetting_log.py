@@ -6,11 +6,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from contracts.events import (
     EVENTS,
+    MAX_FORGOTTEN,
     CommandSettled,
     DrawingPicked,
     ExampleLabelled,
@@ -45,6 +46,8 @@ _SOURCES: Final = {
 }
 """What each group reads, by its kind of process."""
 _POLL_S: Final = 0.25
+
+T = TypeVar("T")
 
 
 class Unheard(BusError):
@@ -152,6 +155,11 @@ def lesson_numbers(bus: Bus, partition: int, player_id: str) -> LessonNumbers:
         if runs and series:
             out.missing[series] = runs
     return out
+
+
+def parts_of(several: Sequence[T]) -> list[list[T]]:
+    """Split what is told of a player into parts that fit into an event each; nothing is one part."""
+    return [list(several[first : first + MAX_FORGOTTEN]) for first in range(0, max(1, len(several)), MAX_FORGOTTEN)]
 
 
 def _runs(numbers: Sequence[int]) -> Iterable[tuple[int, int]]:

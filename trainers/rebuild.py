@@ -7,8 +7,10 @@ interrupted anywhere is resumed by carrying out the same command again.
 
 import hashlib
 import json
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -38,6 +40,10 @@ log = structlog.get_logger()
 
 class UnknownModel(ValueError):
     """The command names a model that cannot be rebuilt."""
+
+
+class DatasetGone(RuntimeError):
+    """The dataset of a rebuild was deleted meanwhile."""
 
 
 class Rebuilder:
@@ -81,6 +87,10 @@ class Rebuilder:
         self._registry = registry
         self._approvals = approvals
         self._jobs = jobs.Jobs(settings, pause)
+        self._drawings = threading.Lock()
+        """Held by who reads drawings until it has published what it learned of them, and by who deletes drawings."""
+        self._target = ""
+        """The model of the last rebuild that has held it, or waits for it."""
 
     def carry_out(self, command: RetrainModel) -> None:
         """Rebuild, and promote the version if the gate approves.
@@ -98,9 +108,12 @@ class Rebuilder:
         version = mine[0].published.version if mine else next_version(taken)
         tell = Teller(self._bus, self._model_log, command, version)
         tell.step("queued", f"{model} {version}, asked for by {command.by}")
-        found = mine[0] if mine else self._made(command, version, tell)
-        if version not in self._model_log.published(model):
-            say(self._bus, self._model_log, found.published)
+        self._target = model
+        with self._alone(lambda: tell.step("queued", "waits until a player is forgotten")):
+            found = mine[0] if mine else self._made(command, version, tell)
+            if version not in self._model_log.published(model):
+                self._refuse_gone(model, found.published.lineage.get("dataset_digest", ""))
+                say(self._bus, self._model_log, found.published)
         self._approvals.ask(model, version)
         published = self._model_log.published(model)[version]
         against = published.failed or (None if published.approved else published.gate)
@@ -110,6 +123,35 @@ class Rebuilder:
         tell.step("endpoint", "the endpoint takes the new version; the old one answers meanwhile")
         self._promoter.promote(published, published.gate)
         tell.end("done", f"{model} {version} answers: {published.gate}")
+
+    @contextmanager
+    def held(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Let no rebuild read drawings, or publish what it learned of them, as long as the context lasts.
+
+        Args:
+            tell: Is told what is waited for, if a rebuild is at work.
+        """
+        with self._alone(lambda: tell(f"waits for a rebuild of {self._target}")):
+            yield
+
+    @contextmanager
+    def _alone(self, waits: Callable[[], None]) -> Iterator[None]:
+        if not self._drawings.acquire(blocking=False):
+            waits()
+            while not self._drawings.acquire(timeout=jobs.POLL_S):
+                self._pause(0)
+        try:
+            yield
+        finally:
+            self._drawings.release()
+
+    def _refuse_gone(self, model: str, digest: str) -> None:
+        """Refuse to go on with a dataset that was deleted while the trainer was away, by what certified no such version."""
+        if dataset.is_gone(self._blobs, digest):
+            raise DatasetGone(
+                "the dataset of this rebuild was deleted, as when a player is forgotten whose drawings it held:"
+                f" `gamenight retrain {model}` makes another without them"
+            )
 
     def failed(self, command: RetrainModel, error: Exception) -> None:
         """Publish that a rebuild failed."""
@@ -121,7 +163,10 @@ class Rebuilder:
         """Return the version that this command asked for: trained, judged and registered."""
         champion = self._champion(command.target)
         name = jobs.job_name(command.target, command.command_id)
-        if not self._jobs.find(name):
+        begun = self._jobs.find(name)
+        if begun:
+            self._refuse_gone(command.target, _key(begun.train).split("/")[1])
+        else:
             self._begin(command, name, tell)
         done = self._trained(name, tell)
         told = json.loads(self._blobs.get(_key(done.train).removesuffix("train/") + "manifest.json"))

@@ -1,14 +1,18 @@
 """The steps of forgetting a player: what others do meanwhile is not lost, and nothing is certified that is not so."""
 
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
-from contracts.events import Event, LessonsCut, RestrictionSet, RestrictPlayer
+import numpy as np
+
+from contracts.events import Event, ForgetPlayer, LessonsCut, RestrictionSet, RestrictPlayer
 from contracts.ports import Bus
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
@@ -17,8 +21,10 @@ from producers.placement import partition_of
 from streams.evidence import Evidence
 from streams.online_base import load_base
 from tests.endpoints import MemoryServing
-from tests.histories import READER, MemoryCells, example, folded, lesson
+from tests.histories import READER, MemoryCells, example, features, folded, lesson, published
 from tests.roster import ROSTER
+from trainers import archive, dataset
+from trainers.example_sink import Placed
 from trainers.forgetting import Forgetter
 from trainers.forgetting_log import lesson_numbers
 from trainers.model_log import ModelLog
@@ -37,8 +43,22 @@ class Shop:
         self.blobs = MemoryBlobs()
         self.model_log = ModelLog(ROSTER, log)
         self.promoter = Promoter(self.bus, self.model_log, MemoryServing())  # type: ignore[arg-type]
-        parts: tuple[Any, ...] = (None, None, self.model_log, self.promoter, lambda seconds: None)
+        self.at_work: Callable[[], None] = lambda: None
+        """A rebuild that is at work, and ends when it is waited for."""
+        self.holds = False
+        """Whether rebuilds are kept from beginning."""
+        kept = SimpleNamespace(without=lambda player, tell: None)
+        parts: tuple[Any, ...] = (kept, nullcontext, self.held, self.model_log, self.promoter, lambda seconds: None)
         self.forgetter = Forgetter(Settings(home=home), self.bus, self.blobs, *parts)
+
+    @contextmanager
+    def held(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Wait for the rebuild, and let none begin."""
+        tell("waits for a rebuild of xgboost")
+        self.at_work()
+        self.holds = True
+        yield
+        self.holds = False
 
     def cuts(self) -> list[LessonsCut]:
         """What is told of missing lessons."""
@@ -64,7 +84,7 @@ def test_each_cut_gives_a_number_above_all_before_it_whatever_their_series(tmp_p
     for series, number in ((old, 3), (new, 2)):
         shop.bus.publish(lesson(f"{series} {number}", number=number, series=series, player_id=EVE)).result()
 
-    shop.forgetter._number_on(PARTITION, EVE, Heard())  # type: ignore[arg-type]
+    shop.forgetter._number_on(PARTITION, EVE, Heard(), any_example=True)  # type: ignore[arg-type]
 
     cuts = shop.cuts()
     assert [(cut.series, cut.numbers) for cut in cuts[1:]] == [(old, [(3, 3)]), (new, [(2, 2)])]
@@ -105,3 +125,35 @@ def test_a_ban_that_comes_while_another_player_is_forgotten_is_kept(tmp_path: Pa
             done.result(10)
 
     assert shop.model_log.restrictions() == {"mallory": "banned"}
+
+
+def test_a_version_that_a_rebuild_at_work_makes_of_the_drawings_is_in_the_certificate(tmp_path: Path, monkeypatch):
+    shop, command = Shop(tmp_path), ForgetPlayer(command_id=uuid4(), by="x", player_id=EVE)
+    several = [Placed(n, example(f"d{n}", player_id=("bob", EVE)[n % 2], features=features(n))) for n in range(6)]
+    archive.Archive(shop.blobs).keep(0, several)
+    examples, keys = dataset.read_archive(shop.blobs)
+    nothing = dataset.LabelledImages(np.zeros((0, 784), np.uint8), np.zeros(0, np.uint8), np.zeros(0, np.float32))
+    made = dataset.assemble(nothing, examples, 0.5, 1.0)
+
+    def rebuild() -> None:
+        dataset.store(shop.blobs, made, keys, 1)
+        assert not dataset.is_gone(shop.blobs, made.digest)
+        shop.model_log.apply(published("7", lineage={"dataset_digest": made.digest}))
+
+    shop.at_work = rebuild
+    certified: dict[str, Any] = {}
+
+    def certify(command: ForgetPlayer, done: Any) -> str:
+        certified.update(done.facts, held=shop.holds)
+        return "done"
+
+    monkeypatch.setattr(shop.forgetter, "_certify", certify)
+    for step in ("_release", "_cut"):
+        monkeypatch.setattr(shop.forgetter, step, lambda *_: None)
+
+    shop.forgetter.carry_out(command)
+
+    assert certified["versions"] == [{"model": "xgboost", "version": "7", "drawings": made.players[EVE]}]
+    assert dataset.is_gone(shop.blobs, made.digest)
+    assert (certified["held"], shop.holds) == (True, False), "from the wait to the certificate no rebuild begins"
+    assert EVE.encode() not in b"".join(shop.blobs.get(key) for key in shop.blobs.keys(""))

@@ -1,5 +1,10 @@
 """A rebuild that is taken up again: what was said of its version meanwhile counts."""
 
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +21,7 @@ from trainers.approval import Approvals
 from trainers.dataset import Feedback
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
-from trainers.rebuild import Rebuilder, Teller, hyperparameters
+from trainers.rebuild import DatasetGone, Rebuilder, Teller, hyperparameters
 from trainers.registry import Registered
 
 
@@ -45,14 +50,19 @@ class Shop:
         promoter = Promoter(bus, self.model_log, self.endpoints)  # type: ignore[arg-type]
         parts: tuple[Any, ...] = (self.model_log, self.endpoints, promoter, self.registry)
         approvals = Approvals(self.model_log, promoter, self.registry)  # type: ignore[arg-type]
+        self.blobs = MemoryBlobs()
         self._rebuilder = Rebuilder(
-            Settings(aws_services="local"), bus, MemoryBlobs(), lambda: 0, *parts, approvals, lambda seconds: None
+            Settings(aws_services="local"), bus, self.blobs, lambda: 0, *parts, approvals, lambda seconds: None
         )
 
     def feedback(self) -> tuple[list[Feedback], list[str]]:
         """What the rebuild would be made of, and where it is."""
         tell = Teller(self._rebuilder._bus, self.model_log, self.command, "2")
         return self._rebuilder._feedback(tell)
+
+    def held(self, told: list[str]) -> AbstractContextManager[None]:
+        """What a forgetting does with rebuilds."""
+        return self._rebuilder.held(told.append)
 
     def resume(self) -> tuple[str, str, str]:
         """How the rebuild ended, why, and who answers."""
@@ -98,3 +108,90 @@ def test_drawings_of_banned_players_are_left_out_of_the_dataset_and_of_quarantin
 
     assert ([example.player_id for example in examples], keys) == (["ada", "bob"], ["a key"])
     assert shop.model_log.training("xgboost").message == "2 examples of 1 banned players are left out"
+
+
+@pytest.fixture
+def gone_dataset() -> MemoryBlobs:
+    """A bucket with what stays of a dataset that held drawings of a player who is forgotten."""
+    blobs = MemoryBlobs()
+    told = {"digest": "d1", "offsets": {}, "train": {"feedback": 2}, "players": {"bob": 1}, "forgotten": {"a mark": 1}}
+    blobs.put("datasets/d1/manifest.json", json.dumps(told).encode())
+    return blobs
+
+
+def test_a_forgetting_waits_until_a_rebuild_has_published_what_it_made_of_the_drawings(monkeypatch):
+    shop, reads, may_publish = Shop(), threading.Event(), threading.Event()
+    told: list[str] = []
+    seen: list[bool] = []
+    registered = shop.registry.versions("xgboost")[-1]
+    monkeypatch.setattr(shop.registry, "versions", lambda model: [])
+
+    def made(*_: Any) -> Registered:
+        reads.set()
+        assert may_publish.wait(10)
+        return registered
+
+    def forget() -> None:
+        with shop.held(told):
+            seen.append("2" in shop.model_log.published("xgboost"))
+
+    monkeypatch.setattr(Rebuilder, "_made", made)
+    with ThreadPoolExecutor(2) as both:
+        rebuilt = both.submit(shop.resume)
+        assert reads.wait(10)
+        forgotten = both.submit(forget)
+        threading.Event().wait(0.3)
+        before = list(seen)
+        may_publish.set()
+        forgotten.result(10)
+        assert rebuilt.result(10)[2] == "2"
+
+    assert (before, seen) == ([], [True])
+    assert told == ["waits for a rebuild of xgboost"]
+
+
+def test_a_forgetting_that_waits_for_a_rebuild_ends_when_the_trainer_stops(monkeypatch):
+    shop = Shop()
+
+    def stop(seconds: float) -> None:
+        raise InterruptedError
+
+    with shop.held([]):
+        monkeypatch.setattr(shop._rebuilder, "_pause", stop)
+        with pytest.raises(InterruptedError), shop.held([]):
+            pytest.fail("two at once")
+
+
+def test_a_rebuild_waits_until_a_player_is_forgotten(monkeypatch):
+    shop = Shop()
+
+    with ThreadPoolExecutor(1) as other:
+        with shop.held([]):
+            rebuilt = other.submit(shop.resume)
+            threading.Event().wait(0.3)
+            assert "2" not in shop.model_log.published("xgboost")
+            assert shop.model_log.training("xgboost").message == "waits until a player is forgotten"
+        assert rebuilt.result(10)[0] == "done"
+
+
+def test_a_version_that_was_registered_and_whose_dataset_was_deleted_meanwhile_is_not_published(gone_dataset):
+    shop = Shop()
+    last = published("2", 2, arn="arn:2", lineage={"dataset_digest": "d1"})
+    shop.registry = Shelf(shop.command, published("1", 1, arn="arn:1"), last)
+    shop._rebuilder._registry, shop._rebuilder._blobs = shop.registry, gone_dataset
+
+    with pytest.raises(DatasetGone, match="`gamenight retrain xgboost`"):
+        shop.resume()
+
+    assert "2" not in shop.model_log.published("xgboost")
+
+
+def test_a_job_whose_dataset_was_deleted_while_the_trainer_was_away_is_followed_no_further(gone_dataset, monkeypatch):
+    shop = Shop()
+    monkeypatch.setattr(shop.registry, "versions", lambda model: [])
+    shop._rebuilder._blobs = gone_dataset
+    begun = SimpleNamespace(train="s3://gamenight/datasets/d1/train/")
+    shop._rebuilder._jobs = SimpleNamespace(find=lambda name: begun, follow=lambda name: pytest.fail("it goes on"))
+
+    with pytest.raises(DatasetGone, match="a player is forgotten"):
+        shop.resume()
