@@ -25,6 +25,8 @@ from streams.progress import gaps, next_offset
 _log = structlog.get_logger()
 _REPLACED_S: Final = 1.0
 """How long the events of a partition that later ones of their key replace, such as scores, wait for those at most."""
+_SCRUB_S: Final = 1.0
+"""How long to wait until a ledger that somebody reads is scrubbed again."""
 _TELL_S: Final = 0.5
 """How often the runner publishes the progress of a fold that is made again."""
 
@@ -66,6 +68,8 @@ class FoldRunner:
         self._told_at = 0.0
         self._replaced_at: dict[int, float] = {}
         """When the events that later ones replace were last sent, by partition, on the monotonic clock."""
+        self._scrub_at = -math.inf
+        """When a ledger may be scrubbed again after one that somebody read, on the monotonic clock."""
         self._waking: asyncio.TimerHandle | None = None
         self._working = asyncio.Lock()
 
@@ -124,10 +128,8 @@ class FoldRunner:
                     await self._look_for_gaps(self._ledgers[partition], records)
                     advance(self._ledgers[partition], self.fold, partition, records)
                 await self._publish()
-                for ledger in self._ledgers.values():
-                    if ledger.unscrubbed and not ledger.outgoing():
-                        ledger.scrub()
-                        ledger.unscrubbed = False
+                self._scrub()
+                self._wake_later()
                 await self._tell()
                 for _, several in mine:
                     for delivery in several:
@@ -188,17 +190,26 @@ class FoldRunner:
             await asyncio.gather(*pending)
         for ledger, several in sent.items():
             ledger.sent(several)
-        self._wake_later()
+
+    def _scrub(self) -> None:
+        """Scrub the ledgers of whoever was forgotten; one that somebody reads is scrubbed later."""
+        for ledger in self._ledgers.values():
+            if ledger.unscrubbed and not ledger.outgoing() and time.monotonic() >= self._scrub_at and not ledger.scrub():
+                self._scrub_at = time.monotonic() + _SCRUB_S
 
     def _wake_later(self) -> None:
-        """Have the events that wait be published when they are due, if nothing comes until then."""
+        """Have the events that wait be published, and ledgers scrubbed, when they are due, if nothing comes until then."""
         if self._waking is not None:
             self._waking.cancel()
             self._waking = None
-        waiting = [partition for partition, ledger in self._ledgers.items() if any(out.replaced for out in ledger.outgoing())]
-        if waiting:
-            sent_at = min(self._replaced_at.get(partition, -math.inf) for partition in waiting)
-            wait_s = max(0.0, sent_at + _REPLACED_S - time.monotonic())
+        due = [
+            self._replaced_at.get(partition, -math.inf) + _REPLACED_S
+            for partition, ledger in self._ledgers.items()
+            if any(out.replaced for out in ledger.outgoing())
+        ]
+        due += [self._scrub_at for ledger in self._ledgers.values() if ledger.unscrubbed and not ledger.outgoing()]
+        if due:
+            wait_s = max(0.0, min(due) - time.monotonic())
             self._waking = asyncio.get_running_loop().call_later(wait_s, self._wake)
 
     def _wake(self) -> None:

@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS identity (
     one INTEGER PRIMARY KEY CHECK (one = 1), schema TEXT NOT NULL, cluster TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS goal (topic TEXT PRIMARY KEY, first INTEGER NOT NULL, "end" INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS owner (one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unscrubbed (one INTEGER PRIMARY KEY CHECK (one = 1)) WITHOUT ROWID;
 """
 
 
@@ -137,10 +138,9 @@ class Ledger:
             self._db.execute("VACUUM")  # it may be older than that
             self._db.execute("PRAGMA user_version=1")
         self._db.executescript(_SCHEMA)
-        row = self._db.execute(
+        [(self._epoch,)] = self._db.execute(
             "INSERT INTO owner VALUES (1, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1 RETURNING epoch"
         ).fetchall()
-        self._epoch = int(row[0][0])
         self._offsets: dict[str, int] = dict(self._db.execute("SELECT topic, last FROM offsets"))
         found = self._db.execute("SELECT schema, cluster FROM identity").fetchone()
         self.identity = None if found is None else Identity(*found)
@@ -154,8 +154,8 @@ class Ledger:
         self._changed: dict[str, bytes | None] = {}  # by this step
         self._tried: dict[str, bytes | None] | None = None  # by the attempt under way
         self._posted: list[Event] = []
-        self.unscrubbed = False
-        """Whether a player was forgotten in it since the last `scrub`."""
+        self.unscrubbed = self._db.execute("SELECT * FROM unscrubbed").fetchone() is not None
+        """Whether a player was forgotten in it since the last whole `scrub`; a step keeps it."""
         rows = self._db.execute("SELECT id, topic, part, key, value FROM outbox ORDER BY id")
         self._unsent = [Outgoing(*row) for row in rows]
         self._last_id = self._unsent[-1].id if self._unsent else 0
@@ -261,6 +261,8 @@ class Ledger:
             if epoch != self._epoch:
                 raise LedgerTaken("another worker has taken this partition over")
             self._write_cells()
+            if self.unscrubbed:
+                self._db.execute("INSERT OR IGNORE INTO unscrubbed VALUES (1)")
             self._db.executemany(
                 "INSERT OR REPLACE INTO offsets VALUES (?, ?)", [(topic, self._offsets[topic]) for topic in self._moved]
             )
@@ -281,12 +283,9 @@ class Ledger:
         self._last_id += len(posted)
 
     def _write_cells(self) -> None:
-        dropped = [(key,) for key, value in self._changed.items() if value is None]
         put = [(key, value) for key, value in self._changed.items() if value is not None]
-        if dropped:
-            self._db.executemany("DELETE FROM cells WHERE key = ?", dropped)
-        if put:
-            self._db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?)", put)
+        self._db.executemany("DELETE FROM cells WHERE key = ?", [(key,) for key, one in self._changed.items() if one is None])
+        self._db.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?)", put)
 
     # --- outbox
 
@@ -318,9 +317,18 @@ class Ledger:
         for key, value in self._db.execute("SELECT key, value FROM cells ORDER BY key"):
             yield key, bytes(value)
 
-    def scrub(self) -> None:
-        """Leave no byte of what was dropped in the files: SQLite's log of changes is put into the file, and emptied."""
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def scrub(self) -> bool:
+        """Leave no byte of what was dropped in the files: SQLite's log of changes is put into the file, and emptied.
+
+        It waits for nobody. False: somebody reads the file, so it is to be done again.
+        """
+        self._db.execute("PRAGMA busy_timeout=0")
+        busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self._db.execute("PRAGMA busy_timeout=5000")
+        if not busy:
+            self._db.execute("DELETE FROM unscrubbed WHERE (SELECT epoch FROM owner) = ?", (self._epoch,))
+            self.unscrubbed = False
+        return not busy
 
     def digest(self) -> str:
         """Compute the sha256 of all cells, which a rebuilt state must equal."""

@@ -11,7 +11,7 @@ from contracts.ports import Cells, Origin, Record
 from streams.delivery import Delivery
 from streams.fold import Fold, LogBounds
 from streams.fold_runner import FoldRunner, RecordsPassedOver
-from streams.ledger import Ledger
+from streams.ledger import Ledger, viewing
 from tests.histories import drawing, scores
 from tests.quiet import Quiet
 
@@ -199,5 +199,24 @@ async def test_a_partition_that_comes_while_events_are_sent_ends_nothing(tmp_pat
             await asyncio.sleep(0.01)
 
     assert not running.done()
+    running.cancel()
+    await heard.runner.release()
+
+
+async def test_a_ledger_that_somebody_reads_is_scrubbed_later_though_nothing_more_comes(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("streams.fold_runner._REPLACED_S", 0.0)
+    monkeypatch.setattr("streams.fold_runner._SCRUB_S", 0.05)
+    heard = Heard(tmp_path)
+    running = asyncio.create_task(heard.runner.run())
+    await heard.fold(1)
+    with viewing(tmp_path / "0.sqlite") as view:
+        list(view.cells())
+        heard.ledger.unscrubbed = True
+        await heard.fold(2)
+        assert heard.ledger.unscrubbed
+    async with asyncio.timeout(30):
+        while heard.ledger.unscrubbed:
+            await asyncio.sleep(0.01)
+
     running.cancel()
     await heard.runner.release()

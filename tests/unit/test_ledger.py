@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, ScoresCounted, decode, now
+from contracts.events import DrawingSubmitted, Event, GuessMade, MessageRejected, PlayerForgotten, ScoresCounted, decode, now
 from contracts.ports import Cells, Origin, Record
 from streams.fold import Fold, LogBounds, advance, begin, take_up
-from streams.ledger import Ledger, LedgerTaken, Outgoing
+from streams.joiner import Joiner
+from streams.ledger import Ledger, LedgerTaken, Outgoing, viewing
 from streams.scorer import Scorer
-from tests.histories import drawing, example, guess, scores
+from tests.histories import drawing, example, forgotten, guess, scores
 
 
 @pytest.fixture
@@ -498,3 +500,54 @@ def test_only_the_last_states_are_kept_aside(path: Path):
         counted(path, fold=fold)
 
     assert len(aside(path)) == 3
+
+
+STROKES = b"the strokes of eve" * 500
+
+
+def bytes_of(path: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_a_ledger_that_somebody_reads_is_scrubbed_once_they_are_done_and_nobody_waits_for_them(ledger: Ledger, path: Path):
+    with ledger.step():
+        ledger.put("story", STROKES)
+    with viewing(path) as view:
+        list(view.cells())
+        with ledger.step():
+            ledger.drop("story")
+            ledger.unscrubbed = True
+        began = monotonic()
+        assert (ledger.scrub(), ledger.unscrubbed) == (False, True)
+        assert monotonic() - began < 2.5, "writers wait for 5 s"
+    assert STROKES[:18] in bytes_of(path)
+
+    assert (ledger.scrub(), ledger.unscrubbed) == (True, False)
+
+    assert STROKES[:18] not in bytes_of(path)
+
+
+def test_what_was_to_be_scrubbed_when_the_process_died_is_told_at_the_next_start(ledger: Ledger, path: Path):
+    fold, word = Joiner(), forgotten("eve", (), PlayerForgotten)
+    begin(ledger, fold, 0)
+    advance(ledger, fold, 0, [Record(word.topic, 0, 0, b"k", word.record_value(), 0)])
+
+    again = Ledger(path)
+    assert again.unscrubbed
+    assert again.scrub()
+    again.close()
+    after = Ledger(path)
+    assert not after.unscrubbed
+    after.close()
+
+
+def test_whose_ledger_was_taken_over_does_not_say_for_its_next_owner_that_it_is_scrubbed(ledger: Ledger, path: Path):
+    with ledger.step():
+        ledger.unscrubbed = True
+    owner = Ledger(path)
+    assert ledger.scrub()
+    owner.close()
+
+    last = Ledger(path)
+    assert last.unscrubbed
+    last.close()
