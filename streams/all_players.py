@@ -43,18 +43,16 @@ class Means:
     @cached_property
     def shares(self) -> Mapping[str, float]:
         """The means; a missing model has `START`."""
-        return self._shares(self.counts.right)
+        return {
+            model: (self.counts.right.get(model, 0) / EIGHTHS + _START_STRENGTH * START) / (count / EIGHTHS + _START_STRENGTH)
+            for model, count in self.counts.n.items()
+        }
 
     @cached_property
     def shares_blend(self) -> Mapping[str, float]:
-        """Those by which the blend is weighted, in which nobody moves a model as far."""
-        return self._shares(self.counts.right_blend)
-
-    def _shares(self, right: Mapping[str, int]) -> dict[str, float]:
-        return {
-            model: (right.get(model, 0) / EIGHTHS + _START_STRENGTH * START) / (count / EIGHTHS + _START_STRENGTH)
-            for model, count in self.counts.n.items()
-        }
+        """Those by which the blend is weighted, in which nobody moves a model as far: as they are, since a belief would make
+        the best one of a model of which little is known."""
+        return {model: self.counts.right_blend.get(model, 0) / count for model, count in self.counts.n.items()}
 
     def mean(self, model: str) -> float:
         """Return the mean of a model."""
@@ -63,6 +61,11 @@ class Means:
     def known(self, model: str) -> float:
         """Return how many guesses of a model its mean rests on, at most `MOST`."""
         return min(self.counts.n.get(model, 0) / EIGHTHS, MOST)
+
+    def believed(self, model: str) -> float:
+        """Return how many of those tell a model from the best one: at first it is believed to be as good."""
+        n = self.counts.n.get(model, 0) / EIGHTHS
+        return self.known(model) * n / (n + _START_STRENGTH)
 
 
 AT_FIRST: Final = Means()

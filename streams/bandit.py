@@ -18,6 +18,7 @@ Everything is kept by the models' names: a new model is believed to be as good a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ from contracts.events import ModelName
 
 DISCOUNT: Final = 0.99
 """The factor by which each later outcome reduces an outcome's weight: about the last hundred count, so picks follow changes."""
+_ONE: Final = 1 << 30
+"""The weight of the newest outcome."""
 STRENGTH: Final = 8.0
 """The weight of the belief before the player has corrected anything, in outcomes."""
 START: Final = 0.95
@@ -64,11 +67,19 @@ def outcomes(labels: NDArray[Any], said: NDArray[Any], models: Sequence[ModelNam
     Returns:
         n and correct, of the models that guessed anything.
     """
-    weights = np.power(DISCOUNT, np.arange(len(labels) - 1, -1, -1), dtype=np.float64)
-    n = (weights @ (said >= 0)).tolist()
-    correct = (weights @ (said == labels[:, None])).tolist()
+    weights = _discounts(len(labels))
+    n, correct = ((weights @ one / _ONE).tolist() for one in (said >= 0, said == labels[:, None]))
     heard = [place for place, count in enumerate(n) if count]
     return {models[place]: n[place] for place in heard}, {models[place]: correct[place] for place in heard}
+
+
+@lru_cache
+def _discounts(count: int) -> NDArray[np.int64]:
+    """Return the weights of so many outcomes, the newest last, in whole parts of `_ONE`: their sums are exact."""
+    weights = [_ONE]
+    while len(weights) < count:
+        weights.append(int(weights[-1] * DISCOUNT))
+    return np.array(weights[:count][::-1], np.int64)
 
 
 def pick(player_id: str, belief: Belief, arms: Sequence[ModelName], means: Mapping[str, float]) -> ModelName:

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from contracts.events import BLEND, DIGITS, PERSONAL_MODEL
 from streams.all_players import Means
-from streams.bandit import START
 from streams.online_model import SHARED
+from streams.player_outcomes import well_heard
 
 FLOOR: Final = 1e-3
 """The least probability of a model in a blend."""
@@ -31,7 +31,7 @@ RATE: Final = 0.5
 """How fast a weight falls: four wrong guesses more than the best model's are worth a seventh (docs/decisions/0035)."""
 PRIOR: Final = MappingProxyType(dict.fromkeys((PERSONAL_MODEL, SHARED), 50.0))
 """The weight before any correction; a missing model has 1. Of these two at most one is in a blend: see `Lineup.voice`."""
-GENERATION: Final = "blend4"
+GENERATION: Final = "blend5"
 """The name of this rule."""
 
 
@@ -41,7 +41,7 @@ class BlendWeights:
 
     by_model: Mapping[str, float]
     version: str
-    """The rule, and how many labelled drawings of the partition's players the weights are based on: ``blend4+75``."""
+    """The rule, and how many labelled drawings of the partition's players the weights are based on: ``blend5+75``."""
 
     def of(self, model: str) -> float:
         """Return a model's weight, which is 1 if nothing is known of the model."""
@@ -49,13 +49,21 @@ class BlendWeights:
 
 
 def blend_weights(means: Means) -> BlendWeights:
-    """Compute the weights that follow from the shares of right guesses that are in force, and from how much they rest on."""
-    voices = {model: mean for model, mean in means.shares_blend.items() if model != BLEND}
-    best = max(voices.values(), default=START)
+    """Compute the weights that follow from the shares of right guesses that are in force, and from how much they rest on.
+
+    The best one is among those that are well heard. Who is not, as one that is new, or rests, or is mostly missed, loses by
+    what it was heard to say, and weighs as much as the heaviest of these at most.
+    """
+    shares = means.shares_blend
+    by = well_heard(means.counts.n)
+    best = max((shares[model] for model in by), default=0.0)
     weights = dict(PRIOR)
-    for model, mean in voices.items():
-        behind = means.known(model) * (best - mean)
+    for model in shares.keys() - {BLEND}:
+        behind = max(0.0, best - shares[model]) * means.believed(model)
         weights[model] = PRIOR.get(model, 1.0) * math.exp(-RATE * behind)
+    most = max((weights[model] for model in by), default=math.inf)
+    for model in shares.keys() - {BLEND, *by}:
+        weights[model] = min(weights[model], most)
     return BlendWeights(MappingProxyType(weights), f"{GENERATION}+{means.counts.drawings}")
 
 

@@ -112,7 +112,7 @@ class PersonalModels:
         made_of = sha256(repr((ROW.descr, ROWS_A_CELL, SHARED, GENERATION)).encode()).hexdigest()[:16]
         counts = (OUTCOMES.descr, NEWEST, LEAD_SPREAD, BLEND_SPREAD, TRUST, base.judge.tobytes())
         counted = sha256(repr(counts).encode()).hexdigest()[:16]
-        self.schema = f"personal 6, keeps {KEPT}, reads {base.reader}, cells {made_of}, counts {counted}"
+        self.schema = f"personal 7, keeps {KEPT}, reads {base.reader}, cells {made_of}, counts {counted}"
         self._partitions: dict[int, _Partition] = {}
 
     # --- way 1: asked by the router

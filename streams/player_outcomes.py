@@ -138,13 +138,18 @@ class PlayerOutcomes:
         return int(self.rows["at"][newest[-1]]) // HOUR, NOTHING.adding(counts)
 
 
+def well_heard(n: Mapping[str, int]) -> list[str]:
+    """Return the models that others are measured by, with half of the most guesses at least; the blend is no voice."""
+    voices = {model: count for model, count in n.items() if model != BLEND}
+    return [model for model, count in voices.items() if count and 2 * count >= max(voices.values())]
+
+
 def _bounded(n: Mapping[str, int], right: Mapping[str, int], spread: int) -> dict[str, int]:
     """Return how many guesses were right, with no model further behind the best one than by one guess in ``spread``.
 
-    The blend is no voice, so it is never the best; nor is a model that has guessed less than half of the drawings.
+    The best one is among those that are `well_heard`.
     """
-    often = max(n.values(), default=0)
-    voices = [model for model, count in n.items() if count and 2 * count >= often and model != BLEND]
+    voices = well_heard(n)
     if not voices:
         return dict(right)
     best = max(voices, key=lambda model: (right[model] / n[model], model))

@@ -129,7 +129,7 @@ def begun(
     pending = PendingDrawing(
         drawing, np.zeros(784, np.uint8), read, bus_in_ms=4.0, read_ms=1.0, read_at=READ_AT, lead="everyone"
     )
-    played = Played(Round(pending, lineup, weights or BlendWeights({}, "blend4+0"), deadlines))
+    played = Played(Round(pending, lineup, weights or BlendWeights({}, "blend5+0"), deadlines))
     here = {}
     for model, label in local.items():
         if model in lineup.here:

@@ -17,7 +17,7 @@ _PNG: Final = (
 )
 _SEVERAL: Final = {"png": _PNG, "models": ["everyone", "xgboost"]}
 _EVERYONE: Final = {
-    "version": "blend4+0",
+    "version": "blend5+0",
     "digit": 7,
     "confidence": 0.980756,
     "probabilities": [0.001616, 0.006318, 0.001616, 0.001616, 0.001616, 0.001616, 0.001616, 0.980756, 0.001616, 0.001616],

@@ -67,7 +67,7 @@ VERSIONS = {
     "river": ["mnist1+0", "mnist1+7"],
     "xgboost": ["base1", "2"],
     "yours": ["own3+0", "own3+3"],
-    "everyone": ["blend4+0", "blend4+25"],
+    "everyone": ["blend5+0", "blend5+25"],
 }
 STEPS = st.sampled_from([1, 2, 5, None])
 

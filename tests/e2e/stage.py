@@ -85,7 +85,7 @@ class Stage:
     lead: str = BLEND
     versions: dict[str, str] = field(
         default_factory=lambda: (
-            {BLEND: "blend4+0", "river": "mnist1+41", PERSONAL_MODEL: "own3+0"} | dict.fromkeys(TITLES, "base1")
+            {BLEND: "blend5+0", "river": "mnist1+41", PERSONAL_MODEL: "own3+0"} | dict.fromkeys(TITLES, "base1")
         )
     )
     drawings: list[DrawingSubmitted] = field(default_factory=list)

@@ -63,6 +63,18 @@ def test_later_outcomes_weigh_more():
     assert correct == pytest.approx({"kmeans": DISCOUNT, "mxnet": DISCOUNT, "river": 1})
 
 
+def test_the_sums_of_the_outcomes_are_whole_parts_so_that_they_are_the_same_on_every_machine():
+    chance = np.random.default_rng(3)
+    labels, said = chance.integers(0, 2, 120), chance.integers(0, 2, (120, len(MODELS)))
+
+    n, correct = outcomes(labels, said, MODELS)
+    backwards = [outcomes(labels, said[:, [place]], [model])[1][model] for place, model in enumerate(MODELS)]
+
+    assert all(count * (1 << 30) == int(count * (1 << 30)) for count in (*n.values(), *correct.values()))
+    assert list(correct.values()) == backwards
+    assert n[MODELS[0]] == pytest.approx(sum(DISCOUNT**age for age in range(120)), rel=1e-6)
+
+
 SKILL = {
     "ada": {"xgboost": 0.97, "everyone": 0.85, "river": 0.8, "kmeans": 0.7},
     "bob": {"xgboost": 0.75, "everyone": 0.88, "river": 0.97, "kmeans": 0.6},

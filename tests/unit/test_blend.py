@@ -65,7 +65,7 @@ def test_until_somebody_says_something_what_learns_at_once_has_the_most_to_say_a
     assert {arm: first.of(arm) for arm in (*MODELS, "one that is new")} == dict.fromkeys(
         (*BATCH_MODELS, "everyone", "one that is new"), 1.0
     ) | {"river": 50.0, "yours": 50.0}
-    assert first.version == "blend4+0"
+    assert first.version == "blend5+0"
 
 
 def test_a_weight_falls_exponentially_with_how_far_a_model_is_behind_the_best_one():
@@ -76,7 +76,7 @@ def test_a_weight_falls_exponentially_with_how_far_a_model_is_behind_the_best_on
     assert said.of("river") == pytest.approx(50 * np.exp(-RATE * 100 * 6 / 120))
     assert said.of("kmeans") == pytest.approx(np.exp(-RATE * 100 * 18 / 120))
     assert said.of("yours") == 50, "nobody has heard it"
-    assert said.version == "blend4+100"
+    assert said.version == "blend5+100"
 
 
 def test_a_model_that_is_behind_loses_its_say_the_sooner_the_more_is_known():
@@ -92,6 +92,40 @@ def test_what_is_known_counts_as_so_much_at_most_so_that_nothing_is_behind_for_e
     assert once.of("kmeans") > much.of("kmeans") > np.exp(-RATE * MOST)
 
 
+LABELLED = {"yours": 260, "river": 256, "xgboost": 240, "kmeans": 200}
+"""How many of 400 labelled guesses were right, where players label mostly what was wrong: three fifths."""
+
+
+def heard(**heard: tuple[int, int]) -> Means:
+    """The means after 400 labelled drawings, and of some models so many guesses, of which so many were right."""
+    n = dict.fromkeys(LABELLED, 400) | {model: count for model, (count, _) in heard.items()}
+    right = LABELLED | {model: count for model, (_, count) in heard.items()}
+    counts = {model: count * EIGHTHS for model, count in right.items()}
+    return Means(ModelCounts(400, {model: count * EIGHTHS for model, count in n.items()}, counts, counts))
+
+
+@pytest.mark.parametrize(("count", "right"), [(1, 0), (1, 1), (10, 10), (199, 130), (199, 199)])
+def test_a_model_that_is_new_or_seldom_heard_takes_nothing_from_the_others_and_weighs_as_their_heaviest_at_most(count, right):
+    before, with_one = blend_weights(heard()), blend_weights(heard(new=(count, right)))
+
+    assert {model: with_one.of(model) for model in LABELLED} == dict(before.by_model)
+    assert 0 < with_one.of("new") <= 1, "its weight before any word"
+
+
+def test_a_voice_that_is_seldom_heard_weighs_as_the_heaviest_of_the_others_at_most_and_less_if_it_is_worse():
+    rested = [blend_weights(heard(yours=(100, right), river=(400, 100))) for right in (90, 40)]
+
+    assert rested[0].of("yours") == rested[0].of("xgboost") == 1
+    assert rested[1].of("yours") == pytest.approx(50 * np.exp(-RATE * 100 * 100 / 120 * (0.6 - 0.4)))
+
+
+def test_what_is_known_of_a_model_that_is_heard_half_as_often_makes_it_no_better_than_it_is():
+    """Before, the belief in it made it the best one: the others fell to a twelfth beside their like."""
+    weights = blend_weights(heard(xgboost=(200, 120), kmeans=(400, 240), yours=(400, 240), river=(400, 240)))
+
+    assert dict(weights.by_model) == {"yours": 50, "river": 50, "xgboost": 1, "kmeans": 1}
+
+
 def test_how_good_everyone_is_has_no_effect_on_its_voices():
     """It is no voice of its own: if it were the best, a model that was heard less would gain on the others."""
     without = after(25, {"xgboost": 20, "kmeans": 10})
@@ -104,7 +138,7 @@ SURE = opinions(np.eye(10))
 
 
 def test_a_blend_awaits_who_is_asked_and_hears_them_by_their_weights():
-    blend = Blend(BlendWeights({"kmeans": 30.0}, "blend4+25"), {"kmeans", "xgboost"}, {})
+    blend = Blend(BlendWeights({"kmeans": 30.0}, "blend5+25"), {"kmeans", "xgboost"}, {})
 
     blend.hear("yours", SURE[7])
     blend.hear("xgboost", SURE[7])

@@ -94,7 +94,7 @@ class Players:
         return ("kmeans" if "kmeans" in arms else arms[0]), 12
 
     def blend_weights(self, partition: int) -> BlendWeights:
-        return BlendWeights({"kmeans": 30.0}, "blend4+25") if partition == 3 else BlendWeights({}, "blend4+0")
+        return BlendWeights({"kmeans": 30.0}, "blend5+25") if partition == 3 else BlendWeights({}, "blend5+0")
 
 
 @dataclass
@@ -257,7 +257,7 @@ async def test_every_model_answers_and_then_the_drawing_is_acknowledged():
     assert (xgboost.label, xgboost.version) == (3, "1")
     [yours], [everyone] = stage.guesses("yours"), stage.guesses("everyone")
     assert (yours.label, yours.version, yours.features) == (7, "own3+0", None)
-    assert (everyone.version, everyone.left_out) == ("blend4+0", {})
+    assert (everyone.version, everyone.left_out) == ("blend5+0", {})
     assert {guess.table for guess in (river, xgboost, yours, everyone)} == {stage.models.table.digest}
     assert {guess.lead for guess in (river, xgboost, yours, everyone)} == {"everyone"}
     assert {guess.features for guess in (river, xgboost, yours, everyone)} == {None}, "they are said once, on answers.v1"
@@ -487,7 +487,7 @@ async def test_whose_guesses_players_found_right_has_more_to_say_in_the_blend():
             await stage.router.take([handed.delivery])
             await eventually(lambda handed=handed: handed.acked)
 
-    assert [(guess.label, guess.version) for guess in stage.guesses("everyone")] == [(3, "blend4+0"), (5, "blend4+25")]
+    assert [(guess.label, guess.version) for guess in stage.guesses("everyone")] == [(3, "blend5+0"), (5, "blend5+25")]
 
 
 @pytest.mark.parametrize(

@@ -84,11 +84,11 @@ def test_a_shadow_is_counted_for_its_version_and_in_no_window():
 
 
 def test_the_blend_and_each_players_own_model_are_counted_like_all_others():
-    guesses = [shown(7, model="everyone", version="blend4+25"), shown(1, model="yours", version="own3+12")]
+    guesses = [shown(7, model="everyone", version="blend5+25"), shown(1, model="yours", version="own3+12")]
 
     history = [example(label=1, guesses=guesses)]
 
-    assert (total(history, "everyone", "blend4").n, total(history, "everyone", "blend4").correct) == (1, 0)
+    assert (total(history, "everyone", "blend5").n, total(history, "everyone", "blend5").correct) == (1, 0)
     assert (total(history, "yours", "own3").n, total(history, "yours", "own3").correct) == (1, 1)
 
 
