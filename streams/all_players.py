@@ -30,7 +30,8 @@ came last do not make all others forgotten, and a model that was rebuilt is know
 MOST: Final = 400
 """As how many guesses those in force count at most, however many there are."""
 _LOADED: Final = 65_536
-"""How many labelled drawings of a partition's players are held in memory, of the latest players: some 3 MB at most."""
+"""How many labelled drawings of a partition's players are held in memory, of the latest players: some 3 MB, or
+one player who alone has more."""
 _HOURS: Final = "hours"
 
 
@@ -86,7 +87,7 @@ class AllPlayers:
     _changed: set[int] = field(default_factory=set)
     """The hours whose sums are to be written."""
     _players: LRUCache[str, PlayerOutcomes] = field(
-        default_factory=lambda: LRUCache(_LOADED, lambda player: 1 + len(player.rows))
+        default_factory=lambda: LRUCache(_LOADED, lambda player: min(1 + len(player.rows), _LOADED))
     )
 
     @classmethod
@@ -112,7 +113,7 @@ class AllPlayers:
         after, place = change
         before = self._player(player_id)
         write(self.cells, player_id, after, place)
-        self._hold(player_id, after)
+        self._players[player_id] = after
         self._replace(before, after)
 
     def forget(self, player_id: str) -> None:
@@ -148,16 +149,8 @@ class AllPlayers:
     def _player(self, player_id: str) -> PlayerOutcomes:
         player = self._players.get(player_id)
         if player is None:
-            player = read(self.cells, player_id)
-            self._hold(player_id, player)
+            player = self._players[player_id] = read(self.cells, player_id)
         return player
-
-    def _hold(self, player_id: str, player: PlayerOutcomes) -> None:
-        """Hold a player in memory; one who alone has more than `_LOADED` rows is read anew each time."""
-        if self._players.getsizeof(player) <= self._players.maxsize:
-            self._players[player_id] = player
-        else:
-            self._players.pop(player_id, None)
 
     def _at(self, hour: int) -> ModelCounts:
         if hour not in self._sums:

@@ -290,7 +290,18 @@ def test_those_who_played_last_count_so_that_a_model_that_was_rebuilt_is_known_a
     assert blend_weights(means([*now, *before])) == blend_weights(means(now)), "whatever comes late"
 
 
-def test_a_player_whose_rows_do_not_fit_into_memory_is_read_anew(monkeypatch):
+def test_a_player_who_has_more_rows_than_are_held_is_held_alone_and_read_once(monkeypatch):
+    """Each of their labels took the router a tenth of a second, in which all rows were read anew."""
+    monkeypatch.setattr(all_players, "_LOADED", 8)
+    read = []
+    monkeypatch.setattr(all_players, "read", lambda cells, player: read.append(player) or player_outcomes.read(cells, player))
+
+    folded(PersonalModels(BASE), honest("ada", 20), MemoryCells())
+
+    assert read == ["ada"]
+
+
+def test_players_whose_rows_do_not_fit_into_memory_together_are_read_anew(monkeypatch):
     monkeypatch.setattr(all_players, "_LOADED", 30)
     history = [one for pair in zip(honest("ada", 40), honest("bob", 40), strict=True) for one in pair]
 
