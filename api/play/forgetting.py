@@ -31,7 +31,7 @@ class Forgetting:
         """Forget the players whose marks are new, and once more whom a stage forgot: what was under way has come by then."""
         if isinstance(event, CommandSettled):
             if event.target == ForgetPlayer.model_fields["target"].default and event.outcome != "done":
-                self._game.keep(event.command_id, event.message)
+                self._game.keep(event.command_id)
         elif isinstance(event, PlayersForgotten):
             new = set(event.marks) - self._known
             self._known |= new

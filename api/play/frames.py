@@ -306,7 +306,7 @@ ERROR_CODES: Final[Mapping[str, str]] = {
     "taken": "another player has used this drawing_id",
     "too_fast": "too many frames for a human player; the frame was dropped",
     "busy": "too much from this address, perhaps by somebody else there; the frame was dropped: wait as the message says",
-    "not_forgotten": "the player asked to be forgotten, and it is not done; the message says why",
+    "not_forgotten": "the player asked to be forgotten, and it is not done: operators see why under the id in the message",
     "too_many": "the player has too many sockets",
     "unavailable": "the drawing or correction is not saved yet: the log is slow or away",
 }

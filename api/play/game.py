@@ -135,11 +135,12 @@ class Game:
             session.closed = True
             self._carry_out(session, FAREWELL)
 
-    def keep(self, command_id: UUID, why: str) -> None:
-        """Tell whoever asked to be forgotten by a command that this is not done."""
+    def keep(self, command_id: UUID) -> None:
+        """Tell whoever asked to be forgotten by a command that this is not done; operators are told why."""
+        told = f"this game cannot forget you yet: tell whoever runs it that request {command_id} was refused, which says why"
         for session, connection in list(self._connections.items()):
             if session.own_model.stays(command_id):
-                connection.send(Error(code="not_forgotten", message=f"you are not forgotten: {why}").text())
+                connection.send(Error(code="not_forgotten", message=told).text())
 
     def plays(self, player_id: str) -> bool:
         """Say whether a player has a socket in this process."""

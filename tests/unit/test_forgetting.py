@@ -317,13 +317,13 @@ class Doors:
 
     def __init__(self) -> None:
         self.shut: list[set[str]] = []
-        self.kept: list[tuple[UUID, str]] = []
+        self.kept: list[UUID] = []
 
     def forget(self, marks: set[str]) -> None:
         self.shut.append(marks)
 
-    def keep(self, command_id: UUID, why: str) -> None:
-        self.kept.append((command_id, why))
+    def keep(self, command_id: UUID) -> None:
+        self.kept.append(command_id)
 
 
 def test_the_api_forgets_whose_mark_is_new_and_again_when_the_last_stage_has():
@@ -354,7 +354,7 @@ def test_who_asked_to_be_forgotten_hears_that_it_is_not_done_and_of_no_other_com
 
     forgetting.apply(CommandSettled(command_id=command_id, target=target, outcome=outcome, message="river is frozen"))
 
-    told = [(command_id, "river is frozen")] if target == "players" and outcome != "done" else []
+    told = [command_id] if target == "players" and outcome != "done" else []
     assert doors.kept == told
 
 
