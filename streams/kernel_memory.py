@@ -22,14 +22,15 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.blas import dsyrk, ssyrk
+from scipy.linalg.lapack import dpotrf, dpotrs
 
 from contracts.events import ModelName
 from streams.additive import EIGHTHS, RIDGE, SHARPNESS, Floats
 from streams.bandit import Belief, pick
 from streams.online_base import Base
 from streams.outline import outlines, outlines_of_ink
-from streams.player_memory import FLOOR, Memory, in_order, remembered, scores_of
+from streams.player_memory import FLOOR, Memory, Rows, in_order, remembered, scores_of
 
 GENERATION: Final = "own3"
 _BY_EMBEDDING: Final = 10.0
@@ -59,16 +60,22 @@ def _units(embeddings: NDArray[np.float32]) -> Floats:
     return made
 
 
+def _right_root(matrix: Floats) -> Floats:
+    """Return R, so that R R' is the inverse of a positive matrix."""
+    made: Floats = np.ascontiguousarray(np.linalg.inv(np.linalg.cholesky(matrix)).T)
+    return made
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Prior:
     """What players' own models know before any label, from the base; never changed in place."""
 
     metric: Floats
-    """The product of two unit embeddings, as they count: shape (d, d)."""
+    """The product of two unit embeddings, each times this, is how they count: shape (d, d)."""
     opposed: _Single
     """Z, the outlines of the base's drawings: shape (m, `OUTLINE`)."""
     opposing: _Single
-    """(h_ZZ + 3)^-1, shape (m, m)."""
+    """The right root of (h_ZZ + 3)^-1, shape (m, m)."""
 
     @classmethod
     def of(cls, base: Base) -> "Prior":
@@ -77,8 +84,52 @@ class Prior:
         sums = base.sums.products[:size, :size] / EIGHTHS + RIDGE * np.eye(size)
         opposed = outlines_of_ink(base.ink)
         noisy = _alike(opposed, opposed).astype(np.float64) + _OPPOSED * np.eye(len(opposed))
-        metric = np.asarray(_BY_EMBEDDING * _UNIT**2 * np.linalg.inv(sums), np.float64)
-        return cls(metric, opposed, np.linalg.inv(noisy).astype(np.float32))
+        metric = _BY_EMBEDDING**0.5 * _UNIT * _right_root(sums)
+        return cls(metric, opposed, _right_root(noisy).astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """What a memory's labelled drawings are compared by. Each row is a function of its drawing alone, bit for bit.
+
+    So it can be kept from label to label, and the answers still depend on nothing but the drawings.
+    """
+
+    places: NDArray[np.intp]
+    """Which of the memory's rows have a label and features, in the order of drawing."""
+    directions: _Single
+    """Their products are 10 <e, e'>_A: shape (n, d)."""
+    outlines: _Single
+    """Shape (n, `OUTLINE`)."""
+    against: _Single
+    """Their products are h_Z' (h_ZZ + 3)^-1 h_Z: shape (n, m)."""
+
+    @classmethod
+    def of(cls, rows: Rows, places: NDArray[np.intp], prior: Prior) -> "_Seen":
+        """Look at the rows of these places."""
+        made = outlines_of_ink(rows["ink"][places])
+        # a row at a time, (n, 1, d) times (d, d): the bits of a product of matrices depend on how many rows there are
+        directions = _units(rows["embedding"][places])[:, None] @ prior.metric
+        against = _alike(made[:, None], prior.opposed) @ prior.opposing
+        return cls(places, directions[:, 0].astype(np.float32), made, against[:, 0])
+
+    def changing(self, rows: Rows, place: int, prior: Prior) -> "_Seen":
+        """Return this for other rows, of which only the one at a place is not as it was."""
+        places = in_order(rows, remembered(rows))
+        left, new = places != place, places[places == place]
+        stays, more = self.places != place, _Seen.of(rows, new, prior)
+
+        def joined(kept: _Single, added: _Single) -> _Single:
+            both = np.empty((len(places), kept.shape[1]), np.float32)
+            both[left], both[~left] = kept[stays], added
+            return both
+
+        return _Seen(
+            places,
+            joined(self.directions, more.directions),
+            joined(self.outlines, more.outlines),
+            joined(self.against, more.against),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,14 +151,14 @@ class _Learned:
 class Player:
     """The memory of a player, ready to answer; what is remembered is never changed in place."""
 
-    __slots__ = ("_known", "_outlines", "_picked", "_prior", "means", "memory", "version")
+    __slots__ = ("_known", "_picked", "_prior", "_seen", "means", "memory", "version")
 
     def __init__(
         self,
         memory: Memory,
         prior: Prior | None = None,
         means: Mapping[str, float] | None = None,
-        made: _Single | None = None,
+        seen: _Seen | None = None,
     ) -> None:
         """Answer from a player's memory.
 
@@ -116,12 +167,12 @@ class Player:
             prior: What is known before any label; a memory without drawings needs none.
             means: Those over all players when the last correction came, on which the pick stands; None: those that the first
                 pick is made with.
-            made: The outlines of the memory's rows, if they are made already.
+            seen: What the memory's drawings are compared by, if it is made already.
         """
         self.memory = memory
         self.means = means
         self._prior = prior
-        self._outlines = made
+        self._seen = seen
         self._known: _Learned | None = None
         self._picked: tuple[Sequence[ModelName], Mapping[str, float], ModelName] | None = None
         rows = memory.rows
@@ -140,11 +191,17 @@ class Player:
 
     def learning(self, memory: Memory, place: int, means: Mapping[str, float] | None) -> "Player":
         """Return the player with another memory, of which only the row at a place is not as it was, and with these means."""
-        before = self._made()
-        made = np.empty((len(memory.rows), before.shape[1]), np.float32)
-        made[: len(before)] = before
-        made[place] = outlines_of_ink(memory.rows["ink"][place : place + 1])[0]
-        return Player(memory, self._prior, means, made)
+        prior = self._prior
+        seen = None if prior is None else self._looked(prior).changing(memory.rows, place, prior)
+        return Player(memory, prior, means, seen)
+
+    def outline(self, place: int) -> _Single:
+        """Return the outline of the labelled drawing at a place, shape (1, `OUTLINE`)."""
+        if self._prior is None:
+            raise LookupError("a player without anything known before remembers no drawing")
+        seen = self._looked(self._prior)
+        made: _Single = seen.outlines[seen.places == place]
+        return made
 
     def answer(self, embeddings: NDArray[np.float32], rasters: NDArray[np.uint8], shared: Floats) -> Floats:
         """Answer by the formula above.
@@ -154,14 +211,13 @@ class Player:
             rasters: Of the same drawings, shape (n, 784).
             shared: The shared model's answers to them, shape (n, 10).
         """
-        if not len(self.memory.rows):
-            return shared
-        if self._known is None:
-            self._known = self._know()
-        known, prior = self._known, self._prior
+        return shared if self._learned() is None else self.answer_to_outlines(embeddings, outlines(rasters), shared)
+
+    def answer_to_outlines(self, embeddings: NDArray[np.float32], made: _Single, shared: Floats) -> Floats:
+        """Answer as `answer` does, with the outlines instead of the rasters."""
+        known, prior = self._learned(), self._prior
         if known is None or prior is None:
             return shared
-        made = outlines(rasters)
         votes = _units(embeddings) @ known.by_embedding + shared @ known.by_sign
         votes += _alike(made, known.outlines) @ known.by_outline + _alike(made, prior.opposed) @ known.by_opposed
         votes -= votes.max(axis=1, keepdims=True)
@@ -178,37 +234,51 @@ class Player:
             self._picked = (arms, self.means, pick(player_id, belief, arms, self.means))
         return self._picked[2], belief.corrections
 
-    def _made(self) -> _Single:
-        """Return the outlines of the rows."""
-        if self._outlines is None:
-            self._outlines = outlines_of_ink(self.memory.rows["ink"])
-        return self._outlines
+    def _looked(self, prior: Prior) -> _Seen:
+        """Return what the memory's drawings are compared by."""
+        if self._seen is None:
+            rows = self.memory.rows
+            self._seen = _Seen.of(rows, in_order(rows, remembered(rows)), prior)
+        return self._seen
 
-    def _know(self) -> _Learned | None:
-        """Solve for what the labels come to, some milliseconds with a full memory; None: there are none."""
-        rows, prior = self.memory.rows, self._prior
-        at = in_order(rows, remembered(rows))  # so that the sums do not depend on the order of arrival
-        if prior is None or not len(at):
-            return None
-        units, made, hit = _units(rows["embedding"][at]), self._made()[at], rows["hit"][at]
-        scores = scores_of(rows[at])
-        signs = np.exp(SHARPNESS * scores)
-        signs /= signs.sum(axis=1, keepdims=True)
-        r = (np.count_nonzero(hit) + _TRUST) / (len(at) + _TRUST)
-        by_sign = _BY_SIGN * (1.0 - min(1.0, r / _STRANGE) ** 2)
+    def _learned(self) -> _Learned | None:
+        """Return what the labels come to, which is solved for when it is asked for first; None: there are none."""
+        if self._known is None and self._prior is not None and len(self.memory.rows):
+            seen = self._looked(self._prior)
+            self._known = _learned(self.memory.rows[seen.places], seen, self._prior) if len(seen.places) else None
+        return self._known
 
-        opposed = _alike(made, prior.opposed)
-        opposing = opposed @ prior.opposing
-        measured = units @ prior.metric
-        alike = measured @ units.T + by_sign * (signs @ signs.T) + (_alike(made, made) - opposing @ opposed.T)
-        alike[np.diag_indices(len(at))] += np.where(hit, _SURE, _SURE + _SLIP * r**4)
-        lacking = -0.1 - scores
-        lacking[np.arange(len(at)), rows["label"][at]] += 2.0
-        votes = cho_solve(cho_factor(alike, lower=True, overwrite_a=True, check_finite=False), lacking, check_finite=False)
-        return _Learned(
-            (measured.T @ votes).astype(np.float32),
-            made,
-            votes.astype(np.float32),
-            (-opposing.T @ votes).astype(np.float32),
-            by_sign * (signs.T @ votes),
-        )
+
+def _learned(rows: Rows, seen: _Seen, prior: Prior) -> _Learned:
+    """Solve for what labels come to; a millisecond with a full memory. The rows are those that were seen, in this order."""
+    count, hit, scores = len(rows), rows["hit"], scores_of(rows)
+    signs = np.exp(SHARPNESS * scores)
+    signs /= signs.sum(axis=1, keepdims=True)
+    r = (np.count_nonzero(hit) + _TRUST) / (count + _TRUST)
+    by_sign = _BY_SIGN * (1.0 - min(1.0, r / _STRANGE) ** 2)
+
+    # the lower triangle alone
+    half: _Single = ssyrk(_OUTLINE_SHARPNESS, seen.outlines.T, trans=1, lower=1)
+    half -= np.float32(_OUTLINE_SHARPNESS)
+    np.exp(half, out=half)
+    half *= np.float32(_BY_OUTLINE)
+    half = ssyrk(-1.0, seen.against.T, 1.0, half, trans=1, lower=1, overwrite_c=1)
+    half = ssyrk(1.0, seen.directions.T, 1.0, half, trans=1, lower=1, overwrite_c=1)
+    alike: Floats = half.astype(np.float64)
+    if by_sign:
+        alike = dsyrk(by_sign, signs.T, 1.0, alike, trans=1, lower=1, overwrite_c=1)
+    alike[np.diag_indices(count)] += np.where(hit, _SURE, _SURE + _SLIP * r**4)
+    lacking = -0.1 - scores
+    lacking[np.arange(count), rows["label"]] += 2.0
+    root, failed = dpotrf(alike, lower=1, clean=0, overwrite_a=1)
+    if failed:
+        raise AssertionError("labels cannot be solved for: their drawings and the noise make no positive matrix")
+    votes, _ = dpotrs(root, lacking, lower=1)
+    by_outline = votes.astype(np.float32)
+    return _Learned(
+        (prior.metric @ (seen.directions.T @ votes)).astype(np.float32),
+        seen.outlines,
+        by_outline,
+        -(prior.opposing @ (seen.against.T @ by_outline)),
+        by_sign * (signs.T @ votes),
+    )

@@ -75,7 +75,7 @@ from streams.trust import TRUST
 
 KEPT: Final = 256
 """How many drawings of a player are remembered, the newest: some dozens show a player's handwriting. They take 63 KB."""
-_LOADED: Final = 16_384
+_LOADED: Final = 12_288
 """How many drawings of a partition's players are held in memory, those of the latest asked players: some 25 MB at most."""
 _AT_FIRST: Final = blend_weights(AT_FIRST)
 
@@ -236,7 +236,7 @@ class PersonalModels:
             counts = outcomes(rows["label"][labelled], heard.labels[labelled], heard.models)
             belief = Belief(corrections, *counts)
         after = player.learning(Memory(rows, heard, belief, before.resets), place, None if news else player.means)
-        said = [_receipt(event, player, after, cells.at)] if learns else []
+        said = [_receipt(event, player, after, after.outline(place), cells.at)] if learns else []
         write(cells, event.player_id, after.memory, place)
         return after, said
 
@@ -280,13 +280,14 @@ def _place(rows: Rows, row: Rows) -> int | None:
     return oldest if age_of(row, 0) > age_of(rows, oldest) else None
 
 
-def _receipt(example: ExampleLabelled, before: Player, after: Player, at: datetime) -> CorrectionReceipt:
+def _receipt(
+    example: ExampleLabelled, before: Player, after: Player, outline: NDArray[np.float32], at: datetime
+) -> CorrectionReceipt:
     """Make the receipt: the player's model before and after, given the shared model's guess as it was shown."""
     shared = _shared(example)
     if example.features is None or example.label is None or shared is None:
         raise AssertionError("nothing is learned without features, label and the shared model's guess")
     embedding = np.frombuffer(example.features.embedding, "<f4")[None]
-    raster = np.frombuffer(example.features.raster, np.uint8)[None]
     p_shared = np.array([shared.probabilities])
     return CorrectionReceipt(
         at=at,
@@ -299,8 +300,8 @@ def _receipt(example: ExampleLabelled, before: Player, after: Player, at: dateti
             PERSONAL_MODEL: ModelChange(
                 version_before=before.version,
                 version_after=after.version,
-                p_before=float(before.answer(embedding, raster, p_shared)[0, example.label]),
-                p_after=float(after.answer(embedding, raster, p_shared)[0, example.label]),
+                p_before=float(before.answer_to_outlines(embedding, outline, p_shared)[0, example.label]),
+                p_after=float(after.answer_to_outlines(embedding, outline, p_shared)[0, example.label]),
             )
         },
     )

@@ -210,6 +210,18 @@ def test_a_label_writes_little_however_much_is_remembered():
     assert sum(len(value) for key, value in cells.items() if before.get(key) != value) < 3000
 
 
+def test_a_memory_that_is_read_anew_answers_as_the_one_that_grew_bit_for_bit():
+    cells, revised = MemoryCells(), {"label": 4, "revision": 4}
+    grown = after([example(f"d{n}", n % 10, correction=f"c{n}", at=n, features=features(n)) for n in range(KEPT + 5)], cells)
+    for number, changed in ((200, example("d200", **revised, at=200)), (9, example("d9", at=9, **(revised | {"label": None})))):
+        list(grown.apply(cells, changed, Origin(0, KEPT + number, 0)))
+    anew = PersonalModels(BASE)
+    list(anew.open(cells, 0))
+
+    for seed in range(6):
+        assert said(grown, seed).tolist() == said(anew, seed).tolist()
+
+
 REVISIONS = [
     example(
         f"d{n}", label, revision=revision, correction=f"d{n} {revision}", at=n % 3, features=features(n),
