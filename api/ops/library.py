@@ -119,8 +119,8 @@ def versions_of(board: ModelBoard, model: str, counts: dict[str, dict[str, int]]
         experiments = sorted(board.catalog.experiments.get(model, {}).values(), key=lambda one: one.version)
         versions += [_learned(board, own, own, counts), *(_learned(board, one, own, counts) for one in experiments)]
     if not versions:  # a model that is made anew for each player or drawing: what it was counted under
-        names = sorted({version.removesuffix(SHADOW) for version in counts})
-        versions = [_bare(version, counts) for version in names]
+        names = sorted({version.removesuffix(SHADOW) for version in counts}, key=lambda name: (len(name), name))  # own9, own10
+        versions = [_bare(name, counts, "champion" if name == names[-1] else "previous") for name in names]
     return versions
 
 
@@ -217,10 +217,10 @@ def _in_all(counts: dict[str, dict[str, int]], name: str) -> Accuracy:
     return Accuracy.of(sum(one["n"] for one in both), sum(one["correct"] for one in both))
 
 
-def _bare(version: str, counts: dict[str, dict[str, int]]) -> LibraryVersion:
+def _bare(version: str, counts: dict[str, dict[str, int]], status: VersionStatus = "champion") -> LibraryVersion:
     return LibraryVersion(
         version=version,
-        status="champion",
+        status=status,
         created=None,
         arn="",
         digest="",

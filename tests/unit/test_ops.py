@@ -246,7 +246,8 @@ def told(bus: Bus) -> None:
         ("xgboost", "2", 100, 97),
         ("xgboost", f"4{SHADOW}", 50, 49),
         ("river", "mnist1", 10, 9),
-        ("yours", "own3", 4, 4),
+        ("yours", "own9", 7, 6),
+        ("yours", "own10", 4, 4),
     ):
         bus.publish(counted(*counts)).result()
 
@@ -281,12 +282,13 @@ def test_the_library_names_every_version_with_what_became_of_it(bus):
     assert xgboost["versions"][1]["live"] == xgboost["live"]
     assert xgboost["live"] == {"n": 100, "correct": 97, "share": 0.97, "low": 0.91548, "high": 0.98975}
     assert (xgboost["versions"][3]["live"]["n"], xgboost["versions"][3]["as_shadow"]["n"]) == (0, 50)
+    assert [(v["version"], v["status"]) for v in models["yours"]["versions"]] == [("own9", "previous"), ("own10", "champion")]
     assert xgboost["versions"][2]["gate"] == "worse on what players drew"
     assert [version["failed"] for version in xgboost["versions"]] == ["", "", "", "", "router: it said nothing"]
     assert xgboost["versions"][2]["arn"].endswith("gamenight-xgboost/3")
     [river] = models["river"]["versions"]
     assert (river["version"], river["live"]["n"], river["lineage"]["lessons"]) == ("mnist1+12", 10, "12")
-    assert [(v["version"], v["live"]["n"]) for v in models["yours"]["versions"]] == [("own3", 4)]
+    assert [(v["version"], v["live"]["n"]) for v in models["yours"]["versions"]] == [("own9", 7), ("own10", 4)]
     assert models["mxnet"]["versions"] == []
 
 
