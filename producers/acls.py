@@ -19,12 +19,14 @@ from kafka.admin import (
 )
 from kafka.errors import KafkaError
 
-from contracts.events import PROCESSES, TOPICS, writers
+from contracts.events import PROCESSES, TOPICS, PlayerForgotten, writers
 from contracts.settings import Settings
 from producers.topics import open_admin
 
 GROUPS: Final = {"router": "gamenight-router", "learning": "gamenight-learning"}
 """The consumer group of each kind of process; one without a group reads as a bystander."""
+_TO_CUT: Final = {"trainer": frozenset({PlayerForgotten.topic})}
+"""Topics that a process writes only while players are cut out of the log; else they are others'."""
 
 
 class AclsRefused(RuntimeError):
@@ -54,7 +56,7 @@ def _rights(part: str) -> Iterator[tuple[ACLOperation, ResourcePattern]]:
         # Each part may read all topics: each process follows them all somewhere, and players' data is in all of them.
         for operation in (ACLOperation.READ, ACLOperation.DESCRIBE, ACLOperation.DESCRIBE_CONFIGS):
             yield operation, ResourcePattern(ResourceType.TOPIC, topic)
-        if part in writers(topic):
+        if part in writers(topic) and topic not in _TO_CUT.get(part, ()):
             yield ACLOperation.WRITE, ResourcePattern(ResourceType.TOPIC, topic)
     if part in GROUPS:
         for operation in (ACLOperation.READ, ACLOperation.DESCRIBE):
@@ -64,7 +66,7 @@ def _rights(part: str) -> Iterator[tuple[ACLOperation, ResourcePattern]]:
 def _rights_to_cut() -> Iterator[tuple[ACLOperation, ResourcePattern]]:
     """Yield what the trainer needs besides: it writes records without a value to every topic, and lets it be compacted."""
     for topic in TOPICS:
-        if "trainer" not in writers(topic):
+        if "trainer" not in writers(topic) or topic in _TO_CUT["trainer"]:
             yield ACLOperation.WRITE, ResourcePattern(ResourceType.TOPIC, topic)
         yield ACLOperation.ALTER_CONFIGS, ResourcePattern(ResourceType.TOPIC, topic)
     for group in GROUPS.values():

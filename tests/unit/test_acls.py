@@ -38,7 +38,8 @@ def test_no_part_may_write_what_it_does_not_write() -> None:
         for one in acls()
         if one.operation == ACLOperation.WRITE and one.resource_pattern.resource_type == ResourceType.TOPIC
     }
-    assert may == {(principal(part), topic) for topic in TOPICS for part in writers(topic)}
+    only_to_cut = {(principal("trainer"), "corrections.v1")}
+    assert may == {(principal(part), topic) for topic in TOPICS for part in writers(topic)} - only_to_cut
     assert not {one.operation for one in acls()} & {
         ACLOperation.ALL,
         ACLOperation.ALTER,
