@@ -50,7 +50,7 @@ from trainers.forgetting_log import STAGES
 BASE = replace(load_base(), reader=READER)
 SERIES = Learner(BASE).series
 FAR = 1 << 20
-HISTORIES = int(os.environ.get("GAMENIGHT_TEST_HISTORIES", "120"))
+HISTORIES = int(os.environ.get("GAMENIGHT_TEST_HISTORIES", "60"))
 EVIDENCE = Evidence(BASE)
 """One for all histories, since it takes a tenth of a second to make; all that it keeps is in cells, or gone with `open`."""
 
