@@ -4,7 +4,7 @@ The online model is made anew of the lessons that the broker had taken by then. 
 from models.v1 while it still has the promotion, and else from guesses that players were shown about then.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,10 +31,11 @@ from contracts.events import (
     RollBackModel,
     generation,
 )
-from contracts.ports import Bus, Partition, Record, Tail
+from contracts.ports import Bus, Partition, Tail
 from contracts.records import read
 from contracts.roster import is_batch
 from deploy.lesson_reader import STAGE, events_on, model_at
+from producers.whole_log import all_records
 from streams.additive import Fixed, NotASum
 from streams.embedding import EmbeddingNetwork
 from streams.make_base import mnist
@@ -164,14 +165,12 @@ def _learning_at(bus: Bus, log: Collection[Event], at: datetime) -> tuple[dateti
 def _whole_before(bus: Bus, key: bytes) -> bool:
     """Whether no record of models.v1 is gone from before the first of a key."""
     following: dict[int, int] = {}
-    with closing(bus.follow(["models.v1"], "start")) as tail:
-        while not tail.caught_up():
-            for record in tail.poll(0.25):
-                if record.offset != following.get(record.partition, 0):
-                    return False
-                if record.key == key:
-                    return True
-                following[record.partition] = record.offset + 1
+    for record in all_records(bus, ["models.v1"]):
+        if record.offset != following.get(record.partition, 0):
+            return False
+        if record.key == key:
+            return True
+        following[record.partition] = record.offset + 1
     return True
 
 
@@ -211,7 +210,7 @@ def drawing_on_the_log(bus: Bus, drawing_id: UUID) -> NDArray[np.uint8]:
     """
     named = str(drawing_id).encode()
     for topic in ("examples.v1", "drawings.v1"):
-        for record in _records(bus, topic):
+        for record in all_records(bus, [topic]):
             if record.value is None or named not in record.value:
                 continue
             event = read(record, STAGE)
@@ -223,12 +222,6 @@ def drawing_on_the_log(bus: Bus, drawing_id: UUID) -> NDArray[np.uint8]:
                 except DrawingError as wrong:
                     raise CannotTell(f"drawing {drawing_id} shows nothing") from wrong
     raise CannotTell(f"the log has no drawing {drawing_id}: unlabelled ones are kept for a week")
-
-
-def _records(bus: Bus, topic: str) -> Iterator[Record]:
-    with closing(bus.follow([topic], "start")) as tail:
-        while not tail.caught_up():
-            yield from tail.poll(0.25)
 
 
 def drawing_in(file: Path) -> NDArray[np.uint8]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from contracts.events import (
-    EVENTS,
     Command,
     ExperimentLearned,
     LessonsForgotten,
@@ -25,13 +24,13 @@ from contracts.ports import Bus, Record
 from contracts.records import key_of
 from contracts.settings import Settings
 from producers.certificate import checked, signing_key
-from producers.cutting import CUTTABLE, scan
+from producers.cutting import CUTTABLE, OF_PLAYERS, scan, unnamed
+from producers.whole_log import all_records
 from streams.learner import Learner
 from streams.online_base import load_base
 from streams.online_model import is_of
 from streams.refold.lessons_on_log import LessonsOnLog
 
-_OF_PLAYERS = frozenset(event.topic for event in EVENTS if event.key == "player_id")
 _STATE = ("models.v1",)
 
 
@@ -72,7 +71,7 @@ def _of(mark: str) -> Callable[[Record], bool]:
         return mark_of(player) == mark
 
     def wanted(record: Record) -> bool:
-        if record.topic in _OF_PLAYERS:
+        if record.topic in OF_PLAYERS:
             key = key_of(record.key) or record.key or b""
             return is_theirs(key.decode("utf-8", "replace"))
         try:
@@ -89,8 +88,8 @@ def _of(mark: str) -> Callable[[Record], bool]:
 
 
 def _log(told: dict[str, Any], bus: Bus) -> Iterator[Proof]:
-    ends = {(place.rpartition("/")[0], int(place.rpartition("/")[2])): end for place, end in told["log"]["ends"].items()}
-    found = scan(bus, (*CUTTABLE, *_STATE), _of(told["player"]), ends)
+    ends = told["log"]["ends"]
+    found = scan(bus, (*CUTTABLE, *_STATE), _of(told["player"]), unnamed(ends))
     n = len(found.records) + sum(found.cut.values())
     yield Proof("no record of the player", n == 0, f"{n} of {found.scanned} records of {len(CUTTABLE) + len(_STATE)} topics")
     differ = [place for place, digest in found.digests().items() if told["log"]["others_after"].get(place) != digest]
@@ -108,26 +107,18 @@ def _online(told: dict[str, Any], bus: Bus) -> Iterator[Proof]:
     lessons = LessonsOnLog(base, series)
     newest = None
     experiments: dict[str, ExperimentLearned] = {}
-    tail = bus.follow([LessonTaught.topic, SnapshotTaken.topic], "start")
-    try:
-        while True:
-            last = tail.caught_up()
-            for record in tail.poll(0.0 if last else 0.2):
-                try:
-                    event = decode(record.topic, record.value)
-                except UnknownEvent:
-                    continue
-                if isinstance(event, ExperimentLearned):
-                    experiments[generation(event.version)] = event
-                if isinstance(event, SnapshotTaken) and is_of(event, base, series):
-                    newest = event
-                elif not isinstance(event, LessonTaught | LessonsForgotten):
-                    continue
-                lessons.apply(event, record)
-            if last:
-                break
-    finally:
-        tail.close()
+    for record in all_records(bus, [LessonTaught.topic, SnapshotTaken.topic]):
+        try:
+            event = decode(record.topic, record.value)
+        except UnknownEvent:
+            continue
+        if isinstance(event, ExperimentLearned):
+            experiments[generation(event.version)] = event
+        if isinstance(event, SnapshotTaken) and is_of(event, base, series):
+            newest = event
+        elif not isinstance(event, LessonTaught | LessonsForgotten):
+            continue
+        lessons.apply(event, record)
     faults = list(lessons.faults())
     now = "no online model yet" if newest is None else f"{newest.version}, digest {newest.digest[:16]}"
     yield Proof("the online model is the sum of the lessons on the log", not faults, faults[0] if faults else now)

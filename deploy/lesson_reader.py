@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Final
 
 from contracts.events import PLAYER_PARTITIONS, Event, LessonsForgotten, LessonTaught, MessageRejected, PlayersForgotten
-from contracts.ports import Bus, Record
+from contracts.ports import Bus, Since
 from contracts.records import read
+from producers.whole_log import all_records
 from streams.learner import Learner
-from streams.lesson_lines import LessonLine, lesson_of
+from streams.lesson_lines import LessonLine, forgotten_of, lesson_of
+from streams.lessons import explanations
 from streams.online_base import Base
 from streams.online_model import LessonError, OnlineModel
 from streams.refold.lesson_history import NO_GAPS, Gaps, PlacedLesson
@@ -28,7 +30,7 @@ def lessons_of(bus: Bus) -> Iterator[PlacedLesson]:
             for records in log.batches(log.ends(), 1000):
                 for record in records:
                     lesson = lesson_of(record, STAGE)
-                    told = lesson if lesson is not None else _forgotten(record)
+                    told = lesson if lesson is not None else forgotten_of(record, STAGE)
                     if isinstance(told, LessonLine | LessonsForgotten):
                         yield PlacedLesson(record.timestamp_ms, partition, record.offset, told)
         finally:
@@ -37,23 +39,12 @@ def lessons_of(bus: Bus) -> Iterator[PlacedLesson]:
     return heapq.merge(*map(of_one, range(PLAYER_PARTITIONS)), key=lambda one: one.at_ms)
 
 
-def _forgotten(record: Record) -> LessonsForgotten | None:
-    """Return what a record says of lessons that are missing; None: nothing."""
-    event = read(record, STAGE) if b'"LessonsForgotten"' in (record.value or b"") else None
-    return event if isinstance(event, LessonsForgotten) else None
-
-
 def gaps_on(bus: Bus, series: str, models: Iterable[Event]) -> Gaps:
     """Return which lessons are missing on the log; ``models`` is what models.v1 has, which says whether any may be."""
     if not any(isinstance(event, PlayersForgotten) and event.marks for event in models):
         return NO_GAPS
-    found: list[tuple[int, LessonsForgotten]] = []
-    for partition in range(PLAYER_PARTITIONS):
-        log = PartitionLog(bus, [LessonTaught.topic], partition, {})
-        for records in log.batches(log.ends(), 1000):
-            found += [(partition, event) for record in records if (event := _forgotten(record)) is not None]
-        log.close()
-    return Gaps(found, series)
+    told = ((record.partition, forgotten_of(record, STAGE)) for record in explanations(bus))
+    return Gaps(((partition, event) for partition, event in told if event is not None), series)
 
 
 def changes_on(bus: Bus, series: str, gaps: Gaps = NO_GAPS) -> int:
@@ -98,14 +89,9 @@ def model_at(bus: Bus, at: datetime, base: Base, models: Collection[Event]) -> t
     return model, others, gaps.unsettled(gaps.missing(model.numbers))
 
 
-def events_on(bus: Bus, topics: Collection[str], since: datetime | str = "start") -> Iterator[Event]:
+def events_on(bus: Bus, topics: Collection[str], since: Since = "start") -> Iterator[Event]:
     """Read all events that some topics have now."""
-    tail = bus.follow(list(topics), since if isinstance(since, datetime) else "start")
-    try:
-        while not tail.caught_up():
-            for record in tail.poll(0.25):
-                event = read(record, STAGE)
-                if event is not None and not isinstance(event, MessageRejected):
-                    yield event
-    finally:
-        tail.close()
+    for record in all_records(bus, list(topics), since):
+        event = read(record, STAGE)
+        if event is not None and not isinstance(event, MessageRejected):
+            yield event

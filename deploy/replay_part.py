@@ -19,6 +19,7 @@ from contracts.records import read
 from contracts.settings import Settings
 from deploy.replay_report import PartReplayed, PartResult
 from producers.bus import open_bus
+from producers.whole_log import all_records
 from streams.additive import NotASum
 from streams.fold import LogBounds
 from streams.learner import Learner
@@ -227,14 +228,11 @@ def newest_snapshot(settings: Settings, base: Base) -> SnapshotTaken | None:
     """Return the newest snapshot of the online model on models.v1; None: there is none of this base and series."""
     bus, series = open_bus(settings, [SnapshotTaken.topic]), Learner(base).series
     try:
-        tail = bus.follow([SnapshotTaken.topic], "start")
         newest = None
-        while not tail.caught_up():
-            for record in tail.poll(0.25):
-                event = read(record, "replay")
-                if isinstance(event, SnapshotTaken) and is_of(event, base, series):
-                    newest = event
-        tail.close()
+        for record in all_records(bus, [SnapshotTaken.topic]):
+            event = read(record, "replay")
+            if isinstance(event, SnapshotTaken) and is_of(event, base, series):
+                newest = event
         return newest
     finally:
         bus.close()

@@ -15,32 +15,35 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 from kafka import KafkaProducer
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
-from contracts.events import TOPICS
+from contracts.events import EVENTS, TOPICS
 from contracts.ports import Bus, Partition, Record
 from contracts.records import key_of
 from contracts.settings import Settings
 from producers.connection import DIRECT, BusError, kafka_of
 from producers.placement import marked
 from producers.topics import open_admin
+from producers.whole_log import all_records
 
 log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 CUTTABLE: Final = tuple(name for name, spec in TOPICS.items() if not spec.compacted)
 """The topics whose records have marks."""
+OF_PLAYERS: Final = frozenset(event.topic for event in EVENTS if event.key == "player_id")
+"""The topics whose records are players'."""
 _FOR_GOOD: Final = frozenset(name for name in CUTTABLE if TOPICS[name].retention_ms < 0)
 _SEGMENT_MS: Final = 50
 _NUDGE_S: Final = 0.25
 """How often a record without a value is added: it closes the segment before it, and only closed segments are cleaned."""
 _NOBODY: Final = b"/nobody"
 """The key of a record without a value that removes nothing."""
-_POLL_S: Final = 0.2
 _CLEANING: Final[Mapping[str, str]] = {
     "cleanup.policy": "compact,delete",
     "segment.ms": str(_SEGMENT_MS),
@@ -99,7 +102,7 @@ class Found:
 
     def digests(self) -> dict[str, str]:
         """Return the sha256 over all other records of each partition that is kept for good, as ``topic/partition``."""
-        return {f"{topic}/{partition}": self.others[topic, partition].hexdigest() for topic, partition in sorted(self.bounds)}
+        return named({place: self.others[place].hexdigest() for place in self.bounds})
 
     @property
     def keys(self) -> dict[Partition, set[bytes]]:
@@ -139,6 +142,16 @@ class Found:
                 )
 
 
+def named(places: Mapping[Partition, T]) -> dict[str, T]:
+    """Return what is told of partitions under ``topic/partition``, as JSON has it; `unnamed` is the inverse."""
+    return {f"{topic}/{partition}": places[topic, partition] for topic, partition in sorted(places)}
+
+
+def unnamed(places: Mapping[str, T]) -> dict[Partition, T]:
+    """Return what `named` was given."""
+    return {(topic, int(partition)): one for place, one in places.items() for topic, _, partition in [place.rpartition("/")]}
+
+
 def scan(
     bus: Bus, topics: Collection[str], wanted: Callable[[Record], bool], bounds: Mapping[Partition, int] | None = None
 ) -> Found:
@@ -154,30 +167,23 @@ def scan(
         BusError: If they cannot be read.
     """
     found = Found()
-    tail = bus.follow(list(topics), "start")
-    try:
-        while True:
-            last = tail.caught_up()
-            for record in tail.poll(0.0 if last else _POLL_S):
-                place = record.topic, record.partition
-                found.scanned += 1
-                looked_for = wanted(record)
-                if record.topic in CUTTABLE:
-                    found.count_key(record, looked_for)
-                if looked_for:
-                    if record.value is None:
-                        found.cut[place] += 1
-                    else:
-                        found.records.append(record)
-                elif record.topic not in _FOR_GOOD or record.value is None:
-                    continue
-                elif bounds is None or record.offset < bounds.get(place, 0):
-                    found.bounds[place] = record.offset + 1
-                    found.others[place].update(b"%d %d " % (record.offset, len(record.value)) + record.value)
-            if last:
-                return found
-    finally:
-        tail.close()
+    for record in all_records(bus, list(topics)):
+        place = record.topic, record.partition
+        found.scanned += 1
+        looked_for = wanted(record)
+        if record.topic in CUTTABLE:
+            found.count_key(record, looked_for)
+        if looked_for:
+            if record.value is None:
+                found.cut[place] += 1
+            else:
+                found.records.append(record)
+        elif record.topic not in _FOR_GOOD or record.value is None:
+            continue
+        elif bounds is None or record.offset < bounds.get(place, 0):
+            found.bounds[place] = record.offset + 1
+            found.others[place].update(b"%d %d " % (record.offset, len(record.value)) + record.value)
+    return found
 
 
 class LogCutter:

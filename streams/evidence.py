@@ -167,13 +167,13 @@ class Evidence:
     def _mark(self, cells: Cells, player_id: str, read: Floats | None, label: int) -> int:
         """Return a player's mark, after a drawing with this first label and these features; None: none that are new."""
         cell = f"hand/{player_id}"
-        standing = LabelTrust(cells.get(cell))
+        trust = LabelTrust(cells.get(cell))
         said, sure = (label, False) if read is None else judged(self._base.judge, read)
         if sure:
-            standing.add(said == label)
-            cells.put(cell, standing.cell())
+            trust.add(said == label)
+            cells.put(cell, trust.cell())
         own = int.from_bytes(sha256(player_id.encode()).digest()[:4], "big") % (_MARKS - 1)
-        return 1 + own if standing.whole else NEWCOMERS
+        return 1 + own if trust.whole else NEWCOMERS
 
     def settle(self, cells: Cells, partition: int) -> Iterable[Event]:
         """Tell the step's evidence, numbered."""

@@ -22,7 +22,9 @@ from contracts.catalog import Catalog
 from contracts.events import ExperimentLearned, LessonsForgotten, LessonTaught, ModelPromoted, PlayersForgotten, generation, now
 from contracts.ports import Bus, Partition, Record
 from contracts.records import read
+from producers.whole_log import all_records
 from streams.experiments import EXPERIMENTS, Apprentice, Experiment, package, promoted
+from streams.lesson_lines import forgotten_of
 from streams.online_base import Base, BaseRows, load_rows
 from streams.online_model import SHARED, Answering, InForce
 
@@ -207,19 +209,16 @@ class Experimenter:
         self._forgotten, self._missing = {}, {}
         if not (self._gone or self._catalog.forgotten):
             return
-        tail = bus.follow([_LESSONS], "start")
-        try:
-            while not tail.caught_up() and not self._stopping.is_set():
-                for record in tail.poll(_POLL_S):
-                    event = read(record, STAGE) if b'"LessonsForgotten"' in (record.value or b"") else None
-                    if isinstance(event, LessonsForgotten):
-                        if event.counted:
-                            self._forgotten[record.partition] = record.offset
-                        if event.series == self._series:
-                            several = self._missing.setdefault(record.partition, set())
-                            several.update(*(range(first, last + 1) for first, last in event.numbers))
-        finally:
-            tail.close()
+        for record in all_records(bus, [_LESSONS]):
+            if self._stopping.is_set():
+                return
+            if (event := forgotten_of(record, STAGE)) is None:
+                continue
+            if event.counted:
+                self._forgotten[record.partition] = record.offset
+            if event.series == self._series:
+                several = self._missing.setdefault(record.partition, set())
+                several.update(*(range(first, last + 1) for first, last in event.numbers))
 
     def _is_from_before(self, state: ExperimentLearned) -> bool:
         """Say whether a state may have learned from a player who is forgotten."""
@@ -288,8 +287,8 @@ class Experimenter:
 
 def _unlearns(record: Record) -> bool:
     """Say whether a record tells that lessons are missing which experiments had learned."""
-    event = read(record, STAGE) if b'"LessonsForgotten"' in (record.value or b"") else None
-    return isinstance(event, LessonsForgotten) and event.counted
+    event = forgotten_of(record, STAGE)
+    return event is not None and event.counted
 
 
 class AnotherLog(RuntimeError):

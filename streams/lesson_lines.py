@@ -8,7 +8,7 @@ import re
 from binascii import a2b_base64
 from typing import Final, NamedTuple
 
-from contracts.events import LessonTaught, MessageRejected
+from contracts.events import LessonsForgotten, LessonTaught, MessageRejected
 from contracts.ports import Record
 from contracts.records import read
 
@@ -66,6 +66,12 @@ def lesson_of(record: Record, stage: str) -> LessonLine | MessageRejected | None
         int(number),
         newcomer == b"true",
     )
+
+
+def forgotten_of(record: Record, stage: str) -> LessonsForgotten | None:
+    """Return what a record says of lessons that are missing; None: it says something else."""
+    event = read(record, stage) if b'"LessonsForgotten"' in (record.value or b"") else None
+    return event if isinstance(event, LessonsForgotten) else None
 
 
 def _parsed(record: Record, stage: str) -> LessonLine | MessageRejected | None:

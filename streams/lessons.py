@@ -28,8 +28,10 @@ from contracts.events import (
 from contracts.ports import Bus, Record
 from contracts.records import read, rejection
 from producers.rejections import Rejections
+from producers.whole_log import all_records
 from streams.additive import NotASum
 from streams.delivery import UnsentRecord
+from streams.lesson_lines import forgotten_of
 from streams.online_base import Base
 from streams.online_model import SHARED, InForce, OnlineModel, OutOfSequence, of_base, stands_still
 
@@ -191,7 +193,7 @@ class Lessons:
         Without that all lessons behind a gap would have to wait in memory until the log is read to where the gap is explained.
         """
         for record in records:
-            if isinstance(event := read(record, STAGE), LessonsForgotten):
+            if (event := forgotten_of(record, STAGE)) is not None:
                 self._model.explain(event, record.partition)
         return [one for partition in sorted({record.partition for record in records}) for one in self._retry(partition)]
 
@@ -247,11 +249,4 @@ def explanations(bus: Bus) -> list[Record]:
     Raises:
         BusError: If the log cannot be read.
     """
-    found: list[Record] = []
-    tail = bus.follow([LessonTaught.topic], "start")
-    try:
-        while not tail.caught_up():
-            found += [record for record in tail.poll(_POLL_S) if b'"LessonsForgotten"' in (record.value or b"")]
-        return found
-    finally:
-        tail.close()
+    return [record for record in all_records(bus, [LessonTaught.topic]) if forgotten_of(record, STAGE) is not None]

@@ -270,6 +270,23 @@ class Memory:
         return len(self.head()) + sum(len(self.part(number)) for number in range(self.parts))
 
 
+def read_rows(
+    cells: Cells, key: str, count: int, in_a_cell: int, row: np.dtype[Any], what: str = "rows"
+) -> tuple[Rows, ShownLabels]:
+    """Read so many rows of a player from the cells ``key/0``, ``key/1`` and so on; an error calls them ``what``.
+
+    Raises:
+        LookupError: If the cells are damaged.
+    """
+    kept = (cells.get(f"{key}/{number}") for number in range(-(-count // in_a_cell)))
+    parts = [unpack(part, row) for part in kept if part is not None]
+    rows = np.concatenate([np.empty(0, row), *(rows for rows, _ in parts)])
+    if len(rows) != count:
+        player_id = key.partition("/")[2]
+        raise LookupError(f"player {player_id} has {len(rows)} {what} instead of {count}: the cells are damaged")
+    return rows, ShownLabels.together([shown for _, shown in parts])
+
+
 # --- cells: a head a player, and rows by the eight, so that a label writes 2 KB
 
 
@@ -283,14 +300,8 @@ def read(cells: Cells, player_id: str) -> Memory:
     if kept is None:
         return Memory()
     head = json.loads(kept)
-    count = -(-int(head["rows"]) // ROWS_A_CELL)
-    kept_parts = (cells.get(f"rows/{player_id}/{number}") for number in range(count))
-    parts = [unpack(part, ROW) for part in kept_parts if part is not None]
-    rows = np.concatenate([NO_ROWS, *(rows for rows, _ in parts)])
-    if len(rows) != head["rows"]:
-        raise LookupError(f"player {player_id} has {len(rows)} rows instead of {head['rows']}: the cells are damaged")
+    rows, said = read_rows(cells, f"rows/{player_id}", int(head["rows"]), ROWS_A_CELL, ROW)
     resets = Resets(head["until"], tuple(head["resets"])) if "until" in head else NEVER
-    said = ShownLabels.together([said for _, said in parts])
     return Memory(rows, said, Belief(**head["belief"]) if head["belief"] else None, resets)
 
 

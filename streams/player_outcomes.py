@@ -22,7 +22,7 @@ from contracts.events import BLEND, ExampleLabelled
 from contracts.ports import Cells
 from streams.online_base import Base
 from streams.online_model import UnreadableFeatures, features_of
-from streams.player_memory import Rows, ShownLabels, in_order, labelled_row, pack, place_of, putting, unpack
+from streams.player_memory import Rows, ShownLabels, in_order, labelled_row, pack, place_of, putting, read_rows
 from streams.trust import judged, weigh
 
 NEWEST: Final = 48
@@ -170,12 +170,8 @@ def read(cells: Cells, player_id: str) -> PlayerOutcomes:
     if kept is None:
         return PlayerOutcomes()
     head = json.loads(kept)
-    numbers = range(-(-int(head["rows"]) // _ROWS_A_CELL))
-    parts = [unpack(cells.get(f"outcomes/{player_id}/{number}") or b"[]\n", ROW) for number in numbers]
-    rows = np.concatenate([_NO_ROWS, *(rows for rows, _ in parts)])
-    if len(rows) != head["rows"]:
-        raise LookupError(f"player {player_id} has {len(rows)} outcomes instead of {head['rows']}: the cells are damaged")
-    return PlayerOutcomes(rows, ShownLabels.together([shown for _, shown in parts]), bool(head["restricted"]))
+    rows, shown = read_rows(cells, f"outcomes/{player_id}", int(head["rows"]), _ROWS_A_CELL, ROW, "outcomes")
+    return PlayerOutcomes(rows, shown, bool(head["restricted"]))
 
 
 def drop(cells: Cells, player_id: str, outcomes: PlayerOutcomes) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from contracts.events import now
 from contracts.ports import Blobs, NoSuchBlob, Partition, Record
-from producers.cutting import Found
+from producers.cutting import Found, named, unnamed
 
 LEFT: Final = (
     "counts of how often models were right in ten seconds that the player began, with none of theirs in them",
@@ -53,13 +53,13 @@ class CertificateDraft:
         """Note what others have on the log, unless an earlier try, which may have cut something, has noted it."""
         if not self.before:
             self.before = found.digests()
-            self.ends = {f"{topic}/{partition}": end for (topic, partition), end in sorted(found.bounds.items())}
+            self.ends = named(found.bounds)
             self._write()
 
     @property
     def bounds(self) -> dict[Partition, int]:
         """`ends`, as a scan takes them."""
-        return {(place.rpartition("/")[0], int(place.rpartition("/")[2])): end for place, end in self.ends.items()}
+        return unnamed(self.ends)
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Count records that are on the log: those behind the last one that was counted of their partition."""

@@ -13,7 +13,6 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -41,7 +40,17 @@ from producers.cutting import CUTTABLE, Found, LogCutter, NotCut, scan
 from producers.placement import partition_of
 from trainers import archive, dataset, forgetting_log, home_files
 from trainers.certificate_draft import LEFT, OLD_EXPERIMENTS, CertificateDraft, certificate_key, certified
-from trainers.forgetting_log import STAGES, Echoes, OnlineFold, Unheard, drawings_of, experiments_anew, is_of, lesson_numbers
+from trainers.forgetting_log import (
+    STAGES,
+    Echoes,
+    LessonNumbers,
+    OnlineFold,
+    Unheard,
+    drawings_of,
+    experiments_anew,
+    is_of,
+    lesson_numbers,
+)
 from trainers.jobs import Pause
 from trainers.model_log import ModelLog
 from trainers.observations import Observations
@@ -71,15 +80,6 @@ log = structlog.get_logger()
 
 class CannotForget(RuntimeError):
     """A player cannot be forgotten here; the message says why, and what to do."""
-
-
-@dataclass(slots=True)
-class _Try:
-    """What one try has done, as the certificate tells it; the draft has what all of them found."""
-
-    draft: CertificateDraft
-    after: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 class Forgetter:
@@ -162,7 +162,7 @@ class Forgetter:
             return told
         if len(player) < LEAST_NAME:
             raise CannotForget(f"no player has an id of under {LEAST_NAME} letters: see `gamenight players`")
-        done = _Try(CertificateDraft(self._blobs, mark_of(player)))
+        draft = CertificateDraft(self._blobs, mark_of(player))
         self._refuse_frozen()
         self._refuse_old(self._scanned(command))
         self._tell(command, "door", "nobody may play as this player any more")
@@ -172,26 +172,27 @@ class Forgetter:
             self._tell(command, "folds", f"the folds let go of the player{', once more' if round_ else ''}")
             found = self._scanned(command)
             if not round_:
-                done.draft.note_others(found)
+                draft.note_others(found)
             if round_ and not found.is_left:
                 break
-            self._release(command, found)
+            taught = self._release(command, found)
             found = self._scanned(command)
-            while lesson_numbers(self._bus, self._partition(player), player).missing:  # a lesson that came after the words
-                self._release(command, found)
+            while not taught.has(found.records):  # a lesson came after the words
+                taught = self._release(command, found)
                 found = self._scanned(command)
-            done.draft.add_records(found.records)
+            draft.add_records(found.records)
             self._tell(command, "log", f"{len(found.records)} records are cut out of {len(found.keys)} partitions")
             self._cut(player, found, command.command_id)
         else:
             raise Unheard("records of the player go on coming: is an old process still running?")
-        done.after = scan(self._bus, CUTTABLE, is_of(player), done.draft.bounds).digests()
-        if done.after != (before := done.draft.before):
-            raise Unheard(f"the log has changed for others too: {before} is {done.after}; nothing is certified")
+        after = scan(self._bus, CUTTABLE, is_of(player), draft.bounds).digests()
+        if after != draft.before:
+            raise Unheard(f"the log has changed for others too: {draft.before} is {after}; nothing is certified")
         with self._rebuilds(lambda waits: self._tell(command, "archive", waits)):  # or a version would come that nothing names
-            self._clean_stores(command, done)
+            facts = self._clean_stores(command, draft)
+            facts["log"] = {"ends": draft.ends, "others_before": draft.before, "others_after": after}
             self._tell(command, "proof", "everything is looked through once more")
-            return self._certify(command, done)
+            return self._certify(command, draft, facts)
 
     def _refuse_old(self, found: Found) -> None:
         """Refuse where others would lose records by it, as where the log was begun before keys had marks."""
@@ -226,8 +227,8 @@ class Forgetter:
         if player in self._model_log.restrictions():
             self._promoter.restrict(player, "none")
 
-    def _release(self, command: ForgetPlayer, found: Found) -> None:
-        """Let the folds take the word, and the learner number on."""
+    def _release(self, command: ForgetPlayer, found: Found) -> LessonNumbers:
+        """Let the folds take the word, and the learner number on; return the lessons that are told to be missing."""
         player, partition = command.player_id, self._partition(command.player_id)
         echoes = Echoes(self._settings, self._bus, self._pause, WITHIN_S)
         try:
@@ -239,16 +240,17 @@ class Forgetter:
                 self._bus.publish(word).result(WITHIN_S)
                 echoes.wait_stages(forget_id)
             self._tell(command, "lessons", "the numbers of their lessons are told to be missing")
-            last = self._number_on(partition, player, echoes, any_example=bool(examples))
-            echoes.wait_snapshot(partition, last)
+            taught = self._number_on(partition, player, echoes, any_example=bool(examples))
+            echoes.wait_snapshot(partition, taught.last)
+            return taught
         finally:
             echoes.close()
 
     def _partition(self, player: str) -> int:
         return partition_of(player.encode(), TOPICS[PlayerForgotten.topic].partitions)
 
-    def _number_on(self, partition: int, player: str, echoes: Echoes, *, any_example: bool) -> int:
-        """Tell which lessons will be missing; return the offset of the player's last lesson, -1: there is none."""
+    def _number_on(self, partition: int, player: str, echoes: Echoes, *, any_example: bool) -> LessonNumbers:
+        """Tell which lessons will be missing; return all lessons of the player."""
         taught = lesson_numbers(self._bus, partition, player)
         missing = taught.missing or ({taught.series: []} if any_example else {})  # it also tells that examples are missing
         number = taught.highest
@@ -258,7 +260,7 @@ class Forgetter:
                 cut = LessonsCut(source=partition, series=series, number=number, numbers=part, counted=taught.counted)
                 self._bus.publish(cut).result(WITHIN_S)
                 echoes.wait_lessons(cut)
-        return taught.last
+        return taught
 
     def _cut(self, player: str, found: Found, but: UUID | None) -> None:
         """Cut the records that were found out of the log; ``but``: the command that stays for now."""
@@ -267,18 +269,19 @@ class Forgetter:
         found.entries = {(one.topic, one.partition) for one in scan(self._bus, compacted, wanted).records}
         self._cutter.cut(found, wanted, WITHIN_S)
 
-    def _clean_stores(self, command: ForgetPlayer, done: _Try) -> None:
+    def _clean_stores(self, command: ForgetPlayer, draft: CertificateDraft) -> dict[str, Any]:
+        """Take the player out of S3, DynamoDB and what replays have left; return what the certificate tells of it."""
         player = command.player_id
         if not home_files.drop_replays(self._settings.home):
             raise Unheard("a replay is at work, which has read the player: give the command again when it is done")
         with self._sinks():
             self._tell(command, "archive", "archive and datasets on S3")
-            archive.without(self._blobs, player, done.draft.add_object)
+            archive.without(self._blobs, player, draft.add_object)
             datasets = dataset.without(self._blobs, player)
             self._tell(command, "observations", "the table of observations")
-            self._observations.without(player, done.draft.add_items)
-        done.facts = {
-            **done.draft.stores(),
+            self._observations.without(player, draft.add_items)
+        return {
+            **draft.stores(),
             "datasets": datasets,
             "versions": [
                 {"model": model, "version": one.version, "drawings": datasets[one.lineage["dataset_digest"]]}
@@ -288,11 +291,11 @@ class Forgetter:
             ],
         }
 
-    def _certify(self, command: ForgetPlayer, done: _Try) -> str:
+    def _certify(self, command: ForgetPlayer, draft: CertificateDraft, facts: dict[str, Any]) -> str:
         """Look through everything once more, write the certificate, and return what is told of it."""
         player, home = command.player_id, self._settings.home
         deadline = time.monotonic() + CLEAN_S
-        while left := self._left_in_home(player, done.draft):
+        while left := self._left_in_home(player, draft):
             if time.monotonic() > deadline:
                 raise Unheard(f"{len(left)} files still name the player, such as {left[0]}: give the command again")
             self._pause(0.5)
@@ -305,21 +308,20 @@ class Forgetter:
             "player": mark_of(player),
             "by": command.by,
             "asked_at": command.at.isoformat(),
-            "begun_at": done.draft.begun_at,
+            "begun_at": draft.begun_at,
             "done_at": now().isoformat(),
-            "topics": done.draft.topics,
+            "topics": draft.topics,
             "stages": sorted(STAGES),
-            "log": {"ends": done.draft.ends, "others_before": done.draft.before, "others_after": done.after},
-            **done.facts,
-            "log_lines": done.draft.log_lines,
+            **facts,
+            "log_lines": draft.log_lines,
             "experiments": anew,
-            "online": OnlineFold(self._bus).proof(WITHIN_S),
+            "online": OnlineFold(self._bus, self._pause).proof(WITHIN_S),
             "scan": {"records": found.scanned, "of_the_player": 0, "files_of_the_home": True},
             "left": LEFT if all(anew["begun_anew"].values()) else (*LEFT, OLD_EXPERIMENTS),
         }
         whole = json.dumps(signed(told, signing_key(home)), indent=1)
         self._blobs.put(certificate_key(command.command_id), whole.encode())
-        log.info("player forgotten", command_id=str(command.command_id), records=sum(done.draft.topics.values()))
+        log.info("player forgotten", command_id=str(command.command_id), records=sum(draft.topics.values()))
         return certified(self._blobs, home, command.command_id) or ""
 
     def _left_in_home(self, player: str, draft: CertificateDraft) -> list[str]:

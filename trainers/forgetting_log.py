@@ -5,12 +5,12 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from contracts.events import (
-    EVENTS,
     MAX_FORGOTTEN,
     CommandSettled,
     DrawingPicked,
@@ -34,11 +34,11 @@ from contracts.records import key_of
 from contracts.settings import Settings
 from producers.acls import GROUPS
 from producers.connection import BusError
+from producers.cutting import OF_PLAYERS
 from producers.topics import open_admin
+from producers.whole_log import all_records
 from trainers.jobs import Pause
 
-OF_PLAYERS: Final = frozenset(event.topic for event in EVENTS if event.key == "player_id")
-"""The topics whose records are players'."""
 STAGES: Final = frozenset({"joiner", "scorer", "learner", "evidence", "personal"})
 _SOURCES: Final = {
     "learning": ("drawings.v1", "answers.v1", "corrections.v1", "examples.v1"),
@@ -98,11 +98,7 @@ def drawings_of(records: Sequence[Record], player_id: str) -> tuple[list[UUID], 
     """Return the drawings that records of a player name, and those of which there is an example of theirs."""
     drawings: dict[UUID, None] = {}
     examples: set[UUID] = set()
-    for record in records:
-        try:
-            event = decode(record.topic, record.value)
-        except UnknownEvent:
-            continue
+    for _, event in _decoded(records):
         drawing_id = getattr(event, "drawing_id", None)
         if drawing_id is not None and getattr(event, "player_id", None) == player_id:
             drawings[drawing_id] = None
@@ -128,12 +124,18 @@ class LessonNumbers:
     """The offset of the last one of theirs; -1: there is none."""
     counted: bool = False
     """Whether one of theirs counted by itself."""
+    known: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """By series: the numbers of all lessons of theirs, told to be missing or not."""
+
+    def has(self, records: Iterable[Record]) -> bool:
+        """Say whether the lessons among these records of the player are all known."""
+        lessons = [event for _, event in _decoded(records) if isinstance(event, LessonTaught) and event.series]
+        return all(event.number in self.known[event.series] for event in lessons)
 
 
 def lesson_numbers(bus: Bus, partition: int, player_id: str) -> LessonNumbers:
     """Read the numbers of a player's lessons, and what is told to be missing already."""
     out = LessonNumbers()
-    theirs: dict[str, set[int]] = defaultdict(set)
     told: dict[str, set[int]] = defaultdict(set)
     for record, event in _events(bus, (LessonTaught.topic, ExampleLabelled.topic)):
         if record.partition != partition:
@@ -142,7 +144,7 @@ def lesson_numbers(bus: Bus, partition: int, player_id: str) -> LessonNumbers:
             out.highest = max(out.highest, event.number)
             out.series = event.series
             if event.player_id == player_id:
-                theirs[event.series].add(event.number)
+                out.known[event.series].add(event.number)
                 out.counted = out.counted or not event.newcomer
                 out.last = record.offset
         elif isinstance(event, LessonsCut):
@@ -150,7 +152,7 @@ def lesson_numbers(bus: Bus, partition: int, player_id: str) -> LessonNumbers:
             if record.topic == LessonsCut.topic:
                 for first, last in event.numbers:
                     told[event.series].update(range(first, last + 1))
-    for series, numbers in theirs.items():
+    for series, numbers in out.known.items():
         runs = list(_runs(sorted(numbers - told[series])))
         if runs and series:
             out.missing[series] = runs
@@ -177,19 +179,16 @@ def _runs(numbers: Sequence[int]) -> Iterable[tuple[int, int]]:
 
 def _events(bus: Bus, topics: Sequence[str]) -> Iterable[tuple[Record, Any]]:
     """Read topics from the start to where they end now."""
-    tail = bus.follow(list(topics), "start")
-    try:
-        while True:
-            last = tail.caught_up()
-            for record in tail.poll(0.0 if last else _POLL_S):
-                try:
-                    yield record, decode(record.topic, record.value)
-                except UnknownEvent:
-                    continue
-            if last:
-                return
-    finally:
-        tail.close()
+    return _decoded(all_records(bus, topics))
+
+
+def _decoded(records: Iterable[Record]) -> Iterable[tuple[Record, Any]]:
+    """Return the records that any event can be read from, each with it."""
+    for record in records:
+        try:
+            yield record, decode(record.topic, record.value)
+        except UnknownEvent:
+            continue
 
 
 class Echoes:
@@ -259,11 +258,7 @@ class Echoes:
                     f"{missing()} has not answered in {self._within_s:.0f} s: see gamenight doctor, and give it again"
                 )
             self._pause(0)
-            for record in (*self._tail.poll(0.1), *self._models.poll(0.0)):
-                try:
-                    event = decode(record.topic, record.value)
-                except UnknownEvent:
-                    continue
+            for _, event in _decoded((*self._tail.poll(0.1), *self._models.poll(0.0))):
                 if isinstance(event, StageForgot):
                     self._stages[event.forget_id].add(event.stage)
                 elif isinstance(event, LessonsForgotten):
@@ -280,26 +275,29 @@ def experiments_anew(bus: Bus, partition: int, pause: Pause, within_s: float) ->
         if isinstance(event, LessonsForgotten) and event.counted and record.partition == partition
     ]
     offset, deadline = max(told, default=-1), time.monotonic() + within_s
-    while True:
-        newest = {
-            event.slot: event for _, event in _events(bus, (ExperimentLearned.topic,)) if isinstance(event, ExperimentLearned)
-        }
-        anew = {
-            generation(one.version): len(one.offsets) > partition and one.offsets[partition] >= offset
-            for one in newest.values()
-            if not one.ended
-        }
-        if all(anew.values()) or time.monotonic() > deadline:
-            return {"partition": partition, "offset": offset, "begun_anew": dict(sorted(anew.items()))}
-        pause(_POLL_S)
+    newest: dict[str, ExperimentLearned] = {}
+    with closing(bus.follow([ExperimentLearned.topic], "start")) as tail:
+        while True:
+            read = tail.caught_up()
+            events = (event for _, event in _decoded(tail.poll(_POLL_S)))
+            newest |= {event.slot: event for event in events if isinstance(event, ExperimentLearned)}
+            anew = {
+                generation(one.version): len(one.offsets) > partition and one.offsets[partition] >= offset
+                for one in newest.values()
+                if not one.ended
+            }
+            if read and (all(anew.values()) or time.monotonic() > deadline):
+                return {"partition": partition, "offset": offset, "begun_anew": dict(sorted(anew.items()))}
+            pause(0)
 
 
 class OnlineFold:
     """Folds the lessons that are on the log, and compares them with the online model that answers."""
 
-    def __init__(self, bus: Bus) -> None:
-        """Keep the bus."""
+    def __init__(self, bus: Bus, pause: Pause) -> None:
+        """Keep the bus; ``pause`` waits, and raises when the trainer must stop."""
         self._bus = bus
+        self._pause = pause
 
     def proof(self, within_s: float) -> dict[str, Any]:
         """Return the digests of the newest snapshot and of the lessons on the log up to its offsets, which are equal.
@@ -318,7 +316,7 @@ class OnlineFold:
                 break
             if time.monotonic() > deadline:
                 raise Unheard(f"the online model {taken.version} is not that of the lessons on the log: nothing is certified")
-            time.sleep(0.5)
+            self._pause(0.5)
         return {
             "version": taken.version,
             "digest": taken.digest,

@@ -140,10 +140,6 @@ class HonestAccuracy:
         """Return a model's estimates as they were computed last: however often a stranger asks, nothing is computed."""
         return self._told.get(model, UNKNOWN)
 
-    def model(self, model: str) -> HonestModel:
-        """Compute the estimates of a model."""
-        return self.estimation(model).compute()
-
     def next_estimation(self) -> Estimation | None:
         """Return what is to be estimated of a model whose counts have changed since; None: of none.
 

@@ -34,11 +34,6 @@ class LessonsOnLog:
         self._frozen = False
         """Whether the online model's learning is frozen, so that the newest snapshot need not have all lessons."""
 
-    @property
-    def cut(self) -> frozenset[int]:
-        """The partitions of which a player was forgotten: the log has gaps there."""
-        return frozenset(self._forgotten)
-
     def apply(self, event: LessonTaught | LessonsForgotten | SnapshotTaken | LearningSet, record: Record) -> None:
         """Apply what the log says of lessons, or of the model that they make."""
         match event:

@@ -66,7 +66,7 @@ def estimated(history: Iterator[Event]) -> dict[str, float]:
             board.apply(event)
         elif isinstance(event, PicksCounted):
             honest.apply(event)
-    score, river = board.score("river"), honest.model("river")
+    score, river = board.score("river"), honest.estimation("river").compute()
     whole = river.whole
     assert whole.share is not None
     assert whole.low is not None

@@ -72,6 +72,13 @@ def offered(ada: Player, *machines: Machine) -> str:
     return str(frame["code"])
 
 
+def invited(here: Machine, *others: Machine) -> tuple[Player, str]:
+    """Ada plays in a process, and has a code for another device."""
+    ada = here.player()
+    ada.join()
+    return ada, offered(ada, here, *others)
+
+
 def test_another_device_plays_on_as_the_same_player_in_the_same_room_whichever_process_it_meets():
     here, there = Machine(), Machine()
     ada = here.player()
@@ -88,9 +95,7 @@ def test_another_device_plays_on_as_the_same_player_in_the_same_room_whichever_p
 
 def test_a_code_may_be_typed_in_small_letters_with_spaces_and_hyphens():
     machine = Machine()
-    ada = machine.player()
-    ada.join()
-    code = offered(ada, machine)
+    _, code = invited(machine)
 
     phone = machine.player()
     enter(phone, f" {code[:5].lower()}-{code[5:].lower()} ")
@@ -115,9 +120,7 @@ def test_a_socket_whose_code_is_looked_at_joins_as_nobody_else_meanwhile():
 
 def test_of_two_who_give_a_code_at_once_in_two_processes_the_first_on_the_log_has_the_seat():
     here, there = Machine(), Machine()
-    ada = here.player()
-    ada.join()
-    code = offered(ada, here, there)
+    _, code = invited(here, there)
     phone, thief = here.player(), there.player()
     enter(phone, code)
     enter(thief, code)
@@ -134,9 +137,7 @@ def test_of_two_who_give_a_code_at_once_in_two_processes_the_first_on_the_log_ha
 
 def test_a_code_works_once_and_the_second_is_told_so():
     machine = Machine()
-    ada = machine.player()
-    ada.join()
-    code = offered(ada, machine)
+    _, code = invited(machine)
     phone = machine.player()
     enter(phone, code)
     heard(phone.put[-1], machine, by=(phone,))
@@ -204,9 +205,7 @@ def test_a_code_whose_seat_is_refused_is_good_for_another_try_and_for_one_only(w
 @pytest.mark.parametrize("order", ["claim first", "return first"])
 def test_a_code_whose_socket_has_gone_before_it_was_let_in_is_good_for_another_try(order):
     here, there = Machine(), Machine()
-    ada = here.player()
-    ada.join()
-    code = offered(ada, here, there)
+    _, code = invited(here, there)
     phone = there.player()
     enter(phone, code)
     claim = phone.put[-1]
@@ -224,9 +223,7 @@ def test_a_code_whose_socket_has_gone_before_it_was_let_in_is_good_for_another_t
 
 def test_a_socket_that_is_being_closed_is_let_in_no_more_and_gives_the_code_back():
     machine = Machine()
-    ada = machine.player()
-    ada.join()
-    code = offered(ada, machine)
+    _, code = invited(machine)
     phone = machine.player()
     enter(phone, code)
     claim = phone.put[-1]
@@ -240,9 +237,7 @@ def test_a_socket_that_is_being_closed_is_let_in_no_more_and_gives_the_code_back
 
 def test_of_two_sockets_one_is_let_in_though_the_first_was_refused_and_nobody_after_it():
     machine = Machine(Limits(Settings(**UNLIMITED | {"sockets_per_player": 1})))
-    ada = machine.player()
-    ada.join()
-    code = offered(ada, machine)
+    ada, code = invited(machine)
     first, second = machine.player(), machine.player()
     enter(first, code)
     enter(second, code)
@@ -262,9 +257,7 @@ def test_of_two_sockets_one_is_let_in_though_the_first_was_refused_and_nobody_af
 
 def test_a_claim_of_which_the_broker_may_know_is_given_back_and_its_failure_is_told_once():
     machine = Machine()
-    ada = machine.player()
-    ada.join()
-    code = offered(ada, machine)
+    _, code = invited(machine)
     phone = machine.player()
     enter(phone, code)
     claim = phone.put[-1]
@@ -282,9 +275,7 @@ def test_a_claim_of_which_the_broker_may_know_is_given_back_and_its_failure_is_t
 
 def test_a_claim_whose_acknowledgement_is_lost_after_the_log_has_brought_it_lets_nobody_else_in():
     machine = Machine()
-    ada = machine.player()
-    ada.join()
-    code = offered(ada, machine)
+    _, code = invited(machine)
     phone, thief = machine.player(), machine.player()
     enter(phone, code)
     claim = phone.put[-1]
@@ -364,9 +355,7 @@ def test_whatever_comes_twice_a_code_that_was_taken_is_never_taken_again(events,
 
 def test_the_log_has_no_code_and_no_other_secret_makes_its_id():
     machine = Machine()
-    ada = machine.player()
-    ada.join()
-    code = offered(ada, machine)
+    ada, code = invited(machine)
     offer = ada.put[-1]
 
     assert code not in offer.record_value().decode()
@@ -408,9 +397,7 @@ def test_a_seat_and_a_code_together_are_refused():
 
 def test_a_socket_that_waits_for_its_claim_joins_nowhere_else_and_may_try_again_if_the_log_is_away():
     machine = Machine()
-    ada = machine.player()
-    ada.join()
-    code = offered(ada, machine)
+    _, code = invited(machine)
     phone = machine.player()
     enter(phone, code)
 

@@ -11,22 +11,34 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import pytest
 
-from contracts.events import Event, ForgetPlayer, LessonsCut, RestrictionSet, RestrictPlayer
+from contracts.events import (
+    Event,
+    ForgetPlayer,
+    LearningSet,
+    LessonsCut,
+    PlayersForgotten,
+    RestrictionSet,
+    RestrictPlayer,
+    mark_of,
+)
 from contracts.ports import Bus
 from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
 from producers.placement import partition_of
+from producers.whole_log import all_records
 from streams.evidence import Evidence
 from streams.online_base import load_base
 from tests.endpoints import MemoryServing
 from tests.histories import READER, MemoryCells, example, features, folded, lesson, published
 from tests.roster import ROSTER
 from trainers import archive, dataset
+from trainers.certificate_draft import CertificateDraft
 from trainers.example_sink import Placed
 from trainers.forgetting import Forgetter
-from trainers.forgetting_log import lesson_numbers
+from trainers.forgetting_log import LessonNumbers, Unheard, lesson_numbers
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
 from trainers.steering import Steering
@@ -143,13 +155,13 @@ def test_a_version_that_a_rebuild_at_work_makes_of_the_drawings_is_in_the_certif
     shop.at_work = rebuild
     certified: dict[str, Any] = {}
 
-    def certify(command: ForgetPlayer, done: Any) -> str:
-        certified.update(done.facts, held=shop.holds)
+    def certify(command: ForgetPlayer, draft: CertificateDraft, facts: dict[str, Any]) -> str:
+        certified.update(facts, held=shop.holds)
         return "done"
 
     monkeypatch.setattr(shop.forgetter, "_certify", certify)
     for step in ("_release", "_cut"):
-        monkeypatch.setattr(shop.forgetter, step, lambda *_: None)
+        monkeypatch.setattr(shop.forgetter, step, lambda *_: LessonNumbers())
 
     shop.forgetter.carry_out(command)
 
@@ -157,3 +169,46 @@ def test_a_version_that_a_rebuild_at_work_makes_of_the_drawings_is_in_the_certif
     assert dataset.is_gone(shop.blobs, made.digest)
     assert (certified["held"], shop.holds) == (True, False), "from the wait to the certificate no rebuild begins"
     assert EVE.encode() not in b"".join(shop.blobs.get(key) for key in shop.blobs.keys(""))
+
+
+FROZEN = LearningSet(model="river", frozen=True, by="op")
+
+
+def settled(shop: Shop, command: ForgetPlayer) -> tuple[str | None, bool]:
+    """The outcome of a command, and whether it is still to be carried out."""
+    return shop.model_log.outcome(command.command_id), command in shop.model_log.forgettings()
+
+
+def test_what_is_not_begun_is_refused_for_good_and_what_is_begun_is_tried_again(tmp_path: Path):
+    command = ForgetPlayer(command_id=uuid4(), by="the player", player_id=EVE)
+    fresh = Shop(tmp_path, FROZEN, command)
+    begun = Shop(tmp_path, FROZEN, command, PlayersForgotten(begin=mark_of(EVE)[:2], marks=[mark_of(EVE)]))
+
+    fresh.forgetter.carry_out(command)
+    with pytest.raises(Unheard, match="gamenight thaw river"):
+        begun.forgetter.carry_out(command)
+
+    assert settled(fresh, command) == ("refused", False)
+    assert settled(begun, command) == (None, True)
+    assert (fresh.forgetter.is_begun(command), begun.forgetter.is_begun(command)) == (False, True)
+
+
+def test_an_id_that_is_no_players_is_refused_before_anything_is_looked_for(tmp_path: Path):
+    command = ForgetPlayer(command_id=uuid4(), by="op", player_id="done")
+    shop = Shop(tmp_path, command)
+
+    shop.forgetter.carry_out(command)
+
+    assert settled(shop, command) == ("refused", False)
+    assert not shop.model_log.marks
+
+
+def test_a_lesson_that_came_after_the_words_is_seen_among_the_records_that_would_be_cut():
+    bus = open_bus(f"memory://{uuid4()}")
+    early, late = (lesson(f"l{n}", number=n, player_id=EVE) for n in (1, 2))
+    bus.publish(early).result()
+    taught, before = lesson_numbers(bus, PARTITION, EVE), list(all_records(bus, [early.topic]))
+    bus.publish(late).result()
+
+    assert taught.has(before)
+    assert not taught.has(all_records(bus, [late.topic]))

@@ -52,7 +52,7 @@ def estimated(honest: HonestAccuracy) -> dict[str, HonestModel]:
 def test_counts_are_absolute_and_of_all_partitions():
     honest = folded(counts(stratum(1)), counts(stratum(8, 1, 1)), counts(stratum(1), source=1), counts(stratum(1), source=1))
 
-    river = honest.model("river")
+    river = honest.estimation("river").compute()
 
     assert (river.whole.picked, river.whole.known, river.whole.share) == (11, 10, 0.9)
     assert (river.silent, river.unasked) == (1, 11)
@@ -60,7 +60,7 @@ def test_counts_are_absolute_and_of_all_partitions():
 
 
 def test_a_digit_has_its_own_estimate_and_the_confusion_is_of_all():
-    river = folded(counts(stratum(6, 2, gold=True), stratum(12, gold=True, picked=0.5))).model("river")
+    river = folded(counts(stratum(6, 2, gold=True), stratum(12, gold=True, picked=0.5))).estimation("river").compute()
 
     assert (river.digits[7].share, river.digits[7].known, river.digits[1].known) == (0.84375, 20, 0)
     assert (river.confusion[77], river.confusion[71]) == (18, 2)
@@ -69,7 +69,7 @@ def test_a_digit_has_its_own_estimate_and_the_confusion_is_of_all():
 def test_where_the_server_asked_shares_are_of_those_drawings_alone_and_the_free_stand_apart():
     """Who is asked whether a guess was right says so more often if it was."""
     both = stratum(9, 0, silent=11), stratum(8, 2, gold=True)
-    river = folded(counts(*both), counts(*both, version=None)).model("river")
+    river = folded(counts(*both), counts(*both, version=None)).estimation("river").compute()
 
     for one in (river.whole, river.versions["mnist1"], river.digits[7], river.recent[0].estimate):
         assert (one.picked, one.known, one.share, one.least, one.most) == (10, 10, 0.8, 0.8, 0.8)
@@ -98,7 +98,7 @@ def test_a_estimation_is_of_the_counts_as_they_were_whatever_comes_before_its_an
 
     assert estimation is not None
     assert estimation.compute().whole.known == 1
-    assert honest.model("river").whole.known == 5
+    assert honest.estimation("river").compute().whole.known == 5
 
 
 def test_a_model_of_which_nothing_is_told_is_estimated_before_those_that_have_changed():
@@ -129,7 +129,7 @@ def test_a_model_that_cannot_be_estimated_does_not_come_before_all_others_for_ev
 
 
 def test_a_shadow_stands_under_its_version_alone():
-    river = folded(counts(stratum(9, 1)), counts(stratum(1, 9), version="4/shadow")).model("river")
+    river = folded(counts(stratum(9, 1)), counts(stratum(1, 9), version="4/shadow")).estimation("river").compute()
 
     assert river.whole.share == 0.9
     assert {version: one.share for version, one in river.versions.items()} == {"4/shadow": 0.1, "mnist1": 0.9}
@@ -138,7 +138,7 @@ def test_a_shadow_stands_under_its_version_alone():
 def test_each_point_of_the_line_over_time_looks_back_a_quarter_of_an_hour():
     minutes = [counts(stratum(1), version=None, minute=minute) for minute in (0, 1, LOOKS_BACK, 59)]
 
-    recent = folded(*minutes).model("river").recent
+    recent = folded(*minutes).estimation("river").compute().recent
 
     assert [(one.at - NOW) // PICK_WINDOW_S for one in recent] == [1, 2, LOOKS_BACK + 1, 60]
     assert [one.estimate.known for one in recent] == [1, 2, 2, 1]
@@ -165,7 +165,7 @@ def test_counts_that_nobody_can_have_written_are_refused(event):
 
 
 def test_of_a_model_that_was_never_counted_nothing_is_known():
-    nobody = HonestAccuracy().model("river")
+    nobody = HonestAccuracy().estimation("river").compute()
 
     assert (nobody.whole.share, nobody.versions, nobody.recent, nobody.confusion) == (None, {}, [], [0] * 100)
 

@@ -21,6 +21,7 @@ import { PENDING, halves, headline, kept, reach, sentence, spelled, timeLeft, wa
 
 /** After so long without an answer the card says so, in ms. */
 const PATIENCE_MS = 6000;
+const NO_ANSWER = "No answer yet: your own model may be away at the moment.";
 const AWAY = "The game is away at the moment; try again when it is back.";
 
 const dialog = the("player-card", HTMLDialogElement);
@@ -166,7 +167,7 @@ export class PlayerCard {
       this.#fail(AWAY);
       return;
     }
-    this.#waiting.set(what, setTimeout(() => this.#fail("No answer yet: your own model may be away at the moment."), PATIENCE_MS));
+    this.#waiting.set(what, setTimeout(() => this.#fail(NO_ANSWER), PATIENCE_MS));
   }
 
   /** @param {"card" | "memory" | "code" | "reset"} what */
@@ -200,7 +201,7 @@ export class PlayerCard {
       return;
     }
     this.#say("Your model is forgetting …");
-    this.#waiting.set("reset", setTimeout(() => this.#fail("No answer yet: your own model may be away at the moment."), PATIENCE_MS));
+    this.#waiting.set("reset", setTimeout(() => this.#fail(NO_ANSWER), PATIENCE_MS));
   }
 
   #enter() {
