@@ -230,6 +230,25 @@ def test_a_reader_that_has_looked_ahead_lets_nothing_wait_behind_a_gap(lanes, da
     assert reader._model.known == running._model.known
 
 
+def test_lessons_behind_a_gap_are_added_at_once_by_a_reader_that_has_looked_ahead_and_wait_without():
+    real = Folds(None)
+    real.play(
+        [], [example(f"{player}'s d{n}", n, player_id=player, features=features(n)) for n in range(3) for player in FOUR[:2]]
+    )
+    real.forget(FOUR[0])
+    log = [Record("lessons.v1", 0, n, b"k", event.record_value(), 0) for n, event in enumerate(real.taught)]
+    kept = [record for record, event in zip(log, real.taught, strict=True) if getattr(event, "player_id", "") != FOUR[0]]
+    ahead, unaware = (Lessons(BASE, SERIES, _nobody, lambda: False) for _ in range(2))
+    first = kept[0]
+
+    ahead.explain([record for record in kept if b'"LessonsForgotten"' in (record.value or b"")])
+    ahead.apply([first])
+    unaware.apply([first])
+
+    assert (ahead._gapped, list(unaware._gapped)) == ({}, [first])
+    assert (ahead._model.known.lessons, unaware._model.known.lessons) == (1, 0)
+
+
 async def _nobody(records: Any) -> None:
     raise AssertionError(list(records))
 
