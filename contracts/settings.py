@@ -13,6 +13,7 @@ from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from contracts.roster import Roster, RosterError, roster
+from contracts.training_settings import TrainingSettings
 
 REPOSITORY: Final = Path(__file__).resolve().parents[1]
 AwsService = Literal["sagemaker", "sagemaker-runtime", "s3", "dynamodb", "logs"]
@@ -31,7 +32,7 @@ def _is_here(url: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-class Settings(BaseSettings):
+class Settings(TrainingSettings):
     """What can be set; each default works on one machine."""
 
     model_config = SettingsConfigDict(env_prefix="GAMENIGHT_", extra="ignore", frozen=True, populate_by_name=True)
@@ -175,12 +176,6 @@ class Settings(BaseSettings):
     blend_deadline_ms: int = Field(250, description="how long `everyone` waits for the models that it blends, in ms")
     preview_stale_ms: int = Field(1000, description="age above which a preview is no longer answered, in ms")
     archive_every_s: float = Field(60.0, description="longest time an example waits for the archive, in seconds")
-    held_back: float = Field(0.2, description="share of labelled drawings kept from training to judge it, 0..1")
-    feedback_weight: float = Field(3.0, description="weight of a player's drawing beside one of MNIST in training")
-    training_rounds: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="`rounds` of a rebuilt model, where its `image.json` has any; not given: as many as that says"
-    )
-    seed: int = Field(20181103, description="seed of every draw of chance in training")
     chromium: str | None = Field(None, description="path of the Chromium for the browser tests; not given: looked for")
     alive_file: Path | None = Field(
         None, description="file that router, learning and trainer touch every few seconds while they work; not given: none"

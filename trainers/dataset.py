@@ -25,6 +25,8 @@ from contracts.drawing import SIDE
 from contracts.events import DIGITS, mark_of
 from contracts.ports import Blobs
 from trainers.archive import PREFIX, Span, span_of
+from trainers.split import FIELDS, HeldBack, Split, divided
+from trainers.split import held_back as hold_back
 
 PIXELS: Final = SIDE * SIDE
 MNIST: Final = Path(__file__).parents[1] / "data" / "mnist"
@@ -68,8 +70,11 @@ class Dataset:
     """All the data of one rebuild."""
 
     train: LabelledImages
-    holdout: LabelledImages
-    """Players' drawings that no version was ever trained on."""
+    holdout: HeldBack
+    """Players' drawings that are not trained on."""
+    split: Split
+    trained_until_us: int
+    """When the newest player's drawing that is trained on was drawn, in microseconds since 1970; 0: there is none."""
     feedback: int
     """How many of the drawings to train on are players'."""
     players: Mapping[str, int]
@@ -84,11 +89,6 @@ class Dataset:
 
 
 # --- pure ------------------------------------------------------------------------------------------------------------
-
-
-def is_held_back(drawing_id: str, share: float) -> bool:
-    """Say whether a drawing is held back from training; a hash of its id decides, for ever, and a larger share only adds."""
-    return int.from_bytes(hashlib.sha256(f"held back/{drawing_id}".encode()).digest()[:8]) < share * 2**64
 
 
 def usable(examples: Iterable[Feedback]) -> list[Feedback]:
@@ -111,25 +111,32 @@ def usable(examples: Iterable[Feedback]) -> list[Feedback]:
     return sorted(once.values(), key=lambda example: example.drawing_id)
 
 
-def assemble(mnist: LabelledImages, examples: Iterable[Feedback], held_back: float, weight: float) -> Dataset:
+def assemble(
+    mnist: LabelledImages, examples: Iterable[Feedback], held_back: float, weight: float, newest_s: float = 0.0
+) -> Dataset:
     """Make the dataset of a rebuild: all of MNIST's training images, and the players' drawings that are not held back.
 
     Args:
         mnist: The base, each of weight 1 or as given.
         examples: Every revision of every example, in any order.
-        held_back: Share of drawings kept from training, 0..1.
+        held_back: Share of the people whose drawings are kept from training, 0..1.
         weight: How much a player's drawing counts beside one of MNIST.
+        newest_s: The newest drawings of so many seconds are kept from training, whoever drew them; 0: none.
     """
-    feedback = usable(examples)
-    kept = _images([example for example in feedback if not is_held_back(example.drawing_id, held_back)], weight)
-    holdout = _images([example for example in feedback if is_held_back(example.drawing_id, held_back)], 1.0)
+    feedback, split = usable(examples), Split(held_back, newest_s)
+    trained, people, newest = divided(feedback, split)
+    kept = _images(trained, weight)
+    aside = _images([*people, *newest], 1.0)
+    holdout = hold_back(aside.images, aside.labels, [*people, *newest], len(newest))
     train = LabelledImages(
         np.concatenate([mnist.images, kept.images]),
         np.concatenate([mnist.labels, kept.labels]),
         np.concatenate([mnist.weights, kept.weights]),
     )
     players = Counter(example.player_id for example in feedback)
-    return Dataset(train, holdout, len(kept), dict(sorted(players.items())), to_npz(train), to_npz(holdout))
+    until = max((example.drawn_at_us for example in trained), default=0)
+    told = dict(sorted(players.items()))
+    return Dataset(train, holdout, split, until, len(kept), told, to_npz(train), holdout_npz(holdout))
 
 
 def _images(examples: Sequence[Feedback], weight: float) -> LabelledImages:
@@ -154,6 +161,26 @@ def from_npz(raw: bytes) -> LabelledImages:
         return LabelledImages(found["images"], found["labels"], found["weights"])
 
 
+def holdout_npz(data: HeldBack) -> bytes:
+    """Encode held-back drawings as an npz file; the same data gives the same bytes."""
+    out = io.BytesIO()
+    np.savez(out, **{name: getattr(data, name) for name in FIELDS})
+    return out.getvalue()
+
+
+def holdout_from_npz(raw: bytes) -> HeldBack:
+    """Decode what `holdout_npz` made; in a file of before there was a split by people, all drawings are one person's.
+
+    That is too careful, and so it is meant: nobody can tell their hands apart any more, and a rebuild makes a file that does.
+    """
+    with np.load(io.BytesIO(raw), allow_pickle=False) as found:
+        if "people" in found:
+            return HeldBack(*(found[name] for name in FIELDS))
+        none = np.zeros(len(found["labels"]), np.uint8)
+        people, times, newest = none.astype(np.int32), none.astype(np.int64), none.astype(bool)
+        return HeldBack(found["images"], found["labels"], people, none, none, times, newest)
+
+
 def offsets(spans: Iterable[Span]) -> dict[int, int]:
     """Return the first offset of each partition that is not in a set of objects."""
     out: dict[int, int] = {}
@@ -169,7 +196,8 @@ def manifest(dataset: Dataset, keys: Sequence[str], seed: int) -> dict[str, Any]
     return {
         "digest": dataset.digest,
         "train": {"n": len(dataset.train), "labels": train, "feedback": dataset.feedback},
-        "holdout": {"n": len(dataset.holdout), "labels": holdout},
+        "holdout": {"n": len(dataset.holdout), "labels": holdout, "people": len(np.unique(dataset.holdout.people))},
+        "split": dataset.split.lineage(dataset.trained_until_us),
         "players": dict(dataset.players),
         "objects": list(keys),
         "offsets": {str(part): to for part, to in offsets(span for span in map(span_of, keys) if span).items()},
@@ -225,6 +253,8 @@ class Stored:
     """How far it has read each partition of examples.v1, as ``0:120,1:96``."""
     feedback: int
     """How many of the drawings to train on are players'."""
+    split: Mapping[str, str]
+    """What the lineage says of the split; nothing where it was by drawing."""
 
 
 def store(blobs: Blobs, dataset: Dataset, keys: Sequence[str], seed: int) -> Stored:
@@ -271,7 +301,8 @@ def stored(told: Mapping[str, Any]) -> Stored:
     """Return the place of the dataset that a manifest describes."""
     prefix = f"datasets/{told['digest']}"
     reached = ",".join(f"{part}:{to}" for part, to in told["offsets"].items())
-    return Stored(told["digest"], f"{prefix}/train/", f"{prefix}/holdout/holdout.npz", reached, told["train"]["feedback"])
+    holdout, feedback = f"{prefix}/holdout/holdout.npz", told["train"]["feedback"]
+    return Stored(told["digest"], f"{prefix}/train/", holdout, reached, feedback, told.get("split", {}))
 
 
 def code_version() -> str:

@@ -14,6 +14,7 @@ from contracts.events import ModelPublished, variant_of
 from trainers.dataset import LabelledImages
 from trainers.gate import Marks
 from trainers.serving import Serving, endpoint_of
+from trainers.split import HeldBack
 
 BATCH: Final = 500
 
@@ -23,7 +24,7 @@ def compare(
     candidate: ModelPublished,
     champion: ModelPublished | None,
     mnist: LabelledImages,
-    held_back: LabelledImages,
+    held_back: HeldBack,
     tell: Callable[[float], None],
 ) -> tuple[Marks, Marks | None]:
     """Return the marks of the candidate and of the champion; None if there is no champion yet.
@@ -42,7 +43,7 @@ def compare(
     steps = (1 + len(others)) * (len(mnist) + len(held_back))
     asked = 0
 
-    def right(version: ModelPublished, data: LabelledImages) -> NDArray[np.bool_]:
+    def right(version: ModelPublished, data: LabelledImages | HeldBack) -> NDArray[np.bool_]:
         nonlocal asked
         hits = np.zeros(len(data), np.bool_)
         variant = variant_of(version.version)

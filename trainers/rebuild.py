@@ -185,6 +185,7 @@ class Rebuilder:
                 "dataset_digest": data.digest,
                 "offsets": data.offsets,
                 "feedback": str(data.feedback),
+                **data.split,
                 "image": settings.image_uri(command.target),
                 "hyperparameters": json.dumps(done.hyperparameters, sort_keys=True),
                 "seed": str(settings.seed),
@@ -199,14 +200,15 @@ class Rebuilder:
         )
         both = f"{version} and {champion.version} are" if champion else f"{version} is"
         tell.step("evaluation", f"{both} asked MNIST's test images and the held-back drawings")
-        held_back = dataset.from_npz(self._blobs.get(data.holdout))
+        held_back = dataset.holdout_from_npz(self._blobs.get(data.holdout))
+        unseen = held_back.unseen(champion.lineage, round(champion.at.timestamp() * 1e6)) if champion else held_back
         begin, end = SHARES["evaluation"], SHARES["gate"]
         marks, before = evaluate.compare(
             self._serving,
             candidate,
             champion,
             dataset.read_mnist("t10k"),
-            held_back,
+            unseen,
             lambda share: tell.onward("evaluation", begin + share * (end - begin)),
         )
         verdict = gate.judge(self._model_log.roster[command.target].least_mnist, marks, before)
@@ -229,7 +231,8 @@ class Rebuilder:
         submitter = jobs.Submitter(settings)
         try:
             examples, keys = ([], []) if command.base else self._feedback(tell)
-            made = dataset.assemble(dataset.read_mnist("train"), examples, settings.held_back, settings.feedback_weight)
+            mnist, newest_s = dataset.read_mnist("train"), settings.held_back_newest_hours * 3600
+            made = dataset.assemble(mnist, examples, settings.held_back, settings.feedback_weight, newest_s)
             there = dataset.store(self._blobs, made, keys, settings.seed)
             tell.step(
                 "training", f"{len(made.train)} drawings, {made.feedback} of them players'; {len(made.holdout)} held back"

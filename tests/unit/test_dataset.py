@@ -13,13 +13,14 @@ from trainers.dataset import (
     assemble,
     code_version,
     from_npz,
-    is_held_back,
+    holdout_from_npz,
     manifest,
     read_mnist,
     store,
     stored,
     usable,
 )
+from trainers.split import is_held_back
 
 BASE = LabelledImages(np.zeros((3, 784), np.uint8), np.array([1, 2, 3], np.uint8), np.ones(3, np.float32))
 
@@ -59,22 +60,13 @@ def test_the_same_picture_counts_once_however_often_it_is_drawn():
 @settings(deadline=None, max_examples=40)
 @given(st.data())
 def test_a_dataset_is_the_same_bytes_for_every_order_and_repetition(data):
-    history = [said(n % 12, label=(n * 7) % 10, revision=1 + n // 12) for n in range(30)]
+    history = [said(n % 12, label=(n * 7) % 10, revision=1 + n // 12, player=f"player-{n % 12 % 5}") for n in range(30)]
     shuffled = data.draw(st.permutations(history + history[: data.draw(st.integers(0, 30))]))
-    assert assemble(BASE, history, 0.3, 3.0).digest == assemble(BASE, shuffled, 0.3, 3.0).digest
-
-
-def test_what_is_held_back_is_never_trained_on_and_stays_held_back():
-    ids = [f"drawing-{n}" for n in range(4000)]
-    fifth = {drawing for drawing in ids if is_held_back(drawing, 0.2)}
-    assert 700 < len(fifth) < 900
-    assert fifth < {drawing for drawing in ids if is_held_back(drawing, 0.3)}
-    assert not any(is_held_back(drawing, 0.0) for drawing in ids)
-    assert all(is_held_back(drawing, 1.0) for drawing in ids)
+    assert assemble(BASE, history, 0.3, 3.0, 2e-6).digest == assemble(BASE, shuffled, 0.3, 3.0, 2e-6).digest
 
 
 def test_players_drawings_weigh_as_told_beside_mnist():
-    made = assemble(BASE, [said(n) for n in range(50)], 0.2, 3.0)
+    made = assemble(BASE, [said(n, player=f"player-{n % 9}") for n in range(50)], 0.2, 3.0)
     assert made.feedback + len(made.holdout) == 50
     assert 3 + made.feedback == len(made.train)
     assert [1.0] * 3 + [3.0] * made.feedback == made.train.weights.tolist()
@@ -84,14 +76,17 @@ def test_players_drawings_weigh_as_told_beside_mnist():
 
 def test_what_is_stored_reads_back_and_is_found_by_its_digest():
     blobs = MemoryBlobs()
-    made = assemble(BASE, [said(n) for n in range(50)], 0.2, 3.0)
+    made = assemble(BASE, [said(n, player=f"player-{n % 9}") for n in range(50)], 0.2, 3.0, 5e-6)
     keys = ["examples/dt=2026-11-22/p1-000000000000-000000000049.parquet"]
     there = store(blobs, made, keys, seed=1)
     assert there.offsets == "1:50"
     assert there == stored(manifest(made, keys, 1))
     back = from_npz(blobs.get(there.train + "train.npz"))
     assert np.array_equal(made.train.images, back.images)
-    assert np.array_equal(made.holdout.labels, from_npz(blobs.get(there.holdout)).labels)
+    assert 0 < len(made.holdout) < 50
+    assert np.array_equal(made.holdout.labels, holdout_from_npz(blobs.get(there.holdout)).labels)
+    trained = [said(n) for n in range(45) if not is_held_back(f"player-{n % 9}", 0.2)]
+    assert there.split == {"held_back": "0.2 of people", "trained_until_us": str(max(one.drawn_at_us for one in trained))}
 
 
 def test_no_feedback_at_all_is_mnist_alone():

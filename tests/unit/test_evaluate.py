@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from contracts.events import ModelPublished, variant_of
 from tests.histories import published
-from trainers.dataset import LabelledImages
+from trainers.dataset import LabelledImages, holdout_from_npz, to_npz
 from trainers.evaluate import compare
 from trainers.serving import ServingFailed
+from trainers.split import HeldBack
 
 
 class Judge:
@@ -41,10 +42,14 @@ def pictures(*labels: int) -> LabelledImages:
     return LabelledImages(np.zeros((n, 784), np.uint8), np.array(labels, np.uint8), np.ones(n, np.float32))
 
 
+def aside(*labels: int) -> HeldBack:
+    return holdout_from_npz(to_npz(pictures(*labels)))
+
+
 def test_both_are_asked_every_picture_on_an_endpoint_of_their_own():
     judge: Any = Judge()
     told: list[float] = []
-    marks, before = compare(judge, published("2"), published("1"), pictures(1, 2, 2), pictures(1), told.append)
+    marks, before = compare(judge, published("2"), published("1"), pictures(1, 2, 2), aside(1), told.append)
     assert (marks.mnist.tolist(), marks.held_back.tolist()) == ([False, True, True], [False])
     assert (before.mnist.tolist(), before.held_back.tolist()) == ([True, False, False], [True])
     assert told[-1] == 1.0
@@ -53,7 +58,7 @@ def test_both_are_asked_every_picture_on_an_endpoint_of_their_own():
 
 def test_the_first_version_of_a_model_is_asked_alone():
     judge: Any = Judge()
-    marks, before = compare(judge, published("1"), None, pictures(1, 2), pictures(), lambda share: None)
+    marks, before = compare(judge, published("1"), None, pictures(1, 2), aside(), lambda share: None)
     assert marks.mnist.tolist() == [True, False]
     assert before is None
     assert judge.there == {"gamenight-xgboost-judge": ["v1"]}
@@ -62,5 +67,5 @@ def test_the_first_version_of_a_model_is_asked_alone():
 def test_a_candidate_that_does_not_start_leaves_no_endpoint_behind():
     judge: Any = Judge()
     with pytest.raises(ServingFailed):
-        compare(judge, published("3"), published("1"), pictures(1), pictures(), lambda share: None)
+        compare(judge, published("3"), published("1"), pictures(1), aside(), lambda share: None)
     assert judge.retired == ["gamenight-xgboost-judge"]

@@ -1,0 +1,22 @@
+"""The settings of how batch models are trained and judged; `contracts.settings` has them with all others."""
+
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+
+class TrainingSettings(BaseSettings):
+    """What can be set of rebuilds; each default works on one machine."""
+
+    held_back: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.2, description="share of the people whose drawings are kept from training, to judge versions by them"
+    )
+    held_back_newest_hours: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="the newest drawings of so many hours are kept from training too, whoever drew them; 0: none"
+    )
+    feedback_weight: float = Field(3.0, description="weight of a player's drawing beside one of MNIST in training")
+    training_rounds: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="`rounds` of a rebuilt model, where its `image.json` has any; not given: as many as that says"
+    )
+    seed: int = Field(20181103, description="seed of every draw of chance in training")
