@@ -18,7 +18,7 @@ ALONE: Final = "MNIST alone"
 """What the lineage of a version says that has learned of no player's drawing."""
 
 
-class SomebodysDrawing(Protocol):
+class ByPerson(Protocol):
     """What the split needs to know of a drawing."""
 
     @property
@@ -29,7 +29,7 @@ class SomebodysDrawing(Protocol):
     def drawn_at_us(self) -> int: ...
 
 
-_T = TypeVar("_T", bound=SomebodysDrawing)
+_T = TypeVar("_T", bound=ByPerson)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +124,7 @@ def divided(drawings: Sequence[_T], split: Split) -> tuple[list[_T], list[_T], l
     return [one for one in others if one.drawn_at_us <= cut], held, [one for one in others if one.drawn_at_us > cut]
 
 
-def held_back(
-    images: NDArray[np.uint8], labels: NDArray[np.uint8], drawings: Sequence[SomebodysDrawing], newest: int
-) -> HeldBack:
+def held_back(images: NDArray[np.uint8], labels: NDArray[np.uint8], drawings: Sequence[ByPerson], newest: int) -> HeldBack:
     """Return held-back drawings with what the gate must know of each.
 
     Args:
