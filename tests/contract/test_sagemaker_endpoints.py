@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.contract.sagemaker_cases import NPY, Cloud, npy, read_npy
+from tests.contract.sagemaker_cases import NPY, Cloud, csv, npy, read_npy
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,16 @@ def test_json_and_npy_are_answered_alike(cloud: Cloud, endpoint: str) -> None:
     assert np.allclose(json.loads(asked["Body"])["predictions"], read_npy(cloud.ask(endpoint, image)["Body"]))
 
 
+def test_csv_is_answered_in_csv(cloud: Cloud, endpoint: str) -> None:
+    images = np.arange(1568, dtype=np.uint8).reshape(2, 784)
+
+    asked = cloud.ask(endpoint, Body=csv(images), ContentType="text/csv", Accept="text/csv")
+
+    assert asked["ContentType"] == "text/csv"
+    rows = [[float(value) for value in line.split(",")] for line in asked["Body"].decode().splitlines()]
+    assert np.allclose(rows, read_npy(cloud.ask(endpoint, images)["Body"]), atol=1e-6)
+
+
 def test_attributes_of_the_caller_s_own_are_taken_along(cloud: Cloud, endpoint: str) -> None:
     given = {"CustomAttributes": "trace=c000b4f9-df62-4c85-a0bf-7c525f9104a4", "InferenceId": "drawing-1"}
 
@@ -52,7 +62,8 @@ def test_what_the_model_refuses_comes_back_with_its_status(cloud: Cloud, endpoin
         (npy(np.zeros((1, 784))), NPY, 400),
         (npy(np.array([print])), NPY, 400),
         (b'{"instances": [[NaN]]}', "application/json", 400),
-        (b"1,2,3", "text/csv", 415),
+        (b"1,2,3", "text/csv", 400),
+        (b"1,2,3", "text/plain", 415),
     ):
         with pytest.raises(cloud.runtime.exceptions.ModelError) as refused:
             cloud.ask(endpoint, Body=body, ContentType=kind)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.contract.sagemaker_cases import Cloud, npz
+from tests.contract.sagemaker_cases import Cloud, csv, digits, npz
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 
@@ -31,6 +31,18 @@ def test_a_job_trains_and_its_model_lands_in_s3(cloud: Cloud) -> None:
     assert 0 < job["BillableTimeInSeconds"] <= job["TrainingTimeInSeconds"]
     assert (job["HyperParameters"]["rounds"], job["RoleArn"]) == ("4", cloud.settings.role_arn)
     assert not job["EnableManagedSpotTraining"]
+
+
+def test_a_job_trains_on_csv_without_a_header_the_label_first(cloud: Cloud) -> None:
+    name, request = (
+        cloud.name("job"),
+        cloud.job_request(data=cloud.object("csv/train/part-0", csv(*digits(200)[::-1])), rounds=2),
+    )
+    request["InputDataConfig"][0]["ContentType"] = "text/csv"
+
+    cloud.sagemaker.create_training_job(TrainingJobName=name, **request)
+
+    assert cloud.ended(name)["TrainingJobStatus"] == "Completed", cloud.job(name)
 
 
 def test_its_log_is_read_page_by_page_through_cloudwatch(cloud: Cloud) -> None:

@@ -22,6 +22,7 @@ class Image:
     """The image's modules, loaded as the image loads them: by their bare names."""
 
     container: ModuleType
+    csv_rows: ModuleType
     features: ModuleType
     serving: ModuleType
     training: ModuleType
@@ -31,7 +32,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    names = ("container", "features", "serving", "training", "train", "serve")
+    names = ("container", "csv_rows", "features", "serving", "training", "train", "serve")
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     sys.path[:0] = [str(IMAGE), str(IMAGE.parent / "contract")]
     loaded = Image()
@@ -189,10 +190,94 @@ def test_json_that_is_no_rasters_is_refused(image: Image, body: bytes) -> None:
         image.serving.read_json(body)
 
 
+def lines(*columns: np.ndarray[Any, Any]) -> bytes:
+    """CSV as pandas writes it, without header and index."""
+    out = io.StringIO()
+    np.savetxt(out, np.column_stack(columns), fmt="%g", delimiter=",")
+    return out.getvalue().encode()
+
+
+def test_csv_of_a_request_and_of_an_answer_round_trip(image: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image.csv_rows, "_BLOCK", 7)
+    images = np.random.default_rng(2).integers(0, 256, (100, 784)).astype(np.uint8)
+    for body in (lines(images), lines(images).replace(b"\n", b"\r\n"), b"\xef\xbb\xbf" + lines(images).rstrip(b"\n")):
+        assert (image.serving.read_csv(body) == images).all()
+
+    said = np.random.default_rng(3).dirichlet(np.ones(10), 40).astype(np.float32)
+
+    np.testing.assert_allclose(np.loadtxt(io.BytesIO(image.csv_rows.written(said)), delimiter=","), said, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"", "no line"),
+        (b" \n\n", "no line"),
+        (lines(np.array([[5]]), np.zeros((1, 784))), "785 columns, not 784 pixels, without a label"),
+        (b"1,2,3\n1,2\n", "number of columns changed"),
+        (b",".join([b"pixel"] * 784), "there is no header"),
+        (lines(np.full((1, 784), 256)), "no whole number from 0"),
+        (lines(np.full((1, 784), -1)), "no whole number from 0"),
+        (lines(np.full((1, 784), 0.5)), "no whole number from 0"),
+        (b",".join([b"nan"] * 784), "no whole number from 0"),
+        (lines(np.zeros((5, 784))) + b"x\n", "after 4 lines"),
+        (b"\xff\xfe", "no text"),
+    ],
+)
+def test_csv_that_is_no_rasters_is_refused_and_the_reason_told(
+    image: Image, monkeypatch: pytest.MonkeyPatch, body: bytes, told: str
+) -> None:
+    monkeypatch.setattr(image.csv_rows, "_BLOCK", 2)
+    with pytest.raises(image.serving.Refused, match=told):
+        image.serving.read_csv(body)
+
+
+def put(opt_ml: Path, name: str, data: bytes, content: str = "") -> None:
+    """A file of the channel ``train``, and what its job says of the channel."""
+    (opt_ml / "input" / "data" / "train").mkdir(parents=True, exist_ok=True)
+    (opt_ml / "input" / "data" / "train" / name).write_bytes(data)
+    (opt_ml / "input" / "config").mkdir(exist_ok=True)
+    (opt_ml / "input" / "config" / "inputdataconfig.json").write_text(json.dumps({"train": {"ContentType": content}}))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("train.csv", ""), ("part-00000", "text/csv;label_size=1"), ("train.csv", "TEXT/CSV; charset=utf-8")]
+)
+def test_a_channel_in_csv_has_labels_first_and_weights_if_it_likes(image: Image, opt_ml: Path, name: str, content: str) -> None:
+    images, labels = np.concatenate([bar(0), bar(0.2), bar(-0.2)]), np.array([[1], [7], [9]])
+    put(opt_ml, name, lines(labels, images), content)
+    put(opt_ml, f"more-{name}", lines(labels[:1], np.array([[2.5]]), images[:1]), content)
+
+    read = image.training.read("train")
+
+    expected = np.concatenate([images[:1], images]), np.array([1, 1, 7, 9]), np.array([2.5, 1, 1, 1])  # in the order of names
+    for got, wanted in zip(read, expected, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "train.csv: there is no line"),
+        (lines(np.zeros((1, 784))), "train.csv: a line has 784 columns, not a label and 784 pixels"),
+        (lines(np.array([[10]]), np.zeros((1, 784))), "train.csv: the first column is no label"),
+        (lines(np.array([[1, -2]]), np.zeros((1, 784))), "weights are not 1 finite numbers"),
+        (b"label," + b",".join([b"p"] * 784), "there is no header"),
+        (b"\xff\xfe1,2", "train.csv: 'utf-8' codec"),
+    ],
+)
+def test_a_channel_that_is_no_csv_of_drawings_is_refused_by_the_name_of_its_file(
+    image: Image, opt_ml: Path, data: bytes, told: str
+) -> None:
+    put(opt_ml, "train.csv", data)
+    with pytest.raises(image.training.BadInput, match=told):
+        image.training.read("train")
+
+
 @given(st.binary(max_size=300))
 def test_no_bytes_at_all_break_the_readers(image: Image, body: bytes) -> None:
     for prefix in (b"", b"\x93NUMPY\x01\x00", b'{"instances":'):
-        for read in (image.serving.read_npy, image.serving.read_json):
+        for read in (image.serving.read_npy, image.serving.read_json, image.serving.read_csv):
             with pytest.raises(image.serving.Refused):
                 read(prefix + body)
 
@@ -232,7 +317,11 @@ async def test_the_application_speaks_the_contract(image: Image, base_model: Any
     assert (status, np.load(io.BytesIO(answered), allow_pickle=False).shape) == (200, (1, 10))
     status, answered = await ask("POST", "/invocations", one, content_type=image.serving.NPY, accept="application/json")
     assert (status, np.shape(json.loads(answered)["predictions"])) == (200, (1, 10))
-    assert (await ask("POST", "/invocations", one, content_type="text/csv"))[0] == 415
+    row = ",".join(map(str, bar(0)[0])).encode()
+    for accept in ("text/csv", "text/*", "*/*"):
+        status, answered = await ask("POST", "/invocations", row, content_type="text/csv; charset=utf-8", accept=accept)
+        assert (status, len(answered.split(b","))) == (200, 10)
+    assert (await ask("POST", "/invocations", one, content_type="text/plain"))[0] == 415
     assert (await ask("POST", "/invocations", one))[0] == 415
     assert (await ask("POST", "/invocations", one, content_type=image.serving.NPY, accept="image/png"))[0] == 406
     assert (await ask("GET", "/models"))[0] == 404

@@ -178,8 +178,12 @@ def test_an_answer_does_not_depend_on_what_it_was_asked_with(server: Server) -> 
     np.testing.assert_allclose(server.probabilities(images)[:30], alone, atol=1e-5)
 
 
-def test_json_and_npy_are_answered_alike(server: Server) -> None:
+def test_json_csv_and_npy_are_answered_alike(server: Server) -> None:
     images, _ = mnist("t10k", 3)
+    rows = "".join(",".join(map(str, image)) + "\n" for image in images.tolist()).encode()
+    status, body = server.ask("POST", "/invocations", rows, content_type="text/csv", accept="text/csv")
+    assert status == 200
+    np.testing.assert_allclose(np.loadtxt(io.BytesIO(body), delimiter=","), server.probabilities(images), atol=1e-6)
     status, body = server.ask("POST", "/invocations", json.dumps({"instances": images.tolist()}).encode(), content_type=JSON)
     assert status == 200
     np.testing.assert_allclose(json.loads(body)["predictions"], server.probabilities(images), atol=1e-6)
@@ -199,7 +203,8 @@ def test_a_blank_and_a_full_sheet_are_answered(server: Server, ink: int) -> None
         (npy(np.zeros((1, 784))), NPY, 400),
         (npy(np.array([print], dtype=object)), NPY, 400),
         (b'{"instances": [[1]]}', JSON, 400),
-        (b"1,2,3", "text/csv", 415),
+        (b"1,2,3", "text/csv", 400),
+        (b"1,2,3", "text/plain", 415),
     ],
 )
 def test_what_is_no_raster_is_refused_and_the_server_goes_on(server: Server, body: bytes, content: str, status: int) -> None:
@@ -243,10 +248,25 @@ def drawings(count: int, doubtful: int = 0) -> bytes:
     return out.getvalue()
 
 
-def channel(place: Path, data: bytes) -> None:
+def channel(place: Path, data: bytes, kind: str = "npz") -> None:
     folder = place / "input" / "data" / "train"
     folder.mkdir(parents=True)
-    (folder / "drawings.npz").write_bytes(data)
+    (folder / f"drawings.{kind}").write_bytes(data)
+
+
+def test_the_same_drawings_in_csv_make_the_same_model(tmp_path: Path) -> None:
+    images, labels = mnist("train", 500)
+    rows = io.StringIO()
+    np.savetxt(rows, np.column_stack([labels, images]), fmt="%d", delimiter=",")
+    arrays = io.BytesIO()
+    np.savez(arrays, images=images, labels=labels)
+    models = []
+    for kind, data in (("csv", rows.getvalue().encode()), ("npz", arrays.getvalue())):
+        channel(tmp_path / kind, data, kind)
+        done = trained("xgboost", tmp_path / kind, rounds=2, nthread=1)
+        assert done.returncode == 0, done.stdout + done.stderr
+        models.append((tmp_path / kind / "model" / "model.ubj").read_bytes())
+    assert models[0] == models[1]
 
 
 @pytest.mark.parametrize("algorithm", sorted(SMALL))

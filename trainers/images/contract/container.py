@@ -22,6 +22,13 @@ def channel(name: str) -> Path:
     return _place(f"SM_CHANNEL_{name.upper()}", f"input/data/{name}")
 
 
+def content_type(name: str) -> str:
+    """Return the ContentType of an input channel, such as ``text/csv``, without parameters; empty: the job named none."""
+    file = _place("SM_INPUT_CONFIG_DIR", "input/config") / "inputdataconfig.json"
+    channels = json.loads(file.read_text()) if file.is_file() else {}
+    return str(channels.get(name, {}).get("ContentType") or "").split(";")[0].strip().lower()
+
+
 def model_dir() -> Path:
     """Return the folder of the model artifact's files, which training writes and serving reads."""
     return _place("SM_MODEL_DIR", "model")

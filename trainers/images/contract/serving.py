@@ -1,8 +1,9 @@
 """The common part of every image's `serve`: HTTP in front of a model (way 1, ANSWER).
 
 `GET /ping` is 200 once the model is there. `POST /invocations` takes uint8 rasters of shape (n, 784) as
-application/x-npy, or {"instances": [[784 integers] ...]} as application/json, and answers probabilities (n, 10) in
-the form that Accept names: application/x-npy (float32) or application/json ({"predictions": ...}).
+application/x-npy, {"instances": [[784 integers] ...]} as application/json, or 784 integers a line as text/csv, and answers
+probabilities (n, 10) in the form that Accept names: application/x-npy (float32), application/json ({"predictions": ...}) or
+text/csv (ten numbers a line).
 """
 
 import asyncio
@@ -14,12 +15,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import container
+import csv_rows
 import numpy as np
 import uvicorn
 from numpy.typing import NDArray
 
 NPY: Final = "application/x-npy"
 JSON: Final = "application/json"
+CSV: Final = csv_rows.TYPE
 MAX_BYTES: Final = 25 * 2**20
 """Largest body, as SageMaker has it."""
 SLICE: Final = 64
@@ -92,6 +95,18 @@ def read_json(body: bytes) -> Raster:
     return array.astype(np.uint8)
 
 
+def read_csv(body: bytes) -> Raster:
+    """Read the rasters of a CSV body, shape (n, 784).
+
+    Raises:
+        Refused: If it is anything else.
+    """
+    try:
+        return csv_rows.images_of(body)
+    except csv_rows.BadCsv as wrong:
+        raise Refused(400, f"the body is no CSV of drawings: {wrong}") from wrong
+
+
 def write_npy(probabilities: NDArray[np.float32]) -> bytes:
     """Encode probabilities as a .npy body."""
     out = io.BytesIO()
@@ -104,8 +119,12 @@ def write_json(probabilities: NDArray[np.float32]) -> bytes:
     return json.dumps({"predictions": probabilities.tolist()}).encode()
 
 
-READERS: Final[dict[str, Callable[[bytes], Raster]]] = {NPY: read_npy, JSON: read_json}
-WRITERS: Final[dict[str, Callable[[NDArray[np.float32]], bytes]]] = {NPY: write_npy, JSON: write_json}
+READERS: Final[dict[str, Callable[[bytes], Raster]]] = {NPY: read_npy, JSON: read_json, CSV: read_csv}
+WRITERS: Final[dict[str, Callable[[NDArray[np.float32]], bytes]]] = {
+    NPY: write_npy,
+    JSON: write_json,
+    CSV: csv_rows.written,
+}
 
 
 async def answer(model: Model, images: Raster) -> NDArray[np.float32]:
@@ -129,7 +148,7 @@ def _chosen(headers: dict[bytes, bytes]) -> tuple[str, str]:
         name = item.split(";")[0].strip()
         if name in WRITERS:
             return content, name
-        if name in ("", "*/*", "application/*"):
+        if name in ("", "*/*", f"{content.partition('/')[0]}/*"):
             return content, content
     raise Refused(406, f"accept {accept}: this image answers {' or '.join(WRITERS)}")
 

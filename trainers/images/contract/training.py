@@ -1,7 +1,8 @@
 """The common part of every image's `train`: reads channels and hyperparameters, describes the model, says why it failed.
 
 A channel holds .npz files with `images` uint8 (n, 784), `labels` uint8 (n,) and, where drawings differ in worth,
-`weights` float32 (n,). An image adds a dataclass of its hyperparameters and a function that makes the model's files.
+`weights` float32 (n,); or .csv files, or files of any name in a channel of ContentType text/csv, as `csv_rows` describes them.
+An image adds a dataclass of its hyperparameters and a function that makes the model's files.
 """
 
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import container
+import csv_rows
 import numpy as np
 from numpy.typing import NDArray
 
@@ -78,28 +80,43 @@ class Drawings(NamedTuple):
     weights: NDArray[np.float32]
 
 
-def read(folder: Path) -> Drawings:
+def read(name: str) -> Drawings:
     """Read all drawings of a channel, its files in the order of their names.
 
     Raises:
         BadInput: If there are none, or a file is not of the form that the module describes.
     """
-    parts = [_drawings(file) for file in sorted(folder.rglob("*.npz"))]
-    if not parts:
-        raise BadInput(f"the channel {folder.name!r} has no .npz file")
+    files = sorted(file for file in container.channel(name).rglob("*") if file.is_file())
+    if container.content_type(name) != csv_rows.TYPE:
+        files = [file for file in files if file.suffix in (".npz", ".csv")]
+    if not files:
+        raise BadInput(f"the channel {name!r} has no .npz or .csv file")
+    parts = [_arrays(file) if file.suffix == ".npz" else _lines(file) for file in files]
     drawings = Drawings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
     if not drawings.weights.any():
-        raise BadInput(f"the channel {folder.name!r} has no drawing of a weight above 0")
+        raise BadInput(f"the channel {name!r} has no drawing of a weight above 0")
     return drawings
 
 
-def _drawings(file: Path) -> Drawings:
+def _lines(file: Path) -> Drawings:
+    try:
+        with file.open(encoding="utf-8-sig") as lines:
+            return _checked(file, *csv_rows.labelled(lines))
+    except (csv_rows.BadCsv, UnicodeError) as wrong:
+        raise BadInput(f"{file.name}: {wrong}") from wrong
+
+
+def _arrays(file: Path) -> Drawings:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             images, labels = arrays["images"], arrays["labels"]
             weights = arrays["weights"] if "weights" in arrays else np.ones(len(labels), np.float32)
     except (KeyError, ValueError, OSError) as wrong:
         raise BadInput(f"{file.name}: {wrong}") from wrong
+    return _checked(file, images, labels, weights)
+
+
+def _checked(file: Path, images: NDArray[Any], labels: NDArray[Any], weights: NDArray[Any]) -> Drawings:
     rows = len(labels)
     if images.dtype != np.uint8 or images.shape != (rows, container.PIXELS):
         raise BadInput(f"{file.name}: images are {images.dtype} {images.shape}, not uint8 ({rows}, {container.PIXELS})")
@@ -140,8 +157,8 @@ def carry_out(
     """
     began = time.monotonic()
     given = hyperparameters(kind, container.hyperparameters())
-    drawings = read(container.channel("train"))
-    watched = read(container.channel("validation")) if container.channel("validation").is_dir() else None
+    drawings = read("train")
+    watched = read("validation") if container.channel("validation").is_dir() else None
     print(f"drawings train={len(drawings.labels)} validation={len(watched.labels) if watched else 0}", flush=True)
     folder = container.model_dir()
     folder.mkdir(parents=True, exist_ok=True)
