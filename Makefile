@@ -19,7 +19,7 @@ endif
 # Libraries are compiled at their first import and never again; with this set it would be at every start, 4 s of CPU a process.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: play setup mxnet-python test setup-dev lint check compose-test bench lock clean
+.PHONY: play setup mxnet-python test setup-dev setup-notebook lint check compose-test bench lock clean
 
 play: setup  ## set up, then run the game until Ctrl-C
 	@$(BIN)/python -m deploy.cli up
@@ -30,7 +30,7 @@ setup: .venv/main.stamp
 mxnet-python: .venv/uv.stamp  ## Python 3.11, which MXNet wants, beside a newer one: uv brings it where the machine has none
 	@$(UV) python find --system --no-python-downloads 3.11 >/dev/null 2>&1 || $(UV) python install 3.11
 
-test: setup setup-dev lint  ## set up, then pass every check and every test; one that is skipped fails it (MAY_SKIP=1: only says so)
+test: setup setup-dev setup-notebook lint  ## set up, then pass every check and every test; one that is skipped fails it (MAY_SKIP=1: only says so)
 	@$(BIN)/python -m deploy.local.browser
 	$(BIN)/python -m tests.web
 	$(BIN)/python -m pytest $(if $(MAY_SKIP),-rsx,--all-must-run)
@@ -47,7 +47,7 @@ lint: setup setup-dev  ## style, types, import rules; the types of web/ too
 	$(BIN)/lint-imports
 	$(BIN)/node $(TOOLS)/web/node_modules/typescript/bin/tsc -p web/jsconfig.json
 
-check: lint  ## the quick loop
+check: lint setup-notebook  ## the quick loop
 	$(BIN)/python -m tests.web
 	$(BIN)/python -m pytest tests/unit tests/contract -rsx
 
@@ -75,6 +75,8 @@ bench: setup setup-dev  ## measure; see docs/benchmarks.md
 
 setup-dev: .venv/dev.stamp $(TOOLS)/awscli.stamp $(TOOLS)/web.stamp
 
+setup-notebook: .venv/notebook.stamp  ## what data scientists need besides: JupyterLab, DuckDB, Tableau's library
+
 .venv/uv.stamp: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Game Night needs Python 3.11 or later; $(PYTHON) is `$(PYTHON) -V 2>&1`. Name another one: make PYTHON=python3.12" >&2; exit 1; }
@@ -94,6 +96,11 @@ setup-dev: .venv/dev.stamp $(TOOLS)/awscli.stamp $(TOOLS)/web.stamp
 .venv/dev.stamp: .venv/main.stamp requirements/dev.txt
 	@echo "installing what the tests need besides"
 	@$(INSTALL) -r requirements/dev.txt
+	@touch $@
+
+.venv/notebook.stamp: .venv/main.stamp requirements/notebook.txt
+	@echo "installing JupyterLab, DuckDB and Tableau's library (0.4 GB)"
+	@$(INSTALL) -r requirements/notebook.txt
 	@touch $@
 
 $(TOOLS)/awscli.stamp: .venv/uv.stamp requirements/awscli.txt
@@ -117,7 +124,8 @@ INS := requirements/main.in $(filter-out requirements/main.in,$(wildcard require
 lock: setup-dev  ## resolve all requirements anew (UPGRADE=--upgrade for newer versions)
 	@for file in $(INS); do \
 	  echo "$$file"; \
-	  case $$file in requirements/main.in|*/images/*|*/peer_jobs/*|*/uv.in|*/s3.in|*/awscli.in) same=;; *) same="-c requirements/main.txt";; esac; \
+	  case $$file in requirements/main.in|*/images/*|*/peer_jobs/*|*/uv.in|*/s3.in|*/awscli.in) same=;; \
+	    */notebook.in) same="-c requirements/main.txt -c requirements/dev.txt";; *) same="-c requirements/main.txt";; esac; \
 	  $(COMPILE) $$file $$same -o $${file%.in}.txt || exit 1; \
 	done
 	@cp $(WEB) $(TOOLS)/web/ && cd $(TOOLS)/web && $(CURDIR)/$(BIN)/npm install --package-lock-only --silent && cp package-lock.json $(CURDIR)/tests/web/

@@ -243,11 +243,7 @@ def as_of(
 
     if file is not None and drawing is not None:
         raise CommandFailed("give a file or a drawing, not both")
-    try:
-        at = datetime.fromisoformat(time)
-    except ValueError:
-        raise CommandFailed(f"{time!r} is no time: write it as 2026-11-29T14:30 or 2026-11-29T14:30:05+01:00") from None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    at = _time(time)
     bus = open_bus(Settings.load(), past.TOPICS_READ)
     try:
         raster = past.drawing_in(file) if file is not None else None
@@ -261,6 +257,58 @@ def as_of(
         bus.close()
     if not _printed(found.model_dump(mode="json"), as_json):
         console.print(told_as_of(found), soft_wrap=True)
+
+
+@app.command()
+def export(
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(help="File to write: .csv, .parquet or .hyper; may be repeated.", show_default=False),
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="From this time on, as 2026-11-29T14:30.", show_default=False)] = None,
+    until: Annotated[str | None, typer.Option(help="Before this time.", show_default=False)] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Guesses of this model only; may be repeated.", show_default=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write labelled guesses to files: a row for each drawing and model, as docs/export.md has the columns."""
+    from deploy.export import TOPICS_READ, Wanted
+    from deploy.export import export as exported
+    from deploy.export_files import ExportRefused
+    from producers.bus import open_bus
+    from streams.online_base import load_base
+
+    if not out:
+        raise CommandFailed("say where to: --out guesses.parquet, .csv or .hyper")
+    wanted = Wanted(since=since and _time(since), until=until and _time(until), models=model or [])
+    bus = open_bus(Settings.load(), TOPICS_READ, deadline_s=5)
+    try:
+        with errors.status("reading the log") as status:
+            done = exported(bus, load_base(), out, wanted, lambda what, n: status.update(f"{n:,} {what}"))
+    except ExportRefused as wrong:
+        raise CommandFailed(str(wrong)) from wrong
+    finally:
+        bus.close()
+    if not _printed(done.model_dump(mode="json"), as_json):
+        left = [
+            f"{n} drawings of {why} players left out"
+            for why, n in (("banned", done.banned), ("forgotten", done.forgotten))
+            if n
+        ]
+        told = f"{done.guesses:,} guesses on {done.drawings:,} drawings of {done.players:,} players"
+        console.print("; ".join([told, *left]), soft_wrap=True)
+        for file in done.files:
+            console.print(f"{file.path}  {file.bytes / 1e6:.1f} MB", soft_wrap=True, markup=False)
+
+
+def _time(text: str) -> datetime:
+    """Return the time that a command names; without a zone it is UTC."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandFailed(f"{text!r} is no time: write it as 2026-11-29T14:30 or 2026-11-29T14:30:05+01:00") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 @app.command()
