@@ -9,6 +9,10 @@ from pydantic_settings import BaseSettings
 class TrainingSettings(BaseSettings):
     """What can be set of rebuilds; each default works on one machine."""
 
+    archive_days: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="days that examples stay in the archive on S3, and datasets that were made of them; not given: for good",
+    )
     held_back: Annotated[float, Field(ge=0, le=1)] = Field(
         0.2, description="share of the people whose drawings are kept from training, to judge versions by them"
     )

@@ -152,8 +152,10 @@ def _stores(told: dict[str, Any], settings: Settings) -> Iterator[Proof]:
         "no dataset has their drawings", not held and not there, f"{len(held) + len(there)} of {len(manifests)} datasets"
     )
     dynamodb = boto3.client("dynamodb", **settings.aws("dynamodb"))
-    pages = dynamodb.get_paginator("scan").paginate(TableName=settings.table, ProjectionExpression="player_id")
-    items = [item["player_id"]["S"] for page in pages for item in page["Items"] if "player_id" in item]
+    items: list[str] = []
+    for table in (settings.table, f"{settings.table}-guesses"):  # trainers.tables names them
+        pages = dynamodb.get_paginator("scan").paginate(TableName=table, ProjectionExpression="player_id")
+        items += [item["player_id"]["S"] for page in pages for item in page["Items"]]
     n = sum(mark_of(player) == mark for player in items)
     yield Proof("no observation in DynamoDB", n == 0, f"{n} of {len(items)} items")
 

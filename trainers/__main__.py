@@ -39,11 +39,11 @@ from trainers.drift_actions import DriftActions
 from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
 from trainers.example_sink import Sinks
 from trainers.model_log import ModelLog, QuickCommand
-from trainers.observations import ensure_table
 from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving
 from trainers.steering import Steering
+from trainers.tables import ensure_tables
 
 if TYPE_CHECKING:
     from trainers.forgetting import Forgetter
@@ -60,8 +60,6 @@ BASES_S = 20.0
 NICE = 5  # archives and datasets are made while people play
 
 log = structlog.get_logger()
-
-
 T = TypeVar("T")
 
 
@@ -165,16 +163,18 @@ class Trainer:
 
         # They are imported only now: the game can be played without pyarrow and numpy's friends.
         from trainers.archive import Archive
+        from trainers.compaction import Tidying
         from trainers.forgetting import Forgetter
         from trainers.observations import Observations
         from trainers.rebuild import Rebuilder
 
         os.nice(NICE)
         observations = Observations(settings, self._stop)
-        sinks = Sinks(bus, Archive(blobs), observations, partial(ensure_table, settings), self._stop)
+        tidy = Tidying(settings, blobs, model_log, lambda: self.pause(0))
+        sinks = Sinks(bus, Archive(blobs), observations, partial(ensure_tables, settings), tidy, self._stop)
         made = (model_log, serving, promoter, registry, approvals, self.pause)
         rebuilder = Rebuilder(settings, bus, blobs, sinks.archive, *made)
-        self._start("archive", lambda: self._keep(sinks.archive))
+        self._start("archive", lambda: self._keep(sinks.archive_and_tidy))
         self._start("observations", lambda: self._keep(sinks.observe))
         self._start("rebuilds", lambda: self._rebuild(rebuilder))
         forgetter = Forgetter(settings, bus, blobs, observations, sinks.held, rebuilder.held, model_log, promoter, self.pause)

@@ -1,27 +1,41 @@
 """Keeps examples as Parquet on S3, in the order of the log (way 3, REBUILD).
 
-The names of a partition's objects alone tell how far it is archived, so there is no state to lose: an archiver that was
-killed between two objects continues after the last one, and an object that is written twice has the same name.
+The names of the objects alone tell how far each partition is archived (`trainers.archive_names`), so there is no state to lose:
+an archiver that was killed between two objects continues after the last one, and an object that is written twice has the same
+name.
 """
 
 import io
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from contracts.events import ExampleLabelled
-from contracts.ports import Blobs
+from contracts.ports import Blobs, NoSuchBlob
+from trainers.archive_names import (
+    PREFIX,
+    ArchiveObject,
+    Span,
+    ends_of,
+    named_objects,
+    overlapping,
+    part_key,
+    place_of,
+    read_name,
+)
 from trainers.example_sink import Placed
 
-PREFIX: Final = "examples/"
+_READERS: Final = 8  # objects fetched at a time
+_TRIES: Final = 20
+"""How often reading begins anew, when objects are merged meanwhile."""
 
 _GUESS: Final = pa.struct(
     [
@@ -35,6 +49,7 @@ _GUESS: Final = pa.struct(
 )
 _FIELDS: "Final[list[pa.Field[Any]]]" = [
     pa.field("offset", pa.int64(), nullable=False),  # on its partition of examples.v1
+    pa.field("partition", pa.int32(), nullable=False),  # no such column: it is older, and the object's name says it
     pa.field("drawing_id", pa.string(), nullable=False),
     pa.field("player_id", pa.string(), nullable=False),
     pa.field("revision", pa.int32(), nullable=False),  # the highest of a drawing_id counts
@@ -55,30 +70,9 @@ _FIELDS: "Final[list[pa.Field[Any]]]" = [
 SCHEMA: Final = pa.schema(_FIELDS)
 """The columns of every object, for analysts and for trainers.dataset."""
 
-_KEY = re.compile(r"^examples/dt=\d{4}-\d\d-\d\d/p(\d+)-(\d+)-(\d+)\.parquet$")
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """The offsets of a partition in an object, both ends included."""
-
-    partition: int
-    first: int
-    last: int
-
-    def key(self, day: date) -> str:
-        """Return the object's name."""
-        return f"{PREFIX}dt={day.isoformat()}/p{self.partition}-{self.first:012d}-{self.last:012d}.parquet"
-
-
-def span_of(key: str) -> Span | None:
-    """Read the offsets that an object holds from its name; None for a name that is not the archive's."""
-    found = _KEY.match(key)
-    return Span(*(int(part) for part in found.groups())) if found else None
-
 
 class Archive:
-    """Keeps all examples as objects under ``examples/``, one for each flush of a partition and day."""
+    """Keeps all examples as objects under ``examples/``, one for each flush of a partition and hour."""
 
     def __init__(self, blobs: Blobs) -> None:
         """Keep the bucket; it is listed at the first use."""
@@ -88,25 +82,22 @@ class Archive:
     def places(self) -> dict[int, int]:
         """Return the first offset that no object holds, by partition."""
         if self._next is None:
-            spans = [span for key in self._blobs.keys(PREFIX) if (span := span_of(key))]
-            self._next = {}
-            for span in spans:
-                self._next[span.partition] = max(self._next.get(span.partition, 0), span.last + 1)
+            self._next = ends_of(named_objects(self._blobs.keys(PREFIX)))
         return dict(self._next)
 
     def keep(self, partition: int, batch: Sequence[Placed]) -> None:
-        """Write a batch, a day at a time; a day is UTC, of the example's writing.
+        """Write a batch, an hour at a time; an hour is UTC, of the example's writing.
 
         A message that is no example counts with the example before it. A batch without examples writes nothing: after a restart
         its messages are read again.
         """
         places = self.places()
         self._next = None  # a write may fail half-way: then the bucket is asked again
-        for day, run in _days(batch):
+        for (day, hour), run in _hours(batch):
             span = Span(partition, run[0].offset, run[-1].offset)
             examples = [placed for placed in run if placed.example]
             if examples:
-                self._blobs.put(span.key(day), parquet(examples))
+                self._blobs.put(part_key(day, hour, span), parquet(partition, examples))
             places[partition] = span.last + 1
         self._next = places
 
@@ -116,39 +107,122 @@ def without(blobs: Blobs, player_id: str, tell: Callable[[str, int], None]) -> N
 
     The names say how far the log is archived, so an object of which nothing is left stays, empty.
     """
-    for key in [key for key in blobs.keys(PREFIX) if span_of(key)]:
+    for key in [key for key in blobs.keys(PREFIX) if read_name(key)]:
         table = pq.read_table(io.BytesIO(blobs.get(key)))
         others = [player != player_id for player in table["player_id"].to_pylist()]
         n = others.count(False)
         if n:
             tell(key, n)
-            out = io.BytesIO()
-            pq.write_table(table.filter(pa.array(others)), out, compression="zstd")
-            blobs.put(key, out.getvalue())
+            blobs.put(key, encoded(table.filter(pa.array(others))))
 
 
-def _days(batch: Sequence[Placed]) -> Iterator[tuple[date, list[Placed]]]:
-    day = next((placed.example.at.date() for placed in batch if placed.example), date(1970, 1, 1))
+def listed(blobs: Blobs, prefix: str = PREFIX) -> list[ArchiveObject]:
+    """List the archive, in the order of the names.
+
+    A listing comes in pages, and objects are merged meanwhile: it counts once the next one says the same.
+    """
+    keys = list(blobs.keys(prefix))
+    while (again := list(blobs.keys(prefix))) != keys:
+        keys = again
+    return named_objects(keys)
+
+
+def read_rows(
+    blobs: Blobs, columns: Sequence[str], within: Callable[[ArchiveObject], bool] = lambda one: True
+) -> tuple[list[pa.Table], list[ArchiveObject]]:
+    """Read some columns of the archive: each row once, also while its objects are being merged.
+
+    Args:
+        blobs: The bucket.
+        columns: Those that are wanted; one that an older object has not is left out of its table.
+        within: Says which objects are read.
+
+    Returns:
+        A table for each object, which has ``partition`` and ``offset`` besides, and the objects.
+    """
+    for _ in range(_TRIES):
+        objects = [one for one in listed(blobs) if within(one)]
+        try:
+            return list(_tables(blobs, objects, columns)), objects
+        except NoSuchBlob:
+            continue
+    raise RuntimeError(f"the archive under {PREFIX} changes faster than it can be read: try again")
+
+
+def _tables(blobs: Blobs, objects: Sequence[ArchiveObject], columns: Sequence[str]) -> Iterator[pa.Table]:
+    doubtful, seen = overlapping(objects), set[Any]()
+    with ThreadPoolExecutor(_READERS) as pool:
+        for one, table in zip(objects, pool.map(lambda one: read_object(blobs, one, columns), objects), strict=True):
+            if one.key in doubtful:
+                places: list[Any] = list(zip(table["partition"].to_pylist(), table["offset"].to_pylist(), strict=True))
+                new = [place not in seen for place in places]
+                seen.update(places)
+                yield table if all(new) else table.filter(pa.array(new))
+            else:
+                yield table
+
+
+def read_object(blobs: Blobs, one: ArchiveObject, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read an object, or some of its columns; ``partition`` and ``offset`` come always."""
+    file = pq.ParquetFile(io.BytesIO(blobs.get(one.key)))
+    wanted = None if columns is None else [*dict.fromkeys(["offset", "partition", *columns])]
+    table = file.read(columns=wanted)
+    if "partition" not in table.column_names:
+        partitions = pa.array([one.span.partition] * len(table), pa.int32())
+        table = table.add_column(1, SCHEMA.field("partition"), partitions)
+    return table
+
+
+def raster_at(blobs: Blobs, pixels: str) -> bytes | None:
+    """Return the 784 pixels that an observation points to; None: it is not archived, or nobody has read it."""
+    prefix, partition, offset = place_of(pixels)
+    place = Span(partition, offset, offset)
+    for one in listed(blobs, prefix):
+        if any(span.overlaps(place) for span in one.spans):
+            try:
+                table = read_object(blobs, one, ["raster"])
+            except NoSuchBlob:  # it was merged meanwhile
+                return raster_at(blobs, pixels)
+            here = (pc.field("partition") == partition) & (pc.field("offset") == offset)
+            for raster in table.filter(here)["raster"].to_pylist():
+                return bytes(raster) if raster is not None else None
+    return None
+
+
+def hour_of(at: datetime) -> tuple[date, int]:
+    """Return the day and the hour of a time, UTC."""
+    at = at.astimezone(UTC)
+    return at.date(), at.hour
+
+
+def _hours(batch: Sequence[Placed]) -> Iterator[tuple[tuple[date, int], list[Placed]]]:
+    hour = next((hour_of(placed.example.at) for placed in batch if placed.example), (date(1970, 1, 1), 0))
     dated = []
     for placed in batch:
-        day = placed.example.at.date() if placed.example else day
-        dated.append((day, placed))
-    for day, run in groupby(dated, key=lambda pair: pair[0]):
-        yield day, [placed for _, placed in run]
+        hour = hour_of(placed.example.at) if placed.example else hour
+        dated.append((hour, placed))
+    for hour, run in groupby(dated, key=lambda pair: pair[0]):
+        yield hour, [placed for _, placed in run]
 
 
-def parquet(batch: Sequence[Placed]) -> bytes:
+def parquet(partition: int, batch: Iterable[Placed]) -> bytes:
     """Encode examples as a Parquet file of `SCHEMA`; the same examples give the same bytes."""
-    rows = [_row(placed.offset, placed.example) for placed in batch if placed.example]
+    rows = [_row(partition, placed.offset, placed.example) for placed in batch if placed.example]
+    return encoded(pa.Table.from_pylist(rows, schema=SCHEMA))
+
+
+def encoded(table: pa.Table) -> bytes:
+    """Encode a table as Parquet."""
     out = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), out, compression="zstd")
+    pq.write_table(table, out, compression="zstd")
     return out.getvalue()
 
 
-def _row(offset: int, example: ExampleLabelled) -> dict[str, Any]:
+def _row(partition: int, offset: int, example: ExampleLabelled) -> dict[str, Any]:
     features = example.features
     return {
         "offset": offset,
+        "partition": partition,
         "drawing_id": str(example.drawing_id),
         "player_id": example.player_id,
         "revision": example.revision,

@@ -10,21 +10,21 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from contracts.drawing import SIDE
 from contracts.events import DIGITS, mark_of
 from contracts.ports import Blobs
-from trainers.archive import PREFIX, Span, span_of
+from trainers.archive import read_rows
+from trainers.archive_names import ends_of, named_objects
 from trainers.split import FIELDS, HeldBack, Split, divided
 from trainers.split import held_back as hold_back
 
@@ -32,7 +32,6 @@ PIXELS: Final = SIDE * SIDE
 MNIST: Final = Path(__file__).parents[1] / "data" / "mnist"
 _COLUMNS: Final = ("drawing_id", "player_id", "revision", "label", "drawn_at", "raster")
 _OVER: Final = "over_quota"
-_READERS: Final = 8  # objects fetched at a time
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -181,14 +180,6 @@ def holdout_from_npz(raw: bytes) -> HeldBack:
         return HeldBack(found["images"], found["labels"], people, none, none, times, newest)
 
 
-def offsets(spans: Iterable[Span]) -> dict[int, int]:
-    """Return the first offset of each partition that is not in a set of objects."""
-    out: dict[int, int] = {}
-    for span in spans:
-        out[span.partition] = max(out.get(span.partition, 0), span.last + 1)
-    return dict(sorted(out.items()))
-
-
 def manifest(dataset: Dataset, keys: Sequence[str], seed: int) -> dict[str, Any]:
     """Describe what a dataset was made of, for its place on S3 and for the lineage of models that are trained on it."""
     holdout = np.bincount(dataset.holdout.labels, minlength=DIGITS).tolist()
@@ -200,7 +191,7 @@ def manifest(dataset: Dataset, keys: Sequence[str], seed: int) -> dict[str, Any]
         "split": dataset.split.lineage(dataset.trained_until_us),
         "players": dict(dataset.players),
         "objects": list(keys),
-        "offsets": {str(part): to for part, to in offsets(span for span in map(span_of, keys) if span).items()},
+        "offsets": {str(part): to for part, to in ends_of(named_objects(keys)).items()},
         "code": code_version(),
         "seed": seed,
     }
@@ -222,14 +213,11 @@ def _idx(path: Path, header: int) -> NDArray[np.uint8]:
 
 def read_archive(blobs: Blobs) -> tuple[list[Feedback], list[str]]:
     """Read every archived revision of every example, and the keys of their objects."""
-    keys = [key for key in blobs.keys(PREFIX) if span_of(key)]
-    with ThreadPoolExecutor(_READERS) as pool:
-        return [example for found in pool.map(lambda key: _read(blobs.get(key)), keys) for example in found], keys
+    tables, objects = read_rows(blobs, [*_COLUMNS, _OVER])
+    return [example for table in tables for example in _feedback(table)], [one.key for one in objects]
 
 
-def _read(raw: bytes) -> list[Feedback]:
-    file = pq.ParquetFile(io.BytesIO(raw))
-    table = file.read(columns=[*_COLUMNS, _OVER])  # a column that an older object has not is passed by
+def _feedback(table: pa.Table) -> list[Feedback]:
     columns = {name: table[name] for name in _COLUMNS}
     columns["drawn_at"] = pc.cast(columns["drawn_at"], "int64")
     over = table[_OVER].to_pylist() if _OVER in table.column_names else [None] * len(table)

@@ -84,17 +84,30 @@ class Sinks:
     """Archive and observations, each brought up to the log by one thread at a time."""
 
     def __init__(
-        self, bus: Bus, archive: ExampleSink, observations: ExampleSink, prepare: Callable[[], None], stop: threading.Event
+        self,
+        bus: Bus,
+        archive: ExampleSink,
+        observations: ExampleSink,
+        prepare: Callable[[], None],
+        tidy: Callable[[], object],
+        stop: threading.Event,
     ) -> None:
-        """Keep the sinks; ``prepare`` makes the place of observations if need be."""
+        """Keep the sinks; ``prepare`` makes the place of observations if need be, ``tidy`` merges the archive."""
         self._bus, self._archive, self._observations = bus, archive, observations
-        self._prepare, self._stop = prepare, stop
+        self._prepare, self._tidy, self._stop = prepare, tidy, stop
         self._archiving, self._observing = threading.RLock(), threading.RLock()
 
     def archive(self) -> int:
         """Bring the archive up to the log's end; return how many messages it took."""
         with self._archiving:
             return catch_up(self._bus, self._archive, self._stop)
+
+    def archive_and_tidy(self) -> int:
+        """Bring the archive up to the log's end, then merge what is over; return how many messages it took."""
+        with self._archiving:
+            taken = self.archive()
+            self._tidy()
+            return taken
 
     def observe(self) -> int:
         """Bring the observations up to the log's end; return how many messages they took."""

@@ -38,7 +38,7 @@ def settle_outside(settings: Settings) -> None:
     made: dict[str, Callable[[], None]] = {
         "kafka": lambda: kafka.make_topics(settings),
         "s3": lambda: s3.create_bucket(settings),
-        "dynamodb": lambda: dynamodb.create_table(settings),
+        "dynamodb": lambda: dynamodb.create_tables(settings),
     }
     for name in outside(settings):
         if name in made:

@@ -1,4 +1,4 @@
-"""Runs Amazon's own DynamoDB Local, with its data under ``<home>/dynamodb`` and the table of observations in it."""
+"""Runs Amazon's own DynamoDB Local, with its data under ``<home>/dynamodb`` and our tables in it."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from deploy.local.component import Component, answers
 
 
 def component(settings: Settings) -> Component:
-    """Return the server as a component; once it is ready, the table exists."""
+    """Return the server as a component; once it is ready, the tables exist."""
     data = settings.home / "dynamodb"
     return Component(
         name="dynamodb",
@@ -16,16 +16,16 @@ def component(settings: Settings) -> Component:
         ports={"GAMENIGHT_DYNAMODB_PORT": settings.dynamodb_port},
         prepare=lambda: data.mkdir(parents=True, exist_ok=True),
         ready=lambda: answers(settings.dynamodb_port),
-        settle=lambda: create_table(settings),
+        settle=lambda: create_tables(settings),
         nice=10,  # no player waits for it
     )
 
 
-def create_table(settings: Settings) -> None:
-    """Make the table of observations if it is not there."""
-    from trainers.observations import ensure_table  # boto3 takes half a second to import: meanwhile the others start
+def create_tables(settings: Settings) -> None:
+    """Make the tables that are not there."""
+    from trainers.tables import ensure_tables  # boto3 takes half a second to import: meanwhile the others start
 
-    ensure_table(settings)
+    ensure_tables(settings)
 
 
 def command(jars: Path, port: int, data: Path) -> tuple[str, ...]:

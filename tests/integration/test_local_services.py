@@ -146,11 +146,12 @@ def test_objects_survive_kill_9_of_s3_and_are_not_overwritten_where_that_is_forb
 def test_items_survive_kill_9_of_dynamodb(bases: tuple[Settings, Supervisor]) -> None:
     settings, supervisor = bases
     dynamodb = boto3.client("dynamodb", **settings.aws("dynamodb"))
-    dynamodb.put_item(TableName=settings.table, Item={"drawing_id": {"S": "d1"}, "label": {"N": "7"}})
+    key = {"player_id": {"S": "ada"}, "drawing_id": {"S": "d1"}}
+    dynamodb.put_item(TableName=settings.table, Item={**key, "label": {"N": "7"}})
 
     kill(supervisor, "dynamodb")
 
-    item = dynamodb.get_item(TableName=settings.table, Key={"drawing_id": {"S": "d1"}}, ConsistentRead=True)["Item"]
+    item = dynamodb.get_item(TableName=settings.table, Key=key, ConsistentRead=True)["Item"]
     assert item["label"] == {"N": "7"}
 
 

@@ -49,10 +49,11 @@ from trainers.base_models import BaseModels
 from trainers.dataset import LabelledImages, read_archive, read_mnist
 from trainers.example_sink import Placed, catch_up
 from trainers.model_log import ModelLog, next_version
-from trainers.observations import Observations, ensure_table
+from trainers.observations import Observations, time_key
 from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving
+from trainers.tables import BOOKKEEPING, DRAWINGS, GUESSES, ensure_tables
 
 pytestmark = pytest.mark.timeout(600)  # several trainers, each with an SDK that imports for seconds
 DEADLINE_S = 300.0
@@ -226,10 +227,10 @@ def asked(settings: Settings, image: np.ndarray) -> tuple[str, int]:
     return answer["InvokedProductionVariant"], int(np.load(io.BytesIO(answer["Body"].read()), allow_pickle=False).argmax())
 
 
-def observed(settings: Settings, drawing_id: UUID) -> dict[str, Any]:
+def observed(settings: Settings, drawing_id: UUID, player: str = "ada") -> dict[str, Any]:
+    key = {"player_id": {"S": player}, "drawing_id": {"S": str(drawing_id)}}
     dynamodb = boto3.client("dynamodb", **settings.aws("dynamodb"))
-    found = dynamodb.get_item(TableName=settings.table, Key={"drawing_id": {"S": str(drawing_id)}}, ConsistentRead=True)
-    return dict(found.get("Item", {}))
+    return dict(dynamodb.get_item(TableName=settings.table, Key=key, ConsistentRead=True).get("Item", {}))
 
 
 class TestATrainerAtWork:
@@ -269,8 +270,8 @@ class TestATrainerAtWork:
 
         found, _ = read_archive(blobs)
         assert {str(example.drawing_id) for example in examples} <= {feedback.drawing_id for feedback in found}
-        at_work.until("the correction", lambda: observed(little, corrected.drawing_id).get("revision") == {"N": "2"})
-        seen = observed(little, corrected.drawing_id)
+        at_work.until("the correction", lambda: observed(little, corrected.drawing_id, "p4").get("revision") == {"N": "2"})
+        seen = observed(little, corrected.drawing_id, "p4")
         assert seen["guesses"]["M"]["xgboost"]["M"]["version"] == {"S": "base1"}
 
     def test_a_command_for_a_model_that_is_not_rebuilt_fails_with_a_reason_and_stops_nothing(self, bus, at_work, log):
@@ -371,14 +372,51 @@ def test_a_version_that_forgot_is_refused_and_the_champion_stays(little, bus, so
         assert asked(little, digits.images[0])[0] == before.variant
 
 
-def test_a_table_that_was_thrown_away_fills_again_from_the_log(little, bus, digits):
+def test_tables_that_were_thrown_away_or_are_of_an_older_version_fill_again_from_the_log(little, bus, digits):
     example = labelled(digits, 7)
     bus.publish(example).result(30)
     dynamodb = boto3.client("dynamodb", **little.aws("dynamodb"))
-    dynamodb.delete_table(TableName=little.table)
-    ensure_table(little)
+    for design in (DRAWINGS, GUESSES, BOOKKEEPING):
+        dynamodb.delete_table(TableName=design.name(little))
+    key = {"AttributeName": "drawing_id", "KeyType": "HASH"}, {"AttributeName": "drawing_id", "AttributeType": "S"}
+    dynamodb.create_table(
+        TableName=little.table, KeySchema=[key[0]], AttributeDefinitions=[key[1]], BillingMode="PAY_PER_REQUEST"
+    )
+    ensure_tables(little)
+    ensure_tables(little)
     assert catch_up(bus, Observations(little, threading.Event())) > 0
     assert observed(little, example.drawing_id)["revision"] == {"N": "1"}
+
+
+def test_observations_are_asked_by_player_day_label_and_model_without_a_scan(little, digits):
+    sink = Observations(little, threading.Event())
+    told = [labelled(digits, n, player="asker") for n in range(30)]
+    sink.keep(1, [Placed(n, example) for n, example in enumerate(told)])
+    dynamodb, last = boto3.client("dynamodb", **little.aws("dynamodb")), time_key(told[19].drawn_at)
+
+    def asked_for(table: str, index: str | None, key: str, value: dict[str, str], until: str | None = None) -> set[str]:
+        """The drawings of a query, as docs/observations.md has it."""
+        names, values = {"#key": key}, {":value": value} | ({":until": {"S": until}} if until else {})
+        found = dynamodb.query(
+            TableName=table,
+            **({"IndexName": index} if index else {}),
+            KeyConditionExpression="#key = :value" + (" AND drawn_at <= :until" if until else ""),
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=values,
+        )
+        return {one["drawing_id"]["S"] for one in found["Items"] if one["player_id"]["S"] == "asker"}
+
+    everything, until = {str(one.drawing_id) for one in told}, {str(one.drawing_id) for one in told[:20]}
+    day = told[0].drawn_at.date().isoformat()
+    guesses = GUESSES.name(little)
+    assert asked_for(little.table, None, "player_id", {"S": "asker"}) == everything
+    assert asked_for(guesses, None, "player_id", {"S": "asker"}) == everything
+    assert asked_for(little.table, "by-day", "day", {"S": day}, last) == until
+    assert asked_for(guesses, "by-model", "model", {"S": "xgboost"}, last) == until
+    sevens = {str(one.drawing_id) for one in told if one.label == 7}
+    assert asked_for(little.table, "by-label", "label", {"N": "7"}) == sevens != set()
+    sink.without("asker", lambda drawings: None)
+    assert asked_for(guesses, "by-model", "model", {"S": "xgboost"}) == set()
 
 
 def test_an_older_revision_never_replaces_a_newer_one(little, digits):

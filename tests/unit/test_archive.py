@@ -3,6 +3,7 @@
 import io
 import threading
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from uuid import UUID, uuid4, uuid5
 
 import numpy as np
@@ -11,13 +12,15 @@ import pytest
 
 from contracts.events import NAMESPACE, Event, ExampleLabelled, ExampleProbed, Features, MessageRejected, ShownGuess, decode
 from contracts.ports import Record
+from contracts.settings import Settings
 from producers.blobs import MemoryBlobs
 from producers.bus import open_bus
-from trainers import archive, example_sink
-from trainers.archive import SCHEMA, Archive, Span, parquet, span_of
+from trainers import archive, example_sink, observations
+from trainers.archive import SCHEMA, Archive, parquet, raster_at
+from trainers.archive_names import Span, pixels_of, read_name
 from trainers.dataset import read_archive
 from trainers.example_sink import Placed, batches, catch_up
-from trainers.observations import item, newest_of
+from trainers.observations import Observations, items, newest_of
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -61,7 +64,7 @@ def archived(blobs: MemoryBlobs) -> list[tuple[int, UUID, int]]:
     for key in blobs.keys(archive.PREFIX):
         table = pq.read_table(io.BytesIO(blobs.get(key)))
         assert table.schema.equals(SCHEMA)
-        rows += [(span_of(key).partition, UUID(row["drawing_id"]), row["offset"]) for row in table.to_pylist()]
+        rows += [(read_name(key).span.partition, UUID(row["drawing_id"]), row["offset"]) for row in table.to_pylist()]
     return rows
 
 
@@ -152,26 +155,31 @@ def test_a_stopped_catch_up_writes_no_more(bus):
     assert archived(blobs) == []
 
 
-def test_an_object_holds_one_day_and_its_name_says_what():
-    late = [example(1, at=NOON), example(2, at=NOON + timedelta(hours=13)), example(3, at=NOON + timedelta(hours=14))]
+def test_a_part_holds_one_hour_and_its_name_says_what():
+    late = [
+        example(1, at=NOON),
+        example(2, at=NOON + timedelta(hours=13)),
+        example(3, at=NOON + timedelta(hours=13, minutes=9)),
+    ]
     blobs = MemoryBlobs()
     Archive(blobs).keep(2, [Placed(7 + i, event) for i, event in enumerate(late)])
     assert list(blobs.keys("")) == [
-        "examples/dt=2026-11-22/p2-000000000007-000000000007.parquet",
-        "examples/dt=2026-11-23/p2-000000000008-000000000009.parquet",
+        "examples/dt=2026-11-22/p2-000000000007-000000000007.h12.parquet",
+        "examples/dt=2026-11-23/p2-000000000008-000000000009.h01.parquet",
     ]
-    assert Span(2, 8, 9) == span_of("examples/dt=2026-11-23/p2-000000000008-000000000009.parquet")
-    assert span_of("examples/dt=2026-11-23/notes.txt") is None
+    assert Span(2, 8, 9) == read_name("examples/dt=2026-11-23/p2-000000000008-000000000009.h01.parquet").span
+    assert Span(2, 8, 9) == read_name("examples/dt=2026-11-23/p2-000000000008-000000000009.parquet").span, "an older part"
+    assert read_name("examples/dt=2026-11-23/notes.txt") is None
 
 
 def test_the_same_examples_give_the_same_bytes():
     batch = [Placed(n, example(n)) for n in range(3)]
-    assert parquet(batch) == parquet(list(batch))
+    assert parquet(1, batch) == parquet(1, list(batch))
 
 
 def test_a_row_has_all_that_the_event_had():
     event = example(3)
-    [row] = pq.read_table(io.BytesIO(parquet([Placed(11, event)]))).to_pylist()
+    [row] = pq.read_table(io.BytesIO(parquet(1, [Placed(11, event)]))).to_pylist()
     assert (event.drawn_at, event.at) == (row["drawn_at"], row["at"])
     assert event.features.raster == row["raster"]
     assert row["embedding"] == [3.0] * 4
@@ -182,10 +190,12 @@ def test_a_row_has_all_that_the_event_had():
 def test_what_a_shadow_said_is_kept_beside_what_the_champion_said_and_known_as_its():
     [seen] = example().guesses
     event = example().model_copy(update={"guesses": [seen, seen.model_copy(update={"version": "2", "shadow": True})]})
-    [row] = pq.read_table(io.BytesIO(parquet([Placed(0, event)]))).to_pylist()
+    [row] = pq.read_table(io.BytesIO(parquet(1, [Placed(0, event)]))).to_pylist()
     assert [(guess["version"], guess["shadow"]) for guess in row["guesses"]] == [("base1", False), ("2", True)]
-    kept = item(event)["guesses"]["M"]
+    drawing, *guesses = items(1, 5, event)
+    kept = drawing["guesses"]["M"]
     assert {model: guess["M"]["version"]["S"] for model, guess in kept.items()} == {"xgboost": "base1", "xgboost/shadow": "2"}
+    assert [(one["version"]["S"], one["shadow"]["BOOL"]) for one in guesses] == [("base1", False), ("2", True)]
 
 
 def test_a_batch_is_bounded_in_examples_and_in_bytes(monkeypatch):
@@ -199,15 +209,100 @@ def test_a_batch_is_bounded_in_examples_and_in_bytes(monkeypatch):
 
 
 def test_an_observation_is_the_newest_revision_and_says_what_each_model_said():
-    [kept] = newest_of([example(1, revision=2, label=None), example(1, revision=1)])
-    assert kept.revision == 2
-    assert "label" not in item(kept)
-    assert (item(kept)["guesses"]["M"]["xgboost"]["M"]) == {
+    [kept] = newest_of([Placed(4, example(1, revision=2, label=None)), Placed(5, example(1, revision=1)), Placed(6, None)])
+    assert kept.example.revision == 2
+    drawing, guess = items(3, kept.offset, kept.example)
+    assert "label" not in drawing
+    assert "correct" not in guess
+    assert drawing["guesses"]["M"]["xgboost"]["M"] == {
         "version": {"S": "base1"},
         "label": {"N": "1"},
         "confidence": {"N": "0.100000"},
         "latency_ms": {"N": "8.500"},
     }
+    _, wrong = items(3, 4, example(1))
+    assert (wrong["correct"], wrong["guess"], wrong["label"]) == ({"BOOL": False}, {"N": "1"}, {"N": "7"})
+
+
+def test_an_observation_points_to_its_pixels():
+    blobs, event = MemoryBlobs(), example(3)
+    Archive(blobs).keep(2, [Placed(n, example(n)) for n in range(3)] + [Placed(3, event)])
+    [drawing, _] = items(2, 3, event)
+    assert raster_at(blobs, drawing["pixels"]["S"]) == event.features.raster
+    assert raster_at(blobs, pixels_of(2, 9, event.at)) is None
+    with pytest.raises(ValueError, match="names no place"):
+        raster_at(blobs, "examples/../secrets")
+
+
+class Throttling:
+    """DynamoDB, which takes a part of what it is asked to write, and says so."""
+
+    class TransactionCanceled(Exception):
+        """A transaction that was not carried out."""
+
+        def __init__(self, reasons: list[str]) -> None:
+            self.response = {"CancellationReasons": [{"Code": reason} for reason in reasons]}
+
+    def __init__(self) -> None:
+        self.exceptions = SimpleNamespace(TransactionCanceledException=self.TransactionCanceled)
+        self.busy, self.rows, self.largest = 3, dict[str, int](), 0
+
+    def transact_write_items(self, **given):
+        puts = [one["Put"] for one in given["TransactItems"]]
+        self.largest = max(self.largest, len(puts))
+        ids = [put["Item"].get("guess_id", put["Item"]["drawing_id"])["S"] for put in puts]
+        new = [int(put["Item"]["revision"]["N"]) for put in puts]
+        older = [
+            "None" if self.rows.get(one, 0) < revision else "ConditionalCheckFailed"
+            for one, revision in zip(ids, new, strict=True)
+        ]
+        if self.busy:
+            self.busy -= 1
+            raise self.TransactionCanceled(["ThrottlingError", *["None"] * (len(ids) - 1)])
+        if set(older) != {"None"}:
+            raise self.TransactionCanceled(older)
+        self.rows |= dict(zip(ids, new, strict=True))
+
+    def put_item(self, **given):
+        self.place = given["Item"]["next_offset"]["N"]
+
+    def batch_get_item(self, **given):
+        [(table, asked)] = given["RequestItems"].items()
+        first, *left = asked["Keys"]
+        items = [{**first, "next_offset": {"N": "7"}}]
+        return {"Responses": {table: items}, "UnprocessedKeys": {table: {"Keys": left}} if left else {}}
+
+    def get_paginator(self, name):
+        assert name == "query", "a player is found without a scan"
+
+        def pages(**given):
+            guesses = given["TableName"].endswith("-guesses")
+            key = "guess_id" if guesses else "drawing_id"
+            return [{"Items": [{key: {"S": one}} for one in self.rows if ("/" in one) == guesses]}]
+
+        return SimpleNamespace(paginate=pages)
+
+    def batch_write_item(self, **given):
+        [(table, asked)] = given["RequestItems"].items()
+        taken, left = asked[:2], asked[2:]
+        for one in taken:
+            self.rows.pop(one["DeleteRequest"]["Key"].get("guess_id", one["DeleteRequest"]["Key"].get("drawing_id"))["S"])
+        return {"UnprocessedItems": {table: left} if left else {}}
+
+
+def test_what_dynamodb_throttles_is_written_and_deleted_in_the_end(monkeypatch):
+    monkeypatch.setattr(observations, "_WAIT_S", 0.001)
+    dynamodb = Throttling()
+    sink = Observations(Settings(aws_services="local"), threading.Event(), dynamodb)
+    sink.keep(0, [Placed(n, example(n)) for n in range(70)])
+    assert (len(dynamodb.rows), dynamodb.largest, dynamodb.place) == (140, 100, "70")
+    sink.keep(0, [Placed(n, example(n % 71, revision=1 + n % 2)) for n in range(70, 72)])
+    assert (len(dynamodb.rows), sorted(dynamodb.rows.values())[-2:]) == (142, [2, 2])
+    assert sink.places() == dict.fromkeys(range(4), 7)
+
+    told: list[list[str]] = []
+    sink.without("ada", told.append)
+    assert (len(told[0]), dynamodb.rows) == (71, {})
 
 
 def test_the_archive_gives_back_what_was_put_in():
@@ -227,8 +322,8 @@ def test_the_archive_says_which_labels_came_over_the_quota_and_of_older_objects_
     Archive(blobs).keep(0, [Placed(0, example(0)), Placed(1, late)])
     [key] = blobs.keys(archive.PREFIX)
     older = io.BytesIO()
-    pq.write_table(pq.read_table(io.BytesIO(blobs.get(key))).drop_columns(["over_quota"]), older)
-    blobs.put(Span(1, 0, 1).key(NOON.date()), older.getvalue())
+    pq.write_table(pq.read_table(io.BytesIO(blobs.get(key))).drop_columns(["over_quota", "partition"]), older)
+    blobs.put("examples/dt=2026-11-22/p1-000000000000-000000000001.parquet", older.getvalue())
 
     found, _ = read_archive(blobs)
 

@@ -1,0 +1,180 @@
+"""Merges the archive's parts into one object for each hour that is over, and drops what is too old (way 3, REBUILD).
+
+The merged object is written before its parts are deleted, and readers take each row once: so a trainer may be killed anywhere.
+The next time the same rows are merged again, into the same bytes under the same name. Late parts of an hour are merged into a
+new object together with the old one.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from contracts.events import now
+from contracts.ports import Blobs
+from contracts.settings import Settings
+from trainers.archive import SCHEMA, encoded, hour_of, listed, read_object
+from trainers.archive_names import ArchiveObject, Span, ends_of, whole_key
+from trainers.model_log import ModelLog
+
+MARGIN: Final = timedelta(minutes=5)
+"""How long after its end an hour counts as over: by then its examples are archived."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Objects of one day that become an object for each of their hours."""
+
+    day: date
+    objects: tuple[ArchiveObject, ...]
+
+
+def due_merges(objects: Sequence[ArchiveObject], at: datetime) -> list[Merge]:
+    """Return what is to be merged: of each hour that is over, all that is not one object."""
+    closed = hour_of(at - MARGIN)
+    days: dict[date, list[ArchiveObject]] = defaultdict(list)
+    for one in objects:
+        days[one.day].append(one)
+    out = []
+    for day, several in sorted(days.items()):
+        over = [one for one in several if (day, 23 if one.hour is None else one.hour) < closed]
+        old = [one for one in over if one.hour is None]
+        hours: dict[int | None, list[ArchiveObject]] = defaultdict(list)
+        for one in over:
+            hours[None if old else one.hour].append(one)  # an older part may have rows of any hour
+        out += [
+            Merge(day, tuple(group)) for _, group in sorted(hours.items(), key=lambda item: item[0] or 0) if _is_apart(group)
+        ]
+    return out
+
+
+def _is_apart(group: Sequence[ArchiveObject]) -> bool:
+    return len(group) > 1 or not group[0].whole
+
+
+def carry_out(blobs: Blobs, merge: Merge, check: Callable[[], None]) -> list[str]:
+    """Write an object for each hour, then delete those that are merged into it; return the new keys.
+
+    Args:
+        blobs: The bucket.
+        merge: What is merged.
+        check: Raises if this trainer must not go on, as when another one has taken over.
+    """
+    table = _merged(blobs, merge.objects)
+    hours: list[Any] = pc.hour(table["at"]).to_pylist()
+    made: list[str] = []
+    for hour in sorted(set(hours)):
+        rows = table.filter(pa.array([one == hour for one in hours]))
+        key = whole_key(merge.day, hour, _spans(rows, merge.objects, hour))
+        check()
+        blobs.put(key, encoded(rows))
+        made.append(key)
+    if not made:  # nothing but empty objects, whose names still count
+        hour = next((one.hour for one in merge.objects if one.hour is not None), 0)
+        made.append(whole_key(merge.day, hour, _hull([span for one in merge.objects for span in one.spans])))
+        check()
+        blobs.put(made[0], encoded(table))
+    for one in merge.objects:
+        if one.key not in made:
+            check()
+            blobs.drop(one.key)
+    log.info("archive merged", day=merge.day.isoformat(), objects=len(merge.objects), into=len(made), examples=len(table))
+    return made
+
+
+def _merged(blobs: Blobs, objects: Sequence[ArchiveObject]) -> pa.Table:
+    """Return all rows of some objects, each once, by partition and offset."""
+    tables = []
+    for one in objects:
+        table = read_object(blobs, one)
+        missing = [field for field in SCHEMA if field.name not in table.column_names]
+        for field in missing:  # an older object has fewer columns
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+        tables.append(table.select(SCHEMA.names).cast(SCHEMA))
+    table = pa.concat_tables(tables).sort_by([("partition", "ascending"), ("offset", "ascending")])
+    places = list(zip(table["partition"].to_pylist(), table["offset"].to_pylist(), strict=True))
+    first = [at == 0 or place != places[at - 1] for at, place in enumerate(places)]
+    return (table if all(first) else table.filter(pa.array(first))).combine_chunks()
+
+
+def _spans(rows: pa.Table, objects: Sequence[ArchiveObject], hour: int) -> list[Span]:
+    """Return the spans of an hour: of its rows, and of all that its own objects had taken from the log."""
+    spans = [span for one in objects if one.hour == hour for span in one.spans]
+    places: Iterator[tuple[Any, Any]] = zip(rows["partition"].to_pylist(), rows["offset"].to_pylist(), strict=True)
+    for partition, offset in places:
+        spans.append(Span(partition, offset, offset))
+    return _hull(spans)
+
+
+def _hull(spans: Sequence[Span]) -> list[Span]:
+    out: dict[int, Span] = {}
+    for span in spans:
+        before = out.get(span.partition, span)
+        out[span.partition] = Span(span.partition, min(before.first, span.first), max(before.last, span.last))
+    return sorted(out.values())
+
+
+def due_drops(objects: Sequence[ArchiveObject], days: int, at: datetime) -> list[ArchiveObject]:
+    """Return the objects that are older than so many days."""
+    oldest = (at.astimezone(UTC) - timedelta(days=days)).date()
+    return [one for one in objects if one.day < oldest]
+
+
+def drop(blobs: Blobs, objects: Sequence[ArchiveObject], old: Sequence[ArchiveObject], check: Callable[[], None]) -> int:
+    """Delete old objects, but for the names that say how far a partition is archived: of those the rows go.
+
+    Returns:
+        How many objects are gone or emptied.
+    """
+    ends, gone = ends_of(objects), 0
+    for one in old:
+        check()
+        if any(span.last + 1 == ends[span.partition] for span in one.spans):
+            if len(table := read_object(blobs, one)):
+                blobs.put(one.key, encoded(table.slice(0, 0)))
+                gone += 1
+        else:
+            blobs.drop(one.key)
+            gone += 1
+    if gone:
+        log.info("archive shortened", objects=gone)
+    return gone
+
+
+def tidy(blobs: Blobs, at: datetime, days: int | None, check: Callable[[], None]) -> int:
+    """Merge the hours that are over, and drop what is older than ``days`` (None: nothing); return how many objects are gone."""
+    objects, gone = listed(blobs), 0
+    if days is not None and (old := due_drops(objects, days, at)):
+        gone = drop(blobs, objects, old, check)
+        objects = listed(blobs)
+    for merge in due_merges(objects, at):
+        gone += len(merge.objects) - len(carry_out(blobs, merge, check))
+    return gone
+
+
+class Tidying:
+    """Tidies the archive at the start and some minutes after each hour."""
+
+    def __init__(self, settings: Settings, blobs: Blobs, model_log: ModelLog, check: Callable[[], None]) -> None:
+        """Keep the bucket; ``check`` raises if this trainer must not go on."""
+        self._days = settings.archive_days
+        self._blobs = blobs
+        self._model_log = model_log
+        self._check = check
+        self._done: tuple[date, int] | None = None
+
+    def __call__(self) -> int:
+        """Tidy if another hour is over; not while somebody waits to be forgotten, whose examples are counted by objects."""
+        hour = hour_of(now() - MARGIN)
+        if hour == self._done or self._model_log.forgettings():
+            return 0
+        gone = tidy(self._blobs, now(), self._days, self._check)
+        self._done = hour
+        return gone
