@@ -16,6 +16,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.websockets import WebSocket
 
 from api.apps.access import Access
+from api.apps.keyring import OPERATORS, Keyring
 from api.apps.predictor import SLACK_S, Predictor
 from api.apps.routes import predict_router
 from api.asyncapi import document
@@ -30,8 +31,9 @@ from api.guard import Guard, guest_of, hosts
 from api.health import Health
 from api.limits import Guest, Limits
 from api.metrics import Metrics
+from api.ops.door import Door, not_valid
 from api.ops.operators import Operators
-from api.ops.routes import not_valid, router
+from api.ops.routes import router
 from api.pages import WEB, Policy, add_pages
 from api.play.feed import TICK_S as FEED_S
 from api.play.feed import PlayerFeed
@@ -91,7 +93,8 @@ def create_app(
     metrics, recent, board = Metrics(), RecentDrawings(frame_of), ModelBoard(roster)
     latency, commands, teachers, drift = EndpointLatency(roster.batch), CommandStatus(), Teachers(), DriftBoard()
     honest = HonestAccuracy()
-    limits, operators = Limits(settings), Operators(settings.operator_token)
+    limits, operators = Limits(settings), Operators(settings.operator_token, Keyring(settings.home, OPERATORS).known)
+    door = Door(operators, bus, commands, metrics, why_required=settings.why_required)
     relay, probes = Relay(bus, metrics), Probes(bus)
     health = Health(probes, board, relay, clock)
     predictor = Predictor(probes, board, settings.guess_budget_ms / 1000 + SLACK_S)
@@ -125,7 +128,7 @@ def create_app(
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, not_valid)
-    app.include_router(router(operators, bus, board, latency, commands, teachers, drift, honest, health, metrics))
+    app.include_router(router(door, bus, board, latency, commands, teachers, drift, honest, health, metrics))
     app.include_router(
         predict_router(Access(settings, clock), predictor, metrics, origins(settings.allowed_origins), roster.names)
     )

@@ -50,6 +50,9 @@ MAX_CORRECTIONS: Final = 64
 """The most corrections of a drawing by its player."""
 MAX_FORGOTTEN: Final = 8000
 """The most drawings, or runs of lessons, that one event of a forgetting names; more take more events."""
+Process = Literal["api", "router", "learning", "trainer"]
+PROCESSES: Final[tuple[Process, ...]] = ("api", "router", "learning", "trainer")
+"""The kinds of process that write to the bus; each may have a Kafka user of its own."""
 MAX_EVENT: Final = 1_000_000
 """The size of the largest event in bytes: the limit of every topic, less the frame around it."""
 
@@ -1515,16 +1518,45 @@ class SeatClaimed(Event):
 # --- OPERATE ---------------------------------------------------------------------------------------------------------
 
 
-class Command(Event):
-    """The base of the operators' commands."""
+class SignedEvent(Event):
+    """The base of what is on commands.v1: signed by the process that wrote it, over the bytes as they are on the log.
+
+    The signature is the last member of the JSON; it is over all before it. See `producers.signing`.
+    """
 
     topic: ClassVar[str] = "commands.v1"
     key: ClassVar[str] = "target"
 
+    signer: Process | None = None
+    """The process whose key signed it; None: it is of the time before signatures."""
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")] | None = None
+    """Ed25519, in hex."""
+
+    def to_sign(self) -> bytes:
+        """Return what is signed: the event as JSON without its signature."""
+        return self.model_dump_json(exclude={"signature"}).encode()
+
+    def record_value(self) -> bytes:
+        """Return the record's value on the bus: JSON, its signature last."""
+        whole = self.to_sign()
+        return whole if self.signature is None else whole[:-1] + f',"signature":"{self.signature}"}}'.encode()
+
+
+class Command(SignedEvent):
+    """The base of the operators' commands."""
+
     command_id: UUID
     target: ModelName
     by: str
+    """Who gave it: an operator's name, ``house`` with the token of the home itself, or a part of the game."""
     reason: str = ""
+    """Why it was given."""
+    via: Literal["cli", "http", "policy", "router", "player"] | None = None
+    """How it was given: with `gamenight`, over HTTP, by the policy on drift, by the router, by a player of themselves."""
+    address: Name | None = None
+    """The address that it came from; None: from inside the game."""
+    token: Name | None = None
+    """The name of the token that it was given with: its operator and the beginning of its digest."""
 
 
 class RetrainModel(Command):
@@ -1647,14 +1679,11 @@ class ForgetPlayer(Command):
     player_id: PlayerId
 
 
-class ForgettingAdvanced(Event):
+class ForgettingAdvanced(SignedEvent):
     """The progress of forgetting a player; it does not say whom.
 
     Written by trainers.forgetting; read by api and `gamenight forget`. Twice is harmless: the newest counts.
     """
-
-    topic: ClassVar[str] = "commands.v1"
-    key: ClassVar[str] = "target"
 
     type: Literal["ForgettingAdvanced"] = "ForgettingAdvanced"
     command_id: UUID
@@ -1665,21 +1694,40 @@ class ForgettingAdvanced(Event):
     message: Text = ""
 
 
-class CommandSettled(Event):
+class CommandSettled(SignedEvent):
     """A command was carried out, was refused or failed.
 
     Written by the trainer, for all commands but RetrainModel, whose TrainingAdvanced say more; read by api. Twice is harmless:
     a command has one outcome.
     """
 
-    topic: ClassVar[str] = "commands.v1"
-    key: ClassVar[str] = "target"
-
     type: Literal["CommandSettled"] = "CommandSettled"
     command_id: UUID
     target: str
     outcome: Literal["done", "refused", "failed"]
     message: str
+
+
+class CommandRefused(SignedEvent):
+    """An operator wanted something and was refused at the door, so that no command was given; kept for the audit.
+
+    Written by api.ops; read by the audit of api.ops. Twice is harmless: the command_id is the same.
+    """
+
+    type: Literal["CommandRefused"] = "CommandRefused"
+    command_id: UUID
+    command: Name
+    """What was wanted, as its route is called."""
+    target: Name
+    """What it was wanted of, if that was said; else a dash."""
+    by: Name
+    reason: Name = ""
+    """Why it was wanted, the beginning of it."""
+    via: Literal["cli", "http"]
+    address: Name
+    token: Name
+    message: Text
+    """Why it was refused."""
 
 
 class MessageRejected(Event):
@@ -1910,15 +1958,12 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     ForgetPlayer,
     ForgettingAdvanced,
     CommandSettled,
+    CommandRefused,
     MessageRejected,
     MessageRepaired,
     MessageReplayed,
 )
 
-
-Process = Literal["api", "router", "learning", "trainer"]
-PROCESSES: Final[tuple[Process, ...]] = ("api", "router", "learning", "trainer")
-"""The kinds of process that write to the bus; each may have a Kafka user of its own."""
 
 _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     DrawingSubmitted: ("api",),
@@ -1981,6 +2026,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     ForgetPlayer: ("api",),
     ForgettingAdvanced: ("trainer",),
     CommandSettled: ("trainer",),
+    CommandRefused: ("api",),
     MessageRejected: PROCESSES,
     MessageRepaired: ("api",),
     MessageReplayed: ("api",),

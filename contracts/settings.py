@@ -124,6 +124,7 @@ class Settings(TrainingSettings):
     )
 
     operator_token: str | None = Field(None, description="bearer token of operators; not given: made by up")
+    why_required: bool = Field(False, description="whether a command of an operator without a reason (`--why`) is refused")
     seat_secret: str | None = Field(None, description="secret that signs players' seats; not given: made by up")
     api_keys: str | None = Field(
         None, description="keys of apps for /api/predict, as name:key, comma between; not given: one is made by up"

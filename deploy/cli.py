@@ -602,7 +602,7 @@ def revoke(name: Called) -> None:
 
 Batch = Annotated[str, typer.Argument(help="A batch model, such as xgboost.")]
 Versioned = Annotated[str, typer.Argument(help="A batch model, such as xgboost; or river.")]
-Reason = Annotated[str, typer.Option(help="Why; kept with the command.")]
+Reason = Annotated[str, typer.Option("--why", "--reason", help="Why; kept with the command, for good.")]
 
 
 @app.command("retrain")
@@ -1179,7 +1179,9 @@ def _asked(method: str, path: str, body: dict[str, Any] | None = None, refused: 
     import httpx
 
     settings = Settings.load()
-    headers = {"Authorization": f"Bearer {_token(settings)}"} if path.startswith("/api/ops/") else {}
+    headers = {"User-Agent": "gamenight"}  # so that the audit says how a command was given
+    if path.startswith("/api/ops/"):
+        headers["Authorization"] = f"Bearer {_token(settings)}"
     try:
         response = httpx.request(method, f"{_url(settings)}{path}", json=body, headers=headers, timeout=10, trust_env=False)
     except httpx.TransportError as error:

@@ -319,6 +319,7 @@ class Router:
             "target": failed.model,
             "failed": failed.version,
             "by": "router",
+            "via": "router",
             "reason": f"version {failed.version} failed its first calls: {failed.why}"[:500],
         }
         event = TryVersion(role="none", **command) if failed.beside else RollBackModel(**command)

@@ -113,7 +113,7 @@ def _commands(model_log: ModelLog, detection: DriftDetected, action: DriftAction
     made: list[RetrainModel | FreezeLearning] = []
     for target in targets:
         kind = FreezeLearning if action == "freeze" else RetrainModel
-        made.append(kind(command_id=_command_id(detection, action, target), target=target, by=BY, reason=reason))
+        made.append(kind(command_id=_command_id(detection, action, target), target=target, by=BY, reason=reason, via="policy"))
     return tuple(made)
 
 

@@ -1,11 +1,11 @@
-"""Keeps the keys that `gamenight keys` gives to apps: a file with each key's digest, read again when a key changes (way 1)."""
+"""Keeps the keys of apps and the tokens of operators: a file with the digest of each, read as one changes (ways 1, 3)."""
 
 import os
 import secrets
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from api.apps.keys import NAME, digest
 
@@ -17,12 +17,26 @@ class KeyringError(ValueError):
     """A key cannot be added or revoked; the message says what to do."""
 
 
-class Keyring:
-    """The keys in the folder of a home."""
+class Holders(NamedTuple):
+    """Whom keys are given to, and how they are spoken of."""
 
-    def __init__(self, home: Path) -> None:
+    folder: str
+    """Also the command that gives them."""
+    holder: str
+    key: str
+
+
+APPS: Final = Holders("keys", "an app", "key")
+OPERATORS: Final = Holders("operators", "an operator", "token")
+
+
+class Keyring:
+    """The keys of one kind in the folder of a home."""
+
+    def __init__(self, home: Path, kind: Holders = APPS) -> None:
         """Keep the home; nothing is read or made yet."""
-        self._folder = home / "secrets" / "keys"
+        self._kind = kind
+        self._folder = home / "secrets" / kind.folder
         self._read_at: int | None = None
         self._known: dict[str, bytes] = {}
 
@@ -49,7 +63,8 @@ class Keyring:
         """
         if not NAME.fullmatch(name):
             raise KeyringError(
-                f"{name!r} is no name for an app: use up to 32 letters, digits, _ . and -, beginning with a letter or digit"
+                f"{name!r} is no name for {self._kind.holder}: use up to 32 letters, digits, _ . and -, beginning with a letter"
+                " or digit"
             )
         key = secrets.token_urlsafe(24)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -59,7 +74,9 @@ class Keyring:
         try:
             os.link(made, self._folder / name)
         except FileExistsError:
-            raise KeyringError(f"{name} has a key: gamenight keys revoke {name} takes it away") from None
+            raise KeyringError(
+                f"{name} has a {self._kind.key}: gamenight {self._kind.folder} revoke {name} takes it away"
+            ) from None
         finally:
             made.unlink()
         return key
@@ -71,7 +88,9 @@ class Keyring:
             KeyringError: If there is no key of that name.
         """
         if not NAME.fullmatch(name) or not (self._folder / name).is_file():
-            raise KeyringError(f"no key of {name!r} was given here: gamenight keys lists those that were")
+            raise KeyringError(
+                f"no {self._kind.key} of {name!r} was given here: gamenight {self._kind.folder} lists those that were"
+            )
         (self._folder / name).unlink()
 
     def _files(self) -> list[Path]:

@@ -42,7 +42,7 @@ class OwnModel:
                 return None
             self._guest.go(now)
             self._goes = UUID(self._lobby.new_id())
-            return ForgetPlayer(command_id=self._goes, player_id=player_id, by="the player", at=at)
+            return ForgetPlayer(command_id=self._goes, player_id=player_id, by="the player", via="player", at=at)
         if isinstance(message, Carry):
             self._guest.join(now)  # it costs as much as what it is for
             return self.carry_over.offer(player_id, room, at)

@@ -71,10 +71,10 @@ def test_an_operator_orders_a_rebuild_and_it_is_on_the_log_and_audited(bus, addr
     found: list[RetrainModel] = []
     eventually(lambda: found.extend(decode(r.topic, r.value) for r in tail.poll(0.2)) or found)
     assert [(c.command_id, c.target, c.reason, c.by) for c in found] == [
-        (UUID(answer.json()["command_id"]), "xgboost", "new corrections", "operator@127.0.0.1")
+        (UUID(answer.json()["command_id"]), "xgboost", "new corrections", "house")
     ]
     [line] = [line for line in lines if line["event"] == "audit: RetrainModel"]
-    assert (line["command_id"], line["by"], line["status"]) == (answer.json()["command_id"], "operator@127.0.0.1", 202)
+    assert (line["command_id"], line["by"], line["status"]) == (answer.json()["command_id"], "house", 202)
     tail.close()
 
 

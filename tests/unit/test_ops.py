@@ -95,7 +95,7 @@ def test_an_order_is_on_the_log_when_it_is_answered(bus, address, path, body, ki
 
     assert answer.status_code == 202
     [command] = commands(bus)
-    assert (command.type, str(command.command_id), command.by) == (kind, answer.json()["command_id"], "operator@127.0.0.1")
+    assert (command.type, str(command.command_id), command.by) == (kind, answer.json()["command_id"], "house")
     assert command.model_dump().items() >= (body | {"reason": "a try"}).items()
 
 
@@ -128,7 +128,10 @@ def test_an_order_that_makes_no_sense_is_refused_by_name(bus, address, path, bod
 
     assert answer.status_code == 422
     assert told in answer.text
-    assert commands(bus) == []
+    [refused] = commands(bus)
+    assert (refused.type, refused.command, refused.by) == ("CommandRefused", path, "house")
+    assert told in refused.message
+    assert (refused.address, refused.via, refused.token[:6]) == ("127.0.0.1", "http", "house/")
 
 
 @pytest.mark.parametrize("path", ["promote", "rollback", "try", "policy", "restrict", "freeze", "thaw", "drift-policy"])

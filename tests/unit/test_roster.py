@@ -112,7 +112,7 @@ def test_images_are_looked_for_in_every_folder_that_is_named(tmp_path):
         Settings(images=f"{tmp_path}/three").roster()
 
 
-EXAMPLES = {"api/ops/routes.py", "api/apps/predict_docs.py"}
+EXAMPLES = {"api/ops/commands.py", "api/apps/predict_docs.py"}
 """Where a batch model stands as an example of a request."""
 ONCE = "contracts/events.py"
 """Where the models that are built in are named."""

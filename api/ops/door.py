@@ -1,0 +1,203 @@
+"""Admits operators, and puts what they command on the log; what is refused there is on the log too (way 3, OPERATE).
+
+The command line comes through this door as well, so there is one audit. A command is on the log before its request is
+answered; the trainer publishes its outcome.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Final
+from uuid import uuid4
+
+import structlog
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
+
+from api.folds.command_status import CommandStatus
+from api.limits import RateLimiter
+from api.metrics import Metrics
+from api.ops.operators import Operator, Operators, Refusal
+from contracts.events import Command, CommandRefused, ForgetPlayer
+from contracts.ports import Bus
+
+WITHIN_S: Final = 5.0
+"""How long an operator waits for the log's acknowledgement, in seconds."""
+REFUSED_KEPT: Final = (1.0, 60.0)
+"""How many refused commands of an operator are kept, in a second for long and at once; more are counted alone."""
+CLI: Final = "gamenight"
+"""How the command line names itself in User-Agent."""
+_GIVEN: Final = "gamenight.given"
+
+log = structlog.get_logger(__name__)
+
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    401: {"description": "No token"},
+    403: {"description": "A wrong token"},
+    429: {"description": "Too many wrong tokens"},
+    503: {"description": "The log did not acknowledge the command, or no token is set"},
+}
+
+
+class Accepted(BaseModel):
+    """A command was put on the log."""
+
+    command_id: str
+
+
+def wrong_field(why: str, where: tuple[str, ...]) -> dict[str, Any]:
+    """Return what is wrong with a field, as pydantic says it."""
+    return {"type": "value_error", "loc": ("body", *where), "msg": f"Value error, {why}"}
+
+
+def _unlogged(command: Command) -> set[str]:
+    """Return the fields of a command that are not in the log line of it: of who is forgotten no line may stay."""
+    return {"type", "at", "target", "signer", "signature", *(("player_id",) if isinstance(command, ForgetPlayer) else ())}
+
+
+def _problems(wrong: RequestValidationError) -> list[dict[str, Any]]:
+    """Return what is wrong with a request, without quoting it: NaN and lone surrogates cannot be sent back."""
+    return [{"type": one["type"], "loc": one["loc"], "msg": one["msg"]} for one in wrong.errors()]
+
+
+def in_a_line(wrong: RequestValidationError) -> str:
+    """Return what is wrong with a request in one line that names each field once."""
+    said: dict[str, None] = {}
+    for one in _problems(wrong):
+        where = ".".join(str(part) for part in one["loc"][1:] if isinstance(part, str) and part.isidentifier())
+        why = str(one["msg"]).removeprefix("Value error, ")
+        said[f"{where}: {why}" if where and one["type"] != "value_error" else why] = None
+    return "; ".join(said)
+
+
+async def not_valid(_: Request, wrong: Exception) -> Response:
+    """Answer a request that is not valid."""
+    assert isinstance(wrong, RequestValidationError)
+    return Response(json.dumps({"detail": _problems(wrong)}), 422, media_type="application/json")
+
+
+class Door:
+    """The door of operators."""
+
+    def __init__(
+        self, operators: Operators, bus: Bus, command_status: CommandStatus, metrics: Metrics, *, why_required: bool = False
+    ) -> None:
+        """Keep what admits, what publishes, and what counts.
+
+        Args:
+            operators: Recognizes operators.
+            bus: Signs what is published, see `producers.signing`.
+            command_status: Knows commands at once that are on the log.
+            metrics: Count requests by status.
+            why_required: Whether a command without a reason is refused.
+        """
+        self._operators = operators
+        self._bus = bus
+        self._command_status = command_status
+        self._metrics = metrics
+        self._why_required = why_required
+        self._refused = RateLimiter(*REFUSED_KEPT)
+
+    def router(self) -> APIRouter:
+        """Return a router whose routes admit operators only, before anything of the body is read."""
+        door = self
+
+        class OperatorsRoute(APIRoute):
+            def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+                handle = super().get_route_handler()
+
+                async def guarded(request: Request) -> Response:
+                    operator = door._admit(request)
+                    try:
+                        return await handle(request)
+                    except RequestValidationError as wrong:
+                        await door._refuse(request, operator, 422, in_a_line(wrong), wrong.body)
+                        raise
+                    except HTTPException as wrong:
+                        if 400 <= wrong.status_code < 500:
+                            await door._refuse(request, operator, wrong.status_code, str(wrong.detail), None)
+                        raise
+
+                return guarded
+
+        bearer = HTTPBearer(auto_error=False, description="settings.operator_token, or that of a named operator")
+
+        def documented(_: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> None:
+            """Name the token in the API's document."""
+
+        return APIRouter(route_class=OperatorsRoute, dependencies=[Depends(documented)])
+
+    def given(self, request: Request) -> dict[str, str]:
+        """Return who gives the command of a request, and from where: the fields of `Command` that say so."""
+        found: dict[str, str] = request.scope[_GIVEN]
+        return found
+
+    def operator(self, request: Request) -> str:
+        """Return the name of the operator who sends a request."""
+        return self.given(request)["by"]
+
+    def _admit(self, request: Request) -> Operator:
+        who = request.client.host if request.client else "unknown"
+        admitted = self._operators.admitted(request.headers.get("authorization"), who, time.monotonic())
+        if isinstance(admitted, Refusal):
+            self._metrics.audited.labels(str(admitted.status)).inc()
+            log.warning("audit: refused", status=admitted.status, why=admitted.why, by=who)
+            raise HTTPException(admitted.status, admitted.why, admitted.headers)
+        named = request.headers.get("user-agent", "").partition("/")[0]
+        via = "cli" if named == CLI else "http"
+        request.scope[_GIVEN] = {"by": admitted.name, "via": via, "address": who[:200], "token": admitted.token}
+        return admitted
+
+    async def _refuse(self, request: Request, operator: Operator, status: int, why: str, body: object) -> None:
+        """Put on the log what an operator wanted and did not get."""
+        self._metrics.audited.labels(str(status)).inc()
+        now = time.monotonic()
+        if request.method != "POST" or self._refused.bucket(operator.name, now).take(now):
+            return
+        asked = body if isinstance(body, dict) else {}
+        said = {name: asked[name] for name in ("target", "reason") if isinstance(asked.get(name), str)}
+        event = CommandRefused(
+            command_id=uuid4(),
+            command=request.scope["route"].path.removeprefix("/api/ops/")[:200],
+            target=_storable(said.get("target", "")) or "-",
+            reason=_storable(said.get("reason", "")),
+            message=_storable(why, 2000),
+            **self.given(request),
+        )
+        log.info("audit: refused", command=event.command, status=status, why=event.message, by=operator.name)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(self._bus.publish(event)), WITHIN_S)
+        except (TimeoutError, RuntimeError) as failure:  # it is refused all the same
+            log.warning("not audited", command=event.command, why=str(failure) or "not in time")
+
+    async def put(self, command: Command) -> Accepted:
+        """Publish a command; return once the broker has acknowledged it."""
+        if self._why_required and not command.reason.strip():
+            raise RequestValidationError([wrong_field("say why: --why TEXT, or `reason`", ("reason",))])
+        status = 202
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(self._bus.publish(command)), WITHIN_S)
+        except (TimeoutError, RuntimeError) as failure:
+            status = 503
+            why = f"the log did not acknowledge command {command.command_id} ({failure or 'in time'}): it may still come"
+            raise HTTPException(503, why) from failure
+        finally:
+            self._metrics.audited.labels(str(status)).inc()
+            log.info(
+                f"audit: {command.type}",
+                **command.model_dump(mode="json", exclude=_unlogged(command), exclude_defaults=True),
+                model=command.target,
+                status=status,
+            )
+        self._command_status.apply(command)
+        return Accepted(command_id=str(command.command_id))
+
+
+def _storable(text: str, most: int = 200) -> str:
+    """Return the beginning of a text in a form that an event can hold."""
+    return text[:most].encode("utf-8", "backslashreplace").decode()[:most]
