@@ -33,7 +33,15 @@ mxnet-python: .venv/uv.stamp  ## Python 3.11, which MXNet wants, beside a newer 
 test: setup setup-dev setup-notebook lint  ## set up, then pass every check and every test; one that is skipped fails it (MAY_SKIP=1: only says so)
 	@$(BIN)/python -m deploy.local.browser
 	$(BIN)/python -m tests.web
-	$(BIN)/python -m pytest $(if $(MAY_SKIP),-rsx,--all-must-run)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line tests/unit tests/contract  # beside each other: neither fills two cores
+	$(BIN)/python -m pytest tests/integration tests/e2e $(MUST)
+
+MUST := $(if $(MAY_SKIP),-rsx,--all-must-run)
+
+tests/unit tests/contract: FORCE
+	$(BIN)/python -m pytest $@ $(MUST)
+
+FORCE:
 
 # An image's modules import each other, and those of contract/, by bare names.
 IMAGES := $(patsubst %/,%,$(wildcard trainers/images/*/ tests/images/*/))

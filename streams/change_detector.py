@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-ALARM: Final = 9.0
+ALARM: Final = 10.5
 """The logarithm of the stakes at which a change is told."""
 WARM_UP: Final = 100
 """How many drawings are only learned from, at the beginning and after each change."""

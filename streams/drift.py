@@ -41,7 +41,7 @@ from contracts.roster import is_batch
 from streams.change_detector import ALARM, ChangeDetector, DetectedChange, of_json
 from streams.evidence import DIRECTIONS, NEWCOMERS, digits
 
-RULES: Final = 2
+RULES: Final = 3
 """The version of what is detected, and how: another one folds the evidence again."""
 REFERENCE: Final = 200
 """How many drawings say what is usual of ink and embedding."""

@@ -1,11 +1,15 @@
 """A run in which a test was left out is no run that passed."""
 
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.conftest import FEWEST
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PLUGIN: Final = """
@@ -75,3 +79,14 @@ def test_a_run_fails_and_names_what_a_conftest_or_an_option_took_out(tmp_path: P
 
         assert status == pytest.ExitCode.TESTS_FAILED, said
         assert "test_some.py::test_left: deselected" in said
+
+
+def test_the_test_command_runs_every_folder_of_tests_and_lets_none_be_left_out() -> None:
+    there = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    said = subprocess.run(["make", "-n", "test"], cwd=ROOT, env=outside, capture_output=True, text=True, check=True).stdout
+    runs = [line for line in said.splitlines() if "-m pytest" in line]
+
+    assert there == set(FEWEST)
+    assert sorted(name for line in runs for name in re.findall(r"tests/(\w+)", line)) == sorted(FEWEST)
+    assert all("--all-must-run" in line for line in runs), runs
