@@ -315,6 +315,7 @@ class Cloud:
             "model": lambda name: sagemaker.delete_model(ModelName=name),
             "group": group,
             "job": lambda name: sagemaker.stop_training_job(TrainingJobName=name),
+            "transform": lambda name: sagemaker.stop_transform_job(TransformJobName=name),
         }
         for kind, name in reversed(self._made):
             with contextlib.suppress(ClientError):

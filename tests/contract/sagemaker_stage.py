@@ -66,11 +66,15 @@ class Stage:
         service = Sagemaker(self.settings)
         service.endpoints.recover()
         service.jobs.recover()
+        for runs in service.runs:
+            runs.recover()
         try:
             yield Played(service)
         finally:
             jobs = service.state.all("training-job") if killed else []
             await service.jobs.close()
+            for runs in service.runs:
+                await runs.close()
             await service.endpoints.close()
             for job in jobs:
                 service.state.put("training-job", job["TrainingJobName"], job)

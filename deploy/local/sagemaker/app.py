@@ -27,6 +27,7 @@ from deploy.local.sagemaker.packages import Packages
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.training import TrainingJobs
+from deploy.local.sagemaker.transform import TransformJobs
 from deploy.local.sagemaker.upstream import MAX_BYTES
 
 DOCUMENTED: Final = "docs/sagemaker-local.md lists the operations that this machine has"
@@ -58,7 +59,10 @@ class Sagemaker:
         self.invoking = Invoking(names)
         self.jobs = TrainingJobs(self.state, names, images, objects, logs, tags, home)
         self.endpoints = Endpoints(self.state, names, images, objects, logs, tags, models, configs, self.invoking, home)
-        parts = (self.jobs, models, configs, self.endpoints, packages, tags)
+        shared: Any = {"images": images, "objects": objects, "kept": logs}
+        transforms = TransformJobs(self.state, names, tags, home, self.jobs.turns, models=models, **shared)
+        self.runs = (transforms,)
+        parts = (self.jobs, models, configs, self.endpoints, packages, tags, *self.runs)
         self.operations = {
             "sagemaker": {name: operation for part in parts for name, operation in part.operations().items()},
             "logs": logs.operations(),
@@ -152,11 +156,15 @@ async def sagemaker(settings: Settings) -> AsyncIterator[Sagemaker]:
     orphans = reap(service.home)
     service.endpoints.recover()
     service.jobs.recover()
+    for runs in service.runs:
+        runs.recover()
     log.info("ready", operations=sum(map(len, service.operations.values())), orphans=orphans)
     try:
         yield service
     finally:
         await service.jobs.close()
+        for runs in service.runs:
+            await runs.close()
         await service.endpoints.close()
         service.state.close()
 

@@ -20,6 +20,8 @@ from deploy.local.sagemaker.log_stream import Line, LogStream, Writer
 from deploy.local.sagemaker.names import Names
 
 TRAINING: Final = "/aws/sagemaker/TrainingJobs"
+TRANSFORM: Final = "/aws/sagemaker/TransformJobs"
+PROCESSING: Final = "/aws/sagemaker/ProcessingJobs"
 ENDPOINTS: Final = "/aws/sagemaker/Endpoints"
 _PAGE: Final = 10_000
 """The most events that a call returns; it is CloudWatch's own limit."""

@@ -103,6 +103,47 @@ class Objects:
         except (OSError, ArchiveRefused) as error:
             raise ObjectsFailed(f"Failed to extract model data archive from {uri}: {error}") from error
 
+    def keys(self, uri: str) -> list[tuple[str, PurePosixPath]]:
+        """Return the objects under a prefix: the address of each, and its path within the prefix.
+
+        Raises:
+            ObjectsFailed: If there are none, or S3 does not answer.
+        """
+        bucket, prefix = split(uri)
+        try:
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            listed = [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+        except (BotoCoreError, ClientError) as error:
+            raise ObjectsFailed(f"ClientError: Data download failed: {uri}: {error}") from error
+        found = [(f"s3://{bucket}/{key}", path) for key in listed if (path := within(prefix, key))]
+        if not found:
+            raise ObjectsFailed(f"ClientError: No S3 objects found under S3 URL {uri!r} given in input data source.")
+        return found
+
+    def fetch(self, uri: str, file: Path) -> None:
+        """Download an object into a file.
+
+        Raises:
+            ObjectsFailed: If there is no such object, or S3 does not answer.
+        """
+        bucket, key = split(uri)
+        try:
+            self._client.download_file(bucket, key, str(file))
+        except (BotoCoreError, ClientError, OSError) as error:
+            raise ObjectsFailed(f"ClientError: Data download failed: {uri}: {error}") from error
+
+    def put(self, file: Path, uri: str) -> None:
+        """Upload a file as an object.
+
+        Raises:
+            ObjectsFailed: If S3 does not accept it.
+        """
+        bucket, key = split(uri)
+        try:
+            self._client.upload_file(str(file), bucket, key)
+        except (BotoCoreError, ClientError, OSError) as error:
+            raise ObjectsFailed(f"ClientError: Artifact upload failed: {uri}: {error}") from error
+
     def etag(self, uri: str) -> str:
         """Return a tag that changes when the object, or any object under the prefix, is written again.
 

@@ -60,6 +60,7 @@ class Server:
         *,
         home: Path,
         patience_s: float,
+        nice: int = 0,
     ) -> None:
         """Keep how to start the server; nothing is started yet.
 
@@ -70,6 +71,7 @@ class Server:
             say: Called with each line that the server prints.
             home: The folder of the local SageMaker.
             patience_s: How long the server may take to answer its first /ping.
+            nice: The niceness of the server, for as long as it runs.
         """
         self.ready = asyncio.Event()
         """Set while the server can be asked."""
@@ -83,6 +85,7 @@ class Server:
         self._say = say
         self._home = home
         self._patience_s = patience_s
+        self._nice = nice
         self._process: ContainerProcess | None = None
         self._watch: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
@@ -140,7 +143,7 @@ class Server:
         Raises:
             ServerFailed: If it does not answer.
         """
-        nice = _NICE if aside and await asyncio.to_thread(containers.can_come_forward) else 0
+        nice = _NICE if aside and not self._nice and await asyncio.to_thread(containers.can_come_forward) else self._nice
         for _ in range(_TRIES):
             port = _free_port()
             try:
@@ -171,7 +174,7 @@ class Server:
             await ready  # raises any error of asking
             if not await asyncio.to_thread(_listens, process.pid, port):  # else another process's answer would count
                 raise _PortTaken
-            if nice:
+            if nice > self._nice:
                 await process.come_forward()
         except BaseException:
             ready.cancel()

@@ -13,7 +13,9 @@ _ARNS: Final = {
     "model": "ModelArn",
     "model-package": "ModelPackageArn",
     "model-package-group": "ModelPackageGroupArn",
+    "processing-job": "ProcessingJobArn",
     "training-job": "TrainingJobArn",
+    "transform-job": "TransformJobArn",
 }
 """Kind of a resource -> the member of its document that has the ARN."""
 

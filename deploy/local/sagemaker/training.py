@@ -10,10 +10,11 @@ from typing import Any, Final
 import structlog
 
 from deploy.local.sagemaker import containers, logs, metrics, wire
-from deploy.local.sagemaker.containers import ContainerProcess, Image, ImageNotInstalled, Images, TakeLine
+from deploy.local.sagemaker.containers import Image, ImageNotInstalled, Images, TakeLine
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, in_use, invalid
 from deploy.local.sagemaker.job_folder import FAILURE_LENGTH, failure_reason, lay_out, upload
+from deploy.local.sagemaker.job_runs import MOST_RESTARTS, carried_out
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.names import Names
@@ -22,13 +23,9 @@ from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
 
 KIND: Final = "training-job"
-GRACE_S: Final = 120.0
-"""The seconds between SIGTERM and SIGKILL; they are SageMaker's own."""
 _NICE: Final = 10
 _AT_ONCE: Final = max(2, os.cpu_count() or 1)
 """How many jobs run at the same time; more wait for their turn, as for an instance."""
-_MOST_RESTARTS: Final = 3
-"""How often a job that ran when the service was killed is restarted: the job may be what kills the service."""
 _DAY_S: Final = 86400
 _MESSAGES: Final = {
     "Pending": "Waiting for the jobs before it to end",
@@ -57,7 +54,6 @@ class _Run:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.task: asyncio.Task[None] | None = None
-        self.process: ContainerProcess | None = None
         self.stopping = asyncio.Event()
         self.metrics: dict[str, Document] = {}
 
@@ -77,7 +73,8 @@ class TrainingJobs:
         self._tags = tags
         self._home = home
         self._runs: dict[str, _Run] = {}
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self.turns = asyncio.Semaphore(_AT_ONCE)
+        """Jobs of all kinds take their turns by it."""
 
     def operations(self) -> dict[str, Any]:
         """Return the operations of SageMaker that this class answers, by name."""
@@ -165,7 +162,7 @@ class TrainingJobs:
             if document["TrainingJobStatus"] == "InProgress":
                 if not document.pop("_Closed", False) and document["SecondaryStatus"] != "Pending":
                     document["_Restarts"] = document.get("_Restarts", 0) + 1
-                if document.get("_Restarts", 0) > _MOST_RESTARTS:
+                if document.get("_Restarts", 0) > MOST_RESTARTS:
                     times = f"The service was killed {document['_Restarts']} times while this job ran"
                     self._end(document, "Failed", "Failed", f"InternalServerError: {times}: it is not begun anew")
                     continue
@@ -250,9 +247,9 @@ class TrainingJobs:
         document = run.document
         folder = self._home / "jobs" / document["TrainingJobName"]
         try:
-            if self._turns.locked():
+            if self.turns.locked():
                 self._advance(document, "Pending")
-            async with self._turns:
+            async with self.turns:
                 outcome = await self._work(document, run, folder)
         except (TrainingJobFailed, ObjectsFailed, AwsError) as failed:
             stopped = run.stopping.is_set()
@@ -305,27 +302,17 @@ class TrainingJobs:
         algorithm = document["AlgorithmSpecification"]
         command = (*algorithm.get("ContainerEntrypoint", image.script("train")), *algorithm.get("ContainerArguments", ()))
         try:
-            process = run.process = await containers.start(
+            process = await containers.start(
                 command, image, folder, self._environment(document), say, home=self._home, nice=_NICE
             )
         except containers.NotConfined as refused:
             raise TrainingJobFailed(str(refused)) from refused
-        ended = asyncio.create_task(process.wait())
-        asked = asyncio.create_task(run.stopping.wait())
-        try:
-            limit = document["StoppingCondition"]["MaxRuntimeInSeconds"]
-            await asyncio.wait({ended, asked}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
-            if not ended.done():
-                await process.stop(GRACE_S)
-                return "Stopped" if asked.done() else "MaxRuntimeExceeded"
-            if code := await ended:
-                raise TrainingJobFailed(failure_reason(folder, code))
-            return "Completed"
-        finally:
-            asked.cancel()
-            if process.exit_code is None:
-                await process.stop(0)
-            await ended
+        ended = await carried_out(process, run.stopping, document["StoppingCondition"]["MaxRuntimeInSeconds"])
+        if isinstance(ended, str):
+            return ended
+        if ended:
+            raise TrainingJobFailed(failure_reason(folder, ended))
+        return "Completed"
 
     async def _trainable(self, run: _Run, image: Image, say: TakeLine) -> Image:
         """Return the image with its training environment; if the job is asked to stop meanwhile, the image as it is."""

@@ -1,0 +1,141 @@
+"""Jobs that run once and end: turns, stops, failures, and what becomes of them when the service is killed."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.sagemaker.document import Document
+from deploy.local.sagemaker.errors import AwsError
+from deploy.local.sagemaker.job_runs import MOST_RESTARTS, JobRun, JobRuns, RunFailed
+from deploy.local.sagemaker.names import Names
+from deploy.local.sagemaker.state import State
+from deploy.local.sagemaker.tags import Tags
+
+
+class Jobs(JobRuns):
+    """Transform jobs that do what their name says."""
+
+    kind = "transform-job"
+    prefix = "Transform"
+
+    def refuse(self, request: Document) -> None:
+        """Everything can be done."""
+
+    async def work(self, run: JobRun, folder: Path) -> str:
+        """Do what the name says."""
+        match run.document["TransformJobName"]:
+            case "fails":
+                raise RunFailed("it was told to")
+            case "breaks":
+                raise KeyError("surprise")
+            case "stops":
+                await run.stopping.wait()
+                return "Stopped"
+            case "hangs":
+                await asyncio.Event().wait()
+        return "Completed"
+
+
+class Played:
+    """A service of these jobs on a home; one job has its turn at a time."""
+
+    def __init__(self, home: Path) -> None:
+        self.state = State(home / "state.sqlite")
+        self.jobs = Jobs(self.state, Names("us-east-1", "1" * 12), Tags(self.state), home, asyncio.Semaphore(1))
+        self.jobs.recover()
+
+    async def create(self, name: str) -> None:
+        await self.jobs.create({"TransformJobName": name})
+
+    async def job(self, name: str) -> dict[str, Any]:
+        return await self.jobs.describe({"TransformJobName": name})
+
+    async def stop(self, name: str) -> None:
+        await self.jobs.stop({"TransformJobName": name})
+
+    async def ended(self, name: str) -> dict[str, Any]:
+        async with asyncio.timeout(5):
+            while name in self.jobs.runs:
+                await asyncio.sleep(0.001)
+        return await self.job(name)
+
+    async def running(self, name: str) -> None:
+        async with asyncio.timeout(5):
+            while "TransformStartTime" not in await self.job(name):
+                await asyncio.sleep(0.001)
+
+    async def killed(self) -> None:
+        """End as kill -9 does: nothing that the end writes counts."""
+        before = self.state.all(Jobs.kind)
+        await self.jobs.close()
+        for document in before:
+            self.state.put(Jobs.kind, document["TransformJobName"], document)
+        self.state.close()
+
+
+async def test_a_job_ends_as_its_work_does(tmp_path: Path) -> None:
+    played = Played(tmp_path)
+    for name, status, reason in (
+        ("works", "Completed", None),
+        ("fails", "Failed", "it was told to"),
+        ("breaks", "Failed", "InternalServerError: KeyError('surprise')"),
+    ):
+        await played.create(name)
+        job = await played.ended(name)
+        assert (job["TransformJobStatus"], job.get("FailureReason")) == (status, reason)
+
+
+async def test_a_job_waits_for_its_turn_and_can_be_stopped_meanwhile(tmp_path: Path) -> None:
+    played = Played(tmp_path)
+    for name in ("stops", "works", "waits"):
+        await played.create(name)
+    await played.running("stops")
+
+    await played.stop("waits")
+    assert (await played.job("waits"))["TransformJobStatus"] == "Stopped"
+    assert "TransformStartTime" not in await played.job("works")
+    await played.stop("stops")
+    await played.stop("stops")
+
+    assert (await played.ended("stops"))["TransformJobStatus"] == "Stopped"
+    assert (await played.ended("works"))["TransformJobStatus"] == "Completed"
+    with pytest.raises(AwsError, match="the transform job is in status Completed"):
+        await played.stop("works")
+
+
+async def test_a_job_runs_again_after_a_kill_but_not_for_ever(tmp_path: Path) -> None:
+    played = Played(tmp_path)
+    await played.create("hangs")
+    await played.create("works")
+    for _ in range(MOST_RESTARTS):
+        await played.running("hangs")
+        await played.killed()
+        played = Played(tmp_path)
+    await played.running("hangs")
+    await played.killed()
+
+    played = Played(tmp_path)
+
+    job = await played.ended("hangs")
+    assert job["TransformJobStatus"] == "Failed"
+    assert "killed 4 times while this job ran" in job["FailureReason"]
+    assert (await played.ended("works"))["TransformJobStatus"] == "Completed"
+
+
+async def test_a_job_outlives_services_that_were_told_to_end_and_one_that_was_stopping_has_stopped(tmp_path: Path) -> None:
+    played = Played(tmp_path)
+    await played.create("hangs")
+    for _ in range(MOST_RESTARTS + 2):
+        await played.running("hangs")
+        await played.jobs.close()
+        played.state.close()
+        played = Played(tmp_path)
+    await played.running("hangs")
+    await played.stop("hangs")
+    await played.killed()
+
+    played = Played(tmp_path)
+
+    assert (await played.job("hangs"))["TransformJobStatus"] == "Stopped"
