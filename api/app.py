@@ -23,6 +23,7 @@ from api.asyncapi import document
 from api.folds.command_status import CommandStatus
 from api.folds.drift_board import DriftBoard
 from api.folds.endpoint_latency import EndpointLatency
+from api.folds.guess_rates import GuessRates
 from api.folds.honest import HonestAccuracy
 from api.folds.model_board import ModelBoard
 from api.folds.recent_drawings import RecentDrawings
@@ -31,6 +32,7 @@ from api.guard import Guard, guest_of, hosts
 from api.health import Health
 from api.limits import Guest, Limits
 from api.metrics import Metrics
+from api.ops.cost_routes import cost_router
 from api.ops.door import Door, not_valid
 from api.ops.operators import Operators
 from api.ops.routes import router
@@ -48,6 +50,7 @@ from api.sockets import INTERNAL_ERROR, Connection, deny, from_here, origins
 from api.ticker import tick_every
 from api.watch.watchers import TICK_S as WATCH_S
 from api.watch.watchers import Watchers
+from contracts.events import now
 from contracts.ports import Bus
 from contracts.settings import Settings
 
@@ -92,7 +95,7 @@ def create_app(
     roster = settings.roster()
     metrics, recent, board = Metrics(), RecentDrawings(frame_of), ModelBoard(roster)
     latency, commands, teachers, drift = EndpointLatency(roster.batch), CommandStatus(), Teachers(), DriftBoard()
-    honest = HonestAccuracy()
+    honest, rates = HonestAccuracy(), GuessRates(now())
     limits, operators = Limits(settings), Operators(settings.operator_token, Keyring(settings.home, OPERATORS).known)
     door = Door(operators, bus, commands, metrics, why_required=settings.why_required)
     relay, probes = Relay(bus, metrics), Probes(bus)
@@ -101,7 +104,7 @@ def create_app(
     game = Game(bus, recent, Seats(settings.seat_secret), board, metrics, clock, settings.picked_share, chance)
     feed = PlayerFeed(board, recent, game, metrics, clock)
     watchers = Watchers(board, honest, game, recent)
-    relay.subscribe(health, live_only=True)
+    relay.subscribe(health, rates, live_only=True)
     relay.subscribe(probes, latency, commands, teachers, drift, honest, feed, Forgetting(game, recent, teachers, commands))
 
     @asynccontextmanager
@@ -129,6 +132,7 @@ def create_app(
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, not_valid)
     app.include_router(router(door, bus, board, latency, commands, teachers, drift, honest, health, metrics))
+    app.include_router(cost_router(settings, board, latency, rates))
     app.include_router(
         predict_router(Access(settings, clock), predictor, metrics, origins(settings.allowed_origins), roster.names)
     )

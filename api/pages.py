@@ -106,6 +106,7 @@ def add_pages(app: Starlette, web: Path, asyncapi: dict[str, Any]) -> None:
             Route("/watch", page(web / "dashboard" / "index.html")),
             Route("/library", page(web / "library" / "index.html")),
             Route("/endpoints", page(web / "endpoints" / "index.html")),
+            Route("/costs", page(web / "costs" / "index.html")),
             Route("/docs", page(web / "docs" / "index.html")),
             Route("/asyncapi", fixed(asyncapi_page(asyncapi).encode(), "text/html")),
             Route("/asyncapi.json", fixed(JSONResponse(asyncapi).body, "application/json")),

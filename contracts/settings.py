@@ -119,6 +119,7 @@ class Settings(TrainingSettings):
     image_registry: str = Field("local/gamenight-", description="what stands before an algorithm's name in its image's URI")
     training_instance: str = Field("ml.m5.large", description="instance type of training jobs")
     serving_instance: str = Field("ml.m5.large", description="instance type of endpoints")
+    prices: Path | None = Field(None, description="file with AWS's prices; not given: `contracts/prices.json`")
     allow_unconfined: bool = Field(
         True, description="whether model servers and jobs run here where the kernel cannot keep them from the secrets"
     )

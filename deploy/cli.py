@@ -427,6 +427,24 @@ def endpoints(name: Named = None, as_json: Json = False) -> None:
     return None
 
 
+@app.command()
+def costs(
+    guesses_per_hour: Annotated[
+        float | None, typer.Option(min=0, max=1e9, help="Reckon with so many instead of those of the last hour.")
+    ] = None,
+    memory_gb: Annotated[int, typer.Option(min=1, max=6, help="Memory of a serverless endpoint, in GB.")] = 2,
+    as_json: Json = False,
+) -> None:
+    """Show what endpoints and trainings cost on AWS, what a retrain bought, and what other ways to run them would cost."""
+    from deploy.cost_tables import cost_tables
+
+    rate = "" if guesses_per_hour is None else f"&guesses_per_hour={guesses_per_hour}"
+    told = _asked("GET", f"/api/costs?memory_gb={memory_gb}{rate}").json()
+    if not _printed(told, as_json):
+        for part in cost_tables(told, console.width >= WIDE):
+            console.print(part, soft_wrap=isinstance(part, str))
+
+
 def _one(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:
     """Return the model, or the endpoint, that has this name."""
     for each in listed:

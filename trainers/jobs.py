@@ -30,6 +30,8 @@ from contracts.settings import AWS_SECRETS, Settings
 SDK_CONFIG: Final = Path(__file__).with_name("sdk.yaml")
 LOG_GROUP: Final = "/aws/sagemaker/TrainingJobs"
 POLL_S: Final = 0.5
+INSTANCES: Final = 1
+"""How many instances train one model."""
 PATIENT: Final = Config(retries={"mode": "standard", "max_attempts": 10}, connect_timeout=5, read_timeout=60)
 """Retries calls to SageMaker that should wait rather than fail: it may be restarting."""
 _MAX_NAME: Final = 63
@@ -179,7 +181,7 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
         base_job_name=request.name,
         training_image=request.image,
         hyperparameters=request.hyperparameters,
-        compute=Compute(instance_type=settings.training_instance, instance_count=1, volume_size_in_gb=10),
+        compute=Compute(instance_type=settings.training_instance, instance_count=INSTANCES, volume_size_in_gb=10),
         stopping_condition=StoppingCondition(max_runtime_in_seconds=3600),
         output_data_config=OutputDataConfig(s3_output_path=request.output),
     )

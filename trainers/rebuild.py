@@ -18,9 +18,11 @@ import structlog
 
 from contracts.events import ModelPublished, RetrainModel, TrainingAdvanced
 from contracts.ports import Blobs, Bus
+from contracts.prices import PricesUnreadable, UnknownInstance
 from contracts.roster import RosterEntry
 from contracts.settings import Settings
-from trainers import dataset, evaluate, gate, jobs, pricing
+from producers.price_file import read_prices
+from trainers import dataset, evaluate, gate, jobs
 from trainers.approval import Approvals
 from trainers.jobs import JobProgress, Pause
 from trainers.model_log import ModelLog, next_version
@@ -189,6 +191,7 @@ class Rebuilder:
                 "image": settings.image_uri(command.target),
                 "hyperparameters": json.dumps(done.hyperparameters, sort_keys=True),
                 "seed": str(settings.seed),
+                "instance_type": settings.training_instance,
                 "code": dataset.code_version(),
                 "command": str(command.command_id),
                 "by": command.by,
@@ -213,13 +216,21 @@ class Rebuilder:
         )
         verdict = gate.judge(self._model_log.roster[command.target].least_mnist, marks, before)
         tell.step("gate", verdict.reason)
-        metrics = {**marks.metrics(), "training_seconds": done.seconds}
-        cost = pricing.job_price_usd(settings.training_instance, done.seconds)
-        if cost is not None:
-            metrics["training_cost_usd"] = cost
+        metrics = {**marks.metrics(), "training_seconds": done.seconds, **self._cost(done)}
+        if before is not None:
+            metrics |= {f"champion_{name}": value for name, value in before.metrics().items() if name.endswith("_accuracy")}
         published = candidate.model_copy(update={"metrics": metrics, "gate": verdict.reason, "approved": verdict.passed})
         published = self._registry.register(published, command.command_id)
         return Registered(published, str(command.command_id))
+
+    def _cost(self, done: JobProgress) -> dict[str, float]:
+        """Return what a training cost, as ModelPublished has it; nothing if there is no price of its instances."""
+        try:
+            dollars = read_prices(self._settings).training(self._settings.training_instance, jobs.INSTANCES, done.seconds)
+        except (UnknownInstance, PricesUnreadable) as unpriced:
+            log.warning("the training has no price", why=str(unpriced))
+            return {}
+        return {"training_cost_usd": float(dollars), "training_instances": float(jobs.INSTANCES)}
 
     def _champion(self, model: str) -> ModelPublished | None:
         promoted = self._model_log.champion(model)

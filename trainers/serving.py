@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from contracts.events import DIGITS, EndpointSeen, ModelPublished, VariantSeen, variant_of, version_of
 from contracts.npy import probabilities_of
+from contracts.prices import PricesUnreadable, UnknownInstance
 from contracts.settings import Settings
 from producers.blobs import DIGEST_VARIABLE
-from trainers import pricing
+from producers.price_file import read_prices
 from trainers.jobs import PATIENT, Pause
 
 NPY: Final = "application/x-npy"
@@ -172,8 +173,15 @@ class Serving:
             created=there["CreationTime"],
             modified=there["LastModifiedTime"],
             variants=variants,
-            cost_per_hour_usd=pricing.price_per_hour_usd((one.instance_type, one.instances) for one in variants),
+            cost_per_hour_usd=self._dollars_per_hour(variants),
         )
+
+    def _dollars_per_hour(self, variants: Sequence[VariantSeen]) -> float | None:
+        """Return what an endpoint costs; None: the price is not known, and `gamenight costs` says why."""
+        try:
+            return float(read_prices(self._settings).endpoint((one.instance_type, one.instances) for one in variants))
+        except (UnknownInstance, PricesUnreadable):
+            return None
 
     def retire(self, endpoint: str, first: ModelPublished, others: Sequence[ModelPublished] = ()) -> None:
         """Delete an endpoint and its config; the models stay."""

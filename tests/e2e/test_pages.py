@@ -460,7 +460,7 @@ def test_who_cannot_be_here_says_why(stage: Stage, visit: Visits) -> None:
 
 def test_every_page_says_in_plain_words_what_is_missing_and_nothing_while_all_is_well(stage: Stage, visit: Visits) -> None:
     stage.learns = False
-    for path in ("/", "/watch", "/library", "/endpoints"):
+    for path in ("/", "/watch", "/library", "/endpoints", "/costs"):
         banner = visit(stage.url + path).page.locator("p.health")
         expect(banner).to_have_text(
             "MXNet CNN does not guess at the moment."
@@ -618,7 +618,7 @@ def test_the_watch_page_marks_shadows_and_who_is_not_here(stage: Stage, visit: V
     expect(watch.page.locator('.tile[data-model="mxnet"]')).to_contain_text(NOT_HERE)
 
 
-@pytest.mark.parametrize("path", ["/", "/watch", "/library", "/endpoints"])
+@pytest.mark.parametrize("path", ["/", "/watch", "/library", "/endpoints", "/costs"])
 def test_a_page_fits_a_phone_and_leads_to_the_others(stage: Stage, visit: Visits, path: str) -> None:
     stage.train("2")
     stage.endpoint("2", "base1")

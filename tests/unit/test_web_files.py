@@ -23,7 +23,7 @@ SCRIPTS = sorted(path for path in WEB.rglob("*.js") if not path.name.endswith(".
 STYLES = sorted(path for path in WEB.rglob("*.css") if VENDOR not in path.parents)
 EVERYTHING = [*PAGES, *SCRIPTS, *STYLES, *sorted(WEB.rglob("*.svg"))]
 SVG = "http://www.w3.org/2000/svg"
-ROUTES = {"/", "/watch", "/library", "/endpoints", "/docs", "/asyncapi", "data:,"}
+ROUTES = {"/", "/watch", "/library", "/endpoints", "/costs", "/docs", "/asyncapi", "data:,"}
 """Of the API: addresses of pages, not of files."""
 
 
