@@ -315,6 +315,7 @@ class Cloud:
             "model": lambda name: sagemaker.delete_model(ModelName=name),
             "group": group,
             "job": lambda name: sagemaker.stop_training_job(TrainingJobName=name),
+            "processing": lambda name: sagemaker.stop_processing_job(ProcessingJobName=name),
             "transform": lambda name: sagemaker.stop_transform_job(TransformJobName=name),
         }
         for kind, name in reversed(self._made):

@@ -5,6 +5,7 @@
 what it likes.
 """
 
+import io
 import json
 import logging
 import sys
@@ -13,16 +14,33 @@ from typing import Any
 from uuid import uuid4
 
 import boto3
+import numpy as np
 from sagemaker.core.helper.session_helper import Session
-from sagemaker.core.resources import Endpoint, EndpointConfig, Model, ModelPackage, ModelPackageGroup, Tag, TrainingJob
+from sagemaker.core.processing import ScriptProcessor
+from sagemaker.core.resources import (
+    Endpoint,
+    EndpointConfig,
+    Model,
+    ModelPackage,
+    ModelPackageGroup,
+    ProcessingJob,
+    Tag,
+    TrainingJob,
+    TransformJob,
+)
 from sagemaker.core.shapes import (
     ContainerDefinition,
     DesiredWeightAndCapacity,
+    ProcessingInput,
+    ProcessingOutput,
+    ProcessingS3Input,
+    ProcessingS3Output,
     ProductionVariant,
     StoppingCondition,
 )
 from sagemaker.core.shapes import Tag as KeyAndValue
 from sagemaker.core.training.configs import Compute, InputData, OutputDataConfig, SourceCode
+from sagemaker.core.transformer import Transformer
 from sagemaker.train.model_trainer import ModelTrainer
 
 from contracts.settings import Settings
@@ -38,6 +56,13 @@ with open(os.path.join(os.environ["SM_MODEL_DIR"], "model.json"), "w") as file:
     json.dump({"depth": depth}, file)
 """
 """A user's own training script: the image gives the Python, the SDK's own driver runs it."""
+PROCESS = """
+import sys
+import numpy as np
+with np.load("/opt/ml/processing/input/data/data.npz") as arrays:
+    np.save("/opt/ml/processing/output/few.npy", arrays["images"][: int(sys.argv[1])])
+"""
+"""A user's own processing script: the first drawings of a channel, for a transform job."""
 
 
 def main(data: str, rasters: Path) -> dict[str, Any]:
@@ -82,6 +107,29 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
     stopped.delete()
     stopped.wait_for_delete(poll=1, timeout=900)
 
+    processor = ScriptProcessor(
+        role=settings.role_arn,
+        image_uri=image,
+        command=["python3"],
+        instance_count=1,
+        instance_type=settings.serving_instance,
+        base_job_name="sdk-processing",
+        sagemaker_session=trainer.sagemaker_session,
+    )
+    (source / "few.py").write_text(PROCESS)
+    few = f"s3://{settings.bucket}/sdk/{name}/few"
+    channel = ProcessingS3Input(s3_uri=data, local_path="/opt/ml/processing/input/data", s3_data_type="S3Prefix")
+    made = ProcessingS3Output(s3_uri=few, local_path="/opt/ml/processing/output", s3_upload_mode="EndOfJob")
+    processor.run(
+        code=str(source / "few.py"),
+        inputs=[ProcessingInput(input_name="data", s3_input=channel)],
+        outputs=[ProcessingOutput(output_name="few", s3_output=made)],
+        arguments=["7"],
+        wait=False,
+        logs=False,
+    )
+    ProcessingJob.get(processor.latest_job.processing_job_name, session=session).wait(poll=1)
+
     group = ModelPackageGroup.create(model_package_group_name=f"sdk-{uuid4()}", session=session)
     # ModelPackage.create and delete of sagemaker 3.27 read a ModelPackageName from the answer, which AWS does not give either.
     registered = session.client("sagemaker").create_model_package(
@@ -107,6 +155,18 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
         execution_role_arn=settings.role_arn,
         session=session,
     )
+    transformer = Transformer(
+        model_name=name,
+        instance_count=1,
+        instance_type=settings.serving_instance,
+        accept=NPY,
+        output_path=few,
+        base_transform_job_name="sdk-transform",
+        sagemaker_session=trainer.sagemaker_session,
+    )
+    transformer.transform(f"{few}/few.npy", content_type=NPY, wait=False, logs=False)
+    TransformJob.get(transformer.latest_transform_job.transform_job_name, session=session).wait(poll=1)
+    answered = session.client("s3").get_object(Bucket=settings.bucket, Key=f"sdk/{name}/few/few.npy.out")["Body"].read()
     for version in ("v1", "v2"):
         EndpointConfig.create(
             endpoint_config_name=f"{name}-{version}"[-63:],
@@ -162,6 +222,7 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
         "tags": tags,
         "scaled": [variant.current_weight, variant.current_instance_count],
         "script": [script.training_job_status, script.hyper_parameters["depth"]],
+        "batch": list(np.load(io.BytesIO(answered), allow_pickle=False).shape),
         "listed": {kind: len(found) for kind, found in listed.items()},
     }
 

@@ -24,6 +24,7 @@ from deploy.local.sagemaker.models import SageMakerModels
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects
 from deploy.local.sagemaker.packages import Packages
+from deploy.local.sagemaker.processing import ProcessingJobs
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.training import TrainingJobs
@@ -61,7 +62,8 @@ class Sagemaker:
         self.endpoints = Endpoints(self.state, names, images, objects, logs, tags, models, configs, self.invoking, home)
         shared: Any = {"images": images, "objects": objects, "kept": logs}
         transforms = TransformJobs(self.state, names, tags, home, self.jobs.turns, models=models, **shared)
-        self.runs = (transforms,)
+        processing = ProcessingJobs(self.state, names, tags, home, self.jobs.turns, **shared)
+        self.runs = (transforms, processing)
         parts = (self.jobs, models, configs, self.endpoints, packages, tags, *self.runs)
         self.operations = {
             "sagemaker": {name: operation for part in parts for name, operation in part.operations().items()},

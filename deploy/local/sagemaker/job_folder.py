@@ -11,6 +11,7 @@ from deploy.local.sagemaker.objects import Objects
 
 FAILURE_LENGTH: Final = 1024
 """The most characters of a FailureReason."""
+_LONGEST_TEXT: Final = 65536
 
 
 def lay_out(objects: Objects, document: Document, folder: Path) -> None:
@@ -29,13 +30,31 @@ def upload(objects: Objects, document: Document, folder: Path) -> str:
     """Put the job's results into S3; return the address of its model."""
     output = document["OutputDataConfig"]
     base = f"{output['S3OutputPath'].rstrip('/')}/{document['TrainingJobName']}/output"
-    if any((folder / "output" / "data").iterdir()):
-        objects.upload_archive(folder / "output" / "data", f"{base}/output.tar.gz")
+    data, model = folder / "output" / "data", folder / "model"
+    if kept := own_files(folder, data):
+        objects.upload_archive(kept, data, f"{base}/output.tar.gz")
     if output.get("CompressionType") == "NONE":
-        objects.upload_folder(folder / "model", f"{base}/model/")
+        objects.upload_files(own_files(folder, model), model, f"{base}/model/")
         return f"{base}/model/"
-    objects.upload_archive(folder / "model", f"{base}/model.tar.gz")
+    objects.upload_archive(own_files(folder, model), model, f"{base}/model.tar.gz")
     return f"{base}/model.tar.gz"
+
+
+def own_files(folder: Path, part: Path) -> list[Path]:
+    """Return the files in a part of a job's folder, in the order of their names.
+
+    What a link leads to is left out, unless it is the job's own: this service can read more than the job could.
+    """
+    whole = folder.resolve()
+    return sorted(path for path in part.rglob("*") if path.is_file() and path.resolve().is_relative_to(whole))
+
+
+def own_text(folder: Path, file: Path) -> str:
+    """Return the text of a file in a job's folder; empty, if there is none, or a link leads elsewhere."""
+    if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
+        return ""
+    with file.open(errors="replace") as text:
+        return text.read(_LONGEST_TEXT).strip()
 
 
 def _write_configuration(document: Document, folder: Path) -> None:
@@ -73,6 +92,6 @@ def _write_configuration(document: Document, folder: Path) -> None:
 def failure_reason(folder: Path, code: int) -> str:
     """Return the FailureReason of a `train` that failed: the message that it wrote, cut to leave room for the exit code."""
     file = folder / "output" / "failure"
-    told = file.read_text(errors="replace").strip() if file.is_file() else "Please use the logs for what it printed"
+    told = own_text(folder, file) or "Please use the logs for what it printed"
     ending = f", exit code: {code if code >= 0 else 128 - code}"
     return f"AlgorithmError: {told}"[: FAILURE_LENGTH - len(ending)] + ending

@@ -6,6 +6,7 @@ import io
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -157,27 +158,27 @@ class Objects:
         except (BotoCoreError, ClientError) as error:
             raise ObjectsFailed(f"Could not find model data at {uri}: {error}") from error
 
-    def upload_archive(self, folder: Path, uri: str) -> None:
-        """Upload a folder's files as one .tar.gz; the same files give the same bytes.
+    def upload_archive(self, files: Sequence[Path], folder: Path, uri: str) -> None:
+        """Upload files of a folder as one .tar.gz; the same files give the same bytes.
 
         Raises:
             ObjectsFailed: If S3 does not accept the archive.
         """
         bucket, key = split(uri)
         try:
-            self._client.put_object(Bucket=bucket, Key=key, Body=packed(folder))
+            self._client.put_object(Bucket=bucket, Key=key, Body=packed(files, folder))
         except (BotoCoreError, ClientError, OSError) as error:
             raise ObjectsFailed(f"ClientError: Artifact upload failed: {uri}: {error}") from error
 
-    def upload_folder(self, folder: Path, uri: str) -> None:
-        """Upload a folder's files under a prefix.
+    def upload_files(self, files: Sequence[Path], folder: Path, uri: str) -> None:
+        """Upload files of a folder under a prefix.
 
         Raises:
             ObjectsFailed: If S3 does not accept the files.
         """
         bucket, prefix = split(uri)
         try:
-            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            for file in files:
                 self._client.upload_file(str(file), bucket, f"{prefix.rstrip('/')}/{file.relative_to(folder).as_posix()}")
         except (BotoCoreError, ClientError, OSError) as error:
             raise ObjectsFailed(f"ClientError: Artifact upload failed: {uri}: {error}") from error
@@ -200,11 +201,11 @@ def within(prefix: str, key: str) -> PurePosixPath | None:
     return None if key.endswith("/") or not relative.name or ".." in relative.parts else relative
 
 
-def packed(folder: Path) -> bytes:
-    """Pack a folder as .tar.gz: files in the order of their names, without times and owners."""
+def packed(files: Sequence[Path], folder: Path) -> bytes:
+    """Pack files of a folder as .tar.gz: in the order given, without times and owners."""
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for path in files:
             entry = tarfile.TarInfo(path.relative_to(folder).as_posix())
             entry.size = path.stat().st_size
             entry.mode = 0o644

@@ -1,0 +1,134 @@
+"""Runs processing jobs: an image's Python with a program of the user's own, inputs from S3, outputs to S3."""
+
+import asyncio
+import json
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from deploy.local.sagemaker import containers, logs
+from deploy.local.sagemaker.containers import Images
+from deploy.local.sagemaker.document import Document
+from deploy.local.sagemaker.errors import AwsError, invalid
+from deploy.local.sagemaker.job_folder import own_files, own_text
+from deploy.local.sagemaker.job_runs import JobRun, JobRuns, RunFailed, carried_out
+from deploy.local.sagemaker.logs import Logs
+from deploy.local.sagemaker.names import Names
+from deploy.local.sagemaker.objects import Objects
+from deploy.local.sagemaker.state import State
+from deploy.local.sagemaker.tags import Tags
+
+_NICE: Final = 10
+_DAY_S: Final = 86400
+_ROOT: Final = PurePosixPath("/opt/ml")
+_MESSAGE_LENGTH: Final = 1024
+
+
+class ProcessingJobs(JobRuns):
+    """Keeps and runs processing jobs."""
+
+    kind = "processing-job"
+    prefix = "Processing"
+
+    def __init__(
+        self,
+        state: State,
+        names: Names,
+        tags: Tags,
+        home: Path,
+        turns: asyncio.Semaphore,
+        *,
+        images: Images,
+        objects: Objects,
+        kept: Logs,
+    ) -> None:
+        """Keep the parts."""
+        super().__init__(state, names, tags, home, turns)
+        self._images = images
+        self._objects = objects
+        self._logs = kept
+
+    def refuse(self, request: Document) -> None:
+        """Refuse what this machine does not do, and what lies outside the container's own folder."""
+        self._images.find(request["AppSpecification"]["ImageUri"])
+        if "ContainerEntrypoint" not in request["AppSpecification"]:
+            raise invalid("AppSpecification needs a ContainerEntrypoint: no image of this machine has one for processing")
+        if request["ProcessingResources"]["ClusterConfig"].get("InstanceCount", 1) != 1:
+            raise AwsError("ResourceLimitExceeded", "This machine is one instance: set InstanceCount to 1")
+        places = []
+        for given in request.get("ProcessingInputs", []):
+            source = given.get("S3Input")
+            if source is None or source["S3DataType"] != "S3Prefix" or source.get("S3InputMode", "File") != "File":
+                raise invalid(f"Input {given['InputName']}: only S3Input of type S3Prefix in mode File is on this machine")
+            if not given.get("AppManaged"):
+                places.append(source.get("LocalPath", ""))
+        for made in request.get("ProcessingOutputConfig", {}).get("Outputs", []):
+            if "S3Output" not in made:
+                raise invalid(f"Output {made['OutputName']}: only S3Output is on this machine")
+            if not made.get("AppManaged"):
+                places.append(made["S3Output"].get("LocalPath", ""))
+        for place in places:
+            parts = PurePosixPath(place).parts
+            if parts[:4] != ("/", "opt", "ml", "processing") or ".." in parts:
+                raise invalid(f"LocalPath {place or 'is missing: it'} must begin with /opt/ml/processing")
+        if len(set(places)) < len(places):
+            raise invalid("Each input and output needs a LocalPath of its own")
+
+    async def work(self, run: JobRun, folder: Path) -> str:
+        """Fetch the inputs, run the program, put the outputs into S3."""
+        document = run.document
+        await asyncio.to_thread(_lay_out, self._objects, document, folder)
+        if run.stopping.is_set():
+            return "Stopped"
+        specification = document["AppSpecification"]
+        image = self._images.find(specification["ImageUri"])
+        command = (*specification["ContainerEntrypoint"], *specification.get("ContainerArguments", ()))
+        name = document["ProcessingJobName"]
+        say = self._logs.writer(logs.PROCESSING, f"{name}/algo-1-{int(document['ProcessingStartTime'])}")
+        environment = {
+            "AWS_REGION": self.names.region,
+            "PROCESSING_JOB_ARN": document["ProcessingJobArn"],
+            **document.get("Environment", {}),
+        }
+        try:
+            process = await containers.start(command, image, folder, environment, say, home=self.home, nice=_NICE)
+        except containers.NotConfined as refused:
+            raise RunFailed(str(refused)) from refused
+        limit = document.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", _DAY_S)
+        ended = await carried_out(process, run.stopping, limit)
+        if message := own_text(folder, folder / "output" / "message"):
+            document["ExitMessage"] = message[:_MESSAGE_LENGTH]
+        if ended == "MaxRuntimeExceeded":
+            raise RunFailed(f"ClientError: the job ran for longer than {limit} s (MaxRuntimeInSeconds)")
+        if isinstance(ended, int) and ended:
+            code = ended if ended >= 0 else 128 - ended
+            raise RunFailed(f"AlgorithmError: See job logs for more information, exit code: {code}")
+        await asyncio.to_thread(self._upload, document, folder)
+        return "Completed" if ended == 0 else "Stopped"
+
+    def _upload(self, document: Document, folder: Path) -> None:
+        for made in document.get("ProcessingOutputConfig", {}).get("Outputs", []):
+            if made.get("AppManaged"):
+                continue
+            place = _within(folder, made["S3Output"]["LocalPath"])
+            self._objects.upload_files(own_files(folder, place), place, made["S3Output"]["S3Uri"])
+
+
+def _within(folder: Path, place: str) -> Path:
+    """Return the folder that a container sees at a place."""
+    return folder / PurePosixPath(place).relative_to(_ROOT)
+
+
+def _lay_out(objects: Objects, document: Document, folder: Path) -> None:
+    """Make /opt/ml: configuration, inputs, and empty folders for the outputs."""
+    for part in ("config", "output", "processing"):
+        (folder / part).mkdir(parents=True)
+    for given in document.get("ProcessingInputs", []):
+        if not given.get("AppManaged"):
+            objects.download_prefix(given["S3Input"]["S3Uri"], _within(folder, given["S3Input"]["LocalPath"]))
+    for made in document.get("ProcessingOutputConfig", {}).get("Outputs", []):
+        if not made.get("AppManaged"):
+            _within(folder, made["S3Output"]["LocalPath"]).mkdir(parents=True, exist_ok=True)
+    told = {name: value for name, value in document.items() if not name.startswith("_")}
+    (folder / "config" / "processingjobconfig.json").write_text(json.dumps(told))
+    hosts = {"current_host": "algo-1", "hosts": ["algo-1"]}
+    (folder / "config" / "resourceconfig.json").write_text(json.dumps(hosts))
