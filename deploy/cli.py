@@ -1144,6 +1144,7 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from deploy.audit import audit, committed
+    from gamenight.errors import GameNightUnreachable
     from producers import bus
     from producers import simulation as players
 
@@ -1156,7 +1157,7 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
             report = await players.simulate(
                 options, lambda done, total: progress.update(task, completed=done, total=total), enough
             )
-    except players.NoGame as error:
+    except GameNightUnreachable as error:
         raise CommandFailed(str(error)) from error
     found = None
     if with_audit:

@@ -7,15 +7,10 @@ drops is opened again with the same seat, and frames that were not acknowledged 
 import asyncio
 import random
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
-
-import orjson
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from typing import Any, Final
 
 from contracts.events import now
+from gamenight.sockets import LastingSocket, knock
 from producers.handwriting import handwriting
 from producers.simulated_player import SimulatedPlayer
 from producers.simulation_options import SimulationOptions
@@ -28,10 +23,7 @@ ReportProgress = Callable[[int, int], None]
 _TICK_S = 0.25
 _MOST_WAITING = 64  # open drawings of one player; beyond it the player waits, and the report says how often
 _LONGEST_WAIT_S = 1.0  # the pause between two tries to reach the game
-
-
-class NoGame(ConnectionError):
-    """No game answers at the address."""
+_PATH: Final = "/ws/play"
 
 
 async def simulate(
@@ -47,16 +39,15 @@ async def simulate(
         enough: Once it is set, no player begins another drawing.
 
     Raises:
-        NoGame: If nobody answers at the address.
+        GameNightUnreachable: If nobody answers at the address.
     """
-    url = _socket_url(options.url)
     headers = {"Authorization": f"Bearer {options.token}"} if options.token else {}
-    await _knock(url, headers)
+    await knock(options.url, _PATH, headers)
     tally = Tally(options.drawings)
     pens = list(handwriting(options.data).values())
     enough = enough or asyncio.Event()
     players = [SimulatedPlayer(i, options, pens[i % len(pens)], tally) for i in range(options.players)]
-    connections = [_Connection(player, i, url, headers, options, tally, enough) for i, player in enumerate(players)]
+    connections = [_Connection(player, i, headers, options, tally, enough) for i, player in enumerate(players)]
     loop = asyncio.get_running_loop()
     started, began = now(), loop.time()
     playing = asyncio.gather(*(connection.play() for connection in connections))
@@ -74,20 +65,6 @@ async def simulate(
     return report(options, tally, started, loop.time() - began)
 
 
-def _socket_url(url: str) -> str:
-    parts = urlsplit(url)
-    scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    return urlunsplit((scheme, parts.netloc, parts.path if len(parts.path) > 1 else "/ws/play", "", ""))
-
-
-async def _knock(url: str, headers: dict[str, str]) -> None:
-    try:
-        async with connect(url, additional_headers=headers, proxy=None, compression=None):
-            pass
-    except (OSError, WebSocketException) as refused:
-        raise NoGame(f"no game at {url} ({refused}): start one with `gamenight up`, or name it with --url") from refused
-
-
 class _Connection:
     """A player's connection: carries their frames, and connects again when the socket drops."""
 
@@ -95,7 +72,6 @@ class _Connection:
         self,
         player: SimulatedPlayer,
         number: int,
-        url: str,
         headers: dict[str, str],
         options: SimulationOptions,
         tally: Tally,
@@ -103,17 +79,15 @@ class _Connection:
     ) -> None:
         self._player = player
         self._enough = enough
-        self._connect = partial(
-            connect, url, additional_headers=headers, proxy=None, compression=None, close_timeout=1, open_timeout=5
-        )
         self._options = options
         self._tally = tally
         self._chance = random.Random(f"pace/{options.seed}/{number}")
-        self._socket: ClientConnection | None = None
+        self._socket = LastingSocket(
+            options.url, _PATH, player.join, self._lost, headers=headers, longest_s=_LONGEST_WAIT_S, chance=self._chance
+        )
         self._seated = asyncio.Event()
         self._moved = asyncio.Event()
         self._looking: set[asyncio.TimerHandle] = set()
-        self._done = False
         self._saying: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -127,12 +101,10 @@ class _Connection:
                 if task.done():
                     task.result()
         finally:
-            self._done = True
             drawing.cancel()
             for handle in self._looking:
                 handle.cancel()
-            if self._socket is not None:
-                await self._socket.close()
+            await self._socket.close()
             holding.cancel()
             await asyncio.gather(drawing, holding, return_exceptions=True)
 
@@ -177,36 +149,16 @@ class _Connection:
 
     async def _say(self, frames: Iterable[bytes]) -> None:
         for frame in frames:
-            if self._socket is None or not self._seated.is_set():
+            if not self._seated.is_set() or not await self._socket.send(frame):
                 return  # it is kept, and sent once there is a seat again
-            try:
-                await self._socket.send(frame, text=True)
-            except ConnectionClosed:
-                return
 
     async def _hold_on(self) -> None:
-        wait_s = 0.05
-        while True:
-            try:
-                async with self._connect() as self._socket:
-                    await self._socket.send(self._player.join(), text=True)
-                    while True:
-                        await self._receive(orjson.loads(await self._socket.recv(decode=False)))
-                        wait_s = 0.05
-            except ConnectionClosed as closed:
-                if self._done:
-                    return
-                code = closed.rcvd.code if closed.rcvd else "without a close frame"
-                self._tally.errors[f"socket closed, {code}"] += 1
-            except InvalidStatus as refused:
-                self._tally.errors[f"socket refused, {refused.response.status_code}"] += 1
-            except (OSError, WebSocketException):
-                self._tally.errors["game not reached"] += 1
-            finally:
-                self._socket = None
-                self._seated.clear()
-            await asyncio.sleep(wait_s * self._chance.uniform(0.5, 1.5))
-            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+        async for frame in self._socket.frames():
+            await self._receive(frame)
+
+    def _lost(self, why: str) -> None:
+        self._tally.errors[why] += 1
+        self._seated.clear()
 
     async def _receive(self, frame: dict[str, Any]) -> None:
         look = self._player.receive(frame, self._loop.time())

@@ -19,7 +19,8 @@ import psutil
 
 from contracts.settings import LIMITS, Settings
 from deploy.local.archive import free_ports
-from producers.simulation import NoGame, simulate
+from gamenight.errors import GameNightUnreachable
+from producers.simulation import simulate
 from producers.simulation_options import SimulationOptions
 from tests.roster import BATCH_MODELS
 
@@ -156,7 +157,7 @@ class Product:
         odds = {"correct_probability": teaching, "confirm_probability": teaching, "previews": 0, "duplicates": 0}
         options = SimulationOptions(url=self.url, players=1, drawings=1, speed=0, patience_s=30, **odds)
         while True:
-            with suppress(NoGame):
+            with suppress(GameNightUnreachable):
                 report = await simulate(options)
                 if report.whole and not report.missed and await asyncio.to_thread(self.playable):
                     return time.monotonic()

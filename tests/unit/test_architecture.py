@@ -21,7 +21,7 @@ from contracts.events import EVENTS, TOPICS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "ARCHITECTURE.md").read_text()
-PACKAGES = ("contracts", "producers", "streams", "api", "web", "trainers", "deploy", "tests")
+PACKAGES = ("contracts", "gamenight", "producers", "streams", "api", "web", "trainers", "deploy", "tests")
 LINES: Final = 340
 """Lines that a newcomer reads at once."""
 

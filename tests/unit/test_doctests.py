@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PACKAGES: Final = ("contracts", "producers", "streams", "api", "trainers", "deploy")
+PACKAGES: Final = ("contracts", "gamenight", "producers", "streams", "api", "trainers", "deploy")
 TEACHING: Final = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for package in PACKAGES

@@ -9,10 +9,11 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).parents[2]
-PACKAGES: Final = ("api", "contracts", "deploy", "producers", "streams", "trainers")
+PACKAGES: Final = ("api", "contracts", "deploy", "gamenight", "producers", "streams", "trainers")
 SHARED: Final = {
     "Hyperparameters": "each image is a program of its own, and says by this name what can be set of its training",
     "Model": "each image is a program of its own, and says by this name what it serves, as the images' contract does",
+    "Player": "programs of others import the client's by this name; the memory of players' own models means a row of its by it",
     "Publish": "the game's session and the router's round ask for the same thing by it, and neither layer may import the other",
 }
 """The names that several modules may have, and why."""

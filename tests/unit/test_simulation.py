@@ -1,62 +1,13 @@
 """Simulated players on a socket, against a game that answers by the protocol and sometimes hangs up."""
 
 import asyncio
-from collections import Counter
-from contextlib import asynccontextmanager
 
-import orjson
 import pytest
-from websockets.asyncio.server import serve
 
-from producers.simulation import NoGame, simulate
+from gamenight.errors import GameNightUnreachable
+from producers.simulation import simulate
 from producers.simulation_options import SimulationOptions
-
-MODELS = ("xgboost", "river")
-
-
-class Game:
-    """Answers by the public protocol; hangs up on the finished drawings that ``hang_up_on`` numbers, before it saves them."""
-
-    def __init__(self, hang_up_on: frozenset[int] = frozenset()) -> None:
-        self.hang_up_on = hang_up_on
-        self.finals: Counter[str] = Counter()
-        self.corrections: Counter[str] = Counter()
-        self.seats: Counter[str | None] = Counter()
-
-    async def handle(self, socket):
-        async for text in socket:
-            frame = orjson.loads(text)
-            for answer in getattr(self, frame["type"])(frame):
-                if answer is None:
-                    return
-                await socket.send(orjson.dumps(answer), text=True)
-
-    def join(self, frame):
-        self.seats[frame["seat"]] += 1
-        seat = frame["seat"] or f"seat of {frame['name']}"
-        yield {"type": "joined", "player_id": seat, "seat": seat, "room": "AAAA", "models": [{"model": m} for m in MODELS]}
-
-    def draw(self, frame):
-        drawing_id = frame["drawing_id"]
-        if frame["final"]:
-            self.finals[drawing_id] += 1
-            if self.finals.total() in self.hang_up_on:
-                yield None
-            yield {"type": "saved", "drawing_id": drawing_id}
-        for model in MODELS:
-            yield {"type": "guess", "drawing_id": drawing_id, "model": model, "version": "1", "label": 3, "confidence": 0.5,
-                   "probabilities": [0.05] * 3 + [0.55] + [0.05] * 6, "hops": {"model": 1.0}}  # fmt: skip
-
-    def correct(self, frame):
-        self.corrections[frame["correction_id"]] += 1
-        yield {"type": "receipt", "correction_id": frame["correction_id"], "drawing_id": frame["drawing_id"],
-               "outcome": "learned", "models": {}}  # fmt: skip
-
-
-@asynccontextmanager
-async def playing(game):
-    async with serve(game.handle, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+from tests.fake_game import Game, playing
 
 
 def options(url, **given):
@@ -96,7 +47,7 @@ async def test_at_a_pace_of_its_own_a_player_does_not_wait_for_answers():
 
 
 async def test_nobody_at_the_address_is_said_in_one_line():
-    with pytest.raises(NoGame, match="gamenight up"):
+    with pytest.raises(GameNightUnreachable, match="gamenight up"):
         await simulate(options("http://127.0.0.1:9"))
 
 

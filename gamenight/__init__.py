@@ -1,0 +1,1 @@
+"""Clients of a running game, for programs of others: `gamenight.client` has all that they import (beside all ways)."""

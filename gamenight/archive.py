@@ -1,0 +1,82 @@
+"""Fetches examples from the archive on S3 into a DataFrame (way 3): labelled drawings with pixels and guesses.
+
+The archive has a Parquet object for each flush, and every revision of an example; of each drawing the newest one is returned.
+"""
+
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.settings import Settings
+from gamenight.errors import GameNightError, GameNightUnreachable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PREFIX: Final = "examples/"
+_NEEDED: Final = ("drawing_id", "revision", "label", "drawn_at")
+
+
+def fetch_examples(
+    settings: Settings | None = None,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    columns: Sequence[str] | None = None,
+) -> "pd.DataFrame":
+    """Return the labelled drawings of the archive, a row each, in the order in which they were drawn.
+
+    A drawing comes to the archive at most a minute after its label (``GAMENIGHT_ARCHIVE_EVERY_S``). Players who are forgotten
+    are not in it; those who are banned are (`gamenight players` lists them).
+
+    Args:
+        settings: Where S3 is; None: as the environment says, with the credentials of a game on this machine.
+        since: Drawings from this time on.
+        until: Drawings before this time.
+        columns: What to read besides drawing, label and time; None: all. Pixels and embeddings are most of it.
+
+    Raises:
+        GameNightUnreachable: If S3 does not answer.
+        GameNightError: If there is no archive yet, or it has no such column.
+    """
+    import boto3
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    settings = settings or Settings.load()
+    where: dict[str, Any] = settings.aws("s3")
+    s3: Any = boto3.client("s3", **where)
+    tables = []
+    try:
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=settings.bucket, Prefix=_PREFIX)
+        for key in sorted(one["Key"] for page in pages for one in page.get("Contents", ())):
+            if key.endswith(".parquet"):
+                file = pq.ParquetFile(io.BytesIO(s3.get_object(Bucket=settings.bucket, Key=key)["Body"].read()))
+                tables.append(file.read(columns=None if columns is None else [*_NEEDED, *columns]))
+    except (BotoCoreError, ClientError) as wrong:
+        raise GameNightUnreachable(where["endpoint_url"] or "Amazon S3", wrong) from wrong
+    if not tables:
+        raise GameNightError(f"s3://{settings.bucket}/{_PREFIX} is empty: nobody has labelled a drawing, or not a minute ago")
+    found: Any = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    if missing := sorted(set(columns or ()) - set(found.columns)):
+        raise GameNightError(f"the archive has no column {', '.join(missing)}: there is {', '.join(found.columns)}")
+    newest = found.sort_values("revision", kind="stable").drop_duplicates("drawing_id", keep="last")
+    least, most = (pd.Timestamp(one or other) for one, other in ((since, _BEGIN), (until, _END)))
+    labelled = newest[newest["label"].notna() & (newest["drawn_at"] >= least) & (newest["drawn_at"] < most)]
+    return labelled.astype({"label": "int8"}).sort_values(["drawn_at", "drawing_id"]).reset_index(drop=True)
+
+
+_BEGIN: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_END: Final = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def pixels(examples: "pd.DataFrame") -> NDArray[np.uint8]:
+    """Return the pixels of examples, shape (n, 784), row by row, 0 is paper; a drawing that no model has read is all paper."""
+    rows = [raster if isinstance(raster, bytes) else bytes(784) for raster in examples["raster"]]
+    return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 784)

@@ -1,0 +1,142 @@
+"""Plays and watches without asyncio, for scripts and notebooks (ways 1 and 2): a loop runs in a thread of its own."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+from gamenight.conversation import PenPath, SeenDrawing, SeenReceipt
+from gamenight.player import WAIT_S, AsyncPlayer
+from gamenight.sockets import HERE
+from gamenight.watching import async_watch
+
+Result = TypeVar("Result")
+
+
+class _LoopThread:
+    """An event loop that others may ask from their own threads."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="gamenight client", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do something in the loop; if this thread is interrupted, it is cancelled there."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self) -> None:
+        """End the loop and its thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class Player:
+    """A player of the game, who waits for each answer; use it in a ``with``, or `close` it."""
+
+    def __init__(
+        self,
+        url: str = HERE,
+        name: str = "Guest",
+        *,
+        room: str | None = None,
+        seat: str | None = None,
+        questions: bool = False,
+        wait_s: float = WAIT_S,
+    ) -> None:
+        """Join the game; arguments and errors are those of `AsyncPlayer`."""
+        self._loop = _LoopThread()
+        try:
+            self._player = self._loop.run(self._joined(url, name, room, seat, questions, wait_s))
+        except BaseException:
+            self._loop.close()
+            raise
+        self._open = True
+
+    @staticmethod
+    async def _joined(url: str, name: str, room: str | None, seat: str | None, questions: bool, wait_s: float) -> AsyncPlayer:
+        player = AsyncPlayer(url, name, room=room, seat=seat, questions=questions, wait_s=wait_s)
+        return await player.__aenter__()
+
+    def __enter__(self) -> Self:
+        """Return this player, who has joined already."""
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        """Leave the game."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the game; twice is once."""
+        if self._open:
+            self._open = False
+            self._loop.run(self._player.aclose())
+            self._loop.close()
+
+    @property
+    def player_id(self) -> str:
+        """Who this is, for the game and its operators."""
+        return self._player.talk.player_id
+
+    @property
+    def seat(self) -> str:
+        """What makes a later `Player` the same one; it is a secret."""
+        return self._player.talk.seat or ""
+
+    @property
+    def room(self) -> str:
+        """The room's four letters."""
+        return self._player.talk.room
+
+    @property
+    def models(self) -> Mapping[str, Mapping[str, Any]]:
+        """The state of each model, by its name: title, version, kind, part, unavailable and so on."""
+        return self._player.talk.models
+
+    @property
+    def question(self) -> int | None:
+        """The digit that the game asks for, if it does."""
+        return self._player.talk.question
+
+    def draw(
+        self,
+        strokes: Sequence[PenPath],
+        *,
+        size: tuple[float, float] | None = None,
+        final: bool = True,
+        asked: int | None = None,
+        drawing_id: UUID | None = None,
+    ) -> SeenDrawing:
+        """Send a drawing and wait for its guesses, see `AsyncPlayer.draw`."""
+        return self._loop.run(self._player.draw(strokes, size=size, final=final, asked=asked, drawing_id=drawing_id))
+
+    def correct(self, drawing: SeenDrawing | UUID, label: int) -> SeenReceipt:
+        """Say what a drawing is and wait for the receipts, see `AsyncPlayer.correct`."""
+        return self._loop.run(self._player.correct(drawing, label))
+
+    def withdraw(self, drawing: SeenDrawing | UUID) -> SeenReceipt:
+        """Take back what was said of a drawing, see `AsyncPlayer.withdraw`."""
+        return self._loop.run(self._player.withdraw(drawing))
+
+
+def watch(url: str = HERE) -> Iterator[dict[str, Any]]:
+    """Yield the frames of the dashboard, see `async_watch`; the socket closes when the iterator does."""
+    loop = _LoopThread()
+    frames = async_watch(url)
+
+    async def following() -> dict[str, Any] | None:
+        return await anext(frames, None)
+
+    try:
+        while (frame := loop.run(following())) is not None:
+            yield frame
+    finally:
+        loop.run(frames.aclose())  # type: ignore[attr-defined]
+        loop.close()
