@@ -16,8 +16,10 @@ from gamenight.errors import GameNightError, GameNightUnreachable
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 _PREFIX: Final = "examples/"
+_TRIES: Final = 20
 _NEEDED: Final = ("drawing_id", "revision", "label", "drawn_at")
 
 
@@ -43,24 +45,11 @@ def fetch_examples(
         GameNightUnreachable: If S3 does not answer.
         GameNightError: If there is no archive yet, or it has no such column.
     """
-    import boto3
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.parquet as pq
-    from botocore.exceptions import BotoCoreError, ClientError
 
     settings = settings or Settings.load()
-    where: dict[str, Any] = settings.aws("s3")
-    s3: Any = boto3.client("s3", **where)
-    tables = []
-    try:
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=settings.bucket, Prefix=_PREFIX)
-        for key in sorted(one["Key"] for page in pages for one in page.get("Contents", ())):
-            if key.endswith(".parquet"):
-                file = pq.ParquetFile(io.BytesIO(s3.get_object(Bucket=settings.bucket, Key=key)["Body"].read()))
-                tables.append(file.read(columns=None if columns is None else [*_NEEDED, *columns]))
-    except (BotoCoreError, ClientError) as wrong:
-        raise GameNightUnreachable(where["endpoint_url"] or "Amazon S3", wrong) from wrong
+    tables = _tables(settings, None if columns is None else [*_NEEDED, *columns])
     if not tables:
         raise GameNightError(f"s3://{settings.bucket}/{_PREFIX} is empty: nobody has labelled a drawing, or not a minute ago")
     found: Any = pa.concat_tables(tables, promote_options="permissive").to_pandas()
@@ -70,6 +59,30 @@ def fetch_examples(
     least, most = (pd.Timestamp(one or other) for one, other in ((since, _BEGIN), (until, _END)))
     labelled = newest[newest["label"].notna() & (newest["drawn_at"] >= least) & (newest["drawn_at"] < most)]
     return labelled.astype({"label": "int8"}).sort_values(["drawn_at", "drawing_id"]).reset_index(drop=True)
+
+
+def _tables(settings: Settings, columns: list[str] | None) -> "list[pa.Table]":
+    """Read all objects; when one is gone that was listed, since the trainer merges them, all are listed anew."""
+    import boto3
+    import pyarrow.parquet as pq
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    where: dict[str, Any] = settings.aws("s3")
+    s3: Any = boto3.client("s3", **where)
+    for tries in range(_TRIES):
+        tables = []
+        try:
+            pages = s3.get_paginator("list_objects_v2").paginate(Bucket=settings.bucket, Prefix=_PREFIX)
+            for key in [one["Key"] for page in pages for one in page.get("Contents", ())]:
+                if key.endswith(".parquet"):
+                    body = s3.get_object(Bucket=settings.bucket, Key=key)["Body"].read()
+                    tables.append(pq.ParquetFile(io.BytesIO(body)).read(columns=columns))
+        except (BotoCoreError, ClientError) as wrong:
+            if isinstance(wrong, s3.exceptions.NoSuchKey) and tries + 1 < _TRIES:
+                continue
+            raise GameNightUnreachable(where["endpoint_url"] or "Amazon S3", wrong) from wrong
+        return tables
+    return []
 
 
 _BEGIN: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,6 +1,7 @@
-"""The examples of docs/predict.md, run as they stand: on the API with a router that says seven, one on the product."""
+"""The examples of docs/predict.md and docs/client.md, run as they stand: on the API with a router that says seven, or on all of it."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -17,25 +18,29 @@ from playwright.sync_api import sync_playwright
 from contracts.events import SnapshotTaken
 from contracts.settings import Settings, variable
 from deploy.local.browser import find
+from gamenight.client import GameNightError, Player, fetch_examples
 from producers.bus import open_bus
 from tests.answering import answering
 from tests.product import product
 from tests.roster import MODELS
-from tests.serving import DEADLINE_S, get, serving
+from tests.serving import DEADLINE_S, eventually, get, serving
 
-PAGE = (Path(__file__).parents[2] / "docs" / "predict.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "predict.md").read_text()
+CLIENT = (DOCS / "client.md").read_text()
 
 
-def snippet(language: str, address: str, key: str = "secret-1") -> str:
-    """The page's example in a language, with the address and the key filled in."""
-    [code] = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.M | re.S)
+def snippet(language: str, address: str, key: str = "secret-1", page: str = PAGE) -> str:
+    """A page's example in a language, with the address and the key filled in."""
+    [code] = re.findall(rf"^```{language}\n(.*?)^```", page, re.M | re.S)
     assert isinstance(code, str)
     return code.replace("http://127.0.0.1:8000", f"http://{address}").replace("YOUR-KEY", key)
 
 
-def told(*command: str, timeout_s: float = DEADLINE_S) -> list[str]:
+def told(*command: str, timeout_s: float = DEADLINE_S, **environment: str) -> list[str]:
     """The lines that a program prints, which finds no fault."""
-    run = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    given = {**os.environ, **environment}
+    run = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False, env=given)
     assert (run.stderr, run.returncode) == ("", 0)
     return run.stdout.splitlines()
 
@@ -55,14 +60,37 @@ def test_the_example_in_python_prints_the_digit(address):
 
 
 @pytest.mark.timeout(180)
-def test_the_example_in_python_prints_the_digit_of_the_running_product_with_the_key_of_its_home():
-    with product() as game:
+def test_the_examples_in_python_do_what_they_say_on_the_running_product_with_the_key_of_its_home():
+    with product(archive_every_s=0.2) as game:
         game.start()
+        address, here = game.url.removeprefix("http://"), game.settings.environment()
         name, _, key = (game.settings.home / "secrets" / "api_keys").read_text().strip().partition(":")
-        lines = told(sys.executable, "-c", snippet("python", game.url.removeprefix("http://"), key))
+        lines = told(sys.executable, "-c", snippet("python", address, key))
+        with Player(game.url) as ada:
+            ada.correct(ada.draw([[(50, 10), (50, 100)]]), 1)
+        eventually(lambda: archived(game.settings))
+        played = told(sys.executable, "-c", snippet("python", address, page=CLIENT), **here)
+        gathered = told(sys.executable, "-c", snippet("python async", address, page=CLIENT), **here)
 
     assert name == "app"
     assert [line.split()[0] for line in lines] == ["7", "everyone", "river"]
+    assert [line.partition(":")[0] for line in played] == [
+        "shown first", *(line.partition(":")[0] for line in played[1:8]), "outcome", "predicted", "watching", "examples"
+    ]  # fmt: skip
+    assert played[0] == "shown first: everyone 7"
+    assert {line.split()[0] for line in played[1:8]} == set(MODELS)
+    assert re.fullmatch(r"outcome: (learned|weighted) mnist\d\+\d+ -> mnist\d\+\d+", played[8])
+    assert re.fullmatch(r"predicted: 7 0\.\d\d \['everyone', 'river'\]", played[9])
+    assert played[11].startswith("examples: {1: 1")
+    assert gathered == ["three at once: [1, 1, 1]"]
+
+
+def archived(settings: Settings) -> bool:
+    """Whether an example has come to the archive."""
+    try:
+        return len(fetch_examples(Settings.load(**settings.model_dump(exclude_unset=True)), columns=[])) > 0
+    except GameNightError:
+        return False
 
 
 def test_the_example_in_javascript_prints_the_digit_in_node(address):
