@@ -1,4 +1,4 @@
-"""The examples of docs/predict.md and docs/client.md, run as they stand: on the API with a router that says seven, or on all."""
+"""The examples of docs/predict.md and client.md, run as they stand: on an API with a router that says seven, or on all."""
 
 import json
 import os
