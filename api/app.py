@@ -20,6 +20,7 @@ from api.apps.keyring import OPERATORS, Keyring
 from api.apps.predictor import SLACK_S, Predictor
 from api.apps.routes import predict_router
 from api.asyncapi import document
+from api.folds.audit_log import AuditLog
 from api.folds.command_status import CommandStatus
 from api.folds.drift_board import DriftBoard
 from api.folds.endpoint_latency import EndpointLatency
@@ -53,6 +54,7 @@ from api.watch.watchers import Watchers
 from contracts.events import now
 from contracts.ports import Bus
 from contracts.settings import Settings
+from producers.signing import Proofs, Signer, SigningBus
 
 MAX_SOCKETS = 2000
 """How many sockets may be open, of all kinds; a further socket is refused with 503."""
@@ -92,20 +94,24 @@ def create_app(
     """
     if not settings.seat_secret:
         raise ValueError("no seat secret: `gamenight up` makes one, or set GAMENIGHT_SEAT_SECRET")
+    signer = Signer("api", settings.api_signing_key)
+    bus = SigningBus(bus, signer)
     roster = settings.roster()
     metrics, recent, board = Metrics(), RecentDrawings(frame_of), ModelBoard(roster)
     latency, commands, teachers, drift = EndpointLatency(roster.batch), CommandStatus(), Teachers(), DriftBoard()
-    honest, rates = HonestAccuracy(), GuessRates(now())
+    honest, rates, audit = HonestAccuracy(), GuessRates(now()), AuditLog()
     limits, operators = Limits(settings), Operators(settings.operator_token, Keyring(settings.home, OPERATORS).known)
-    door = Door(operators, bus, commands, metrics, why_required=settings.why_required)
-    relay, probes = Relay(bus, metrics), Probes(bus)
+    door = Door(operators, bus, commands, metrics, signs=bool(signer), why_required=settings.why_required)
+    proofs = None if settings.command_keys is None else Proofs(settings.command_keys)
+    relay, probes = Relay(bus, metrics, proofs), Probes(bus)
     health = Health(probes, board, relay, clock)
     predictor = Predictor(probes, board, settings.guess_budget_ms / 1000 + SLACK_S)
     game = Game(bus, recent, Seats(settings.seat_secret), board, metrics, clock, settings.picked_share, chance)
     feed = PlayerFeed(board, recent, game, metrics, clock)
     watchers = Watchers(board, honest, game, recent)
     relay.subscribe(health, rates, live_only=True)
-    relay.subscribe(probes, latency, commands, teachers, drift, honest, feed, Forgetting(game, recent, teachers, commands))
+    forgetting = Forgetting(game, recent, teachers, commands, audit)
+    relay.subscribe(probes, latency, commands, audit, teachers, drift, honest, feed, forgetting)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -131,7 +137,7 @@ def create_app(
 
     app = FastAPI(title="Game Night", version=version("gamenight"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, not_valid)
-    app.include_router(router(door, bus, board, latency, commands, teachers, drift, honest, health, metrics))
+    app.include_router(router(door, bus, board, latency, commands, audit, teachers, drift, honest, health, metrics))
     app.include_router(cost_router(settings, board, latency, rates))
     app.include_router(
         predict_router(Access(settings, clock), predictor, metrics, origins(settings.allowed_origins), roster.names)

@@ -30,12 +30,14 @@ from contracts.events import (
     PreviewGuessed,
     ScoresCounted,
     SeatOffered,
+    SignedEvent,
 )
 from contracts.ports import Bus, Record, Since
 from contracts.records import read, rejection
 from producers.connection import BusError
 from producers.pace import Pace
 from producers.rejections import Rejections
+from producers.signing import Proofs
 
 LIVE: Final = (GuessMade.topic, PreviewGuessed.topic, CorrectionReceipt.topic, SeatOffered.topic)
 STATE: Final = (ModelEvent.topic, CommandSettled.topic, DriftDetected.topic)
@@ -80,8 +82,15 @@ class Subscriber(Protocol):
 class Relay:
     """Passes the events of the bus to its subscribers, in the order in which they subscribed."""
 
-    def __init__(self, bus: Bus, metrics: Metrics) -> None:
-        """Keep the bus; call `subscribe`, and then `start`."""
+    def __init__(self, bus: Bus, metrics: Metrics, proofs: Proofs | None = None) -> None:
+        """Keep the bus; call `subscribe`, and then `start`.
+
+        Args:
+            bus: What is read.
+            metrics: Count records, and say how late they are.
+            proofs: Prove commands and their outcomes: nobody is told of others, which the trainer rejects. None: all count.
+        """
+        self._proofs = proofs
         self._bus = bus
         self._rejections = Rejections(bus)
         self._metrics = metrics
@@ -188,13 +197,16 @@ class Relay:
             event = read(record, STAGE)
             if isinstance(event, MessageRejected):
                 self._reject(event)
-            elif event is not None:
+            elif event is not None and self._is_proven(record, event):
                 readings.append((record, event))
                 if whole:
                     said.add(place)
         for topic, at_ms in newest.items():
             self._metrics.lag.labels(topic).set(max(0.0, time.time() - at_ms / 1000))
         return readings[::-1]
+
+    def _is_proven(self, record: Record, event: Event) -> bool:
+        return self._proofs is None or not isinstance(event, SignedEvent) or self._proofs.against(record, event) is None
 
     def _reject(self, rejected: MessageRejected) -> None:
         self._metrics.rejected.labels(rejected.source).inc()

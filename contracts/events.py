@@ -1697,8 +1697,8 @@ class ForgettingAdvanced(SignedEvent):
 class CommandSettled(SignedEvent):
     """A command was carried out, was refused or failed.
 
-    Written by the trainer, for all commands but RetrainModel, whose TrainingAdvanced say more; read by api. Twice is harmless:
-    a command has one outcome.
+    Written by the trainer; of a RetrainModel, TrainingAdvanced say more. Read by api. Twice is harmless: a command has one
+    outcome.
     """
 
     type: Literal["CommandSettled"] = "CommandSettled"
@@ -1892,8 +1892,8 @@ TOPICS: Final[Mapping[str, TopicSpec]] = {
         _spec("seats.v1", 1, 1, "codes by which a player goes on on another device, and who took them", share=0.01),
         _spec("metrics.v1", 1, 0, "counts per model: totals of each version, and an hour of windows", compacted=True),
         _spec("models.v1", 1, 0, "versions of models, the policy, and snapshots", compacted=True),
-        _spec("commands.v1", 1, 7, "commands of operators, and their outcomes", share=0.02),
-        _spec("rejected.v1", 1, 28, "messages that could not be handled, kept whole", share=0.06),
+        _spec("commands.v1", 1, 0, "commands of operators, refused ones too, and their outcomes; kept for good"),
+        _spec("rejected.v1", 1, 28, "messages that could not be handled, kept whole", share=0.08),
     )
 }
 
@@ -2037,6 +2037,11 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
 def writers(topic: str) -> frozenset[Process]:
     """Return the processes that write to a topic; no other needs the right to."""
     return frozenset(process for event, several in _WRITERS.items() if event.topic == topic for process in several)
+
+
+def writers_of(kind: type[Event]) -> tuple[Process, ...]:
+    """Return the processes that write an event."""
+    return _WRITERS[kind]
 
 
 class UnknownEvent(ValueError):

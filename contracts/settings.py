@@ -27,6 +27,10 @@ def _secret(name: str, description: str) -> Any:
     return Field(None, validation_alias=AliasChoices(name), description=description, repr=False)
 
 
+def _made(description: str) -> Any:
+    return Field(None, description=f"{description}; not given: made by up", repr=False)
+
+
 def _is_here(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
@@ -124,9 +128,16 @@ class Settings(TrainingSettings):
         True, description="whether model servers and jobs run here where the kernel cannot keep them from the secrets"
     )
 
-    operator_token: str | None = Field(None, description="bearer token of operators; not given: made by up")
+    operator_token: str | None = _made("bearer token of operators")
     why_required: bool = Field(False, description="whether a command of an operator without a reason (`--why`) is refused")
-    seat_secret: str | None = Field(None, description="secret that signs players' seats; not given: made by up")
+    seat_secret: str | None = _made("secret that signs players' seats")
+    api_signing_key: str | None = _made("key by which the API signs commands")
+    router_signing_key: str | None = _made("key by which the router signs that a version failed")
+    trainer_signing_key: str | None = _made("key by which the trainer signs outcomes and commands by policy")
+    command_keys: str | None = Field(
+        None,
+        description="public keys that prove commands, as process:key, comma between; not given: those of the signing keys",
+    )
     api_keys: str | None = Field(
         None, description="keys of apps for /api/predict, as name:key, comma between; not given: one is made by up"
     )
@@ -312,31 +323,18 @@ class Settings(TrainingSettings):
 
 
 AWS_SECRETS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-GAME_SECRETS = ("operator_token", "seat_secret", "api_keys")
-"""The secrets that admit players, operators and apps."""
-SECRETS = (*AWS_SECRETS[:2], *GAME_SECRETS)
+GAME_SECRETS = ("operator_token", "seat_secret", "api_keys", "api_signing_key", "command_keys")
+"""The API's: what admits players, operators and apps, and what signs and proves commands."""
+ROUTER_SECRETS = (*AWS_SECRETS, "router_signing_key")
+TRAINER_SECRETS = (*AWS_SECRETS, "trainer_signing_key", "command_keys")
+SECRETS = (*AWS_SECRETS[:2], *GAME_SECRETS[:-1], "router_signing_key", "trainer_signing_key")
 """Settings that `gamenight up` makes when they are not given."""
 KAFKA_SECRETS = ("kafka_sasl_password", "kafka_oauth_client_secret")
 """Secrets that the product does not make, and that may be kept in ``<home>/secrets`` as well."""
-ALL_SECRETS = (*AWS_SECRETS, *GAME_SECRETS, *KAFKA_SECRETS)
+ALL_SECRETS = (*AWS_SECRETS, *GAME_SECRETS, "router_signing_key", "trainer_signing_key", *KAFKA_SECRETS)
 
-LIMITS = (
-    "connections_per_address",
-    "requests_per_second",
-    "sockets_per_address",
-    "sockets_per_player",
-    "joins_per_minute",
-    "room_tries_per_minute",
-    "code_tries_per_minute",
-    "drawings_per_second",
-    "player_drawings_per_second",
-    "corrections_per_minute",
-    "player_lessons_per_minute",
-    "lessons_per_minute",
-    "player_picks_per_hour",
-    "picks_per_hour",
-    "kept_mb_per_day",
-)
+_FIELDS = list(Settings.model_fields)
+LIMITS = tuple(_FIELDS[_FIELDS.index("connections_per_address") : _FIELDS.index("kept_mb_per_day") + 1])
 """Settings of what strangers may do; 0 is no limit."""
 
 

@@ -35,6 +35,7 @@ from contracts.events import (
 from contracts.ports import Endpoint
 from contracts.records import read, rejection
 from contracts.settings import Settings
+from producers.signing import Signer
 from streams.batch_client import BatchClient, CallAnswered, CallOutcome, Late, VersionFailed
 from streams.batch_queue import CallMissed, Dropped, Resting
 from streams.delivery import Delivery, UnsentRecord
@@ -76,6 +77,7 @@ class Router:
         self._personal = personal
         self._publish = publish
         self._batch_models = tuple(batch_models)
+        self._signer = Signer("router", settings.router_signing_key)
         self._stale = timedelta(milliseconds=settings.preview_stale_ms)
         self._deadlines = Deadlines(settings.blend_deadline_ms / 1000, settings.guess_budget_ms / 1000)
         self._lately: LRUCache[UUID, None] = LRUCache(20_000)
@@ -323,7 +325,7 @@ class Router:
             "reason": f"version {failed.version} failed its first calls: {failed.why}"[:500],
         }
         event = TryVersion(role="none", **command) if failed.beside else RollBackModel(**command)
-        self._send([UnsentRecord.of(event)], lambda: None)
+        self._send([UnsentRecord.of(self._signer.signed(event))], lambda: None)
 
     def _send(self, records: Sequence[UnsentRecord], done: Callable[[], object]) -> None:
         async def send() -> None:

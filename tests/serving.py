@@ -21,7 +21,7 @@ from deploy.local.archive import free_ports
 from tests.histories import named
 
 DEADLINE_S = 20.0
-SECRETS: dict[str, Any] = {"seat_secret": "secret", "operator_token": "token"}
+SECRETS: dict[str, Any] = {"seat_secret": "secret", "operator_token": "token", "api_signing_key": "5e" * 32}
 UNLIMITED: dict[str, Any] = dict.fromkeys(LIMITS, 0)
 """Settings without limits: tests share an address and are faster than people. tests/integration/test_hostile.py has limits."""
 

@@ -24,24 +24,28 @@ from uuid import UUID
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 
-from contracts.events import ExperimentLearned, MessageRejected, SnapshotTaken
+from contracts.events import ExperimentLearned, SignedEvent, SnapshotTaken
 from contracts.ports import Bus, Record, Tail
-from contracts.records import read, rejection
-from contracts.settings import AWS_SECRETS, KAFKA_SECRETS, Settings
+from contracts.records import read
+from contracts.settings import KAFKA_SECRETS, TRAINER_SECRETS, Settings
 from producers import logs
 from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import BusError, open_bus
 from producers.rejections import Rejections
+from producers.signing import Proofs, Signer, SigningBus, public_keys
 from producers.topics import TopicsDiffer, check_acknowledged
+from producers.whole_log import all_records
 from trainers.approval import Approvals
 from trainers.base_models import BaseModels
 from trainers.drift_actions import DriftActions
 from trainers.endpoint_monitor import LOOK_S, EndpointMonitor
 from trainers.example_sink import Sinks
+from trainers.log_reader import STAGE, LogReader
 from trainers.model_log import ModelLog, QuickCommand
 from trainers.promote import Promoter
 from trainers.registry import Registry
 from trainers.serving import Serving
+from trainers.signed_since import signed_since
 from trainers.steering import Steering
 from trainers.tables import ensure_tables
 
@@ -49,7 +53,6 @@ if TYPE_CHECKING:
     from trainers.forgetting import Forgetter
     from trainers.rebuild import Rebuilder
 
-STAGE = "trainers"
 RETRY_S, MOST_RETRY_S = 2.0, 60.0
 FORGET_TRIES = 5
 STOP_S = 1.0
@@ -69,7 +72,7 @@ class Stopped(Exception):
 
 def main() -> int:
     """Run until SIGTERM; return the exit status."""
-    settings = Settings.load(secrets=(*KAFKA_SECRETS, *AWS_SECRETS))
+    settings = Settings.load(secrets=(*KAFKA_SECRETS, *TRAINER_SECRETS))
     logs.configure(settings, "trainer")
     if missing := settings.undecided():
         log.error("not started", why=f"AWS needs {', '.join(missing)}: see docs/outside.md")
@@ -127,24 +130,25 @@ class Trainer:
     def _begin(self) -> None:
         settings, began = self._settings, time.monotonic()
         try:
-            bus = self._bus = open_bus(settings)
+            bus = self._bus = SigningBus(open_bus(settings), Signer("trainer", settings.trainer_signing_key))
             check_acknowledged(settings)
         except (BusError, TopicsDiffer) as wrong:
             log.error("not started", why=str(wrong))
             self.broken = True
             self._stop.set()
             raise Stopped from None
-        rejections = Rejections(bus)
         blobs, serving = S3Blobs(settings), Serving(settings, self.pause)
+        ensure_bucket(settings)
+        since = signed_since(blobs, all_records(bus, [SignedEvent.topic]))
         registry = Registry(settings, blobs)
         model_log, commands = self._model_log, bus.follow(["commands.v1", "drift.v1"], "start")
-        self._catch_up(rejections, commands)
+        reader = LogReader(model_log, Rejections(bus), Proofs(public_keys(settings), since))
+        self._catch_up(reader, commands)
         models = bus.follow(["models.v1"], "start")
-        self._catch_up(rejections, models)
+        self._catch_up(reader, models)
         promoter = Promoter(bus, model_log, serving)
         approvals = Approvals(model_log, promoter, registry)
         bases = BaseModels(settings, blobs, model_log, serving, promoter, registry)
-        ensure_bucket(settings)
         for model in model_log.roster.batch:
             self._bring(bases, model)
         while self._bringing and time.monotonic() - began < BASES_S:
@@ -154,7 +158,7 @@ class Trainer:
 
         steering = Steering(model_log, promoter, approvals)
         monitor = EndpointMonitor(model_log, serving, promoter, approvals, bases.worth_trying, partial(self._bring, bases))
-        self._start("commands", lambda: self._listen(rejections, commands))
+        self._start("commands", lambda: self._listen(reader, commands))
         self._start("learned", lambda: self._hear_of_learning(models))
         for target in (*model_log.roster.batch, None):
             self._start(f"steer {target or 'all'}", partial(self._steer, steering, target))
@@ -215,10 +219,10 @@ class Trainer:
                 log.info("examples kept", sink=threading.current_thread().name, n=taken)
             self.pause(self._settings.archive_every_s)
 
-    def _listen(self, rejections: Rejections, tail: Tail) -> None:
+    def _listen(self, reader: LogReader, tail: Tail) -> None:
         """Carry out commands as they come."""
         while not self._stop.is_set():
-            self._apply(rejections, tail.poll(1.0))
+            self._apply(reader, tail.poll(1.0))
 
     def _hear_of_learning(self, models: Tail) -> None:
         """Follow what online models have learned; all else on models.v1 is written here, and known before it is there."""
@@ -291,21 +295,13 @@ class Trainer:
             if commands:
                 return commands[0]
 
-    def _catch_up(self, rejections: Rejections, tail: Tail) -> None:
+    def _catch_up(self, reader: LogReader, tail: Tail) -> None:
         while not tail.caught_up():
-            self._apply(rejections, tail.poll(1.0))
+            self._apply(reader, tail.poll(1.0))
             self.pause(0)
 
-    def _apply(self, rejections: Rejections, records: list[Record]) -> None:
-        for record in records:
-            event = read(record, STAGE)
-            if isinstance(event, MessageRejected):
-                rejections.tell(event)
-            elif event is not None:
-                try:
-                    self._model_log.apply(event)
-                except Exception as wrong:  # noqa: BLE001 one bad event stops nothing
-                    rejections.tell(rejection(record, STAGE, wrong))
+    def _apply(self, reader: LogReader, records: list[Record]) -> None:
+        reader.take(records)
         if records:
             with self._heard:
                 self._heard.notify_all()

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from contracts.events import ModelPublished, RetrainModel, TrainingAdvanced
+from contracts.events import CommandSettled, ModelPublished, RetrainModel, TrainingAdvanced
 from contracts.ports import Blobs, Bus
 from contracts.prices import PricesUnreadable, UnknownInstance
 from contracts.roster import RosterEntry
@@ -315,6 +315,8 @@ class Teller:
     def end(self, step: str, message: str) -> None:
         """Publish how the rebuild ended: done, refused or failed."""
         log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
+        settled = {"command_id": self._command.command_id, "target": self._command.target, "outcome": step, "message": message}
+        say(self._bus, self._model_log, CommandSettled.model_validate(settled))  # models.v1 keeps the last rebuild alone
         self._say(step, 1.0, message)
 
     def _say(self, step: str, fraction: float, message: str, lines: Sequence[str] = ()) -> None:

@@ -85,13 +85,21 @@ class Door:
     """The door of operators."""
 
     def __init__(
-        self, operators: Operators, bus: Bus, command_status: CommandStatus, metrics: Metrics, *, why_required: bool = False
+        self,
+        operators: Operators,
+        bus: Bus,
+        command_status: CommandStatus,
+        metrics: Metrics,
+        *,
+        signs: bool,
+        why_required: bool = False,
     ) -> None:
         """Keep what admits, what publishes, and what counts.
 
         Args:
             operators: Recognizes operators.
             bus: Signs what is published, see `producers.signing`.
+            signs: Whether it does; without a key no command is given, since nobody would carry it out.
             command_status: Knows commands at once that are on the log.
             metrics: Count requests by status.
             why_required: Whether a command without a reason is refused.
@@ -100,6 +108,7 @@ class Door:
         self._bus = bus
         self._command_status = command_status
         self._metrics = metrics
+        self._signs = signs
         self._why_required = why_required
         self._refused = RateLimiter(*REFUSED_KEPT)
 
@@ -179,6 +188,8 @@ class Door:
         """Publish a command; return once the broker has acknowledged it."""
         if self._why_required and not command.reason.strip():
             raise RequestValidationError([wrong_field("say why: --why TEXT, or `reason`", ("reason",))])
+        if not self._signs:
+            raise HTTPException(503, "nothing signs commands here: set GAMENIGHT_API_SIGNING_KEY, which `gamenight up` makes")
         status = 202
         try:
             await asyncio.wait_for(asyncio.wrap_future(self._bus.publish(command)), WITHIN_S)

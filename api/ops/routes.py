@@ -1,13 +1,15 @@
 """Builds the HTTP routes that are not pages: operators' commands, and read-only queries for everybody (way 3, OPERATE)."""
 
+from itertools import islice
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends, HTTPException, Query
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 
+from api.folds.audit_log import MAX_AUDITED, Audited, AuditLog
 from api.folds.command_status import CommandState, CommandStatus
 from api.folds.drift_board import DriftBoard, DriftState
 from api.folds.endpoint_latency import EndpointLatency
@@ -48,6 +50,7 @@ def router(
     board: ModelBoard,
     latency: EndpointLatency,
     command_status: CommandStatus,
+    audit: AuditLog,
     teachers: Teachers,
     drift_board: DriftBoard,
     honest: HonestAccuracy,
@@ -63,6 +66,19 @@ def router(
     async def players(_: Operator) -> list[PlayerTeaching]:
         """Return what became of the newest corrections of the players who taught lately, and who is restricted."""
         return teachers.players(board.catalog.restrictions)
+
+    @commands.get("/api/ops/audit", tags=["operators"], responses=REFUSALS)
+    async def audited(
+        _: Operator,
+        since: AwareDatetime | None = None,
+        who: str | None = None,
+        target: str | None = None,
+        command: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_AUDITED)] = 100,
+    ) -> list[Audited]:
+        """Return the newest commands, the newest first: who gave each, from where, why, and what became of it."""
+        wanted = audit.entries(since=since, who=who, target=target, command=command)
+        return list(islice(wanted, limit))
 
     @commands.get(
         "/api/ops/commands/{command_id}", tags=["operators"], responses=REFUSALS | {404: {"description": "None such"}}

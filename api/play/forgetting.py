@@ -5,6 +5,7 @@ Twice is harmless: who is forgotten is not there any more.
 
 from typing import ClassVar, Final
 
+from api.folds.audit_log import AuditLog
 from api.folds.command_status import CommandStatus
 from api.folds.recent_drawings import RecentDrawings
 from api.folds.teachers import Teachers
@@ -19,12 +20,15 @@ class Forgetting:
 
     takes: ClassVar[tuple[type[Event], ...]] = (PlayersForgotten, StageForgot, CommandSettled)
 
-    def __init__(self, game: Game, recent: RecentDrawings, teachers: Teachers, commands: CommandStatus) -> None:
+    def __init__(
+        self, game: Game, recent: RecentDrawings, teachers: Teachers, commands: CommandStatus, audit: AuditLog
+    ) -> None:
         """Keep what remembers players."""
         self._game = game
         self._recent = recent
         self._teachers = teachers
         self._commands = commands
+        self._audit = audit
         self._known: set[str] = set()
 
     def apply(self, event: PlayersForgotten | StageForgot | CommandSettled) -> None:
@@ -46,3 +50,4 @@ class Forgetting:
         self._recent.forget(player_id)
         self._teachers.forget(player_id)
         self._commands.forget(player_id)
+        self._audit.forget(player_id)

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from contracts.settings import AWS_SECRETS, GAME_SECRETS, KAFKA_SECRETS, Settings
+from contracts.settings import AWS_SECRETS, GAME_SECRETS, KAFKA_SECRETS, ROUTER_SECRETS, TRAINER_SECRETS, Settings
 from deploy.local import dynamodb, kafka, s3
 from deploy.local.component import Component, answers
 
@@ -64,7 +64,7 @@ def components(settings: Settings) -> list[Component]:
                 ready=lambda: answers(settings.sagemaker_port, "/ping"),
             )
         )
-    cloud, bus = AWS_SECRETS, KAFKA_SECRETS
+    bus, trainer = KAFKA_SECRETS, (*KAFKA_SECRETS, *TRAINER_SECRETS)
     routers = ["router", *(f"router-{number}" for number in range(2, settings.stream_workers + 1))]
     services = [
         Component(
@@ -77,11 +77,11 @@ def components(settings: Settings) -> list[Component]:
             ready=lambda: answers(settings.port, "/api/models", local_host(settings)),
         ),
         *(
-            Component(name=name, argv=_python("streams", "router"), secrets=(*bus, *cloud), needs=("kafka",))
+            Component(name=name, argv=_python("streams", "router"), secrets=(*bus, *ROUTER_SECRETS), needs=("kafka",))
             for name in routers
         ),
         Component(name="learning", argv=_python("streams", "learning"), secrets=bus, needs=("kafka",)),
-        Component(name="trainer", argv=_python("trainers"), secrets=(*bus, *cloud), needs=("kafka", "s3", "sagemaker")),
+        Component(name="trainer", argv=_python("trainers"), secrets=trainer, needs=("kafka", "s3", "sagemaker")),
     ]
     here = {part.name for part in [*bases, *services]}
     return [*bases, *(replace(part, tier=2, needs=tuple(need for need in part.needs if need in here)) for part in services)]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from contracts.settings import SECRETS, Settings
+from producers.signing import public_keys
 
 FOLDERS = ("kafka", "s3", "dynamodb", "sagemaker", "state", "replay", "logs", "secrets", "run")
 """The folders that the game keeps in its home; `gamenight reset` deletes these and nothing else."""
@@ -17,6 +18,9 @@ _MADE: dict[str, Callable[[], str]] = {
     "aws_secret_access_key": lambda: secrets.token_urlsafe(30),
     "operator_token": lambda: secrets.token_urlsafe(24),
     "seat_secret": lambda: secrets.token_urlsafe(32),
+    "api_signing_key": lambda: secrets.token_hex(32),
+    "router_signing_key": lambda: secrets.token_hex(32),
+    "trainer_signing_key": lambda: secrets.token_hex(32),
     "api_keys": lambda: f"app:{secrets.token_urlsafe(24)}",
 }
 
@@ -44,7 +48,8 @@ def with_secrets(settings: Settings) -> Settings:
                     os.link(scratch, path)
                 scratch.unlink()
             found[name] = path.read_text().strip()
-    return settings.model_copy(update=found)
+    made = settings.model_copy(update=found)
+    return made.model_copy(update={"command_keys": public_keys(made)})
 
 
 def keep_private(home: Path) -> None:

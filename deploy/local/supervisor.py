@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from contracts.settings import AWS_SECRETS, KAFKA_SECRETS, Settings
+from contracts.settings import ALL_SECRETS, AWS_SECRETS, KAFKA_SECRETS, Settings, variable
 from deploy.local.component import Component
 from deploy.local.components import components
 from deploy.local.keys import with_secrets
@@ -40,6 +40,7 @@ FIRST_WAVE = 0.5
 """The share of `STOP_S` for the processes that are stopped first: they have most to finish."""
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|AUTH_SOCK", re.IGNORECASE)
+_OURS = frozenset(variable(name, Settings.model_fields[name].validation_alias) for name in ALL_SECRETS)
 """Names of environment variables that no process inherits."""
 DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 
@@ -234,7 +235,7 @@ def environment(part: Component, settings: Settings, inherited: Mapping[str, str
     kept = {
         name: value
         for name, value in inherited.items()
-        if not (_SECRET.search(name) or name.startswith("AWS_")) or (cloud and name.startswith("AWS_"))
+        if not (_SECRET.search(name) or name in _OURS or name.startswith("AWS_")) or (cloud and name.startswith("AWS_"))
     }
     return {**kept, **settings.environment(part.secrets), "GAMENIGHT_COMPONENT": part.name, **part.env}
 

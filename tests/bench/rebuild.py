@@ -36,6 +36,7 @@ from deploy.local.keys import with_secrets
 from deploy.local.supervisor import running
 from producers.blobs import S3Blobs
 from producers.bus import open_bus
+from producers.signing import Signer, SigningBus
 from trainers.archive import Archive
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +86,7 @@ def main() -> None:
 
 def measure(settings: Settings, count: int) -> None:
     """Measure a rebuild with ``count`` labelled drawings."""
-    bus = open_bus(f"kafka://{settings.bootstrap_servers}")
+    bus = SigningBus(open_bus(f"kafka://{settings.bootstrap_servers}"), Signer("api", settings.api_signing_key))
     for example in feedback(count):
         bus.publish(example)
     bus.flush(60)

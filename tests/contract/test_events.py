@@ -180,6 +180,7 @@ def test_a_compacted_topic_keeps_its_newest_records_for_good():
 
 def test_examples_and_lessons_are_kept_for_good_and_what_players_sent_for_days():
     assert {name for name, spec in TOPICS.items() if spec.retention_ms < 0} == {
+        "commands.v1",
         "evidence.v1",
         "examples.v1",
         "lessons.v1",
@@ -191,7 +192,7 @@ def test_examples_and_lessons_are_kept_for_good_and_what_players_sent_for_days()
 def test_what_players_fill_is_bounded_by_bytes_and_all_of_it_by_what_was_given():
     bounded = {name: spec.configs(10**9) for name, spec in TOPICS.items() if spec.share}
 
-    assert set(TOPICS) - set(bounded) == {"evidence.v1", "examples.v1", "lessons.v1", "metrics.v1", "models.v1"}
+    assert set(TOPICS) - set(bounded) == {"commands.v1", "evidence.v1", "examples.v1", "lessons.v1", "metrics.v1", "models.v1"}
     assert {TOPICS[name].configs(10**9)["retention.bytes"] for name in set(TOPICS) - set(bounded)} == {"-1"}
     together = sum(TOPICS[name].partitions * int(configs["retention.bytes"]) for name, configs in bounded.items())
     assert 0.99 * 10**9 < together <= 10**9

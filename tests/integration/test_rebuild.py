@@ -42,6 +42,7 @@ from contracts.ports import Bus, Tail
 from contracts.settings import Settings
 from producers.blobs import S3Blobs
 from producers.bus import open_bus
+from producers.signing import Signer, SigningBus
 from tests.contract.sagemaker_cases import must_be_here
 from tests.roster import ROSTER
 from trainers.archive import PREFIX
@@ -69,8 +70,8 @@ import runpy; runpy.run_module("trainers", run_name="__main__")
 
 
 @pytest.fixture(scope="module")
-def bus(kafka: str) -> Iterator[Bus]:
-    made = open_bus(f"kafka://{kafka}")
+def bus(kafka: str, settings: Settings) -> Iterator[Bus]:
+    made = SigningBus(open_bus(f"kafka://{kafka}"), Signer("api", settings.api_signing_key))
     yield made
     made.close()
 

@@ -13,6 +13,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -45,6 +46,7 @@ from contracts.settings import Settings
 from deploy.local.supervisor import Supervisor, running
 from producers.blobs import S3Blobs, ensure_bucket
 from producers.bus import open_bus
+from producers.signing import Signer, SigningBus
 from tests.conftest import fresh_settings
 from tests.roster import BATCH_MODELS, ROSTER
 from trainers.model_log import ModelLog, QuickCommand
@@ -87,7 +89,7 @@ def services(house: tuple[Settings, Supervisor]) -> Supervisor:
 
 @pytest.fixture(scope="module")
 def bus(place: Settings) -> Iterator[Bus]:
-    made = open_bus(f"kafka://{place.bootstrap_servers}")
+    made = SigningBus(open_bus(f"kafka://{place.bootstrap_servers}"), Signer("api", place.api_signing_key))
     yield made
     made.close()
 
@@ -338,6 +340,33 @@ def test_a_version_is_promoted_and_the_one_before_stands_by(trainer, asking):
 def seen_as(trainer: Trainer, version: str) -> EndpointSeen | None:
     seen = in_service(trainer)
     return seen if seen and seen.version == version else None
+
+
+def test_a_stranger_who_can_write_to_the_bus_leads_nobody(trainer, place):
+    """Any producer could: what is not signed by the API, and a forged outcome, are rejected with the reason."""
+    before = trainer.champion
+    wanted = [PromoteModel(command_id=uuid4(), target="xgboost", version="1", by="ada", token="ada/3f9c21") for _ in range(2)]
+    forged = [wanted[0], Signer("api", "66" * 32).signed(wanted[1])]
+    settled = CommandSettled(command_id=wanted[0].command_id, target="xgboost", outcome="done", message="believe me")
+    told: list[Any] = []
+    with closing(open_bus(f"kafka://{place.bootstrap_servers}")) as strangers:
+        rejected = strangers.follow(["rejected.v1"], "end")
+        for event in (*forged, settled):
+            strangers.publish(event).result(30)
+
+        def heard() -> bool:
+            told.extend(decode(record.topic, record.value) for record in rejected.poll(0.2))
+            return len(told) >= 3
+
+        trainer.until("all three rejected", heard)
+    assert [one.error.split(":")[1].strip() for one in told] == [
+        "it is not signed",
+        "its signature is not of these bytes by the key of api",
+        "it is not signed",
+    ]
+    assert trainer.promote("2").message == "xgboost 2 answers already"
+    assert trainer.champion == before
+    assert trainer.settled(wanted[1]) == []
 
 
 def test_rolling_back_shifts_weights_and_starts_nothing(trainer, asking):

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
+from api.folds.audit_log import AuditLog
 from api.folds.command_status import CommandStatus
 from api.folds.recent_drawings import RecentDrawings
 from api.folds.seat_codes import SeatCodes
@@ -328,7 +329,7 @@ class Doors:
 
 def test_the_api_forgets_whose_mark_is_new_and_again_when_the_last_stage_has():
     doors, recent = Doors(), RecentDrawings(frame_of)
-    forgetting = Forgetting(doors, recent, Teachers(), CommandStatus())  # type: ignore[arg-type]
+    forgetting = Forgetting(doors, recent, Teachers(), CommandStatus(), AuditLog())  # type: ignore[arg-type]
     for player in ("bob", EVE):
         recent.add_drawing(named(player), player)
         recent.add_correction(named(f"{player}'s"), player)
@@ -350,7 +351,7 @@ def test_the_api_forgets_whose_mark_is_new_and_again_when_the_last_stage_has():
 )
 def test_who_asked_to_be_forgotten_hears_that_it_is_not_done_and_of_no_other_command(outcome: Any, target: str):
     doors, command_id = Doors(), uuid4()
-    forgetting = Forgetting(doors, RecentDrawings(frame_of), Teachers(), CommandStatus())  # type: ignore[arg-type]
+    forgetting = Forgetting(doors, RecentDrawings(frame_of), Teachers(), CommandStatus(), AuditLog())  # type: ignore[arg-type]
 
     forgetting.apply(CommandSettled(command_id=command_id, target=target, outcome=outcome, message="river is frozen"))
 

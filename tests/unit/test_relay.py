@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
+from api.folds.audit_log import AuditLog
 from api.folds.command_status import CommandStatus
 from api.folds.drift_board import DriftBoard
 from api.folds.endpoint_latency import EndpointLatency
@@ -449,7 +450,7 @@ def test_a_watcher_who_speaks_is_told_to_listen(bus):
 
 
 def test_every_event_of_a_topic_that_is_read_has_a_subscriber():
-    folds = (ModelBoard, CommandStatus, RecentDrawings, Health, HonestAccuracy, DriftBoard, Forgetting)
+    folds = (ModelBoard, CommandStatus, AuditLog, RecentDrawings, Health, HonestAccuracy, DriftBoard, Forgetting)
     taken = tuple(kind for fold in folds for kind in fold.takes)
     taken += PlayerFeed.beside
     unheard = [event.__name__ for event in EVENTS if event.topic in (*LIVE, *STATE, *SCORES) and not issubclass(event, taken)]

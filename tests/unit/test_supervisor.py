@@ -343,11 +343,11 @@ def test_each_part_is_given_the_secrets_that_it_needs_and_no_others(tmp_path: Pa
         "dynamodb": set(),
         "s3": cloud,
         "sagemaker": cloud,
-        "api": {"operator_token", "seat_secret", "api_keys"} | bus,
-        "router": cloud | bus,
-        "router-2": cloud | bus,
+        "api": {"operator_token", "seat_secret", "api_keys", "api_signing_key", "command_keys"} | bus,
+        "router": cloud | bus | {"router_signing_key"},
+        "router-2": cloud | bus | {"router_signing_key"},
         "learning": bus,
-        "trainer": cloud | bus,
+        "trainer": cloud | bus | {"trainer_signing_key", "command_keys"},
     }
 
     given = {part.name: environment(part, settings, ambient) for part in components(settings)}

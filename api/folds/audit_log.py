@@ -1,0 +1,114 @@
+"""Folds commands.v1 into the audit: who wanted what, from where, why, and what became of it (way 3, OPERATE).
+
+Pure and bounded: of the log, which keeps all for good, it has the newest. Twice is harmless: a command is known by its id, and
+has one outcome.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import ClassVar, Final, Literal
+from uuid import UUID
+
+from cachetools import FIFOCache
+from pydantic import BaseModel
+
+from contracts.events import Command, CommandRefused, CommandSettled, Event
+
+MAX_AUDITED: Final = 20_000
+"""How many of the newest commands are told; `gamenight` reads no more of the log than that."""
+_OF_ALL: Final = frozenset(Command.model_fields) - {"target"}
+
+
+class Audited(BaseModel):
+    """A command, or what was refused before it became one."""
+
+    command_id: UUID
+    at: datetime
+    command: str
+    """The event's type; of what the operators' door refused, the route."""
+    target: str
+    what: str
+    """Its other fields, such as the version, as ``name=value``; no player is named."""
+    who: str
+    via: str | None
+    """``cli``, ``http``, ``policy``, ``router``, ``player``; None: it is older than the audit."""
+    address: str | None
+    token: str | None
+    why: str
+    outcome: Literal["pending", "done", "refused", "failed", "refused at the door"] = "pending"
+    message: str = ""
+    settled: datetime | None = None
+
+
+class AuditLog:
+    """The newest commands, as the audit tells them."""
+
+    takes: ClassVar[tuple[type[Event], ...]] = (Command, CommandRefused, CommandSettled)
+
+    def __init__(self) -> None:
+        """Start empty; `apply` the topic from its start."""
+        self._commands: FIFOCache[UUID, Command | CommandRefused] = FIFOCache(MAX_AUDITED)
+        self._ends: FIFOCache[UUID, CommandSettled] = FIFOCache(MAX_AUDITED)
+
+    def apply(self, event: Command | CommandRefused | CommandSettled) -> None:
+        """Apply a command, a refusal, or the outcome of a command."""
+        if isinstance(event, CommandSettled):
+            self._ends.setdefault(event.command_id, event)
+        else:
+            self._commands.setdefault(event.command_id, event)
+
+    def forget(self, player_id: str) -> None:
+        """Forget what was told of a player; that commands were given stays."""
+        for key, command in list(self._commands.items()):
+            if player_id in command.reason:
+                self._commands[key] = command.model_copy(update={"reason": ""})
+        for key, end in list(self._ends.items()):
+            if player_id in end.message:
+                self._ends[key] = end.model_copy(update={"message": ""})
+
+    def entries(
+        self, since: datetime | None = None, who: str | None = None, target: str | None = None, command: str | None = None
+    ) -> Iterator[Audited]:
+        """Return the entries, the newest first.
+
+        Args:
+            since: None: all.
+            who: Only those of this operator; None: of all.
+            target: Only those of this model; None: of all.
+            command: Only this command, as the event or the route is called, in any case; None: all.
+        """
+        wanted = None if command is None else _plain(command)
+        for event in sorted(self._commands.values(), key=lambda one: one.at, reverse=True):
+            if since is not None and event.at < since:
+                return
+            named = event.command if isinstance(event, CommandRefused) else event.type
+            if who in (None, event.by) and target in (None, event.target) and (wanted is None or wanted in _plain(named)):
+                yield self._entry(event, named)
+
+    def _entry(self, event: Command | CommandRefused, named: str) -> Audited:
+        entry = Audited(
+            command_id=event.command_id,
+            at=event.at,
+            command=named,
+            target=event.target,
+            what="" if isinstance(event, CommandRefused) else _what(event),
+            who=event.by,
+            via=event.via,
+            address=event.address,
+            token=event.token,
+            why=event.reason,
+        )
+        if isinstance(event, CommandRefused):
+            return entry.model_copy(update={"outcome": "refused at the door", "message": event.message, "settled": event.at})
+        if (end := self._ends.get(event.command_id)) is None:
+            return entry
+        return entry.model_copy(update={"outcome": end.outcome, "message": end.message, "settled": end.at})
+
+
+def _what(event: Command) -> str:
+    told = event.model_dump(mode="json", exclude_defaults=True, exclude={*_OF_ALL, "type", "target", "player_id"})
+    return ", ".join(f"{name}={value}" for name, value in told.items())
+
+
+def _plain(command: str) -> str:
+    return command.replace("-", "").replace("_", "").lower()

@@ -1,0 +1,178 @@
+"""Signs what a process writes to commands.v1, and proves it as it is on the log (way 3, OPERATE).
+
+The signature (Ed25519) is the last member of the JSON, over the bytes of all before it, so nobody has to write JSON a second
+time in the same way. The id of a command is among these bytes, and whoever reads commands takes each id once: a copy does
+nothing.
+"""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Final, TypeVar
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from contracts.events import PROCESSES, Command, Event, Process, RollBackModel, SignedEvent, TryVersion, writers_of
+from contracts.ports import Bus, Record, Since, Tail
+from contracts.settings import Settings
+
+COPY_MS: Final = 3_600_000
+"""How long after a command was made it may come to the log; later it is a copy of one that the log may have forgotten."""
+_CONTEXT: Final = b"gamenight commands.v1\n"
+_SIGNATURE: Final = re.compile(rb'(.*),"signature":"([0-9a-f]{128})"\}', re.DOTALL)
+
+Signed = TypeVar("Signed", bound=SignedEvent)
+
+
+class NotProven(ValueError):
+    """A record of commands.v1 is not by whom it says; nothing is done about it."""
+
+
+class BadKey(ValueError):
+    """A setting holds no key; the message says what would be one."""
+
+
+def public_key(seed: str) -> str:
+    """Return the public key that belongs to a signing key, both in hex."""
+    return _private(seed).public_key().public_bytes_raw().hex()
+
+
+def _private(seed: str) -> Ed25519PrivateKey:
+    try:
+        return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed))
+    except ValueError as wrong:
+        raise BadKey("a signing key is 32 bytes in hex: let `gamenight up` make it, or `openssl rand -hex 32`") from wrong
+
+
+def public_keys(settings: Settings) -> str | None:
+    """Return the setting of the public keys, or else what follows from the signing keys that are known; None: neither is."""
+    if settings.command_keys is not None:
+        return settings.command_keys
+    seeds: Mapping[Process, str | None] = {
+        "api": settings.api_signing_key,
+        "router": settings.router_signing_key,
+        "trainer": settings.trainer_signing_key,
+    }
+    return ",".join(f"{process}:{public_key(seed)}" for process, seed in seeds.items() if seed) or None
+
+
+class Signer:
+    """Signs as one process."""
+
+    def __init__(self, process: Process, seed: str | None) -> None:
+        """Keep the process and its key.
+
+        Args:
+            process: The process that signs.
+            seed: Its signing key in hex; None: it has none, and what it writes stays as it is.
+
+        Raises:
+            BadKey: If that is no key.
+        """
+        self._process = process
+        self._key = None if seed is None else _private(seed)
+
+    def __bool__(self) -> bool:
+        """Say whether there is a key."""
+        return self._key is not None
+
+    def signed(self, event: Signed) -> Signed:
+        """Return an event with its signature, which is the same each time."""
+        if self._key is None:
+            return event
+        named = event.model_copy(update={"signer": self._process, "signature": None})
+        return named.model_copy(update={"signature": self._key.sign(_CONTEXT + named.to_sign()).hex()})
+
+
+class SigningBus:
+    """A bus that signs, as one process, what has to be signed."""
+
+    def __init__(self, bus: Bus, signer: Signer) -> None:
+        """Keep the bus, which whoever opened it closes."""
+        self._bus = bus
+        self._signer = signer
+
+    def publish(self, event: Event) -> "Future[Record]":
+        """Sign an event if it is of those that are, and send it."""
+        return self._bus.publish(self._signer.signed(event) if isinstance(event, SignedEvent) else event)
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until everything that was published is acknowledged."""
+        self._bus.flush(timeout_s)
+
+    def follow(self, topics: Sequence[str], since: Since, only: int | None = None) -> Tail:
+        """Read topics as a bystander."""
+        return self._bus.follow(topics, since) if only is None else self._bus.follow(topics, since, only)
+
+    def close(self) -> None:
+        """Close the bus."""
+        self._bus.close()
+
+
+class Proofs:
+    """Says of each record of commands.v1 whether it is by whom it says."""
+
+    def __init__(self, keys: str | None, since: datetime | None = None) -> None:
+        """Keep the public keys.
+
+        Args:
+            keys: ``process:key``, the key in hex, with commas between; a process may have several, of which one is in use.
+            since: From when on every record must be signed; None: from the first one on that has a signature.
+
+        Raises:
+            BadKey: If one is no key.
+        """
+        self._keys: dict[str, list[Ed25519PublicKey]] = {}
+        for entry in filter(None, (part.strip() for part in (keys or "").split(","))):
+            process, _, key = entry.partition(":")
+            try:
+                found = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+            except ValueError:
+                found = None
+            if process not in PROCESSES or found is None:
+                raise BadKey("GAMENIGHT_COMMAND_KEYS: write process:key, comma between; a key is 32 bytes in hex")
+            self._keys.setdefault(process, []).append(found)
+        self._since_ms = float("inf") if since is None else since.timestamp() * 1000
+
+    def against(self, record: Record, event: SignedEvent) -> str | None:
+        """Return why a record is not proven; None: it is, or it is of the time before signatures."""
+        if event.signature is None:
+            if record.timestamp_ms < self._since_ms:
+                return None
+            return "it is not signed: commands come through the operators' door, by gamenight or POST /api/ops/"
+        self._since_ms = min(self._since_ms, record.timestamp_ms)
+        found = _SIGNATURE.fullmatch(record.value or b"")
+        if found is None:
+            return "its signature is not the last of it"
+        if event.signer is None or event.signer not in self._keys:
+            there = ", ".join(sorted(self._keys)) or "nobody"
+            return f"no key of {event.signer or 'its signer'} is known here, but of {there}: see GAMENIGHT_COMMAND_KEYS"
+        if not _verified(self._keys[event.signer], bytes.fromhex(found[2].decode()), _CONTEXT + found[1] + b"}"):
+            return f"its signature is not of these bytes by the key of {event.signer}"
+        if (why := _beyond(event)) is not None:
+            return why
+        if isinstance(event, Command) and record.timestamp_ms - event.at.timestamp() * 1000 - COPY_MS > 0:
+            return f"it is of {event.at:%Y-%m-%d %H:%M} UTC, and came over an hour later: a copy"
+        return None
+
+
+def _verified(keys: Collection[Ed25519PublicKey], signature: bytes, signed: bytes) -> bool:
+    for key in keys:
+        try:
+            key.verify(signature, signed)
+        except InvalidSignature:
+            continue
+        return True
+    return False
+
+
+def _beyond(event: SignedEvent) -> str | None:
+    """Return why its signer may not write an event, whoever has the key; None: it may."""
+    if event.signer not in writers_of(type(event)):
+        return f"the {event.signer} gives no {event.type}"
+    reports = isinstance(event, RollBackModel) or (isinstance(event, TryVersion) and event.role == "none")
+    if event.signer == "router" and not (reports and getattr(event, "failed", None) is not None):
+        return "the router only reports versions that failed"
+    return None
