@@ -62,11 +62,6 @@ def npy(images: NDArray[Any]) -> bytes:
     return out.getvalue()
 
 
-def csv(*columns: NDArray[Any]) -> bytes:
-    """Return columns side by side as CSV without a header."""
-    return "".join(",".join(map(str, row)) + "\n" for row in np.column_stack(columns).tolist()).encode()
-
-
 def read_npy(body: bytes) -> NDArray[Any]:
     """Read the answer of an endpoint."""
     array: NDArray[Any] = np.load(io.BytesIO(body), allow_pickle=False)

@@ -44,16 +44,18 @@ from sagemaker.core.transformer import Transformer
 from sagemaker.train.model_trainer import ModelTrainer
 
 from contracts.settings import Settings
+from tests.contract.sagemaker_data import wheel
 
 NPY = "application/x-npy"
 SCRIPT = """
 import argparse, json, os
+import halves
 parser = argparse.ArgumentParser()
 parser.add_argument("--depth", type=int)
 depth = parser.parse_args().depth
 print("script mode, depth", depth, os.listdir(os.environ["SM_CHANNEL_TRAIN"]))
 with open(os.path.join(os.environ["SM_MODEL_DIR"], "model.json"), "w") as file:
-    json.dump({"depth": depth}, file)
+    json.dump({"depth": depth, "half": halves.half(depth)}, file)
 """
 """A user's own training script: the image gives the Python, the SDK's own driver runs it."""
 PROCESS = """
@@ -73,6 +75,10 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
     source = rasters.parent / "source"
     source.mkdir()
     (source / "mine.py").write_text(SCRIPT)
+    package, data_of_it = wheel("halves", "def half(number):\n    return number / 2\n")
+    (source / package).write_bytes(data_of_it)
+    (source / "requirements.txt").write_text(f"./{package}\n")
+    code = SourceCode(source_dir=str(source), entry_script="mine.py", requirements="requirements.txt")
     trainer, scripted, long = (
         ModelTrainer(
             sagemaker_session=Session(boto_session=session, default_bucket=settings.bucket),
@@ -80,14 +86,14 @@ def main(data: str, rasters: Path) -> dict[str, Any]:
             base_job_name=name,
             training_image=settings.image_uri("xgboost"),
             hyperparameters=hyperparameters,
-            source_code=code,
+            source_code=own,
             compute=Compute(instance_type=settings.training_instance, instance_count=1, volume_size_in_gb=30),
             stopping_condition=StoppingCondition(max_runtime_in_seconds=900),
             output_data_config=OutputDataConfig(s3_output_path=f"s3://{settings.bucket}/sdk"),
         )
-        for name, hyperparameters, code in (
+        for name, hyperparameters, own in (
             ("sdk", {"rounds": 3, "eta": 0.3}, None),
-            ("sdk-script", {"depth": 3}, SourceCode(source_dir=str(source), entry_script="mine.py")),
+            ("sdk-script", {"depth": 3}, code),
             ("sdk-long", {"rounds": 100_000}, None),
         )
     )

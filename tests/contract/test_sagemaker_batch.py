@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.contract.sagemaker_cases import NPY, Cloud, csv, digits, npy, read_npy
+from tests.contract.sagemaker_cases import NPY, Cloud, digits, npy, read_npy
+from tests.contract.sagemaker_data import csv
 
 IMAGES = digits(40)[0]
 ROWS = csv(IMAGES).splitlines(keepends=True)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.contract.sagemaker_cases import NPY, Cloud, csv, npy, read_npy
+from tests.contract.sagemaker_cases import NPY, Cloud, npy, read_npy
+from tests.contract.sagemaker_data import archive, csv, wheel
 
 
 @pytest.fixture(scope="module")
@@ -228,6 +229,43 @@ def test_a_shadow_variant_is_shown_apart_and_never_answers(cloud: Cloud) -> None
     cloud.delete(name)
     with pytest.raises(ClientError, match="ValidationException"):
         cloud.config_of(cloud.variant("a", model), cloud.variant("b", model), **shadows)
+
+
+OWN = """
+import json
+import halves
+
+def model_fn(model_dir):
+    with open(model_dir + "/factor.json") as file:
+        return json.load(file)
+
+def input_fn(body, content_type):
+    return json.loads(body)
+
+def predict_fn(data, model):
+    return [halves.half(one) * model for one in data]
+
+def output_fn(prediction, accept):
+    return json.dumps(prediction)
+"""
+
+
+def test_a_model_is_served_by_a_program_of_its_own_with_packages_of_its_own(cloud: Cloud) -> None:
+    name, package = wheel("halves", "def half(number):\n    return number / 2\n")
+    code = {"inference.py": OWN.encode(), "requirements.txt": f"./{name}\n".encode(), name: package}
+    files = {"factor.json": b"3", **{f"code/{file}": data for file, data in code.items()}}
+    data = cloud.object("own/model.tar.gz", archive(files))
+    served = cloud.model(data, SAGEMAKER_PROGRAM="inference.py", SAGEMAKER_SUBMIT_DIRECTORY="/opt/ml/model/code")
+    endpoint = cloud.begun(cloud.config_of(cloud.variant("v1", served)))
+    cloud.in_service(endpoint)
+
+    answer = cloud.ask(endpoint, Body=b"[1, 2]", ContentType="application/json", Accept="application/json")
+
+    assert json.loads(answer["Body"]) == [1.5, 3.0]
+    with pytest.raises(cloud.runtime.exceptions.ModelError, match="TypeError") as refused:
+        cloud.ask(endpoint, Body=b'["x"]', ContentType="application/json")
+    assert refused.value.response["OriginalStatusCode"] == 500
+    cloud.delete(endpoint)
 
 
 def test_a_deleted_endpoint_is_gone_and_its_name_free(cloud: Cloud) -> None:

@@ -2,9 +2,7 @@
 
 import hashlib
 import http.client
-import io
 import json
-import tarfile
 from typing import Any
 
 import pytest
@@ -14,6 +12,7 @@ from contracts.settings import Settings
 from deploy.local.sagemaker.training import _AT_ONCE
 from producers.blobs import DIGEST_VARIABLE, MemoryBlobs
 from tests.contract.sagemaker_cases import BASE, Cloud, channel
+from tests.contract.sagemaker_data import archive
 from tests.histories import published
 from trainers.registry import Registry
 
@@ -115,7 +114,7 @@ def failure(here: Cloud, model: str) -> str:
 
 def test_an_artifact_that_was_swapped_after_it_was_registered_is_not_served(here: Cloud) -> None:
     genuine = hashlib.sha256(BASE.read_bytes()).hexdigest()
-    swapped = packed({"model.ubj": b"another"})
+    swapped = archive({"model.ubj": b"another"})
     model = here.model(here.object("swapped/model.tar.gz", BASE.read_bytes()), **{DIGEST_VARIABLE: genuine})
     served = here.begun(here.config_of(here.variant("v1", model)))
     here.in_service(served)
@@ -133,7 +132,7 @@ def test_an_artifact_that_was_swapped_after_it_was_registered_is_not_served(here
 
 def test_a_hostile_artifact_is_the_reason_of_the_failure(here: Cloud) -> None:
     assert "'../escaped' lies outside" in failure(
-        here, here.model(here.object("hostile/model.tar.gz", packed({"../escaped": b""})))
+        here, here.model(here.object("hostile/model.tar.gz", archive({"../escaped": b""})))
     )
     assert list((here.settings.home / "sagemaker").rglob("escaped")) == []
 
@@ -154,12 +153,12 @@ def test_the_registry_s_word_on_a_digest_counts_and_not_the_card_s(here: Cloud) 
     assert container["Environment"] == {DIGEST_VARIABLE: "a" * 64}
 
 
-def packed(files: dict[str, bytes]) -> bytes:
-    """A .tar.gz of some files."""
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as archive:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(name)
-            entry.size = len(data)
-            archive.addfile(entry, io.BytesIO(data))
-    return out.getvalue()
+def test_packages_that_cannot_be_installed_are_the_reason_of_the_failure(here: Cloud) -> None:
+    source = archive({"nothing/setup.py": b"raise SystemExit('it was executed')"})
+    code = {"inference.py": b"", "requirements.txt": b"./nothing.tar.gz\n", "nothing.tar.gz": source}
+    data = here.object("unwanted/model.tar.gz", archive({f"code/{name}": body for name, body in code.items()}))
+
+    told = failure(here, here.model(data, SAGEMAKER_PROGRAM="inference.py"))
+
+    assert told.startswith("ClientError: requirements.txt could not be installed: ")
+    assert "it was executed" not in told

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.contract.sagemaker_cases import Cloud, csv, digits, npz
+from tests.contract.sagemaker_cases import Cloud, digits, npz
+from tests.contract.sagemaker_data import csv
 
 GROUP = "/aws/sagemaker/TrainingJobs"
 

@@ -24,6 +24,7 @@ class Image:
     container: ModuleType
     csv_rows: ModuleType
     features: ModuleType
+    own_code: ModuleType
     serving: ModuleType
     training: ModuleType
     train: ModuleType
@@ -32,7 +33,7 @@ class Image:
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    names = ("container", "csv_rows", "features", "serving", "training", "train", "serve")
+    names = ("container", "csv_rows", "features", "serving", "own_code", "training", "train", "serve")
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     sys.path[:0] = [str(IMAGE), str(IMAGE.parent / "contract")]
     loaded = Image()
@@ -332,3 +333,118 @@ def test_a_model_grown_on_other_features_is_not_served(image: Image, opt_ml: Pat
     (opt_ml / "model" / "about.json").write_text('{"algorithm": "xgboost", "features": "another-1"}')
     with pytest.raises(ValueError, match="the model reads another-1"):
         image.serve.Model()
+
+
+OWN = """
+import json
+import helper
+
+def model_fn(model_dir):
+    with open(model_dir + "/weights.json") as file:
+        return json.load(file)
+
+def input_fn(body, content_type):
+    assert content_type == "text/csv", content_type
+    return [float(one) for one in body.split(",")]
+
+def predict_fn(data, model):
+    return helper.scaled(sum(data), model)
+
+def output_fn(prediction, accept):
+    return json.dumps({"sum": prediction}), "application/json"
+"""
+
+
+def own_code(opt_ml: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    """A model with code of the user's own."""
+    (opt_ml / "model" / "code").mkdir(parents=True)
+    (opt_ml / "model" / "code" / "inference.py").write_text(program)
+    (opt_ml / "model" / "code" / "helper.py").write_text("scaled = lambda value, model: value * model['factor']")
+    (opt_ml / "model" / "weights.json").write_text('{"factor": 2}')
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name in ("inference", "helper"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def never() -> Any:
+    raise AssertionError("the image's own model is not loaded")
+
+
+async def test_a_program_of_the_user_s_own_loads_reads_predicts_and_writes(
+    image: Image, opt_ml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_code(opt_ml, monkeypatch, OWN)
+    program = image.own_code.Program(image.own_code.loaded("inference.py"), never)
+
+    assert await program.invoke({b"content-type": b"text/csv; charset=utf-8"}, b"1,2,3.5") == (
+        "application/json",
+        b'{"sum": 13.0}',
+    )
+    with pytest.raises(image.serving.Refused, match="ValueError: could not convert string to float: 'x'") as failed:
+        await program.invoke({b"content-type": b"text/csv"}, b"1,x")
+    assert failed.value.status == 500
+
+
+async def test_what_a_program_does_not_define_is_done_as_the_image_does_it(
+    image: Image, opt_ml: Path, monkeypatch: pytest.MonkeyPatch, base_model: Any
+) -> None:
+    own_code(opt_ml, monkeypatch, "def predict_fn(data, model, context):\n    return model(data).argmax(axis=1)")
+    program = image.own_code.Program(image.own_code.loaded("inference.py"), lambda: base_model)
+    images = np.concatenate([bar(0), bar(0.3)])
+
+    content, body = await program.invoke({b"content-type": b"application/x-npy", b"accept": b"application/json"}, npy(images))
+
+    assert (content, json.loads(body)) == ("application/json", base_model(images).argmax(axis=1).tolist())
+    for content, accept, status in (("image/png", "application/json", 415), ("application/x-npy", "image/png", 406)):
+        with pytest.raises(image.serving.Refused) as refused:
+            await program.invoke({b"content-type": content.encode(), b"accept": accept.encode()}, npy(images))
+        assert refused.value.status == status
+
+
+async def test_a_program_may_transform_in_one_and_its_model_takes_arrays(
+    image: Image, opt_ml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_code(opt_ml, monkeypatch, "def model_fn(model_dir):\n    return lambda array: array.sum(axis=1)")
+    program = image.own_code.Program(image.own_code.loaded("inference.py"), never)
+    for content, body in (
+        ("text/csv", b"1,2\n3,4\n"),
+        ("application/json", b"[[1, 2], [3, 4]]"),
+        (image.serving.NPY, npy(np.array([[1, 2], [3, 4]]))),
+    ):
+        _, answered = await program.invoke({b"content-type": content.encode(), b"accept": b"application/json"}, body)
+        assert json.loads(answered) == [3, 7]
+    module = ModuleType("given")
+    module.transform_fn = lambda model, body, content, accept: f"{body} {accept}"  # type: ignore[attr-defined]
+    program = image.own_code.Program(module, lambda: None)
+    assert await program.invoke({b"content-type": b"text/plain", b"accept": b"text/csv"}, b"hello") == (
+        "text/csv",
+        b"hello text/csv",
+    )
+    module.input_fn = len  # type: ignore[attr-defined]
+    with pytest.raises(image.own_code.BadProgram, match="it needs one of them"):
+        image.own_code.Program(module, lambda: None)
+
+
+@pytest.mark.parametrize("program", ["missing.py", "../weights.json", "../../../etc/hostname"])
+def test_a_program_is_a_file_of_the_model_s_code_and_no_other(
+    image: Image, opt_ml: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    own_code(opt_ml, monkeypatch, OWN)
+    with pytest.raises(image.own_code.BadProgram, match="the model has no such file under code/"):
+        image.own_code.loaded(program)
+
+
+def test_no_code_in_a_model_is_executed_unless_its_container_names_it(
+    image: Image, opt_ml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_code(opt_ml, monkeypatch, "raise AssertionError('it was executed')")
+    monkeypatch.delenv("SAGEMAKER_PROGRAM", raising=False)
+    served: list[Any] = []
+    monkeypatch.setattr(image.serving, "run", served.append)
+
+    image.own_code.serve(lambda: "the image's model")
+
+    assert served == ["the image's model"]
+    monkeypatch.setenv("SAGEMAKER_PROGRAM", "inference.py")
+    with pytest.raises(AssertionError, match="it was executed"):
+        image.own_code.serve(never)

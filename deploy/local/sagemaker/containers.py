@@ -54,6 +54,10 @@ class Image:
     python: Path
     unconfined: bool = True
     """Whether the image may run where nothing can confine it."""
+    packages: Path | None = None
+    """A folder with packages of the user's own, which come before the image's; see `requirements`."""
+    also: tuple[Path, ...] = ()
+    """Further folders that its processes may read."""
 
     def script(self, name: str) -> tuple[str, ...]:
         """Return the command that `docker run IMAGE train` or `serve` would run."""
@@ -234,15 +238,17 @@ async def start(
     """
     folder = folder.absolute()
     base = {name: os.environ[name] for name in ("HOME", "LANG", "TZ", "TMPDIR", "OMP_NUM_THREADS") if name in os.environ}
+    own = [image.packages] if image.packages else []
     base |= {
-        "PATH": f"{image.python.parent}:{os.environ.get('PATH', os.defpath)}",
-        "PYTHONPATH": str(CONTRACT),  # as the Dockerfiles set it
+        "PATH": ":".join((*(f"{one}/bin" for one in own), str(image.python.parent), os.environ.get("PATH", os.defpath))),
+        "PYTHONPATH": ":".join(map(str, (*own, CONTRACT))),  # CONTRACT as the Dockerfiles set it
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         MARK: str(home.absolute()),
     }
-    way, why = await asyncio.to_thread(confinement, image, home.absolute())
+    bare = replace(image, packages=None, also=())  # how a process can be confined does not depend on them
+    way, why = await asyncio.to_thread(confinement, bare, home.absolute())
     if not way and not image.unconfined:
         raise NotConfined(f"{image.uri} is not run: it cannot be kept from the secrets here: {why}")
     if way != "confine":
@@ -286,7 +292,8 @@ def bars(folder: Path, image: Image, home: Path) -> Bars:
     """
     [place] = real([folder])
     covered = real([home.absolute().parent, os.environ.get("HOME", "/root"), "/run"])
-    return Bars(place, covered, (*needed(str(image.python)), *real([CONTRACT, image.folder])))
+    own = [image.packages] if image.packages else []
+    return Bars(place, covered, (*needed(str(image.python)), *real([CONTRACT, image.folder, *own, *image.also])))
 
 
 @functools.cache

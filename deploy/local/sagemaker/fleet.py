@@ -8,17 +8,22 @@ from pathlib import Path
 from typing import Final
 
 from deploy.local.sagemaker import logs
-from deploy.local.sagemaker.containers import Images
+from deploy.local.sagemaker.containers import Images, TakeLine
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.invoking import Variant
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects
+from deploy.local.sagemaker.requirements import Requirements, RequirementsFailed
 from deploy.local.sagemaker.servers import PATIENCE_S, Server, ServerFailed
 from producers.blobs import DIGEST_VARIABLE
 
 _SAME: Final = ("VariantName", "Count", "Image", "ModelDataUrl", "Environment", "Shadow")
 """The members that two plans of a variant must have in common for its servers to keep running."""
+
+
+_PROGRAM: Final = "SAGEMAKER_PROGRAM"
+"""The variable by which a model's container names a program of the user's own; see trainers/images/contract/own_code.py."""
 
 
 class Fleet:
@@ -31,6 +36,7 @@ class Fleet:
         self._objects = objects
         self._logs = kept
         self._home = home
+        self._requirements = Requirements(home)
         self._draining: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -83,6 +89,7 @@ class Fleet:
                     await asyncio.to_thread(self._objects.download_model, planned["ModelDataUrl"], model, digest)
                 else:
                     model.mkdir(parents=True, exist_ok=True)
+                await self._require(endpoint, planned, model)
                 variants.append(self.variant(endpoint, planned))
             new = [server for variant in variants if variant.folder not in kept for server in variant.servers]
             await start_all(new, aside=aside)
@@ -102,10 +109,11 @@ class Fleet:
         place = folder / f"instance-{index}"
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(folder / "model", place / "model", copy_function=os.link)
-        stream = f"{planned['VariantName']}/i-{folder.name}-{index}"
-        say = self._logs.writer(f"{logs.ENDPOINTS}/{endpoint}", stream)
+        say = self._writer(endpoint, planned, folder, index)
         environment = {"AWS_REGION": self._names.region, **planned["Environment"]}
         image = self._images.find(planned["Image"])
+        if _PROGRAM in planned["Environment"]:
+            image = self._requirements.found(image, folder / "model" / "code")
         return Server(image, place, environment, say, home=self._home, patience_s=planned.get("Patience", PATIENCE_S))
 
     def drain(self, servers: Iterable[Server], folder: Path | None) -> None:
@@ -117,6 +125,18 @@ class Fleet:
         task = asyncio.create_task(ending())
         self._draining.add(task)
         task.add_done_callback(self._draining.discard)
+
+    async def _require(self, endpoint: str, planned: Document, model: Path) -> None:
+        """Install what a model's own code requires, if its container names a program."""
+        if _PROGRAM in planned["Environment"]:
+            say = self._writer(endpoint, planned, model.parent, 0)
+            try:
+                await self._requirements.made(self._images.find(planned["Image"]), model / "code", say)
+            except RequirementsFailed as failed:
+                raise ServerFailed(str(failed)) from failed
+
+    def _writer(self, endpoint: str, planned: Document, folder: Path, index: int) -> TakeLine:
+        return self._logs.writer(f"{logs.ENDPOINTS}/{endpoint}", f"{planned['VariantName']}/i-{folder.name}-{index}")
 
     async def _artifact(self, planned: Document) -> str:
         return await asyncio.to_thread(self._objects.etag, planned["ModelDataUrl"]) if planned["ModelDataUrl"] else ""

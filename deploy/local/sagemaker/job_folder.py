@@ -40,6 +40,21 @@ def upload(objects: Objects, document: Document, folder: Path) -> str:
     return f"{base}/model.tar.gz"
 
 
+def required(folder: Path) -> str | None:
+    """Return the requirements file in the channel ``code`` that the SDK's script mode was asked to install; None: none."""
+    file = folder / "input" / "data" / "sm_drivers" / "sourcecode.json"
+    try:
+        told = json.loads(file.read_text()) if file.is_file() else {}
+    except ValueError:
+        return None
+    name = told.get("requirements") if isinstance(told, dict) else None
+    if name == "auto":
+        name = "requirements.txt"
+    if not isinstance(name, str) or not own_text(folder, folder / "input" / "data" / "code" / name):
+        return None
+    return Path(name).as_posix()
+
+
 def own_files(folder: Path, part: Path) -> list[Path]:
     """Return the files in a part of a job's folder, in the order of their names.
 

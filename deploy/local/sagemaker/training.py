@@ -13,12 +13,13 @@ from deploy.local.sagemaker import containers, logs, metrics, wire
 from deploy.local.sagemaker.containers import Image, ImageNotInstalled, Images, TakeLine
 from deploy.local.sagemaker.document import Document
 from deploy.local.sagemaker.errors import AwsError, in_use, invalid
-from deploy.local.sagemaker.job_folder import FAILURE_LENGTH, failure_reason, lay_out, upload
+from deploy.local.sagemaker.job_folder import FAILURE_LENGTH, failure_reason, lay_out, required, upload
 from deploy.local.sagemaker.job_runs import MOST_RESTARTS, carried_out
 from deploy.local.sagemaker.listing import Listing
 from deploy.local.sagemaker.logs import Logs
 from deploy.local.sagemaker.names import Names
 from deploy.local.sagemaker.objects import Objects, ObjectsFailed
+from deploy.local.sagemaker.requirements import Requirements, RequirementsFailed
 from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
 
@@ -72,6 +73,7 @@ class TrainingJobs:
         self._logs = kept
         self._tags = tags
         self._home = home
+        self._requirements = Requirements(home)
         self._runs: dict[str, _Run] = {}
         self.turns = asyncio.Semaphore(_AT_ONCE)
         """Jobs of all kinds take their turns by it."""
@@ -296,7 +298,7 @@ class TrainingJobs:
             return await self._train_aloud(document, run, folder, image, say)
 
     async def _train_aloud(self, document: Document, run: _Run, folder: Path, image: Image, say: TakeLine) -> str:
-        image = await self._trainable(run, image, say)
+        image = await self._trainable(run, image, folder, say)
         if run.stopping.is_set():
             return "Stopped"
         algorithm = document["AlgorithmSpecification"]
@@ -314,14 +316,23 @@ class TrainingJobs:
             raise TrainingJobFailed(failure_reason(folder, ended))
         return "Completed"
 
-    async def _trainable(self, run: _Run, image: Image, say: TakeLine) -> Image:
-        """Return the image with its training environment; if the job is asked to stop meanwhile, the image as it is."""
-        made = asyncio.create_task(self._images.for_training(image, say))
+    async def _trainable(self, run: _Run, image: Image, folder: Path, say: TakeLine) -> Image:
+        """Return the image with its training environment, and the packages that the job's own code requires.
+
+        If the job is asked to stop meanwhile, it is the image as it is.
+        """
+
+        async def make() -> Image:
+            trained = await self._images.for_training(image, say)
+            name = required(folder)
+            return await self._requirements.made(trained, folder / "input/data/code", say, name) if name else trained
+
+        made = asyncio.create_task(make())
         asked = asyncio.create_task(run.stopping.wait())
         try:
             await asyncio.wait({made, asked}, return_when=asyncio.FIRST_COMPLETED)
             return made.result() if made.done() else image
-        except ImageNotInstalled as missing:
+        except (ImageNotInstalled, RequirementsFailed) as missing:
             raise TrainingJobFailed(str(missing)) from missing
         finally:
             made.cancel()

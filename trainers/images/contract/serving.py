@@ -38,7 +38,7 @@ class Refused(Exception):
     """A request that cannot be answered.
 
     Attributes:
-        status: HTTP status, 4xx.
+        status: HTTP status, 4xx; 500 if a program of the user's own failed.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -164,17 +164,29 @@ async def _body(receive: Callable[[], Awaitable[Message]]) -> bytes:
             return bytes(body)
 
 
+Invoke = Callable[[dict[bytes, bytes], bytes], Awaitable[tuple[str, bytes]]]
+"""A function that answers the headers and the body of an invocation with a content type and a body, or raises `Refused`."""
+
+
 def create_app(model: Model) -> Callable[..., Awaitable[None]]:
-    """Make the ASGI application."""
+    """Make the ASGI application of a model."""
+
+    async def invoke(headers: dict[bytes, bytes], body: bytes) -> tuple[str, bytes]:
+        content, accept = _chosen(headers)
+        return accept, WRITERS[accept](await answer(model, READERS[content](body)))
+
+    return application(invoke)
+
+
+def application(invoke: Invoke) -> Callable[..., Awaitable[None]]:
+    """Make the ASGI application of whatever answers invocations."""
 
     async def respond(scope: Message, receive: Callable[[], Awaitable[Message]]) -> tuple[int, str, bytes]:
         match scope["method"], scope["path"]:
             case "GET", "/ping":
                 return 200, JSON, b"{}"
             case "POST", "/invocations":
-                content, accept = _chosen(dict(scope["headers"]))
-                images = READERS[content](await _body(receive))
-                return 200, accept, WRITERS[accept](await answer(model, images))
+                return 200, *await invoke(dict(scope["headers"]), await _body(receive))
             case method, path:
                 raise Refused(404, f"no {method} {path}: this image has GET /ping and POST /invocations")
 
@@ -198,8 +210,13 @@ def run(model: Model) -> None:
     """Serve a model until the process ends. A first call is made here, since it sets up what later calls use."""
     for rows in (1, 2, SLICE):
         model(np.zeros((rows, container.PIXELS), np.uint8))
+    listen(create_app(model))
+
+
+def listen(app: Callable[..., Awaitable[None]]) -> None:
+    """Serve an application until the process ends."""
     uvicorn.run(
-        create_app(model),
+        app,
         host=os.environ.get("SERVE_HOST", "127.0.0.1"),  # the Dockerfile opens it to the container's network
         port=int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080")),
         lifespan="off",

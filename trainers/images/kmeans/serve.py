@@ -6,6 +6,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import container
 import features
+import own_code
 import serving
 from clusters import Clusters
 
@@ -17,4 +18,4 @@ def load() -> serving.Model:
 
 
 if __name__ == "__main__":
-    serving.run(load())
+    own_code.serve(load)

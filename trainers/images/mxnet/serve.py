@@ -11,6 +11,7 @@ os.environ.setdefault("MXNET_ENGINE_TYPE", "NaiveEngine")
 import container
 import network
 import numpy as np
+import own_code
 import serving
 from numpy.typing import NDArray
 from predictor import BoundNetwork
@@ -45,4 +46,4 @@ def load() -> serving.Model:
 
 
 if __name__ == "__main__":
-    serving.run(load())
+    own_code.serve(load)

@@ -6,6 +6,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import container
 import numpy as np
+import own_code
 import serving
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
@@ -38,4 +39,4 @@ def load() -> serving.Model:
 
 
 if __name__ == "__main__":
-    serving.run(load())
+    own_code.serve(load)

@@ -10,6 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import container
 import features
 import numpy as np
+import own_code
 import serving
 import xgboost
 from numpy.typing import NDArray
@@ -57,4 +58,4 @@ def load() -> serving.Model:
 
 
 if __name__ == "__main__":
-    serving.run(load())
+    own_code.serve(load)
