@@ -1130,6 +1130,50 @@ class ModelEvent(Event):
         raise NotImplementedError
 
 
+GateVerdict = Literal["promoted", "refused", "undecided"]
+"""What the gate says of a version: it may answer the players; it may not; nobody can tell yet, and it may not."""
+_Difference = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+_TenCounts = Annotated[list[Count], Field(min_length=DIGITS, max_length=DIGITS)]
+
+
+class BesideChampion(BaseModel):
+    """A version beside the champion on pictures that neither was trained on: all that the gate judged by."""
+
+    model_config = Event.model_config
+
+    champion: Version
+    tries: Count
+    """How many versions, with this one, were judged beside this champion: with each, more is asked of a difference."""
+    people: Count
+    """Whose drawings they are: people of whom no drawing was trained on."""
+    judged: Count
+    won: Count
+    """Drawings that only this version got right; `lost`: that only the champion did."""
+    lost: Count
+    difference: _Difference
+    """How much more often it is right, each person weighed by what their drawings tell, with the ends of its interval."""
+    low: _Difference
+    high: _Difference
+    better: Count
+    """For how many people it is right more often; `worse`: less often."""
+    worse: Count
+    quantiles: Annotated[list[_Difference], Field(min_length=5, max_length=5)]
+    """The differences of people: least, a quarter, median, three quarters, greatest."""
+    needs_people: Count = 0
+    """How many more people there must be to tell the difference that is asked about; 0: it is told."""
+    needs_drawings: Count = 0
+    digit_judged: _TenCounts
+    """By the digit drawn."""
+    digit_won: _TenCounts
+    digit_lost: _TenCounts
+    newest_judged: Count = 0
+    """Drawings that were held back for their time, by people of whom older ones were trained on."""
+    newest_won: Count = 0
+    newest_lost: Count = 0
+    mnist_won: Count
+    mnist_lost: Count
+
+
 class ModelPublished(ModelEvent):
     """A version of a batch model was trained, evaluated and registered; it is not necessarily promoted.
 
@@ -1148,6 +1192,10 @@ class ModelPublished(ModelEvent):
     metrics: dict[str, float]
     gate: str
     """Why the version may, or may not, be promoted."""
+    verdict: GateVerdict | None = None
+    """What the gate has said, whoever has overruled it since; None: the version is a base, or older than verdicts."""
+    beside: BesideChampion | None = None
+    """What it has judged by; None: there was no champion to be compared with, or the version is older than that."""
     approved: bool = True
     """Whether the gate lets the version reach players."""
     arn: str = ""
@@ -1579,6 +1627,8 @@ class PromoteModel(Command):
 
     type: Literal["PromoteModel"] = "PromoteModel"
     version: Version
+    force: bool = False
+    """Whether to promote it whatever the gate says; never one that has failed to serve."""
 
 
 class RollBackModel(Command):

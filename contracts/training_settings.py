@@ -19,6 +19,24 @@ class TrainingSettings(BaseSettings):
     held_back_newest_hours: Annotated[float, Field(ge=0)] = Field(
         0.0, description="the newest drawings of so many hours are kept from training too, whoever drew them; 0: none"
     )
+    gate_tells_points: Annotated[float, Field(gt=0, le=100)] = Field(
+        2.0, description="difference on people's drawings, in points, that the gate asks for enough drawings to tell"
+    )
+    gate_least_gain_points: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.5, description="a version that surely gains less than this on people's drawings, in points, is refused"
+    )
+    gate_false_promotions: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.05, description="how likely the gate may ever promote a version that is no better than the champion, 0..1"
+    )
+    gate_mnist_points: Annotated[float, Field(ge=0, le=100)] = Field(
+        0.1, description="loss on MNIST, in points, that is borne without a gain"
+    )
+    gate_mnist_per_gain: Annotated[float, Field(ge=0)] = Field(
+        0.2, description="points on MNIST that may be lost for each point that is gained on people's drawings"
+    )
+    gate_mnist_most_points: Annotated[float, Field(ge=0, le=100)] = Field(
+        1.0, description="loss on MNIST, in points, that no gain makes up for"
+    )
     feedback_weight: float = Field(3.0, description="weight of a player's drawing beside one of MNIST in training")
     training_rounds: Annotated[int, Field(ge=1)] | None = Field(
         None, description="`rounds` of a rebuilt model, where its `image.json` has any; not given: as many as that says"

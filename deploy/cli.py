@@ -492,6 +492,8 @@ def _show_endpoint(endpoint: dict[str, Any]) -> None:
 
 def _provenance(version: dict[str, Any]) -> dict[str, Any]:
     """Return the provenance of a version: each fact by its name."""
+    from deploy.compared import compared
+
     return {
         "right": _accuracy(version["live"]),
         "as shadow": _accuracy(version["as_shadow"]),
@@ -501,6 +503,7 @@ def _provenance(version: dict[str, Any]) -> dict[str, Any]:
         "artifact": version["artifact"],
         "failed": version["failed"],
         "gate": version["gate"],
+        "compared": compared(version.get("beside")),
         "metrics": "\n".join(f"{key} {value:.6g}" for key, value in version["metrics"].items()),
         "lineage": "\n".join(f"{key} {value}" for key, value in version["lineage"].items()),
     }
@@ -658,11 +661,12 @@ def train(
 def promote(
     model: Versioned,
     version: Annotated[str, typer.Argument(help="A version that the gate has approved; or of river, an experiment.")],
+    force: Annotated[bool, typer.Option("--force", help="Whatever the gate says; never one that failed to serve.")] = False,
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
     """Promote a version, so that it answers the players; exit status 2 if the command is refused, 1 if it fails."""
-    _carry_out("promote", {"target": model, "version": version, "reason": reason}, as_json)
+    _carry_out("promote", {"target": model, "version": version, "force": force, "reason": reason}, as_json)
 
 
 @app.command()

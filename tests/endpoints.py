@@ -95,6 +95,9 @@ class MemoryRegistry:
         [arn] = [one.arn for one in self.kept if one.version == version]
         self.said[arn] = status, why
 
+    def approve(self, arn: str, why: str) -> None:
+        self.said[arn] = "Approved", why
+
     def read(self, arn: str) -> Registered | None:
         self.read_arns.append(arn)
         for one in self.kept:

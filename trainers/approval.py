@@ -7,7 +7,7 @@ Twice is harmless: nothing is published that the log has already.
 
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
-from trainers.registry import Registry
+from trainers.registry import Registry, told_gate
 
 
 class Approvals:
@@ -25,6 +25,15 @@ class Approvals:
         found = self._registry.read(published.arn) if published and published.arn else None
         if published and found and found.published.digest == published.digest:  # a registry made anew may reuse an ARN
             self._promoter.amend(model, version, approved=found.published.approved, gate=found.published.gate)
+
+    def force(self, model: str, version: str, why: str) -> None:
+        """Approve a version in the registry, whatever the gate has said, and publish that."""
+        published = self._model_log.published(model)[version]
+        if published.arn:
+            self._registry.approve(published.arn, why)
+            self.ask(model, version)
+        else:
+            self._promoter.amend(model, version, approved=True, gate=told_gate(published, "Approved", why))
 
     def look(self, model: str) -> None:
         """Look for versions of a model that the registry and the log approve differently, and ask for those."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from contracts.prices import PricesUnreadable, UnknownInstance
 from contracts.roster import RosterEntry
 from contracts.settings import Settings
 from producers.price_file import read_prices
-from trainers import dataset, evaluate, gate, jobs
+from trainers import dataset, jobs, judging, split
 from trainers.approval import Approvals
 from trainers.jobs import JobProgress, Pause
 from trainers.model_log import ModelLog, next_version
@@ -46,6 +46,10 @@ class UnknownModel(ValueError):
 
 class DatasetGone(RuntimeError):
     """The dataset of a rebuild was deleted meanwhile."""
+
+
+class NothingNew(RuntimeError):
+    """There is a version of all that this rebuild would be made of."""
 
 
 class Rebuilder:
@@ -112,7 +116,11 @@ class Rebuilder:
         tell.step("queued", f"{model} {version}, asked for by {command.by}")
         self._target = model
         with self._alone(lambda: tell.step("queued", "waits until a player is forgotten")):
-            found = mine[0] if mine else self._made(command, version, tell)
+            try:
+                found = mine[0] if mine else self._made(command, version, tell)
+            except NothingNew as why:
+                tell.end("refused", f"refused: {why}")
+                return
             if version not in self._model_log.published(model):
                 self._refuse_gone(model, found.published.lineage.get("dataset_digest", ""))
                 say(self._bus, self._model_log, found.published)
@@ -184,44 +192,42 @@ class Rebuilder:
             lineage={
                 "training_job": name,
                 "dataset": data.train,
-                "dataset_digest": data.digest,
                 "offsets": data.offsets,
                 "feedback": str(data.feedback),
                 **data.split,
-                "image": settings.image_uri(command.target),
-                "hyperparameters": json.dumps(done.hyperparameters, sort_keys=True),
-                "seed": str(settings.seed),
+                **self._made_of(command.target, data.digest, done.hyperparameters),
                 "instance_type": settings.training_instance,
-                "code": dataset.code_version(),
                 "command": str(command.command_id),
                 "by": command.by,
                 "champion": champion.version if champion else "none",
-                "learned_from": "MNIST alone" if command.base else "MNIST and the players' drawings",
+                "learned_from": split.ALONE if command.base else "MNIST and the players' drawings",
             },
-            metrics={},
+            metrics={"training_seconds": done.seconds, **self._cost(done)},
             gate="",
         )
         both = f"{version} and {champion.version} are" if champion else f"{version} is"
         tell.step("evaluation", f"{both} asked MNIST's test images and the held-back drawings")
-        held_back = dataset.holdout_from_npz(self._blobs.get(data.holdout))
-        unseen = held_back.unseen(champion.lineage, round(champion.at.timestamp() * 1e6)) if champion else held_back
         begin, end = SHARES["evaluation"], SHARES["gate"]
-        marks, before = evaluate.compare(
-            self._serving,
+        published = judging.Judge(settings, self._blobs, self._serving).judge(
             candidate,
             champion,
-            dataset.read_mnist("t10k"),
-            unseen,
+            judging.tries(self._model_log.published(command.target).values(), champion.version) if champion else 1,
+            self._model_log.roster[command.target].least_mnist,
             lambda share: tell.onward("evaluation", begin + share * (end - begin)),
         )
-        verdict = gate.judge(self._model_log.roster[command.target].least_mnist, marks, before)
-        tell.step("gate", verdict.reason)
-        metrics = {**marks.metrics(), "training_seconds": done.seconds, **self._cost(done)}
-        if before is not None:
-            metrics |= {f"champion_{name}": value for name, value in before.metrics().items() if name.endswith("_accuracy")}
-        published = candidate.model_copy(update={"metrics": metrics, "gate": verdict.reason, "approved": verdict.passed})
+        tell.step("gate", published.gate)
         published = self._registry.register(published, command.command_id)
         return Registered(published, str(command.command_id))
+
+    def _made_of(self, model: str, dataset_digest: str, hyperparameters: Mapping[str, str]) -> dict[str, str]:
+        """Return what decides what a version will be, as its lineage says it."""
+        return {
+            "dataset_digest": dataset_digest,
+            "image": self._settings.image_uri(model),
+            "hyperparameters": json.dumps(hyperparameters, sort_keys=True),
+            "seed": str(self._settings.seed),
+            "code": dataset.code_version(),
+        }
 
     def _cost(self, done: JobProgress) -> dict[str, float]:
         """Return what a training cost, as ModelPublished has it; nothing if there is no price of its instances."""
@@ -244,6 +250,10 @@ class Rebuilder:
             examples, keys = ([], []) if command.base else self._feedback(tell)
             mnist, newest_s = dataset.read_mnist("train"), settings.held_back_newest_hours * 3600
             made = dataset.assemble(mnist, examples, settings.held_back, settings.feedback_weight, newest_s)
+            given = hyperparameters(self._model_log.roster[command.target], settings)
+            known = self._model_log.published(command.target)
+            if why := judging.nothing_new(self._made_of(command.target, made.digest, given), known):
+                raise NothingNew(why)
             there = dataset.store(self._blobs, made, keys, settings.seed)
             tell.step(
                 "training", f"{len(made.train)} drawings, {made.feedback} of them players'; {len(made.holdout)} held back"
@@ -254,7 +264,7 @@ class Rebuilder:
                     settings.image_uri(command.target),
                     f"s3://{settings.bucket}/{there.train}",
                     f"s3://{settings.bucket}/models/{command.target}",
-                    hyperparameters(self._model_log.roster[command.target], settings),
+                    given,
                 ),
                 self._pause,
             )

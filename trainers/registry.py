@@ -22,6 +22,8 @@ from producers.blobs import DIGEST_VARIABLE
 from trainers.jobs import PATIENT
 
 _BY_HAND: Final = " in the model registry"
+_STATUS: Final = {"promoted": "Approved", "refused": "Rejected", "undecided": "PendingManualApproval"}
+"""What SageMaker calls each verdict."""
 
 log = structlog.get_logger()
 
@@ -116,7 +118,7 @@ class Registry:
         package = self._sagemaker.create_model_package(
             ModelPackageGroupName=group(model),
             ModelPackageDescription=f"{published.title} {version}, {published.gate}"[:1024],
-            ModelApprovalStatus="Approved" if published.approved else "Rejected",
+            ModelApprovalStatus=_STATUS[published.verdict or ("promoted" if published.approved else "refused")],
             InferenceSpecification={
                 "Containers": [
                     {
@@ -136,6 +138,12 @@ class Registry:
             CustomerMetadataProperties={name: value[:256] for name, value in about.items() if value},
         )
         return published.model_copy(update={"arn": package["ModelPackageArn"]})
+
+    def approve(self, arn: str, why: str) -> None:
+        """Approve a version, whatever the gate has said of it."""
+        self._sagemaker.update_model_package(
+            ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription=why[:1024]
+        )
 
     def _ensure_group(self, model: str) -> None:
         try:

@@ -61,7 +61,7 @@ def refusal(model_log: ModelLog, command: QuickCommand) -> str | None:
         return f"no batch model {command.target!r}: there is {', '.join(model_log.roster.batch)}"
     match command:
         case PromoteModel():
-            return _against_version(model_log, command.target, command.version, approved=True)
+            return _against_promotion(model_log, command)
         case RollBackModel():
             return _against_rollback(model_log, command)
         case TryVersion():
@@ -76,6 +76,14 @@ def _against_version(model_log: ModelLog, model: str, version: str, *, approved:
     if approved and not published[version].approved:
         return f"{model} {version} is not approved: {published[version].gate}"
     return None
+
+
+def _against_promotion(model_log: ModelLog, command: PromoteModel) -> str | None:
+    model, version = command.target, command.version
+    known = model_log.published(model).get(version)
+    if command.force and known is not None and known.failed:
+        return f"{model} {version} has failed to serve, and nothing forces that: {known.failed}"
+    return _against_version(model_log, model, version, approved=not command.force)
 
 
 def _against_rollback(model_log: ModelLog, command: RollBackModel) -> str | None:
@@ -234,6 +242,8 @@ class Steering:
         if model in ONLINE_MODELS:
             return self._online(command)
         before = self._model_log.champion(model)
+        if command.force and not self._version(model, version).approved:
+            self._approvals.force(model, version, f"forced, {_note(command)}")
         published = self._version(model, version)
         event = self._promoter.promote(published, _note(command, published))
         self._promoter.amend(model, version, failed="")

@@ -11,6 +11,7 @@ from api.folds.model_state import ModelState
 from api.ops.accuracy import Accuracy
 from contracts.events import (
     SHADOW,
+    BesideChampion,
     CandidateSet,
     ExperimentLearned,
     ModelPromoted,
@@ -22,7 +23,7 @@ from contracts.events import (
 
 Standing = Literal["champion", "challenger", "shadow", "off"]
 """A model's standing: shown first; shown beside the first; asked and scored but not shown; not asked."""
-VersionStatus = Literal["champion", "previous", "canary", "shadow", "approved", "refused", "failed"]
+VersionStatus = Literal["champion", "previous", "canary", "shadow", "approved", "undecided", "refused", "failed"]
 """The status of a version among its model's versions."""
 
 
@@ -47,6 +48,8 @@ class LibraryVersion(BaseModel):
     metrics: dict[str, float]
     gate: str
     """Why the version may, or may not, reach players."""
+    beside: BesideChampion | None = None
+    """What the gate has judged by; None: the version was not compared."""
     failed: str
     """Why the version was withdrawn from players; empty: it was not, or was promoted again since."""
     live: Accuracy
@@ -139,7 +142,9 @@ def _status(board: ModelBoard, published: ModelPublished) -> VersionStatus:
         return "previous"
     if published.failed:
         return "failed"
-    return "approved" if published.approved else "refused"
+    if published.approved:
+        return "approved"
+    return "undecided" if published.verdict == "undecided" else "refused"
 
 
 def _published(version: ModelPublished, status: VersionStatus, counts: dict[str, dict[str, int]]) -> LibraryVersion:
@@ -153,6 +158,7 @@ def _published(version: ModelPublished, status: VersionStatus, counts: dict[str,
         lineage=version.lineage,
         metrics=version.metrics,
         gate=version.gate,
+        beside=version.beside,
         failed=version.failed,
         live=_counted(counts, version.version),
         as_shadow=_counted(counts, version.version + SHADOW),

@@ -34,6 +34,8 @@ class PromoteRequest(ModelRequest):
     """Let a version that the gate has approved, or an experiment of an online model, answer the players."""
 
     version: Version
+    force: bool = False
+    """Whether to promote it whatever the gate says; never one that has failed to serve."""
 
 
 class RollBackRequest(ModelRequest):

@@ -53,12 +53,18 @@ def test_a_player_corrects_sees_it_learned_and_counted_and_is_answered_by_the_re
     expect(tile).to_contain_text("50.0")
     expect(watch.page.locator('#versions tr[data-model="xgboost"][data-version="base1"]')).to_contain_text("50.0")
 
-    command = [str(Path(sys.executable).with_name("gamenight")), "retrain", "xgboost", "--json"]
-    environment = {**os.environ, **game.settings.environment()}
-    rebuilt = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=REBUILD_S, check=False)
-    assert rebuilt.returncode == 0, rebuilt.stdout[-3000:] + rebuilt.stderr[-3000:]
+    rebuilt = command(game, "retrain", "xgboost", "--json")
+    assert rebuilt.returncode == 2, rebuilt.stdout[-3000:] + rebuilt.stderr[-3000:]
+    assert "undecided: no drawing of people whom neither has seen" in rebuilt.stdout, "one player can be no judge of a version"
+    again = command(game, "retrain", "xgboost", "--json")
+    assert (again.returncode, "nothing is new since xgboost 1" in again.stdout) == (2, True), "without training it once more"
+    forced = command(game, "promote", "xgboost", "1", "--force", "--reason", "the host's word")
+    assert forced.returncode == 0, forced.stdout + forced.stderr
+    assert (
+        "forced, operator: the host's word; the gate had said: undecided" in command(game, "models", "xgboost", "--json").stdout
+    )
 
-    expect(watch.page.locator('.job[data-model="xgboost"] [data-state="now"]')).to_have_text("done")
+    expect(watch.page.locator('.job[data-model="xgboost"] [data-state="now"]')).to_have_text("refused")
     expect(watch.page.locator("#changes")).to_contain_text("now answers")
     version = watch.page.locator('.tile[data-model="xgboost"] .version').inner_text()
     assert version != "base1"
@@ -67,3 +73,10 @@ def test_a_player_corrects_sees_it_learned_and_counted_and_is_answered_by_the_re
     expect(xgboost.locator(".version")).to_have_text(version)
     play.page.keyboard.press("1")
     expect(watch.page.locator(f'#versions tr[data-model="xgboost"][data-version="{version}"]')).to_contain_text("answers")
+
+
+def command(game: Product, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What a command of the product printed, and its exit status."""
+    whole = [str(Path(sys.executable).with_name("gamenight")), *arguments]
+    environment = {**os.environ, **game.settings.environment()}
+    return subprocess.run(whole, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=REBUILD_S, check=False)

@@ -134,7 +134,9 @@ async def test_a_folder_is_a_model_on_a_home_that_was_there_and_leaves_it_again(
         assert shelf["live"]["n"] >= 30
 
         again = command(game, "retrain", NEW, "--reason", "what players said")
-        assert again.returncode == 0, again.stdout + again.stderr
+        assert again.returncode == 2, again.stdout + again.stderr
+        forced = command(game, "promote", NEW, "2", "--force")
+        assert forced.returncode == 0, forced.stdout + forced.stderr
         shelf = {one["model"]: one for one in json.loads(command(game, "models", "--json").stdout)}[NEW]
         assert [version["status"] for version in shelf["versions"]] == ["previous", "champion"]
         assert int(shelf["versions"][1]["lineage"]["feedback"]) > 0

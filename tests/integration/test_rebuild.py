@@ -59,7 +59,11 @@ from trainers.tables import BOOKKEEPING, DRAWINGS, GUESSES, ensure_tables
 pytestmark = pytest.mark.timeout(600)  # several trainers, each with an SDK that imports for seconds
 DEADLINE_S = 300.0
 ROOT = Path(__file__).parents[2]
-OPEN_GATE = "import trainers.gate as gate; gate.least = lambda own: 0.0; gate.MNIST_MOST = 1.0; gate.LIKELY = 0.0;"
+OPEN_GATE = """
+import dataclasses; import trainers.gate as gate
+decided, gate.least = gate.judge, lambda own: 0.0
+gate.judge = lambda *given, **named: dataclasses.replace(decided(*given, **named), verdict="promoted")
+"""
 SHUT_GATE = ""
 MAIN = """
 import sys; from pathlib import Path
@@ -243,10 +247,10 @@ class TestATrainerAtWork:
         assert asked(little, digits.images[0]) == (champion.variant, 5)
 
     def test_feedback_becomes_a_version_that_answers(self, little, bus, at_work, log, digits):
-        examples = [labelled(digits, n, player=f"p{n % 9}") for n in range(40_000, 40_120)]
+        examples = [labelled(digits, n, player=f"hand-{n % 9}") for n in range(40_000, 40_120)]
         for example in examples:
             bus.publish(example)
-        corrected = labelled(digits, 40_000, player="p4", revision=2, drawing_id=examples[0].drawing_id)
+        corrected = labelled(digits, 40_000, player="hand-4", revision=2, drawing_id=examples[0].drawing_id)
         bus.publish(corrected).result(30)
         before = at_work.until("the base", lambda: log.read().model_log.champion("xgboost") if idle(log) else None)
 

@@ -49,18 +49,22 @@ def aside(*labels: int) -> HeldBack:
 def test_both_are_asked_every_picture_on_an_endpoint_of_their_own():
     judge: Any = Judge()
     told: list[float] = []
-    marks, before = compare(judge, published("2"), published("1"), pictures(1, 2, 2), aside(1), told.append)
+    marks, before, times = compare(judge, published("2"), published("1"), pictures(1, 2, 2), aside(1), told.append)
     assert (marks.mnist.tolist(), marks.held_back.tolist()) == ([False, True, True], [False])
     assert (before.mnist.tolist(), before.held_back.tolist()) == ([True, False, False], [True])
     assert told[-1] == 1.0
+    assert marks.certainty is not None
+    assert marks.certainty.tolist() == [[1.0, 0.0]]
+    assert times.keys() == {"answer_ms", "champion_answer_ms"}
     assert judge.retired == ["gamenight-xgboost-judge"]
 
 
 def test_the_first_version_of_a_model_is_asked_alone():
     judge: Any = Judge()
-    marks, before = compare(judge, published("1"), None, pictures(1, 2), aside(), lambda share: None)
+    marks, before, times = compare(judge, published("1"), None, pictures(1, 2), aside(), lambda share: None)
     assert marks.mnist.tolist() == [True, False]
     assert before is None
+    assert times.keys() == {"answer_ms"}
     assert judge.there == {"gamenight-xgboost-judge": ["v1"]}
 
 

@@ -260,6 +260,27 @@ def test_a_version_that_was_approved_in_the_registry_is_promoted_against_the_gat
     assert desk.model_log.published("xgboost")["5"].approved
 
 
+@pytest.mark.parametrize("arn", ["arn:5", ""])
+def test_what_the_gate_refused_is_promoted_by_force_and_that_is_kept_with_the_version(arn):
+    desk = Desk(published("5", 5, arn=arn, approved=False, gate="undecided: needs about 420 more"), promoted("2", "1"))
+    settled = desk.obey(PromoteModel(command_id=uuid4(), target="xgboost", version="5", by="ada", reason="tonight", force=True))
+    assert settled.outcome == "done"
+    why = "Approved in the model registry: forced, ada: tonight; the gate had said: undecided: needs about 420 more"
+    assert desk.model_log.published("xgboost")["5"].gate == why
+    assert desk.model_log.published("xgboost")["5"].approved
+    assert desk.model_log.champion("xgboost").note == f"ada: tonight; {why}"
+
+
+def test_nothing_forces_a_version_that_failed_to_serve():
+    desk = Desk(published("5", 5, arn="arn:5", approved=False, failed="router: no answer"), promoted("2", "1"))
+    settled = desk.obey(PromoteModel(command_id=uuid4(), target="xgboost", version="5", by="ada", force=True))
+    assert (settled.outcome, settled.message) == (
+        "refused",
+        "xgboost 5 has failed to serve, and nothing forces that: router: no answer",
+    )
+    assert desk.model_log.champion("xgboost").version == "2"
+
+
 def test_a_version_whose_approval_is_pending_is_not_approved():
     desk = Desk(published("5", 5, arn="arn:5"), promoted("2", "1"))
     desk.registry.overrule("5", "PendingManualApproval")

@@ -10,9 +10,31 @@ import { shared, short } from "../lib/models.js";
  *
  * @typedef {{n: number, correct: number, share: number | null, low: number | null, high: number | null}} Live
  *
+ * @typedef {object} BesideChampion
+ * @property {string} champion
+ * @property {number} tries
+ * @property {number} people
+ * @property {number} judged
+ * @property {number} difference
+ * @property {number} low
+ * @property {number} high
+ * @property {number} better
+ * @property {number} worse
+ * @property {number[]} quantiles
+ * @property {number} needs_people
+ * @property {number} needs_drawings
+ * @property {number[]} digit_judged
+ * @property {number[]} digit_won
+ * @property {number[]} digit_lost
+ * @property {number} newest_judged
+ * @property {number} newest_won
+ * @property {number} newest_lost
+ * @property {number} mnist_won
+ * @property {number} mnist_lost
+ *
  * @typedef {object} Version
  * @property {string} version
- * @property {"champion" | "previous" | "canary" | "shadow" | "approved" | "refused" | "failed"} status
+ * @property {"champion" | "previous" | "canary" | "shadow" | "approved" | "undecided" | "refused" | "failed"} status
  * @property {string | null} created
  * @property {string} arn
  * @property {string} digest
@@ -20,6 +42,7 @@ import { shared, short } from "../lib/models.js";
  * @property {Record<string, string>} lineage
  * @property {Record<string, number>} metrics
  * @property {string} gate
+ * @property {BesideChampion | null} [beside]
  * @property {string} failed
  * @property {Live} live
  * @property {Live} as_shadow
@@ -100,6 +123,36 @@ export function measure(name, value) {
 /** A measure's name as people read it. @param {string} name */
 export function inWords(name) {
   return name.replace(/_(s|ms|seconds)$/, "").replaceAll("_", " ").replace(/\bmnist\b/, "MNIST");
+}
+
+/** A difference of shares in points, with its sign. @param {number} difference */
+export function points(difference) {
+  return `${difference < 0 ? "\u2212" : "+"}${Math.abs(difference * 100).toFixed(1)}`;
+}
+
+/** How a version did beside the champion, slice by slice. @param {BesideChampion | null | undefined} told @returns {[string, string][]} */
+export function compared(told) {
+  if (!told) return [];
+  /** @type {[string, string][]} */
+  const lines = [["beside", `${told.champion}${told.tries > 1 ? `, try ${told.tries}` : ""}`]];
+  if (told.people) {
+    const [least, quarter, median, most, greatest] = told.quantiles.map(points);
+    lines.push(
+      ["on people", `${points(told.difference)} points, ${points(told.low)} to ${points(told.high)}, on ${plural(told.judged, "drawing")}`],
+      ["people", `${told.people}: better for ${told.better}, worse for ${told.worse}`],
+      ["one by one", `${least} to ${greatest}, half of them ${quarter} to ${most}, median ${median}`],
+      ["by digit", told.digit_judged.flatMap((n, digit) => (n ? [`${digit}: ${balance(told.digit_won[digit], told.digit_lost[digit])} of ${n}`] : [])).join(", ")],
+    );
+  }
+  if (told.newest_judged) lines.push(["newest", `${balance(told.newest_won, told.newest_lost)} of ${plural(told.newest_judged, "drawing")}`]);
+  lines.push(["MNIST", `${told.mnist_won} won, ${told.mnist_lost} lost`]);
+  if (told.needs_people) lines.push(["needs", `${plural(told.needs_drawings, "more drawing")}, of ${told.needs_people === 1 ? "another person" : `${count(told.needs_people)} other people`}`]);
+  return lines;
+}
+
+/** @param {number} won @param {number} lost */
+function balance(won, lost) {
+  return won === lost ? "±0" : `${won < lost ? "\u2212" : "+"}${Math.abs(won - lost)}`;
 }
 
 /** Versions, the newest first; what has no date stands last. @param {Version[]} versions */

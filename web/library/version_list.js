@@ -6,7 +6,7 @@ import { h } from "../lib/dom.js";
 import { percent1, time, usd } from "../lib/format.js";
 import { intervalBar } from "../lib/interval.js";
 import { colour, short } from "../lib/models.js";
-import { interval, isBase, judged, kind, meaning, measure, newestFirst, status, inWords } from "./facts.js";
+import { compared, interval, isBase, judged, kind, meaning, measure, newestFirst, status, inWords } from "./facts.js";
 
 /**
  * @typedef {import("./facts.js").Live} Live
@@ -70,13 +70,14 @@ function live(what, counted, from) {
 }
 
 /** All there is on a version. @param {string} model @param {Version} version */
-export function provenance(model, { version, arn, digest, artifact, gate, failed, lineage, metrics }) {
+export function provenance(model, { version, arn, digest, artifact, gate, beside, failed, lineage, metrics }) {
   const name = `${model} ${version}`;
   return h(
     "dl",
     { class: "provenance small" },
     ...fact("Failed", failed),
     ...fact("Gate", gate),
+    ...fact("Compared", pairs(compared(beside))),
     ...fact("ARN", arn && copyable(arn, arn, `the ARN of ${name}`)),
     ...fact("Digest", digest && copyable(digest, `sha256:${digest.slice(0, 24)}…`, `the digest of ${name}`)),
     ...fact("Artifact", artifact && copyable(artifact, artifact, `where ${name} is`)),

@@ -1,0 +1,35 @@
+"""Says in words how a version did beside the champion, for `gamenight models NAME`. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def compared(told: Mapping[str, Any] | None) -> str:
+    """Return a line for each slice of a comparison; nothing if there is none.
+
+    Args:
+        told: A `contracts.events.BesideChampion`, as JSON.
+    """
+    if told is None:
+        return ""
+    tries = f", try {told['tries']}" if told["tries"] > 1 else ""
+    lines = [f"with {told['champion']}{tries}"]
+    if told["people"]:
+        least, quarter, median, most_of, greatest = (f"{one * 100:+.1f}" for one in told["quantiles"])
+        lines += [
+            f"people {told['difference'] * 100:+.2f} points, {told['low'] * 100:+.2f} to {told['high'] * 100:+.2f}:"
+            f" {told['people']} people, better for {told['better']}, worse for {told['worse']}",
+            f"one by one from {least} to {greatest}, half of them between {quarter} and {most_of}, median {median}",
+            f"digits {_digits(told['digit_judged'], told['digit_won'], told['digit_lost'])}",
+        ]
+    if told["newest_judged"]:
+        lines.append(f"newest {told['newest_judged']} drawings: {told['newest_won']} won, {told['newest_lost']} lost")
+    lines.append(f"MNIST {told['mnist_won']} won, {told['mnist_lost']} lost")
+    if told["needs_people"]:
+        lines.append(f"needs {told['needs_drawings']} more drawings, of {told['needs_people']} other people")
+    return "\n".join(lines)
+
+
+def _digits(drawings: Sequence[int], won: Sequence[int], lost: Sequence[int]) -> str:
+    named = enumerate(zip(drawings, won, lost, strict=True))
+    return ", ".join(f"{digit}: {more - fewer:+d} of {n}" for digit, (n, more, fewer) in named if n)

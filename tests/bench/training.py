@@ -1,0 +1,177 @@
+"""Measures what the batch trainer promises: ``python -m tests.bench.training [PART ...]``; without a name, all parts.
+
+Each part is a function in `PARTS`. All chance has a seed, so a part gives the same figures again.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.paired import People, needed
+from trainers.gate import GateDecision, GatePolicy, Marks, Pictures, judge, spent
+
+SEED: Final = 20181103
+MNIST: Final = np.arange(10_000) < 9900
+
+
+@dataclass(frozen=True)
+class World:
+    """How two versions differ on people's drawings; all numbers are of real ones, see `docs/benchmarks.md`."""
+
+    name: str
+    disagree: float
+    """On how many drawings only one of the two is right."""
+    spread: float
+    """How much the difference varies from person to person."""
+
+
+WORLDS: Final = (
+    World("another seed, few lessons", 0.033, 0.011),
+    World("the same lessons, another seed", 0.009, 0.003),
+    World("many more lessons", 0.046, 0.030),
+)
+
+
+def crowd(rng: np.random.Generator, world: World, gain: float, people: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return how many drawings each of some people makes, some 30 and often few, and how much better a version is for them."""
+    drawings = 1 + np.minimum(rng.geometric(1 / 30, people), 250)
+    return drawings, gain + rng.choice([-1, 1], people) * np.abs(rng.normal(0, world.spread, people))
+
+
+def drawn(
+    rng: np.random.Generator, world: World, drawings: NDArray[np.int64], own: NDArray[np.float64]
+) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return whose each drawing is, and which the champion and the candidate got right."""
+    who = np.repeat(np.arange(len(drawings), dtype=np.int32), drawings)
+    only = np.maximum(world.disagree, np.abs(own))[who]  # on so many of a person's drawings the versions disagree
+    chance, both = rng.random(len(who)), rng.random(len(who)) < 0.97
+    won, lost = chance < (only + own[who]) / 2, (chance >= (only + own[who]) / 2) & (chance < only)
+    return who, np.where(won | lost, lost, both), np.where(won | lost, won, both)
+
+
+def decided(rng: np.random.Generator, world: World, gain: float, people: int, tries: int = 1) -> GateDecision:
+    """Return what the gate says of a candidate that is better by ``gain``, by the drawings of so many people."""
+    who, champion, candidate = drawn(rng, world, *crowd(rng, world, gain, people))
+    return by(who, champion, candidate, tries)
+
+
+def by(who: NDArray[np.int32], champion: NDArray[np.bool_], candidate: NDArray[np.bool_], tries: int) -> GateDecision:
+    """Return what the gate says."""
+    pictures = Pictures(np.zeros(len(who), np.uint8), who, np.zeros(len(who), np.bool_))
+    return judge(None, Marks(MNIST, candidate), Marks(MNIST, champion), pictures, beside="1", tries=tries)
+
+
+def is_promoted(who: NDArray[np.int32], champion: NDArray[np.bool_], candidate: NDArray[np.bool_], tries: int) -> bool:
+    """Whether the gate promotes a candidate; it is not asked where chance alone is a reason against that, to spare time."""
+    likely = People.of(who, champion, candidate).chance() > spent(GatePolicy().false_promotions, tries)
+    return not likely and by(who, champion, candidate, tries).passed
+
+
+def peeked(rng: np.random.Generator, world: World, rebuilds: int) -> bool:
+    """Whether one of many rebuilds beside one champion, each no better, is promoted, while the held-back drawings grow.
+
+    Each rebuild looks at all drawings of before and a few people's more. It is mostly like the one before: of the drawings
+    that it decides otherwise than the champion, it decides two thirds as that one did.
+    """
+    drawings, own = crowd(rng, world, 0.0, 30 + 3 * rebuilds)
+    who, champion, candidate = drawn(rng, world, drawings, own)
+    for tries in range(1, rebuilds + 1):
+        if tries > 1:
+            _, _, another = drawn(rng, world, drawings, crowd(rng, world, 0.0, len(drawings))[1])
+            changed = rng.random(len(who)) < 1 / 3
+            candidate = np.where(changed & (another != champion), another, candidate)
+        seen = who < 30 + 3 * tries
+        if is_promoted(who[seen], champion[seen], candidate[seen], tries):
+            return True
+    return False
+
+
+def watched(rng: np.random.Generator, world: World, people: int, each: int) -> bool:
+    """Whether a shadow that is no better ever seems so on live labels, looked at after every round of a crowd that comes back.
+
+    In each round every person who is there draws once more; one more person comes every other round.
+    """
+    own = crowd(rng, world, 0.0, people)[1]
+    drawings, more = np.zeros(people, np.int64), np.zeros(people, np.int64)
+    only = np.maximum(world.disagree, np.abs(own))
+    for rounds in range(people * each // 4):
+        here = np.arange(people) < 2 + rounds // 2
+        chance = rng.random(people)
+        more += here * (1 * (chance < (only + own) / 2) - 1 * ((chance >= (only + own) / 2) & (chance < only)))
+        drawings += here
+        if rounds % 5 == 4 and People(drawings[here], more[here]).log_capital([0.0])[0] >= np.log(1 / 0.05):
+            return True
+    return False
+
+
+def gate(runs: int) -> Iterator[str]:
+    """Versions that are no better, over and over; worse by 2 points at every size, and better at the size asked for."""
+    for world in WORLDS:
+        rng = np.random.default_rng(SEED)
+        yield f"{world.name}: versions disagree on {world.disagree:.1%}, and people differ by {world.spread:.1%}"
+        promoted = sum(peeked(rng, world, 20) for _ in range(runs))
+        yield f"  no better, 20 rebuilds beside one champion, 33 people and more: ever promoted {promoted / runs:.1%} of {runs}"
+        ever = sum(watched(rng, world, 40, 12) for _ in range(runs))
+        yield f"  no better, a shadow, looked at all the time: ever seemed better {ever / runs:.1%}"
+        worse = {
+            people: sum(is_promoted(*drawn(rng, world, *crowd(rng, world, -0.02, people)), 1) for _ in range(runs))
+            for people in SIZES
+        }
+        yield "  2 points worse, promoted: " + ", ".join(f"{people} people {n / runs:.1%}" for people, n in worse.items())
+        found = np.array([asked(rng, world) for _ in range(runs)])
+        yield (
+            f"  2 points better: asks for {np.median(found[:, 0]):.0f} people"
+            f" ({np.quantile(found[:, 0], 0.05):.0f} to {np.quantile(found[:, 0], 0.95):.0f} in nine of ten runs), some"
+            f" {np.median(found[:, 1]):.0f} drawings; promoted there {found[:, 2].mean():.1%},"
+            f" by the second rebuild at the size that is asked for then {found[:, 3].mean():.1%}"
+        )
+
+
+SIZES: Final = (3, 8, 33, 120, 300)
+
+
+def asked(rng: np.random.Generator, world: World) -> tuple[float, float, bool, bool]:
+    """A version is better by 2 points: how many people and drawings the gate asks for by the drawings of eight people.
+
+    Then the next rebuild, as good, has as many held back: is it promoted? And if not, that after it, with as many as are asked
+    for then?
+    """
+    drawings, own = crowd(rng, world, 0.02, 8)
+    who, champion, candidate = drawn(rng, world, drawings, own)
+    alpha = spent(GatePolicy().false_promotions, 2)  # the next rebuild is the second
+    size = needed(People.of(who, champion, candidate), GatePolicy().tells, alpha)
+    first = at_size(rng, world, size.people, 2)
+    if first.passed:
+        return size.people, size.drawings, True, True
+    more = first.beside.needs_people if first.beside else 0
+    return size.people, size.drawings, False, at_size(rng, world, size.people + more, 3).passed
+
+
+def at_size(rng: np.random.Generator, world: World, people: int, tries: int) -> GateDecision:
+    """What the gate says of a version that is 2 points better, by so many people."""
+    return decided(rng, world, 0.02, people, tries)
+
+
+PARTS: Final[dict[str, Callable[[int], Iterator[str]]]] = {"gate": gate}
+
+
+def main() -> None:
+    """Print the figures of each part."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="which parts; not given: all")
+    parser.add_argument("--runs", type=int, default=1000)
+    given = parser.parse_args()
+    for name in given.parts or PARTS:
+        began = time.monotonic()
+        for line in PARTS[name](given.runs):
+            print(line, flush=True)
+        print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Two versions compared person by person."""
+
+from itertools import product
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+from contracts.paired import NOBODY, People, needed
+
+
+def people(*more: int, each: int = 20) -> People:
+    return People(np.full(len(more), each), np.array(more))
+
+
+def test_drawings_are_summed_up_by_person_and_who_drew_none_is_nobody():
+    found = People.of([4, 4, 1, 4], first=[True, False, False, False], second=[False, True, True, True])
+    assert (found.drawings.tolist(), found.more.tolist()) == ([1, 3], [1, 1])
+    assert len(People.of([], [], [])) == 0
+
+
+def test_people_who_were_counted_are_the_same_people():
+    found = People.counted([(20, 2, 2), (5, -1, 1)])
+    assert (found.drawings.tolist(), found.more.tolist()) == ([20, 20, 5], [2, 2, -1])
+    assert len(People.counted([])) == 0
+
+
+def test_the_chance_is_that_of_all_ways_to_sign_the_differences():
+    more = [3, 1, -1, 2, 0, 4, -2]
+    ways = [sum(sign * abs(one) for sign, one in zip(signs, more, strict=True)) for signs in product((1, -1), repeat=len(more))]
+    assert people(*more).chance() == pytest.approx(np.mean([way >= sum(more) for way in ways]), abs=0.02)
+    assert people(*more).chance(sign=-1) == pytest.approx(np.mean([way <= sum(more) for way in ways]), abs=0.02)
+    assert people(0, 0).chance() == NOBODY.chance() == 1.0
+
+
+def test_many_people_are_added_up_too():
+    rng = np.random.default_rng(3)
+    many = People(np.full(3000, 30), rng.integers(-2, 3, 3000))
+    sums = many.more / 50
+    z = sums.sum() / np.sqrt((sums**2).sum())
+    assert many.chance() == pytest.approx(1 - NormalDist().cdf(z), abs=0.01)
+
+
+def test_an_interval_has_what_was_seen_and_refutes_nothing_if_people_are_few():
+    low, high = people(1, 2, 1, 0, 1, 2, 1, 1, 0, 1).interval()
+    assert 0 < low < people(1, 2, 1, 0, 1, 2, 1, 1, 0, 1).difference < high < 0.12
+    assert people(1, 2).interval() == (-1.0, 1.0) == NOBODY.interval() == NOBODY.sequence()
+
+
+def test_the_sequence_is_wider_since_one_may_look_as_often_as_one_likes():
+    seen = people(*[1, 2, 1, 0, 1, 2, 1, 1, 0, 1] * 4)
+    (low, high), (least, most) = seen.interval(), seen.sequence()
+    assert -0.02 < least < low
+    assert high < most < 0.2
+    assert seen.capital() > 20 > people(1, -1, 0, 1).capital()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02])
+def test_looking_all_day_misses_the_truth_as_seldom_as_promised(share: float):
+    """300 runs, looked at after every person from the tenth on; people come once."""
+    rng, missed = np.random.default_rng(7), 0
+    for _ in range(300):
+        own = share + rng.normal(0, 0.02, 60)
+        wins, losses = rng.binomial(20, np.clip(0.03 + own / 2, 0, 1)), rng.binomial(20, np.clip(0.03 - own / 2, 0, 1))
+        for n in range(10, 61, 2):
+            seen = People(np.full(n, 20), (wins - losses)[:n])
+            if max(seen.log_capital([share], sign)[0] for sign in (1, -1)) >= np.log(2 / 0.05):  # out of `sequence`
+                missed += 1
+                break
+    assert missed <= 15
+
+
+def test_what_is_needed_grows_with_how_people_differ_and_with_how_little_is_to_be_told():
+    alike, apart = people(*[1, -1] * 20), people(*[6, -6] * 20)
+    assert needed(alike, 0.02, 0.025).people < needed(apart, 0.02, 0.025).people
+    assert needed(alike, 0.02, 0.025).people < needed(alike, 0.01, 0.025).people
+    assert needed(alike, 0.02, 0.025).people < needed(alike, 0.02, 0.001).people
+    assert needed(NOBODY, 0.02, 0.025).drawings == needed(NOBODY, 0.02, 0.025).people * 20

@@ -1,0 +1,105 @@
+"""Judges a candidate for a rebuild: what it is compared on, beside whom, for the how-many-th time (way 3, REBUILD)."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from contracts.events import ModelPublished
+from contracts.ports import Blobs
+from contracts.training_settings import TrainingSettings
+from trainers import dataset, evaluate, gate
+from trainers.serving import Serving
+
+_MADE_OF: Final = ("dataset_digest", "image", "hyperparameters", "seed", "code")
+"""What of a lineage decides what a version is."""
+
+
+class Judge:
+    """Compares candidates with their champions, and lets the gate decide."""
+
+    def __init__(self, settings: TrainingSettings, blobs: Blobs, serving: Serving) -> None:
+        """Keep what a judgement needs."""
+        self._policy = policy(settings)
+        self._blobs = blobs
+        self._serving = serving
+
+    def judge(
+        self,
+        candidate: ModelPublished,
+        champion: ModelPublished | None,
+        tries: int,
+        least_mnist: float | None,
+        tell: Callable[[float], None],
+    ) -> ModelPublished:
+        """Return the candidate with the verdict, and with all that it was judged by.
+
+        Args:
+            candidate: As it was trained; its lineage names its dataset.
+            champion: The version that answers now; None: there is none.
+            tries: How many versions, with this one, were judged beside this champion.
+            least_mnist: The least accuracy on MNIST of this model; None: that of all.
+            tell: Called with the share that is done, 0..1.
+        """
+        if champion and (refused := gate.same(candidate.digest, champion.digest)):
+            return _with(candidate, refused, {})
+        held_back = dataset.holdout_from_npz(self._blobs.get(f"{_key(candidate.lineage['dataset'])}holdout/holdout.npz"))
+        if champion:
+            held_back = held_back.unseen(champion.lineage, round(champion.at.timestamp() * 1e6))
+        mnist = dataset.read_mnist("t10k")
+        marks, before, times = evaluate.compare(self._serving, candidate, champion, mnist, held_back, tell)
+        pictures = gate.Pictures(held_back.labels, held_back.people, held_back.newest)
+        beside = champion.version if champion else ""
+        decided = gate.judge(least_mnist, marks, before, pictures, beside=beside, tries=tries, policy=self._policy)
+        metrics = {**marks.metrics(), **(_champions(before) if before else {}), **times}
+        metrics["artifact_kb"] = self._size(candidate)
+        if champion:
+            metrics["champion_artifact_kb"] = self._size(champion)
+        return _with(candidate, decided, metrics)
+
+    def _size(self, version: ModelPublished) -> float:
+        return round(len(self._blobs.get(urlsplit(version.artifact).path.lstrip("/"))) / 1024, 1)
+
+
+def policy(settings: TrainingSettings) -> gate.GatePolicy:
+    """Return what the operator wants of a version; settings are in points."""
+    return gate.GatePolicy(
+        settings.gate_tells_points / 100,
+        settings.gate_least_gain_points / 100,
+        settings.gate_false_promotions,
+        settings.gate_mnist_points / 100,
+        settings.gate_mnist_per_gain,
+        settings.gate_mnist_most_points / 100,
+    )
+
+
+def tries(published: Iterable[ModelPublished], champion: str) -> int:
+    """Return how many versions will have been judged beside a champion with the next one."""
+    return 1 + sum(one.beside is not None and one.beside.champion == champion for one in published)
+
+
+def nothing_new(lineage: Mapping[str, str], published: Mapping[str, ModelPublished]) -> str | None:
+    """Return why it is of no use to train, if there is a version of the same data, image, hyperparameters, seed and code."""
+    made_of = {name: lineage[name] for name in _MADE_OF}
+    for version, one in published.items():
+        if made_of == {name: one.lineage.get(name) for name in _MADE_OF}:
+            return (
+                f"nothing is new since {one.model} {version}, which was made of the same data, image, hyperparameters, seed and"
+                f" code: {one.gate}"
+            )
+    return None
+
+
+def _champions(marks: gate.Marks) -> dict[str, float]:
+    told = marks.metrics()
+    kept = ("mnist_accuracy", "held_back_accuracy", "calibration_error", "brier_score", "log_loss")
+    return {f"champion_{name}": told[name] for name in kept if name in told}
+
+
+def _with(candidate: ModelPublished, decided: gate.GateDecision, metrics: dict[str, float]) -> ModelPublished:
+    told = {"verdict": decided.verdict, "beside": decided.beside, "gate": decided.reason, "approved": decided.passed}
+    return candidate.model_copy(update={"metrics": {**candidate.metrics, **metrics}, **told})
+
+
+def _key(uri: str) -> str:
+    """Return the key prefix of a dataset, given the URI or the key of what is trained on."""
+    return urlsplit(uri).path.lstrip("/").removesuffix("train/")
