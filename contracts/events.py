@@ -1174,11 +1174,38 @@ class BesideChampion(BaseModel):
     mnist_lost: Count
 
 
+class LiveBeside(BaseModel):
+    """A shadow beside the champion on live drawings: those that chance picked, of digits that the server asked for.
+
+    The fields are those of `BesideChampion`; the interval holds however often one looks.
+    """
+
+    model_config = Event.model_config
+
+    champion: Version
+    tries: Count
+    """The how-many-th look beside this champion it is, with those of the gate."""
+    people: Count
+    judged: Count
+    won: Count
+    lost: Count
+    difference: _Difference
+    low: _Difference
+    high: _Difference
+    better: Count
+    worse: Count
+    chance: Probability
+    """How likely it would ever seem so much better if it were not; `chance_worse`: so much worse."""
+    chance_worse: Probability
+    allowed: Probability
+    """The chance up to which it is promoted: what the looks before have left of what the policy allows."""
+
+
 class ModelPublished(ModelEvent):
     """A version of a batch model was trained, evaluated and registered; it is not necessarily promoted.
 
-    Written by trainers.promote, and again when its approval or failure changes; read by api (library). Twice is harmless: the
-    slot is the version.
+    Written by trainers.promote, and again when its approval or failure changes, or while it is a shadow; read by api (library).
+    Twice is harmless: the slot is the version.
     """
 
     type: Literal["ModelPublished"] = "ModelPublished"
@@ -1196,6 +1223,8 @@ class ModelPublished(ModelEvent):
     """What the gate has said, whoever has overruled it since; None: the version is a base, or older than verdicts."""
     beside: BesideChampion | None = None
     """What it has judged by; None: there was no champion to be compared with, or the version is older than that."""
+    live: LiveBeside | None = None
+    """How it did as a shadow; None: it was none, or nothing was drawn meanwhile."""
     approved: bool = True
     """Whether the gate lets the version reach players."""
     arn: str = ""
@@ -1622,7 +1651,8 @@ class RetrainModel(Command):
 class PromoteModel(Command):
     """Let a version that the gate has approved, or an experiment of an online model, answer the players.
 
-    Written by api.ops; read by the trainer. Twice is harmless: a version that is promoted already stays so.
+    Written by api.ops, and by the trainer when the policy on undecided versions says so; read by the trainer. Twice is
+    harmless: a version that is promoted already stays so.
     """
 
     type: Literal["PromoteModel"] = "PromoteModel"
@@ -1648,8 +1678,8 @@ class RollBackModel(Command):
 class TryVersion(Command):
     """Put a version beside its model's champion, as a canary or a shadow, or remove the candidate.
 
-    Written by api.ops, and by the router when a candidate is broken; read by the trainer. Twice is harmless: a candidate
-    that is set already stays as it is.
+    Written by api.ops, by the router when a candidate is broken, and by the trainer when the policy on undecided versions says
+    so; read by the trainer. Twice is harmless: a candidate that is set already stays as it is.
     """
 
     type: Literal["TryVersion"] = "TryVersion"
@@ -2065,9 +2095,9 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     SeatOffered: ("api",),
     SeatClaimed: ("api",),
     RetrainModel: ("api", "trainer"),
-    PromoteModel: ("api",),
+    PromoteModel: ("api", "trainer"),
     RollBackModel: ("api", "router"),
-    TryVersion: ("api", "router"),
+    TryVersion: ("api", "router", "trainer"),
     SetPolicy: ("api",),
     RestrictPlayer: ("api",),
     FreezeLearning: ("api", "trainer"),

@@ -49,6 +49,8 @@ _USUAL_DISAGREEMENT: Final = 0.05
 _USUAL_DRAWINGS: Final = 20
 _BELIEF: Final = 8
 """As how many people the usual counts."""
+_DOUBT: Final = 1.5
+"""By how much more the variance may be than it seems, in shares of it, over the root of the number of people."""
 _SURE: Final = 1.645
 """A plan is enough in 95 of 100 cases, if the variance is what it seems."""
 
@@ -108,9 +110,9 @@ class People:
         most = logs.max(axis=1)
         return np.asarray(most + np.log(np.exp(logs - most[:, None]).sum(axis=1)))
 
-    def capital(self) -> float:
-        """Return the capital against the second version's being no better: its inverse is the chance of so much by luck."""
-        return float(np.exp(min(700.0, self.log_capital([0.0])[0]))) if len(self) else 1.0
+    def ever(self, sign: int = 1) -> float:
+        """Return how likely it is that the second version ever seems so much better if it is not; -1: so much worse."""
+        return min(1.0, math.exp(-self.log_capital([0.0], sign)[0])) if len(self) else 1.0
 
     def chance(self, difference: float = 0.0, sign: int = 1) -> float:
         """Return how likely so much is by luck, if the second version is better by no more than a difference.
@@ -179,6 +181,7 @@ def needed(seen: People, gain: float, alpha: float) -> Size:
     told, weights = seen.more / (seen.drawings + HALF), seen.drawings / (seen.drawings + HALF)
     squares = float(((told - seen.difference * weights) ** 2).sum())
     variance = (squares + _BELIEF * usual) / (max(0, len(seen) - 1) + _BELIEF)
+    variance *= 1 + _DOUBT / math.sqrt(max(0, len(seen) - 1) + _BELIEF)  # by few people one may think them too much alike
     share, strict = weight * gain, NormalDist().inv_cdf(1 - alpha)
     people = math.ceil(math.log2(1 / alpha)) + 1
     while people * share - _SURE * math.sqrt(people * variance) < strict * math.sqrt(people * (variance + share**2)):

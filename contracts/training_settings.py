@@ -1,6 +1,6 @@
 """The settings of how batch models are trained and judged; `contracts.settings` has them with all others."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
@@ -36,6 +36,10 @@ class TrainingSettings(BaseSettings):
     )
     gate_mnist_most_points: Annotated[float, Field(ge=0, le=100)] = Field(
         1.0, description="loss on MNIST, in points, that no gain makes up for"
+    )
+    gate_undecided: Literal["wait", "shadow", "promote"] = Field(
+        "wait",
+        description="what becomes of an undecided version: nothing; it is a shadow; a shadow, and promoted once it is better",
     )
     feedback_weight: float = Field(3.0, description="weight of a player's drawing beside one of MNIST in training")
     training_rounds: Annotated[int, Field(ge=1)] | None = Field(

@@ -492,7 +492,7 @@ def _show_endpoint(endpoint: dict[str, Any]) -> None:
 
 def _provenance(version: dict[str, Any]) -> dict[str, Any]:
     """Return the provenance of a version: each fact by its name."""
-    from deploy.compared import compared
+    from deploy.compared import compared, on_live
 
     return {
         "right": _accuracy(version["live"]),
@@ -504,6 +504,7 @@ def _provenance(version: dict[str, Any]) -> dict[str, Any]:
         "failed": version["failed"],
         "gate": version["gate"],
         "compared": compared(version.get("beside")),
+        "on live drawings": on_live(version.get("on_live")),
         "metrics": "\n".join(f"{key} {value:.6g}" for key, value in version["metrics"].items()),
         "lineage": "\n".join(f"{key} {value}" for key, value in version["lineage"].items()),
     }

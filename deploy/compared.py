@@ -30,6 +30,22 @@ def compared(told: Mapping[str, Any] | None) -> str:
     return "\n".join(lines)
 
 
+def on_live(told: Mapping[str, Any] | None) -> str:
+    """Return what live drawings say of a version that was a shadow; nothing if it was none.
+
+    Args:
+        told: A `contracts.events.LiveBeside`, as JSON.
+    """
+    if told is None:
+        return ""
+    return (
+        f"with {told['champion']}, look {told['tries']}: {told['difference'] * 100:+.2f} points, {told['low'] * 100:+.2f} to"
+        f" {told['high'] * 100:+.2f} however often one looks\n{told['judged']} drawings of {told['people']} people:"
+        f" {told['won']} won, {told['lost']} lost; better for {told['better']} people, worse for {told['worse']}\n"
+        f"by chance alone in {told['chance']:.2g} of the cases; promoted at {told['allowed']:.2g}"
+    )
+
+
 def _digits(drawings: Sequence[int], won: Sequence[int], lost: Sequence[int]) -> str:
     named = enumerate(zip(drawings, won, lost, strict=True))
     return ", ".join(f"{digit}: {more - fewer:+d} of {n}" for digit, (n, more, fewer) in named if n)

@@ -53,8 +53,7 @@ if TYPE_CHECKING:
     from trainers.forgetting import Forgetter
     from trainers.rebuild import Rebuilder
 
-RETRY_S, MOST_RETRY_S = 2.0, 60.0
-FORGET_TRIES = 5
+RETRY_S, MOST_RETRY_S, FORGET_TRIES = 2.0, 60.0, 5
 STOP_S = 1.0
 END_S = 6.0
 """How long the end may take before the process goes as it is; whatever it was doing is on the log and is done again."""
@@ -171,18 +170,21 @@ class Trainer:
         from trainers.forgetting import Forgetter
         from trainers.observations import Observations
         from trainers.rebuild import Rebuilder
+        from trainers.shadow_watch import ShadowWatch
 
         os.nice(NICE)
         observations = Observations(settings, self._stop)
         tidy = Tidying(settings, blobs, model_log, lambda: self.pause(0))
         sinks = Sinks(bus, Archive(blobs), observations, partial(ensure_tables, settings), tidy, self._stop)
-        made = (model_log, serving, promoter, registry, approvals, self.pause)
-        rebuilder = Rebuilder(settings, bus, blobs, sinks.archive, *made)
+        rebuilder = Rebuilder(
+            settings, bus, blobs, sinks.archive, model_log, serving, promoter, registry, approvals, self.pause
+        )
         self._start("archive", lambda: self._keep(sinks.archive_and_tidy))
         self._start("observations", lambda: self._keep(sinks.observe))
         self._start("rebuilds", lambda: self._rebuild(rebuilder))
         forgetter = Forgetter(settings, bus, blobs, observations, sinks.held, rebuilder.held, model_log, promoter, self.pause)
         self._start("forgettings", lambda: self._forget(forgetter))
+        self._start("shadows", partial(ShadowWatch(settings, bus, model_log, promoter).follow, self.pause))
 
     def _bring(self, bases: BaseModels, model: str) -> None:
         """Start to make a model answer, in a thread of its own; do nothing if that is under way already."""

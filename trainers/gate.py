@@ -23,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import DIGITS, BesideChampion, GateVerdict
+from contracts.events import DIGITS, BesideChampion, GateVerdict, LiveBeside, ModelPromoted, ModelPublished
 from contracts.paired import NOBODY, People, Size, needed
 
 LEAST_MNIST: Final = 0.985
@@ -137,6 +137,23 @@ def same(candidate: str, champion: str | None) -> GateDecision | None:
     if candidate != champion:
         return None
     return GateDecision("refused", "refused: its artifact is the champion's, byte for byte")
+
+
+def proven(version: ModelPublished, champion: ModelPromoted | None) -> bool:
+    """Say whether live drawings have shown an undecided version to be better than the champion."""
+    live = version.live
+    if champion is None or live is None or live.champion != champion.version or version.verdict != "undecided":
+        return False
+    return live.chance <= live.allowed
+
+
+def on_live(live: LiveBeside) -> str:
+    """Say what live drawings show."""
+    return (
+        f"{live.difference * 100:+.1f} points on {live.judged} drawings of {live.people} people, {live.low * 100:+.1f} to"
+        f" {live.high * 100:+.1f} however often one looks ({live.won} won, {live.lost} lost; better for {live.better}"
+        f" people, worse for {live.worse}); by chance alone in {live.chance:.2g} of the cases"
+    )
 
 
 def judge(

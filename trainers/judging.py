@@ -73,8 +73,9 @@ def policy(settings: TrainingSettings) -> gate.GatePolicy:
 
 
 def tries(published: Iterable[ModelPublished], champion: str) -> int:
-    """Return how many versions will have been judged beside a champion with the next one."""
-    return 1 + sum(one.beside is not None and one.beside.champion == champion for one in published)
+    """Return the how-many-th look beside a champion the next one is: at held-back drawings, or at a shadow's live ones."""
+    looks = [look for one in published for look in (one.beside, one.live) if look is not None]
+    return 1 + sum(look.champion == champion for look in looks)
 
 
 def nothing_new(lineage: Mapping[str, str], published: Mapping[str, ModelPublished]) -> str | None:

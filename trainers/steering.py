@@ -30,7 +30,7 @@ from contracts.events import (
     ThawLearning,
     TryVersion,
 )
-from trainers import online
+from trainers import gate, online
 from trainers.approval import Approvals
 from trainers.drift_actions import impossible
 from trainers.model_log import ModelLog, QuickCommand
@@ -83,7 +83,8 @@ def _against_promotion(model_log: ModelLog, command: PromoteModel) -> str | None
     known = model_log.published(model).get(version)
     if command.force and known is not None and known.failed:
         return f"{model} {version} has failed to serve, and nothing forces that: {known.failed}"
-    return _against_version(model_log, model, version, approved=not command.force)
+    shown = known is not None and gate.proven(known, model_log.champion(model))
+    return _against_version(model_log, model, version, approved=not (command.force or shown))
 
 
 def _against_rollback(model_log: ModelLog, command: RollBackModel) -> str | None:
@@ -242,9 +243,10 @@ class Steering:
         if model in ONLINE_MODELS:
             return self._online(command)
         before = self._model_log.champion(model)
-        if command.force and not self._version(model, version).approved:
-            self._approvals.force(model, version, f"forced, {_note(command)}")
-        published = self._version(model, version)
+        if not (published := self._version(model, version)).approved:
+            why = "forced" if command.force or published.live is None else gate.on_live(published.live)
+            self._approvals.force(model, version, f"{why}, {_note(command)}")
+            published = self._version(model, version)
         event = self._promoter.promote(published, _note(command, published))
         self._promoter.amend(model, version, failed="")
         if before and before.version == version:

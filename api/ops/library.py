@@ -14,6 +14,7 @@ from contracts.events import (
     BesideChampion,
     CandidateSet,
     ExperimentLearned,
+    LiveBeside,
     ModelPromoted,
     ModelPublished,
     Probability,
@@ -50,6 +51,8 @@ class LibraryVersion(BaseModel):
     """Why the version may, or may not, reach players."""
     beside: BesideChampion | None = None
     """What the gate has judged by; None: the version was not compared."""
+    on_live: LiveBeside | None = None
+    """How it did beside the champion as a shadow; None: it was none, or nothing was drawn meanwhile."""
     failed: str
     """Why the version was withdrawn from players; empty: it was not, or was promoted again since."""
     live: Accuracy
@@ -159,6 +162,7 @@ def _published(version: ModelPublished, status: VersionStatus, counts: dict[str,
         metrics=version.metrics,
         gate=version.gate,
         beside=version.beside,
+        on_live=version.live,
         failed=version.failed,
         live=_counted(counts, version.version),
         as_shadow=_counted(counts, version.version + SHADOW),

@@ -53,7 +53,7 @@ def test_a_version_that_is_better_for_enough_people_is_promoted_with_its_reasons
 def test_of_equals_and_of_few_people_it_says_how_many_more_it_takes():
     decided = gate(marks(people=12), marks(people=12), 12)
     assert decided.verdict == "undecided"
-    assert "needs about 700 more held-back drawings, of 35 other people, to tell a difference of 2 points" in decided.reason
+    assert "needs about 980 more held-back drawings, of 49 other people, to tell a difference of 2 points" in decided.reason
     few = gate(marks(people=5, right=20), marks(people=5), 5)
     assert few.verdict == "undecided", "five people who are all better off are so by luck in one case of 32"
     assert few.beside
@@ -90,7 +90,7 @@ def test_what_is_told_already_is_asked_no_more_but_a_finer_difference():
     decided = gate(marks(people=100, better=won), marks(people=100, better=lost), 100, policy=GatePolicy(least_gain=0.002))
     assert decided.verdict == "undecided"
     assert "a difference of 2 points would have shown; needs about" in decided.reason
-    assert decided.reason.endswith("to tell a difference of 0.5 points")
+    assert decided.reason.endswith("to tell a difference of 1 point")
 
 
 def test_each_rebuild_beside_one_champion_must_be_better_beyond_less_chance():

@@ -52,7 +52,8 @@ def test_the_sequence_is_wider_since_one_may_look_as_often_as_one_likes():
     (low, high), (least, most) = seen.interval(), seen.sequence()
     assert -0.02 < least < low
     assert high < most < 0.2
-    assert seen.capital() > 20 > people(1, -1, 0, 1).capital()
+    assert seen.ever() < 0.05 < people(1, -1, 0, 1).ever()
+    assert seen.ever(-1) == NOBODY.ever() == 1.0
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02])

@@ -32,6 +32,21 @@ import { shared, short } from "../lib/models.js";
  * @property {number} mnist_won
  * @property {number} mnist_lost
  *
+ * @typedef {object} LiveBeside
+ * @property {string} champion
+ * @property {number} tries
+ * @property {number} people
+ * @property {number} judged
+ * @property {number} won
+ * @property {number} lost
+ * @property {number} difference
+ * @property {number} low
+ * @property {number} high
+ * @property {number} better
+ * @property {number} worse
+ * @property {number} chance
+ * @property {number} allowed
+ *
  * @typedef {object} Version
  * @property {string} version
  * @property {"champion" | "previous" | "canary" | "shadow" | "approved" | "undecided" | "refused" | "failed"} status
@@ -43,6 +58,7 @@ import { shared, short } from "../lib/models.js";
  * @property {Record<string, number>} metrics
  * @property {string} gate
  * @property {BesideChampion | null} [beside]
+ * @property {LiveBeside | null} [on_live]
  * @property {string} failed
  * @property {Live} live
  * @property {Live} as_shadow
@@ -148,6 +164,18 @@ export function compared(told) {
   lines.push(["MNIST", `${told.mnist_won} won, ${told.mnist_lost} lost`]);
   if (told.needs_people) lines.push(["needs", `${plural(told.needs_drawings, "more drawing")}, of ${told.needs_people === 1 ? "another person" : `${count(told.needs_people)} other people`}`]);
   return lines;
+}
+
+/** How a version does as a shadow, on the drawings that both have guessed. @param {LiveBeside | null | undefined} told @returns {[string, string][]} */
+export function onLive(told) {
+  if (!told) return [];
+  return [
+    ["beside", told.champion],
+    ["difference", `${points(told.difference)} points, ${points(told.low)} to ${points(told.high)} however often one looks`],
+    ["drawings", `${count(told.judged)} of ${plural(told.people, "player")}: ${told.won} won, ${told.lost} lost`],
+    ["players", `better for ${told.better}, worse for ${told.worse}`],
+    ["by chance", `in ${percent1(told.chance)} of the cases; promoted at ${percent1(told.allowed)}`],
+  ];
 }
 
 /** @param {number} won @param {number} lost */

@@ -6,7 +6,7 @@ import { h } from "../lib/dom.js";
 import { percent1, time, usd } from "../lib/format.js";
 import { intervalBar } from "../lib/interval.js";
 import { colour, short } from "../lib/models.js";
-import { compared, interval, isBase, judged, kind, meaning, measure, newestFirst, status, inWords } from "./facts.js";
+import { compared, interval, isBase, judged, kind, meaning, measure, newestFirst, onLive, status, inWords } from "./facts.js";
 
 /**
  * @typedef {import("./facts.js").Live} Live
@@ -70,7 +70,7 @@ function live(what, counted, from) {
 }
 
 /** All there is on a version. @param {string} model @param {Version} version */
-export function provenance(model, { version, arn, digest, artifact, gate, beside, failed, lineage, metrics }) {
+export function provenance(model, { version, arn, digest, artifact, gate, beside, on_live, failed, lineage, metrics }) {
   const name = `${model} ${version}`;
   return h(
     "dl",
@@ -78,6 +78,7 @@ export function provenance(model, { version, arn, digest, artifact, gate, beside
     ...fact("Failed", failed),
     ...fact("Gate", gate),
     ...fact("Compared", pairs(compared(beside))),
+    ...fact("On live drawings", pairs(onLive(on_live))),
     ...fact("ARN", arn && copyable(arn, arn, `the ARN of ${name}`)),
     ...fact("Digest", digest && copyable(digest, `sha256:${digest.slice(0, 24)}…`, `the digest of ${name}`)),
     ...fact("Artifact", artifact && copyable(artifact, artifact, `where ${name} is`)),

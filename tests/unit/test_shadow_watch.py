@@ -1,0 +1,152 @@
+"""Shadows on live drawings: what is paired, what is kept of it, and what is done about it by policy."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from contracts.events import (
+    CandidateSet,
+    CountedGuess,
+    DrawingPicked,
+    ExampleLabelled,
+    ExamplesForgotten,
+    LiveBeside,
+    PlayerRestricted,
+    PromoteModel,
+    TryVersion,
+)
+from contracts.settings import Settings
+from producers.bus import open_bus
+from tests.endpoints import MemoryServing
+from tests.histories import BEGAN, example, named, promoted, published, shown
+from tests.roster import ROSTER
+from trainers import gate
+from trainers.model_log import ModelLog
+from trainers.promote import Promoter
+from trainers.shadow_pairs import ShadowPairs
+from trainers.shadow_watch import ShadowWatch
+
+
+def pick(
+    name: str, champion: int | None, shadow: int | None, *, asked: int | None = 7, player: str = "ada", **fields: Any
+) -> DrawingPicked:
+    said = [("1", champion, False), ("2", shadow, True)]
+    guesses = [
+        CountedGuess(model="xgboost", version=version, label=label, latency_ms=9, shadow=hidden)
+        for version, label, hidden in said
+        if label is not None
+    ]
+    given = {"revision": 1, "picked": 0.2, "drawn_at": BEGAN, "at": BEGAN} | fields
+    return DrawingPicked(drawing_id=named(name), player_id=player, asked=asked, guesses=guesses, **given)
+
+
+def live(*events: Any, tries: int = 1) -> LiveBeside:
+    pairs = ShadowPairs("xgboost", "1", "2")
+    for event in events:
+        pairs.apply(event)
+    return pairs.live(tries, gate.spent(0.05, tries))
+
+
+def told(found: LiveBeside) -> tuple[int, int, int, int]:
+    return found.people, found.judged, found.won, found.lost
+
+
+def test_what_both_have_guessed_of_a_digit_that_was_asked_for_is_paired():
+    found = live(
+        pick("d1", 7, 7), pick("d2", 1, 7), pick("d3", 7, 1, player="bob"), pick("d4", 7, None), pick("d5", 1, 7, asked=None)
+    )
+    assert told(found) == (2, 3, 1, 1)
+    assert (found.champion, found.better, found.worse, found.allowed) == ("1", 1, 1, 0.025)
+
+
+def test_a_label_is_no_truth_and_says_nothing_of_free_drawings():
+    """Players say mostly what was wrong, and only the champion is shown to them: by labels each shadow is better."""
+    seen = [shown(1, model="xgboost", version="1"), shown(7, model="xgboost", version="2", shadow=True)]
+    free = example("d1", 7, guesses=seen, picked=0.2)
+    asked = example("d2", 7, guesses=seen, picked=0.2, asked=7, gold=True)
+    chosen = example("d3", 7, guesses=seen, picked=0.2, asked=7, gold=False)
+    assert told(live(free, asked, chosen)) == (1, 1, 1, 0)
+
+
+def test_a_drawing_counts_once_by_its_highest_revision_in_any_order():
+    first, late = pick("d1", 1, None), pick("d1", 1, 7, revision=2)
+    assert told(live(first, late)) == told(live(late, first)) == told(live(late, late, first)) == (1, 1, 1, 0)
+
+
+def test_what_another_has_replaced_or_an_operator_has_restricted_or_is_forgotten_does_not_count():
+    both = [pick("d1", 1, 7), pick("d2", 1, 7, instead_of=named("d1"))]
+    assert told(live(*both)) == told(live(*reversed(both))) == (1, 1, 1, 0)
+    quarantined = PlayerRestricted(player_id="ada", restriction="quarantined")
+    assert told(live(*both, quarantined)) == (0, 0, 0, 0)
+    assert told(live(*both, quarantined, PlayerRestricted(player_id="ada", restriction="none"))) == (1, 1, 1, 0)
+    gone = ExamplesForgotten(forget_id=uuid4(), player_id="ada", drawings=[], examples=[])
+    assert told(live(*both, gone)) == (0, 0, 0, 0)
+
+
+class Desk:
+    """A trainer's watch over a model whose version 2 is undecided, and whatever is drawn."""
+
+    def __init__(self, policy: str, *, shadow: bool) -> None:
+        self.bus = open_bus(f"memory://{uuid4()}")
+        compared = gate.judge(None, *[gate.Marks(gate.np.ones(10_000, bool), gate.np.zeros(0, bool))] * 2, NOTHING, beside="1")
+        assert compared.verdict == "undecided"
+        undecided = {"approved": False, "verdict": "undecided", "beside": compared.beside}
+        history: list[Any] = [published("1", 1), published("2", 2, **undecided), promoted("1")]
+        if shadow:
+            history.append(CandidateSet(model="xgboost", version="2", role="shadow", endpoint="e", variant="v2", at=BEGAN))
+        history[2] = history[2].model_copy(update={"at": BEGAN})
+        self.log = ModelLog(ROSTER, history)
+        promoter = Promoter(self.bus, self.log, MemoryServing())  # type: ignore[arg-type]
+        self.watch = ShadowWatch(Settings(gate_undecided=policy), self.bus, self.log, promoter)
+
+    def drawn(self, *events: ExampleLabelled | DrawingPicked) -> "Desk":
+        for event in events:
+            self.bus.publish(event).result(1)
+        self.watch.look()
+        return self
+
+    @property
+    def live(self) -> LiveBeside | None:
+        return self.log.published("xgboost")["2"].live
+
+    @property
+    def commands(self) -> list[Any]:
+        return self.log.unsettled()
+
+
+NOTHING = gate.Pictures(gate.np.zeros(0, gate.np.uint8), gate.np.zeros(0, gate.np.int32), gate.np.zeros(0, bool))
+BETTER = [pick(f"d{n}/{k}", 1 if k < 4 else 7, 7, player=f"p{n}") for n in range(40) for k in range(8)]
+WORSE = [pick(f"d{n}/{k}", 7, 1 if k < 4 else 7, player=f"p{n}") for n in range(40) for k in range(8)]
+
+
+def test_what_a_shadow_shows_is_kept_with_its_version_and_goes_on_after_a_restart():
+    desk = Desk("wait", shadow=True).drawn(*BETTER[:80])
+    assert desk.live
+    assert told(desk.live) == (10, 80, 40, 0)
+    again = ShadowWatch(Settings(), desk.bus, desk.log, desk.watch._promoter)
+    desk.drawn(*BETTER[80:])
+    again.look()
+    assert desk.live
+    assert (told(desk.live), desk.live.tries) == ((40, 320, 160, 0), 2), "the gate's look was the first"
+    assert desk.commands == []
+
+
+def test_nothing_is_read_or_done_without_a_shadow_unless_the_policy_makes_one():
+    assert Desk("wait", shadow=False).drawn(*BETTER[:8]).commands == []
+    desk = Desk("shadow", shadow=False).drawn()
+    desk.watch.look()
+    [command] = desk.commands
+    assert isinstance(command, TryVersion)
+    assert (command.version, command.role, command.by, command.via) == ("2", "shadow", "gate-policy", "policy")
+
+
+@pytest.mark.parametrize(("drawings", "does"), [(BETTER, PromoteModel), (WORSE, TryVersion), (BETTER[:16], None)])
+def test_the_policy_promotes_a_shadow_that_is_better_and_removes_one_that_is_worse(drawings, does):
+    desk = Desk("promote", shadow=True).drawn(*drawings)
+    desk.watch.look()
+    assert [type(command) for command in desk.commands] == ([does] if does else [])
+    for command in desk.commands:
+        assert command.version == ("2" if does is PromoteModel else None)
+        assert "points on 320 drawings of 40 people" in command.reason
+    assert [type(command) for command in Desk("shadow", shadow=True).drawn(*drawings).commands] == []

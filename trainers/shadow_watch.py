@@ -1,0 +1,137 @@
+"""Watches shadows on live drawings, keeps what they show with the version, and acts on it by policy (way 3, OPERATE).
+
+What it does it gives as commands, which are on the log with their reason, as an operator's would be. Twice is harmless: a
+command's id is made of what it is about.
+"""
+
+from typing import Final
+from uuid import uuid5
+
+import structlog
+
+from contracts.events import (
+    NAMESPACE,
+    ExampleLabelled,
+    LiveBeside,
+    MessageRejected,
+    ModelPublished,
+    PromoteModel,
+    TryVersion,
+)
+from contracts.ports import Bus, Tail
+from contracts.records import read
+from contracts.training_settings import TrainingSettings
+from producers.connection import BusError
+from trainers import gate
+from trainers.jobs import Pause
+from trainers.judging import tries
+from trainers.model_log import ModelLog
+from trainers.promote import Promoter
+from trainers.shadow_pairs import ShadowPairs
+
+BY: Final = "gate-policy"
+WATCH_S: Final = 5.0
+"""The seconds between looks."""
+_MOST_POLLS: Final = 50
+"""How many batches of records are read at a look."""
+
+log = structlog.get_logger()
+
+
+class ShadowWatch:
+    """Looks at the shadows of all batch models."""
+
+    def __init__(self, settings: TrainingSettings, bus: Bus, model_log: ModelLog, promoter: Promoter) -> None:
+        """Keep what it needs; it reads nothing while there is no shadow."""
+        self._settings = settings
+        self._bus = bus
+        self._model_log = model_log
+        self._promoter = promoter
+        self._watched: dict[str, tuple[tuple[str, str], Tail, ShadowPairs, int]] = {}
+
+    def follow(self, pause: Pause) -> None:
+        """Look again and again; an outage delays it. Ends when ``pause`` raises."""
+        while True:
+            try:
+                self.look()
+            except BusError as error:
+                log.warning("shadows wait", error=str(error))
+            pause(WATCH_S)
+
+    def look(self) -> None:
+        """Read what came, keep what it shows with each shadow, and do what the policy says."""
+        for model in self._model_log.roster.batch:
+            self._begin(model)
+            candidate, champion = self._model_log.candidate(model), self._model_log.champion(model)
+            if candidate is None or champion is None or candidate.role != "shadow":
+                self._leave(model)
+                continue
+            of = (champion.version, candidate.version)
+            if model not in self._watched or self._watched[model][0] != of:
+                self._leave(model)
+                tail = self._bus.follow([ExampleLabelled.topic], max(candidate.at, champion.at))
+                self._watched[model] = of, tail, ShadowPairs(model, *of), self._tries(model, *of)
+            self._read(model)
+            self._tell(model)
+
+    def close(self) -> None:
+        """Stop reading."""
+        for model in list(self._watched):
+            self._leave(model)
+
+    def _leave(self, model: str) -> None:
+        if (watched := self._watched.pop(model, None)) is not None:
+            watched[1].close()
+
+    def _tries(self, model: str, champion: str, shadow: str) -> int:
+        published = self._model_log.published(model)
+        before = published[shadow].live
+        return before.tries if before and before.champion == champion else tries(published.values(), champion)
+
+    def _read(self, model: str) -> None:
+        _, tail, pairs, _ = self._watched[model]
+        for _ in range(_MOST_POLLS):
+            if not (records := tail.poll(0.2)):
+                return
+            for record in records:
+                event = read(record, "trainer")
+                if event is not None and not isinstance(event, MessageRejected):  # the joiner's readers tell of what is broken
+                    pairs.apply(event)
+
+    def _tell(self, model: str) -> None:
+        (_, shadow), _, pairs, tried = self._watched[model]
+        alpha = gate.spent(self._settings.gate_false_promotions, tried)
+        live = pairs.live(tried, alpha)
+        version = self._model_log.published(model)[shadow]
+        if live.judged and live != version.live:
+            version = self._promoter.amend(model, shadow, live=live)
+        if self._settings.gate_undecided == "promote":
+            self._act(version, live)
+
+    def _act(self, version: ModelPublished, live: LiveBeside) -> None:
+        model, name = version.model, version.version
+        if live.chance_worse <= gate.LIKELY:
+            self._say(TryVersion, version, live, role="none", reason=f"{name} is worse on live drawings: {gate.on_live(live)}")
+        elif gate.proven(version, self._model_log.champion(model)):
+            self._say(PromoteModel, version, live, version=name, reason=f"better on live drawings: {gate.on_live(live)}")
+
+    def _begin(self, model: str) -> None:
+        """Make the newest undecided version the shadow, if the policy says so and there is no candidate."""
+        champion = self._model_log.champion(model)
+        if self._settings.gate_undecided == "wait" or champion is None or self._model_log.candidate(model) is not None:
+            return
+        newest = max(self._model_log.published(model).values(), key=lambda one: one.at)
+        judged = newest.beside is not None and newest.beside.champion == champion.version
+        if judged and newest.verdict == "undecided" and not newest.failed and not newest.approved and newest.live is None:
+            named = {"role": "shadow", "version": newest.version, "reason": "undecided: watched on live drawings"}
+            self._say(TryVersion, newest, None, **named)
+
+    def _say(
+        self, kind: type[TryVersion] | type[PromoteModel], of: ModelPublished, live: LiveBeside | None, **given: object
+    ) -> None:
+        about = f"{kind.__name__}/{of.model}/{of.version}/{live.champion if live else ''}/{given.get('role', '')}"
+        command_id = uuid5(NAMESPACE, f"gate/{about}")
+        if self._model_log.knows(command_id):
+            return
+        told = {"command_id": command_id, "target": of.model, "by": BY, "via": "policy", **given}
+        self._promoter.say(kind.model_validate(told))
