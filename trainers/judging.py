@@ -1,17 +1,15 @@
 """Judges a candidate for a rebuild: what it is compared on, beside whom, for the how-many-th time (way 3, REBUILD)."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
 from urllib.parse import urlsplit
 
 from contracts.events import ModelPublished
 from contracts.ports import Blobs
+from contracts.settings import Settings
 from contracts.training_settings import TrainingSettings
 from trainers import dataset, evaluate, gate
 from trainers.serving import Serving
-
-_MADE_OF: Final = ("dataset_digest", "image", "hyperparameters", "seed", "code")
-"""What of a lineage decides what a version is."""
 
 
 class Judge:
@@ -78,11 +76,21 @@ def tries(published: Iterable[ModelPublished], champion: str) -> int:
     return 1 + sum(look.champion == champion for look in looks)
 
 
-def nothing_new(lineage: Mapping[str, str], published: Mapping[str, ModelPublished]) -> str | None:
+def made_of(settings: Settings, model: str, dataset_digest: str, hyperparameters: Mapping[str, str]) -> dict[str, str]:
+    """Return what decides what a version will be, as its lineage says it."""
+    return {
+        "dataset_digest": dataset_digest,
+        "image": settings.image_uri(model),
+        "hyperparameters": json.dumps(hyperparameters, sort_keys=True),
+        "seed": str(settings.seed),
+        "code": dataset.code_version(),
+    }
+
+
+def nothing_new(made: Mapping[str, str], published: Mapping[str, ModelPublished]) -> str | None:
     """Return why it is of no use to train, if there is a version of the same data, image, hyperparameters, seed and code."""
-    made_of = {name: lineage[name] for name in _MADE_OF}
     for version, one in published.items():
-        if made_of == {name: one.lineage.get(name) for name in _MADE_OF}:
+        if made == {name: one.lineage.get(name) for name in made}:
             return (
                 f"nothing is new since {one.model} {version}, which was made of the same data, image, hyperparameters, seed and"
                 f" code: {one.gate}"

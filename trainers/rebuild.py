@@ -9,7 +9,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlsplit
@@ -195,7 +195,7 @@ class Rebuilder:
                 "offsets": data.offsets,
                 "feedback": str(data.feedback),
                 **data.split,
-                **self._made_of(command.target, data.digest, done.hyperparameters),
+                **judging.made_of(settings, command.target, data.digest, done.hyperparameters),
                 "instance_type": settings.training_instance,
                 "command": str(command.command_id),
                 "by": command.by,
@@ -218,16 +218,6 @@ class Rebuilder:
         tell.step("gate", published.gate)
         published = self._registry.register(published, command.command_id)
         return Registered(published, str(command.command_id))
-
-    def _made_of(self, model: str, dataset_digest: str, hyperparameters: Mapping[str, str]) -> dict[str, str]:
-        """Return what decides what a version will be, as its lineage says it."""
-        return {
-            "dataset_digest": dataset_digest,
-            "image": self._settings.image_uri(model),
-            "hyperparameters": json.dumps(hyperparameters, sort_keys=True),
-            "seed": str(self._settings.seed),
-            "code": dataset.code_version(),
-        }
 
     def _cost(self, done: JobProgress) -> dict[str, float]:
         """Return what a training cost, as ModelPublished has it; nothing if there is no price of its instances."""
@@ -252,7 +242,7 @@ class Rebuilder:
             made = dataset.assemble(mnist, examples, settings.held_back, settings.feedback_weight, newest_s)
             given = hyperparameters(self._model_log.roster[command.target], settings)
             known = self._model_log.published(command.target)
-            if why := judging.nothing_new(self._made_of(command.target, made.digest, given), known):
+            if why := judging.nothing_new(judging.made_of(settings, command.target, made.digest, given), known):
                 raise NothingNew(why)
             there = dataset.store(self._blobs, made, keys, settings.seed)
             tell.step(
