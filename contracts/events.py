@@ -1651,8 +1651,7 @@ class RetrainModel(Command):
 class PromoteModel(Command):
     """Let a version that the gate has approved, or an experiment of an online model, answer the players.
 
-    Written by api.ops, and by the trainer when the policy on undecided versions says so; read by the trainer. Twice is
-    harmless: a version that is promoted already stays so.
+    Written by api.ops; read by the trainer. Twice is harmless: a version that is promoted already stays so.
     """
 
     type: Literal["PromoteModel"] = "PromoteModel"
@@ -1678,8 +1677,8 @@ class RollBackModel(Command):
 class TryVersion(Command):
     """Put a version beside its model's champion, as a canary or a shadow, or remove the candidate.
 
-    Written by api.ops, by the router when a candidate is broken, and by the trainer when the policy on undecided versions says
-    so; read by the trainer. Twice is harmless: a candidate that is set already stays as it is.
+    Written by api.ops, and by the router when a candidate is broken; read by the trainer. Twice is harmless: a candidate
+    that is set already stays as it is.
     """
 
     type: Literal["TryVersion"] = "TryVersion"
@@ -2095,9 +2094,9 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     SeatOffered: ("api",),
     SeatClaimed: ("api",),
     RetrainModel: ("api", "trainer"),
-    PromoteModel: ("api", "trainer"),
+    PromoteModel: ("api",),
     RollBackModel: ("api", "router"),
-    TryVersion: ("api", "router", "trainer"),
+    TryVersion: ("api", "router"),
     SetPolicy: ("api",),
     RestrictPlayer: ("api",),
     FreezeLearning: ("api", "trainer"),

@@ -184,7 +184,7 @@ class Trainer:
         self._start("rebuilds", lambda: self._rebuild(rebuilder))
         forgetter = Forgetter(settings, bus, blobs, observations, sinks.held, rebuilder.held, model_log, promoter, self.pause)
         self._start("forgettings", lambda: self._forget(forgetter))
-        self._start("shadows", partial(ShadowWatch(settings, bus, model_log, promoter).follow, self.pause))
+        self._start("shadows", partial(ShadowWatch(settings, bus, model_log, promoter, approvals).follow, self.pause))
 
     def _bring(self, bases: BaseModels, model: str) -> None:
         """Start to make a model answer, in a thread of its own; do nothing if that is under way already."""

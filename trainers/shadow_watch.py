@@ -1,35 +1,34 @@
 """Watches shadows on live drawings, keeps what they show with the version, and acts on it by policy (way 3, OPERATE).
 
-What it does it gives as commands, which are on the log with their reason, as an operator's would be. Twice is harmless: a
-command's id is made of what it is about.
+What it does is on the log with its reason: in the version's entry, and in the note of its promotion. Twice is harmless: it
+looks at what is, and does what is not done yet.
 """
 
 from typing import Final
-from uuid import uuid5
 
 import structlog
+from botocore.exceptions import BotoCoreError, ClientError
 
 from contracts.events import (
-    NAMESPACE,
     ExampleLabelled,
     LiveBeside,
     MessageRejected,
     ModelPublished,
-    PromoteModel,
-    TryVersion,
 )
 from contracts.ports import Bus, Tail
 from contracts.records import read
 from contracts.training_settings import TrainingSettings
 from producers.connection import BusError
 from trainers import gate
+from trainers.approval import Approvals
 from trainers.jobs import Pause
 from trainers.judging import tries
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
+from trainers.serving import ServingFailed
 from trainers.shadow_pairs import ShadowPairs
 
-BY: Final = "gate-policy"
+BY: Final = "by policy"
 WATCH_S: Final = 5.0
 """The seconds between looks."""
 _MOST_POLLS: Final = 50
@@ -41,12 +40,15 @@ log = structlog.get_logger()
 class ShadowWatch:
     """Looks at the shadows of all batch models."""
 
-    def __init__(self, settings: TrainingSettings, bus: Bus, model_log: ModelLog, promoter: Promoter) -> None:
+    def __init__(
+        self, settings: TrainingSettings, bus: Bus, model_log: ModelLog, promoter: Promoter, approvals: Approvals
+    ) -> None:
         """Keep what it needs; it reads nothing while there is no shadow."""
         self._settings = settings
         self._bus = bus
         self._model_log = model_log
         self._promoter = promoter
+        self._approvals = approvals
         self._watched: dict[str, tuple[tuple[str, str], Tail, ShadowPairs, int]] = {}
 
     def follow(self, pause: Pause) -> None:
@@ -54,7 +56,7 @@ class ShadowWatch:
         while True:
             try:
                 self.look()
-            except BusError as error:
+            except (BusError, ServingFailed, BotoCoreError, ClientError) as error:
                 log.warning("shadows wait", error=str(error))
             pause(WATCH_S)
 
@@ -111,9 +113,11 @@ class ShadowWatch:
     def _act(self, version: ModelPublished, live: LiveBeside) -> None:
         model, name = version.model, version.version
         if live.chance_worse <= gate.LIKELY:
-            self._say(TryVersion, version, live, role="none", reason=f"{name} is worse on live drawings: {gate.on_live(live)}")
+            self._promoter.untry(model, f"{BY}: worse on live drawings, {gate.on_live(live)}")
         elif gate.proven(version, self._model_log.champion(model)):
-            self._say(PromoteModel, version, live, version=name, reason=f"better on live drawings: {gate.on_live(live)}")
+            self._approvals.force(model, name, f"{BY}: better on live drawings, {gate.on_live(live)}")
+            published = self._model_log.published(model)[name]
+            self._promoter.promote(published, published.gate)
 
     def _begin(self, model: str) -> None:
         """Make the newest undecided version the shadow, if the policy says so and there is no candidate."""
@@ -123,15 +127,4 @@ class ShadowWatch:
         newest = max(self._model_log.published(model).values(), key=lambda one: one.at)
         judged = newest.beside is not None and newest.beside.champion == champion.version
         if judged and newest.verdict == "undecided" and not newest.failed and not newest.approved and newest.live is None:
-            named = {"role": "shadow", "version": newest.version, "reason": "undecided: watched on live drawings"}
-            self._say(TryVersion, newest, None, **named)
-
-    def _say(
-        self, kind: type[TryVersion] | type[PromoteModel], of: ModelPublished, live: LiveBeside | None, **given: object
-    ) -> None:
-        about = f"{kind.__name__}/{of.model}/{of.version}/{live.champion if live else ''}/{given.get('role', '')}"
-        command_id = uuid5(NAMESPACE, f"gate/{about}")
-        if self._model_log.knows(command_id):
-            return
-        told = {"command_id": command_id, "target": of.model, "by": BY, "via": "policy", **given}
-        self._promoter.say(kind.model_validate(told))
+            self._promoter.try_beside(newest, "shadow", 0.0, f"{BY}: undecided, so watched on live drawings")

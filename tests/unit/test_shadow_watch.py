@@ -13,15 +13,14 @@ from contracts.events import (
     ExamplesForgotten,
     LiveBeside,
     PlayerRestricted,
-    PromoteModel,
-    TryVersion,
 )
 from contracts.settings import Settings
 from producers.bus import open_bus
-from tests.endpoints import MemoryServing
+from tests.endpoints import MemoryRegistry, MemoryServing
 from tests.histories import BEGAN, example, named, promoted, published, shown
 from tests.roster import ROSTER
 from trainers import gate
+from trainers.approval import Approvals
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
 from trainers.shadow_pairs import ShadowPairs
@@ -97,8 +96,15 @@ class Desk:
             history.append(CandidateSet(model="xgboost", version="2", role="shadow", endpoint="e", variant="v2", at=BEGAN))
         history[2] = history[2].model_copy(update={"at": BEGAN})
         self.log = ModelLog(ROSTER, history)
-        promoter = Promoter(self.bus, self.log, MemoryServing())  # type: ignore[arg-type]
-        self.watch = ShadowWatch(Settings(gate_undecided=policy), self.bus, self.log, promoter)
+        serving, registry = MemoryServing(), MemoryRegistry()
+        serving.variants = {"v1": 1.0}
+        self.promoter = Promoter(self.bus, self.log, serving)  # type: ignore[arg-type]
+        self.approvals = Approvals(self.log, self.promoter, registry)  # type: ignore[arg-type]
+        self.watch = self.watching(policy)
+
+    def watching(self, policy: Any) -> ShadowWatch:
+        """A watch that begins now."""
+        return ShadowWatch(Settings(gate_undecided=policy), self.bus, self.log, self.promoter, self.approvals)
 
     def drawn(self, *events: ExampleLabelled | DrawingPicked) -> "Desk":
         for event in events:
@@ -110,10 +116,6 @@ class Desk:
     def live(self) -> LiveBeside | None:
         return self.log.published("xgboost")["2"].live
 
-    @property
-    def commands(self) -> list[Any]:
-        return self.log.unsettled()
-
 
 NOTHING = gate.Pictures(gate.np.zeros(0, gate.np.uint8), gate.np.zeros(0, gate.np.int32), gate.np.zeros(0, bool))
 BETTER = [pick(f"d{n}/{k}", 1 if k < 4 else 7, 7, player=f"p{n}") for n in range(40) for k in range(8)]
@@ -124,29 +126,45 @@ def test_what_a_shadow_shows_is_kept_with_its_version_and_goes_on_after_a_restar
     desk = Desk("wait", shadow=True).drawn(*BETTER[:80])
     assert desk.live
     assert told(desk.live) == (10, 80, 40, 0)
-    again = ShadowWatch(Settings(), desk.bus, desk.log, desk.watch._promoter)
+    again = desk.watching("wait")
     desk.drawn(*BETTER[80:])
     again.look()
     assert desk.live
     assert (told(desk.live), desk.live.tries) == ((40, 320, 160, 0), 2), "the gate's look was the first"
-    assert desk.commands == []
+    assert desk.log.candidate("xgboost").version == "2"
 
 
 def test_nothing_is_read_or_done_without_a_shadow_unless_the_policy_makes_one():
-    assert Desk("wait", shadow=False).drawn(*BETTER[:8]).commands == []
+    assert Desk("wait", shadow=False).drawn(*BETTER[:8]).log.candidate("xgboost") is None
     desk = Desk("shadow", shadow=False).drawn()
-    desk.watch.look()
-    [command] = desk.commands
-    assert isinstance(command, TryVersion)
-    assert (command.version, command.role, command.by, command.via) == ("2", "shadow", "gate-policy", "policy")
+    candidate = desk.log.candidate("xgboost")
+    assert candidate
+    assert (candidate.version, candidate.role, candidate.note) == (
+        "2",
+        "shadow",
+        "by policy: undecided, so watched on live drawings",
+    )
 
 
-@pytest.mark.parametrize(("drawings", "does"), [(BETTER, PromoteModel), (WORSE, TryVersion), (BETTER[:16], None)])
-def test_the_policy_promotes_a_shadow_that_is_better_and_removes_one_that_is_worse(drawings, does):
-    desk = Desk("promote", shadow=True).drawn(*drawings)
+def test_the_policy_promotes_a_shadow_that_is_better_and_says_by_what():
+    desk = Desk("promote", shadow=True).drawn(*BETTER)
+    champion = desk.log.champion("xgboost")
+    assert champion
+    assert champion.version == "2"
+    assert "by policy: better on live drawings, +50.0 points on 320 drawings of 40 people" in champion.note
+    assert desk.log.published("xgboost")["2"].approved
+
+
+def test_the_policy_removes_a_shadow_that_is_worse_and_does_not_try_it_again():
+    desk = Desk("promote", shadow=True).drawn(*WORSE)
+    assert desk.log.candidate("xgboost") is None
     desk.watch.look()
-    assert [type(command) for command in desk.commands] == ([does] if does else [])
-    for command in desk.commands:
-        assert command.version == ("2" if does is PromoteModel else None)
-        assert "points on 320 drawings of 40 people" in command.reason
-    assert [type(command) for command in Desk("shadow", shadow=True).drawn(*drawings).commands] == []
+    assert desk.log.candidate("xgboost") is None
+    assert desk.log.champion("xgboost").version == "1"
+
+
+@pytest.mark.parametrize(("policy", "drawings"), [("promote", 16), ("shadow", 320)])
+def test_a_shadow_stays_one_while_nobody_can_tell_or_the_policy_only_watches(policy, drawings):
+    desk = Desk(policy, shadow=True).drawn(*BETTER[:drawings])
+    assert desk.log.candidate("xgboost").version == "2"
+    assert desk.log.champion("xgboost").version == "1"
