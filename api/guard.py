@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.limits import Guest, Limits, address_of
+from api.limits import Guest, Limits, address_of, in_seconds
 from api.ops.operators import Operators
 from contracts.settings import Settings
 
@@ -67,7 +67,7 @@ class Guard:
                 return
             trusted = True
         if not trusted and (wait_s := self._limits.requests.take(address, now)):
-            why = f"too many requests from your address: try again in {wait_s:.1f} s"
+            why = f"too many requests from your address: try again in {in_seconds(wait_s)}"
             await self._refuse(429, why, {"Retry-After": str(math.ceil(wait_s))}, scope, receive, send)
             return
         if scope["type"] == "websocket":

@@ -185,6 +185,15 @@ def address_of(host: str) -> str:
     return str(ip)
 
 
+def in_seconds(wait_s: float) -> str:
+    """Return how long to wait, for people, never less than it is.
+
+    >>> in_seconds(0.01), in_seconds(1.62)
+    ('0.1 s', '1.7 s')
+    """
+    return f"{math.ceil(wait_s * 10 - 1e-9) / 10:.1f} s"
+
+
 def _limiter(per_second: float, burst_s: float) -> RateLimiter:
     """Build a limiter that lets a caller do at once as much as fills within ``burst_s`` seconds."""
     return RateLimiter(per_second, per_second * burst_s)
@@ -329,8 +338,8 @@ class Guest:
 
     def _busy(self, wait_s: float, what: str, drawing_id: UUID | None = None) -> None:
         if wait_s:
-            raise RequestRefused("busy", f"too many {what} from your address: try again in {wait_s:.1f} s", drawing_id)
+            raise RequestRefused("busy", f"too many {what} from your address: try again in {in_seconds(wait_s)}", drawing_id)
 
     def _fast(self, wait_s: float, what: str, drawing_id: UUID | None) -> None:
         if wait_s:
-            raise RequestRefused("too_fast", f"too many {what} of one player: try again in {wait_s:.1f} s", drawing_id)
+            raise RequestRefused("too_fast", f"too many {what} of one player: try again in {in_seconds(wait_s)}", drawing_id)

@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from contracts.settings import Settings
+from deploy.failures import CommandFailed, Refused, answered, failure_of, outcome_of
 
 if TYPE_CHECKING:
     import httpx
@@ -33,6 +34,10 @@ keys_app = typer.Typer(
     help="Manage the keys of apps for /api/predict. Without a command, list the apps.", rich_markup_mode=None
 )
 app.add_typer(keys_app, name="keys", invoke_without_command=True)
+operators_app = typer.Typer(
+    help="Manage who may command, each with a token of their own. Without a command, list them.", rich_markup_mode=None
+)
+app.add_typer(operators_app, name="operators", invoke_without_command=True)
 rejected_app = typer.Typer(
     help="Show, repair and replay rejected messages. Without a command, list them, the newest first.", rich_markup_mode=None
 )
@@ -46,51 +51,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
 def main() -> None:
-    """Run the command line."""
-    from pydantic import ValidationError
-
+    """Run the command line; an error is one line, or JSON with ``--json``, and its exit status."""
+    if len(sys.argv) == 1:
+        sys.argv.append("--help")
     try:
-        app()
-    except ValidationError as wrong:
-        for error in wrong.errors():
-            name = str(error["loc"][0])
-            setting = name if name.isupper() else f"GAMENIGHT_{name.upper()}"
-            errors.print(f"{setting}={error['input']!r}: {error['msg']}", style="red", markup=False, soft_wrap=True)
-        sys.exit(1)
-    except _told() as error:
-        errors.print(str(error), style="red", markup=False, soft_wrap=True)
-        sys.exit(error.status if isinstance(error, CommandFailed) else 1)
-
-
-def _told() -> tuple[type[Exception], ...]:
-    """Return the errors whose message is one line that says what to do."""
-    from api.apps.keyring import KeyringError
-    from contracts.roster import RosterError
-    from deploy.local.java import NotInstalled
-    from deploy.local.run_state import AlreadyRunning
-    from deploy.local.up import PortsTaken
-    from producers.acls import AclsRefused
-    from producers.connection import BusError
-    from producers.topics import TopicsDiffer
-
-    ours = CommandFailed, NoModel
-    return NotInstalled, AlreadyRunning, PortsTaken, BusError, AclsRefused, TopicsDiffer, KeyringError, RosterError, *ours
-
-
-class CommandFailed(RuntimeError):
-    """The game does not answer as it should."""
-
-    status = 1
-
-
-class CouldNotRun(CommandFailed):
-    """A comparison could not be made: that is no difference."""
-
-    status = 2
-
-
-class NoModel(ValueError):
-    """The command does not say which model is meant."""
+        status = app(standalone_mode=False)
+    except Exception as error:
+        failure = failure_of(error)
+        if failure is None:
+            raise
+        if "--json" in sys.argv[1:]:
+            print(failure.to_json())
+        else:
+            errors.print(failure.error, style="red", markup=False, soft_wrap=True)
+        sys.exit(failure.status)
+    sys.exit(status if isinstance(status, int) else 0)
 
 
 @app.command()
@@ -174,7 +149,7 @@ def replay(
     from producers.connection import BusError
 
     if fold is not None and fold not in FOLDS:
-        raise CouldNotRun(f"there is no fold {fold!r}: say one of {', '.join(FOLDS)}")
+        raise Refused(f"there is no fold {fold!r}: say one of {', '.join(FOLDS)}")
     rate = TextColumn("{task.fields[rate]}", style="dim")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True) as progress:
@@ -190,7 +165,7 @@ def replay(
         try:
             report = replayed(Settings.load(), [fold] if fold else FOLDS, from_snapshot, tell)
         except (ReplayRefused, BusError) as wrong:
-            raise CouldNotRun(str(wrong)) from wrong
+            raise Refused(str(wrong)) from wrong
     if as_json:
         print(report.model_dump_json(indent=2))
     else:
@@ -222,7 +197,7 @@ def explain(
         with errors.status("reading the log"):
             found = explained(bus, model, first, second)
     except (CannotExplain, NoSuchVersion) as wrong:
-        raise CommandFailed(str(wrong)) from wrong
+        raise Refused(str(wrong)) from wrong
     finally:
         bus.close()
     if not _printed(found.model_dump(mode="json"), as_json):
@@ -242,7 +217,7 @@ def as_of(
     from producers.bus import open_bus
 
     if file is not None and drawing is not None:
-        raise CommandFailed("give a file or a drawing, not both")
+        raise Refused("give a file or a drawing, not both")
     at = _time(time)
     bus = open_bus(Settings.load(), past.TOPICS_READ)
     try:
@@ -252,7 +227,7 @@ def as_of(
                 raster = past.drawing_on_the_log(bus, drawing)
             found = past.as_of(bus, at, datetime.now(UTC), raster)
     except past.CannotTell as wrong:
-        raise CommandFailed(str(wrong)) from wrong
+        raise Refused(str(wrong)) from wrong
     finally:
         bus.close()
     if not _printed(found.model_dump(mode="json"), as_json):
@@ -307,7 +282,7 @@ def _time(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise CommandFailed(f"{text!r} is no time: write it as 2026-11-29T14:30 or 2026-11-29T14:30:05+01:00") from None
+        raise Refused(f"{text!r} is no time: write it as 2026-11-29T14:30 or 2026-11-29T14:30:05+01:00") from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
@@ -450,7 +425,7 @@ def _one(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:
     for each in listed:
         if name in (each["model"], each.get("endpoint")):
             return each
-    raise CommandFailed(f"no model or endpoint is called {name!r}: there is {', '.join(each['model'] for each in listed)}")
+    raise Refused(f"no model or endpoint is called {name!r}: there is {', '.join(each['model'] for each in listed)}")
 
 
 def _show_model(model: dict[str, Any]) -> None:
@@ -622,6 +597,74 @@ def revoke(name: Called) -> None:
 
 # --- operators ---------------------------------------------------------------------------------------------------------
 
+
+@operators_app.callback()
+def operators(context: typer.Context, as_json: Json = False) -> None:
+    """List who may command; tokens are stored nowhere."""
+    if context.invoked_subcommand is None:
+        _list_operators(as_json)
+
+
+@operators_app.command("list")
+def list_operators(as_json: Json = False) -> None:
+    """List who may command; tokens are stored nowhere."""
+    _list_operators(as_json)
+
+
+def _list_operators(as_json: bool) -> None:
+    from deploy import operators as people
+
+    listed = people.operators(Settings.load())
+    if not _printed(listed, as_json):
+        console.print(people.operators_table(listed))
+
+
+OperatorName = Annotated[str, typer.Argument(help="An operator's name: letters, digits, _ . and -.")]
+
+
+@operators_app.command("add")
+def add_operator(name: OperatorName, as_json: Json = False) -> None:
+    """Give an operator a token of their own, valid at once; it is shown only now."""
+    from deploy import operators as people
+
+    token = people.add_operator(Settings.load(), name)
+    if not _printed({"name": name, "token": token}, as_json):
+        errors.print(f"This is the token of {name}. It is shown only now; set GAMENIGHT_OPERATOR_TOKEN to it:", soft_wrap=True)
+        print(token)
+
+
+@operators_app.command("revoke")
+def revoke_operator(name: OperatorName, as_json: Json = False) -> None:
+    """Revoke an operator's token: commands with it are refused from now on."""
+    from deploy import operators as people
+
+    people.revoke_operator(Settings.load(), name)
+    if not _printed({"name": name, "revoked": True}, as_json):
+        console.print(f"{name} is no operator any more")
+
+
+@app.command()
+def audit(
+    since: Annotated[str | None, typer.Option(help="30m, 2h, 7d ago, or a time as 2026-11-29T14:30.")] = None,
+    who: Annotated[str | None, typer.Option(help="Only what this operator wanted.")] = None,
+    target: Annotated[str | None, typer.Option("--model", "--target", help="Only what concerns this model.")] = None,
+    command: Annotated[str | None, typer.Option(help="Only this command, such as promote.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=20_000, help="How many to list at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List who commanded what, from where, why and with what outcome, the newest first; refused commands too."""
+    from urllib.parse import urlencode
+
+    from deploy import operators as people
+
+    after = None if since is None else people.time_of(since, datetime.now(UTC)).isoformat()
+    asked = {"since": after, "who": who, "target": target, "command": command, "limit": limit}
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    listed = _asked("GET", f"/api/ops/audit?{query}").json()
+    if not _printed(listed, as_json):
+        console.print(people.audit_table(listed) if listed else "no such command was given")
+
+
 Batch = Annotated[str, typer.Argument(help="A batch model, such as xgboost.")]
 Versioned = Annotated[str, typer.Argument(help="A batch model, such as xgboost; or river.")]
 Reason = Annotated[str, typer.Option("--why", "--reason", help="Why; kept with the command, for good.")]
@@ -641,7 +684,7 @@ def train(
 
     settings = Settings.load()
     if target is None:
-        raise NoModel(f"say which model is to be rebuilt: {', '.join(settings.roster().batch)}")
+        raise Refused(f"say which model is to be rebuilt: {', '.join(settings.roster().batch)}")
     body = {"target": target, "base": base, "reason": reason}
     if not wait:
         command_id = _ordered("retrain", body)
@@ -833,7 +876,7 @@ def forget(
 ) -> None:
     """Cut a player out of every store, for good, and write a signed certificate of it; or verify one."""
     if (player is None) == (verify is None):
-        raise CommandFailed("give a player to forget, or --verify with a certificate")
+        raise Refused("give a player to forget, or --verify with a certificate")
     if verify is not None:
         raise typer.Exit(_verified(verify, as_json))
     if not yes and not as_json:
@@ -862,7 +905,7 @@ def _verified(given: str, as_json: bool) -> int:
     try:
         proofs = list(verify(certificate_of(settings, given), settings, log))
     except (BadCertificate, FileNotFoundError) as wrong:
-        raise CommandFailed(str(wrong)) from wrong
+        raise Refused(str(wrong)) from wrong
     finally:
         log.close()
     if not _printed([one._asdict() for one in proofs], as_json):
@@ -909,7 +952,7 @@ def drift(
     for one in policy:
         kind, equals, action = one.partition("=")
         if not equals:
-            raise CommandFailed(f"--policy {one!r}: write KIND=ACTION, as online-errors=freeze")
+            raise Refused(f"--policy {one!r}: write KIND=ACTION, as online-errors=freeze")
         actions[kind] = action
     asked = {"actions": actions or None, "cooldown_s": cooldown, "least_hands": hands}
     body = {name: value for name, value in asked.items() if value is not None}
@@ -978,6 +1021,10 @@ def _list_rejected(topic: str | None, stage: str | None, limit: int, last: int, 
     from rich.table import Column, Table
     from rich.text import Text
 
+    from contracts.events import TOPICS
+
+    if topic is not None and topic not in TOPICS:
+        raise Refused(f"no topic {topic!r}: there is {', '.join(TOPICS)}")
     asked = {"topic": topic, "stage": stage, "limit": limit, "last": last}
     query = urlencode({name: value for name, value in asked.items() if value is not None})
     listed = _asked("GET", f"/api/ops/rejected?{query}").json()
@@ -1040,7 +1087,7 @@ def repair_rejected(
     for field in fields:
         name, equals, text = field.partition("=")
         if not equals:
-            raise CommandFailed(f"--set {field!r}: write FIELD=VALUE")
+            raise Refused(f"--set {field!r}: write FIELD=VALUE")
         try:
             given[name] = json.loads(text)
         except ValueError:
@@ -1048,9 +1095,9 @@ def repair_rejected(
     try:
         whole = None if value is None else value.read_text(encoding="utf-8")
     except (OSError, ValueError) as wrong:
-        raise CommandFailed(f"{value} cannot be read: {wrong}") from wrong
+        raise Refused(f"{value} cannot be read: {wrong}") from wrong
     body = {"value": whole, "fields": given, "reason": reason}
-    one = _asked("POST", f"/api/ops/rejected/{rejection_id}/repair", body, refused=(409, 422)).json()
+    one = _asked("POST", f"/api/ops/rejected/{rejection_id}/repair", body).json()
     if not _printed(one, as_json):
         console.print(f"[green]repaired[/]: gamenight rejected replay {rejection_id} puts it on {one['source']}")
 
@@ -1062,7 +1109,7 @@ def replay_rejected(
     """Publish messages, repaired or not, on their topics again; exit status 2 at the first that is no event of its topic."""
     done = []
     for rejection_id in rejection_ids:
-        one = _asked("POST", f"/api/ops/rejected/{rejection_id}/replay", refused=(409,)).json()
+        one = _asked("POST", f"/api/ops/rejected/{rejection_id}/replay").json()
         done.append(one)
         if not as_json:
             console.print(f"[green]replayed[/]: {rejection_id} is now {one['topic']}/{one['partition']}/{one['offset']}")
@@ -1090,11 +1137,11 @@ def _carry_out(path: str, body: dict[str, Any], as_json: bool, patience_s: float
             step = order["step"]
             console.print(f"{order['fraction']:4.0%} {step}: {order['message']}", style="dim", markup=False, soft_wrap=True)
         time.sleep(0.1)
-    if not _printed(order, as_json):
-        color = "green" if order["outcome"] == "done" else "red"
-        console.print(f"[{color}]{order['outcome']}[/]:", end=" ")
-        console.print(order["message"], markup=False, soft_wrap=True)
-    raise typer.Exit(ENDS[order["outcome"]])
+    status = ENDS[order["outcome"]]
+    if not _printed(order | ({"error": order["message"], "status": status} if status else {}), as_json):
+        told = outcome_of(order["outcome"], order["message"])
+        console.print(told, style="red" if status else "green", markup=False, soft_wrap=True)
+    raise typer.Exit(status)
 
 
 def _ordered(path: str, body: dict[str, Any]) -> str:
@@ -1106,6 +1153,10 @@ def _token(settings: Settings) -> str:
     if settings.operator_token is None:
         raise CommandFailed("there is no operator token yet: start the game with make play, or set GAMENIGHT_OPERATOR_TOKEN")
     return settings.operator_token
+
+
+LATE_S: Final = 120.0
+"""How much longer than a player's patience an answer or a receipt is waited for: late is not lost."""
 
 
 @app.command()
@@ -1138,6 +1189,7 @@ def simulate(
         confirm_probability=confirm,
         delay_s=delay,
         error_rate=error_rate,
+        late_s=LATE_S,
         seed=seed,
     )
     raise typer.Exit(asyncio.run(_simulate(options, audit, as_json)))
@@ -1187,6 +1239,8 @@ async def _simulate(options: Any, with_audit: bool, as_json: bool) -> int:
         print(json.dumps({**report.model_dump(mode="json"), "audit": found and found.model_dump(mode="json")}, indent=2))
     else:
         console.print(report.to_table())
+        if late := report.seen.get("late", 0):
+            console.print(f"{late} drawings took over {options.patience_s:.0f} s: late, and not lost", style="yellow")
         if found is not None:
             console.print(found.to_table())
     return 0 if report.whole and (found is None or found.clean) else 1
@@ -1198,8 +1252,8 @@ def _url(settings: Settings) -> str:
     return game_url(settings)
 
 
-def _asked(method: str, path: str, body: dict[str, Any] | None = None, refused: tuple[int, ...] = ()) -> "httpx.Response":
-    """Send a request to the game and return the answer; on a status in ``refused``, print the reason and exit with status 2."""
+def _asked(method: str, path: str, body: dict[str, Any] | None = None) -> "httpx.Response":
+    """Send a request to the game and return the answer; what it says instead is raised, see `deploy.failures.answered`."""
     import httpx
 
     settings = Settings.load()
@@ -1210,20 +1264,7 @@ def _asked(method: str, path: str, body: dict[str, Any] | None = None, refused: 
         response = httpx.request(method, f"{_url(settings)}{path}", json=body, headers=headers, timeout=10, trust_env=False)
     except httpx.TransportError as error:
         raise CommandFailed(f"no game answers at {_url(settings)} ({error}): start it with make play") from error
-    if response.status_code in refused:
-        errors.print(f"refused: {_detail(response)}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(2)
-    if response.is_error:
-        raise CommandFailed(f"the game refused with {response.status_code}: {_detail(response)}")
-    return response
-
-
-def _detail(response: "httpx.Response") -> str:
-    try:
-        detail = response.json()["detail"]
-    except (ValueError, KeyError, TypeError):
-        return response.text[:200]
-    return str(detail if isinstance(detail, str) else detail[0].get("msg", detail))
+    return answered(response)
 
 
 if __name__ == "__main__":

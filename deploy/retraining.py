@@ -8,6 +8,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from deploy.failures import outcome_of
+
 ENDS = {"done": 0, "refused": 2, "failed": 1}
 """The outcomes of a rebuild or any other command, and the exit status of each."""
 PATIENCE_S = 900.0
@@ -49,7 +51,7 @@ def follow(url: str, order: Callable[[], str], console: Console, as_json: bool) 
 
             status = _listen(socket, command_id, show, console)
         last = progress.tasks[0]
-        console.print(f"{last.description}: {last.fields['message']}", markup=False, highlight=False, soft_wrap=True)
+        console.print(outcome_of(last.description, str(last.fields["message"])), markup=False, highlight=False, soft_wrap=True)
         return status
 
 

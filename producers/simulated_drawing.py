@@ -27,6 +27,8 @@ class OpenDrawing:
     correction: bytes = b""
     corrected_at: float = 0.0
     receipted: bool = False
+    late: bool = False
+    """Whether it waits for longer than the player's patience."""
 
 
 @dataclass(frozen=True, slots=True)

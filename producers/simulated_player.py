@@ -311,7 +311,11 @@ class SimulatedPlayer:
     def give_up(self, at: float) -> None:
         """Stop waiting for drawings that are older than this player's patience, and count what was missing."""
         for drawing_id, held in list(self._open.items()):
-            if at - max(held.sent_at, held.corrected_at) < self._options.patience_s:
+            waited_s = at - max(held.sent_at, held.corrected_at) - self._options.patience_s
+            if waited_s >= 0 and not held.late and self._options.late_s:
+                held.late = True
+                self._tally.seen["late"] += 1
+            if waited_s < self._options.late_s:
                 continue
             del self._open[drawing_id]
             self._tally.seen["unfinished"] += 1

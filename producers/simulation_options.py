@@ -39,6 +39,8 @@ class SimulationOptions(BaseModel):
     """The probability that a message is sent twice."""
     patience_s: float = Field(30.0, gt=0)
     """Seconds after which a drawing that is not saved, answered and receipted is counted as unfinished."""
+    late_s: float = Field(0.0, ge=0)
+    """Seconds beyond `patience_s` for which a drawing is waited for; it counts as late then, and not as unfinished."""
     seed: int = 20181103
     data: Path = PEN_DATA
 

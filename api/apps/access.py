@@ -10,7 +10,7 @@ from api.apps.keyring import Keyring
 from api.apps.keys import Tries, app_of, named
 from api.apps.predict_docs import WHERE
 from api.apps.predict_request import Problem
-from api.limits import Bucket, RateLimiter, address_of
+from api.limits import Bucket, RateLimiter, address_of, in_seconds
 from contracts.settings import Settings
 
 
@@ -55,12 +55,12 @@ class Access:
             raise Problem(401, "No key", f"give the API key of your app: X-API-Key: <key>; {WHERE}", say)
         app = app_of(key, known)
         if wait_s := self._tries.wait(address_of(request.client.host) if request.client else "", app, now):
-            detail = f"too many wrong keys from this address: try again in {wait_s:.1f} s"
+            detail = f"too many wrong keys from this address: try again in {in_seconds(wait_s)}"
             raise Problem(429, "Too many tries", detail, {"Retry-After": str(math.ceil(wait_s))})
         if app is None:
             raise Problem(403, "Wrong key", f"no app has this API key; {WHERE}")
         bucket = self._rate.bucket(app, now)
         if wait_s := bucket.take(now):
-            detail = f"over {bucket.limit} predictions a minute: ask again in {wait_s:.1f} s"
+            detail = f"over {bucket.limit} predictions a minute: ask again in {in_seconds(wait_s)}"
             raise Problem(429, "Too many", detail, bucket.headers(wait_s))
         return Caller(app, bucket)

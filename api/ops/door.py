@@ -66,19 +66,41 @@ def _problems(wrong: RequestValidationError) -> list[dict[str, Any]]:
 
 
 def in_a_line(wrong: RequestValidationError) -> str:
-    """Return what is wrong with a request in one line that names each field once."""
+    """Return what is wrong with a request in one line that says of each field what would be right."""
     said: dict[str, None] = {}
-    for one in _problems(wrong):
-        where = ".".join(str(part) for part in one["loc"][1:] if isinstance(part, str) and part.isidentifier())
-        why = str(one["msg"]).removeprefix("Value error, ")
-        said[f"{where}: {why}" if where and one["type"] != "value_error" else why] = None
+    for one in wrong.errors():
+        where = ".".join(str(part) for part in one["loc"][1:] if isinstance(part, str) and part.isidentifier()) or "the body"
+        said[_plain(where, one)] = None
     return "; ".join(said)
+
+
+_PLAIN: Final[dict[str, str]] = {
+    "missing": "{where} is missing",
+    "extra_forbidden": "there is no field {where}",
+    "literal_error": "{where} is one of {expected}",
+    "enum": "{where} is one of {expected}",
+    "string_pattern_mismatch": "{where} is a name of letters, digits and . _ + -, with a letter or digit first, up to 64 long",
+    "string_too_long": "{where} has {max_length} characters at most",
+    "string_too_short": "{where} is empty",
+    "greater_than_equal": "{where} is {ge} or more",
+    "less_than_equal": "{where} is {le} or less",
+    "json_invalid": "the body is no JSON",
+    "value_error": "{error}",
+}
+"""What is said for people, by pydantic's type of an error; all others say it in pydantic's words."""
+
+
+def _plain(where: str, one: dict[str, Any]) -> str:
+    told = _PLAIN.get(one["type"])
+    context = {**one.get("ctx", {})}
+    context.setdefault("error", str(one["msg"]).removeprefix("Value error, "))
+    return f"{where}: {one['msg']}" if told is None else told.format(where=where, **context)
 
 
 async def not_valid(_: Request, wrong: Exception) -> Response:
     """Answer a request that is not valid."""
     assert isinstance(wrong, RequestValidationError)
-    return Response(json.dumps({"detail": _problems(wrong)}), 422, media_type="application/json")
+    return Response(json.dumps({"error": in_a_line(wrong), "detail": _problems(wrong)}), 422, media_type="application/json")
 
 
 class Door:
@@ -125,11 +147,11 @@ class Door:
                     try:
                         return await handle(request)
                     except RequestValidationError as wrong:
-                        await door._refuse(request, operator, 422, in_a_line(wrong), wrong.body)
+                        await door._refuse(request, operator, 422, in_a_line(wrong))
                         raise
                     except HTTPException as wrong:
                         if 400 <= wrong.status_code < 500:
-                            await door._refuse(request, operator, wrong.status_code, str(wrong.detail), None)
+                            await door._refuse(request, operator, wrong.status_code, str(wrong.detail))
                         raise
 
                 return guarded
@@ -162,17 +184,16 @@ class Door:
         request.scope[_GIVEN] = {"by": admitted.name, "via": via, "address": who[:200], "token": admitted.token}
         return admitted
 
-    async def _refuse(self, request: Request, operator: Operator, status: int, why: str, body: object) -> None:
+    async def _refuse(self, request: Request, operator: Operator, status: int, why: str) -> None:
         """Put on the log what an operator wanted and did not get."""
         self._metrics.audited.labels(str(status)).inc()
         now = time.monotonic()
         if request.method != "POST" or self._refused.bucket(operator.name, now).take(now):
             return
-        asked = body if isinstance(body, dict) else {}
-        said = {name: asked[name] for name in ("target", "reason") if isinstance(asked.get(name), str)}
+        said = await _said(request)
         event = CommandRefused(
             command_id=uuid4(),
-            command=request.scope["route"].path.removeprefix("/api/ops/")[:200],
+            command=request.scope["route"].path.removeprefix("/api/ops/").replace("/{rejection_id}", "")[:200],
             target=_storable(said.get("target", "")) or "-",
             reason=_storable(said.get("reason", "")),
             message=_storable(why, 2000),
@@ -207,6 +228,16 @@ class Door:
             )
         self._command_status.apply(command)
         return Accepted(command_id=str(command.command_id))
+
+
+async def _said(request: Request) -> dict[str, str]:
+    """Return of what and why a command was wanted, as far as the body says."""
+    try:
+        body = json.loads(await request.body())  # it was read already, and is kept
+    except (ValueError, RecursionError):
+        return {}
+    asked = body if isinstance(body, dict) else {}
+    return {name: asked[name] for name in ("target", "reason") if isinstance(asked.get(name), str)}
 
 
 def _storable(text: str, most: int = 200) -> str:

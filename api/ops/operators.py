@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from api.apps.keys import Tries, app_of, digest
-from api.limits import address_of
+from api.limits import address_of, in_seconds
 
 HOUSE: Final = "house"
 """Who gives a command with the token of the home itself."""
@@ -62,7 +62,7 @@ class Operators:
         name = app_of(given.strip(), known)
         if wait_s := self._tries.wait(address_of(host), None if name is None else f"operator {name}", now):
             again = {"Retry-After": str(math.ceil(wait_s))}
-            return Refusal(429, f"too many wrong tokens from your address: try again in {math.ceil(wait_s)} s", again)
+            return Refusal(429, f"too many wrong tokens from your address: try again in {in_seconds(wait_s)}", again)
         if name is None:
             return Refusal(
                 403, "this token is not the operators': set GAMENIGHT_OPERATOR_TOKEN to that of `gamenight operators add`"

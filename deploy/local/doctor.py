@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import psutil
 from kafka.admin import OffsetSpec
@@ -21,6 +22,9 @@ from deploy.local.sagemaker.errors import AwsError
 from deploy.local.up import health
 from producers.connection import BusError
 from producers.topics import open_admin
+
+RECOVERED: Final = timedelta(minutes=10)
+"""A process that has run for so long has recovered, however often it died before."""
 
 
 class ProcessReport(BaseModel):
@@ -69,7 +73,7 @@ def examine(settings: Settings) -> Findings:
                 advice.append(f"{part.name} {part.note} and is started again by itself: {_last_line(log)} ({log})")
             elif part.phase == "starting" or part.phase == "waiting":
                 advice.append(f"{part.name} is {part.phase}: ask again in a few seconds, or see {log}")
-            elif part.restarts >= 3:
+            elif part.restarts >= 3 and _lately(part.since):
                 advice.append(f"{part.name} died {part.restarts} times: the causes are in {log}")
         if broker:
             advice.append(broker)
@@ -91,6 +95,11 @@ def examine(settings: Settings) -> Findings:
         unconfined=_unconfined(settings),
         advice=advice,
     )
+
+
+def _lately(since: str | None) -> bool:
+    """Say whether a process was started so lately that its earlier ends may go on."""
+    return since is None or datetime.now(UTC) - datetime.fromisoformat(since) < RECOVERED
 
 
 def _parts(settings: Settings, pid: int | None) -> list[ProcessReport]:

@@ -377,7 +377,7 @@ def test_what_has_drifted_and_what_was_done_about_it_is_listed_and_who_froze_a_m
 def test_a_model_that_is_not_there_is_named_with_those_that_are(gamenight: Gamenight, game: int) -> None:
     done = gamenight("models", "gpt", GAMENIGHT_PORT=game)
 
-    assert (done.returncode, done.stderr) == (1, "no model or endpoint is called 'gpt': there is xgboost, river\n")
+    assert (done.returncode, done.stderr) == (2, "no model or endpoint is called 'gpt': there is xgboost, river\n")
 
 
 @pytest.mark.parametrize(("outcome", "status"), [("done", 0), ("refused", 2), ("failed", 1)])
@@ -436,7 +436,7 @@ def test_a_base_is_trained_by_either_name(gamenight: Gamenight, game: int, name:
 def test_a_rebuild_of_no_model_orders_nothing_and_lists_the_models(gamenight: Gamenight, game: int, name: str) -> None:
     done = gamenight(name, "--no-wait", GAMENIGHT_PORT=game, GAMENIGHT_OPERATOR_TOKEN="right")
 
-    assert (done.returncode, done.stdout, _Game.ordered) == (1, "", [])
+    assert (done.returncode, done.stdout, _Game.ordered) == (2, "", [])
     assert done.stderr == "say which model is to be rebuilt: xgboost, tensorflow, mxnet, kmeans\n"
 
 
@@ -451,7 +451,7 @@ def test_what_the_game_refuses_is_passed_on_in_its_words(gamenight: Gamenight, g
     done = gamenight("retrain", "xgboost", "--no-wait", GAMENIGHT_PORT=game, GAMENIGHT_OPERATOR_TOKEN="wrong")
 
     assert done.returncode == 1
-    assert "403: this token is not the operators'" in done.stderr
+    assert done.stderr == "this token is not the operators'\n"
 
 
 def _dashboard(frames: list[dict[str, Any]]) -> Server:

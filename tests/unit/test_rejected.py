@@ -94,7 +94,7 @@ def test_one_is_shown_whole_and_one_that_is_not_there_is_said_not_to_be(bus: Bus
     assert "corrections.v1, partition 1, offset 7" in said
     assert "label" in said
     status, _, complaint = gamenight("show", str(uuid4()))
-    assert status == 1
+    assert status == 2
     assert "no rejection" in complaint
 
 

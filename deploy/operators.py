@@ -1,0 +1,103 @@
+"""Shows the operators of a home and what was commanded, for people and for machines."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Column, Table
+from rich.text import Text
+
+from api.apps.keyring import OPERATORS, Keyring, KeyringError
+from api.ops.operators import HOUSE
+from contracts.settings import Settings
+from deploy.failures import Refused
+
+RESERVED: Final = frozenset({HOUSE, "api", "router", "trainer", "player"})
+"""Names by which the game's own parts give commands."""
+_AGO: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def operators(settings: Settings) -> list[dict[str, Any]]:
+    """Return who has a token, and since when."""
+    ring = Keyring(settings.home, OPERATORS)
+    digests = ring.known()
+    house = [{"name": HOUSE, "token": None, "given": None}] if settings.operator_token else []
+    return house + [
+        {"name": name, "token": f"{name}/{digests[name].hex()[:6]}", "given": at.isoformat()}
+        for name, at in ring.given().items()
+        if name in digests
+    ]
+
+
+def add_operator(settings: Settings, name: str) -> str:
+    """Make an operator's token, and return it.
+
+    Raises:
+        KeyringError: If the name is taken, or none.
+    """
+    if name.lower() in RESERVED:
+        raise KeyringError(f"{name} is the name of a part of the game: use another one")
+    return Keyring(settings.home, OPERATORS).add(name)
+
+
+def revoke_operator(settings: Settings, name: str) -> None:
+    """Take an operator's token away.
+
+    Raises:
+        KeyringError: If there is no such operator.
+    """
+    if name == HOUSE:
+        raise KeyringError(
+            f"the token of the house is GAMENIGHT_OPERATOR_TOKEN, or in {settings.home}/secrets/operator_token:"
+            " change it there and start the game again"
+        )
+    Keyring(settings.home, OPERATORS).revoke(name)
+
+
+def operators_table(listed: list[dict[str, Any]]) -> Table:
+    """Show operators to people."""
+    table = Table("operator", "token", "given", box=box.SIMPLE_HEAD)
+    for one in listed:
+        given = (one["given"] or "")[:16].replace("T", " ") or "the home's own: GAMENIGHT_OPERATOR_TOKEN"
+        table.add_row(one["name"], one["token"] or "", given)
+    return table
+
+
+def time_of(text: str, at: datetime) -> datetime:
+    """Return the time that somebody means.
+
+    >>> time_of("2h", datetime(2026, 11, 29, 12, tzinfo=UTC)).isoformat()
+    '2026-11-29T10:00:00+00:00'
+
+    Args:
+        text: ``30m``, ``2h``, ``7d``, ``2w`` ago, or a time as ``2026-11-29T14:30``, without a zone in UTC.
+        at: The present.
+
+    Raises:
+        Refused: If it is none of these.
+    """
+    ago = re.fullmatch(r"(\d{1,5})([mhdw])", text)
+    try:
+        if ago:
+            return at - timedelta(**{_AGO[ago[2]]: int(ago[1])})
+        found = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise Refused(f"{text!r} is no time: write 30m, 2h, 7d or 2026-11-29T14:30") from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def audit_table(entries: list[dict[str, Any]]) -> RenderableType:
+    """Show the audit to people, the newest first."""
+    table = Table("when", "who", "from", "command", Column("why", overflow="fold"), "outcome", box=box.SIMPLE_HEAD)
+    colors = {"done": "green", "pending": "yellow"}
+    for one in entries:
+        what = " ".join(filter(None, (one["command"], one["target"], one["what"])))
+        source = " ".join(filter(None, (one["via"], one["address"])))
+        outcome = Text(one["outcome"], style=colors.get(one["outcome"], "red"))
+        if one["outcome"] not in colors and one["message"]:
+            outcome.append(f": {one['message'].removeprefix(one['outcome'] + ': ')}", style="default")
+        when = one["at"][:19].replace("T", " ")
+        table.add_row(when, Text(one["token"] or one["who"]), source, Text(what), Text(one["why"]), outcome)
+    return table

@@ -1,0 +1,164 @@
+"""Operators have names and tokens of their own; the audit says who wanted what, from where and why, and what became of it."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from api.apps.keyring import OPERATORS, Keyring, KeyringError
+from api.folds.audit_log import AuditLog
+from api.ops.operators import Operator, Operators, Refusal
+from contracts.events import CommandRefused, CommandSettled, Event, PromoteModel, RestrictPlayer, RollBackModel, decode, now
+from contracts.ports import Bus
+from contracts.settings import Settings
+from deploy import operators as people
+from producers.bus import open_bus
+from producers.signing import Signer, public_key
+from tests.serving import DEADLINE_S, eventually, serving
+
+SEEDS = {"api": "5e" * 32, "router": "52" * 32, "trainer": "54" * 32}
+KEYS = ",".join(f"{process}:{public_key(seed)}" for process, seed in SEEDS.items())
+
+
+@pytest.fixture
+def bus() -> Bus:
+    return open_bus(f"memory://{uuid4()}")
+
+
+@pytest.fixture
+def house(bus: Bus, tmp_path: Path) -> Iterator[str]:
+    with serving(bus, home=tmp_path, command_keys=KEYS, why_required=True) as address:
+        yield address
+
+
+Asking = Callable[..., httpx.Response]
+
+
+def asking(address: str, token: str, path: str, body: Any = None, client: str = "gamenight") -> httpx.Response:
+    headers = {"Authorization": f"Bearer {token}", "User-Agent": client}
+    method = "GET" if body is None else "POST"
+    url = f"http://{address}/api/ops/{path}"
+    return httpx.request(method, url, json=body, headers=headers, timeout=DEADLINE_S, trust_env=False)
+
+
+def test_two_operators_have_tokens_of_their_own_and_a_revoked_one_commands_no_more(house, bus, tmp_path):
+    settings = Settings(home=tmp_path, operator_token="token")
+    ada, bob = people.add_operator(settings, "ada"), people.add_operator(settings, "bob")
+    freeze = {"target": "river", "reason": "somebody teaches nonsense"}
+
+    assert asking(house, ada, "freeze", freeze).status_code == 202
+    assert asking(house, bob, "thaw", freeze, client="curl/8").status_code == 202
+    people.revoke_operator(settings, "ada")
+    assert asking(house, ada, "freeze", freeze).status_code == 403, "without a restart"
+    assert asking(house, bob, "freeze", freeze).status_code == 202
+    assert asking(house, "token", "thaw", freeze).status_code == 202, "the home's own goes on"
+
+    [first, second, *_] = [decode(r.topic, r.value) for r in bus.follow(["commands.v1"], "start").poll(1)]
+    assert (first.by, first.via, first.address, first.token[:4]) == ("ada", "cli", "127.0.0.1", "ada/")
+    assert (second.by, second.via, second.reason) == ("bob", "http", "somebody teaches nonsense")
+    again = people.add_operator(settings, "ada")
+    assert again != ada
+    names = [one["token"] for one in people.operators(settings)]
+    assert first.token not in names, "another token has another name"
+    assert [one["name"] for one in people.operators(settings)] == ["house", "ada", "bob"]
+    assert ada not in "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("name", ["house", "Router", "a b", "", "../x", "ä"])
+def test_no_operator_is_called_like_a_part_of_the_game_or_like_a_path(tmp_path, name):
+    with pytest.raises(KeyringError, match=r"another one|is no name for an operator"):
+        people.add_operator(Settings(home=tmp_path), name)
+
+
+def test_a_token_that_is_not_there_cannot_be_revoked_and_the_houses_own_is_changed_elsewhere(tmp_path):
+    with pytest.raises(KeyringError, match="no token of 'eve' was given here: gamenight operators lists"):
+        people.revoke_operator(Settings(home=tmp_path), "eve")
+    with pytest.raises(KeyringError, match="GAMENIGHT_OPERATOR_TOKEN"):
+        people.revoke_operator(Settings(home=tmp_path), "house")
+
+
+def test_wrong_tokens_are_counted_by_address_and_a_known_operator_comes_in_all_the_same(tmp_path):
+    ring = Keyring(tmp_path, OPERATORS)
+    token = ring.add("ada")
+    operators = Operators("house token", ring.known)
+
+    assert isinstance(operators.admitted(f"Bearer {token}", "192.0.2.1", 0.0), Operator)
+    tries = [operators.admitted("Bearer wrong", "192.0.2.1", 0.0) for _ in range(31)]
+    assert [one.status for one in tries if isinstance(one, Refusal)] == [403] * 30 + [429]
+    assert operators.admitted(f"Bearer {token}", "192.0.2.1", 0.0) == Operator("ada", f"ada/{ring.known()['ada'].hex()[:6]}")
+    stranger = operators.admitted("Bearer house token", "192.0.2.1", 0.0)
+    assert isinstance(stranger, Refusal), "who never came in from there is not told whether a token is right"
+    assert "try again in 2.0 s" in stranger.why
+
+
+# --- the audit
+
+
+def signed(event: Any, process: Any) -> Event:
+    made: Event = Signer(process, SEEDS[process]).signed(event)
+    return made
+
+
+def test_the_audit_tells_each_command_with_its_outcome_and_what_the_door_refused(house, bus, tmp_path):
+    ada = people.add_operator(Settings(home=tmp_path), "ada")
+    given = asking(house, ada, "rollback", {"target": "xgboost", "reason": "confuses 4 and 9"}).json()["command_id"]
+    settled = {"command_id": given, "target": "xgboost", "outcome": "done", "message": "base1 answers again"}
+    bus.publish(CommandSettled.model_validate(settled | {"outcome": "failed", "message": "believe me"}))  # anybody's
+    bus.publish(signed(CommandSettled.model_validate(settled), "trainer"))
+    assert asking(house, ada, "promote", {"target": "gpt", "version": "3", "reason": "new"}).status_code == 422
+    no_why = asking(house, "token", "thaw", {"target": "river"})
+    bus.publish(PromoteModel(command_id=uuid4(), target="xgboost", version="9", by="ada", token="ada/000000"))  # a stranger's
+
+    eventually(lambda: asking(house, ada, "audit").json()[-1]["outcome"] == "done")
+    thaw, promote, rollback = asking(house, ada, "audit").json()
+
+    assert (no_why.status_code, no_why.json()["error"]) == (422, "say why: --why TEXT, or `reason`")
+    assert (thaw["who"], thaw["target"], thaw["outcome"]) == ("house", "river", "refused at the door")
+    assert thaw["message"].startswith("say why")
+    assert (promote["who"], promote["target"], promote["why"]) == ("ada", "gpt", "new")
+    assert "no model with versions 'gpt'" in promote["message"]
+    assert (rollback["outcome"], rollback["message"], rollback["via"]) == ("done", "base1 answers again", "cli")
+
+    def found(query: str) -> list[str]:
+        return [one["command"] for one in asking(house, ada, f"audit?{query}").json()]
+
+    assert found("who=house") == ["thaw"]
+    assert found("target=xgboost") == found("command=roll-back") == ["RollBackModel"]
+    assert found("limit=1") == ["thaw"]
+    assert found(f"since={(now() + timedelta(hours=1)).isoformat().replace('+', '%2B')}") == []
+    assert asking(house, "wrong", "audit").status_code == 403
+
+
+def test_refusals_of_one_operator_are_kept_up_to_a_bound(house, bus, tmp_path):
+    for _ in range(70):
+        assert asking(house, "token", "promote", {"target": "gpt"}).status_code == 422
+
+    kept = [decode(r.topic, r.value) for r in bus.follow(["commands.v1"], "start").poll(1)]
+    assert 60 <= sum(isinstance(one, CommandRefused) for one in kept) < 70
+
+
+def test_the_audit_names_no_player_and_forgets_what_was_said_of_one():
+    audit, key = AuditLog(), uuid4()
+    audit.apply(RestrictPlayer(command_id=key, player_id="eve", restriction="banned", by="ada", reason="eve again"))
+    audit.apply(CommandSettled(command_id=key, target="players", outcome="done", message="nothing that eve taught counts"))
+    [before] = audit.entries()
+
+    audit.forget("eve")
+
+    [after] = audit.entries()
+    assert (before.why, before.what) == ("eve again", "restriction=banned")
+    assert "eve" not in after.model_dump_json()
+    assert after.outcome == "done"
+
+
+def test_a_command_of_before_the_audit_is_told_as_far_as_it_is_known():
+    audit = AuditLog()
+    audit.apply(RollBackModel(command_id=uuid4(), target="xgboost", by="operator@127.0.0.1"))
+
+    [entry] = audit.entries()
+
+    assert (entry.who, entry.via, entry.token, entry.outcome) == ("operator@127.0.0.1", None, None, "pending")
