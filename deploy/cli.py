@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from contracts.settings import Settings
-from deploy.failures import CommandFailed, Refused, answered, failure_of, outcome_of
+from deploy.failures import CommandDeclined, CommandFailed, answered, failure_of, outcome_of
 
 if TYPE_CHECKING:
     import httpx
@@ -149,7 +149,7 @@ def replay(
     from producers.connection import BusError
 
     if fold is not None and fold not in FOLDS:
-        raise Refused(f"there is no fold {fold!r}: say one of {', '.join(FOLDS)}")
+        raise CommandDeclined(f"there is no fold {fold!r}: say one of {', '.join(FOLDS)}")
     rate = TextColumn("{task.fields[rate]}", style="dim")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True) as progress:
@@ -165,7 +165,7 @@ def replay(
         try:
             report = replayed(Settings.load(), [fold] if fold else FOLDS, from_snapshot, tell)
         except (ReplayRefused, BusError) as wrong:
-            raise Refused(str(wrong)) from wrong
+            raise CommandDeclined(str(wrong)) from wrong
     if as_json:
         print(report.model_dump_json(indent=2))
     else:
@@ -197,7 +197,7 @@ def explain(
         with errors.status("reading the log"):
             found = explained(bus, model, first, second)
     except (CannotExplain, NoSuchVersion) as wrong:
-        raise Refused(str(wrong)) from wrong
+        raise CommandDeclined(str(wrong)) from wrong
     finally:
         bus.close()
     if not _printed(found.model_dump(mode="json"), as_json):
@@ -217,7 +217,7 @@ def as_of(
     from producers.bus import open_bus
 
     if file is not None and drawing is not None:
-        raise Refused("give a file or a drawing, not both")
+        raise CommandDeclined("give a file or a drawing, not both")
     at = _time(time)
     bus = open_bus(Settings.load(), past.TOPICS_READ)
     try:
@@ -227,7 +227,7 @@ def as_of(
                 raster = past.drawing_on_the_log(bus, drawing)
             found = past.as_of(bus, at, datetime.now(UTC), raster)
     except past.CannotTell as wrong:
-        raise Refused(str(wrong)) from wrong
+        raise CommandDeclined(str(wrong)) from wrong
     finally:
         bus.close()
     if not _printed(found.model_dump(mode="json"), as_json):
@@ -282,7 +282,7 @@ def _time(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
-        raise Refused(f"{text!r} is no time: write it as 2026-11-29T14:30 or 2026-11-29T14:30:05+01:00") from None
+        raise CommandDeclined(f"{text!r} is no time: write it as 2026-11-29T14:30 or 2026-11-29T14:30:05+01:00") from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
@@ -425,7 +425,7 @@ def _one(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:
     for each in listed:
         if name in (each["model"], each.get("endpoint")):
             return each
-    raise Refused(f"no model or endpoint is called {name!r}: there is {', '.join(each['model'] for each in listed)}")
+    raise CommandDeclined(f"no model or endpoint is called {name!r}: there is {', '.join(each['model'] for each in listed)}")
 
 
 def _show_model(model: dict[str, Any]) -> None:
@@ -684,7 +684,7 @@ def train(
 
     settings = Settings.load()
     if target is None:
-        raise Refused(f"say which model is to be rebuilt: {', '.join(settings.roster().batch)}")
+        raise CommandDeclined(f"say which model is to be rebuilt: {', '.join(settings.roster().batch)}")
     body = {"target": target, "base": base, "reason": reason}
     if not wait:
         command_id = _ordered("retrain", body)
@@ -876,7 +876,7 @@ def forget(
 ) -> None:
     """Cut a player out of every store, for good, and write a signed certificate of it; or verify one."""
     if (player is None) == (verify is None):
-        raise Refused("give a player to forget, or --verify with a certificate")
+        raise CommandDeclined("give a player to forget, or --verify with a certificate")
     if verify is not None:
         raise typer.Exit(_verified(verify, as_json))
     if not yes and not as_json:
@@ -905,7 +905,7 @@ def _verified(given: str, as_json: bool) -> int:
     try:
         proofs = list(verify(certificate_of(settings, given), settings, log))
     except (BadCertificate, FileNotFoundError) as wrong:
-        raise Refused(str(wrong)) from wrong
+        raise CommandDeclined(str(wrong)) from wrong
     finally:
         log.close()
     if not _printed([one._asdict() for one in proofs], as_json):
@@ -952,7 +952,7 @@ def drift(
     for one in policy:
         kind, equals, action = one.partition("=")
         if not equals:
-            raise Refused(f"--policy {one!r}: write KIND=ACTION, as online-errors=freeze")
+            raise CommandDeclined(f"--policy {one!r}: write KIND=ACTION, as online-errors=freeze")
         actions[kind] = action
     asked = {"actions": actions or None, "cooldown_s": cooldown, "least_hands": hands}
     body = {name: value for name, value in asked.items() if value is not None}
@@ -1024,7 +1024,7 @@ def _list_rejected(topic: str | None, stage: str | None, limit: int, last: int, 
     from contracts.events import TOPICS
 
     if topic is not None and topic not in TOPICS:
-        raise Refused(f"no topic {topic!r}: there is {', '.join(TOPICS)}")
+        raise CommandDeclined(f"no topic {topic!r}: there is {', '.join(TOPICS)}")
     asked = {"topic": topic, "stage": stage, "limit": limit, "last": last}
     query = urlencode({name: value for name, value in asked.items() if value is not None})
     listed = _asked("GET", f"/api/ops/rejected?{query}").json()
@@ -1087,7 +1087,7 @@ def repair_rejected(
     for field in fields:
         name, equals, text = field.partition("=")
         if not equals:
-            raise Refused(f"--set {field!r}: write FIELD=VALUE")
+            raise CommandDeclined(f"--set {field!r}: write FIELD=VALUE")
         try:
             given[name] = json.loads(text)
         except ValueError:
@@ -1095,7 +1095,7 @@ def repair_rejected(
     try:
         whole = None if value is None else value.read_text(encoding="utf-8")
     except (OSError, ValueError) as wrong:
-        raise Refused(f"{value} cannot be read: {wrong}") from wrong
+        raise CommandDeclined(f"{value} cannot be read: {wrong}") from wrong
     body = {"value": whole, "fields": given, "reason": reason}
     one = _asked("POST", f"/api/ops/rejected/{rejection_id}/repair", body).json()
     if not _printed(one, as_json):

@@ -23,7 +23,7 @@ class CommandFailed(RuntimeError):
     status = FAILED
 
 
-class Refused(CommandFailed):
+class CommandDeclined(CommandFailed):
     """What was wanted makes no sense, or was refused; nothing has changed."""
 
     status = REFUSED
@@ -89,14 +89,14 @@ def answered(response: httpx.Response) -> httpx.Response:
     """Return the game's answer if it is none of refusal.
 
     Raises:
-        Refused: If what was asked makes no sense, or is refused: 400, 404, 409, 413, 422.
+        CommandDeclined: If what was asked makes no sense, or is refused: 400, 404, 409, 413, 422.
         CommandFailed: If the game does not answer, or not to us.
     """
     if not response.is_error:
         return response
     status, why = response.status_code, _why(response)
     if status in (400, 409, 413, 422) or (status == 404 and why != "Not Found"):
-        raise Refused(why)
+        raise CommandDeclined(why)
     if status == 404:
         raise CommandFailed(f"the game knows no {response.url.path}: it is older than this gamenight, start it again")
     if status in (401, 403, 429) or (status == 503 and why):

@@ -12,7 +12,7 @@ from rich.text import Text
 from api.apps.keyring import OPERATORS, Keyring, KeyringError
 from api.ops.operators import HOUSE
 from contracts.settings import Settings
-from deploy.failures import Refused
+from deploy.failures import CommandDeclined
 
 RESERVED: Final = frozenset({HOUSE, "api", "router", "trainer", "player"})
 """Names by which the game's own parts give commands."""
@@ -76,7 +76,7 @@ def time_of(text: str, at: datetime) -> datetime:
         at: The present.
 
     Raises:
-        Refused: If it is none of these.
+        CommandDeclined: If it is none of these.
     """
     ago = re.fullmatch(r"(\d{1,5})([mhdw])", text)
     try:
@@ -84,7 +84,7 @@ def time_of(text: str, at: datetime) -> datetime:
             return at - timedelta(**{_AGO[ago[2]]: int(ago[1])})
         found = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise Refused(f"{text!r} is no time: write 30m, 2h, 7d or 2026-11-29T14:30") from None
+        raise CommandDeclined(f"{text!r} is no time: write 30m, 2h, 7d or 2026-11-29T14:30") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 

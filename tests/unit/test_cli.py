@@ -512,5 +512,5 @@ def test_a_key_is_shown_once_listed_by_name_and_revoked(gamenight: Gamenight, tm
 def test_a_key_that_cannot_be_given_or_revoked_says_why_in_one_line(gamenight: Gamenight, command: tuple[str, str]) -> None:
     done = gamenight("keys", *command, GAMENIGHT_API_KEYS="app:secret")
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.strip().splitlines()) == 1
