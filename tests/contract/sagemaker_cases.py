@@ -311,6 +311,7 @@ class Cloud:
             "group": group,
             "job": lambda name: sagemaker.stop_training_job(TrainingJobName=name),
             "processing": lambda name: sagemaker.stop_processing_job(ProcessingJobName=name),
+            "tuning": lambda name: sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=name),
             "transform": lambda name: sagemaker.stop_transform_job(TransformJobName=name),
         }
         for kind, name in reversed(self._made):

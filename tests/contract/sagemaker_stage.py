@@ -72,9 +72,9 @@ class Stage:
             yield Played(service)
         finally:
             jobs = service.state.all("training-job") if killed else []
-            await service.jobs.close()
             for runs in service.runs:
                 await runs.close()
+            await service.jobs.close()
             await service.endpoints.close()
             for job in jobs:
                 service.state.put("training-job", job["TrainingJobName"], job)

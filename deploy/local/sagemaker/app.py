@@ -29,6 +29,7 @@ from deploy.local.sagemaker.state import State
 from deploy.local.sagemaker.tags import Tags
 from deploy.local.sagemaker.training import TrainingJobs
 from deploy.local.sagemaker.transform import TransformJobs
+from deploy.local.sagemaker.tuning import TuningJobs
 from deploy.local.sagemaker.upstream import MAX_BYTES
 
 DOCUMENTED: Final = "docs/sagemaker-local.md lists the operations that this machine has"
@@ -63,7 +64,8 @@ class Sagemaker:
         shared: Any = {"images": images, "objects": objects, "kept": logs}
         transforms = TransformJobs(self.state, names, tags, home, self.jobs.turns, models=models, **shared)
         processing = ProcessingJobs(self.state, names, tags, home, self.jobs.turns, **shared)
-        self.runs = (transforms, processing)
+        tuning = TuningJobs(self.state, names, tags, home, self.jobs)
+        self.runs = (transforms, processing, tuning)
         parts = (self.jobs, models, configs, self.endpoints, packages, tags, *self.runs)
         self.operations = {
             "sagemaker": {name: operation for part in parts for name, operation in part.operations().items()},
@@ -164,9 +166,9 @@ async def sagemaker(settings: Settings) -> AsyncIterator[Sagemaker]:
     try:
         yield service
     finally:
-        await service.jobs.close()
         for runs in service.runs:
             await runs.close()
+        await service.jobs.close()
         await service.endpoints.close()
         service.state.close()
 

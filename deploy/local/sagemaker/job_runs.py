@@ -81,7 +81,7 @@ class JobRuns(ABC):
         self.home = home
         self.state = state
         self.runs: dict[str, JobRun] = {}
-        self._tags = tags
+        self.tags = tags
         self._turns = turns
         self._listing = Listing(f"{self.prefix}JobName", f"{self.prefix}JobStatus")
 
@@ -117,7 +117,7 @@ class JobRuns(ABC):
         self.refuse(request)
         now = wire.now()
         document = {**request, f"{self.prefix}JobArn": arn, "CreationTime": now}
-        self._tags.hang(arn, request.get("Tags"))
+        self.tags.hang(arn, request.get("Tags"))
         self.keep(document, "InProgress")
         self._launch(document)
         return {f"{self.prefix}JobArn": arn}

@@ -10,6 +10,7 @@ _MOST: Final = 50
 _ARNS: Final = {
     "endpoint": "EndpointArn",
     "endpoint-config": "EndpointConfigArn",
+    "hyper-parameter-tuning-job": "HyperParameterTuningJobArn",
     "model": "ModelArn",
     "model-package": "ModelPackageArn",
     "model-package-group": "ModelPackageGroupArn",

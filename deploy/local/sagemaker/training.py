@@ -97,7 +97,7 @@ class TrainingJobs:
                 "Training job names must be unique within an AWS account and region,"
                 f" and a training job with this name already exists ({arn})"
             )
-        self._refuse_what_is_absent(request)
+        self.refuse(request)
         now = wire.now()
         document = {
             **request,
@@ -185,7 +185,12 @@ class TrainingJobs:
             if run.document["TrainingJobStatus"] == "InProgress":
                 self._state.put(KIND, run.document["TrainingJobName"], run.document | {"_Closed": True})
 
-    def _refuse_what_is_absent(self, request: Document) -> None:
+    def task(self, name: str) -> asyncio.Task[None] | None:
+        """Return the task that runs a job; None, if the job has ended."""
+        return self._runs[name].task if name in self._runs else None
+
+    def refuse(self, request: Document) -> None:
+        """Raise an `AwsError` for a request that this machine cannot do."""
         algorithm = request.get("AlgorithmSpecification", {})
         if "TrainingImage" not in algorithm:
             raise invalid("AlgorithmSpecification needs a TrainingImage: marketplace algorithms are not on this machine")
@@ -317,10 +322,7 @@ class TrainingJobs:
         return "Completed"
 
     async def _trainable(self, run: _Run, image: Image, folder: Path, say: TakeLine) -> Image:
-        """Return the image with its training environment, and the packages that the job's own code requires.
-
-        If the job is asked to stop meanwhile, it is the image as it is.
-        """
+        """Return the image with its training environment, and what the job's code requires; as it is, if the job is stopped."""
 
         async def make() -> Image:
             trained = await self._images.for_training(image, say)

@@ -55,7 +55,7 @@ def hyperparameters(kind: type[Given], given: Mapping[str, Any]) -> Given:
     known = {known.name: known for known in fields(kind)}
     values: dict[str, Any] = {}
     for name, value in given.items():
-        if name.startswith("sagemaker_"):  # put there by the SDK for its own scripts
+        if name.startswith(("sagemaker_", "_")):  # put there by the SDK for its own scripts, and by SageMaker's tuning
             continue
         if name not in known:
             raise BadInput(f"unknown hyperparameter {name!r}: this image has {', '.join(known)}")
