@@ -34,6 +34,7 @@ from api.health import Health
 from api.limits import Guest, Limits
 from api.metrics import Metrics
 from api.ops.cost_routes import cost_router
+from api.ops.datasets import datasets_router
 from api.ops.door import Door, not_valid
 from api.ops.operators import Operators
 from api.ops.routes import router
@@ -139,6 +140,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, not_valid)
     app.include_router(router(door, bus, board, latency, commands, audit, teachers, drift, honest, health, metrics))
     app.include_router(cost_router(settings, board, latency, rates))
+    app.include_router(datasets_router(board))
     app.include_router(
         predict_router(Access(settings, clock), predictor, metrics, origins(settings.allowed_origins), roster.names)
     )

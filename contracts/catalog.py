@@ -18,6 +18,7 @@ from contracts.events import (
     BLEND,
     ONLINE_MODELS,
     CandidateSet,
+    DatasetMade,
     DriftPolicySet,
     EndpointSeen,
     Event,
@@ -75,6 +76,9 @@ class Catalog:
     forgotten_by: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The marks of the players who are forgotten, by the letters with which they begin."""
 
+    datasets: Mapping[str, DatasetMade] = field(default_factory=dict)
+    """The datasets that were made, by digest, in the order in which they were told of last."""
+
     def apply(self, event: Event) -> "Catalog":
         """Return the catalog after an event; the same one if the event is of another kind."""
         match event:
@@ -97,6 +101,8 @@ class Catalog:
                 return replace(self, experiments=_with(self.experiments, event.model, known))
             case TrainingAdvanced():
                 return replace(self, training=_with(self.training, event.model, event))
+            case DatasetMade():
+                return replace(self, datasets=_with(self.datasets, event.digest, event))
             case PolicySet():
                 return replace(self, policy=event)
             case RestrictionSet():

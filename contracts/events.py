@@ -1524,6 +1524,57 @@ class ExperimentLearned(ModelEvent):
         return sum(self.numbers) - self.jumped
 
 
+class DatasetMade(Event):
+    """A dataset was made for a rebuild, or its data were deleted: all that its manifest says but for the players' names.
+
+    Written by the trainer; read by the trainer and api. Twice is harmless: the newest of a digest counts.
+    """
+
+    topic: ClassVar[str] = "models.v1"
+    key: ClassVar[str] = "slot"
+
+    type: Literal["DatasetMade"] = "DatasetMade"
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """sha256 of its bytes; the base counts by its own digest."""
+    base_digest: str = ""
+    """sha256 of the images that come before the players', as of MNIST."""
+    feedback: Count
+    """How many of the players' drawings are trained on."""
+    held_back: Count
+    """How many are not, to judge versions by them."""
+    people: Count
+    """How many players drew them."""
+    new_people: Count = 0
+    """How many of these are not in the dataset before."""
+    labels: Annotated[list[Count], Field(min_length=DIGITS, max_length=DIGITS)]
+    """How many of the players' drawings are each digit."""
+    excluded: dict[Name, Count] = {}
+    """How many examples were left out, by the reason."""
+    trust: Probability | None = None
+    """How far the players' labels are trusted, on average over the drawings of known players; None: nobody is known."""
+    weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    """How much a player's drawing counts beside one of the base."""
+    offsets: list[Offset]
+    """The first offset of each partition of examples.v1 that was not read."""
+    split: str = ""
+    """What is held back, as ``0.2 of people``."""
+    seed: int
+    code: Name
+    """The version of the code that made it."""
+    images: dict[str, str] = {}
+    """The digest of each image that may train on it."""
+    shards: dict[str, str] = {}
+    """sha256 of each of its files."""
+    by: str = ""
+    gone: str = ""
+    """Why its data were deleted; empty: they are there."""
+
+    @property
+    def slot(self) -> str:
+        """The record's key."""
+        return f"datasets/{self.digest}"
+
+
 TRAINING_STEPS: Final = (
     "queued", "archive", "dataset", "training", "evaluation", "gate", "endpoint", "done", "refused", "failed",
 )  # fmt: skip
@@ -2022,6 +2073,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     EndpointSeen,
     SnapshotTaken,
     ExperimentLearned,
+    DatasetMade,
     TrainingAdvanced,
     SeatOffered,
     SeatClaimed,
@@ -2090,6 +2142,7 @@ _WRITERS: Final[Mapping[type[Event], tuple[Process, ...]]] = {
     EndpointSeen: ("trainer",),
     SnapshotTaken: ("learning",),
     ExperimentLearned: ("learning",),
+    DatasetMade: ("trainer",),
     TrainingAdvanced: ("trainer",),
     SeatOffered: ("api",),
     SeatClaimed: ("api",),

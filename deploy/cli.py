@@ -42,6 +42,8 @@ rejected_app = typer.Typer(
     help="Show, repair and replay rejected messages. Without a command, list them, the newest first.", rich_markup_mode=None
 )
 app.add_typer(rejected_app, name="rejected", invoke_without_command=True)
+dataset_app = typer.Typer(help="Show a dataset, or make it again to verify it.", rich_markup_mode=None, no_args_is_help=True)
+app.add_typer(dataset_app, name="dataset")
 console = Console(highlight=False)
 WIDE: Final = 140
 """Columns that a whole table needs; a narrower terminal shows the most important columns, and the rest on demand."""
@@ -536,6 +538,44 @@ def _accuracy(live: dict[str, Any]) -> str:
     if not live["n"]:
         return ""
     return f"{live['share']:.1%} ({live['low']:.1%} to {live['high']:.1%}) of {live['n']}"
+
+
+# --- datasets ----------------------------------------------------------------------------------------------------------
+
+DatasetDigest = Annotated[str, typer.Argument(help="The digest of a dataset, or its first letters.")]
+
+
+@app.command()
+def datasets(as_json: Json = False) -> None:
+    """List the datasets that batch models were trained on: drawings, people, what was left out, which versions came of it."""
+    from deploy.datasets import show_all
+
+    listed = _asked("GET", "/api/datasets").json()
+    if not _printed(listed, as_json):
+        show_all(listed, console)
+
+
+@dataset_app.command("show")
+def show_dataset(digest: DatasetDigest, as_json: Json = False) -> None:
+    """Show what a dataset was made of."""
+    from deploy.datasets import show_one
+
+    one = _asked("GET", f"/api/datasets/{digest}").json()
+    if not _printed(one, as_json):
+        show_one(one, console)
+
+
+@dataset_app.command("verify")
+def verify_dataset(digest: DatasetDigest, as_json: Json = False) -> None:
+    """Compare a dataset on S3 with its manifest, and make it again from the archive; exit status 1 if it differs."""
+    from deploy.datasets import verified
+
+    whole = _asked("GET", f"/api/datasets/{digest}").json()["digest"]
+    found = verified(Settings.load(), whole)
+    if not _printed(found, as_json):
+        for one in found:
+            console.print(f"[{'green]ok' if one['holds'] else 'red]no'}[/]  {one['what']}: {one['told']}")
+    raise typer.Exit(0 if all(one["holds"] for one in found) else 1)
 
 
 # --- keys of apps ------------------------------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ class Trainer:
 
         os.nice(NICE)
         observations = Observations(settings, self._stop)
-        tidy = Tidying(settings, blobs, model_log, lambda: self.pause(0))
+        tidy = Tidying(settings, blobs, model_log, promoter.say, lambda: self.pause(0))
         sinks = Sinks(bus, Archive(blobs), observations, partial(ensure_tables, settings), tidy, self._stop)
         rebuilder = Rebuilder(
             settings, bus, blobs, sinks.archive, model_log, serving, promoter, registry, approvals, self.pause

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from contracts.events import now
+from contracts.events import DatasetMade, now
 from contracts.ports import Blobs
 from contracts.settings import Settings
+from trainers import dataset_store
 from trainers.archive import SCHEMA, encoded, hour_of, listed, read_object
 from trainers.archive_names import ArchiveObject, Span, ends_of, whole_key
 from trainers.model_log import ModelLog
@@ -160,13 +161,29 @@ def tidy(blobs: Blobs, at: datetime, days: int | None, check: Callable[[], None]
 
 
 class Tidying:
-    """Tidies the archive at the start and some minutes after each hour."""
+    """Tidies archive and datasets at the start and some minutes after each hour."""
 
-    def __init__(self, settings: Settings, blobs: Blobs, model_log: ModelLog, check: Callable[[], None]) -> None:
-        """Keep the bucket; ``check`` raises if this trainer must not go on."""
+    def __init__(
+        self,
+        settings: Settings,
+        blobs: Blobs,
+        model_log: ModelLog,
+        say: Callable[[DatasetMade], None],
+        check: Callable[[], None],
+    ) -> None:
+        """Keep the bucket.
+
+        Args:
+            settings: Say how many days are kept.
+            blobs: The bucket.
+            model_log: The log, folded.
+            say: Publishes that the data of a dataset are deleted.
+            check: Raises if this trainer must not go on.
+        """
         self._days = settings.archive_days
         self._blobs = blobs
         self._model_log = model_log
+        self._say = say
         self._check = check
         self._done: tuple[date, int] | None = None
 
@@ -176,5 +193,20 @@ class Tidying:
         if hour == self._done or self._model_log.forgettings():
             return 0
         gone = tidy(self._blobs, now(), self._days, self._check)
+        if self._days is not None:
+            for told in dataset_store.drop_old(self._blobs, self._days, now(), self._in_use()):
+                self._say(dataset_store.announced(told))
         self._done = hour
         return gone
+
+    def _in_use(self) -> set[str]:
+        """Return the digests of the datasets of which versions answer or may answer again, and of the newest of all."""
+        newest = max(self._model_log.datasets().values(), key=lambda one: one.at, default=None)
+        used = {newest.digest} if newest else set()
+        for model in self._model_log.roster.batch:
+            champion, candidate = self._model_log.champion(model), self._model_log.candidate(model)
+            named = {champion.version, champion.previous} if champion else set()
+            named |= {candidate.version} if candidate else set()
+            published = self._model_log.published(model)
+            used |= {published[one].lineage.get("dataset_digest", "") for one in named if one in published}
+        return used

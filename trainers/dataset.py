@@ -1,19 +1,17 @@
 """Makes the dataset of a rebuild, for training and for judging: MNIST and the players' labelled drawings (way 3, REBUILD).
 
 The pure part makes the same bytes from the same examples, in whatever order and however often they come; a dataset's name is
-the digest of those bytes. `read_archive`, `read_mnist` and `store` read and write files and S3.
+the digest of those bytes. `read_archive` and `read_mnist` read S3 and files; `trainers.dataset_store` keeps datasets.
 """
 
 import gzip
 import hashlib
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +19,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from contracts.drawing import SIDE
-from contracts.events import DIGITS, mark_of
 from contracts.ports import Blobs
 from trainers.archive import read_rows
-from trainers.archive_names import ends_of, named_objects
 from trainers.split import FIELDS, HeldBack, Split, divided
 from trainers.split import held_back as hold_back
 
@@ -49,6 +45,8 @@ class Feedback:
     """784 pixels; None: no model has read the drawing."""
     over_quota: bool = False
     """Whether the label came over the quota, so that no model of everybody's learns it."""
+    place: tuple[int, int] = (0, 0)
+    """Partition and offset on examples.v1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +67,7 @@ class Dataset:
     """All the data of one rebuild."""
 
     train: LabelledImages
+    """The base, then the players' drawings."""
     holdout: HeldBack
     """Players' drawings that are not trained on."""
     split: Split
@@ -78,13 +77,21 @@ class Dataset:
     """How many of the drawings to train on are players'."""
     players: Mapping[str, int]
     """How many drawings each player has in the two parts together."""
+    excluded: Mapping[str, int]
+    """How many examples were left out, by the reason; see `sorted_out`."""
+    base_digest: str
+    """sha256 of the base's file."""
+    base_bytes: bytes = field(repr=False)
     train_bytes: bytes = field(repr=False)
+    """The players' drawings to train on."""
     holdout_bytes: bytes = field(repr=False)
+    rows_bytes: bytes = field(repr=False)
+    """Where on the log each of the players' drawings is, as `rows_npz` has it."""
 
     @property
     def digest(self) -> str:
-        """sha256 of what is trained on and what is held back."""
-        return hashlib.sha256(self.train_bytes + self.holdout_bytes).hexdigest()
+        """sha256 of what is trained on, the base by its digest, and what is held back."""
+        return hashlib.sha256(self.base_digest.encode() + self.train_bytes + self.holdout_bytes).hexdigest()
 
 
 # --- pure ------------------------------------------------------------------------------------------------------------
@@ -97,17 +104,31 @@ def usable(examples: Iterable[Feedback]) -> list[Feedback]:
     Of several drawings with the same pixels and label only the earliest is kept, so that a replayed drawing neither counts
     double nor is on both sides of the split.
     """
+    return sorted_out(examples)[0]
+
+
+def sorted_out(examples: Iterable[Feedback]) -> tuple[list[Feedback], dict[str, int]]:
+    """Return what `usable` returns, and how many examples are left out, by the reason."""
     latest: dict[str, Feedback] = {}
+    out = dict.fromkeys(("replaced", "over quota", "withdrawn", "unread", "repeated"), 0)
+    revisions: set[tuple[str, int]] = set()
     for example in examples:
-        if example.drawing_id not in latest or latest[example.drawing_id].revision < example.revision:
+        before = latest.get(example.drawing_id)
+        revisions.add((example.drawing_id, example.revision))
+        if before is None or before.revision < example.revision:
             latest[example.drawing_id] = example
+    out["replaced"] = len(revisions) - len(latest)
     once: dict[tuple[bytes, int], Feedback] = {}
     for example in sorted(latest.values()):
         if example.over_quota:
-            continue
-        if example.label is not None and example.raster is not None and len(example.raster) == PIXELS:
-            once.setdefault((example.raster, example.label), example)
-    return sorted(once.values(), key=lambda example: example.drawing_id)
+            out["over quota"] += 1
+        elif example.label is None:
+            out["withdrawn"] += 1
+        elif example.raster is None or len(example.raster) != PIXELS:
+            out["unread"] += 1
+        else:
+            out["repeated"] += once.setdefault((example.raster, example.label), example) is not example
+    return sorted(once.values(), key=lambda example: example.drawing_id), {why: n for why, n in out.items() if n}
 
 
 def assemble(
@@ -122,7 +143,7 @@ def assemble(
         weight: How much a player's drawing counts beside one of MNIST.
         newest_s: The newest drawings of so many seconds are kept from training, whoever drew them; 0: none.
     """
-    feedback, split = usable(examples), Split(held_back, newest_s)
+    (feedback, excluded), split = sorted_out(examples), Split(held_back, newest_s)
     trained, people, newest = divided(feedback, split)
     kept = _images(trained, weight)
     aside = _images([*people, *newest], 1.0)
@@ -134,8 +155,21 @@ def assemble(
     )
     players = Counter(example.player_id for example in feedback)
     until = max((example.drawn_at_us for example in trained), default=0)
-    told = dict(sorted(players.items()))
-    return Dataset(train, holdout, split, until, len(kept), told, to_npz(train), holdout_npz(holdout))
+    base = to_npz(mnist)
+    return Dataset(
+        train,
+        holdout,
+        split,
+        until,
+        len(kept),
+        dict(sorted(players.items())),
+        excluded,
+        hashlib.sha256(base).hexdigest(),
+        base,
+        to_npz(kept),
+        holdout_npz(holdout),
+        rows_npz(trained, [*people, *newest]),
+    )
 
 
 def _images(examples: Sequence[Feedback], weight: float) -> LabelledImages:
@@ -180,21 +214,12 @@ def holdout_from_npz(raw: bytes) -> HeldBack:
         return HeldBack(found["images"], found["labels"], people, none, none, times, newest)
 
 
-def manifest(dataset: Dataset, keys: Sequence[str], seed: int) -> dict[str, Any]:
-    """Describe what a dataset was made of, for its place on S3 and for the lineage of models that are trained on it."""
-    holdout = np.bincount(dataset.holdout.labels, minlength=DIGITS).tolist()
-    train = np.bincount(dataset.train.labels, minlength=DIGITS).tolist()
-    return {
-        "digest": dataset.digest,
-        "train": {"n": len(dataset.train), "labels": train, "feedback": dataset.feedback},
-        "holdout": {"n": len(dataset.holdout), "labels": holdout, "people": len(np.unique(dataset.holdout.people))},
-        "split": dataset.split.lineage(dataset.trained_until_us),
-        "players": dict(dataset.players),
-        "objects": list(keys),
-        "offsets": {str(part): to for part, to in ends_of(named_objects(keys)).items()},
-        "code": code_version(),
-        "seed": seed,
-    }
+def rows_npz(trained: Sequence[Feedback], held: Sequence[Feedback]) -> bytes:
+    """Encode where drawings are on the log, in the order of a dataset's two files: ``partition``, ``offset``, ``trained``."""
+    places = np.array([one.place for one in [*trained, *held]], np.int64).reshape(-1, 2)
+    out = io.BytesIO()
+    np.savez(out, partition=places[:, 0], offset=places[:, 1], trained=np.arange(len(places)) < len(trained))
+    return out.getvalue()
 
 
 # --- the world -------------------------------------------------------------------------------------------------------
@@ -221,82 +246,9 @@ def _feedback(table: pa.Table) -> list[Feedback]:
     columns = {name: table[name] for name in _COLUMNS}
     columns["drawn_at"] = pc.cast(columns["drawn_at"], "int64")
     over = table[_OVER].to_pylist() if _OVER in table.column_names else [None] * len(table)
-    rows = zip(*(columns[name].to_pylist() for name in _COLUMNS), over, strict=True)
+    places = zip(table["partition"].to_pylist(), table["offset"].to_pylist(), strict=True)
+    rows = zip(*(columns[name].to_pylist() for name in _COLUMNS), over, places, strict=True)
     return [
-        Feedback(at, drawing, player, revision, label, raster, bool(late))
-        for drawing, player, revision, label, at, raster, late in rows
+        Feedback(at, drawing, player, revision, label, raster, bool(late), place)
+        for drawing, player, revision, label, at, raster, late, place in rows
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """Where a dataset is stored, and what it holds."""
-
-    digest: str
-    train: str
-    """Key prefix of the channel that is trained on."""
-    holdout: str
-    """Key of the drawings that were held back."""
-    offsets: str
-    """How far it has read each partition of examples.v1, as ``0:120,1:96``."""
-    feedback: int
-    """How many of the drawings to train on are players'."""
-    split: Mapping[str, str]
-    """What the lineage says of the split; nothing where it was by drawing."""
-
-
-def store(blobs: Blobs, dataset: Dataset, keys: Sequence[str], seed: int) -> Stored:
-    """Store a dataset under its digest, the manifest last; if the manifest is there, nothing is sent again."""
-    prefix = f"datasets/{dataset.digest}"
-    told = manifest(dataset, keys, seed)
-    if not any(key == f"{prefix}/manifest.json" for key in blobs.keys(f"{prefix}/")):
-        blobs.put(f"{prefix}/train/train.npz", dataset.train_bytes)
-        blobs.put(f"{prefix}/holdout/holdout.npz", dataset.holdout_bytes)
-        blobs.put(f"{prefix}/manifest.json", json.dumps(told, indent=1).encode())
-    return stored(told)
-
-
-def without(blobs: Blobs, player_id: str) -> dict[str, int]:
-    """Delete the datasets that hold drawings of a player; return the digest of each, and how many drawings that were.
-
-    The manifest stays, without the player: lineages name it. It keeps the player's mark, so that the same is returned when this
-    is done again, as after a kill.
-    """
-    gone: dict[str, int] = {}
-    for key in [key for key in blobs.keys("datasets/") if key.endswith("/manifest.json")]:
-        told = json.loads(blobs.get(key))
-        marks = told.setdefault("forgotten", {})
-        n = told.get("players", {}).pop(player_id, 0)
-        if n:
-            place = stored(told)
-            for data in (f"{place.train}train.npz", place.holdout):
-                blobs.drop(data)
-            marks[mark_of(player_id)] = n
-            blobs.put(key, json.dumps(told, indent=1).encode())
-        if mark_of(player_id) in marks:
-            gone[told["digest"]] = marks[mark_of(player_id)]
-    return gone
-
-
-def is_gone(blobs: Blobs, digest: str) -> bool:
-    """Say whether nothing but the manifest is left of a dataset, as when a player is forgotten whose drawings it held."""
-    prefix = f"datasets/{digest}/"
-    there = set(blobs.keys(prefix))
-    return f"{prefix}manifest.json" in there and f"{prefix}holdout/holdout.npz" not in there
-
-
-def stored(told: Mapping[str, Any]) -> Stored:
-    """Return the place of the dataset that a manifest describes."""
-    prefix = f"datasets/{told['digest']}"
-    reached = ",".join(f"{part}:{to}" for part, to in told["offsets"].items())
-    holdout, feedback = f"{prefix}/holdout/holdout.npz", told["train"]["feedback"]
-    return Stored(told["digest"], f"{prefix}/train/", holdout, reached, feedback, told.get("split", {}))
-
-
-def code_version() -> str:
-    """Return the version of this code: the project's, and a digest of everything under trainers/."""
-    folder = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
-    return f"{version('gamenight')}+{digest.hexdigest()[:12]}"

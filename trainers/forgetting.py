@@ -38,7 +38,7 @@ from contracts.settings import Settings
 from producers.certificate import signed, signing_key
 from producers.cutting import CUTTABLE, Found, LogCutter, NotCut, scan
 from producers.placement import partition_of
-from trainers import archive, dataset, forgetting_log, home_files
+from trainers import archive, dataset_store, forgetting_log, home_files
 from trainers.certificate_draft import LEFT, OLD_EXPERIMENTS, CertificateDraft, certificate_key, certified
 from trainers.forgetting_log import (
     STAGES,
@@ -277,7 +277,9 @@ class Forgetter:
         with self._sinks():
             self._tell(command, "archive", "archive and datasets on S3")
             archive.without(self._blobs, player, draft.add_object)
-            datasets = dataset.without(self._blobs, player)
+            datasets = dataset_store.without(self._blobs, player)
+            for digest in datasets:
+                self._promoter.say(dataset_store.announced(dataset_store.read_manifest(self._blobs, digest)))
             self._tell(command, "observations", "the table of observations")
             self._observations.without(player, draft.add_items)
         return {

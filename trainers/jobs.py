@@ -57,6 +57,8 @@ class JobRequest:
     output: str
     """S3 URI under which the artifact goes."""
     hyperparameters: dict[str, str]
+    base: str = ""
+    """S3 URI of the channel ``base``, which comes before ``train``; empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,8 @@ def submit_with_sdk(settings: Settings, read: Callable[[], str]) -> str | None:
         output_data_config=OutputDataConfig(s3_output_path=request.output),
     )
     try:
-        made.train([InputData(channel_name="train", data_source=request.train)], wait=False, logs=False)
+        channels = {"train": request.train} | ({"base": request.base} if request.base else {})
+        made.train([InputData(channel_name=name, data_source=uri) for name, uri in channels.items()], wait=False, logs=False)
     except ClientError as error:
         if error.response["Error"]["Code"] == "ResourceInUse":
             return None
@@ -277,7 +280,11 @@ def _progress(described: dict[str, Any], log: list[str], fraction: float) -> Job
         described.get("SecondaryStatus", ""),
         fraction,
         log,
-        described["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"],
+        next(
+            channel["DataSource"]["S3DataSource"]["S3Uri"]
+            for channel in described["InputDataConfig"]
+            if channel["ChannelName"] == "train"
+        ),
         described.get("ModelArtifacts", {}).get("S3ModelArtifacts", ""),
         described.get("HyperParameters", {}),
         float(described.get("BillableTimeInSeconds", described.get("TrainingTimeInSeconds", 0))),

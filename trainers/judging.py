@@ -8,7 +8,7 @@ from contracts.events import ModelPublished
 from contracts.ports import Blobs
 from contracts.settings import Settings
 from contracts.training_settings import TrainingSettings
-from trainers import dataset, evaluate, gate
+from trainers import dataset, dataset_store, evaluate, gate
 from trainers.serving import Serving
 
 
@@ -83,7 +83,7 @@ def made_of(settings: Settings, model: str, dataset_digest: str, hyperparameters
         "image": settings.image_uri(model),
         "hyperparameters": json.dumps(hyperparameters, sort_keys=True),
         "seed": str(settings.seed),
-        "code": dataset.code_version(),
+        "code": dataset_store.code_version(),
     }
 
 

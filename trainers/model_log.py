@@ -15,6 +15,7 @@ from contracts.events import (
     TRAINING_ENDS,
     CandidateSet,
     CommandSettled,
+    DatasetMade,
     DriftAction,
     DriftDetected,
     DriftHandled,
@@ -118,6 +119,10 @@ class ModelLog:
     def policy(self) -> PolicySet:
         """Return the policy: which models guess, and which is shown first."""
         return self._catalog.policy
+
+    def datasets(self) -> Mapping[str, DatasetMade]:
+        """Return the datasets that were made, by digest."""
+        return self._catalog.datasets
 
     def restrictions(self) -> Mapping[str, Restriction]:
         """Return the players who are restricted."""

@@ -8,34 +8,27 @@ interrupted anywhere is resumed by carrying out the same command again.
 import hashlib
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 
-from contracts.events import CommandSettled, ModelPublished, RetrainModel, TrainingAdvanced
+from contracts.events import ModelPublished, RetrainModel
 from contracts.ports import Blobs, Bus
 from contracts.prices import PricesUnreadable, UnknownInstance
 from contracts.roster import RosterEntry
 from contracts.settings import Settings
 from producers.price_file import read_prices
-from trainers import dataset, jobs, judging, split
+from trainers import dataset_store, jobs, judging, split
 from trainers.approval import Approvals
+from trainers.dataset_making import DatasetMaker
 from trainers.jobs import JobProgress, Pause
 from trainers.model_log import ModelLog, next_version
 from trainers.promote import Promoter, say
+from trainers.rebuild_progress import SHARES, Teller
 from trainers.registry import Registered, Registry
 from trainers.serving import Serving
-
-SHARES: Final = {
-    "queued": 0.0, "archive": 0.01, "dataset": 0.03, "training": 0.1, "evaluation": 0.8, "gate": 0.94, "endpoint": 0.95,
-}  # fmt: skip
-"""The share of a rebuild that is done when each step begins; training goes from its own share to that of evaluation."""
-MAX_LOG: Final = 200
-"""The most lines of the job's log in one event."""
 
 log = structlog.get_logger()
 
@@ -85,7 +78,7 @@ class Rebuilder:
         self._settings = settings
         self._bus = bus
         self._blobs = blobs
-        self._archive_now = archive_now
+        self._datasets = DatasetMaker(settings, bus, blobs, archive_now, model_log, pause)
         self._model_log = model_log
         self._serving = serving
         self._pause = pause
@@ -157,7 +150,7 @@ class Rebuilder:
 
     def _refuse_gone(self, model: str, digest: str) -> None:
         """Refuse to go on with a dataset that was deleted while the trainer was away, by what certified no such version."""
-        if dataset.is_gone(self._blobs, digest):
+        if dataset_store.is_gone(self._blobs, digest):
             raise DatasetGone(
                 "the dataset of this rebuild was deleted, as when a player is forgotten whose drawings it held:"
                 f" `gamenight retrain {model}` makes another without them"
@@ -169,7 +162,7 @@ class Rebuilder:
         version = last.version if last and last.command_id == command.command_id else "none"
         Teller(self._bus, self._model_log, command, version).end("failed", f"{type(error).__name__}: {error}"[:1000])
 
-    def _made(self, command: RetrainModel, version: str, tell: "Teller") -> Registered:
+    def _made(self, command: RetrainModel, version: str, tell: Teller) -> Registered:
         """Return the version that this command asked for: trained, judged and registered."""
         champion = self._champion(command.target)
         name = jobs.job_name(command.target, command.command_id)
@@ -180,7 +173,7 @@ class Rebuilder:
             self._begin(command, name, tell)
         done = self._trained(name, tell)
         told = json.loads(self._blobs.get(_key(done.train).removesuffix("train/") + "manifest.json"))
-        data = dataset.stored(told)
+        data = dataset_store.stored(told)
         digest = hashlib.sha256(self._blobs.get(_key(done.artifact))).hexdigest()
         settings = self._settings
         candidate = ModelPublished(
@@ -232,19 +225,17 @@ class Rebuilder:
         promoted = self._model_log.champion(model)
         return self._model_log.published(model)[promoted.version] if promoted else None
 
-    def _begin(self, command: RetrainModel, name: str, tell: "Teller") -> None:
+    def _begin(self, command: RetrainModel, name: str, tell: Teller) -> None:
         """Make the dataset while the SDK is imported, and start the training job."""
         settings = self._settings
         submitter = jobs.Submitter(settings)
         try:
-            examples, keys = ([], []) if command.base else self._feedback(tell)
-            mnist, newest_s = dataset.read_mnist("train"), settings.held_back_newest_hours * 3600
-            made = dataset.assemble(mnist, examples, settings.held_back, settings.feedback_weight, newest_s)
+            made, making = self._datasets.assembled(command, tell)
             given = hyperparameters(self._model_log.roster[command.target], settings)
             known = self._model_log.published(command.target)
             if why := judging.nothing_new(judging.made_of(settings, command.target, made.digest, given), known):
                 raise NothingNew(why)
-            there = dataset.store(self._blobs, made, keys, settings.seed)
+            there = self._datasets.stored(made, making, command)
             tell.step(
                 "training", f"{len(made.train)} drawings, {made.feedback} of them players'; {len(made.holdout)} held back"
             )
@@ -255,26 +246,14 @@ class Rebuilder:
                     f"s3://{settings.bucket}/{there.train}",
                     f"s3://{settings.bucket}/models/{command.target}",
                     given,
+                    f"s3://{settings.bucket}/{there.base}",
                 ),
                 self._pause,
             )
         finally:
             submitter.close()
 
-    def _feedback(self, tell: "Teller") -> tuple[list[dataset.Feedback], list[str]]:
-        """Return all of the players' corrections so far, and the archive objects that hold them."""
-        tell.step("archive", "examples up to now go to the archive")
-        taken = self._archive_now()
-        self._pause(0)  # archiving ends early when the trainer is told to stop
-        tell.step("dataset", f"{taken} examples archived; the dataset is made of MNIST and all feedback")
-        examples, keys = dataset.read_archive(self._blobs)
-        banned = {player for player, restriction in self._model_log.restrictions().items() if restriction == "banned"}
-        kept = [example for example in examples if example.player_id not in banned]
-        if len(kept) < len(examples):
-            tell.step("dataset", f"{len(examples) - len(kept)} examples of {len(banned)} banned players are left out")
-        return kept, keys
-
-    def _trained(self, name: str, tell: "Teller") -> JobProgress:
+    def _trained(self, name: str, tell: Teller) -> JobProgress:
         begin, end = SHARES["training"], SHARES["evaluation"]
         for now in self._jobs.follow(name):
             tell.onward("training", begin + now.fraction * (end - begin), f"{name}: {now.stage or now.status}", now.log)
@@ -287,53 +266,6 @@ def hyperparameters(model: RosterEntry, settings: Settings) -> dict[str, str]:
     if "rounds" in told and settings.training_rounds is not None:
         told["rounds"] = str(settings.training_rounds)
     return told
-
-
-class Teller:
-    """Publishes the progress of one rebuild."""
-
-    def __init__(self, bus: Bus, model_log: ModelLog, command: RetrainModel, version: str) -> None:
-        """Keep the command and the version to report on."""
-        self._bus = bus
-        self._model_log = model_log
-        self._command = command
-        self._version = version
-        self._told = time.monotonic()
-        self._message = ""
-
-    def step(self, step: str, message: str) -> None:
-        """Publish that a step begins."""
-        self._message = message
-        log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
-        self._say(step, SHARES[step], message)
-
-    def onward(self, step: str, fraction: float, message: str = "", lines: Sequence[str] = ()) -> None:
-        """Publish the progress of a step, at most twice a second unless there are log lines."""
-        if lines or time.monotonic() - self._told >= jobs.POLL_S:
-            self._say(step, fraction, message or self._message, lines)
-
-    def end(self, step: str, message: str) -> None:
-        """Publish how the rebuild ended: done, refused or failed."""
-        log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
-        settled = {"command_id": self._command.command_id, "target": self._command.target, "outcome": step, "message": message}
-        say(self._bus, self._model_log, CommandSettled.model_validate(settled))  # models.v1 keeps the last rebuild alone
-        self._say(step, 1.0, message)
-
-    def _say(self, step: str, fraction: float, message: str, lines: Sequence[str] = ()) -> None:
-        self._told = time.monotonic()
-        say(
-            self._bus,
-            self._model_log,
-            TrainingAdvanced(
-                model=self._command.target,
-                version=self._version,
-                command_id=self._command.command_id,
-                step=step,
-                fraction=fraction,
-                message=message,
-                log=[line[:500] for line in lines[-MAX_LOG:]],
-            ),
-        )
 
 
 def _key(uri: str) -> str:

@@ -65,6 +65,11 @@ def nothing() -> None:
     """Let the trainer go on."""
 
 
+def never(event: object) -> None:
+    """Take no event."""
+    pytest.fail(f"nothing is to be told, and not {event}")
+
+
 def test_an_hour_that_is_over_becomes_one_object_and_says_of_each_partition_what_it_holds():
     blobs = MemoryBlobs()
     rows, places = filled(blobs), Archive(blobs).places()
@@ -172,10 +177,10 @@ def test_nothing_is_merged_while_somebody_waits_to_be_forgotten_nor_by_a_trainer
     def superseded() -> None:
         raise Killed
 
-    assert compaction.Tidying(Settings(), blobs, model_log, superseded)() == 0
+    assert compaction.Tidying(Settings(), blobs, model_log, never, superseded)() == 0
     model_log.forget(command.command_id)
     with pytest.raises(Killed):
-        compaction.Tidying(Settings(), blobs, model_log, superseded)()
+        compaction.Tidying(Settings(), blobs, model_log, never, superseded)()
     assert len(list(blobs.keys(PREFIX))) == 24
-    tidying = compaction.Tidying(Settings(), blobs, model_log, nothing)
+    tidying = compaction.Tidying(Settings(), blobs, model_log, never, nothing)
     assert (tidying(), tidying()) == (21, 0)

@@ -6,21 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producers.blobs import MemoryBlobs
-from trainers.dataset import (
-    Feedback,
-    LabelledImages,
-    assemble,
-    code_version,
-    from_npz,
-    holdout_from_npz,
-    manifest,
-    read_mnist,
-    store,
-    stored,
-    usable,
-)
-from trainers.split import is_held_back
+from trainers.dataset import Feedback, LabelledImages, assemble, read_mnist, sorted_out, usable
 
 BASE = LabelledImages(np.zeros((3, 784), np.uint8), np.array([1, 2, 3], np.uint8), np.ones(3, np.float32))
 
@@ -34,7 +20,6 @@ def test_without_players_it_is_mnist_alone_and_always_the_same():
     alone = assemble(BASE, [], 0.2, 3.0)
     assert (len(alone.train), alone.feedback, len(alone.holdout)) == (3, 0, 0)
     assert alone.digest == assemble(BASE, [], 0.5, 1.0).digest
-    assert stored(manifest(alone, [], 1)).offsets == ""
 
 
 def test_the_latest_correction_of_a_drawing_counts():
@@ -74,19 +59,11 @@ def test_players_drawings_weigh_as_told_beside_mnist():
     assert not any(image.tobytes() in trained for image in made.holdout.images)
 
 
-def test_what_is_stored_reads_back_and_is_found_by_its_digest():
-    blobs = MemoryBlobs()
-    made = assemble(BASE, [said(n, player=f"player-{n % 9}") for n in range(50)], 0.2, 3.0, 5e-6)
-    keys = ["examples/dt=2026-11-22/p1-000000000000-000000000049.parquet"]
-    there = store(blobs, made, keys, seed=1)
-    assert there.offsets == "1:50"
-    assert there == stored(manifest(made, keys, 1))
-    back = from_npz(blobs.get(there.train + "train.npz"))
-    assert np.array_equal(made.train.images, back.images)
-    assert 0 < len(made.holdout) < 50
-    assert np.array_equal(made.holdout.labels, holdout_from_npz(blobs.get(there.holdout)).labels)
-    trained = [said(n) for n in range(45) if not is_held_back(f"player-{n % 9}", 0.2)]
-    assert there.split == {"held_back": "0.2 of people", "trained_until_us": str(max(one.drawn_at_us for one in trained))}
+def test_what_is_left_out_is_counted_by_its_reason_and_once():
+    late = replace(said(4), over_quota=True)
+    history = [said(1, 3), said(1, 7, revision=2), said(2), said(2, None, revision=2), said(3, ink=1), late]
+    told = {"replaced": 2, "withdrawn": 1, "repeated": 1, "over quota": 1}
+    assert sorted_out([*history, replace(said(5), raster=None), *history[:3]])[1] == told | {"unread": 1}
 
 
 def test_no_feedback_at_all_is_mnist_alone():
@@ -99,7 +76,3 @@ def test_mnist_is_whole():
     train, test = read_mnist("train"), read_mnist("t10k")
     assert (len(train), len(test)) == (60_000, 10_000)
     assert test.labels[:4].tolist() == [7, 2, 1, 0]
-
-
-def test_the_code_version_is_stable():
-    assert code_version() == code_version()

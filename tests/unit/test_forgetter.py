@@ -34,7 +34,7 @@ from streams.online_base import load_base
 from tests.endpoints import MemoryServing
 from tests.histories import READER, MemoryCells, example, features, folded, lesson, published
 from tests.roster import ROSTER
-from trainers import archive, dataset
+from trainers import archive, dataset, dataset_store
 from trainers.certificate_draft import CertificateDraft
 from trainers.example_sink import Placed
 from trainers.forgetting import Forgetter
@@ -148,8 +148,8 @@ def test_a_version_that_a_rebuild_at_work_makes_of_the_drawings_is_in_the_certif
     made = dataset.assemble(nothing, examples, 0.5, 1.0)
 
     def rebuild() -> None:
-        dataset.store(shop.blobs, made, keys, 1)
-        assert not dataset.is_gone(shop.blobs, made.digest)
+        dataset_store.store(shop.blobs, made, dataset_store.Making(keys, 1))
+        assert not dataset_store.is_gone(shop.blobs, made.digest)
         shop.model_log.apply(published("7", lineage={"dataset_digest": made.digest}))
 
     shop.at_work = rebuild
@@ -166,7 +166,7 @@ def test_a_version_that_a_rebuild_at_work_makes_of_the_drawings_is_in_the_certif
     shop.forgetter.carry_out(command)
 
     assert certified["versions"] == [{"model": "xgboost", "version": "7", "drawings": made.players[EVE]}]
-    assert dataset.is_gone(shop.blobs, made.digest)
+    assert dataset_store.is_gone(shop.blobs, made.digest)
     assert (certified["held"], shop.holds) == (True, False), "from the wait to the certificate no rebuild begins"
     assert EVE.encode() not in b"".join(shop.blobs.get(key) for key in shop.blobs.keys(""))
 

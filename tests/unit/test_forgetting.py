@@ -46,7 +46,7 @@ from streams.ledger import Identity, Ledger
 from tests.experiments import learned
 from tests.histories import correction, drawing, example, features, lesson, named, seconds, taken_back
 from tests.roster import ROSTER
-from trainers import archive, dataset, home_files
+from trainers import archive, dataset, dataset_store, home_files
 from trainers.certificate_draft import CertificateDraft, certificate_key, certified
 from trainers.example_sink import Placed
 from trainers.forgetting_log import drawings_of, experiments_anew, is_of, lesson_numbers
@@ -167,11 +167,11 @@ def test_archive_and_datasets_are_without_the_player_and_all_else_stays():
     examples, keys = dataset.read_archive(blobs)
     nothing = dataset.LabelledImages(np.zeros((0, 784), np.uint8), np.zeros(0, np.uint8), np.zeros(0, np.float32))
     made = dataset.assemble(nothing, examples, 0.5, 1.0)
-    dataset.store(blobs, made, keys, 1)
+    dataset_store.store(blobs, made, dataset_store.Making(keys, 1))
 
     objects: dict[str, int] = {}
     archive.without(blobs, EVE, objects.__setitem__)
-    gone, again = dataset.without(blobs, EVE), dataset.without(blobs, EVE)
+    gone, again = dataset_store.without(blobs, EVE), dataset_store.without(blobs, EVE)
 
     assert sorted(objects.values()) == [1, 3]
     archive.without(blobs, EVE, lambda key, n: pytest.fail(f"{key} has {n} still"))

@@ -17,6 +17,7 @@ from contracts.events import (
     Command,
     CommandSettled,
     CorrectionReceipt,
+    DatasetMade,
     EndpointSeen,
     ModelPromoted,
     ModelPublished,
@@ -367,3 +368,27 @@ def test_what_cannot_be_sent_back_is_refused_all_the_same(address, body):
     assert answer.status_code == 422
     assert answer.json()["detail"][0]["loc"][0] == "body"
     assert "input" not in answer.text
+
+
+def test_datasets_are_listed_with_the_versions_that_came_of_them_and_found_by_the_first_letters(bus):
+    fields = {
+        "feedback": 80,
+        "held_back": 20,
+        "people": 4,
+        "labels": [10] * 10,
+        "offsets": [7, 0, 0, 0],
+        "seed": 1,
+        "code": "0",
+    }
+    older = DatasetMade(digest="ab" * 32, at=now() - timedelta(days=1), **fields)
+    newer = DatasetMade(digest="ac" * 32, excluded={"withdrawn": 3}, new_people=1, **fields)
+    made = published("4").model_copy(update={"lineage": {"dataset_digest": newer.digest}})
+    for event in (older, newer, made):
+        bus.publish(event).result()
+    with serving(bus) as address:
+        listed = eventually(lambda: get(address, "/api/datasets").json())
+        one = get(address, "/api/datasets/ac").json()
+        several, none = get(address, "/api/datasets/a"), get(address, "/api/datasets/f")
+    assert [found["digest"] for found in listed] == [newer.digest, older.digest]
+    assert (one["versions"], one["excluded"]) == ([{"model": "xgboost", "version": "4", "approved": True}], {"withdrawn": 3})
+    assert (several.status_code, none.status_code) == (404, 404)

@@ -19,9 +19,11 @@ from tests.histories import promoted, published
 from tests.roster import ROSTER
 from trainers.approval import Approvals
 from trainers.dataset import Feedback
+from trainers.dataset_store import Making
 from trainers.model_log import ModelLog
 from trainers.promote import Promoter
-from trainers.rebuild import DatasetGone, Rebuilder, Teller, hyperparameters
+from trainers.rebuild import DatasetGone, Rebuilder, hyperparameters
+from trainers.rebuild_progress import Teller
 from trainers.registry import Registered
 
 
@@ -55,10 +57,10 @@ class Shop:
             Settings(aws_services="local"), bus, self.blobs, lambda: 0, *parts, approvals, lambda seconds: None
         )
 
-    def feedback(self) -> tuple[list[Feedback], list[str]]:
+    def feedback(self) -> tuple[list[Feedback], Making]:
         """What the rebuild would be made of, and where it is."""
         tell = Teller(self._rebuilder._bus, self.model_log, self.command, "2")
-        return self._rebuilder._feedback(tell)
+        return self._rebuilder._datasets.feedback(tell)
 
     def held(self, told: list[str]) -> AbstractContextManager[None]:
         """What a forgetting does with rebuilds."""
@@ -104,10 +106,14 @@ def test_drawings_of_banned_players_are_left_out_of_the_dataset_and_of_quarantin
     archived = [Feedback(n, f"d{n}", player, 1, 3, bytes(784)) for n, player in enumerate(["ada", "eve", "bob", "eve"])]
     monkeypatch.setattr("trainers.dataset.read_archive", lambda blobs: (archived, ["a key"]))
 
-    examples, keys = shop.feedback()
+    examples, making = shop.feedback()
 
-    assert ([example.player_id for example in examples], keys) == (["ada", "bob"], ["a key"])
-    assert shop.model_log.training("xgboost").message == "2 examples of 1 banned players are left out"
+    assert ([example.player_id for example in examples], making.keys, making.excluded) == (
+        ["ada", "bob"],
+        ["a key"],
+        {"banned": 2},
+    )
+    assert shop.model_log.training("xgboost").message == "examples of 1 players are left out: 2 banned"
 
 
 @pytest.fixture

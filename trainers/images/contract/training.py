@@ -80,22 +80,26 @@ class Drawings(NamedTuple):
     weights: NDArray[np.float32]
 
 
-def read(name: str) -> Drawings:
-    """Read all drawings of a channel, its files in the order of their names.
+def read(*names: str) -> Drawings:
+    """Read all drawings of a channel, or of several one after another, the files of each in the order of their names.
 
     Raises:
         BadInput: If there are none, or a file is not of the form that the module describes.
     """
+    parts = [part for name in names for part in _parts(name)]
+    drawings = Drawings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    if not drawings.weights.any():
+        raise BadInput(f"the channel {names[-1]!r} has no drawing of a weight above 0")
+    return drawings
+
+
+def _parts(name: str) -> list[Drawings]:
     files = sorted(file for file in container.channel(name).rglob("*") if file.is_file())
     if container.content_type(name) != csv_rows.TYPE:
         files = [file for file in files if file.suffix in (".npz", ".csv")]
     if not files:
         raise BadInput(f"the channel {name!r} has no .npz or .csv file")
-    parts = [_arrays(file) if file.suffix == ".npz" else _lines(file) for file in files]
-    drawings = Drawings(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-    if not drawings.weights.any():
-        raise BadInput(f"the channel {name!r} has no drawing of a weight above 0")
-    return drawings
+    return [_arrays(file) if file.suffix == ".npz" else _lines(file) for file in files]
 
 
 def _lines(file: Path) -> Drawings:
@@ -148,8 +152,9 @@ def carry_out(
         algorithm: The image's name.
         reads: The name of what the model is shown of a drawing; serving refuses a model that reads anything else.
         kind: Dataclass of the hyperparameters.
-        make: Gets the drawings of the channels `train` and `validation` (None: no such channel), the hyperparameters and
-            the folder of the model; makes its files, and returns its last metrics.
+        make: Gets the drawings of the channel `train`, behind those of `base` if there is one, the drawings of `validation`
+            (None: no such channel), the hyperparameters and the folder of the model; makes its files, and returns its last
+            metrics.
         packages: Versions that the model depends on.
 
     Raises:
@@ -157,7 +162,7 @@ def carry_out(
     """
     began = time.monotonic()
     given = hyperparameters(kind, container.hyperparameters())
-    drawings = read("train")
+    drawings = read(*(["base"] if container.channel("base").is_dir() else []), "train")
     watched = read("validation") if container.channel("validation").is_dir() else None
     print(f"drawings train={len(drawings.labels)} validation={len(watched.labels) if watched else 0}", flush=True)
     folder = container.model_dir()

@@ -1,0 +1,137 @@
+"""Datasets on S3: the manifest that makes the same bytes again, and what is deleted."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from contracts.events import now
+from producers.blobs import MemoryBlobs
+from producers.bus import open_bus
+from producers.whole_log import all_records
+from tests.histories import lesson, taken_back
+from tests.unit.test_archive import example
+from trainers import dataset, dataset_store
+from trainers.archive import Archive
+from trainers.compaction import tidy
+from trainers.dataset import LabelledImages, assemble, from_npz, holdout_from_npz
+from trainers.dataset_store import Making, announced, code_version, store, stored, verify
+from trainers.example_sink import Placed
+from trainers.label_trust import mean_trust, trust_of
+from trainers.split import is_held_back
+
+BASE = LabelledImages(np.zeros((3, 784), np.uint8), np.array([1, 2, 3], np.uint8), np.ones(3, np.float32))
+AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def blobs() -> MemoryBlobs:
+    """An archive of fifty drawings by nine people, of which one is withdrawn, and a dataset of it."""
+    made = MemoryBlobs()
+    several = [example(n, player=f"player-{n % 9}", at=AT + timedelta(seconds=n), label=n % 10) for n in range(50)]
+    Archive(made).keep(1, [Placed(n, one) for n, one in enumerate(several)])
+    withdrawn = several[0].model_copy(update={"revision": 2, "label": None})
+    Archive(made).keep(1, [Placed(50, withdrawn)])
+    return made
+
+
+def made_of(blobs: MemoryBlobs, **making) -> dict:
+    examples, keys = dataset.read_archive(blobs)
+    return store(blobs, assemble(BASE, examples, 0.2, 3.0, 5.0), Making(keys=keys, seed=1, weight=3.0, **making))
+
+
+def test_what_is_stored_reads_back_and_is_found_by_its_digest(blobs):
+    there = stored(told := made_of(blobs))
+    assert (there.offsets, there.feedback + told["holdout"]["n"]) == ("1:51", 49)
+    base, own = from_npz(blobs.get(there.base + "images.npz")), from_npz(blobs.get(there.train + "train.npz"))
+    held = holdout_from_npz(blobs.get(there.holdout))
+    assert (base.labels.tolist(), set(own.weights.tolist())) == ([1, 2, 3], {3.0})
+    assert not {image.tobytes() for image in own.images} & {image.tobytes() for image in held.images}
+    trained = [AT + timedelta(seconds=n - 2) for n in range(1, 45) if not is_held_back(f"player-{n % 9}", 0.2)]
+    assert there.split == {"held_back": "0.2 of people", "trained_until_us": str(int(max(trained).timestamp() * 1e6))}
+
+
+def test_the_base_is_stored_once_and_a_manifest_does_not_change(blobs):
+    first = made_of(blobs)
+    Archive(blobs).keep(1, [Placed(51, example(90, player="new", at=AT))])
+    second = made_of(blobs, known=frozenset(first["players"]), by="ada")
+    assert first["digest"] != second["digest"]
+    assert list(blobs.keys("bases/")) == [first["base"]["key"]] == [second["base"]["key"]]
+    assert (first["new_people"], second["new_people"], second["by"]) == (9, 1, "ada")
+    assert second["excluded"] == {"replaced": 1, "withdrawn": 1}
+    assert made_of(blobs, by="somebody else") == second
+
+
+def test_a_manifest_makes_the_same_bytes_also_when_the_archive_was_merged_and_went_on(blobs):
+    told = made_of(blobs)
+    Archive(blobs).keep(
+        1, [Placed(51, example(91, player="later", at=AT)), Placed(52, example(1, player="player-1", revision=2))]
+    )
+    tidy(blobs, AT + timedelta(hours=9), None, lambda: None)
+    found = verify(blobs, told["digest"])
+    assert [(one.what, one.holds) for one in found] == [
+        ("base", True), ("train/train.npz", True), ("holdout/holdout.npz", True), ("rows/rows.npz", True), ("made again", True),
+    ]  # fmt: skip
+
+
+def test_a_file_that_was_changed_and_an_example_that_is_missing_are_named(blobs):
+    digest = made_of(blobs)["digest"]
+    [key, *_] = list(blobs.keys("examples/"))
+    kept = blobs.get(key)
+    blobs.drop(key)
+    assert verify(blobs, digest)[-1].told.startswith("49 of 49 examples are not in the archive")
+    blobs.put(key, kept)
+    blobs.put(f"datasets/{digest}/train/train.npz", b"something else")
+    assert [one.what for one in verify(blobs, digest) if not one.holds] == ["train/train.npz"]
+
+
+def test_old_data_are_deleted_unless_they_are_in_use_and_come_again_when_they_are_made_again(blobs):
+    told = made_of(blobs)
+    later = now() + timedelta(days=9)
+    assert dataset_store.drop_old(blobs, 9, now(), set()) == []
+    assert dataset_store.drop_old(blobs, 8, later, {told["digest"]}) == []
+    [gone] = dataset_store.drop_old(blobs, 8, later, set())
+    assert dataset_store.is_gone(blobs, told["digest"])
+    assert dataset_store.drop_old(blobs, 8, later, set()) == []
+    assert announced(gone).gone == "it was older than 8 days"
+    assert not verify(blobs, told["digest"])[0].holds
+    assert made_of(blobs) == told
+    assert all(one.holds for one in verify(blobs, told["digest"]))
+
+
+def test_a_dataset_is_told_of_without_the_names_of_players(blobs):
+    event = announced(made_of(blobs, trust=0.9, images={"xgboost": "0123"}))
+    assert (event.people, event.feedback + event.held_back, event.trust, sum(event.labels)) == (9, 49, 0.9, 49)
+    assert b"player-" not in event.record_value()
+    old = {"digest": "ab" * 32, "offsets": {"0": 7}, "train": {"feedback": 2}, "holdout": {"n": 1}, "seed": 1, "code": "0"}
+    assert (announced(old).offsets, stored(old).base) == ([7, 0, 0, 0], "")
+    blobs.put(f"datasets/{old['digest']}/manifest.json", json.dumps(old).encode())
+    assert not verify(blobs, old["digest"])[0].holds
+
+
+def test_trust_is_the_weight_of_the_lessons_in_force_and_nothing_is_known_of_newcomers():
+    bus = open_bus("memory://label-trust")
+    numbers = iter(range(1, 1000))
+
+    def taught(player: str, n: int, weight: float = 1.0, newcomer: bool = False):
+        told = lesson(f"{player}/{n}", number=next(numbers), player_id=player, weight=weight, newcomer=newcomer)
+        bus.publish(told).result()
+        return told
+
+    for n in range(8):
+        taught("honest", n)
+        taught("half", n, 0.5)
+        taught("new", n % 2, newcomer=True)
+        one = taught("shifting", n, newcomer=True)
+        bus.publish(taken_back(one, number=next(numbers))).result()
+        bus.publish(taken_back(one, number=one.number)).result()
+    records = list(all_records(bus, ["lessons.v1"]))
+    trust = trust_of([*records, *records])
+    assert trust == {"honest": 1.0, "half": 0.5, "shifting": 0.0}
+    assert mean_trust(trust, {"honest": 3, "half": 1, "new": 100}) == 0.875
+    assert mean_trust(trust, {"new": 100}) is None
+
+
+def test_the_code_version_is_stable():
+    assert code_version() == code_version()

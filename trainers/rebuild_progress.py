@@ -1,0 +1,75 @@
+"""Tells how far a rebuild is, step by step (way 3, REBUILD)."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from contracts.events import CommandSettled, RetrainModel, TrainingAdvanced
+from contracts.ports import Bus
+from trainers import jobs
+from trainers.model_log import ModelLog
+from trainers.promote import say
+
+SHARES: Final = {
+    "queued": 0.0, "archive": 0.01, "dataset": 0.03, "training": 0.1, "evaluation": 0.8, "gate": 0.94, "endpoint": 0.95,
+}  # fmt: skip
+"""The share of a rebuild that is done when each step begins; training goes from its own share to that of evaluation."""
+MAX_LOG: Final = 200
+"""The most lines of the job's log in one event."""
+
+log = structlog.get_logger()
+
+
+class Teller:
+    """Publishes the progress of one rebuild."""
+
+    def __init__(self, bus: Bus, model_log: ModelLog, command: RetrainModel, version: str) -> None:
+        """Keep the command and the version to report on."""
+        self._bus = bus
+        self._model_log = model_log
+        self._command = command
+        self._version = version
+        self._told = time.monotonic()
+        self._message = ""
+
+    def step(self, step: str, message: str) -> None:
+        """Publish that a step begins."""
+        self._message = message
+        log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
+        self._say(step, SHARES[step], message)
+
+    def onward(self, step: str, fraction: float, message: str = "", lines: Sequence[str] = ()) -> None:
+        """Publish the progress of a step, at most twice a second unless there are log lines."""
+        if lines or time.monotonic() - self._told >= jobs.POLL_S:
+            self._say(step, fraction, message or self._message, lines)
+
+    def end(self, step: str, message: str) -> None:
+        """Publish how the rebuild ended: done, refused, failed or cancelled."""
+        log.info("rebuild", model=self._command.target, version=self._version, step=step, message=message)
+        say(self._bus, self._model_log, settled(self._command, step, message))  # before models.v1 calls it ended
+        self._say(step, 1.0, message)
+
+    def _say(self, step: str, fraction: float, message: str, lines: Sequence[str] = ()) -> None:
+        self._told = time.monotonic()
+        say(
+            self._bus,
+            self._model_log,
+            TrainingAdvanced(
+                model=self._command.target,
+                version=self._version,
+                command_id=self._command.command_id,
+                step=step,
+                fraction=fraction,
+                message=message,
+                log=[line[:500] for line in lines[-MAX_LOG:]],
+            ),
+        )
+
+
+def settled(command: RetrainModel, step: str, message: str) -> CommandSettled:
+    """Return the outcome of the command whose rebuild has ended; one that is cancelled has failed."""
+    outcome = "failed" if step == "cancelled" else step
+    fields = {"command_id": command.command_id, "target": command.target, "outcome": outcome, "message": message}
+    return CommandSettled.model_validate(fields)
